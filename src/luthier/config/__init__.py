@@ -1,0 +1,28 @@
+"""The configuration: frozen, typed, one file a noun. It knows values, not behaviour."""
+
+from luthier.config.adapt import AdaptConfig
+from luthier.config.data import DataConfig
+from luthier.config.evaluate import EvaluateConfig
+from luthier.config.load import load_config, resolve_config
+from luthier.config.methods import FullConfig, LoraConfig, MethodConfig, MethodsConfig, PromptTuningConfig
+from luthier.config.model import ModelConfig
+from luthier.config.prompt import PromptConfig
+from luthier.config.run import RunConfig
+from luthier.config.train import TrainConfig
+
+__all__ = [
+    "AdaptConfig",
+    "DataConfig",
+    "EvaluateConfig",
+    "FullConfig",
+    "LoraConfig",
+    "MethodConfig",
+    "MethodsConfig",
+    "ModelConfig",
+    "PromptConfig",
+    "PromptTuningConfig",
+    "RunConfig",
+    "TrainConfig",
+    "load_config",
+    "resolve_config",
+]

@@ -1,0 +1,47 @@
+"""Which data, and how it is cut into splits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from luthier.config.base import Config
+
+
+class DataConfig(Config):
+    """The examples to train on and to measure with."""
+
+    source: str = "python-docstrings"
+    """A bundled task, a file (jsonl, json, csv, tsv, parquet, txt; .gz too), a folder, or a Hub id.
+
+    A relative path is looked for in the working directory, then under LUTHIER_DATA.
+    """
+    subset: str | None = None
+    """The configuration of a Hub data set."""
+    format: Literal[
+        "auto", "prompt-completion", "alpaca", "sharegpt", "openai", "text", "table"
+    ] = "auto"
+    """The shape of a row. auto looks at the columns. table renders columns through the template."""
+    validation: str | None = None
+    """A file of its own for validation; without it a part of source is held out."""
+    test: str | None = None
+    """A file of its own for the test; without it a part of source is held out."""
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """The share of groups held out for validation where no file is given."""
+    test_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """The share of groups held out for the test where no file is given."""
+    group: str | None = None
+    """The column that says which rows belong together, so that they stay in one split."""
+    num_train: int | None = Field(default=None, ge=1)
+    """At most this many training examples, drawn with the seed."""
+    num_validation: int | None = Field(default=128, ge=1)
+    """At most this many validation examples, drawn with the seed."""
+    num_test: int | None = Field(default=None, ge=1)
+    """At most this many test examples, drawn with the seed."""
+    max_length: int | None = Field(default=None, ge=8)
+    """Tokens an example may have, prompt and completion; None: the model's context window."""
+    too_long: Literal["drop", "error"] = "drop"
+    """What to do with a longer training example. Test examples are never dropped silently."""
+    invalid: Literal["error", "drop"] = "error"
+    """What to do with a row that cannot be used, such as one with an empty completion."""

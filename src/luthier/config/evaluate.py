@@ -1,0 +1,26 @@
+"""How a model is measured."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from luthier.config.base import Config
+
+
+class EvaluateConfig(Config):
+    """Generation, metrics, and statistics."""
+
+    metrics: tuple[str, ...] | None = None
+    """Which metrics, the first being the one that decides; None: the template's."""
+    max_new_tokens: int = Field(default=64, ge=1)
+    """The longest answer."""
+    batch_tokens: int = Field(default=4096, ge=1)
+    """Tokens in one forward pass of inference. It changes memory and speed, not the result."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """The level of every interval."""
+    resamples: int = Field(default=2000, ge=100)
+    """Resamples of the bootstrap, and permutations of the paired test."""
+    general_text: str | None = "python-topics"
+    """The text on which forgetting is measured: bundled, or a text file. None: not measured."""
+    general_tokens: int = Field(default=4096, ge=64)
+    """How much of it is used."""

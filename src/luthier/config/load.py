@@ -1,0 +1,121 @@
+"""From a YAML file and overrides to a `RunConfig`, with every mistake named at its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from luthier.config.run import RunConfig
+from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
+from luthier.core.errors import ProblemList, UsageError
+
+
+def load_config(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Read a configuration.
+
+    Args:
+        path: a YAML file; None for the defaults.
+        overrides: ``section.key=value`` texts; they win over the file.
+        flags: values by dotted key; None means not given. They win over everything.
+
+    Raises:
+        UsageError: an unknown key (with a suggestion) or a wrong value, all of them at once.
+    """
+    document = read_yaml(path) if path else Document({}, {}, "the defaults")
+    values = document.values
+    places: dict[Location, str] = {}
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UsageError(
+                f"{text!r} is not an override", fix="write section.key=value, such as train.epochs=2"
+            )
+        _set(values, key.strip(), parse_scalar(value), text)
+        places[tuple(key.strip().split("."))] = f"the override {text!r}"
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _set(values, key, value, key)
+            places[tuple(key.split("."))] = f"the option for {key}"
+    return resolve_config(Document(values, document._lines, document.source), places)
+
+
+def resolve_config(document: Document, places: Mapping[Location, str] | None = None) -> RunConfig:
+    """Validate a document.
+
+    Args:
+        document: the parsed values.
+        places: where values came from that are not in the document's own text.
+
+    Raises:
+        UsageError: one or all problems, each with its line.
+    """
+    try:
+        return RunConfig.model_validate(document.values)
+    except ValidationError as error:
+        problems = ProblemList()
+        for item in error.errors():
+            location = tuple(part for part in item["loc"] if not _is_branch(part, document.values))
+            place = next(
+                (places[location[:n]] for n in range(len(location), 0, -1) if places and location[:n] in places),
+                None,
+            ) or document.where(location)
+            problems.add(_explain(item["type"], location, item["msg"], item["input"], place))
+        problems.raise_if_any()
+        raise AssertionError("pydantic reported no error") from error
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The configuration as YAML, complete and in the order of the fields."""
+    values = config.model_dump(mode="json", by_alias=True)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def _set(values: dict[str, Any], key: str, value: Any, text: str) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UsageError(f"{text!r}: {parent!r} has no parts", fix="see 'luthier config show'")
+        values = child
+    values[last] = value
+
+
+def _is_branch(part: str | int, values: Any) -> bool:
+    """Whether pydantic added this part of a location itself, to name a branch of a union."""
+    return isinstance(part, str) and (part.startswith(("function-", "literal[", "tuple[", "constrained-")))
+
+
+def _explain(kind: str, location: Location, message: str, given: Any, where: str) -> UsageError:
+    dotted = ".".join(map(str, location))
+    if kind == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return UsageError(f"unknown key {dotted!r}", where=where, fix=fix)
+    detail = message.removeprefix("Value error, ").removeprefix("Input ")
+    choices = detail.removeprefix("should be ").replace(" or ", ", ").replace("'", "").split(", ")
+    close = difflib.get_close_matches(str(given), choices, n=1) if kind == "literal_error" else []
+    fix = f"did you mean {close[0]!r}?" if close else ""
+    return UsageError(f"{dotted}: {detail}, not {given!r}", where=where, fix=fix)
+
+
+def _known_keys(location: Location) -> list[str]:
+    """The keys of the part of the configuration at ``location``."""
+    model: Any = RunConfig
+    for part in location:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if part not in fields:
+            return []
+        model = fields[str(part)].annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+    return [field.alias or name for name, field in model.model_fields.items()]

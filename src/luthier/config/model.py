@@ -1,0 +1,22 @@
+"""Which base model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from luthier.config.base import Config
+
+
+class ModelConfig(Config):
+    """The base model and how it may be loaded."""
+
+    id: str = "smollm2-135m-instruct"
+    """A bundled name, a Hub id, a local folder, or a .gguf file."""
+    revision: str | None = None
+    """The Hub revision: a branch, a tag, or (best) a commit."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Weights in memory. auto: bfloat16 where this machine multiplies it faster than float32."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository carries. Leave off unless you have read it."""
+    allow_pickle: bool = False
+    """Accept weights in pickle files, which can run code when opened."""

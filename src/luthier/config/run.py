@@ -1,0 +1,48 @@
+"""The whole configuration of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from luthier.config.adapt import AdaptConfig
+from luthier.config.base import Config
+from luthier.config.data import DataConfig
+from luthier.config.evaluate import EvaluateConfig
+from luthier.config.methods import MethodConfig, MethodName, MethodsConfig
+from luthier.config.model import ModelConfig
+from luthier.config.prompt import PromptConfig
+from luthier.config.train import TrainConfig
+
+
+class RunConfig(Config):
+    """Everything that decides what a run does. Running a resolved one again repeats the run."""
+
+    name: str | None = None
+    """The name of the run directory; None: made from the task and the model."""
+    output: Path = Path("runs")
+    """The folder that holds run directories."""
+    seed: int = Field(default=0, ge=0)
+    """The one seed from which all random draws follow."""
+    model: ModelConfig = ModelConfig()
+    """The base model."""
+    data: DataConfig = DataConfig()
+    """The data."""
+    prompt: PromptConfig = PromptConfig()
+    """How examples become prompts."""
+    method: MethodName = "lora"
+    """The method of luthier tune."""
+    methods: MethodsConfig = MethodsConfig()
+    """The settings of each method."""
+    train: TrainConfig = TrainConfig()
+    """The training loop."""
+    evaluate: EvaluateConfig = EvaluateConfig()
+    """How models are measured."""
+    adapt: AdaptConfig = AdaptConfig()
+    """The ladder."""
+
+    @property
+    def method_config(self) -> MethodConfig:
+        """The settings of the method that is used."""
+        return self.methods.of(self.method)

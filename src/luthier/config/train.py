@@ -1,0 +1,40 @@
+"""The training loop's settings, the same for every method."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from luthier.config.base import Config, Seconds
+
+
+class TrainConfig(Config):
+    """The one loop."""
+
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the training examples."""
+    batch_size: int = Field(default=16, ge=1)
+    """Examples in an optimizer step, on all devices together."""
+    micro_batch_tokens: int = Field(default=2048, ge=1)
+    """Tokens in one forward pass, padding included. It changes memory and speed, not the result."""
+    max_padding: float = Field(default=0.1, ge=0, lt=1)
+    """The share of padding above which a micro-batch is cut in two."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """The share of steps over which the learning rate rises."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this global norm."""
+    validations: int = Field(default=4, ge=0)
+    """How often the validation loss is measured over the whole training; the best state is kept."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many validations without a better loss; None: never."""
+    checkpoint_every: Seconds = 120.0
+    """Save a checkpoint to resume from when this much time has passed since the last."""
+    max_time: Seconds | None = None
+    """Save and exit cleanly after this much training time, such as 2h."""
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, about a third more time."""
+    completions_only: bool = True
+    """Train on the answers, not on the prompts. Plain text is always trained on whole."""

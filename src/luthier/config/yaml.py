@@ -1,0 +1,123 @@
+"""YAML without its traps, and with the line of every value.
+
+PyYAML's safe loader reads ``1e-4`` as text, ``no`` as false, and takes the last of two equal keys
+without a word. Here numbers are numbers, only ``true`` and ``false`` are booleans, and a repeated
+key is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from luthier.core.errors import UsageError
+
+Location = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2's booleans and floats."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"),
+    list("-+0123456789."),
+)
+
+
+class Document:
+    """A parsed YAML mapping that knows where each value stands."""
+
+    def __init__(self, values: dict[str, Any], lines: dict[Location, int], source: str) -> None:
+        self.values = values
+        self.source = source
+        self._lines = lines
+
+    def where(self, location: Location) -> str:
+        """``file:line`` of the value at ``location``, or of its nearest parent."""
+        for length in range(len(location), 0, -1):
+            if line := self._lines.get(location[:length]):
+                return f"{self.source}:{line}"
+        return self.source
+
+
+def parse_yaml(text: str, source: str) -> Document:
+    """Parse a YAML mapping.
+
+    Raises:
+        UsageError: it is not YAML, has a repeated key or a tag, or is not a mapping.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        lines: dict[Location, int] = {}
+        if node is not None:
+            _note_lines(node, (), lines, source)
+        values = loader.construct_document(node) if node is not None else {}
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{source}:{mark.line + 1}" if mark else source
+        raise UsageError(f"this is not valid YAML: {error.problem}", where=place) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"this is not valid YAML: {error}", where=source) from None
+    finally:
+        loader.dispose()
+    if not isinstance(values, dict):
+        raise UsageError("this is not a mapping of keys to values", where=source)
+    return Document(values, lines, source)
+
+
+def read_yaml(path: Path) -> Document:
+    """Parse the YAML file at ``path``.
+
+    Raises:
+        UsageError: it cannot be read or parsed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError("the file does not exist", where=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the file cannot be read as UTF-8: {error}", where=str(path)) from None
+    return parse_yaml(text, str(path))
+
+
+def parse_scalar(text: str) -> Any:
+    """The value of ``key=text`` on a command line: a YAML value, or the text itself."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.YAMLError:
+        return text
+
+
+def _note_lines(node: yaml.Node, at: Location, lines: dict[Location, int], source: str) -> None:
+    if at:
+        lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _note_lines(item, (*at, index), lines, source)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            raise UsageError(
+                f"the key {key.value!r} stands twice, first on line {seen[key.value]}",
+                where=f"{source}:{line}",
+                fix="keep one of them",
+            )
+        seen[key.value] = line
+        _note_lines(value, (*at, key.value), lines, source)
+        lines[(*at, key.value)] = line

@@ -1,0 +1,1 @@
+"""What every layer stands on: errors, records, the run directory, seeds, the console."""

@@ -1,0 +1,125 @@
+"""What a person sees while waiting. Everything goes to standard error; results go to output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Protocol
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.theme import Theme
+
+from luthier.core.errors import LuthierError
+from luthier.core.units import format_duration
+
+_THEME = Theme({"bar.complete": "cyan", "progress.description": "bold", "progress.remaining": "cyan"})
+_PLAIN_INTERVAL_SECONDS = 10.0
+
+
+class Advance(Protocol):
+    """Tells a progress display that ``amount`` more units are done."""
+
+    def __call__(self, amount: float = 1, *, status: str = "") -> None:
+        """Move on, optionally with a short status such as ``"loss 2.31"``."""
+
+
+class Console:
+    """Messages and progress bars: live on a terminal, plain lines elsewhere."""
+
+    def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
+        self._rich = RichConsole(
+            file=stream or sys.stderr, theme=_THEME, quiet=quiet, highlight=False, soft_wrap=True
+        )
+        self._bar: Progress | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether progress is drawn in place."""
+        return self._rich.is_terminal and not self._rich.is_dumb_terminal
+
+    def say(self, text: str = "") -> None:
+        """Print a line. Square brackets are printed as they are."""
+        self._rich.print(text, markup=False)
+
+    def heading(self, text: str) -> None:
+        """Print a line that begins a stage."""
+        self._rich.print(text, markup=False, style="bold cyan")
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self._rich.print(f"warning: {text}", markup=False, style="yellow")
+
+    def error(self, error: LuthierError) -> None:
+        """Print a user's mistake: what, where, and what to do."""
+        self._rich.print(f"error: {error.problem}", markup=False, style="bold red")
+        if error.where:
+            self._rich.print(f"  at: {error.where}", markup=False)
+        if error.fix:
+            self._rich.print(f"  do: {error.fix}", markup=False)
+
+    @contextmanager
+    def progress(self, description: str, total: float | None) -> Iterator[Advance]:
+        """Show progress with the time left over ``total`` units (None: unknown).
+
+        Nested calls show in the same display.
+        """
+        if self.is_live:
+            with self._live(description, total) as advance:
+                yield advance
+        else:
+            yield _plain_progress(self.say, description, total)
+
+    @contextmanager
+    def _live(self, description: str, total: float | None) -> Iterator[Advance]:
+        owner = self._bar is None
+        if self._bar is None:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[status]}"),
+                console=self._rich,
+                transient=True,
+            )
+            self._bar.start()
+        bar = self._bar
+        task = bar.add_task(description, total=total, status="")
+
+        def advance(amount: float = 1, *, status: str = "") -> None:
+            bar.update(task, advance=amount, **({"status": status} if status else {}))
+
+        try:
+            yield advance
+        finally:
+            bar.remove_task(task)
+            if owner:
+                bar.stop()
+                self._bar = None
+
+
+def _plain_progress(say: Callable[[str], None], description: str, total: float | None) -> Advance:
+    """Progress as a line every few seconds, for logs and pipes."""
+    started = last = time.monotonic()
+    done = 0.0
+
+    def advance(amount: float = 1, *, status: str = "") -> None:
+        nonlocal done, last
+        done += amount
+        now = time.monotonic()
+        if now - last < _PLAIN_INTERVAL_SECONDS:
+            return
+        last = now
+        parts = [f"{description}: {done:.0f}"]
+        if total:
+            left = (now - started) / done * (total - done) if done else 0.0
+            parts = [f"{description}: {done:.0f}/{total:.0f}", f"{format_duration(left)} left"]
+        say("  " + " · ".join([*parts, status] if status else parts))
+
+    return advance

@@ -1,0 +1,98 @@
+"""Files that are either whole or absent, whatever interrupts the writing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import DataError, ResourceError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path`` and move it there, so that a reader never sees a part of it.
+
+    Raises:
+        ResourceError: the folder cannot be written or the disk is full.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically. NaN and infinity are refused."""
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that Luthier wrote.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("the file does not exist", where=str(path)) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"this is not readable JSON: {error}", where=str(path)) from None
+
+
+def write_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write one JSON document a line, atomically."""
+    lines = (json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
+    write_atomically(path, "".join(line + "\n" for line in lines))
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Append one JSON document as a line."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """The documents of a JSON-lines file; a line torn by an interruption ends the reading."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+
+def folder_bytes(folder: Path) -> int:
+    """The size of all files below ``folder``, in bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def unwritable(path: Path, error: OSError) -> ResourceError:
+    """The error to raise when ``path`` could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
+        return ResourceError(
+            f"the disk is full ({free / 2**20:.0f} MiB free)",
+            where=str(path),
+            fix="free some space, or choose another folder with --output",
+        )
+    return ResourceError(
+        f"this cannot be written: {error.strerror or error}",
+        where=str(path),
+        fix="choose a folder you may write to with --output",
+    )

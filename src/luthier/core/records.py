@@ -1,0 +1,205 @@
+"""What a run directory holds, as typed records: the only thing that stages share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from luthier.core.errors import DataError
+from luthier.core.files import read_json, write_json
+
+
+class Record(BaseModel):
+    """A frozen record that is stored as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def write(self, path: Path) -> None:
+        """Store this record atomically."""
+        write_json(path, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Load a record.
+
+        Raises:
+            DataError: the file is missing, or was not written by this version of Luthier.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            raise DataError(
+                f"this is not a {cls.__name__} of this version of Luthier: {error}", where=str(path)
+            ) from None
+
+
+class Estimate(Record):
+    """A measured value, never without its interval and sample size."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    confidence: float = 0.95
+
+
+class MetricResult(Estimate):
+    """A metric on a set of examples, with the signature that makes it comparable."""
+
+    name: str
+    signature: str
+    higher_is_better: bool = True
+
+
+class TemplateStamp(Record):
+    """Which template rendered the prompts."""
+
+    id: str
+    hash: str
+
+
+class ModelStamp(Record):
+    """Which model was used."""
+
+    id: str
+    revision: str = ""
+    parameters: int
+    dtype: str
+    architecture: str
+
+
+class EvaluationRecord(Record):
+    """``evaluation/<task>.json``."""
+
+    task: str
+    split: str
+    model: ModelStamp
+    adapter: str = ""
+    template: TemplateStamp
+    shots: int
+    chat_template: bool
+    metrics: tuple[MetricResult, ...]
+    seconds: float
+    generated_tokens: int
+    prompt_tokens: int
+    truncated_outputs: int
+    versions: dict[str, str]
+
+    def metric(self, name: str) -> MetricResult:
+        """The metric called ``name``.
+
+        Raises:
+            DataError: it was not computed.
+        """
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise DataError(
+            f"the metric {name!r} was not computed for {self.task}",
+            fix=f"computed were {', '.join(metric.name for metric in self.metrics)}",
+        )
+
+
+class SampleRecord(Record):
+    """A line of ``evaluation/<task>.samples.jsonl``."""
+
+    id: str
+    group: str = ""
+    prompt: str
+    prediction: str
+    references: tuple[str, ...]
+    scores: dict[str, float]
+    finish: Literal["stop", "length"]
+
+
+class Forgetting(Estimate):
+    """``evaluation/forgetting.json``: the rise of loss on general text, in nats per token.
+
+    ``value`` is ``after - before``; positive means that something was forgotten. ``n`` counts
+    the texts, ``tokens`` their tokens.
+    """
+
+    before: float
+    after: float
+    tokens: int
+    text: str
+
+
+class TrainingRecord(Record):
+    """``training.json``: what tuning did and what it cost."""
+
+    method: str
+    trained_parameters: int
+    total_parameters: int
+    artifact_bytes: int
+    steps: int
+    planned_steps: int
+    epochs: float
+    examples: int
+    trained_tokens: int
+    processed_tokens: int
+    best_step: int
+    best_validation_loss: float | None
+    first_loss: float
+    last_loss: float
+    stopped: Literal["finished", "early", "time"]
+    seconds: float
+    peak_memory_bytes: int
+
+
+class Comparison(Record):
+    """A paired comparison of two systems on the same examples."""
+
+    over: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    test: str
+    n: int
+
+
+class RungRecord(Record):
+    """One row of the ladder's table."""
+
+    name: str
+    status: Literal["done", "skipped", "failed"]
+    reason: str = ""
+    metric: MetricResult | None = None
+    metrics: tuple[MetricResult, ...] = ()
+    gain: Comparison | None = None
+    forgetting: Forgetting | None = None
+    trained_parameters: int = 0
+    artifact_bytes: int = 0
+    peak_memory_bytes: int = 0
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    training: TrainingRecord | None = None
+
+
+class Recommendation(Record):
+    """The answer of the ladder, in words."""
+
+    rung: str | None
+    sentence: str
+    reasons: tuple[str, ...]
+
+
+class LadderRecord(Record):
+    """``ladder.json``: the whole outcome of ``luthier adapt``."""
+
+    task: str
+    split: str
+    metric: str
+    target: float | None
+    alpha: float
+    examples: dict[str, int]
+    model: ModelStamp
+    template: TemplateStamp
+    rungs: tuple[RungRecord, ...]
+    recommendation: Recommendation
+    seconds: float
+    budget_seconds: float | None = None

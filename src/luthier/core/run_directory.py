@@ -1,0 +1,145 @@
+"""The run directory: where the stages of one run leave what they made."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import unwritable
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths inside ``runs/<name>/``; see the layout in ARCHITECTURE.md."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, output: Path, name: str) -> RunDirectory:
+        """Make the folder ``output/name``, or reuse it.
+
+        Raises:
+            UsageError: the name is not a plain file name.
+            ResourceError: the folder cannot be written.
+        """
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} cannot name a run",
+                fix="use letters, digits, dots, dashes and underscores",
+            )
+        path = output / name
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".write-probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise unwritable(path, error) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run.
+
+        Raises:
+            DataError: there is none at ``path``.
+        """
+        if not (path / "config.yaml").is_file():
+            raise DataError(
+                "this is not a run directory: it has no config.yaml",
+                where=str(path),
+                fix="list the runs with 'luthier runs'",
+            )
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration; running it again repeats the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, hardware, seeds, and hashes of data, template and model."""
+        return self.path / "manifest.json"
+
+    @property
+    def plan(self) -> Path:
+        """Predicted memory, and the measured one beside it."""
+        return self.path / "plan.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A line a training step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """A line for each thing worth knowing: validations, saves, skips, stops."""
+        return self.path / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder a checkpoint, ``step-000100``."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """What was made, in the ecosystem's own format."""
+        return self.path / "model"
+
+    @property
+    def training(self) -> Path:
+        """The `TrainingRecord`; there when training is over."""
+        return self.path / "training.json"
+
+    @property
+    def ladder(self) -> Path:
+        """The `LadderRecord` of an adapt run."""
+        return self.path / "ladder.json"
+
+    @property
+    def forgetting(self) -> Path:
+        """The `Forgetting` record."""
+        return self.path / "evaluation" / "forgetting.json"
+
+    @property
+    def general_losses(self) -> Path:
+        """Loss on each general text, a line each: what forgetting is computed from."""
+        return self.path / "evaluation" / "general.jsonl"
+
+    @property
+    def report_html(self) -> Path:
+        """The self-contained report."""
+        return self.path / "report.html"
+
+    @property
+    def report_markdown(self) -> Path:
+        """The report as Markdown."""
+        return self.path / "report.md"
+
+    def evaluation(self, task: str) -> Path:
+        """The `EvaluationRecord` of a task."""
+        return self.path / "evaluation" / f"{task}.json"
+
+    def samples(self, task: str) -> Path:
+        """The `SampleRecord` lines of a task."""
+        return self.path / "evaluation" / f"{task}.samples.jsonl"
+
+    def rung(self, name: str) -> RunDirectory:
+        """The run directory of a rung of this adapt run (created when it is missing)."""
+        return RunDirectory.create(self.path / "rungs", name)
+
+    def rungs(self) -> list[RunDirectory]:
+        """The rungs of this adapt run that have left something."""
+        folder = self.path / "rungs"
+        return [RunDirectory(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
