@@ -12,10 +12,10 @@ class EvaluateConfig(Config):
 
     metrics: tuple[str, ...] | None = None
     """Which metrics, the first being the one that decides; None: the template's."""
-    max_new_tokens: int = Field(default=64, ge=1)
-    """The longest answer."""
-    batch_tokens: int = Field(default=4096, ge=1)
-    """Tokens in one forward pass of inference. It changes memory and speed, not the result."""
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """The longest answer, in tokens; None: the template's."""
+    batch_tokens: int = Field(default=16384, ge=1)
+    """Tokens in the key/value cache of one batch. It changes memory and speed, not the result."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """The level of every interval."""
     resamples: int = Field(default=2000, ge=100)

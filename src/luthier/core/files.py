@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -77,9 +78,16 @@ def read_lines(path: Path) -> Iterator[Any]:
                 return
 
 
-def folder_bytes(folder: Path) -> int:
-    """The size of all files below ``folder``, in bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def folder_bytes(folder: Path, suffixes: tuple[str, ...] = ("",)) -> int:
+    """The size of the files below ``folder`` with one of the suffixes (default: all), in bytes."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files if path.name.endswith(suffixes))
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unwritable(path: Path, error: OSError) -> ResourceError:

@@ -110,6 +110,7 @@ class SampleRecord(Record):
     prompt: str
     prediction: str
     references: tuple[str, ...]
+    choices: tuple[str, ...] = ()
     scores: dict[str, float]
     finish: Literal["stop", "length"]
 
@@ -131,6 +132,7 @@ class TrainingRecord(Record):
     """``training.json``: what tuning did and what it cost."""
 
     method: str
+    fingerprint: str
     trained_parameters: int
     total_parameters: int
     artifact_bytes: int
@@ -160,6 +162,14 @@ class Comparison(Record):
     p_holm: float
     test: str
     n: int
+
+
+class MeasuredPlan(Record):
+    """``plan.json``: the memory that was predicted, in bytes by what takes it, and the measured."""
+
+    predicted_bytes: dict[str, int]
+    predicted_peak_bytes: int
+    measured_peak_bytes: int | None = None
 
 
 class RungRecord(Record):

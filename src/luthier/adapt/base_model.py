@@ -1,0 +1,28 @@
+"""The base model, loaded when it is first needed and again after a method has changed it."""
+
+from __future__ import annotations
+
+import gc
+
+from luthier.models.load import LoadedModel, ModelHandle, load_model
+
+
+class BaseModel:
+    """Shares one loaded model among the rungs that leave it as it is."""
+
+    def __init__(self, handle: ModelHandle) -> None:
+        self._handle = handle
+        self._loaded: LoadedModel | None = None
+
+    def get(self) -> LoadedModel:
+        """The base model, to be used but not changed."""
+        if self._loaded is None:
+            gc.collect()  # a tuned model of the rung before may still wait to be freed
+            self._loaded = load_model(self._handle)
+        return self._loaded
+
+    def take(self) -> LoadedModel:
+        """The base model, to be changed; the next `get` loads it afresh."""
+        loaded = self.get()
+        self._loaded = None
+        return loaded

@@ -1,0 +1,136 @@
+"""Climbing the ladder: every rung planned, run, and measured on the same held-out examples."""
+
+from __future__ import annotations
+
+from luthier.adapt.base_model import BaseModel
+from luthier.adapt.budget import TimeBudget
+from luthier.adapt.measure import RungMeasurer
+from luthier.adapt.recommend import is_at_target, recommend
+from luthier.adapt.rungs import Rung, rungs_of
+from luthier.adapt.setup import Setup
+from luthier.core.console import Console
+from luthier.core.errors import DivergedError, ResourceError
+from luthier.core.records import LadderRecord, Record, RungRecord
+from luthier.core.run_directory import RunDirectory
+from luthier.core.seeds import fingerprint
+from luthier.core.units import format_duration
+from luthier.evaluate import Evaluation, Resampling, compare_rungs, load_evaluation
+
+
+class StoredRung(Record):
+    """``rung.json``: a finished rung, and a fingerprint of what it was made from."""
+
+    fingerprint: str
+    record: RungRecord
+
+
+def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
+    """Run every rung that is not done yet, compare them, and recommend one.
+
+    Raises:
+        PreemptedError: a signal asked to stop; running it again goes on.
+        ResourceError: the run directory cannot be written.
+        UsageError: a rung has a checkpoint of another configuration.
+    """
+    adapt, rungs = setup.config.adapt, rungs_of(setup.config)
+    stored = {rung.name: _stored(setup, rung, run) for rung in rungs}
+    done = [s.record for s in stored.values() if s]
+    budget = TimeBudget(adapt.budget, sum(r.train_seconds + r.evaluate_seconds for r in done))
+    measurer = RungMeasurer(setup, run, BaseModel(setup.handle), budget, console)
+    records: list[RungRecord] = []
+    for number, rung in enumerate(rungs, start=1):
+        console.heading(f"[{number}/{len(rungs)}] {rung.name}")
+        earlier = stored[rung.name]
+        reached = any(is_at_target(record, adapt.target) for record in records)
+        if earlier:
+            console.say("  measured before; not repeated")
+            records.append(earlier.record)
+        elif reached and adapt.stop_at_target:
+            records.append(_skipped(rung, "a cheaper rung has reached the target"))
+        elif reason := budget.refusal():
+            records.append(_skipped(rung, reason))
+        else:
+            records.append(_attempt(measurer, rung))
+        budget.note_evaluation(records[-1].evaluate_seconds)
+        console.say(f"  {_outcome(records[-1])}")
+    ladder = _ladder(setup, run, records, measurer, budget)
+    ladder.write(run.ladder)
+    return ladder
+
+
+def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
+    """Measure a rung; what stops it but not the others becomes its record."""
+    try:
+        record = measurer.measure(rung)
+    except ResourceError as error:
+        if error.where:  # a file that cannot be written: the other rungs would fail as well
+            raise
+        return _skipped(rung, f"{error.problem} ({error.fix})")
+    except DivergedError as error:
+        return RungRecord(name=rung.name, status="failed", reason=error.problem)
+    mark = StoredRung(fingerprint=_fingerprint(measurer.setup, rung), record=record)
+    mark.write(measurer.run.rung(rung.name).path / "rung.json")
+    return record
+
+
+def _stored(setup: Setup, rung: Rung, run: RunDirectory) -> StoredRung | None:
+    """The finished rung in the run directory, if it was made from the same things."""
+    path = run.path / "rungs" / rung.name / "rung.json"
+    if not path.is_file():
+        return None
+    stored = StoredRung.read(path)
+    return stored if stored.fingerprint == _fingerprint(setup, rung) else None
+
+
+def _fingerprint(setup: Setup, rung: Rung) -> str:
+    training = setup.training_fingerprint(rung.method) if rung.method else ""
+    return fingerprint(setup.evaluation_fingerprint(), str(rung.shots), training)
+
+
+def _skipped(rung: Rung, reason: str) -> RungRecord:
+    return RungRecord(name=rung.name, status="skipped", reason=reason)
+
+
+def _outcome(record: RungRecord) -> str:
+    """A line that tells how a rung went."""
+    if record.metric is None:
+        return f"{record.status}: {record.reason}"
+    metric = record.metric
+    seconds = format_duration(record.train_seconds + record.evaluate_seconds)
+    return f"{metric.name} {metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}] · {seconds}"
+
+
+def _ladder(
+    setup: Setup,
+    run: RunDirectory,
+    records: list[RungRecord],
+    measurer: RungMeasurer,
+    budget: TimeBudget,
+) -> LadderRecord:
+    """The table: gains with Holm's correction over all of them, and the recommendation."""
+    config, dataset, metric = setup.config, setup.dataset, setup.metrics[0]
+    evaluations: dict[str, Evaluation] = {
+        r.name: load_evaluation(run.rung(r.name), dataset.task) for r in records if r.metric
+    }
+    resampling = Resampling.of(config.evaluate, config.seed)
+    gains = compare_rungs(metric, evaluations, resampling)
+    rungs = [record.model_copy(update={"gain": gains.get(record.name)}) for record in records]
+    first = next(iter(evaluations.values()), None)
+    return LadderRecord(
+        task=dataset.task,
+        split="test",
+        metric=metric,
+        target=config.adapt.target,
+        alpha=config.adapt.alpha,
+        examples={
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+        },
+        model=first.record.model if first else measurer.base.get().stamp,
+        template=setup.template,
+        rungs=tuple(rungs),
+        recommendation=recommend(rungs, metric, config.adapt.target, config.adapt.alpha),
+        seconds=budget.spent,
+        budget_seconds=config.adapt.budget,
+    )

@@ -1,0 +1,90 @@
+"""What a result depends on besides its configuration."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+import torch
+
+import luthier
+from luthier.adapt.setup import Setup
+from luthier.core.errors import UsageError
+from luthier.core.files import read_json, write_json
+from luthier.core.run_directory import RunDirectory
+from luthier.models.device import default_device
+
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy", "rouge_score", "sacrebleu")
+
+
+def write_manifest(run: RunDirectory, setup: Setup, kind: str) -> None:
+    """Write ``manifest.json``, or check that the one there belongs to the same inputs.
+
+    Raises:
+        UsageError: the run directory was made from other data, prompts, model or seed.
+    """
+    fingerprint = setup.evaluation_fingerprint()
+    if run.manifest.is_file():
+        if read_json(run.manifest).get("fingerprint") != fingerprint:
+            raise UsageError(
+                "this run directory was made with another configuration, model or data",
+                where=str(run.path),
+                fix="give the run another --name, or delete the folder",
+            )
+        return
+    write_json(run.manifest, _manifest(setup, kind, fingerprint))
+
+
+def _manifest(setup: Setup, kind: str, fingerprint: str) -> dict[str, Any]:
+    dataset = setup.dataset
+    return {
+        "kind": kind,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": fingerprint,
+        "seed": setup.config.seed,
+        "versions": versions(),
+        "hardware": hardware(),
+        "model": {"id": setup.handle.folder.id, "revision": setup.handle.folder.revision},
+        "template": setup.template.model_dump(),
+        "data": {
+            "task": dataset.task,
+            "fingerprint": dataset.fingerprint,
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+            "dropped": len(dataset.dropped),
+        },
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Luthier, Python, and the packages that decide the numbers."""
+    found = {"luthier": luthier.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, str | int]:
+    """The machine: device, processor, cores, memory in bytes."""
+    device = default_device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "device": device.type,
+        "name": name,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": psutil.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+
+
+def _processor() -> str:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.processor() or platform.machine()} ({capability})"

@@ -1,0 +1,184 @@
+"""Everything a run needs, checked before a model's weights are loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.config import RunConfig
+from luthier.config.methods import MethodName
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.core.example import Example
+from luthier.core.records import TemplateStamp
+from luthier.core.seeds import fingerprint
+from luthier.data.dataset import Dataset, load_dataset
+from luthier.data.general import load_general_texts
+from luthier.data.tokenised import Tokenised, tokenise
+from luthier.evaluate import EvaluationTask
+from luthier.models.load import ModelHandle, open_model
+from luthier.prompts.render import PromptRenderer
+from luthier.prompts.shots import choose_shots, with_shots
+from luthier.train import TrainingData
+
+_DEFAULT_METRICS = ("rougeL", "rouge1", "chrf")
+_DEFAULT_NEW_TOKENS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A run's data, prompts and model, ready to use.
+
+    Attributes:
+        config: the configuration.
+        handle: the base model, described but not loaded.
+        dataset: the examples by split.
+        renderer: turns examples into tokens.
+        general_texts: tokens of the texts on which forgetting is measured.
+    """
+
+    config: RunConfig
+    handle: ModelHandle
+    dataset: Dataset
+    renderer: PromptRenderer
+    general_texts: tuple[tuple[int, ...], ...]
+
+    @property
+    def template(self) -> TemplateStamp:
+        """The template, or the stamp of rows that are used as they are."""
+        template = self.dataset.template
+        if template is None:
+            return TemplateStamp(id="as-is", hash=fingerprint("as-is"))
+        return TemplateStamp(id=template.id, hash=template.hash)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics, the first being the one that decides."""
+        template = self.dataset.template
+        return self.config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The longest answer, in tokens."""
+        template = self.dataset.template
+        default = template.max_new_tokens if template else _DEFAULT_NEW_TOKENS
+        return self.config.evaluate.max_new_tokens or default
+
+    def task(self, shots: int, split: str = "test") -> EvaluationTask:
+        """The held-out examples with ``shots`` worked examples before each question.
+
+        Raises:
+            DataError: a prompt and its answer do not fit the context window.
+        """
+        shown = choose_shots(self.dataset.train, shots, self.config.seed)
+        examples = tuple(with_shots(e, shown) for e in self.dataset.split(split))
+        self._check_window(examples, shots)
+        return EvaluationTask(
+            name=self.dataset.task,
+            split=split,
+            examples=examples,
+            template=self.template,
+            shots=shots,
+            chat_template=self.renderer.use_chat_template,
+            metrics=self.metrics,
+            max_new_tokens=self.max_new_tokens,
+        )
+
+    def training_data(self, method: MethodName) -> TrainingData:
+        """The tokenised training and validation examples, for training with ``method``.
+
+        Raises:
+            DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
+        """
+        train, validation = self.tokenised("train"), self.tokenised("validation")
+        if not train.examples:
+            raise DataError(
+                "no training example is left",
+                fix="see the reasons with 'luthier data show'; a larger data.max_length may help",
+            )
+        return TrainingData(train.examples, validation.examples, self.training_fingerprint(method))
+
+    def tokenised(self, split: str) -> Tokenised:
+        """The examples of a split as tokens, and what was dropped."""
+        limit = min(self.config.data.max_length or 2**62, self.renderer.context_window)
+        return tokenise(
+            self.dataset.split(split),
+            self.renderer,
+            max_length=limit,
+            too_long=self.config.data.too_long,
+            completions_only=self.config.train.completions_only,
+        )
+
+    def training_fingerprint(self, method: MethodName) -> str:
+        """A fingerprint of all that decides what a training with ``method`` gives."""
+        # How often to save and when to stop decide how far a training comes, not where it goes.
+        loop = self.config.train.model_dump(mode="json", exclude={"max_time", "checkpoint_every"})
+        settings = self.config.methods.of(method).model_dump(mode="json")
+        return fingerprint(self.base_fingerprint(), method, _json(loop), _json(settings))
+
+    def evaluation_fingerprint(self) -> str:
+        """A fingerprint of all that decides what an evaluation of the base model gives."""
+        values = self.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
+        return fingerprint(self.base_fingerprint(), _json(values))
+
+    def base_fingerprint(self) -> str:
+        """A fingerprint of data, prompts, model and seed."""
+        sections = self.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
+        return fingerprint(
+            _json(sections),
+            self.dataset.fingerprint,
+            self.template.hash,
+            self.handle.folder.revision,
+        )
+
+    def _check_window(self, examples: tuple[Example, ...], shots: int) -> None:
+        room = self.renderer.context_window - self.max_new_tokens
+        longest = max(examples, key=lambda e: sum(len(m.content) for m in e.messages))
+        length = len(self.renderer.prompt(longest).ids)
+        if length > room:
+            raise DataError(
+                f"a prompt with {shots} shots has {length} tokens, and an answer may take "
+                f"{self.max_new_tokens} more, but the context window is "
+                f"{self.renderer.context_window}",
+                where=longest.where,
+                fix="use fewer shots, a smaller evaluate.max_new_tokens, or shorter examples",
+            )
+
+
+def prepare(config: RunConfig, console: Console) -> Setup:
+    """Load the data, find the model, and check that they fit; no weights are loaded.
+
+    Raises:
+        UsageError, DataError: whatever is wrong with configuration, data, template or model.
+    """
+    dataset = load_dataset(config.data, config.prompt, config.seed, console)
+    handle = open_model(config.model, console)
+    renderer = PromptRenderer(
+        tokenizer=handle.tokenizer,
+        use_chat_template=config.prompt.chat_template == "auto" and handle.has_chat_template,
+        system=config.prompt.system,
+        context_window=handle.context_window,
+        encoder_decoder=handle.is_encoder_decoder,
+    )
+    return Setup(config, handle, dataset, renderer, _general_texts(config, handle))
+
+
+def _general_texts(config: RunConfig, handle: ModelHandle) -> tuple[tuple[int, ...], ...]:
+    """Whole texts up to the configured number of tokens."""
+    if config.evaluate.general_text is None:
+        return ()
+    texts: list[tuple[int, ...]] = []
+    left = config.evaluate.general_tokens
+    for text in load_general_texts(config.evaluate.general_text):
+        ids = handle.tokenizer(text)["input_ids"][:left]
+        if len(ids) > 1:
+            texts.append(tuple(ids))
+        left -= len(ids)
+        if left <= 1:
+            break
+    return tuple(texts)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

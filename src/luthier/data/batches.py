@@ -1,0 +1,72 @@
+"""Which examples make a step, and how a step is cut into forward passes.
+
+Both are pure functions: the order of (seed, step), the cut of the lengths. A resumed run sees the
+same batches, and cutting differently changes memory and speed but never the gradient.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from luthier.core.seeds import derive
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOrder:
+    """The order of the examples over all epochs.
+
+    Attributes:
+        num_examples: how many training examples there are.
+        batch_size: examples in a step; the last step of an epoch may have fewer.
+        seed: the seed of the shuffles.
+    """
+
+    num_examples: int
+    batch_size: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass."""
+        return -(-self.num_examples // self.batch_size)
+
+    def total_steps(self, epochs: float) -> int:
+        """Optimizer steps in ``epochs`` passes, at least one."""
+        return max(1, round(epochs * self.steps_per_epoch))
+
+    def step(self, step: int) -> list[int]:
+        """Indices of the examples of step ``step`` (counted from 0)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = list(range(self.num_examples))
+        random.Random(derive(self.seed, "epoch", epoch)).shuffle(order)  # noqa: S311
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+def micro_batches(lengths: Sequence[int], *, tokens: int, max_padding: float) -> list[list[int]]:
+    """Cut one step into forward passes of similar length.
+
+    Args:
+        lengths: tokens of each example of the step.
+        tokens: rows × longest row stays within this, unless a single row is longer.
+        max_padding: the share of padding a forward pass may have.
+
+    Returns:
+        Indices into ``lengths``, a list a forward pass, longest first (so that a lack of memory
+        shows at once).
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    cuts: list[list[int]] = []
+    real = 0
+    for index in order:
+        if cuts:
+            rows, width = len(cuts[-1]) + 1, lengths[cuts[-1][0]]
+            padded = rows * width
+            if padded <= tokens and real + lengths[index] >= (1 - max_padding) * padded:
+                cuts[-1].append(index)
+                real += lengths[index]
+                continue
+        cuts.append([index])
+        real = lengths[index]
+    return cuts

@@ -1,0 +1,152 @@
+"""Files as bytes and as lines: decompressed within a limit, decoded strictly."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from luthier.core.errors import DataError, ResourceError
+from luthier.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MAX_LINE_BYTES = 64 * 2**20
+"""A longer line is not a row of text; it would fill the memory."""
+_MAX_RATIO = 200
+_FREE_BYTES = 256 * 2**20
+"""Text compresses three to ten times. What grows 200 times and beyond 256 MiB is an attack."""
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a text file.
+
+    Attributes:
+        number: counted from 1.
+        text: without a byte order mark; it ends with a line feed, save perhaps the last line.
+    """
+
+    number: int
+    text: str
+
+
+class _BoundedReader(io.RawIOBase):
+    """Reads from ``stream`` until it has given ``limit`` bytes, and fails after that."""
+
+    def __init__(self, stream: io.BufferedIOBase, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._stream.read1(len(view))
+        self._given += len(data)
+        if self._given > self._limit:
+            raise DataError(
+                f"this unpacks to more than {format_bytes(self._limit)}, {_MAX_RATIO} times its "
+                "size: it looks like a decompression bomb",
+                fix="if you trust the file, unpack it with gunzip",
+            )
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+@contextmanager
+def open_bytes(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open a file, or what a ``.gz`` file holds, as a buffered stream.
+
+    Args:
+        path: the file.
+        name: what errors call it.
+
+    Raises:
+        DataError: the file cannot be opened, is damaged, or unpacks to far more than it should.
+        ResourceError: the file may not be read.
+    """
+    try:
+        with _open(path) as stream:
+            yield stream
+    except DataError as error:
+        raise DataError(error.problem, where=error.where or name, fix=error.fix) from None
+    except PermissionError:
+        raise ResourceError("the file may not be read", where=name) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"the compressed file is damaged: {error}",
+            where=name,
+            fix="copy or download it again",
+        ) from None
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror or error}", where=name) from None
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix != ".gz":
+        return path.open("rb")
+    limit = max(_FREE_BYTES, _MAX_RATIO * path.stat().st_size)
+    return io.BufferedReader(_BoundedReader(gzip.open(path), limit), 2**20)
+
+
+def read_text_lines(path: Path, name: str) -> Iterator[Line]:
+    """The lines of a UTF-8 file, one at a time.
+
+    A byte order mark is skipped, and Windows line ends become line feeds.
+
+    Args:
+        path: the file.
+        name: what errors call it.
+
+    Raises:
+        DataError: the file is not UTF-8, has NUL bytes, or has a line of more than 64 MiB; with
+            the line and the byte.
+    """
+    offset = 0
+    with open_bytes(path, name) as stream:
+        number = 0
+        while raw := stream.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            yield Line(number, _decode(raw, f"{name}:{number}", offset))
+            offset += len(raw)
+
+
+def _decode(raw: bytes, where: str, offset: int) -> str:
+    if len(raw) > MAX_LINE_BYTES:
+        raise DataError(f"the line is longer than {format_bytes(MAX_LINE_BYTES)}", where=where)
+    if offset == 0 and raw.startswith(_UTF16_MARKS):
+        raise DataError(
+            "the file is UTF-16, not UTF-8",
+            where=where,
+            fix="save it as UTF-8, for example with 'iconv -f utf-16 -t utf-8'",
+        )
+    if (position := raw.find(b"\0")) >= 0:
+        raise DataError(
+            f"there is a NUL byte at byte {position + 1} of the line",
+            where=where,
+            fix="the file is damaged (was its writing interrupted?) or is not text",
+        )
+    try:
+        text = raw.decode("utf-8-sig" if offset == 0 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"this is not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the "
+            f"line (byte {offset + error.start + 1} of the file)",
+            where=where,
+            fix="save the file as UTF-8, for example with 'iconv -f latin1 -t utf-8'",
+        ) from None
+    return f"{text[:-2]}\n" if text.endswith("\r\n") else text

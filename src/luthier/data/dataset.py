@@ -1,0 +1,250 @@
+"""From the configuration to the examples of three splits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from luthier.config.data import DataConfig
+from luthier.config.prompt import PromptConfig
+from luthier.core.console import Advance, Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.example import Example
+from luthier.core.seeds import fingerprint
+from luthier.data.bundled import BUNDLED
+from luthier.data.formats import FORMATS, Format, Table, detect
+from luthier.data.problems import Dropped, Problems, collect_problems, count_reasons
+from luthier.data.readers import Row
+from luthier.data.sources import WHOLE, Source, open_source
+from luthier.data.splits import (
+    SPLITS,
+    Fractions,
+    SplitName,
+    Splits,
+    draw,
+    split,
+    with_unique_ids,
+)
+from luthier.prompts.library import library_templates, load_template
+from luthier.prompts.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The examples of a task.
+
+    Attributes:
+        task: its name, fit for a file.
+        template: what rendered the rows; None where they were prompts already.
+        train: what training and shots may use.
+        validation: what choices are made with.
+        test: what results are measured on.
+        dropped: what was left out, with the reason.
+        fingerprint: of the content of all three splits.
+        format: the shape of the rows.
+    """
+
+    task: str
+    template: Template | None
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    dropped: tuple[Dropped, ...]
+    fingerprint: str
+    format: str = "table"
+
+    def split(self, name: SplitName) -> tuple[Example, ...]:
+        """The examples of a split."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Console) -> Dataset:
+    """Read, convert, split and draw the examples that a configuration asks for.
+
+    Everything is read and checked, and all mistakes are shown at once.
+
+    Raises:
+        DataError: the data is missing, or a row cannot be used, or a split is empty.
+        UsageError: the configuration contradicts itself.
+    """
+    fractions = Fractions(data.validation_fraction, data.test_fraction)
+    problems = collect_problems(data.invalid)
+    source = _open(data, problems, console)
+    if source.ignored:
+        names = ", ".join(source.ignored)
+        console.warn(f"no split is named in these files, so they are left aside: {names}")
+    reading = _Reading(data, _template(data, prompt), problems)
+    parts: dict[str, list[Example]] = {}
+    with console.progress(f"reading {source.name}", None) as advance:
+        for name in (WHOLE, *SPLITS):  # what is trained on decides on the format
+            if name in source.parts:
+                rows = _counted(source.parts[name](), advance)
+                parts[name] = with_unique_ids(reading.examples(rows))
+    invalid = problems.finish()
+    if WHOLE not in parts and "train" not in parts:
+        raise DataError(
+            "there is no data to train on",
+            where=data.source,
+            fix=f"found were only {' and '.join(parts) or 'no splits'}; name the training data",
+        )
+    train = parts[WHOLE] if WHOLE in parts else parts["train"]
+    held_out = {name: parts[name] for name in SPLITS[1:] if name in parts}
+    splits = split(train, held_out, fractions, seed)
+    for reason in count_reasons(invalid + splits.dropped):
+        console.warn(f"{reason.count} left out: {reason.reason} (such as {reason.where})")
+    _require_examples(splits, len(train), held_out, data.source)
+    return _drawn(source.name, reading, splits, invalid)
+
+
+class _Reading:
+    """Turns rows into examples: the first row of all decides on the format."""
+
+    def __init__(self, data: DataConfig, template: Template | None, problems: Problems) -> None:
+        self.data = data
+        self.template = template
+        self.format = Table(template) if template else _known_format(data)
+        self._group = _group_column(data)
+        self._problems = problems
+
+    def examples(self, rows: Iterable[Row]) -> Iterator[Example]:
+        """The examples of the rows that can be used."""
+        for row in rows:
+            if self.format is None:
+                self.format = _detected_format(self.data, row)
+            try:
+                yield self.format.convert(row, self._group_of(row))
+            except DataError as error:
+                self._problems.add(error)
+
+    def _group_of(self, row: Row) -> str:
+        if self._group is None:
+            return ""
+        value = row.values.get(self._group)
+        if value is None:
+            raise DataError(
+                f"the row has no {self._group!r}, which data.group names",
+                where=row.where,
+                fix=f"its columns are {', '.join(row.values)}",
+            )
+        return str(value)
+
+
+def _open(data: DataConfig, problems: Problems, console: Console) -> Source:
+    """The source, with the files for validation and test in place of its own splits."""
+    if data.source in BUNDLED:
+        bundled = BUNDLED[data.source]
+        source = Source(data.source, {WHOLE: lambda: bundled.rows(console)})
+    else:
+        source = open_source(data.source, problems, subset=data.subset)
+    parts = dict(source.parts)
+    files: tuple[tuple[SplitName, str | None], ...] = (
+        ("validation", data.validation),
+        ("test", data.test),
+    )
+    for name, file in files:
+        if file is not None:
+            parts[name] = open_source(file, problems).read_all
+    return Source(source.name, parts, source.ignored)
+
+
+def _template(data: DataConfig, prompt: PromptConfig) -> Template | None:
+    """The template that is asked for, or the bundled task's own."""
+    own = BUNDLED[data.source].template if data.source in BUNDLED else None
+    name = prompt.template or own
+    if name is None:
+        return None
+    if data.format not in ("auto", "table"):
+        raise UsageError(
+            f"a template renders the columns of a table, and data.format is {data.format}",
+            where="prompt.template, data.format",
+            fix="leave one of them out",
+        )
+    return load_template(name)
+
+
+def _group_column(data: DataConfig) -> str | None:
+    if data.group is None and data.source in BUNDLED:
+        return BUNDLED[data.source].group
+    return data.group
+
+
+def _known_format(data: DataConfig) -> Format | Table | None:
+    """The format of rows without a template, where it does not depend on their columns."""
+    if data.source in BUNDLED:
+        return FORMATS["text"]
+    return FORMATS.get(data.format)
+
+
+def _detected_format(data: DataConfig, row: Row) -> Format:
+    """The format of rows like ``row`` that have no template.
+
+    Raises:
+        DataError: they need a template, or their format cannot be told.
+    """
+    if data.format == "table":
+        raise _needs_template(row, "data.format is table, which needs a template")
+    columns = row.values.keys()
+    if any(known.fits(columns) for known in FORMATS.values()):
+        return detect(columns, row.where)
+    raise _needs_template(
+        row, f"the columns {', '.join(map(repr, columns))} are of no known format"
+    )
+
+
+def _needs_template(row: Row, problem: str) -> DataError:
+    columns = set(row.values)
+    fitting = [template.id for template in library_templates() if template.columns <= columns]
+    shapes = "; ".join(f"{known.name} ({known.shape})" for known in FORMATS.values())
+    return DataError(
+        problem,
+        where=row.where,
+        fix=f"set prompt.template to one of {', '.join(fitting)}"
+        if fitting
+        else "write a template for these columns and name it in prompt.template, or rename the "
+        f"columns to those of a format: {shapes}",
+    )
+
+
+def _require_examples(
+    splits: Splits, found: int, held_out: Collection[SplitName], source: str
+) -> None:
+    """Raise if there is nothing to train on or to measure with."""
+    for name, examples in (("train", splits.train), ("test", splits.test)):
+        if examples:
+            continue
+        if not found or name in held_out:
+            why, fix = "no row could be used", "give rows, or mend those that were left out"
+        else:
+            why = (
+                f"of {found} examples, {len(splits.dropped)} are duplicates or leaks, and the "
+                "others fell into other splits"
+            )
+            fix = (
+                "give more rows or groups, another seed, other values of data.test_fraction and "
+                "data.validation_fraction, or a file for the test with data.test"
+            )
+        raise DataError(f"the {name} split is empty: {why}", where=source, fix=fix)
+
+
+def _drawn(task: str, reading: _Reading, splits: Splits, invalid: tuple[Dropped, ...]) -> Dataset:
+    data = reading.data
+    train = draw(splits.train, data.num_train)
+    validation = draw(splits.validation, data.num_validation)
+    test = draw(splits.test, data.num_test)
+    ids = ("\x1e".join(example.id for example in part) for part in (train, validation, test))
+    return Dataset(
+        task=task,
+        template=reading.template,
+        train=train,
+        validation=validation,
+        test=test,
+        dropped=invalid + splits.dropped,
+        fingerprint=fingerprint(*ids),
+        format=reading.format.name if reading.format else "",
+    )
+
+
+def _counted(rows: Iterable[Row], advance: Advance) -> Iterator[Row]:
+    for row in rows:
+        advance()
+        yield row

@@ -1,0 +1,125 @@
+"""The bundled task: summarise the functions of the interpreter's own standard library."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import inspect
+import os
+import sysconfig
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from luthier.core.console import Console
+from luthier.data.readers import Row
+
+_SKIPPED = frozenset(
+    ("test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "__pycache__")
+    + ("encodings", "turtledemo", "pydoc_data", "ensurepip", "__phello__")
+)
+"""Tests, programs, and tables: code that nobody would look up."""
+_MIN_LINES = 3
+_MAX_CHARACTERS = 1200
+_MIN_WORDS = 3
+_SENTENCE_ENDS = tuple(".:;!?")
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def read_docstrings(console: Console) -> Iterator[Row]:
+    """Functions and methods with a docstring: the columns code, docstring and module.
+
+    ``code`` is the source without the docstring, ``docstring`` its first line, and ``module`` the
+    top-level module. Left out are functions of fewer than three lines or more than 1,200
+    characters, docstrings of fewer than three words or whose first sentence goes on in the next
+    line, anything beyond ASCII, and code that was met before.
+    """
+    root = Path(sysconfig.get_paths()["stdlib"])
+    files = list(_files(root))
+    met: set[str] = set()
+    with console.progress("reading the standard library", len(files)) as advance:
+        for path in files:
+            with _fast_parsing():
+                rows = _rows_of_file(path, path.relative_to(root))
+            advance()
+            for row in rows:
+                content = "".join(row.values["code"].split())
+                if content not in met:
+                    met.add(content)
+                    yield row
+
+
+@contextmanager
+def _fast_parsing() -> Iterator[None]:
+    """Syntax trees hold no cycles, and looking for some in them doubles the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(set(folders) - _SKIPPED)
+        yield from (Path(folder, name) for name in sorted(names) if name.endswith(".py"))
+
+
+def _rows_of_file(path: Path, name: Path) -> list[Row]:
+    try:
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+    except (OSError, ValueError, SyntaxError):
+        return []  # a few files of some distributions are templates, or in another encoding
+    lines = source.splitlines()
+    module = name.parts[0].removesuffix(".py")
+    rows = []
+    for function in _functions(tree):
+        code, summary = _source(function, lines), _summary(function)
+        if code and summary:
+            where = f"python-docstrings {name.as_posix()}:{function.lineno}"
+            rows.append(Row({"code": code, "docstring": summary, "module": module}, where))
+    return rows
+
+
+def _functions(node: ast.Module | ast.ClassDef | _Function) -> Iterator[_Function]:
+    """Functions and methods in the order of the file, nested ones too."""
+    for child in node.body:
+        if isinstance(child, _Function):
+            yield child
+        if isinstance(child, _Function | ast.ClassDef):
+            yield from _functions(child)
+
+
+def _summary(function: _Function) -> str:
+    """The first line of the docstring; empty where it is unsuitable."""
+    lines = inspect.cleandoc(ast.get_docstring(function, clean=False) or "").splitlines()
+    if not lines:
+        return ""
+    first = lines[0].strip()
+    goes_on = len(lines) > 1 and bool(lines[1].strip()) and not first.endswith(_SENTENCE_ENDS)
+    is_code = first.startswith(">>>")
+    if goes_on or is_code or len(first.split()) < _MIN_WORDS or not first.isascii():
+        return ""
+    return first
+
+
+def _source(function: _Function, lines: list[str]) -> str:
+    """The source without its docstring, dedented; empty where it is unsuitable."""
+    docstring = function.body[0]
+    if len(function.body) < 2 or docstring.lineno == function.lineno:
+        return ""
+    begin = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+    head = lines[begin - 1 : docstring.lineno - 1]
+    kept = [*head, *lines[docstring.end_lineno : function.end_lineno]]
+    code = textwrap.dedent("\n".join(line for line in kept if line.strip()))
+    if code.count("\n") + 1 < _MIN_LINES or len(code) > _MAX_CHARACTERS or not code.isascii():
+        return ""
+    return code

@@ -1,0 +1,59 @@
+"""Data sets of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from luthier.core.errors import DataError
+from luthier.data.readers import Row
+
+_FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
+"""Builders that only read data. Others unpickle files, or decode images and sound."""
+
+
+def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterator[Row]]]:
+    """The splits of a Hub data set, downloaded once into the cache of ``datasets``.
+
+    Raises:
+        DataError: ``datasets`` is not installed, the data set cannot be reached or has no such
+            subset, or its files are not plain data.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(
+            "data sets of the Hub need the datasets package, which is not installed",
+            where=name,
+            fix="run: pip install 'luthier[hub]'",
+        ) from None
+    try:
+        builder = datasets.load_dataset_builder(name, subset)
+        if builder.name not in _FORMATS:
+            raise DataError(
+                f"the data set's files are of the kind {builder.name!r}, which is not read",
+                where=name,
+                fix=f"Luthier reads {', '.join(sorted(_FORMATS))}",
+            )
+        builder.download_and_prepare()
+        splits = builder.as_dataset()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise DataError(
+            f"this is no file or folder, and the Hub does not give it: {_first_line(error)}",
+            where=name,
+            fix="check the name and data.subset; offline, run 'hf download --repo-type dataset "
+            f"{name}' before, or give a file",
+        ) from None
+    return {split: _rows(f"{name}/{split}", rows) for split, rows in splits.items()}
+
+
+def _rows(name: str, rows: Any) -> Callable[[], Iterator[Row]]:
+    def read() -> Iterator[Row]:
+        for index, values in enumerate(rows, start=1):
+            yield Row(dict(values), f"{name} row {index}")
+
+    return read
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

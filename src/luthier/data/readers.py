@@ -1,0 +1,240 @@
+"""Rows of files: one reader for each suffix, in the table at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from luthier.core.errors import DataError
+from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text_lines
+from luthier.data.problems import Problems
+
+_ROWS_PER_BATCH = 1024
+# The module's limit is 128 KiB a cell, which long documents exceed, and it can only be set for
+# the whole process.
+csv.field_size_limit(MAX_LINE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a file or a data set.
+
+    Attributes:
+        values: by column.
+        where: ``file:line``, or ``name row N`` where there are no lines; counted from 1.
+    """
+
+    values: dict[str, Any]
+    where: str
+
+
+Reader = Callable[[Path, str, Problems], Iterator[Row]]
+"""Reads the rows of a file with the name that errors use. A mistake in one row goes to
+`Problems`; one after which no row can be trusted is raised."""
+
+
+def _read_jsonl(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+    for line in read_text_lines(path, name):
+        if not line.text.strip():
+            continue
+        where = f"{name}:{line.number}"
+        try:
+            yield Row(_object(_parse_json(line.text, name, line.number), where), where)
+        except DataError as error:
+            problems.add(error)
+
+
+def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+    text = "".join(line.text for line in read_text_lines(path, name))
+    if not text.strip():
+        return
+    document = _parse_json(text, name, 1)
+    rows = document.get("data") if isinstance(document, dict) else document
+    if not isinstance(rows, list):
+        raise DataError(
+            "the file holds neither a list of rows nor an object with a list called 'data'",
+            where=name,
+            fix="if each line is a row of its own, name the file .jsonl",
+        )
+    for index, value in enumerate(rows, start=1):
+        try:
+            where = f"{name} row {index}"
+            yield Row(_object(value, where), where)
+        except DataError as error:
+            problems.add(error)
+
+
+def _read_csv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+    return _read_cells(path, name, problems, {"delimiter": ",", "strict": True})
+
+
+def _read_tsv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+    """Tab-separated values have no quoting: a quotation mark in a cell is a quotation mark."""
+    return _read_cells(path, name, problems, {"delimiter": "\t", "quoting": csv.QUOTE_NONE})
+
+
+def _read_cells(
+    path: Path, name: str, problems: Problems, dialect: dict[str, Any]
+) -> Iterator[Row]:
+    reader = csv.reader((line.text for line in read_text_lines(path, name)), **dialect)
+    columns: list[str] = []
+    while True:
+        where = f"{name}:{reader.line_num + 1}"  # of the first line of the row
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fix = "a quotation mark inside a quoted cell is written twice, and each has its end"
+            raise DataError(
+                f"the row that begins here is not valid: {error}", where=where, fix=fix
+            ) from None
+        if not cells:
+            continue
+        if not columns:
+            columns = _header(cells, where)
+        elif len(cells) != len(columns):
+            problem = f"the row has {len(cells)} cells, and the header has {len(columns)} columns"
+            problems.add(DataError(problem, where=where, fix="quote cells that hold a separator"))
+        else:
+            yield Row(dict(zip(columns, cells, strict=True)), where)
+
+
+def _header(cells: Sequence[str], where: str) -> list[str]:
+    columns = [cell.strip() for cell in cells]
+    _require_distinct(columns, where)
+    if "" in columns:
+        raise DataError(f"column {columns.index('') + 1} of the header has no name", where=where)
+    if len(columns) == 1 and (separator := next((c for c in ";\t" if c in columns[0]), "")):
+        raise DataError(
+            f"the columns seem to be separated by {separator!r}, not by a comma",
+            where=where,
+            fix="name a tab-separated file .tsv, and write any other with commas",
+        )
+    return columns
+
+
+def _read_txt(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+    """Paragraphs, which blank lines separate."""
+    paragraph: list[Line] = []
+    for line in read_text_lines(path, name):
+        if line.text.strip():
+            paragraph.append(line)
+        elif paragraph:
+            yield _paragraph(paragraph, name)
+            paragraph = []
+    if paragraph:
+        yield _paragraph(paragraph, name)
+
+
+def _paragraph(lines: Sequence[Line], name: str) -> Row:
+    text = "".join(line.text for line in lines).rstrip()
+    return Row({"text": text}, f"{name}:{lines[0].number}")
+
+
+def _read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise DataError(
+            "reading parquet files needs pyarrow, which is not installed",
+            where=name,
+            fix="run: pip install 'luthier[hub]'",
+        ) from None
+    with open_bytes(path, name) as stream:
+        whole = stream if path.suffix != ".gz" else io.BytesIO(stream.read())
+        index = 0
+        try:
+            file = pyarrow.parquet.ParquetFile(whole)
+            _require_distinct(file.schema_arrow.names, name)
+            for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH):
+                for values in batch.to_pylist():
+                    index += 1
+                    yield Row(values, f"{name} row {index}")
+        except pyarrow.ArrowException as error:
+            raise DataError(
+                f"this is not a readable parquet file: {error}", where=f"{name} row {index + 1}"
+            ) from None
+
+
+def _parse_json(text: str, name: str, first_line: int) -> Any:
+    """The JSON document in ``text``, which begins on line ``first_line``; NaN is read as null.
+
+    Raises:
+        DataError: it is not JSON, repeats a key, or holds half a surrogate pair.
+    """
+    where = f"{name}:{first_line}"
+    try:
+        document = json.loads(text, object_pairs_hook=_distinct, parse_constant=lambda _: None)
+        if "\\ud" in text.lower():
+            json.dumps(document, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        _raise_malformed(error, name, first_line)
+    except UnicodeEncodeError:
+        raise DataError(
+            "an escape such as \\ud83d is half of a character", where=where, fix="write both halves"
+        ) from None
+    except RecursionError:
+        raise DataError("the JSON is nested too deep", where=where) from None
+    except ValueError as error:
+        raise DataError(f"this is not valid JSON: {error}", where=where) from None
+    return document
+
+
+def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) -> NoReturn:
+    where = f"{name}:{first_line + error.lineno - 1}"
+    if error.msg == "Extra data" and error.lineno > 1:
+        raise DataError(
+            "a second JSON document begins here", where=where, fix="name the file .jsonl"
+        )
+    message = error.msg[:1].lower() + error.msg[1:]
+    raise DataError(f"this is not valid JSON: {message} at column {error.colno}", where=where)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError(f"the key {_repeated([key for key, _ in pairs])!r} stands twice")
+    return values
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        kind = {list: "a list", str: "a text", type(None): "null"}.get(type(value), "a number")
+        raise DataError(
+            f'a row is an object such as {{"prompt": …}}, and this is {kind}', where=where
+        )
+    return value
+
+
+def _require_distinct(columns: Sequence[str], where: str) -> None:
+    if len(set(columns)) != len(columns):
+        raise DataError(f"two columns are called {_repeated(columns)!r}", where=where)
+
+
+def _repeated(names: Sequence[str]) -> str:
+    return Counter(names).most_common(1)[0][0]
+
+
+READERS: dict[str, Reader] = {
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".txt": _read_txt,
+    ".parquet": _read_parquet,
+}
+"""By suffix; a further ``.gz`` is allowed after each."""
+
+
+def reader_of(path: Path) -> Reader | None:
+    """The reader for ``path``; None for a file of another kind."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix != ".gz"]
+    return READERS.get(suffixes[-1]) if suffixes else None

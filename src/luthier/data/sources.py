@@ -1,0 +1,198 @@
+"""Where rows come from: files, folders, and the Hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from luthier.core.errors import DataError
+from luthier.data.hub import open_hub
+from luthier.data.problems import Problems, RaiseProblems
+from luthier.data.readers import READERS, Row, reader_of
+from luthier.data.splits import SplitName
+
+WHOLE = "all"
+"""The part of a source that is not cut into splits."""
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WORDS = re.compile(r"[^A-Za-z]+")
+_SPLIT_WORDS: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+_NOT_DATA = ("readme", "license", "licence", "copying", "citation", "notice", "changelog")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows by part.
+
+    Attributes:
+        name: a short name, fit for a file.
+        parts: by split, or under `WHOLE` what is not cut into splits.
+        ignored: files of a folder that were left aside.
+    """
+
+    name: str
+    parts: Mapping[str, Callable[[], Iterator[Row]]]
+    ignored: tuple[str, ...] = ()
+
+    def read_all(self) -> Iterator[Row]:
+        """The rows of all parts."""
+        return chain.from_iterable(read() for read in self.parts.values())
+
+
+def open_source(source: str, problems: Problems, *, subset: str | None = None) -> Source:
+    """Find a source and its splits. Rows are read only when a part is called.
+
+    Args:
+        source: a file, a folder, or a Hub id. A relative path is looked for in the working
+            directory, then under ``LUTHIER_DATA``.
+        problems: takes the mistakes in single rows.
+        subset: the configuration of a Hub data set.
+
+    Raises:
+        DataError: there is no such source, or nothing in it can be read.
+    """
+    path = find_path(source)
+    if path is None:
+        if _HUB_ID.fullmatch(source) and reader_of(Path(source)) is None:
+            return Source(_file_name(source), _by_split(open_hub(source, subset)))
+        raise _not_found(source)
+    if path.is_dir():
+        return _open_folder(path, problems)
+    return Source(_task_name(path), {WHOLE: partial(_read_file, path, problems)})
+
+
+def read_rows(
+    source: str, problems: Problems | None = None, *, subset: str | None = None
+) -> Iterator[Row]:
+    """All rows of a source, whatever their split. Files of lines are read in constant memory.
+
+    Args:
+        source: as for `open_source`.
+        problems: takes the mistakes in single rows; None: the first ones are raised at the end.
+        subset: the configuration of a Hub data set.
+
+    Raises:
+        DataError: there is no such source, or it cannot be read.
+    """
+    collected = problems or RaiseProblems()
+    yield from open_source(source, collected, subset=subset).read_all()
+    if problems is None:
+        collected.finish()
+
+
+def find_path(source: str) -> Path | None:
+    """``source`` in the working directory or under ``LUTHIER_DATA``; None if it is in neither."""
+    given = Path(source).expanduser()
+    return next((path for path in _candidates(given) if path.exists()), None)
+
+
+def _candidates(path: Path) -> list[Path]:
+    root = os.environ.get("LUTHIER_DATA")
+    if path.is_absolute() or not root:
+        return [path]
+    return [path, Path(root).expanduser() / path]
+
+
+def _not_found(source: str) -> DataError:
+    places = _candidates(Path(source).expanduser())
+    siblings = [
+        sibling.name
+        for place in places
+        if place.parent.is_dir()
+        for sibling in place.parent.iterdir()
+        if sibling.is_dir() or reader_of(sibling)
+    ]
+    close = difflib.get_close_matches(Path(source).name, siblings, n=1)
+    looked = " and ".join(str(place.absolute()) for place in places)
+    root = "" if os.environ.get("LUTHIER_DATA") else ", or set LUTHIER_DATA to your data folder"
+    return DataError(
+        f"there is no data called {source!r}",
+        where=looked,
+        fix=f"did you mean {close[0]!r}?" if close else f"check the path{root}",
+    )
+
+
+def _open_folder(folder: Path, problems: Problems) -> Source:
+    """A folder's data files, by the split in their names where there is one in any of them."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
+    if not files:
+        known = ", ".join(READERS)
+        raise DataError(
+            "the folder holds no data files",
+            where=str(folder),
+            fix=f"data files end in {known}, each also with .gz",
+        )
+    by_split: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        by_split[_split_of(path) or WHOLE].append(path)
+    unnamed = by_split.pop(WHOLE) if len(by_split) > 1 and WHOLE in by_split else []
+    parts = {
+        split: partial(_read_files, tuple(paths), problems) for split, paths in by_split.items()
+    }
+    return Source(_file_name(folder.resolve().name), parts, tuple(path.name for path in unnamed))
+
+
+def _is_data(path: Path) -> bool:
+    hidden_or_text = path.name.startswith(".") or path.name.lower().startswith(_NOT_DATA)
+    return reader_of(path) is not None and not hidden_or_text
+
+
+def _read_files(paths: tuple[Path, ...], problems: Problems) -> Iterator[Row]:
+    return chain.from_iterable(_read_file(path, problems) for path in paths)
+
+
+def _read_file(path: Path, problems: Problems) -> Iterator[Row]:
+    reader = reader_of(path)
+    if reader is None:
+        raise DataError(
+            f"files of the kind {''.join(path.suffixes) or 'without a suffix'} are not read",
+            where=str(path),
+            fix=f"data files end in {', '.join(READERS)}, each also with .gz",
+        )
+    return reader(path, path.name, problems)
+
+
+def _by_split(
+    parts: Mapping[str, Callable[[], Iterator[Row]]],
+) -> dict[str, Callable[[], Iterator[Row]]]:
+    """Splits of the Hub under our names, without others such as "unsupervised"."""
+    named: dict[str, Callable[[], Iterator[Row]]] = {
+        _SPLIT_WORDS[name]: rows for name, rows in parts.items() if name in _SPLIT_WORDS
+    }
+    if named or len(parts) != 1:
+        return named
+    return {WHOLE: next(iter(parts.values()))}
+
+
+def _split_of(path: Path) -> SplitName | None:
+    """The split that is a word of the file's name: "x.dev.jsonl", but not "hiddentest.jsonl"."""
+    words = _WORDS.split(path.name.lower())
+    return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), None)
+
+
+def _task_name(path: Path) -> str:
+    """The file's name without suffixes and split: "dialogsum" for dialogsum.train.jsonl.gz."""
+    suffixes = 2 if path.suffix == ".gz" else 1
+    stem = path.name.rsplit(".", suffixes)[0]
+    words = [word for word in re.split(r"[._-]+", stem) if word.lower() not in _SPLIT_WORDS]
+    if not words:
+        return _file_name(path.resolve().parent.name)
+    return _file_name(stem if len(words) == len(re.split(r"[._-]+", stem)) else "-".join(words))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "data"

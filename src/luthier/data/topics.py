@@ -1,0 +1,58 @@
+"""Bundled general text: the prose of the language reference that comes with Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pydoc_data.topics import topics
+
+from luthier.core.console import Console
+from luthier.data.readers import Row
+
+_MIN_WORDS = 100
+_MAX_WORDS = 300
+_MIN_PARAGRAPH_WORDS = 12
+_UNDERLINE = re.compile(r"[*=\-~^#]{3,}")
+_MARKUP = re.compile(r"\*\*|(?<!\w)\*(?=\w)|(?<=\w)\*(?!\w)|``")
+_QUOTED_CODE = re.compile(r'"([^"\s]+)"')
+_FOOTNOTE = re.compile(r"\s?\[\d+\]")
+_PROSE = re.compile(r"[A-Z“‘(\"].*[.:!?)]", re.DOTALL)
+
+
+def read_topics(console: Console) -> Iterator[Row]:
+    """Texts of 100 to 300 words under the column ``text``, in the order of the topics.
+
+    Headings, grammar, examples of code, tables and lists are left out; a text holds neighbouring
+    paragraphs of one topic.
+    """
+    for topic in sorted(topics):
+        for number, text in enumerate(_texts(topics[topic]), start=1):
+            yield Row({"text": text, "topic": topic}, f"python-topics {topic} text {number}")
+
+
+def _texts(document: str) -> Iterator[str]:
+    """Neighbouring paragraphs, put together until there are enough words."""
+    gathered: list[str] = []
+    words = 0
+    for paragraph in _paragraphs(document):
+        length = len(paragraph.split())
+        if words >= _MIN_WORDS or words + length > _MAX_WORDS:
+            if words >= _MIN_WORDS:
+                yield "\n\n".join(gathered)
+            gathered, words = [], 0
+        if length <= _MAX_WORDS:
+            gathered.append(paragraph)
+            words += length
+    if words >= _MIN_WORDS:
+        yield "\n\n".join(gathered)
+
+
+def _paragraphs(document: str) -> Iterator[str]:
+    for block in re.split(r"\n\s*\n", document):
+        lines = block.splitlines()
+        if any(line.startswith("   ") for line in lines) or any(map(_UNDERLINE.search, lines)):
+            continue  # code, grammar, a description of a name, a heading, or a table
+        text = _FOOTNOTE.sub("", _MARKUP.sub("", " ".join(block.split())))
+        text = _QUOTED_CODE.sub(r"\1", text)
+        if len(text.split()) >= _MIN_PARAGRAPH_WORDS and _PROSE.fullmatch(text):
+            yield text

@@ -1,0 +1,80 @@
+"""What tuning made the model forget: the rise of its loss on text that is not the task's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from luthier.core.errors import DataError
+from luthier.core.records import Forgetting
+from luthier.evaluate.metrics.base import Floats
+from luthier.evaluate.statistics import Resampling, Units, figure_interval
+from luthier.inference import Engine, TextLoss
+
+
+def measure_general(engine: Engine, texts_ids: Sequence[Sequence[int]]) -> list[TextLoss]:
+    """The loss of a model on each general text.
+
+    Args:
+        engine: runs the model.
+        texts_ids: the tokens of each text.
+
+    Raises:
+        DataError: there is no text, or one is too short to predict a token of it.
+    """
+    short = sum(len(ids) < 2 for ids in texts_ids)
+    if short or not texts_ids:
+        raise DataError(
+            f"forgetting needs texts of at least two tokens, but {short} of {len(texts_ids)} "
+            "are shorter",
+            fix="choose another evaluate.general_text",
+        )
+    return engine.losses(texts_ids)
+
+
+def measure_forgetting(
+    before: Sequence[TextLoss], after: Sequence[TextLoss], text: str, resampling: Resampling
+) -> Forgetting:
+    """The rise of loss in nats per token, with an interval by the bootstrap over texts.
+
+    Total nats after minus total nats before, divided by the total tokens; the ratio is computed
+    anew in each resample, because texts differ in length. Positive means forgotten.
+
+    Args:
+        before: losses of the base model on each text.
+        after: losses of the tuned model on the same texts.
+        text: what to call the texts.
+        resampling: draws, seed and level.
+
+    Raises:
+        DataError: the texts or their tokens are not the same.
+    """
+    if not before or [loss.tokens for loss in before] != [loss.tokens for loss in after]:
+        raise DataError(
+            f"the losses before and after were not measured on the same tokens "
+            f"({len(before)} and {len(after)} texts)",
+            fix="measure both with the same tokenizer and evaluate.general_text",
+        )
+    rows = [[a.nats, b.nats, a.tokens] for a, b in zip(before, after, strict=True)]
+    units = Units.of(np.array(rows, dtype=np.float64))
+    nats_before, nats_after, tokens = units.sums.sum(axis=0).tolist()
+    low, high = figure_interval(units, _rise_per_token, resampling)
+    return Forgetting(
+        value=units.figure(_rise_per_token),
+        low=low,
+        high=high,
+        n=len(before),
+        confidence=resampling.confidence,
+        before=nats_before / tokens,
+        after=nats_after / tokens,
+        tokens=int(tokens),
+        text=text,
+    )
+
+
+def _rise_per_token(summed: Floats, count: Floats) -> Floats:
+    """``[..., (nats before, nats after, tokens)]`` to nats per token ``[...]``."""
+    del count
+    rise: Floats = (summed[..., 1] - summed[..., 0]) / summed[..., 2]
+    return rise

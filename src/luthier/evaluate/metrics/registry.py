@@ -1,0 +1,83 @@
+"""Metrics by name: the built-in ones, and those that installed packages announce.
+
+A package adds a metric through the entry point group ``luthier.metrics``; the entry point names a
+callable without arguments that returns a `Metric`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from luthier.core.errors import UsageError
+from luthier.evaluate.metrics.base import Metric
+
+GROUP = "luthier.metrics"
+
+# Entry points as well, so that nothing is imported before it is used.
+_BUILT_IN = {
+    "rouge1": "luthier.evaluate.metrics.rouge:rouge1",
+    "rouge2": "luthier.evaluate.metrics.rouge:rouge2",
+    "rougeL": "luthier.evaluate.metrics.rouge:rougeL",
+    "rougeLsum": "luthier.evaluate.metrics.rouge:rougeLsum",
+    "bleu": "luthier.evaluate.metrics.sacre:bleu",
+    "chrf": "luthier.evaluate.metrics.sacre:chrf",
+    "chrf++": "luthier.evaluate.metrics.sacre:chrf_plus_plus",
+    "exact_match": "luthier.evaluate.metrics.answers:exact_match",
+    "accuracy": "luthier.evaluate.metrics.answers:accuracy",
+}
+
+
+def known_metrics() -> tuple[str, ...]:
+    """The names of all metrics, the built-in ones first."""
+    return tuple(_table())
+
+
+def get_metric(name: str) -> Metric:
+    """The metric called ``name``.
+
+    Raises:
+        UsageError: there is none of that name (with a suggestion), or the package that provides
+            it is broken.
+    """
+    table = _table()
+    if name not in table:
+        close = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
+        fix = f"did you mean {close[0]!r}?" if close else f"known metrics: {', '.join(table)}"
+        raise UsageError(f"unknown metric {name!r}", fix=fix)
+    entry = table[name]
+    try:
+        metric = entry.load()()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"the metric {name!r} cannot be loaded from {entry.value}: {error}",
+            fix="repair or remove the package that provides it",
+        ) from error
+    if not isinstance(metric, Metric):
+        raise UsageError(f"{entry.value}, announced as the metric {name!r}, is not a Metric")
+    return metric
+
+
+@cache
+def _table() -> dict[str, EntryPoint]:
+    built_in = [EntryPoint(name, value, GROUP) for name, value in _BUILT_IN.items()]
+    return merge_entries([*built_in, *entry_points(group=GROUP)])
+
+
+def merge_entries(entries: list[EntryPoint]) -> dict[str, EntryPoint]:
+    """Entry points by name.
+
+    Raises:
+        UsageError: two of them claim one name.
+    """
+    table: dict[str, EntryPoint] = {}
+    for entry in entries:
+        if entry.name in table:
+            raise UsageError(
+                f"two metrics are called {entry.name!r}: "
+                f"{table[entry.name].value} and {entry.value}",
+                fix="remove one of the packages that provide them",
+            )
+        table[entry.name] = entry
+    return table

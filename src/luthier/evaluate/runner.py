@@ -1,0 +1,166 @@
+"""Ask a model all examples of a task, and judge the answers."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import luthier
+from luthier.core.console import Console
+from luthier.core.errors import DataError, ProblemList
+from luthier.core.example import Example
+from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
+from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.statistics import Resampling, bootstrap_interval
+from luthier.evaluate.task import Evaluation, EvaluationTask
+from luthier.inference import Engine, Generation
+from luthier.prompts.render import Prompt, PromptRenderer
+
+_RECORDED_PACKAGES = ("torch", "transformers", "peft", "rouge_score", "sacrebleu")
+
+
+def evaluate_task(
+    engine: Engine,
+    renderer: PromptRenderer,
+    task: EvaluationTask,
+    model: ModelStamp,
+    resampling: Resampling,
+    console: Console,
+    *,
+    adapter: str = "",
+) -> Evaluation:
+    """Generate an answer to every example of ``task`` and measure them.
+
+    Args:
+        engine: generates.
+        renderer: renders prompts with the task's template.
+        task: examples, metrics, and the longest answer.
+        model: which model the engine runs.
+        resampling: how intervals are made.
+        console: shows progress with the time left, and what to beware of.
+        adapter: what was put on the model, if anything.
+
+    Raises:
+        DataError: a prompt leaves no room for its answer; all of them at once.
+    """
+    prompts = render_prompts(renderer, task)
+    started = time.monotonic()
+    with console.progress(f"{task.name}: answering", len(prompts)) as advance:
+        answers = engine.generate([prompt.ids for prompt in prompts], task.max_new_tokens, advance)
+    seconds = time.monotonic() - started
+    truncated = sum(answer.finish == "length" for answer in answers)
+    if truncated:
+        console.warn(
+            f"{truncated} of {len(answers)} answers were cut at {task.max_new_tokens} tokens"
+        )
+    samples = [_sample(*row) for row in zip(task.examples, prompts, answers, strict=True)]
+    results, scored = judge(samples, task.load_metrics(), resampling, console)
+    record = EvaluationRecord(
+        task=task.name,
+        split=task.split,
+        model=model,
+        adapter=adapter,
+        template=task.template,
+        shots=task.shots,
+        chat_template=task.chat_template,
+        metrics=results,
+        seconds=seconds,
+        generated_tokens=sum(len(answer.ids) for answer in answers),
+        prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
+        truncated_outputs=truncated,
+        versions=_versions(),
+    )
+    return Evaluation(record, scored)
+
+
+def render_prompts(renderer: PromptRenderer, task: EvaluationTask) -> list[Prompt]:
+    """The prompt of every example. It needs no model, so it can also check a task beforehand.
+
+    Raises:
+        DataError: a prompt leaves no room for its answer; all of them at once.
+    """
+    prompts: list[Prompt] = []
+    problems = ProblemList()
+    for example in task.examples:
+        try:
+            prompts.append(renderer.prompt(example, answer_tokens=task.max_new_tokens))
+        except DataError as problem:
+            problems.add(problem)
+    problems.raise_if_any()
+    return prompts
+
+
+def judge(
+    samples: Sequence[SampleRecord],
+    metrics: Sequence[Metric],
+    resampling: Resampling,
+    console: Console,
+) -> tuple[tuple[MetricResult, ...], tuple[SampleRecord, ...]]:
+    """Compute metrics from the predictions and references of ``samples``.
+
+    Returns:
+        The figures, and the samples with their scores.
+    """
+    results: list[MetricResult] = []
+    columns: dict[str, list[float]] = {}
+    for metric in metrics:
+        stats = sample_statistics(metric, samples)
+        results.append(_measure(metric, stats, samples, resampling))
+        columns[metric.name] = metric.per_sample(stats).tolist()
+    references = [sample.references for sample in samples]
+    for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(references)):
+        console.warn(caveat)
+    rows = zip(*columns.values(), strict=True)
+    scored = tuple(
+        sample.model_copy(update={"scores": dict(zip(columns, row, strict=True))})
+        for sample, row in zip(samples, rows, strict=True)
+    )
+    return tuple(results), scored
+
+
+def sample_statistics(metric: Metric, samples: Sequence[SampleRecord]) -> Floats:
+    """The statistics of a metric on stored samples, ``[n, k]``."""
+    return metric.statistics(
+        [sample.prediction for sample in samples],
+        [sample.references for sample in samples],
+        [sample.choices for sample in samples],
+    )
+
+
+def _measure(
+    metric: Metric, stats: Floats, samples: Sequence[SampleRecord], resampling: Resampling
+) -> MetricResult:
+    groups = [sample.group for sample in samples]
+    estimate = bootstrap_interval(metric, stats, resampling, groups)
+    return MetricResult(
+        **estimate.model_dump(),
+        name=metric.name,
+        signature=metric.signature([sample.references for sample in samples]),
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def _sample(example: Example, prompt: Prompt, answer: Generation) -> SampleRecord:
+    return SampleRecord(
+        id=example.id,
+        group=example.group,
+        prompt=prompt.text,
+        prediction=answer.text,
+        references=example.references,
+        choices=example.choices,
+        scores={},
+        finish=answer.finish,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    versions = {"luthier": luthier.__version__, "python": platform.python_version()}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions

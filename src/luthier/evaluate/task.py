@@ -1,0 +1,82 @@
+"""What is evaluated, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from luthier.core.errors import DataError, ProblemList, UsageError
+from luthier.core.example import Example
+from luthier.core.records import EvaluationRecord, SampleRecord, TemplateStamp
+from luthier.evaluate.metrics import Metric, get_metric
+
+
+class Evaluation(NamedTuple):
+    """The outcome: the figures, and the samples they were computed from."""
+
+    record: EvaluationRecord
+    samples: tuple[SampleRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationTask:
+    """Held-out examples and how they are asked and judged.
+
+    Making one checks it, so mistakes show before a model is loaded.
+
+    Attributes:
+        name: the name of the task; files in the run directory are called after it.
+        split: which part of the data the examples are.
+        examples: at least one, with unique ids.
+        template: the template that renders them.
+        shots: worked examples in each prompt.
+        chat_template: whether the tokenizer's chat template is used.
+        metrics: names of metrics; the first decides.
+        max_new_tokens: the longest answer, in tokens.
+
+    Raises:
+        UsageError: no metric, an unknown one, or one named twice.
+        DataError: examples are missing, share an id, or lack what a metric needs; all at once.
+    """
+
+    name: str
+    split: str
+    examples: tuple[Example, ...]
+    template: TemplateStamp
+    shots: int
+    chat_template: bool
+    metrics: tuple[str, ...]
+    max_new_tokens: int
+
+    def __post_init__(self) -> None:
+        if not self.metrics or len(set(self.metrics)) < len(self.metrics):
+            raise UsageError(
+                f"the metrics of {self.name!r} must be at least one, each once: {self.metrics}",
+                fix="name them in evaluate.metrics",
+            )
+        if not self.examples:
+            raise DataError(f"the {self.split} split of {self.name!r} has no examples")
+        _check_examples(self.examples, self.load_metrics())
+
+    def load_metrics(self) -> tuple[Metric, ...]:
+        """The metrics, in order."""
+        return tuple(get_metric(name) for name in self.metrics)
+
+
+def _check_examples(examples: tuple[Example, ...], metrics: tuple[Metric, ...]) -> None:
+    needing = ", ".join(metric.name for metric in metrics if metric.needs_choices)
+    problems = ProblemList()
+    seen: set[str] = set()
+    for example in examples:
+        where = example.where or f"example {example.id!r}"
+        if example.id in seen:
+            problems.add(DataError(f"the id {example.id!r} stands twice", where=where))
+        seen.add(example.id)
+        if not example.references:
+            problems.add(DataError("this example has no reference to compare with", where=where))
+        if needing and not example.choices:
+            fix = "give the template its choices, or measure with exact_match"
+            problems.add(
+                DataError(f"this example has no choices for {needing}", where=where, fix=fix)
+            )
+    problems.raise_if_any()

@@ -1,0 +1,73 @@
+"""Greedy generation with an encoder-decoder model (T5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from luthier.inference.batching import length_sorted_batches
+from luthier.inference.engine import Advance
+from luthier.inference.padding import pad
+from luthier.inference.soft_prompt import unwrap_soft_prompt
+from luthier.models.forward import logits_at
+from luthier.models.load import LoadedModel
+
+
+class EncoderDecoderGenerator:
+    """Generates token ids; see `LocalEngine`. A soft prompt stands before the encoder's input."""
+
+    def __init__(self, loaded: LoadedModel, batch_tokens: int, stop_ids: frozenset[int]) -> None:
+        self._device = loaded.device
+        self._model, self._soft_prompt_VD = unwrap_soft_prompt(loaded.model)
+        self._batch_tokens = batch_tokens
+        self.stop_ids = stop_ids
+        self._stops = torch.tensor(sorted(stop_ids), device=loaded.device)
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, advance: Advance
+    ) -> list[list[int]]:
+        """The new tokens of each prompt, the stop token included where one was made."""
+        results: list[list[int]] = [[] for _ in prompts]
+        lengths = [len(ids) for ids in prompts]
+        for batch in length_sorted_batches(lengths, max_new_tokens, self._batch_tokens):
+            rows = self._batch([prompts[i] for i in batch], max_new_tokens)
+            for index, ids in zip(batch, rows, strict=True):
+                results[index] = ids
+            advance(len(batch))
+        return results
+
+    def _batch(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        ids_BT, mask_BT = pad(prompts, self._device, "right")
+        embeds_BTD = self._model.get_input_embeddings()(ids_BT)
+        if self._soft_prompt_VD is not None:
+            soft = self._soft_prompt_VD.to(embeds_BTD.dtype).expand(len(prompts), -1, -1)
+            embeds_BTD = torch.cat([soft, embeds_BTD], dim=1)
+            mask_BT = torch.nn.functional.pad(mask_BT, (soft.shape[1], 0), value=True)
+        mask = mask_BT.long()
+        encoded = self._model.get_encoder()(inputs_embeds=embeds_BTD, attention_mask=mask)
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        start = self._model.config.decoder_start_token_id
+        input_B1 = torch.full((len(prompts), 1), start, device=self._device)
+        keep_B1 = torch.ones_like(input_B1, dtype=torch.bool)
+        running = torch.ones(len(prompts), dtype=torch.bool, device=self._device)
+        made: list[list[int]] = [[] for _ in prompts]
+        for _ in range(max_new_tokens):
+            inputs = {
+                "encoder_outputs": encoded,
+                "attention_mask": mask,
+                "decoder_input_ids": input_B1,
+                "past_key_values": cache,
+                "use_cache": True,
+            }
+            next_B = logits_at(self._model, inputs, keep_B1).argmax(-1)
+            for row, (token, runs) in enumerate(zip(next_B.tolist(), running.tolist(), strict=True)):
+                if runs:
+                    made[row].append(token)
+            running &= ~torch.isin(next_B, self._stops)
+            if not running.any():
+                break
+            input_B1 = next_B[:, None]
+        return made

@@ -1,0 +1,28 @@
+"""What a tuning method is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from luthier.config.methods import MethodName
+from luthier.models.load import LoadedModel
+
+
+class Method(ABC):
+    """Chooses what is trained.
+
+    Training, saving and loading are the same for all methods: whatever parameter requires a
+    gradient is trained, and ``save_pretrained`` of the prepared model writes what was made in the
+    ecosystem's own format.
+    """
+
+    name: ClassVar[MethodName]
+
+    @abstractmethod
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """The model with its trained parameters in place and all others frozen.
+
+        The base model inside ``loaded`` may be changed; load it again to have it as it was.
+        New parameters are drawn from torch's global generator.
+        """

@@ -1,0 +1,22 @@
+"""Full fine-tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from luthier.config import FullConfig
+from luthier.methods.base import Method
+from luthier.models.load import LoadedModel
+
+
+class FullMethod(Method):
+    """Trains every parameter."""
+
+    name = "full"
+
+    def __init__(self, config: FullConfig) -> None:
+        self.config = config
+
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """See `Method.prepare`."""
+        return loaded.model.requires_grad_(True)

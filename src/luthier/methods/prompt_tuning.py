@@ -1,0 +1,48 @@
+"""Prompt tuning: trained vectors before the input (Lester et al. 2021, arXiv 2104.08691)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from luthier.config import PromptTuningConfig
+from luthier.methods.base import Method
+from luthier.methods.peft_support import task_type
+from luthier.models.load import LoadedModel
+
+
+class PromptTuningMethod(Method):
+    """Trains ``virtual_tokens`` vectors; the model itself is left as it is."""
+
+    name = "prompt-tuning"
+
+    def __init__(self, config: PromptTuningConfig) -> None:
+        self.config = config
+
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """See `Method.prepare`.
+
+        The vectors start from embeddings of real tokens, which Lester et al. (figure 3b) found
+        better than random numbers, most of all for small models.
+        """
+        import peft
+        import torch
+
+        settings = peft.PromptTuningConfig(
+            task_type=task_type(loaded), num_virtual_tokens=self.config.virtual_tokens
+        )
+        model = peft.get_peft_model(loaded.model, settings)
+        prompt = model.prompt_encoder[model.active_adapter].embedding
+        ids = self._initial_ids(loaded, prompt.num_embeddings)
+        with torch.no_grad():
+            embeddings = loaded.model.get_input_embeddings().weight
+            prompt.weight.copy_(embeddings[ids.to(embeddings.device)].to(prompt.weight.dtype))
+        return model
+
+    def _initial_ids(self, loaded: LoadedModel, count: int) -> Any:
+        import torch
+
+        if self.config.initial_text is None:
+            return torch.randint(loaded.model.get_input_embeddings().num_embeddings, (count,))
+        ids = loaded.tokenizer(self.config.initial_text, add_special_tokens=False)["input_ids"]
+        repeats = -(-count // max(len(ids), 1))
+        return torch.tensor((ids * repeats)[:count], dtype=torch.long)

@@ -1,0 +1,77 @@
+"""Which device, which precision, how much memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+
+def default_device() -> torch.device:
+    """The first CUDA device, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_dtype(name: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+    """The type of the weights; ``auto`` is bfloat16 only where matrix units multiply it natively.
+
+    On a CPU without AMX or AVX512-BF16 a bfloat16 product is emulated and about a hundred times
+    slower than a float32 one, so the hardware is asked, not a clock: the answer never changes
+    between two runs on one machine.
+    """
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device has bfloat16 matrix instructions."""
+    if device.type == "cuda":
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    flags = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16")
+    return any(capabilities.get(flag, False) for flag in flags)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be used now without swapping."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+class PeakMemory:
+    """The highest memory in use since it was made, in bytes.
+
+    CPU: the resident size of the process, from the kernel's high-water mark, which Linux lets a
+    process reset. Where it cannot be reset, the mark since the process began (an upper bound).
+    CUDA: the allocator's own figure.
+    """
+
+    _STATUS = Path("/proc/self/status")
+    _RESET = Path("/proc/self/clear_refs")
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif self._RESET.exists():
+            try:
+                self._RESET.write_text("5")
+            except OSError:
+                return
+
+    def read(self) -> int:
+        """Bytes at the peak."""
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self._device))
+        if self._STATUS.exists():
+            for line in self._STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,58 @@
+"""GGUF files, converted once to safetensors: transformers de-quantises them slowly every time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.models.cache import cache_folder
+from luthier.models.quiet import quiet_transformers
+
+
+def convert_gguf(source: Path, name: str, console: Console) -> Path:
+    """The folder with the safetensors version of ``source``; made when it is missing.
+
+    The weights are float32, which holds every value of a quantised file exactly.
+
+    Raises:
+        DataError: the file is not a GGUF that transformers can read.
+    """
+    target = cache_folder() / "models" / name
+    if (target / "config.json").is_file():
+        return target
+    with console.progress(f"Converting {source.name} (once)", None):
+        partial = target.with_name(f".{name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            # transformers draws this bar without asking its own switch for bars.
+            with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
+                _convert(source, partial)
+        except (ValueError, KeyError, OSError, NotImplementedError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise DataError(f"this GGUF file cannot be read: {error}", where=str(source)) from error
+        try:
+            partial.rename(target)
+        except OSError:  # another process was faster; its folder is as good
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _convert(source: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options: dict[str, Any] = {"gguf_file": source.name}
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
+    model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **options)
+    # The weights are plain now; transformers refuses to save while this says otherwise.
+    del model.config.quantization_config
+    model.hf_quantizer = None
+    model.is_quantized = False
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)

@@ -1,0 +1,144 @@
+"""A model and its tokenizer in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from luthier.config import ModelConfig
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.core.records import ModelStamp
+from luthier.models.device import default_device, resolve_dtype
+from luthier.models.quiet import quiet_transformers
+from luthier.models.resolve import ModelFolder, resolve_model
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready for use. ``model`` is a transformers model, or a peft model around one."""
+
+    model: Any
+    tokenizer: Any
+    stamp: ModelStamp
+    device: torch.device
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether the model reads with an encoder and answers with a decoder (T5)."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    @property
+    def context_window(self) -> int:
+        """Tokens the model can attend to, prompt and answer together."""
+        return context_window(self.model.config)
+
+
+def context_window(config: Any) -> int:
+    """The context window that a transformers config states, in tokens.
+
+    Models with relative positions (T5) state none; they were pre-trained on 512 tokens, and work
+    on longer input, so their window is not a hard limit.
+    """
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    for name in ("max_position_embeddings", "n_positions", "n_ctx"):
+        if isinstance(value := getattr(text, name, None), int) and value > 0:
+            return value
+    return 2**20 if getattr(config, "relative_attention_num_buckets", None) else 2048
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHandle:
+    """A model that has been found and described, but whose weights are not loaded."""
+
+    folder: ModelFolder
+    config: ModelConfig
+    settings: Any
+    tokenizer: Any
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether the model reads with an encoder and answers with a decoder (T5)."""
+        return bool(self.settings.is_encoder_decoder)
+
+    @property
+    def context_window(self) -> int:
+        """Tokens the model can attend to, prompt and answer together."""
+        return context_window(self.settings)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer knows how a conversation is written for this model."""
+        return bool(getattr(self.tokenizer, "chat_template", None))
+
+
+def open_model(config: ModelConfig, console: Console) -> ModelHandle:
+    """Find a model and load its tokenizer and settings; quick, and enough for most checks.
+
+    Raises:
+        DataError: the model is missing, incomplete, or of an unknown architecture.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = resolve_model(config, console)
+    options = {"trust_remote_code": config.trust_remote_code}
+    try:
+        with quiet_transformers():
+            settings = AutoConfig.from_pretrained(folder.path, **options)
+            tokenizer = AutoTokenizer.from_pretrained(folder.path, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _unloadable("description", folder, error) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return ModelHandle(folder, config, settings, tokenizer)
+
+
+def load_model(handle: ModelHandle, device: torch.device | None = None) -> LoadedModel:
+    """Load the weights, in evaluation mode.
+
+    Raises:
+        DataError: the weights are missing or damaged, or need code or pickle files that the
+            configuration does not allow.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    device = device or default_device()
+    dtype = resolve_dtype(handle.config.dtype, device)
+    kind = AutoModelForSeq2SeqLM if handle.is_encoder_decoder else AutoModelForCausalLM
+    try:
+        with quiet_transformers():
+            model = kind.from_pretrained(
+                handle.folder.path,
+                dtype=dtype,
+                use_safetensors=None if handle.config.allow_pickle else True,
+                trust_remote_code=handle.config.trust_remote_code,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+        raise _unloadable("weights", handle.folder, error) from error
+    model = model.to(device).eval()
+    stamp = ModelStamp(
+        id=handle.folder.id,
+        revision=handle.folder.revision,
+        parameters=model.num_parameters(),
+        dtype=str(dtype).removeprefix("torch."),
+        architecture=type(model).__name__,
+    )
+    return LoadedModel(model, handle.tokenizer, stamp, device)
+
+
+def _unloadable(what: str, folder: ModelFolder, error: Exception) -> DataError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "trust_remote_code" in str(error):
+        return DataError(
+            f"the {what} of {folder.id} needs Python code from its own repository",
+            where=str(folder.path),
+            fix="read that code, then set model.trust_remote_code=true if you trust it",
+        )
+    return DataError(
+        f"the {what} of {folder.id} cannot be loaded: {reason}",
+        where=str(folder.path),
+        fix="check that the files are complete and the architecture is one that transformers knows",
+    )

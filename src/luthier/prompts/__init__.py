@@ -1,0 +1,19 @@
+"""Templates, worked examples, and the way from an example to tokens."""
+
+from luthier.prompts.library import library_templates, load_template
+from luthier.prompts.render import Prompt, PromptRenderer, TrainingExample
+from luthier.prompts.shots import choose_shots, with_shots
+from luthier.prompts.template import Template
+from luthier.prompts.tokens import Tokenizer
+
+__all__ = [
+    "Prompt",
+    "PromptRenderer",
+    "Template",
+    "Tokenizer",
+    "TrainingExample",
+    "choose_shots",
+    "library_templates",
+    "load_template",
+    "with_shots",
+]

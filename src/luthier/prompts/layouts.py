@@ -1,0 +1,211 @@
+"""How a conversation is written as text: with the model's chat template, or as plain text.
+
+Both layouts cut the text into segments, each of which is tokenised by itself. The segments of a
+conversation are the first ones of every longer one, so what a model is asked at inference is token
+for token what it saw in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jinja2 import TemplateError
+
+from luthier.core.errors import DataError
+from luthier.core.example import Message
+from luthier.prompts.tokens import Encoder, Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of a conversation's text; ``is_answer`` where the assistant speaks."""
+
+    text: str
+    is_answer: bool
+
+
+class Layout(Protocol):
+    """A way to write conversations."""
+
+    def question(self, messages: Sequence[Message], where: str) -> list[Segment]:
+        """The conversation so far, up to where the assistant's answer begins."""
+
+    def conversation(self, messages: Sequence[Message], where: str) -> list[Segment]:
+        """A conversation that ends with the assistant's answer."""
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The ids of a segment's text."""
+
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The ids of an answer as they stand after a question, without the end of the turn."""
+
+    def show(self, text: str) -> str:
+        """A segment's text for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLayout:
+    """Turns are separated by a blank line; an answer follows its question on a new line.
+
+    Roles are not written. Spaces of ``separator`` belong to the answer, as in the continuations
+    of lm-evaluation-harness; other characters belong to the question.
+    """
+
+    encoder: Encoder
+    separator: str = "\n"
+
+    def question(self, messages: Sequence[Message], where: str) -> list[Segment]:
+        """The conversation so far, up to where the assistant's answer begins."""
+        return [*self.conversation(messages, where), Segment(self.separator.rstrip(" "), False)]
+
+    def conversation(self, messages: Sequence[Message], where: str) -> list[Segment]:
+        """All turns of a conversation."""
+        segments: list[Segment] = []
+        for index, message in enumerate(messages):
+            if message.role == "assistant":
+                segments.append(Segment(self.separator.rstrip(" "), False))
+                segments.append(Segment(self._lead + message.content, True))
+            else:
+                segments.append(Segment(("\n\n" if index else "") + message.content, False))
+        return _merged(segments)
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The ids of ``text``; special tokens in it are text."""
+        return self.encoder.literal_ids(text)
+
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The ids of an answer, with the spaces that lead it."""
+        return self.encoder.literal_ids(self._lead + text)
+
+    def show(self, text: str) -> str:
+        """The text itself."""
+        return text
+
+    @property
+    def _lead(self) -> str:
+        return self.separator[len(self.separator.rstrip(" ")) :]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatLayout:
+    """The tokenizer's own chat template decides."""
+
+    tokenizer: Tokenizer
+    encoder: Encoder
+
+    def question(self, messages: Sequence[Message], where: str) -> list[Segment]:
+        """The conversation so far, up to where the assistant's answer begins.
+
+        Some templates shorten earlier answers (they drop the reasoning). Nothing is trained here,
+        so such a conversation is taken as one segment.
+
+        Raises:
+            DataError: the template refuses the conversation.
+        """
+        turns = self._turns(messages, where)
+        text = self._write(turns, where, ask=True)
+        try:
+            segments = self._answered(turns, where)
+        except _NotAnExtensionError:
+            return [Segment(text, False)]
+        done = "".join(segment.text for segment in segments)
+        if not text.startswith(done):
+            return [Segment(text, False)]
+        return [*segments, Segment(text[len(done) :], False)]
+
+    def conversation(self, messages: Sequence[Message], where: str) -> list[Segment]:
+        """A conversation with every answer a segment, up to the end of the last one's turn.
+
+        Raises:
+            DataError: the template refuses the conversation, or rewrites a part of it when it
+                grows, so that training would not see what inference asks.
+        """
+        return self._answered(self._turns(messages, where), where)
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The ids of ``text`` with the template's special tokens."""
+        return self.encoder.ids(text)
+
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The ids of an answer."""
+        return self.encoder.literal_ids(text)
+
+    def show(self, text: str) -> str:
+        """The text with the special tokens that rows spell out."""
+        return self.encoder.show(text)
+
+    def _answered(self, turns: Sequence[Message], where: str) -> list[Segment]:
+        """Segments up to the end of the last answer."""
+        segments: list[Segment] = []
+        done = ""
+        for index, turn in enumerate(turns):
+            if turn.role != "assistant":
+                continue
+            asked = self._write(turns[:index], where, ask=True)
+            answered = self._write(turns[: index + 1], where, ask=False)
+            answer = self._until_end_of_turn(_extension(asked, answered, where))
+            segments += [Segment(_extension(done, asked, where), False), Segment(answer, True)]
+            done = asked + answer
+        return segments
+
+    def _until_end_of_turn(self, answer: str) -> str:
+        """Cut what a template writes after the end of a turn, such as a line break."""
+        end = self.tokenizer.eos_token
+        if end and end in answer:
+            return answer[: answer.index(end) + len(end)]
+        return answer.rstrip()
+
+    def _turns(self, messages: Sequence[Message], where: str) -> tuple[Message, ...]:
+        """The messages with special tokens hidden, and a system message only where it is shown."""
+        turns = tuple(Message(turn.role, self.encoder.hide(turn.content)) for turn in messages)
+        if len(turns) < 2 or turns[0].role != "system" or turns[1].role != "user":
+            return turns
+        system, user, *rest = turns
+        try:
+            if system.content.strip() in self._write((system, user), where, ask=True):
+                return turns
+        except DataError:
+            pass  # a template that knows no system message; folded, it has to do
+        return (Message("user", f"{system.content}\n\n{user.content}"), *rest)
+
+    def _write(self, turns: Sequence[Message], where: str, *, ask: bool) -> str:
+        conversation = [{"role": turn.role, "content": turn.content} for turn in turns]
+        try:
+            text = self.tokenizer.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=ask
+            )
+        except (TemplateError, LookupError, TypeError, ValueError) as error:
+            roles = ", ".join(turn.role for turn in turns) or "none"
+            raise DataError(
+                f"the chat template refuses the conversation: {error}",
+                where=where,
+                fix=f"its roles are: {roles}; most templates want user and assistant in turns",
+            ) from None
+        return str(text)
+
+
+class _NotAnExtensionError(DataError):
+    """A chat template rewrote the beginning of a conversation that grew."""
+
+
+def _extension(shorter: str, longer: str, where: str) -> str:
+    if not longer.startswith(shorter):
+        raise _NotAnExtensionError(
+            "the chat template rewrites earlier text when the conversation grows, so training "
+            "would not see what inference asks",
+            where=where,
+            fix="use single-turn examples, or set prompt.chat_template to never",
+        )
+    return longer[len(shorter) :]
+
+
+def _merged(segments: Sequence[Segment]) -> list[Segment]:
+    """Neighbours of the same kind as one, since they are tokenised together."""
+    merged: list[Segment] = []
+    for segment in segments:
+        if merged and merged[-1].is_answer == segment.is_answer:
+            segment = Segment(merged.pop().text + segment.text, segment.is_answer)
+        merged.append(segment)
+    return merged

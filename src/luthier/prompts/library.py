@@ -1,0 +1,89 @@
+"""The templates that Luthier brings along, and those in a user's files."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from luthier.config.yaml import Document, Location, parse_yaml, read_yaml
+from luthier.core.errors import DataError, ProblemList, UsageError
+from luthier.prompts.template import Template
+
+_WORDINGS = "wordings"
+
+
+def load_template(name_or_path: str) -> Template:
+    """A template by its library id, or from a YAML file of the user.
+
+    Raises:
+        UsageError: there is no such template (with a suggestion), or the file cannot be read.
+        DataError: the file is not a valid template; every problem with its line.
+    """
+    library = _library()
+    if name_or_path in library:
+        return library[name_or_path]
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return _validate(read_yaml(path), ())
+    close = difflib.get_close_matches(name_or_path, library, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UsageError(
+        f"there is no template {name_or_path!r}",
+        fix=f"{hint}the library has {', '.join(library)}; a file of your own ends in .yaml",
+    )
+
+
+def library_templates() -> tuple[Template, ...]:
+    """All templates of the library, by file and in the order of their wordings."""
+    return tuple(_library().values())
+
+
+@cache
+def _library() -> dict[str, Template]:
+    """Templates by id, which is the name of their file and of their wording.
+
+    A file holds what its wordings share, and under ``wordings`` what each of them adds.
+    """
+    templates: dict[str, Template] = {}
+    folder = files("luthier.prompts") / "library"
+    for resource in sorted(folder.iterdir(), key=lambda resource: resource.name):
+        document = parse_yaml(resource.read_text(encoding="utf-8"), resource.name)
+        shared = {key: value for key, value in document.values.items() if key != _WORDINGS}
+        for name, wording in document.values[_WORDINGS].items():
+            values = {"id": f"{Path(resource.name).stem}/{name}", **shared, **wording}
+            template = _validate(document, (_WORDINGS, name), values)
+            templates[template.id] = template
+    return templates
+
+
+def _validate(
+    document: Document, at: Location, values: Mapping[str, Any] | None = None
+) -> Template:
+    try:
+        return Template.model_validate(document.values if values is None else values)
+    except ValidationError as error:
+        problems = ProblemList()
+        for item in error.errors():
+            problems.add(_explain(item["loc"], item["type"], item["msg"], document, at))
+        problems.raise_if_any()
+        raise AssertionError("pydantic reported no error") from error
+
+
+def _explain(
+    location: Location, kind: str, message: str, document: Document, at: Location
+) -> DataError:
+    key = ".".join(map(str, location))
+    where = document.where((*at, *location))
+    if kind == "extra_forbidden":
+        known = list(Template.model_fields)
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"a template has {', '.join(known)}"
+        return DataError(f"a template has no key {key!r}", where=where, fix=fix)
+    detail = message.removeprefix("Value error, ")
+    return DataError(f"{key}: {detail}" if key else detail, where=where)

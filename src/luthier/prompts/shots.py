@@ -1,0 +1,92 @@
+"""Worked examples before the question: in-context learning (Brown et al. 2020, section 2)."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+
+from luthier.core.errors import DataError
+from luthier.core.example import Example, Message
+from luthier.core.seeds import derive
+
+
+def choose_shots(
+    train: Sequence[Example], count: int, seed: int, *, max_characters: int | None = None
+) -> tuple[Example, ...]:
+    """Draw the shots of a run, the same for every question, so that they are a shared prefix.
+
+    Examples of at most the median length are drawn first: they show the task at the least cost.
+    Where answers are closed, the choices take turns. Fewer shots with the same seed are the first
+    ones of more (with ``max_characters`` left out), whatever the order of ``train``.
+
+    Args:
+        train: the training split; shots never come from elsewhere.
+        count: how many.
+        seed: the run's seed.
+        max_characters: what all shots together may have; None: no limit.
+
+    Raises:
+        DataError: ``train`` has too few examples that fit.
+    """
+    if count == 0:
+        return ()
+    answered = [example for example in train if example.messages and example.references]
+    limit = max_characters // count if max_characters is not None else None
+    usable = [example for example in answered if limit is None or _length(example) <= limit]
+    if len(usable) < count:
+        size = "" if limit is None else f" of at most {limit} characters"
+        raise DataError(
+            f"{count} shots are wanted, and there are {len(usable)} training examples{size}",
+            fix="use fewer shots or give more training examples",
+        )
+    by_choice: dict[int, list[Example]] = defaultdict(list)
+    for example in usable:
+        by_choice[_choice(example)].append(example)
+    queues = [_drawn(by_choice[key], seed, key) for key in sorted(by_choice)]
+    random.Random(derive(seed, "shots", "choices")).shuffle(queues)  # noqa: S311
+    turns = chain.from_iterable(zip_longest(*queues))
+    return tuple([example for example in turns if example is not None][:count])
+
+
+def with_shots(example: Example, shots: Sequence[Example]) -> Example:
+    """The example with worked ones as earlier turns; its own system message stays in front.
+
+    Raises:
+        DataError: the example is plain text, which has no question.
+    """
+    if not shots:
+        return example
+    if example.is_plain_text:
+        raise DataError("plain text has no question to put shots before", where=example.where)
+    system = tuple(message for message in example.messages[:1] if message.role == "system")
+    turns = chain.from_iterable(_turns(shot) for shot in shots)
+    return replace(example, messages=(*system, *turns, *example.messages[len(system) :]))
+
+
+def _turns(shot: Example) -> tuple[Message, ...]:
+    question = (message for message in shot.messages if message.role != "system")
+    return (*question, Message("assistant", shot.references[0]))
+
+
+def _length(example: Example) -> int:
+    """Characters of a shot, its answer included."""
+    return sum(len(message.content) for message in _turns(example))
+
+
+def _choice(example: Example) -> int:
+    """Which of its choices is right; 0 for all open answers."""
+    answer = example.references[0]
+    return example.choices.index(answer) if answer in example.choices else 0
+
+
+def _drawn(examples: list[Example], seed: int, choice: int) -> list[Example]:
+    """All examples in a seeded order, those of at most the median length before the others."""
+    ordered = sorted(examples, key=lambda example: (_length(example), example.id))
+    middle = (len(ordered) + 1) // 2
+    halves = ordered[:middle], ordered[middle:]
+    for name, half in enumerate(halves):
+        random.Random(derive(seed, "shots", choice, name)).shuffle(half)  # noqa: S311
+    return [*halves[0], *halves[1]]

@@ -1,0 +1,197 @@
+"""The words of a report: its headline, and how things were measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.core.records import EvaluationRecord, LadderRecord, MetricResult, ModelStamp
+from luthier.core.records import TrainingRecord
+from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.report.content import Content, System
+from luthier.report.format import format_percent, format_value
+from luthier.report.rows import LadderRow, estimate_texts, ladder_rows
+
+_MANIFEST_DEPTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of the headline: what it is, the number, and what to read beside it."""
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What a reader takes away who reads nothing else."""
+
+    sentence: str
+    reasons: tuple[str, ...]
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FactGroup:
+    """Facts that belong together, each a label and a value."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def headline(content: Content) -> Headline:
+    """The recommendation of a ladder, or the main result of a run without one."""
+    if content.ladder:
+        return _ladder_headline(content.ladder)
+    return _system_headline(content.systems[0])
+
+
+def measurement_facts(content: Content) -> list[FactGroup]:
+    """How the run was measured, down to versions and hardware."""
+    records = content.records
+    first = records[0] if records else None
+    groups = []
+    if first:
+        groups.append(FactGroup("Task and prompt", tuple(_task_facts(content, first))))
+        groups.append(FactGroup("Metric and test", tuple(_metric_facts(content, first))))
+        groups.append(FactGroup("Model", tuple(_model_facts(first.model))))
+        groups.append(FactGroup("Evaluation", tuple(_evaluation_facts(content, records))))
+    groups.append(FactGroup("Manifest", tuple(_flatten(content.manifest))))
+    return groups
+
+
+def training_facts(training: TrainingRecord) -> FactGroup:
+    """What tuning did and what it cost."""
+    share = training.trained_parameters / max(training.total_parameters, 1)
+    loss = training.best_validation_loss
+    best = "not measured" if loss is None else f"{format_value(loss)} at step {training.best_step:,}"
+    facts = (
+        ("Method", training.method),
+        ("Trained", f"{format_count(training.trained_parameters)} parameters, {share:.3%}"),
+        ("Steps", f"{training.steps:,} of {training.planned_steps:,} ({training.stopped})"),
+        ("Data", f"{training.examples:,} examples, {training.epochs:g} epochs"),
+        ("Tokens", f"{training.processed_tokens:,} processed, {training.trained_tokens:,} trained"),
+        ("Best validation loss", best),
+        ("Training loss", f"{format_value(training.first_loss)} to {format_value(training.last_loss)}"),
+        ("Time", format_duration(training.seconds)),
+        ("Peak memory", format_bytes(training.peak_memory_bytes)),
+        ("Artefact", format_bytes(training.artifact_bytes)),
+    )
+    return FactGroup(training.method, facts)
+
+
+def _ladder_headline(ladder: LadderRecord) -> Headline:
+    answer = ladder.recommendation
+    chosen = [row for row in ladder_rows(ladder) if row.recommended and row.is_done]
+    figures = _row_figures(chosen[0], ladder) if chosen else ()
+    return Headline(answer.sentence, answer.reasons, figures)
+
+
+def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
+    figures = [Figure(ladder.metric, row.metric, row.interval)]
+    if row.p:
+        figures.append(Figure(f"gain over {row.over}", row.gain, row.p))
+    if row.forgetting_interval:
+        figures.append(Figure("forgetting, nats per token", row.forgetting, row.forgetting_interval))
+    figures.append(Figure("time", row.time, f"peak memory {row.memory}"))
+    return tuple(figures)
+
+
+def _system_headline(system: System) -> Headline:
+    figures = []
+    sentence = f"{system.name} was tuned and not yet evaluated."
+    for measured in system.measured:
+        record = measured.record
+        for metric in record.metrics[:1]:
+            value, interval = estimate_texts(metric)
+            figures.append(Figure(f"{metric.name}, {record.task}", value, interval))
+            if len(figures) == 1:
+                sentence = (
+                    f"{record.model.id} reaches {metric.name} {value} on {record.task} "
+                    f"({record.split}, {metric.n:,} examples)."
+                )
+    if system.forgetting:
+        value, interval = estimate_texts(system.forgetting, signed=True)
+        figures.append(Figure("forgetting, nats per token", value, interval))
+    if system.training:
+        memory = f"peak memory {format_bytes(system.training.peak_memory_bytes)}"
+        figures.append(Figure("training time", format_duration(system.training.seconds), memory))
+    return Headline(sentence, (), tuple(figures))
+
+
+def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:
+    ladder = content.ladder
+    tasks = _joined(each.task for each in content.records)
+    yield "Task", tasks
+    yield "Split", record.split
+    if ladder:
+        yield "Examples", ", ".join(f"{split} {count:,}" for split, count in ladder.examples.items())
+    yield "Template", _joined(each.template.id for each in content.records)
+    yield "Template hash", _joined(each.template.hash for each in content.records)
+    yield "Shots", _joined(str(each.shots) for each in content.records)
+    yield "Chat template", _joined("yes" if each.chat_template else "no" for each in content.records)
+
+
+def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:
+    for metric in _unique_metrics(content.records):
+        direction = "higher" if metric.higher_is_better else "lower"
+        yield metric.name, f"{metric.signature}; {direction} is better"
+    confidences = {metric.confidence for metric in record.metrics}
+    yield "Intervals", _joined(format_percent(level) for level in sorted(confidences))
+    if not content.ladder:
+        return
+    gains = [rung.gain for rung in content.ladder.rungs if rung.gain]
+    if gains:
+        yield "Test", f"{_joined(gain.test for gain in gains)}; Holm's correction"
+        yield "Paired examples", _joined(f"{gain.n:,}" for gain in gains)
+    yield "Alpha", f"{content.ladder.alpha:g}"
+    if content.ladder.target is not None:
+        yield "Target", f"{content.ladder.metric} {content.ladder.target:g}"
+
+
+def _model_facts(model: ModelStamp) -> Iterator[tuple[str, str]]:
+    yield "Model", model.id
+    yield "Revision", model.revision or "not stated"
+    yield "Architecture", model.architecture
+    yield "Parameters", f"{model.parameters:,}"
+    yield "Weights", model.dtype
+
+
+def _evaluation_facts(
+    content: Content, records: list[EvaluationRecord]
+) -> Iterator[tuple[str, str]]:
+    truncated = sum(record.truncated_outputs for record in records)
+    outputs = sum(len(each.samples) for system in content.systems for each in system.measured)
+    yield "Prompt tokens", f"{sum(record.prompt_tokens for record in records):,}"
+    yield "Generated tokens", f"{sum(record.generated_tokens for record in records):,}"
+    yield "Cut at the length limit", f"{truncated:,} of {outputs:,} outputs"
+    yield "Time to evaluate", format_duration(sum(record.seconds for record in records))
+    if content.ladder:
+        yield "Time in all", format_duration(content.ladder.seconds)
+        budget = content.ladder.budget_seconds
+        yield "Budget", "none" if budget is None else format_duration(budget)
+    versions = {name: version for record in records for name, version in record.versions.items()}
+    yield "Versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+
+
+def _unique_metrics(records: Iterable[EvaluationRecord]) -> list[MetricResult]:
+    return list({metric.name: metric for record in records for metric in record.metrics}.values())
+
+
+def _joined(values: Iterable[str]) -> str:
+    """Different values in order of appearance, as one text."""
+    return ", ".join(dict.fromkeys(values))
+
+
+def _flatten(values: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[tuple[str, str]]:
+    """Nested mappings as dotted names; what lies deeper than `_MANIFEST_DEPTH` stays JSON."""
+    for key, value in values.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict) and depth < _MANIFEST_DEPTH:
+            yield from _flatten(value, f"{name}.", depth + 1)
+        else:
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,82 @@
+"""The report as one HTML file that needs nothing else and asks nothing of the network.
+
+Everything in it comes from models, data and configurations, so none of it is trusted: text is
+escaped by the template engine, examples travel as JSON in a data block and are shown as text only,
+and a content security policy allows the page's own script, by its hash, and nothing more.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from luthier.report.content import Content
+from luthier.report.examples import collect_examples
+from luthier.report.facts import headline, measurement_facts, training_facts
+from luthier.report.plots import ladder_plots, loss_plot
+from luthier.report.rows import ladder_rows, metric_rows
+
+_TEMPLATES = Path(__file__).parent / "templates"
+STATIC_EXAMPLES = 3
+
+
+def render_html(content: Content) -> str:
+    """The whole page. Equal contents give equal bytes."""
+    ladder = content.ladder
+    script = _asset("report.js")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            headline=headline(content),
+            ladder_rows=ladder_rows(ladder) if ladder else (),
+            metric_rows=[
+                row
+                for system in content.systems
+                for row in metric_rows(system.name, (each.record for each in system.measured))
+            ],
+            plots=ladder_plots(ladder) if ladder else [],
+            tuned=[
+                (
+                    system.name,
+                    loss_plot(system.name, system.curve),
+                    training_facts(system.training) if system.training else None,
+                )
+                for system in content.systems
+                if system.training or system.curve.training
+            ],
+            fact_groups=measurement_facts(content),
+            examples=collect_examples(content),
+            static_examples=STATIC_EXAMPLES,
+            style=_asset("report.css"),
+            script=script,
+            script_hash=_hash_source(script),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # `tojson` escapes <, > and & so that a text cannot end the data block it stands in.
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+    return environment
+
+
+def _asset(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash_source(script: str) -> str:
+    """The source expression of an inline script (Content Security Policy Level 3, section 2.3.1)."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

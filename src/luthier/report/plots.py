@@ -1,0 +1,300 @@
+"""Plots as inline SVG that takes its colours from the page.
+
+A plot is drawn in stand-in colours which are then replaced by CSS variables, so that one SVG reads
+well on a light and on a dark page. Nothing in it depends on the time or on the machine: equal
+records give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from luthier.core.records import Estimate, LadderRecord
+from luthier.core.seeds import fingerprint
+from luthier.report.content import LossCurve, Points
+from luthier.report.format import format_estimate
+
+# Drawn with the key, shown as the value; what follows the comma serves outside a report.
+_COLOURS = {
+    "#010203": "var(--ink, #1f1d1a)",
+    "#020304": "var(--muted, #6d675e)",
+    "#030405": "var(--rule, #d9d3c7)",
+    "#040506": "var(--accent, #9a4a12)",
+}
+_INK, _MUTED, _RULE, _ACCENT = _COLOURS
+_WIDTH, _HEIGHT = 5.6, 3.4
+_INCHES_PER_ROW = 0.47
+_TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
+_HOUR_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+_MAX_CURVE_POINTS = 400
+_SMOOTHING = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot with the words that belong to it; ``svg`` is safe to put into a page as it is."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    label: str
+    estimate: Estimate
+    is_recommended: bool
+    seconds: float
+
+
+def ladder_plots(ladder: LadderRecord) -> list[Plot]:
+    """The metric by rung, the metric by cost, and forgetting: those for which there are figures."""
+    plots = []
+    measured = [
+        _Point(rung.name, rung.metric, rung.name == ladder.recommendation.rung,
+               rung.train_seconds + rung.evaluate_seconds)
+        for rung in ladder.rungs
+        if rung.metric is not None
+    ]  # fmt: skip
+    forgot = [
+        _Point(rung.name, rung.forgetting, rung.name == ladder.recommendation.rung, 0.0)
+        for rung in ladder.rungs
+        if rung.forgetting is not None
+    ]
+    if measured:
+        plots.append(_metric_plot(measured, ladder))
+    if any(point.seconds > 0 for point in measured):
+        plots.append(_cost_plot([point for point in measured if point.seconds > 0], ladder))
+    if forgot:
+        plots.append(_forgetting_plot(forgot))
+    return plots
+
+
+def loss_plot(name: str, curve: LossCurve) -> Plot | None:
+    """Training and validation loss by step, or None where there is neither."""
+    if not curve.training and not curve.validation:
+        return None
+    title = f"Loss while tuning {name}"
+    caption = "Faint: each optimizer step. Line: its running mean. Dots: validation loss."
+    with _axes(title) as axes:
+        if curve.training:
+            axes.plot(*_columns(_thin(curve.training)), color=_RULE, linewidth=0.8)
+            axes.plot(*_columns(_thin(_smooth(curve.training))), color=_INK, linewidth=1.4)
+        axes.plot(
+            *_columns(curve.validation), color=_ACCENT, linewidth=1.2, marker="o", markersize=4.5
+        )
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel("nats per trained token")
+        axes.grid(axis="y")
+        return Plot(title, caption, _svg(axes, title, caption))
+
+
+def _metric_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:
+    title = f"{ladder.metric} by rung"
+    caption = "Cheapest rung at the top. Bars are intervals" + (
+        f"; the dashed line is the target, {ladder.target:g}." if ladder.target is not None else "."
+    )
+    with _axes(title, _rows_height(points)) as axes:
+        if ladder.target is not None:
+            axes.axvline(ladder.target, color=_ACCENT, linestyle=(0, (4, 3)), linewidth=1)
+        _draw_intervals(axes, points)
+        axes.set_xlabel(ladder.metric)
+        return Plot(title, caption, _svg(axes, title, _describe(points)))
+
+
+def _forgetting_plot(points: Sequence[_Point]) -> Plot:
+    title = "Forgetting"
+    caption = "Rise of the loss on general text the task never saw. Zero: nothing was forgotten."
+    with _axes(title, _rows_height(points)) as axes:
+        axes.axvline(0, color=_MUTED, linewidth=1)
+        _draw_intervals(axes, points)
+        axes.set_xlabel("nats per token, after − before")
+        return Plot(title, caption, _svg(axes, title, _describe(points)))
+
+
+def _cost_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:
+    title = f"{ladder.metric} by cost"
+    caption = "Time to tune and to measure, on a logarithmic axis."
+    with _axes(title) as axes:
+        for point in points:
+            colour = _ACCENT if point.is_recommended else _INK
+            axes.errorbar(
+                point.seconds, point.estimate.value, yerr=_error(point.estimate),
+                fmt="o", markersize=5.5, color=colour, ecolor=colour, elinewidth=1.1,
+            )  # fmt: skip
+        if ladder.target is not None:
+            axes.axhline(ladder.target, color=_ACCENT, linestyle=(0, (4, 3)), linewidth=1)
+        axes.set_xscale("log")
+        axes.margins(x=0.22, y=0.12)
+        _mark_times(axes)
+        axes.set_ylabel(ladder.metric)
+        axes.grid(axis="y")
+        _label_points(axes, points)
+        return Plot(title, caption, _svg(axes, title, _describe(points)))
+
+
+def _draw_intervals(axes: Any, points: Sequence[_Point]) -> None:
+    """A dot with its interval for each point, one below the other, the value at the right."""
+    for row, point in enumerate(points):
+        colour = _ACCENT if point.is_recommended else _INK
+        axes.errorbar(
+            point.estimate.value, row, xerr=_error(point.estimate),
+            fmt="o", markersize=6, color=colour, ecolor=colour, elinewidth=1.4,
+        )  # fmt: skip
+        axes.annotate(
+            format_estimate(point.estimate), (point.estimate.value, row), (0, 8),
+            textcoords="offset points", ha="center", color=colour,
+        )  # fmt: skip
+    axes.set_yticks(range(len(points)), [point.label for point in points])
+    axes.set_ylim(len(points) - 0.5, -0.7)
+    axes.margins(x=0.12)
+    axes.locator_params(axis="x", nbins=6)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+
+
+def _mark_times(axes: Any) -> None:
+    """Mark a logarithmic time axis where people expect marks, in their units."""
+    low, high = axes.get_xlim()
+    marks = (*_TIME_TICKS, *(3_600 * hours for hours in _HOUR_TICKS))
+    shown = [seconds for seconds in marks if low <= seconds <= high]
+    axes.set_xticks(shown, [_tick_text(seconds) for seconds in shown])
+    axes.set_xticks([], minor=True)
+
+
+def _tick_text(seconds: int) -> str:
+    for size, unit in ((3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _label_points(axes: Any, points: Sequence[_Point]) -> None:
+    """Put each name where it covers no interval and no other name, if there is such a place."""
+    from matplotlib.transforms import Bbox
+
+    axes.figure.draw_without_rendering()  # settles the layout, and so where the points are
+    taken = []
+    for point in points:
+        ends = [(point.seconds, end) for end in (point.estimate.low, point.estimate.high)]
+        taken.append(Bbox(axes.transData.transform(ends)).padded(4))
+    for point in points:
+        for offset, align in _LABEL_PLACES:
+            label = axes.annotate(
+                point.label, (point.seconds, point.estimate.value), offset,
+                textcoords="offset points", ha=align, va="center",
+                color=_ACCENT if point.is_recommended else _INK,
+            )  # fmt: skip
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            label.remove()
+        else:
+            axes.add_artist(label)
+        taken.append(box)
+
+
+_LABEL_PLACES = (
+    ((8, 0), "left"), ((-8, 0), "right"), ((8, 11), "left"), ((-8, 11), "right"),
+    ((8, -11), "left"), ((-8, -11), "right"), ((0, 24), "center"), ((0, -24), "center"),
+)  # fmt: skip
+
+
+def _rows_height(points: Sequence[_Point]) -> float:
+    """Inches for a row a point, with room for the axis."""
+    return 1.0 + _INCHES_PER_ROW * len(points)
+
+
+def _error(estimate: Estimate) -> list[list[float]]:
+    """Distances to the interval's ends. A bootstrap interval may, rarely, miss its own value."""
+    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+    return [[max(below, 0.0)], [max(above, 0.0)]]
+
+
+def _describe(points: Sequence[_Point]) -> str:
+    return "; ".join(
+        f"{point.label} {point.estimate.value:.4g}, "
+        f"interval {point.estimate.low:.4g} to {point.estimate.high:.4g}"
+        for point in points
+    )
+
+
+def _smooth(points: Points) -> Points:
+    """The exponential running mean, corrected for its start as Adam's moments are."""
+    total, weight, smoothed = 0.0, 0.0, []
+    for step, value in points:
+        total = _SMOOTHING * total + (1 - _SMOOTHING) * value
+        weight = _SMOOTHING * weight + (1 - _SMOOTHING)
+        smoothed.append((step, total / weight))
+    return tuple(smoothed)
+
+
+def _thin(points: Points) -> Points:
+    """At most `_MAX_CURVE_POINTS` of the points, evenly spaced, so that a report stays small."""
+    stride = -(-len(points) // _MAX_CURVE_POINTS)
+    return points[::stride]
+
+
+def _columns(points: Points) -> tuple[list[int], list[float]]:
+    return [step for step, _ in points], [value for _, value in points]
+
+
+@contextmanager
+def _axes(title: str, height: float = _HEIGHT) -> Iterator[Any]:
+    """Axes in the house style. Drawing and saving must both happen inside."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": title,  # ids are unique in a page, and the same every time
+        "text.parse_math": False,  # names may hold dollar signs
+        "font.family": "DejaVu Sans",
+        "font.size": 11,
+        "text.color": _INK,
+        "axes.edgecolor": _RULE,
+        "axes.labelcolor": _MUTED,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "grid.color": _RULE,
+        "grid.linewidth": 0.6,
+        "xtick.color": _RULE,
+        "ytick.color": _RULE,
+        "xtick.labelcolor": _MUTED,
+        "ytick.labelcolor": _INK,
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure.subplots()
+
+
+def _svg(axes: Any, title: str, description: str) -> str:
+    """The figure as an SVG element with a title and a description for those who do not see it."""
+    buffer = io.StringIO()
+    axes.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue().replace("font-family: 'DejaVu Sans'; ", "")
+    # The size, the fonts and the rules for lines are the page's; ids of groups are of no use.
+    for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r'(?<=<g) id="[^"]*"'):
+        text = re.sub(unwanted, "", text, flags=re.DOTALL)
+    for drawn, shown in _COLOURS.items():
+        text = text.replace(drawn, shown)
+    body = text[text.index(">", text.index("<svg")) + 1 :].strip()
+    name = f"plot-{fingerprint(title, description)}"
+    width, height = (72 * inches for inches in axes.figure.get_size_inches())
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc">\n'
+        f'<title id="{name}-title">{escape(title)}</title>\n'
+        f'<desc id="{name}-desc">{escape(description)}</desc>\n{body}'
+    )

@@ -1,0 +1,152 @@
+"""Tables for the terminal.
+
+A row has two lines, the value above and its interval below, so that the ladder fits 80 columns.
+Text from files is never read as console markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from luthier.core.records import Comparison, EvaluationRecord, LadderRecord, MetricResult
+from luthier.report.format import format_percent
+from luthier.report.rows import LadderRow, estimate_texts, gain_texts, ladder_rows, metric_rows
+from luthier.report.runs import RunSummary
+
+_STATUS_STYLES = {"done": "", "skipped": "dim", "failed": "red", "broken": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A system beside others on the same examples; the first has nothing to be compared with."""
+
+    name: str
+    result: MetricResult
+    comparison: Comparison | None = None
+
+
+def ladder_table(ladder: LadderRecord) -> Table:
+    """The ladder: what each rung reached, gained, forgot and cost."""
+    table = _table("rung", *_stacked((ladder.metric, "interval"), ("gain", "p (Holm)")))
+    for heading in _stacked(
+        ("forgetting", "nats/token"), ("trained", "artefact"), ("memory", "time")
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in ladder_rows(ladder):
+        table.add_row(*(_rung_cells(row) if row.is_done else _missing_cells(row)))
+    _explain_missing(table, ladder)
+    return table
+
+
+def comparison_table(metric: str, systems: Sequence[Compared], alpha: float = 0.05) -> Table:
+    """Systems on the same examples, each with its difference from the one it is compared with.
+
+    Args:
+        metric: the name of the metric, for the heading.
+        systems: in the order of the rows.
+        alpha: the level at which a difference is shown as real.
+    """
+    table = _table("system", *_stacked((metric, "interval"), ("difference", "interval")))
+    for heading in ("p (Holm)", "over", "n"):
+        table.add_column(heading, justify="right")
+    for system in systems:
+        value, interval = estimate_texts(system.result)
+        comparison = system.comparison
+        difference, p = gain_texts(comparison)
+        between = f"[{comparison.low:+.3f}, {comparison.high:+.3f}]" if comparison else ""
+        style = "green" if comparison and comparison.p_holm <= alpha else ""
+        table.add_row(
+            Text(system.name),
+            _two_lines(value, interval),
+            _two_lines(difference, between.replace("-", "−"), style),
+            Text(p),
+            Text(comparison.over if comparison else ""),
+            Text(f"{system.result.n:,}"),
+        )
+    return table
+
+
+def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
+    """Every metric of every evaluation, with interval, number of examples and signature."""
+    table = _table("task")
+    for heading in ("split", "shots", "metric"):
+        table.add_column(heading)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column(_interval_heading(records), justify="right", no_wrap=True)
+    table.add_column("n", justify="right")
+    table.add_column("signature", overflow="fold", style="dim")
+    for row in metric_rows("", records):
+        cells = (row.task, row.split, row.shots, row.metric, row.value, row.interval, row.n)
+        table.add_row(*map(Text, cells), Text(row.signature))
+    return table
+
+
+def runs_table(runs: Sequence[RunSummary]) -> Table:
+    """Runs, as `luthier runs` lists them."""
+    table = _table("run")
+    for heading in ("kind", "model", "task", "status", "result"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("created", justify="right", no_wrap=True)
+    for run in runs:
+        cells = (run.name, run.kind, run.model, run.task)
+        status = Text(run.status, style=_STATUS_STYLES.get(run.status, ""))
+        created = Text(f"{run.created:%Y-%m-%d %H:%M}")
+        table.add_row(*map(Text, cells), status, Text(run.result), created)
+    return table
+
+
+def _table(first: str, *stacked: Text) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(first, overflow="fold", min_width=12)
+    for heading in stacked:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _stacked(*headings: tuple[str, str]) -> list[Text]:
+    return [_two_lines(above, below) for above, below in headings]
+
+
+def _rung_cells(row: LadderRow) -> list[Text]:
+    name = Text(f"▸ {row.name}", style="bold cyan") if row.recommended else Text(f"  {row.name}")
+    if row.recommended:
+        name.append("\n  recommended", style="not bold cyan")
+    gain_style = "green" if row.is_real else ""
+    return [
+        name,
+        _two_lines(row.metric, row.interval, "bold" if row.recommended else ""),
+        _two_lines(row.gain, row.p, gain_style),
+        _two_lines(row.forgetting, row.forgetting_interval),
+        _two_lines(row.trained, row.artefact, below_style=""),
+        _two_lines(row.memory, row.time, below_style=""),
+    ]
+
+
+def _missing_cells(row: LadderRow) -> list[Text]:
+    style = _STATUS_STYLES[row.status]
+    return [Text(f"  {row.name}", style=style), Text(row.status, style=style)]
+
+
+def _explain_missing(table: Table, ladder: LadderRecord) -> None:
+    """Say below the table why rungs are missing: a cell is too narrow for a sentence."""
+    reasons = [
+        f"{row.name} {row.status}: {row.reason}" for row in ladder_rows(ladder) if row.reason
+    ]
+    if reasons:
+        table.caption = Text("\n".join(reasons), style="not italic")
+        table.caption_justify = "left"
+
+
+def _two_lines(above: str, below: str, style: str = "", below_style: str = "dim") -> Text:
+    text = Text(above, style=style)
+    return text.append(f"\n{below}", style=below_style or "not bold") if below else text
+
+
+def _interval_heading(records: Sequence[EvaluationRecord]) -> str:
+    levels = {metric.confidence for record in records for metric in record.metrics}
+    return f"{format_percent(levels.pop())} interval" if len(levels) == 1 else "interval"

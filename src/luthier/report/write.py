@@ -1,0 +1,27 @@
+"""From a run directory to its reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.core.files import write_atomically
+from luthier.core.run_directory import RunDirectory
+from luthier.report.content import read_content
+from luthier.report.html import render_html
+from luthier.report.markdown import render_markdown
+
+
+def write_report(run: RunDirectory) -> tuple[Path, Path]:
+    """Write ``report.html`` and ``report.md`` into a finished run.
+
+    Returns:
+        The paths of both.
+
+    Raises:
+        DataError: a file of the run is missing or broken, or there are no results yet.
+        ResourceError: the run directory cannot be written.
+    """
+    content = read_content(run)
+    write_atomically(run.report_html, render_html(content))
+    write_atomically(run.report_markdown, render_markdown(content))
+    return run.report_html, run.report_markdown

@@ -1,0 +1,7 @@
+"""The one training loop, for every method."""
+
+from luthier.train.job import TrainingJob
+from luthier.train.loop import train
+from luthier.train.tune import TrainingData, tune
+
+__all__ = ["TrainingData", "TrainingJob", "train", "tune"]

@@ -1,0 +1,68 @@
+"""Observers see what the loop does; they never change it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from luthier.core.console import Advance
+from luthier.core.files import append_line, read_lines, write_lines
+from luthier.core.records import Record
+from luthier.core.run_directory import RunDirectory
+
+
+class StepMetrics(Record):
+    """A line of ``metrics.jsonl``."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    tokens: int
+    tokens_per_second: float
+    seconds: float
+
+
+class Observer(Protocol):
+    """Told about each step and each event (``validation``, ``checkpoint``, ``resume``, ``stop``)."""
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """After an optimizer step."""
+
+    def on_event(self, event: str, **values: Any) -> None:
+        """After something worth knowing."""
+
+
+class RunLogger:
+    """Writes ``metrics.jsonl`` and ``events.jsonl``."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Append a line."""
+        append_line(self._run.metrics, metrics.model_dump(mode="json"))
+
+    def on_event(self, event: str, **values: Any) -> None:
+        """Append a line; a resume first takes back what was logged after the checkpoint."""
+        if event == "resume":
+            for path in (self._run.metrics, self._run.events):
+                write_lines(path, [v for v in read_lines(path) if v["step"] <= values["step"]])
+        append_line(self._run.events, {"event": event, **values})
+
+
+class ProgressObserver:
+    """Moves a progress bar and shows the losses beside it."""
+
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+        self._validation = ""
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """One step further."""
+        speed = f"{metrics.tokens_per_second:.0f} tokens/s"
+        self._advance(1, status=f"loss {metrics.loss:.3f}{self._validation} · {speed}")
+
+    def on_event(self, event: str, **values: Any) -> None:
+        """Remember the validation loss."""
+        if event == "validation":
+            self._validation = f" · validation {values['loss']:.3f}"

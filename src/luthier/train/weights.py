@@ -1,0 +1,65 @@
+"""The trained parameters, with float32 masters where the model holds bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+
+class TrainedWeights:
+    """What the optimizer updates.
+
+    A bfloat16 weight has 8 bits of precision, so an update below 1/256 of it would vanish. Such
+    weights get a float32 master: gradients of all micro-batches are summed into the master's
+    gradient, the optimizer updates the master, and the model gets a rounded copy.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.parameters: dict[str, Parameter] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        self.masters: dict[str, Parameter] = {}
+        for name, parameter in self.parameters.items():
+            if parameter.dtype == torch.float32:
+                self.masters[name] = parameter
+                continue
+            master = Parameter(parameter.detach().float())
+            parameter.register_post_accumulate_grad_hook(_move_gradient_to(master))
+            self.masters[name] = master
+
+    @property
+    def count(self) -> int:
+        """How many numbers are trained."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Copy the masters into the model."""
+        for name, parameter in self.parameters.items():
+            if self.masters[name] is not parameter:
+                parameter.copy_(self.masters[name])
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put saved values into the masters and the model."""
+        for name, master in self.masters.items():
+            master.copy_(tensors[name])
+        self.publish()
+
+
+def _move_gradient_to(master: Parameter) -> Any:
+    def hook(parameter: Tensor) -> None:
+        gradient = parameter.grad
+        if gradient is None:
+            return
+        if master.grad is None:
+            master.grad = gradient.float()
+        else:
+            master.grad += gradient
+        parameter.grad = None
+
+    return hook

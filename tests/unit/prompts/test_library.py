@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from luthier.core.errors import DataError, UsageError
+from luthier.prompts.library import library_templates, load_template
+
+GOOD = """\
+id: mine
+kind: translate
+input: "{{ source }}"
+target: "{{ target }}"
+metrics: [bleu]
+"""
+
+
+def test_each_file_has_three_wordings_that_differ() -> None:
+    wordings = defaultdict(list)
+    for template in library_templates():
+        wordings[template.id.partition("/")[0]].append(template)
+    assert len({template.kind for template in library_templates()}) == 8
+    for templates in wordings.values():
+        assert len({template.hash for template in templates}) == 3
+        assert len({template.kind for template in templates}) == 1
+
+
+@pytest.mark.parametrize("template", library_templates(), ids=lambda template: template.id)
+def test_library_template_renders_a_row_of_its_columns(template) -> None:
+    row = {column: f"the {column}" for column in template.columns}
+    for label, words in template.choices.items():
+        if "{{" not in words:
+            row |= {"label": label, "answer": label}
+    row |= {"answer": next(iter(template.choices))} if "A" in template.choices else {}
+    example = template.render(row, where="rows.csv:1", id="1")
+    question = example.messages[-1].content
+    for column in template.input_columns:
+        assert row[column] in question
+    assert question == question.strip()
+    assert "{{" not in question
+    assert len(example.references) == 1
+    assert not template.choices or example.references[0] in example.choices
+
+
+def test_wordings_of_one_file_agree_on_columns() -> None:
+    columns = defaultdict(set)
+    for template in library_templates():
+        columns[template.id.partition("/")[0]].add(template.columns)
+    assert all(len(sets) == 1 for sets in columns.values())
+
+
+def test_load_by_id() -> None:
+    assert load_template("summarise-dialogue/short").id == "summarise-dialogue/short"
+
+
+@pytest.mark.parametrize("name", ["summarise-dialogue/shrt", "../core/errors", "/etc/passwd", ""])
+def test_unknown_id(name: str) -> None:
+    with pytest.raises(UsageError, match="there is no template") as caught:
+        load_template(name)
+    assert "nli-two-way/plain" in caught.value.fix
+    assert ("did you mean 'summarise-dialogue/short'?" in caught.value.fix) == ("shrt" in name)
+
+
+def test_load_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD)
+    template = load_template(str(path))
+    assert (template.id, template.max_new_tokens) == ("mine", 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (GOOD + "systm: x\n", 6, "did you mean 'system'"),
+        (GOOD.replace('"{{ source }}"', '"{{ source"'), 3, "input: the template is refused"),
+        (GOOD.replace("translate", "translation"), 2, "kind"),
+        (GOOD + "choices: {0: no}\nlabel: '{{ x.y() }}'\n", 7, "nothing can be called"),
+    ],
+)
+def test_problems_of_a_file_have_their_line(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(DataError, match=words) as caught:
+        load_template(str(path))
+    assert f"{path}:{line}" in str(caught.value)
+
+
+def test_all_problems_of_a_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("kind: poetry\nmetrics: []\n")
+    with pytest.raises(DataError, match="4 problems"):
+        load_template(str(path))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        load_template(str(tmp_path / "none.yaml"))
+
+
+@pytest.fixture
+def data_root() -> Path:
+    root = os.environ.get("LUTHIER_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("LUTHIER_DATA is not set to a folder of real data")
+    return Path(root)
+
+
+def test_real_dialogsum(data_root: Path) -> None:
+    template = load_template("summarise-dialogue/short")
+    path = data_root / "dialogsum" / "dialogsum.test.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    examples = [template.render(row, where="", id=str(n)) for n, row in enumerate(rows)]
+    assert len(examples) == 500
+    assert sum(len(example.references) == 3 for example in examples) > 450
+    with gzip.open(data_root / "dialogsum" / "dialogsum.train.jsonl.gz", "rt") as file:
+        example = template.render(json.loads(next(file)), where="", id="0")
+    assert len(example.references) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "template", "choices"),
+    [
+        ("superglue/CB/val.jsonl", "nli-three-way/plain", {"yes", "no", "maybe"}),
+        ("superglue/RTE/val.jsonl", "nli-two-way/plain", {"yes", "no"}),
+    ],
+)
+def test_real_nli(data_root: Path, path: str, template: str, choices: set[str]) -> None:
+    rows = [json.loads(line) for line in (data_root / path).read_text().splitlines()]
+    chosen = load_template(template)
+    answers = {chosen.render(row, where=path, id="x").references[0] for row in rows}
+    assert answers == choices
+
+
+def test_real_sst2_and_mmlu(data_root: Path) -> None:
+    with (data_root / "glue" / "SST-2" / "dev.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    template = load_template("classify-sentiment/review")
+    answers = [template.render(row, where="", id="x").references[0] for row in rows]
+    assert (answers.count("negative"), answers.count("positive")) == (428, 444)
+    with (data_root / "mmlu" / "dev" / "anatomy_dev.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file, ["question", "A", "B", "C", "D", "answer"]))
+    letters = [load_template("qa-choice/plain").render(row, where="", id="x") for row in rows]
+    words = [load_template("qa-choice/words").render(row, where="", id="x") for row in rows]
+    assert [example.references[0] for example in letters] == [row["answer"] for row in rows]
+    assert [example.references[0] for example in words] == [row[row["answer"]] for row in rows]
