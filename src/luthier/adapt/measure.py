@@ -67,9 +67,7 @@ class RungMeasurer:
         before = self._losses(self.run, LocalEngine(self.base.get(), self._batch_tokens))
         memory = PeakMemory(default_device())
         limit = self.budget.training_time(self.setup.config.train.max_time)
-        loaded, training = tuned_model(
-            self.setup, rung.method, self.base, run, limit, self.console
-        )
+        loaded, training = tuned_model(self.setup, rung.method, self.base, run, limit, self.console)
         evaluation = self._evaluate(rung, run, loaded)
         record = self._record(rung, evaluation, memory)
         update = {
@@ -91,7 +89,9 @@ class RungMeasurer:
         return Resampling.of(self.setup.config.evaluate, self.setup.config.seed)
 
     def _write_config(self, run: RunDirectory, method: MethodName) -> None:
-        write_atomically(run.config, to_yaml(self.setup.config.model_copy(update={"method": method})))
+        write_atomically(
+            run.config, to_yaml(self.setup.config.model_copy(update={"method": method}))
+        )
 
     def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> EvaluationRecord:
         evaluation = evaluate_task(

@@ -26,7 +26,8 @@ def recommend(
     done = [rung for rung in rungs if rung.status == "done" and rung.metric]
     if not done:
         return Recommendation(
-            rung=None, sentence="No rung was measured, so there is nothing to recommend.",
+            rung=None,
+            sentence="No rung was measured, so there is nothing to recommend.",
             reasons=tuple(_why_not(rung) for rung in rungs),
         )
     if target is not None:
@@ -49,9 +50,7 @@ def _cheapest_at_target(
             f"with {_value(best)}."
         )
         advice = "More or better training data, a larger model, or a lower target are what is left."
-        return Recommendation(
-            rung=None, sentence=sentence, reasons=(*_facts(rungs, best), advice)
-        )
+        return Recommendation(rung=None, sentence=sentence, reasons=(*_facts(rungs, best), advice))
     sentence = (
         f"Use {reaching.name}: it is the cheapest rung that reaches the target of {target:g} in "
         f"{metric_name}, with {_value(reaching)}."
@@ -61,7 +60,8 @@ def _cheapest_at_target(
     worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
     if not _meets(worst, target, higher=reaching.metric.higher_is_better):
         reasons.insert(
-            0, f"Its interval includes values short of the target (down to {worst:.3f}): measure on "
+            0,
+            f"Its interval includes values short of the target (down to {worst:.3f}): measure on "
             "more examples before you rely on it.",
         )
     return Recommendation(rung=reaching.name, sentence=sentence, reasons=tuple(reasons))
@@ -97,7 +97,9 @@ def _not_worth_it(rung: RungRecord, alpha: float) -> str:
     if gain is None:
         return f"{rung.name} was not compared."
     if gain.difference <= 0:
-        return f"{rung.name} costs more and is no better: {gain.difference:+.3f} against {gain.over}."
+        return (
+            f"{rung.name} costs more and is no better: {gain.difference:+.3f} against {gain.over}."
+        )
     return (
         f"{rung.name} gains {gain.difference:+.3f} on {gain.over}, which may be chance "
         f"(p {format_p(gain.p_holm)}, not below {alpha:g})."

@@ -10,11 +10,11 @@ from luthier.config import RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.core.example import Example
 from luthier.core.records import TemplateStamp
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset, load_dataset
-from luthier.data.general import load_general_texts
+from luthier.data.splits import SplitName
+from luthier.data.general import general_texts
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.models.load import ModelHandle, open_model
@@ -65,19 +65,17 @@ class Setup:
         default = template.max_new_tokens if template else _DEFAULT_NEW_TOKENS
         return self.config.evaluate.max_new_tokens or default
 
-    def task(self, shots: int, split: str = "test") -> EvaluationTask:
+    def task(self, shots: int, split: SplitName = "test") -> EvaluationTask:
         """The held-out examples with ``shots`` worked examples before each question.
 
         Raises:
-            DataError: a prompt and its answer do not fit the context window.
+            DataError: there are too few training examples to show, or a metric does not apply.
         """
         shown = choose_shots(self.dataset.train, shots, self.config.seed)
-        examples = tuple(with_shots(e, shown) for e in self.dataset.split(split))
-        self._check_window(examples, shots)
         return EvaluationTask(
             name=self.dataset.task,
             split=split,
-            examples=examples,
+            examples=tuple(with_shots(e, shown) for e in self.dataset.split(split)),
             template=self.template,
             shots=shots,
             chat_template=self.renderer.use_chat_template,
@@ -99,7 +97,7 @@ class Setup:
             )
         return TrainingData(train.examples, validation.examples, self.training_fingerprint(method))
 
-    def tokenised(self, split: str) -> Tokenised:
+    def tokenised(self, split: SplitName) -> Tokenised:
         """The examples of a split as tokens, and what was dropped."""
         limit = min(self.config.data.max_length or 2**62, self.renderer.context_window)
         return tokenise(
@@ -132,19 +130,6 @@ class Setup:
             self.handle.folder.revision,
         )
 
-    def _check_window(self, examples: tuple[Example, ...], shots: int) -> None:
-        room = self.renderer.context_window - self.max_new_tokens
-        longest = max(examples, key=lambda e: sum(len(m.content) for m in e.messages))
-        length = len(self.renderer.prompt(longest).ids)
-        if length > room:
-            raise DataError(
-                f"a prompt with {shots} shots has {length} tokens, and an answer may take "
-                f"{self.max_new_tokens} more, but the context window is "
-                f"{self.renderer.context_window}",
-                where=longest.where,
-                fix="use fewer shots, a smaller evaluate.max_new_tokens, or shorter examples",
-            )
-
 
 def prepare(config: RunConfig, console: Console) -> Setup:
     """Load the data, find the model, and check that they fit; no weights are loaded.
@@ -154,23 +139,24 @@ def prepare(config: RunConfig, console: Console) -> Setup:
     """
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
     handle = open_model(config.model, console)
-    renderer = PromptRenderer(
-        tokenizer=handle.tokenizer,
-        use_chat_template=config.prompt.chat_template == "auto" and handle.has_chat_template,
-        system=config.prompt.system,
+    renderer = PromptRenderer.from_config(
+        config.prompt,
+        handle.tokenizer,
         context_window=handle.context_window,
         encoder_decoder=handle.is_encoder_decoder,
     )
-    return Setup(config, handle, dataset, renderer, _general_texts(config, handle))
+    return Setup(config, handle, dataset, renderer, _general_texts(config, handle, console))
 
 
-def _general_texts(config: RunConfig, handle: ModelHandle) -> tuple[tuple[int, ...], ...]:
+def _general_texts(
+    config: RunConfig, handle: ModelHandle, console: Console
+) -> tuple[tuple[int, ...], ...]:
     """Whole texts up to the configured number of tokens."""
     if config.evaluate.general_text is None:
         return ()
     texts: list[tuple[int, ...]] = []
     left = config.evaluate.general_tokens
-    for text in load_general_texts(config.evaluate.general_text):
+    for text in general_texts(config.evaluate.general_text, console):
         ids = handle.tokenizer(text)["input_ids"][:left]
         if len(ids) > 1:
             texts.append(tuple(ids))

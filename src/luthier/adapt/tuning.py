@@ -59,17 +59,13 @@ def tuned_model(
     try:
         loaded, record = tune(base.take(), method, config, data, run, console)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ResourceError(
-            f"memory ran out while tuning with {method}", fix=_SMALLER
-        ) from error
+        raise ResourceError(f"memory ran out while tuning with {method}", fix=_SMALLER) from error
     measured = {"measured_peak_bytes": record.peak_memory_bytes}
     stored.model_copy(update=measured).write(run.plan)
     return loaded, record
 
 
-_SMALLER = (
-    "try a smaller train.micro_batch_tokens or data.max_length, or train.activation_checkpointing=true"
-)
+_SMALLER = "try a smaller train.micro_batch_tokens or data.max_length, or train.activation_checkpointing=true"
 
 
 def check_memory(setup: Setup, method: MethodName, data: TrainingData) -> MemoryPlan:

@@ -4,7 +4,13 @@ from luthier.config.adapt import AdaptConfig
 from luthier.config.data import DataConfig
 from luthier.config.evaluate import EvaluateConfig
 from luthier.config.load import load_config, resolve_config
-from luthier.config.methods import FullConfig, LoraConfig, MethodConfig, MethodsConfig, PromptTuningConfig
+from luthier.config.methods import (
+    FullConfig,
+    LoraConfig,
+    MethodConfig,
+    MethodsConfig,
+    PromptTuningConfig,
+)
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.run import RunConfig

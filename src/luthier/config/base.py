@@ -16,6 +16,10 @@ class Config(BaseModel):
     """A frozen part of the configuration; unknown keys are an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True,
-        allow_inf_nan=False, validate_default=True,
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        validate_default=True,
     )

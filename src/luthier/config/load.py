@@ -37,7 +37,8 @@ def load_config(
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise UsageError(
-                f"{text!r} is not an override", fix="write section.key=value, such as train.epochs=2"
+                f"{text!r} is not an override",
+                fix="write section.key=value, such as train.epochs=2",
             )
         _set(values, key.strip(), parse_scalar(value), text)
         places[tuple(key.strip().split("."))] = f"the override {text!r}"
@@ -65,7 +66,11 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
         for item in error.errors():
             location = tuple(part for part in item["loc"] if not _is_branch(part, document.values))
             place = next(
-                (places[location[:n]] for n in range(len(location), 0, -1) if places and location[:n] in places),
+                (
+                    places[location[:n]]
+                    for n in range(len(location), 0, -1)
+                    if places and location[:n] in places
+                ),
                 None,
             ) or document.where(location)
             problems.add(_explain(item["type"], location, item["msg"], item["input"], place))
@@ -73,10 +78,24 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
         raise AssertionError("pydantic reported no error") from error
 
 
+def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """``config`` with single values changed, by dotted key.
+
+    Raises:
+        UsageError: an unknown key or a wrong value.
+    """
+    complete = config.model_dump(mode="json", by_alias=True)
+    for key, value in values.items():
+        _set(complete, key, value, key)
+    return resolve_config(Document(complete, {}, "the overrides"))
+
+
 def to_yaml(config: RunConfig) -> str:
     """The configuration as YAML, complete and in the order of the fields."""
     values = config.model_dump(mode="json", by_alias=True)
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    return yaml.safe_dump(
+        values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    )
 
 
 def _set(values: dict[str, Any], key: str, value: Any, text: str) -> None:
@@ -91,7 +110,9 @@ def _set(values: dict[str, Any], key: str, value: Any, text: str) -> None:
 
 def _is_branch(part: str | int, values: Any) -> bool:
     """Whether pydantic added this part of a location itself, to name a branch of a union."""
-    return isinstance(part, str) and (part.startswith(("function-", "literal[", "tuple[", "constrained-")))
+    return isinstance(part, str) and (
+        part.startswith(("function-", "literal[", "tuple[", "constrained-"))
+    )
 
 
 def _explain(kind: str, location: Location, message: str, given: Any, where: str) -> UsageError:

@@ -68,6 +68,8 @@ class MethodsConfig(Config):
     def of(self, name: MethodName) -> MethodConfig:
         """The settings of the method called ``name``."""
         table: dict[MethodName, MethodConfig] = {
-            "full": self.full, "lora": self.lora, "prompt-tuning": self.prompt_tuning,
+            "full": self.full,
+            "lora": self.lora,
+            "prompt-tuning": self.prompt_tuning,
         }
         return table[name]

@@ -16,7 +16,9 @@ from rich.theme import Theme
 from luthier.core.errors import LuthierError
 from luthier.core.units import format_duration
 
-_THEME = Theme({"bar.complete": "cyan", "progress.description": "bold", "progress.remaining": "cyan"})
+_THEME = Theme(
+    {"bar.complete": "cyan", "progress.description": "bold", "progress.remaining": "cyan"}
+)
 _PLAIN_INTERVAL_SECONDS = 10.0
 
 
@@ -93,7 +95,9 @@ class Console:
         task = bar.add_task(description, total=total, status="")
 
         def advance(amount: float = 1, *, status: str = "") -> None:
-            bar.update(task, advance=amount, **({"status": status} if status else {}))
+            bar.update(task, advance=amount)
+            if status:
+                bar.update(task, status=status)
 
         try:
             yield advance

@@ -17,8 +17,10 @@ from luthier.core.console import Console
 from luthier.data.readers import Row
 
 _SKIPPED = frozenset(
-    ("test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "__pycache__")
-    + ("encodings", "turtledemo", "pydoc_data", "ensurepip", "__phello__")
+    (
+        *("test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "__pycache__"),
+        *("encodings", "turtledemo", "pydoc_data", "ensurepip", "__phello__"),
+    )
 )
 """Tests, programs, and tables: code that nobody would look up."""
 _MIN_LINES = 3

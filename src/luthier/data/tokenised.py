@@ -44,7 +44,7 @@ def tokenise(
     kept = []
     for example in examples:
         rendered = renderer.training(example, completions_only=completions_only)
-        problem = _problem(rendered, example.where, max_length)
+        problem = unusable(rendered, example.where, max_length)
         if problem is None:
             kept.append(rendered)
         else:
@@ -60,7 +60,7 @@ def tokenise(
     return Tokenised(tuple(kept), dropped)
 
 
-def _problem(rendered: TrainingExample, where: str, max_length: int) -> DataError | None:
+def unusable(rendered: TrainingExample, where: str, max_length: int) -> DataError | None:
     """Why an example cannot be trained on; None if it can."""
     if rendered.length > max_length:
         answer = rendered.length - rendered.prompt_length

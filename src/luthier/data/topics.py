@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pydoc_data.topics import topics
 
 from luthier.core.console import Console
@@ -22,19 +22,22 @@ _PROSE = re.compile(r"[A-Z“‘(\"].*[.:!?)]", re.DOTALL)
 def read_topics(console: Console) -> Iterator[Row]:
     """Texts of 100 to 300 words under the column ``text``, in the order of the topics.
 
-    Headings, grammar, examples of code, tables and lists are left out; a text holds neighbouring
+    Passages that topics share are taken once. Headings, grammar, examples of code, tables and lists are left out; a text holds neighbouring
     paragraphs of one topic.
     """
+    met: set[str] = set()
     for topic in sorted(topics):
-        for number, text in enumerate(_texts(topics[topic]), start=1):
+        fresh = [part for part in _paragraphs(topics[topic]) if part not in met]
+        met.update(fresh)
+        for number, text in enumerate(_texts(fresh), start=1):
             yield Row({"text": text, "topic": topic}, f"python-topics {topic} text {number}")
 
 
-def _texts(document: str) -> Iterator[str]:
+def _texts(paragraphs: Iterable[str]) -> Iterator[str]:
     """Neighbouring paragraphs, put together until there are enough words."""
     gathered: list[str] = []
     words = 0
-    for paragraph in _paragraphs(document):
+    for paragraph in paragraphs:
         length = len(paragraph.split())
         if words >= _MIN_WORDS or words + length > _MAX_WORDS:
             if words >= _MIN_WORDS:

@@ -13,13 +13,13 @@ def shared_prefix(prompts: Sequence[Sequence[int]]) -> tuple[int, ...]:
     if len(prompts) < 2:
         return ()
     # The common prefix of all is that of the extremes in lexicographic order.
-    first, last = min(prompts), max(prompts)
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
     limit = min(map(len, prompts)) - 1
     length = next(
         (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
         min(len(first), len(last)),
     )
-    return tuple(first[: min(length, limit)])
+    return first[: min(length, limit)]
 
 
 def length_sorted_batches(

@@ -57,7 +57,9 @@ class DecoderOnlyGenerator:
 
         cache = DynamicCache()
         embed = self._model.get_input_embeddings()
-        parts = [] if self._soft_prompt_VD is None else [self._soft_prompt_VD.to(embed.weight.dtype)]
+        parts = (
+            [] if self._soft_prompt_VD is None else [self._soft_prompt_VD.to(embed.weight.dtype)]
+        )
         if prefix:
             parts.append(embed(torch.tensor(prefix, device=self._device)))
         if parts:

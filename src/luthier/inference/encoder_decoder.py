@@ -63,7 +63,9 @@ class EncoderDecoderGenerator:
                 "use_cache": True,
             }
             next_B = logits_at(self._model, inputs, keep_B1).argmax(-1)
-            for row, (token, runs) in enumerate(zip(next_B.tolist(), running.tolist(), strict=True)):
+            for row, (token, runs) in enumerate(
+                zip(next_B.tolist(), running.tolist(), strict=True)
+            ):
                 if runs:
                     made[row].append(token)
             running &= ~torch.isin(next_B, self._stops)

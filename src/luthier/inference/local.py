@@ -90,4 +90,3 @@ def stop_ids(loaded: LoadedModel) -> frozenset[int]:
     configured = loaded.model.generation_config.eos_token_id
     values = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in [*values, loaded.tokenizer.eos_token_id] if i is not None)
-

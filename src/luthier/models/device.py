@@ -16,7 +16,9 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def resolve_dtype(name: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+def resolve_dtype(
+    name: Literal["auto", "float32", "bfloat16"], device: torch.device
+) -> torch.dtype:
     """The type of the weights; ``auto`` is bfloat16 only where matrix units multiply it natively.
 
     On a CPU without AMX or AVX512-BF16 a bfloat16 product is emulated and about a hundred times

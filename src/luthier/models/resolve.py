@@ -114,7 +114,9 @@ def _check_shards(index: Path) -> None:
         raise DataError("this is not a readable index of weights", where=str(index)) from None
     for shard in shards:
         if Path(shard).name != shard:
-            raise DataError(f"the index names a file outside the model's folder: {shard}", where=str(index))
+            raise DataError(
+                f"the index names a file outside the model's folder: {shard}", where=str(index)
+            )
         if not (index.parent / shard).is_file():
             raise DataError(f"the weights are incomplete: {shard} is missing", where=str(index))
 
@@ -131,5 +133,9 @@ def _folder_revision(path: Path) -> str:
 def _unknown(name: str) -> DataError:
     close = difflib.get_close_matches(name.lower(), bundled.BUNDLED_MODELS, n=1)
     known = ", ".join(bundled.BUNDLED_MODELS)
-    fix = f"did you mean {close[0]!r}?" if close else f"bundled models: {known}; or owner/name from the Hub"
+    fix = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"bundled models: {known}; or owner/name from the Hub"
+    )
     return DataError(f"there is no model {name!r}: no bundled model, no folder, no Hub id", fix=fix)

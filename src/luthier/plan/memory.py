@@ -28,7 +28,12 @@ class MemoryPlan(Record):
     def total(self) -> int:
         """Bytes at the peak."""
         return (
-            self.weights + self.trained + self.activations + self.logits + self.cache + self.framework
+            self.weights
+            + self.trained
+            + self.activations
+            + self.logits
+            + self.cache
+            + self.framework
         )
 
 

@@ -57,7 +57,8 @@ def read_shape(folder: Path) -> ModelShape:
     hidden = _first(text, "hidden_size", "d_model", "n_embd")
     return ModelShape(
         parameters=sum(prod(shape) for shape in counted.values()),
-        layers=layers + (text.get("num_decoder_layers") or layers if config.get("is_encoder_decoder") else 0),
+        layers=layers
+        + (text.get("num_decoder_layers") or layers if config.get("is_encoder_decoder") else 0),
         hidden=hidden,
         intermediate=_first(text, "intermediate_size", "d_ff", "n_inner", default=4 * hidden),
         vocabulary=_first(text, "vocab_size"),

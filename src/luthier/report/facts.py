@@ -7,8 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from luthier.core.records import EvaluationRecord, LadderRecord, MetricResult, ModelStamp
-from luthier.core.records import TrainingRecord
+from luthier.core.records import (
+    EvaluationRecord,
+    LadderRecord,
+    MetricResult,
+    ModelStamp,
+    TrainingRecord,
+)
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.report.content import Content, System
 from luthier.report.format import format_percent, format_value
@@ -68,15 +73,21 @@ def training_facts(training: TrainingRecord) -> FactGroup:
     """What tuning did and what it cost."""
     share = training.trained_parameters / max(training.total_parameters, 1)
     loss = training.best_validation_loss
-    best = "not measured" if loss is None else f"{format_value(loss)} at step {training.best_step:,}"
+    best = (
+        "not measured" if loss is None else f"{format_value(loss)} at step {training.best_step:,}"
+    )
     facts = (
         ("Method", training.method),
         ("Trained", f"{format_count(training.trained_parameters)} parameters, {share:.3%}"),
         ("Steps", f"{training.steps:,} of {training.planned_steps:,} ({training.stopped})"),
-        ("Data", f"{training.examples:,} examples, {training.epochs:g} epochs"),
+        ("Examples", f"{training.examples:,}"),
+        ("Epochs", f"{training.epochs:g}"),
         ("Tokens", f"{training.processed_tokens:,} processed, {training.trained_tokens:,} trained"),
         ("Best validation loss", best),
-        ("Training loss", f"{format_value(training.first_loss)} to {format_value(training.last_loss)}"),
+        (
+            "Training loss",
+            f"{format_value(training.first_loss)} to {format_value(training.last_loss)}",
+        ),
         ("Time", format_duration(training.seconds)),
         ("Peak memory", format_bytes(training.peak_memory_bytes)),
         ("Artefact", format_bytes(training.artifact_bytes)),
@@ -96,7 +107,9 @@ def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
     if row.p:
         figures.append(Figure(f"gain over {row.over}", row.gain, row.p))
     if row.forgetting_interval:
-        figures.append(Figure("forgetting, nats per token", row.forgetting, row.forgetting_interval))
+        figures.append(
+            Figure("forgetting, nats per token", row.forgetting, row.forgetting_interval)
+        )
     figures.append(Figure("time", row.time, f"peak memory {row.memory}"))
     return tuple(figures)
 
@@ -129,11 +142,17 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
     yield "Task", tasks
     yield "Split", record.split
     if ladder:
-        yield "Examples", ", ".join(f"{split} {count:,}" for split, count in ladder.examples.items())
+        yield (
+            "Examples",
+            ", ".join(f"{split} {count:,}" for split, count in ladder.examples.items()),
+        )
     yield "Template", _joined(each.template.id for each in content.records)
     yield "Template hash", _joined(each.template.hash for each in content.records)
     yield "Shots", _joined(str(each.shots) for each in content.records)
-    yield "Chat template", _joined("yes" if each.chat_template else "no" for each in content.records)
+    yield (
+        "Chat template",
+        _joined("yes" if each.chat_template else "no" for each in content.records),
+    )
 
 
 def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:
@@ -187,7 +206,9 @@ def _joined(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
 
 
-def _flatten(values: Mapping[str, Any], above: str = "", depth: int = 1) -> Iterator[tuple[str, str]]:
+def _flatten(
+    values: Mapping[str, Any], above: str = "", depth: int = 1
+) -> Iterator[tuple[str, str]]:
     """Nested mappings as dotted names; what lies deeper than `_MANIFEST_DEPTH` stays JSON."""
     for key, value in values.items():
         name = f"{above}{key}"

@@ -101,7 +101,7 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
 
 
 def _table(first: str, *stacked: Text) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column(first, overflow="fold", min_width=12)
     for heading in stacked:
         table.add_column(heading, justify="right", no_wrap=True)

@@ -24,9 +24,7 @@ from luthier.train.weights import TrainedWeights
 Stop = Literal["finished", "early", "time"]
 
 
-def train(
-    job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
-) -> TrainingRecord:
+def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()) -> TrainingRecord:
     """Train, or go on from the newest checkpoint, and leave the best weights in the model.
 
     The result of a training that was interrupted and continued is the same, bit for bit, as that
@@ -81,7 +79,9 @@ def _run(
     while progress.step < total_steps:
         started = time.monotonic()
         model.train()
-        rate = job.method.learning_rate * learning_rate_factor(progress.step, total_steps, job.train)
+        rate = job.method.learning_rate * learning_rate_factor(
+            progress.step, total_steps, job.train
+        )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         batch = [job.examples[i] for i in order.step(progress.step)]

@@ -27,7 +27,9 @@ def make_optimizer(weights: TrainedWeights, method: MethodConfig) -> torch.optim
     )
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, weights: TrainedWeights) -> dict[str, Tensor]:
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, weights: TrainedWeights
+) -> dict[str, Tensor]:
     """The optimizer's state, keyed ``<parameter>/<what>``."""
     return {
         f"{name}/{key}": value

@@ -20,7 +20,9 @@ class TrainedWeights:
 
     def __init__(self, model: Any) -> None:
         self.parameters: dict[str, Parameter] = {
-            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
         }
         self.masters: dict[str, Parameter] = {}
         for name, parameter in self.parameters.items():

@@ -1,0 +1,352 @@
+"""The stages as Python functions: what the commands do, usable from a script or a notebook.
+
+A configuration is a `RunConfig`, the path of a YAML file, or None for the defaults; ``overrides``
+changes single values by their dotted key::
+
+    import luthier
+
+    result = luthier.adapt(overrides={"adapt.rungs": ["zero-shot", "lora"]})
+    print(result.ladder.recommendation.sentence)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from luthier.config import RunConfig, load_config
+from luthier.config.load import override, to_yaml
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import write_atomically
+from luthier.core.records import (
+    Comparison,
+    EvaluationRecord,
+    LadderRecord,
+    Record,
+    SampleRecord,
+    TrainingRecord,
+)
+from luthier.core.run_directory import RunDirectory
+from luthier.core.seeds import fingerprint
+
+Configuration = RunConfig | Path | str | None
+Overrides = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptResult:
+    """What `adapt` made."""
+
+    run: RunDirectory
+    ladder: LadderRecord
+    report: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult:
+    """What `tune` made; the model itself is in ``run.model``."""
+
+    run: RunDirectory
+    training: TrainingRecord
+    report: Path
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """What `evaluate` measured."""
+
+    run: RunDirectory
+    evaluation: EvaluationRecord
+    samples: tuple[SampleRecord, ...]
+    report: Path
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    """Runs that answered the same examples: the first, and each other one compared with it."""
+
+    metric: str
+    names: tuple[str, ...]
+    evaluations: tuple[EvaluationRecord, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+class MethodForecast(Record):
+    """What a tuning method would take."""
+
+    method: str
+    trained_parameters: int
+    steps: int
+    memory_bytes: int
+    usable_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the predicted memory may be used."""
+        return self.memory_bytes <= self.usable_bytes
+
+
+class Forecast(Record):
+    """What a dry run found: everything was checked, nothing was trained."""
+
+    run: Path
+    task: str
+    template: str
+    metrics: tuple[str, ...]
+    model: str
+    examples: dict[str, int]
+    dropped: dict[str, int]
+    longest_prompt: int
+    context_window: int
+    methods: tuple[MethodForecast, ...]
+
+
+def configure(config: Configuration = None, overrides: Overrides = None) -> RunConfig:
+    """The configuration with single values changed.
+
+    Raises:
+        UsageError: an unknown key or a wrong value.
+    """
+    if isinstance(config, RunConfig):
+        return override(config, overrides or {})
+    return load_config(Path(config) if config else None, flags=overrides)
+
+
+def adapt(
+    config: Configuration = None, overrides: Overrides = None, console: Console | None = None
+) -> AdaptResult:
+    """Climb the ladder, or go on with one that was interrupted.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
+    """
+    from luthier.adapt import climb, prepare
+    from luthier.adapt.manifest import write_manifest
+    from luthier.report import write_report
+
+    resolved, console = configure(config, overrides), console or Console()
+    setup = prepare(resolved, console)
+    run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.folder.id)
+    write_manifest(run, setup, "adapt")
+    _save_config(run, resolved)
+    ladder = climb(setup, run, console)
+    return AdaptResult(run, ladder, write_report(run)[0])
+
+
+def tune(
+    config: Configuration = None, overrides: Overrides = None, console: Console | None = None
+) -> TuneResult:
+    """Tune with ``config.method``, or go on with a training that was interrupted.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+    """
+    from luthier.adapt import prepare
+    from luthier.adapt.base_model import BaseModel
+    from luthier.adapt.manifest import write_manifest
+    from luthier.adapt.tuning import tuned_model
+    from luthier.report import write_report
+
+    resolved, console = configure(config, overrides), console or Console()
+    setup = prepare(resolved, console)
+    kind = f"tune-{resolved.method}"
+    run = open_run(resolved, kind, setup.dataset.task, setup.handle.folder.id)
+    write_manifest(run, setup, "tune")
+    _save_config(run, resolved)
+    base, limit = BaseModel(setup.handle), resolved.train.max_time
+    _, training = tuned_model(setup, resolved.method, base, run, limit, console)
+    return TuneResult(run, training, write_report(run)[0])
+
+
+def evaluate(
+    target: str | Path | None = None,
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+) -> EvaluateResult:
+    """Measure a model or a tuned run on the test examples.
+
+    Args:
+        target: a run directory, whose own configuration is used; or a model; or None for the
+            configuration's model.
+        config: the configuration, where ``target`` is not a run.
+        overrides: changed values.
+        console: shows progress.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+    """
+    from luthier.adapt import prepare
+    from luthier.adapt.manifest import write_manifest
+    from luthier.evaluate import Resampling, evaluate_task, write_evaluation
+    from luthier.inference.local import LocalEngine
+    from luthier.methods import load_adapted
+    from luthier.models.load import load_model
+    from luthier.report import write_report
+
+    console = console or Console()
+    tuned = as_run(target)
+    if tuned:
+        config = tuned.config
+    elif target:
+        overrides = {**(overrides or {}), "model.id": str(target)}
+    resolved = configure(config, overrides)
+    setup = prepare(resolved, console)
+    task = setup.task(resolved.prompt.shots)
+    run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.folder.id)
+    if tuned and tuned.model.is_dir():
+        loaded = load_adapted(tuned.model, resolved.model, console)
+    else:
+        loaded = load_model(setup.handle)
+    if not tuned:
+        write_manifest(run, setup, "evaluate")
+        _save_config(run, resolved)
+    evaluation = evaluate_task(
+        LocalEngine(loaded, resolved.evaluate.batch_tokens),
+        setup.renderer,
+        task,
+        loaded.stamp,
+        Resampling.of(resolved.evaluate, resolved.seed),
+        console,
+        adapter=resolved.method if tuned and tuned.model.is_dir() else "",
+    )
+    write_evaluation(run, evaluation.record, evaluation.samples)
+    return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
+
+
+def compare(runs: Sequence[str | Path], metric: str | None = None) -> CompareResult:
+    """Compare runs with the first one, paired by example, with Holm's correction.
+
+    Args:
+        runs: run directories (or rungs of an adapt run) that were evaluated on the same examples.
+        metric: which metric; None: the first one of the first run.
+
+    Raises:
+        UsageError: fewer than two runs.
+        DataError: a run has no evaluation, or they are not of the same examples.
+    """
+    from luthier.evaluate import Resampling, compare_evaluations, holm, load_evaluation
+
+    if len(runs) < 2:
+        raise UsageError("there is nothing to compare", fix="name at least two runs")
+    opened = [RunDirectory.open(Path(run)) for run in runs]
+    first, *others = [load_evaluation(run, _only_task(run)) for run in opened]
+    name = metric or first.record.metrics[0].name
+    config = load_config(opened[0].config)
+    resampling = Resampling.of(config.evaluate, config.seed)
+    compared = [
+        compare_evaluations(name, first, other, opened[0].name, resampling) for other in others
+    ]
+    adjusted = holm([comparison.p for comparison in compared])
+    return CompareResult(
+        metric=name,
+        names=tuple(run.name for run in opened),
+        evaluations=(first.record, *(other.record for other in others)),
+        comparisons=tuple(
+            comparison.model_copy(update={"p_holm": p})
+            for comparison, p in zip(compared, adjusted, strict=True)
+        ),
+    )
+
+
+def report(run: str | Path) -> Path:
+    """Write ``report.html`` and ``report.md`` again; the path of the former.
+
+    Raises:
+        DataError: ``run`` is no run directory, or has no results yet.
+    """
+    from luthier.report import write_report
+
+    return write_report(RunDirectory.open(Path(run)))[0]
+
+
+def forecast(
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    kind: str = "adapt",
+) -> Forecast:
+    """Make every check short of loading weights and training: the dry run of adapt and tune.
+
+    Args:
+        config: the configuration.
+        overrides: changed values.
+        console: shows progress.
+        kind: ``adapt``: the methods of all rungs; ``tune``: the configured method.
+
+    Raises:
+        LuthierError: whatever the real run would find before it trains.
+    """
+    from luthier.adapt import prepare
+    from luthier.adapt.forecast import forecast_method, longest_prompt
+    from luthier.adapt.rungs import Rung, rungs_of
+
+    resolved, console = configure(config, overrides), console or Console()
+    setup = prepare(resolved, console)
+    rungs = rungs_of(resolved) if kind == "adapt" else (Rung("lora", method=resolved.method),)
+    methods = [rung.method for rung in rungs if rung.method]
+    name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
+    run = open_run(resolved, name, setup.dataset.task, setup.handle.folder.id)
+    dropped: dict[str, int] = {}
+    for item in setup.dataset.dropped:
+        dropped[item.reason] = dropped.get(item.reason, 0) + 1
+    return Forecast(
+        run=run.path,
+        task=setup.dataset.task,
+        template=setup.template.id,
+        metrics=setup.metrics,
+        model=setup.handle.folder.id,
+        examples={
+            "train": len(setup.dataset.train),
+            "validation": len(setup.dataset.validation),
+            "test": len(setup.dataset.test),
+        },
+        dropped=dropped,
+        longest_prompt=longest_prompt(setup, rungs),
+        context_window=setup.renderer.context_window,
+        methods=tuple(MethodForecast(**forecast_method(setup, method)) for method in methods),
+    )
+
+
+def as_run(target: str | Path | None) -> RunDirectory | None:
+    """The run directory at ``target``, or None if that is something else."""
+    if target is None or not (Path(target) / "config.yaml").is_file():
+        return None
+    return RunDirectory.open(Path(target))
+
+
+def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:
+    """The run's directory: its own name, or one made from what it does.
+
+    A made name ends in a fingerprint of the configuration, so the same command goes on with the
+    same run and another configuration gets a run of its own. The ladder's own settings do not
+    count: rungs can be added to a finished run.
+    """
+    if config.name:
+        return RunDirectory.create(config.output, config.name)
+    values = config.model_copy(update={"output": Path()}).model_dump_json(exclude={"adapt"})
+    parts = (task, Path(model).name, kind, fingerprint(values)[:6])
+    return RunDirectory.create(config.output, "-".join(parts))
+
+
+def _save_config(run: RunDirectory, config: RunConfig) -> None:
+    """Store the resolved configuration, so that running it again goes on with this run."""
+    named = config.model_copy(update={"name": run.name})
+    write_atomically(run.config, to_yaml(named))
+
+
+def _only_task(run: RunDirectory) -> str:
+    from luthier.report.content import read_evaluations
+
+    tasks = [record.task for _, record in read_evaluations(run)]
+    if len(tasks) != 1:
+        raise DataError(
+            f"this run has {len(tasks)} evaluations",
+            where=str(run.path),
+            fix="evaluate it first; of an adapt run, name its rungs (…/rungs/lora)",
+        )
+    return tasks[0]

@@ -1,0 +1,225 @@
+"""What `luthier data show` says about a data set before anything is trained on it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from luthier.core.example import Example
+from luthier.core.records import Record, TemplateStamp
+from luthier.data.dataset import Dataset
+from luthier.data.problems import Dropped, count_reasons
+from luthier.data.splits import SPLITS
+from luthier.data.tokenised import unusable
+from luthier.prompts.render import PromptRenderer, TrainingExample
+
+_BINS = 10
+_STEPS = (1, 2, 5, 10)
+
+
+class SplitCount(Record):
+    """How large a split is. Examples without a group count as a group each."""
+
+    name: str
+    examples: int
+    groups: int
+
+
+class ShownText(Record):
+    """A piece of the example that is shown, and whether the loss counts it."""
+
+    text: str
+    trained: bool
+
+
+class Bin(Record):
+    """Training examples whose length is in [low, high)."""
+
+    low: int
+    high: int
+    count: int
+
+
+class Lengths(Record):
+    """How long the training examples are, prompt and answer."""
+
+    unit: str
+    shortest: int
+    median: int
+    percentile_95: int
+    longest: int
+    bins: tuple[Bin, ...]
+
+
+class LeftOut(Record):
+    """Rows that are left out for one reason, and the place of the first of them."""
+
+    reason: str
+    count: int
+    where: str
+
+
+class Label(Record):
+    """How often an answer of a closed set is the right one in training."""
+
+    answer: str
+    count: int
+
+
+class DataReport(Record):
+    """A data set at a glance.
+
+    ``shown`` is the first training example as the model sees it; without a renderer, as plain
+    text. ``left_out`` holds what loading left out: rows that cannot be used, duplicates, leaks.
+    ``unusable`` holds training examples that this model cannot take.
+    """
+
+    task: str
+    format: str
+    template: TemplateStamp | None
+    fingerprint: str
+    splits: tuple[SplitCount, ...]
+    references: int
+    shown: tuple[ShownText, ...]
+    shown_where: str
+    lengths: Lengths
+    trained_tokens: int | None
+    labels: tuple[Label, ...]
+    left_out: tuple[LeftOut, ...]
+    unusable: tuple[LeftOut, ...]
+
+
+def inspect_dataset(
+    dataset: Dataset,
+    renderer: PromptRenderer | None,
+    *,
+    max_length: int | None = None,
+    completions_only: bool = True,
+) -> DataReport:
+    """Describe a data set and, with a model's renderer, what that model would be trained on.
+
+    Args:
+        dataset: the data; its training split is not empty.
+        renderer: for the model's tokenizer; without one, lengths are in characters.
+        max_length: tokens an example may have; None: the model's context window.
+        completions_only: train on answers, not on prompts.
+    """
+    first = dataset.train[0]
+    rendered = _rendered(dataset.train, renderer, completions_only)
+    if renderer is None:
+        unit, lengths = "characters", [_characters(example) for example in dataset.train]
+    else:
+        unit, lengths = "tokens", [example.length for example in rendered]
+    limit = max_length or (renderer.context_window if renderer else 0)
+    template = dataset.template
+    return DataReport(
+        task=dataset.task,
+        format=dataset.format,
+        template=TemplateStamp(id=template.id, hash=template.hash) if template else None,
+        fingerprint=dataset.fingerprint,
+        splits=tuple(_split_count(name, dataset.split(name)) for name in SPLITS),
+        references=max((len(example.references) for example in dataset.test), default=0),
+        shown=_shown_tokens(rendered[0], renderer) if renderer else _shown_text(first),
+        shown_where=first.where,
+        lengths=_lengths(lengths, unit),
+        trained_tokens=sum(example.num_trained for example in rendered) if renderer else None,
+        labels=_labels(dataset.train),
+        left_out=_left_out(dataset.dropped),
+        unusable=_left_out(_unusable(dataset.train, rendered, limit)),
+    )
+
+
+def _rendered(
+    examples: Sequence[Example], renderer: PromptRenderer | None, completions_only: bool
+) -> list[TrainingExample]:
+    if renderer is None:
+        return []
+    return [renderer.training(example, completions_only=completions_only) for example in examples]
+
+
+def _unusable(
+    examples: Sequence[Example], rendered: Sequence[TrainingExample], max_length: int
+) -> list[Dropped]:
+    problems = (
+        unusable(tokens, example.where, max_length)
+        for example, tokens in zip(examples, rendered, strict=False)
+    )
+    return [Dropped(problem.where, problem.problem) for problem in problems if problem]
+
+
+def _split_count(name: str, examples: Sequence[Example]) -> SplitCount:
+    groups = {example.group or f"\x1f{example.id}" for example in examples}
+    return SplitCount(name=name, examples=len(examples), groups=len(groups))
+
+
+def _shown_tokens(rendered: TrainingExample, renderer: PromptRenderer) -> tuple[ShownText, ...]:
+    """Neighbouring tokens that are trained alike, as text with the special tokens."""
+    ids = (*rendered.input_ids, *rendered.decoder_ids)
+    mask = (*rendered.trained, *(True for _ in rendered.decoder_ids))
+    cuts = [0, *(i for i in range(1, len(ids)) if mask[i] != mask[i - 1]), len(ids)]
+    return tuple(
+        ShownText(text=renderer.decode(ids[begin:end]), trained=mask[begin])
+        for begin, end in zip(cuts, cuts[1:], strict=False)
+    )
+
+
+def _shown_text(example: Example) -> tuple[ShownText, ...]:
+    turns = [
+        ShownText(text=f"{message.content}\n", trained=message.role == "assistant")
+        for message in example.messages
+    ]
+    return (*turns, ShownText(text=example.references[0], trained=True))
+
+
+def _characters(example: Example) -> int:
+    return sum(len(message.content) for message in example.messages) + len(example.references[0])
+
+
+def _lengths(values: Sequence[int], unit: str) -> Lengths:
+    ordered = sorted(values)
+    return Lengths(
+        unit=unit,
+        shortest=ordered[0],
+        median=_quantile(ordered, 0.5),
+        percentile_95=_quantile(ordered, 0.95),
+        longest=ordered[-1],
+        bins=_bins(ordered),
+    )
+
+
+def _quantile(ordered: Sequence[int], share: float) -> int:
+    """The smallest value that at least ``share`` of the values do not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def _bins(ordered: Sequence[int]) -> tuple[Bin, ...]:
+    """At most ten bins of a round width, from 0 to the longest."""
+    width = _round_width(ordered[-1] / _BINS)
+    counts = Counter(value // width for value in ordered)
+    return tuple(
+        Bin(low=index * width, high=(index + 1) * width, count=counts[index])
+        for index in range(ordered[-1] // width + 1)
+    )
+
+
+def _round_width(width: float) -> int:
+    """The next number above ``width`` of the form 1, 2 or 5 times a power of ten."""
+    power = 10 ** max(0, math.floor(math.log10(max(width, 1))))
+    return next(step * power for step in _STEPS if step * power > width)
+
+
+def _labels(examples: Sequence[Example]) -> tuple[Label, ...]:
+    """How answers are distributed, where all examples have the same choices."""
+    closed = {example.choices for example in examples}
+    if len(closed) != 1:
+        return ()
+    counts = Counter(example.references[0] for example in examples)
+    return tuple(Label(answer=answer, count=counts[answer]) for answer in closed.pop())
+
+
+def _left_out(dropped: Iterable[Dropped]) -> tuple[LeftOut, ...]:
+    return tuple(
+        LeftOut(reason=item.reason, count=item.count, where=item.where)
+        for item in count_reasons(dropped)
+    )

@@ -1,0 +1,115 @@
+"""A `DataReport` on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from luthier.core.units import format_count
+from luthier.data.inspect import DataReport, LeftOut, Lengths, ShownText
+
+OPEN, CLOSE = "⟦", "⟧"
+"""Around what is trained, so that it shows without colour too."""
+_BAR_WIDTH = 40
+_MAX_SHOWN = 2000
+
+
+def render_report(report: DataReport) -> RenderableType:
+    """The report as tables and marked text. Whatever rows hold is shown as text, not as markup."""
+    parts: list[RenderableType] = [_heading(report), _splits(report)]
+    if report.labels:
+        counts = [(label.answer, label.count) for label in report.labels]
+        parts += [_title("answers in training"), _bars(counts)]
+    parts += [_title(_length_title(report.lengths)), _bars(_bin_counts(report.lengths))]
+    for title, rows in (("left out", report.left_out), ("cannot be trained on", report.unusable)):
+        if rows:
+            parts += [_title(title), _left_out(rows)]
+    parts += [_title(f"{report.shown_where}, trained parts in {OPEN} {CLOSE}")]
+    parts += [_shown(report.shown)]
+    return Group(*parts)
+
+
+def _heading(report: DataReport) -> Text:
+    template = report.template.id if report.template else "none"
+    trained = report.trained_tokens
+    facts = [
+        f"format {report.format}",
+        f"template {template}",
+        f"fingerprint {report.fingerprint}",
+        *([f"{format_count(trained)} trained tokens"] if trained is not None else []),
+        *([f"up to {report.references} references"] if report.references > 1 else []),
+    ]
+    return Text.assemble((report.task, "bold cyan"), "\n", " · ".join(facts))
+
+
+def _title(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
+
+
+def _splits(report: DataReport) -> Table:
+    table = Table("split", box=None, padding=(0, 2, 0, 0))
+    table.add_column("examples", justify="right")
+    table.add_column("groups", justify="right")
+    for part in report.splits:
+        table.add_row(part.name, f"{part.examples:,}", f"{part.groups:,}")
+    return table
+
+
+def _length_title(lengths: Lengths) -> str:
+    return (
+        f"length in {lengths.unit}: median {lengths.median:,}, "
+        f"95 % within {lengths.percentile_95:,}, longest {lengths.longest:,}"
+    )
+
+
+def _bin_counts(lengths: Lengths) -> list[tuple[str, int]]:
+    return [(f"{item.low:,} to {item.high - 1:,}", item.count) for item in lengths.bins]
+
+
+def _bars(counts: Sequence[tuple[str, int]]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    table.add_column()
+    most = max(count for _, count in counts) or 1
+    for name, count in counts:
+        bar = "█" * -(-count * _BAR_WIDTH // most)
+        table.add_row(Text(name), f"{count:,}", Text(bar, style="cyan"))
+    return table
+
+
+def _left_out(rows: Iterable[LeftOut]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(f"{row.count:,}", Text(row.reason), Text(f"such as {row.where}"))
+    return table
+
+
+def _shown(pieces: Sequence[ShownText]) -> Text:
+    """The example; a long prompt is shortened in the middle, what is trained never."""
+    text = Text()
+    for piece in pieces:
+        if piece.trained:
+            text.append(f"{OPEN}{_printable(piece.text)}{CLOSE}", style="bold green")
+        else:
+            text.append(_shortened(_printable(piece.text)), style="dim")
+    return text
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _MAX_SHOWN:
+        return text
+    half = _MAX_SHOWN // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half:,} characters …\n{text[-half:]}"
+
+
+def _printable(text: str) -> str:
+    """Control characters as escapes: data must not command a terminal."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )
