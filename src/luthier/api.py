@@ -217,6 +217,34 @@ def evaluate(
     return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
 
 
+def prompt(
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    ask: str | None = None,
+    run: str | Path | None = None,
+    num: int = 3,
+) -> tuple[SampleRecord, ...]:
+    """Ask a model, with ``prompt.shots`` worked examples before the question.
+
+    Args:
+        config: the configuration.
+        overrides: changed values.
+        console: shows progress.
+        ask: a question of your own; None: the first test examples of the task.
+        run: a tuned run to ask instead of the base model.
+        num: how many test examples to ask.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+    """
+    from luthier.adapt.ask import ask_model
+
+    tuned = require_run(run).model if run else None
+    return ask_model(configure(config, overrides), console or Console(), tuned, ask, num)
+
+
 def compare(runs: Sequence[str | Path], metric: str | None = None) -> CompareResult:
     """Compare runs with the first one, paired by example, with Holm's correction.
 
@@ -316,6 +344,15 @@ def as_run(target: str | Path | None) -> RunDirectory | None:
     """The run directory at ``target``, or None if that is something else."""
     if target is None or not (Path(target) / "config.yaml").is_file():
         return None
+    return RunDirectory.open(Path(target))
+
+
+def require_run(target: str | Path) -> RunDirectory:
+    """The run directory at ``target``.
+
+    Raises:
+        DataError: there is none.
+    """
     return RunDirectory.open(Path(target))
 
 

@@ -13,8 +13,8 @@ from luthier.core.errors import DataError
 from luthier.core.records import TemplateStamp
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset, load_dataset
-from luthier.data.splits import SplitName
 from luthier.data.general import general_texts
+from luthier.data.splits import SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.models.load import ModelHandle, open_model
@@ -97,13 +97,18 @@ class Setup:
             )
         return TrainingData(train.examples, validation.examples, self.training_fingerprint(method))
 
+    @property
+    def max_length(self) -> int:
+        """Tokens a training example may have, prompt and completion."""
+        window = self.renderer.context_window
+        return min(self.config.data.max_length or window, window)
+
     def tokenised(self, split: SplitName) -> Tokenised:
         """The examples of a split as tokens, and what was dropped."""
-        limit = min(self.config.data.max_length or 2**62, self.renderer.context_window)
         return tokenise(
             self.dataset.split(split),
             self.renderer,
-            max_length=limit,
+            max_length=self.max_length,
             too_long=self.config.data.too_long,
             completions_only=self.config.train.completions_only,
         )

@@ -6,5 +6,5 @@ from luthier.models.load import LoadedModel
 
 
 def task_type(loaded: LoadedModel) -> str:
-    """peft's name for the kind of model."""
+    """Peft's name for the kind of model."""
     return "SEQ_2_SEQ_LM" if loaded.is_encoder_decoder else "CAUSAL_LM"

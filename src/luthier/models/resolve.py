@@ -79,7 +79,7 @@ def _from_hub(config: ModelConfig, console: Console) -> ModelFolder:
             fix=f"go online once and run 'luthier models pull {config.id}', "
             f"give a local folder, or use {', '.join(bundled.BUNDLED_MODELS)}",
         ) from None
-    except Exception as error:  # noqa: BLE001 - the client raises many classes
+    except Exception as error:
         raise DataError(
             f"the model {config.id} cannot be fetched: {error}",
             fix="check the spelling and the revision; for a gated model run 'hf auth login'",

@@ -137,11 +137,11 @@ class ChatLayout:
         return self.encoder.show(text)
 
     def _answered(self, turns: Sequence[Message], where: str) -> list[Segment]:
-        """Segments up to the end of the last answer."""
+        """Segments up to the end of the last answer. A first turn answers nothing."""
         segments: list[Segment] = []
         done = ""
         for index, turn in enumerate(turns):
-            if turn.role != "assistant":
+            if turn.role != "assistant" or index == 0:
                 continue
             asked = self._write(turns[:index], where, ask=True)
             answered = self._write(turns[: index + 1], where, ask=False)

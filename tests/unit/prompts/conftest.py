@@ -8,7 +8,29 @@ import pytest
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
-WORDS = "a b c d e f g one two three question answer system \n . : ? < > s /s".split(" ")
+WORDS = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "g",
+    "one",
+    "two",
+    "three",
+    "question",
+    "answer",
+    "system",
+    "\n",
+    ".",
+    ":",
+    "?",
+    "<",
+    ">",
+    "s",
+    "/s",
+]
 
 
 @pytest.fixture(scope="session")

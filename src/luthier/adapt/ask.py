@@ -1,0 +1,84 @@
+"""Asking a model directly: in-context learning without measuring."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from luthier.adapt.setup import Setup, prepare
+from luthier.config import RunConfig
+from luthier.core.console import Console
+from luthier.core.example import Example, Message
+from luthier.core.records import SampleRecord
+from luthier.inference.local import LocalEngine
+from luthier.methods import load_adapted
+from luthier.models.load import load_model, open_model
+from luthier.prompts.render import PromptRenderer
+from luthier.prompts.shots import choose_shots, with_shots
+
+_OWN_QUESTION_TOKENS = 256
+
+
+def ask_model(
+    config: RunConfig, console: Console, tuned: Path | None, question: str | None, num: int
+) -> tuple[SampleRecord, ...]:
+    """Prompts, answers, and (for test examples) the accepted answers.
+
+    Args:
+        config: model, data, template and shots.
+        console: shows progress.
+        tuned: the folder of a tuned model; None: the base model.
+        question: a question of the user's own; None: the first ``num`` test examples.
+        num: how many test examples.
+
+    Raises:
+        LuthierError: data, template or model are wrong, or a prompt is too long.
+    """
+    if question is not None and config.prompt.shots == 0:
+        renderer, limit = _renderer(config, console), _OWN_QUESTION_TOKENS
+        limit = config.evaluate.max_new_tokens or limit
+        examples: tuple[Example, ...] = (_own(question),)
+        handle = open_model(config.model, console)
+    else:
+        setup = prepare(config, console)
+        renderer, limit, handle = setup.renderer, setup.max_new_tokens, setup.handle
+        examples = _examples(setup, question, num)
+    prompts = [renderer.prompt(example, answer_tokens=limit) for example in examples]
+    loaded = load_adapted(tuned, config.model, console) if tuned else load_model(handle)
+    engine = LocalEngine(loaded, config.evaluate.batch_tokens)
+    with console.progress("Answering", len(prompts)) as advance:
+        answers = engine.generate([prompt.ids for prompt in prompts], limit, advance)
+    return tuple(
+        SampleRecord(
+            id=example.id,
+            prompt=prompt.text,
+            prediction=answer.text,
+            references=example.references,
+            scores={},
+            finish=answer.finish,
+        )
+        for example, prompt, answer in zip(examples, prompts, answers, strict=True)
+    )
+
+
+def _renderer(config: RunConfig, console: Console) -> PromptRenderer:
+    handle = open_model(config.model, console)
+    return PromptRenderer.from_config(
+        config.prompt,
+        handle.tokenizer,
+        context_window=handle.context_window,
+        encoder_decoder=handle.is_encoder_decoder,
+    )
+
+
+def _examples(setup: Setup, question: str | None, num: int) -> tuple[Example, ...]:
+    dataset = setup.dataset
+    shots = choose_shots(dataset.train, setup.config.prompt.shots, setup.config.seed)
+    asked = dataset.test[:num] if question is None else (_own(question),)
+    if question is not None:
+        shots = tuple(dataclasses.replace(shot) for shot in shots)
+    return tuple(with_shots(example, shots) for example in asked)
+
+
+def _own(question: str) -> Example:
+    return Example(id="question", messages=(Message("user", question),), references=())

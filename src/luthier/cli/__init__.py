@@ -1,0 +1,1 @@
+"""The command line: a thin file a command, that parses, calls the API, and prints."""

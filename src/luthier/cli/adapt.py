@@ -1,0 +1,63 @@
+"""``luthier adapt``."""
+
+from __future__ import annotations
+
+from rich.padding import Padding
+
+from luthier.cli.forecast import print_forecast
+from luthier.cli.options import CommonOptions, DryRun, Json, read_configuration
+from luthier.cli.output import print_json, print_result
+
+
+def adapt(
+    *arguments: str,
+    common: CommonOptions | None = None,
+    rungs: str | None = None,
+    target: float | None = None,
+    budget: str | None = None,
+    memory: str | None = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Climb the ladder: try every rung, measure it, and recommend the cheapest that does the job.
+
+    Interrupted, the same command goes on where it stopped.
+
+    Args:
+        arguments: A YAML file, and single settings as section.key=value.
+        rungs: Which rungs, separated by commas, cheapest first.
+        target: The value of the metric that is good enough.
+        budget: Total time, such as 30m.
+        memory: Memory that may be used, such as 12GiB.
+    """
+    config = read_configuration(
+        arguments,
+        common,
+        adapt__rungs=[name.strip() for name in rungs.split(",")] if rungs else None,
+        adapt__target=target,
+        adapt__budget=budget,
+        adapt__memory=memory,
+    )
+    from luthier import api
+
+    if dry_run:
+        print_forecast(api.forecast(config, kind="adapt"), as_json=json)
+        return
+    result = api.adapt(config)
+    if json:
+        document = result.ladder.model_dump(mode="json")
+        print_json({"run": str(result.run.path), "report": str(result.report), **document})
+        return
+    from luthier.report import ladder_table
+
+    recommendation = result.ladder.recommendation
+    reasons = "\n".join(f"– {reason}" for reason in recommendation.reasons)
+    print_result(
+        "",
+        ladder_table(result.ladder),
+        "",
+        recommendation.sentence,
+        Padding(reasons, (0, 0, 0, 2)),
+        "",
+        f"Report: {result.report}",
+    )

@@ -1,0 +1,34 @@
+"""``luthier config``."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from luthier.cli.options import Json, read_configuration
+from luthier.cli.output import print_json, print_result
+
+app = App(name="config", help="Show the configuration or its schema.")
+
+
+@app.command
+def show(*arguments: str, json: Json = False) -> None:
+    """Print the complete configuration: every setting, with the values it would have.
+
+    Args:
+        arguments: A YAML file, and single settings as section.key=value.
+    """
+    from luthier.config.load import to_yaml
+
+    config = read_configuration(arguments, None)
+    if json:
+        print_json(config.model_dump(mode="json", by_alias=True))
+    else:
+        print_result(to_yaml(config).rstrip())
+
+
+@app.command
+def schema() -> None:
+    """Print the JSON schema of the configuration, with the meaning of every setting."""
+    from luthier.config import RunConfig
+
+    print_json(RunConfig.model_json_schema(by_alias=True))

@@ -1,0 +1,36 @@
+"""``luthier data``."""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+from luthier.cli.options import CommonOptions, Json, read_configuration
+from luthier.cli.output import print_json, print_result
+from luthier.core.console import Console
+
+app = App(name="data", help="Look at data: format, lengths, what is trained.")
+
+
+@app.command
+def show(*arguments: str, common: CommonOptions | None = None, json: Json = False) -> None:
+    """Show a rendered example with its trained tokens, lengths, and what would be dropped and why.
+
+    Args:
+        arguments: A YAML file, and single settings as section.key=value.
+    """
+    config = read_configuration(arguments, common)
+    from luthier.adapt.setup import prepare
+    from luthier.data.inspect import inspect_dataset
+    from luthier.data.show import render_report
+
+    setup = prepare(config, Console())
+    report = inspect_dataset(
+        setup.dataset,
+        setup.renderer,
+        max_length=setup.max_length,
+        completions_only=config.train.completions_only,
+    )
+    if json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        print_result(render_report(report))

@@ -1,0 +1,25 @@
+"""``luthier doctor``."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from luthier.cli.options import Json
+from luthier.cli.output import print_json, print_result
+
+
+def doctor(*, json: Json = False) -> None:
+    """Check this machine: packages, hardware, the bundled model, and where things are kept."""
+    from luthier.adapt.doctor import examine
+
+    checks = examine()
+    if json:
+        print_json([check.model_dump() for check in checks])
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=False)
+    for check in checks:
+        mark = "ok" if check.ok else "look"
+        table.add_row(
+            mark, check.name, check.found + (f" – {check.advice}" if check.advice else "")
+        )
+    print_result(table)

@@ -1,0 +1,49 @@
+"""``luthier evaluate``."""
+
+from __future__ import annotations
+
+from luthier.cli.options import CommonOptions, Json, read_configuration
+from luthier.cli.output import print_json, print_result
+from luthier.core.errors import UsageError
+
+
+def evaluate(
+    target: str | None = None,
+    /,
+    *arguments: str,
+    common: CommonOptions | None = None,
+    shots: int | None = None,
+    json: Json = False,
+) -> None:
+    """Measure a model or a tuned run on the held-out test examples.
+
+    Args:
+        target: A run directory, a model, or a YAML configuration.
+        arguments: Single settings as section.key=value.
+        shots: Worked examples before each question.
+    """
+    from luthier import api
+
+    overrides = {} if shots is None else {"prompt.shots": shots}
+    run = api.as_run(target)
+    if run:
+        if common and any(value is not None for value in common.flags().values()):
+            raise UsageError(
+                "a run is measured with its own model and data",
+                fix="leave out --model, --data, --template, --name, --output and --seed",
+            )
+        config = read_configuration((str(run.config), *arguments), None)
+        result = api.evaluate(run.path, config, overrides)
+    elif target and not target.endswith((".yaml", ".yml")) and "=" not in target:
+        config = read_configuration(arguments, common)
+        result = api.evaluate(None, config, {"model.id": target, **overrides})
+    else:
+        config = read_configuration((target, *arguments) if target else arguments, common)
+        result = api.evaluate(None, config, overrides)
+    if json:
+        document = {"run": str(result.run.path), "report": str(result.report)}
+        print_json({**document, **result.evaluation.model_dump(mode="json")})
+        return
+    from luthier.report import evaluation_table
+
+    print_result(evaluation_table([result.evaluation]), "", f"Report: {result.report}")

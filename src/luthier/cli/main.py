@@ -1,0 +1,73 @@
+"""The entry point: the commands, and what a user sees when something goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from luthier import __version__
+from luthier.core.console import Console
+from luthier.core.errors import LuthierError
+
+_EPILOGUE = """\
+Start with 'luthier adapt': it runs on a bundled model and task, offline.
+Any setting: section.key=value, such as train.epochs=2; 'luthier config show' lists them all.
+"""
+
+app = App(
+    name="luthier",
+    version=__version__,
+    help="Find the cheapest adaptation of a language model that does your job, and prove it.",
+    help_epilogue=_EPILOGUE,
+    version_flags=["--version"],
+)
+# Commands are named by import path: none of them is imported until it is called.
+_COMMANDS = (
+    ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
+    ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
+    ("prompt", "luthier.cli.prompt:prompt", "Ask a model, with zero or more worked examples."),
+    ("evaluate", "luthier.cli.evaluate:evaluate", "Measure a model or a tuned run."),
+    ("compare", "luthier.cli.compare:compare", "Compare runs on the same examples."),
+    ("report", "luthier.cli.report:report", "Write a run's report again."),
+    ("data", "luthier.cli.data:app", "Look at data: format, lengths, what is trained."),
+    ("models", "luthier.cli.models:app", "List the bundled models, or get one."),
+    ("runs", "luthier.cli.runs:runs", "List the runs."),
+    ("config", "luthier.cli.config:app", "Show the configuration or its schema."),
+    ("doctor", "luthier.cli.doctor:doctor", "Check this machine."),
+)
+for _name, _path, _help in _COMMANDS:
+    app.command(_path, name=_name, help=_help)
+app.register_install_completion_command(help="Install completion for your shell.")
+
+_INTERRUPTED = 130
+_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit code: 0 ok, 2 usage or configuration, 3 data or artefact, 4 resources, 5 diverged,
+        75 stopped and can be resumed, 130 interrupted.
+    """
+    console = Console()
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except LuthierError as error:
+        console.error(error)
+        return error.exit_code
+    except CycloptsError as error:
+        console.say(f"error: {error}")
+        console.say("  do: see 'luthier --help', or '--help' after the command")
+        return _USAGE
+    except KeyboardInterrupt:
+        console.say("interrupted; run the same command again to go on")
+        return _INTERRUPTED
+    return 0

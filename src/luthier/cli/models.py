@@ -1,0 +1,64 @@
+"""``luthier models``."""
+
+from __future__ import annotations
+
+from cyclopts import App
+from rich.table import Table
+
+from luthier.cli.options import Json
+from luthier.cli.output import print_json, print_result
+from luthier.core.console import Console
+
+app = App(name="models", help="List the bundled models, or get one.")
+
+
+@app.default
+def list_models(*, json: Json = False) -> None:
+    """List the bundled models, and where they are on this machine."""
+    from luthier.models.bundled import BUNDLED_MODELS, find
+
+    places = {name: find(model) for name, model in BUNDLED_MODELS.items()}
+    if json:
+        print_json(
+            [
+                {
+                    "name": name,
+                    "description": model.description,
+                    "licence": model.licence,
+                    "path": str(places[name]) if places[name] else None,
+                }
+                for name, model in BUNDLED_MODELS.items()
+            ]
+        )
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("model", "what", "licence", "on this machine"):
+        table.add_column(heading)
+    for name, model in BUNDLED_MODELS.items():
+        here = "yes" if places[name] else f"no: luthier models pull {name}"
+        table.add_row(name, model.description, model.licence, here)
+    note = "Any other model: owner/name from the Hub, a folder, or a .gguf file."
+    print_result(table, "", note)
+
+
+@app.command
+def pull(model: str, *, revision: str | None = None, json: Json = False) -> None:
+    """Fetch and convert a model, so that later runs need no network.
+
+    Args:
+        model: A bundled name or a Hub id.
+        revision: The Hub revision.
+    """
+    from luthier.config import ModelConfig
+    from luthier.models.bundled import BUNDLED_MODELS
+    from luthier.models.bundled import pull as pull_bundled
+    from luthier.models.resolve import resolve_model
+
+    console = Console()
+    if bundled := BUNDLED_MODELS.get(model.lower()):
+        pull_bundled(bundled, console)
+    folder = resolve_model(ModelConfig(id=model, revision=revision), console)
+    if json:
+        print_json({"id": folder.id, "revision": folder.revision, "path": str(folder.path)})
+    else:
+        print_result(f"{folder.id} is ready in {folder.path}")

@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from luthier.config import RunConfig, load_config
+from luthier.core.errors import UsageError
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class CommonOptions:
+    """What to work on, and where."""
+
+    model: str | None = None
+    "A bundled name, a Hub id, a folder, or a .gguf file."
+    data: str | None = None
+    "A bundled task, a file, a folder, or a Hub id."
+    template: str | None = None
+    "A template of the library, or a YAML file."
+    name: str | None = None
+    "The name of the run."
+    output: str | None = None
+    "The folder for runs."
+    seed: int | None = None
+    "The seed of all random draws."
+
+    def flags(self) -> dict[str, Any]:
+        """The values by dotted key of the configuration; None where not given."""
+        return {
+            "model.id": self.model,
+            "data.source": self.data,
+            "prompt.template": self.template,
+            "name": self.name,
+            "output": self.output,
+            "seed": self.seed,
+        }
+
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+DryRun = Annotated[
+    bool, Parameter(negative="", help="Check everything, load no weights, train nothing.")
+]
+
+
+def read_configuration(
+    arguments: tuple[str, ...], common: CommonOptions | None, **flags: Any
+) -> RunConfig:
+    """The configuration from a command line.
+
+    Args:
+        arguments: at most one YAML file, and any number of ``section.key=value``.
+        common: the shared options.
+        flags: further values; ``__`` stands for the dot of a key.
+
+    Raises:
+        UsageError: two files, an unknown key, or a wrong value.
+    """
+    files = [text for text in arguments if "=" not in text]
+    overrides = [text for text in arguments if "=" in text]
+    if len(files) > 1:
+        raise UsageError(
+            f"one configuration file is enough, not {len(files)}: {', '.join(files)}",
+            fix="give one YAML file, and single values as section.key=value",
+        )
+    values = common.flags() if common else {}
+    values |= {key.replace("__", "."): value for key, value in flags.items()}
+    return load_config(Path(files[0]) if files else None, overrides, values)

@@ -1,0 +1,68 @@
+"""``luthier prompt``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from luthier.cli.options import CommonOptions, Json, read_configuration
+from luthier.cli.output import print_json, print_result
+
+
+def prompt(
+    *arguments: str,
+    ask: Annotated[str | None, Parameter(help="A question of your own.")] = None,
+    common: CommonOptions | None = None,
+    run: str | None = None,
+    shots: int | None = None,
+    num: int = 3,
+    templates: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Ask a model: in-context learning with zero, one or a few worked examples.
+
+    Without --ask, the first test examples of the task are asked, with the accepted answers beside.
+
+    Args:
+        arguments: A YAML file, and single settings as section.key=value.
+        run: A tuned run to ask instead of a base model.
+        shots: Worked examples before the question.
+        num: How many test examples to ask.
+        templates: List the template library.
+    """
+    if templates:
+        _list_templates(as_json=json)
+        return
+    from luthier import api
+
+    if run:
+        arguments = (str(api.require_run(run).config), *arguments)
+    config = read_configuration(arguments, common, prompt__shots=shots)
+    answers = api.prompt(config, ask=ask, run=run, num=num)
+    if json:
+        print_json([answer.model_dump(mode="json") for answer in answers])
+        return
+    for number, answer in enumerate(answers, start=1):
+        print_result(f"── {number} ── prompt", answer.prompt, "── answer", answer.prediction)
+        if answer.references:
+            print_result("── accepted", "\n".join(answer.references))
+        print_result("")
+
+
+def _list_templates(*, as_json: bool) -> None:
+    from rich.table import Table
+
+    from luthier.prompts.library import library_templates
+
+    found = library_templates()
+    if as_json:
+        print_json([template.model_dump(mode="json") for template in found])
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("template", "columns", "metrics"):
+        table.add_column(heading, overflow="fold")
+    for template in found:
+        columns = ", ".join(sorted(template.columns))
+        table.add_row(template.id, columns, ", ".join(template.metrics))
+    print_result(table)

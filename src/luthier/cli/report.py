@@ -1,0 +1,23 @@
+"""``luthier report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.cli.options import Json
+from luthier.cli.output import print_json, print_result
+
+
+def report(run: Path, *, json: Json = False) -> None:
+    """Write report.html and report.md of a run again.
+
+    Args:
+        run: A run directory.
+    """
+    from luthier import api
+
+    path = api.report(run)
+    if json:
+        print_json({"html": str(path), "markdown": str(path.with_suffix(".md"))})
+    else:
+        print_result(f"Report: {path}")

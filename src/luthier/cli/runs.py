@@ -1,0 +1,39 @@
+"""``luthier runs``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.cli.options import Json
+from luthier.cli.output import print_json, print_result
+
+
+def runs(output: Path = Path("runs"), *, json: Json = False) -> None:
+    """List the runs in a folder, newest first.
+
+    Args:
+        output: The folder for runs.
+    """
+    from luthier.report import collect_runs, runs_table
+
+    found = collect_runs(output)
+    if json:
+        print_json(
+            [
+                {
+                    "name": run.name,
+                    "kind": run.kind,
+                    "model": run.model,
+                    "task": run.task,
+                    "status": run.status,
+                    "result": run.result,
+                    "created": run.created.isoformat(),
+                    "path": str(run.path),
+                }
+                for run in found
+            ]
+        )
+    elif found:
+        print_result(runs_table(found))
+    else:
+        print_result(f"There are no runs in {output}. 'luthier adapt' makes one.")

@@ -1,0 +1,54 @@
+"""``luthier tune``."""
+
+from __future__ import annotations
+
+from luthier.cli.forecast import print_forecast
+from luthier.cli.options import CommonOptions, DryRun, Json, read_configuration
+from luthier.cli.output import print_json, print_result
+from luthier.core.units import format_bytes, format_count, format_duration
+
+
+def tune(
+    *arguments: str,
+    common: CommonOptions | None = None,
+    method: str | None = None,
+    max_time: str | None = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Tune a model with one method.
+
+    Interrupted, the same command goes on where it stopped.
+
+    Args:
+        arguments: A YAML file, and single settings as section.key=value.
+        method: full, lora or prompt-tuning.
+        max_time: Save and stop after this much training, such as 2h.
+    """
+    config = read_configuration(arguments, common, method=method, train__max_time=max_time)
+    from luthier import api
+
+    if dry_run:
+        print_forecast(api.forecast(config, kind="tune"), as_json=json)
+        return
+    result = api.tune(config)
+    training = result.training
+    if json:
+        document = {"run": str(result.run.path), "report": str(result.report)}
+        print_json({**document, **training.model_dump(mode="json")})
+        return
+    validation = training.best_validation_loss
+    best = "" if validation is None else f", validation loss {validation:.3f}"
+    stops = {"finished": "", "early": ", stopped early", "time": ", stopped by the time limit"}
+    print_result(
+        f"Tuned with {training.method}: {training.steps} of {training.planned_steps} steps"
+        f"{stops[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}"
+        f"{best} at step {training.best_step}.",
+        f"  trained   {format_count(training.trained_parameters)} of "
+        f"{format_count(training.total_parameters)} parameters on "
+        f"{format_count(training.trained_tokens)} tokens",
+        f"  took      {format_duration(training.seconds)}, "
+        f"{format_bytes(training.peak_memory_bytes)} of memory at the peak",
+        f"  model     {result.run.model} ({format_bytes(training.artifact_bytes)})",
+        f"  next      luthier evaluate {result.run.path}",
+    )
