@@ -41,7 +41,7 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
     for number, rung in enumerate(rungs, start=1):
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")
         earlier = stored[rung.name]
-        reached = any(is_at_target(record, adapt.target) for record in records)
+        reached = any(is_at_target(record.metric, adapt.target) for record in records)
         if earlier:
             console.say("  measured before; not repeated")
             records.append(earlier.record)
@@ -130,7 +130,7 @@ def _ladder(
         model=first.record.model if first else measurer.base.get().stamp,
         template=setup.template,
         rungs=tuple(rungs),
-        recommendation=recommend(rungs, metric, config.adapt.target, config.adapt.alpha),
+        recommendation=recommend(rungs, config.adapt.target, config.adapt.alpha),
         seconds=budget.spent,
         budget_seconds=config.adapt.budget,
     )

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from luthier.core.records import Recommendation, RungRecord
+from luthier.core.records import Forgetting, MetricResult, Recommendation, RungRecord
 from luthier.core.units import format_bytes, format_count, format_duration
 
 
-def recommend(
-    rungs: Sequence[RungRecord], metric_name: str, target: float | None, alpha: float
-) -> Recommendation:
+class _Measured(NamedTuple):
+    """A rung that was measured."""
+
+    rung: RungRecord
+    metric: MetricResult
+
+    def is_better_than(self, other: _Measured) -> bool:
+        if self.metric.higher_is_better:
+            return self.metric.value > other.metric.value
+        return self.metric.value < other.metric.value
+
+    def has_real_gain(self, alpha: float) -> bool:
+        gain = self.rung.gain
+        if gain is None or gain.p_holm >= alpha:
+            return False
+        return (gain.difference > 0) == self.metric.higher_is_better
+
+    def __str__(self) -> str:
+        return f"{self.metric.value:.3f} [{self.metric.low:.3f}, {self.metric.high:.3f}]"
+
+
+def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -> Recommendation:
     """Choose a rung.
 
     With a target: the cheapest rung whose metric reaches it. Without one: going up, a rung replaces
@@ -19,172 +39,135 @@ def recommend(
 
     Args:
         rungs: in order of cost, with their gains.
-        metric_name: the metric that decides.
         target: the value to reach, or None.
         alpha: the level of the tests.
     """
-    done = [rung for rung in rungs if rung.status == "done" and rung.metric]
-    if not done:
-        return Recommendation(
-            rung=None,
-            sentence="No rung was measured, so there is nothing to recommend.",
-            reasons=tuple(_why_not(rung) for rung in rungs),
-        )
-    if target is not None:
-        return _cheapest_at_target(rungs, done, metric_name, target)
-    choice = done[0]
-    for rung in done[1:]:
-        if _is_real_gain(rung, alpha) and _is_better(rung, choice):
-            choice = rung
-    return _last_real_gain(rungs, done, choice, metric_name, alpha)
+    measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
+    others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
+    if not measured:
+        sentence = "No rung was measured, so there is nothing to recommend."
+        return Recommendation(rung=None, sentence=sentence, reasons=others)
+    if target is None:
+        name, sentence, reasons = _last_real_gain(measured, alpha)
+    else:
+        name, sentence, reasons = _cheapest_at_target(measured, target)
+    return Recommendation(rung=name, sentence=sentence, reasons=(*reasons, *others))
+
+
+def is_at_target(metric: MetricResult | None, target: float | None) -> bool:
+    """Whether a metric was measured and reaches the target."""
+    return metric is not None and target is not None and _reaches(metric.value, metric, target)
 
 
 def _cheapest_at_target(
-    rungs: Sequence[RungRecord], done: Sequence[RungRecord], metric_name: str, target: float
-) -> Recommendation:
-    reaching = next((rung for rung in done if is_at_target(rung, target)), None)
+    measured: Sequence[_Measured], target: float
+) -> tuple[str | None, str, list[str]]:
+    name = measured[0].metric.name
+    reaching = next((m for m in measured if is_at_target(m.metric, target)), None)
     if reaching is None:
-        best = _best(done)
+        best = _best(measured)
         sentence = (
-            f"No rung reaches the target of {target:g} in {metric_name}; the best is {best.name} "
-            f"with {_value(best)}."
+            f"No rung reaches the target of {target:g} in {name}; the best is {best.rung.name} "
+            f"with {best}."
         )
-        advice = "More or better training data, a larger model, or a lower target are what is left."
-        return Recommendation(rung=None, sentence=sentence, reasons=(*_facts(rungs, best), advice))
+        advice = "What is left: more or better training data, a larger model, a lower target."
+        return None, sentence, [*_facts(best.rung), advice]
     sentence = (
-        f"Use {reaching.name}: it is the cheapest rung that reaches the target of {target:g} in "
-        f"{metric_name}, with {_value(reaching)}."
+        f"Use {reaching.rung.name}: it is the cheapest rung that reaches the target of {target:g} "
+        f"in {name}, with {reaching}."
     )
-    reasons = list(_facts(rungs, reaching))
-    assert reaching.metric is not None
+    reasons = _facts(reaching.rung)
     worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
-    if not _meets(worst, target, higher=reaching.metric.higher_is_better):
-        reasons.insert(
-            0,
-            f"Its interval includes values short of the target (down to {worst:.3f}): measure on "
-            "more examples before you rely on it.",
+    if not _reaches(worst, reaching.metric, target):
+        caveat = (
+            f"Its interval reaches down to {worst:.3f}, short of the target: measure on more "
+            "examples before you rely on it."
         )
-    return Recommendation(rung=reaching.name, sentence=sentence, reasons=tuple(reasons))
+        reasons = [caveat, *reasons]
+    return reaching.rung.name, sentence, reasons
 
 
 def _last_real_gain(
-    rungs: Sequence[RungRecord],
-    done: Sequence[RungRecord],
-    choice: RungRecord,
-    metric_name: str,
-    alpha: float,
-) -> Recommendation:
-    if choice.gain:
+    measured: Sequence[_Measured], alpha: float
+) -> tuple[str | None, str, list[str]]:
+    choice = measured[0]
+    for candidate in measured[1:]:
+        if candidate.has_real_gain(alpha) and candidate.is_better_than(choice):
+            choice = candidate
+    name, metric = choice.rung.name, choice.metric
+    dearer = [m.rung for m in measured[measured.index(choice) + 1 :]]
+    if gain := choice.rung.gain:
         sentence = (
-            f"Use {choice.name}: {_value(choice)} in {metric_name}, {choice.gain.difference:+.3f} "
-            f"over {choice.gain.over} (95 % interval {choice.gain.low:+.3f} to "
-            f"{choice.gain.high:+.3f}, p {format_p(choice.gain.p_holm)})."
-        ).replace("95 %", f"{choice.metric.confidence:.0%}" if choice.metric else "95 %")
-    else:
-        sentence = (
-            f"Use {choice.name}: {_value(choice)} in {metric_name}, and no dearer rung gains on it "
-            f"at the level {alpha:g}."
+            f"Use {name}: {choice} in {metric.name}, {gain.difference:+.3f} over {gain.over} "
+            f"({metric.confidence:.0%} interval {gain.low:+.3f} to {gain.high:+.3f}, "
+            f"p {_p(gain.p_holm)})."
         )
-    dearer = done[done.index(choice) + 1 :]
-    reasons = [_not_worth_it(rung, alpha) for rung in dearer]
-    return Recommendation(
-        rung=choice.name, sentence=sentence, reasons=(*reasons, *_facts(rungs, choice))
-    )
+    else:
+        less = f", and no dearer rung gains on it at the level {alpha:g}" if dearer else ""
+        sentence = f"Use {name}: {choice} in {metric.name}{less}."
+    return name, sentence, [*(_not_worth_it(rung, alpha) for rung in dearer), *_facts(choice.rung)]
 
 
 def _not_worth_it(rung: RungRecord, alpha: float) -> str:
     gain = rung.gain
     if gain is None:
         return f"{rung.name} was not compared."
-    if gain.difference <= 0:
+    if gain.p_holm < alpha:
         return (
-            f"{rung.name} costs more and is no better: {gain.difference:+.3f} against {gain.over}."
+            f"{rung.name} costs more and is worse: {gain.difference:+.3f} against {gain.over} "
+            f"(p {_p(gain.p_holm)})."
         )
     return (
-        f"{rung.name} gains {gain.difference:+.3f} on {gain.over}, which may be chance "
-        f"(p {format_p(gain.p_holm)}, not below {alpha:g})."
+        f"{rung.name} differs by {gain.difference:+.3f} from {gain.over}, which may be chance "
+        f"(p {_p(gain.p_holm)}, not below {alpha:g})."
     )
 
 
-def _facts(rungs: Sequence[RungRecord], choice: RungRecord) -> tuple[str, ...]:
-    """What the choice costs and forgets, and what was not measured."""
-    facts = []
-    if choice.training:
-        facts.append(
-            f"It trains {format_count(choice.trained_parameters)} parameters in "
-            f"{format_duration(choice.train_seconds)} and makes a file of "
-            f"{format_bytes(choice.artifact_bytes)}."
-        )
-        if choice.training.stopped == "time":
-            facts.append("Its training was cut short by the time limit; more time may give more.")
-    else:
-        facts.append("It needs no training: the prompt does it.")
+def _facts(choice: RungRecord) -> list[str]:
+    """What the choice costs and forgets."""
+    if choice.training is None:
+        return ["It needs no training: the prompt does it."]
+    facts = [
+        f"It trains {format_count(choice.trained_parameters)} parameters in "
+        f"{format_duration(choice.train_seconds)} and makes a file of "
+        f"{format_bytes(choice.artifact_bytes)}."
+    ]
+    if choice.training.stopped == "time":
+        facts.append("Its training was cut short by the time limit; more time may give more.")
     if choice.forgetting:
-        facts.append(_forgetting(choice))
-    skipped = [rung for rung in rungs if rung.status != "done"]
-    facts += [_why_not(rung) for rung in skipped]
-    return tuple(facts)
+        facts.append(_forgetting(choice.forgetting))
+    return facts
 
 
-def _forgetting(choice: RungRecord) -> str:
-    forgetting = choice.forgetting
-    assert forgetting is not None
+def _forgetting(forgetting: Forgetting) -> str:
+    change = f"{forgetting.value:+.3f} nats per token"
     spread = f"{forgetting.low:+.3f} to {forgetting.high:+.3f}"
     if forgetting.low > 0:
         return (
-            f"It forgot something: general text costs {forgetting.value:+.3f} nats per token more "
-            f"({spread}). That matters if the model is also used for other work."
+            f"It forgot something: the loss on general text rose by {change} ({spread}). That "
+            "matters if the model is also used for other work."
         )
     if forgetting.high < 0:
-        return (
-            f"It forgot nothing that was measured: general text costs {forgetting.value:+.3f} nats "
-            f"per token ({spread})."
-        )
-    return f"No forgetting was found: {forgetting.value:+.3f} nats per token ({spread})."
+        return f"Nothing was forgotten: the loss on general text fell, {change} ({spread})."
+    return f"No forgetting was found: {change} ({spread})."
 
 
 def _why_not(rung: RungRecord) -> str:
-    return f"{rung.name} was {'skipped' if rung.status == 'skipped' else 'not finished'}: {rung.reason}."
+    what = "was skipped" if rung.status == "skipped" else "failed"
+    return f"{rung.name} {what}: {rung.reason}."
 
 
-def _value(rung: RungRecord) -> str:
-    assert rung.metric is not None
-    metric = rung.metric
-    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
-
-
-def _is_real_gain(rung: RungRecord, alpha: float) -> bool:
-    if rung.gain is None or rung.metric is None or rung.gain.p_holm >= alpha:
-        return False
-    return rung.gain.difference > 0 if rung.metric.higher_is_better else rung.gain.difference < 0
-
-
-def _is_better(rung: RungRecord, other: RungRecord) -> bool:
-    assert rung.metric is not None
-    assert other.metric is not None
-    if rung.metric.higher_is_better:
-        return rung.metric.value > other.metric.value
-    return rung.metric.value < other.metric.value
-
-
-def _best(done: Sequence[RungRecord]) -> RungRecord:
-    best = done[0]
-    for rung in done[1:]:
-        best = rung if _is_better(rung, best) else best
+def _best(measured: Sequence[_Measured]) -> _Measured:
+    best = measured[0]
+    for candidate in measured[1:]:
+        best = candidate if candidate.is_better_than(best) else best
     return best
 
 
-def is_at_target(rung: RungRecord, target: float | None) -> bool:
-    """Whether the rung was measured and reaches the target."""
-    if rung.metric is None or target is None:
-        return False
-    return _meets(rung.metric.value, target, higher=rung.metric.higher_is_better)
+def _reaches(value: float, metric: MetricResult, target: float) -> bool:
+    return value >= target if metric.higher_is_better else value <= target
 
 
-def _meets(value: float, target: float, *, higher: bool) -> bool:
-    return value >= target if higher else value <= target
-
-
-def format_p(p: float) -> str:
+def _p(p: float) -> str:
     """A p-value as ``< 0.001`` or ``= 0.034``."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"

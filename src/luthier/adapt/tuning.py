@@ -65,7 +65,10 @@ def tuned_model(
     return loaded, record
 
 
-_SMALLER = "try a smaller train.micro_batch_tokens or data.max_length, or train.activation_checkpointing=true"
+_SMALLER = (
+    "try a smaller train.micro_batch_tokens or data.max_length, "
+    "or train.activation_checkpointing=true"
+)
 
 
 def check_memory(setup: Setup, method: MethodName, data: TrainingData) -> MemoryPlan:
@@ -78,7 +81,8 @@ def check_memory(setup: Setup, method: MethodName, data: TrainingData) -> Memory
     limit = setup.config.adapt.memory or usable_memory()
     if plan.total > limit:
         raise ResourceError(
-            f"{method} needs about {format_bytes(plan.total)}, and {format_bytes(limit)} may be used",
+            f"{method} needs about {format_bytes(plan.total)}, "
+            f"and {format_bytes(limit)} may be used",
             fix=_SMALLER,
         )
     return plan

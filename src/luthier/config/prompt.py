@@ -13,7 +13,7 @@ class PromptConfig(Config):
     """The template and the shots."""
 
     template: str | None = None
-    """The id of a library template, or a YAML file. None: the task's own, or the rows as they are."""
+    """A template of the library, or a YAML file. None: the task's own, or the rows as they are."""
     chat_template: Literal["auto", "never"] = "auto"
     """auto: the tokenizer's chat template where it has one."""
     system: str | None = None

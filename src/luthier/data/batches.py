@@ -44,13 +44,16 @@ class BatchOrder:
         return order[position * self.batch_size : (position + 1) * self.batch_size]
 
 
-def micro_batches(lengths: Sequence[int], *, tokens: int, max_padding: float) -> list[list[int]]:
-    """Cut one step into forward passes of similar length.
+def micro_batches(
+    lengths: Sequence[int], *, tokens: int, max_padding: float, extra: int = 0
+) -> list[list[int]]:
+    """Cut sequences into forward passes of similar length.
 
     Args:
-        lengths: tokens of each example of the step.
+        lengths: tokens of each sequence.
         tokens: rows × longest row stays within this, unless a single row is longer.
         max_padding: the share of padding a forward pass may have.
+        extra: tokens that every row takes besides its own: what all share, what it will generate.
 
     Returns:
         Indices into ``lengths``, a list a forward pass, longest first (so that a lack of memory
@@ -62,8 +65,8 @@ def micro_batches(lengths: Sequence[int], *, tokens: int, max_padding: float) ->
     for index in order:
         if cuts:
             rows, width = len(cuts[-1]) + 1, lengths[cuts[-1][0]]
-            padded = rows * width
-            if padded <= tokens and real + lengths[index] >= (1 - max_padding) * padded:
+            enough_room = rows * (width + extra) <= tokens
+            if enough_room and real + lengths[index] >= (1 - max_padding) * rows * width:
                 cuts[-1].append(index)
                 real += lengths[index]
                 continue

@@ -11,6 +11,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 
 from luthier.core.console import Console
@@ -120,8 +121,13 @@ def _source(function: _Function, lines: list[str]) -> str:
         return ""
     begin = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
     head = lines[begin - 1 : docstring.lineno - 1]
-    kept = [*head, *lines[docstring.end_lineno : function.end_lineno]]
-    code = textwrap.dedent("\n".join(line for line in kept if line.strip()))
-    if code.count("\n") + 1 < _MIN_LINES or len(code) > _MAX_CHARACTERS or not code.isascii():
-        return ""
-    return code
+    tail = dropwhile(_is_blank, lines[docstring.end_lineno : function.end_lineno])
+    code = textwrap.dedent("\n".join([*head, *tail]))
+    num_lines = sum(not _is_blank(line) for line in code.splitlines())
+    too_short_or_long = num_lines < _MIN_LINES or len(code) > _MAX_CHARACTERS
+    is_indented = code[:1].isspace()  # by a text in it that begins at the margin
+    return "" if too_short_or_long or is_indented or not code.isascii() else code
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip()

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from luthier.core.example import Example
 from luthier.core.records import Record, TemplateStamp
 from luthier.data.dataset import Dataset
-from luthier.data.problems import Dropped, count_reasons
+from luthier.data.problems import Dropped, ReasonCount, count_reasons
 from luthier.data.splits import SPLITS
-from luthier.data.tokenised import unusable
+from luthier.data.tokenised import select_usable
 from luthier.prompts.render import PromptRenderer, TrainingExample
 
 _BINS = 10
 _STEPS = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """How a model sees examples.
+
+    Attributes:
+        renderer: for the model's tokenizer.
+        decode: from ids back to text, special tokens included.
+        max_length: tokens an example may have.
+    """
+
+    renderer: PromptRenderer
+    decode: Callable[[Sequence[int]], str]
+    max_length: int
 
 
 class SplitCount(Record):
@@ -52,14 +69,6 @@ class Lengths(Record):
     bins: tuple[Bin, ...]
 
 
-class LeftOut(Record):
-    """Rows that are left out for one reason, and the place of the first of them."""
-
-    reason: str
-    count: int
-    where: str
-
-
 class Label(Record):
     """How often an answer of a closed set is the right one in training."""
 
@@ -70,8 +79,8 @@ class Label(Record):
 class DataReport(Record):
     """A data set at a glance.
 
-    ``shown`` is the first training example as the model sees it; without a renderer, as plain
-    text. ``left_out`` holds what loading left out: rows that cannot be used, duplicates, leaks.
+    ``shown`` is the first training example as the model sees it; without a model, as plain text.
+    ``left_out`` holds what loading left out: rows that cannot be used, duplicates, leaks.
     ``unusable`` holds training examples that this model cannot take.
     """
 
@@ -86,32 +95,21 @@ class DataReport(Record):
     lengths: Lengths
     trained_tokens: int | None
     labels: tuple[Label, ...]
-    left_out: tuple[LeftOut, ...]
-    unusable: tuple[LeftOut, ...]
+    left_out: tuple[ReasonCount, ...]
+    unusable: tuple[ReasonCount, ...]
 
 
 def inspect_dataset(
-    dataset: Dataset,
-    renderer: PromptRenderer | None,
-    *,
-    max_length: int | None = None,
-    completions_only: bool = True,
+    dataset: Dataset, model: ModelView | None, *, completions_only: bool = True
 ) -> DataReport:
-    """Describe a data set and, with a model's renderer, what that model would be trained on.
+    """Describe a data set and, with a model, what that model would be trained on.
 
     Args:
         dataset: the data; its training split is not empty.
-        renderer: for the model's tokenizer; without one, lengths are in characters.
-        max_length: tokens an example may have; None: the model's context window.
+        model: how the model sees examples; without one, lengths are in characters.
         completions_only: train on answers, not on prompts.
     """
-    first = dataset.train[0]
-    rendered = _rendered(dataset.train, renderer, completions_only)
-    if renderer is None:
-        unit, lengths = "characters", [_characters(example) for example in dataset.train]
-    else:
-        unit, lengths = "tokens", [example.length for example in rendered]
-    limit = max_length or (renderer.context_window if renderer else 0)
+    view = _with_model(dataset.train, model, completions_only) if model else _bare(dataset.train)
     template = dataset.template
     return DataReport(
         task=dataset.task,
@@ -120,32 +118,46 @@ def inspect_dataset(
         fingerprint=dataset.fingerprint,
         splits=tuple(_split_count(name, dataset.split(name)) for name in SPLITS),
         references=max((len(example.references) for example in dataset.test), default=0),
-        shown=_shown_tokens(rendered[0], renderer) if renderer else _shown_text(first),
-        shown_where=first.where,
-        lengths=_lengths(lengths, unit),
-        trained_tokens=sum(example.num_trained for example in rendered) if renderer else None,
+        shown=view.shown,
+        shown_where=dataset.train[0].where,
+        lengths=view.lengths,
+        trained_tokens=view.trained_tokens,
         labels=_labels(dataset.train),
-        left_out=_left_out(dataset.dropped),
-        unusable=_left_out(_unusable(dataset.train, rendered, limit)),
+        left_out=count_reasons(dataset.dropped),
+        unusable=count_reasons(view.unusable),
     )
 
 
-def _rendered(
-    examples: Sequence[Example], renderer: PromptRenderer | None, completions_only: bool
-) -> list[TrainingExample]:
-    if renderer is None:
-        return []
-    return [renderer.training(example, completions_only=completions_only) for example in examples]
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What depends on whether there is a model."""
+
+    shown: tuple[ShownText, ...]
+    lengths: Lengths
+    trained_tokens: int | None
+    unusable: tuple[Dropped, ...]
 
 
-def _unusable(
-    examples: Sequence[Example], rendered: Sequence[TrainingExample], max_length: int
-) -> list[Dropped]:
-    problems = (
-        unusable(tokens, example.where, max_length)
-        for example, tokens in zip(examples, rendered, strict=False)
+def _with_model(examples: Sequence[Example], model: ModelView, completions_only: bool) -> _View:
+    rendered = [
+        model.renderer.training(example, completions_only=completions_only) for example in examples
+    ]
+    selected = select_usable(examples, rendered, max_length=model.max_length, too_long="drop")
+    return _View(
+        shown=_shown_tokens(rendered[0], model.decode),
+        lengths=_lengths([tokens.length for tokens in rendered], "tokens"),
+        trained_tokens=sum(tokens.num_trained for tokens in selected.examples),
+        unusable=selected.dropped,
     )
-    return [Dropped(problem.where, problem.problem) for problem in problems if problem]
+
+
+def _bare(examples: Sequence[Example]) -> _View:
+    return _View(
+        shown=_shown_text(examples[0]),
+        lengths=_lengths([_characters(example) for example in examples], "characters"),
+        trained_tokens=None,
+        unusable=(),
+    )
 
 
 def _split_count(name: str, examples: Sequence[Example]) -> SplitCount:
@@ -153,14 +165,15 @@ def _split_count(name: str, examples: Sequence[Example]) -> SplitCount:
     return SplitCount(name=name, examples=len(examples), groups=len(groups))
 
 
-def _shown_tokens(rendered: TrainingExample, renderer: PromptRenderer) -> tuple[ShownText, ...]:
+def _shown_tokens(
+    rendered: TrainingExample, decode: Callable[[Sequence[int]], str]
+) -> tuple[ShownText, ...]:
     """Neighbouring tokens that are trained alike, as text with the special tokens."""
     ids = (*rendered.input_ids, *rendered.decoder_ids)
     mask = (*rendered.trained, *(True for _ in rendered.decoder_ids))
     cuts = [0, *(i for i in range(1, len(ids)) if mask[i] != mask[i - 1]), len(ids)]
     return tuple(
-        ShownText(text=renderer.decode(ids[begin:end]), trained=mask[begin])
-        for begin, end in zip(cuts, cuts[1:], strict=False)
+        ShownText(text=decode(ids[begin:end]), trained=mask[begin]) for begin, end in pairwise(cuts)
     )
 
 
@@ -205,7 +218,7 @@ def _bins(ordered: Sequence[int]) -> tuple[Bin, ...]:
 
 def _round_width(width: float) -> int:
     """The next number above ``width`` of the form 1, 2 or 5 times a power of ten."""
-    power = 10 ** max(0, math.floor(math.log10(max(width, 1))))
+    power = int(10 ** max(0, math.floor(math.log10(max(width, 1)))))
     return next(step * power for step in _STEPS if step * power > width)
 
 
@@ -216,10 +229,3 @@ def _labels(examples: Sequence[Example]) -> tuple[Label, ...]:
         return ()
     counts = Counter(example.references[0] for example in examples)
     return tuple(Label(answer=answer, count=counts[answer]) for answer in closed.pop())
-
-
-def _left_out(dropped: Iterable[Dropped]) -> tuple[LeftOut, ...]:
-    return tuple(
-        LeftOut(reason=item.reason, count=item.count, where=item.where)
-        for item in count_reasons(dropped)
-    )

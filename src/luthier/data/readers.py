@@ -41,11 +41,12 @@ Reader = Callable[[Path, str, Problems], Iterator[Row]]
 
 def _read_jsonl(path: Path, name: str, problems: Problems) -> Iterator[Row]:
     for line in read_text_lines(path, name):
-        if not line.text.strip():
+        text = line.text.strip()
+        if not text:
             continue
         where = f"{name}:{line.number}"
         try:
-            yield Row(_object(_parse_json(line.text, name, line.number), where), where)
+            yield Row(_object(_parse_json(text, name, line.number), where), where)
         except DataError as error:
             problems.add(error)
 
@@ -95,8 +96,8 @@ def _read_cells(
             raise DataError(
                 f"the row that begins here is not valid: {error}", where=where, fix=fix
             ) from None
-        if not cells:
-            continue
+        if len(cells) < 2 and not "".join(cells).strip():
+            continue  # an empty line
         if not columns:
             columns = _header(cells, where)
         elif len(cells) != len(columns):
@@ -194,7 +195,7 @@ def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) ->
         raise DataError(
             "a second JSON document begins here", where=where, fix="name the file .jsonl"
         )
-    message = error.msg[:1].lower() + error.msg[1:]
+    message = (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
     raise DataError(f"this is not valid JSON: {message} at column {error.colno}", where=where)
 
 

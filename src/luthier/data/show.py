@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from luthier.core.units import format_count
-from luthier.data.inspect import DataReport, LeftOut, Lengths, ShownText
+from luthier.data.inspect import DataReport, Lengths, ShownText
+from luthier.data.problems import ReasonCount
 
 OPEN, CLOSE = "⟦", "⟧"
 """Around what is trained, so that it shows without colour too."""
@@ -81,7 +82,7 @@ def _bars(counts: Sequence[tuple[str, int]]) -> Table:
     return table
 
 
-def _left_out(rows: Iterable[LeftOut]) -> Table:
+def _left_out(rows: Iterable[ReasonCount]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right")
     for row in rows:

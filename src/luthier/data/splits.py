@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import Literal
 
 from luthier.core.errors import UsageError
@@ -72,12 +73,14 @@ def split(
     """Cut data into splits without leaks.
 
     A group goes to one split as a whole, by a hash of (seed, group) alone: neither the order of
-    the rows nor other rows move it. Examples without a group belong together if their prompts are
-    equal. Examples of ``train`` whose prompt or group is held out are dropped, never the held-out
-    ones; the test split stays as it is given.
+    the rows nor other rows move it (unless there are so few groups that a split would have none;
+    it then gets the nearest one). An example without a group is a group of its own. Examples of
+    ``train`` whose prompt or group is held out are dropped, never the held-out ones; the test
+    split stays as it is given.
 
     Args:
-        train: the examples that training may use, and from which missing splits are taken.
+        train: the examples that training may use, and from which missing splits are taken. Their
+            ids are unique.
         held_out: splits that have data of their own.
         fractions: the shares of groups for the other ones.
         seed: the run's seed.
@@ -87,13 +90,14 @@ def split(
     """
     pool, dropped = _without_duplicates(train)
     parts: dict[SplitName, list[Example]] = {"train": [], "validation": [], "test": []}
-    shares = {
-        name: 0.0 if name in held_out else share
-        for name, share in (("validation", fractions.validation), ("test", fractions.test))
-    }
+    wanted = Fractions(
+        validation=0.0 if "validation" in held_out else fractions.validation,
+        test=0.0 if "test" in held_out else fractions.test,
+    )
+    groups = {example.id: _group(example) for example in pool}
+    homes = _homes(set(groups.values()), wanted, seed)
     for example in pool:
-        position = derive(seed, "split", _group(example)) / _HASH_RANGE
-        parts[_split_at(position, shares["validation"], shares["test"])].append(example)
+        parts[homes[groups[example.id]]].append(example)
     for name, examples in held_out.items():
         parts[name] = list(examples)
     for name, over in _PRECEDENCE:
@@ -138,11 +142,23 @@ def _group(example: Example) -> str:
     return f"group {example.group}" if example.group else f"prompt {prompt_key(example)}"
 
 
-def _split_at(position: float, validation: float, test: float) -> SplitName:
-    """The split at ``position`` in [0, 1): first the test's share, then the validation's."""
-    if position < test:
-        return "test"
-    return "validation" if position < test + validation else "train"
+def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, SplitName]:
+    """The split of each group: those with the lowest hashes are the test, the next validation.
+
+    No split that has a share is left without a group, if there are groups enough.
+    """
+    positions = {group: derive(seed, "split", group) / _HASH_RANGE for group in groups}
+    ordered = sorted(positions, key=lambda group: positions[group])
+    in_test = sum(position < shares.test for position in positions.values())
+    in_both = sum(position < shares.test + shares.validation for position in positions.values())
+    least_test, least_validation = int(shares.test > 0), int(shares.validation > 0)
+    room = len(ordered) - 1  # the last one is for training
+    num_test = min(max(in_test, least_test), room - least_validation)
+    num_validation = min(max(in_both - in_test, least_validation), room - max(num_test, 0))
+    names: Iterator[SplitName] = chain(
+        repeat("test", num_test), repeat("validation", num_validation), repeat("train")
+    )
+    return dict(zip(ordered, names, strict=False))
 
 
 def _without_duplicates(examples: Iterable[Example]) -> tuple[list[Example], list[Dropped]]:

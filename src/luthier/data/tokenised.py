@@ -38,38 +38,50 @@ def tokenise(
         completions_only: train on answers, not on prompts.
 
     Raises:
-        DataError: an example is too long and ``too_long`` is "error", or none is left.
+        DataError: an example is too long and ``too_long`` is "error".
     """
-    problems = collect_problems(too_long)
-    kept = []
-    for example in examples:
-        rendered = renderer.training(example, completions_only=completions_only)
-        problem = unusable(rendered, example.where, max_length)
-        if problem is None:
-            kept.append(rendered)
+    rendered = [
+        renderer.training(example, completions_only=completions_only) for example in examples
+    ]
+    return select_usable(examples, rendered, max_length=max_length, too_long=too_long)
+
+
+def select_usable(
+    examples: Sequence[Example],
+    rendered: Sequence[TrainingExample],
+    *,
+    max_length: int,
+    too_long: Literal["drop", "error"],
+) -> Tokenised:
+    """Take out rendered examples that are too long or have nothing to train on.
+
+    Args:
+        examples: the examples, for their places.
+        rendered: the same ones as tokens.
+        max_length: as for `tokenise`.
+        too_long: as for `tokenise`.
+
+    Raises:
+        DataError: an example is too long and ``too_long`` is "error".
+    """
+    kept: list[TrainingExample] = []
+    empty: list[Dropped] = []
+    long = collect_problems(too_long)
+    for example, tokens in zip(examples, rendered, strict=True):
+        if tokens.length > max_length:
+            long.add(_too_long(tokens, example.where, max_length))
+        elif not tokens.num_trained:
+            empty.append(Dropped(example.where, "no token to train on"))
         else:
-            problems.add(problem)
-    dropped = problems.finish()
-    if dropped and not kept:
-        raise DataError(
-            f"no example is left to train on: {dropped[0].reason}",
-            where=dropped[0].where,
-            fix="raise data.max_length, shorten the template, or take a model with a longer "
-            "context window",
-        )
-    return Tokenised(tuple(kept), dropped)
+            kept.append(tokens)
+    return Tokenised(tuple(kept), (*long.finish(), *empty))
 
 
-def unusable(rendered: TrainingExample, where: str, max_length: int) -> DataError | None:
-    """Why an example cannot be trained on; None if it can."""
-    if rendered.length > max_length:
-        answer = rendered.length - rendered.prompt_length
-        return DataError(
-            f"longer than {max_length} tokens",
-            where=f"{where} ({rendered.length} tokens: prompt {rendered.prompt_length}, "
-            f"completion {answer})",
-            fix="raise data.max_length, or drop such rows with data.too_long=drop",
-        )
-    if rendered.num_trained == 0:
-        return DataError("no token to train on", where=where)
-    return None
+def _too_long(rendered: TrainingExample, where: str, max_length: int) -> DataError:
+    answer = rendered.length - rendered.prompt_length
+    lengths = f"{rendered.length} tokens: prompt {rendered.prompt_length}, completion {answer}"
+    return DataError(
+        f"longer than {max_length} tokens",
+        where=f"{where} ({lengths})",
+        fix="raise data.max_length, or drop such rows with data.too_long=drop",
+    )

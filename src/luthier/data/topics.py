@@ -22,8 +22,8 @@ _PROSE = re.compile(r"[A-Z“‘(\"].*[.:!?)]", re.DOTALL)
 def read_topics(console: Console) -> Iterator[Row]:
     """Texts of 100 to 300 words under the column ``text``, in the order of the topics.
 
-    Passages that topics share are taken once. Headings, grammar, examples of code, tables and lists are left out; a text holds neighbouring
-    paragraphs of one topic.
+    A text holds neighbouring paragraphs of one topic. Headings, grammar, examples of code, tables
+    and lists are left out, and passages that topics share are taken once.
     """
     met: set[str] = set()
     for topic in sorted(topics):

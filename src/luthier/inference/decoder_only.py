@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from luthier.inference.batching import length_sorted_batches, shared_prefix
+from luthier.data.batches import micro_batches
+from luthier.inference.cache import roomy_cache
 from luthier.inference.engine import Advance
-from luthier.inference.padding import pad
+from luthier.inference.padding import MAX_PADDING, pad
+from luthier.inference.prefix import shared_prefix
 from luthier.inference.soft_prompt import unwrap_soft_prompt
 from luthier.models.forward import logits_at
 from luthier.models.load import LoadedModel
@@ -42,9 +44,12 @@ class DecoderOnlyGenerator:
         cache = self._prefill_shared(prefix)
         suffixes = [list(ids[len(prefix) :]) for ids in prompts]
         results: list[list[int]] = [[] for _ in prompts]
-        shared = cache.get_seq_length()
-        lengths = [len(ids) for ids in suffixes]
-        for batch in length_sorted_batches(lengths, shared + max_new_tokens, self._batch_tokens):
+        for batch in micro_batches(
+            [len(ids) for ids in suffixes],
+            tokens=self._batch_tokens,
+            max_padding=MAX_PADDING,
+            extra=cache.get_seq_length() + max_new_tokens,
+        ):
             rows = [suffixes[i] for i in batch]
             for index, ids in zip(batch, self._batch(cache, rows, max_new_tokens), strict=True):
                 results[index] = ids
@@ -53,9 +58,7 @@ class DecoderOnlyGenerator:
 
     def _prefill_shared(self, prefix: Sequence[int]) -> Any:
         """The cache of what all prompts begin with, for one row; empty if that is nothing."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
+        cache = roomy_cache()
         embed = self._model.get_input_embeddings()
         parts = (
             [] if self._soft_prompt_VD is None else [self._soft_prompt_VD.to(embed.weight.dtype)]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from luthier.inference.batching import length_sorted_batches
+from luthier.data.batches import micro_batches
+from luthier.inference.cache import roomy_cache
 from luthier.inference.engine import Advance
-from luthier.inference.padding import pad
+from luthier.inference.padding import MAX_PADDING, pad
 from luthier.inference.soft_prompt import unwrap_soft_prompt
 from luthier.models.forward import logits_at
 from luthier.models.load import LoadedModel
@@ -29,8 +30,12 @@ class EncoderDecoderGenerator:
     ) -> list[list[int]]:
         """The new tokens of each prompt, the stop token included where one was made."""
         results: list[list[int]] = [[] for _ in prompts]
-        lengths = [len(ids) for ids in prompts]
-        for batch in length_sorted_batches(lengths, max_new_tokens, self._batch_tokens):
+        for batch in micro_batches(
+            [len(ids) for ids in prompts],
+            tokens=self._batch_tokens,
+            max_padding=MAX_PADDING,
+            extra=max_new_tokens,
+        ):
             rows = self._batch([prompts[i] for i in batch], max_new_tokens)
             for index, ids in zip(batch, rows, strict=True):
                 results[index] = ids
@@ -38,7 +43,7 @@ class EncoderDecoderGenerator:
         return results
 
     def _batch(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-        from transformers import DynamicCache, EncoderDecoderCache
+        from transformers import EncoderDecoderCache
 
         ids_BT, mask_BT = pad(prompts, self._device, "right")
         embeds_BTD = self._model.get_input_embeddings()(ids_BT)
@@ -48,7 +53,7 @@ class EncoderDecoderGenerator:
             mask_BT = torch.nn.functional.pad(mask_BT, (soft.shape[1], 0), value=True)
         mask = mask_BT.long()
         encoded = self._model.get_encoder()(inputs_embeds=embeds_BTD, attention_mask=mask)
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        cache = EncoderDecoderCache(roomy_cache(), roomy_cache())
         start = self._model.config.decoder_start_token_id
         input_B1 = torch.full((len(prompts), 1), start, device=self._device)
         keep_B1 = torch.ones_like(input_B1, dtype=torch.bool)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from luthier.inference.batching import length_sorted_batches
+from luthier.data.batches import micro_batches
 from luthier.inference.decoder_only import DecoderOnlyGenerator
 from luthier.inference.encoder_decoder import EncoderDecoderGenerator
 from luthier.inference.engine import Advance, Engine, Generation, TextLoss, ignore_progress
-from luthier.inference.padding import pad
+from luthier.inference.padding import MAX_PADDING, pad
 from luthier.models.forward import logits_at
 from luthier.models.load import LoadedModel
 
@@ -53,7 +53,7 @@ class LocalEngine(Engine):
         self._loaded.model.eval()
         results = [TextLoss(0.0, 0)] * len(sequences)
         lengths = [len(ids) for ids in sequences]
-        for batch in length_sorted_batches(lengths, 0, _LOSS_BATCH_TOKENS):
+        for batch in micro_batches(lengths, tokens=_LOSS_BATCH_TOKENS, max_padding=MAX_PADDING):
             for index, nats in zip(batch, self._nats([sequences[i] for i in batch]), strict=True):
                 results[index] = TextLoss(nats, max(len(sequences[index]) - 1, 0))
             advance(len(batch))
@@ -75,8 +75,9 @@ class LocalEngine(Engine):
         logits_KV = logits_at(self._loaded.model, inputs, keep_BT).float()
         targets_K = ids_BT[:, 1:][mask_BT[:, 1:]]
         nats_K = torch.nn.functional.cross_entropy(logits_KV, targets_K, reduction="none").double()
-        counts = [max(len(ids) - 1, 0) for ids in sequences]
-        return [float(part.sum()) for part in nats_K.split(counts)]
+        counts = torch.tensor([max(len(ids) - 1, 0) for ids in sequences])
+        parts = torch.tensor_split(nats_K.cpu(), counts.cumsum(0)[:-1])
+        return [float(part.sum()) for part in parts]
 
     def _finish(self, ids: list[int], stops: frozenset[int]) -> Generation:
         stopped = bool(ids) and ids[-1] in stops

@@ -8,6 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+# Padding is computed like any token. Batches of a dozen rows keep the arithmetic units as busy as
+# larger ones, so rows of one length are worth more than many rows.
+MAX_PADDING = 0.1
+
 
 def pad(
     sequences: Sequence[Sequence[int]], device: torch.device, side: Literal["left", "right"]

@@ -12,8 +12,9 @@ from luthier.models.load import LoadedModel
 
 
 class LoraMethod(Method):
-    """Trains ``B·A·alpha/rank`` beside frozen weights; B starts at zero, so tuning starts at the
-    base model.
+    """Trains ``B·A·alpha/rank`` beside frozen weights.
+
+    B starts at zero, so tuning starts from the base model's own answers.
     """
 
     name = "lora"

@@ -12,6 +12,7 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.records import ModelStamp
+from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model
@@ -106,6 +107,8 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     device = device or default_device()
+    if device.type == "cpu":
+        keep_freed_memory()
     dtype = resolve_dtype(handle.config.dtype, device)
     kind = AutoModelForSeq2SeqLM if handle.is_encoder_decoder else AutoModelForCausalLM
     try:

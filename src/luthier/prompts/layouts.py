@@ -7,7 +7,7 @@ for token what it saw in training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,18 +58,11 @@ class PlainLayout:
 
     def question(self, messages: Sequence[Message], where: str) -> list[Segment]:
         """The conversation so far, up to where the assistant's answer begins."""
-        return [*self.conversation(messages, where), Segment(self.separator.rstrip(" "), False)]
+        return _merged([*self._turns(messages), Segment(self.separator.rstrip(" "), False)])
 
     def conversation(self, messages: Sequence[Message], where: str) -> list[Segment]:
         """All turns of a conversation."""
-        segments: list[Segment] = []
-        for index, message in enumerate(messages):
-            if message.role == "assistant":
-                segments.append(Segment(self.separator.rstrip(" "), False))
-                segments.append(Segment(self._lead + message.content, True))
-            else:
-                segments.append(Segment(("\n\n" if index else "") + message.content, False))
-        return _merged(segments)
+        return _merged(list(self._turns(messages)))
 
     def ids(self, text: str) -> tuple[int, ...]:
         """The ids of ``text``; special tokens in it are text."""
@@ -82,6 +75,14 @@ class PlainLayout:
     def show(self, text: str) -> str:
         """The text itself."""
         return text
+
+    def _turns(self, messages: Sequence[Message]) -> Iterator[Segment]:
+        for index, message in enumerate(messages):
+            if message.role == "assistant":
+                yield Segment(self.separator.rstrip(" "), False)
+                yield Segment(self._lead + message.content, True)
+            else:
+                yield Segment(("\n\n" if index else "") + message.content, False)
 
     @property
     def _lead(self) -> str:

@@ -170,7 +170,7 @@ class PromptRenderer:
             ids += piece
             trained += [segment.is_answer] * len(piece)
         end = self._end(example.where)
-        if ids[-1] != end:
+        if ids[-1:] != (end,):
             ids += (end,)
             trained.append(True)
         mask = tuple(trained) if completions_only else _all_but_first(ids)

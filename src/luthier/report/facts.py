@@ -20,6 +20,7 @@ from luthier.report.format import format_percent, format_value
 from luthier.report.rows import LadderRow, estimate_texts, ladder_rows
 
 _MANIFEST_DEPTH = 3
+_FORGETTING = "forgetting, nats per token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ def training_facts(training: TrainingRecord) -> FactGroup:
     """What tuning did and what it cost."""
     share = training.trained_parameters / max(training.total_parameters, 1)
     loss = training.best_validation_loss
-    best = (
-        "not measured" if loss is None else f"{format_value(loss)} at step {training.best_step:,}"
-    )
+    step = f"at step {training.best_step:,}"
+    best = "not measured" if loss is None else f"{format_value(loss)} {step}"
+    first, last = format_value(training.first_loss), format_value(training.last_loss)
     facts = (
         ("Method", training.method),
         ("Trained", f"{format_count(training.trained_parameters)} parameters, {share:.3%}"),
@@ -84,10 +85,7 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Epochs", f"{training.epochs:g}"),
         ("Tokens", f"{training.processed_tokens:,} processed, {training.trained_tokens:,} trained"),
         ("Best validation loss", best),
-        (
-            "Training loss",
-            f"{format_value(training.first_loss)} to {format_value(training.last_loss)}",
-        ),
+        ("Training loss", f"{first} to {last}"),
         ("Time", format_duration(training.seconds)),
         ("Peak memory", format_bytes(training.peak_memory_bytes)),
         ("Artefact", format_bytes(training.artifact_bytes)),
@@ -107,9 +105,7 @@ def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
     if row.p:
         figures.append(Figure(f"gain over {row.over}", row.gain, row.p))
     if row.forgetting_interval:
-        figures.append(
-            Figure("forgetting, nats per token", row.forgetting, row.forgetting_interval)
-        )
+        figures.append(Figure(_FORGETTING, row.forgetting, row.forgetting_interval))
     figures.append(Figure("time", row.time, f"peak memory {row.memory}"))
     return tuple(figures)
 
@@ -129,7 +125,7 @@ def _system_headline(system: System) -> Headline:
                 )
     if system.forgetting:
         value, interval = estimate_texts(system.forgetting, signed=True)
-        figures.append(Figure("forgetting, nats per token", value, interval))
+        figures.append(Figure(_FORGETTING, value, interval))
     if system.training:
         memory = f"peak memory {format_bytes(system.training.peak_memory_bytes)}"
         figures.append(Figure("training time", format_duration(system.training.seconds), memory))
@@ -137,22 +133,16 @@ def _system_headline(system: System) -> Headline:
 
 
 def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:
-    ladder = content.ladder
-    tasks = _joined(each.task for each in content.records)
-    yield "Task", tasks
+    records = content.records
+    yield "Task", _joined(each.task for each in records)
     yield "Split", record.split
-    if ladder:
-        yield (
-            "Examples",
-            ", ".join(f"{split} {count:,}" for split, count in ladder.examples.items()),
-        )
-    yield "Template", _joined(each.template.id for each in content.records)
-    yield "Template hash", _joined(each.template.hash for each in content.records)
-    yield "Shots", _joined(str(each.shots) for each in content.records)
-    yield (
-        "Chat template",
-        _joined("yes" if each.chat_template else "no" for each in content.records),
-    )
+    if content.ladder:
+        counts = content.ladder.examples.items()
+        yield "Examples", ", ".join(f"{split} {count:,}" for split, count in counts)
+    yield "Template", _joined(each.template.id for each in records)
+    yield "Template hash", _joined(each.template.hash for each in records)
+    yield "Shots", _joined(str(each.shots) for each in records)
+    yield "Chat template", _joined("yes" if each.chat_template else "no" for each in records)
 
 
 def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:

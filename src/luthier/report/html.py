@@ -77,6 +77,6 @@ def _asset(name: str) -> str:
 
 
 def _hash_source(script: str) -> str:
-    """The source expression of an inline script (Content Security Policy Level 3, section 2.3.1)."""
+    """The source expression of an inline script (Content Security Policy Level 3, 2.3.1)."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"

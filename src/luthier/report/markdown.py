@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from luthier.core.records import LadderRecord
 from luthier.report.content import Content
 from luthier.report.examples import Examples, SideBySide, collect_examples
 from luthier.report.facts import FactGroup, headline, measurement_facts, training_facts
 from luthier.report.rows import LadderRow, ladder_rows, metric_rows
 
 _NUM_EXAMPLES = 3
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$:@-])")
+# Signs that mean something anywhere, list marks at the start, and what makes a bare address a link.
+_SPECIAL = re.compile(r"([\\`*_\[\]#!|~$]|^[-+]|:(?=//))")
 
 
 def render_markdown(content: Content) -> str:
@@ -23,7 +25,7 @@ def render_markdown(content: Content) -> str:
     lines = [f"# {escape_markdown(main.sentence)}", ""]
     lines += [f"- {escape_markdown(reason)}" for reason in main.reasons]
     if content.ladder:
-        lines += ["", "## The ladder", "", *_ladder(content)]
+        lines += ["", "## The ladder", "", *_ladder(content.ladder)]
     lines += ["", "## Metrics", "", *_metrics(content)]
     trained = [(system.name, system.training) for system in content.systems if system.training]
     if trained:
@@ -47,15 +49,14 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", plain)
 
 
-def _ladder(content: Content) -> Iterator[str]:
-    assert content.ladder is not None
+def _ladder(ladder: LadderRecord) -> Iterator[str]:
     headings = (
-        "rung", content.ladder.metric, "gain", "forgetting (nats/token)",
+        "rung", ladder.metric, "gain", "forgetting (nats/token)",
         "trained", "artefact", "peak memory", "time",
     )  # fmt: skip
-    yield from _table(headings, map(_ladder_cells, ladder_rows(content.ladder)))
+    yield from _table(headings, map(_ladder_cells, ladder_rows(ladder)))
     yield ""
-    yield f"Gains are over the best cheaper rung, with Holm's correction; alpha {content.ladder.alpha:g}."
+    yield f"p is Holm-corrected; a gain counts as real at p ≤ {ladder.alpha:g}."
 
 
 def _ladder_cells(row: LadderRow) -> Sequence[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _WIDTH, _HEIGHT = 5.6, 3.4
 _INCHES_PER_ROW = 0.47
 _TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
 _HOUR_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+_MAX_LABEL = 28
 _MAX_CURVE_POINTS = 400
 _SMOOTHING = 0.9
 
@@ -104,7 +106,7 @@ def _metric_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:
         if ladder.target is not None:
             axes.axvline(ladder.target, color=_ACCENT, linestyle=(0, (4, 3)), linewidth=1)
         _draw_intervals(axes, points)
-        axes.set_xlabel(ladder.metric)
+        axes.set_xlabel(_short(ladder.metric))
         return Plot(title, caption, _svg(axes, title, _describe(points)))
 
 
@@ -133,7 +135,7 @@ def _cost_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:
         axes.set_xscale("log")
         axes.margins(x=0.22, y=0.12)
         _mark_times(axes)
-        axes.set_ylabel(ladder.metric)
+        axes.set_ylabel(_short(ladder.metric))
         axes.grid(axis="y")
         _label_points(axes, points)
         return Plot(title, caption, _svg(axes, title, _describe(points)))
@@ -151,7 +153,7 @@ def _draw_intervals(axes: Any, points: Sequence[_Point]) -> None:
             format_estimate(point.estimate), (point.estimate.value, row), (0, 8),
             textcoords="offset points", ha="center", color=colour,
         )  # fmt: skip
-    axes.set_yticks(range(len(points)), [point.label for point in points])
+    axes.set_yticks(range(len(points)), [_short(point.label) for point in points])
     axes.set_ylim(len(points) - 0.5, -0.7)
     axes.margins(x=0.12)
     axes.locator_params(axis="x", nbins=6)
@@ -188,7 +190,7 @@ def _label_points(axes: Any, points: Sequence[_Point]) -> None:
     for point in points:
         for offset, align in _LABEL_PLACES:
             label = axes.annotate(
-                point.label, (point.seconds, point.estimate.value), offset,
+                _short(point.label), (point.seconds, point.estimate.value), offset,
                 textcoords="offset points", ha=align, va="center",
                 color=_ACCENT if point.is_recommended else _INK,
             )  # fmt: skip
@@ -205,6 +207,11 @@ _LABEL_PLACES = (
     ((8, 0), "left"), ((-8, 0), "right"), ((8, 11), "left"), ((-8, 11), "right"),
     ((8, -11), "left"), ((-8, -11), "right"), ((0, 24), "center"), ((0, -24), "center"),
 )  # fmt: skip
+
+
+def _short(label: str) -> str:
+    """A name that leaves room for the plot; the description has it whole."""
+    return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…"
 
 
 def _rows_height(points: Sequence[_Point]) -> float:
@@ -272,7 +279,9 @@ def _axes(title: str, height: float = _HEIGHT) -> Iterator[Any]:
         "xtick.labelcolor": _MUTED,
         "ytick.labelcolor": _INK,
     }
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # The page's fonts show the text, so it does not matter what matplotlib's own lacks.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.subplots()

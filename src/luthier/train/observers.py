@@ -23,7 +23,7 @@ class StepMetrics(Record):
 
 
 class Observer(Protocol):
-    """Told about each step and each event (``validation``, ``checkpoint``, ``resume``, ``stop``)."""
+    """Told about each step and each event (``validation``, ``checkpoint``, ``resume``)."""
 
     def on_step(self, metrics: StepMetrics) -> None:
         """After an optimizer step."""

@@ -30,7 +30,8 @@ class TrainedWeights:
                 self.masters[name] = parameter
                 continue
             master = Parameter(parameter.detach().float())
-            parameter.register_post_accumulate_grad_hook(_move_gradient_to(master))
+            register: Any = parameter.register_post_accumulate_grad_hook
+            register(_move_gradient_to(master))
             self.masters[name] = master
 
     @property

@@ -316,3 +316,11 @@ def test_impossible_renderers(
 ) -> None:
     with pytest.raises(error):
         renderer(smollm if changes else base, use_chat_template=True, **changes)
+
+
+def test_an_opening_turn_of_the_assistant_is_not_trained(smollm: Any) -> None:
+    turns = (Message("assistant", "Welcome!"), Message("user", "Hi"))
+    render = renderer(smollm)
+    training = render.training(Example("1", turns, ("Yes?",)), completions_only=True)
+    assert "<|im_start|>assistant\nWelcome!<|im_end|>" in smollm.decode(training.input_ids)
+    assert trained_text(smollm, training) == "Yes?<|im_end|>"

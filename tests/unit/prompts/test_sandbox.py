@@ -161,7 +161,7 @@ def render(source: str, **row: Any) -> str:
         ("{{ a ~ 1 ~ (a ~ true) }}", "x1xtrue"),
         ("{% for i in xs if i > 1 %}{{ loop.index }}:{{ i }} {% endfor %}", "1:2 2:3 "),
         ("{% for i in xs %}{{ loop.index ~ 'of' ~ loop.length }} {% endfor %}", "1of3 2of3 3of3 "),
-        ("{% for i in xs %}\n  {{ 'ABC'[loop.index0] }}. {{ i }}\n{% endfor %}", "  A. 1\n  B. 2\n  C. 3\n"),
+        ("{% for i in xs %}\n {{ 'xabc'[i] }}\n{% endfor %}", " a\n b\n c\n"),
         ("{{ xs | join(', ') }}", "1, 2, 3"),
         ("{{ (7 * 3 - 1) // 2 % 4 }}", "2"),
         ("{{ 4.26 | round(1) }} {{ 4.6 | round }}", "4.3 5"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -171,7 +172,7 @@ def write_common(run: RunDirectory) -> None:
     write_atomically(run.config, to_yaml(RunConfig(name=run.name)))
     write_json(
         run.manifest,
-        {"versions": VERSIONS, "hardware": {"device": "cpu", "cores": 2, "memory_bytes": 16 * 2**30},
+        {"versions": VERSIONS, "hardware": {"device": "cpu", "cores": 2, "memory_bytes": 2**34},
          "seed": 0, "hashes": {"data": "9f86d081884c7d65", "template": TEMPLATE.hash}},
     )  # fmt: skip
 
@@ -200,10 +201,9 @@ def rung_record(name: str, record: EvaluationRecord, below: str | None) -> RungR
     )
 
 
-@pytest.fixture
-def adapt_run(tmp_path: Path) -> RunDirectory:
+def build_adapt_run(output: Path) -> RunDirectory:
     """Five measured rungs and one that was skipped."""
-    run = RunDirectory.create(tmp_path / "runs", "docstrings")
+    run = RunDirectory.create(output, "docstrings")
     write_common(run)
     rungs: list[RungRecord] = []
     for name in MEANS:
@@ -239,16 +239,38 @@ def adapt_run(tmp_path: Path) -> RunDirectory:
     return run
 
 
-@pytest.fixture
-def ladder(adapt_run: RunDirectory) -> LadderRecord:
-    return LadderRecord.read(adapt_run.ladder)
-
-
-@pytest.fixture
-def tune_run(tmp_path: Path) -> RunDirectory:
+def build_tune_run(output: Path) -> RunDirectory:
     """A single LoRA run with its evaluation."""
-    run = RunDirectory.create(tmp_path / "runs", "single")
+    run = RunDirectory.create(output, "single")
     write_common(run)
     write_training(run, "lora")
     write_evaluation(run, "lora")
     return run
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both runs, built once; tests get copies to change as they like."""
+    output = tmp_path_factory.mktemp("built")
+    build_adapt_run(output)
+    build_tune_run(output)
+    return output
+
+
+@pytest.fixture
+def adapt_run(built: Path, tmp_path: Path) -> RunDirectory:
+    return copy_of(built / "docstrings", tmp_path)
+
+
+@pytest.fixture
+def tune_run(built: Path, tmp_path: Path) -> RunDirectory:
+    return copy_of(built / "single", tmp_path)
+
+
+def copy_of(run: Path, folder: Path) -> RunDirectory:
+    return RunDirectory(shutil.copytree(run, folder / "runs" / run.name))
+
+
+@pytest.fixture
+def ladder(built: Path) -> LadderRecord:
+    return LadderRecord.read(built / "docstrings" / "ladder.json")

@@ -103,14 +103,13 @@ def test_the_page_never_scrolls_sideways(
     html = write_report(adapt_run)[0].read_text(encoding="utf-8")
     html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
     probe = "<script>document.title = document.documentElement.scrollWidth;</script></body>"
-    (tmp_path / "inner.html").write_text(html.replace("</body>", probe), encoding="utf-8")
+    inner = json.dumps(html.replace("</body>", probe)).replace("<", "\\u003c")
     # A frame, because a browser window cannot be as narrow as a phone.
     frame = (
         f'<iframe srcdoc="" style="width:{width}px;height:900px;border:0"></iframe><script>'
         "const frame = document.querySelector('iframe');"
         "frame.onload = () => { document.title = 'width ' + frame.contentDocument.title; };"
-        f"frame.srcdoc = {json.dumps(html.replace('</body>', probe)).replace('<', chr(92) + 'u003c')};"
-        "</script>"
+        f"frame.srcdoc = {inner};</script>"
     )
     page = tmp_path / "frame.html"
     page.write_text(f"<!doctype html><meta charset=utf-8><title>x</title>{frame}", encoding="utf-8")

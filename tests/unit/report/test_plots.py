@@ -74,7 +74,7 @@ def test_every_colour_comes_from_the_page(ladder: LadderRecord) -> None:
 @pytest.mark.parametrize(
     "name", ["$x^{2$", "a & b <i>", "</svg><script>", '" onload="x', "_hidden", "数"]
 )
-@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.filterwarnings("error")
 def test_names_are_shown_as_they_are(ladder: LadderRecord, name: str) -> None:
     for plot in ladder_plots(with_names(ladder, name)):
         root = ET.fromstring(plot.svg)
@@ -91,9 +91,9 @@ def test_rungs_of_equal_cost_and_value_are_all_named(ladder: LadderRecord) -> No
 def test_what_was_not_measured_is_not_drawn(ladder: LadderRecord) -> None:
     skipped = ladder.model_copy(update={"rungs": ladder.rungs[5:]})
     assert ladder_plots(skipped) == []
-    assert [plot.title for plot in ladder_plots(ladder.model_copy(update={"rungs": ladder.rungs[:3]}))] == [
-        "rougeL by rung", "rougeL by cost",
-    ]  # fmt: skip
+    prompting = ladder.model_copy(update={"rungs": ladder.rungs[:3]})
+    titles = [plot.title for plot in ladder_plots(prompting)]
+    assert titles == ["rougeL by rung", "rougeL by cost"]
 
 
 def test_loss_plot_of_a_long_run_stays_small() -> None:
@@ -115,3 +115,10 @@ def test_either_curve_may_be_missing(training: Any, validation: Any) -> None:
 
 def test_no_curve_no_plot() -> None:
     assert loss_plot("lora", LossCurve((), ())) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_very_long_name_leaves_room_for_the_plot(ladder: LadderRecord) -> None:
+    for plot in ladder_plots(with_names(ladder, "long" * 200)):
+        assert max(map(len, texts(plot.svg))) < 40
+        assert "long" * 200 in plot.svg  # in the description

@@ -1,0 +1,1 @@
+"""From files, folders, the Hub and bundled text to examples, splits and batches."""

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.config.data import DataConfig
+from luthier.config.prompt import PromptConfig
+from luthier.core.console import Console
+from luthier.core.errors import DataError, LuthierError, UsageError
+from luthier.data.dataset import Dataset, load_dataset
+
+Write = Callable[..., Path]
+
+
+def load(path: Path | str, template: str | None = None, seed: int = 0, **data: Any) -> Dataset:
+    config = DataConfig(source=str(path), **data)
+    return load_dataset(config, PromptConfig(template=template), seed, Console(io.StringIO()))
+
+
+def pairs(count: int, start: int = 0) -> list[dict[str, str]]:
+    numbers = range(start, start + count)
+    return [{"prompt": f"What is {n} + 1?", "completion": str(n + 1)} for n in numbers]
+
+
+def dialogues(count: int, start: int = 0) -> list[dict[str, str]]:
+    numbers = range(start, start + count)
+    return [{"dialogue": f"A: {n}\nB: Yes.", "summary": f"They say {n}."} for n in numbers]
+
+
+def test_one_file_is_cut_into_three(write_rows: Write) -> None:
+    dataset = load(write_rows("sums.jsonl", pairs(300)))
+    assert (dataset.task, dataset.format, dataset.template) == ("sums", "prompt-completion", None)
+    sizes = [len(dataset.split(name)) for name in ("train", "validation", "test")]
+    assert sum(sizes) == 300
+    assert sizes[0] > 200
+    assert min(sizes) > 10
+    assert dataset.dropped == ()
+
+
+def test_files_of_their_own(write_rows: Write) -> None:
+    train = [*pairs(50), *pairs(2, start=100)]
+    dataset = load(
+        write_rows("train.jsonl", train),
+        validation=str(write_rows("valid.jsonl", pairs(7, start=200))),
+        test=str(write_rows("exam.jsonl", pairs(10, start=100))),
+    )
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (50, 7, 10)
+    assert [item.where for item in dataset.dropped] == ["train.jsonl:51", "train.jsonl:52"]
+
+
+def test_a_folder_with_splits(tmp_path: Path, write_rows: Write) -> None:
+    for name, rows in (("train", pairs(9)), ("dev", pairs(4, 20)), ("test", pairs(5, 40))):
+        write_rows(f"{name}.jsonl", rows)
+    dataset = load(tmp_path)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (9, 4, 5)
+
+
+def test_a_template_and_three_references(write_rows: Write) -> None:
+    test = {"dialogue": "A: Hi.", **{f"summary{n}": f"Greeting {n}." for n in (1, 2, 3)}}
+    dataset = load(
+        write_rows("train.jsonl", dialogues(20)),
+        "summarise-dialogue/short",
+        test=str(write_rows("test.jsonl", [test])),
+    )
+    assert dataset.template is not None
+    assert dataset.template.id == "summarise-dialogue/short"
+    assert dataset.format == "table"
+    assert dataset.test[0].references == ("Greeting 1.", "Greeting 2.", "Greeting 3.")
+    assert all(len(example.references) == 1 for example in dataset.train)
+
+
+def test_a_bundled_task_has_its_own_template() -> None:
+    dataset = load("python-docstrings", num_train=50, num_test=20)
+    assert dataset.task == "python-docstrings"
+    assert dataset.template is not None
+    assert dataset.template.kind == "summarise-code"
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (50, 128, 20)
+    groups = [
+        {example.group for example in part}
+        for part in (dataset.train, dataset.validation, dataset.test)
+    ]
+    assert all(groups)
+    assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+
+
+def test_bundled_text() -> None:
+    dataset = load("python-topics")
+    assert dataset.format == "text"
+    assert dataset.train[0].is_plain_text
+
+
+def test_a_column_of_groups(write_rows: Write) -> None:
+    rows = [{**row, "book": number % 40} for number, row in enumerate(pairs(400))]
+    path = write_rows("rows.jsonl", rows)
+    dataset = load(path, group="book", num_validation=None)
+    splits = (dataset.train, dataset.validation, dataset.test)
+    groups = [{example.group for example in part} for part in splits]
+    assert sum(map(len, groups)) == 40
+    assert len(set().union(*groups)) == 40
+    with pytest.raises(DataError, match=r"no 'author', which data\.group names"):
+        load(path, group="author")
+
+
+def test_smaller_draws_are_the_beginning_of_larger_ones(write_rows: Write) -> None:
+    path = write_rows("rows.jsonl", pairs(400))
+    small, large = (load(path, num_train=number, num_test=5) for number in (100, 200))
+    assert small.train == large.train[:100]
+    assert small.test == large.test
+    assert len(small.test) == 5
+    assert small.fingerprint != large.fingerprint
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path: Path, write_rows: Write) -> None:
+    rows = pairs(100)
+    one = load(write_rows("one.jsonl", rows))
+    same = load(write_rows("two.jsonl", rows[::-1]))
+    assert one.fingerprint == same.fingerprint
+    rows[0]["completion"] = "something else"
+    assert load(write_rows("three.jsonl", rows)).fingerprint != one.fingerprint
+    assert load(tmp_path / "one.jsonl", seed=1).fingerprint != one.fingerprint
+
+
+def test_all_mistakes_are_shown_at_once(write_rows: Write) -> None:
+    rows: list[Any] = pairs(20)
+    rows[3]["completion"] = ""
+    rows[16] = ["prompt"]
+    with pytest.raises(DataError, match=r'(?s)2 problems.*:4, field "completion".*:17: '):
+        load(write_rows("rows.jsonl", rows))
+
+
+def test_mistakes_can_be_dropped_with_their_reason(write_rows: Write) -> None:
+    rows = pairs(50)
+    rows[3]["completion"] = ""
+    stream = io.StringIO()
+    config = DataConfig(source=str(write_rows("rows.jsonl", rows)), invalid="drop")
+    dataset = load_dataset(config, PromptConfig(), 0, Console(stream))
+    (dropped,) = dataset.dropped
+    assert dropped.where == 'rows.jsonl:4, field "completion"'
+    assert dropped.reason == "the text is empty"
+    assert "1 left out: the text is empty" in stream.getvalue()
+
+
+def test_a_table_needs_a_template(write_rows: Write) -> None:
+    path = write_rows("rows.jsonl", dialogues(5))
+    for format_ in ("auto", "table"):
+        with pytest.raises(DataError) as caught:
+            load(path, format=format_)
+        assert "summarise-dialogue/short" in caught.value.fix
+        assert caught.value.where == "rows.jsonl:1"
+
+
+def test_columns_that_nothing_knows(write_rows: Write) -> None:
+    with pytest.raises(DataError, match="'x', 'y' are of no known format") as caught:
+        load(write_rows("rows.jsonl", [{"x": "a", "y": "b"}]))
+    assert "write a template" in caught.value.fix
+    assert "alpaca (instruction, output" in caught.value.fix
+
+
+def test_a_format_can_be_named(write_rows: Write) -> None:
+    rows = [{"text": f"once {n}", "label": n} for n in range(50)]
+    assert load(write_rows("rows.jsonl", rows), format="text").format == "text"
+
+
+def test_a_template_excludes_other_formats(write_rows: Write) -> None:
+    path = write_rows("rows.jsonl", dialogues(5))
+    for source, template in ((path, "summarise-dialogue/short"), ("python-docstrings", None)):
+        with pytest.raises(UsageError, match=r"data\.format is alpaca"):
+            load(source, template, format="alpaca")
+
+
+def test_fractions_that_leave_nothing() -> None:
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        load("python-docstrings", validation_fraction=0.6, test_fraction=0.4)
+
+
+EMPTY: list[tuple[dict[str, list[Any]], dict[str, str], str]] = [
+    ({"all.jsonl": []}, {}, "train split is empty: no row could be used"),
+    ({"all.jsonl": pairs(2)}, {}, "test split is empty: of 2 examples"),
+    ({"all.jsonl": pairs(50), "exam.jsonl": []}, {"test": "exam.jsonl"}, "test split is empty"),
+    ({"all.jsonl": pairs(9), "exam.jsonl": pairs(9)}, {"test": "exam.jsonl"}, "9 are duplicates"),
+]
+
+
+@pytest.mark.parametrize(("files", "options", "problem"), EMPTY)
+def test_an_empty_split_says_why(
+    tmp_path: Path,
+    write_rows: Write,
+    files: dict[str, list[Any]],
+    options: dict[str, str],
+    problem: str,
+) -> None:
+    for name, rows in files.items():
+        write_rows(name, rows)
+    paths = {name: str(tmp_path / file) for name, file in options.items()}
+    with pytest.raises(DataError, match=problem) as caught:
+        load(tmp_path / "all.jsonl", **paths)
+    assert caught.value.fix
+
+
+def test_a_folder_without_training_data(tmp_path: Path, write_rows: Write) -> None:
+    write_rows("x.test.jsonl", pairs(5))
+    with pytest.raises(DataError, match="no data to train on") as caught:
+        load(tmp_path)
+    assert "test" in caught.value.fix
+
+
+@pytest.mark.parametrize("source", ["nothing.jsonl", "nothing"])
+def test_a_source_that_is_not_there(source: str) -> None:
+    with pytest.raises(LuthierError, match="no data called"):
+        load(source)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.core.errors import DataError
+from luthier.data.hub import open_hub
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set in the layout of the Hub; ``datasets`` takes a folder for a repository."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "owner" / "name"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_rows_by_split(repository: Path, write_rows: Callable[..., Path]) -> None:
+    write_rows("owner/name/train.jsonl", [{"x": "a"}, {"x": "b"}])
+    write_rows("owner/name/test.jsonl", [{"x": "c"}])
+    parts = open_hub("owner/name", None)
+    rows = [row for split in ("train", "test") for row in parts[split]()]
+    assert [row.values for row in rows] == [{"x": "a"}, {"x": "b"}, {"x": "c"}]
+    assert [row.where for row in rows][1:] == ["owner/name/train row 2", "owner/name/test row 1"]
+
+
+def test_an_unknown_subset(repository: Path, write_rows: Callable[..., Path]) -> None:
+    write_rows("owner/name/train.jsonl", [{"x": "a"}])
+    with pytest.raises(DataError, match="nonsense") as caught:
+        open_hub("owner/name", "nonsense")
+    assert "data.subset" in caught.value.fix
+
+
+class _Trap:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("sprung"),))
+
+
+def test_pickles_are_not_opened(repository: Path) -> None:
+    (repository / "train.pkl").write_bytes(pickle.dumps(_Trap()))
+    with pytest.raises(DataError):
+        open_hub("owner/name", None)
+    assert not Path("sprung").exists()
+
+
+def test_images_are_refused(repository: Path) -> None:
+    (repository / "train").mkdir()
+    (repository / "train" / "a.png").write_bytes(b"\x89PNG")
+    with pytest.raises(DataError, match="imagefolder"):
+        open_hub("owner/name", None)
+
+
+def test_offline_says_what_to_run(tmp_path: Path) -> None:
+    code = (
+        "from luthier.core.errors import DataError\n"
+        "from luthier.data.hub import open_hub\n"
+        "try:\n    open_hub('owner/nowhere', None)\n"
+        "except DataError as error:\n    print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "hf download --repo-type dataset owner/nowhere" in run.stdout

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luthier.core.errors import UsageError
+from luthier.core.example import Example, Message
+from luthier.data.splits import (
+    DUPLICATE,
+    SPLITS,
+    Fractions,
+    SplitName,
+    Splits,
+    draw,
+    prompt_key,
+    split,
+    with_unique_ids,
+)
+
+Make = Callable[..., Example]
+FRACTIONS = Fractions(validation=0.2, test=0.2)
+
+
+def rows(pairs: list[tuple[int, int]]) -> list[Example]:
+    """Examples with prompts and groups of few values, so that both repeat."""
+    return [
+        Example(
+            id=f"id{number}",
+            messages=(Message("user", f"prompt {prompt}"),),
+            references=(f"answer {number}",),
+            group=f"group {group}" if group else "",
+            where=f"row {number}",
+        )
+        for number, (prompt, group) in enumerate(pairs)
+    ]
+
+
+def parts(splits: Splits) -> dict[str, tuple[Example, ...]]:
+    return {name: getattr(splits, name) for name in SPLITS}
+
+
+PAIRS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 12)), max_size=80)
+SEEDS = st.integers(0, 1000)
+
+
+@given(PAIRS, PAIRS, SEEDS)
+def test_nothing_is_in_two_splits(
+    pool: list[tuple[int, int]], held_out: list[tuple[int, int]], seed: int
+) -> None:
+    test = [replace(example, id=f"test {example.id}") for example in rows(held_out)]
+    choices: list[dict[SplitName, list[Example]]] = [{}, {"test": test}]
+    for given_splits in choices:
+        splits = parts(split(rows(pool), given_splits, FRACTIONS, seed))
+        for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            prompts = [{prompt_key(example) for example in splits[name]} for name in (one, other)]
+            groups = [{example.group for example in splits[name]} - {""} for name in (one, other)]
+            assert not prompts[0] & prompts[1]
+            assert not groups[0] & groups[1]
+
+
+@given(PAIRS, SEEDS, st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(
+    pairs: list[tuple[int, int]], seed: int, shuffle: random.Random
+) -> None:
+    examples = rows(pairs)
+    before = parts(split(examples, {}, FRACTIONS, seed))
+    shuffle.shuffle(examples)
+    assert parts(split(examples, {}, FRACTIONS, seed)) == before
+
+
+@given(PAIRS, SEEDS)
+def test_every_row_is_somewhere(pairs: list[tuple[int, int]], seed: int) -> None:
+    splits = split(rows(pairs), {}, FRACTIONS, seed)
+    places = [example.where for part in parts(splits).values() for example in part]
+    places += [dropped.where for dropped in splits.dropped]
+    assert sorted(places) == sorted(f"row {number}" for number in range(len(pairs)))
+
+
+@given(PAIRS, SEEDS)
+def test_other_rows_do_not_move_a_group(more: list[tuple[int, int]], seed: int) -> None:
+    def homes(pairs: list[tuple[int, int]]) -> dict[str, str]:
+        splits = parts(split(rows(pairs), {}, FRACTIONS, seed))
+        return {e.group: name for name, part in splits.items() for e in part if e.group}
+
+    many_groups = [(100 + number, 100 + number) for number in range(100)]
+    before, after = homes(many_groups), homes(many_groups + more)
+    assert all(before[group] == after[group] for group in before)
+
+
+@given(st.integers(3, 20), SEEDS)
+def test_no_split_goes_empty_where_there_are_groups_for_all(number: int, seed: int) -> None:
+    splits = split(rows([(n, n + 1) for n in range(number)]), {}, Fractions(0.05, 0.05), seed)
+    assert all(parts(splits).values())
+
+
+def test_shares_are_those_asked_for() -> None:
+    splits = split(rows([(number, 0) for number in range(5000)]), {}, Fractions(0.1, 0.3), 1)
+    assert len(splits.validation) == pytest.approx(500, abs=90)
+    assert len(splits.test) == pytest.approx(1500, abs=140)
+
+
+def test_the_seed_decides() -> None:
+    examples = rows([(number, 0) for number in range(100)])
+    assert split(examples, {}, FRACTIONS, 1).test != split(examples, {}, FRACTIONS, 2).test
+
+
+def test_a_leak_is_removed_from_training_and_named(make_example: Make) -> None:
+    train = [make_example("Who?", "a"), make_example("who? ", "b"), make_example("What?", "c")]
+    train.append(make_example("Where?", "d"))
+    splits = split(
+        train,
+        {"test": [make_example("WHO?", "e")], "validation": [make_example("what?", "f")]},
+        FRACTIONS,
+        0,
+    )
+    assert [example.references for example in splits.train] == [("d",)]
+    assert len(splits.test) == len(splits.validation) == 1
+    assert sorted(dropped.reason for dropped in splits.dropped) == [
+        "the same prompt is in the test split",
+        "the same prompt is in the validation split",
+        DUPLICATE,
+    ]
+
+
+def test_a_group_of_the_test_is_not_trained_on(make_example: Make) -> None:
+    train = [make_example("a", group="book 1"), make_example("b", group="book 2")]
+    test = [make_example("c", group="book 1")]
+    splits = split(train, {"test": test, "validation": []}, FRACTIONS, 0)
+    assert [example.group for example in splits.train] == ["book 2"]
+    assert [dropped.reason for dropped in splits.dropped] == ["its group is in the test split"]
+
+
+def test_a_given_test_stays_as_it_is(make_example: Make) -> None:
+    test = with_unique_ids([make_example("a"), make_example("a"), make_example("b")])
+    splits = split([make_example("c")], {"test": test, "validation": test}, FRACTIONS, 0)
+    assert sorted(example.id for example in splits.test) == sorted(example.id for example in test)
+    assert splits.validation == ()
+
+
+def test_conversations_that_differ_in_choices_are_not_equal(make_example: Make) -> None:
+    one = make_example("a", choices=("x", "y"))
+    assert prompt_key(one) != prompt_key(make_example("a", choices=("x", "z")))
+    assert prompt_key(one) == prompt_key(make_example(" A\n", "other", choices=("X", "y")))
+
+
+def test_plain_text_is_its_own_prompt() -> None:
+    one, same, other = (Example("", (), (text,)) for text in ("Once  more", "once\nmore", "twice"))
+    assert prompt_key(one) == prompt_key(same) != prompt_key(other)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), SEEDS)
+def test_draws_are_nested(few: int, more: int, seed: int) -> None:
+    train = split(rows([(n, 0) for n in range(60)]), {}, FRACTIONS, seed).train
+    smaller, larger = sorted((few, more))
+    assert draw(train, smaller) == draw(train, larger)[:smaller]
+    assert draw(train, None) == train
+
+
+def test_equal_examples_get_ids_of_their_own(make_example: Make) -> None:
+    ids = [e.id for e in with_unique_ids([make_example("a"), make_example("b"), make_example("a")])]
+    assert ids == ["a|yes", "b|yes", "a|yes-2"]
+
+
+def test_something_is_left_to_train_on() -> None:
+    with pytest.raises(UsageError, match="leave nothing to train on"):
+        Fractions(validation=0.5, test=0.5)
