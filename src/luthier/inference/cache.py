@@ -6,6 +6,7 @@ arithmetic. This one is written in place while there is room, and grows by a blo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,6 +52,30 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         super().batch_select_indices(indices)
         self._buffers = None
 
+    @classmethod
+    def merged(cls, layers: Sequence[RoomyLayer]) -> RoomyLayer:
+        """The rows of several layers as one, the shorter ones padded on the left with zeros."""
+        length = max(layer.get_seq_length() for layer in layers)
+        merged = cls()
+        merged.lazy_initialization(layers[0].keys, layers[0].values)
+        merged._buffers = (
+            cls._stacked([layer.keys for layer in layers], length),
+            cls._stacked([layer.values for layer in layers], length),
+        )
+        merged.keys, merged.values = (buffer[..., :length, :] for buffer in merged._buffers)
+        return merged
+
+    @staticmethod
+    def _stacked(parts: Sequence[Tensor], length: int) -> Tensor:
+        first = parts[0]
+        rows = sum(part.shape[0] for part in parts)
+        stacked = first.new_zeros(rows, first.shape[1], length + _BLOCK, first.shape[-1])
+        row = 0
+        for part in parts:
+            stacked[row : row + part.shape[0], :, length - part.shape[2] : length] = part
+            row += part.shape[0]
+        return stacked
+
     @staticmethod
     def _enlarged(old: Tensor, new: Tensor, length: int) -> Tensor:
         buffer = torch.empty(
@@ -59,6 +84,15 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         if old.numel():
             buffer[..., : old.shape[-2], :] = old
         return buffer
+
+
+def merge_caches(caches: Sequence[Any]) -> Any:
+    """The rows of several caches in one, the shorter ones padded on the left with zeros."""
+    merged = roomy_cache()
+    merged.layers = [
+        RoomyLayer.merged(layers) for layers in zip(*(c.layers for c in caches), strict=True)
+    ]
+    return merged
 
 
 def roomy_cache() -> Any:
