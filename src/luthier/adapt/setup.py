@@ -95,7 +95,12 @@ class Setup:
                 "no training example is left",
                 fix="see the reasons with 'luthier data show'; a larger data.max_length may help",
             )
-        return TrainingData(train.examples, validation.examples, self.training_fingerprint(method))
+        return TrainingData(
+            train=train.examples,
+            validation=validation.examples,
+            fingerprint=self.training_fingerprint(method),
+            dropped=train.dropped,
+        )
 
     @property
     def max_length(self) -> int:

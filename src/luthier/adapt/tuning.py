@@ -14,6 +14,7 @@ from luthier.core.records import MeasuredPlan, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes
 from luthier.data.batches import micro_batches
+from luthier.data.problems import count_reasons
 from luthier.methods import load_adapted
 from luthier.models.device import default_device, free_memory, resolve_dtype
 from luthier.models.load import LoadedModel
@@ -50,6 +51,8 @@ def tuned_model(
             console.say("  tuned before; not repeated")
             return load_adapted(run.model, setup.config.model, console), record
     data = setup.training_data(method)
+    for reason in count_reasons(data.dropped):
+        console.warn(f"{reason.count} training examples left out: {reason.reason}")
     plan = check_memory(setup, method, data)
     predicted = plan.model_dump()
     stored = MeasuredPlan(predicted_bytes=predicted, predicted_peak_bytes=plan.total)

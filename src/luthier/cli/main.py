@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from luthier import __version__
-from luthier.core.console import Console
-from luthier.core.errors import LuthierError
+from luthier.core.errors import LuthierError, UsageError
 
 _EPILOGUE = """\
 Start with 'luthier adapt': it runs on a bundled model and task, offline.
@@ -20,6 +19,7 @@ app = App(
     name="luthier",
     version=__version__,
     help="Find the cheapest adaptation of a language model that does your job, and prove it.",
+    help_format="plaintext",  # rendering Markdown would take a third of the time of --help
     help_epilogue=_EPILOGUE,
     version_flags=["--version"],
 )
@@ -42,7 +42,6 @@ for _name, _path, _help in _COMMANDS:
 app.register_install_completion_command(help="Install completion for your shell.")
 
 _INTERRUPTED = 130
-_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,17 +56,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 ok, 2 usage or configuration, 3 data or artefact, 4 resources, 5 diverged,
         75 stopped and can be resumed, 130 interrupted.
     """
-    console = Console()
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except LuthierError as error:
+    except (LuthierError, CycloptsError, KeyboardInterrupt) as error:
+        return _explain(error)
+    return 0
+
+
+def _explain(error: LuthierError | CycloptsError | KeyboardInterrupt) -> int:
+    """Say what went wrong; the exit code."""
+    from luthier.core.console import Console  # costs time that a command without errors keeps
+
+    console = Console()
+    if isinstance(error, LuthierError):
         console.error(error)
         return error.exit_code
-    except CycloptsError as error:
-        console.say(f"error: {error}")
-        console.say("  do: see 'luthier --help', or '--help' after the command")
-        return _USAGE
-    except KeyboardInterrupt:
-        console.say("interrupted; run the same command again to go on")
-        return _INTERRUPTED
-    return 0
+    if isinstance(error, CycloptsError):
+        usage = UsageError(str(error), fix="see 'luthier --help', or '--help' after the command")
+        console.error(usage)
+        return usage.exit_code
+    console.say("interrupted; run the same command again to go on")
+    return _INTERRUPTED

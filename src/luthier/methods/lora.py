@@ -9,6 +9,7 @@ from luthier.core.errors import UsageError
 from luthier.methods.base import Method
 from luthier.methods.peft_support import task_type
 from luthier.models.load import LoadedModel
+from luthier.models.quiet import quiet_transformers
 
 
 class LoraMethod(Method):
@@ -39,7 +40,8 @@ class LoraMethod(Method):
             target_modules=targets if isinstance(targets, str) else list(targets),
         )
         try:
-            return peft.get_peft_model(loaded.model, settings)
+            with quiet_transformers():
+                return peft.get_peft_model(loaded.model, settings)
         except ValueError as error:
             raise UsageError(
                 f"LoRA finds nothing to adapt: {error}",

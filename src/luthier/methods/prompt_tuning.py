@@ -8,6 +8,7 @@ from luthier.config import PromptTuningConfig
 from luthier.methods.base import Method
 from luthier.methods.peft_support import task_type
 from luthier.models.load import LoadedModel
+from luthier.models.quiet import quiet_transformers
 
 
 class PromptTuningMethod(Method):
@@ -30,7 +31,8 @@ class PromptTuningMethod(Method):
         settings = peft.PromptTuningConfig(
             task_type=task_type(loaded), num_virtual_tokens=self.config.virtual_tokens
         )
-        model = peft.get_peft_model(loaded.model, settings)
+        with quiet_transformers():
+            model = peft.get_peft_model(loaded.model, settings)
         prompt = model.prompt_encoder[model.active_adapter].embedding
         ids = self._initial_ids(loaded, prompt.num_embeddings)
         with torch.no_grad():

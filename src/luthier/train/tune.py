@@ -15,6 +15,7 @@ from luthier.core.files import folder_bytes
 from luthier.core.records import TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import derive
+from luthier.data.problems import Dropped
 from luthier.methods import method_for, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
@@ -27,11 +28,12 @@ _WEIGHT_FILES = (".safetensors", ".bin")
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Tokenised examples, and a fingerprint of all that decides what training on them gives."""
+    """Tokenised examples, those left out, and a fingerprint of what decides the training."""
 
     train: tuple[TrainingExample, ...]
     validation: tuple[TrainingExample, ...]
     fingerprint: str
+    dropped: tuple[Dropped, ...] = ()
 
 
 def tune(

