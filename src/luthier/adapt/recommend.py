@@ -98,8 +98,8 @@ def _last_real_gain(
     dearer = [m.rung for m in measured[measured.index(choice) + 1 :]]
     if gain := choice.rung.gain:
         sentence = (
-            f"Use {name}: {choice} in {metric.name}, {gain.difference:+.3f} over {gain.over} "
-            f"({metric.confidence:.0%} interval {gain.low:+.3f} to {gain.high:+.3f}, "
+            f"Use {name}: {choice} in {metric.name}, {_signed(gain.difference)} over {gain.over} "
+            f"({metric.confidence:.0%} interval {_signed(gain.low)} to {_signed(gain.high)}, "
             f"p {_p(gain.p_holm)})."
         )
     else:
@@ -114,11 +114,11 @@ def _not_worth_it(rung: RungRecord, alpha: float) -> str:
         return f"{rung.name} was not compared."
     if gain.p_holm < alpha:
         return (
-            f"{rung.name} costs more and is worse: {gain.difference:+.3f} against {gain.over} "
+            f"{rung.name} costs more and is worse: {_signed(gain.difference)} against {gain.over} "
             f"(p {_p(gain.p_holm)})."
         )
     return (
-        f"{rung.name} differs by {gain.difference:+.3f} from {gain.over}, which may be chance "
+        f"{rung.name} differs by {_signed(gain.difference)} from {gain.over}, which may be chance "
         f"(p {_p(gain.p_holm)}, not below {alpha:g})."
     )
 
@@ -140,8 +140,8 @@ def _facts(choice: RungRecord) -> list[str]:
 
 
 def _forgetting(forgetting: Forgetting) -> str:
-    change = f"{forgetting.value:+.3f} nats per token"
-    spread = f"{forgetting.low:+.3f} to {forgetting.high:+.3f}"
+    change = f"{_signed(forgetting.value)} nats per token"
+    spread = f"{_signed(forgetting.low)} to {_signed(forgetting.high)}"
     if forgetting.low > 0:
         return (
             f"It forgot something: the loss on general text rose by {change} ({spread}). That "
@@ -166,6 +166,11 @@ def _best(measured: Sequence[_Measured]) -> _Measured:
 
 def _reaches(value: float, metric: MetricResult, target: float) -> bool:
     return value >= target if metric.higher_is_better else value <= target
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, the minus as printed elsewhere."""
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _p(p: float) -> str:

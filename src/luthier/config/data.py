@@ -39,6 +39,8 @@ class DataConfig(Config):
     """At most this many validation examples, drawn with the seed."""
     num_test: int | None = Field(default=None, ge=1)
     """At most this many test examples, drawn with the seed."""
+    max_characters: int | None = Field(default=None, ge=1)
+    """Leave out examples with a longer question and answer, in every split alike."""
     max_length: int | None = Field(default=None, ge=8)
     """Tokens an example may have, prompt and completion; None: the model's context window."""
     too_long: Literal["drop", "error"] = "drop"

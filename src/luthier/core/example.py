@@ -41,3 +41,9 @@ class Example:
     def is_plain_text(self) -> bool:
         """Whether this is running text without a prompt."""
         return not self.messages
+
+    @property
+    def characters(self) -> int:
+        """Characters of the question and of the answer that is trained on."""
+        answer = self.references[0] if self.references else ""
+        return sum(len(message.content) for message in self.messages) + len(answer)

@@ -80,7 +80,7 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
             if name in source.parts:
                 rows = _counted(source.parts[name](), advance)
                 parts[name] = with_unique_ids(reading.examples(rows))
-    invalid = problems.finish()
+    unusable = problems.finish() + tuple(reading.too_long)
     if WHOLE not in parts and "train" not in parts:
         raise DataError(
             "there is no data to train on",
@@ -90,10 +90,10 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     train = parts[WHOLE] if WHOLE in parts else parts["train"]
     held_out = {name: parts[name] for name in SPLITS[1:] if name in parts}
     splits = split(train, held_out, fractions, seed)
-    for reason in count_reasons(invalid + splits.dropped):
+    for reason in count_reasons(unusable + splits.dropped):
         console.warn(f"{reason.count} left out: {reason.reason} (such as {reason.where})")
     _require_examples(splits, len(train), held_out, data.source)
-    return _drawn(source.name, reading, splits, invalid)
+    return _drawn(source.name, reading, splits, unusable)
 
 
 class _Reading:
@@ -105,6 +105,7 @@ class _Reading:
         self.format = Table(template) if template else _known_format(data)
         self._group = _group_column(data)
         self._problems = problems
+        self.too_long: list[Dropped] = []
 
     def examples(self, rows: Iterable[Row]) -> Iterator[Example]:
         """The examples of the rows that can be used."""
@@ -112,9 +113,16 @@ class _Reading:
             if self.format is None:
                 self.format = _detected_format(self.data, row)
             try:
-                yield self.format.convert(row, self._group_of(row))
+                example = self.format.convert(row, self._group_of(row))
             except DataError as error:
                 self._problems.add(error)
+                continue
+            limit = self.data.max_characters
+            if limit is None or example.characters <= limit:
+                yield example
+            else:
+                reason = f"longer than {limit:,} characters (data.max_characters)"
+                self.too_long.append(Dropped(example.where, reason))
 
     def _group_of(self, row: Row) -> str:
         if self._group is None:
@@ -226,7 +234,7 @@ def _require_examples(
         raise DataError(f"the {name} split is empty: {why}", where=source, fix=fix)
 
 
-def _drawn(task: str, reading: _Reading, splits: Splits, invalid: tuple[Dropped, ...]) -> Dataset:
+def _drawn(task: str, reading: _Reading, splits: Splits, unusable: tuple[Dropped, ...]) -> Dataset:
     data = reading.data
     train = draw(splits.train, data.num_train)
     validation = draw(splits.validation, data.num_validation)
@@ -238,7 +246,7 @@ def _drawn(task: str, reading: _Reading, splits: Splits, invalid: tuple[Dropped,
         train=train,
         validation=validation,
         test=test,
-        dropped=invalid + splits.dropped,
+        dropped=unusable + splits.dropped,
         fingerprint=fingerprint(*ids),
         format=reading.format.name if reading.format else "",
     )

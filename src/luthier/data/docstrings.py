@@ -25,7 +25,7 @@ _SKIPPED = frozenset(
 )
 """Tests, programs, and tables: code that nobody would look up."""
 _MIN_LINES = 3
-_MAX_CHARACTERS = 600
+_MAX_CHARACTERS = 1200
 _MIN_WORDS = 3
 _SENTENCE_ENDS = tuple(".:;!?")
 

@@ -154,7 +154,7 @@ def _with_model(examples: Sequence[Example], model: ModelView, completions_only:
 def _bare(examples: Sequence[Example]) -> _View:
     return _View(
         shown=_shown_text(examples[0]),
-        lengths=_lengths([_characters(example) for example in examples], "characters"),
+        lengths=_lengths([example.characters for example in examples], "characters"),
         trained_tokens=None,
         unusable=(),
     )
@@ -183,10 +183,6 @@ def _shown_text(example: Example) -> tuple[ShownText, ...]:
         for message in example.messages
     ]
     return (*turns, ShownText(text=example.references[0], trained=True))
-
-
-def _characters(example: Example) -> int:
-    return sum(len(message.content) for message in example.messages) + len(example.references[0])
 
 
 def _lengths(values: Sequence[int], unit: str) -> Lengths:

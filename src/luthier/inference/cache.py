@@ -19,6 +19,9 @@ _BLOCK = 64
 class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed
     """A layer whose keys and values are views into larger buffers."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self._buffers: tuple[Tensor, Tensor] | None = None
