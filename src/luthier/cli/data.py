@@ -20,16 +20,16 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
     """
     config = read_configuration(arguments, common)
     from luthier.adapt.setup import prepare
-    from luthier.data.inspect import inspect_dataset
+    from luthier.data.inspect import ModelView, inspect_dataset
     from luthier.data.show import render_report
 
     setup = prepare(config, Console())
-    report = inspect_dataset(
-        setup.dataset,
-        setup.renderer,
+    view = ModelView(
+        renderer=setup.renderer,
+        decode=lambda ids: str(setup.handle.tokenizer.decode(list(ids))),
         max_length=setup.max_length,
-        completions_only=config.train.completions_only,
     )
+    report = inspect_dataset(setup.dataset, view, completions_only=config.train.completions_only)
     if json:
         print_json(report.model_dump(mode="json"))
     else:
