@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import luthier
+
+
+@pytest.mark.parametrize("name", luthier.__all__)
+def test_stages_stay_functions_when_packages_are_imported(name: str) -> None:
+    for package in ("luthier.adapt", "luthier.evaluate", "luthier.report"):
+        importlib.import_module(package)
+    assert callable(getattr(luthier, name))
+    assert getattr(luthier, name).__module__ == "luthier.api"
+
+
+def test_packages_can_still_be_imported_from() -> None:
+    from luthier.adapt import climb
+    from luthier.report import write_report
+
+    assert callable(climb)
+    assert callable(write_report)
