@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -11,6 +13,9 @@ import pytest
 
 # No test may wait for a network that is not there.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tiny models lose more on sharing work between threads than they gain, and on a busy machine the
+# waiting for each other is most of the time. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 BUNDLED = "smollm2-135m-instruct"
 
@@ -110,6 +115,101 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) -> Pa
     T5ForConditionalGeneration(config).save_pretrained(folder)
     word_tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def load() -> Any:
+    """Loads a fresh model, float32 unless told: ``load(folder or name, dtype="float32")``."""
+    from functools import cache
+
+    from luthier.config import ModelConfig
+    from luthier.core.console import Console
+    from luthier.models.load import load_model, open_model
+
+    @cache
+    def opened(name: str, dtype: Any) -> Any:
+        return open_model(ModelConfig(id=name, dtype=dtype), Console(quiet=True))
+
+    return lambda model, dtype="float32": load_model(opened(str(model), dtype))
+
+
+@pytest.fixture(scope="session")
+def bundled_float32(load: Any, bundled_handle: Any) -> Any:
+    """The real bundled model in float32. Tests must leave it as it is."""
+    return load(BUNDLED)
+
+
+@pytest.fixture(scope="session")
+def make_examples() -> Any:
+    """Makes tokenised training examples of real English: ``make_examples(loaded, count)``."""
+    from luthier.config import PromptConfig
+    from luthier.core.example import Example, Message
+    from luthier.prompts.render import PromptRenderer
+
+    names = [name for name in sorted(topics) if len(topics[name].split()) > 60]
+
+    def make(loaded: Any, count: int) -> tuple[Any, ...]:
+        renderer = PromptRenderer.from_config(
+            PromptConfig(),
+            loaded.tokenizer,
+            context_window=loaded.context_window,
+            encoder_decoder=loaded.is_encoder_decoder,
+        )
+        made = []
+        for position, name in enumerate(names[:count]):
+            words = topics[name].split()
+            asked = " ".join(words[: 10 + 5 * (position % 4)])
+            answer = " ".join(words[40 : 44 + 3 * (position % 5)])
+            example = Example(name, (Message("user", asked),), (answer,))
+            made.append(renderer.training(example, completions_only=True))
+        return tuple(made)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def parity_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A task that a tiny model learns half of in seconds: sixty numbers, even or odd."""
+    path = tmp_path_factory.mktemp("data") / "parity.jsonl"
+    rows = [
+        {
+            "prompt": f"Is the number {number} even or odd?",
+            "completion": "odd" if number % 2 else "even",
+        }
+        for number in range(60)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def quick_settings(parity_file: Path) -> dict[str, Any]:
+    """Settings by dotted key with which a tiny model climbs the whole ladder in seconds."""
+    return {
+        "data.source": str(parity_file),
+        "data.test_fraction": 0.3,
+        "evaluate.metrics": ["exact_match", "chrf"],
+        "evaluate.max_new_tokens": 4,
+        "evaluate.general_tokens": 256,
+        "evaluate.resamples": 200,
+        "train.batch_size": 8,
+        "train.epochs": 8,
+        "train.schedule": "constant",
+        "methods.prompt-tuning.learning_rate": 1.0,
+        "methods.lora.learning_rate": 0.1,
+        "methods.full.learning_rate": 0.02,
+    }
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny models are slower on more threads, which would wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

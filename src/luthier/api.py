@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from luthier.config import RunConfig, load_config
 from luthier.config.load import override, to_yaml
@@ -124,11 +124,13 @@ def adapt(
         LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
     """
     from luthier.adapt import climb, prepare
+    from luthier.adapt.forecast import check_adapt
     from luthier.adapt.manifest import write_manifest
     from luthier.report import write_report
 
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
+    check_adapt(setup)
     run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.folder.id)
     write_manifest(run, setup, "adapt")
     _save_config(run, resolved)
@@ -170,9 +172,8 @@ def evaluate(
     """Measure a model or a tuned run on the test examples.
 
     Args:
-        target: a run directory, whose own configuration is used; or a model; or None for the
-            configuration's model.
-        config: the configuration, where ``target`` is not a run.
+        target: a run directory; or a model; or None for the configuration's model.
+        config: the configuration; None: that of the run, or the defaults.
         overrides: changed values.
         console: shows progress.
 
@@ -182,6 +183,7 @@ def evaluate(
     from luthier.adapt import prepare
     from luthier.adapt.manifest import write_manifest
     from luthier.evaluate import Resampling, evaluate_task, write_evaluation
+    from luthier.evaluate.runner import render_prompts
     from luthier.inference.local import LocalEngine
     from luthier.methods import load_adapted
     from luthier.models.load import load_model
@@ -190,20 +192,25 @@ def evaluate(
     console = console or Console()
     tuned = as_run(target)
     if tuned:
-        config = tuned.config
+        config = config or tuned.config
     elif target:
         overrides = {**(overrides or {}), "model.id": str(target)}
     resolved = configure(config, overrides)
+    if target and not tuned and _is_missing_run(Path(target), resolved.output):
+        raise DataError(
+            "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
+        )
     setup = prepare(resolved, console)
     task = setup.task(resolved.prompt.shots)
+    render_prompts(setup.renderer, task)
     run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.folder.id)
+    if not tuned:
+        write_manifest(run, setup, "evaluate")
+        _save_config(run, resolved)
     if tuned and tuned.model.is_dir():
         loaded = load_adapted(tuned.model, resolved.model, console)
     else:
         loaded = load_model(setup.handle)
-    if not tuned:
-        write_manifest(run, setup, "evaluate")
-        _save_config(run, resolved)
     evaluation = evaluate_task(
         LocalEngine(loaded, resolved.evaluate.batch_tokens),
         setup.renderer,
@@ -296,7 +303,7 @@ def forecast(
     overrides: Overrides = None,
     console: Console | None = None,
     *,
-    kind: str = "adapt",
+    kind: Literal["adapt", "tune"] = "adapt",
 ) -> Forecast:
     """Make every check short of loading weights and training: the dry run of adapt and tune.
 
@@ -310,18 +317,18 @@ def forecast(
         LuthierError: whatever the real run would find before it trains.
     """
     from luthier.adapt import prepare
-    from luthier.adapt.forecast import forecast_method, longest_prompt
-    from luthier.adapt.rungs import Rung, rungs_of
+    from luthier.adapt.forecast import check_adapt, check_tune, forecast_method
+    from luthier.adapt.manifest import check_manifest
+    from luthier.data.problems import count_reasons
 
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
-    rungs = rungs_of(resolved) if kind == "adapt" else (Rung("lora", method=resolved.method),)
-    methods = [rung.method for rung in rungs if rung.method]
+    checks = {"adapt": check_adapt, "tune": check_tune}
+    checked = checks[kind](setup)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
     run = open_run(resolved, name, setup.dataset.task, setup.handle.folder.id)
-    dropped: dict[str, int] = {}
-    for item in setup.dataset.dropped:
-        dropped[item.reason] = dropped.get(item.reason, 0) + 1
+    check_manifest(run, setup)
+    dropped = count_reasons(setup.dataset.dropped + checked.dropped)
     return Forecast(
         run=run.path,
         task=setup.dataset.task,
@@ -333,10 +340,12 @@ def forecast(
             "validation": len(setup.dataset.validation),
             "test": len(setup.dataset.test),
         },
-        dropped=dropped,
-        longest_prompt=longest_prompt(setup, rungs),
+        dropped={reason.reason: reason.count for reason in dropped},
+        longest_prompt=checked.longest_prompt,
         context_window=setup.renderer.context_window,
-        methods=tuple(MethodForecast(**forecast_method(setup, method)) for method in methods),
+        methods=tuple(
+            MethodForecast(**forecast_method(setup, method)) for method in checked.methods
+        ),
     )
 
 
@@ -368,6 +377,11 @@ def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirector
     values = config.model_copy(update={"output": Path()}).model_dump_json(exclude={"adapt"})
     parts = (task, Path(model).name, kind, fingerprint(values)[:6])
     return RunDirectory.create(config.output, "-".join(parts))
+
+
+def _is_missing_run(path: Path, output: Path) -> bool:
+    """Whether ``path`` would be a run. The name of one looks like that of a model on the Hub."""
+    return output in path.parents and not path.exists()
 
 
 def _save_config(run: RunDirectory, config: RunConfig) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
-from luthier.adapt.setup import Setup, prepare
+from luthier.adapt.setup import Setup, make_renderer, prepare
 from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
@@ -13,7 +12,6 @@ from luthier.core.records import SampleRecord
 from luthier.inference.local import LocalEngine
 from luthier.methods import load_adapted
 from luthier.models.load import load_model, open_model
-from luthier.prompts.render import PromptRenderer
 from luthier.prompts.shots import choose_shots, with_shots
 
 _OWN_QUESTION_TOKENS = 256
@@ -35,10 +33,10 @@ def ask_model(
         LuthierError: data, template or model are wrong, or a prompt is too long.
     """
     if question is not None and config.prompt.shots == 0:
-        renderer, limit = _renderer(config, console), _OWN_QUESTION_TOKENS
-        limit = config.evaluate.max_new_tokens or limit
-        examples: tuple[Example, ...] = (_own(question),)
         handle = open_model(config.model, console)
+        renderer = make_renderer(config, handle)
+        limit = config.evaluate.max_new_tokens or _OWN_QUESTION_TOKENS
+        examples: tuple[Example, ...] = (_own(question),)
     else:
         setup = prepare(config, console)
         renderer, limit, handle = setup.renderer, setup.max_new_tokens, setup.handle
@@ -61,22 +59,10 @@ def ask_model(
     )
 
 
-def _renderer(config: RunConfig, console: Console) -> PromptRenderer:
-    handle = open_model(config.model, console)
-    return PromptRenderer.from_config(
-        config.prompt,
-        handle.tokenizer,
-        context_window=handle.context_window,
-        encoder_decoder=handle.is_encoder_decoder,
-    )
-
-
 def _examples(setup: Setup, question: str | None, num: int) -> tuple[Example, ...]:
     dataset = setup.dataset
     shots = choose_shots(dataset.train, setup.config.prompt.shots, setup.config.seed)
     asked = dataset.test[:num] if question is None else (_own(question),)
-    if question is not None:
-        shots = tuple(dataclasses.replace(shot) for shot in shots)
     return tuple(with_shots(example, shots) for example in asked)
 
 

@@ -1,28 +1,63 @@
-"""What a run will take, before anything is loaded."""
+"""What a run will take, and whether it can run at all, before any weights are loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from luthier.adapt.rungs import Rung
+from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
-from luthier.adapt.tuning import training_plan, usable_memory
+from luthier.adapt.tuning import check_memory, training_plan, usable_memory
 from luthier.config.methods import MethodName
 from luthier.data.batches import BatchOrder
+from luthier.data.problems import Dropped
 from luthier.evaluate.runner import render_prompts
 from luthier.plan import read_shape
 from luthier.plan.memory import trained_parameters
 
 
-def longest_prompt(setup: Setup, rungs: Sequence[Rung]) -> int:
-    """Tokens of the longest prompt of all rungs.
+class Checked(NamedTuple):
+    """What checking found.
+
+    Attributes:
+        methods: the tuning methods that will be used.
+        longest_prompt: in tokens.
+        dropped: training examples that this model cannot take.
+    """
+
+    methods: tuple[MethodName, ...]
+    longest_prompt: int
+    dropped: tuple[Dropped, ...]
+
+
+def check_adapt(setup: Setup) -> Checked:
+    """Check that every rung can use the examples. A rung that lacks memory is skipped later.
 
     Raises:
-        DataError: a prompt leaves no room for its answer in the context window.
+        UsageError: a metric is named twice.
+        DataError: a prompt leaves no room for its answer in the context window, a metric does not
+            apply, there are too few examples to show, or none is left to train on.
     """
+    rungs = rungs_of(setup.config)
     tasks = [setup.task(shots) for shots in sorted({rung.shots for rung in rungs})]
-    return max(len(p.ids) for task in tasks for p in render_prompts(setup.renderer, task))
+    longest = max(len(p.ids) for task in tasks for p in render_prompts(setup.renderer, task))
+    methods = tuple(rung.method for rung in rungs if rung.method)
+    # Methods differ in settings, not in examples: one stands for all.
+    dropped = setup.training_data(methods[0]).dropped if methods else ()
+    return Checked(methods, longest, dropped)
+
+
+def check_tune(setup: Setup) -> Checked:
+    """Check that there is something to train on, and memory to do it.
+
+    Raises:
+        DataError: no training example is left, or one is too long and that is an error.
+        ResourceError: it does not fit into memory.
+    """
+    method = setup.config.method
+    data = setup.training_data(method)
+    check_memory(setup, method, data)
+    longest = max(example.prompt_length for example in data.train)
+    return Checked((method,), longest, data.dropped)
 
 
 def forecast_method(setup: Setup, method: MethodName) -> dict[str, Any]:

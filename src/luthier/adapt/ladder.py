@@ -34,8 +34,7 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
     """
     adapt, rungs = setup.config.adapt, rungs_of(setup.config)
     stored = {rung.name: _stored(setup, rung, run) for rung in rungs}
-    done = [s.record for s in stored.values() if s]
-    budget = TimeBudget(adapt.budget, sum(r.train_seconds + r.evaluate_seconds for r in done))
+    budget = TimeBudget(adapt.budget, _spent(run, [s.record for s in stored.values() if s]))
     measurer = RungMeasurer(setup, run, BaseModel(setup.handle), budget, console)
     records: list[RungRecord] = []
     for number, rung in enumerate(rungs, start=1):
@@ -80,6 +79,12 @@ def _stored(setup: Setup, rung: Rung, run: RunDirectory) -> StoredRung | None:
         return None
     stored = StoredRung.read(path)
     return stored if stored.fingerprint == _fingerprint(setup, rung) else None
+
+
+def _spent(run: RunDirectory, done: list[RungRecord]) -> float:
+    """Seconds that this run has taken before: in all, or if it was interrupted, in its rungs."""
+    seconds = sum(record.train_seconds + record.evaluate_seconds for record in done)
+    return max(seconds, LadderRecord.read(run.ladder).seconds) if run.ladder.is_file() else seconds
 
 
 def _fingerprint(setup: Setup, rung: Rung) -> str:

@@ -26,16 +26,25 @@ def write_manifest(run: RunDirectory, setup: Setup, kind: str) -> None:
     Raises:
         UsageError: the run directory was made from other data, prompts, model or seed.
     """
-    fingerprint = setup.evaluation_fingerprint()
-    if run.manifest.is_file():
-        if read_json(run.manifest).get("fingerprint") != fingerprint:
-            raise UsageError(
-                "this run directory was made with another configuration, model or data",
-                where=str(run.path),
-                fix="give the run another --name, or delete the folder",
-            )
+    check_manifest(run, setup)
+    if not run.manifest.is_file():
+        write_json(run.manifest, _manifest(setup, kind, setup.evaluation_fingerprint()))
+
+
+def check_manifest(run: RunDirectory, setup: Setup) -> None:
+    """Check that the run directory is new, or was made from the same inputs.
+
+    Raises:
+        UsageError: it was made from other data, prompts, model or seed.
+    """
+    if not run.manifest.is_file():
         return
-    write_json(run.manifest, _manifest(setup, kind, fingerprint))
+    if read_json(run.manifest).get("fingerprint") != setup.evaluation_fingerprint():
+        raise UsageError(
+            "this run directory was made with another configuration, model or data",
+            where=str(run.path),
+            fix="give the run another --name, or delete the folder",
+        )
 
 
 def _manifest(setup: Setup, kind: str, fingerprint: str) -> dict[str, Any]:

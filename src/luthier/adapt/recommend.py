@@ -80,8 +80,8 @@ def _cheapest_at_target(
     worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
     if not _reaches(worst, reaching.metric, target):
         caveat = (
-            f"Its interval reaches down to {worst:.3f}, short of the target: measure on more "
-            "examples before you rely on it."
+            f"Its interval includes {worst:.3f}, short of the target: measure on more examples "
+            "before you rely on it."
         )
         reasons = [caveat, *reasons]
     return reaching.rung.name, sentence, reasons

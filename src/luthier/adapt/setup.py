@@ -17,6 +17,7 @@ from luthier.data.general import general_texts
 from luthier.data.splits import SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
+from luthier.evaluate.metrics import get_metric
 from luthier.models.load import ModelHandle, open_model
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.shots import choose_shots, with_shots
@@ -149,13 +150,25 @@ def prepare(config: RunConfig, console: Console) -> Setup:
     """
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
     handle = open_model(config.model, console)
-    renderer = PromptRenderer.from_config(
+    renderer = make_renderer(config, handle)
+    setup = Setup(config, handle, dataset, renderer, _general_texts(config, handle, console))
+    for name in setup.metrics:
+        get_metric(name)  # a metric is needed last, and its name is wrong from the beginning
+    return setup
+
+
+def make_renderer(config: RunConfig, handle: ModelHandle) -> PromptRenderer:
+    """What turns examples into tokens of this model.
+
+    Raises:
+        DataError: a chat template is wanted, and the tokenizer has none.
+    """
+    return PromptRenderer.from_config(
         config.prompt,
         handle.tokenizer,
         context_window=handle.context_window,
         encoder_decoder=handle.is_encoder_decoder,
     )
-    return Setup(config, handle, dataset, renderer, _general_texts(config, handle, console))
 
 
 def _general_texts(

@@ -33,6 +33,8 @@ def tuned_model(
 ) -> tuple[LoadedModel, TrainingRecord]:
     """The model tuned with ``method``: from the run directory if it is finished there, else tuned.
 
+    A training that was stopped by the time limit is finished until it is given more time.
+
     Args:
         setup: data, prompts, model and settings.
         method: which method.
@@ -47,7 +49,8 @@ def tuned_model(
     """
     if run.training.is_file():
         record = TrainingRecord.read(run.training)
-        if record.fingerprint == setup.training_fingerprint(method):
+        same = record.fingerprint == setup.training_fingerprint(method)
+        if same and not _may_go_on(record, max_time):
             console.say("  tuned before; not repeated")
             return load_adapted(run.model, setup.config.model, console), record
     data = setup.training_data(method)
@@ -66,6 +69,11 @@ def tuned_model(
     measured = {"measured_peak_bytes": record.peak_memory_bytes}
     stored.model_copy(update=measured).write(run.plan)
     return loaded, record
+
+
+def _may_go_on(record: TrainingRecord, max_time: float | None) -> bool:
+    """Whether a training that ran out of time is given more of it now."""
+    return record.stopped == "time" and (max_time is None or max_time > record.seconds)
 
 
 _SMALLER = (

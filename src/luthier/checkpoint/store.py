@@ -8,6 +8,7 @@ so a folder with the final name was written whole; the manifest finds what happe
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,8 +70,7 @@ def save_checkpoint(
         shutil.rmtree(aside, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        cause = error if isinstance(error, OSError) else OSError(str(error))
-        raise unwritable(target, cause) from error
+        raise unwritable(target, _as_os_error(error)) from error
     return target
 
 
@@ -82,7 +82,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     manifest = read_json(path / _MANIFEST)
     for file in (_TENSORS, _STATE):
-        if not (path / file).is_file() or file_sha256(path / file) != manifest.get(file):
+        expected = manifest.get(file) if isinstance(manifest, dict) else None
+        if not (path / file).is_file() or file_sha256(path / file) != expected:
             raise DataError("this file is not what was saved", where=str(path / file))
     return Checkpoint(path, read_json(path / _STATE))
 
@@ -104,6 +105,14 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
     """Delete all but the ``keep`` newest ``step-…`` checkpoints."""
     for path in sorted(folder.glob("step-*"), reverse=True)[keep:]:
         shutil.rmtree(path)
+
+
+def _as_os_error(error: OSError | SafetensorError) -> OSError:
+    """The error of the operating system that safetensors reports as text."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

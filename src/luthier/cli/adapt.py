@@ -57,7 +57,7 @@ def adapt(
         ladder_table(result.ladder),
         "",
         recommendation.sentence,
-        Padding(reasons, (0, 0, 0, 2)),
+        Padding(reasons, (0, 0, 0, 2), expand=False),
         "",
         f"Report: {result.report}",
     )

@@ -27,8 +27,12 @@ def show(*arguments: str, json: Json = False) -> None:
 
 
 @app.command
-def schema() -> None:
-    """Print the JSON schema of the configuration, with the meaning of every setting."""
+def schema(*, json: Json = False) -> None:
+    """Print the JSON schema of the configuration, with the meaning of every setting.
+
+    Args:
+        json: It is a JSON document with and without this option.
+    """
     from luthier.config import RunConfig
 
     print_json(RunConfig.model_json_schema(by_alias=True))

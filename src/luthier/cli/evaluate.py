@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.cli.options import CommonOptions, Json, read_configuration
+from luthier.cli.options import CONFIGURATIONS, CommonOptions, Json, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.errors import UsageError
 
@@ -34,9 +34,8 @@ def evaluate(
             )
         config = read_configuration((str(run.config), *arguments), None)
         result = api.evaluate(run.path, config, overrides)
-    elif target and not target.endswith((".yaml", ".yml")) and "=" not in target:
-        config = read_configuration(arguments, common)
-        result = api.evaluate(None, config, {"model.id": target, **overrides})
+    elif target and not target.endswith(CONFIGURATIONS) and "=" not in target:
+        result = api.evaluate(target, read_configuration(arguments, common), overrides)
     else:
         config = read_configuration((target, *arguments) if target else arguments, common)
         result = api.evaluate(None, config, overrides)

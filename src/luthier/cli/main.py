@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 from cyclopts import App, CycloptsError
 
 from luthier import __version__
-from luthier.core.errors import LuthierError, UsageError
+from luthier.core.errors import LuthierError, PreemptedError, UsageError
 
 _EPILOGUE = """\
 Start with 'luthier adapt': it runs on a bundled model and task, offline.
@@ -22,6 +24,7 @@ app = App(
     help_format="plaintext",  # rendering Markdown would take a third of the time of --help
     help_epilogue=_EPILOGUE,
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # it would exit without a word
 )
 # Commands are named by import path: none of them is imported until it is called.
 _COMMANDS = (
@@ -37,15 +40,20 @@ _COMMANDS = (
     ("config", "luthier.cli.config:app", "Show the configuration or its schema."),
     ("doctor", "luthier.cli.doctor:doctor", "Check this machine."),
 )
-for _name, _path, _help in _COMMANDS:
-    app.command(_path, name=_name, help=_help)
+for _place, (_name, _path, _help) in enumerate(_COMMANDS):
+    app.command(_path, name=_name, help=_help, sort_key=_place)
 app.register_install_completion_command(help="Install completion for your shell.")
 
 _INTERRUPTED = 130
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM where there is no better moment to wait for, as there is in training."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(arguments))
 
 
@@ -76,4 +84,8 @@ def _explain(error: LuthierError | CycloptsError | KeyboardInterrupt) -> int:
         console.error(usage)
         return usage.exit_code
     console.say("interrupted; run the same command again to go on")
-    return _INTERRUPTED
+    return PreemptedError.exit_code if isinstance(error, _Terminated) else _INTERRUPTED
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated

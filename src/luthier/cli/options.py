@@ -42,9 +42,14 @@ class CommonOptions:
         }
 
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+CONFIGURATIONS = (".yaml", ".yml")
+"""How configuration files end."""
+Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print one JSON document.")]
 DryRun = Annotated[
-    bool, Parameter(negative="", help="Check everything, load no weights, train nothing.")
+    bool,
+    Parameter(
+        negative="", show_default=False, help="Check everything, load no weights, train nothing."
+    ),
 ]
 
 
@@ -59,7 +64,7 @@ def read_configuration(
         flags: further values; ``__`` stands for the dot of a key.
 
     Raises:
-        UsageError: two files, an unknown key, or a wrong value.
+        UsageError: two files, one that is no configuration, an unknown key, or a wrong value.
     """
     files = [text for text in arguments if "=" not in text]
     overrides = [text for text in arguments if "=" in text]
@@ -68,6 +73,19 @@ def read_configuration(
             f"one configuration file is enough, not {len(files)}: {', '.join(files)}",
             fix="give one YAML file, and single values as section.key=value",
         )
+    for file in files:
+        _require_configuration(Path(file))
     values = common.flags() if common else {}
     values |= {key.replace("__", "."): value for key, value in flags.items()}
     return load_config(Path(files[0]) if files else None, overrides, values)
+
+
+def _require_configuration(path: Path) -> None:
+    if path.suffix not in CONFIGURATIONS or not path.is_file():
+        is_missing = path.suffix in CONFIGURATIONS
+        raise UsageError(
+            "the file does not exist" if is_missing else "this is no YAML configuration",
+            where=str(path),
+            fix="give a .yaml file, data with --data, a model with --model, "
+            "and single settings as section.key=value",
+        )

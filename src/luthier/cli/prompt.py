@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from luthier.cli.options import CommonOptions, Json, read_configuration
 from luthier.cli.output import print_json, print_result
@@ -16,8 +17,8 @@ def prompt(
     common: CommonOptions | None = None,
     run: str | None = None,
     shots: int | None = None,
-    num: int = 3,
-    templates: Annotated[bool, Parameter(negative="")] = False,
+    num: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
+    templates: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> None:
     """Ask a model: in-context learning with zero, one or a few worked examples.

@@ -126,7 +126,8 @@ def _explain(kind: str, location: Location, message: str, given: Any, where: str
     choices = detail.removeprefix("should be ").replace(" or ", ", ").replace("'", "").split(", ")
     close = difflib.get_close_matches(str(given), choices, n=1) if kind == "literal_error" else []
     fix = f"did you mean {close[0]!r}?" if close else ""
-    return UsageError(f"{dotted}: {detail}, not {given!r}", where=where, fix=fix)
+    shown = "" if repr(given) in detail else f", not {given!r}"
+    return UsageError(f"{dotted}: {detail}{shown}", where=where, fix=fix)
 
 
 def _known_keys(location: Location) -> list[str]:

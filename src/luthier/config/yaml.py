@@ -1,8 +1,9 @@
 """YAML without its traps, and with the line of every value.
 
-PyYAML's safe loader reads ``1e-4`` as text, ``no`` as false, and takes the last of two equal keys
-without a word. Here numbers are numbers, only ``true`` and ``false`` are booleans, and a repeated
-key is an error.
+PyYAML's safe loader reads ``1e-4`` as text, ``no`` as false, ``010`` as eight, ``1:30`` as ninety,
+and takes the last of two equal keys without a word. Here numbers are numbers, only ``true`` and
+``false`` are booleans, and a repeated key is an error. Aliases, with which a few lines can stand
+for billions of values, are refused.
 """
 
 from __future__ import annotations
@@ -19,25 +20,31 @@ Location = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's booleans and floats."""
+    """SafeLoader with YAML 1.2's booleans and numbers, and without aliases."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node as PyYAML does, but refuse an alias."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
+        return super().compose_node(parent, index)
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [
         (tag, pattern)
         for tag, pattern in resolvers
-        if not tag.endswith((":bool", ":float", ":timestamp"))
+        if not tag.endswith((":bool", ":int", ":float", ":timestamp"))
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"),
-    list("-+0123456789."),
-)
+# PyYAML matches only the beginning of a value, so every pattern says where it ends.
+for _tag, _pattern, _first in (
+    ("bool", r"(true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)\Z", "-+0123456789"),
+    ("float", r"[-+]?(?=.*[.eE])(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z", "-+0123456789."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
 class Document:
@@ -62,10 +69,10 @@ def parse_yaml(text: str, source: str) -> Document:
     Raises:
         UsageError: it is not YAML, has a repeated key or a tag, or is not a mapping.
     """
-    loader = _Loader(text)
+    lines: dict[Location, int] = {}
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
-        lines: dict[Location, int] = {}
         if node is not None:
             _note_lines(node, (), lines, source)
         values = loader.construct_document(node) if node is not None else {}
@@ -75,8 +82,6 @@ def parse_yaml(text: str, source: str) -> Document:
         raise UsageError(f"this is not valid YAML: {error.problem}", where=place) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"this is not valid YAML: {error}", where=source) from None
-    finally:
-        loader.dispose()
     if not isinstance(values, dict):
         raise UsageError("this is not a mapping of keys to values", where=source)
     return Document(values, lines, source)

@@ -70,7 +70,7 @@ def read_lines(path: Path) -> Iterator[Any]:
     """The documents of a JSON-lines file; a line torn by an interruption ends the reading."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:  # a tear may go through a character
         for line in file:
             try:
                 yield json.loads(line)

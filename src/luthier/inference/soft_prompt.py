@@ -20,4 +20,5 @@ def unwrap_soft_prompt(model: Any) -> tuple[Any, Tensor | None]:
     if config is None or not config.is_prompt_learning:
         return model, None
     prompt_1VD: Tensor = model.get_prompt(batch_size=1)
-    return model.get_base_model(), prompt_1VD[0]
+    # Adapters made elsewhere may carry a second, unused set of vectors for the decoder.
+    return model.get_base_model(), prompt_1VD[0, : config.num_virtual_tokens]

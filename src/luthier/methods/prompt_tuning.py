@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from luthier.config import PromptTuningConfig
+from luthier.core.errors import UsageError
 from luthier.methods.base import Method
 from luthier.methods.peft_support import task_type
 from luthier.models.load import LoadedModel
@@ -24,12 +25,18 @@ class PromptTuningMethod(Method):
 
         The vectors start from embeddings of real tokens, which Lester et al. (figure 3b) found
         better than random numbers, most of all for small models.
+
+        Raises:
+            UsageError: the initial text has no tokens.
         """
         import peft
         import torch
 
         settings = peft.PromptTuningConfig(
-            task_type=task_type(loaded), num_virtual_tokens=self.config.virtual_tokens
+            task_type=task_type(loaded),
+            num_virtual_tokens=self.config.virtual_tokens,
+            # Vectors for the encoder only: peft would make a second set for the decoder, unused.
+            num_transformer_submodules=1,
         )
         with quiet_transformers():
             model = peft.get_peft_model(loaded.model, settings)
@@ -46,5 +53,11 @@ class PromptTuningMethod(Method):
         if self.config.initial_text is None:
             return torch.randint(loaded.model.get_input_embeddings().num_embeddings, (count,))
         ids = loaded.tokenizer(self.config.initial_text, add_special_tokens=False)["input_ids"]
-        repeats = -(-count // max(len(ids), 1))
+        if not ids:
+            raise UsageError(
+                "the initial text of the soft prompt has no tokens",
+                where="methods.prompt-tuning.initial_text",
+                fix="write some words, or leave it out",
+            )
+        repeats = -(-count // len(ids))
         return torch.tensor((ids * repeats)[:count], dtype=torch.long)

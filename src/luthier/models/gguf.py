@@ -33,7 +33,7 @@ def convert_gguf(source: Path, name: str, console: Console) -> Path:
             # transformers draws this bar without asking its own switch for bars.
             with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
                 _convert(source, partial)
-        except (ValueError, KeyError, OSError, NotImplementedError) as error:
+        except Exception as error:  # a torn file can fail anywhere in its reader
             shutil.rmtree(partial, ignore_errors=True)
             raise DataError(f"this GGUF file cannot be read: {error}", where=str(source)) from error
         try:
@@ -47,7 +47,7 @@ def _convert(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    options: dict[str, Any] = {"gguf_file": source.name}
+    options: dict[str, Any] = {"gguf_file": source.name, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
     model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **options)
     # The weights are plain now; transformers refuses to save while this says otherwise.

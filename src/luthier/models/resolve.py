@@ -57,7 +57,9 @@ def _from_gguf(path: Path, console: Console) -> ModelFolder:
     if not path.is_file():
         raise DataError("the file does not exist", where=str(path))
     digest = file_sha256(path)
-    folder = convert_gguf(path, f"{path.stem}-{digest[:12]}", console)
+    # The same content under another name is not converted again.
+    names = {model.sha256: model.name for model in bundled.BUNDLED_MODELS.values()}
+    folder = convert_gguf(path, f"{names.get(digest, path.stem)}-{digest[:12]}", console)
     return ModelFolder(path.name, folder, f"sha256:{digest[:16]}")
 
 
@@ -109,11 +111,12 @@ def _check_folder(path: Path, config: ModelConfig) -> None:
 def _check_shards(index: Path) -> None:
     """Refuse an index that names files outside the model's folder."""
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError, OSError):
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = {Path(name) for name in named}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
         raise DataError("this is not a readable index of weights", where=str(index)) from None
     for shard in shards:
-        if Path(shard).name != shard:
+        if shard.name != str(shard):
             raise DataError(
                 f"the index names a file outside the model's folder: {shard}", where=str(index)
             )

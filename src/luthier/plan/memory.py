@@ -101,8 +101,8 @@ def trained_parameters(shape: ModelShape, method: MethodConfig) -> int:
     match method:
         case FullConfig():
             return shape.parameters
-        case LoraConfig(rank=rank):
-            return shape.lora_parameters(rank)
+        case LoraConfig(rank=rank, targets=targets):
+            return shape.lora_parameters(rank, targets)
         case PromptTuningConfig(virtual_tokens=count):
             return count * shape.hidden
     raise TypeError(f"no parameter count for {type(method).__name__}")

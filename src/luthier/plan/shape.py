@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from luthier.core.errors import DataError
 from luthier.core.files import read_json
@@ -25,7 +26,7 @@ class ModelShape:
         hidden: width of the hidden state.
         intermediate: width inside the MLP.
         vocabulary: rows of the embedding.
-        linear_shapes: (out, in) of each linear layer that LoRA's ``all-linear`` adapts.
+        linears: (out, in) of each linear layer but the output layer, by module name.
     """
 
     parameters: int
@@ -33,11 +34,23 @@ class ModelShape:
     hidden: int
     intermediate: int
     vocabulary: int
-    linear_shapes: tuple[tuple[int, int], ...]
+    linears: Mapping[str, tuple[int, int]]
 
-    def lora_parameters(self, rank: int) -> int:
-        """Parameters of LoRA on all linear layers: ``rank · (in + out)`` each."""
-        return sum(rank * (rows + columns) for rows, columns in self.linear_shapes)
+    def lora_parameters(
+        self, rank: int, targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    ) -> int:
+        """Parameters of LoRA: ``rank · (in + out)`` for each linear layer it adapts.
+
+        Args:
+            rank: the rank of the updates.
+            targets: the last part, or more, of the names of the adapted modules.
+        """
+        adapted = (
+            shape
+            for name, shape in self.linears.items()
+            if targets == "all-linear" or f".{name}".endswith(tuple(f".{t}" for t in targets))
+        )
+        return sum(rank * (rows + columns) for rows, columns in adapted)
 
 
 def read_shape(folder: Path) -> ModelShape:
@@ -62,11 +75,11 @@ def read_shape(folder: Path) -> ModelShape:
         hidden=hidden,
         intermediate=_first(text, "intermediate_size", "d_ff", "n_inner", default=4 * hidden),
         vocabulary=_first(text, "vocab_size"),
-        linear_shapes=tuple(
-            (shape[0], shape[1])
+        linears={
+            name.removesuffix(".weight"): (shape[0], shape[1])
             for name, shape in counted.items()
             if len(shape) == 2 and not any(part in name for part in _NOT_ADAPTED)
-        ),
+        },
     )
 
 
@@ -78,10 +91,11 @@ def _header(path: Path) -> dict[str, list[int]]:
             if length > 100_000_000:
                 raise ValueError("its header is too long")
             header = json.loads(file.read(length))
-    except (OSError, struct.error, ValueError) as error:
+        return {
+            name: list(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"
+        }
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"this is not a safetensors file: {error}", where=str(path)) from None
-    header.pop("__metadata__", None)
-    return {name: list(tensor["shape"]) for name, tensor in header.items()}
 
 
 def _first(config: dict[str, Any], *names: str, default: int | None = None) -> int:

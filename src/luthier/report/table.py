@@ -89,6 +89,7 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
 def runs_table(runs: Sequence[RunSummary]) -> Table:
     """Runs, as `luthier runs` lists them."""
     table = _table("run")
+    table.columns[0].no_wrap = True  # other commands are given the name
     for heading in ("kind", "model", "task", "status", "result"):
         table.add_column(heading, overflow="fold")
     table.add_column("created", justify="right", no_wrap=True)

@@ -48,9 +48,8 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         console.progress(f"Training {job.method_name}", total_steps) as advance,
     ):
         audience = _Audience([RunLogger(job.run), ProgressObserver(advance), *observers])
-        if resumed:
-            audience.on_event("resume", step=state.progress.step)
-            advance(state.progress.step)
+        audience.on_event("resume" if resumed else "start", step=state.progress.step)
+        advance(state.progress.step)
         stopped = _run(job, order, total_steps, state, audience, request)
     state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, memory.read())
     if request.is_set and stopped is None:

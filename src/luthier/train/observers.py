@@ -23,7 +23,7 @@ class StepMetrics(Record):
 
 
 class Observer(Protocol):
-    """Told about each step and each event (``validation``, ``checkpoint``, ``resume``)."""
+    """Told about each step and each event (``start``, ``validation``, …)."""
 
     def on_step(self, metrics: StepMetrics) -> None:
         """After an optimizer step."""
@@ -43,8 +43,8 @@ class RunLogger:
         append_line(self._run.metrics, metrics.model_dump(mode="json"))
 
     def on_event(self, event: str, **values: Any) -> None:
-        """Append a line; a resume first takes back what was logged after the checkpoint."""
-        if event == "resume":
+        """Append a line; at the beginning, take back what an interrupted attempt logged later."""
+        if event in ("start", "resume"):
             for path in (self._run.metrics, self._run.events):
                 write_lines(path, [v for v in read_lines(path) if v["step"] <= values["step"]])
         append_line(self._run.events, {"event": event, **values})

@@ -1,0 +1,347 @@
+"""Whatever a user gets wrong is named with its place and a way out, before weights are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.core.errors import DataError, ResourceError, UsageError
+
+USAGE, DATA, RESOURCES = UsageError.exit_code, DataError.exit_code, ResourceError.exit_code
+
+
+def lines(*rows: Any) -> str:
+    """JSON lines; a text stands as it is."""
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def pairs(count: int, **last: Any) -> str:
+    """Good rows, the last one changed."""
+    rows = [{"prompt": f"Say {number}.", "completion": str(number)} for number in range(count)]
+    rows[-1] |= last
+    return lines(*rows)
+
+
+TEMPLATE = """\
+id: mine
+kind: classify
+input: "{{ sentence }}"
+label: "{{ label }}"
+choices: {0: bad, 1: good}
+metrics: [accuracy]
+"""
+SENTENCES = [{"sentence": f"It is film number {n}.", "label": n % 2} for n in range(40)]
+TEST = pairs(40).replace("Say", "Write")
+LONG = {"prompt": "word " * 2000, "completion": "yes"}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A command with a mistake, and what its error must hold.
+
+    Attributes:
+        name: of the test.
+        command: arguments; ``TASK`` stands for a good model and good data.
+        code: the exit code.
+        says: what is wrong, where, and what to do.
+        files: files in the working directory, by name.
+    """
+
+    name: str
+    command: str
+    code: int
+    says: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+MISTAKES = (
+    Mistake("command", "adpat", USAGE, ('"adpat"', 'Did you mean "adapt"?', "--help")),
+    Mistake("no-run-named", "compare one", USAGE, ("nothing to compare", "at least two runs")),
+    Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "Did you mean --target?")),
+    Mistake("option-value", "prompt --num 0", USAGE, ("--num", "Must be >= 1")),
+    Mistake(
+        "key-in-file",
+        "adapt task.yaml",
+        USAGE,
+        ("unknown key 'train.epoch'", "at: task.yaml:3", "did you mean 'epochs'?"),
+        {"task.yaml": "seed: 1\ntrain:\n  epoch: 2\n"},
+    ),
+    Mistake(
+        "key-on-command-line",
+        "adapt trian.epochs=2",
+        USAGE,
+        ("unknown key 'trian'", "did you mean 'train'?"),
+    ),
+    Mistake(
+        "value",
+        "adapt task.yaml",
+        USAGE,
+        ("train.epochs", "greater than 0", "task.yaml:2"),
+        {"task.yaml": "train:\n  epochs: -1\n"},
+    ),
+    Mistake(
+        "duration",
+        "adapt --budget soon",
+        USAGE,
+        ("adapt.budget: 'soon' is not a duration; write it like 90s, 30m, 2h or 1h30m",),
+    ),
+    Mistake(
+        "yaml",
+        "adapt task.yaml",
+        USAGE,
+        ("not valid YAML", "task.yaml:2"),
+        {"task.yaml": "train:\n  epochs: [1}\n"},
+    ),
+    Mistake(
+        "no-such-config",
+        "adapt task.yaml",
+        USAGE,
+        ("the file does not exist", "at: task.yaml", "--data"),
+    ),
+    Mistake(
+        "data-in-place-of-config",
+        "adapt rows.jsonl",
+        USAGE,
+        ("no YAML configuration", "at: rows.jsonl", "--data"),
+        {"rows.jsonl": pairs(40)},
+    ),
+    Mistake(
+        "two-configs",
+        "adapt a.yaml b.yaml",
+        USAGE,
+        ("one configuration file is enough, not 2: a.yaml, b.yaml", "section.key=value"),
+        {"a.yaml": "seed: 1\n", "b.yaml": "seed: 2\n"},
+    ),
+    Mistake("rung", "adapt --rungs zero-shot,loraa", USAGE, ("'loraa'", "did you mean 'lora'?")),
+    Mistake("method", "tune --method lorra", USAGE, ("'lorra'", "did you mean 'lora'?")),
+    Mistake(
+        "template",
+        "adapt TASK --template summarise-dialog/short",
+        USAGE,
+        ("no template 'summarise-dialog/short'", "did you mean 'summarise-dialogue/short'?"),
+    ),
+    Mistake(
+        "metric",
+        "adapt TASK evaluate.metrics=[rogueL]",
+        USAGE,
+        ("unknown metric 'rogueL'", "did you mean 'rougeL'?"),
+    ),
+    Mistake(
+        "metric-of-tune",
+        "tune TASK evaluate.metrics=[exact-match]",
+        USAGE,
+        ("unknown metric 'exact-match'", "did you mean 'exact_match'?"),
+    ),
+    Mistake(
+        "metric-that-does-not-apply",
+        "adapt TASK evaluate.metrics=[accuracy]",
+        DATA,
+        ("no choices for accuracy", "parity.jsonl:", "exact_match"),
+    ),
+    Mistake(
+        "model",
+        "adapt TASK --model smollm2-135m-instrukt",
+        DATA,
+        ("'smollm2-135m-instrukt'", "did you mean 'smollm2-135m-instruct'?"),
+    ),
+    Mistake(
+        "folder-without-model",
+        "adapt TASK --model .",
+        DATA,
+        ("holds no model", "save_pretrained"),
+    ),
+    Mistake(
+        "no-such-run", "evaluate runs/mine", DATA, ("no such run", "runs/mine", "luthier runs")
+    ),
+    Mistake("no-run", "report .", DATA, ("not a run directory", "luthier runs")),
+    Mistake(
+        "no-such-data",
+        "adapt TASK --data tickets.jsonl",
+        DATA,
+        ("no data called 'tickets.jsonl'", "check the path", "LUTHIER_DATA"),
+    ),
+    Mistake(
+        "json-on-line-817",
+        "adapt TASK --data rows.jsonl",
+        DATA,
+        ("not valid JSON", "at: rows.jsonl:817"),
+        {"rows.jsonl": pairs(816) + lines('{"prompt": "Say it.", "completion": ') + pairs(3)},
+    ),
+    Mistake(
+        "empty-completion",
+        "adapt TASK --data rows.jsonl",
+        DATA,
+        ("the text is empty", 'at: rows.jsonl:40, field "completion"', "data.invalid=drop"),
+        {"rows.jsonl": pairs(40, completion=" ")},
+    ),
+    Mistake(
+        "two-mistakes-at-once",
+        "adapt TASK --data rows.jsonl",
+        DATA,
+        ("2 problems", 'rows.jsonl:20, field "completion"', 'rows.jsonl:40, field "prompt"'),
+        {"rows.jsonl": pairs(20, completion="") + pairs(20, prompt=7)},
+    ),
+    Mistake(
+        "role",
+        "adapt TASK --data rows.jsonl",
+        DATA,
+        ("'asistant'", 'at: rows.jsonl:1, field "messages[1].role"', "assistant"),
+        {
+            "rows.jsonl": lines(
+                {
+                    "messages": [
+                        {"role": "user", "content": "Hello."},
+                        {"role": "asistant", "content": "Hello!"},
+                    ]
+                }
+            )
+        },
+    ),
+    Mistake(
+        "label",
+        "adapt TASK --data rows.jsonl --template mine.yaml",
+        DATA,
+        ("the label 'maybe'", "at: rows.jsonl:41", "the labels are '0' ('bad'), '1' ('good')"),
+        {
+            "rows.jsonl": lines(*SENTENCES, {"sentence": "Well.", "label": "maybe"}),
+            "mine.yaml": TEMPLATE,
+        },
+    ),
+    Mistake(
+        "column",
+        "adapt TASK --data rows.jsonl --template mine.yaml",
+        DATA,
+        ("needs the column 'sentense'", "rows.jsonl:1", "did you mean 'sentence'?"),
+        {
+            "rows.jsonl": lines(SENTENCES[0]),
+            "mine.yaml": TEMPLATE.replace("sentence", "sentense"),
+        },
+    ),
+    Mistake(
+        "template-key",
+        "adapt TASK --template mine.yaml",
+        DATA,
+        ("no key 'metric'", "mine.yaml:6", "did you mean 'metrics'?"),
+        {"mine.yaml": TEMPLATE.replace("metrics", "metric") + "metrics: [accuracy]\n"},
+    ),
+    Mistake(
+        "too-long-is-an-error",
+        "adapt TASK --data rows.jsonl data.too_long=error data.test=test.jsonl",
+        DATA,
+        ("longer than 1024 tokens", "rows.jsonl:2", "data.too_long=drop"),
+        {"rows.jsonl": lines(pairs(1).strip(), LONG) + pairs(40), "test.jsonl": TEST},
+    ),
+    Mistake(
+        "nothing-left-to-train-on",
+        "adapt TASK data.max_length=8",
+        DATA,
+        ("no training example is left", "data.max_length"),
+    ),
+    Mistake(
+        "prompt-beyond-the-context-window",
+        "adapt TASK data.test=long.jsonl",
+        DATA,
+        ("the prompt has", "a context window of 1024", "at: long.jsonl:1", "fewer shots"),
+        {"long.jsonl": lines(LONG)},
+    ),
+    Mistake(
+        "prompt-of-evaluate",
+        "evaluate TASK data.test=long.jsonl",
+        DATA,
+        ("the prompt has", "a context window of 1024", "at: long.jsonl:1"),
+        {"long.jsonl": lines(LONG)},
+    ),
+    Mistake(
+        "prompt-of-one-rung",
+        "adapt TASK --rungs zero-shot,few-shot data.max_characters=null prompt.few_shots=40",
+        DATA,
+        ("40 shots are wanted", "there are 33 training examples", "use fewer shots"),
+    ),
+    Mistake(
+        "output",
+        "adapt TASK --output rows.jsonl/runs",
+        RESOURCES,
+        ("cannot be written", "rows.jsonl/runs", "--output"),
+        {"rows.jsonl": pairs(1)},
+    ),
+    Mistake("name", "adapt TASK --name ../up", USAGE, ("'../up' cannot name a run", "letters")),
+    Mistake(
+        "memory",
+        "tune TASK adapt.memory=1MiB",
+        RESOURCES,
+        ("lora needs about", "1.0 MiB may be used", "train.micro_batch_tokens"),
+    ),
+)
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading weights, of whatever model, fails the test."""
+    import transformers
+
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise AssertionError("weights were loaded")
+
+    for kind in (transformers.AutoModelForCausalLM, transformers.AutoModelForSeq2SeqLM):
+        monkeypatch.setattr(kind, "from_pretrained", refuse)
+
+
+def test_the_guard_guards(
+    call: Callable[..., Any], quick: tuple[str, ...], in_tmp_path: Path, no_weights: None
+) -> None:
+    """Without a mistake weights are loaded, so the tests below can fail."""
+    with pytest.raises(AssertionError, match="weights were loaded"):
+        call("adapt", *quick)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_mistake_is_explained(
+    mistake: Mistake,
+    call: Callable[..., Any],
+    quick: tuple[str, ...],
+    in_tmp_path: Path,
+    no_weights: None,
+) -> None:
+    for name, text in mistake.files.items():
+        Path(name).write_text(text, encoding="utf-8")
+    command = [
+        part for word in mistake.command.split() for part in (quick if word == "TASK" else (word,))
+    ]
+    outcome = call(*command)
+    assert outcome.code == mistake.code, outcome.err
+    for text in mistake.says:
+        assert text in outcome.err
+    assert "error: " in outcome.err
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+    if command[0] in ("adapt", "tune"):
+        assert call(*command, "--dry-run") == outcome
+
+
+def test_a_dry_run_tells_what_would_be_dropped(
+    call: Callable[..., Any], quick: tuple[str, ...], in_tmp_path: Path, no_weights: None
+) -> None:
+    """A row beyond the context window is left out of training with the reason, never cut."""
+    Path("rows.jsonl").write_text(lines(LONG) + pairs(40), encoding="utf-8")
+    Path("test.jsonl").write_text(TEST, encoding="utf-8")
+    changes = ("--data", "rows.jsonl", "data.test=test.jsonl", "--dry-run", "--json")
+    outcome = call("adapt", *quick, *changes)
+    assert outcome.code == 0, outcome.err
+    assert outcome.document["dropped"]["longer than 1024 tokens"] == 1
+
+
+def test_a_dry_run_refuses_a_name_that_is_taken(
+    call: Callable[..., Any], quick: tuple[str, ...], in_tmp_path: Path
+) -> None:
+    """The same refusal as that of the real run."""
+    named = ("adapt", *quick, "--name", "mine", "--rungs", "zero-shot")
+    assert call(*named).code == 0
+    outcome = call(*named, "--seed", "1")
+    assert outcome.code == USAGE
+    assert "another configuration" in outcome.err
+    assert call(*named, "--seed", "1", "--dry-run") == outcome

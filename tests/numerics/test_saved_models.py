@@ -1,0 +1,87 @@
+"""What tuning saves is what peft and transformers load, and it answers the same there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from luthier.config import ModelConfig, RunConfig
+from luthier.core.console import Console
+from luthier.core.run_directory import RunDirectory
+from luthier.inference.local import LocalEngine
+from luthier.methods import load_adapted
+from luthier.train import TrainingData, tune
+
+LEARNING_RATES = {"full": 0.02, "lora": 0.1, "prompt-tuning": 3.0}
+NEW_TOKENS = 10
+
+
+def answers(loaded: Any, prompts: list[Any]) -> list[tuple[int, ...]]:
+    return [g.ids for g in LocalEngine(loaded, 512).generate(prompts, NEW_TOKENS)]
+
+
+def outside_answers(model: Any, prompts: list[Any], end: int) -> list[tuple[int, ...]]:
+    made = []
+    for prompt in prompts:
+        ids_1T = torch.tensor([prompt])
+        with torch.inference_mode():
+            output = (
+                model.eval()
+                .generate(
+                    input_ids=ids_1T,
+                    attention_mask=torch.ones_like(ids_1T),
+                    do_sample=False,
+                    max_new_tokens=NEW_TOKENS,
+                    pad_token_id=0,
+                )[0]
+                .tolist()
+            )
+        new = output[1:] if model.config.is_encoder_decoder else output[len(prompt) :]
+        made.append(tuple(new[: new.index(end)] if end in new else new))
+    return made
+
+
+@pytest.mark.parametrize("method", LEARNING_RATES)
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_t5"])
+def test_a_saved_model_answers_the_same_elsewhere(
+    name: str,
+    method: Any,
+    load: Any,
+    make_examples: Any,
+    request: pytest.FixtureRequest,
+    in_tmp_path: Path,
+) -> None:
+    base_folder = request.getfixturevalue(name)
+    base = load(base_folder)
+    examples = make_examples(base, 6)
+    prompts = [list(e.input_ids[: e.prompt_length]) for e in examples]
+    untuned = answers(base, prompts)
+    config = RunConfig.model_validate(
+        {
+            "train": {"epochs": 8, "batch_size": 3, "validations": 0},
+            "methods": {method: {"learning_rate": LEARNING_RATES[method]}},
+        }
+    )
+    run = RunDirectory.create(in_tmp_path, "run")
+    data = TrainingData(examples, (), "fingerprint")
+    tuned, record = tune(base, method, config, data, run, Console(quiet=True))
+    expected = answers(tuned, prompts)
+    assert expected != untuned
+    assert record.artifact_bytes > 0
+
+    kind = AutoModelForSeq2SeqLM if tuned.is_encoder_decoder else AutoModelForCausalLM
+    if method == "full":
+        outside = kind.from_pretrained(run.model, dtype=torch.float32)
+    else:
+        plain = kind.from_pretrained(base_folder, dtype=torch.float32)
+        outside = peft.PeftModel.from_pretrained(plain, run.model)
+    assert outside_answers(outside, prompts, tuned.tokenizer.eos_token_id) == expected
+
+    described = ModelConfig(id=str(base_folder), dtype="float32")
+    again = load_adapted(run.model, described, Console(quiet=True))
+    assert answers(again, prompts) == expected

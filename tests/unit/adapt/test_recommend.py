@@ -1,0 +1,218 @@
+"""The answer in words, for everything that can come out of a ladder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from luthier.adapt.recommend import is_at_target, recommend
+from luthier.core.records import Comparison, Forgetting, MetricResult, RungRecord, TrainingRecord
+
+
+def metric(value: float, spread: float = 0.05, *, higher_is_better: bool = True) -> MetricResult:
+    return MetricResult(
+        name="rougeL" if higher_is_better else "error",
+        signature="test",
+        value=value,
+        low=value - spread,
+        high=value + spread,
+        n=100,
+        higher_is_better=higher_is_better,
+    )
+
+
+def gain(over: str, difference: float, p: float) -> Comparison:
+    return Comparison(
+        over=over,
+        difference=difference,
+        low=difference - 0.02,
+        high=difference + 0.02,
+        p=p / 2,
+        p_holm=p,
+        test="paired permutation",
+        n=100,
+    )
+
+
+def training(stopped: Any = "finished") -> TrainingRecord:
+    return TrainingRecord(
+        method="lora",
+        fingerprint="f",
+        trained_parameters=921_600,
+        total_parameters=134_500_000,
+        artifact_bytes=2**20,
+        steps=10,
+        planned_steps=10,
+        epochs=1.0,
+        examples=160,
+        trained_tokens=1000,
+        processed_tokens=9000,
+        best_step=10,
+        best_validation_loss=2.0,
+        first_loss=3.0,
+        last_loss=2.0,
+        stopped=stopped,
+        seconds=90.0,
+        peak_memory_bytes=2**30,
+    )
+
+
+def forgetting(low: float, high: float) -> Forgetting:
+    value = (low + high) / 2
+    return Forgetting(
+        value=value, low=low, high=high, n=9, before=3.0, after=3.0 + value, tokens=99, text="t"
+    )
+
+
+def done(name: str, value: float, compared: Comparison | None = None, **more: Any) -> RungRecord:
+    figure = more.pop("metric", metric(value))
+    return RungRecord(name=name, status="done", metric=figure, gain=compared, **more)
+
+
+def tuned(name: str, value: float, compared: Comparison, **more: Any) -> RungRecord:
+    record = more.pop("training", training())
+    return done(
+        name,
+        value,
+        compared,
+        training=record,
+        trained_parameters=record.trained_parameters,
+        artifact_bytes=record.artifact_bytes,
+        train_seconds=record.seconds,
+        **more,
+    )
+
+
+ZERO = done("zero-shot", 0.20)
+FEW = done("few-shot", 0.30, gain("zero-shot", 0.10, 0.001))
+LORA = tuned("lora", 0.40, gain("few-shot", 0.10, 0.0004), forgetting=forgetting(0.01, 0.03))
+
+
+def test_nothing_was_measured() -> None:
+    skipped = RungRecord(name="lora", status="skipped", reason="the time budget is used up")
+    failed = RungRecord(name="full", status="failed", reason="the loss is not finite")
+    answer = recommend([skipped, failed], None, 0.05)
+    assert answer.rung is None
+    assert "nothing to recommend" in answer.sentence
+    assert answer.reasons == (
+        "lora was skipped: the time budget is used up.",
+        "full failed: the loss is not finite.",
+    )
+
+
+def test_the_cheapest_that_reaches_the_target() -> None:
+    answer = recommend([ZERO, FEW, LORA], 0.25, 0.05)
+    assert answer.rung == "few-shot"
+    assert "cheapest rung that reaches the target of 0.25 in rougeL" in answer.sentence
+    assert answer.reasons == ("It needs no training: the prompt does it.",)
+
+
+def test_a_target_is_reached_at_its_very_value() -> None:
+    assert recommend([ZERO, FEW], 0.30, 0.05).rung == "few-shot"
+
+
+def test_a_caveat_where_the_interval_falls_short_of_the_target() -> None:
+    answer = recommend([ZERO, FEW], 0.28, 0.05)
+    assert answer.rung == "few-shot"
+    assert answer.reasons[0].startswith("Its interval includes 0.250, short of the target")
+
+
+def test_no_rung_reaches_the_target() -> None:
+    answer = recommend([ZERO, LORA, FEW], 0.5, 0.05)
+    assert answer.rung is None
+    assert "the best is lora with 0.400 [0.350, 0.450]" in answer.sentence
+    assert "a larger model" in answer.reasons[-1]
+
+
+def test_the_last_real_gain() -> None:
+    answer = recommend([ZERO, FEW, LORA], None, 0.05)
+    assert answer.rung == "lora"
+    assert "+0.100 over few-shot" in answer.sentence
+    assert "p < 0.001" in answer.sentence
+    assert "It trains 921.6 k parameters in 1m 30s and makes a file of 1.0 MiB." in answer.reasons
+
+
+def test_a_gain_that_may_be_chance_is_not_worth_it() -> None:
+    chance = tuned("lora", 0.32, gain("few-shot", 0.02, 0.34))
+    answer = recommend([ZERO, FEW, chance], None, 0.05)
+    assert answer.rung == "few-shot"
+    assert answer.reasons[0] == (
+        "lora differs by +0.020 from few-shot, which may be chance (p = 0.340, not below 0.05)."
+    )
+
+
+def test_the_level_is_exclusive() -> None:
+    edge = done("few-shot", 0.30, gain("zero-shot", 0.10, 0.05))
+    assert recommend([ZERO, edge], None, 0.05).rung == "zero-shot"
+    assert recommend([ZERO, edge], None, 0.051).rung == "few-shot"
+
+
+def test_worse_is_said_to_be_worse() -> None:
+    worse = tuned("lora", 0.10, gain("few-shot", -0.20, 0.001))
+    answer = recommend([ZERO, FEW, worse], None, 0.05)
+    assert answer.rung == "few-shot"
+    assert answer.reasons[0] == "lora costs more and is worse: −0.200 against few-shot (p = 0.001)."
+
+
+def test_no_rung_gains() -> None:
+    same = done("few-shot", 0.21, gain("zero-shot", 0.01, 0.8))
+    answer = recommend([ZERO, same], None, 0.05)
+    assert answer.rung == "zero-shot"
+    assert "no dearer rung gains on it at the level 0.05" in answer.sentence
+
+
+def test_one_rung_alone() -> None:
+    answer = recommend([ZERO], None, 0.05)
+    assert (answer.rung, answer.sentence) == (
+        "zero-shot",
+        "Use zero-shot: 0.200 [0.150, 0.250] in rougeL.",
+    )
+
+
+def test_skipped_and_failed_rungs_are_mentioned_with_the_choice() -> None:
+    skipped = RungRecord(name="full", status="skipped", reason="full needs about 9.0 GiB")
+    answer = recommend([ZERO, FEW, skipped], None, 0.05)
+    assert answer.rung == "few-shot"
+    assert answer.reasons[-1] == "full was skipped: full needs about 9.0 GiB."
+
+
+def test_training_cut_short_is_said() -> None:
+    short = tuned("lora", 0.40, gain("few-shot", 0.10, 0.001), training=training("time"))
+    reasons = recommend([ZERO, FEW, short], None, 0.05).reasons
+    assert any("cut short by the time limit" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.01, 0.03, "It forgot something: the loss on general text rose by +0.020"),
+        (-0.03, -0.01, "Nothing was forgotten: the loss on general text fell, −0.020"),
+        (-0.01, 0.03, "No forgetting was found: +0.010"),
+    ],
+)
+def test_forgetting_in_words(low: float, high: float, words: str) -> None:
+    rung = tuned("lora", 0.40, gain("few-shot", 0.10, 0.001), forgetting=forgetting(low, high))
+    assert recommend([ZERO, FEW, rung], None, 0.05).reasons[-1].startswith(words)
+
+
+def test_a_metric_that_should_be_low() -> None:
+    def error(value: float) -> MetricResult:
+        return metric(value, higher_is_better=False)
+
+    zero = done("zero-shot", 0, metric=error(0.40))
+    few = done("few-shot", 0, gain("zero-shot", -0.20, 0.001), metric=error(0.20))
+    lora = done("lora", 0, gain("few-shot", 0.10, 0.001), metric=error(0.30))
+    assert recommend([zero, few, lora], None, 0.05).rung == "few-shot"
+    at_target = recommend([zero, few, lora], 0.25, 0.05)
+    assert at_target.rung == "few-shot"
+    assert recommend([zero, few, lora], 0.1, 0.05).rung is None
+    caveat = recommend([zero, few], 0.22, 0.05).reasons[0]
+    assert caveat.startswith("Its interval includes 0.250, short of the target")
+
+
+def test_at_target_needs_a_metric_and_a_target() -> None:
+    assert is_at_target(metric(0.3), 0.3)
+    assert not is_at_target(metric(0.29), 0.3)
+    assert not is_at_target(None, 0.3)
+    assert not is_at_target(metric(0.3), None)

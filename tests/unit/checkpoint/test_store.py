@@ -1,0 +1,219 @@
+"""Checkpoints are whole, verified, and never cost an older one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import random
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from luthier.checkpoint import latest_checkpoint, save_checkpoint
+from luthier.checkpoint.store import load_checkpoint, prune_checkpoints
+from luthier.core.console import Console
+from luthier.core.errors import DataError, ResourceError
+
+FILES = ("tensors.safetensors", "state.json", "manifest.json")
+
+
+def tensors(value: float) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(int(value))
+    return {
+        "weights/a": torch.full((64, 32), value),
+        "weights/b": torch.randn(16, generator=generator).bfloat16(),
+        "optimizer/a/step": torch.tensor(value),
+    }
+
+
+def save(folder: Path, step: int) -> Path:
+    return save_checkpoint(folder, f"step-{step:06d}", tensors(step), {"step": step, "loss": 0.1})
+
+
+def assert_holds(folder: Path, step: int) -> None:
+    found = latest_checkpoint(folder, Console(io.StringIO()))
+    assert found is not None
+    assert found.state == {"step": step, "loss": 0.1}
+    expected = tensors(step)
+    loaded = found.tensors()
+    assert loaded.keys() == expected.keys()
+    for name, value in expected.items():
+        assert loaded[name].dtype == value.dtype
+        assert torch.equal(loaded[name], value)
+
+
+def flip_a_bit(path: Path, seed: int) -> None:
+    content = bytearray(path.read_bytes())
+    bit = random.Random(seed).randrange(len(content) * 8)
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    path = save(tmp_path, 7)
+    assert sorted(file.name for file in path.iterdir()) == sorted(FILES)
+    assert_holds(tmp_path, 7)
+    assert [child.name for child in tmp_path.iterdir()] == ["step-000007"]
+
+
+def test_tensors_that_are_views_are_saved_as_they_look(tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    save_checkpoint(tmp_path, "best", {"t": whole.T, "row": whole[1]}, {})
+    found = load_checkpoint(tmp_path / "best").tensors()
+    assert torch.equal(found["t"], whole.T)
+    assert torch.equal(found["row"], whole[1])
+
+
+def test_the_newest_checkpoint_is_used(tmp_path: Path) -> None:
+    for step in (9, 100, 20):
+        save(tmp_path, step)
+    assert_holds(tmp_path, 100)
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path / "missing", Console(quiet=True)) is None
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("seed", range(30))
+def test_a_flipped_bit_is_found_and_the_older_checkpoint_used(
+    file: str, seed: int, tmp_path: Path
+) -> None:
+    save(tmp_path, 1)
+    flip_a_bit(save(tmp_path, 2) / file, seed)
+    assert_holds(tmp_path, 1)
+    assert (tmp_path / "damaged-step-000002" / file).is_file()
+
+
+def truncate(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def other_json(path: Path) -> None:
+    path.write_text("[1, 2]")
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, other_json, Path.unlink])
+@pytest.mark.parametrize("file", FILES)
+def test_damage_is_set_aside_and_said(
+    file: str, damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    save(tmp_path, 1)
+    damage(save(tmp_path, 2) / file)
+    said = io.StringIO()
+    found = latest_checkpoint(tmp_path, Console(said))
+    assert found is not None
+    assert found.state["step"] == 1
+    assert "warning: set a damaged checkpoint aside" in said.getvalue()
+    assert "step-000002" in said.getvalue()
+    # It is not looked at again, and a new one of its name can be saved.
+    save(tmp_path, 2)
+    assert_holds(tmp_path, 2)
+
+
+def test_an_interrupted_save_is_not_taken_for_a_checkpoint(tmp_path: Path) -> None:
+    path = save(tmp_path, 1)
+    shutil.copytree(path, tmp_path / ".tmp-step-000002")
+    assert_holds(tmp_path, 1)
+    save(tmp_path, 2)
+    assert_holds(tmp_path, 2)
+    assert not (tmp_path / ".tmp-step-000002").exists()
+
+
+@contextlib.contextmanager
+def files_limited_to(limit: int) -> Iterator[None]:
+    """No file of this process may grow beyond ``limit`` bytes: a real failure to write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("limit", [0, 100, 4096])
+def test_a_write_that_fails_leaves_the_checkpoints_as_they_are(limit: int, tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    with files_limited_to(limit), pytest.raises(ResourceError) as caught:
+        save(tmp_path, 2)
+    assert "step-000002" in caught.value.where
+    assert caught.value.exit_code == 4
+    assert [child.name for child in tmp_path.iterdir()] == ["step-000001"]
+    assert_holds(tmp_path, 1)
+
+
+@pytest.mark.parametrize("failing", range(6))
+def test_a_full_disk_at_any_flush_leaves_a_checkpoint(
+    failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writes reach the disk when they are flushed, which is where a full disk shows at last."""
+    save(tmp_path, 1)
+    flush, calls = os.fsync, iter(range(100))
+
+    def fsync(handle: int) -> None:
+        if next(calls) == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if failing < 5:
+        with pytest.raises(ResourceError, match=r"the disk is full \(\d+ MiB free\)"):
+            save(tmp_path, 2)
+        # The last flush comes after the new checkpoint is in place.
+        assert_holds(tmp_path, 2 if failing == 4 else 1)
+    else:
+        save(tmp_path, 2)
+        assert_holds(tmp_path, 2)
+
+
+def test_a_checkpoint_of_the_same_name_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in (1.0, 2.0):
+        save_checkpoint(tmp_path, "best", tensors(value), {})
+    assert torch.equal(
+        load_checkpoint(tmp_path / "best").tensors()["weights/a"][0, :1], torch.tensor([2.0])
+    )
+    assert [child.name for child in tmp_path.iterdir()] == ["best"]
+    with files_limited_to(100), pytest.raises(ResourceError):
+        save_checkpoint(tmp_path, "best", tensors(3.0), {})
+    assert float(load_checkpoint(tmp_path / "best").tensors()["optimizer/a/step"]) == 2.0
+
+
+def test_a_folder_that_is_a_file_is_a_resource_error(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("in the way")
+    with pytest.raises(ResourceError) as caught:
+        save(tmp_path / "checkpoints", 1)
+    assert caught.value.fix
+
+
+def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
+    for step in range(1, 6):
+        save(tmp_path, step)
+    save_checkpoint(tmp_path, "best", tensors(3), {})
+    prune_checkpoints(tmp_path, keep=2)
+    names = sorted(child.name for child in tmp_path.iterdir())
+    assert names == ["best", "step-000004", "step-000005"]
+
+
+def test_a_missing_best_checkpoint_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        load_checkpoint(tmp_path / "best")
+
+
+def test_numbers_that_are_not_finite_are_not_saved_as_state(tmp_path: Path) -> Any:
+    with pytest.raises(ValueError, match="JSON"):
+        save_checkpoint(tmp_path, "step-000001", tensors(1), {"loss": float("nan")})
+    assert latest_checkpoint(tmp_path, Console(quiet=True)) is None

@@ -1,0 +1,107 @@
+"""What is shown while waiting."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from luthier.core import console as module
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+
+
+def test_plain_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 4.0, 10.0, 12.0, 30.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    with Console(out).progress("Training", 40) as advance:
+        advance(5)
+        advance(5, status="loss 2.00 [best]")
+        advance(5)
+        advance(15)
+    assert out.getvalue().splitlines() == [
+        "  Training: 10/40 · 30 s left · loss 2.00 [best]",
+        "  Training: 30/40 · 10 s left",
+    ]
+
+
+def test_plain_progress_without_a_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 11.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    with Console(out).progress("Fetching", None) as advance:
+        advance(3)
+    assert out.getvalue() == "  Fetching: 3\n"
+
+
+def test_plain_output_has_no_control_characters() -> None:
+    out = io.StringIO()
+    console = Console(out)
+    assert not console.is_live
+    console.heading("Stage")
+    console.say("a [bold]word[/bold] " + "x" * 200)
+    console.warn("careful [1]")
+    with console.progress("p", 2) as outer, console.progress("q", 2) as inner:
+        inner()
+        outer()
+    assert out.getvalue().splitlines() == [
+        "Stage",
+        "a [bold]word[/bold] " + "x" * 200,
+        "warning: careful [1]",
+    ]
+
+
+def test_an_error_is_three_lines_at_most() -> None:
+    out = io.StringIO()
+    Console(out).error(DataError("it is [wrong]", where="a.jsonl:3", fix="mend it"))
+    assert out.getvalue().splitlines() == [
+        "error: it is [wrong]",
+        "  at: a.jsonl:3",
+        "  do: mend it",
+    ]
+    out = io.StringIO()
+    Console(out).error(DataError("wrong"))
+    assert out.getvalue() == "error: wrong\n"
+
+
+def test_a_quiet_console_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PLAIN_INTERVAL_SECONDS", 0.0)
+    out = io.StringIO()
+    console = Console(out, quiet=True)
+    console.warn("x")
+    with console.progress("p", 3) as advance:
+        advance()
+    assert out.getvalue() == ""
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_nested_bars_share_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    out = _Terminal()
+    console = Console(out)
+    assert console.is_live
+    with console.progress("outer", 2) as outer:
+        with console.progress("inner", 4) as inner:
+            inner(4, status="going well")
+        outer()
+    with pytest.raises(KeyError), console.progress("broken", 1):
+        raise KeyError
+    with console.progress("later", 1) as later:  # the display of a failed one was taken down
+        later()
+    assert "outer" in out.getvalue()
+    assert "later" in out.getvalue()
+
+
+def test_messages_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().say("hello")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "hello\n")
+    assert sys.stderr is not None

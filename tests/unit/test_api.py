@@ -1,0 +1,202 @@
+"""The stages as functions: what they return, refuse, and leave alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import luthier
+from luthier import api
+from luthier.config import RunConfig
+from luthier.core.console import Console
+from luthier.core.errors import DataError, ResourceError, UsageError
+from luthier.core.records import EvaluationRecord, TrainingRecord
+from luthier.core.run_directory import RunDirectory
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def settings(tiny_llama: Path, quick_settings: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """A small task on a tiny model, with runs below the test's own folder."""
+    changes = {"model.id": str(tiny_llama), "output": str(tmp_path / "runs"), "train.epochs": 2}
+    return {**quick_settings, **changes}
+
+
+@pytest.fixture(scope="module")
+def rungs(
+    tiny_llama: Path, quick_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Path]:
+    """The rungs of a ladder without training."""
+    names = ["zero-shot", "one-shot", "few-shot"]
+    changes = {"model.id": str(tiny_llama), "adapt.rungs": names}
+    output = {"output": str(tmp_path_factory.mktemp("runs"))}
+    result = api.adapt(None, {**quick_settings, **changes, **output}, QUIET)
+    zero, one, few = (result.run.path / "rungs" / name for name in names)
+    return zero, one, few
+
+
+def test_the_stages_are_functions_of_the_package() -> None:
+    assert luthier.adapt is api.adapt
+    assert luthier.tune is api.tune
+
+
+def test_a_configuration_is_a_file_an_object_or_nothing(tmp_path: Path) -> None:
+    assert api.configure() == RunConfig()
+    path = tmp_path / "task.yaml"
+    path.write_text("seed: 5\n")
+    for config in (path, str(path), RunConfig(seed=5)):
+        assert api.configure(config).seed == 5
+        assert api.configure(config, {"seed": 6, "train.epochs": 3}).train.epochs == 3
+        assert api.configure(config, {"seed": 6}).seed == 6
+    with pytest.raises(UsageError, match=r"unknown key 'train\.epoch'"):
+        api.configure(RunConfig(), {"train.epoch": 3})
+
+
+def test_a_run_is_named_after_what_decides_its_result(tmp_path: Path) -> None:
+    """The place and the ladder's settings do not count, so that a ladder can be gone on with."""
+
+    def name(**changes: Any) -> str:
+        overrides = {"output": str(tmp_path), **changes}
+        return api.open_run(api.configure(None, overrides), "adapt", "task", "owner/model").name
+
+    plain = name()
+    assert plain.startswith("task-model-adapt-")
+    assert name(output=str(tmp_path / "elsewhere")) == plain
+    assert name(**{"adapt.rungs": ["lora"], "adapt.budget": "5m"}) == plain
+    assert name(seed=1) != plain
+    assert name(**{"train.epochs": 3}) != plain
+    assert name(name="mine") == "mine"
+
+
+def test_a_run_is_told_from_a_model(tmp_path: Path) -> None:
+    assert api.as_run(None) is None
+    assert api.as_run(tmp_path) is None
+    with pytest.raises(DataError, match="not a run directory"):
+        api.require_run(tmp_path)
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    assert api.as_run(str(tmp_path)) == RunDirectory(tmp_path) == api.require_run(tmp_path)
+
+
+def test_tuning_is_done_once(settings: dict[str, Any]) -> None:
+    first = api.tune(None, settings, QUIET)
+    assert TrainingRecord.read(first.run.training) == first.training
+    weights = first.run.model / "adapter_model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert api.tune(None, settings, QUIET) == first
+    assert weights.stat().st_mtime_ns == written
+    with pytest.raises(UsageError, match="another configuration"):
+        api.tune(None, {**settings, "name": first.run.name, "seed": 1}, QUIET)
+
+
+def test_a_stored_configuration_goes_on_with_its_run(settings: dict[str, Any]) -> None:
+    first = api.tune(None, settings, QUIET)
+    assert api.tune(first.run.config, None, QUIET) == first
+
+
+def test_more_time_goes_on_where_time_ran_out(settings: dict[str, Any]) -> None:
+    """Cut short and continued, the training is the same as in one go."""
+    named = {**settings, "name": "boxed"}
+    short = api.tune(None, {**named, "train.max_time": 0.001}, QUIET)
+    assert short.training.stopped == "time"
+    assert short.training.steps < short.training.planned_steps
+    assert api.tune(None, {**named, "train.max_time": 0.001}, QUIET).training == short.training
+    longer, whole = api.tune(None, named, QUIET), api.tune(None, settings, QUIET)
+    assert longer.run == short.run
+    assert longer.training.stopped == "finished"
+    assert longer.training.last_loss == whole.training.last_loss
+    files = [result.run.model / "adapter_model.safetensors" for result in (longer, whole)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_tuning_that_does_not_fit_is_refused(settings: dict[str, Any]) -> None:
+    for stage in (api.tune, lambda *given: api.forecast(*given, kind="tune")):
+        with pytest.raises(ResourceError, match=r"1\.0 MiB may be used") as caught:
+            stage(None, {**settings, "adapt.memory": "1MiB"}, QUIET)
+        assert "train.micro_batch_tokens" in caught.value.fix
+
+
+def test_a_tuned_run_is_evaluated_as_such(settings: dict[str, Any]) -> None:
+    """The tuned weights answer, not the base model's, and the result is stored in the run."""
+    changes = {"method": "full", "train.epochs": 8, "evaluate.metrics": ["chrf"]}
+    tuned = api.tune(None, {**settings, **changes}, QUIET)
+    result = api.evaluate(tuned.run.path, console=QUIET)
+    assert result.run == tuned.run
+    assert result.evaluation.adapter == "full"
+    assert EvaluationRecord.read(tuned.run.evaluation("parity")) == result.evaluation
+    base = api.evaluate(None, None, {**settings, **changes}, QUIET)
+    assert base.evaluation.adapter == ""
+    assert result.evaluation.metric("chrf").value > base.evaluation.metric("chrf").value + 10
+
+
+def test_evaluate_reads_a_changed_configuration_of_a_run(settings: dict[str, Any]) -> None:
+    tuned = api.tune(None, settings, QUIET)
+    changed = api.configure(tuned.run.config, {"evaluate.metrics": ["chrf"]})
+    result = api.evaluate(tuned.run.path, changed, console=QUIET)
+    assert [metric.name for metric in result.evaluation.metrics] == ["chrf"]
+    shown = api.evaluate(tuned.run.path, None, {"prompt.shots": 2}, QUIET)
+    assert shown.evaluation.shots == 2
+
+
+def test_a_run_that_is_not_there_is_no_model(tmp_path: Path) -> None:
+    missing = tmp_path / "runs" / "mine"
+    with pytest.raises(DataError, match="no such run"):
+        api.evaluate(missing, None, {"output": str(tmp_path / "runs")}, QUIET)
+
+
+def test_compare_pairs_with_the_first(rungs: tuple[Path, Path, Path]) -> None:
+    result = api.compare(rungs)
+    assert result.metric == "exact_match"
+    assert result.names == ("zero-shot", "one-shot", "few-shot")
+    assert [c.over for c in result.comparisons] == ["zero-shot"] * 2
+    assert api.compare(rungs, "chrf").metric == "chrf"
+
+
+def test_compare_with_a_metric_that_nobody_computed(rungs: tuple[Path, Path, Path]) -> None:
+    with pytest.raises(UsageError, match="unknown metric 'rogueL'") as caught:
+        api.compare(rungs, "rogueL")
+    assert "rougeL" in caught.value.fix
+
+
+def test_compare_refuses_what_cannot_be_compared(
+    rungs: tuple[Path, Path, Path], settings: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="nothing to compare"):
+        api.compare(rungs[:1])
+    ladder = rungs[0].parent.parent
+    with pytest.raises(DataError, match="0 evaluations") as caught:
+        api.compare([ladder, ladder])
+    assert "rungs/lora" in caught.value.fix
+    fewer = api.evaluate(None, None, {**settings, "data.num_test": 5}, QUIET)
+    with pytest.raises(DataError, match="answered by one system only"):
+        api.compare([rungs[0], fewer.run.path])
+
+
+def test_forecast_predicts_what_training_does(settings: dict[str, Any]) -> None:
+    forecast = api.forecast(None, settings, QUIET)
+    assert [method.method for method in forecast.methods] == ["prompt-tuning", "lora", "full"]
+    assert all(method.fits for method in forecast.methods)
+    for method in forecast.methods[1:]:
+        training = api.tune(None, {**settings, "method": method.method}, QUIET).training
+        assert training.trained_parameters == method.trained_parameters
+        assert training.planned_steps == method.steps
+        assert training.examples == forecast.examples["train"]
+
+
+def test_prompt_asks_the_test_examples(settings: dict[str, Any]) -> None:
+    answers = api.prompt(None, settings, QUIET, num=2)
+    assert len(answers) == 2
+    assert all(answer.references[0] in ("even", "odd") for answer in answers)
+    assert len({answer.id for answer in answers}) == 2
+
+
+def test_report_is_written_again(rungs: tuple[Path, Path, Path]) -> None:
+    ladder = rungs[0].parent.parent
+    (ladder / "report.html").unlink()
+    assert api.report(ladder) == ladder / "report.html"
+    assert "zero-shot" in (ladder / "report.html").read_text()
+    with pytest.raises(DataError, match="not a run directory"):
+        api.report(ladder.parent)

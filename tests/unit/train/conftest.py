@@ -1,0 +1,54 @@
+"""A small tuning that runs for real, by name of model and method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.config import RunConfig
+from luthier.core.console import Console
+from luthier.core.run_directory import RunDirectory
+from luthier.train import TrainingData, tune
+
+LEARNING_RATES = {"full": 0.01, "lora": 0.05, "prompt-tuning": 0.5}
+
+Tuned = Callable[..., tuple[Any, Any, RunDirectory]]
+
+
+@pytest.fixture
+def small_tune(
+    load: Any, make_examples: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> Tuned:
+    """Tunes on ten examples: ``small_tune("tiny_llama", "lora", run="a", train={…})``."""
+
+    def run_it(
+        model: str = "tiny_llama",
+        method: Any = "lora",
+        *,
+        run: str = "run",
+        train: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        dtype: str = "float32",
+        fingerprint: str = "the data",
+        observers: Sequence[Any] = (),
+    ) -> tuple[Any, Any, RunDirectory]:
+        base = load(request.getfixturevalue(model), dtype)
+        examples = make_examples(base, 13)
+        config = RunConfig.model_validate(
+            {
+                "train": {"epochs": 2, "batch_size": 2, "micro_batch_tokens": 128} | (train or {}),
+                "methods": {
+                    method: {"learning_rate": LEARNING_RATES[method]} | (settings or {}),
+                },
+            }
+        )
+        data = TrainingData(examples[:10], examples[10:], fingerprint)
+        directory = RunDirectory.create(tmp_path, run)
+        console = Console(quiet=True)
+        loaded, record = tune(base, method, config, data, directory, console, observers)
+        return loaded, record, directory
+
+    return run_it

@@ -1,0 +1,41 @@
+"""The learning rate by step."""
+
+from __future__ import annotations
+
+import pytest
+
+from luthier.config import TrainConfig
+from luthier.train.schedule import learning_rate_factor
+
+
+def factors(total: int, **settings: object) -> list[float]:
+    config = TrainConfig.model_validate(settings)
+    return [learning_rate_factor(step, total, config) for step in range(total)]
+
+
+def test_it_rises_linearly_to_the_peak() -> None:
+    made = factors(20, warmup_fraction=0.2, schedule="constant")
+    assert made == [0.25, 0.5, 0.75, *[1.0] * 17]
+
+
+def test_cosine_falls_to_zero_after_the_last_step() -> None:
+    made = factors(10, warmup_fraction=0.2, schedule="cosine")
+    assert made[1] == made[2] == 1.0
+    assert made[6] == pytest.approx(0.5)
+    assert made[4] == pytest.approx(0.5 + 0.5 * 0.5**0.5)
+    assert made[-1] == pytest.approx(0.0380602337)
+    config = TrainConfig(warmup_fraction=0.2)
+    assert learning_rate_factor(10, 10, config) == 0.0
+
+
+def test_linear_falls_by_equal_parts() -> None:
+    assert factors(4, warmup_fraction=0, schedule="linear") == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_one_step_is_taken_at_the_peak(schedule: str) -> None:
+    assert factors(1, schedule=schedule) == [1.0]
+
+
+def test_no_step_is_wasted_at_zero() -> None:
+    assert all(factor > 0 for factor in factors(37, warmup_fraction=0.1))

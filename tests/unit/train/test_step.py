@@ -1,0 +1,134 @@
+"""One optimizer step: guards, masters, activation checkpointing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from luthier.config import MethodsConfig, TrainConfig
+from luthier.core.console import Console
+from luthier.core.errors import DivergedError
+from luthier.core.files import read_lines
+from luthier.core.run_directory import RunDirectory
+from luthier.methods import method_for
+from luthier.train.guards import require_finite
+from luthier.train.job import TrainingJob
+from luthier.train.loop import train
+from luthier.train.step import optimizer_step
+from luthier.train.weights import TrainedWeights
+
+
+@pytest.fixture
+def make_job(load: Any, make_examples: Any, tiny_llama: Path, tmp_path: Path) -> Any:
+    """A job on the tiny Llama: ``make_job("full", dtype="bfloat16", epochs=2)``."""
+
+    def make(method: Any, *, dtype: str = "float32", rate: float = 1e-3, **loop: Any) -> Any:
+        base = load(tiny_llama, dtype)
+        torch.manual_seed(0)
+        model = method_for(method, MethodsConfig()).prepare(base)
+        return TrainingJob(
+            loaded=dataclasses.replace(base, model=model),
+            method_name=method,
+            method=MethodsConfig().of(method).model_copy(update={"learning_rate": rate}),
+            train=TrainConfig(batch_size=2, **loop),
+            examples=make_examples(base, 6),
+            validation=(),
+            seed=0,
+            run=RunDirectory.create(tmp_path, "run"),
+            fingerprint="",
+        )
+
+    return make
+
+
+def copies(weights: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in weights.items()}
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_weight_that_is_not_finite_stops_the_training(method: str, make_job: Any) -> None:
+    job = make_job(method)
+    with torch.no_grad():
+        job.loaded.model.get_input_embeddings().weight[:] = float("nan")
+    before = copies(TrainedWeights(job.loaded.model).parameters)
+    with pytest.raises(DivergedError, match="not finite at step 0") as caught:
+        train(job, Console(quiet=True))
+    after = TrainedWeights(job.loaded.model).parameters
+    for name, value in before.items():
+        torch.testing.assert_close(after[name].detach(), value, equal_nan=True, rtol=0, atol=0)
+    (event,) = [e for e in read_lines(job.run.events) if e["event"] == "diverged"]
+    assert len(event["examples"]) == 2
+    assert set(event["examples"]) < {example.id for example in job.examples}
+    assert all(name in caught.value.where for name in event["examples"])
+    assert not list(read_lines(job.run.metrics))
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "what"),
+    [(float("nan"), 1.0, "loss"), (float("inf"), 1.0, "loss"), (2.0, float("inf"), "gradient")],
+)
+def test_the_guard_names_what_is_not_finite(loss: float, norm: float, what: str) -> None:
+    with pytest.raises(DivergedError, match=f"the {what} is not finite at step 7") as caught:
+        require_finite(loss, norm, 7, [f"row-{i}" for i in range(20)])
+    assert caught.value.exit_code == 5
+    assert "row-7, …" in caught.value.where
+    assert "row-8" not in caught.value.where
+
+
+def test_the_guard_lets_finite_values_pass() -> None:
+    require_finite(2.0, 0.0, 0, [])
+
+
+def test_bfloat16_weights_have_float32_masters(make_job: Any) -> None:
+    job = make_job("full", dtype="bfloat16")
+    weights = TrainedWeights(job.loaded.model)
+    assert all(p.dtype == torch.bfloat16 for p in weights.parameters.values())
+    assert all(m.dtype == torch.float32 for m in weights.masters.values())
+    assert weights.count == job.loaded.model.num_parameters()
+
+
+def test_a_master_sums_the_gradients_of_all_micro_batches() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False, dtype=torch.bfloat16)
+    weights = TrainedWeights(layer)
+    for value in (256.0, 1.0):  # 257 does not exist in bfloat16
+        layer(torch.tensor([[value]], dtype=torch.bfloat16)).sum().backward()
+    assert layer.weight.grad is None
+    assert weights.masters["weight"].grad is not None
+    assert float(weights.masters["weight"].grad) == 257.0
+
+
+def test_updates_too_small_for_bfloat16_are_not_lost(make_job: Any) -> None:
+    """Ten steps of 1e-5 on a weight of one vanish in bfloat16, but not in the master."""
+    job = make_job("full", dtype="bfloat16", rate=1e-5, epochs=4, schedule="constant")
+    weights = TrainedWeights(job.loaded.model)
+    norms = {n: m.detach().clone() for n, m in weights.masters.items() if n.endswith("norm.weight")}
+    assert all(bool((m == 1).all()) for m in norms.values())
+    optimizer = torch.optim.AdamW(weights.masters.values(), lr=1e-5, weight_decay=0.0)
+    for step in range(4):
+        optimizer_step(job, weights, optimizer, job.examples[:2], step)
+    for name in norms:
+        assert bool((weights.parameters[name] == 1).all())
+        moved = (weights.masters[name].detach() - 1).abs()
+        assert 1e-5 < float(moved.max()) < 1e-4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bfloat16_trains_like_float32(dtype: str, make_job: Any) -> None:
+    record = train(make_job("full", dtype=dtype, rate=0.01, epochs=8), Console(quiet=True))
+    assert record.last_loss < 0.8 * record.first_loss
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_activation_checkpointing_changes_nothing(method: str, make_job: Any) -> None:
+    results = []
+    for index, flag in enumerate((False, True)):
+        job = make_job(method, activation_checkpointing=flag, epochs=2)
+        run = RunDirectory.create(job.run.path, f"run-{index}")
+        train(dataclasses.replace(job, run=run), Console(quiet=True))
+        results.append([line["loss"] for line in read_lines(run.metrics)])
+    assert len(results[0]) == 6
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
