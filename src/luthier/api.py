@@ -24,8 +24,9 @@ from luthier.core.files import write_atomically
 from luthier.core.records import (
     Comparison,
     EvaluationRecord,
+    Forecast,
     LadderRecord,
-    Record,
+    MethodForecast,
     SampleRecord,
     TrainingRecord,
 )
@@ -72,36 +73,6 @@ class CompareResult:
     names: tuple[str, ...]
     evaluations: tuple[EvaluationRecord, ...]
     comparisons: tuple[Comparison, ...]
-
-
-class MethodForecast(Record):
-    """What a tuning method would take."""
-
-    method: str
-    trained_parameters: int
-    steps: int
-    memory_bytes: int
-    usable_bytes: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether the predicted memory may be used."""
-        return self.memory_bytes <= self.usable_bytes
-
-
-class Forecast(Record):
-    """What a dry run found: everything was checked, nothing was trained."""
-
-    run: Path
-    task: str
-    template: str
-    metrics: tuple[str, ...]
-    model: str
-    examples: dict[str, int]
-    dropped: dict[str, int]
-    longest_prompt: int
-    context_window: int
-    methods: tuple[MethodForecast, ...]
 
 
 def configure(config: Configuration = None, overrides: Overrides = None) -> RunConfig:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from luthier.api import Forecast
 from luthier.cli.output import print_json, print_result
+from luthier.core.records import Forecast
 from luthier.core.units import format_bytes, format_count
 
 

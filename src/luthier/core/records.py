@@ -213,3 +213,33 @@ class LadderRecord(Record):
     recommendation: Recommendation
     seconds: float
     budget_seconds: float | None = None
+
+
+class MethodForecast(Record):
+    """What a tuning method would take."""
+
+    method: str
+    trained_parameters: int
+    steps: int
+    memory_bytes: int
+    usable_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the predicted memory may be used."""
+        return self.memory_bytes <= self.usable_bytes
+
+
+class Forecast(Record):
+    """What a dry run found: everything was checked, nothing was trained."""
+
+    run: Path
+    task: str
+    template: str
+    metrics: tuple[str, ...]
+    model: str
+    examples: dict[str, int]
+    dropped: dict[str, int]
+    longest_prompt: int
+    context_window: int
+    methods: tuple[MethodForecast, ...]

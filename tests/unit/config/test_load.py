@@ -150,7 +150,7 @@ def test_override_changes_one_value_and_checks_it() -> None:
     assert (changed.seed, changed.methods.prompt_tuning.virtual_tokens) == (9, 3)
     assert changed.train == config.train
     assert override(config, {}) == config
-    with pytest.raises(UsageError, match="unknown key 'train.nothing'"):
+    with pytest.raises(UsageError, match=r"unknown key 'train\.nothing'"):
         override(config, {"train.nothing": 1})
 
 
