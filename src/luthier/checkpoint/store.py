@@ -8,7 +8,6 @@ so a folder with the final name was written whole; the manifest finds what happe
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ def save_checkpoint(
         shutil.rmtree(aside, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise unwritable(target, _as_os_error(error)) from error
+        raise unwritable(target, error) from error
     return target
 
 
@@ -105,14 +104,6 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
     """Delete all but the ``keep`` newest ``step-…`` checkpoints."""
     for path in sorted(folder.glob("step-*"), reverse=True)[keep:]:
         shutil.rmtree(path)
-
-
-def _as_os_error(error: OSError | SafetensorError) -> OSError:
-    """The error of the operating system that safetensors reports as text."""
-    if isinstance(error, OSError):
-        return error
-    number = re.search(r"os error (\d+)", str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

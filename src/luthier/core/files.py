@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -70,10 +72,12 @@ def read_lines(path: Path) -> Iterator[Any]:
     """The documents of a JSON-lines file; a line torn by an interruption ends the reading."""
     if not path.exists():
         return
-    with path.open("rb") as file:  # a tear may go through a character
+    with path.open("rb") as file:
         for line in file:
+            # A tear may go through a character, which this decoder leaves out.
+            text = codecs.getincrementaldecoder("utf-8")().decode(line)
             try:
-                yield json.loads(line)
+                yield json.loads(text)
             except ValueError:
                 return
 
@@ -90,9 +94,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unwritable(path: Path, error: OSError) -> ResourceError:
-    """The error to raise when ``path`` could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def unwritable(path: Path, error: Exception) -> ResourceError:
+    """The error to raise when ``path`` could not be written.
+
+    Args:
+        path: what was to be written.
+        error: an `OSError`, or one that names it in its text, as safetensors does.
+    """
+    named = re.search(r"os error (\d+)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(named[1]) if named else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
         return ResourceError(
             f"the disk is full ({free / 2**20:.0f} MiB free)",
@@ -100,7 +111,7 @@ def unwritable(path: Path, error: OSError) -> ResourceError:
             fix="free some space, or choose another folder with --output",
         )
     return ResourceError(
-        f"this cannot be written: {error.strerror or error}",
+        f"this cannot be written: {os.strerror(number) if number else error}",
         where=str(path),
         fix="choose a folder you may write to with --output",
     )

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
@@ -34,7 +36,8 @@ def save_adapted(loaded: LoadedModel, folder: Path) -> None:
             loaded.tokenizer.save_pretrained(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise unwritable(folder, error) from error
 
 
@@ -63,7 +66,6 @@ def load_adapted(folder: Path, base: ModelConfig, console: Console) -> LoadedMod
 
 def _attach(loaded: LoadedModel, folder: Path) -> Any:
     import peft
-    from safetensors import SafetensorError
 
     if not (folder / "adapter_model.safetensors").is_file():
         raise DataError("the adapter has no safetensors weights", where=str(folder))

@@ -101,7 +101,7 @@ def _run(
             if job.train.patience and progress.validations_since_best >= job.train.patience:
                 return "early"
         if request.is_set:
-            return None if progress.step < total_steps else "finished"
+            return None  # after the last step too: the signal was meant for the whole program
         if job.train.max_time and progress.seconds >= job.train.max_time:
             state.save()
             return "time" if progress.step < total_steps else "finished"

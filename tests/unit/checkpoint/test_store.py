@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
 import random
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,19 +130,10 @@ def test_an_interrupted_save_is_not_taken_for_a_checkpoint(tmp_path: Path) -> No
     assert not (tmp_path / ".tmp-step-000002").exists()
 
 
-@contextlib.contextmanager
-def files_limited_to(limit: int) -> Iterator[None]:
-    """No file of this process may grow beyond ``limit`` bytes: a real failure to write."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("limit", [0, 100, 4096])
-def test_a_write_that_fails_leaves_the_checkpoints_as_they_are(limit: int, tmp_path: Path) -> None:
+def test_a_write_that_fails_leaves_the_checkpoints_as_they_are(
+    limit: int, tmp_path: Path, files_limited_to: Any
+) -> None:
     save(tmp_path, 1)
     with files_limited_to(limit), pytest.raises(ResourceError) as caught:
         save(tmp_path, 2)
@@ -178,14 +167,10 @@ def test_a_full_disk_at_any_flush_leaves_a_checkpoint(
         assert_holds(tmp_path, 2)
 
 
-def test_a_checkpoint_of_the_same_name_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_the_same_name_is_replaced(tmp_path: Path, files_limited_to: Any) -> None:
     for value in (1.0, 2.0):
         save_checkpoint(tmp_path, "best", tensors(value), {})
-    assert torch.equal(
-        load_checkpoint(tmp_path / "best").tensors()["weights/a"][0, :1], torch.tensor([2.0])
-    )
+    assert float(load_checkpoint(tmp_path / "best").tensors()["optimizer/a/step"]) == 2.0
     assert [child.name for child in tmp_path.iterdir()] == ["best"]
     with files_limited_to(100), pytest.raises(ResourceError):
         save_checkpoint(tmp_path, "best", tensors(3.0), {})
@@ -213,7 +198,7 @@ def test_a_missing_best_checkpoint_is_a_data_error(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "best")
 
 
-def test_numbers_that_are_not_finite_are_not_saved_as_state(tmp_path: Path) -> Any:
+def test_numbers_that_are_not_finite_are_not_saved_as_state(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         save_checkpoint(tmp_path, "step-000001", tensors(1), {"loss": float("nan")})
     assert latest_checkpoint(tmp_path, Console(quiet=True)) is None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,16 +30,11 @@ def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
     assert [child.name for child in path.parent.iterdir()] == ["b.txt"]
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, files_limited_to: Any) -> None:
     path = tmp_path / "a.txt"
     write_atomically(path, "old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    try:
-        with pytest.raises(ResourceError) as caught:
-            write_atomically(path, "new" * 1000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_limited_to(100), pytest.raises(ResourceError) as caught:
+        write_atomically(path, "new" * 1000)
     assert path.read_text() == "old"
     assert caught.value.where == str(path)
 
@@ -66,6 +61,9 @@ def test_other_failures_are_described(tmp_path: Path) -> None:
         append_line(tmp_path / "missing" / "a.jsonl", 1)
     error = unwritable(tmp_path, PermissionError(errno.EACCES, "Permission denied"))
     assert error.problem == "this cannot be written: Permission denied"
+    text = "I/O error: No space left on device (os error 28)"
+    assert unwritable(tmp_path, RuntimeError(text)).problem.startswith("the disk is full")
+    assert unwritable(tmp_path, RuntimeError("odd")).problem == "this cannot be written: odd"
 
 
 def test_json_comes_back(tmp_path: Path) -> None:

@@ -155,7 +155,6 @@ def test_the_training_stops_early_and_keeps_the_best_weights(
         ("tiny_llama", "lora", "float32", {"dropout": 0.2}),
         ("tiny_llama", "prompt-tuning", "float32", {}),
         ("tiny_t5", "lora", "bfloat16", {"dropout": 0.2}),
-        ("tiny_t5", "full", "float32", {}),
     ],
 )
 def test_a_resumed_training_equals_an_uninterrupted_one(
@@ -167,7 +166,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
         "settings": settings,
     }
     straight, record, run = small_tune(model, method, run="straight", **chosen)
-    for step in (3, 7):  # both in the middle of an epoch of five steps
+    for step in (3, 7, 10):  # twice in the middle of an epoch, and after the last step
         with pytest.raises(PreemptedError, match=f"SIGTERM after step {step} of 10"):
             small_tune(model, method, run="broken", observers=[StopAt(step)], **chosen)
     resumed, again, broken = small_tune(model, method, run="broken", **chosen)
@@ -183,7 +182,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     assert again.best_validation_loss == record.best_validation_loss
     assert (again.best_step, again.trained_tokens) == (record.best_step, record.trained_tokens)
     resumes = [e["step"] for e in read_lines(broken.events) if e["event"] == "resume"]
-    assert resumes == [3, 7]
+    assert resumes == [3, 7, 10]
 
 
 def test_what_a_killed_attempt_logged_after_its_checkpoint_is_taken_back(small_tune: Any) -> None:

@@ -1,0 +1,166 @@
+"""What each method trains, and where it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from luthier.config import LoraConfig, MethodsConfig, ModelConfig, PromptTuningConfig
+from luthier.core.console import Console
+from luthier.core.errors import DataError, ResourceError, UsageError
+from luthier.methods import load_adapted, method_for, save_adapted
+from luthier.methods.adapted import is_adapter
+from luthier.methods.lora import LoraMethod
+from luthier.methods.prompt_tuning import PromptTuningMethod
+
+MODELS = ("tiny_llama", "tiny_t5")
+QUIET = Console(quiet=True)
+
+
+def prepared(loaded: Any, method: Any) -> Any:
+    torch.manual_seed(0)
+    model = method.prepare(loaded)
+    return type(loaded)(model, loaded.tokenizer, loaded.stamp, loaded.device)
+
+
+def trained_names(model: Any) -> list[str]:
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_full_trains_everything(name: str, load: Any, request: pytest.FixtureRequest) -> None:
+    loaded = load(request.getfixturevalue(name))
+    loaded.model.requires_grad_(False)
+    model = method_for("full", MethodsConfig()).prepare(loaded)
+    assert len(trained_names(model)) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_lora_starts_from_the_base_models_answers(
+    name: str, load: Any, request: pytest.FixtureRequest
+) -> None:
+    loaded = load(request.getfixturevalue(name))
+    ids_BT = torch.arange(3, 23).reshape(2, 10)
+    inputs = {"input_ids": ids_BT}
+    if loaded.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids_BT
+    with torch.no_grad():
+        before = loaded.model(**inputs).logits
+        model = prepared(loaded, LoraMethod(LoraConfig())).model.eval()
+        after = model(**inputs).logits
+    assert torch.equal(before, after)
+    assert trained_names(model)
+    assert all("lora_" in parameter for parameter in trained_names(model))
+    assert not any("lm_head" in parameter for parameter in trained_names(model))
+
+
+def test_loras_settings_reach_peft(load: Any, tiny_llama: Path) -> None:
+    config = LoraConfig(rank=3, alpha=12, dropout=0.25, targets=("q_proj",))
+    model = prepared(load(tiny_llama), LoraMethod(config)).model
+    layers = [module for name, module in model.named_modules() if name.endswith("q_proj")]
+    assert len(layers) == 2
+    assert layers[0].lora_A["default"].weight.shape == (3, 32)
+    assert layers[0].scaling["default"] == 4
+    assert layers[0].lora_dropout["default"].p == 0.25
+
+
+def test_lora_without_a_target_is_a_users_mistake(load: Any, tiny_llama: Path) -> None:
+    with pytest.raises(UsageError, match="finds nothing to adapt") as caught:
+        LoraMethod(LoraConfig(targets=("query",))).prepare(load(tiny_llama))
+    assert caught.value.where == "methods.lora.targets"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_prompt_tuning_trains_its_vectors_alone(
+    name: str, load: Any, request: pytest.FixtureRequest
+) -> None:
+    loaded = load(request.getfixturevalue(name))
+    model = prepared(loaded, PromptTuningMethod(PromptTuningConfig(virtual_tokens=5))).model
+    assert [p.shape for p in model.parameters() if p.requires_grad] == [(5, 32)]
+    embeddings_VD = loaded.model.get_input_embeddings().weight
+    for vector in model.get_prompt(batch_size=1)[0]:  # each is the embedding of some token
+        assert bool((embeddings_VD == vector).all(dim=1).any())
+
+
+def test_a_soft_prompt_starts_from_words(load: Any, tiny_llama: Path) -> None:
+    loaded = load(tiny_llama)
+    config = PromptTuningConfig(virtual_tokens=5, initial_text="Describe it")
+    ids = loaded.tokenizer("Describe it")["input_ids"]
+    assert 1 < len(ids) < 5
+    model = prepared(loaded, PromptTuningMethod(config)).model
+    expected = loaded.model.get_input_embeddings().weight[(ids * 5)[:5]]
+    assert torch.equal(model.get_prompt(batch_size=1)[0], expected)
+
+
+def test_an_empty_text_is_a_users_mistake(load: Any, tiny_llama: Path) -> None:
+    with pytest.raises(UsageError, match="no tokens"):
+        PromptTuningMethod(PromptTuningConfig(initial_text="")).prepare(load(tiny_llama))
+
+
+@pytest.fixture
+def adapter(load: Any, tiny_llama: Path, tmp_path: Path) -> Path:
+    """A saved LoRA adapter of the tiny Llama."""
+    folder = tmp_path / "model"
+    save_adapted(prepared(load(tiny_llama), LoraMethod(LoraConfig())), folder)
+    return folder
+
+
+def load_on(base: Path, folder: Path) -> Any:
+    return load_adapted(folder, ModelConfig(id=str(base), dtype="float32"), QUIET)
+
+
+def test_an_adapter_is_small_and_complete(adapter: Path, tiny_llama: Path) -> None:
+    names = {path.name for path in adapter.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
+    weights = (adapter / "adapter_model.safetensors").stat().st_size
+    assert weights < (tiny_llama / "model.safetensors").stat().st_size / 10
+    assert [path.name for path in adapter.parent.iterdir()] == ["model"]
+    loaded = load_on(tiny_llama, adapter)
+    assert is_adapter(loaded)
+    assert not loaded.model.training
+
+
+def test_an_adapter_of_another_model(adapter: Path, tiny_t5: Path) -> None:
+    with pytest.raises(DataError, match="does not fit tiny-t5") as caught:
+        load_on(tiny_t5, adapter)
+    assert caught.value.where == str(adapter)
+
+
+def test_a_damaged_adapter(adapter: Path, tiny_llama: Path) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(DataError, match="does not fit"):
+        load_on(tiny_llama, adapter)
+    (adapter / "adapter_config.json").write_text("{")
+    with pytest.raises(DataError, match="not readable JSON"):
+        load_on(tiny_llama, adapter)
+
+
+def test_a_pickled_adapter_is_refused(adapter: Path, tiny_llama: Path) -> None:
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(DataError, match="no safetensors weights"):
+        load_on(tiny_llama, adapter)
+
+
+def test_saving_replaces_what_was_there(adapter: Path, load: Any, tiny_llama: Path) -> None:
+    save_adapted(load(tiny_llama), adapter)  # a whole model over an adapter
+    assert not (adapter / "adapter_config.json").exists()
+    assert not is_adapter(load_on(tiny_llama, adapter))
+
+
+def test_a_full_disk_leaves_the_old_model(
+    adapter: Path, load: Any, tiny_llama: Path, files_limited_to: Any
+) -> None:
+    with files_limited_to(2000), pytest.raises(ResourceError, match="cannot be written"):
+        save_adapted(load(tiny_llama), adapter)
+    assert is_adapter(load_on(tiny_llama, adapter))
+    assert [path.name for path in adapter.parent.iterdir()] == ["model"]
+
+
+def test_a_model_that_cannot_be_saved(load: Any, tiny_t5: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResourceError, match="cannot be written"):
+        save_adapted(load(tiny_t5), tmp_path / "file" / "model")
