@@ -126,26 +126,36 @@ def reference(
     return ladder
 
 
-def test_interrupted_at_every_stage(
+def test_interrupted_in_training_and_in_evaluation(
     tmp_path: Path, settings: dict[str, Any], reference: Ladder
 ) -> None:
-    """One run, stopped between rungs, in training twice, and in the last evaluation."""
+    """One run, killed in training, asked to stop in the same one, killed in the last evaluation."""
     ladder = Ladder(tmp_path / "runs", settings)
-    killed, preempted = -signal.SIGKILL, PreemptedError.exit_code
-    assert ladder.stop(lambda: ladder.has("rungs/zero-shot/rung.json"), signal.SIGTERM) == preempted
-    assert "run the same command again" in ladder.log
-
-    assert ladder.stop(lambda: len(ladder.steps("lora")) >= 5, signal.SIGKILL) == killed
+    assert ladder.stop(lambda: len(ladder.steps("lora")) >= 5, signal.SIGKILL) == -signal.SIGKILL
     before = len(ladder.steps("lora"))
     assert not ladder.has("rungs/lora/training.json")
 
     code = ladder.stop(lambda: len(ladder.steps("lora")) >= before + 3, signal.SIGTERM)
-    assert code == preempted
+    assert code == PreemptedError.exit_code
     assert "stopped by SIGTERM after step" in ladder.log
     assert not ladder.has("rungs/lora/training.json")
 
-    assert ladder.stop(lambda: ladder.has("rungs/full/training.json"), signal.SIGKILL) == killed
+    in_evaluation = ladder.stop(lambda: ladder.has("rungs/full/training.json"), signal.SIGKILL)
+    assert in_evaluation == -signal.SIGKILL
     assert not ladder.has("rungs/full/rung.json")
+    assert_equal(ladder, reference)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_stopped_between_rungs(
+    tmp_path: Path, settings: dict[str, Any], reference: Ladder, number: signal.Signals
+) -> None:
+    """Outside of training nothing is lost either, and the exit code tells who asked."""
+    codes = {signal.SIGTERM: PreemptedError.exit_code, signal.SIGINT: 130, signal.SIGKILL: -9}
+    ladder = Ladder(tmp_path / "runs", settings)
+    assert ladder.stop(lambda: ladder.has("rungs/zero-shot/rung.json"), number) == codes[number]
+    assert not ladder.has("ladder.json")
     assert_equal(ladder, reference)
 
 
