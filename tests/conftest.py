@@ -213,7 +213,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data files that LUTHIER_DATA names."""
     root = os.environ.get("LUTHIER_DATA")

@@ -20,11 +20,10 @@ from torch.nn.functional import pad as pad_tensor
 from luthier.data.batches import micro_batches
 from luthier.inference.cache import merge_caches, roomy_cache
 from luthier.inference.engine import Advance
+from luthier.inference.generator import Generator
 from luthier.inference.padding import MAX_PADDING, pad
 from luthier.inference.prefix import shared_prefix
-from luthier.inference.soft_prompt import unwrap_soft_prompt
 from luthier.models.forward import logits_at
-from luthier.models.load import LoadedModel
 
 # Tokens of prompts computed together: enough to keep the arithmetic units busy.
 _PREFILL_TOKENS = 2048
@@ -57,20 +56,13 @@ class _Rows:
         self.next_B, self.index_B = self.next_B[kept], self.index_B[kept]
 
 
-class DecoderOnlyGenerator:
+class DecoderOnlyGenerator(Generator):
     """Generates token ids; see `LocalEngine`."""
-
-    def __init__(self, loaded: LoadedModel, batch_tokens: int, stop_ids: frozenset[int]) -> None:
-        self._device = loaded.device
-        self._model, self._soft_prompt_VD = unwrap_soft_prompt(loaded.model)
-        self._batch_tokens = batch_tokens
-        self.stop_ids = stop_ids
-        self._stops = torch.tensor(sorted(stop_ids), device=loaded.device)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], max_new_tokens: int, advance: Advance
     ) -> list[list[int]]:
-        """The new tokens of each prompt, the stop token included where one was made."""
+        """See `Generator.generate`."""
         prefix = shared_prefix(prompts)
         shared = self._prefill_shared(prefix)
         suffixes = [list(ids[len(prefix) :]) for ids in prompts]

@@ -9,26 +9,18 @@ import torch
 from luthier.data.batches import micro_batches
 from luthier.inference.cache import roomy_cache
 from luthier.inference.engine import Advance
+from luthier.inference.generator import Generator
 from luthier.inference.padding import MAX_PADDING, pad
-from luthier.inference.soft_prompt import unwrap_soft_prompt
 from luthier.models.forward import logits_at
-from luthier.models.load import LoadedModel
 
 
-class EncoderDecoderGenerator:
+class EncoderDecoderGenerator(Generator):
     """Generates token ids; see `LocalEngine`. A soft prompt stands before the encoder's input."""
-
-    def __init__(self, loaded: LoadedModel, batch_tokens: int, stop_ids: frozenset[int]) -> None:
-        self._device = loaded.device
-        self._model, self._soft_prompt_VD = unwrap_soft_prompt(loaded.model)
-        self._batch_tokens = batch_tokens
-        self.stop_ids = stop_ids
-        self._stops = torch.tensor(sorted(stop_ids), device=loaded.device)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], max_new_tokens: int, advance: Advance
     ) -> list[list[int]]:
-        """The new tokens of each prompt, the stop token included where one was made."""
+        """See `Generator.generate`."""
         results: list[list[int]] = [[] for _ in prompts]
         for batch in micro_batches(
             [len(ids) for ids in prompts],

