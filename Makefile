@@ -15,7 +15,7 @@ test: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/python -m pytest
 
 test-long: $(VENV)/.installed-dev $(VENV)/.model
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m 'long or hypothesis' --hypothesis-profile=search
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -11,6 +11,12 @@ from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run; make test-long searches with new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile("repeatable")
 
 # No test may wait for a network that is not there.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -203,8 +203,11 @@ def _bca_levels(
 def _acceleration(left_out: Floats) -> float:
     """Efron and Tibshirani 1993, equation 14.15: a sixth of the skewness of the jackknife."""
     deviations = left_out.mean() - left_out
-    spread = float((deviations**2).sum())
-    return float((deviations**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
+    largest = float(np.abs(deviations).max())
+    if largest == 0:
+        return 0.0
+    deviations = deviations / largest  # The powers of tiny deviations would vanish.
+    return float((deviations**3).sum()) / (6 * float((deviations**2).sum()) ** 1.5)
 
 
 def _student_quantile(level: float, units: int) -> float:

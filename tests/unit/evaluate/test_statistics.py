@@ -15,6 +15,7 @@ from luthier.evaluate.statistics import (
     Units,
     bootstrap_interval,
     figure_interval,
+    is_binary,
     wilson_interval,
 )
 
@@ -102,9 +103,16 @@ def test_interval_of_a_corpus_metric_recomputes_it_in_each_resample() -> None:
 @settings(deadline=None, max_examples=50)
 def test_interval_of_a_mean_lies_within_the_scores(scores: np.ndarray) -> None:
     interval = bootstrap_interval(MEAN, scores[:, None], RESAMPLING)
+    lowest, highest = (0, 1) if is_binary(scores) else (scores.min(), scores.max())
     assert interval.value == pytest.approx(scores.mean())
-    assert scores.min() - 1e-9 <= interval.low <= interval.high <= 1 + 1e-9
+    assert lowest - 1e-9 <= interval.low <= interval.high <= highest + 1e-9
     assert interval.n == len(scores)
+
+
+def test_deviations_whose_powers_vanish_have_an_interval() -> None:
+    scores = np.array([[1e-130], [0.0], [0.0]])
+    interval = bootstrap_interval(MEAN, scores, RESAMPLING)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1e-130
 
 
 @given(scores=scores)
