@@ -26,6 +26,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/python benchmarks/ladder.py
+	$(BIN)/luthier plan --calibrate
+	$(BIN)/python benchmarks/plan.py measure
+	$(BIN)/python benchmarks/plan.py report
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q tests/docs

@@ -7,20 +7,27 @@ The default is examples/demo.yaml. Results: benchmarks/results/<date>-ladder-<ta
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import luthier
+from common import provenance, store, table
 from luthier.config import load_config
 from luthier.core.files import read_json
 from luthier.core.units import format_bytes, format_count, format_duration
 
-ROOT = Path(__file__).parent
-RESULTS = ROOT / "results"
+_HEAD = (
+    "rung",
+    "{metric}",
+    "gain (p, Holm)",
+    "forgetting, nats/token",
+    "trained",
+    "artefact",
+    "peak memory",
+    "training",
+    "evaluation",
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -28,21 +35,11 @@ def main(arguments: list[str]) -> None:
     files = [text for text in arguments if "=" not in text] or ["examples/demo.yaml"]
     overrides = [text for text in arguments if "=" in text]
     result = luthier.adapt(load_config(Path(files[0]), overrides))
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
     manifest = read_json(result.run.manifest)
-    document = {
-        "date": today,
-        "command": " ".join(["python benchmarks/ladder.py", *arguments]),
-        "commit": _commit(),
-        "hardware": manifest["hardware"],
-        "versions": manifest["versions"],
-        "ladder": result.ladder.model_dump(mode="json"),
-    }
-    path = RESULTS / f"{today}-ladder-{result.ladder.task}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(_markdown(document), encoding="utf-8")
-    print(f"{path}\n{path.with_suffix('.md')}")
+    command = ["benchmarks/ladder.py", *arguments]
+    document = provenance(command, manifest["hardware"], manifest["versions"])
+    document["ladder"] = result.ladder.model_dump(mode="json")
+    store(f"ladder-{result.ladder.task}", document, _markdown(document))
 
 
 def _markdown(document: dict[str, Any]) -> str:
@@ -58,10 +55,10 @@ def _markdown(document: dict[str, Any]) -> str:
         f"({ladder['model']['dtype']}). Examples: {ladder['examples']}. Time in all: "
         f"{format_duration(ladder['seconds'])}.",
         "",
-        f"| rung | {ladder['metric']} | gain (p, Holm) | forgetting, nats/token | trained "
-        "| artefact | peak memory | training | evaluation |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_row(rung) for rung in ladder["rungs"]),
+        *table(
+            [cell.format(metric=ladder["metric"]) for cell in _HEAD],
+            [_row(rung) for rung in ladder["rungs"]],
+        ),
         "",
         ladder["recommendation"]["sentence"],
         *(f"- {reason}" for reason in ladder["recommendation"]["reasons"]),
@@ -69,11 +66,11 @@ def _markdown(document: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(rung: dict[str, Any]) -> str:
+def _row(rung: dict[str, Any]) -> list[str]:
     if rung["metric"] is None:
-        return f"| {rung['name']} | {rung['status']}: {rung['reason']} | | | | | | | |"
+        return [rung["name"], f"{rung['status']}: {rung['reason']}", *[""] * (len(_HEAD) - 2)]
     gain, forgetting = rung["gain"], rung["forgetting"]
-    cells = [
+    return [
         rung["name"],
         _estimate(rung["metric"]),
         f"{gain['difference']:+.3f} over {gain['over']} ({gain['p_holm']:.3g})" if gain else "–",
@@ -84,17 +81,10 @@ def _row(rung: dict[str, Any]) -> str:
         format_duration(rung["train_seconds"]) if rung["train_seconds"] else "–",
         format_duration(rung["evaluate_seconds"]),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def _estimate(value: dict[str, Any]) -> str:
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from luthier.config import RunConfig, load_config
 from luthier.config.load import override, to_yaml
@@ -26,12 +26,15 @@ from luthier.core.records import (
     EvaluationRecord,
     Forecast,
     LadderRecord,
-    MethodForecast,
+    PlanCheck,
     SampleRecord,
     TrainingRecord,
 )
 from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import fingerprint
+
+if TYPE_CHECKING:
+    from luthier.plan.hardware import Calibration
 
 Configuration = RunConfig | Path | str | None
 Overrides = Mapping[str, Any] | None
@@ -314,10 +317,33 @@ def forecast(
         dropped={reason.reason: reason.count for reason in dropped},
         longest_prompt=checked.longest_prompt,
         context_window=setup.renderer.context_window,
-        methods=tuple(
-            MethodForecast(**forecast_method(setup, method)) for method in checked.methods
-        ),
+        methods=tuple(forecast_method(setup, method) for method in checked.methods),
     )
+
+
+def calibrate(console: Console | None = None) -> Calibration:
+    """Measure this machine, in less than half a minute, and keep the result for later plans."""
+    from luthier.models.calibrate import calibrate as measure
+
+    return measure(console or Console())
+
+
+def check_plans(runs: Sequence[str | Path]) -> tuple[PlanCheck, ...]:
+    """What was predicted and measured in each of ``runs``, and in their rungs.
+
+    Raises:
+        DataError: no run directory, or no plan with a measurement in any of them.
+    """
+    from luthier.adapt.planning import stored_checks
+
+    checks = [check for run in runs for check in stored_checks(RunDirectory.open(Path(run)))]
+    if not checks:
+        raise DataError(
+            "none of these runs has a plan that was measured",
+            where=", ".join(map(str, runs)),
+            fix="name runs of tune or adapt that have trained",
+        )
+    return tuple(checks)
 
 
 def as_run(target: str | Path | None) -> RunDirectory | None:

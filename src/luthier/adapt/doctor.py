@@ -7,10 +7,10 @@ import shutil
 from importlib.util import find_spec
 
 from luthier.adapt.manifest import hardware, versions
+from luthier.core.cache import cache_folder
 from luthier.core.records import Record
 from luthier.core.units import format_bytes
 from luthier.models.bundled import BUNDLED_MODELS, find
-from luthier.models.cache import cache_folder
 from luthier.models.device import default_device, free_memory, has_fast_bfloat16
 
 _SCARCE_DISK_BYTES = 5 * 2**30

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from luthier.adapt.planning import check_memory, plan_tuning, usable_memory
 from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
-from luthier.adapt.tuning import check_memory, training_plan, usable_memory
 from luthier.config.methods import MethodName
-from luthier.data.batches import BatchOrder
+from luthier.core.records import MethodForecast
 from luthier.data.problems import Dropped
 from luthier.evaluate.runner import render_prompts
-from luthier.plan import read_shape
-from luthier.plan.memory import trained_parameters
 
 
 class Checked(NamedTuple):
@@ -60,19 +58,20 @@ def check_tune(setup: Setup) -> Checked:
     return Checked((method,), longest, data.dropped)
 
 
-def forecast_method(setup: Setup, method: MethodName) -> dict[str, Any]:
-    """Trained parameters, steps, and memory in bytes of tuning with ``method``.
+def forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
+    """What tuning with ``method`` would take.
 
     Raises:
         DataError: no training example is left.
     """
-    config, data = setup.config, setup.training_data(method)
-    settings = config.methods.of(method)
-    order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
-    return {
-        "method": method,
-        "trained_parameters": trained_parameters(read_shape(setup.handle.folder.path), settings),
-        "steps": order.total_steps(settings.epochs or config.train.epochs),
-        "memory_bytes": training_plan(setup, method, data).total,
-        "usable_bytes": config.adapt.memory or usable_memory(),
-    }
+    plan = plan_tuning(setup, method, setup.training_data(method))
+    usable = setup.config.adapt.memory or usable_memory()
+    if plan is None:
+        return MethodForecast(method=method, usable_bytes=usable)
+    return MethodForecast(
+        method=method,
+        trained_parameters=plan.trained_parameters,
+        steps=plan.steps,
+        memory_bytes=plan.memory.total,
+        usable_bytes=usable,
+    )

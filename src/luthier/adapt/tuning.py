@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import psutil
 import torch
 
 from luthier.adapt.base_model import BaseModel
+from luthier.adapt.planning import SMALLER, TuningPlan, check_memory
 from luthier.adapt.setup import Setup
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.records import MeasuredPlan, TrainingRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.core.units import format_bytes
-from luthier.data.batches import micro_batches
+from luthier.core.units import format_bytes, format_count
 from luthier.data.problems import count_reasons
 from luthier.methods import load_adapted
-from luthier.models.device import default_device, free_memory, resolve_dtype
 from luthier.models.load import LoadedModel
-from luthier.plan import MemoryPlan, plan_training, read_shape
-from luthier.train import TrainingData, tune
-from luthier.train.loss import padded_length, trained_tokens
+from luthier.train import tune
 
 
 def tuned_model(
@@ -57,70 +53,35 @@ def tuned_model(
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
     plan = check_memory(setup, method, data)
-    predicted = plan.model_dump()
-    stored = MeasuredPlan(predicted_bytes=predicted, predicted_peak_bytes=plan.total)
-    stored.write(run.plan)
+    stored = _announce(plan, run, console) if plan else None
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
     try:
         loaded, record = tune(base.take(), method, config, data, run, console)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ResourceError(f"memory ran out while tuning with {method}", fix=_SMALLER) from error
-    measured = {"measured_peak_bytes": record.peak_memory_bytes}
-    stored.model_copy(update=measured).write(run.plan)
+        raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
+    if stored:
+        measured = {"measured_peak_bytes": record.peak_memory_bytes}
+        stored.model_copy(update=measured).write(run.plan)
     return loaded, record
+
+
+def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> MeasuredPlan:
+    """Say what the tuning will take, and store it where the measured figure will join it."""
+    memory = plan.memory
+    console.say(
+        f"  plan: {format_count(plan.trained_parameters)} trained, {plan.steps} steps, "
+        f"{format_bytes(memory.total)} of memory"
+    )
+    stored = MeasuredPlan(
+        predicted_bytes=memory.parts()
+        | {"allocator": memory.allocator.expected, "framework": memory.framework.expected},
+        predicted_peak_bytes=memory.total,
+    )
+    stored.write(run.plan)
+    return stored
 
 
 def _may_go_on(record: TrainingRecord, max_time: float | None) -> bool:
     """Whether a training that ran out of time is given more of it now."""
     return record.stopped == "time" and (max_time is None or max_time > record.seconds)
-
-
-_SMALLER = (
-    "try a smaller train.micro_batch_tokens or data.max_length, "
-    "or train.activation_checkpointing=true"
-)
-
-
-def check_memory(setup: Setup, method: MethodName, data: TrainingData) -> MemoryPlan:
-    """The predicted peak, if it may be used.
-
-    Raises:
-        ResourceError: it is more than ``adapt.memory``, or than what is free.
-    """
-    plan = training_plan(setup, method, data)
-    limit = setup.config.adapt.memory or usable_memory()
-    if plan.total > limit:
-        raise ResourceError(
-            f"{method} needs about {format_bytes(plan.total)}, "
-            f"and {format_bytes(limit)} may be used",
-            fix=_SMALLER,
-        )
-    return plan
-
-
-def training_plan(setup: Setup, method: MethodName, data: TrainingData) -> MemoryPlan:
-    """The predicted peak memory of tuning, from the model's files and the longest batch."""
-    config = setup.config
-    lengths = [padded_length(example) for example in data.train]
-    cuts = micro_batches(lengths, tokens=config.train.micro_batch_tokens, max_padding=1.0)
-    widest = max(cuts, key=lambda cut: len(cut) * lengths[cut[0]])
-    # A step holds no more examples than its batch, however short they are.
-    rows = min(len(widest), config.train.batch_size)
-    answers = sorted((trained_tokens(example) for example in data.train), reverse=True)
-    virtual = getattr(config.methods.of(method), "virtual_tokens", 0)
-    return plan_training(
-        read_shape(setup.handle.folder.path),
-        config.methods.of(method),
-        weight_bytes=resolve_dtype(config.model.dtype, default_device()).itemsize,
-        micro_batch_tokens=rows * (lengths[widest[0]] + virtual),
-        trained_tokens=sum(answers[:rows]),
-        checkpointing=config.train.activation_checkpointing,
-    )
-
-
-def usable_memory() -> int:
-    """Bytes this process may come to use: what it has, and what is free."""
-    device = default_device()
-    held = psutil.Process().memory_info().rss if device.type == "cpu" else 0
-    return held + free_memory(device)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from luthier.cli.options import Json, read_configuration
+from luthier.cli.flags import Json
+from luthier.cli.options import read_configuration
 from luthier.cli.output import print_json, print_result
 
 app = App(name="config", help="Show the configuration or its schema.")

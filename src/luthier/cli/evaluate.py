@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from luthier.cli.options import CONFIGURATIONS, CommonOptions, Json, read_configuration
+from luthier.cli.flags import Json
+from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.errors import UsageError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from luthier.cli.output import print_json, print_result
-from luthier.core.records import Forecast
+from luthier.core.records import Forecast, MethodForecast
 from luthier.core.units import format_bytes, format_count
 
 
@@ -31,11 +31,17 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
     for heading in ("method", "trains", "steps", "memory (estimate)", "fits"):
         table.add_column(heading)
     for method in forecast.methods:
-        table.add_row(
-            method.method,
-            format_count(method.trained_parameters),
-            str(method.steps),
-            format_bytes(method.memory_bytes),
-            "yes" if method.fits else f"no: {format_bytes(method.usable_bytes)} may be used",
-        )
+        table.add_row(method.method, *_needs(method))
     print_result("", table)
+
+
+def _needs(method: MethodForecast) -> tuple[str, str, str, str]:
+    """Trained parameters, steps, memory, and whether it fits."""
+    if method.trained_parameters is None or method.memory_bytes is None:
+        return "–", "–", "–", "the planner does not know this architecture"
+    return (
+        format_count(method.trained_parameters),
+        str(method.steps),
+        format_bytes(method.memory_bytes),
+        "yes" if method.fits else f"no: {format_bytes(method.usable_bytes)} may be used",
+    )

@@ -29,6 +29,7 @@ app = App(
 # Commands are named by import path: none of them is imported until it is called.
 _COMMANDS = (
     ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
+    ("plan", "luthier.cli.plan:plan", "Memory, time and cost before you pay; what would fit."),
     ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
     ("prompt", "luthier.cli.prompt:prompt", "Ask a model, with zero or more worked examples."),
     ("evaluate", "luthier.cli.evaluate:evaluate", "Measure a model or a tuned run."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from cyclopts import Parameter
 
@@ -44,13 +44,6 @@ class CommonOptions:
 
 CONFIGURATIONS = (".yaml", ".yml")
 """How configuration files end."""
-Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print one JSON document.")]
-DryRun = Annotated[
-    bool,
-    Parameter(
-        negative="", show_default=False, help="Check everything, load no weights, train nothing."
-    ),
-]
 
 
 def read_configuration(

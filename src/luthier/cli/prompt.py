@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from luthier.cli.options import CommonOptions, Json, read_configuration
+from luthier.cli.flags import Json
+from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 
 

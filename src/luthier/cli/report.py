@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.cli.options import Json
+from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from luthier.cli.flags import DryRun, Json
 from luthier.cli.forecast import print_forecast
-from luthier.cli.options import CommonOptions, DryRun, Json, read_configuration
+from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.units import format_bytes, format_count, format_duration
 

@@ -172,6 +172,19 @@ class MeasuredPlan(Record):
     measured_peak_bytes: int | None = None
 
 
+class PlanCheck(Record):
+    """A plan beside what was measured."""
+
+    run: str
+    predicted_peak_bytes: int
+    measured_peak_bytes: int
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured, less one."""
+        return self.predicted_peak_bytes / self.measured_peak_bytes - 1
+
+
 class RungRecord(Record):
     """One row of the ladder's table."""
 
@@ -216,18 +229,18 @@ class LadderRecord(Record):
 
 
 class MethodForecast(Record):
-    """What a tuning method would take."""
+    """What a tuning method would take; None where the planner does not know the model."""
 
     method: str
-    trained_parameters: int
-    steps: int
-    memory_bytes: int
+    trained_parameters: int | None = None
+    steps: int | None = None
+    memory_bytes: int | None = None
     usable_bytes: int
 
     @property
-    def fits(self) -> bool:
+    def fits(self) -> bool | None:
         """Whether the predicted memory may be used."""
-        return self.memory_bytes <= self.usable_bytes
+        return None if self.memory_bytes is None else self.memory_bytes <= self.usable_bytes
 
 
 class Forecast(Record):

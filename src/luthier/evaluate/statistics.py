@@ -207,7 +207,8 @@ def _acceleration(left_out: Floats) -> float:
     if largest == 0:
         return 0.0
     deviations = deviations / largest  # The powers of tiny deviations would vanish.
-    return float((deviations**3).sum()) / (6 * float((deviations**2).sum()) ** 1.5)
+    cubes, squares = float((deviations**3).sum()), float((deviations**2).sum())
+    return cubes / (6 * math.sqrt(squares) ** 3)
 
 
 def _student_quantile(level: float, units: int) -> float:

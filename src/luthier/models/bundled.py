@@ -10,10 +10,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import file_sha256
-from luthier.models.cache import cache_folder
 
 
 @dataclass(frozen=True, slots=True)

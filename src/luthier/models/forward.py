@@ -27,18 +27,35 @@ def logits_at(model: Any, inputs: dict[str, Any], keep_BT: Tensor) -> Tensor:
     Returns:
         ``[number of true positions, vocabulary]``, row after row of the batch.
     """
-    with _select(model, keep_BT):
+    rows_K, columns_K = keep_BT.nonzero(as_tuple=True)
+    return logits_at_indices(model, inputs, rows_K, columns_K - keep_BT.shape[1])
+
+
+def logits_at_indices(
+    model: Any, inputs: dict[str, Any], rows_K: Tensor, columns_K: Tensor
+) -> Tensor:
+    """Logits at given positions; unlike a mask, their number is known without reading a tensor.
+
+    Args:
+        model: a transformers or peft model.
+        inputs: keyword arguments of its forward.
+        rows_K: rows of the batch.
+        columns_K: positions counted from the end of the sequence, -1 the last, so that what the
+            model puts in front of it (virtual tokens of a soft prompt) does not shift them.
+
+    Returns:
+        ``[K, vocabulary]``.
+    """
+    with _select(model, rows_K, columns_K):
         logits: Tensor = model(**inputs, return_dict=True).logits
     return logits
 
 
 @contextmanager
-def _select(model: Any, keep_BT: Tensor) -> Iterator[None]:
+def _select(model: Any, rows_K: Tensor, columns_K: Tensor) -> Iterator[None]:
     def hook(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden_BTD, *rest = arguments
-        added = hidden_BTD.shape[1] - keep_BT.shape[1]
-        keep = torch.nn.functional.pad(keep_BT, (added, 0), value=False) if added else keep_BT
-        return (hidden_BTD[keep], *rest)
+        return (hidden_BTD[rows_K, columns_K], *rest)
 
     handle = model.get_output_embeddings().register_forward_pre_hook(hook)
     try:

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.models.cache import cache_folder
 from luthier.models.quiet import quiet_transformers
 
 

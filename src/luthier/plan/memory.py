@@ -1,108 +1,358 @@
-"""How much memory tuning and inference take.
+"""How much memory a training step and generation take on one device, and by what.
 
-An estimate to refuse what cannot fit, not a promise: the tests hold it within a factor of two of
-what was measured, and each run stores the measured peak beside it.
+Three figures, each at the peak: *allocated* is what tensors hold; *reserved* is what the allocator
+has taken from the device for them; *device* adds what the driver, or on a CPU the interpreter and
+its libraries, take before the first tensor. Bytes everywhere.
+
+The peak is the largest of three moments, because activations shrink while gradients grow:
+
+* the loss: all activations, logits and their gradients, and gradients of earlier micro-batches;
+* the end of the backward pass: all gradients, and the last layer's activations;
+* the optimizer's step: gradients, states and what the step copies.
 """
 
 from __future__ import annotations
 
-from luthier.config.methods import FullConfig, LoraConfig, MethodConfig, PromptTuningConfig
-from luthier.core.records import Record
-from luthier.plan.shape import ModelShape
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal
 
-_FRAMEWORK_BYTES = 700 * 2**20
+from luthier.plan.architecture import Architecture
+from luthier.plan.setup import TrainingSetup, constant_bytes, weight_bytes
+from luthier.plan.step import LayerCost, StepCost, step_cost
+from luthier.plan.tape import Weight
+
 _FLOAT = 4
+_GIB = 2**30
+_ZERO_BUCKET = 500_000_000
+
+Phase = Literal["loss", "backward", "optimizer step", "generation"]
 
 
-class MemoryPlan(Record):
-    """Bytes at the peak, by what takes them."""
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An expected number of bytes, and between which it is likely to lie."""
 
+    low: int
+    expected: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes on one device at the peak, by what takes them."""
+
+    phase: Phase
+    allocator: Interval
+    framework: Interval
     weights: int
-    trained: int
-    activations: int
-    logits: int
-    cache: int
-    framework: int
+    quantisation: int = 0
+    adapters: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+    activations: int = 0
+    logits: int = 0
+    cache: int = 0
+    communication: int = 0
+    temporary: int = 0
+
+    def parts(self) -> dict[str, int]:
+        """Every part of the allocated memory, by name."""
+        return {name: getattr(self, name) for name in _PARTS}
+
+    @property
+    def states(self) -> int:
+        """Weights, gradients and optimizer states: the model states of ZeRO, section 3.1."""
+        return self.weights + self.quantisation + self.adapters + self.gradients + self.optimizer
+
+    @property
+    def allocated(self) -> int:
+        """What tensors hold."""
+        return sum(self.parts().values())
+
+    @property
+    def reserved(self) -> int:
+        """What the allocator has taken for them."""
+        return self.allocated + self.allocator.expected
 
     @property
     def total(self) -> int:
-        """Bytes at the peak."""
-        return (
-            self.weights
-            + self.trained
-            + self.activations
-            + self.logits
-            + self.cache
-            + self.framework
+        """What the device must have."""
+        return self.reserved + self.framework.expected
+
+    @property
+    def total_interval(self) -> Interval:
+        """The same with its uncertainty."""
+        low, high = (
+            self.allocated + getattr(self.allocator, end) + getattr(self.framework, end)
+            for end in ("low", "high")
         )
+        return Interval(low=low, expected=self.total, high=high)
+
+
+# The parts of the allocated memory: all fields but the moment and what lies beside tensors.
+_PARTS = tuple(f.name for f in fields(MemoryPlan) if f.type == "int")
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Memory beside tensors; each a (low, expected, high).
+
+    Attributes:
+        slack: the share of the allocated bytes that an allocator reserves and does not use, because
+            blocks are rounded up.
+        churn: the share of what comes and goes in a step that is lost to holes: a freed block does
+            not fit what comes next. Gradients fill the holes that activations leave.
+        framework: bytes before the first tensor, and what the first step adds.
+    """
+
+    slack: tuple[float, float, float]
+    churn: tuple[float, float, float]
+    framework: tuple[float, float, float]
+
+    def allocator(self, parts: Mapping[str, int]) -> Interval:
+        """Of tensors by what they are."""
+        allocated = sum(parts.values())
+        moving = max(
+            0, parts.get("activations", 0) + parts.get("logits", 0) - parts.get("gradients", 0)
+        )
+        shares = zip(self.slack, self.churn, strict=True)
+        return _interval(*(allocated * slack + moving * churn for slack, churn in shares))
+
+
+_MIB = 2**20
+# CUDA: the context and kernels take 0.4 to 0.9 GiB by card and libraries; torch's caching allocator
+# rounds to 2 MiB and splits.
+CUDA = Overhead((0.0, 0.03, 0.12), (0.0, 0.0, 0.0), (400 * _MIB, 560 * _MIB, 920 * _MIB))
+# CPU: the interpreter with torch, transformers and peft, measured; and glibc's heap, in which a
+# freed aligned block does not fit a request of its own size: a half of what came and went was lost
+# in the rows of benchmarks/plan.py that were traced.
+CPU = Overhead((0.0, 0.0, 0.0), (0.15, 0.5, 0.75), (430 * _MIB, 490 * _MIB, 560 * _MIB))
 
 
 def plan_training(
-    shape: ModelShape,
-    method: MethodConfig,
-    *,
-    weight_bytes: int,
-    micro_batch_tokens: int,
-    trained_tokens: int,
-    checkpointing: bool,
+    architecture: Architecture, setup: TrainingSetup, overhead: Overhead | None = None
 ) -> MemoryPlan:
-    """The peak of one training step.
+    """The peak of one training step on one device, in the steady state.
 
     Args:
-        shape: the model's sizes.
-        method: what is trained.
-        weight_bytes: bytes of one weight in memory (float32: 4).
-        micro_batch_tokens: tokens of the largest forward pass.
-        trained_tokens: trained tokens of the largest forward pass; only they have logits.
-        checkpointing: whether only the input of each layer is kept.
-
-    Per layer and token a Llama-style block keeps about ``10·hidden + 4.5·intermediate`` numbers for
-    its backward pass (51 bytes · hidden in bfloat16 at intermediate = 3.5 hidden, measured on
-    Llama-3-8B); with activation checkpointing one layer's share plus one hidden state a layer.
-    AdamW holds a gradient and two moments in float32 for each trained number, and a master copy
-    where the weight itself is shorter.
+        architecture: the model.
+        setup: how it is trained.
+        overhead: memory beside tensors; None: as usual on the setup's kind of device.
     """
-    trained = trained_parameters(shape, method)
-    master = _FLOAT if weight_bytes < _FLOAT else 0
-    per_layer = 10 * shape.hidden + int(4.5 * shape.intermediate)
-    kept = shape.layers * shape.hidden + per_layer if checkpointing else shape.layers * per_layer
+    return peak_memory(setup, pass_cost(architecture, setup), overhead)
+
+
+def peak_memory(
+    setup: TrainingSetup, cost: StepCost, overhead: Overhead | None = None
+) -> MemoryPlan:
+    """The same as `plan_training`, where the forward and backward pass is known already."""
+    fixed = _fixed(setup, cost)
+    moments = (_at_loss(setup, cost), _at_end(setup, cost), _at_step(setup, cost))
+    phases: tuple[Phase, ...] = ("loss", "backward", "optimizer step")
+    sizes = [sum(moment.values()) for moment in moments]
+    peak = sizes.index(max(sizes))
+    parts = {name: round(size) for name, size in (fixed | moments[peak]).items()}
+    beside = overhead or (CPU if setup.on_cpu else CUDA)
     return MemoryPlan(
-        weights=shape.parameters * weight_bytes,
-        trained=trained * (3 * _FLOAT + master),
-        activations=micro_batch_tokens * kept * weight_bytes,
-        logits=trained_tokens * shape.vocabulary * 3 * _FLOAT,
-        cache=0,
-        framework=_FRAMEWORK_BYTES,
+        phase=phases[peak],
+        **parts,
+        allocator=beside.allocator(parts),
+        framework=_interval(*beside.framework),
     )
 
 
-def plan_inference(shape: ModelShape, *, weight_bytes: int, batch_tokens: int) -> MemoryPlan:
-    """The peak of generation: weights and the key/value cache of one batch.
+def plan_inference(
+    architecture: Architecture,
+    *,
+    itemsize: int,
+    batch: int,
+    length: int,
+    overhead: Overhead = CUDA,
+    linear_bytes: float = 0.0,
+) -> MemoryPlan:
+    """The peak of generation: weights, and keys and values of a batch.
 
-    The cache is counted with a full hidden state for keys and one for values per layer, an upper
-    bound that grouped-query attention stays below.
+    Pope et al. 2022 (arXiv 2211.05102), section 2: the cache takes 2 · kv_heads · head_dim numbers
+    a layer and token.
+
+    Args:
+        architecture: the model.
+        itemsize: bytes of a weight and of a number in the cache.
+        batch: sequences at once.
+        length: tokens of the longest, prompt and answer.
+        overhead: memory beside tensors.
+        linear_bytes: bytes of a quantised weight of a linear layer, its constants included; 0: not
+            quantised.
     """
+    linears = sum(weight.count for weight in architecture.linears())
+    others = architecture.parameters - linears
+    weights = linears * (linear_bytes or itemsize) + others * itemsize
+    cache = batch * length * architecture.kv_bytes_per_token(itemsize)
+    logits = batch * architecture.vocabulary * (itemsize + _FLOAT)
+    sizes = {"weights": round(weights), "cache": round(cache), "logits": round(logits)}
     return MemoryPlan(
-        weights=shape.parameters * weight_bytes,
-        trained=0,
-        activations=0,
-        logits=0,
-        cache=2 * batch_tokens * shape.layers * shape.hidden * weight_bytes,
-        framework=_FRAMEWORK_BYTES,
+        phase="generation",
+        **sizes,
+        allocator=overhead.allocator(sizes),
+        framework=_interval(*overhead.framework),
     )
 
 
-def trained_parameters(shape: ModelShape, method: MethodConfig) -> int:
-    """How many numbers the method trains.
+def pass_cost(architecture: Architecture, setup: TrainingSetup) -> StepCost:
+    """The forward and backward pass of one micro-batch."""
+    return step_cost(
+        architecture,
+        setup.tuning,
+        setup.size,
+        predicted=setup.predicted,
+        everywhere=setup.logits_everywhere,
+    )
 
-    Raises:
-        TypeError: the method is of an unknown class.
+
+def _fixed(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """What is there the whole time: weights, constants, adapters, states, buffers."""
+    precision, parallel = setup.precision, setup.parallel
+    weights = sum(weight_bytes(w, precision) * times for w, times in cost.weights)
+    constants = sum(constant_bytes(w, precision) * times for w, times in cost.weights)
+    shards = parallel.split(parallel.shards_weights)
+    adapters = sum(w.count * times for w, times in cost.added) * _FLOAT
+    return {
+        "weights": weights / shards,
+        "quantisation": constants / shards,
+        "adapters": adapters / shards,
+        "optimizer": _state_bytes(setup, cost) / parallel.split(parallel.shards_states),
+        "communication": _communication(setup, cost),
+    }
+
+
+def _state_bytes(setup: TrainingSetup, cost: StepCost) -> float:
+    """Moments and masters of every trained number; adapters are float32 without a master."""
+    precision, state = setup.precision, setup.optimizer.state
+    total = 0.0
+    for weight, times in cost.trained:
+        adapter = weight.kind == "adapter"
+        moments = state(weight.shape, _FLOAT if adapter else precision.states)
+        total += times * (moments + (0 if adapter else weight.count * precision.master))
+    return total
+
+
+def _gradient_bytes(setup: TrainingSetup, cost: StepCost) -> float:
+    return _gradients_of(setup, cost.trained)
+
+
+def _gradients_of(setup: TrainingSetup, weights: Iterable[tuple[Weight, int]]) -> float:
+    return sum(
+        w.count * times * (_FLOAT if w.kind == "adapter" else setup.precision.gradients)
+        for w, times in weights
+    )
+
+
+def _communication(setup: TrainingSetup, cost: StepCost) -> float:
+    """Buffers of collectives.
+
+    DDP keeps the gradients a second time in its buckets (Li et al. 2020, arXiv 2006.15704). Sharded
+    weights are gathered a layer at a time, the next one while this one computes, and the tables of
+    the root stay gathered (FSDP, sections 3.3 and 4.1); their gradients exist whole before they are
+    reduced. ZeRO 1 and 2 reduce through a bucket of 5e8 numbers.
     """
-    match method:
-        case FullConfig():
-            return shape.parameters
-        case LoraConfig(rank=rank, targets=targets):
-            return shape.lora_parameters(rank, targets)
-        case PromptTuningConfig(virtual_tokens=count):
-            return count * shape.hidden
-    raise TypeError(f"no parameter count for {type(method).__name__}")
+    parallel, precision = setup.parallel, setup.precision
+    if parallel.kind == "single" or parallel.devices == 1:
+        return 0.0
+    if not parallel.shards_weights:
+        gradients = _gradient_bytes(setup, cost)
+        return gradients if parallel.kind == "ddp" else min(gradients, _ZERO_BUCKET * 2.0)
+    layers = [
+        size
+        for layer, times in cost.layers
+        for size in [sum(weight_bytes(w, precision) for w in layer.weights)] * min(times, 2)
+    ]
+    root = sum(weight_bytes(w, precision) for w in cost.embeddings)
+    gradients = max(
+        (_gradients_of(setup, ((w, 1) for w in layer.trained)) for layer, _ in cost.layers),
+        default=0.0,
+    )
+    layers.sort(reverse=True)
+    return root + sum(layers[:2]) + gradients
+
+
+def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """Activations of all layers, logits and their gradients; earlier micro-batches' gradients."""
+    parallel = setup.parallel
+    gradients = _gradient_bytes(setup, cost) if setup.accumulation > 1 else 0.0
+    # The output layer's gradient is made when two of the loss's three tensors are gone.
+    output = cost.logits / 3 + _table_bytes(setup, cost)
+    return {
+        "gradients": gradients / parallel.split(parallel.shards_gradients),
+        "activations": _kept(setup, cost) + cost.shared + cost.head,
+        "logits": float(cost.logits),
+        "temporary": max(0.0, output - cost.logits),
+    }
+
+
+def _at_end(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """All gradients; the first layer's activations and their gradients; one gradient twice.
+
+    A gradient is made before it is added to the one of earlier micro-batches, or in 16 bits before
+    it is added to the float32 one. Of a table that the output layer shares, the layer's part waits
+    from the loss on until the input's part is made, and then both are summed.
+    """
+    parallel = setup.parallel
+    first = next((layer for layer, _ in cost.layers if layer.kept), cost.layers[0][0])
+    largest = max((_gradients_of(setup, ((w, 1),)) for w, _ in cost.trained), default=0.0)
+    return {
+        "gradients": _gradient_bytes(setup, cost) / parallel.split(parallel.shards_gradients),
+        "activations": first.kept + first.working + cost.shared,
+        "logits": 0.0,
+        "temporary": largest + _table_bytes(setup, cost) * cost.tied,
+    }
+
+
+def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """Gradients, and what the optimizer copies."""
+    parallel = setup.parallel
+    base = setup.precision.master or setup.precision.weights
+    trained = sum(
+        w.count * times * (_FLOAT if w.kind == "adapter" else base) for w, times in cost.trained
+    )
+    copied = setup.optimizer.temporary * trained
+    return {
+        "gradients": _gradient_bytes(setup, cost) / parallel.split(parallel.shards_gradients),
+        "activations": 0.0,
+        "logits": 0.0,
+        "temporary": copied / parallel.split(parallel.shards_states),
+    }
+
+
+def _table_bytes(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes of the gradient of the output layer's matrix, if it is trained."""
+    trained = cost.trained_embeddings[:1] if cost.tied else cost.trained_embeddings[-1:]
+    return _gradients_of(setup, ((weight, 1) for weight in trained))
+
+
+def _kept(setup: TrainingSetup, cost: StepCost) -> float:
+    """Activations kept by the layers, under the setup's checkpointing.
+
+    Chen et al. 2016 (arXiv 1604.06174): with full checkpointing each layer keeps its input, and one
+    layer at a time is computed again, which at the loss has not begun. Korthikanti et al. 2022
+    (arXiv 2205.05198), section 5, for the selective kind.
+    """
+    kept: Mapping[str, int] = {
+        "none": cost.kept,
+        "selective": sum(_selective(layer) * times for layer, times in cost.layers),
+        "full": sum(layer.output * times for layer, times in cost.layers),
+    }
+    recomputed = 0
+    if setup.checkpointing != "none":
+        last, _ = cost.layers[-1]
+        # Computing a layer again overlaps with nothing of the loss, so the larger one counts.
+        recomputed = max(0, last.kept + last.working - cost.logits)
+    return kept[setup.checkpointing] + recomputed
+
+
+def _selective(layer: LayerCost) -> int:
+    return min(layer.kept, layer.products + layer.output)
+
+
+def _interval(low: float, expected: float, high: float) -> Interval:
+    return Interval(low=round(low), expected=round(expected), high=round(high))

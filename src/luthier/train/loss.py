@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from luthier.data.batches import micro_batches
-from luthier.models.forward import logits_at
+from luthier.models.forward import logits_at_indices
 from luthier.prompts.render import TrainingExample
 
 
@@ -29,12 +30,12 @@ def summed_loss(model: Any, examples: Sequence[TrainingExample], device: torch.d
     The logits are cast to float32 before the softmax, as transformers does.
     """
     start = model.config.decoder_start_token_id if model.config.is_encoder_decoder else None
-    if start is None:
-        inputs, keep_BT, targets_K = _causal_batch(examples, device)
-    else:
-        inputs, keep_BT, targets_K = _encoder_decoder_batch(examples, device, start)
-    logits_KV = logits_at(model, inputs, keep_BT).float()
-    return torch.nn.functional.cross_entropy(logits_KV, targets_K, reduction="sum")
+    batch = _causal_batch(examples) if start is None else _encoder_decoder_batch(examples, start)
+    inputs = {name: values.to(device) for name, values in batch.inputs.items()}
+    logits_KV = logits_at_indices(
+        model, inputs | {"use_cache": False}, batch.rows_K.to(device), batch.columns_K.to(device)
+    ).float()
+    return torch.nn.functional.cross_entropy(logits_KV, batch.targets_K.to(device), reduction="sum")
 
 
 @torch.inference_mode()
@@ -50,42 +51,66 @@ def mean_loss(
     return total / sum(trained_tokens(example) for example in examples)
 
 
-def _causal_batch(
-    examples: Sequence[TrainingExample], device: torch.device
-) -> tuple[dict[str, Any], Tensor, Tensor]:
-    ids_BT, real_BT = _rectangle([example.input_ids for example in examples])
-    trained_BT, _ = _rectangle([example.trained for example in examples])
-    predicted_BT = trained_BT.bool()
-    predicted_BT[:, 0] = False  # nothing precedes the first token
-    keep_BT = torch.zeros_like(predicted_BT)
-    keep_BT[:, :-1] = predicted_BT[:, 1:]
-    inputs: dict[str, Any] = {"input_ids": ids_BT.to(device), "use_cache": False}
-    if not bool(real_BT.all()):  # without padding, attention takes its faster causal path
-        inputs["attention_mask"] = real_BT.long().to(device)
-    return inputs, keep_BT.to(device), ids_BT[predicted_BT].to(device)
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A forward pass: its inputs, and where which tokens are predicted.
+
+    All of it is made from the examples' own lists, so that every shape is known without reading a
+    tensor: nothing waits for a device, and the pass can be traced with tensors that hold no data.
+
+    Attributes:
+        inputs: token ids, and a mask if there is padding.
+        rows_K: the row of each prediction.
+        columns_K: its position, counted from the end of the sequence that the output layer sees.
+        targets_K: the token that is predicted.
+    """
+
+    inputs: dict[str, Tensor]
+    rows_K: Tensor
+    columns_K: Tensor
+    targets_K: Tensor
+
+    @classmethod
+    def of(cls, inputs: dict[str, Tensor], predictions: Sequence[tuple[int, int, int]]) -> _Batch:
+        """From (row, column, target) of each prediction."""
+        table = torch.tensor(predictions, dtype=torch.long).reshape(-1, 3)
+        return cls(inputs, *table.unbind(1))
 
 
-def _encoder_decoder_batch(
-    examples: Sequence[TrainingExample], device: torch.device, start: int
-) -> tuple[dict[str, Any], Tensor, Tensor]:
-    ids_BT, real_BT = _rectangle([example.input_ids for example in examples])
-    labels_BT, answer_BT = _rectangle([example.decoder_ids for example in examples])
-    start_B1 = torch.full((len(examples), 1), start, dtype=torch.long)
-    inputs = {
-        "input_ids": ids_BT.to(device),
-        "attention_mask": real_BT.long().to(device),
-        "decoder_input_ids": torch.cat([start_B1, labels_BT[:, :-1]], dim=1).to(device),
-        "use_cache": False,
-    }
-    return inputs, answer_BT.to(device), labels_BT[answer_BT].to(device)
+def _causal_batch(examples: Sequence[TrainingExample]) -> _Batch:
+    ids = [example.input_ids for example in examples]
+    width = max(map(len, ids))
+    predictions = [
+        (row, column - 1 - width, token)  # the position before a token predicts it
+        for row, example in enumerate(examples)
+        for column, token in enumerate(example.input_ids)
+        if column and example.trained[column]
+    ]
+    return _Batch.of({"input_ids": _rectangle(ids)} | _mask(ids), predictions)
 
 
-def _rectangle(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Rows padded with zeros on the right (int64), and which entries are real (bool)."""
+def _encoder_decoder_batch(examples: Sequence[TrainingExample], start: int) -> _Batch:
+    ids = [example.input_ids for example in examples]
+    labels = [example.decoder_ids for example in examples]
+    width = max(map(len, labels))
+    predictions = [
+        (row, column - width, token)
+        for row, answer in enumerate(labels)
+        for column, token in enumerate(answer)
+    ]
+    shifted = _rectangle([(start, *answer[:-1]) for answer in labels])
+    inputs = {"input_ids": _rectangle(ids), "decoder_input_ids": shifted}
+    return _Batch.of(inputs | _mask(ids), predictions)
+
+
+def _rectangle(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Rows padded with zeros on the right (int64)."""
     width = max(map(len, rows))
-    values = torch.zeros(len(rows), width, dtype=torch.long)
-    real = torch.zeros(len(rows), width, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        values[index, : len(row)] = torch.tensor(list(row), dtype=torch.long)
-        real[index, : len(row)] = True
-    return values, real
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], dtype=torch.long)
+
+
+def _mask(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Which entries are real, if not all are: without a mask, attention takes a faster path."""
+    if len({len(row) for row in rows}) == 1:
+        return {}
+    return {"attention_mask": _rectangle([[1] * len(row) for row in rows])}

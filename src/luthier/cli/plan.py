@@ -1,0 +1,192 @@
+"""``luthier plan``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from luthier.cli.flags import Json
+from luthier.cli.output import print_json, print_result
+from luthier.cli.plan_tables import checks_table, plan_lines, plans_table
+from luthier.core.errors import UsageError
+from luthier.core.files import write_atomically
+from luthier.plan.answers import advice, best_plans, largest_plans, smallest_plans
+from luthier.plan.answers import plan as make
+from luthier.plan.ask import Question
+from luthier.plan.request import Plan, sentence
+
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Choices:
+    """How the model would be trained."""
+
+    method: str = "lora"
+    "full, lora, qlora, dora, vera, ia3, adapters, prompt-tuning, prefix-tuning, p-tuning, bitfit …"
+    precision: str | None = None
+    "float32, bf16-mixed, fp16-mixed, bf16-pure, int8, nf4 or nf4-double."
+    optimizer: str = "adamw"
+    "adamw, adamw-foreach, adamw-8bit, adafactor, sgd or lion."
+    parallel: str | None = None
+    "single, ddp, zero1, zero2, zero3, fsdp or hybrid."
+    group: int = 0
+    "Devices that share one copy, for hybrid."
+    checkpointing: str = "none"
+    "none, selective or full."
+    batch: int = 1
+    "Sequences in a micro-batch on one device."
+    length: int = 512
+    "Tokens of a sequence."
+    target_length: int | None = None
+    "Tokens of a decoder sequence, for encoder-decoder models."
+    step_sequences: int | None = None
+    "Sequences of an optimizer step over all devices."
+    tokens: float = 0.0
+    "Tokens of the whole training, such as 1e7."
+    trained_share: float = 1.0
+    "The share of positions whose loss is counted."
+    rank: int = 8
+    "The rank of LoRA."
+    virtual_tokens: int = 16
+    "The virtual tokens of a soft prompt."
+
+
+def plan(
+    model: str = "smollm2-135m-instruct",
+    *runs: Path,
+    hardware: str = "cpu",
+    devices: int = 1,
+    choices: Choices | None = None,
+    price: float | None = None,
+    best: Flag = False,
+    largest: Flag = False,
+    calibrate: Flag = False,
+    check: Flag = False,
+    svg: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Say what a training needs: memory, time, cost; and what would be better.
+
+    Args:
+        model: A Hub id, a folder, or a well-known name. With --check: the first run.
+        runs: With --check: further runs.
+        hardware: A device such as h100, rtx-4090 or cpu; any: the smallest that fits.
+        devices: How many of them.
+        price: Of a device for an hour.
+        best: Search for the fastest way that fits.
+        largest: Search for the largest well-known model that fits.
+        calibrate: Measure this machine first, for estimates of time.
+        check: Compare the plans of runs with what was measured.
+        svg: Write the bar of the memory to this file.
+    """
+    if calibrate:
+        _calibrate(json)
+    if check:
+        _check([Path(model), *runs], json)
+        return
+    question = Question(
+        model=model, hardware=hardware, devices=devices, **asdict(choices or Choices())
+    )
+    if hardware == "any":
+        _show_plans(smallest_plans(question, price), json)
+    elif largest:
+        _show_plans(largest_plans(question, price), json)
+    elif best:
+        _show_search(question, price, json)
+    else:
+        _show_plan(question, price, svg, json)
+
+
+def _calibrate(as_json: bool) -> None:
+    from luthier import api
+
+    measured = api.calibrate()
+    if not as_json:
+        print_result(f"Measured and kept for later plans: {_speeds(measured)}")
+
+
+def _check(runs: list[Path], as_json: bool) -> None:
+    from luthier import api
+
+    checks = api.check_plans(runs)
+    if as_json:
+        print_json([{**check.model_dump(mode="json"), "error": check.error} for check in checks])
+        return
+    print_result(checks_table(checks))
+
+
+def _show_plan(question: Question, price: float | None, svg: Path | None, as_json: bool) -> None:
+    result = make(question, price)
+    if svg:
+        from luthier.plan.bar import svg_bar
+
+        picture = svg_bar(
+            f"{question.model}: {sentence(result)}", result.memory_parts(), result.limit
+        )
+        write_atomically(svg, picture)
+    if as_json:
+        print_json({"model": question.model, "fits": result.fits, **_document(result)})
+        return
+    print_result(*plan_lines(question.model, result))
+    if not result.fits:
+        print_result("", advice(question, price))
+
+
+def _show_search(question: Question, price: float | None, as_json: bool) -> None:
+    found = best_plans(question, price)
+    if as_json:
+        print_json(
+            {
+                "tried": found.tried,
+                "best": [_document(plan) for plan in found.best],
+                "closest": _document(found.closest) if found.closest else None,
+            }
+        )
+        return
+    if found.best:
+        print_result(*plan_lines(question.model, found.best[0]))
+        print_result(
+            "", f"The fastest of {found.tried} that were planned:", plans_table(found.best)
+        )
+    elif found.closest:
+        print_result(f"None of {found.tried} fits. The closest:", *plan_lines("", found.closest))
+    else:
+        raise UsageError(
+            "no configuration divides this step over the devices",
+            fix="give another --step-sequences or --devices",
+        )
+
+
+def _show_plans(plans: tuple[tuple[str, Plan], ...], as_json: bool) -> None:
+    if as_json:
+        print_json([{"model": name, **_document(plan)} for name, plan in plans])
+        return
+    if not plans:
+        print_result("Nothing in the catalogue fits; try qlora, full checkpointing or --batch 1.")
+        return
+    name, first = plans[0]
+    print_result(f"{name}: {sentence(first)}", "", plans_table([plan for _, plan in plans[:10]]))
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    derived = {
+        "sentence": sentence(plan),
+        "allocated_bytes": plan.memory.allocated,
+        "reserved_bytes": plan.memory.reserved,
+        "device_bytes": plan.memory.total,
+        "tokens_per_second": plan.step.tokens_per_second,
+        "mfu": plan.step.mfu,
+        "hfu": plan.step.hfu,
+        "binding": plan.binding,
+    }
+    return derived | asdict(plan)
+
+
+def _speeds(measured: Any) -> str:
+    products = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {k}" for k, value in measured.flops.items())
+    return f"{products}, {measured.bandwidth / 1e9:.1f} GB/s"

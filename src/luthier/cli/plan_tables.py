@@ -1,0 +1,90 @@
+"""How plans are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.plan.bar import legend, text_bar
+from luthier.plan.request import Plan, sentence
+
+if TYPE_CHECKING:
+    from luthier.core.records import PlanCheck
+
+
+def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
+    """One plan: the answer, where the memory goes, and what it takes."""
+    memory, interval = plan.memory, plan.memory.total_interval
+    step, cost = plan.step, plan.cost
+    lines = [
+        sentence(plan),
+        "",
+        f"  model     {model}" if model else "",
+        f"  choice    {plan.method}, {plan.precision}, {plan.optimizer}, {plan.parallel}, "
+        f"checkpointing {plan.checkpointing}, batch {plan.batch} × {plan.accumulation}",
+        f"  trains    {format_count(plan.trained_parameters)} parameters, saves "
+        f"{format_bytes(plan.artefact_bytes)}",
+        "",
+        f"  {text_bar(plan.memory_parts(), plan.limit)} {format_bytes(plan.limit)}",
+        *(f"  {line}" for line in legend(plan.memory_parts())),
+        "",
+        f"  peak      at the {memory.phase}: {format_bytes(memory.allocated)} allocated, "
+        f"{format_bytes(memory.reserved)} reserved",
+        f"  device    {format_bytes(memory.total)}, likely between {format_bytes(interval.low)} "
+        f"and {format_bytes(interval.high)}",
+        f"  speed     {format_count(step.tokens_per_second)} tokens/s, MFU {step.mfu:.1%}, "
+        f"HFU {step.hfu:.1%}",
+        f"  time      {format_duration(cost.seconds)}, {cost.device_hours:.3g} device-hours, "
+        f"{cost.petaflop_s_days:.2g} petaflop/s-days{_energy(plan)}",
+    ]
+    return list(lines)
+
+
+def plans_table(plans: Sequence[Plan]) -> Table:
+    """Several plans, one in a row."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    headings = ("devices", "method", "precision", "parallel", "checkpointing", "batch")
+    for heading in headings:
+        table.add_column(heading)
+    for heading in ("memory", "tokens/s", "MFU", "limit"):
+        table.add_column(heading, justify="right")
+    for plan in plans:
+        table.add_row(
+            f"{plan.devices} × {plan.device}",
+            plan.method,
+            plan.precision,
+            plan.parallel,
+            plan.checkpointing,
+            f"{plan.batch} × {plan.accumulation}",
+            format_bytes(plan.memory.total),
+            format_count(plan.step.tokens_per_second),
+            f"{plan.step.mfu:.1%}",
+            plan.binding,
+        )
+    return table
+
+
+def checks_table(checks: Sequence[PlanCheck]) -> Table:
+    """What was predicted beside what was measured."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("run", overflow="fold")
+    for heading in ("predicted", "measured", "error"):
+        table.add_column(heading, justify="right")
+    for check in checks:
+        table.add_row(
+            check.run,
+            format_bytes(check.predicted_peak_bytes),
+            format_bytes(check.measured_peak_bytes),
+            f"{check.error:+.1%}",
+        )
+    return table
+
+
+def _energy(plan: Plan) -> str:
+    cost = plan.cost
+    energy = "" if cost.kilowatt_hours is None else f", {cost.kilowatt_hours:.3g} kWh"
+    return energy + ("" if cost.money is None else f", costs {cost.money:.2f}")

@@ -1,0 +1,102 @@
+"""How fast this machine is at what a transformer does, for the planner's estimates of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import torch
+from torch import Tensor
+
+from luthier.core.console import Console
+from luthier.models.device import has_fast_bfloat16
+from luthier.plan.hardware import Calibration, machine_key, store_calibration
+
+# (tokens, in, out) of products as small models have them.
+_PRODUCTS = ((512, 576, 1536), (1024, 768, 768), (1024, 2048, 2048))
+_COPY_BYTES = 256 * 2**20
+_SECONDS_EACH = 2.0
+_TINY_LAYERS = 8
+
+
+def calibrate(console: Console) -> Calibration:
+    """Measure this machine in less than half a minute, and keep the result for later plans."""
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    flops = {}
+    for name, dtype in dtypes.items():
+        console.say(f"measuring products in {name} …")
+        flops[name] = _product_flops(dtype)
+    console.say("measuring memory and small operations …")
+    calibration = Calibration(
+        flops=flops,
+        bandwidth=_bandwidth(),
+        overhead=_layer_overhead(),
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        machine=machine_key(),
+    )
+    store_calibration(calibration)
+    return calibration
+
+
+def _product_flops(dtype: torch.dtype) -> float:
+    """FLOP/s of the products of a layer: forward, and the two of the backward pass."""
+    sizes = (
+        _PRODUCTS
+        if dtype == torch.float32 or has_fast_bfloat16(torch.device("cpu"))
+        else (_PRODUCTS[:1])
+    )
+    flops = seconds = 0.0
+    for tokens, inside, outside in sizes:
+        x = torch.randn(tokens, inside, dtype=dtype)
+        weight = torch.randn(outside, inside, dtype=dtype)
+        gradient = torch.randn(tokens, outside, dtype=dtype)
+
+        def products(x: Tensor = x, weight: Tensor = weight, gradient: Tensor = gradient) -> None:
+            x @ weight.T
+            gradient @ weight
+            gradient.T @ x
+
+        seconds += _seconds(products)
+        flops += 6.0 * tokens * inside * outside
+    return flops / seconds
+
+
+def _bandwidth() -> float:
+    """Bytes a second that a copy reads and writes."""
+    source = torch.ones(_COPY_BYTES // 4)
+    target = torch.empty_like(source)
+    return 2 * _COPY_BYTES / _seconds(lambda: target.copy_(source))
+
+
+def _layer_overhead() -> float:
+    """Seconds of the forward and backward pass of a layer that has next to nothing to compute."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=_TINY_LAYERS,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
+    model = LlamaForCausalLM(config)
+    ids = torch.ones(1, 8, dtype=torch.long)
+
+    def step() -> None:
+        model(input_ids=ids, use_cache=False).logits.sum().backward()
+
+    return _seconds(step) / _TINY_LAYERS
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The shortest time of ``work``, after one run to warm up: what else runs only adds to it."""
+    work()
+    times: list[float] = []
+    end = time.perf_counter() + _SECONDS_EACH
+    while len(times) < 3 or (time.perf_counter() < end and len(times) < 200):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)

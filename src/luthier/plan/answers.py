@@ -1,0 +1,86 @@
+"""What can be asked of the planner, each question a function."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from luthier.plan.ask import Question
+from luthier.plan.families import read_architecture
+from luthier.plan.find import known_models
+from luthier.plan.hardware import find_device
+from luthier.plan.request import Plan, in_words, make_plan
+from luthier.plan.search import Search, largest_model, search, smallest_hardware
+
+
+def plan(question: Question, price: float | None = None) -> Plan:
+    """Memory, time and cost of one way to train a model.
+
+    Args:
+        question: the model, the hardware, and how it would be trained.
+        price: of a device for an hour, in any currency.
+
+    Raises:
+        UsageError: something that cannot be, such as a batch that does not divide.
+        DataError: no configuration of this model is known.
+    """
+    architecture, _ = question.architecture()
+    cluster = question.cluster()
+    return make_plan(
+        question.workload(architecture), question.choice(cluster.device), cluster, price=price
+    )
+
+
+def best_plans(question: Question, price: float | None = None) -> Search:
+    """The fastest ways to train a model with a method that fit the hardware.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    architecture, _ = question.architecture()
+    cluster = question.cluster()
+    choice = question.choice(cluster.device)
+    return search(question.workload(architecture), cluster, methods=[choice.method], price=price)
+
+
+def advice(question: Question, price: float | None = None) -> str:
+    """What to try where the asked configuration does not fit, in a sentence.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    found = best_plans(question, price)
+    if found.best:
+        return f"Try {in_words(found.best[0])}"
+    lean = best_plans(replace(question, method="qlora", precision=None), price)
+    if lean.best:
+        return f"{question.method} fits in no way. Try {in_words(lean.best[0])}"
+    return "No way to train it fits; more devices or a smaller model would."
+
+
+def smallest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:
+    """For each kind of accelerator the fewest that fit; what brings least memory first.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    architecture, _ = question.architecture()
+    # A modern accelerator's usual precision; devices without it are left out of the answer.
+    choice = replace(question, parallel=None, devices=1).choice(find_device("a100"))
+    plans = smallest_hardware(question.workload(architecture), choice, price=price)
+    return tuple((question.model, one) for one in plans)
+
+
+def largest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:
+    """The largest well-known model that the hardware can train with a method, if there is one.
+
+    Raises:
+        UsageError: as `plan`.
+    """
+    cluster = question.cluster()
+    method = question.choice(cluster.device).method
+    works = [
+        (name, question.workload(read_architecture(config, name)))
+        for name, config in known_models().items()
+    ]
+    found = largest_model(works, cluster, methods=[method], price=price)
+    return (found,) if found else ()

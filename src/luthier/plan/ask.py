@@ -1,0 +1,144 @@
+"""From names, as a user writes them, to what is planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from luthier.core.errors import UsageError
+from luthier.plan.architecture import Architecture
+from luthier.plan.families import read_architecture
+from luthier.plan.find import find_config
+from luthier.plan.hardware import Cluster, Device, find_device
+from luthier.plan.methods import Size
+from luthier.plan.request import Choice, Workload
+from luthier.plan.setup import Checkpointing, OptimizerName, ParallelName, PrecisionName
+
+_QLORA: PrecisionName = "nf4-double"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a user asks the planner; None: whatever is usual.
+
+    Attributes:
+        model: a Hub id, a folder, or a name that the planner knows.
+        hardware: a device of the catalogue, or ``cpu``.
+        devices: how many.
+        method: by name; ``qlora`` too.
+        precision: of weights and activations.
+        optimizer: which one.
+        parallel: how devices share the work.
+        group: devices that share one copy, for hybrid.
+        checkpointing: what is computed again.
+        batch: sequences in a micro-batch on one device.
+        length: tokens of a sequence.
+        target_length: tokens of a decoder sequence, for encoder-decoder models.
+        step_sequences: sequences of an optimizer step over all devices.
+        tokens: of the whole training.
+        trained_share: the share of positions whose loss is counted.
+        rank: of LoRA.
+        virtual_tokens: of soft prompts.
+        revision: of the model on the Hub.
+    """
+
+    model: str
+    hardware: str = "cpu"
+    devices: int = 1
+    method: str = "lora"
+    precision: str | None = None
+    optimizer: str = "adamw"
+    parallel: str | None = None
+    group: int = 0
+    checkpointing: str = "none"
+    batch: int = 1
+    length: int = 512
+    target_length: int | None = None
+    step_sequences: int | None = None
+    tokens: float = 0.0
+    trained_share: float = 1.0
+    rank: int = 8
+    virtual_tokens: int = 16
+    revision: str | None = None
+
+    def architecture(self) -> tuple[Architecture, str]:
+        """The model's structure, and where its configuration was found.
+
+        Raises:
+            DataError: no configuration, or of a kind that the planner does not know.
+        """
+        config, source = find_config(self.model, self.revision)
+        return read_architecture(config, source), source
+
+    def cluster(self) -> Cluster:
+        """The devices.
+
+        Raises:
+            UsageError: an unknown device, or a number of them that cannot be.
+        """
+        return Cluster(find_device(self.hardware), self.devices)
+
+    def workload(self, architecture: Architecture) -> Workload:
+        """What is trained.
+
+        Raises:
+            UsageError: a number that is out of range.
+        """
+        for name in ("batch", "length", "devices", "rank", "virtual_tokens"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}", fix="give at least 1")
+        if not 0 < self.trained_share <= 1:
+            raise UsageError("trained_share is a share", fix="give a number above 0, at most 1")
+        decoder = architecture.is_encoder_decoder
+        target = self.target_length or (self.length // 4 or 1 if decoder else 0)
+        return Workload(
+            model=architecture,
+            length=self.length,
+            target_length=target if decoder else 0,
+            trained_share=self.trained_share,
+            step_sequences=self.step_sequences or self.batch * self.devices,
+            tokens=self.tokens,
+            size=Size(rank=self.rank, virtual_tokens=self.virtual_tokens),
+        )
+
+    def choice(self, device: Device) -> Choice:
+        """Everything that a search may choose otherwise.
+
+        Raises:
+            UsageError: an unknown precision, optimizer, way to share or checkpointing.
+        """
+        quantised = self.method == "qlora"
+        usual: PrecisionName = _QLORA if quantised else usual_precision(device)
+        precision = _one_of("precision", self.precision, PrecisionName, usual)
+        layout = _one_of("parallel", self.parallel, ParallelName, _usual_layout(self.devices))
+        optimizer = _one_of("optimizer", self.optimizer, OptimizerName, "")
+        checkpointing = _one_of("checkpointing", self.checkpointing, Checkpointing, "")
+        return Choice(
+            method="lora" if quantised else self.method,
+            precision=cast(PrecisionName, precision),
+            optimizer=cast(OptimizerName, optimizer),
+            parallel=cast(ParallelName, layout),
+            group=self.group or (device.per_node if layout == "hybrid" else 0),
+            checkpointing=cast(Checkpointing, checkpointing),
+            batch=self.batch,
+        )
+
+
+def usual_precision(device: Device) -> PrecisionName:
+    """bfloat16 where the device multiplies it faster than float32, then float16, then float32."""
+    single = device.flops.get("float32", 0.0)
+    if device.flops.get("bfloat16", 0.0) > single:
+        return "bf16-mixed"
+    return "fp16-mixed" if device.flops.get("float16", 0.0) > single else "float32"
+
+
+def _usual_layout(devices: int) -> str:
+    return "single" if devices == 1 else "fsdp"
+
+
+def _one_of(what: str, given: str | None, names: object, usual: str) -> str:
+    known = get_args(names)
+    value = given or usual
+    if value not in known:
+        raise UsageError(f"there is no {what} {value!r}", fix=f"known: {', '.join(known)}")
+    return value

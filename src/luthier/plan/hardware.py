@@ -1,0 +1,222 @@
+"""Devices: a catalogue of accelerators, and this machine."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+
+from luthier.core.cache import cache_folder
+from luthier.core.errors import UsageError
+from luthier.core.files import write_atomically
+from luthier.plan.tables import read_table
+
+_GIB = 2**30
+# What a CPU is taken for before it has been measured: figures of one AVX2 core.
+_CORE_FLOPS = 50e9
+_CPU_BANDWIDTH = 15e9
+# The share of its peak that a device reaches of which nothing was published.
+_UNKNOWN_EFFICIENCY = 0.5
+_ALIASES = {
+    "a100": "a100-80gb",
+    "a100-sxm": "a100-80gb",
+    "a100-pcie": "a100-80gb-pcie",
+    "h100-sxm": "h100",
+    "v100": "v100-16gb",
+    "6000-ada": "rtx-6000-ada",
+    "a6000": "rtx-a6000",
+    "3060": "rtx-3060-12gb",
+    "rtx-3060": "rtx-3060-12gb",
+    **{number: f"rtx-{number}" for number in ("3090", "4070", "4080", "4090", "5090")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An accelerator, or a CPU.
+
+    Attributes:
+        name: as in the catalogue.
+        memory: bytes that the driver offers a program.
+        bandwidth: of its memory, bytes a second.
+        flops: peak of dense products by type, FLOP/s.
+        link: to the other devices of its node, bytes a second in one direction.
+        per_node: devices in a node.
+        watts: the board's power limit.
+        network: from node to node, bytes a second for each device.
+        efficiency: the share of the peak that products of a transformer reach.
+        overhead: seconds a step takes beside its products and its traffic.
+    """
+
+    name: str
+    memory: int
+    bandwidth: float
+    flops: Mapping[str, float]
+    link: float = 0.0
+    per_node: int = 1
+    watts: float = 0.0
+    network: float = 25e9
+    efficiency: float = _UNKNOWN_EFFICIENCY
+    overhead: float = 0.0
+    measured: str = field(default="", compare=False)
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether it is a CPU."""
+        return self.name == "cpu"
+
+    def peak(self, dtype: str) -> float:
+        """FLOP/s of dense products in ``dtype``.
+
+        Raises:
+            UsageError: the device does not multiply it.
+        """
+        if dtype not in self.flops:
+            raise UsageError(
+                f"{self.name} has no {dtype} products",
+                fix=f"it multiplies {', '.join(self.flops)}",
+            )
+        return self.flops[dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Equal devices in equal nodes."""
+
+    device: Device
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            UsageError: no device, or nodes that are not full.
+        """
+        if self.devices < 1:
+            raise UsageError(f"{self.devices} devices are none", fix="give at least 1")
+        per_node = self.device.per_node
+        if self.devices > per_node and self.devices % per_node:
+            raise UsageError(
+                f"{self.devices} × {self.device.name} do not fill nodes of {per_node}",
+                fix=f"choose a multiple of {per_node}, or at most {per_node}",
+            )
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes."""
+        return -(-self.devices // self.device.per_node)
+
+    @property
+    def in_node(self) -> int:
+        """Devices of one node that take part."""
+        return min(self.devices, self.device.per_node)
+
+
+@cache
+def catalogue() -> Mapping[str, Device]:
+    """The accelerators that are known, by name."""
+    return {
+        name: Device(
+            name=name,
+            memory=round(row["memory_gib"] * _GIB),
+            bandwidth=row["bandwidth"] * 1e9,
+            flops={dtype: tera * 1e12 for dtype, tera in row["tflops"].items()},
+            link=row["link"] * 1e9,
+            per_node=row["per_node"],
+            watts=row["watts"],
+            efficiency=row.get("efficiency", _UNKNOWN_EFFICIENCY),
+        )
+        for name, row in read_table("hardware.yaml").items()
+    }
+
+
+def find_device(name: str) -> Device:
+    """The device called ``name``; ``cpu`` is this machine.
+
+    Raises:
+        UsageError: it is not in the catalogue.
+    """
+    wanted = name.lower().replace("_", "-").replace(" ", "-")
+    if wanted == "cpu":
+        return this_cpu()
+    wanted = _ALIASES.get(wanted, wanted)
+    known = catalogue()
+    if wanted not in known:
+        close = difflib.get_close_matches(wanted, [*known, "cpu"], n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else f"known: cpu, {', '.join(known)}"
+        raise UsageError(f"the device {name!r} is not in the catalogue", fix=hint)
+    return known[wanted]
+
+
+def this_cpu() -> Device:
+    """This machine: as calibrated, or by the number of its cores."""
+    import psutil
+
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    memory = int(psutil.virtual_memory().total)
+    if stored := _calibration():
+        return Device(
+            name="cpu",
+            memory=memory,
+            bandwidth=stored.bandwidth,
+            flops=stored.flops,
+            efficiency=1.0,
+            overhead=stored.overhead,
+            measured=stored.date,
+        )
+    flops = {"float32": _CORE_FLOPS * cores, "bfloat16": _CORE_FLOPS * cores / 100}
+    return Device("cpu", memory, _CPU_BANDWIDTH, flops, efficiency=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was measured on this machine.
+
+    Attributes:
+        flops: FLOP/s of the products of a transformer layer, by type.
+        bandwidth: bytes a second that a copy reads and writes.
+        overhead: seconds that a layer's small operations take in a forward and backward pass.
+        date: when.
+        machine: on what.
+    """
+
+    flops: dict[str, float]
+    bandwidth: float
+    overhead: float
+    date: str
+    machine: str
+
+
+def calibration_path() -> Path:
+    """Where the calibration of this machine lies."""
+    return cache_folder() / "calibration.json"
+
+
+def machine_key() -> str:
+    """What a calibration is valid for: the processor and the number of its cores."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {os.cpu_count()} threads"
+
+
+def store_calibration(calibration: Calibration) -> None:
+    """Keep what was measured for later plans."""
+    write_atomically(calibration_path(), json.dumps(asdict(calibration), indent=1) + "\n")
+
+
+def _calibration() -> Calibration | None:
+    """What was measured on this machine, if it was, and on this processor."""
+    try:
+        stored = Calibration(**json.loads(calibration_path().read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return stored if stored.machine == machine_key() else None

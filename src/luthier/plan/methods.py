@@ -1,0 +1,94 @@
+"""The methods that can be planned, by name, with usual settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from luthier.core.errors import UsageError
+from luthier.plan.architecture import Architecture
+from luthier.plan.tunings import (
+    Adapters,
+    Dora,
+    Full,
+    Ia3,
+    LastLayers,
+    Lora,
+    Targets,
+    Tuning,
+    Vera,
+    bitfit,
+    layernorm,
+    p_tuning,
+    prefix_tuning,
+    prompt_tuning,
+)
+
+# What bottleneck adapters follow: the output of attention and of the MLP, by family.
+_SUBLAYER_ENDS = (
+    "o_proj",
+    "down_proj",
+    "dense",
+    "fc2",
+    "c_proj",
+    "out_proj",
+    "dense_4h_to_h",
+    "o",
+    "wo",
+)
+# IA3 scales keys, values and the MLP's inner activations.
+_IA3_TARGETS = ("k_proj", "v_proj", "up_proj", "fc1", "c_fc", "k", "v", "wi", "wi_1")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of what a method adds.
+
+    Attributes:
+        rank: of LoRA and its variants.
+        virtual_tokens: of soft prompts.
+        bottleneck: of adapters.
+        targets: the linear layers that LoRA adapts.
+        last_layers: how many layers are trained, for last-layers.
+    """
+
+    rank: int = 8
+    virtual_tokens: int = 16
+    bottleneck: int = 64
+    targets: Targets = "all-linear"
+    last_layers: int = 2
+
+
+def _last_layers(model: Architecture, size: Size) -> Tuning:
+    return LastLayers(max(0, len(model.decoder.layers) - size.last_layers))
+
+
+METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
+    "full": lambda _, size: Full(),
+    "bitfit": lambda _, size: bitfit(),
+    "layernorm": lambda _, size: layernorm(),
+    "last-layers": _last_layers,
+    "lora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
+    "rslora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
+    "dora": lambda _, size: Dora(targets=size.targets, rank=size.rank),
+    "vera": lambda _, size: Vera(targets=size.targets, rank=size.rank),
+    "ia3": lambda _, size: Ia3(targets=_IA3_TARGETS),
+    "adapters": lambda _, size: Adapters(targets=_SUBLAYER_ENDS, bottleneck=size.bottleneck),
+    "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens),
+    "prefix-tuning": lambda _, size: prefix_tuning(size.virtual_tokens),
+    "p-tuning": lambda _, size: p_tuning(size.virtual_tokens),
+}
+
+
+def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:
+    """The method called ``name``. QLoRA is lora with a quantised precision.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    if name not in METHODS:
+        close = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(METHODS)}"
+        raise UsageError(f"there is no method {name!r}", fix=hint)
+    return METHODS[name](model, size)

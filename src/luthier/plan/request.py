@@ -1,0 +1,251 @@
+"""From what a user asks to a plan: does it fit, how long, how much, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from luthier.core.errors import UsageError
+from luthier.core.units import format_bytes
+from luthier.plan.architecture import Architecture
+from luthier.plan.cost import Cost, training_cost
+from luthier.plan.hardware import Cluster
+from luthier.plan.memory import MemoryPlan, pass_cost, peak_memory
+from luthier.plan.methods import Size, tuning_called
+from luthier.plan.setup import (
+    OPTIMIZERS,
+    PRECISIONS,
+    Checkpointing,
+    OptimizerName,
+    Parallel,
+    ParallelName,
+    PrecisionName,
+    TrainingSetup,
+)
+from luthier.plan.step import StepCost
+from luthier.plan.time import StepTime, step_time
+
+_QUANTISED = ("int8", "nf4", "nf4-double")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One point of the space that is searched: everything that may be chosen for a run.
+
+    Attributes:
+        method: by name; ``qlora`` is lora on a base in NF4 with double quantisation.
+        precision: of weights and activations.
+        optimizer: which one.
+        parallel: how the devices share the work.
+        group: devices that share one copy, for hybrid.
+        checkpointing: what is computed again.
+        batch: sequences in a micro-batch on one device.
+    """
+
+    method: str = "lora"
+    precision: PrecisionName = "bf16-mixed"
+    optimizer: OptimizerName = "adamw"
+    parallel: ParallelName = "single"
+    group: int = 0
+    checkpointing: Checkpointing = "none"
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is trained, which no search may change.
+
+    Attributes:
+        model: the model.
+        length: tokens of a sequence (of the encoder, if there is one).
+        target_length: tokens of a decoder sequence of an encoder-decoder model.
+        trained_share: the share of positions whose logits the loss needs.
+        step_sequences: sequences of an optimizer step over all devices.
+        tokens: of the whole training; 0: one step.
+        size: of what the method adds.
+        logits_everywhere: as a model's own forward pass computes them.
+        fused_attention: whether attention never holds its T × T weights.
+    """
+
+    model: Architecture
+    length: int
+    target_length: int = 0
+    trained_share: float = 1.0
+    step_sequences: int = 1
+    tokens: float = 0.0
+    size: Size = Size()
+    logits_everywhere: bool = False
+    fused_attention: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of one choice on one cluster.
+
+    Attributes:
+        method: and what follows: the choice.
+        devices: how many, of the kind called ``device``.
+        memory: on each device, at the peak.
+        limit: bytes that a device has.
+        step: the time of an optimizer step.
+        cost: of the whole training.
+        trained_parameters: numbers that are trained.
+        artefact_bytes: of what is saved: the adapter, or the model.
+    """
+
+    method: str
+    precision: str
+    optimizer: str
+    parallel: str
+    checkpointing: str
+    batch: int
+    accumulation: int
+    devices: int
+    device: str
+    memory: MemoryPlan
+    limit: int
+    step: StepTime
+    cost: Cost
+    trained_parameters: int
+    artefact_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the expected peak is within what a device has."""
+        return self.memory.total <= self.limit
+
+    @property
+    def binding(self) -> str:
+        """What limits the speed: the largest part of a step."""
+        parts = {
+            "compute": self.step.products,
+            "memory bandwidth": self.step.traffic + self.step.optimizer,
+            "communication": self.step.communication,
+            "overhead": self.step.overhead,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+    def memory_parts(self) -> dict[str, int]:
+        """Everything that takes memory on the device, overhead included."""
+        beside = {
+            "allocator": self.memory.allocator.expected,
+            "framework": self.memory.framework.expected,
+        }
+        return {name: size for name, size in (self.memory.parts() | beside).items() if size}
+
+    def largest(self) -> str:
+        """The part that takes most of the memory, in words."""
+        parts = self.memory.parts()
+        name = max(parts, key=lambda part: parts[part])
+        return f"{_WORDS.get(name, name)} {format_bytes(parts[name])}"
+
+
+_WORDS = {
+    "optimizer": "optimizer states take",
+    "activations": "activations take",
+    "weights": "weights take",
+    "gradients": "gradients take",
+    "logits": "logits take",
+    "communication": "communication buffers take",
+}
+
+
+def make_plan(
+    work: Workload, choice: Choice, cluster: Cluster, *, price: float | None = None
+) -> Plan:
+    """The plan of one choice.
+
+    Raises:
+        UsageError: a choice that contradicts itself, the batch or the device.
+    """
+    setup = training_setup(work, choice, cluster)
+    cost = pass_cost(work.model, setup)
+    step = step_time(setup, cluster, cost)
+    steps = max(1.0, work.tokens / step.tokens)
+    flops = step.model_flops * steps * cluster.devices
+    return Plan(
+        method=choice.method,
+        precision=choice.precision,
+        optimizer=choice.optimizer,
+        parallel=choice.parallel,
+        checkpointing=choice.checkpointing,
+        batch=choice.batch,
+        accumulation=setup.accumulation,
+        devices=cluster.devices,
+        device=cluster.device.name,
+        memory=peak_memory(setup, cost),
+        limit=cluster.device.memory,
+        step=step,
+        cost=training_cost(step.seconds * steps, flops, cluster, price=price),
+        trained_parameters=cost.trained_count,
+        artefact_bytes=_artefact_bytes(work, setup, cost),
+    )
+
+
+def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> TrainingSetup:
+    """What the planner computes with.
+
+    Raises:
+        UsageError: the step's sequences cannot be cut so, a quantised base cannot be trained, or
+            the length is beyond the model's context.
+    """
+    model, name = work.model, choice.method
+    if model.context and work.length > model.context:
+        raise UsageError(
+            f"{work.length} tokens are more than the context of {model.context}",
+            fix=f"give a length of at most {model.context}",
+        )
+    if name in {"full", "bitfit", "layernorm", "last-layers"} and choice.precision in _QUANTISED:
+        raise UsageError(
+            f"a base in {choice.precision} cannot be trained itself",
+            fix="choose lora, or a precision that is not quantised",
+        )
+    precision = PRECISIONS[choice.precision]
+    cluster.device.peak(precision.dtype)
+    together = choice.batch * cluster.devices
+    if work.step_sequences % together:
+        raise UsageError(
+            f"{work.step_sequences} sequences of a step do not divide into {choice.batch} on each "
+            f"of {cluster.devices} devices",
+            fix=f"choose a multiple of {together}, or another micro-batch",
+        )
+    positions = work.target_length or work.length
+    return TrainingSetup(
+        tuning=tuning_called(name, model, work.size),
+        precision=precision,
+        optimizer=OPTIMIZERS[choice.optimizer],
+        parallel=Parallel(choice.parallel, cluster.devices, choice.group),
+        checkpointing=choice.checkpointing,
+        batch=choice.batch,
+        length=work.length,
+        target_length=work.target_length,
+        predicted=max(1, round(choice.batch * positions * work.trained_share)),
+        logits_everywhere=work.logits_everywhere,
+        accumulation=work.step_sequences // together,
+        fused_attention=work.fused_attention,
+        on_cpu=cluster.device.is_cpu,
+    )
+
+
+def sentence(plan: Plan) -> str:
+    """The answer in words: fits or not, and because of what."""
+    need, have = format_bytes(plan.memory.total), format_bytes(plan.limit)
+    where = f"{plan.devices} × {plan.device}" if plan.devices > 1 else plan.device
+    if plan.fits:
+        return f"It fits on {where}: {need} of {have}; {plan.binding} limits the speed."
+    return f"It does not fit on {where}: it needs {need} of {have}, because {plan.largest()}."
+
+
+def in_words(plan: Plan) -> str:
+    """A choice that can be tried."""
+    return (
+        f"{plan.method} in {plan.precision} with {plan.parallel}, checkpointing "
+        f"{plan.checkpointing}, micro-batch {plan.batch}: {format_bytes(plan.memory.total)}, "
+        f"{plan.step.tokens_per_second:,.0f} tokens/s."
+    )
+
+
+def _artefact_bytes(work: Workload, setup: TrainingSetup, cost: StepCost) -> int:
+    """Bytes of what is saved: the whole model, or adapters in float32."""
+    if any(weight.kind != "adapter" for weight, _ in cost.trained):
+        return work.model.parameters * setup.precision.weights
+    return cost.trained_count * 4

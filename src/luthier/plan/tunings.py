@@ -1,0 +1,320 @@
+"""What each tuning method trains, and what it adds to a forward pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from luthier.plan.tape import Adaptation, Tape, Value, Weight
+
+_FLOAT = 4
+Targets = tuple[str, ...] | Literal["all-linear"]
+
+
+class Tuning(Adaptation, Protocol):
+    """A tuning method."""
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Tokens put before every sequence."""
+
+    @property
+    def input_grad(self) -> bool:
+        """Whether a gradient flows into the embedded input."""
+
+    def layer_key(self, name: str) -> object:
+        """Layers with the same key are treated alike."""
+
+    def prompt_weights(self, hidden: int, kv_widths: tuple[int, ...]) -> tuple[Weight, ...]:
+        """Parameters that belong to no layer, such as a soft prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Nothing of the base model is trained: the ground that adapters stand on."""
+
+    @property
+    def virtual_tokens(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def input_grad(self) -> bool:
+        """The input is not trained."""
+        return False
+
+    def trains(self, weight: Weight) -> bool:
+        """No parameter is."""
+        return False
+
+    def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
+        """Nothing is added."""
+        return out
+
+    def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
+        """Nothing is added."""
+        return False
+
+    def layer_key(self, name: str) -> object:
+        """All layers are alike."""
+        return None
+
+    def prompt_weights(self, hidden: int, kv_widths: tuple[int, ...]) -> tuple[Weight, ...]:
+        """None."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Full(Frozen):
+    """Every parameter is trained."""
+
+    @property
+    def input_grad(self) -> bool:
+        """The embedding is trained."""
+        return True
+
+    def trains(self, weight: Weight) -> bool:
+        """Every parameter is."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Selective(Frozen):
+    """Parameters picked by their kind (BitFit, Ben Zaken et al. 2022, arXiv 2106.10199; norms)."""
+
+    kinds: tuple[str, ...]
+
+    def trains(self, weight: Weight) -> bool:
+        """Those of the picked kinds."""
+        return weight.kind in self.kinds
+
+
+@dataclass(frozen=True, slots=True)
+class LastLayers(Frozen):
+    """The layers from ``first`` on, and what follows them."""
+
+    first: int
+
+    def trains(self, weight: Weight) -> bool:
+        """Those of the last layers and of the last norm."""
+        if weight.kind == "embedding":
+            return False
+        layer = _layer(weight.name)
+        return layer is None or layer >= self.first
+
+    def layer_key(self, name: str) -> object:
+        """Whether the layer is one of the last."""
+        layer = _layer(name)
+        return layer is not None and layer >= self.first
+
+
+@dataclass(frozen=True, slots=True)
+class OnLinears(Frozen):
+    """A method that adds something to the linear layers it targets."""
+
+    targets: Targets = "all-linear"
+    itemsize: int = _FLOAT
+
+    def is_target(self, weight: Weight) -> bool:
+        """Whether this layer is adapted; all-linear leaves out the output layer."""
+        if self.targets == "all-linear":
+            return True
+        return f".{weight.name}".endswith(tuple(f".{target}" for target in self.targets))
+
+
+@dataclass(frozen=True, slots=True)
+class Lora(OnLinears):
+    """x·W + s·(x·A)·B (Hu et al. 2021, arXiv 2106.09685); rsLoRA differs in s alone.
+
+    Adapters are float32 beside a 16-bit base, as peft makes them: each adapted layer then keeps a
+    float32 copy of its input.
+    """
+
+    rank: int = 8
+    dropout: float = 0.0
+
+    def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
+        """Adds ``rank · (in + out)`` parameters."""
+        if not self.is_target(weight):
+            return out
+        tape.added.append(Weight(f"{weight.name}.lora_A", (self.rank, x.width), "adapter"))
+        tape.added.append(Weight(f"{weight.name}.lora_B", (out.width, self.rank), "adapter"))
+        source = tape.cast(x, self.itemsize)
+        if self.dropout:
+            if x.grad:
+                mask = self.itemsize if tape.step.on_cpu else 1
+                tape.keep(Value(x.rows, x.width, mask, False))
+            source = tape.new(source, source.width)
+        low = tape.product(source, self.rank, trained=True)
+        update = tape.product(low, out.width, trained=True)
+        tape.work(update, update, out)
+        return tape.new(out, out.width, grad=True)
+
+    def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
+        """Adds ``rank · (in + out)`` parameters for each expert and part.
+
+        Peft makes W + s·B·A for all experts in every pass, as large as W itself, from factors in
+        the precision of W; its gradient is as large again.
+        """
+        if self.targets != "all-linear" and not set(parts) & set(self.targets):
+            return False
+        experts, outputs, inputs = (1, *weight.shape)[-3:]
+        rank = self.rank * len(parts) * experts
+        factors = {"lora_A": (rank, inputs), "lora_B": (outputs, rank)}
+        for name, shape in factors.items():
+            tape.added.append(Weight(f"{weight.name}.{name}", shape, "adapter"))
+            if experts > 1 and tape.step.itemsize != self.itemsize:
+                tape.keep(Value(*shape, tape.step.itemsize, False))
+        merging = 2.0 * self.rank * len(parts) * weight.count
+        tape.flops += merging
+        tape.weight_gradient_flops += 2 * merging
+        tape.work(Value(1, weight.count, tape.step.itemsize, True))
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Dora(Lora):
+    """LoRA with the norm of each column trained apart (Liu et al. 2024, arXiv 2402.09353)."""
+
+    def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
+        """Adds a magnitude for each output, and keeps the outputs it scales."""
+        if not self.is_target(weight):
+            return out
+        adapted = Lora.adapt(self, tape, weight, x, out)
+        tape.added.append(Weight(f"{weight.name}.magnitude", (out.width,), "adapter"))
+        tape.keep(tape.new(out, out.width, itemsize=self.itemsize))
+        tape.keep(tape.new(out, out.width, itemsize=self.itemsize))
+        rows, columns = weight.shape
+        tape.work(
+            Value(rows, columns, self.itemsize, True), Value(rows, columns, self.itemsize, True)
+        )
+        return adapted
+
+
+@dataclass(frozen=True, slots=True)
+class Vera(OnLinears):
+    """Shared random A and B, trained scales d and b (Kopiczko et al. 2023, arXiv 2310.11454)."""
+
+    rank: int = 256
+
+    def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
+        """Adds ``rank + out`` parameters."""
+        if not self.is_target(weight):
+            return out
+        tape.added.append(Weight(f"{weight.name}.vera_d", (self.rank,), "adapter"))
+        tape.added.append(Weight(f"{weight.name}.vera_b", (out.width,), "adapter"))
+        low = tape.product(tape.cast(x, self.itemsize), self.rank, trained=False, grad=True)
+        scaled = tape.new(low, self.rank, grad=True)
+        tape.keep(low)
+        high = tape.product(scaled, out.width, trained=False)
+        tape.keep(high)
+        return tape.new(out, out.width, grad=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ia3(OnLinears):
+    """A trained scale on what the targets give (Liu et al. 2022, arXiv 2205.05638)."""
+
+    def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
+        """Adds one parameter for each output."""
+        if not self.is_target(weight):
+            return out
+        tape.added.append(Weight(f"{weight.name}.ia3_l", (out.width,), "adapter"))
+        tape.keep(out)
+        return tape.new(out, out.width, grad=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters(OnLinears):
+    """x + up(act(down(x))) after the targets (Houlsby et al. 2019, arXiv 1902.00751)."""
+
+    bottleneck: int = 64
+
+    def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
+        """Adds ``2·out·bottleneck`` weights and the biases."""
+        if not self.is_target(weight):
+            return out
+        name, width, inner = weight.name, out.width, self.bottleneck
+        for part, shape in {
+            "down": (inner, width),
+            "down.bias": (inner,),
+            "up": (width, inner),
+            "up.bias": (width,),
+        }.items():
+            tape.added.append(Weight(f"{name}.adapter_{part}", shape, "adapter"))
+        low = tape.product(tape.cast(out, self.itemsize), inner, trained=True)
+        tape.keep(low)
+        tape.product(tape.new(low, inner), width, trained=True)
+        return tape.new(out, width, grad=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftPrompt(Frozen):
+    """Trained vectors before the input (Lester et al. 2021, arXiv 2104.08691).
+
+    Attributes:
+        tokens: how many.
+        parameters: from the model's width and its layers' key/value widths to what is trained.
+        lengthens: whether they are tokens of the sequence. A prefix (Li and Liang 2021,
+            arXiv 2101.00190) gives keys and values only.
+    """
+
+    tokens: int
+    parameters: Callable[[int, int, tuple[int, ...]], int]
+    lengthens: bool = True
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How far every sequence is lengthened."""
+        return self.tokens if self.lengthens else 0
+
+    @property
+    def input_grad(self) -> bool:
+        """The first rows of the input are trained."""
+        return True
+
+    def prompt_weights(self, hidden: int, kv_widths: tuple[int, ...]) -> tuple[Weight, ...]:
+        """The trained vectors, and the network that makes them."""
+        size = self.parameters(self.tokens, hidden, kv_widths)
+        return (Weight("soft_prompt", (size,), "adapter"),)
+
+
+def prompt_tuning(tokens: int) -> SoftPrompt:
+    """One vector of the model's width for each virtual token."""
+    return SoftPrompt(tokens, lambda n, hidden, _: n * hidden)
+
+
+def prefix_tuning(tokens: int) -> SoftPrompt:
+    """A key and a value in each layer for each virtual token, without the projection network."""
+    return SoftPrompt(tokens, lambda n, _, widths: 2 * n * sum(widths), lengthens=False)
+
+
+def p_tuning(tokens: int, width: int = 0) -> SoftPrompt:
+    """Vectors through a network of three layers (Liu et al. 2021, arXiv 2103.10385).
+
+    As peft's MLP encoder: hidden → width → width → hidden with biases; ``width`` 0: hidden.
+    """
+
+    def parameters(count: int, hidden: int, _: tuple[int, ...]) -> int:
+        inner = width or hidden
+        return count * hidden + (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
+
+    return SoftPrompt(tokens, parameters)
+
+
+def bitfit() -> Selective:
+    """Biases alone."""
+    return Selective(("bias", "norm bias"))
+
+
+def layernorm() -> Selective:
+    """The scales and shifts of all norms."""
+    return Selective(("norm", "norm bias"))
+
+
+def _layer(name: str) -> int | None:
+    """The number of the layer that a parameter belongs to: the first number in its name."""
+    match = re.search(r"\.(\d+)(\.|$)", name)
+    return int(match.group(1)) if match else None

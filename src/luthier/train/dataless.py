@@ -1,0 +1,84 @@
+"""Running a program on tensors that hold no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+    UnsupportedOperatorException,
+    unset_fake_temporarily,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from luthier.core.errors import UsageError
+
+_READ = torch.ops.aten._local_scalar_dense.default
+_MOST_WHOLE_NUMBERS = 2**20
+
+
+@contextmanager
+def dataless_tensors() -> Iterator[None]:
+    """Floating-point tensors made inside have a shape, a type and a lifetime, but no numbers.
+
+    Small tensors of whole numbers and truth values are real: positions and masks are computed as
+    always, so a program that asks whether a mask is full takes the way it takes with real data.
+    Reading a floating-point number gives 1.0, so a loss that is checked to be finite passes.
+
+    Raises:
+        UsageError: the program depends on a value that does not exist, such as which expert a
+            token is sent to.
+    """
+    fake = FakeTensorMode(allow_fallback_kernels=False, allow_non_fake_inputs=True)
+    try:
+        with fake, _RealWholeNumbers(fake):
+            yield
+    except (
+        DataDependentOutputException,
+        DynamicOutputShapeException,
+        UnsupportedOperatorException,
+    ) as error:
+        raise UsageError(
+            f"this model cannot run without data: what it does depends on values ({error})",
+            fix="plan without the trace",
+        ) from error
+
+
+class _RealWholeNumbers(TorchDispatchMode):
+    """Runs operators on small whole-number tensors for real, above a mode that runs none."""
+
+    def __init__(self, fake: FakeTensorMode) -> None:
+        super().__init__()
+        self._fake = fake
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is _READ and isinstance(args[0], FakeTensor) and args[0].is_floating_point():
+            return 1.0
+        if func is not _READ:
+            result = func(*args, **kwargs)
+            # The mode remembers tensors by weak references; Module.to refuses those that have any.
+            self._fake.fake_tensor_converter.tensor_memo.clear()
+            if any(isinstance(leaf, FakeTensor) for leaf in tree_iter((args, kwargs))):
+                return result
+            if not all(_small_and_whole(tensor) for tensor in _tensors(result)):
+                return result
+        with unset_fake_temporarily():
+            return func(*args, **kwargs)
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_iter(values) if isinstance(leaf, Tensor))
+
+
+def _small_and_whole(tensor: Tensor) -> bool:
+    real = tensor.is_floating_point() or tensor.is_complex()
+    return not real and tensor.numel() <= _MOST_WHOLE_NUMBERS

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.cli.main import run
+from luthier.core.records import MeasuredPlan
+
+SEVENTY = ("plan", "meta-llama/Llama-3.1-70B", "--hardware", "h100", "--devices", "8")
+
+
+def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert run([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_plan_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--method", "qlora"]) == 0
+    shown = capsys.readouterr().out
+    assert "It fits on rtx-4090" in shown
+    for word in ("weights", "activations", "tokens/s", "allocated", "device-hours"):
+        assert word in shown
+    assert all(len(line) <= 100 for line in shown.splitlines())
+
+
+def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SEVENTY, "--length", "2048", "--step-sequences", "64"]) == 0
+    shown = capsys.readouterr().out
+    assert "It does not fit" in shown
+    assert "because activations take" in shown
+    assert "Try lora" in shown
+
+
+def test_a_plan_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = document(capsys, *SEVENTY, "--checkpointing", "full", "--tokens", "1e7", "--price", "2")
+    assert plan["fits"] is True
+    assert plan["allocated_bytes"] < plan["reserved_bytes"] < plan["device_bytes"]
+    assert plan["cost"]["money"] == pytest.approx(2 * plan["cost"]["device_hours"])
+
+
+def test_the_best_are_in_order_of_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    found = document(capsys, *SEVENTY, "--length", "2048", "--step-sequences", "64", "--best")
+    speeds = [plan["tokens_per_second"] for plan in found["best"]]
+    assert speeds == sorted(speeds, reverse=True)
+    assert all(plan["device_bytes"] <= plan["limit"] for plan in found["best"])
+    assert found["tried"] > 100
+
+
+def test_the_smallest_hardware_and_the_largest_model(capsys: pytest.CaptureFixture[str]) -> None:
+    plans = document(capsys, "plan", "llama-3.1-8b", "--hardware", "any", "--method", "qlora")
+    capacities = [plan["devices"] * plan["limit"] for plan in plans]
+    assert capacities == sorted(capacities)
+    (largest,) = document(
+        capsys, "plan", "any", "--largest", "--hardware", "rtx-4090", "--method", "qlora"
+    )
+    assert largest["device_bytes"] <= largest["limit"]
+
+
+def test_the_picture_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "plan.svg"
+    assert run(["plan", "gpt2", "--hardware", "t4", "--svg", str(target)]) == 0
+    assert target.read_text().startswith("<svg")
+    assert "activations" in target.read_text()
+
+
+def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    stored = MeasuredPlan(predicted_bytes={}, predicted_peak_bytes=110, measured_peak_bytes=100)
+    stored.write(tmp_path / "plan.json")
+    (check,) = document(capsys, "plan", "--check", str(tmp_path))
+    assert check["error"] == pytest.approx(0.1)
+    (tmp_path / "plan.json").unlink()
+    assert run(["plan", "--check", str(tmp_path)]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nobody/nothing",), "nobody/nothing"),
+        (("gpt2", "--hardware", "h1000"), "did you mean"),
+        (("gpt2", "--method", "lorra"), "did you mean 'lora'"),
+        (("gpt2", "--precision", "fp4"), "known: float32"),
+        (("gpt2", "--precision", "bf16-mixed", "--hardware", "v100"), "no bfloat16 products"),
+        (("gpt2", "--hardware", "h100", "--devices", "12"), "nodes of 8"),
+        (
+            ("gpt2", "--hardware", "h100", "--devices", "8", "--parallel", "single"),
+            "share the work",
+        ),
+        (("gpt2", "--batch", "3", "--step-sequences", "8"), "do not divide"),
+        (("gpt2", "--length", "4096"), "context of 1024"),
+        (("gpt2", "--method", "full", "--precision", "nf4"), "cannot be trained itself"),
+        (("gpt2", "--batch", "0"), "at least 1"),
+        (("gpt2", "--trained-share", "2"), "share"),
+    ],
+)
+def test_what_cannot_be_is_a_clear_error(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["plan", *arguments]) in {2, 3}
+    shown = " ".join(capsys.readouterr().err.split())
+    assert said in shown
+    assert "Traceback" not in shown
+
+
+def test_a_plan_imports_no_torch() -> None:
+    code = (
+        "import sys; from luthier.cli.main import run; "
+        f"run({list(SEVENTY)!r}); "
+        "heavy = {'torch', 'transformers', 'peft', 'matplotlib', 'pydantic'} & set(sys.modules); "
+        "sys.exit(repr(sorted(heavy)) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from luthier.core.console import Console
+from luthier.models import calibrate as module
+from luthier.models.calibrate import calibrate
+from luthier.plan.hardware import calibration_path, machine_key, this_cpu
+
+
+def test_this_machine_is_measured_and_the_result_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "_SECONDS_EACH", 0.02)
+    monkeypatch.setattr(module, "_PRODUCTS", ((64, 128, 128),))
+    monkeypatch.setattr(module, "_COPY_BYTES", 2**24)
+    assert not this_cpu().measured
+    measured = calibrate(Console(quiet=True))
+    assert calibration_path().is_file()
+    assert measured.machine == machine_key()
+    device = this_cpu()
+    assert device.measured == measured.date
+    assert device.flops == measured.flops
+    # Anything that runs Python today does a billion products and moves a gigabyte in a second, and
+    # no processor does a thousand times as much as this.
+    assert 1e8 < measured.flops["bfloat16"] < 1e15
+    assert 1e9 < measured.flops["float32"] < 1e14
+    assert 5e8 < measured.bandwidth < 5e12
+    assert 0 < measured.overhead < 1
+
+
+def test_what_holds_up_one_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the run to warm up counts, nor one that something else delays."""
+    monkeypatch.setattr(module, "_SECONDS_EACH", 0.0)
+    delays = iter([0.3, 0.01, 0.3, 0.01])
+    assert 0.01 <= module._seconds(lambda: time.sleep(next(delays))) < 0.2
