@@ -34,6 +34,7 @@ from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import fingerprint
 
 if TYPE_CHECKING:
+    from luthier.plan.ask import Question
     from luthier.plan.hardware import Calibration
 
 Configuration = RunConfig | Path | str | None
@@ -222,7 +223,7 @@ def prompt(
     """
     from luthier.adapt.ask import ask_model
 
-    tuned = require_run(run).model if run else None
+    tuned = RunDirectory.open(Path(run)).model if run else None
     return ask_model(configure(config, overrides), console or Console(), tuned, ask, num)
 
 
@@ -328,37 +329,35 @@ def calibrate(console: Console | None = None) -> Calibration:
     return measure(console or Console())
 
 
+def trace_plan(question: Question) -> PlanCheck:
+    """The plan of a step on one CPU, and its trace: the real code on tensors without data.
+
+    Both count the tensors alone, with two micro-batches, as in the steady state of a training.
+
+    Raises:
+        UsageError: a method, precision or layout that this project's loop does not have yet.
+        DataError: no configuration of this model is known.
+    """
+    from luthier.adapt.second_opinion import trace_question
+
+    return trace_question(question)
+
+
 def check_plans(runs: Sequence[str | Path]) -> tuple[PlanCheck, ...]:
     """What was predicted and measured in each of ``runs``, and in their rungs.
 
     Raises:
         DataError: no run directory, or no plan with a measurement in any of them.
     """
-    from luthier.adapt.planning import stored_checks
+    from luthier.adapt.planning import measured_plans
 
-    checks = [check for run in runs for check in stored_checks(RunDirectory.open(Path(run)))]
-    if not checks:
-        raise DataError(
-            "none of these runs has a plan that was measured",
-            where=", ".join(map(str, runs)),
-            fix="name runs of tune or adapt that have trained",
-        )
-    return tuple(checks)
+    return measured_plans([RunDirectory.open(Path(run)) for run in runs])
 
 
 def as_run(target: str | Path | None) -> RunDirectory | None:
     """The run directory at ``target``, or None if that is something else."""
     if target is None or not (Path(target) / "config.yaml").is_file():
         return None
-    return RunDirectory.open(Path(target))
-
-
-def require_run(target: str | Path) -> RunDirectory:
-    """The run directory at ``target``.
-
-    Raises:
-        DataError: there is none.
-    """
     return RunDirectory.open(Path(target))
 
 

@@ -98,8 +98,23 @@ def architecture_of(setup: Setup) -> Architecture | None:
         return None
 
 
-def stored_checks(run: RunDirectory) -> list[PlanCheck]:
-    """What was predicted and measured in a run and in its rungs."""
+def measured_plans(runs: Sequence[RunDirectory]) -> tuple[PlanCheck, ...]:
+    """What was predicted and measured in runs and in their rungs.
+
+    Raises:
+        DataError: none of them has a plan that was measured.
+    """
+    checks = tuple(check for run in runs for check in _measured(run))
+    if not checks:
+        raise DataError(
+            "none of these runs has a plan that was measured",
+            where=", ".join(str(run.path) for run in runs),
+            fix="name runs of tune or adapt that have trained",
+        )
+    return checks
+
+
+def _measured(run: RunDirectory) -> list[PlanCheck]:
     plans = [(path, MeasuredPlan.read(path)) for path in sorted(run.path.rglob("plan.json"))]
     return [
         PlanCheck(

@@ -13,6 +13,7 @@ from luthier.cli.output import print_json, print_result
 from luthier.cli.plan_tables import checks_table, plan_lines, plans_table
 from luthier.core.errors import UsageError
 from luthier.core.files import write_atomically
+from luthier.core.units import format_bytes
 from luthier.plan.answers import advice, best_plans, largest_plans, smallest_plans
 from luthier.plan.answers import plan as make
 from luthier.plan.ask import Question
@@ -67,6 +68,7 @@ def plan(
     largest: Flag = False,
     calibrate: Flag = False,
     check: Flag = False,
+    trace: Flag = False,
     svg: Path | None = None,
     json: Json = False,
 ) -> None:
@@ -82,6 +84,7 @@ def plan(
         largest: Search for the largest well-known model that fits.
         calibrate: Measure this machine first, for estimates of time.
         check: Compare the plans of runs with what was measured.
+        trace: Run a step on tensors without data as a second opinion (up to a minute).
         svg: Write the bar of the memory to this file.
     """
     if calibrate:
@@ -100,6 +103,8 @@ def plan(
         _show_search(question, price, json)
     else:
         _show_plan(question, price, svg, json)
+        if trace and not json:
+            _show_trace(question)
 
 
 def _calibrate(as_json: bool) -> None:
@@ -125,9 +130,8 @@ def _show_plan(question: Question, price: float | None, svg: Path | None, as_jso
     if svg:
         from luthier.plan.bar import svg_bar
 
-        picture = svg_bar(
-            f"{question.model}: {sentence(result)}", result.memory_parts(), result.limit
-        )
+        parts = result.memory_parts()
+        picture = svg_bar(question.model, sentence(result), parts, result.limit)
         write_atomically(svg, picture)
     if as_json:
         print_json({"model": question.model, "fits": result.fits, **_document(result)})
@@ -135,6 +139,17 @@ def _show_plan(question: Question, price: float | None, svg: Path | None, as_jso
     print_result(*plan_lines(question.model, result))
     if not result.fits:
         print_result("", advice(question, price))
+
+
+def _show_trace(question: Question) -> None:
+    from luthier import api
+
+    second = api.trace_plan(question)
+    agree = "they agree" if abs(second.error) <= 0.1 else "they differ by more than 10 %"
+    print_result(
+        f"  trace     {format_bytes(second.measured_peak_bytes)} allocated by a step on tensors "
+        f"without data, {second.error:+.1%} planned: {agree}"
+    )
 
 
 def _show_search(question: Question, price: float | None, as_json: bool) -> None:

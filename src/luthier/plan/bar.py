@@ -37,8 +37,8 @@ def legend(parts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def svg_bar(title: str, parts: Mapping[str, int], limit: int) -> str:
-    """The same as an SVG document."""
+def svg_bar(title: str, answer: str, parts: Mapping[str, int], limit: int) -> str:
+    """The same as an SVG document, with a title and an answer above it."""
     shown, width, height = _shown(parts), 720, 40
     total = max(sum(size for _, size in shown), limit)
     x, pieces = 20.0, []
@@ -46,28 +46,29 @@ def svg_bar(title: str, parts: Mapping[str, int], limit: int) -> str:
         wide = size / total * (width - 40)
         colour = _COLOURS[index % len(_COLOURS)]
         pieces.append(
-            f'<rect x="{x:.1f}" y="40" width="{wide:.1f}" height="{height}" fill="{colour}">'
+            f'<rect x="{x:.1f}" y="46" width="{wide:.1f}" height="{height}" fill="{colour}">'
             f"<title>{escape(name)}: {format_bytes(size)}</title></rect>"
         )
         column, row = index % 3, index // 3
-        left, top = 20 + column * 230, 112 + row * 22
+        left, top = 20 + column * 230, 124 + row * 22
         pieces.append(
             f'<rect x="{left}" y="{top - 11}" width="12" height="12" fill="{colour}"/>'
             f'<text x="{left + 18}" y="{top}">{escape(name)} {format_bytes(size)}</text>'
         )
         x += wide
     edge = 20 + limit / total * (width - 40)
-    tall = 130 + 22 * ((len(shown) + 2) // 3)
+    tall = 136 + 22 * ((len(shown) + 2) // 3)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {tall}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="13">'
         f"<title>{escape(title)}</title>"
         f'<rect width="{width}" height="{tall}" fill="#ffffff"/>'
-        f'<text x="20" y="26" font-size="15">{escape(title)}</text>'
+        f'<text x="20" y="18" font-size="15" font-weight="600">{escape(title)}</text>'
+        f'<text x="20" y="35" font-size="12">{escape(answer)}</text>'
         + "".join(pieces)
-        + f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="34" y2="86" stroke="#000000" '
+        + f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="42" y2="92" stroke="#000000" '
         f'stroke-width="2" stroke-dasharray="4 3"/>'
-        f'<text x="{edge - 4:.1f}" y="98" text-anchor="end" font-size="11">'
+        f'<text x="{edge - 4:.1f}" y="104" text-anchor="end" font-size="11">'
         f"{format_bytes(limit)} there are</text></svg>\n"
     )
 

@@ -1,0 +1,61 @@
+"""The plan and the trace are made from different things, and agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from luthier.adapt.second_opinion import trace_question
+from luthier.core.errors import UsageError
+from luthier.plan.ask import Question
+
+
+@pytest.fixture
+def small_model(tmp_path: Path) -> str:
+    """Large enough that tensors count, small enough to trace at once."""
+    values = {
+        "model_type": "llama",
+        "hidden_size": 128,
+        "intermediate_size": 352,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 2048,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "prompt-tuning"])
+@pytest.mark.parametrize("precision", ["float32", "bf16-mixed"])
+@pytest.mark.parametrize("checkpointing", ["none", "full"])
+def test_plan_and_trace_agree(
+    method: str, precision: str, checkpointing: str, small_model: str
+) -> None:
+    check = trace_question(
+        Question(
+            small_model,
+            method=method,
+            precision=precision,
+            checkpointing=checkpointing,
+            batch=4,
+            length=192,
+            trained_share=0.5,
+        )
+    )
+    assert check.error == pytest.approx(0, abs=0.10)
+
+
+def test_what_the_loop_does_not_have_cannot_be_traced(small_model: str) -> None:
+    for question in (
+        Question(small_model, method="dora"),
+        Question(small_model, precision="nf4"),
+        Question(small_model, checkpointing="selective"),
+        Question(small_model, devices=2),
+    ):
+        with pytest.raises(UsageError):
+            trace_question(question)
