@@ -76,9 +76,9 @@ def test_a_run_is_told_from_a_model(tmp_path: Path) -> None:
     assert api.as_run(None) is None
     assert api.as_run(tmp_path) is None
     with pytest.raises(DataError, match="not a run directory"):
-        api.require_run(tmp_path)
+        RunDirectory.open(tmp_path)
     (tmp_path / "config.yaml").write_text("seed: 0\n")
-    assert api.as_run(str(tmp_path)) == RunDirectory(tmp_path) == api.require_run(tmp_path)
+    assert api.as_run(str(tmp_path)) == RunDirectory(tmp_path) == RunDirectory.open(tmp_path)
 
 
 def test_tuning_is_done_once(settings: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,6 +11,7 @@ from cyclopts.validators import Number
 from luthier.cli.flags import Json
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
+from luthier.core.run_directory import RunDirectory
 
 
 def prompt(
@@ -39,7 +41,7 @@ def prompt(
     from luthier import api
 
     if run:
-        arguments = (str(api.require_run(run).config), *arguments)
+        arguments = (str(RunDirectory.open(Path(run)).config), *arguments)
     config = read_configuration(arguments, common, prompt__shots=shots)
     answers = api.prompt(config, ask=ask, run=run, num=num)
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +32,9 @@ def dataless_tensors() -> Iterator[None]:
             token is sent to, or uses an operator that torch cannot run without data.
     """
     fake = FakeTensorMode(allow_fallback_kernels=False, allow_non_fake_inputs=True)
+    # Torch logs a traceback of its own before it raises.
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    quiet, log.disabled = log.disabled, True
     try:
         with fake, _RealWholeNumbers(fake):
             yield
@@ -39,6 +43,8 @@ def dataless_tensors() -> Iterator[None]:
         raise UsageError(
             f"this model cannot run without data: {reason}", fix="plan without the trace"
         ) from error
+    finally:
+        log.disabled = quiet
 
 
 class _RealWholeNumbers(TorchDispatchMode):
