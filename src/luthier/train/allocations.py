@@ -49,13 +49,15 @@ class AllocationTracker(TorchDispatchMode):
     """Records the storages that operators return while it is active.
 
     A storage is held by a weak reference, so that tracking does not prolong its life, and counts
-    once however many tensors view it; operators that work in place return none that is new. What
-    a kernel allocates and frees within itself is not seen.
+    once however many tensors view it; operators that work in place return none that is new. Of
+    what an operator allocates and frees within itself, the casts of element-wise ones are added,
+    as a CPU makes them; the rest is not seen, nor is what is made without an operator, such as
+    the state of a random generator that activation checkpointing stores.
 
-    It sees the operators below autograd, as they run, forward and backward. Two things differ
-    while a dispatch mode is active, because autograd then avoids working in place. Sums of the
-    gradients that reach one tensor are corrected for (`_accumulates`); the gradients of a few
-    operators (such as indexing) fill a copy of their zeros, and one such copy is counted too many.
+    It sees the operators below autograd, as they run, forward and backward. While a dispatch mode
+    is active autograd avoids working in place, in two ways. Its sums of the gradients that reach
+    one tensor are corrected for. The gradients of a few operators, such as indexing, fill a copy
+    of their zeros instead, and that copy is one too many.
     """
 
     def __init__(self) -> None:
@@ -81,7 +83,7 @@ class AllocationTracker(TorchDispatchMode):
             self._note(tensor)
         for nbytes in _casts(func, args):
             self._note_passing(nbytes)
-        if func is _ADD and _between_autograd_nodes():
+        if func is _ADD and _in_backward() and not torch.is_grad_enabled():
             self._sum = (self.now - 1, self._note(args[0]))
         return result
 
@@ -108,7 +110,7 @@ class AllocationTracker(TorchDispatchMode):
     def _release(self, key: int, _reference: Any) -> None:
         _, allocation = self._live.pop(key)
         allocation.died = self.now - 1
-        # A sum of gradients replaces its first operand: without tracking it is added in place.
+        # A sum of gradients whose first operand ends with it: untracked, it is added in place.
         if self._sum == (allocation.died, allocation):
             allocation.died -= 1
 
@@ -135,8 +137,3 @@ def _casts(func: Any, operands: Any) -> Iterator[int]:
 
 def _in_backward() -> bool:
     return bool(torch._C._current_graph_task_id() != -1)
-
-
-def _between_autograd_nodes() -> bool:
-    """Whether the engine itself is at work: it sums the gradients that reach one tensor."""
-    return _in_backward() and torch._C._current_autograd_node() is None
