@@ -1,6 +1,6 @@
 """Hold the planner against measured training steps: memory and time of a matrix of configurations.
 
-    python benchmarks/plan.py measure [--folder FOLDER] [--rows 60] [--only 6]
+    python benchmarks/plan.py measure [--folder FOLDER] [--rows 60] [--only 6] [--freed returned]
     python benchmarks/plan.py report [--folder FOLDER]
 
 `measure` runs every configuration of `matrix.design` in a process of its own and appends what it
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from common import commit, provenance, store, table
+from luthier.cli.start import HEAP
 from luthier.config import MethodsConfig
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
@@ -38,6 +41,8 @@ from matrix import AXES, Case, design
 from models import model_folder
 
 _GIB = 2**30
+# What the C library does with freed memory: what luthier does where there is enough, and elsewhere.
+FREED = ("kept", "returned")
 _ROW_SECONDS = 300.0
 # What the planner promises: median and worst error of peak memory, median error of time.
 _MEDIAN, _WORST, _TIME = 0.05, 0.10, 0.20
@@ -50,28 +55,32 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks" / "plan")
     parser.add_argument("--rows", type=int, default=60, help="rows of the matrix, at least")
     parser.add_argument("--only", type=int, help="measure the first rows alone")
+    parser.add_argument(
+        "--freed", choices=FREED, default="kept", help="what the C library does with freed memory"
+    )
     chosen = parser.parse_args(arguments)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     if chosen.stage == "measure":
-        measure(chosen.folder, chosen.rows, chosen.only)
+        measure(chosen.folder, chosen.rows, chosen.only, chosen.freed)
     else:
         report(chosen.folder, ["benchmarks/plan.py", *arguments])
 
 
-def measure(folder: Path, rows: int, only: int | None) -> None:
+def measure(folder: Path, rows: int, only: int | None, freed: str) -> None:
     """Measure what is not measured yet; a row that fails is told, kept, and tried again later."""
     from luthier.models.device import default_device, has_fast_bfloat16
 
     console, results = Console(), folder / "measured.jsonl"
-    done = {line["key"] for line in read_lines(results) if "measured" in line}
+    done = {_key(line) for line in read_lines(results) if "measured" in line}
     cases = design(at_least=rows, fast_bfloat16=has_fast_bfloat16(default_device()))[:only]
-    waiting = [case for case in cases if case.key not in done]
+    waiting = [case for case in cases if (case.key, freed) not in done]
     console.say(f"{len(cases)} configurations, {len(cases) - len(waiting)} of them measured before")
     models = {case.model: model_folder(case.model, folder, console) for case in waiting}
     for number, case in enumerate(waiting, start=1):
         started = time.monotonic()
-        outcome = _in_own_process(case, models[case.model])
-        line = {"key": case.key, "case": case.model_dump(), "commit": commit(), **outcome}
+        outcome = _in_own_process(case, models[case.model], freed)
+        about = {"key": case.key, "freed": freed, "case": case.model_dump(), "commit": commit()}
+        line = about | outcome
         append_line(results, line)
         what = (
             format_bytes(outcome["measured"]["peak_bytes"])
@@ -82,12 +91,22 @@ def measure(folder: Path, rows: int, only: int | None) -> None:
         console.say(f"{number}/{len(waiting)} {case.key}: {what}, in {took}")
 
 
-def _in_own_process(case: Case, model: Path) -> dict[str, Any]:
+def _key(line: dict[str, Any]) -> tuple[str, str]:
+    return line["key"], line["freed"]
+
+
+def _in_own_process(case: Case, model: Path, freed: str) -> dict[str, Any]:
+    """Measure in a process whose heap is that of the command line."""
     script = str(Path(__file__).with_name("measure_step.py"))
-    command = [sys.executable, script, case.model_dump_json(), str(model)]
+    command = [sys.executable, script, case.model_dump_json(), str(model), freed]
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=_ROW_SECONDS
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_ROW_SECONDS,
+            env=os.environ | HEAP,
         )
     except subprocess.TimeoutExpired:
         return {"error": f"not finished after {format_duration(_ROW_SECONDS)}"}
@@ -114,7 +133,7 @@ class Prediction:
     seconds: float | None
 
 
-def predict(case: Case, model: Path, device: str) -> Prediction:
+def predict(case: Case, model: Path, device: str, freed: str) -> Prediction:
     """Plan one configuration from the model's ``config.json``, without its weights."""
     path = model / "config.json"
     architecture = read_architecture(read_json(path), str(path))
@@ -134,7 +153,8 @@ def predict(case: Case, model: Path, device: str) -> Prediction:
         padded=case.padded,
         on_cpu=device == "cpu",
     )
-    plan = plan_training(architecture, setup)
+    # Where nothing may be used, freed memory is returned.
+    plan = plan_training(architecture, setup, math.inf if freed == "kept" else 0.0)
     cluster = Cluster(this_cpu() if device == "cpu" else find_device(device))
     seconds = step_time(setup, cluster, pass_cost(architecture, setup)).seconds
     return Prediction(plan.allocated, plan.reserved, plan.framework.expected, seconds)
@@ -144,7 +164,7 @@ def report(folder: Path, command: Sequence[str]) -> None:
     """Predict every measured row, and store the comparison."""
     from luthier.adapt.manifest import hardware, versions
 
-    latest = {line["key"]: line for line in read_lines(folder / "measured.jsonl")}
+    latest = {_key(line): line for line in read_lines(folder / "measured.jsonl")}
     console = Console()
     rows = [
         _row(line, model_folder(line["case"]["model"], folder, console))
@@ -154,7 +174,11 @@ def report(folder: Path, command: Sequence[str]) -> None:
     failed = [line for line in latest.values() if "measured" not in line]
     document = provenance(command, hardware(), versions()) | {
         "measured_at": sorted({line["commit"] for line in latest.values()}),
-        "summary": {name: _errors(rows, name) for name in _ERRORS},
+        "summary": {
+            freed: {name: _errors([row for row in rows if row["freed"] == freed], name)}
+            for freed in FREED
+            for name in _ERRORS
+        },
         "rows": rows,
         "failed": failed,
     }
@@ -163,7 +187,7 @@ def report(folder: Path, command: Sequence[str]) -> None:
 
 def _row(line: dict[str, Any], model: Path) -> dict[str, Any]:
     case, measured = Case.model_validate(line["case"]), line["measured"]
-    predicted = predict(case, model, measured["device"])
+    predicted = predict(case, model, measured["device"], line["freed"])
     on_cpu = measured["device"] == "cpu"
     # A CUDA device's peak is what the allocator reserved, without the driver's own share.
     peak = measured["peak_bytes"] if on_cpu else measured["reserved_bytes"]
@@ -172,6 +196,7 @@ def _row(line: dict[str, Any], model: Path) -> dict[str, Any]:
     expected_tensors = predicted.reserved if on_cpu else predicted.allocated
     seconds = statistics.median(measured["seconds"])
     return case.model_dump() | {
+        "freed": line["freed"],
         "measured_peak_gib": peak / _GIB,
         "predicted_peak_gib": expected / _GIB,
         "peak_error": expected / peak - 1,

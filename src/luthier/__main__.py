@@ -1,6 +1,6 @@
 """``python -m luthier``."""
 
-from luthier.cli.main import main
+from luthier.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -61,6 +61,47 @@ def test_the_smallest_hardware_and_the_largest_model(capsys: pytest.CaptureFixtu
     assert largest["device_bytes"] <= largest["limit"]
 
 
+def test_a_search_keeps_what_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--best", "--precision", "nf4", "--checkpointing", "full", "--parallel", "ddp")
+    found = document(capsys, *SEVENTY, *given)
+    for plan in found["best"]:
+        assert (plan["precision"], plan["checkpointing"], plan["parallel"]) == (
+            "nf4",
+            "full",
+            "ddp",
+        )
+
+
+def test_any_method_may_win_and_equal_plans_are_listed_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = document(capsys, "plan", "gpt2", "--hardware", "t4", "--method", "any", "--best")
+    lora = document(capsys, "plan", "gpt2", "--hardware", "t4", "--best")
+    assert found["tried"] > 5 * lora["tried"]
+    assert found["best"][0]["tokens_per_second"] >= lora["best"][0]["tokens_per_second"]
+    sizes = [(plan["tokens_per_second"], plan["device_bytes"]) for plan in lora["best"]]
+    assert len(set(sizes)) == len(sizes)
+
+
+def test_generation_needs_weights_and_a_cache(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--inference")
+    one = document(capsys, *arguments, "--length", "4096")
+    four = document(capsys, *arguments, "--length", "4096", "--batch", "4")
+    assert one["weights"] == 8_030_261_248 * 2
+    # Keys and values of 8 heads of 128 in 32 layers, 2 bytes each: 128 KiB a token.
+    assert one["cache"] == 4096 * 128 * 1024
+    assert four["cache"] == 4 * one["cache"]
+    assert run([*arguments, "--length", "4096", "--batch", "64"]) == 0
+    assert "does not fit on rtx-4090" in capsys.readouterr().out
+
+
+def test_the_trace_is_in_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("plan", "smollm2-135m-instruct", "--length", "32", "--trace")
+    trace = document(capsys, *arguments)["trace"]
+    assert abs(trace["error"]) < 0.1
+    assert trace["measured_peak_bytes"] > 135_000_000 * 4
+
+
 def test_the_picture_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "plan.svg"
     assert run(["plan", "gpt2", "--hardware", "t4", "--svg", str(target)]) == 0
@@ -96,6 +137,9 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (("gpt2", "--method", "full", "--precision", "nf4"), "cannot be trained itself"),
         (("gpt2", "--batch", "0"), "at least 1"),
         (("gpt2", "--trained-share", "2"), "share"),
+        (("gpt2", "--tokens", "-1"), "cannot be trained on"),
+        (("gpt2", "--tokens", "inf"), "cannot be trained on"),
+        (("gpt2", "--step-sequences", "0"), "at least 1"),
     ],
 )
 def test_what_cannot_be_is_a_clear_error(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from luthier.adapt.planning import check_memory, plan_tuning, usable_memory
+from luthier.adapt.planning import check_memory, memory_limit, plan_tuning
 from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
 from luthier.config.methods import MethodName
@@ -65,7 +65,7 @@ def forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
         DataError: no training example is left.
     """
     plan = plan_tuning(setup, method, setup.training_data(method))
-    usable = setup.config.adapt.memory or usable_memory()
+    usable = memory_limit(setup)
     if plan is None:
         return MethodForecast(method=method, usable_bytes=usable)
     return MethodForecast(

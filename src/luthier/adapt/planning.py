@@ -64,7 +64,7 @@ def plan_tuning(setup: Setup, method: MethodName, data: TrainingData) -> TuningP
     steps = order.total_steps(settings.epochs or config.train.epochs)
     passes = _largest(_passes(setup, data.train, order, min(steps, _STEPS_SEEN)))
     setups = [_training_setup(setup, method, batch) for batch in passes]
-    plans = [plan_training(architecture, one) for one in setups]
+    plans = [plan_training(architecture, one, memory_limit(setup)) for one in setups]
     return TuningPlan(
         memory=max(plans, key=lambda plan: plan.total),
         trained_parameters=pass_cost(architecture, setups[0]).trained_count,
@@ -79,7 +79,7 @@ def check_memory(setup: Setup, method: MethodName, data: TrainingData) -> Tuning
         ResourceError: it needs more than ``adapt.memory``, or than what is free.
     """
     plan = plan_tuning(setup, method, data)
-    limit = setup.config.adapt.memory or usable_memory()
+    limit = memory_limit(setup)
     if plan and plan.memory.total > limit:
         raise ResourceError(
             f"{method} needs about {format_bytes(plan.memory.total)}, "
@@ -127,8 +127,10 @@ def _measured(run: RunDirectory) -> list[PlanCheck]:
     ]
 
 
-def usable_memory() -> int:
-    """Bytes this process may come to use: what it has, and what is free."""
+def memory_limit(setup: Setup) -> int:
+    """Bytes this process may come to use: ``adapt.memory``, or what it has and what is free."""
+    if setup.config.adapt.memory:
+        return setup.config.adapt.memory
     device = default_device()
     held = psutil.Process().memory_info().rss if device.type == "cpu" else 0
     return held + free_memory(device)

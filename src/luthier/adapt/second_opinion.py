@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast, get_args
 
 from luthier.config import load_config
@@ -13,10 +14,10 @@ from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
 from luthier.plan.find import find_config
 from luthier.plan.from_config import tuning_of
-from luthier.plan.setup import PRECISIONS
+from luthier.plan.setup import PRECISIONS, PrecisionName
 from luthier.train.trace import BatchShape, trace_step
 
-_DTYPES = {"float32": "float32", "bf16-mixed": "bfloat16"}
+_DTYPES: Mapping[PrecisionName, str] = {"float32": "float32", "bf16-mixed": "bfloat16"}
 
 
 def trace_question(question: Question) -> PlanCheck:
@@ -26,13 +27,13 @@ def trace_question(question: Question) -> PlanCheck:
         UsageError: a method or precision that the loop does not have.
         DataError: no configuration of this model is known.
     """
-    method, dtype = _in_the_loop(question)
+    method, precision = _in_the_loop(question)
     values, source = find_config(question.model, question.revision)
     architecture = read_architecture(values, source)
     work = question.workload(architecture)
     config = load_config(
         flags={
-            "model.dtype": dtype,
+            "model.dtype": _DTYPES[precision],
             "train.activation_checkpointing": question.checkpointing == "full",
             "methods.lora.rank": question.rank,
             "methods.prompt-tuning.virtual_tokens": question.virtual_tokens,
@@ -48,7 +49,7 @@ def trace_question(question: Question) -> PlanCheck:
     )
     setup = TrainingSetup(
         tuning=tuning_of(config.methods.of(method)),
-        precision=PRECISIONS["float32" if dtype == "float32" else "bf16-mixed"],
+        precision=PRECISIONS[precision],
         checkpointing="full" if question.checkpointing == "full" else "none",
         batch=question.batch,
         length=work.length,
@@ -72,9 +73,9 @@ def _settings(values: Any) -> Any:
     return AutoConfig.for_model(values["model_type"], **settings)
 
 
-def _in_the_loop(question: Question) -> tuple[MethodName, str]:
-    """The method and the type of the weights, if the loop has them."""
-    precision = question.precision or "float32"
+def _in_the_loop(question: Question) -> tuple[MethodName, PrecisionName]:
+    """The method and the precision, if the loop has them."""
+    precision = question.choice(question.cluster().device).precision
     known = get_args(MethodName)
     if question.method not in known or precision not in _DTYPES:
         raise UsageError(
@@ -86,4 +87,4 @@ def _in_the_loop(question: Question) -> tuple[MethodName, str]:
             "a trace is of one device, and without selective checkpointing",
             fix="plan without --trace",
         )
-    return cast(MethodName, question.method), _DTYPES[precision]
+    return cast(MethodName, question.method), precision

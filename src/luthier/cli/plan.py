@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
-from luthier.cli.plan_tables import checks_table, plan_lines, plans_table
+from luthier.cli.plan_tables import (
+    checks_table,
+    inference_lines,
+    plan_lines,
+    plans_table,
+    trace_line,
+)
 from luthier.core.errors import UsageError
 from luthier.core.files import write_atomically
-from luthier.core.units import format_bytes
-from luthier.plan.answers import advice, best_plans, largest_plans, smallest_plans
+from luthier.plan.answers import (
+    advice,
+    best_plans,
+    generation,
+    largest_plans,
+    smallest_plans,
+)
 from luthier.plan.answers import plan as make
 from luthier.plan.ask import Question
 from luthier.plan.request import Plan, sentence
+
+if TYPE_CHECKING:
+    from luthier.core.records import PlanCheck
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
@@ -28,7 +42,8 @@ class Choices:
     """How the model would be trained."""
 
     method: str = "lora"
-    "full, lora, qlora, dora, vera, ia3, adapters, prompt-tuning, prefix-tuning, p-tuning, bitfit …"
+    "full, lora, qlora, dora, vera, ia3, adapters, prompt-tuning, prefix-tuning, p-tuning, bitfit,"
+    " layernorm or last-layers; with --best and --largest also any."
     precision: str | None = None
     "float32, bf16-mixed, fp16-mixed, bf16-pure, int8, nf4 or nf4-double."
     optimizer: str = "adamw"
@@ -37,7 +52,7 @@ class Choices:
     "single, ddp, zero1, zero2, zero3, fsdp or hybrid."
     group: int = 0
     "Devices that share one copy, for hybrid."
-    checkpointing: str = "none"
+    checkpointing: str | None = None
     "none, selective or full."
     batch: int = 1
     "Sequences in a micro-batch on one device."
@@ -69,6 +84,7 @@ def plan(
     calibrate: Flag = False,
     check: Flag = False,
     trace: Flag = False,
+    inference: Flag = False,
     svg: Path | None = None,
     json: Json = False,
 ) -> None:
@@ -80,11 +96,13 @@ def plan(
         hardware: A device such as h100, rtx-4090 or cpu; any: the smallest that fits.
         devices: How many of them.
         price: Of a device for an hour.
-        best: Search for the fastest way that fits.
+        best: Search for the fastest way that fits; what is given of precision, parallel and
+            checkpointing stays.
         largest: Search for the largest well-known model that fits.
         calibrate: Measure this machine first, for estimates of time.
         check: Compare the plans of runs with what was measured.
         trace: Run a step on tensors without data as a second opinion (up to a minute).
+        inference: Plan generation instead of training: --batch answers of --length tokens at once.
         svg: Write the bar of the memory to this file.
     """
     if calibrate:
@@ -101,10 +119,10 @@ def plan(
         _show_plans(largest_plans(question, price), json)
     elif best:
         _show_search(question, price, json)
+    elif inference:
+        _show_inference(question, json)
     else:
-        _show_plan(question, price, svg, json)
-        if trace and not json:
-            _show_trace(question)
+        _show_plan(question, price, svg, _trace(question) if trace else None, json)
 
 
 def _calibrate(as_json: bool) -> None:
@@ -125,7 +143,19 @@ def _check(runs: list[Path], as_json: bool) -> None:
     print_result(checks_table(checks))
 
 
-def _show_plan(question: Question, price: float | None, svg: Path | None, as_json: bool) -> None:
+def _trace(question: Question) -> PlanCheck:
+    from luthier import api
+
+    return api.trace_plan(question)
+
+
+def _show_plan(
+    question: Question,
+    price: float | None,
+    svg: Path | None,
+    trace: PlanCheck | None,
+    as_json: bool,
+) -> None:
     result = make(question, price)
     if svg:
         from luthier.plan.bar import svg_bar
@@ -134,22 +164,25 @@ def _show_plan(question: Question, price: float | None, svg: Path | None, as_jso
         picture = svg_bar(question.model, sentence(result), parts, result.limit)
         write_atomically(svg, picture)
     if as_json:
-        print_json({"model": question.model, "fits": result.fits, **_document(result)})
+        traced = trace and {**trace.model_dump(mode="json"), "error": trace.error}
+        print_json(
+            {"model": question.model, "fits": result.fits, **_document(result), "trace": traced}
+        )
         return
     print_result(*plan_lines(question.model, result))
+    if trace:
+        print_result(trace_line(trace))
     if not result.fits:
         print_result("", advice(question, price))
 
 
-def _show_trace(question: Question) -> None:
-    from luthier import api
-
-    second = api.trace_plan(question)
-    agree = "they agree" if abs(second.error) <= 0.1 else "they differ by more than 10 %"
-    print_result(
-        f"  trace     {format_bytes(second.measured_peak_bytes)} allocated by a step on tensors "
-        f"without data, {second.error:+.1%} planned: {agree}"
-    )
+def _show_inference(question: Question, as_json: bool) -> None:
+    memory, device = generation(question)
+    if as_json:
+        sizes = {"device_bytes": memory.total, "limit": device.memory}
+        print_json({"model": question.model, **sizes, **asdict(memory)})
+        return
+    print_result(*inference_lines(question, memory, device))
 
 
 def _show_search(question: Question, price: float | None, as_json: bool) -> None:

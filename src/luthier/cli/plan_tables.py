@@ -14,6 +14,11 @@ from luthier.plan.request import Plan, sentence
 
 if TYPE_CHECKING:
     from luthier.core.records import PlanCheck
+    from luthier.plan.ask import Question
+    from luthier.plan.hardware import Device
+    from luthier.plan.memory import MemoryPlan
+
+_GUESSED = " (a guess: measure with --calibrate)"
 
 
 def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
@@ -37,11 +42,35 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         f"  device    {format_bytes(memory.total)}, likely between {format_bytes(interval.low)} "
         f"and {format_bytes(interval.high)}",
         f"  speed     {format_count(step.tokens_per_second)} tokens/s, MFU {step.mfu:.1%}, "
-        f"HFU {step.hfu:.1%}",
+        f"HFU {step.hfu:.1%}{_GUESSED if plan.speed_is_guessed else ''}",
         f"  time      {format_duration(cost.seconds)}, {cost.device_hours:.3g} device-hours, "
         f"{cost.petaflop_s_days:.2g} petaflop/s-days{_energy(plan)}",
     ]
     return list(lines)
+
+
+def inference_lines(question: Question, memory: MemoryPlan, device: Device) -> list[RenderableType]:
+    """Where the memory of generation goes."""
+    parts = {name: size for name, size in memory.parts().items() if size}
+    parts["framework"] = memory.framework.expected
+    fits = "fits" if memory.total <= device.memory else "does not fit"
+    return [
+        f"{question.model} {fits} on {device.name} with {question.batch} answers of "
+        f"{question.length} tokens at once: {format_bytes(memory.total)} of "
+        f"{format_bytes(device.memory)}.",
+        "",
+        f"  {text_bar(parts, device.memory)} {format_bytes(device.memory)}",
+        *(f"  {line}" for line in legend(parts)),
+    ]
+
+
+def trace_line(trace: PlanCheck) -> str:
+    """What a step without data allocated, beside what was planned for it."""
+    agree = "they agree" if abs(trace.error) <= 0.1 else "they differ by more than 10 %"
+    return (
+        f"  trace     {format_bytes(trace.measured_peak_bytes)} allocated on a CPU by a step on "
+        f"tensors without data,\n            planned {trace.error:+.1%}: {agree}"
+    )
 
 
 def plans_table(plans: Sequence[Plan]) -> Table:

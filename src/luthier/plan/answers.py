@@ -7,9 +7,11 @@ from dataclasses import replace
 from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
 from luthier.plan.find import known_models
-from luthier.plan.hardware import find_device
+from luthier.plan.hardware import Device
+from luthier.plan.memory import CPU, CUDA, MemoryPlan, plan_inference
 from luthier.plan.request import Plan, in_words, make_plan
 from luthier.plan.search import Search, largest_model, search, smallest_hardware
+from luthier.plan.setup import PRECISIONS
 
 
 def plan(question: Question, price: float | None = None) -> Plan:
@@ -31,15 +33,44 @@ def plan(question: Question, price: float | None = None) -> Plan:
 
 
 def best_plans(question: Question, price: float | None = None) -> Search:
-    """The fastest ways to train a model with a method that fit the hardware.
+    """The fastest ways to train a model that fit the hardware.
+
+    What the question says of precision, optimizer, checkpointing and the sharing of work stays as
+    it is; the rest and the micro-batch are searched.
 
     Raises:
         UsageError, DataError: as `plan`.
     """
     architecture, _ = question.architecture()
     cluster = question.cluster()
-    choice = question.choice(cluster.device)
-    return search(question.workload(architecture), cluster, methods=[choice.method], price=price)
+    return search(
+        question.workload(architecture),
+        cluster,
+        methods=question.methods(),
+        fixed=question.fixed(cluster.device),
+        price=price,
+    )
+
+
+def generation(question: Question) -> tuple[MemoryPlan, Device]:
+    """The memory of ``batch`` answers at once, ``length`` tokens each with their prompts.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    architecture, _ = question.architecture()
+    device = question.cluster().device
+    work = question.workload(architecture)
+    precision = PRECISIONS[question.choice(device).precision]
+    device.peak(precision.dtype)
+    memory = plan_inference(
+        architecture,
+        precision,
+        batch=question.batch,
+        length=work.target_length or work.length,
+        overhead=CPU if device.is_cpu else CUDA,
+    )
+    return memory, device
 
 
 def advice(question: Question, price: float | None = None) -> str:
@@ -48,10 +79,11 @@ def advice(question: Question, price: float | None = None) -> str:
     Raises:
         UsageError, DataError: as `plan`.
     """
-    found = best_plans(question, price)
+    free = replace(question, precision=None, parallel=None, checkpointing=None)
+    found = best_plans(free, price)
     if found.best:
         return f"Try {in_words(found.best[0])}"
-    lean = best_plans(replace(question, method="qlora", precision=None), price)
+    lean = best_plans(replace(free, method="qlora"), price)
     if lean.best:
         return f"{question.method} fits in no way. Try {in_words(lean.best[0])}"
     return "No way to train it fits; more devices or a smaller model would."
@@ -64,9 +96,8 @@ def smallest_plans(question: Question, price: float | None = None) -> tuple[tupl
         UsageError, DataError: as `plan`.
     """
     architecture, _ = question.architecture()
-    # A modern accelerator's usual precision; devices without it are left out of the answer.
-    choice = replace(question, parallel=None, devices=1).choice(find_device("a100"))
-    plans = smallest_hardware(question.workload(architecture), choice, price=price)
+    alone = replace(question, parallel=None, devices=1)
+    plans = smallest_hardware(question.workload(architecture), alone.choice, price=price)
     return tuple((question.model, one) for one in plans)
 
 
@@ -77,10 +108,15 @@ def largest_plans(question: Question, price: float | None = None) -> tuple[tuple
         UsageError: as `plan`.
     """
     cluster = question.cluster()
-    method = question.choice(cluster.device).method
     works = [
         (name, question.workload(read_architecture(config, name)))
         for name, config in known_models().items()
     ]
-    found = largest_model(works, cluster, methods=[method], price=price)
+    found = largest_model(
+        works,
+        cluster,
+        methods=question.methods(),
+        fixed=question.fixed(cluster.device),
+        price=price,
+    )
     return (found,) if found else ()

@@ -102,7 +102,7 @@ class Architecture:
     def head_weights(self) -> tuple[Weight, ...]:
         """What the output layer adds to the table it may share."""
         width = self.embedding_width or self.hidden
-        own = () if self.tied else (Weight(self.head, (self.vocabulary, width), "matrix"),)
+        own = () if self.tied else (Weight(self.head, (self.vocabulary, width), "output"),)
         bias = (Weight(self.head, (self.vocabulary,), "bias"),) if self.head_bias else ()
         return own + bias
 
@@ -133,8 +133,7 @@ class Architecture:
 
     def linears(self) -> Iterable[Weight]:
         """The matrices of linear layers but the output layer: what adapters are put on."""
-        own = {weight.name for weight in self.head_weights()}
-        return (w for w in self.weights() if w.kind == "matrix" and w.name not in own)
+        return (weight for weight in self.weights() if weight.kind == "matrix")
 
 
 class _Untrained:

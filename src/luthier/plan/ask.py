@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast, get_args
+import math
+from dataclasses import dataclass, replace
+from typing import Any, cast, get_args
 
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
 from luthier.plan.families import read_architecture
 from luthier.plan.find import find_config
 from luthier.plan.hardware import Cluster, Device, find_device
-from luthier.plan.methods import Size
+from luthier.plan.methods import METHODS, Size
 from luthier.plan.request import Choice, Workload
 from luthier.plan.setup import Checkpointing, OptimizerName, ParallelName, PrecisionName
 
@@ -25,7 +26,7 @@ class Question:
         model: a Hub id, a folder, or a name that the planner knows.
         hardware: a device of the catalogue, or ``cpu``.
         devices: how many.
-        method: by name; ``qlora`` too.
+        method: by name; ``qlora`` too, which is lora on a base in NF4; in a search also ``any``.
         precision: of weights and activations.
         optimizer: which one.
         parallel: how devices share the work.
@@ -33,9 +34,11 @@ class Question:
         checkpointing: what is computed again.
         batch: sequences in a micro-batch on one device.
         length: tokens of a sequence.
-        target_length: tokens of a decoder sequence, for encoder-decoder models.
-        step_sequences: sequences of an optimizer step over all devices.
-        tokens: of the whole training.
+        target_length: tokens of a decoder sequence, for encoder-decoder models; None: a quarter of
+            the length.
+        step_sequences: sequences of an optimizer step over all devices; None: one micro-batch on
+            each.
+        tokens: of the whole training; 0: of one step.
         trained_share: the share of positions whose loss is counted.
         rank: of LoRA.
         virtual_tokens: of soft prompts.
@@ -50,7 +53,7 @@ class Question:
     optimizer: str = "adamw"
     parallel: str | None = None
     group: int = 0
-    checkpointing: str = "none"
+    checkpointing: str | None = None
     batch: int = 1
     length: int = 512
     target_length: int | None = None
@@ -84,9 +87,13 @@ class Question:
         Raises:
             UsageError: a number that is out of range.
         """
-        for name in ("batch", "length", "devices", "rank", "virtual_tokens"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}", fix="give at least 1")
+        counts = ("batch", "length", "devices", "rank", "virtual_tokens")
+        for name in (*counts, "target_length", "step_sequences"):
+            given = getattr(self, name)
+            if given is not None and given < 1:
+                raise UsageError(f"{name} is {given}", fix="give at least 1")
+        if not 0 <= self.tokens < math.inf:
+            raise UsageError(f"{self.tokens} tokens cannot be trained on", fix="give 0 or more")
         if not 0 < self.trained_share <= 1:
             raise UsageError("trained_share is a share", fix="give a number above 0, at most 1")
         decoder = architecture.is_encoder_decoder
@@ -112,7 +119,7 @@ class Question:
         precision = _one_of("precision", self.precision, PrecisionName, usual)
         layout = _one_of("parallel", self.parallel, ParallelName, _usual_layout(self.devices))
         optimizer = _one_of("optimizer", self.optimizer, OptimizerName, "")
-        checkpointing = _one_of("checkpointing", self.checkpointing, Checkpointing, "")
+        checkpointing = _one_of("checkpointing", self.checkpointing, Checkpointing, "none")
         return Choice(
             method="lora" if quantised else self.method,
             precision=cast(PrecisionName, precision),
@@ -122,6 +129,24 @@ class Question:
             checkpointing=cast(Checkpointing, checkpointing),
             batch=self.batch,
         )
+
+    def methods(self) -> tuple[str, ...]:
+        """The methods among which a search chooses."""
+        several = {"any": tuple(METHODS), "qlora": ("lora",)}
+        return several.get(self.method, (self.method,))
+
+    def fixed(self, device: Device) -> dict[str, Any]:
+        """What a search may not choose, because the user did: fields of `Choice`."""
+        named = replace(self, method="lora" if self.method == "any" else self.method)
+        choice = named.choice(device)
+        given = {
+            "precision": self.precision is not None or self.method == "qlora",
+            "parallel": self.parallel is not None,
+            "group": self.parallel is not None,
+            "checkpointing": self.checkpointing is not None,
+            "optimizer": True,
+        }
+        return {name: getattr(choice, name) for name, is_given in given.items() if is_given}
 
 
 def usual_precision(device: Device) -> PrecisionName:

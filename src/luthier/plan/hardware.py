@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -50,7 +50,8 @@ class Device:
         watts: the board's power limit.
         network: from node to node, bytes a second for each device.
         efficiency: the share of the peak that products of a transformer reach.
-        overhead: seconds a step takes beside its products and its traffic.
+        overhead: seconds that the small operations of a layer take in a forward and backward pass.
+        measured: when its speed was measured; empty: it is stated, or guessed.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Device:
     network: float = 25e9
     efficiency: float = _UNKNOWN_EFFICIENCY
     overhead: float = 0.0
-    measured: str = field(default="", compare=False)
+    measured: str = ""
 
     @property
     def is_cpu(self) -> bool:

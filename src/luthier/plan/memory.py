@@ -13,17 +13,25 @@ The peak is the largest of three moments, because activations shrink while gradi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
 from luthier.plan.architecture import Architecture
-from luthier.plan.setup import TrainingSetup, constant_bytes, weight_bytes
+from luthier.plan.setup import (
+    Precision,
+    TrainingSetup,
+    constant_bytes,
+    gradient_bytes,
+    master_bytes,
+    moment_bytes,
+    weight_bytes,
+)
 from luthier.plan.step import LayerCost, StepCost, step_cost
 from luthier.plan.tape import Weight
 
 _FLOAT = 4
-_GIB = 2**30
 _ZERO_BUCKET = 500_000_000
 
 Phase = Literal["loss", "backward", "optimizer step", "generation"]
@@ -40,7 +48,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes on one device at the peak, by what takes them."""
+    """Bytes on one device at the peak, by what takes them.
+
+    ``keeps_freed``: whether the allocator keeps what was freed, which is faster and makes holes.
+    """
 
     phase: Phase
     allocator: Interval
@@ -55,6 +66,7 @@ class MemoryPlan:
     cache: int = 0
     communication: int = 0
     temporary: int = 0
+    keeps_freed: bool = True
 
     def parts(self) -> dict[str, int]:
         """Every part of the allocated memory, by name."""
@@ -104,11 +116,13 @@ class Overhead:
         churn: the share of what comes and goes in a step that is lost to holes: a freed block does
             not fit what comes next. Gradients fill the holes that activations leave.
         framework: bytes before the first tensor, and what the first step adds.
+        keeps_freed: whether the allocator keeps what was freed.
     """
 
     slack: tuple[float, float, float]
     churn: tuple[float, float, float]
     framework: tuple[float, float, float]
+    keeps_freed: bool = True
 
     def allocator(self, parts: Mapping[str, int]) -> Interval:
         """Of tensors by what they are."""
@@ -125,77 +139,89 @@ _MIB = 2**20
 # rounds to 2 MiB and splits.
 CUDA = Overhead((0.0, 0.03, 0.12), (0.0, 0.0, 0.0), (400 * _MIB, 560 * _MIB, 920 * _MIB))
 # CPU: the interpreter with torch, transformers and peft, measured; and glibc's heap, in which a
-# freed aligned block does not fit a request of its own size: a half of what came and went was lost
-# in the rows of benchmarks/plan.py that were traced.
+# freed aligned block does not always fit a request of its own size (lab/LOG.md).
 CPU = Overhead((0.0, 0.0, 0.0), (0.15, 0.5, 0.75), (430 * _MIB, 490 * _MIB, 560 * _MIB))
+# The same where every freed tensor goes back to the kernel.
+RETURNING_CPU = Overhead((0.0, 0.0, 0.0), (0.0, 0.0, 0.05), CPU.framework, keeps_freed=False)
 
 
 def plan_training(
-    architecture: Architecture, setup: TrainingSetup, overhead: Overhead | None = None
+    architecture: Architecture, setup: TrainingSetup, limit: float = math.inf
 ) -> MemoryPlan:
     """The peak of one training step on one device, in the steady state.
+
+    On a CPU freed memory is kept for speed; where that might pass the limit, it is returned.
 
     Args:
         architecture: the model.
         setup: how it is trained.
-        overhead: memory beside tensors; None: as usual on the setup's kind of device.
+        limit: bytes that may be used.
     """
-    return peak_memory(setup, pass_cost(architecture, setup), overhead)
+    return training_memory(setup, pass_cost(architecture, setup), limit)
 
 
-def peak_memory(
-    setup: TrainingSetup, cost: StepCost, overhead: Overhead | None = None
-) -> MemoryPlan:
+def training_memory(setup: TrainingSetup, cost: StepCost, limit: float = math.inf) -> MemoryPlan:
     """The same as `plan_training`, where the forward and backward pass is known already."""
+    if not setup.on_cpu:
+        return peak_memory(setup, cost, CUDA)
+    kept = peak_memory(setup, cost, CPU)
+    if kept.total_interval.high <= limit:
+        return kept
+    return peak_memory(setup, cost, RETURNING_CPU)
+
+
+def peak_memory(setup: TrainingSetup, cost: StepCost, overhead: Overhead) -> MemoryPlan:
+    """The largest of the three moments, and memory beside tensors."""
     fixed = _fixed(setup, cost)
     moments = (_at_loss(setup, cost), _at_end(setup, cost), _at_step(setup, cost))
     phases: tuple[Phase, ...] = ("loss", "backward", "optimizer step")
     sizes = [sum(moment.values()) for moment in moments]
     peak = sizes.index(max(sizes))
     parts = {name: round(size) for name, size in (fixed | moments[peak]).items()}
-    beside = overhead or (CPU if setup.on_cpu else CUDA)
     return MemoryPlan(
         phase=phases[peak],
         **parts,
-        allocator=beside.allocator(parts),
-        framework=_interval(*beside.framework),
+        allocator=overhead.allocator(parts),
+        framework=_interval(*overhead.framework),
+        keeps_freed=overhead.keeps_freed,
     )
 
 
 def plan_inference(
     architecture: Architecture,
+    precision: Precision,
     *,
-    itemsize: int,
     batch: int,
     length: int,
     overhead: Overhead = CUDA,
-    linear_bytes: float = 0.0,
 ) -> MemoryPlan:
     """The peak of generation: weights, and keys and values of a batch.
 
     Pope et al. 2022 (arXiv 2211.05102), section 2: the cache takes 2 · kv_heads · head_dim numbers
-    a layer and token.
+    a layer and token. Of an encoder-decoder model the decoder's own cache is counted, that of
+    cross-attention not.
 
     Args:
         architecture: the model.
-        itemsize: bytes of a weight and of a number in the cache.
+        precision: of the weights, and of the numbers in the cache.
         batch: sequences at once.
         length: tokens of the longest, prompt and answer.
         overhead: memory beside tensors.
-        linear_bytes: bytes of a quantised weight of a linear layer, its constants included; 0: not
-            quantised.
     """
-    linears = sum(weight.count for weight in architecture.linears())
-    others = architecture.parameters - linears
-    weights = linears * (linear_bytes or itemsize) + others * itemsize
-    cache = batch * length * architecture.kv_bytes_per_token(itemsize)
-    logits = batch * architecture.vocabulary * (itemsize + _FLOAT)
-    sizes = {"weights": round(weights), "cache": round(cache), "logits": round(logits)}
+    weights = architecture.weights()
+    logits = batch * architecture.vocabulary * (precision.compute + _FLOAT)
+    sizes = {
+        "weights": round(sum(weight_bytes(weight, precision) for weight in weights)),
+        "quantisation": round(sum(constant_bytes(weight, precision) for weight in weights)),
+        "cache": batch * length * architecture.kv_bytes_per_token(precision.compute),
+        "logits": logits,
+    }
     return MemoryPlan(
         phase="generation",
         **sizes,
         allocator=overhead.allocator(sizes),
         framework=_interval(*overhead.framework),
+        keeps_freed=overhead.keeps_freed,
     )
 
 
@@ -216,7 +242,7 @@ def _fixed(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     weights = sum(weight_bytes(w, precision) * times for w, times in cost.weights)
     constants = sum(constant_bytes(w, precision) * times for w, times in cost.weights)
     shards = parallel.split(parallel.shards_weights)
-    adapters = sum(w.count * times for w, times in cost.added) * _FLOAT
+    adapters = sum(weight_bytes(w, precision) * times for w, times in cost.added)
     return {
         "weights": weights / shards,
         "quantisation": constants / shards,
@@ -227,14 +253,12 @@ def _fixed(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
 
 
 def _state_bytes(setup: TrainingSetup, cost: StepCost) -> float:
-    """Moments and masters of every trained number; adapters are float32 without a master."""
-    precision, state = setup.precision, setup.optimizer.state
-    total = 0.0
-    for weight, times in cost.trained:
-        adapter = weight.kind == "adapter"
-        moments = state(weight.shape, _FLOAT if adapter else precision.states)
-        total += times * (moments + (0 if adapter else weight.count * precision.master))
-    return total
+    """Moments and masters of everything that is trained."""
+    precision, optimizer = setup.precision, setup.optimizer
+    return sum(
+        times * (moment_bytes(w, precision, optimizer) + master_bytes(w, precision))
+        for w, times in cost.trained
+    )
 
 
 def _gradient_bytes(setup: TrainingSetup, cost: StepCost) -> float:
@@ -242,10 +266,7 @@ def _gradient_bytes(setup: TrainingSetup, cost: StepCost) -> float:
 
 
 def _gradients_of(setup: TrainingSetup, weights: Iterable[tuple[Weight, int]]) -> float:
-    return sum(
-        w.count * times * (_FLOAT if w.kind == "adapter" else setup.precision.gradients)
-        for w, times in weights
-    )
+    return sum(gradient_bytes(weight, setup.precision) * times for weight, times in weights)
 
 
 def _communication(setup: TrainingSetup, cost: StepCost) -> float:
@@ -304,16 +325,17 @@ def _at_end(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
         "gradients": _gradient_bytes(setup, cost) / parallel.split(parallel.shards_gradients),
         "activations": first.kept + first.working + cost.shared,
         "logits": 0.0,
-        "temporary": largest + _table_bytes(setup, cost) * cost.tied,
+        "temporary": largest + (_table_bytes(setup, cost) if cost.tied else 0.0),
     }
 
 
 def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     """Gradients, and what the optimizer copies."""
     parallel = setup.parallel
-    base = setup.precision.master or setup.precision.weights
+    precision = setup.precision
     trained = sum(
-        w.count * times * (_FLOAT if w.kind == "adapter" else base) for w, times in cost.trained
+        times * (master_bytes(w, precision) or weight_bytes(w, precision))
+        for w, times in cost.trained
     )
     copied = setup.optimizer.temporary * trained
     return {
@@ -325,8 +347,8 @@ def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
 
 
 def _table_bytes(setup: TrainingSetup, cost: StepCost) -> float:
-    """Bytes of the gradient of the output layer's matrix, if it is trained."""
-    trained = cost.trained_embeddings[:1] if cost.tied else cost.trained_embeddings[-1:]
+    """Bytes of the gradient of the matrix that gives logits, if it is trained."""
+    trained = [weight for weight in cost.trained_embeddings if weight is cost.output]
     return _gradients_of(setup, ((weight, 1) for weight in trained))
 
 

@@ -60,14 +60,18 @@ class Size:
     last_layers: int = 2
 
 
+# Methods that train the base itself, so that it cannot be quantised.
+TRAIN_THE_BASE = frozenset({"full", "bitfit", "layernorm", "last-layers"})
+
+
 def _last_layers(model: Architecture, size: Size) -> Tuning:
     return LastLayers(max(0, len(model.decoder.layers) - size.last_layers))
 
 
 METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
-    "full": lambda _, size: Full(),
-    "bitfit": lambda _, size: bitfit(),
-    "layernorm": lambda _, size: layernorm(),
+    "full": lambda _model, _size: Full(),
+    "bitfit": lambda _model, _size: bitfit(),
+    "layernorm": lambda _model, _size: layernorm(),
     "last-layers": _last_layers,
     "lora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
     "rslora": lambda _, size: Lora(targets=size.targets, rank=size.rank),

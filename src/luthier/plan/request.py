@@ -9,8 +9,8 @@ from luthier.core.units import format_bytes
 from luthier.plan.architecture import Architecture
 from luthier.plan.cost import Cost, training_cost
 from luthier.plan.hardware import Cluster
-from luthier.plan.memory import MemoryPlan, pass_cost, peak_memory
-from luthier.plan.methods import Size, tuning_called
+from luthier.plan.memory import MemoryPlan, pass_cost, training_memory
+from luthier.plan.methods import TRAIN_THE_BASE, Size, tuning_called
 from luthier.plan.setup import (
     OPTIMIZERS,
     PRECISIONS,
@@ -23,8 +23,6 @@ from luthier.plan.setup import (
 )
 from luthier.plan.step import StepCost
 from luthier.plan.time import StepTime, step_time
-
-_QUANTISED = ("int8", "nf4", "nf4-double")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,7 @@ class Plan:
         cost: of the whole training.
         trained_parameters: numbers that are trained.
         artefact_bytes: of what is saved: the adapter, or the model.
+        speed_is_guessed: whether the device is a CPU that was not calibrated.
     """
 
     method: str
@@ -107,6 +106,7 @@ class Plan:
     cost: Cost
     trained_parameters: int
     artefact_bytes: int
+    speed_is_guessed: bool
 
     @property
     def fits(self) -> bool:
@@ -172,12 +172,13 @@ def make_plan(
         accumulation=setup.accumulation,
         devices=cluster.devices,
         device=cluster.device.name,
-        memory=peak_memory(setup, cost),
+        memory=training_memory(setup, cost, cluster.device.memory),
         limit=cluster.device.memory,
         step=step,
         cost=training_cost(step.seconds * steps, flops, cluster, price=price),
         trained_parameters=cost.trained_count,
         artefact_bytes=_artefact_bytes(work, setup, cost),
+        speed_is_guessed=cluster.device.is_cpu and not cluster.device.measured,
     )
 
 
@@ -194,12 +195,12 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
             f"{work.length} tokens are more than the context of {model.context}",
             fix=f"give a length of at most {model.context}",
         )
-    if name in {"full", "bitfit", "layernorm", "last-layers"} and choice.precision in _QUANTISED:
+    precision = PRECISIONS[choice.precision]
+    if name in TRAIN_THE_BASE and precision.linear:
         raise UsageError(
             f"a base in {choice.precision} cannot be trained itself",
             fix="choose lora, or a precision that is not quantised",
         )
-    precision = PRECISIONS[choice.precision]
     cluster.device.peak(precision.dtype)
     together = choice.batch * cluster.devices
     if work.step_sequences % together:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 from luthier.core.errors import UsageError
 from luthier.plan.hardware import Cluster, Device, catalogue
 from luthier.plan.request import Choice, Plan, Workload, make_plan
-from luthier.plan.setup import PRECISIONS, Checkpointing, ParallelName, PrecisionName
+from luthier.plan.setup import PRECISIONS, Checkpointing, ParallelName
 
 _BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _CHECKPOINTING: tuple[Checkpointing, ...] = ("none", "selective", "full")
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SHARED: tuple[ParallelName, ...] = ("ddp", "zero1", "zero2", "fsdp", "hybrid")
-_TRAINABLE: tuple[PrecisionName, ...] = ("bf16-mixed", "bf16-pure", "fp16-mixed", "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ def search(
     cluster: Cluster,
     *,
     methods: Sequence[str],
+    fixed: Mapping[str, Any] = MappingProxyType({}),
     keep: int = 5,
     price: float | None = None,
 ) -> Search:
@@ -49,16 +51,19 @@ def search(
         work: what is trained.
         cluster: on which devices.
         methods: those that may be chosen.
+        fixed: fields of `Choice` that may have one value only, and that value.
         keep: how many plans to give back.
         price: of a device for an hour.
     """
     plans: list[Plan] = []
-    for choice in choices(cluster, methods):
+    for choice in choices(cluster, methods, fixed):
         try:
             plans.append(make_plan(work, choice, cluster, price=price))
         except UsageError:
             continue  # a batch that does not divide, a type that the device lacks
-    fitting = [plan for plan in plans if plan.fits]
+    # Names that come to the same, such as two precisions of a base that is not trained, are one.
+    distinct = {(plan.step, plan.memory): plan for plan in reversed(plans) if plan.fits}
+    fitting = list(reversed(distinct.values()))
     fitting.sort(key=lambda plan: (-plan.step.tokens_per_second, plan.memory.total))
     closest = None
     if not fitting and plans:
@@ -66,38 +71,47 @@ def search(
     return Search(best=tuple(fitting[:keep]), tried=len(plans), closest=closest)
 
 
-def choices(cluster: Cluster, methods: Sequence[str]) -> Iterator[Choice]:
-    """Every choice for a cluster."""
-    usable = [name for name in _TRAINABLE if _has(cluster.device, name)]
-    adapted = [*usable, *(("nf4-double", "int8") if "bfloat16" in cluster.device.flops else ())]
-    for method, checkpointing, batch in itertools.product(methods, _CHECKPOINTING, _BATCHES):
-        is_frozen = method in {"lora", "rslora", "dora", "adapters", "ia3"}
-        for precision, (kind, group) in itertools.product(
-            adapted if is_frozen else usable, _layouts(cluster)
-        ):
-            yield Choice(
-                method=method,
-                precision=precision,
-                parallel=kind,
-                group=group,
-                checkpointing=checkpointing,
-                batch=batch,
-            )
+def choices(
+    cluster: Cluster, methods: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[Choice]:
+    """Every choice for a cluster, each field of ``fixed`` at its one value."""
+    everything = itertools.product(methods, PRECISIONS, _layouts(cluster), _CHECKPOINTING, _BATCHES)
+    seen: set[Choice] = set()
+    for method, precision, (kind, group), checkpointing, batch in everything:
+        free = Choice(
+            method=method,
+            precision=precision,
+            parallel=kind,
+            group=group,
+            checkpointing=checkpointing,
+            batch=batch,
+        )
+        choice = replace(free, **fixed)
+        if choice not in seen:
+            seen.add(choice)
+            yield choice
 
 
 def smallest_hardware(
     work: Workload,
-    choice: Choice,
+    choice_for: Callable[[Device], Choice],
     *,
     devices: Iterable[Device] | None = None,
     price: float | None = None,
 ) -> tuple[Plan, ...]:
-    """For each accelerator the fewest devices on which the choice fits, cheapest board first.
+    """For each accelerator the fewest devices on which a choice fits.
 
-    Boards are ordered by the power and memory they bring together, as prices change.
+    In order of the memory that they have together, as prices change.
+
+    Args:
+        work: what is trained.
+        choice_for: the choice for a kind of device; its way to share the work does not count.
+        devices: the kinds that may be chosen; None: the catalogue.
+        price: of a device for an hour.
     """
     found: list[Plan] = []
     for device in devices or catalogue().values():
+        choice = choice_for(device)
         for count in _COUNTS:
             kind: ParallelName = "single" if count == 1 else "fsdp"
             wide = replace(work, step_sequences=max(work.step_sequences, choice.batch * count))
@@ -119,14 +133,23 @@ def largest_model(
     cluster: Cluster,
     *,
     methods: Sequence[str],
+    fixed: Mapping[str, Any] = MappingProxyType({}),
     price: float | None = None,
 ) -> tuple[str, Plan] | None:
-    """The model with the most parameters of which some choice fits, and the fastest such plan."""
+    """The model with the most parameters of which some choice fits, and the fastest such plan.
+
+    Args:
+        works: models by name, and what is trained of each.
+        cluster: on which devices.
+        methods: those that may be chosen.
+        fixed: as for `search`.
+        price: of a device for an hour.
+    """
     ordered = sorted(works, key=lambda item: -item[1].model.parameters)
     for name, work in ordered:
-        leanest = search(work, cluster, methods=methods, keep=1, price=price)
-        if leanest.best:
-            return name, leanest.best[0]
+        found = search(work, cluster, methods=methods, fixed=fixed, keep=1, price=price)
+        if found.best:
+            return name, found.best[0]
     return None
 
 
@@ -138,7 +161,3 @@ def _layouts(cluster: Cluster) -> tuple[tuple[ParallelName, int], ...]:
     if cluster.nodes > 1:
         layouts.append(("hybrid", cluster.device.per_node))
     return tuple(layouts)
-
-
-def _has(device: Device, name: PrecisionName) -> bool:
-    return PRECISIONS[name].dtype in device.flops

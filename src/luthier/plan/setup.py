@@ -242,12 +242,35 @@ class TrainingSetup:
 
 
 def weight_bytes(weight: Weight, precision: Precision) -> float:
-    """Bytes of a base weight, without its quantisation constants."""
-    quantised = precision.linear and weight.kind == "matrix" and weight.name != "lm_head"
-    return weight.count * (precision.linear if quantised else precision.weights)
+    """Bytes of a parameter as the model holds it, without quantisation constants.
+
+    Adapters are float32 whatever the base is; of a quantised base the linear layers are short.
+    """
+    if weight.kind == "adapter":
+        return weight.count * _FLOAT
+    return weight.count * (precision.linear if _quantised(weight, precision) else precision.weights)
 
 
 def constant_bytes(weight: Weight, precision: Precision) -> float:
-    """Bytes of a base weight's quantisation constants."""
-    quantised = precision.linear and weight.kind == "matrix" and weight.name != "lm_head"
-    return precision.constants(weight.shape) if quantised else 0.0
+    """Bytes of a parameter's quantisation constants."""
+    return precision.constants(weight.shape) if _quantised(weight, precision) else 0.0
+
+
+def master_bytes(weight: Weight, precision: Precision) -> float:
+    """Bytes of the float32 copy that the optimizer updates in a trained parameter's place."""
+    return 0.0 if weight.kind == "adapter" else weight.count * precision.master
+
+
+def gradient_bytes(weight: Weight, precision: Precision) -> float:
+    """Bytes of a trained parameter's gradient."""
+    return weight.count * (_FLOAT if weight.kind == "adapter" else precision.gradients)
+
+
+def moment_bytes(weight: Weight, precision: Precision, optimizer: Optimizer) -> float:
+    """Bytes of what the optimizer keeps of a trained parameter, its master not included."""
+    itemsize = _FLOAT if weight.kind == "adapter" else precision.states
+    return optimizer.state(weight.shape, itemsize)
+
+
+def _quantised(weight: Weight, precision: Precision) -> bool:
+    return bool(precision.linear) and weight.kind == "matrix"

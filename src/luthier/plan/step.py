@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 
 from luthier.plan.architecture import Architecture, Stack
@@ -60,9 +61,9 @@ class StepCost:
         shared: bytes kept once for all layers: rotary tables, the embedded input.
         head: bytes kept between the last layer and the logits.
         logits: bytes of logits, loss and their gradients at their peak.
-        logits_forward: bytes of them at the end of the forward pass alone.
         head_flops: of the output layer, forward.
-        tied: whether the output layer shares the first table.
+        output: the matrix that gives logits.
+        tied: whether that is the first table.
         tokens: tokens of the pass, padding and virtual tokens included.
     """
 
@@ -73,8 +74,8 @@ class StepCost:
     shared: int
     head: int
     logits: int
-    logits_forward: int
     head_flops: float
+    output: Weight
     tied: bool
     tokens: int
 
@@ -126,7 +127,8 @@ class StepCost:
             )
             for layer, times in self.layers
         )
-        return inside + self.head_flops * (2 if self.trained_embeddings else 1)
+        output_trained = any(weight is self.output for weight in self.trained_embeddings)
+        return inside + self.head_flops * (1 + output_trained)
 
     def _in_layers(
         self, pick: Callable[[LayerCost], tuple[Weight, ...]]
@@ -138,6 +140,7 @@ def _each(weights: tuple[Weight, ...]) -> tuple[tuple[Weight, int], ...]:
     return tuple((weight, 1) for weight in weights)
 
 
+@lru_cache(maxsize=1024)  # a search asks for few different passes, and often
 def step_cost(
     architecture: Architecture,
     tuning: Tuning,
@@ -169,9 +172,11 @@ def step_cost(
         layers += costs
         states.append(state)
     rows = states[-1].rows if everywhere else predicted
-    head, logits, forward, flops = _head(architecture, tuning, states[-1], rows, everywhere)
+    head, logits, flops = _head(architecture, states[-1], rows, everywhere)
     beside = tuple(weight for outside in outsides for weight in outside.weights)
-    tables = (*architecture.embeddings, *beside, *architecture.head_weights())
+    head_weights = architecture.head_weights()
+    tables = (*architecture.embeddings, *beside, *head_weights)
+    output = architecture.embeddings[0] if architecture.tied else head_weights[0]
     widths = tuple(
         layer.attentions[0].kv_heads * layer.attentions[0].head_dim
         for layer in architecture.decoder.layers
@@ -187,8 +192,8 @@ def step_cost(
         shared=ids + sum(x.kept_bytes + sum(x.constants.values()) for x in outsides),
         head=head,
         logits=logits,
-        logits_forward=forward,
         head_flops=flops + sum(outside.flops for outside in outsides),
+        output=output,
         tied=architecture.tied,
         tokens=sum(state.rows for state in states),
     )
@@ -257,9 +262,9 @@ def _run_layer(
 
 
 def _head(
-    architecture: Architecture, tuning: Tuning, state: Value, rows: int, everywhere: bool
-) -> tuple[int, int, int, float]:
-    """Bytes before the logits, of logits and loss at their peak and after the loss, and FLOPs.
+    architecture: Architecture, state: Value, rows: int, everywhere: bool
+) -> tuple[int, int, float]:
+    """Bytes before the logits, bytes of logits and loss at their peak, and FLOPs.
 
     Logits are cast to float32 where they are not, log-softmax keeps its result, and the backward
     pass makes two gradients of the same size: 12 bytes a logit at the peak. A caller that holds on
@@ -271,6 +276,4 @@ def _head(
     before = 0 if everywhere else rows * (width * state.itemsize + 8)
     held = logits * state.itemsize if everywhere else 0
     capped = logits * state.itemsize if architecture.capped else 0
-    # While the loss is computed: logits, their float32 copy if they are shorter, log-softmax.
-    forward = logits * 2 * _FLOAT + held + capped
-    return before, logits * 3 * _FLOAT + held + capped, forward, flops
+    return before, logits * 3 * _FLOAT + held + capped, flops

@@ -48,7 +48,8 @@ class Weight:
     Attributes:
         name: as in the model's own state dict, without the suffix ``.weight`` or ``.bias``.
         shape: its shape.
-        kind: ``matrix`` (of a linear layer), ``bias``, ``norm``, ``norm bias`` or ``embedding``.
+        kind: ``matrix`` (of a linear layer), ``output`` (the matrix that gives logits), ``bias``,
+            ``norm``, ``norm bias``, ``embedding``, or ``adapter`` (a parameter that a method adds).
         active: the share of it that one token uses (experts).
     """
 

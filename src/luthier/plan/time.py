@@ -10,10 +10,16 @@ from luthier.plan.architecture import Architecture
 from luthier.plan.collectives import all_reduce, one_way
 from luthier.plan.hardware import Cluster
 from luthier.plan.memory import pass_cost
-from luthier.plan.setup import Checkpointing, TrainingSetup, weight_bytes
+from luthier.plan.setup import (
+    Checkpointing,
+    TrainingSetup,
+    gradient_bytes,
+    master_bytes,
+    moment_bytes,
+    weight_bytes,
+)
 from luthier.plan.step import StepCost
 
-_FLOAT = 4
 # The share of the communication that hides behind products where frameworks prefetch: assumed, not
 # fitted, since no published row tells it apart from the rest of a step.
 OVERLAP = 0.9
@@ -154,11 +160,11 @@ def _activation_traffic(cost: StepCost, setup: TrainingSetup) -> float:
 
 def _update_traffic(cost: StepCost, setup: TrainingSetup) -> float:
     """Bytes moved by the update: gradient, states and weight are read, the last two written."""
-    total = 0.0
+    precision, total = setup.precision, 0.0
     for weight, times in cost.trained:
-        state = setup.optimizer.state(weight.shape, setup.precision.states)
-        own = weight.count * (setup.precision.master or setup.precision.weights)
-        total += times * (weight.count * setup.precision.gradients + 2 * (state + own))
+        state = moment_bytes(weight, precision, setup.optimizer)
+        own = master_bytes(weight, precision) or weight_bytes(weight, precision)
+        total += times * (gradient_bytes(weight, precision) + 2 * (state + own))
     return total / setup.parallel.split(setup.parallel.shards_states)
 
 
@@ -173,10 +179,7 @@ def _communication(cost: StepCost, setup: TrainingSetup, cluster: Cluster) -> fl
     parallel, precision = setup.parallel, setup.precision
     if parallel.devices < 2:
         return 0.0
-    gradients = sum(
-        w.count * times * (_FLOAT if w.kind == "adapter" else precision.gradients)
-        for w, times in cost.trained
-    )
+    gradients = sum(gradient_bytes(w, precision) * times for w, times in cost.trained)
     if not parallel.shards_weights:
         return all_reduce(gradients, cluster, ceil(gradients / _BUCKET))
     weights = sum(weight_bytes(weight, precision) * times for weight, times in cost.weights)

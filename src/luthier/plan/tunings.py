@@ -14,7 +14,9 @@ Targets = tuple[str, ...] | Literal["all-linear"]
 
 
 class Tuning(Adaptation, Protocol):
-    """A tuning method."""
+    """A tuning method. Equal ones have one hash, so that a pass is followed once for them."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def virtual_tokens(self) -> int:
@@ -283,25 +285,20 @@ class SoftPrompt(Frozen):
 
 def prompt_tuning(tokens: int) -> SoftPrompt:
     """One vector of the model's width for each virtual token."""
-    return SoftPrompt(tokens, lambda n, hidden, _: n * hidden)
+    return SoftPrompt(tokens, _vectors)
 
 
 def prefix_tuning(tokens: int) -> SoftPrompt:
     """A key and a value in each layer for each virtual token, without the projection network."""
-    return SoftPrompt(tokens, lambda n, _, widths: 2 * n * sum(widths), lengthens=False)
+    return SoftPrompt(tokens, _keys_and_values, lengthens=False)
 
 
-def p_tuning(tokens: int, width: int = 0) -> SoftPrompt:
+def p_tuning(tokens: int) -> SoftPrompt:
     """Vectors through a network of three layers (Liu et al. 2021, arXiv 2103.10385).
 
-    As peft's MLP encoder: hidden → width → width → hidden with biases; ``width`` 0: hidden.
+    As peft's MLP encoder, three square products with biases.
     """
-
-    def parameters(count: int, hidden: int, _: tuple[int, ...]) -> int:
-        inner = width or hidden
-        return count * hidden + (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
-
-    return SoftPrompt(tokens, parameters)
+    return SoftPrompt(tokens, _encoded_vectors)
 
 
 def bitfit() -> Selective:
@@ -312,6 +309,18 @@ def bitfit() -> Selective:
 def layernorm() -> Selective:
     """The scales and shifts of all norms."""
     return Selective(("norm", "norm bias"))
+
+
+def _vectors(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
+    return tokens * hidden
+
+
+def _keys_and_values(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
+    return 2 * tokens * sum(kv_widths)
+
+
+def _encoded_vectors(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
+    return tokens * hidden + 3 * (hidden + 1) * hidden
 
 
 def _layer(name: str) -> int | None:

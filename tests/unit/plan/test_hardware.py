@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,8 +156,3 @@ def test_a_measurement_is_read_without_torch(cache: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["2026-01-01", "False"]
-
-
-def test_when_it_was_measured_does_not_make_another_device() -> None:
-    device = find_device("t4")
-    assert replace(device, measured="2026-01-01") == device
