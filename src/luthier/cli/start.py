@@ -11,10 +11,14 @@ import sys
 # and no more time (lab/LOG.md). glibc reads this only when a process starts.
 HEAP = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"}
 
+# Other commands do not train, and should answer at once.
+_TRAINING = {"adapt", "tune"}
+
 
 def main() -> None:
-    """Run the command line; on Linux in a heap without caches of small blocks."""
-    if sys.platform.startswith("linux") and not HEAP.keys() & os.environ.keys():
+    """Run the command line; what trains, on Linux, in a heap without caches of small blocks."""
+    trains = not _TRAINING.isdisjoint(sys.argv[1:2])
+    if trains and sys.platform.startswith("linux") and not HEAP.keys() & os.environ.keys():
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | HEAP)  # noqa: S606
     from luthier.cli.main import main as run_command
 
