@@ -175,9 +175,11 @@ def report(folder: Path, command: Sequence[str]) -> None:
     document = provenance(command, hardware(), versions()) | {
         "measured_at": sorted({line["commit"] for line in latest.values()}),
         "summary": {
-            freed: {name: _errors([row for row in rows if row["freed"] == freed], name)}
+            freed: {
+                name: _errors([row for row in rows if row["freed"] == freed], name)
+                for name in _ERRORS
+            }
             for freed in FREED
-            for name in _ERRORS
         },
         "rows": rows,
         "failed": failed,
@@ -248,7 +250,7 @@ def _markdown(document: dict[str, Any]) -> str:
         "An error is predicted over measured, minus one. The baseline is the interpreter with "
         "everything imported, before the model is loaded. A step has two micro-batches.",
         "",
-        *table(_SUMMARY_HEAD, [_summary_row(_ERRORS[n], document["summary"][n]) for n in _ERRORS]),
+        *table(_SUMMARY_HEAD, _summary_rows(document["summary"])),
         "",
         "## By level",
         "",
@@ -263,6 +265,15 @@ def _markdown(document: dict[str, Any]) -> str:
 
 
 _SUMMARY_HEAD = ("error of", "rows", "median", "worst", "signed median", f"above {_WORST:.0%}")
+
+
+def _summary_rows(summary: dict[str, dict[str, Any]]) -> list[list[str]]:
+    return [
+        _summary_row(f"{what}, freed memory {freed}", errors[name])
+        for freed, errors in summary.items()
+        for name, what in _ERRORS.items()
+        if errors[name]
+    ]
 
 
 def _summary_row(name: str, errors: dict[str, float | int] | None) -> list[str]:
@@ -284,7 +295,7 @@ _LEVEL_HEAD = ("level", "rows", "peak: median", "worst", "signed", "above baseli
 def _level_rows(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Errors of the rows that share a level, for every level that was measured."""
     shown = []
-    for axis, levels in AXES.items():
+    for axis, levels in (AXES | {"freed": FREED}).items():
         for level in levels:
             own = [row for row in rows if row[axis] == level]
             peak, above = _errors(own, "peak_error"), _errors(own, "above_baseline_error")
@@ -304,6 +315,7 @@ def _figure(name: str, style: str) -> Callable[[dict[str, Any]], str]:
 
 _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     **{axis.replace("_", "-"): _figure(axis, "") for axis in AXES},
+    "freed": _figure("freed", ""),
     "measured GiB": _figure("measured_peak_gib", ".3f"),
     "predicted GiB": _figure("predicted_peak_gib", ".3f"),
     "error": _figure("peak_error", "+.1%"),
