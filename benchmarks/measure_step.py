@@ -1,9 +1,8 @@
 """Measure one configuration in a process of its own, whose memory nothing else has touched.
 
-    python benchmarks/measure_step.py CASE FOLDER kept|returned
+    python benchmarks/measure_step.py CASE FOLDER
 
-CASE is a `matrix.Case` in JSON, FOLDER holds the model; freed memory is kept by the C library, or
-returned to the kernel at once. The last line of the output is a
+CASE is a `matrix.Case` in JSON, FOLDER holds the model. The last line of the output is a
 `Measurement` in JSON.
 """
 
@@ -27,7 +26,6 @@ from luthier.core.records import Record
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
 from luthier.methods import method_for
-from luthier.models.allocator import return_freed_memory
 from luthier.models.device import PeakMemory, default_device
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
@@ -83,7 +81,7 @@ class Measurement(Record):
     load_average: float
 
 
-def measure(case: Case, folder: Path, freed: str) -> Measurement:
+def measure(case: Case, folder: Path) -> Measurement:
     """Load, prepare, and take some steps as the training loop takes them."""
     load_average = os.getloadavg()[0]
     device, console = default_device(), Console(quiet=True)
@@ -93,8 +91,6 @@ def measure(case: Case, folder: Path, freed: str) -> Measurement:
     baseline = _in_use(device)
     loaded = load_model(handle, device)
     load_peak, loaded_bytes = loading.read(), _in_use(device)
-    if freed == "returned":
-        return_freed_memory()
 
     job = _job(case, loaded, examples, folder)
     weights = TrainedWeights(job.loaded.model)
@@ -199,5 +195,5 @@ def _tensor_bytes(tensors: Iterable[torch.Tensor]) -> int:
 
 
 if __name__ == "__main__":
-    _case, _folder, _freed = sys.argv[1:]
-    print(measure(Case.model_validate_json(_case), Path(_folder), _freed).model_dump_json())
+    _case, _folder = sys.argv[1:]
+    print(measure(Case.model_validate_json(_case), Path(_folder)).model_dump_json())

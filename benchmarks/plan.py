@@ -1,6 +1,6 @@
 """Hold the planner against measured training steps: memory and time of a matrix of configurations.
 
-    python benchmarks/plan.py measure [--folder FOLDER] [--rows 60] [--only 6] [--freed returned]
+    python benchmarks/plan.py measure [--folder FOLDER] [--rows 60] [--only 6] [--heap glibc]
     python benchmarks/plan.py report [--folder FOLDER]
 
 `measure` runs every configuration of `matrix.design` in a process of its own and appends what it
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -25,24 +24,24 @@ from pathlib import Path
 from typing import Any
 
 from common import commit, provenance, store, table
-from luthier.cli.start import HEAP
 from luthier.config import MethodsConfig
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.files import append_line, read_json, read_lines
+from luthier.core.heap import pool_environment
 from luthier.core.units import format_bytes, format_duration
 from luthier.plan import TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, find_device, this_cpu
-from luthier.plan.memory import pass_cost
+from luthier.plan.memory import CUDA, GLIBC_CPU, POOLED_CPU, pass_cost
 from luthier.plan.setup import PRECISIONS
 from luthier.plan.time import step_time
 from matrix import AXES, Case, design
 from models import model_folder
 
 _GIB = 2**30
-# What the C library does with freed memory: what luthier does where there is enough, and elsewhere.
-FREED = ("kept", "returned")
+# What `luthier tune` runs in where it can, and what a Python program runs in.
+HEAPS = {"pool": POOLED_CPU, "glibc": GLIBC_CPU}
 _ROW_SECONDS = 300.0
 # What the planner promises: median and worst error of peak memory, median error of time.
 _MEDIAN, _WORST, _TIME = 0.05, 0.10, 0.20
@@ -56,30 +55,30 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=60, help="rows of the matrix, at least")
     parser.add_argument("--only", type=int, help="measure the first rows alone")
     parser.add_argument(
-        "--freed", choices=FREED, default="kept", help="what the C library does with freed memory"
+        "--heap", choices=HEAPS, default="pool", help="whose allocator to use on a CPU"
     )
     chosen = parser.parse_args(arguments)
     chosen.folder.mkdir(parents=True, exist_ok=True)
     if chosen.stage == "measure":
-        measure(chosen.folder, chosen.rows, chosen.only, chosen.freed)
+        measure(chosen.folder, chosen.rows, chosen.only, chosen.heap)
     else:
         report(chosen.folder, ["benchmarks/plan.py", *arguments])
 
 
-def measure(folder: Path, rows: int, only: int | None, freed: str) -> None:
+def measure(folder: Path, rows: int, only: int | None, heap: str) -> None:
     """Measure what is not measured yet; a row that fails is told, kept, and tried again later."""
     from luthier.models.device import default_device, has_fast_bfloat16
 
     console, results = Console(), folder / "measured.jsonl"
     done = {_key(line) for line in read_lines(results) if "measured" in line}
     cases = design(at_least=rows, fast_bfloat16=has_fast_bfloat16(default_device()))[:only]
-    waiting = [case for case in cases if (case.key, freed) not in done]
+    waiting = [case for case in cases if (case.key, heap) not in done]
     console.say(f"{len(cases)} configurations, {len(cases) - len(waiting)} of them measured before")
     models = {case.model: model_folder(case.model, folder, console) for case in waiting}
     for number, case in enumerate(waiting, start=1):
         started = time.monotonic()
-        outcome = _in_own_process(case, models[case.model], freed)
-        about = {"key": case.key, "freed": freed, "case": case.model_dump(), "commit": commit()}
+        outcome = _in_own_process(case, models[case.model], heap)
+        about = {"key": case.key, "heap": heap, "case": case.model_dump(), "commit": commit()}
         line = about | outcome
         append_line(results, line)
         what = (
@@ -92,13 +91,13 @@ def measure(folder: Path, rows: int, only: int | None, freed: str) -> None:
 
 
 def _key(line: dict[str, Any]) -> tuple[str, str]:
-    return line["key"], line["freed"]
+    return line["key"], line["heap"]
 
 
-def _in_own_process(case: Case, model: Path, freed: str) -> dict[str, Any]:
-    """Measure in a process whose heap is that of the command line."""
+def _in_own_process(case: Case, model: Path, heap: str) -> dict[str, Any]:
+    """Measure in a process that nothing else has used."""
     script = str(Path(__file__).with_name("measure_step.py"))
-    command = [sys.executable, script, case.model_dump_json(), str(model), freed]
+    command = [sys.executable, script, case.model_dump_json(), str(model)]
     try:
         result = subprocess.run(
             command,
@@ -106,7 +105,7 @@ def _in_own_process(case: Case, model: Path, freed: str) -> dict[str, Any]:
             text=True,
             check=True,
             timeout=_ROW_SECONDS,
-            env=os.environ | HEAP,
+            env=os.environ | (pool_environment() if heap == "pool" else {}),
         )
     except subprocess.TimeoutExpired:
         return {"error": f"not finished after {format_duration(_ROW_SECONDS)}"}
@@ -133,7 +132,7 @@ class Prediction:
     seconds: float | None
 
 
-def predict(case: Case, model: Path, device: str, freed: str) -> Prediction:
+def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
     """Plan one configuration from the model's ``config.json``, without its weights."""
     path = model / "config.json"
     architecture = read_architecture(read_json(path), str(path))
@@ -153,8 +152,7 @@ def predict(case: Case, model: Path, device: str, freed: str) -> Prediction:
         padded=case.padded,
         on_cpu=device == "cpu",
     )
-    # Where nothing may be used, freed memory is returned.
-    plan = plan_training(architecture, setup, math.inf if freed == "kept" else 0.0)
+    plan = plan_training(architecture, setup, HEAPS[heap] if device == "cpu" else CUDA)
     cluster = Cluster(this_cpu() if device == "cpu" else find_device(device))
     seconds = step_time(setup, cluster, pass_cost(architecture, setup)).seconds
     return Prediction(plan.allocated, plan.reserved, plan.framework.expected, seconds)
@@ -175,11 +173,11 @@ def report(folder: Path, command: Sequence[str]) -> None:
     document = provenance(command, hardware(), versions()) | {
         "measured_at": sorted({line["commit"] for line in latest.values()}),
         "summary": {
-            freed: {
-                name: _errors([row for row in rows if row["freed"] == freed], name)
+            heap: {
+                name: _errors([row for row in rows if row["heap"] == heap], name)
                 for name in _ERRORS
             }
-            for freed in FREED
+            for heap in HEAPS
         },
         "rows": rows,
         "failed": failed,
@@ -189,7 +187,7 @@ def report(folder: Path, command: Sequence[str]) -> None:
 
 def _row(line: dict[str, Any], model: Path) -> dict[str, Any]:
     case, measured = Case.model_validate(line["case"]), line["measured"]
-    predicted = predict(case, model, measured["device"], line["freed"])
+    predicted = predict(case, model, measured["device"], line["heap"])
     on_cpu = measured["device"] == "cpu"
     # A CUDA device's peak is what the allocator reserved, without the driver's own share.
     peak = measured["peak_bytes"] if on_cpu else measured["reserved_bytes"]
@@ -198,7 +196,7 @@ def _row(line: dict[str, Any], model: Path) -> dict[str, Any]:
     expected_tensors = predicted.reserved if on_cpu else predicted.allocated
     seconds = statistics.median(measured["seconds"])
     return case.model_dump() | {
-        "freed": line["freed"],
+        "heap": line["heap"],
         "measured_peak_gib": peak / _GIB,
         "predicted_peak_gib": expected / _GIB,
         "peak_error": expected / peak - 1,
@@ -269,8 +267,8 @@ _SUMMARY_HEAD = ("error of", "rows", "median", "worst", "signed median", f"above
 
 def _summary_rows(summary: dict[str, dict[str, Any]]) -> list[list[str]]:
     return [
-        _summary_row(f"{what}, freed memory {freed}", errors[name])
-        for freed, errors in summary.items()
+        _summary_row(f"{what}, heap {heap}", errors[name])
+        for heap, errors in summary.items()
         for name, what in _ERRORS.items()
         if errors[name]
     ]
@@ -295,7 +293,7 @@ _LEVEL_HEAD = ("level", "rows", "peak: median", "worst", "signed", "above baseli
 def _level_rows(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Errors of the rows that share a level, for every level that was measured."""
     shown = []
-    for axis, levels in (AXES | {"freed": FREED}).items():
+    for axis, levels in (AXES | {"heap": tuple(HEAPS)}).items():
         for level in levels:
             own = [row for row in rows if row[axis] == level]
             peak, above = _errors(own, "peak_error"), _errors(own, "above_baseline_error")
@@ -315,7 +313,7 @@ def _figure(name: str, style: str) -> Callable[[dict[str, Any]], str]:
 
 _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     **{axis.replace("_", "-"): _figure(axis, "") for axis in AXES},
-    "freed": _figure("freed", ""),
+    "heap": _figure("heap", ""),
     "measured GiB": _figure("measured_peak_gib", ".3f"),
     "predicted GiB": _figure("predicted_peak_gib", ".3f"),
     "error": _figure("peak_error", "+.1%"),

@@ -107,6 +107,13 @@ def test_tune_then_evaluate_then_prompt(
     run = tuned.document["run"]
     assert Path(run).parent == Path("runs")
 
+    (check,) = call("plan", "--check", run, "--json").document
+    assert check["measured_peak_bytes"] == tuned.document["training"]["peak_memory_bytes"]
+    assert (
+        check["measured_seconds"] == tuned.document["training"]["seconds"]
+    )  # all steps were taken
+    assert check["predicted_seconds"] > 0
+
     measured = call("evaluate", run, "evaluate.metrics=[chrf]", "evaluate.max_new_tokens=2")
     assert measured.code == 0, measured.err
     assert "chrf" in measured.out
@@ -253,7 +260,8 @@ def test_dry_run_writes_no_results(call: Call, quick: tuple[str, ...], in_tmp_pa
     assert outcome.code == 0, outcome.err
     document = outcome.document
     assert [item["method"] for item in document["methods"]] == ["prompt-tuning", "lora", "full"]
-    assert all(item["memory_bytes"] > 0 < item["steps"] for item in document["methods"])
+    for item in document["methods"]:
+        assert min(item["memory_bytes"], item["steps"], item["seconds"]) > 0
     assert document["longest_prompt"] < document["context_window"] == 1024
     assert not any(path.is_file() for path in Path("runs").rglob("*"))
     shown = call("tune", *quick, "--dry-run").out

@@ -115,6 +115,13 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
     stored.write(tmp_path / "plan.json")
     (check,) = document(capsys, "plan", "--check", str(tmp_path))
     assert check["error"] == pytest.approx(0.1)
+    assert check["seconds_error"] is None  # planned where the device's speed was not known
+    timed = {"predicted_seconds": 30.0, "measured_seconds": 40.0}
+    stored.model_copy(update=timed).write(tmp_path / "plan.json")
+    (check,) = document(capsys, "plan", "--check", str(tmp_path))
+    assert check["seconds_error"] == pytest.approx(-0.25)
+    assert run(["plan", "--check", str(tmp_path)]) == 0
+    assert "-25%" in capsys.readouterr().out
     (tmp_path / "plan.json").unlink()
     assert run(["plan", "--check", str(tmp_path)]) == 3
 

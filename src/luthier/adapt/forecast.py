@@ -73,5 +73,6 @@ def forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
         trained_parameters=plan.trained_parameters,
         steps=plan.steps,
         memory_bytes=plan.memory.total,
+        seconds=plan.seconds,
         usable_bytes=usable,
     )

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
+import torch
 
+from luthier.adapt.passes import (
+    ForwardPass,
+    evenly,
+    largest,
+    training_passes,
+    validation_passes,
+)
 from luthier.adapt.setup import Setup
 from luthier.config.methods import MethodName
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import read_json
+from luthier.core.heap import pool_in_use
 from luthier.core.records import MeasuredPlan, PlanCheck
 from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes
-from luthier.data.batches import BatchOrder, micro_batches
+from luthier.data.batches import BatchOrder
 from luthier.models.device import default_device, free_memory, resolve_dtype
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
-from luthier.plan.memory import pass_cost
+from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
+from luthier.plan.memory import CUDA, GLIBC_CPU, POOLED_CPU, Overhead, pass_cost
 from luthier.plan.setup import PRECISIONS
-from luthier.prompts.render import TrainingExample
+from luthier.plan.step import StepCost
+from luthier.plan.time import forward_time, step_time
 from luthier.train import TrainingData
-from luthier.train.loss import padded_length, trained_tokens
 
-# Steps whose batches are looked at, and how many of the largest forward passes are planned.
+# Steps whose batches are looked at, how many of the largest forward passes are planned, and how
+# many others are timed.
 _STEPS_SEEN = 2000
 _LARGEST = 6
+_TIMED = 24
 
 SMALLER = (
     "try a smaller train.micro_batch_tokens or data.max_length, "
@@ -43,11 +55,13 @@ class TuningPlan:
         memory: at the peak.
         trained_parameters: numbers that are trained.
         steps: optimizer steps.
+        seconds: of all of them, validations included; None where the device's speed is not known.
     """
 
     memory: MemoryPlan
     trained_parameters: int
     steps: int
+    seconds: float | None
 
 
 def plan_tuning(setup: Setup, method: MethodName, data: TrainingData) -> TuningPlan | None:
@@ -62,14 +76,62 @@ def plan_tuning(setup: Setup, method: MethodName, data: TrainingData) -> TuningP
     config, settings = setup.config, setup.config.methods.of(method)
     order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
     steps = order.total_steps(settings.epochs or config.train.epochs)
-    passes = _largest(_passes(setup, data.train, order, min(steps, _STEPS_SEEN)))
-    setups = [_training_setup(setup, method, batch) for batch in passes]
-    plans = [plan_training(architecture, one, memory_limit(setup)) for one in setups]
+    seen = min(steps, _STEPS_SEEN)
+    passes = training_passes(config.train, data.train, order, seen)
+    setups = [_training_setup(setup, method, batch) for batch in largest(passes, _LARGEST)]
+    plans = [plan_training(architecture, one, _overhead()) for one in setups]
     return TuningPlan(
         memory=max(plans, key=lambda plan: plan.total),
         trained_parameters=pass_cost(architecture, setups[0]).trained_count,
         steps=steps,
+        seconds=_seconds(setup, method, data, architecture, passes, steps / seen),
     )
+
+
+def _seconds(
+    setup: Setup,
+    method: MethodName,
+    data: TrainingData,
+    architecture: Architecture,
+    passes: Sequence[ForwardPass],
+    times: float,
+) -> float | None:
+    """Seconds of ``times`` the passes, and of the validations between them."""
+    device = _device_in_use()
+    if device is None:
+        return None
+    cluster, train = Cluster(device), setup.config.train
+
+    def mean(some: Sequence[ForwardPass], seconds: Callable[..., float]) -> float:
+        timed = evenly(some, _TIMED)
+        setups = [_training_setup(setup, method, one) for one in timed]
+        return statistics.mean(
+            seconds(one, cluster, pass_cost(architecture, one)) for one in setups
+        )
+
+    def trained(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
+        """A pass's share of its step: the update is shared by all of them."""
+        return step_time(one, on, cost).seconds / one.accumulation
+
+    seconds = mean(passes, trained) * len(passes) * times
+    if data.validation:
+        validation = validation_passes(train, data.validation)
+        seconds += mean(validation, forward_time) * len(validation) * train.validations
+    return seconds
+
+
+def _overhead() -> Overhead:
+    """Of this process: it may have been started without the command line."""
+    if default_device().type == "cuda":
+        return CUDA
+    return POOLED_CPU if pool_in_use() else GLIBC_CPU
+
+
+def _device_in_use() -> Device | None:
+    """What the planner knows of the device that will be used."""
+    if default_device().type == "cpu":
+        return this_cpu()
+    return device_of_product(torch.cuda.get_device_name())
 
 
 def check_memory(setup: Setup, method: MethodName, data: TrainingData) -> TuningPlan | None:
@@ -121,6 +183,8 @@ def _measured(run: RunDirectory) -> list[PlanCheck]:
             run=str(path.parent),
             predicted_peak_bytes=plan.predicted_peak_bytes,
             measured_peak_bytes=plan.measured_peak_bytes,
+            predicted_seconds=plan.predicted_seconds,
+            measured_seconds=plan.measured_seconds,
         )
         for path, plan in plans
         if plan.measured_peak_bytes
@@ -136,49 +200,7 @@ def memory_limit(setup: Setup) -> int:
     return held + free_memory(device)
 
 
-@dataclass(frozen=True, slots=True)
-class _ForwardPass:
-    """One micro-batch and the number of micro-batches of its step."""
-
-    examples: tuple[TrainingExample, ...]
-    in_step: int
-
-    @property
-    def tokens(self) -> int:
-        """Padding included."""
-        return len(self.examples) * max(map(padded_length, self.examples))
-
-    @property
-    def predicted(self) -> int:
-        """Positions with logits."""
-        return sum(map(trained_tokens, self.examples))
-
-
-def _passes(
-    setup: Setup, examples: Sequence[TrainingExample], order: BatchOrder, steps: int
-) -> Iterable[_ForwardPass]:
-    """Every forward pass of the first ``steps`` steps, cut as the loop cuts them."""
-    train = setup.config.train
-    for step in range(steps):
-        batch = [examples[i] for i in order.step(step)]
-        cuts = micro_batches(
-            [padded_length(example) for example in batch],
-            tokens=train.micro_batch_tokens,
-            max_padding=train.max_padding,
-        )
-        for cut in cuts:
-            yield _ForwardPass(tuple(batch[i] for i in cut), len(cuts))
-
-
-def _largest(passes: Iterable[_ForwardPass]) -> list[_ForwardPass]:
-    """Those with the most tokens and those with the most logits: one of them has the peak."""
-    everything = list(passes)
-    by_tokens = sorted(everything, key=lambda one: -one.tokens)[:_LARGEST]
-    by_logits = sorted(everything, key=lambda one: -one.predicted)[:_LARGEST]
-    return list(itertools.chain(by_tokens, by_logits))
-
-
-def _training_setup(setup: Setup, method: MethodName, batch: _ForwardPass) -> TrainingSetup:
+def _training_setup(setup: Setup, method: MethodName, batch: ForwardPass) -> TrainingSetup:
     config, device = setup.config, default_device()
     short = resolve_dtype(config.model.dtype, device).itemsize == 2
     lengths = [len(example.input_ids) for example in batch.examples]

@@ -12,10 +12,9 @@ from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.records import MeasuredPlan, TrainingRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.core.units import format_bytes, format_count
+from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons
 from luthier.methods import load_adapted
-from luthier.models.allocator import return_freed_memory
 from luthier.models.load import LoadedModel
 from luthier.train import tune
 
@@ -58,14 +57,14 @@ def tuned_model(
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
     try:
-        untuned = base.take()
-        if plan and not plan.memory.keeps_freed:
-            return_freed_memory()
-        loaded, record = tune(untuned, method, config, data, run, console)
+        loaded, record = tune(base.take(), method, config, data, run, console)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
     if stored:
-        measured = {"measured_peak_bytes": record.peak_memory_bytes}
+        measured = {
+            "measured_peak_bytes": record.peak_memory_bytes,
+            "measured_seconds": record.seconds * record.planned_steps / record.steps,
+        }
         stored.model_copy(update=measured).write(run.plan)
     return loaded, record
 
@@ -73,14 +72,16 @@ def tuned_model(
 def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> MeasuredPlan:
     """Say what the tuning will take, and store it where the measured figure will join it."""
     memory = plan.memory
+    time = "" if plan.seconds is None else f", about {format_duration(plan.seconds)}"
     console.say(
         f"  plan: {format_count(plan.trained_parameters)} trained, {plan.steps} steps, "
-        f"{format_bytes(memory.total)} of memory"
+        f"{format_bytes(memory.total)} of memory{time}"
     )
     stored = MeasuredPlan(
         predicted_bytes=memory.parts()
         | {"allocator": memory.allocator.expected, "framework": memory.framework.expected},
         predicted_peak_bytes=memory.total,
+        predicted_seconds=plan.seconds,
     )
     stored.write(run.plan)
     return stored

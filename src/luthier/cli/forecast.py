@@ -6,7 +6,7 @@ from rich.table import Table
 
 from luthier.cli.output import print_json, print_result
 from luthier.core.records import Forecast, MethodForecast
-from luthier.core.units import format_bytes, format_count
+from luthier.core.units import format_bytes, format_count, format_duration
 
 
 def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
@@ -28,20 +28,21 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
     if not forecast.methods:
         return
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("method", "trains", "steps", "memory (estimate)", "fits"):
+    for heading in ("method", "trains", "steps", "time (estimate)", "memory (estimate)", "fits"):
         table.add_column(heading)
     for method in forecast.methods:
         table.add_row(method.method, *_needs(method))
     print_result("", table)
 
 
-def _needs(method: MethodForecast) -> tuple[str, str, str, str]:
-    """Trained parameters, steps, memory, and whether it fits."""
+def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:
+    """Trained parameters, steps, time, memory, and whether it fits."""
     if method.trained_parameters is None or method.memory_bytes is None:
-        return "–", "–", "–", "the planner does not know this architecture"
+        return "–", "–", "–", "–", "the planner does not know this architecture"
     return (
         format_count(method.trained_parameters),
         str(method.steps),
+        "–" if method.seconds is None else format_duration(method.seconds),
         format_bytes(method.memory_bytes),
         "yes" if method.fits else f"no: {format_bytes(method.usable_bytes)} may be used",
     )

@@ -138,9 +138,14 @@ def _check(runs: list[Path], as_json: bool) -> None:
 
     checks = api.check_plans(runs)
     if as_json:
-        print_json([{**check.model_dump(mode="json"), "error": check.error} for check in checks])
+        print_json([_checked(check) for check in checks])
         return
     print_result(checks_table(checks))
+
+
+def _checked(check: PlanCheck) -> dict[str, Any]:
+    errors = {"error": check.error, "seconds_error": check.seconds_error}
+    return check.model_dump(mode="json") | errors
 
 
 def _trace(question: Question) -> PlanCheck:
@@ -164,7 +169,7 @@ def _show_plan(
         picture = svg_bar(question.model, sentence(result), parts, result.limit)
         write_atomically(svg, picture)
     if as_json:
-        traced = trace and {**trace.model_dump(mode="json"), "error": trace.error}
+        traced = trace and _checked(trace)
         print_json(
             {"model": question.model, "fits": result.fits, **_document(result), "trace": traced}
         )

@@ -101,7 +101,7 @@ def checks_table(checks: Sequence[PlanCheck]) -> Table:
     """What was predicted beside what was measured."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("run", overflow="fold")
-    for heading in ("predicted", "measured", "error"):
+    for heading in ("memory planned", "measured", "error", "time planned", "measured", "error"):
         table.add_column(heading, justify="right")
     for check in checks:
         table.add_row(
@@ -109,8 +109,17 @@ def checks_table(checks: Sequence[PlanCheck]) -> Table:
             format_bytes(check.predicted_peak_bytes),
             format_bytes(check.measured_peak_bytes),
             f"{check.error:+.1%}",
+            *_times(check),
         )
     return table
+
+
+def _times(check: PlanCheck) -> tuple[str, str, str]:
+    if check.predicted_seconds is None or check.measured_seconds is None:
+        return "–", "–", "–"
+    error = "–" if check.seconds_error is None else f"{check.seconds_error:+.0%}"
+    planned, measured = check.predicted_seconds, check.measured_seconds
+    return format_duration(planned), format_duration(measured), error
 
 
 def _energy(plan: Plan) -> str:

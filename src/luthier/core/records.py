@@ -165,11 +165,22 @@ class Comparison(Record):
 
 
 class MeasuredPlan(Record):
-    """``plan.json``: the memory that was predicted, in bytes by what takes it, and the measured."""
+    """``plan.json``: what was predicted of a tuning, and what it took.
+
+    Attributes:
+        predicted_bytes: memory, by what takes it.
+        predicted_peak_bytes: all of it.
+        predicted_seconds: of the whole training, validations included; None where the speed of the
+            device is not known.
+        measured_peak_bytes: resident memory on a CPU, else the device's.
+        measured_seconds: of the steps that were taken, in proportion for all that were planned.
+    """
 
     predicted_bytes: dict[str, int]
     predicted_peak_bytes: int
+    predicted_seconds: float | None = None
     measured_peak_bytes: int | None = None
+    measured_seconds: float | None = None
 
 
 class PlanCheck(Record):
@@ -178,11 +189,20 @@ class PlanCheck(Record):
     run: str
     predicted_peak_bytes: int
     measured_peak_bytes: int
+    predicted_seconds: float | None = None
+    measured_seconds: float | None = None
 
     @property
     def error(self) -> float:
-        """Predicted over measured, less one."""
+        """Predicted memory over measured, less one."""
         return self.predicted_peak_bytes / self.measured_peak_bytes - 1
+
+    @property
+    def seconds_error(self) -> float | None:
+        """Predicted seconds over measured, less one."""
+        if self.predicted_seconds is None or not self.measured_seconds:
+            return None
+        return self.predicted_seconds / self.measured_seconds - 1
 
 
 class RungRecord(Record):
@@ -235,6 +255,7 @@ class MethodForecast(Record):
     trained_parameters: int | None = None
     steps: int | None = None
     memory_bytes: int | None = None
+    seconds: float | None = None
     usable_bytes: int
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from luthier.core.seeds import derive
 
@@ -39,9 +40,15 @@ class BatchOrder:
     def step(self, step: int) -> list[int]:
         """Indices of the examples of step ``step`` (counted from 0)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = list(range(self.num_examples))
-        random.Random(derive(self.seed, "epoch", epoch)).shuffle(order)  # noqa: S311
-        return order[position * self.batch_size : (position + 1) * self.batch_size]
+        order = _shuffled(self.num_examples, derive(self.seed, "epoch", epoch))
+        return list(order[position * self.batch_size : (position + 1) * self.batch_size])
+
+
+@lru_cache(maxsize=4)  # one shuffle an epoch, not one a step
+def _shuffled(count: int, seed: int) -> tuple[int, ...]:
+    order = list(range(count))
+    random.Random(seed).shuffle(order)  # noqa: S311
+    return tuple(order)
 
 
 def micro_batches(

@@ -8,7 +8,7 @@ from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
 from luthier.plan.find import known_models
 from luthier.plan.hardware import Device
-from luthier.plan.memory import CPU, CUDA, MemoryPlan, plan_inference
+from luthier.plan.memory import MemoryPlan, plan_inference, usual_overhead
 from luthier.plan.request import Plan, in_words, make_plan
 from luthier.plan.search import Search, largest_model, search, smallest_hardware
 from luthier.plan.setup import PRECISIONS
@@ -68,7 +68,7 @@ def generation(question: Question) -> tuple[MemoryPlan, Device]:
         precision,
         batch=question.batch,
         length=work.target_length or work.length,
-        overhead=CPU if device.is_cpu else CUDA,
+        overhead=usual_overhead(device.is_cpu),
     )
     return memory, device
 

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -152,6 +153,20 @@ def find_device(name: str) -> Device:
         hint = f"did you mean {', '.join(close)}?" if close else f"known: cpu, {', '.join(known)}"
         raise UsageError(f"the device {name!r} is not in the catalogue", fix=hint)
     return known[wanted]
+
+
+def device_of_product(product: str) -> Device | None:
+    """The accelerator that a driver calls ``product``, such as ``NVIDIA A100-SXM4-80GB``.
+
+    The catalogue's name whose words all occur in it, and of several the longest.
+    """
+    words = _words(product)
+    fitting = [name for name in catalogue() if _words(name) <= words]
+    return catalogue()[max(fitting, key=len)] if fitting else None
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def this_cpu() -> Device:

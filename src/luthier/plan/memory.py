@@ -4,20 +4,21 @@ Three figures, each at the peak: *allocated* is what tensors hold; *reserved* is
 has taken from the device for them; *device* adds what the driver, or on a CPU the interpreter and
 its libraries, take before the first tensor. Bytes everywhere.
 
-The peak is the largest of three moments, because activations shrink while gradients grow:
+The peak is the largest of four moments, because activations shrink while gradients grow:
 
 * the loss: all activations, logits and their gradients, and gradients of earlier micro-batches;
-* the end of the backward pass: all gradients, and the last layer's activations;
+* the end of the backward pass: all gradients, and the first layer's activations or the tables'
+  gradients once more;
 * the optimizer's step: gradients, states and what the step copies.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from luthier.core.heap import pool_installed
 from luthier.plan.architecture import Architecture
 from luthier.plan.setup import (
     Precision,
@@ -48,10 +49,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes on one device at the peak, by what takes them.
-
-    ``keeps_freed``: whether the allocator keeps what was freed, which is faster and makes holes.
-    """
+    """Bytes on one device at the peak, by what takes them."""
 
     phase: Phase
     allocator: Interval
@@ -66,7 +64,6 @@ class MemoryPlan:
     cache: int = 0
     communication: int = 0
     temporary: int = 0
-    keeps_freed: bool = True
 
     def parts(self) -> dict[str, int]:
         """Every part of the allocated memory, by name."""
@@ -116,13 +113,11 @@ class Overhead:
         churn: the share of what comes and goes in a step that is lost to holes: a freed block does
             not fit what comes next. Gradients fill the holes that activations leave.
         framework: bytes before the first tensor, and what the first step adds.
-        keeps_freed: whether the allocator keeps what was freed.
     """
 
     slack: tuple[float, float, float]
     churn: tuple[float, float, float]
     framework: tuple[float, float, float]
-    keeps_freed: bool = True
 
     def allocator(self, parts: Mapping[str, int]) -> Interval:
         """Of tensors by what they are."""
@@ -138,52 +133,51 @@ _MIB = 2**20
 # CUDA: the context and kernels take 0.4 to 0.9 GiB by card and libraries; torch's caching allocator
 # rounds to 2 MiB and splits.
 CUDA = Overhead((0.0, 0.03, 0.12), (0.0, 0.0, 0.0), (400 * _MIB, 560 * _MIB, 920 * _MIB))
-# CPU: the interpreter with torch, transformers and peft, measured; and glibc's heap, in which a
-# freed aligned block does not always fit a request of its own size (lab/LOG.md).
-CPU = Overhead((0.0, 0.0, 0.0), (0.15, 0.5, 0.75), (430 * _MIB, 490 * _MIB, 560 * _MIB))
-# The same where every freed tensor goes back to the kernel.
-RETURNING_CPU = Overhead((0.0, 0.0, 0.0), (0.0, 0.0, 0.05), CPU.framework, keeps_freed=False)
+# A CPU: the interpreter with torch, transformers and peft; oneTBB's allocator reuses freed blocks
+# whole, and in glibc's heap a freed aligned block does not always fit a request of its own size.
+POOLED_CPU = Overhead((0.0, 0.0, 0.05), (0.0, 0.0, 0.05), (480 * _MIB, 515 * _MIB, 570 * _MIB))
+GLIBC_CPU = Overhead((0.0, 0.0, 0.05), (0.15, 0.5, 0.75), (430 * _MIB, 460 * _MIB, 520 * _MIB))
+
+
+def usual_overhead(on_cpu: bool) -> Overhead:
+    """That of a device that the command line trains on."""
+    if not on_cpu:
+        return CUDA
+    return POOLED_CPU if pool_installed() else GLIBC_CPU
 
 
 def plan_training(
-    architecture: Architecture, setup: TrainingSetup, limit: float = math.inf
+    architecture: Architecture, setup: TrainingSetup, overhead: Overhead | None = None
 ) -> MemoryPlan:
     """The peak of one training step on one device, in the steady state.
-
-    On a CPU freed memory is kept for speed; where that might pass the limit, it is returned.
 
     Args:
         architecture: the model.
         setup: how it is trained.
-        limit: bytes that may be used.
+        overhead: memory beside tensors; by default that of a training from the command line.
     """
-    return training_memory(setup, pass_cost(architecture, setup), limit)
+    return peak_memory(setup, pass_cost(architecture, setup), overhead)
 
 
-def training_memory(setup: TrainingSetup, cost: StepCost, limit: float = math.inf) -> MemoryPlan:
+def peak_memory(
+    setup: TrainingSetup, cost: StepCost, overhead: Overhead | None = None
+) -> MemoryPlan:
     """The same as `plan_training`, where the forward and backward pass is known already."""
-    if not setup.on_cpu:
-        return peak_memory(setup, cost, CUDA)
-    kept = peak_memory(setup, cost, CPU)
-    if kept.total_interval.high <= limit:
-        return kept
-    return peak_memory(setup, cost, RETURNING_CPU)
-
-
-def peak_memory(setup: TrainingSetup, cost: StepCost, overhead: Overhead) -> MemoryPlan:
-    """The largest of the three moments, and memory beside tensors."""
+    overhead = overhead or usual_overhead(setup.on_cpu)
     fixed = _fixed(setup, cost)
-    moments = (_at_loss(setup, cost), _at_end(setup, cost), _at_step(setup, cost))
-    phases: tuple[Phase, ...] = ("loss", "backward", "optimizer step")
-    sizes = [sum(moment.values()) for moment in moments]
-    peak = sizes.index(max(sizes))
-    parts = {name: round(size) for name, size in (fixed | moments[peak]).items()}
+    moments: tuple[tuple[Phase, dict[str, float]], ...] = (
+        ("loss", _at_loss(setup, cost)),
+        ("backward", _at_first_layer(setup, cost)),
+        ("backward", _at_tables(setup, cost)),
+        ("optimizer step", _at_step(setup, cost)),
+    )
+    phase, moment = max(moments, key=lambda one: sum(one[1].values()))
+    parts = {name: round(size) for name, size in (fixed | moment).items()}
     return MemoryPlan(
-        phase=phases[peak],
+        phase=phase,
         **parts,
         allocator=overhead.allocator(parts),
         framework=_interval(*overhead.framework),
-        keeps_freed=overhead.keeps_freed,
     )
 
 
@@ -221,7 +215,6 @@ def plan_inference(
         **sizes,
         allocator=overhead.allocator(sizes),
         framework=_interval(*overhead.framework),
-        keeps_freed=overhead.keeps_freed,
     )
 
 
@@ -311,22 +304,48 @@ def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     }
 
 
-def _at_end(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+def _at_first_layer(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     """All gradients; the first layer's activations and their gradients; one gradient twice.
 
     A gradient is made before it is added to the one of earlier micro-batches, or in 16 bits before
     it is added to the float32 one. Of a table that the output layer shares, the layer's part waits
-    from the loss on until the input's part is made, and then both are summed.
+    from the loss on.
     """
-    parallel = setup.parallel
     first = next((layer for layer, _ in cost.layers if layer.kept), cost.layers[0][0])
-    largest = max((_gradients_of(setup, ((w, 1),)) for w, _ in cost.trained), default=0.0)
-    return {
-        "gradients": _gradient_bytes(setup, cost) / parallel.split(parallel.shards_gradients),
+    own = _gradients_of(setup, ((weight, 1) for weight in (*first.trained, *first.added)))
+    return _all_gradients(setup, cost) | {
         "activations": first.kept + first.working + cost.shared,
         "logits": 0.0,
-        "temporary": largest + (_table_bytes(setup, cost) if cost.tied else 0.0),
+        "temporary": min(own, _largest(setup, cost)) + cost.tied * _table_bytes(setup, cost),
     }
+
+
+def _at_tables(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """All gradients; the tables' once more, that of a shared one in two parts and their sum.
+
+    The output layer's part is a transposed view, in whose place autograd does not add. With no
+    gradient of earlier micro-batches there, the sum becomes the gradient.
+    """
+    if cost.tied and _table_bytes(setup, cost):
+        tables = (3 if setup.accumulation > 1 else 2) * _table_bytes(setup, cost)
+    else:
+        tables = _largest(setup, cost)
+    return _all_gradients(setup, cost) | {
+        "activations": float(cost.layers[0][0].output + cost.shared),
+        "logits": 0.0,
+        "temporary": tables,
+    }
+
+
+def _all_gradients(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    parallel = setup.parallel
+    split = parallel.split(parallel.shards_gradients)
+    return {"gradients": _gradient_bytes(setup, cost) / split}
+
+
+def _largest(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes of the largest gradient."""
+    return max((_gradients_of(setup, ((weight, 1),)) for weight, _ in cost.trained), default=0.0)
 
 
 def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
@@ -338,8 +357,7 @@ def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
         for w, times in cost.trained
     )
     copied = setup.optimizer.temporary * trained
-    return {
-        "gradients": _gradient_bytes(setup, cost) / parallel.split(parallel.shards_gradients),
+    return _all_gradients(setup, cost) | {
         "activations": 0.0,
         "logits": 0.0,
         "temporary": copied / parallel.split(parallel.shards_states),

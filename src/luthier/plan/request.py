@@ -9,7 +9,7 @@ from luthier.core.units import format_bytes
 from luthier.plan.architecture import Architecture
 from luthier.plan.cost import Cost, training_cost
 from luthier.plan.hardware import Cluster
-from luthier.plan.memory import MemoryPlan, pass_cost, training_memory
+from luthier.plan.memory import MemoryPlan, pass_cost, peak_memory
 from luthier.plan.methods import TRAIN_THE_BASE, Size, tuning_called
 from luthier.plan.setup import (
     OPTIMIZERS,
@@ -172,7 +172,7 @@ def make_plan(
         accumulation=setup.accumulation,
         devices=cluster.devices,
         device=cluster.device.name,
-        memory=training_memory(setup, cost, cluster.device.memory),
+        memory=peak_memory(setup, cost),
         limit=cluster.device.memory,
         step=step,
         cost=training_cost(step.seconds * steps, flops, cluster, price=price),

@@ -118,6 +118,21 @@ def step_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> StepTim
     )
 
 
+def forward_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> float:
+    """Seconds of one forward pass without gradients, on one device: a validation's.
+
+    Raises:
+        UsageError: the device does not multiply the setup's type.
+    """
+    device = cluster.device
+    reached = device.peak(setup.precision.dtype) * device.efficiency
+    products = cost.forward_flops / reached * setup.precision.slowdown
+    moved = _FORWARD_MOVES * cost.kept + cost.logits
+    # A third of a layer's small operations: the backward pass has about two for each.
+    overhead = device.overhead * sum(times for _, times in cost.layers) / 3
+    return products + moved / device.bandwidth + overhead
+
+
 def recomputed_flops(cost: StepCost, checkpointing: Checkpointing) -> float:
     """FLOPs of the forward pass that the backward pass repeats.
 

@@ -83,7 +83,8 @@ class AllocationTracker(TorchDispatchMode):
             self._note(tensor)
         for nbytes in _casts(func, args):
             self._note_passing(nbytes)
-        if func is _ADD and _in_backward() and not torch.is_grad_enabled():
+        summed = func is _ADD and _in_backward() and not torch.is_grad_enabled()
+        if summed and args[0]._base is None:  # autograd never adds in a view's place
             self._sum = (self.now - 1, self._note(args[0]))
         return result
 

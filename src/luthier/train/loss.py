@@ -13,6 +13,9 @@ from luthier.data.batches import micro_batches
 from luthier.models.forward import logits_at_indices
 from luthier.prompts.render import TrainingExample
 
+# The share of padding that a forward pass of a validation may have.
+VALIDATION_PADDING = 0.2
+
 
 def padded_length(example: TrainingExample) -> int:
     """Tokens the example takes in a forward pass: those of its longer side."""
@@ -46,7 +49,7 @@ def mean_loss(
     model.eval()
     lengths = [padded_length(example) for example in examples]
     total = 0.0
-    for indices in micro_batches(lengths, tokens=batch_tokens, max_padding=0.2):
+    for indices in micro_batches(lengths, tokens=batch_tokens, max_padding=VALIDATION_PADDING):
         total += float(summed_loss(model, [examples[i] for i in indices], device))
     return total / sum(trained_tokens(example) for example in examples)
 

@@ -13,6 +13,7 @@ from luthier.plan.hardware import (
     Device,
     calibration_path,
     catalogue,
+    device_of_product,
     find_device,
     machine_key,
     store_calibration,
@@ -156,3 +157,30 @@ def test_a_measurement_is_read_without_torch(cache: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["2026-01-01", "False"]
+
+
+@pytest.mark.parametrize(
+    ("product", "name"),
+    [
+        ("Tesla T4", "t4"),
+        ("Tesla V100-SXM2-16GB", "v100-16gb"),
+        ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
+        ("NVIDIA A100-PCIE-40GB", "a100-40gb-pcie"),
+        ("NVIDIA A100-SXM4-80GB", "a100-80gb"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA H100 PCIe", "h100-pcie"),
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada"),
+        ("NVIDIA L40S", "l40s"),
+        ("AMD Instinct MI300X", "mi300x"),
+    ],
+)
+def test_a_device_is_known_by_what_its_driver_calls_it(product: str, name: str) -> None:
+    found = device_of_product(product)
+    assert found
+    assert found.name == name
+
+
+def test_an_unknown_product_is_none() -> None:
+    assert device_of_product("Voodoo 2") is None

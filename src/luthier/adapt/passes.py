@@ -1,0 +1,69 @@
+"""The forward passes that a tuning will make: known before it begins, since its order is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from luthier.config import TrainConfig
+from luthier.data.batches import BatchOrder, micro_batches
+from luthier.prompts.render import TrainingExample
+from luthier.train.loss import VALIDATION_PADDING, padded_length, trained_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPass:
+    """One micro-batch and the number of micro-batches of its step."""
+
+    examples: tuple[TrainingExample, ...]
+    in_step: int = 1
+
+    @property
+    def tokens(self) -> int:
+        """Padding included."""
+        return len(self.examples) * max(map(padded_length, self.examples))
+
+    @property
+    def predicted(self) -> int:
+        """Positions with logits."""
+        return sum(map(trained_tokens, self.examples))
+
+
+def training_passes(
+    train: TrainConfig, examples: Sequence[TrainingExample], order: BatchOrder, steps: int
+) -> list[ForwardPass]:
+    """Every forward pass of the first ``steps`` steps, cut as the loop cuts them."""
+    passes = []
+    for step in range(steps):
+        batch = [examples[index] for index in order.step(step)]
+        cuts = _cut(batch, train.micro_batch_tokens, train.max_padding)
+        passes += [ForwardPass(cut, len(cuts)) for cut in cuts]
+    return passes
+
+
+def validation_passes(train: TrainConfig, examples: Sequence[TrainingExample]) -> list[ForwardPass]:
+    """Every forward pass of one validation, cut as the loop cuts them."""
+    cuts = _cut(examples, train.micro_batch_tokens, VALIDATION_PADDING)
+    return [ForwardPass(cut) for cut in cuts]
+
+
+def largest(passes: Sequence[ForwardPass], count: int) -> list[ForwardPass]:
+    """Those with the most tokens and those with the most logits: one of them has the peak."""
+    by_tokens = sorted(passes, key=lambda one: -one.tokens)[:count]
+    by_logits = sorted(passes, key=lambda one: -one.predicted)[:count]
+    return by_tokens + by_logits
+
+
+def evenly(passes: Sequence[ForwardPass], count: int) -> list[ForwardPass]:
+    """At most ``count`` of them, spread evenly over their sizes."""
+    ordered = sorted(passes, key=lambda one: one.tokens)
+    count = min(count, len(ordered))
+    return [ordered[(2 * index + 1) * len(ordered) // (2 * count)] for index in range(count)]
+
+
+def _cut(
+    examples: Sequence[TrainingExample], tokens: int, max_padding: float
+) -> list[tuple[TrainingExample, ...]]:
+    lengths = [padded_length(example) for example in examples]
+    cuts = micro_batches(lengths, tokens=tokens, max_padding=max_padding)
+    return [tuple(examples[index] for index in cut) for cut in cuts]

@@ -1,0 +1,53 @@
+"""What a processor's allocator adds to the tensors."""
+
+from __future__ import annotations
+
+import pytest
+
+from luthier.plan import plan_training, read_architecture
+from luthier.plan.find import known_models
+from luthier.plan.memory import CUDA, GLIBC_CPU, POOLED_CPU, MemoryPlan, Overhead
+from luthier.plan.setup import TrainingSetup
+from luthier.plan.tunings import Full, Lora, Tuning
+
+GPT2 = read_architecture(known_models()["openai-community/gpt2"], "gpt2")
+TABLE = 50257 * 768 * 4
+ON_CPU = pytest.mark.parametrize("overhead", [POOLED_CPU, GLIBC_CPU])
+
+
+def planned(overhead: Overhead, tuning: Tuning, accumulation: int = 1) -> MemoryPlan:
+    size = {"batch": 8, "length": 512, "predicted": 256, "accumulation": accumulation}
+    return plan_training(GPT2, TrainingSetup(tuning, on_cpu=True, **size), overhead)
+
+
+def test_a_pool_leaves_no_holes() -> None:
+    pooled, glibc = (planned(overhead, Lora()) for overhead in (POOLED_CPU, GLIBC_CPU))
+    assert pooled.parts() == glibc.parts()
+    assert pooled.allocator.expected == 0 < glibc.allocator.expected
+    assert pooled.total < glibc.total
+
+
+@ON_CPU
+def test_the_parts_and_what_lies_beside_them_are_the_total(overhead: Overhead) -> None:
+    plan = planned(overhead, Lora())
+    beside = plan.allocator.expected + plan.framework.expected
+    assert plan.total == sum(plan.parts().values()) + beside
+    interval = plan.total_interval
+    assert interval.low <= interval.expected == plan.total <= interval.high
+
+
+def test_the_usual_overhead_is_that_of_the_device() -> None:
+    setup = TrainingSetup(Lora())
+    assert plan_training(GPT2, setup) == plan_training(GPT2, setup, CUDA)
+
+
+def test_two_parts_of_a_shared_table_are_summed_into_a_third() -> None:
+    """With earlier micro-batches' gradients there, the sum exists beside them (measured)."""
+    short = TrainingSetup(Full(), batch=1, length=8, predicted=4, on_cpu=True)
+    alone = plan_training(GPT2, short)
+    added = plan_training(
+        GPT2, TrainingSetup(Full(), batch=1, length=8, predicted=4, accumulation=2)
+    )
+    assert (alone.phase, added.phase) == ("backward", "backward")
+    assert added.temporary - alone.temporary == TABLE
+    assert alone.temporary == 2 * TABLE
