@@ -1,9 +1,9 @@
 """Measure one configuration in a process of its own, whose memory nothing else has touched.
 
-    python benchmarks/measure_step.py CASE FOLDER
+    python benchmarks/measure_step.py CASE FOLDER GROWTH
 
-CASE is a `matrix.Case` in JSON, FOLDER holds the model. The last line of the output is a
-`Measurement` in JSON.
+CASE is a `matrix.Case` in JSON, FOLDER holds the model, and GROWTH is what is planned beside its
+weights, in bytes. The last line of the output is a `Measurement` in JSON.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from luthier.core.records import Record
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
 from luthier.methods import method_for
+from luthier.models.allocator import bound_kept_memory
 from luthier.models.device import PeakMemory, default_device
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
@@ -37,7 +38,7 @@ from luthier.train.weights import TrainedWeights
 from matrix import Case
 
 _STEPS = 3
-_SECONDS = 5.0
+_SECONDS = 8.0
 
 
 class Measurement(Record):
@@ -81,7 +82,7 @@ class Measurement(Record):
     load_average: float
 
 
-def measure(case: Case, folder: Path) -> Measurement:
+def measure(case: Case, folder: Path, growth: int) -> Measurement:
     """Load, prepare, and take some steps as the training loop takes them."""
     load_average = os.getloadavg()[0]
     device, console = default_device(), Console(quiet=True)
@@ -92,6 +93,7 @@ def measure(case: Case, folder: Path) -> Measurement:
     loaded = load_model(handle, device)
     load_peak, loaded_bytes = loading.read(), _in_use(device)
 
+    bound_kept_memory(growth)
     job = _job(case, loaded, examples, folder)
     weights = TrainedWeights(job.loaded.model)
     optimizer = make_optimizer(weights, job.method)
@@ -195,5 +197,5 @@ def _tensor_bytes(tensors: Iterable[torch.Tensor]) -> int:
 
 
 if __name__ == "__main__":
-    _case, _folder = sys.argv[1:]
-    print(measure(Case.model_validate_json(_case), Path(_folder)).model_dump_json())
+    _case, _folder, _growth = sys.argv[1:]
+    print(measure(Case.model_validate_json(_case), Path(_folder), int(_growth)).model_dump_json())

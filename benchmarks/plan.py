@@ -97,7 +97,8 @@ def _key(line: dict[str, Any]) -> tuple[str, str]:
 def _in_own_process(case: Case, model: Path, heap: str) -> dict[str, Any]:
     """Measure in a process that nothing else has used."""
     script = str(Path(__file__).with_name("measure_step.py"))
-    command = [sys.executable, script, case.model_dump_json(), str(model)]
+    growth = predict(case, model, "cpu", heap).growth
+    command = [sys.executable, script, case.model_dump_json(), str(model), str(growth)]
     try:
         result = subprocess.run(
             command,
@@ -122,12 +123,14 @@ class Prediction:
     Attributes:
         allocated: bytes of tensors.
         reserved: bytes that the allocator takes for them.
+        growth: of the allocated bytes, those beside the weights.
         framework: bytes before the first tensor.
         seconds: of an optimizer step; None where it is not planned.
     """
 
     allocated: int
     reserved: int
+    growth: int
     framework: int
     seconds: float | None
 
@@ -155,7 +158,8 @@ def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
     plan = plan_training(architecture, setup, HEAPS[heap] if device == "cpu" else CUDA)
     cluster = Cluster(this_cpu() if device == "cpu" else find_device(device))
     seconds = step_time(setup, cluster, pass_cost(architecture, setup)).seconds
-    return Prediction(plan.allocated, plan.reserved, plan.framework.expected, seconds)
+    growth = plan.allocated - plan.weights
+    return Prediction(plan.allocated, plan.reserved, growth, plan.framework.expected, seconds)
 
 
 def report(folder: Path, command: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons
 from luthier.methods import load_adapted
+from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
 from luthier.train import tune
 
@@ -57,7 +58,10 @@ def tuned_model(
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
     try:
-        loaded, record = tune(base.take(), method, config, data, run, console)
+        untuned = base.take()
+        if plan:
+            bound_kept_memory(plan.memory.allocated - plan.memory.weights)
+        loaded, record = tune(untuned, method, config, data, run, console)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
     if stored:

@@ -7,9 +7,12 @@ import gc
 import sys
 from typing import Any
 
+import psutil
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**30
-_CLEAN_ALL_BUFFERS = 0
+# oneTBB, scalable_allocator.h: ScalableAllocationCmd and AllocationModeParam.
+_CLEAN_ALL_BUFFERS, _SET_SOFT_HEAP_LIMIT = 0, 1
 
 
 def keep_freed_memory() -> None:
@@ -32,6 +35,20 @@ def release_freed_memory() -> None:
         clean(_CLEAN_ALL_BUFFERS, None)
     elif malloc_trim := _function("malloc_trim"):
         malloc_trim(0)
+
+
+def bound_kept_memory(growth: int) -> None:
+    """Let oneTBB's allocator keep freed blocks only until the heap has grown by ``growth`` bytes.
+
+    It keeps blocks by size, and micro-batches of other lengths need other sizes: without a bound
+    the blocks of one would stay beside those of the next. Above the bound it gives back what it
+    keeps before it asks for more; it never refuses. Other allocators are left alone.
+    """
+    if set_mode := _function("scalable_allocation_mode"):
+        memory = psutil.Process().memory_info()
+        # Pages that belong to no file: the heap, and little else.
+        in_use = memory.rss - getattr(memory, "shared", 0)
+        set_mode(_SET_SOFT_HEAP_LIMIT, ctypes.c_ssize_t(in_use + growth))
 
 
 def _function(name: str) -> Any:
