@@ -33,7 +33,8 @@ from luthier.core.units import format_bytes, format_duration
 from luthier.plan import TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, find_device, this_cpu
-from luthier.plan.memory import CUDA, GLIBC_CPU, POOLED_CPU, pass_cost
+from luthier.plan.memory import pass_cost
+from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU
 from luthier.plan.setup import PRECISIONS
 from luthier.plan.time import step_time
 from matrix import AXES, Case, design

@@ -29,7 +29,8 @@ from luthier.models.device import default_device, free_memory, resolve_dtype
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
-from luthier.plan.memory import CUDA, GLIBC_CPU, POOLED_CPU, Overhead, pass_cost
+from luthier.plan.memory import pass_cost
+from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
 from luthier.plan.setup import PRECISIONS
 from luthier.plan.step import StepCost
 from luthier.plan.time import forward_time, step_time

@@ -47,7 +47,7 @@ class Choices:
     precision: str | None = None
     "float32, bf16-mixed, fp16-mixed, bf16-pure, int8, nf4 or nf4-double."
     optimizer: str = "adamw"
-    "adamw, adamw-foreach, adamw-8bit, adafactor, sgd or lion."
+    "adamw, adamw-foreach, adamw-8bit, paged-adamw-8bit, adafactor, sgd or lion."
     parallel: str | None = None
     "single, ddp, zero1, zero2, zero3, fsdp or hybrid."
     group: int = 0
@@ -66,6 +66,12 @@ class Choices:
     "Tokens of the whole training, such as 1e7."
     trained_share: float = 1.0
     "The share of positions whose loss is counted."
+    loss_chunks: int = 1
+    "Parts in which the loss is computed, one after the other."
+    update_in_backward: Flag = False
+    "Update each weight as soon as it has its gradient."
+    compiled: Flag = False
+    "Each layer is compiled, and keeps less."
     rank: int = 8
     "The rank of LoRA."
     virtual_tokens: int = 16

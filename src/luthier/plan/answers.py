@@ -8,7 +8,8 @@ from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
 from luthier.plan.find import known_models
 from luthier.plan.hardware import Device
-from luthier.plan.memory import MemoryPlan, plan_inference, usual_overhead
+from luthier.plan.memory import MemoryPlan, plan_inference
+from luthier.plan.overhead import usual_overhead
 from luthier.plan.request import Plan, in_words, make_plan
 from luthier.plan.search import Search, largest_model, search, smallest_hardware
 from luthier.plan.setup import PRECISIONS

@@ -40,6 +40,9 @@ class Question:
             each.
         tokens: of the whole training; 0: of one step.
         trained_share: the share of positions whose loss is counted.
+        loss_chunks: parts in which the loss is computed.
+        update_in_backward: whether gradients are used as soon as they are there.
+        compiled: whether each layer is compiled.
         rank: of LoRA.
         virtual_tokens: of soft prompts.
         revision: of the model on the Hub.
@@ -60,6 +63,9 @@ class Question:
     step_sequences: int | None = None
     tokens: float = 0.0
     trained_share: float = 1.0
+    loss_chunks: int = 1
+    update_in_backward: bool = False
+    compiled: bool = False
     rank: int = 8
     virtual_tokens: int = 16
     revision: str | None = None
@@ -87,7 +93,7 @@ class Question:
         Raises:
             UsageError: a number that is out of range.
         """
-        counts = ("batch", "length", "devices", "rank", "virtual_tokens")
+        counts = ("batch", "length", "devices", "rank", "virtual_tokens", "loss_chunks")
         for name in (*counts, "target_length", "step_sequences"):
             given = getattr(self, name)
             if given is not None and given < 1:
@@ -105,6 +111,9 @@ class Question:
             trained_share=self.trained_share,
             step_sequences=self.step_sequences or self.batch * self.devices,
             tokens=self.tokens,
+            loss_chunks=self.loss_chunks,
+            update_in_backward=self.update_in_backward,
+            compiled=self.compiled,
             size=Size(rank=self.rank, virtual_tokens=self.virtual_tokens),
         )
 

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +21,9 @@ _GIB = 2**30
 # What a CPU is taken for before it has been measured: figures of one AVX2 core.
 _CORE_FLOPS = 50e9
 _CPU_BANDWIDTH = 15e9
+# What a CPU multiplies in the time in which it moves a byte between products: fitted on the 54 rows
+# in float32 of the matrix of 2026-11-23 in benchmarks/results; 40 to 100 fit almost as well.
+_CPU_FLOPS_A_BYTE = 60.0
 # The share of its peak that a device reaches of which nothing was published.
 _UNKNOWN_EFFICIENCY = 0.5
 _ALIASES = {
@@ -52,6 +55,8 @@ class Device:
         network: from node to node, bytes a second for each device.
         efficiency: the share of the peak that products of a transformer reach.
         overhead: seconds that the small operations of a layer take in a forward and backward pass.
+        between: bytes a second that the operations between products and the update move, as
+            `luthier.plan.time` counts them; 0: as many as the memory.
         measured: when its speed was measured; empty: it is stated, or guessed.
     """
 
@@ -65,6 +70,7 @@ class Device:
     network: float = 25e9
     efficiency: float = _UNKNOWN_EFFICIENCY
     overhead: float = 0.0
+    between: float = 0.0
     measured: str = ""
 
     @property
@@ -171,22 +177,29 @@ def _words(name: str) -> set[str]:
 
 def this_cpu() -> Device:
     """This machine: as calibrated, or by the number of its cores."""
+    if stored := _calibration():
+        device = measured_cpu(stored.flops, stored.bandwidth, stored.overhead)
+        return replace(device, measured=stored.date)
     import psutil
 
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    memory = int(psutil.virtual_memory().total)
-    if stored := _calibration():
-        return Device(
-            name="cpu",
-            memory=memory,
-            bandwidth=stored.bandwidth,
-            flops=stored.flops,
-            efficiency=1.0,
-            overhead=stored.overhead,
-            measured=stored.date,
-        )
     flops = {"float32": _CORE_FLOPS * cores, "bfloat16": _CORE_FLOPS * cores / 100}
-    return Device("cpu", memory, _CPU_BANDWIDTH, flops, efficiency=1.0)
+    return measured_cpu(flops, _CPU_BANDWIDTH, 0.0)
+
+
+def measured_cpu(flops: Mapping[str, float], bandwidth: float, overhead: float) -> Device:
+    """This machine with these speeds (see `Device`)."""
+    import psutil
+
+    return Device(
+        name="cpu",
+        memory=int(psutil.virtual_memory().total),
+        bandwidth=bandwidth,
+        flops=flops,
+        efficiency=1.0,
+        overhead=overhead,
+        between=flops["float32"] / _CPU_FLOPS_A_BYTE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +207,7 @@ class Calibration:
     """What was measured on this machine.
 
     Attributes:
-        flops: FLOP/s of the products of a transformer layer, by type.
+        flops: FLOP/s of products in training steps, by type.
         bandwidth: bytes a second that a copy reads and writes.
         overhead: seconds that a layer's small operations take in a forward and backward pass.
         date: when.

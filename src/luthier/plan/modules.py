@@ -54,13 +54,14 @@ class RmsNorm:
         """Keeps the float32 input, and the normalised value if the weight is trained."""
         trained = tape.parameter(Weight(name, (x.width,), "norm"))
         in_float = self.scaled_in_float or self.shifted
+        source = x if tape.step.compiled else tape.cast(x, _FLOAT)
         if x.grad:
-            tape.keep(tape.cast(x, _FLOAT), Value(x.rows, 1, _FLOAT, False))
+            tape.keep(source, Value(x.rows, 1, _FLOAT, False))
         if x.grad and self.shifted:
             tape.keep(Value(1, x.width, _FLOAT, False))
         if trained:
             tape.keep(tape.new(x, x.width, itemsize=_FLOAT if in_float else x.itemsize))
-        tape.work(tape.cast(x, _FLOAT), tape.cast(x, _FLOAT))
+        tape.work(source, source)
         return tape.new(x, x.width, grad=x.grad or trained)
 
 
@@ -131,6 +132,7 @@ class Activation:
             tape.keep(result if self.name == "relu" else x)
             tape.keep(*(tape.new(x, x.width) for _ in range(_KEPT_BY_ACTIVATION.get(self.name, 0))))
             tape.work(result, x)
+        tape.pointwise[id(result)] = result
         return result
 
 

@@ -61,7 +61,10 @@ class Workload:
         tokens: of the whole training; 0: one step.
         size: of what the method adds.
         logits_everywhere: as a model's own forward pass computes them.
+        loss_chunks: parts in which the loss is computed.
+        update_in_backward: whether gradients are used as soon as they are there.
         fused_attention: whether attention never holds its T × T weights.
+        compiled: whether each layer is compiled.
     """
 
     model: Architecture
@@ -72,7 +75,10 @@ class Workload:
     tokens: float = 0.0
     size: Size = Size()
     logits_everywhere: bool = False
+    loss_chunks: int = 1
+    update_in_backward: bool = False
     fused_attention: bool = True
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +228,10 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
         predicted=max(1, round(choice.batch * positions * work.trained_share)),
         logits_everywhere=work.logits_everywhere,
         accumulation=work.step_sequences // together,
+        loss_chunks=work.loss_chunks,
+        update_in_backward=work.update_in_backward,
         fused_attention=work.fused_attention,
+        compiled=work.compiled,
         on_cpu=cluster.device.is_cpu,
     )
 

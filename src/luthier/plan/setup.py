@@ -15,7 +15,9 @@ Checkpointing = Literal["none", "selective", "full"]
 PrecisionName = Literal[
     "float32", "bf16-mixed", "fp16-mixed", "bf16-pure", "int8", "nf4", "nf4-double"
 ]
-OptimizerName = Literal["adamw", "adamw-foreach", "adamw-8bit", "adafactor", "sgd", "lion"]
+OptimizerName = Literal[
+    "adamw", "adamw-foreach", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd", "lion"
+]
 ParallelName = Literal["single", "ddp", "zero1", "zero2", "zero3", "fsdp", "hybrid"]
 
 _FLOAT = 4
@@ -116,6 +118,8 @@ OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
     "adamw": Optimizer(_moments(2)),
     "adamw-foreach": Optimizer(_moments(2), temporary=1.0),
     "adamw-8bit": Optimizer(_eight_bit),
+    # In memory that the driver pages out to the host, which is not counted on the device.
+    "paged-adamw-8bit": Optimizer(_moments(0)),
     "adafactor": Optimizer(_adafactor),
     "sgd": Optimizer(_moments(0)),
     "lion": Optimizer(_moments(1)),
@@ -201,9 +205,13 @@ class TrainingSetup:
         predicted: positions of the micro-batch with logits.
         logits_everywhere: whether logits exist at all positions and outlive the loss.
         accumulation: micro-batches in an optimizer step.
+        loss_chunks: parts in which the loss is computed, with float32 logits of one part at a time.
+        update_in_backward: whether each weight is updated as soon as it has its gradient, which is
+            freed then.
         fused_attention: whether attention never holds its T × T weights.
         padded: whether the micro-batch has padding.
         on_cpu: whether it runs on a CPU.
+        compiled: whether each layer is compiled.
     """
 
     tuning: Tuning
@@ -217,9 +225,24 @@ class TrainingSetup:
     predicted: int = 512
     logits_everywhere: bool = False
     accumulation: int = 1
+    loss_chunks: int = 1
+    update_in_backward: bool = False
     fused_attention: bool = True
     padded: bool = False
     on_cpu: bool = False
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            UsageError: an update before all micro-batches of a step have been seen.
+        """
+        if self.update_in_backward and self.accumulation > 1:
+            raise UsageError(
+                f"a step of {self.accumulation} micro-batches cannot update in the backward pass",
+                fix="give as many --step-sequences as fit into one micro-batch on each device",
+            )
 
     @property
     def size(self) -> Pass:
@@ -232,6 +255,7 @@ class TrainingSetup:
             fused_attention=self.fused_attention,
             padded=self.padded,
             on_cpu=self.on_cpu,
+            compiled=self.compiled,
         )
 
     @property

@@ -27,7 +27,8 @@ class LayerCost:
         kept: bytes kept for the backward pass.
         products: bytes of what selective checkpointing keeps.
         output: bytes of its output.
-        working: the largest gradients of the backward pass that exist at once, bytes.
+        backward: the most of what is kept and of gradients that is there at once in its backward
+            pass, bytes.
         flops: of products with weights, forward.
         weight_gradient_flops: of the products that give the gradients of trained weights.
         input_gradient_flops: of the products that pass the gradient on.
@@ -41,7 +42,7 @@ class LayerCost:
     kept: int
     products: int
     output: int
-    working: int
+    backward: int
     flops: float
     weight_gradient_flops: float
     input_gradient_flops: float
@@ -148,6 +149,7 @@ def step_cost(
     *,
     predicted: int,
     everywhere: bool = False,
+    chunks: int = 1,
 ) -> StepCost:
     """Follow one forward and backward pass.
 
@@ -158,6 +160,7 @@ def step_cost(
         predicted: positions of the batch whose logits the loss needs.
         everywhere: whether logits exist at every position and outlive the loss, as in a model's
             own forward pass.
+        chunks: parts in which the loss is computed.
     """
     virtual = tuning.virtual_tokens
     longer = replace(size, length=size.length + virtual)
@@ -172,7 +175,7 @@ def step_cost(
         layers += costs
         states.append(state)
     rows = states[-1].rows if everywhere else predicted
-    head, logits, flops = _head(architecture, states[-1], rows, everywhere)
+    head, logits, flops = _head(architecture, states[-1], rows, everywhere, chunks)
     beside = tuple(weight for outside in outsides for weight in outside.weights)
     head_weights = architecture.head_weights()
     tables = (*architecture.embeddings, *beside, *head_weights)
@@ -251,7 +254,7 @@ def _run_layer(
         kept=tape.kept_bytes,
         products=tape.product_bytes,
         output=out.nbytes,
-        working=tape.working,
+        backward=max(tape.backward, tape.kept_bytes),
         flops=tape.flops,
         weight_gradient_flops=tape.weight_gradient_flops,
         input_gradient_flops=tape.input_gradient_flops,
@@ -262,13 +265,14 @@ def _run_layer(
 
 
 def _head(
-    architecture: Architecture, state: Value, rows: int, everywhere: bool
+    architecture: Architecture, state: Value, rows: int, everywhere: bool, chunks: int
 ) -> tuple[int, int, float]:
     """Bytes before the logits, bytes of logits and loss at their peak, and FLOPs.
 
     Logits are cast to float32 where they are not, log-softmax keeps its result, and the backward
     pass makes two gradients of the same size: 12 bytes a logit at the peak. A caller that holds on
-    to the logits (as a model's output object does) adds their own bytes.
+    to the logits (as a model's output object does) adds their own bytes. In chunks, one of them
+    has all that at a time.
     """
     width = architecture.embedding_width or architecture.hidden
     logits = rows * architecture.vocabulary
@@ -276,4 +280,4 @@ def _head(
     before = 0 if everywhere else rows * (width * state.itemsize + 8)
     held = logits * state.itemsize if everywhere else 0
     capped = logits * state.itemsize if architecture.capped else 0
-    return before, logits * 3 * _FLOAT + held + capped, flops
+    return before, -(-logits // chunks) * 3 * _FLOAT + held + capped, flops

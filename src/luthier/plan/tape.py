@@ -92,6 +92,8 @@ class Pass:
         fused_attention: whether attention never holds a T × T matrix (SDPA's flash kernels).
         padded: whether the batch has padding, and attention an explicit mask.
         on_cpu: whether it runs on a CPU, whose kernels keep more where there is dropout.
+        compiled: whether each layer is compiled, so that norms keep no float32 copy of their input
+            and an activation's result is computed again (approximately what inductor does).
     """
 
     batch: int
@@ -101,6 +103,7 @@ class Pass:
     fused_attention: bool = True
     padded: bool = False
     on_cpu: bool = False
+    compiled: bool = False
 
 
 @dataclass(slots=True)
@@ -118,8 +121,10 @@ class Tape:
         attention_flops: of the products of attention, the causal half not taken off.
         kept: tensors kept for the backward pass.
         products: what matrix products and attention gave, which selective checkpointing keeps.
-        working: the largest set of gradients that exist at once in the backward pass, bytes.
+        backward: the most that is there at once in the backward pass: what is kept up to an
+            operation, and the gradients of that; bytes.
         constants: bytes of kept tensors that all layers share, by name.
+        pointwise: results of activations.
     """
 
     step: Pass
@@ -132,8 +137,9 @@ class Tape:
     attention_flops: float = 0.0
     kept: dict[int, Value] = field(default_factory=dict)
     products: dict[int, Value] = field(default_factory=dict)
-    working: int = 0
+    backward: int = 0
     constants: dict[str, int] = field(default_factory=dict)
+    pointwise: dict[int, Value] = field(default_factory=dict)
 
     @property
     def kept_bytes(self) -> int:
@@ -148,7 +154,8 @@ class Tape:
     def keep(self, *values: Value) -> None:
         """Keep tensors for the backward pass; the same one is kept once."""
         for value in values:
-            self.kept[id(value)] = value
+            if not (self.step.compiled and id(value) in self.pointwise):
+                self.kept[id(value)] = value
 
     def parameter(self, weight: Weight) -> bool:
         """Note a parameter, and say whether it is trained."""
@@ -202,8 +209,9 @@ class Tape:
         return self.new(x, x.width, grad=x.grad or y.grad, itemsize=max(x.itemsize, y.itemsize))
 
     def work(self, *gradients: Value) -> None:
-        """Note gradients that exist together."""
-        self.working = max(self.working, sum(v.nbytes for v in gradients if v.grad))
+        """Note gradients that exist together: then what was kept later is freed already."""
+        at_once = self.kept_bytes + sum(v.nbytes for v in gradients if v.grad)
+        self.backward = max(self.backward, at_once)
 
 
 def count(weights: Sequence[Weight]) -> int:

@@ -99,16 +99,16 @@ def step_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> StepTim
     model = (cost.forward_flops + cost.backward_flops) * setup.accumulation
     again = recomputed_flops(cost, setup.checkpointing) * setup.accumulation
     products = (model + again) / (peak * device.efficiency) * setup.precision.slowdown
-    passes = setup.accumulation / device.bandwidth
-    reading = _weight_traffic(cost, setup) * passes
-    between = _activation_traffic(cost, setup) * passes
+    reading = _weight_traffic(cost, setup) * setup.accumulation / device.bandwidth
+    moving = device.between or device.bandwidth
+    between = _activation_traffic(cost, setup.checkpointing) * setup.accumulation / moving
     communication = _communication(cost, setup, cluster)
     beside = products * (1 if setup.parallel.shards_weights else 2 / 3)
     hidden = OVERLAP * min(communication, beside)
     return StepTime(
         products=products,
         traffic=max(0.0, reading - products) + between,
-        optimizer=_update_traffic(cost, setup) / device.bandwidth,
+        optimizer=_update_traffic(cost, setup) / moving,
         communication=communication - hidden,
         overhead=device.overhead * sum(times for _, times in cost.layers) * setup.accumulation,
         tokens=setup.tokens_per_step,
@@ -130,7 +130,7 @@ def forward_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> floa
     moved = _FORWARD_MOVES * cost.kept + cost.logits
     # A third of a layer's small operations: the backward pass has about two for each.
     overhead = device.overhead * sum(times for _, times in cost.layers) / 3
-    return products + moved / device.bandwidth + overhead
+    return products + moved / (device.between or device.bandwidth) + overhead
 
 
 def recomputed_flops(cost: StepCost, checkpointing: Checkpointing) -> float:
@@ -163,18 +163,27 @@ def _weight_traffic(cost: StepCost, setup: TrainingSetup) -> float:
     return 3 * sum(weight_bytes(w, setup.precision) * times for w, times in cost.weights)
 
 
-def _activation_traffic(cost: StepCost, setup: TrainingSetup) -> float:
+def _activation_traffic(cost: StepCost, checkpointing: Checkpointing = "none") -> float:
     """Bytes of activations and logits moved by a forward and backward pass.
 
     What is kept without checkpointing is what moves; what is computed again moves forward again.
+
+    Args:
+        cost: the pass.
+        checkpointing: what is computed again.
     """
-    again = {"none": 0, "selective": 1, "full": 1}[setup.checkpointing]
+    again = {"none": 0, "selective": 1, "full": 1}[checkpointing]
     moves = (1 + again) * _FORWARD_MOVES + _BACKWARD_MOVES
     return moves * cost.kept + 2 * cost.logits
 
 
 def _update_traffic(cost: StepCost, setup: TrainingSetup) -> float:
-    """Bytes moved by the update: gradient, states and weight are read, the last two written."""
+    """Bytes moved by the update: gradient, states and weight are read, the last two written.
+
+    Args:
+        cost: the pass, which knows what is trained.
+        setup: precision, optimizer and sharding.
+    """
     precision, total = setup.precision, 0.0
     for weight, times in cost.trained:
         state = moment_bytes(weight, precision, setup.optimizer)

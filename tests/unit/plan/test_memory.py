@@ -6,7 +6,8 @@ import pytest
 
 from luthier.plan import plan_training, read_architecture
 from luthier.plan.find import known_models
-from luthier.plan.memory import CUDA, GLIBC_CPU, POOLED_CPU, MemoryPlan, Overhead
+from luthier.plan.memory import MemoryPlan
+from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
 from luthier.plan.setup import TrainingSetup
 from luthier.plan.tunings import Full, Lora, Tuning
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from luthier.plan import plan_training, read_architecture
@@ -14,6 +16,7 @@ from luthier.plan.setup import (
     Parallel,
     ParallelName,
     Precision,
+    PrecisionName,
     TrainingSetup,
 )
 from luthier.plan.step import step_cost
@@ -197,6 +200,54 @@ def l40s(tuning: Tuning) -> MemoryPlan:
 )
 def test_measured_rows_of_the_l40s(tuning: Tuning, measured: float) -> None:
     assert l40s(tuning).reserved / GIB == pytest.approx(measured, rel=0.10)
+
+
+def torchtune(
+    model: str, tuning: Tuning, precision: PrecisionName, batch: int, **more: Any
+) -> MemoryPlan:
+    """torchtune's README: 2,048 packed tokens, compiled, in bfloat16; its configurations recompute
+    every layer and compute the loss in eight parts, of which no logits are taken to outlive it."""
+    setup = TrainingSetup(
+        tuning,
+        PRECISIONS[precision],
+        checkpointing="full",
+        batch=batch,
+        length=2048,
+        predicted=2048 * batch,
+        loss_chunks=8,
+        compiled=True,
+        **more,
+    )
+    return plan_training(known(f"meta-llama/Llama-3.1-{model}"), setup)
+
+
+LINEARS = ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SHORT_LORA = Lora(targets=LINEARS, rank=8, itemsize=2)
+IN_BACKWARD = {"optimizer": OPTIMIZERS["paged-adamw-8bit"], "update_in_backward": True}
+EIGHT = {"parallel": Parallel("fsdp", 8)}
+
+
+@pytest.mark.parametrize(
+    ("model", "tuning", "precision", "batch", "more", "measured"),
+    [
+        ("8B", Full(), "bf16-pure", 2, IN_BACKWARD, 18.9),
+        ("8B", SHORT_LORA, "bf16-pure", 2, {}, 16.2),
+        ("8B", SHORT_LORA, "nf4-double", 2, {}, 7.4),
+        ("70B", SHORT_LORA, "bf16-pure", 2, EIGHT, 27.6),
+        # The README says two sequences of this row too; its configuration says one.
+        ("405B", SHORT_LORA, "nf4-double", 1, EIGHT, 44.8),
+    ],
+)
+def test_published_rows_of_torchtune(
+    model: str,
+    tuning: Tuning,
+    precision: PrecisionName,
+    batch: int,
+    more: dict[str, Any],
+    measured: float,
+) -> None:
+    plan = torchtune(model, tuning, precision, batch, **more)
+    assert plan.allocated / GIB == pytest.approx(measured, rel=0.10)
 
 
 def test_prompt_tuning_takes_more_than_lora() -> None:

@@ -11,7 +11,7 @@ from luthier.plan.flops import flops_per_token
 from luthier.plan.hardware import Cluster, Device, find_device
 from luthier.plan.memory import pass_cost
 from luthier.plan.setup import PRECISIONS, Checkpointing, Parallel, TrainingSetup
-from luthier.plan.time import OVERLAP, StepTime, scaling_curve, step_time
+from luthier.plan.time import OVERLAP, StepTime, forward_time, scaling_curve, step_time
 from luthier.plan.tunings import Full, Lora
 
 NAME = "meta-llama/Llama-2-7b-hf"
@@ -51,6 +51,21 @@ def test_utilisations() -> None:
     assert plain.mfu == pytest.approx(plain.hfu)
     assert again.mfu < again.hfu
     assert 0.2 < again.mfu < plain.mfu < A100.efficiency
+
+
+def test_what_runs_between_products_has_a_speed_of_its_own() -> None:
+    slower = replace(A100, between=A100.bandwidth / 4)
+    cost = pass_cost(MODEL, SETUP)
+    fast, slow = (step_time(SETUP, Cluster(device), cost) for device in (A100, slower))
+    assert slow.traffic == pytest.approx(4 * fast.traffic)
+    assert slow.optimizer == pytest.approx(4 * fast.optimizer)
+    assert slow.products == fast.products
+
+
+def test_a_validation_takes_less_than_a_step() -> None:
+    cost = pass_cost(MODEL, SETUP)
+    validation = forward_time(SETUP, Cluster(A100), cost)
+    assert 0.2 < validation / step_time(SETUP, Cluster(A100), cost).seconds < 0.4
 
 
 @pytest.mark.parametrize("checkpointing", ["selective", "full"])

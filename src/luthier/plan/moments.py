@@ -1,0 +1,237 @@
+"""What is allocated on a device at the moments of a step at which the peak can be.
+
+* the loss: all activations, logits and their gradients, and gradients of earlier micro-batches;
+* the start of the backward pass: all activations, and the gradients of the last layer's;
+* its end: all gradients, and the first layer's activations or the tables' gradients once more;
+* the optimizer's step: gradients, states and what the step copies.
+
+Activations shrink while gradients grow. Bytes everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from luthier.plan.setup import (
+    TrainingSetup,
+    constant_bytes,
+    gradient_bytes,
+    master_bytes,
+    moment_bytes,
+    weight_bytes,
+)
+from luthier.plan.step import LayerCost, StepCost
+from luthier.plan.tape import Weight
+
+_ZERO_BUCKET = 500_000_000
+
+Phase = Literal["loss", "backward", "optimizer step", "generation"]
+
+
+def moments(setup: TrainingSetup, cost: StepCost) -> tuple[tuple[Phase, dict[str, float]], ...]:
+    """Parts of the allocated memory at each moment, without what is there the whole time."""
+    return (
+        ("loss", _at_loss(setup, cost)),
+        ("backward", _at_last_layer(setup, cost)),
+        ("backward", _at_first_layer(setup, cost)),
+        ("backward", _at_tables(setup, cost)),
+        ("optimizer step", _at_step(setup, cost)),
+    )
+
+
+def fixed(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """What is there the whole time: weights, constants, adapters, states."""
+    precision, parallel = setup.precision, setup.parallel
+    weights = sum(weight_bytes(w, precision) * times for w, times in cost.weights)
+    constants = sum(constant_bytes(w, precision) * times for w, times in cost.weights)
+    shards = parallel.split(parallel.shards_weights)
+    adapters = sum(weight_bytes(w, precision) * times for w, times in cost.added)
+    return {
+        "weights": weights / shards,
+        "quantisation": constants / shards,
+        "adapters": adapters / shards,
+        "optimizer": _state_bytes(setup, cost) / parallel.split(parallel.shards_states),
+    }
+
+
+def _state_bytes(setup: TrainingSetup, cost: StepCost) -> float:
+    """Moments and masters of everything that is trained."""
+    precision, optimizer = setup.precision, setup.optimizer
+    return sum(
+        times * (moment_bytes(w, precision, optimizer) + master_bytes(w, precision))
+        for w, times in cost.trained
+    )
+
+
+def _gradient_bytes(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes of the gradients that exist together at the end of the backward pass."""
+    if setup.update_in_backward:
+        return _largest(setup, cost)
+    return _gradients_of(setup, cost.trained)
+
+
+def _gradients_of(setup: TrainingSetup, weights: Iterable[tuple[Weight, int]]) -> float:
+    return sum(gradient_bytes(weight, setup.precision) * times for weight, times in weights)
+
+
+def _communication(setup: TrainingSetup, cost: StepCost) -> float:
+    """Buffers of collectives in the backward pass.
+
+    DDP keeps the gradients a second time in its buckets (Li et al. 2020, arXiv 2006.15704). Sharded
+    weights are gathered a layer at a time, the next one while this one computes, and the tables of
+    the root stay gathered (FSDP, sections 3.3 and 4.1); their gradients exist whole before they are
+    reduced. ZeRO 1 and 2 reduce through a bucket of 5e8 numbers.
+    """
+    parallel, precision = setup.parallel, setup.precision
+    if parallel.kind == "single" or parallel.devices == 1:
+        return 0.0
+    if not parallel.shards_weights:
+        gradients = _gradient_bytes(setup, cost)
+        return gradients if parallel.kind == "ddp" else min(gradients, _ZERO_BUCKET * 2.0)
+    layers = [
+        size
+        for layer, times in cost.layers
+        for size in [sum(weight_bytes(w, precision) for w in layer.weights)] * min(times, 2)
+    ]
+    gradients = max(
+        (_gradients_of(setup, ((w, 1) for w in layer.trained)) for layer, _ in cost.layers),
+        default=0.0,
+    )
+    layers.sort(reverse=True)
+    return _root(setup, cost) + sum(layers[:2]) + gradients
+
+
+def _root(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes of gathered tables."""
+    if setup.parallel.devices == 1 or not setup.parallel.shards_weights:
+        return 0.0
+    return sum(weight_bytes(w, setup.precision) for w in cost.embeddings)
+
+
+def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """Activations of all layers, logits and their gradients; earlier micro-batches' gradients.
+
+    The output layer's gradient is made when two of the loss's three tensors are gone; where the
+    loss is computed in chunks, each adds its part of it while the next has logits.
+    """
+    table = _table_bytes(setup, cost)
+    one_chunk = max(0.0, cost.logits / 3 + table - cost.logits)
+    communication = _root(setup, cost) or _communication(setup, cost)
+    return {
+        "gradients": _earlier_gradients(setup, cost),
+        "activations": _kept(setup, cost) + cost.shared + cost.head,
+        "logits": float(cost.logits),
+        "temporary": one_chunk if setup.loss_chunks == 1 else 2 * table,
+        "communication": communication,
+    }
+
+
+def _at_last_layer(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """Activations of all layers, the last layer's computed again or not, and their gradients.
+
+    Computing a layer again overlaps with nothing of the loss; the output layer's gradient is there.
+    """
+    last, _ = cost.layers[-1]
+    # What the last layer keeps is counted with the others; computed again, its input is.
+    counted = last.kept if setup.checkpointing == "none" else last.output
+    return {
+        "gradients": _earlier_gradients(setup, cost),
+        "activations": _kept(setup, cost) - counted + last.backward + cost.shared,
+        "logits": 0.0,
+        "temporary": _table_bytes(setup, cost),
+        "communication": _communication(setup, cost),
+    }
+
+
+def _earlier_gradients(setup: TrainingSetup, cost: StepCost) -> float:
+    parallel = setup.parallel
+    gradients = _gradient_bytes(setup, cost) if setup.accumulation > 1 else 0.0
+    return gradients / parallel.split(parallel.shards_gradients)
+
+
+def _at_first_layer(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """All gradients; the first layer's activations and their gradients; one gradient twice.
+
+    A gradient is made before it is added to the one of earlier micro-batches, or in 16 bits before
+    it is added to the float32 one. Of a table that the output layer shares, the layer's part waits
+    from the loss on.
+    """
+    first = next((layer for layer, _ in cost.layers if layer.kept), cost.layers[0][0])
+    own = _gradients_of(setup, ((weight, 1) for weight in (*first.trained, *first.added)))
+    return _all_gradients(setup, cost) | {
+        "activations": first.backward + cost.shared,
+        "logits": 0.0,
+        "temporary": min(own, _largest(setup, cost)) + cost.tied * _table_bytes(setup, cost),
+    }
+
+
+def _at_tables(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """All gradients; the tables' once more, that of a shared one in two parts and their sum.
+
+    The output layer's part is a transposed view, in whose place autograd does not add. With no
+    gradient of earlier micro-batches there, the sum becomes the gradient.
+    """
+    if cost.tied and _table_bytes(setup, cost):
+        tables = (3 if setup.accumulation > 1 else 2) * _table_bytes(setup, cost)
+    else:
+        tables = _largest(setup, cost)
+    return _all_gradients(setup, cost) | {
+        "activations": float(cost.layers[0][0].output + cost.shared),
+        "logits": 0.0,
+        "temporary": tables,
+    }
+
+
+def _all_gradients(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    parallel = setup.parallel
+    split = parallel.split(parallel.shards_gradients)
+    return {
+        "gradients": _gradient_bytes(setup, cost) / split,
+        "communication": _communication(setup, cost),
+    }
+
+
+def _largest(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes of the largest gradient."""
+    return max((_gradients_of(setup, ((weight, 1),)) for weight, _ in cost.trained), default=0.0)
+
+
+def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
+    """Gradients, and what the optimizer copies."""
+    parallel = setup.parallel
+    precision = setup.precision
+    trained = sum(
+        times * (master_bytes(w, precision) or weight_bytes(w, precision))
+        for w, times in cost.trained
+    )
+    copied = setup.optimizer.temporary * trained
+    return _all_gradients(setup, cost) | {
+        "activations": 0.0,
+        "logits": 0.0,
+        "temporary": copied / parallel.split(parallel.shards_states),
+    }
+
+
+def _table_bytes(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes of the gradient of the matrix that gives logits, if it is trained."""
+    trained = [weight for weight in cost.trained_embeddings if weight is cost.output]
+    return _gradients_of(setup, ((weight, 1) for weight in trained))
+
+
+def _kept(setup: TrainingSetup, cost: StepCost) -> float:
+    """Activations kept by the layers, under the setup's checkpointing.
+
+    Chen et al. 2016 (arXiv 1604.06174): with full checkpointing each layer keeps its input.
+    Korthikanti et al. 2022 (arXiv 2205.05198), section 5, for the selective kind.
+    """
+    kept: Mapping[str, int] = {
+        "none": cost.kept,
+        "selective": sum(_selective(layer) * times for layer, times in cost.layers),
+        "full": sum(layer.output * times for layer, times in cost.layers),
+    }
+    return kept[setup.checkpointing]
+
+
+def _selective(layer: LayerCost) -> int:
+    return min(layer.kept, layer.products + layer.output)

@@ -1,0 +1,65 @@
+"""Memory beside tensors: what an allocator loses, and what is there before the first tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from luthier.core.heap import pool_installed
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An expected number of bytes, and between which it is likely to lie."""
+
+    low: int
+    expected: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """Memory beside tensors; each a (low, expected, high).
+
+    Attributes:
+        slack: the share of the allocated bytes that an allocator reserves and does not use, because
+            blocks are rounded up.
+        churn: the share of what comes and goes in a step that is lost to holes: a freed block does
+            not fit what comes next. Gradients fill the holes that activations leave.
+        framework: bytes before the first tensor, and what the first step adds.
+    """
+
+    slack: tuple[float, float, float]
+    churn: tuple[float, float, float]
+    framework: tuple[float, float, float]
+
+    def allocator(self, parts: Mapping[str, int]) -> Interval:
+        """Of tensors by what they are."""
+        allocated = sum(parts.values())
+        moving = max(
+            0, parts.get("activations", 0) + parts.get("logits", 0) - parts.get("gradients", 0)
+        )
+        shares = zip(self.slack, self.churn, strict=True)
+        return interval(*(allocated * slack + moving * churn for slack, churn in shares))
+
+
+_MIB = 2**20
+# CUDA: the context and kernels take 0.4 to 0.9 GiB by card and libraries; torch's caching allocator
+# rounds to 2 MiB and splits.
+CUDA = Overhead((0.0, 0.03, 0.12), (0.0, 0.0, 0.0), (400 * _MIB, 560 * _MIB, 920 * _MIB))
+# A CPU: the interpreter with torch, transformers and peft; oneTBB's allocator reuses freed blocks
+# whole, and in glibc's heap a freed aligned block does not always fit a request of its own size.
+POOLED_CPU = Overhead((0.0, 0.0, 0.05), (0.0, 0.0, 0.05), (480 * _MIB, 515 * _MIB, 570 * _MIB))
+GLIBC_CPU = Overhead((0.0, 0.0, 0.05), (0.15, 0.5, 0.75), (430 * _MIB, 460 * _MIB, 520 * _MIB))
+
+
+def usual_overhead(on_cpu: bool) -> Overhead:
+    """That of a device that the command line trains on."""
+    if not on_cpu:
+        return CUDA
+    return POOLED_CPU if pool_installed() else GLIBC_CPU
+
+
+def interval(low: float, expected: float, high: float) -> Interval:
+    """Rounded to whole bytes."""
+    return Interval(low=round(low), expected=round(expected), high=round(high))
