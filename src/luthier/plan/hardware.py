@@ -207,7 +207,7 @@ class Calibration:
     """What was measured on this machine.
 
     Attributes:
-        flops: FLOP/s of products in training steps, by type.
+        flops: FLOP/s of the products of a transformer layer, by type.
         bandwidth: bytes a second that a copy reads and writes.
         overhead: seconds that a layer's small operations take in a forward and backward pass.
         date: when.

@@ -18,8 +18,6 @@ def test_this_machine_is_measured_and_the_result_kept(
     monkeypatch.setattr(module, "_SECONDS_EACH", 0.02)
     monkeypatch.setattr(module, "_PRODUCTS", ((64, 128, 128),))
     monkeypatch.setattr(module, "_COPY_BYTES", 2**24)
-    small = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128}
-    monkeypatch.setattr(module, "_SMALL", module._SMALL | small)
     assert not this_cpu().measured
     measured = calibrate(Console(quiet=True))
     assert calibration_path().is_file()
