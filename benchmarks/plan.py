@@ -144,7 +144,7 @@ def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
     trained = [case.num_trained(length) for length in first]
     encodes = architecture.is_encoder_decoder
     setup = TrainingSetup(
-        tuning=tuning_of(MethodsConfig().of(case.method)),
+        tuning=tuning_of(MethodsConfig().of(case.method), architecture),
         precision=PRECISIONS["bf16-mixed" if case.dtype == "bfloat16" else "float32"],
         checkpointing="full" if case.checkpointing else "none",
         batch=case.micro_batch,

@@ -99,6 +99,29 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) ->
 
 
 @pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
+    """A folder with a random two-layer GPT-2, which has biases; with the bundled tokenizer."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
+    config = GPT2Config(
+        vocab_size=49152,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=1024,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    bundled_handle.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_t5(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) -> Path:
     """A folder with a random two-layer T5."""
     import torch

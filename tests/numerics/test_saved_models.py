@@ -11,13 +11,32 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.config import ModelConfig, RunConfig
+from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console
 from luthier.core.run_directory import RunDirectory
 from luthier.inference.local import LocalEngine
 from luthier.methods import load_adapted
+from luthier.methods.adapted import is_adapter
 from luthier.train import TrainingData, tune
 
-LEARNING_RATES = {"full": 0.02, "lora": 0.1, "prompt-tuning": 3.0}
+LEARNING_RATES = {
+    "full": 0.02,
+    "bitfit": 0.3,
+    "layernorm": 0.3,
+    "last-layers": 0.05,
+    "lora": 0.1,
+    "rslora": 0.1,
+    "dora": 0.1,
+    "vera": 1.0,
+    "ia3": 1.0,
+    "prompt-tuning": 3.0,
+    "p-tuning": 0.1,
+}
+CASES = [
+    (model, method)
+    for method in METHOD_NAMES
+    for model in (("tiny_gpt2",) if method == "bitfit" else ("tiny_llama", "tiny_t5"))
+]
 NEW_TOKENS = 10
 
 
@@ -46,8 +65,7 @@ def outside_answers(model: Any, prompts: list[Any], end: int) -> list[tuple[int,
     return made
 
 
-@pytest.mark.parametrize("method", LEARNING_RATES)
-@pytest.mark.parametrize("name", ["tiny_llama", "tiny_t5"])
+@pytest.mark.parametrize(("name", "method"), CASES)
 def test_a_saved_model_answers_the_same_elsewhere(
     name: str,
     method: Any,
@@ -75,7 +93,7 @@ def test_a_saved_model_answers_the_same_elsewhere(
     assert record.artifact_bytes > 0
 
     kind = AutoModelForSeq2SeqLM if tuned.is_encoder_decoder else AutoModelForCausalLM
-    if method == "full":
+    if not is_adapter(tuned):
         outside = kind.from_pretrained(run.model, dtype=torch.float32)
     else:
         plain = kind.from_pretrained(base_folder, dtype=torch.float32)

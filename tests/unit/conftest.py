@@ -13,7 +13,20 @@ from luthier.core.console import Console
 from luthier.core.run_directory import RunDirectory
 from luthier.train import TrainingData, tune
 
-LEARNING_RATES = {"full": 0.01, "lora": 0.05, "prompt-tuning": 0.5}
+# Far above what a real model bears: tiny random ones learn little in a few steps.
+LEARNING_RATES = {
+    "full": 0.01,
+    "bitfit": 0.05,
+    "layernorm": 0.05,
+    "last-layers": 0.02,
+    "lora": 0.05,
+    "rslora": 0.05,
+    "dora": 0.05,
+    "vera": 0.5,
+    "ia3": 0.5,
+    "prompt-tuning": 0.5,
+    "p-tuning": 0.02,
+}
 
 Tuned = Callable[..., tuple[Any, Any, RunDirectory]]
 

@@ -79,7 +79,9 @@ def plan_tuning(setup: Setup, method: MethodName, data: TrainingData) -> TuningP
     steps = order.total_steps(settings.epochs or config.train.epochs)
     seen = min(steps, _STEPS_SEEN)
     passes = training_passes(config.train, data.train, order, seen)
-    setups = [_training_setup(setup, method, batch) for batch in largest(passes, _LARGEST)]
+    setups = [
+        _training_setup(setup, method, architecture, batch) for batch in largest(passes, _LARGEST)
+    ]
     plans = [plan_training(architecture, one, _overhead()) for one in setups]
     return TuningPlan(
         memory=max(plans, key=lambda plan: plan.total),
@@ -105,7 +107,7 @@ def _seconds(
 
     def mean(some: Sequence[ForwardPass], seconds: Callable[..., float]) -> float:
         timed = evenly(some, _TIMED)
-        setups = [_training_setup(setup, method, one) for one in timed]
+        setups = [_training_setup(setup, method, architecture, one) for one in timed]
         return statistics.mean(
             seconds(one, cluster, pass_cost(architecture, one)) for one in setups
         )
@@ -201,12 +203,14 @@ def memory_limit(setup: Setup) -> int:
     return held + free_memory(device)
 
 
-def _training_setup(setup: Setup, method: MethodName, batch: ForwardPass) -> TrainingSetup:
+def _training_setup(
+    setup: Setup, method: MethodName, architecture: Architecture, batch: ForwardPass
+) -> TrainingSetup:
     config, device = setup.config, default_device()
     short = resolve_dtype(config.model.dtype, device).itemsize == 2
     lengths = [len(example.input_ids) for example in batch.examples]
     return TrainingSetup(
-        tuning=tuning_of(config.methods.of(method)),
+        tuning=tuning_of(config.methods.of(method), architecture),
         precision=PRECISIONS["bf16-mixed" if short else "float32"],
         checkpointing="full" if config.train.activation_checkpointing else "none",
         batch=len(lengths),

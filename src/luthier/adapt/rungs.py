@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from luthier.config import RunConfig
 from luthier.config.adapt import RungName
-from luthier.config.methods import MethodName
+from luthier.config.methods import METHOD_NAMES, MethodName
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,7 @@ def rungs_of(config: RunConfig) -> tuple[Rung, ...]:
         Rung("zero-shot"),
         Rung("one-shot", shots=1),
         Rung("few-shot", shots=config.prompt.few_shots),
-        Rung("prompt-tuning", method="prompt-tuning"),
-        Rung("lora", method="lora"),
-        Rung("full", method="full"),
+        *(Rung(method, method=method) for method in METHOD_NAMES),
     )
     table = {rung.name: rung for rung in known}
     return tuple(table[name] for name in dict.fromkeys(config.adapt.rungs))

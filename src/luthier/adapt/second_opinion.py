@@ -48,7 +48,7 @@ def trace_question(question: Question) -> PlanCheck:
         target_length=work.target_length,
     )
     setup = TrainingSetup(
-        tuning=tuning_of(config.methods.of(method)),
+        tuning=tuning_of(config.methods.of(method), architecture),
         precision=PRECISIONS[precision],
         checkpointing="full" if question.checkpointing == "full" else "none",
         batch=question.batch,

@@ -23,7 +23,8 @@ def tune(
 
     Args:
         arguments: A YAML file, and single settings as section.key=value.
-        method: full, lora or prompt-tuning.
+        method: full, bitfit, layernorm, last-layers, lora, rslora, dora, vera, ia3, prompt-tuning
+            or p-tuning.
         max_time: Save and stop after this much training, such as 2h.
     """
     config = read_configuration(arguments, common, method=method, train__max_time=max_time)

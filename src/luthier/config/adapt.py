@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from luthier.config.base import Bytes, Config, Seconds
+from luthier.config.methods import MethodName
 
-RungName = Literal["zero-shot", "one-shot", "few-shot", "prompt-tuning", "lora", "full"]
+ShotName = Literal["zero-shot", "one-shot", "few-shot"]
+RungName = Literal[ShotName, MethodName]
 
 
 class AdaptConfig(Config):

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from luthier.config.base import Config
 
-MethodName = Literal["full", "lora", "prompt-tuning"]
+MethodName = Literal[
+    "full",
+    "bitfit",
+    "layernorm",
+    "last-layers",
+    "lora",
+    "rslora",
+    "dora",
+    "vera",
+    "ia3",
+    "prompt-tuning",
+    "p-tuning",
+]
+METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
+# What IA3 scales: keys and values, where they are outputs of their own or of one product with the
+# queries, and the MLP's inner activations, which are the input of its last product.
+IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
+IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")
+Targets = tuple[str, ...] | Literal["all-linear"]
 
 
 class MethodConfig(Config):
@@ -29,6 +47,29 @@ class FullConfig(MethodConfig):
     """The peak learning rate."""
 
 
+class BitfitConfig(MethodConfig):
+    """Biases alone are trained (Ben Zaken et al. 2022, arXiv 2106.10199)."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """The peak learning rate."""
+
+
+class LayernormConfig(MethodConfig):
+    """The scales and shifts of all norms are trained (Zhao et al. 2023, arXiv 2312.11420)."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """The peak learning rate."""
+
+
+class LastLayersConfig(MethodConfig):
+    """The last layers and the norm after them are trained."""
+
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """The peak learning rate."""
+    layers: int = Field(default=2, ge=1)
+    """How many layers, counted from the end; of an encoder-decoder model, of the decoder."""
+
+
 class LoraConfig(MethodConfig):
     """Low-rank updates of linear layers (Hu et al. 2021, arXiv 2106.09685)."""
 
@@ -40,8 +81,39 @@ class LoraConfig(MethodConfig):
     """The update is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the input of the update."""
-    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    targets: Targets = "all-linear"
     """Names of the modules to adapt, or all linear layers but the output layer."""
+
+
+class RsloraConfig(LoraConfig):
+    """LoRA whose update does not shrink with its rank (Kalajdzievski 2023, arXiv 2312.03732)."""
+
+    alpha: float = Field(default=16, gt=0)
+    """The update is scaled by alpha / √rank."""
+
+
+class DoraConfig(LoraConfig):
+    """LoRA of the direction, and a trained length for each column (Liu et al. 2024, 2402.09353)."""
+
+
+class VeraConfig(MethodConfig):
+    """Trained scales of shared random matrices (Kopiczko et al. 2023, arXiv 2310.11454)."""
+
+    learning_rate: float = Field(default=1e-2, gt=0)
+    """The peak learning rate."""
+    rank: int = Field(default=256, ge=1)
+    """The rank of the random matrices."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the input of the update."""
+    targets: Targets = "all-linear"
+    """Names of the modules to adapt, or all linear layers but the output layer."""
+
+
+class Ia3Config(MethodConfig):
+    """Trained scales of keys, values and inner activations (Liu et al. 2022, arXiv 2205.05638)."""
+
+    learning_rate: float = Field(default=1e-2, gt=0)
+    """The peak learning rate."""
 
 
 class PromptTuningConfig(MethodConfig):
@@ -55,21 +127,42 @@ class PromptTuningConfig(MethodConfig):
     """Words whose embeddings the vectors start from; None: embeddings of tokens drawn at random."""
 
 
+class PTuningConfig(MethodConfig):
+    """Virtual tokens that a small trained network makes (Liu et al. 2021, arXiv 2103.10385)."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """The peak learning rate."""
+    virtual_tokens: int = Field(default=16, ge=1)
+    """How many vectors the network makes."""
+
+
 class MethodsConfig(Config):
     """The settings of each method; `method` and `adapt.rungs` say which ones are used."""
 
     full: FullConfig = FullConfig()
     """Full fine-tuning."""
+    bitfit: BitfitConfig = BitfitConfig()
+    """BitFit."""
+    layernorm: LayernormConfig = LayernormConfig()
+    """Tuning of the norms."""
+    last_layers: LastLayersConfig = Field(default=LastLayersConfig(), alias="last-layers")
+    """Tuning of the last layers."""
     lora: LoraConfig = LoraConfig()
     """LoRA."""
+    rslora: RsloraConfig = RsloraConfig()
+    """Rank-stabilised LoRA."""
+    dora: DoraConfig = DoraConfig()
+    """DoRA."""
+    vera: VeraConfig = VeraConfig()
+    """VeRA."""
+    ia3: Ia3Config = Ia3Config()
+    """IA3."""
     prompt_tuning: PromptTuningConfig = Field(default=PromptTuningConfig(), alias="prompt-tuning")
     """Prompt tuning."""
+    p_tuning: PTuningConfig = Field(default=PTuningConfig(), alias="p-tuning")
+    """P-tuning."""
 
     def of(self, name: MethodName) -> MethodConfig:
         """The settings of the method called ``name``."""
-        table: dict[MethodName, MethodConfig] = {
-            "full": self.full,
-            "lora": self.lora,
-            "prompt-tuning": self.prompt_tuning,
-        }
-        return table[name]
+        settings: MethodConfig = getattr(self, name.replace("-", "_"))
+        return settings

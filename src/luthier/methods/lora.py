@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from luthier.config import LoraConfig
-from luthier.core.errors import UsageError
+from luthier.config.methods import MethodName
 from luthier.methods.base import Method
-from luthier.methods.peft_support import task_type
+from luthier.methods.peft_support import attach, task_type
 from luthier.models.load import LoadedModel
-from luthier.models.quiet import quiet_transformers
 
 
 class LoraMethod(Method):
@@ -18,7 +17,9 @@ class LoraMethod(Method):
     B starts at zero, so tuning starts from the base model's own answers.
     """
 
-    name = "lora"
+    name: ClassVar[MethodName] = "lora"
+    # What a variant asks of peft besides.
+    variant: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, config: LoraConfig) -> None:
         self.config = config
@@ -38,13 +39,6 @@ class LoraMethod(Method):
             lora_alpha=self.config.alpha,
             lora_dropout=self.config.dropout,
             target_modules=targets if isinstance(targets, str) else list(targets),
+            **self.variant,
         )
-        try:
-            with quiet_transformers():
-                return peft.get_peft_model(loaded.model, settings)
-        except ValueError as error:
-            raise UsageError(
-                f"LoRA finds nothing to adapt: {error}",
-                where="methods.lora.targets",
-                fix="name linear layers of this model, or use all-linear",
-            ) from None
+        return attach(loaded, settings, f"methods.{self.name}.targets")

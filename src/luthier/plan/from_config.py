@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from luthier.config.methods import FullConfig, LoraConfig, MethodConfig, PromptTuningConfig
-from luthier.plan.tunings import Full, Lora, Tuning, prompt_tuning
+from luthier.config.methods import (
+    BitfitConfig,
+    DoraConfig,
+    FullConfig,
+    Ia3Config,
+    LastLayersConfig,
+    LayernormConfig,
+    LoraConfig,
+    MethodConfig,
+    PromptTuningConfig,
+    PTuningConfig,
+    VeraConfig,
+)
+from luthier.plan.architecture import Architecture
+from luthier.plan.methods import Size, tuning_called
+from luthier.plan.tunings import (
+    Dora,
+    Full,
+    Lora,
+    Tuning,
+    Vera,
+    bitfit,
+    layernorm,
+    p_tuning,
+    prompt_tuning,
+)
 
 
-def tuning_of(method: MethodConfig) -> Tuning:
+def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
     """What the planner knows of a configured method.
+
+    Args:
+        method: its settings.
+        model: which it tunes.
 
     Raises:
         TypeError: the method is of an unknown class.
@@ -15,8 +43,22 @@ def tuning_of(method: MethodConfig) -> Tuning:
     match method:
         case FullConfig():
             return Full()
+        case BitfitConfig():
+            return bitfit()
+        case LayernormConfig():
+            return layernorm()
+        case LastLayersConfig(layers=count):
+            return tuning_called("last-layers", model, Size(last_layers=count))
+        case DoraConfig(rank=rank, targets=targets, dropout=dropout):
+            return Dora(targets=targets, rank=rank, dropout=dropout)
         case LoraConfig(rank=rank, targets=targets, dropout=dropout):
             return Lora(targets=targets, rank=rank, dropout=dropout)
+        case VeraConfig(rank=rank, targets=targets):
+            return Vera(targets=targets, rank=rank)
+        case Ia3Config():
+            return tuning_called("ia3", model, Size())
         case PromptTuningConfig(virtual_tokens=count):
             return prompt_tuning(count)
+        case PTuningConfig(virtual_tokens=count):
+            return p_tuning(count)
     raise TypeError(f"the planner does not know {type(method).__name__}")

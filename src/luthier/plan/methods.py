@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
 from luthier.plan.tunings import (
@@ -37,8 +38,6 @@ _SUBLAYER_ENDS = (
     "o",
     "wo",
 )
-# IA3 scales keys, values and the MLP's inner activations.
-_IA3_TARGETS = ("k_proj", "v_proj", "up_proj", "fc1", "c_fc", "k", "v", "wi", "wi_1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
     "rslora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
     "dora": lambda _, size: Dora(targets=size.targets, rank=size.rank),
     "vera": lambda _, size: Vera(targets=size.targets, rank=size.rank),
-    "ia3": lambda _, size: Ia3(targets=_IA3_TARGETS),
+    "ia3": lambda _, size: Ia3(targets=IA3_OUTPUTS, inputs=IA3_INPUTS),
     "adapters": lambda _, size: Adapters(targets=_SUBLAYER_ENDS, bottleneck=size.bottleneck),
     "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens),
     "prefix-tuning": lambda _, size: prefix_tuning(size.virtual_tokens),

@@ -100,16 +100,18 @@ class LastLayers(Frozen):
     first: int
 
     def trains(self, weight: Weight) -> bool:
-        """Those of the last layers and of the last norm."""
-        if weight.kind == "embedding":
+        """Those of the last layers and of the last norm; of two stacks, the decoder's."""
+        if weight.name.startswith("encoder."):
             return False
         layer = _layer(weight.name)
-        return layer is None or layer >= self.first
+        if layer is None:
+            return weight.kind not in {"embedding", "output"}
+        return layer >= self.first
 
     def layer_key(self, name: str) -> object:
         """Whether the layer is one of the last."""
         layer = _layer(name)
-        return layer is not None and layer >= self.first
+        return layer is not None and layer >= self.first and not name.startswith("encoder.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class OnLinears(Frozen):
         """Whether this layer is adapted; all-linear leaves out the output layer."""
         if self.targets == "all-linear":
             return True
-        return f".{weight.name}".endswith(tuple(f".{target}" for target in self.targets))
+        return ends_with(weight.name, self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +219,22 @@ class Vera(OnLinears):
 
 @dataclass(frozen=True, slots=True)
 class Ia3(OnLinears):
-    """A trained scale on what the targets give (Liu et al. 2022, arXiv 2205.05638)."""
+    """A trained scale on what the targets give (Liu et al. 2022, arXiv 2205.05638).
+
+    Attributes:
+        inputs: the layers whose inputs are scaled instead.
+    """
+
+    inputs: tuple[str, ...] = ()
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Adds one parameter for each output."""
-        if not self.is_target(weight):
+        """Adds one parameter for each output, or each input."""
+        scales_input = ends_with(weight.name, self.inputs)
+        if not (scales_input or self.is_target(weight)):
             return out
-        tape.added.append(Weight(f"{weight.name}.ia3_l", (out.width,), "adapter"))
-        tape.keep(out)
+        scaled = x if scales_input else out
+        tape.added.append(Weight(f"{weight.name}.ia3_l", (scaled.width,), "adapter"))
+        tape.keep(scaled)
         return tape.new(out, out.width, grad=True)
 
 
@@ -321,6 +331,11 @@ def _keys_and_values(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> in
 
 def _encoded_vectors(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
     return tokens * hidden + 3 * (hidden + 1) * hidden
+
+
+def ends_with(name: str, targets: tuple[str, ...]) -> bool:
+    """Whether a module's name ends with one of the targets, as peft compares them."""
+    return f".{name}".endswith(tuple(f".{target}" for target in targets))
 
 
 def _layer(name: str) -> int | None:

@@ -9,12 +9,19 @@ import pytest
 import torch
 
 from luthier.config import LoraConfig, MethodsConfig, ModelConfig, PromptTuningConfig
+from luthier.config.methods import METHOD_NAMES, LastLayersConfig, RsloraConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
+from luthier.core.files import read_json
 from luthier.methods import load_adapted, method_for, save_adapted
 from luthier.methods.adapted import is_adapter
+from luthier.methods.last_layers import LastLayersMethod
 from luthier.methods.lora import LoraMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
+from luthier.methods.rslora import RsloraMethod
+from luthier.plan import TrainingSetup, read_architecture
+from luthier.plan.from_config import tuning_of
+from luthier.plan.memory import pass_cost
 
 MODELS = ("tiny_llama", "tiny_t5")
 QUIET = Console(quiet=True)
@@ -38,10 +45,13 @@ def test_full_trains_everything(name: str, load: Any, request: pytest.FixtureReq
     assert len(trained_names(model)) == len(list(model.parameters()))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_lora_starts_from_the_base_models_answers(
-    name: str, load: Any, request: pytest.FixtureRequest
+@pytest.mark.parametrize("method", sorted({*METHOD_NAMES} - {"prompt-tuning", "p-tuning"}))
+@pytest.mark.parametrize("name", [*MODELS, "tiny_gpt2"])
+def test_tuning_starts_from_the_base_models_answers(
+    name: str, method: Any, load: Any, request: pytest.FixtureRequest
 ) -> None:
+    if method == "bitfit" and name != "tiny_gpt2":
+        pytest.skip("no biases")
     loaded = load(request.getfixturevalue(name))
     ids_BT = torch.arange(3, 23).reshape(2, 10)
     inputs = {"input_ids": ids_BT}
@@ -49,12 +59,79 @@ def test_lora_starts_from_the_base_models_answers(
         inputs["decoder_input_ids"] = ids_BT
     with torch.no_grad():
         before = loaded.model(**inputs).logits
-        model = prepared(loaded, LoraMethod(LoraConfig())).model.eval()
+        model = prepared(loaded, method_for(method, MethodsConfig())).model.eval()
         after = model(**inputs).logits
-    assert torch.equal(before, after)
+    torch.testing.assert_close(after, before, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("name", [*MODELS, "tiny_gpt2"])
+def test_the_planner_counts_what_is_trained(
+    name: str, method: Any, load: Any, request: pytest.FixtureRequest
+) -> None:
+    if method == "bitfit" and name != "tiny_gpt2":
+        pytest.skip("no biases")
+    folder = request.getfixturevalue(name)
+    model = prepared(load(folder), method_for(method, MethodsConfig())).model
+    counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    values = read_json(folder / "config.json")
+    architecture = read_architecture(values, name)
+    encoder_decoder = architecture.is_encoder_decoder
+    setup = TrainingSetup(
+        tuning_of(MethodsConfig().of(method), architecture),
+        batch=1,
+        length=8,
+        target_length=4 if encoder_decoder else 0,
+        predicted=4,
+    )
+    assert pass_cost(architecture, setup).trained_count == counted
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_without_biases_has_nothing_for_bitfit(
+    name: str, load: Any, request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(UsageError, match="no biases to train"):
+        method_for("bitfit", MethodsConfig()).prepare(load(request.getfixturevalue(name)))
+
+
+@pytest.mark.parametrize("name", [*MODELS, "tiny_gpt2"])
+def test_the_last_layers_and_what_follows_them(
+    name: str, load: Any, request: pytest.FixtureRequest
+) -> None:
+    config = LastLayersConfig(layers=1)
+    names = trained_names(
+        prepared(load(request.getfixturevalue(name)), LastLayersMethod(config)).model
+    )
+    assert names
+    assert all(".1." in one or "norm" in one or "ln_f" in one for one in names)
+    assert any(".1." in one for one in names)
+    assert not any("encoder.block" in one and "decoder" not in one for one in names)
+    assert not any("embed" in one or "shared" in one or "wte" in one for one in names)
+
+
+def test_more_layers_than_there_are(load: Any, tiny_llama: Path) -> None:
+    with pytest.raises(UsageError, match="has 2 layers, not 3") as caught:
+        LastLayersMethod(LastLayersConfig(layers=3)).prepare(load(tiny_llama))
+    assert caught.value.where == "methods.last-layers.layers"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_lora_adapts_linear_layers_and_not_the_output(
+    name: str, load: Any, request: pytest.FixtureRequest
+) -> None:
+    model = prepared(load(request.getfixturevalue(name)), LoraMethod(LoraConfig())).model
     assert trained_names(model)
     assert all("lora_" in parameter for parameter in trained_names(model))
     assert not any("lm_head" in parameter for parameter in trained_names(model))
+
+
+def test_the_update_of_rslora_is_scaled_by_the_root_of_its_rank(
+    load: Any, tiny_llama: Path
+) -> None:
+    model = prepared(load(tiny_llama), RsloraMethod(RsloraConfig(rank=16, alpha=8))).model
+    adapted = [module for name, module in model.named_modules() if name.endswith("q_proj")]
+    assert {module.scaling["default"] for module in adapted} == {2.0}
 
 
 def test_loras_settings_reach_peft(load: Any, tiny_llama: Path) -> None:

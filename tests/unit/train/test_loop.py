@@ -9,16 +9,34 @@ from typing import Any
 import pytest
 import torch
 
+from luthier.config.methods import METHOD_NAMES
 from luthier.core.errors import PreemptedError, UsageError
 from luthier.core.files import read_lines
 from luthier.core.records import TrainingRecord
 from luthier.train.loss import mean_loss
 from luthier.train.observers import StepMetrics
 
-MODELS = ("tiny_llama", "tiny_t5")
-METHODS = ("full", "lora", "prompt-tuning")
 # Nats per token. Beside frozen random embeddings little can be learned, but something can.
-LEAST_FALL = {"full": 1.0, "lora": 0.05, "prompt-tuning": 0.005}
+LEAST_FALL = {
+    "full": 1.0,
+    "bitfit": 0.01,
+    "layernorm": 0.01,
+    "last-layers": 0.05,
+    "lora": 0.05,
+    "rslora": 0.05,
+    "dora": 0.05,
+    "vera": 0.005,
+    "ia3": 0.005,
+    "prompt-tuning": 0.005,
+    "p-tuning": 0.005,
+}
+# Every method, on a decoder and on an encoder-decoder; biases are found in GPT-2 alone.
+CASES = [
+    (model, method)
+    for method in METHOD_NAMES
+    for model in (("tiny_gpt2",) if method == "bitfit" else ("tiny_llama", "tiny_t5"))
+]
+SEEN_ABOVE = {"full", "lora", "prompt-tuning"}
 
 
 class StopAt:
@@ -51,8 +69,7 @@ def assert_equal_weights(one: Any, other: Any) -> None:
         assert torch.equal(found[name], value), name
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("model", "method"), CASES)
 def test_the_loss_falls(
     model: str,
     method: str,
@@ -155,6 +172,7 @@ def test_the_training_stops_early_and_keeps_the_best_weights(
         ("tiny_llama", "lora", "float32", {"dropout": 0.2}),
         ("tiny_llama", "prompt-tuning", "float32", {}),
         ("tiny_t5", "lora", "bfloat16", {"dropout": 0.2}),
+        *((model, method, "float32", {}) for model, method in CASES if method not in SEEN_ABOVE),
     ],
 )
 def test_a_resumed_training_equals_an_uninterrupted_one(

@@ -1,0 +1,73 @@
+"""Tuning of the last layers: those below stay frozen and need no backward pass."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from luthier.config.methods import LastLayersConfig
+from luthier.core.errors import UsageError
+from luthier.methods.base import Method
+from luthier.methods.selective import train_only
+from luthier.models.load import LoadedModel
+
+_NUMBER = re.compile(r"\.(\d+)\.")
+
+
+class LastLayersMethod(Method):
+    """Trains the last layers and what follows them but the output layer.
+
+    Of an encoder-decoder model these are the decoder's.
+    """
+
+    name = "last-layers"
+
+    def __init__(self, config: LastLayersConfig) -> None:
+        self.config = config
+
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """See `Method.prepare`.
+
+        Raises:
+            UsageError: the model has fewer layers.
+        """
+        model = loaded.model
+        outside = {id(table.weight) for table in _tables(model)}
+        numbers = {
+            name: _layer(name)
+            for name, parameter in model.named_parameters()
+            if id(parameter) not in outside and not name.startswith("encoder.")
+        }
+        count = 1 + max(number for number in numbers.values() if number is not None)
+        if self.config.layers > count:
+            raise UsageError(
+                f"{loaded.stamp.id} has {count} layers, not {self.config.layers}",
+                where="methods.last-layers.layers",
+                fix=f"give at most {count}",
+            )
+        after = _last_number_then_none(numbers)
+        first = count - self.config.layers
+        chosen = {
+            name
+            for name, number in numbers.items()
+            if (number is not None and number >= first) or name in after
+        }
+        return train_only(loaded, "layers", chosen.__contains__)
+
+
+def _tables(model: Any) -> tuple[Any, ...]:
+    """The input and output embeddings."""
+    return model.get_input_embeddings(), model.get_output_embeddings()
+
+
+def _layer(name: str) -> int | None:
+    """The number of the layer a parameter belongs to."""
+    found = _NUMBER.search(name)
+    return int(found.group(1)) if found else None
+
+
+def _last_number_then_none(numbers: dict[str, int | None]) -> set[str]:
+    """Parameters that stand after all layers: those without a number behind the last with one."""
+    names = list(numbers)
+    last = max(index for index, name in enumerate(names) if numbers[name] is not None)
+    return set(names[last + 1 :])

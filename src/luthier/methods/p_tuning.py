@@ -1,0 +1,34 @@
+"""P-tuning: virtual tokens made by a small network (Liu et al. 2021, arXiv 2103.10385)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from luthier.config.methods import PTuningConfig
+from luthier.methods.base import Method
+from luthier.methods.peft_support import attach, task_type
+from luthier.models.load import LoadedModel
+
+
+class PTuningMethod(Method):
+    """Trains vectors and the network of three layers that they pass through.
+
+    What is saved are the vectors that come out of it.
+    """
+
+    name = "p-tuning"
+
+    def __init__(self, config: PTuningConfig) -> None:
+        self.config = config
+
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """See `Method.prepare`."""
+        import peft
+
+        settings = peft.PromptEncoderConfig(
+            task_type=task_type(loaded),
+            num_virtual_tokens=self.config.virtual_tokens,
+            encoder_hidden_size=loaded.model.config.hidden_size,
+            num_transformer_submodules=1,
+        )
+        return attach(loaded, settings)

@@ -1,0 +1,43 @@
+"""VeRA: trained scales of shared random matrices (Kopiczko et al. 2023, arXiv 2310.11454)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from luthier.config.methods import VeraConfig
+from luthier.methods.base import Method
+from luthier.methods.peft_support import attach, task_type
+from luthier.models.load import LoadedModel
+
+
+class VeraMethod(Method):
+    """Trains ``diag(b)·B·diag(d)·A`` beside frozen weights, with random A and B for all layers.
+
+    b starts at zero. A and B are drawn anew from a seed where the adapter is loaded.
+    """
+
+    name = "vera"
+
+    def __init__(self, config: VeraConfig) -> None:
+        self.config = config
+
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """See `Method.prepare`.
+
+        Raises:
+            UsageError: no module has one of the target names.
+        """
+        import peft
+
+        targets = self.config.targets
+        with warnings.catch_warnings():  # that A and B are not saved is meant
+            warnings.filterwarnings("ignore", "Specified to not save vera_A")
+            settings = peft.VeraConfig(
+                task_type=task_type(loaded),
+                r=self.config.rank,
+                vera_dropout=self.config.dropout,
+                target_modules=targets if isinstance(targets, str) else list(targets),
+                save_projection=False,
+            )
+        return attach(loaded, settings, "methods.vera.targets")
