@@ -22,10 +22,6 @@ MethodName = Literal[
     "p-tuning",
 ]
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
-# What IA3 scales: keys and values, where they are outputs of their own or of one product with the
-# queries, and the MLP's inner activations, which are the input of its last product.
-IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
-IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")
 Targets = tuple[str, ...] | Literal["all-linear"]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS, Ia3Config
+from luthier.config.methods import Ia3Config
 from luthier.methods.base import Method
 from luthier.methods.peft_support import attach, task_type
 from luthier.models.load import LoadedModel
+from luthier.plan.methods import IA3_INPUTS, IA3_OUTPUTS
 
 
 class Ia3Method(Method):

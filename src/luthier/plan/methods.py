@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
 from luthier.plan.tunings import (
@@ -38,6 +37,10 @@ _SUBLAYER_ENDS = (
     "o",
     "wo",
 )
+# What IA3 scales: keys and values, where they are outputs of their own or of one product with the
+# queries, and the MLP's inner activations, which are the input of its last product.
+IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
+IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from luthier.config.adapt import AdaptConfig, RungName
 from luthier.config.prompt import PromptConfig
 
 
-def test_the_default_ladder_rises_in_cost_and_has_every_rung() -> None:
+def test_the_default_ladder_rises_in_cost_and_every_rung_is_known() -> None:
     rungs = rungs_of(RunConfig())
-    assert [rung.name for rung in rungs] == list(get_args(RungName))
+    every = get_args(RungName)
+    chosen = RunConfig(adapt=AdaptConfig(rungs=every))
+    assert tuple(rung.name for rung in rungs_of(chosen)) == every
     assert rungs == (
         Rung("zero-shot"),
         Rung("one-shot", shots=1),

@@ -52,7 +52,7 @@ def test_plan_and_trace_agree(
 
 def test_what_the_loop_does_not_have_cannot_be_traced(small_model: str) -> None:
     for question in (
-        Question(small_model, method="dora"),
+        Question(small_model, method="prefix-tuning"),
         Question(small_model, precision="nf4"),
         Question(small_model, checkpointing="selective"),
         Question(small_model, devices=2),
