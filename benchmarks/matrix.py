@@ -11,11 +11,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from luthier.config.methods import MethodName
+from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.core.records import Record
-from models import MODELS
+from models import MODELS, WITH_BIASES
 
 # The loop's default for train.micro_batch_tokens, and what a processor that has to emulate
 # bfloat16 products gets done in time.
@@ -70,7 +70,7 @@ class Case(Record):
 
 AXES: dict[str, Sequence[Any]] = {
     "model": tuple(MODELS),
-    "method": get_args(MethodName),
+    "method": METHOD_NAMES,
     "dtype": ("float32", "bfloat16"),
     "checkpointing": (False, True),
     "micro_batch": (1, 4, 8),
@@ -112,6 +112,8 @@ def _possible(fast_bfloat16: bool) -> Iterator[Case]:
         case = Case(**dict(zip(AXES, levels, strict=True)))
         emulated = case.dtype == "bfloat16" and not fast_bfloat16
         if case.tokens > (_MAX_EMULATED_TOKENS if emulated else _MAX_TOKENS):
+            continue
+        if case.method == "bitfit" and case.model not in WITH_BIASES:
             continue
         if case.micro_batch > 1 or not case.padded:  # one sequence alone is never padded
             yield case

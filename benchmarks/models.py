@@ -69,6 +69,8 @@ MODELS: Mapping[str, RandomModel | None] = {
     "random-gpt2": _GPT2,
     "random-t5": _T5,
 }
+# Those in which bitfit finds something to train.
+WITH_BIASES = {"random-gpt2"}
 
 
 def model_folder(name: str, folder: Path, console: Console) -> Path:
