@@ -72,6 +72,10 @@ class Choices:
     "Update each weight as soon as it has its gradient."
     compiled: Flag = False
     "Each layer is compiled, and keeps less."
+    offload: Flag = False
+    "Keep sharded weights, gradients and states in the host's memory, and update them there."
+    tables_apart: Flag = False
+    "Gather embedding and output layer like layers, each when it is used."
     rank: int = 8
     "The rank of LoRA."
     virtual_tokens: int = 16

@@ -41,12 +41,20 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         f"{format_bytes(memory.reserved)} reserved",
         f"  device    {format_bytes(memory.total)}, likely between {format_bytes(interval.low)} "
         f"and {format_bytes(interval.high)}",
+        *_host_line(plan),
         f"  speed     {format_count(step.tokens_per_second)} tokens/s, MFU {step.mfu:.1%}, "
         f"HFU {step.hfu:.1%}{_GUESSED if plan.speed_is_guessed else ''}",
         f"  time      {format_duration(cost.seconds)}, {cost.device_hours:.3g} device-hours, "
         f"{cost.petaflop_s_days:.2g} petaflop/s-days{_energy(plan)}",
     ]
     return list(lines)
+
+
+def _host_line(plan: Plan) -> list[RenderableType]:
+    if not plan.memory.host:
+        return []
+    together = plan.memory.host * plan.devices
+    return [f"  host      {format_bytes(together)} for {plan.devices} device(s) together"]
 
 
 def inference_lines(question: Question, memory: MemoryPlan, device: Device) -> list[RenderableType]:

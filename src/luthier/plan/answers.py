@@ -84,10 +84,19 @@ def advice(question: Question, price: float | None = None) -> str:
     found = best_plans(free, price)
     if found.best:
         return f"Try {in_words(found.best[0])}"
-    lean = best_plans(replace(free, method="qlora"), price)
-    if lean.best:
-        return f"{question.method} fits in no way. Try {in_words(lean.best[0])}"
+    tries = [_try("", replace(free, method="qlora"), price)]
+    if not question.offload and not question.cluster().device.is_cpu:
+        patient = replace(free, offload=True, tables_apart=True)
+        tries.append(_try("with --offload --tables-apart: ", patient, price))
+    found_ways = [words for words in tries if words]
+    if found_ways:
+        return f"{question.method} fits in no way. Try {'; or '.join(found_ways)}."
     return "No way to train it fits; more devices or a smaller model would."
+
+
+def _try(how: str, question: Question, price: float | None) -> str:
+    found = best_plans(question, price)
+    return how + in_words(found.best[0]).rstrip(".") if found.best else ""
 
 
 def smallest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:

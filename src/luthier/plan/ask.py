@@ -43,6 +43,8 @@ class Question:
         loss_chunks: parts in which the loss is computed.
         update_in_backward: whether gradients are used as soon as they are there.
         compiled: whether each layer is compiled.
+        offload: whether shards of weights, gradients and states lie in the host's memory.
+        tables_apart: whether embedding and output layer are gathered like layers.
         rank: of LoRA.
         virtual_tokens: of soft prompts.
         revision: of the model on the Hub.
@@ -66,6 +68,8 @@ class Question:
     loss_chunks: int = 1
     update_in_backward: bool = False
     compiled: bool = False
+    offload: bool = False
+    tables_apart: bool = False
     rank: int = 8
     virtual_tokens: int = 16
     revision: str | None = None
@@ -114,6 +118,8 @@ class Question:
             loss_chunks=self.loss_chunks,
             update_in_backward=self.update_in_backward,
             compiled=self.compiled,
+            offload=self.offload,
+            tables_apart=self.tables_apart,
             size=Size(rank=self.rank, virtual_tokens=self.virtual_tokens),
         )
 
@@ -126,7 +132,7 @@ class Question:
         quantised = self.method == "qlora"
         usual: PrecisionName = _QLORA if quantised else usual_precision(device)
         precision = _one_of("precision", self.precision, PrecisionName, usual)
-        layout = _one_of("parallel", self.parallel, ParallelName, _usual_layout(self.devices))
+        layout = _one_of("parallel", self.parallel, ParallelName, self._usual_layout())
         optimizer = _one_of("optimizer", self.optimizer, OptimizerName, "")
         checkpointing = _one_of("checkpointing", self.checkpointing, Checkpointing, "none")
         return Choice(
@@ -139,6 +145,9 @@ class Question:
             batch=self.batch,
         )
 
+    def _usual_layout(self) -> str:
+        return "fsdp" if self.devices > 1 or self.offload else "single"
+
     def methods(self) -> tuple[str, ...]:
         """The methods among which a search chooses."""
         several = {"any": tuple(METHODS), "qlora": ("lora",)}
@@ -150,7 +159,7 @@ class Question:
         choice = named.choice(device)
         given = {
             "precision": self.precision is not None or self.method == "qlora",
-            "parallel": self.parallel is not None,
+            "parallel": self.parallel is not None or (self.offload and self.devices == 1),
             "group": self.parallel is not None,
             "checkpointing": self.checkpointing is not None,
             "optimizer": True,
@@ -164,10 +173,6 @@ def usual_precision(device: Device) -> PrecisionName:
     if device.flops.get("bfloat16", 0.0) > single:
         return "bf16-mixed"
     return "fp16-mixed" if device.flops.get("float16", 0.0) > single else "float32"
-
-
-def _usual_layout(devices: int) -> str:
-    return "single" if devices == 1 else "fsdp"
 
 
 def _one_of(what: str, given: str | None, names: object, usual: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from luthier.config.methods import (
+    AdaptersConfig,
     BitfitConfig,
     DoraConfig,
     FullConfig,
@@ -11,13 +12,15 @@ from luthier.config.methods import (
     LayernormConfig,
     LoraConfig,
     MethodConfig,
+    PrefixTuningConfig,
     PromptTuningConfig,
     PTuningConfig,
     VeraConfig,
 )
 from luthier.plan.architecture import Architecture
-from luthier.plan.methods import Size, tuning_called
+from luthier.plan.methods import ADAPTER_PLACES, Size, tuning_called
 from luthier.plan.tunings import (
+    Adapters,
     Dora,
     Full,
     Lora,
@@ -26,6 +29,7 @@ from luthier.plan.tunings import (
     bitfit,
     layernorm,
     p_tuning,
+    prefix_tuning,
     prompt_tuning,
 )
 
@@ -57,8 +61,12 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
             return Vera(targets=targets, rank=rank)
         case Ia3Config():
             return tuning_called("ia3", model, Size())
+        case AdaptersConfig(bottleneck=width, placement=place):
+            return Adapters(targets=ADAPTER_PLACES[place], bottleneck=width)
         case PromptTuningConfig(virtual_tokens=count):
             return prompt_tuning(count)
+        case PrefixTuningConfig(virtual_tokens=count):
+            return prefix_tuning(count)
         case PTuningConfig(virtual_tokens=count):
             return p_tuning(count)
     raise TypeError(f"the planner does not know {type(method).__name__}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from luthier.plan.architecture import Architecture
-from luthier.plan.moments import Phase, fixed, moments
+from luthier.plan.moments import Phase, fixed, moments, offloaded
 from luthier.plan.overhead import CUDA, Interval, Overhead, interval, usual_overhead
 from luthier.plan.setup import Precision, TrainingSetup, constant_bytes, weight_bytes
 from luthier.plan.step import StepCost, step_cost
@@ -20,12 +20,12 @@ _FLOAT = 4
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes on one device at the peak, by what takes them."""
+    """Bytes on one device at the peak, by what takes them; ``host``: beside it, in the host's."""
 
     phase: Phase
     allocator: Interval
     framework: Interval
-    weights: int
+    weights: int = 0
     quantisation: int = 0
     adapters: int = 0
     gradients: int = 0
@@ -35,6 +35,7 @@ class MemoryPlan:
     cache: int = 0
     communication: int = 0
     temporary: int = 0
+    host: int = 0
 
     def parts(self) -> dict[str, int]:
         """Every part of the allocated memory, by name."""
@@ -71,7 +72,7 @@ class MemoryPlan:
 
 
 # The parts of the allocated memory: all fields but the moment and what lies beside tensors.
-_PARTS = tuple(f.name for f in fields(MemoryPlan) if f.type == "int")
+_PARTS = tuple(f.name for f in fields(MemoryPlan) if f.type == "int" and f.name != "host")
 
 
 def plan_training(
@@ -97,6 +98,7 @@ def peak_memory(
     return MemoryPlan(
         phase=phase,
         **parts,
+        host=round(offloaded(setup, cost)),
         allocator=overhead.allocator(parts),
         framework=interval(*overhead.framework),
     )

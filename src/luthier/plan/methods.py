@@ -62,6 +62,14 @@ class Size:
     last_layers: int = 2
 
 
+# Where bottleneck adapters stand: after both sub-layers (Houlsby et al.), or after the MLP's last
+# product alone (Pfeiffer et al.).
+ADAPTER_PLACES: Mapping[str, tuple[str, ...]] = {
+    "houlsby": _SUBLAYER_ENDS,
+    "pfeiffer": IA3_INPUTS,
+}
+
+
 # Methods that train the base itself, so that it cannot be quantised.
 TRAIN_THE_BASE = frozenset({"full", "bitfit", "layernorm", "last-layers"})
 

@@ -31,17 +31,31 @@ Phase = Literal["loss", "backward", "optimizer step", "generation"]
 
 def moments(setup: TrainingSetup, cost: StepCost) -> tuple[tuple[Phase, dict[str, float]], ...]:
     """Parts of the allocated memory at each moment, without what is there the whole time."""
-    return (
+    passes: tuple[tuple[Phase, dict[str, float]], ...] = (
         ("loss", _at_loss(setup, cost)),
         ("backward", _at_last_layer(setup, cost)),
         ("backward", _at_first_layer(setup, cost)),
         ("backward", _at_tables(setup, cost)),
-        ("optimizer step", _at_step(setup, cost)),
     )
+    if setup.parallel.offload:
+        return tuple((phase, parts | {"gradients": 0.0}) for phase, parts in passes)
+    return *passes, ("optimizer step", _at_step(setup, cost))
 
 
 def fixed(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     """What is there the whole time: weights, constants, adapters, states."""
+    return {} if setup.parallel.offload else _states(setup, cost)
+
+
+def offloaded(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes that a device's shards take in the host's memory."""
+    if not setup.parallel.offload:
+        return 0.0
+    gradients = _gradients_of(setup, cost.trained) / setup.parallel.shards
+    return sum(_states(setup, cost).values()) + gradients
+
+
+def _states(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     precision, parallel = setup.precision, setup.parallel
     weights = sum(weight_bytes(w, precision) * times for w, times in cost.weights)
     constants = sum(constant_bytes(w, precision) * times for w, times in cost.weights)
@@ -81,30 +95,44 @@ def _communication(setup: TrainingSetup, cost: StepCost) -> float:
     DDP keeps the gradients a second time in its buckets (Li et al. 2020, arXiv 2006.15704). Sharded
     weights are gathered a layer at a time, the next one while this one computes, and the tables of
     the root stay gathered (FSDP, sections 3.3 and 4.1); their gradients exist whole before they are
-    reduced. ZeRO 1 and 2 reduce through a bucket of 5e8 numbers.
+    reduced. Tables apart come and go like layers. ZeRO 1 and 2 reduce through a bucket of 5e8
+    numbers.
     """
-    parallel, precision = setup.parallel, setup.precision
-    if parallel.kind == "single" or parallel.devices == 1:
-        return 0.0
-    if not parallel.shards_weights:
-        gradients = _gradient_bytes(setup, cost)
+    parallel = setup.parallel
+    if not parallel.gathers:
+        gradients = _gradient_bytes(setup, cost) if parallel.devices > 1 else 0.0
         return gradients if parallel.kind == "ddp" else min(gradients, _ZERO_BUCKET * 2.0)
-    layers = [
-        size
-        for layer, times in cost.layers
-        for size in [sum(weight_bytes(w, precision) for w in layer.weights)] * min(times, 2)
-    ]
     gradients = max(
         (_gradients_of(setup, ((w, 1) for w in layer.trained)) for layer, _ in cost.layers),
         default=0.0,
     )
-    layers.sort(reverse=True)
-    return _root(setup, cost) + sum(layers[:2]) + gradients
+    return _root(setup, cost) + sum(_largest_layers(setup, cost)) + gradients
+
+
+def _largest_layers(setup: TrainingSetup, cost: StepCost) -> list[float]:
+    """Bytes of the two largest layers' weights, in falling order."""
+    sizes = [
+        size
+        for layer, times in cost.layers
+        for size in [sum(weight_bytes(w, setup.precision) for w in layer.weights)] * min(times, 2)
+    ]
+    return sorted(sizes, reverse=True)[:2]
+
+
+def _communication_at_loss(setup: TrainingSetup, cost: StepCost) -> float:
+    """Tables that stay, or the output layer and the last layer before it, gathered ahead."""
+    parallel = setup.parallel
+    if not parallel.gathers:
+        return _communication(setup, cost)
+    if not parallel.tables_apart:
+        return _root(setup, cost)
+    output = weight_bytes(cost.output, setup.precision) if cost.output else 0.0
+    return output + _largest_layers(setup, cost)[0]
 
 
 def _root(setup: TrainingSetup, cost: StepCost) -> float:
-    """Bytes of gathered tables."""
-    if setup.parallel.devices == 1 or not setup.parallel.shards_weights:
+    """Bytes of tables that stay gathered."""
+    if not setup.parallel.gathers or setup.parallel.tables_apart:
         return 0.0
     return sum(weight_bytes(w, setup.precision) for w in cost.embeddings)
 
@@ -117,13 +145,12 @@ def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     """
     table = _table_bytes(setup, cost)
     one_chunk = max(0.0, cost.logits / 3 + table - cost.logits)
-    communication = _root(setup, cost) or _communication(setup, cost)
     return {
         "gradients": _earlier_gradients(setup, cost),
         "activations": _kept(setup, cost) + cost.shared + cost.head,
         "logits": float(cost.logits),
         "temporary": one_chunk if setup.loss_chunks == 1 else 2 * table,
-        "communication": communication,
+        "communication": _communication_at_loss(setup, cost),
     }
 
 

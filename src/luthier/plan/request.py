@@ -65,6 +65,8 @@ class Workload:
         update_in_backward: whether gradients are used as soon as they are there.
         fused_attention: whether attention never holds its T × T weights.
         compiled: whether each layer is compiled.
+        offload: whether shards of weights, gradients and states lie in the host's memory.
+        tables_apart: whether embedding and output layer are gathered like layers.
     """
 
     model: Architecture
@@ -79,6 +81,8 @@ class Workload:
     update_in_backward: bool = False
     fused_attention: bool = True
     compiled: bool = False
+    offload: bool = False
+    tables_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,11 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
             f"a base in {choice.precision} cannot be trained itself",
             fix="choose lora, or a precision that is not quantised",
         )
+    if work.offload and cluster.device.is_cpu:
+        raise UsageError(
+            "a CPU has no host to offload to",
+            fix="leave --offload out, or name an accelerator with --hardware",
+        )
     cluster.device.peak(precision.dtype)
     together = choice.batch * cluster.devices
     if work.step_sequences % together:
@@ -220,7 +229,9 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
         tuning=tuning_called(name, model, work.size),
         precision=precision,
         optimizer=OPTIMIZERS[choice.optimizer],
-        parallel=Parallel(choice.parallel, cluster.devices, choice.group),
+        parallel=Parallel(
+            choice.parallel, cluster.devices, choice.group, work.offload, work.tables_apart
+        ),
         checkpointing=choice.checkpointing,
         batch=choice.batch,
         length=work.length,

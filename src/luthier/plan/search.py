@@ -113,7 +113,7 @@ def smallest_hardware(
     for device in devices or catalogue().values():
         choice = choice_for(device)
         for count in _COUNTS:
-            kind: ParallelName = "single" if count == 1 else "fsdp"
+            kind: ParallelName = choice.parallel if count == 1 else "fsdp"
             wide = replace(work, step_sequences=max(work.step_sequences, choice.batch * count))
             try:
                 plan = make_plan(

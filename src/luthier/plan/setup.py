@@ -138,11 +138,18 @@ class Parallel:
         kind: which of these.
         devices: how many.
         group: devices that share one copy, for hybrid.
+        offload: whether the shards of weights, gradients and states lie in the host's memory, where
+            the optimizer's step is taken too: FSDP's CPUOffloadPolicy, and ZeRO-Infinity without
+            its disks (Rajbhandari et al. 2021, arXiv 2104.07857).
+        tables_apart: whether the embedding and the output layer are gathered each when it is used,
+            like a layer, and do not stay from the forward to the backward pass.
     """
 
     kind: ParallelName = "single"
     devices: int = 1
     group: int = 0
+    offload: bool = False
+    tables_apart: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.
@@ -162,6 +169,16 @@ class Parallel:
                 f"{self.devices} devices cannot be cut into groups of {self.group}",
                 fix="choose a group that divides the number of devices",
             )
+        if self.offload and not self.shards_weights:
+            raise UsageError(
+                f"{self.kind} keeps all weights on the device and cannot offload them",
+                fix="choose fsdp, hybrid or zero3, which bring a layer at a time",
+            )
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a layer's weights are on the device only while it computes."""
+        return self.shards_weights and (self.devices > 1 or self.offload)
 
     @property
     def shards(self) -> int:

@@ -25,6 +25,11 @@ from luthier.plan.step import StepCost
 OVERLAP = 0.9
 # DDP reduces gradients in buckets of this size (Li et al. 2020, arXiv 2006.15704).
 _BUCKET = 25 * 2**20
+# Bytes a second that a device and the host's memory exchange in one direction, PCIe 4.0 with 16
+# lanes at four fifths of its 32 GB/s, and that the update of one device's share moves there, an
+# eighth of a server with 16 channels. Both assumed.
+_HOST_LINK = 25e9
+_HOST_BANDWIDTH = 25e9
 # Times that a kept activation moves: written and read forward, its gradient written and read.
 _FORWARD_MOVES = 2
 _BACKWARD_MOVES = 2
@@ -84,7 +89,8 @@ def step_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> StepTim
     whichever is longer (the roofline of Williams et al. 2009). Norms, activations, residuals and
     the loss run between the products, in kernels that wait for memory alone, so their traffic adds
     to it; and so does the optimizer's update. Communication hides behind the products it can run
-    beside: the backward pass's, and where weights are gathered the forward pass's too.
+    beside: the backward pass's, and where weights are gathered the forward pass's too; offloaded
+    weights on their way count as communication.
 
     Args:
         setup: how the model is trained.
@@ -103,12 +109,14 @@ def step_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> StepTim
     moving = device.between or device.bandwidth
     between = _activation_traffic(cost, setup.checkpointing) * setup.accumulation / moving
     communication = _communication(cost, setup, cluster)
+    communication += _host_traffic(cost, setup) / _HOST_LINK
     beside = products * (1 if setup.parallel.shards_weights else 2 / 3)
     hidden = OVERLAP * min(communication, beside)
     return StepTime(
         products=products,
         traffic=max(0.0, reading - products) + between,
-        optimizer=_update_traffic(cost, setup) / moving,
+        optimizer=_update_traffic(cost, setup)
+        / (_HOST_BANDWIDTH if setup.parallel.offload else moving),
         communication=communication - hidden,
         overhead=device.overhead * sum(times for _, times in cost.layers) * setup.accumulation,
         tokens=setup.tokens_per_step,
@@ -190,6 +198,20 @@ def _update_traffic(cost: StepCost, setup: TrainingSetup) -> float:
         own = master_bytes(weight, precision) or weight_bytes(weight, precision)
         total += times * (gradient_bytes(weight, precision) + 2 * (state + own))
     return total / setup.parallel.split(setup.parallel.shards_states)
+
+
+def _host_traffic(cost: StepCost, setup: TrainingSetup) -> float:
+    """Bytes of offloaded shards that move in a step: weights twice to the device, gradients back.
+
+    Args:
+        cost: the pass.
+        setup: precision, sharding and micro-batches.
+    """
+    if not setup.parallel.offload:
+        return 0.0
+    weights = sum(weight_bytes(weight, setup.precision) * times for weight, times in cost.weights)
+    gradients = sum(gradient_bytes(w, setup.precision) * times for w, times in cost.trained)
+    return setup.accumulation * (2 * weights + gradients) / setup.parallel.shards
 
 
 def _communication(cost: StepCost, setup: TrainingSetup, cluster: Cluster) -> float:

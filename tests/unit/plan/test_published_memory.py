@@ -225,6 +225,7 @@ LINEARS = ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SHORT_LORA = Lora(targets=LINEARS, rank=8, itemsize=2)
 IN_BACKWARD = {"optimizer": OPTIMIZERS["paged-adamw-8bit"], "update_in_backward": True}
 EIGHT = {"parallel": Parallel("fsdp", 8)}
+ON_THE_HOST = {"parallel": Parallel("fsdp", 8, offload=True, tables_apart=True)}
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,7 @@ EIGHT = {"parallel": Parallel("fsdp", 8)}
         ("8B", Full(), "bf16-pure", 2, IN_BACKWARD, 18.9),
         ("8B", SHORT_LORA, "bf16-pure", 2, {}, 16.2),
         ("8B", SHORT_LORA, "nf4-double", 2, {}, 7.4),
+        ("70B", Full(), "bf16-pure", 2, ON_THE_HOST, 13.9),
         ("70B", SHORT_LORA, "bf16-pure", 2, EIGHT, 27.6),
         # The README says two sequences of this row too; its configuration says one.
         ("405B", SHORT_LORA, "nf4-double", 1, EIGHT, 44.8),
@@ -248,6 +250,21 @@ def test_published_rows_of_torchtune(
 ) -> None:
     plan = torchtune(model, tuning, precision, batch, **more)
     assert plan.allocated / GIB == pytest.approx(measured, rel=0.10)
+
+
+def test_offloading_leaves_the_activations_and_what_is_gathered() -> None:
+    """DeepSpeed's estimate for ZeRO-3 with all offloaded is 4 bytes a parameter of the largest
+    layer; two such layers gathered in 16 bits and one's gradient come to 6."""
+    model = known("google-t5/t5-3b")
+    parallel = Parallel("zero3", 8, offload=True)
+    setup = TrainingSetup(Full(), ZERO, parallel=parallel, length=1, target_length=1, predicted=1)
+    plan = plan_training(model, setup)
+    layers = [layer for layer, _ in pass_cost(model, setup).layers]
+    largest = max(sum(weight.count for weight in layer.weights) for layer in layers)
+    tables = model.vocabulary * 1024 * 2
+    assert plan.states == 0
+    assert plan.communication == pytest.approx(6 * largest + tables, rel=0.01)
+    assert plan.host == pytest.approx(model.parameters * 16 / 8, rel=0.01)
 
 
 def test_prompt_tuning_takes_more_than_lora() -> None:
