@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.core.records import Record
-from models import MODELS, WITH_BIASES
+from models import ENCODER_DECODERS, MODELS, WITH_BIASES
 
 # The loop's default for train.micro_batch_tokens, and what a processor that has to emulate
 # bfloat16 products gets done in time.
@@ -113,10 +113,19 @@ def _possible(fast_bfloat16: bool) -> Iterator[Case]:
         emulated = case.dtype == "bfloat16" and not fast_bfloat16
         if case.tokens > (_MAX_EMULATED_TOKENS if emulated else _MAX_TOKENS):
             continue
-        if case.method == "bitfit" and case.model not in WITH_BIASES:
+        if not _is_defined(case):
             continue
         if case.micro_batch > 1 or not case.padded:  # one sequence alone is never padded
             yield case
+
+
+def _is_defined(case: Case) -> bool:
+    """Whether the method has something to train in this model, and may be checkpointed."""
+    if case.method == "bitfit":
+        return case.model in WITH_BIASES
+    if case.method == "prefix-tuning":
+        return not case.checkpointing and case.model not in ENCODER_DECODERS
+    return True
 
 
 def _pairs(case: Case) -> tuple[Pair, ...]:

@@ -71,6 +71,7 @@ MODELS: Mapping[str, RandomModel | None] = {
 }
 # Those in which bitfit finds something to train.
 WITH_BIASES = {"random-gpt2"}
+ENCODER_DECODERS = {"random-t5"}
 
 
 def model_folder(name: str, folder: Path, console: Console) -> Path:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from luthier.api import adapt, compare, evaluate, forecast, prompt, report, tune
+    from luthier.api import adapt, compare, evaluate, forecast, merge, prompt, report, tune
+    from luthier.continuing import extend, resume
 
 __version__ = "0.1.0"
-__all__ = ["adapt", "compare", "evaluate", "forecast", "prompt", "report", "tune"]
+__all__ = [
+    "adapt",
+    "compare",
+    "evaluate",
+    "extend",
+    "forecast",
+    "merge",
+    "prompt",
+    "report",
+    "resume",
+    "tune",
+]
 
 
 class _Stage:
@@ -20,13 +33,14 @@ class _Stage:
     put that package in the place of the function, which would then work only once.
     """
 
+    def __init__(self, module: str = "api") -> None:
+        self._module = module
+
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, module: ModuleType | None, owner: type) -> Any:
-        from luthier import api
-
-        return getattr(api, self._name)
+        return getattr(import_module(f"luthier.{self._module}"), self._name)
 
     def __set__(self, module: ModuleType, package: ModuleType) -> None:
         """The import system binds a subpackage to its parent; the function stays."""
@@ -38,9 +52,12 @@ class _Luthier(ModuleType):
     adapt = _Stage()
     compare = _Stage()
     evaluate = _Stage()
+    extend = _Stage("continuing")
     forecast = _Stage()
+    merge = _Stage()
     prompt = _Stage()
     report = _Stage()
+    resume = _Stage("continuing")
     tune = _Stage()
 
 

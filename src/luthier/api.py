@@ -12,7 +12,6 @@ changes single values by their dotted key::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,16 +21,13 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically
 from luthier.core.records import (
-    Comparison,
-    EvaluationRecord,
     Forecast,
-    LadderRecord,
     PlanCheck,
     SampleRecord,
-    TrainingRecord,
 )
 from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import fingerprint
+from luthier.results import AdaptResult, CompareResult, EvaluateResult, MergeResult, TuneResult
 
 if TYPE_CHECKING:
     from luthier.plan.ask import Question
@@ -39,44 +35,6 @@ if TYPE_CHECKING:
 
 Configuration = RunConfig | Path | str | None
 Overrides = Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptResult:
-    """What `adapt` made."""
-
-    run: RunDirectory
-    ladder: LadderRecord
-    report: Path
-
-
-@dataclass(frozen=True, slots=True)
-class TuneResult:
-    """What `tune` made; the model itself is in ``run.model``."""
-
-    run: RunDirectory
-    training: TrainingRecord
-    report: Path
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateResult:
-    """What `evaluate` measured."""
-
-    run: RunDirectory
-    evaluation: EvaluationRecord
-    samples: tuple[SampleRecord, ...]
-    report: Path
-
-
-@dataclass(frozen=True, slots=True)
-class CompareResult:
-    """Runs that answered the same examples: the first, and each other one compared with it."""
-
-    metric: str
-    names: tuple[str, ...]
-    evaluations: tuple[EvaluationRecord, ...]
-    comparisons: tuple[Comparison, ...]
 
 
 def configure(config: Configuration = None, overrides: Overrides = None) -> RunConfig:
@@ -125,17 +83,22 @@ def tune(
     from luthier.adapt.base_model import BaseModel
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.tuning import tuned_model
+    from luthier.distributed.ranks import joined_ranks
     from luthier.report import write_report
 
-    resolved, console = configure(config, overrides), console or Console()
-    setup = prepare(resolved, console)
-    kind = f"tune-{resolved.method}"
-    run = open_run(resolved, kind, setup.dataset.task, setup.handle.folder.id)
-    write_manifest(run, setup, "tune")
-    _save_config(run, resolved)
-    base, limit = BaseModel(setup.handle), resolved.train.max_time
-    _, training = tuned_model(setup, resolved.method, base, run, limit, console)
-    return TuneResult(run, training, write_report(run)[0])
+    with joined_ranks() as ranks:
+        resolved = configure(config, overrides)
+        console = (console or Console()) if ranks.is_first else Console(quiet=True)
+        setup = prepare(resolved, console)
+        kind = f"tune-{resolved.method}"
+        run = open_run(resolved, kind, setup.dataset.task, setup.handle.folder.id)
+        if ranks.is_first:
+            write_manifest(run, setup, "tune")
+            _save_config(run, resolved)
+        base, limit = BaseModel(setup.handle), resolved.train.max_time
+        _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
+        report = write_report(run)[0] if ranks.is_first else run.report_html
+        return TuneResult(run, training, report)
 
 
 def evaluate(
@@ -225,6 +188,28 @@ def prompt(
 
     tuned = RunDirectory.open(Path(run)).model if run else None
     return ask_model(configure(config, overrides), console or Console(), tuned, ask, num)
+
+
+def merge(
+    run: str | Path, output: str | Path | None = None, console: Console | None = None
+) -> MergeResult:
+    """Merge a run's adapter into its base model, check that both agree, and save the whole.
+
+    Args:
+        run: a finished tuning, or a rung of an adapt run.
+        output: a folder for the merged model; None: ``merged`` in the run.
+        console: shows progress.
+
+    Raises:
+        UsageError: the run has no adapter, or one that cannot be merged.
+        DataError: merged and unmerged disagree, or an artefact is damaged.
+    """
+    from luthier.adapt.merging import merge_run
+
+    opened = RunDirectory.open(Path(run))
+    folder = Path(output) if output else opened.merged
+    merged = merge_run(opened, folder, console or Console())
+    return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
 
 
 def compare(runs: Sequence[str | Path], metric: str | None = None) -> CompareResult:

@@ -18,6 +18,8 @@ from luthier.core.errors import PreemptedError, UsageError
 COMMANDS = (
     "adapt",
     "tune",
+    "resume",
+    "extend",
     "prompt",
     "evaluate",
     "compare",

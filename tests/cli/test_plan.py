@@ -36,6 +36,22 @@ def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture
     assert "Try lora" in shown
 
 
+def test_offloading_moves_the_states_to_the_host(capsys: pytest.CaptureFixture[str]) -> None:
+    question = ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--method", "full")
+    assert run([*question]) == 0
+    assert "--offload" in capsys.readouterr().out
+    assert run([*question, "--offload"]) == 0
+    shown = capsys.readouterr().out
+    assert "It fits" in shown
+    assert "host" in shown
+    found = document(capsys, *question, "--offload", "--best")
+    assert {plan["parallel"] for plan in found["best"]} == {"fsdp"}
+    for plan in found["best"]:
+        memory = plan["memory"]
+        assert memory["weights"] == memory["gradients"] == memory["optimizer"] == 0
+        assert memory["host"] > plan["limit"]
+
+
 def test_a_plan_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
     plan = document(capsys, *SEVENTY, "--checkpointing", "full", "--tokens", "1e7", "--price", "2")
     assert plan["fits"] is True
@@ -147,6 +163,11 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (("gpt2", "--tokens", "-1"), "cannot be trained on"),
         (("gpt2", "--tokens", "inf"), "cannot be trained on"),
         (("gpt2", "--step-sequences", "0"), "at least 1"),
+        (("gpt2", "--offload"), "no host to offload to"),
+        (
+            ("gpt2", "--hardware", "h100", "--parallel", "single", "--offload"),
+            "cannot offload them",
+        ),
     ],
 )
 def test_what_cannot_be_is_a_clear_error(

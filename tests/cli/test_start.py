@@ -39,7 +39,7 @@ def started(tmp_path: Path, *arguments: str, **environment: str) -> str:
 
 
 @POOL
-@pytest.mark.parametrize("command", ["tune", "adapt"])
+@pytest.mark.parametrize("command", ["tune", "adapt", "resume", "extend"])
 def test_what_trains_starts_again_in_the_pool_with_the_same_arguments(
     command: str, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 # These take minutes, and the ladder's tests run them on small data.
 GROUPS = {"data", "config", "models"}
-SLOW = {"adapt", "tune", "evaluate", "prompt", "compare"}
+SLOW = {"adapt", "tune", "resume", "extend", "evaluate", "prompt", "compare"}
 
 
 def code_blocks(document: str, language: str) -> list[str]:

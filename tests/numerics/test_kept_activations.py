@@ -30,10 +30,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.config.yaml import read_yaml
+from luthier.methods.bottleneck import insert_adapters
 from luthier.plan.families import read_architecture
+from luthier.plan.methods import ADAPTER_PLACES
 from luthier.plan.step import step_cost
 from luthier.plan.tape import Pass
-from luthier.plan.tunings import Full, Lora, Tuning, bitfit, layernorm, prompt_tuning
+from luthier.plan.tunings import Adapters, Full, Lora, Tuning, bitfit, layernorm, prompt_tuning
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -267,6 +269,21 @@ PAIRS = [pair for pair in product(FAMILIES, METHODS) if pair not in IMPOSSIBLE]
 @pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_the_tape_keeps_what_autograd_keeps(name: str, method: str, condition: Condition) -> None:
     compare(FAMILIES[name], name.split()[0], METHODS[method], condition)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_bottleneck_adapters(name: str, placement: Any, condition: Condition) -> None:
+    def apply(model: Any, family: Family) -> Any:
+        insert_adapters(model, 8, placement)
+        return model
+
+    tuning = Adapters(targets=ADAPTER_PLACES[placement], bottleneck=8)
+    # Nothing of the first layer's attention is kept, and what a single layer keeps counts as its:
+    # there are two more of each kind.
+    family = Family(FAMILIES[name].values | {"num_hidden_layers": 5})
+    compare(family, name.split()[0], Case(apply, lambda _family: tuning), condition)
 
 
 @pytest.mark.parametrize("method", ["full", "norms"])

@@ -1,4 +1,4 @@
-"""What tuning saves is what peft and transformers load, and it answers the same there."""
+"""What tuning saves answers the same elsewhere: in peft and transformers, or by its formula."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.config import ModelConfig, RunConfig
@@ -29,13 +30,16 @@ LEARNING_RATES = {
     "dora": 0.1,
     "vera": 1.0,
     "ia3": 1.0,
+    "adapters": 0.05,
     "prompt-tuning": 3.0,
+    "prefix-tuning": 1.0,
     "p-tuning": 0.1,
 }
+MODELS = {"bitfit": ("tiny_gpt2",), "prefix-tuning": ("tiny_llama", "tiny_gpt2")}
 CASES = [
     (model, method)
     for method in METHOD_NAMES
-    for model in (("tiny_gpt2",) if method == "bitfit" else ("tiny_llama", "tiny_t5"))
+    for model in MODELS.get(method, ("tiny_llama", "tiny_t5"))
 ]
 NEW_TOKENS = 10
 
@@ -63,6 +67,27 @@ def outside_answers(model: Any, prompts: list[Any], end: int) -> list[tuple[int,
         new = output[1:] if model.config.is_encoder_decoder else output[len(prompt) :]
         made.append(tuple(new[: new.index(end)] if end in new else new))
     return made
+
+
+def with_bottlenecks(model: Any, folder: Path) -> Any:
+    """Adapters are in no other library: their formula, written out from the saved numbers."""
+    saved = load_file(folder / "adapter_model.safetensors")
+
+    def follow(linear: Any, name: str) -> None:
+        down, down_bias, up, up_bias = (
+            saved[f"{name}.bottleneck_adapter.{part}"]
+            for part in ("down.weight", "down.bias", "up.weight", "up.bias")
+        )
+
+        def hook(_module: Any, _inputs: Any, x: torch.Tensor) -> torch.Tensor:
+            z = x @ down.T + down_bias
+            return x + (z * torch.special.ndtr(z)) @ up.T + up_bias
+
+        linear.register_forward_hook(hook)
+
+    for name in {key.rpartition(".bottleneck_adapter.")[0] for key in saved}:
+        follow(model.get_submodule(name), name)
+    return model
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
@@ -97,7 +122,8 @@ def test_a_saved_model_answers_the_same_elsewhere(
         outside = kind.from_pretrained(run.model, dtype=torch.float32)
     else:
         plain = kind.from_pretrained(base_folder, dtype=torch.float32)
-        outside = peft.PeftModel.from_pretrained(plain, run.model)
+        attach = with_bottlenecks if method == "adapters" else peft.PeftModel.from_pretrained
+        outside = attach(plain, run.model)
     assert outside_answers(outside, prompts, tuned.tokenizer.eos_token_id) == expected
 
     described = ModelConfig(id=str(base_folder), dtype="float32")

@@ -24,7 +24,9 @@ LEARNING_RATES = {
     "dora": 0.05,
     "vera": 0.5,
     "ia3": 0.5,
+    "adapters": 0.02,
     "prompt-tuning": 0.5,
+    "prefix-tuning": 0.5,
     "p-tuning": 0.02,
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import luthier
-from luthier import api
+from luthier import api, continuing
 from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
@@ -42,6 +42,8 @@ def rungs(
 def test_the_stages_are_functions_of_the_package() -> None:
     assert luthier.adapt is api.adapt
     assert luthier.tune is api.tune
+    assert luthier.resume is continuing.resume
+    assert luthier.extend is continuing.extend
 
 
 def test_a_configuration_is_a_file_an_object_or_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import luthier
 from luthier.adapt.setup import Setup
 from luthier.core.errors import UsageError
 from luthier.core.files import read_json, write_json
+from luthier.core.inputs import describe_differences
 from luthier.core.run_directory import RunDirectory
 from luthier.models.device import default_device
 
@@ -39,9 +40,11 @@ def check_manifest(run: RunDirectory, setup: Setup) -> None:
     """
     if not run.manifest.is_file():
         return
-    if read_json(run.manifest).get("fingerprint") != setup.evaluation_fingerprint():
+    stored = read_json(run.manifest)
+    if stored.get("fingerprint") != setup.evaluation_fingerprint():
+        changed = describe_differences(stored.get("inputs", {}), setup.evaluation_inputs())
         raise UsageError(
-            "this run directory was made with another configuration, model or data",
+            f"this run directory was made with another configuration, model or data:\n{changed}",
             where=str(run.path),
             fix="give the run another --name, or delete the folder",
         )
@@ -53,6 +56,7 @@ def _manifest(setup: Setup, kind: str, fingerprint: str) -> dict[str, Any]:
         "kind": kind,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": fingerprint,
+        "inputs": setup.evaluation_inputs(),
         "seed": setup.config.seed,
         "versions": versions(),
         "hardware": hardware(),

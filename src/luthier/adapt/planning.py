@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import psutil
 import torch
@@ -17,6 +18,7 @@ from luthier.adapt.passes import (
     validation_passes,
 )
 from luthier.adapt.setup import Setup
+from luthier.config import TrainConfig
 from luthier.config.methods import MethodName
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import read_json
@@ -25,13 +27,14 @@ from luthier.core.records import MeasuredPlan, PlanCheck
 from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes
 from luthier.data.batches import BatchOrder
+from luthier.distributed.ranks import ALONE, Ranks
 from luthier.models.device import default_device, free_memory, resolve_dtype
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
 from luthier.plan.memory import pass_cost
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
-from luthier.plan.setup import PRECISIONS
+from luthier.plan.setup import PRECISIONS, Parallel
 from luthier.plan.step import StepCost
 from luthier.plan.time import forward_time, step_time
 from luthier.train import TrainingData
@@ -65,8 +68,12 @@ class TuningPlan:
     seconds: float | None
 
 
-def plan_tuning(setup: Setup, method: MethodName, data: TrainingData) -> TuningPlan | None:
+def plan_tuning(
+    setup: Setup, method: MethodName, data: TrainingData, ranks: Ranks = ALONE
+) -> TuningPlan | None:
     """The plan of tuning with ``method``; None for a model that the planner does not know.
+
+    Of several processes it is the memory of each.
 
     The order of the batches is a function of the seed, so the largest forward pass that will occur
     is known, not guessed.
@@ -80,14 +87,18 @@ def plan_tuning(setup: Setup, method: MethodName, data: TrainingData) -> TuningP
     seen = min(steps, _STEPS_SEEN)
     passes = training_passes(config.train, data.train, order, seen)
     setups = [
-        _training_setup(setup, method, architecture, batch) for batch in largest(passes, _LARGEST)
+        _training_setup(setup, method, architecture, batch, ranks)
+        for batch in largest(passes, _LARGEST)
     ]
     plans = [plan_training(architecture, one, _overhead()) for one in setups]
     return TuningPlan(
         memory=max(plans, key=lambda plan: plan.total),
         trained_parameters=pass_cost(architecture, setups[0]).trained_count,
         steps=steps,
-        seconds=_seconds(setup, method, data, architecture, passes, steps / seen),
+        # Processes on a CPU share its cores, in a way that is not planned.
+        seconds=None
+        if ranks.size > 1
+        else _seconds(setup, method, data, architecture, passes, steps / seen),
     )
 
 
@@ -137,14 +148,16 @@ def _device_in_use() -> Device | None:
     return device_of_product(torch.cuda.get_device_name())
 
 
-def check_memory(setup: Setup, method: MethodName, data: TrainingData) -> TuningPlan | None:
+def check_memory(
+    setup: Setup, method: MethodName, data: TrainingData, ranks: Ranks = ALONE
+) -> TuningPlan | None:
     """The plan, if it may be used.
 
     Raises:
         ResourceError: it needs more than ``adapt.memory``, or than what is free.
     """
-    plan = plan_tuning(setup, method, data)
-    limit = memory_limit(setup)
+    plan = plan_tuning(setup, method, data, ranks)
+    limit = memory_limit(setup, ranks)
     if plan and plan.memory.total > limit:
         raise ResourceError(
             f"{method} needs about {format_bytes(plan.memory.total)}, "
@@ -194,17 +207,26 @@ def _measured(run: RunDirectory) -> list[PlanCheck]:
     ]
 
 
-def memory_limit(setup: Setup) -> int:
-    """Bytes this process may come to use: ``adapt.memory``, or what it has and what is free."""
+def memory_limit(setup: Setup, ranks: Ranks = ALONE) -> int:
+    """Bytes this process may come to use: ``adapt.memory``, or what it has and what is free.
+
+    Processes on a CPU share what is free.
+    """
     if setup.config.adapt.memory:
         return setup.config.adapt.memory
     device = default_device()
-    held = psutil.Process().memory_info().rss if device.type == "cpu" else 0
-    return held + free_memory(device)
+    if device.type != "cpu":
+        return free_memory(device)
+    held: int = psutil.Process().memory_info().rss
+    return held + free_memory(device) // ranks.size
 
 
 def _training_setup(
-    setup: Setup, method: MethodName, architecture: Architecture, batch: ForwardPass
+    setup: Setup,
+    method: MethodName,
+    architecture: Architecture,
+    batch: ForwardPass,
+    ranks: Ranks = ALONE,
 ) -> TrainingSetup:
     config, device = setup.config, default_device()
     short = resolve_dtype(config.model.dtype, device).itemsize == 2
@@ -217,7 +239,16 @@ def _training_setup(
         length=max(lengths),
         target_length=max(len(example.decoder_ids) for example in batch.examples),
         predicted=batch.predicted,
-        accumulation=batch.in_step,
+        parallel=_parallel(config.train, ranks),
+        accumulation=ceil(batch.in_step / ranks.size),
         padded=min(lengths) < max(lengths),
         on_cpu=device.type == "cpu",
     )
+
+
+def _parallel(train: TrainConfig, ranks: Ranks) -> Parallel:
+    if ranks.size == 1:
+        return Parallel()
+    if train.parallelism == "fsdp" and train.shard_group:
+        return Parallel("hybrid", ranks.size, train.shard_group)
+    return Parallel(train.parallelism, ranks.size)

@@ -39,6 +39,7 @@ def trace_question(question: Question) -> PlanCheck:
             "train.activation_checkpointing": question.checkpointing == "full",
             "methods.lora.rank": question.rank,
             "methods.prompt-tuning.virtual_tokens": question.virtual_tokens,
+            "methods.prefix-tuning.virtual_tokens": question.virtual_tokens,
         }
     )
     positions = (work.target_length or work.length - 1) * question.batch

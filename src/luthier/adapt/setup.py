@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,21 +9,25 @@ from luthier.config import RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.inputs import Inputs, inputs_fingerprint
 from luthier.core.records import TemplateStamp
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset, load_dataset
 from luthier.data.general import general_texts
-from luthier.data.splits import SplitName
+from luthier.data.splits import SPLITS, SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.evaluate.metrics import get_metric
-from luthier.models.load import ModelHandle, open_model
+from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.train import TrainingData
 
 _DEFAULT_METRICS = ("rougeL", "rouge1", "chrf")
 _DEFAULT_NEW_TOKENS = 128
+# How often to save, when to stop and who shares the work decide how far a training comes and how
+# fast, not where it goes.
+_NOT_THE_RESULT = {"max_time", "checkpoint_every", "parallelism", "shard_group"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Setup:
             train=train.examples,
             validation=validation.examples,
             fingerprint=self.training_fingerprint(method),
+            inputs=self.training_inputs(method),
             dropped=train.dropped,
         )
 
@@ -119,27 +123,36 @@ class Setup:
             completions_only=self.config.train.completions_only,
         )
 
+    def training_inputs(self, method: MethodName) -> Inputs:
+        """All that decides what a training with ``method`` gives, by name."""
+        loop = self.config.train.model_dump(mode="json", exclude=_NOT_THE_RESULT)
+        settings = self.config.methods.of(method).model_dump(mode="json")
+        return {**self._base_inputs(), "train": loop, "method": method, "methods": settings}
+
     def training_fingerprint(self, method: MethodName) -> str:
         """A fingerprint of all that decides what a training with ``method`` gives."""
-        # How often to save and when to stop decide how far a training comes, not where it goes.
-        loop = self.config.train.model_dump(mode="json", exclude={"max_time", "checkpoint_every"})
-        settings = self.config.methods.of(method).model_dump(mode="json")
-        return fingerprint(self.base_fingerprint(), method, _json(loop), _json(settings))
+        return inputs_fingerprint(self.training_inputs(method))
+
+    def evaluation_inputs(self) -> Inputs:
+        """All that decides what an evaluation of the base model gives, by name."""
+        values = self.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
+        return {**self._base_inputs(), "evaluate": values}
 
     def evaluation_fingerprint(self) -> str:
         """A fingerprint of all that decides what an evaluation of the base model gives."""
-        values = self.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
-        return fingerprint(self.base_fingerprint(), _json(values))
+        return inputs_fingerprint(self.evaluation_inputs())
 
-    def base_fingerprint(self) -> str:
-        """A fingerprint of data, prompts, model and seed."""
+    def _base_inputs(self) -> dict[str, Any]:
+        """Data, prompts, model and seed: the settings, and the content of what they name."""
         sections = self.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
-        return fingerprint(
-            _json(sections),
-            self.dataset.fingerprint,
-            self.template.hash,
-            self.handle.folder.revision,
-        )
+        content: dict[str, Any] = {
+            name: {"examples": len(examples), "content": fingerprint(*(e.id for e in examples))}
+            for name, examples in ((split, self.dataset.split(split)) for split in SPLITS)
+        }
+        content["template"] = self.template.hash
+        content["model"] = self.handle.folder.revision
+        content["tokenizer"] = tokenizer_fingerprint(self.handle.tokenizer)
+        return {**sections, "content": content}
 
 
 def prepare(config: RunConfig, console: Console) -> Setup:
@@ -187,7 +200,3 @@ def _general_texts(
         if left <= 1:
             break
     return tuple(texts)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

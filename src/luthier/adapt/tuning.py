@@ -14,6 +14,7 @@ from luthier.core.records import MeasuredPlan, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons
+from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import load_adapted
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
@@ -27,6 +28,7 @@ def tuned_model(
     run: RunDirectory,
     max_time: float | None,
     console: Console,
+    ranks: Ranks = ALONE,
 ) -> tuple[LoadedModel, TrainingRecord]:
     """The model tuned with ``method``: from the run directory if it is finished there, else tuned.
 
@@ -39,6 +41,7 @@ def tuned_model(
         run: where the tuned model is, or will be.
         max_time: seconds that training may take, or None.
         console: shows progress.
+        ranks: the processes that train together; the first one writes.
 
     Raises:
         ResourceError: it does not fit into memory.
@@ -53,15 +56,15 @@ def tuned_model(
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
-    plan = check_memory(setup, method, data)
-    stored = _announce(plan, run, console) if plan else None
+    plan = check_memory(setup, method, data, ranks)
+    stored = _announce(plan, run, console) if plan and ranks.is_first else None
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
     try:
         untuned = base.take()
         if plan:
             bound_kept_memory(plan.memory.allocated - plan.memory.weights)
-        loaded, record = tune(untuned, method, config, data, run, console)
+        loaded, record = tune(untuned, method, config, data, run, console, ranks=ranks)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
     if stored:

@@ -1,5 +1,21 @@
 """Checkpoints that are whole or absent, verified before use."""
 
-from luthier.checkpoint.store import Checkpoint, latest_checkpoint, save_checkpoint
+from luthier.checkpoint.store import (
+    Checkpoint,
+    latest_checkpoint,
+    load_best,
+    newest_step,
+    prune_checkpoints,
+    save_best,
+    save_checkpoint,
+)
 
-__all__ = ["Checkpoint", "latest_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "latest_checkpoint",
+    "load_best",
+    "newest_step",
+    "prune_checkpoints",
+    "save_best",
+    "save_checkpoint",
+]

@@ -3,13 +3,18 @@
 A checkpoint is a folder with ``tensors.safetensors``, ``state.json`` and ``manifest.json`` (the
 SHA-256 of the other two). It is written under a temporary name, flushed to the disk, and renamed,
 so a folder with the final name was written whole; the manifest finds what happened to it later.
+The file ``latest``, which names the newest, is written last.
+
+A training has checkpoints of two kinds: ``step-000100`` to resume from, and ``best-000080``, the
+best weights up to then. One to resume from is usable if the newest best before it is whole too.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +25,17 @@ from safetensors.torch import load_file, save_file
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError, LuthierError
-from luthier.core.files import file_sha256, read_json, unwritable, write_json
+from luthier.core.files import (
+    file_sha256,
+    read_json,
+    replace_folder,
+    settle_folder,
+    unwritable,
+    write_atomically,
+)
 
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+_LATEST, _STEP, _BEST = "latest", "step", "best"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +51,40 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+    folder: Path, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
 ) -> Path:
-    """Write the checkpoint ``folder/name``, replacing one of that name.
+    """Write the checkpoint ``folder/step-…`` and name it in ``folder/latest``.
 
     Args:
         folder: the folder of checkpoints.
-        name: such as ``step-000100``.
+        step: how many steps were taken.
         tensors: what to save; moved to the CPU.
         state: JSON values.
 
     Raises:
         ResourceError: the disk is full or the folder cannot be written. What was there stays.
     """
-    partial, target = folder / f".tmp-{name}", folder / name
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file({key: _plain(value) for key, value in tensors.items()}, partial / _TENSORS)
-        write_json(partial / _STATE, dict(state))
-        write_json(partial / _MANIFEST, {f: file_sha256(partial / f) for f in (_TENSORS, _STATE)})
-        _flush(partial / _TENSORS)
-        _flush(partial)
-        aside = folder / f".old-{name}"
-        shutil.rmtree(aside, ignore_errors=True)
-        if target.exists():
-            target.rename(aside)
-        partial.rename(target)
-        _flush(folder)
-        shutil.rmtree(aside, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise unwritable(target, error) from error
+    target = _save(folder, _name(_STEP, step), tensors, state)
+    write_atomically(folder / _LATEST, target.name + "\n")
     return target
+
+
+def save_best(folder: Path, step: int, tensors: Mapping[str, torch.Tensor]) -> Path:
+    """Write the best weights so far as ``folder/best-…``.
+
+    Raises:
+        ResourceError: as `save_checkpoint`.
+    """
+    return _save(folder, _name(_BEST, step), tensors, {"step": step})
+
+
+def load_best(folder: Path, step: int) -> Checkpoint:
+    """The best weights of ``step``.
+
+    Raises:
+        DataError: they are missing, or are not what was saved.
+    """
+    return load_checkpoint(folder / _name(_BEST, step))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -80,39 +94,156 @@ def load_checkpoint(path: Path) -> Checkpoint:
         DataError: it is missing, or a file is not what was saved.
     """
     manifest = read_json(path / _MANIFEST)
-    for file in (_TENSORS, _STATE):
-        expected = manifest.get(file) if isinstance(manifest, dict) else None
-        if not (path / file).is_file() or file_sha256(path / file) != expected:
+    expected = manifest if isinstance(manifest, dict) else {}
+    found = {file: _sha256(path / file) for file in (_TENSORS, _STATE)}
+    for file, digest in found.items():
+        if digest != expected.get(file):
             raise DataError("this file is not what was saved", where=str(path / file))
+    if (path / _MANIFEST).read_bytes() != _manifest(found).encode():
+        raise DataError("this file is not what was saved", where=str(path / _MANIFEST))
     return Checkpoint(path, read_json(path / _STATE))
 
 
+def newest_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint to resume from, not verified; None: there is none."""
+    return max(_steps(folder, _STEP), default=None)
+
+
 def latest_checkpoint(folder: Path, console: Console) -> Checkpoint | None:
-    """The newest ``step-…`` checkpoint that verifies; damaged ones are set aside, and said so."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        try:
-            return load_checkpoint(path)
-        except LuthierError as error:
-            damaged = path.with_name(f"damaged-{path.name}")
-            shutil.rmtree(damaged, ignore_errors=True)
-            path.rename(damaged)
-            console.warn(f"set a damaged checkpoint aside: {error}")
-    return None
+    """The newest ``step-…`` checkpoint that verifies; damaged ones are set aside, and said so.
+
+    What is newer than it is set aside as well: a resumed training makes it again.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    with _changing(folder):
+        return _latest(folder, console)
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Delete all but the ``keep`` newest ``step-…`` checkpoints."""
-    for path in sorted(folder.glob("step-*"), reverse=True)[keep:]:
-        shutil.rmtree(path)
+    """Delete all but the ``keep`` newest checkpoints, and what none of these needs.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    with _changing(folder):
+        steps, best = _steps(folder, _STEP), _steps(folder, _BEST)
+        bases = [[b for b in best if b <= step] for step in steps[-keep:]]
+        needed = {older[-1] for older in (*bases, best) if older}
+        for step in steps[:-keep]:
+            _remove(folder / _name(_STEP, step))
+        for step in best:
+            if step not in needed:
+                _remove(folder / _name(_BEST, step))
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    """Name the folder in which something failed."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _save(
+    folder: Path, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+) -> Path:
+    partial, target = folder / f".tmp-{name}", folder / name
+    text = json.dumps(dict(state), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    plain = {key: _plain(value) for key, value in tensors.items()}
+    try:
+        for left in folder.glob(".tmp-*"):
+            shutil.rmtree(left)
+        partial.mkdir(parents=True)
+        save_file(plain, partial / _TENSORS)
+        (partial / _STATE).write_text(text, encoding="utf-8")
+        found = {file: file_sha256(partial / file) for file in (_TENSORS, _STATE)}
+        (partial / _MANIFEST).write_text(_manifest(found), encoding="utf-8")
+        replace_folder(partial, target)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        needed = sum(value.nbytes for value in plain.values()) + len(text.encode())
+        raise unwritable(target, error, needed) from error
+    return target
+
+
+def _latest(folder: Path, console: Console) -> Checkpoint | None:
+    for left in folder.glob(".old-*"):
+        settle_folder(folder / left.name.removeprefix(".old-"))
+    named = _pointer(folder)
+    if named and not (folder / named).is_dir():
+        console.warn(f"the newest checkpoint is missing: {folder / named}")
+    found = None
+    while found is None and (steps := _steps(folder, _STEP)):
+        path = folder / _name(_STEP, steps[-1])
+        try:
+            found = _verified(path, steps[-1])
+        except LuthierError as error:
+            _set_aside(path)
+            console.warn(f"set a damaged checkpoint aside: {error}")
+    reached = found.state["step"] if found else -1
+    for step in _steps(folder, _BEST):
+        if step > reached:
+            _remove(folder / _name(_BEST, step))
+    return found
+
+
+def _verified(path: Path, step: int) -> Checkpoint:
+    """The checkpoint, if it and the best weights that belong to it are whole."""
+    checkpoint = load_checkpoint(path)
+    if checkpoint.state.get("step") != step:
+        raise DataError("this is the checkpoint of another step", where=str(path))
+    if best := checkpoint.state.get("best_step"):
+        load_best(path.parent, best)
+    return checkpoint
+
+
+def _pointer(folder: Path) -> str:
+    """The name in ``latest``, or nothing if that file is missing or damaged."""
+    try:
+        name = (folder / _LATEST).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+    return name if name.startswith(f"{_STEP}-") and Path(name).name == name else ""
+
+
+def _name(kind: str, step: int) -> str:
+    return f"{kind}-{step:06d}"
+
+
+def _steps(folder: Path, kind: str) -> list[int]:
+    """The steps of the checkpoints of a kind, in order."""
+    numbers = (path.name.removeprefix(f"{kind}-") for path in folder.glob(f"{kind}-*"))
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
+def _set_aside(path: Path) -> None:
+    damaged = path.with_name(f"damaged-{path.name}")
+    shutil.rmtree(damaged, ignore_errors=True)
+    path.rename(damaged)
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint, which is never seen half deleted."""
+    leaving = path.with_name(f".tmp-{path.name}")
+    shutil.rmtree(leaving, ignore_errors=True)
+    path.rename(leaving)
+    shutil.rmtree(leaving)
+
+
+def _sha256(path: Path) -> str:
+    """The SHA-256 of a file, or nothing if it cannot be read."""
+    try:
+        return file_sha256(path)
+    except OSError:
+        return ""
+
+
+def _manifest(digests: Mapping[str, str]) -> str:
+    return json.dumps(dict(digests), indent=2) + "\n"
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu").contiguous()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,7 @@ import sys
 from luthier.core.heap import start_in_pool
 
 # Other commands do not train, and should answer at once.
-_TRAINING = {"adapt", "tune"}
+_TRAINING = {"adapt", "extend", "resume", "tune"}
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from luthier.cli.flags import DryRun, Json
 from luthier.cli.forecast import print_forecast
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.distributed.launch import end_with_parent, is_launched, run_together, speaks_for_all
 
 
 def tune(
@@ -14,6 +17,7 @@ def tune(
     common: CommonOptions | None = None,
     method: str | None = None,
     max_time: str | None = None,
+    nproc: int = 1,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -23,9 +27,10 @@ def tune(
 
     Args:
         arguments: A YAML file, and single settings as section.key=value.
-        method: full, bitfit, layernorm, last-layers, lora, rslora, dora, vera, ia3, prompt-tuning
-            or p-tuning.
+        method: full, bitfit, layernorm, last-layers, lora, rslora, dora, vera, ia3, adapters,
+            prompt-tuning, prefix-tuning or p-tuning.
         max_time: Save and stop after this much training, such as 2h.
+        nproc: Processes that train together on this machine, one for each GPU.
     """
     config = read_configuration(arguments, common, method=method, train__max_time=max_time)
     from luthier import api
@@ -33,7 +38,13 @@ def tune(
     if dry_run:
         print_forecast(api.forecast(config, kind="tune"), as_json=json)
         return
+    if nproc > 1 and not is_launched():
+        sys.exit(run_together(sys.argv[1:], nproc))
+    if is_launched():
+        end_with_parent()
     result = api.tune(config)
+    if not speaks_for_all():
+        return
     training = result.training
     if json:
         document = {"run": str(result.run.path), "report": str(result.report)}

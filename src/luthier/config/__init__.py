@@ -14,13 +14,14 @@ from luthier.config.methods import (
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.run import RunConfig
-from luthier.config.train import TrainConfig
+from luthier.config.train import GuardsConfig, TrainConfig
 
 __all__ = [
     "AdaptConfig",
     "DataConfig",
     "EvaluateConfig",
     "FullConfig",
+    "GuardsConfig",
     "LoraConfig",
     "MethodConfig",
     "MethodsConfig",

@@ -18,11 +18,14 @@ MethodName = Literal[
     "dora",
     "vera",
     "ia3",
+    "adapters",
     "prompt-tuning",
+    "prefix-tuning",
     "p-tuning",
 ]
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 Targets = tuple[str, ...] | Literal["all-linear"]
+Placement = Literal["houlsby", "pfeiffer"]
 
 
 class MethodConfig(Config):
@@ -112,6 +115,17 @@ class Ia3Config(MethodConfig):
     """The peak learning rate."""
 
 
+class AdaptersConfig(MethodConfig):
+    """Small networks after the sub-layers of each layer (Houlsby et al. 2019, arXiv 1902.00751)."""
+
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """The peak learning rate."""
+    bottleneck: int = Field(default=64, ge=1)
+    """The width inside an adapter."""
+    placement: Placement = "houlsby"
+    """houlsby: after attention and after the MLP; pfeiffer: after the MLP alone (2005.00247)."""
+
+
 class PromptTuningConfig(MethodConfig):
     """Trained virtual tokens before the input (Lester et al. 2021, arXiv 2104.08691)."""
 
@@ -121,6 +135,15 @@ class PromptTuningConfig(MethodConfig):
     """How many vectors are trained."""
     initial_text: str | None = None
     """Words whose embeddings the vectors start from; None: embeddings of tokens drawn at random."""
+
+
+class PrefixTuningConfig(MethodConfig):
+    """Trained keys and values in each layer of a causal model (Li and Liang 2021, 2101.00190)."""
+
+    learning_rate: float = Field(default=1e-2, gt=0)
+    """The peak learning rate."""
+    virtual_tokens: int = Field(default=16, ge=1)
+    """How many keys and values each layer gets."""
 
 
 class PTuningConfig(MethodConfig):
@@ -153,8 +176,12 @@ class MethodsConfig(Config):
     """VeRA."""
     ia3: Ia3Config = Ia3Config()
     """IA3."""
+    adapters: AdaptersConfig = AdaptersConfig()
+    """Bottleneck adapters."""
     prompt_tuning: PromptTuningConfig = Field(default=PromptTuningConfig(), alias="prompt-tuning")
     """Prompt tuning."""
+    prefix_tuning: PrefixTuningConfig = Field(default=PrefixTuningConfig(), alias="prefix-tuning")
+    """Prefix tuning."""
     p_tuning: PTuningConfig = Field(default=PTuningConfig(), alias="p-tuning")
     """P-tuning."""
 

@@ -9,6 +9,23 @@ from pydantic import Field
 from luthier.config.base import Config, Seconds
 
 
+class GuardsConfig(Config):
+    """What to do when a training goes wrong. What is skipped leaves every weight as it is."""
+
+    non_finite: Literal["abort", "skip"] = "abort"
+    """A loss or gradient that is not finite: stop, or leave the batch out."""
+    loss_spike: Literal["warn", "skip", "abort"] = "warn"
+    """A loss far above those of the last steps."""
+    gradient_spike: Literal["warn", "skip", "abort"] = "warn"
+    """A gradient norm far above those of the last steps."""
+    no_change: Literal["warn", "abort"] = "warn"
+    """Updates that change no trained weight, as a learning rate below its precision does."""
+    max_skipped: int = Field(default=20, ge=0)
+    """Stop when more steps than this were skipped."""
+    max_skipped_in_row: int = Field(default=3, ge=0)
+    """Stop when more steps than this were skipped one after the other."""
+
+
 class TrainConfig(Config):
     """The one loop."""
 
@@ -34,7 +51,13 @@ class TrainConfig(Config):
     """Save a checkpoint to resume from when this much time has passed since the last."""
     max_time: Seconds | None = None
     """Save and exit cleanly after this much training time, such as 2h."""
+    parallelism: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes share the model: a copy each, or shards of its weights."""
+    shard_group: int | None = Field(default=None, ge=1)
+    """With fsdp, how many processes hold one copy together; None: all."""
     activation_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, about a third more time."""
+    guards: GuardsConfig = GuardsConfig()
+    """What to do when a training goes wrong."""
     completions_only: bool = True
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""

@@ -30,8 +30,9 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        flush(path.parent)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, needed=len(text.encode())) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,11 +62,12 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
 
 def append_line(path: Path, value: Any) -> None:
     """Append one JSON document as a line."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(line)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, needed=len(line.encode())) from error
 
 
 def read_lines(path: Path) -> Iterator[Any]:
@@ -94,19 +96,65 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unwritable(path: Path, error: Exception) -> ResourceError:
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_folder(partial: Path, target: Path) -> None:
+    """Flush a finished folder to the disk and give it its name, in place of one that has it.
+
+    There is never a part under the name. Between the two renames there is nothing; who stops
+    there leaves the old folder whole, and `settle_folder` gives it its name back.
+
+    Raises:
+        OSError: ``target`` is as it was.
+    """
+    for path in (*partial.rglob("*"), partial):
+        flush(path)
+    settle_folder(target)
+    old = _old(target)
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError:
+        settle_folder(target)
+        raise
+    flush(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle_folder(target: Path) -> None:
+    """Undo a `replace_folder` that was stopped between its two renames."""
+    if _old(target).exists() and not target.exists():
+        _old(target).rename(target)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".old-{target.name}")
+
+
+def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
     """The error to raise when ``path`` could not be written.
 
     Args:
         path: what was to be written.
         error: an `OSError`, or one that names it in its text, as safetensors does.
+        needed: the size of what was to be written, in bytes; 0 where it is not known.
     """
     named = re.search(r"os error (\d+)", str(error))
     number = error.errno if isinstance(error, OSError) else int(named[1]) if named else None
     if number in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        wanted = f"{needed:,} bytes are needed, " if needed else ""
         return ResourceError(
-            f"the disk is full ({free / 2**20:.0f} MiB free)",
+            f"the disk is full: {wanted}{shutil.disk_usage(folder).free:,} bytes are free",
             where=str(path),
             fix="free some space, or choose another folder with --output",
         )

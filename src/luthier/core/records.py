@@ -128,6 +128,28 @@ class Forgetting(Estimate):
     text: str
 
 
+class Extension(Record):
+    """A line of ``extensions.jsonl``: a training that was given more epochs on purpose.
+
+    Attributes:
+        step: optimizer steps that had been taken, up to the newest checkpoint.
+        epochs_before: the passes that were planned until then.
+        epochs: the passes that are planned from now on, those before included.
+        learning_rate_before: the peak learning rate until then.
+        learning_rate: the peak learning rate from now on.
+        extends: the fingerprint of the training until then.
+        fingerprint: the fingerprint of the training from now on.
+    """
+
+    step: int
+    epochs_before: float
+    epochs: float
+    learning_rate_before: float
+    learning_rate: float
+    extends: str
+    fingerprint: str
+
+
 class TrainingRecord(Record):
     """``training.json``: what tuning did and what it cost."""
 
@@ -149,6 +171,7 @@ class TrainingRecord(Record):
     stopped: Literal["finished", "early", "time"]
     seconds: float
     peak_memory_bytes: int
+    extensions: tuple[Extension, ...] = ()
 
 
 class Comparison(Record):

@@ -98,9 +98,19 @@ class RunDirectory:
         return self.path / "model"
 
     @property
+    def merged(self) -> Path:
+        """The model with its adapter merged into the weights."""
+        return self.path / "merged"
+
+    @property
     def training(self) -> Path:
         """The `TrainingRecord`; there when training is over."""
         return self.path / "training.json"
+
+    @property
+    def extensions(self) -> Path:
+        """An `Extension` a line, where the training was extended."""
+        return self.path / "extensions.jsonl"
 
     @property
     def ladder(self) -> Path:

@@ -81,10 +81,10 @@ class DecoderOnlyGenerator(Generator):
     def _prefill_shared(self, prefix: Sequence[int]) -> Any:
         """The cache of what all prompts begin with, for one row; empty if that is nothing."""
         cache = roomy_cache()
+        self._soft_prompt.fill(cache)
         embed = self._model.get_input_embeddings()
-        parts = (
-            [] if self._soft_prompt_VD is None else [self._soft_prompt_VD.to(embed.weight.dtype)]
-        )
+        vectors_VD = self._soft_prompt.vectors_VD
+        parts = [] if vectors_VD is None else [vectors_VD]
         if prefix:
             parts.append(embed(torch.tensor(prefix, device=self._device)))
         if parts:

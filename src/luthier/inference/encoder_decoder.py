@@ -39,8 +39,8 @@ class EncoderDecoderGenerator(Generator):
 
         ids_BT, mask_BT = pad(prompts, self._device, "right")
         embeds_BTD = self._model.get_input_embeddings()(ids_BT)
-        if self._soft_prompt_VD is not None:
-            soft = self._soft_prompt_VD.to(embeds_BTD.dtype).expand(len(prompts), -1, -1)
+        if self._soft_prompt.vectors_VD is not None:
+            soft = self._soft_prompt.vectors_VD.expand(len(prompts), -1, -1)
             embeds_BTD = torch.cat([soft, embeds_BTD], dim=1)
             mask_BT = torch.nn.functional.pad(mask_BT, (soft.shape[1], 0), value=True)
         mask = mask_BT.long()

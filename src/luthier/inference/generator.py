@@ -24,7 +24,7 @@ class Generator(ABC):
     def __init__(self, loaded: LoadedModel, batch_tokens: int, stop_ids: frozenset[int]) -> None:
         self.stop_ids = stop_ids
         self._device = loaded.device
-        self._model, self._soft_prompt_VD = unwrap_soft_prompt(loaded.model)
+        self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
         self._batch_tokens = batch_tokens
         self._stops = torch.tensor(sorted(stop_ids), device=loaded.device)
 

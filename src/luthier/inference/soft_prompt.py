@@ -1,24 +1,50 @@
-"""A soft prompt at inference is a prefix that every request shares, given as vectors."""
+"""A soft prompt at inference is a prefix that every request shares.
+
+It is given as vectors before the input, or as keys and values that such vectors would have left.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 
-def unwrap_soft_prompt(model: Any) -> tuple[Any, Tensor | None]:
-    """Split a model into the one to call and the vectors to put before its input.
+@dataclass(frozen=True, slots=True)
+class SoftPrompt:
+    """What stands before every request; nothing, by default.
+
+    Attributes:
+        vectors_VD: put before the embedded input.
+        layers: the keys and values of each layer, ``[1, heads, virtual tokens, head width]``.
+    """
+
+    vectors_VD: Tensor | None = None
+    layers: tuple[tuple[Tensor, Tensor], ...] = ()
+
+    def fill(self, cache: Any) -> None:
+        """Put the keys and values into the empty cache of one row."""
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys, values, index)
+
+
+def unwrap_soft_prompt(model: Any) -> tuple[Any, SoftPrompt]:
+    """Split a model into the one to call and what stands before every request.
 
     peft puts the virtual tokens before the input at *every* forward pass, which is right for a
     whole sequence but not when a key/value cache already holds them.
-
-    Returns:
-        The model, and ``[virtual tokens, hidden size]`` (None for a model without a soft prompt).
     """
+    import peft
+
     config = getattr(model, "active_peft_config", None)
     if config is None or not config.is_prompt_learning:
-        return model, None
-    prompt_1VD: Tensor = model.get_prompt(batch_size=1)
+        return model, SoftPrompt()
+    prompt = model.get_prompt(batch_size=1)
+    base = model.get_base_model()
+    if config.peft_type == peft.PeftType.PREFIX_TUNING:
+        layers = tuple((layer.keys.detach(), layer.values.detach()) for layer in prompt.layers)
+        return base, SoftPrompt(layers=layers)
     # Adapters made elsewhere may carry a second, unused set of vectors for the decoder.
-    return model.get_base_model(), prompt_1VD[0, : config.num_virtual_tokens]
+    vectors_VD = prompt[0, : config.num_virtual_tokens].detach()
+    return base, SoftPrompt(vectors_VD.to(base.get_input_embeddings().weight.dtype))

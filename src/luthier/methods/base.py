@@ -18,6 +18,8 @@ class Method(ABC):
     """
 
     name: ClassVar[MethodName]
+    # Whether layers may be computed again in the backward pass (activation checkpointing).
+    recomputable: ClassVar[bool] = True
 
     @abstractmethod
     def prepare(self, loaded: LoadedModel) -> Any:

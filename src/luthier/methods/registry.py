@@ -7,6 +7,7 @@ from typing import Any
 
 from luthier.config import MethodsConfig
 from luthier.config.methods import MethodName
+from luthier.methods.adapters import AdaptersMethod
 from luthier.methods.base import Method
 from luthier.methods.bitfit import BitfitMethod
 from luthier.methods.dora import DoraMethod
@@ -16,6 +17,7 @@ from luthier.methods.last_layers import LastLayersMethod
 from luthier.methods.layernorm import LayernormMethod
 from luthier.methods.lora import LoraMethod
 from luthier.methods.p_tuning import PTuningMethod
+from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
 from luthier.methods.rslora import RsloraMethod
 from luthier.methods.vera import VeraMethod
@@ -30,7 +32,9 @@ _METHODS: dict[MethodName, Callable[[Any], Method]] = {
     "dora": DoraMethod,
     "vera": VeraMethod,
     "ia3": Ia3Method,
+    "adapters": AdaptersMethod,
     "prompt-tuning": PromptTuningMethod,
+    "prefix-tuning": PrefixTuningMethod,
     "p-tuning": PTuningMethod,
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.records import ModelStamp
+from luthier.core.seeds import fingerprint
 from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.quiet import quiet_transformers
@@ -95,6 +98,20 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return ModelHandle(folder, config, settings, tokenizer)
+
+
+@lru_cache(maxsize=4)
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """A name for what a tokenizer does: its pieces, its rules and its chat template."""
+    rules = {}
+    if backend := getattr(tokenizer, "backend_tokenizer", None):
+        rules = json.loads(backend.to_str())
+        rules.pop("padding")  # these two are set by each call
+        rules.pop("truncation")
+    vocabulary = {} if rules else tokenizer.get_vocab()
+    special = {name: str(piece) for name, piece in tokenizer.special_tokens_map.items()}
+    template = str(getattr(tokenizer, "chat_template", None))
+    return fingerprint(json.dumps([rules, vocabulary, special, template], sort_keys=True))
 
 
 def load_model(handle: ModelHandle, device: torch.device | None = None) -> LoadedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -12,9 +13,17 @@ from luthier.core.interrupt import StopRequest, stop_on_signals
 from luthier.core.records import TrainingRecord
 from luthier.data.batches import BatchOrder
 from luthier.models.device import PeakMemory
+from luthier.prompts.render import TrainingExample
+from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
-from luthier.train.loss import mean_loss
-from luthier.train.observers import Observer, ProgressObserver, RunLogger, StepMetrics
+from luthier.train.loss import mean_loss, require_trained_tokens
+from luthier.train.observers import (
+    Observer,
+    ProgressObserver,
+    RunLogger,
+    StepMetrics,
+    WarningObserver,
+)
 from luthier.train.optimizer import make_optimizer
 from luthier.train.schedule import learning_rate_factor
 from luthier.train.state import TrainingState
@@ -31,14 +40,19 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     of one that was not: order, dropout and schedule are functions of the step.
 
     Raises:
-        DivergedError: a loss or gradient was not finite.
+        DivergedError: a guard stopped the training.
+        DataError: no token of the examples is trained on.
         PreemptedError: a signal asked to stop; a checkpoint was saved.
         UsageError: the run directory holds a checkpoint of another configuration.
     """
     order = BatchOrder(len(job.examples), job.train.batch_size, job.seed)
     total_steps = order.total_steps(job.epochs)
+    ranks = job.parallelism.ranks
+    job.parallelism.place(job.loaded.model)
     weights = TrainedWeights(job.loaded.model)
-    state = TrainingState(job, weights, make_optimizer(weights, job.method))
+    require_trained_tokens(job.examples)
+    guards = Guards(job.train.guards, ranks)
+    state = TrainingState(job, weights, make_optimizer(weights, job.method), guards)
     memory = PeakMemory(job.loaded.device)
     if job.train.activation_checkpointing:
         job.loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -47,15 +61,20 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         stop_on_signals() as request,
         console.progress(f"Training {job.method_name}", total_steps) as advance,
     ):
-        audience = _Audience([RunLogger(job.run), ProgressObserver(advance), *observers])
+        told: list[Observer] = [RunLogger(job.run), ProgressObserver(advance)]
+        told += [WarningObserver(console), *observers]
+        audience = _Audience(told if ranks.is_first else [])
         audience.on_event("resume" if resumed else "start", step=state.progress.step)
         advance(state.progress.step)
         stopped = _run(job, order, total_steps, state, audience, request)
-    state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, memory.read())
-    if request.is_set and stopped is None:
-        state.save()
+        peak = ranks.largest(memory.read())
+        state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, peak)
+        state.save()  # what is finished can be extended
+        (asked,) = ranks.any(request.is_set)
+    if asked:  # in the last step too: the signal was meant for the whole program
+        who = request.signal_name if request.is_set else "a signal to another process"
         raise PreemptedError(
-            f"stopped by {request.signal_name} after step {state.progress.step} of {total_steps}",
+            f"stopped by {who} after step {state.progress.step} of {total_steps}",
             where=str(job.run.path),
             fix="run the same command again to go on from here",
         )
@@ -76,6 +95,8 @@ def _run(
     validation_steps = _validation_steps(total_steps, job.train.validations)
     last_save = time.monotonic()
     while progress.step < total_steps:
+        if job.train.patience and progress.validations_since_best >= job.train.patience:
+            return "early"
         started = time.monotonic()
         model.train()
         rate = job.method.learning_rate * learning_rate_factor(
@@ -85,27 +106,35 @@ def _run(
             group["lr"] = rate
         batch = [job.examples[i] for i in order.step(progress.step)]
         try:
-            result = optimizer_step(job, state.weights, state.optimizer, batch, progress.step)
-        except DivergedError as error:
-            audience.on_event("diverged", step=progress.step, examples=[e.id for e in batch])
-            raise error
+            result = optimizer_step(
+                job, state.weights, state.optimizer, batch, progress.step, state.guards
+            )
+        except DivergedError:
+            audience.on_event("diverged", step=progress.step + 1, examples=[e.id for e in batch])
+            raise
+        finally:
+            _tell_findings(state, batch, audience)
         progress.step += 1
         seconds = time.monotonic() - started
         _count(state, result, seconds)
-        audience.on_step(_metrics(progress.step, result, rate, seconds))
+        if result.updated:
+            audience.on_step(_metrics(progress.step, result, rate, seconds))
 
         if job.validation and progress.step in validation_steps:
             started = time.monotonic()
             _validate(job, state, audience)
             progress.seconds += time.monotonic() - started
-            if job.train.patience and progress.validations_since_best >= job.train.patience:
-                return "early"
-        if request.is_set:
-            return None  # after the last step too: the signal was meant for the whole program
-        if job.train.max_time and progress.seconds >= job.train.max_time:
-            state.save()
+        # Clocks and signals differ between processes; what they do may not.
+        asked, is_late, save_is_due = job.parallelism.ranks.any(
+            request.is_set,
+            bool(job.train.max_time and progress.seconds >= job.train.max_time),
+            time.monotonic() - last_save >= job.train.checkpoint_every,
+        )
+        if asked:
+            return None
+        if is_late:
             return "time" if progress.step < total_steps else "finished"
-        if time.monotonic() - last_save >= job.train.checkpoint_every:
+        if save_is_due:
             state.save()
             audience.on_event("checkpoint", step=progress.step)
             last_save = time.monotonic()
@@ -120,8 +149,18 @@ def _validation_steps(total_steps: int, count: int) -> frozenset[int]:
 def _validate(job: TrainingJob, state: TrainingState, audience: _Audience) -> None:
     progress = state.progress
     loss = mean_loss(
-        job.loaded.model, job.validation, job.loaded.device, job.train.micro_batch_tokens
+        job.loaded.model,
+        job.validation,
+        job.loaded.device,
+        job.train.micro_batch_tokens,
+        job.parallelism,
     )
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the validation loss is not finite after step {progress.step} ({loss})",
+            where=str(job.run.path),
+            fix="lower the learning rate; the last checkpoint is from before",
+        )
     progress.validations_since_best += 1
     if progress.best_loss is None or loss < progress.best_loss:
         progress.best_loss, progress.best_step = loss, progress.step
@@ -133,11 +172,28 @@ def _validate(job: TrainingJob, state: TrainingState, audience: _Audience) -> No
 def _count(state: TrainingState, result: StepResult, seconds: float) -> None:
     progress = state.progress
     progress.seconds += seconds
+    if not result.updated:
+        return
     progress.trained_tokens += result.trained_tokens
     progress.processed_tokens += result.processed_tokens
     progress.last_loss = result.loss
-    if progress.step == 1:
+    if progress.first_loss is None:
         progress.first_loss = result.loss
+
+
+def _tell_findings(
+    state: TrainingState, batch: Sequence[TrainingExample], audience: _Audience
+) -> None:
+    """Report what the guards saw in the step that is being taken, with its examples."""
+    for found in state.guards.take_findings():
+        audience.on_event(
+            "guard",
+            step=state.progress.step + 1,
+            kind=found.kind,
+            action=found.action,
+            message=found.message,
+            examples=[example.id for example in batch],
+        )
 
 
 def _metrics(step: int, result: StepResult, rate: float, seconds: float) -> StepMetrics:
@@ -156,6 +212,10 @@ def _record(
     job: TrainingJob, state: TrainingState, total_steps: int, steps_per_epoch: int, stopped: Stop
 ) -> TrainingRecord:
     progress = state.progress
+    if progress.first_loss is None or progress.last_loss is None:
+        raise DivergedError(
+            "every step was skipped, so nothing was trained", where=str(job.run.path)
+        )
     return TrainingRecord(
         method=job.method_name,
         fingerprint=job.fingerprint,
@@ -175,6 +235,7 @@ def _record(
         stopped=stopped,
         seconds=progress.seconds,
         peak_memory_bytes=progress.peak_memory_bytes,
+        extensions=state.extensions,
     )
 
 

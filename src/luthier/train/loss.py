@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from luthier.core.errors import DataError
 from luthier.data.batches import micro_batches
+from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.models.forward import logits_at_indices
 from luthier.prompts.render import TrainingExample
 
@@ -27,6 +29,19 @@ def trained_tokens(example: TrainingExample) -> int:
     return len(example.decoder_ids) or sum(example.trained[1:])
 
 
+def require_trained_tokens(examples: Sequence[TrainingExample]) -> None:
+    """Refuse examples of which nothing can be learned.
+
+    Raises:
+        DataError: not one token of them is predicted.
+    """
+    if not any(map(trained_tokens, examples)):
+        raise DataError(
+            "no token of the training examples is trained on",
+            fix="see what is trained with 'luthier data show'",
+        )
+
+
 def summed_loss(model: Any, examples: Sequence[TrainingExample], device: torch.device) -> Tensor:
     """Nats summed over the trained tokens of ``examples``, in one forward pass; a scalar.
 
@@ -41,17 +56,25 @@ def summed_loss(model: Any, examples: Sequence[TrainingExample], device: torch.d
     return torch.nn.functional.cross_entropy(logits_KV, batch.targets_K.to(device), reduction="sum")
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def mean_loss(
-    model: Any, examples: Sequence[TrainingExample], device: torch.device, batch_tokens: int
+    model: Any,
+    examples: Sequence[TrainingExample],
+    device: torch.device,
+    batch_tokens: int,
+    parallelism: Parallelism | None = None,
 ) -> float:
     """Nats per trained token over ``examples``; the model is left in evaluation mode."""
     model.eval()
+    parallelism = parallelism or Replicated()
     lengths = [padded_length(example) for example in examples]
-    total = 0.0
-    for indices in micro_batches(lengths, tokens=batch_tokens, max_padding=VALIDATION_PADDING):
-        total += float(summed_loss(model, [examples[i] for i in indices], device))
-    return total / sum(trained_tokens(example) for example in examples)
+    cuts = micro_batches(lengths, tokens=batch_tokens, max_padding=VALIDATION_PADDING)
+    total = torch.zeros((), dtype=torch.float64)
+    for share in parallelism.shares(cuts, lengths):
+        loss = summed_loss(model, [examples[i] for i in share.indices], device)
+        total += loss.double().cpu() * share.counts
+    nats = float(parallelism.ranks.sum(total))
+    return nats / sum(trained_tokens(example) for example in examples)
 
 
 @dataclass(frozen=True, slots=True)

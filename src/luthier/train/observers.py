@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from luthier.core.console import Advance
+from luthier.core.console import Advance, Console
 from luthier.core.files import append_line, read_lines, write_lines
 from luthier.core.records import Record
 from luthier.core.run_directory import RunDirectory
@@ -63,6 +63,25 @@ class ProgressObserver:
         self._advance(1, status=f"loss {metrics.loss:.3f}{self._validation} · {speed}")
 
     def on_event(self, event: str, **values: Any) -> None:
-        """Remember the validation loss."""
+        """Remember the validation loss; count a step that was skipped."""
+        if event == "guard" and values["action"] == "skip":
+            self._advance(1)
         if event == "validation":
             self._validation = f" · validation {values['loss']:.3f}"
+
+
+class WarningObserver:
+    """Warns of what the guards found."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Nothing."""
+
+    def on_event(self, event: str, **values: Any) -> None:
+        """Say what was found, and what was done."""
+        if event != "guard" or values["action"] == "abort":  # the error says it then
+            return
+        done = "; the step was left out" if values["action"] == "skip" else ""
+        self._console.warn(f"{values['message']}{done}")

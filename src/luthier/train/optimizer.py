@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from luthier.config import MethodConfig
-from luthier.train.weights import TrainedWeights
+from luthier.train.weights import Local, TrainedWeights
 
 
 def make_optimizer(weights: TrainedWeights, method: MethodConfig) -> torch.optim.AdamW:
@@ -39,11 +39,14 @@ def optimizer_tensors(
 
 
 def load_optimizer_tensors(
-    optimizer: torch.optim.Optimizer, weights: TrainedWeights, tensors: Mapping[str, Tensor]
+    optimizer: torch.optim.Optimizer,
+    weights: TrainedWeights,
+    tensors: Mapping[str, Tensor],
+    local: Local,
 ) -> None:
-    """Put a state that `optimizer_tensors` gave back."""
+    """Put a state that `optimizer_tensors` gave back, of each tensor this process's part."""
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
         master = weights.masters[name]
         # AdamW keeps its step counter where the fused kernel wants it: beside the parameter.
-        optimizer.state[master][what] = value.to(master.device)
+        optimizer.state[master][what] = local(value, master)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from luthier.checkpoint import latest_checkpoint, save_checkpoint
-from luthier.checkpoint.store import load_checkpoint, prune_checkpoints
+from luthier.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    load_best,
+    prune_checkpoints,
+    save_best,
+    save_checkpoint,
+)
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.core.files import read_lines
+from luthier.core.inputs import describe_differences
+from luthier.core.records import Extension
+from luthier.train.guards import Guards, GuardState, spoilt_weights
 from luthier.train.job import TrainingJob
 from luthier.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from luthier.train.weights import TrainedWeights
 
 _KEPT_CHECKPOINTS = 2
-_BEST = "best"
 
 
 @dataclass(slots=True)
@@ -28,8 +38,8 @@ class Progress:
     trained_tokens: int = 0
     processed_tokens: int = 0
     seconds: float = 0.0
-    first_loss: float = float("nan")
-    last_loss: float = float("nan")
+    first_loss: float | None = None
+    last_loss: float | None = None
     best_step: int = 0
     best_loss: float | None = None
     validations_since_best: int = 0
@@ -43,17 +53,49 @@ class TrainingState:
     job: TrainingJob
     weights: TrainedWeights
     optimizer: torch.optim.Optimizer
+    guards: Guards
     progress: Progress = field(default_factory=Progress)
+    _saved_step: int | None = None
 
     def save(self) -> None:
-        """Write a checkpoint to resume from, and delete older ones."""
+        """Write a checkpoint to resume from, if there is none of this step; delete older ones."""
+        if self._saved_step == self.progress.step:
+            return
+        self._require_finite()
         tensors: dict[str, Tensor] = {f"weights/{k}": v for k, v in self.weights.masters.items()}
         for key, value in optimizer_tensors(self.optimizer, self.weights).items():
             tensors[f"optimizer/{key}"] = value
-        state = {"fingerprint": self.job.fingerprint, **dataclasses.asdict(self.progress)}
-        folder = self.job.run.checkpoints
-        save_checkpoint(folder, f"step-{self.progress.step:06d}", tensors, state)
-        prune_checkpoints(folder, _KEPT_CHECKPOINTS)
+        state = {
+            "fingerprint": self.job.fingerprint,
+            "inputs": self.job.inputs,
+            "guards": dataclasses.asdict(self.guards.state),
+            **dataclasses.asdict(self.progress),
+        }
+        folder, step = self.job.run.checkpoints, self.progress.step
+        whole = self._collected(tensors)
+        if self.job.parallelism.ranks.is_first:
+            save_checkpoint(folder, step, whole, state)
+            prune_checkpoints(folder, _KEPT_CHECKPOINTS)
+        self.job.parallelism.ranks.wait()
+        self._saved_step = step
+
+    def _require_finite(self) -> None:
+        """Every rank looks at what it holds, so that none waits for one that has given up."""
+        parallelism, masters = self.job.parallelism, self.weights.masters.values()
+        held = [parallelism.held(master) for master in masters]
+        spoilt = not all(bool(part.isfinite().all()) for part in held)
+        if any(parallelism.ranks.any(spoilt)):
+            raise spoilt_weights(self.progress.step)
+
+    def _collected(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors on the first rank, which writes them; elsewhere none."""
+        parallelism = self.job.parallelism
+        collected: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            whole = parallelism.whole(value)
+            if parallelism.ranks.is_first:
+                collected[key] = whole
+        return collected
 
     def resume(self, console: Console) -> bool:
         """Go on from the newest checkpoint that verifies, if there is one.
@@ -61,31 +103,68 @@ class TrainingState:
         Raises:
             UsageError: it belongs to another configuration or other data.
         """
-        checkpoint = latest_checkpoint(self.job.run.checkpoints, console)
+        checkpoint = self._newest(console)
         if checkpoint is None:
             return False
         state = dict(checkpoint.state)
-        if state.pop("fingerprint") != self.job.fingerprint:
+        made_for, inputs = state.pop("fingerprint"), state.pop("inputs", {})
+        extended = made_for in self._extended_from()
+        if made_for != self.job.fingerprint and not extended:
+            changed = describe_differences(inputs, self.job.inputs)
             raise UsageError(
-                "this run has a checkpoint of another configuration, model or data",
+                f"this run has a checkpoint of another configuration, model or data:\n{changed}",
                 where=str(checkpoint.path),
-                fix="give the run another --name, or delete its folder",
+                fix="give the run another --name, or delete its folder; more epochs or another "
+                "learning rate: 'luthier extend'",
             )
         tensors = checkpoint.tensors()
-        self.weights.load(_part(tensors, "weights/"))
-        load_optimizer_tensors(self.optimizer, self.weights, _part(tensors, "optimizer/"))
+        local = self.job.parallelism.local
+        self.weights.load(_part(tensors, "weights/"), local)
+        load_optimizer_tensors(self.optimizer, self.weights, _part(tensors, "optimizer/"), local)
+        self.guards.state = GuardState(**state.pop("guards", {}))
         self.progress = Progress(**state)
+        if extended:
+            self.progress.validations_since_best = 0  # a training that had stopped early goes on
+        self._saved_step = self.progress.step
         return True
+
+    def _newest(self, console: Console) -> Checkpoint | None:
+        """The first rank looks before the others, as it sets damaged checkpoints aside."""
+        ranks = self.job.parallelism.ranks
+        if not ranks.is_first:
+            ranks.wait()
+        checkpoint = latest_checkpoint(self.job.run.checkpoints, console)
+        if ranks.is_first:
+            ranks.wait()
+        return checkpoint
+
+    def _extended_from(self) -> set[str]:
+        """Fingerprints of the trainings that this one was made from by an explicit extension."""
+        made = self.extensions
+        if not made or made[-1].fingerprint != self.job.fingerprint:
+            return set()
+        return {extension.extends for extension in made}
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """What was added to the training as it was planned first."""
+        lines = read_lines(self.job.run.extensions)
+        return tuple(Extension.model_validate(line) for line in lines)
 
     def save_best(self) -> None:
         """Keep the weights as they are now as the best ones."""
-        save_checkpoint(self.job.run.checkpoints, _BEST, self.weights.masters, {})
+        self._require_finite()
+        whole, folder = self._collected(self.weights.masters), self.job.run.checkpoints
+        if self.job.parallelism.ranks.is_first:
+            save_best(folder, self.progress.step, whole)
+            prune_checkpoints(folder, _KEPT_CHECKPOINTS)
+        self.job.parallelism.ranks.wait()
 
     def restore_best(self) -> None:
         """Put the best weights into the model; without a validation these are the last ones."""
         if self.progress.best_loss is not None and self.progress.best_step != self.progress.step:
-            best = load_checkpoint(self.job.run.checkpoints / _BEST)
-            self.weights.load(best.tensors())
+            best = load_best(self.job.run.checkpoints, self.progress.best_step)
+            self.weights.load(best.tensors(), self.job.parallelism.local)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from luthier.core.seeds import derive
 from luthier.data.batches import micro_batches
 from luthier.prompts.render import TrainingExample
-from luthier.train.guards import require_finite
+from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import padded_length, summed_loss, trained_tokens
 from luthier.train.weights import TrainedWeights
@@ -18,12 +18,16 @@ from luthier.train.weights import TrainedWeights
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Loss in nats per trained token, the gradient's norm before clipping, and token counts."""
+    """Loss in nats per trained token, the gradient's norm before clipping, and token counts.
+
+    ``updated`` says whether the weights were; the guards may leave a step out.
+    """
 
     loss: float
     gradient_norm: float
     trained_tokens: int
     processed_tokens: int
+    updated: bool = True
 
 
 def optimizer_step(
@@ -32,6 +36,7 @@ def optimizer_step(
     optimizer: torch.optim.Optimizer,
     batch: Sequence[TrainingExample],
     step: int,
+    guards: Guards | None = None,
 ) -> StepResult:
     """Forward and backward over the micro-batches of ``batch``, then one update.
 
@@ -39,24 +44,37 @@ def optimizer_step(
     backward pass, so the gradient does not depend on how the batch is cut.
 
     Raises:
-        DivergedError: the loss or the gradient is not finite; no weight was changed.
+        DivergedError: a guard's policy is to abort; no weight was changed.
     """
-    torch.manual_seed(derive(job.seed, "step", step))  # dropout: the same after a resume
-    device, model = job.loaded.device, job.loaded.model
+    device, model, parallelism = job.loaded.device, job.loaded.model, job.parallelism
+    # Dropout: the same after a resume, and another on every rank.
+    rank = parallelism.ranks.rank
+    torch.manual_seed(derive(job.seed, "step", step, *([rank] if rank else [])))
     total_trained = sum(map(trained_tokens, batch))
     lengths = [padded_length(example) for example in batch]
     nats = torch.zeros((), dtype=torch.float64)
-    for indices in micro_batches(
+    cuts = micro_batches(
         lengths, tokens=job.train.micro_batch_tokens, max_padding=job.train.max_padding
-    ):
-        loss = summed_loss(model, [batch[i] for i in indices], device)
-        (loss / total_trained).backward()  # type: ignore[no-untyped-call]
+    )
+    for share in parallelism.shares(cuts, lengths):
+        loss = summed_loss(model, [batch[i] for i in share.indices], device) * share.counts
+        (loss / max(total_trained, 1)).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach().double().cpu()
     masters = list(weights.masters.values())
-    norm = float(torch.nn.utils.clip_grad_norm_(masters, job.train.max_grad_norm))
-    mean = float(nats) / total_trained
-    require_finite(mean, norm, step, [example.id for example in batch])
-    optimizer.step()
+    parallelism.reduce(masters)
+    norm = float(
+        parallelism.whole(torch.nn.utils.clip_grad_norm_(masters, job.train.max_grad_norm))
+    )
+    nats = parallelism.ranks.sum(nats)
+    mean = float(nats) / total_trained if total_trained else float("nan")
+    ids = [example.id for example in batch]
+    admitted = guards is None or guards.admit(step, mean, norm, total_trained, ids)
+    if admitted:
+        held = [parallelism.held(master) for master in masters]
+        before = guards.sample(held) if guards else []
+        optimizer.step()
+        if guards:
+            guards.compare(before, [parallelism.held(master) for master in masters], step)
     optimizer.zero_grad(set_to_none=True)
     weights.publish()
-    return StepResult(mean, norm, total_trained, sum(lengths))
+    return StepResult(mean, norm, total_trained, sum(lengths), admitted)

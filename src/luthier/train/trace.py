@@ -29,14 +29,13 @@ from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
 from luthier.core.records import ModelStamp
 from luthier.core.run_directory import RunDirectory
-from luthier.methods import method_for
 from luthier.models.device import resolve_dtype
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
 from luthier.prompts.render import TrainingExample
 from luthier.train.allocations import AllocationTracker
 from luthier.train.dataless import dataless_tensors
-from luthier.train.job import TrainingJob
+from luthier.train.job import TrainingJob, prepare_model
 from luthier.train.memory_trace import MemoryTrace, summarise
 from luthier.train.optimizer import make_optimizer
 from luthier.train.step import optimizer_step
@@ -208,7 +207,7 @@ def _prepare(
     """The job as `luthier.train.tune` makes it and `luthier.train.train` starts it."""
     before = {id(parameter) for parameter in base.model.parameters()}
     tracker.label(base.model.buffers(), "frozen_weights")
-    model = method_for(method, config.methods).prepare(base)
+    model = prepare_model(base, method, config)
     for parameter in model.parameters():
         trained = "trained_weights" if parameter.requires_grad else "frozen_weights"
         tracker.label([parameter], trained if id(parameter) in before else "adapters")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -12,14 +12,17 @@ from luthier.config import RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.files import folder_bytes
+from luthier.core.inputs import Inputs
 from luthier.core.records import TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import derive
 from luthier.data.problems import Dropped
-from luthier.methods import method_for, save_adapted
+from luthier.distributed.parallelism import Parallelism, Replicated
+from luthier.distributed.ranks import ALONE, Ranks
+from luthier.methods import save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
-from luthier.train.job import TrainingJob
+from luthier.train.job import TrainingJob, prepare_model
 from luthier.train.loop import train
 from luthier.train.observers import Observer
 
@@ -28,12 +31,13 @@ _WEIGHT_FILES = (".safetensors", ".bin")
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Tokenised examples, those left out, and a fingerprint of what decides the training."""
+    """Tokenised examples, those left out, and what decides the training, with its fingerprint."""
 
     train: tuple[TrainingExample, ...]
     validation: tuple[TrainingExample, ...]
     fingerprint: str
     dropped: tuple[Dropped, ...] = ()
+    inputs: Inputs = field(default_factory=dict)
 
 
 def tune(
@@ -44,8 +48,11 @@ def tune(
     run: RunDirectory,
     console: Console,
     observers: Sequence[Observer] = (),
+    ranks: Ranks = ALONE,
 ) -> tuple[LoadedModel, TrainingRecord]:
     """Prepare, train and save.
+
+    Of several processes all return when the first has saved.
 
     Args:
         base: the base model; it is changed.
@@ -55,16 +62,17 @@ def tune(
         run: receives ``metrics.jsonl``, ``checkpoints/``, ``model/`` and ``training.json``.
         console: shows progress.
         observers: told about each step.
+        ranks: the processes that train together.
 
     Returns:
-        The tuned model, and the record of the training.
+        The tuned model, of which this process may hold a part alone; and the record.
 
     Raises:
         DivergedError, PreemptedError, UsageError: as `luthier.train.train`.
         ResourceError: the run directory cannot be written.
     """
     torch.manual_seed(derive(config.seed, "initialise", method_name))
-    model = method_for(method_name, config.methods).prepare(base)
+    model = prepare_model(base, method_name, config)
     job = TrainingJob(
         loaded=dataclasses.replace(base, model=model),
         method_name=method_name,
@@ -75,10 +83,25 @@ def tune(
         seed=config.seed,
         run=run,
         fingerprint=data.fingerprint,
+        inputs=data.inputs,
+        parallelism=_parallelism(config, ranks),
     )
     record = train(job, console, observers)
-    save_adapted(job.loaded, run.model)
-    record = record.model_copy(update={"artifact_bytes": folder_bytes(run.model, _WEIGHT_FILES)})
-    record.write(run.training)
+    state = job.parallelism.state(model)
+    if ranks.is_first:
+        run.training.unlink(missing_ok=True)  # it belongs to the model that is replaced now
+        save_adapted(job.loaded, run.model, state)
+        size = folder_bytes(run.model, _WEIGHT_FILES)
+        record = record.model_copy(update={"artifact_bytes": size})
+        record.write(run.training)
+    ranks.wait()
     job.loaded.model.eval()
     return job.loaded, record
+
+
+def _parallelism(config: RunConfig, ranks: Ranks) -> Parallelism:
+    if config.train.parallelism == "fsdp" and ranks.size > 1:
+        from luthier.distributed.sharded import Sharded
+
+        return Sharded(ranks, config.train.shard_group)
+    return Replicated(ranks)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+
+Local = Callable[[Tensor, Tensor], Tensor]
 
 
 class TrainedWeights:
@@ -47,10 +49,15 @@ class TrainedWeights:
                 parameter.copy_(self.masters[name])
 
     @torch.no_grad()
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put saved values into the masters and the model."""
+    def load(self, tensors: Mapping[str, Tensor], local: Local) -> None:
+        """Put saved values into the masters and the model.
+
+        Args:
+            tensors: whole, by the names of parameters.
+            local: from a whole tensor, and one of this process, to its part.
+        """
         for name, master in self.masters.items():
-            master.copy_(tensors[name])
+            master.copy_(local(tensors[name], master))
         self.publish()
 
 

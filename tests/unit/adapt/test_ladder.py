@@ -190,7 +190,7 @@ def test_the_budget_holds_and_cuts_training_short(
         llama_settings,
         tmp_path,
         adapt__rungs=["zero-shot", "lora", "full"],
-        adapt__budget="5s",
+        adapt__budget="12s",
         train__epochs=100_000,
     ).ladder
     rungs = by_name(ladder)
@@ -200,8 +200,8 @@ def test_the_budget_holds_and_cuts_training_short(
     assert rungs["lora"].metric is not None
     assert rungs["full"].status == "skipped"
     assert rungs["full"].reason == "the time budget is used up"
-    assert ladder.budget_seconds == 5
-    assert ladder.seconds < 10  # a shared machine may be slow to load and to measure
+    assert ladder.budget_seconds == 12
+    assert ladder.seconds < 30  # not hours; a busy machine may be slow to load and to measure
 
 
 def test_what_does_not_fit_is_skipped_with_advice(

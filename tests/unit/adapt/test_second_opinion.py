@@ -50,7 +50,10 @@ def test_plan_and_trace_agree(
     assert check.error == pytest.approx(0, abs=0.10)
 
 
-@pytest.mark.parametrize("method", ["last-layers", "rslora", "dora", "vera", "ia3", "p-tuning"])
+@pytest.mark.parametrize(
+    "method",
+    ["last-layers", "rslora", "dora", "vera", "ia3", "adapters", "prefix-tuning", "p-tuning"],
+)
 def test_plan_and_trace_agree_for_every_method(method: str, small_model: str) -> None:
     check = trace_question(Question(small_model, method=method, batch=4, length=192))
     assert check.error == pytest.approx(0, abs=0.10)
@@ -58,7 +61,7 @@ def test_plan_and_trace_agree_for_every_method(method: str, small_model: str) ->
 
 def test_what_the_loop_does_not_have_cannot_be_traced(small_model: str) -> None:
     for question in (
-        Question(small_model, method="prefix-tuning"),
+        Question(small_model, method="prefix-tuning", checkpointing="full"),
         Question(small_model, method="layernorm"),
         Question(small_model, method="bitfit"),
         Question(small_model, precision="nf4"),

@@ -14,8 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from luthier.checkpoint import latest_checkpoint, save_checkpoint
-from luthier.checkpoint.store import load_checkpoint, prune_checkpoints
+from luthier.checkpoint import (
+    latest_checkpoint,
+    load_best,
+    prune_checkpoints,
+    save_best,
+    save_checkpoint,
+)
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
 
@@ -32,7 +37,11 @@ def tensors(value: float) -> dict[str, torch.Tensor]:
 
 
 def save(folder: Path, step: int) -> Path:
-    return save_checkpoint(folder, f"step-{step:06d}", tensors(step), {"step": step, "loss": 0.1})
+    return save_checkpoint(folder, step, tensors(step), {"step": step, "loss": 0.1})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(child.name for child in folder.iterdir())
 
 
 def assert_holds(folder: Path, step: int) -> None:
@@ -58,13 +67,14 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     path = save(tmp_path, 7)
     assert sorted(file.name for file in path.iterdir()) == sorted(FILES)
     assert_holds(tmp_path, 7)
-    assert [child.name for child in tmp_path.iterdir()] == ["step-000007"]
+    assert names(tmp_path) == ["latest", "step-000007"]
+    assert (tmp_path / "latest").read_text() == "step-000007\n"
 
 
 def test_tensors_that_are_views_are_saved_as_they_look(tmp_path: Path) -> None:
     whole = torch.arange(12.0).reshape(3, 4)
-    save_checkpoint(tmp_path, "best", {"t": whole.T, "row": whole[1]}, {})
-    found = load_checkpoint(tmp_path / "best").tensors()
+    save_best(tmp_path, 3, {"t": whole.T, "row": whole[1]})
+    found = load_best(tmp_path, 3).tensors()
     assert torch.equal(found["t"], whole.T)
     assert torch.equal(found["row"], whole[1])
 
@@ -139,11 +149,11 @@ def test_a_write_that_fails_leaves_the_checkpoints_as_they_are(
         save(tmp_path, 2)
     assert "step-000002" in caught.value.where
     assert caught.value.exit_code == 4
-    assert [child.name for child in tmp_path.iterdir()] == ["step-000001"]
+    assert names(tmp_path) == ["latest", "step-000001"]
     assert_holds(tmp_path, 1)
 
 
-@pytest.mark.parametrize("failing", range(6))
+@pytest.mark.parametrize("failing", range(8))
 def test_a_full_disk_at_any_flush_leaves_a_checkpoint(
     failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,24 +167,55 @@ def test_a_full_disk_at_any_flush_leaves_a_checkpoint(
         flush(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    if failing < 5:
-        with pytest.raises(ResourceError, match=r"the disk is full \(\d+ MiB free\)"):
+    if failing < 7:
+        with pytest.raises(ResourceError, match=r"full: [\d,]+ bytes are needed, [\d,]+ bytes"):
             save(tmp_path, 2)
-        # The last flush comes after the new checkpoint is in place.
-        assert_holds(tmp_path, 2 if failing == 4 else 1)
+        # The last flushes, of its name and the pointer, come after the new one is in place.
+        assert_holds(tmp_path, 2 if failing > 3 else 1)
     else:
         save(tmp_path, 2)
         assert_holds(tmp_path, 2)
 
 
-def test_a_checkpoint_of_the_same_name_is_replaced(tmp_path: Path, files_limited_to: Any) -> None:
+def test_a_checkpoint_of_the_same_step_is_replaced(tmp_path: Path, files_limited_to: Any) -> None:
     for value in (1.0, 2.0):
-        save_checkpoint(tmp_path, "best", tensors(value), {})
-    assert float(load_checkpoint(tmp_path / "best").tensors()["optimizer/a/step"]) == 2.0
-    assert [child.name for child in tmp_path.iterdir()] == ["best"]
+        save_best(tmp_path, 5, tensors(value))
+    assert float(load_best(tmp_path, 5).tensors()["optimizer/a/step"]) == 2.0
+    assert names(tmp_path) == ["best-000005"]
     with files_limited_to(100), pytest.raises(ResourceError):
-        save_checkpoint(tmp_path, "best", tensors(3.0), {})
-    assert float(load_checkpoint(tmp_path / "best").tensors()["optimizer/a/step"]) == 2.0
+        save_best(tmp_path, 5, tensors(3.0))
+    assert float(load_best(tmp_path, 5).tensors()["optimizer/a/step"]) == 2.0
+
+
+def test_a_replacement_that_was_stopped_half_way_is_undone(tmp_path: Path) -> None:
+    save(tmp_path, 4).rename(tmp_path / ".old-step-000004")
+    assert_holds(tmp_path, 4)
+
+
+def test_a_checkpoint_that_is_missing_is_said(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    shutil.rmtree(save(tmp_path, 2))
+    said = io.StringIO()
+    found = latest_checkpoint(tmp_path, Console(said))
+    assert found is not None
+    assert found.state["step"] == 1
+    assert "the newest checkpoint is missing" in said.getvalue()
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_a_checkpoint_without_its_best_weights_is_not_used(damage: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, 1, tensors(1), {"step": 1, "best_step": 0})
+    best = save_best(tmp_path, 2, tensors(2))
+    save_checkpoint(tmp_path, 3, tensors(3), {"step": 3, "best_step": 2})
+    if damage == "flip":
+        flip_a_bit(best / "tensors.safetensors", 0)
+    else:
+        shutil.rmtree(best)
+    found = latest_checkpoint(tmp_path, Console(quiet=True))
+    assert found is not None
+    assert found.state["step"] == 1
+    # What a resumed training will make again is taken away.
+    assert names(tmp_path) == ["damaged-step-000003", "latest", "step-000001"]
 
 
 def test_a_folder_that_is_a_file_is_a_resource_error(tmp_path: Path) -> None:
@@ -184,21 +225,22 @@ def test_a_folder_that_is_a_file_is_a_resource_error(tmp_path: Path) -> None:
     assert caught.value.fix
 
 
-def test_pruning_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
+def test_pruning_keeps_the_newest_and_what_they_need(tmp_path: Path) -> None:
     for step in range(1, 6):
         save(tmp_path, step)
-    save_checkpoint(tmp_path, "best", tensors(3), {})
+    for step in (1, 3, 5, 6):
+        save_best(tmp_path, step, tensors(step))
     prune_checkpoints(tmp_path, keep=2)
-    names = sorted(child.name for child in tmp_path.iterdir())
-    assert names == ["best", "step-000004", "step-000005"]
+    kept = ["best-000003", "best-000005", "best-000006", "latest", "step-000004", "step-000005"]
+    assert names(tmp_path) == kept
 
 
 def test_a_missing_best_checkpoint_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
-        load_checkpoint(tmp_path / "best")
+        load_best(tmp_path, 3)
 
 
 def test_numbers_that_are_not_finite_are_not_saved_as_state(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        save_checkpoint(tmp_path, "step-000001", tensors(1), {"loss": float("nan")})
+        save_checkpoint(tmp_path, 1, tensors(1), {"loss": float("nan")})
     assert latest_checkpoint(tmp_path, Console(quiet=True)) is None

@@ -15,7 +15,6 @@ from luthier.core.errors import DivergedError
 from luthier.core.files import read_lines
 from luthier.core.run_directory import RunDirectory
 from luthier.methods import method_for
-from luthier.train.guards import require_finite
 from luthier.train.job import TrainingJob
 from luthier.train.loop import train
 from luthier.train.step import optimizer_step
@@ -55,7 +54,7 @@ def test_a_weight_that_is_not_finite_stops_the_training(method: str, make_job: A
     with torch.no_grad():
         job.loaded.model.get_input_embeddings().weight[:] = float("nan")
     before = copies(TrainedWeights(job.loaded.model).parameters)
-    with pytest.raises(DivergedError, match="not finite at step 0") as caught:
+    with pytest.raises(DivergedError, match="not finite in step 1 ") as caught:
         train(job, Console(quiet=True))
     after = TrainedWeights(job.loaded.model).parameters
     for name, value in before.items():
@@ -65,22 +64,6 @@ def test_a_weight_that_is_not_finite_stops_the_training(method: str, make_job: A
     assert set(event["examples"]) < {example.id for example in job.examples}
     assert all(name in caught.value.where for name in event["examples"])
     assert not list(read_lines(job.run.metrics))
-
-
-@pytest.mark.parametrize(
-    ("loss", "norm", "what"),
-    [(float("nan"), 1.0, "loss"), (float("inf"), 1.0, "loss"), (2.0, float("inf"), "gradient")],
-)
-def test_the_guard_names_what_is_not_finite(loss: float, norm: float, what: str) -> None:
-    with pytest.raises(DivergedError, match=f"the {what} is not finite at step 7") as caught:
-        require_finite(loss, norm, 7, [f"row-{i}" for i in range(20)])
-    assert caught.value.exit_code == 5
-    assert "row-7, …" in caught.value.where
-    assert "row-8" not in caught.value.where
-
-
-def test_the_guard_lets_finite_values_pass() -> None:
-    require_finite(2.0, 0.0, 0, [])
 
 
 def test_bfloat16_weights_have_float32_masters(make_job: Any) -> None:

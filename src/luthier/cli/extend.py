@@ -1,0 +1,36 @@
+"""``luthier extend``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.cli.flags import Json
+from luthier.cli.output import print_json, print_result
+
+
+def extend(
+    run: Path, *, epochs: float, learning_rate: float | None = None, json: Json = False
+) -> None:
+    """Train a tune run, finished or not, for more epochs; what it has learned is kept.
+
+    The schedule from now on is that of a training over the new total, entered at the step that was
+    reached. Interrupted, go on with 'luthier resume'.
+
+    Args:
+        run: The run directory.
+        epochs: Passes over the examples beyond those planned so far.
+        learning_rate: The peak learning rate from now on.
+    """
+    from luthier.continuing import extend as train_longer
+
+    result = train_longer(run, epochs, learning_rate)
+    training = result.training
+    if json:
+        document = {"run": str(result.run.path), "report": str(result.report)}
+        print_json({**document, **training.model_dump(mode="json")})
+        return
+    print_result(
+        f"Extended to {training.steps} of {training.planned_steps} steps, loss "
+        f"{training.first_loss:.3f} → {training.last_loss:.3f}, best at step {training.best_step}.",
+        f"  model     {result.run.model}",
+    )

@@ -1,0 +1,43 @@
+"""``luthier launch``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.cli.flags import Json
+from luthier.cli.options import read_configuration
+from luthier.cli.output import print_json, print_result
+from luthier.core.files import write_atomically
+from luthier.distributed.schedulers import ClusterJob, sky_task, slurm_script
+
+
+def launch(
+    *arguments: str,
+    job: str = "luthier",
+    nodes: int = 1,
+    gpus: int = 8,
+    accelerator: str = "H100",
+    hours: float | None = None,
+    folder: Path = Path(),
+    json: Json = False,
+) -> None:
+    """Write the files with which Slurm or SkyPilot tunes on several machines.
+
+    Args:
+        arguments: As for tune: a YAML file, and single settings as section.key=value.
+        job: The job's name, and that of the files.
+        nodes: Machines.
+        gpus: Of each machine; 0: one process each, on their processors.
+        accelerator: The GPUs' name in SkyPilot's catalogue.
+        hours: After which the job ends.
+        folder: Where the files go.
+    """
+    read_configuration(arguments, None)  # a mistake costs less here than in the queue
+    described = ClusterJob(job, arguments, nodes, gpus, accelerator, hours)
+    slurm, sky = folder / f"{job}.sbatch", folder / f"{job}.sky.yaml"
+    write_atomically(slurm, slurm_script(described))
+    write_atomically(sky, sky_task(described))
+    if json:
+        print_json({"slurm": str(slurm), "skypilot": str(sky)})
+        return
+    print_result(f"Slurm:     sbatch {slurm}", f"SkyPilot:  sky launch {sky}")

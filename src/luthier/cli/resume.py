@@ -1,0 +1,25 @@
+"""``luthier resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.cli.flags import Json
+from luthier.cli.output import print_json, print_result
+
+
+def resume(run: Path, *, json: Json = False) -> None:
+    """Go on with an interrupted tune or adapt run, as its own configuration says.
+
+    A finished run is not repeated. Relative paths in the configuration start from where you are.
+
+    Args:
+        run: The run directory.
+    """
+    from luthier.continuing import resume as go_on
+
+    result = go_on(run)
+    if json:
+        print_json({"run": str(result.run.path), "report": str(result.report)})
+    else:
+        print_result(f"{result.run.path} is finished.", f"  report    {result.report}")

@@ -1,0 +1,126 @@
+"""Going on with what is in a run directory: resume what was interrupted, extend a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier import api
+from luthier.config import RunConfig
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.core.files import read_json, read_lines, write_lines
+from luthier.core.records import Extension
+from luthier.core.run_directory import RunDirectory
+from luthier.results import AdaptResult, TuneResult
+
+if TYPE_CHECKING:
+    from luthier.adapt.setup import Setup
+
+
+def resume(run: str | Path, console: Console | None = None) -> TuneResult | AdaptResult:
+    """Go on with an interrupted tune or adapt run; a finished one is not repeated.
+
+    Raises:
+        UsageError: the run is neither, or what it was made from has changed.
+        DataError: ``run`` is no run directory.
+    """
+    opened = RunDirectory.open(Path(run))
+    kind, config = _kind(opened), _stored_config(opened)
+    if kind == "adapt":
+        return api.adapt(config, console=console)
+    if kind == "tune":
+        return api.tune(config, console=console)
+    raise UsageError(
+        f"only a tune or an adapt run can be resumed; this one is of the kind {kind!r}",
+        where=str(opened.path),
+    )
+
+
+def extend(
+    run: str | Path,
+    epochs: float,
+    learning_rate: float | None = None,
+    console: Console | None = None,
+) -> TuneResult:
+    """Give a tuning, finished or not, more epochs, and go on with it from where it stands.
+
+    The schedule from now on is that of a training over the new total, entered at the step that was
+    reached. If that is within its warm-up, the learning rate rises again. ``extensions.jsonl`` and
+    ``training.json`` say what was changed and when.
+
+    Args:
+        run: the run directory.
+        epochs: passes over the examples beyond those planned so far.
+        learning_rate: the peak from now on; None: as before.
+        console: shows progress.
+
+    Raises:
+        UsageError: the run is no tuning, its inputs have changed, or a value is out of range.
+        DataError: ``run`` is no run directory, or its checkpoints are gone.
+    """
+    from luthier.adapt import prepare
+    from luthier.adapt.manifest import check_manifest
+    from luthier.checkpoint import newest_step
+
+    opened, console = RunDirectory.open(Path(run)), console or Console()
+    if (kind := _kind(opened)) != "tune":
+        raise UsageError(
+            f"only a tune run can be extended; this one is of the kind {kind!r}",
+            where=str(opened.path),
+        )
+    if epochs <= 0:
+        raise UsageError(f"{epochs} epochs cannot be added", fix="give a number above 0")
+    if (step := newest_step(opened.checkpoints)) is None:
+        raise UsageError(
+            "this run has no checkpoint to go on from",
+            where=str(opened.checkpoints),
+            fix="tune again, with train.epochs set to the new total",
+        )
+    config = _stored_config(opened)
+    setup = prepare(config, console)
+    check_manifest(opened, setup)
+    changed = _with_more(config, epochs, learning_rate)
+    _note_extension(opened, setup, changed, step)
+    return api.tune(changed, console=console)
+
+
+def _kind(run: RunDirectory) -> str:
+    return str(read_json(run.manifest).get("kind"))
+
+
+def _stored_config(run: RunDirectory) -> RunConfig:
+    """The configuration of a run, wherever its folder was moved to."""
+    path = run.path.resolve()
+    place = {"name": path.name, "output": str(path.parent)}
+    return api.configure(run.config, place)
+
+
+def _with_more(config: RunConfig, epochs: float, learning_rate: float | None) -> RunConfig:
+    section = f"methods.{config.method}"
+    own = config.method_config.epochs
+    changes: dict[str, float] = (
+        {"train.epochs": config.train.epochs + epochs}
+        if own is None
+        else {f"{section}.epochs": own + epochs}
+    )
+    if learning_rate is not None:
+        changes[f"{section}.learning_rate"] = learning_rate
+    return api.configure(config, changes)
+
+
+def _note_extension(run: RunDirectory, setup: Setup, changed: RunConfig, step: int) -> None:
+    """Allow the run to go on from its checkpoints under the changed configuration."""
+    before = setup.config
+    extension = Extension(
+        step=step,
+        epochs_before=before.method_config.epochs or before.train.epochs,
+        epochs=changed.method_config.epochs or changed.train.epochs,
+        learning_rate_before=before.method_config.learning_rate,
+        learning_rate=changed.method_config.learning_rate,
+        extends=setup.training_fingerprint(before.method),
+        fingerprint=dataclasses.replace(setup, config=changed).training_fingerprint(before.method),
+    )
+    lines = [*read_lines(run.extensions), extension.model_dump(mode="json")]
+    write_lines(run.extensions, lines)

@@ -1,0 +1,162 @@
+"""How processes share a training: whole copies of the model (DDP), or shards of it (FSDP).
+
+In both, a step's micro-batches are dealt to the processes, each loss is divided by the trained
+tokens of the whole step, and gradients are added up. So the gradient does not depend on how many
+processes there are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from luthier.distributed.ranks import ALONE, Ranks
+
+# Gradients travel in messages of this size, as in DDP (Li et al. 2020, arXiv 2006.15704).
+_BUCKET_NUMBERS = 25 * 2**20 // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A forward pass of this process.
+
+    Attributes:
+        indices: of the examples.
+        counts: whether its loss counts; if not, the pass is made for the other processes' sake.
+    """
+
+    indices: list[int]
+    counts: bool = True
+
+
+class Parallelism(ABC):
+    """One way to share a training."""
+
+    def __init__(self, ranks: Ranks = ALONE) -> None:
+        self.ranks = ranks
+
+    @abstractmethod
+    def place(self, model: Any) -> None:
+        """Put the model where this process needs it, before its weights are collected."""
+
+    @abstractmethod
+    def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
+        """The forward passes of this process.
+
+        Args:
+            cuts: the examples of each forward pass of all processes together.
+            lengths: of the examples.
+        """
+
+    @abstractmethod
+    def reduce(self, weights: Iterable[Parameter]) -> None:
+        """Give every process the gradients of all."""
+
+    @abstractmethod
+    def whole(self, tensor: Tensor) -> Tensor:
+        """All of a tensor of which this process may hold a part; every process must ask."""
+
+    @abstractmethod
+    def local(self, whole: Tensor, like: Tensor) -> Tensor:
+        """The part of a tensor that this process holds, where it holds ``like``."""
+
+    @abstractmethod
+    def held(self, tensor: Tensor) -> Tensor:
+        """What this process holds of a tensor, as a plain one that shares its memory."""
+
+    @abstractmethod
+    def state(self, model: Any) -> dict[str, Tensor] | None:
+        """The model's whole tensors by name, on the first rank; None where it holds them itself."""
+
+
+class Replicated(Parallelism):
+    """Every process has the whole model; one process alone is a case of it."""
+
+    def place(self, model: Any) -> None:
+        """See `Parallelism.place`: what is trained must be the same everywhere from the start."""
+        trained = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
+        self.ranks.share_first(trained)
+
+    def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
+        """See `Parallelism.shares`."""
+        return [Share(cut) for cut in deal(cuts, lengths, self.ranks.size)[self.ranks.rank]]
+
+    def reduce(self, weights: Iterable[Parameter]) -> None:
+        """See `Parallelism.reduce`. A weight that no process used keeps no gradient."""
+        if self.ranks.size == 1:
+            return
+        weights = list(weights)
+        used = self.ranks.any(*(weight.grad is not None for weight in weights))
+        gradients = [
+            _gradient(weight) for weight, is_used in zip(weights, used, strict=True) if is_used
+        ]
+        for bucket in _buckets(gradients):
+            message = torch.cat([gradient.reshape(-1) for gradient in bucket])
+            self.ranks.sum(message)
+            parts = torch.split(message, [gradient.numel() for gradient in bucket])
+            for gradient, part in zip(bucket, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """See `Parallelism.whole`."""
+        return tensor
+
+    def local(self, whole: Tensor, like: Tensor) -> Tensor:
+        """See `Parallelism.local`."""
+        return whole.to(like.device)
+
+    def held(self, tensor: Tensor) -> Tensor:
+        """See `Parallelism.held`."""
+        return tensor
+
+    def state(self, model: Any) -> dict[str, Tensor] | None:
+        """See `Parallelism.state`."""
+        return None
+
+
+def deal(cuts: Sequence[list[int]], lengths: Sequence[int], size: int) -> list[list[list[int]]]:
+    """Deal forward passes to ``size`` processes: the longest first, to whom has least.
+
+    Passes are halved while there are fewer of them than processes.
+    """
+    passes = [list(cut) for cut in cuts]
+
+    def work(cut: list[int]) -> int:
+        return len(cut) * max(lengths[index] for index in cut)
+
+    while len(passes) < size and any(len(cut) > 1 for cut in passes):
+        largest = max((cut for cut in passes if len(cut) > 1), key=work)
+        passes.remove(largest)
+        middle = len(largest) // 2
+        passes += [largest[:middle], largest[middle:]]
+    if size > 1:
+        passes.sort(key=work, reverse=True)
+    hands: list[list[list[int]]] = [[] for _ in range(size)]
+    for cut in passes:
+        min(hands, key=lambda hand: sum(map(work, hand))).append(cut)
+    return hands
+
+
+def _gradient(weight: Parameter) -> Tensor:
+    if weight.grad is None:
+        weight.grad = torch.zeros_like(weight)
+    return weight.grad
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterable[list[Tensor]]:
+    """Consecutive tensors of one type, up to a message's size."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        numbers = sum(held.numel() for held in bucket) + tensor.numel()
+        if bucket and (numbers > _BUCKET_NUMBERS or bucket[0].dtype != tensor.dtype):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket

@@ -1,0 +1,120 @@
+"""The processes of one training, and what they tell each other.
+
+A process learns its place from the environment that torchrun and ``luthier tune --nproc`` set:
+``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from luthier.core.errors import ResourceError, UsageError
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """One process among equals; alone, it has nothing to say and nobody to wait for.
+
+    Attributes:
+        rank: which one.
+        size: how many there are.
+        device: where it computes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = _CPU
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process speaks and writes for all."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of all processes' tensors, in place."""
+        if self.size > 1:
+            there = tensor.to(self.device)
+            dist.all_reduce(there)
+            tensor.copy_(there)
+        return tensor
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether a process has raised it."""
+        raised = torch.tensor(flags, dtype=torch.int64)
+        return tuple(bool(count) for count in self.sum(raised).tolist())
+
+    def largest(self, value: int) -> int:
+        """The largest of all processes' numbers."""
+        numbers = torch.zeros(self.size, dtype=torch.int64)
+        numbers[self.rank] = value
+        return int(self.sum(numbers).max())
+
+    def share_first(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite the tensors of all processes with those of the first."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        self.any(False)
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """This process's place, for as long as the block runs.
+
+    Raises:
+        UsageError: the environment names a place that cannot be.
+        ResourceError: the others cannot be reached, or one of them has ended.
+    """
+    size = _number("WORLD_SIZE", 1)
+    if size == 1:
+        yield ALONE
+        return
+    rank, on_gpu = _number("RANK", 0), torch.cuda.is_available()
+    if not 0 <= rank < size:
+        raise UsageError(f"there is no rank {rank} among {size}", fix="see RANK and WORLD_SIZE")
+    device = torch.device("cuda", _number("LOCAL_RANK", 0)) if on_gpu else _CPU
+    if on_gpu:
+        torch.cuda.set_device(device)
+    try:
+        dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=size)
+        yield Ranks(rank, size, device)
+    except dist.DistError as error:
+        raise _lost(error) from error
+    except RuntimeError as error:
+        # gloo's errors have no class of their own.
+        if "gloo" not in str(error).lower() and "connection" not in str(error).lower():
+            raise
+        raise _lost(error) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _lost(error: Exception) -> ResourceError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ResourceError(
+        f"the other processes of this training cannot be reached: {reason}",
+        fix="see what they said; run the same command again to go on from the last checkpoint",
+    )
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal():
+        raise UsageError(f"{name} is {text!r}, not a number", fix="unset it, or use torchrun")
+    return int(text)

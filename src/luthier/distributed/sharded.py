@@ -1,0 +1,110 @@
+"""Fully sharded data parallelism: each process holds a part of every weight.
+
+Zhao et al. 2023 (arXiv 2304.11277), as torch's ``fully_shard`` does it: a layer's weights are
+gathered when it computes and given back after; gradients are added up and scattered; optimizer
+states exist for a process's own part alone. Hybrid sharding cuts the processes into groups that
+hold a copy together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn import Module, ModuleList, Parameter
+
+from luthier.core.errors import UsageError
+from luthier.distributed.parallelism import Parallelism, Share, deal
+from luthier.distributed.ranks import Ranks
+
+
+class Sharded(Parallelism):
+    """Every process has a part of each weight.
+
+    Args:
+        ranks: the processes.
+        group: processes that hold one copy together; None: all.
+
+    Raises:
+        UsageError: the processes cannot be cut into such groups.
+    """
+
+    def __init__(self, ranks: Ranks, group: int | None = None) -> None:
+        super().__init__(ranks)
+        size = group or ranks.size
+        if ranks.size % size:
+            raise UsageError(
+                f"{ranks.size} processes cannot be cut into groups of {size}",
+                where="train.shard_group",
+                fix="choose a group that divides their number",
+            )
+        self._group = size
+
+    def place(self, model: Any) -> None:
+        """See `Parallelism.place`: each layer is sharded, then what is outside of them."""
+        mesh = self._mesh()
+        self.ranks.share_first([p.data for p in model.parameters() if p.requires_grad])
+        for layer in _layers(model):
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                # Losses are divided by all trained tokens already: gradients are added up.
+                module.set_gradient_divide_factor(1.0)
+                module.set_force_sum_reduction_for_comms(True)
+
+    def _mesh(self) -> DeviceMesh:
+        kind, groups = self.ranks.device.type, self.ranks.size // self._group
+        if groups == 1:
+            return init_device_mesh(kind, (self.ranks.size,))
+        return init_device_mesh(kind, (groups, self._group), mesh_dim_names=("replicate", "shard"))
+
+    def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
+        """See `Parallelism.shares`. All make as many passes: every pass gathers from all."""
+        hands = deal(cuts, lengths, self.ranks.size)
+        own = [Share(cut) for cut in hands[self.ranks.rank]]
+        shortest = min((cut for hand in hands for cut in hand), key=lambda cut: lengths[cut[0]])
+        missing = max(map(len, hands)) - len(own)
+        return own + [Share(shortest[:1], counts=False)] * missing
+
+    def reduce(self, weights: Iterable[Parameter]) -> None:
+        """See `Parallelism.reduce`: it was done in the backward pass."""
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """See `Parallelism.whole`."""
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def local(self, whole: Tensor, like: Tensor) -> Tensor:
+        """See `Parallelism.local`."""
+        if not isinstance(like, DTensor) or whole.ndim == 0:
+            return whole.to(like.device)
+        # Every process has read the same file, so nothing needs to be sent.
+        there = whole.to(like.device)
+        return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None)
+
+    def held(self, tensor: Tensor) -> Tensor:
+        """See `Parallelism.held`."""
+        return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+    def state(self, model: Any) -> dict[str, Tensor] | None:
+        """See `Parallelism.state`: a tensor at a time, so that no other rank holds them all."""
+        tensors: dict[str, Tensor] = {}
+        for name, value in model.state_dict().items():
+            whole = self.whole(value)
+            if self.ranks.is_first:
+                tensors[name] = whole.cpu()
+        return tensors
+
+
+def _layers(model: Any) -> list[Module]:
+    """The repeated blocks: those that transformers never splits, else a list's members."""
+    names = set(getattr(model, "_no_split_modules", None) or ())
+    blocks = [module for module in model.modules() if type(module).__name__ in names]
+    if blocks:
+        return blocks
+    lists = [list(module) for module in model.modules() if isinstance(module, ModuleList)]
+    return max(lists, key=len, default=[])

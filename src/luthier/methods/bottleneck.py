@@ -1,0 +1,163 @@
+"""Bottleneck adapters as torch modules, and their files (Houlsby et al. 2019, arXiv 1902.00751).
+
+An adapter is a child of the linear layer whose output it changes, by a hook: the model keeps its
+class, and its own parameters keep their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from luthier.config.methods import Placement
+from luthier.core.records import Record
+from luthier.plan.methods import ADAPTER_PLACES
+from luthier.plan.tunings import ends_with
+
+_CHILD = "bottleneck_adapter"
+
+
+class BottleneckAdapter(nn.Module):
+    """``x + up(gelu(down(x)))`` in float32; up starts at zero, so that nothing is changed yet."""
+
+    def __init__(self, width: int, bottleneck: int, device: torch.device) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, bottleneck, device=device, dtype=torch.float32)
+        self.up = nn.Linear(bottleneck, width, device=device, dtype=torch.float32)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """``x`` with the update, in the type of ``x``."""
+        inner = nn.functional.gelu(self.down(x_BTD.to(torch.float32)))
+        update: Tensor = self.up(inner)
+        return x_BTD + update.to(x_BTD.dtype)
+
+
+class AdapterRecord(Record):
+    """``adapter_config.json`` of bottleneck adapters; peft's files have no ``adapter_type``."""
+
+    adapter_type: Literal["bottleneck"] = "bottleneck"
+    base_model: str
+    bottleneck: int = Field(ge=1)
+    placement: Placement
+
+
+def insert_adapters(model: Any, bottleneck: int, placement: Placement) -> int:
+    """Put an adapter after each sub-layer, and freeze everything else.
+
+    Args:
+        model: a transformers model; it is changed.
+        bottleneck: the width inside an adapter.
+        placement: after attention and MLP, or after the MLP alone.
+
+    Returns:
+        How many there are; 0 where no module has a known name.
+    """
+    model.requires_grad_(False)
+    places = dict(_places(model, placement))
+    for linear in places.values():
+        adapter = BottleneckAdapter(_width(linear), bottleneck, linear.weight.device)
+        linear.add_module(_CHILD, adapter)
+        linear.register_forward_hook(_apply)
+    return len(places)
+
+
+def has_adapters(model: Any) -> bool:
+    """Whether `insert_adapters` has changed the model."""
+    return any(isinstance(module, BottleneckAdapter) for module in model.modules())
+
+
+def save_adapters(
+    model: Any, base_model: str, folder: Path, state: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors``, the adapters alone.
+
+    Args:
+        model: with adapters.
+        base_model: the name of the model without them.
+        folder: where to.
+        state: the model's tensors, where it holds parts of them alone.
+    """
+    adapters = dict(_adapters(model))
+    houlsby = dict(_places(model, "houlsby"))
+    placement: Placement = "houlsby" if len(adapters) == len(houlsby) else "pfeiffer"
+    bottleneck = next(iter(adapters.values())).down.out_features
+    record = AdapterRecord(base_model=base_model, bottleneck=bottleneck, placement=placement)
+    record.write(folder / "adapter_config.json")
+    tensors = _tensors(model)
+    if state is not None:
+        tensors = {name: state[name] for name in tensors}
+    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+
+
+def load_adapters(model: Any, folder: Path) -> Any:
+    """The model with the adapters that `save_adapters` wrote; it is changed.
+
+    Raises:
+        DataError: the record is not one of bottleneck adapters.
+        ValueError: the weights are not those of adapters in this model.
+        SafetensorError: the weights are not readable.
+    """
+    record = AdapterRecord.read(folder / "adapter_config.json")
+    saved = load_file(folder / "adapter_model.safetensors")
+    _require_fitting(model, record, saved)
+    insert_adapters(model, record.bottleneck, record.placement)
+    with torch.no_grad():
+        for name, value in _tensors(model).items():
+            value.copy_(saved[name])
+    return model
+
+
+def _apply(linear: Any, _inputs: Any, output: Tensor) -> Tensor:
+    changed: Tensor = getattr(linear, _CHILD)(output)
+    return changed
+
+
+def _places(model: Any, placement: Placement) -> Iterator[tuple[str, Any]]:
+    """The linear layers that adapters follow, by name."""
+    for name, module in model.named_modules():
+        if ends_with(name, ADAPTER_PLACES[placement]) and hasattr(module, "weight"):
+            yield name, module
+
+
+def _width(linear: Any) -> int:
+    """Numbers that a linear layer gives for a token; transformers' Conv1D calls them ``nf``."""
+    return int(getattr(linear, "nf", None) or linear.out_features)
+
+
+def _adapters(model: Any) -> Iterator[tuple[str, BottleneckAdapter]]:
+    for name, module in model.named_modules():
+        if isinstance(module, BottleneckAdapter):
+            yield name, module
+
+
+def _tensors(model: Any) -> dict[str, Tensor]:
+    return {
+        f"{name}.{part}": value
+        for name, adapter in _adapters(model)
+        for part, value in adapter.state_dict().items()
+    }
+
+
+def _require_fitting(model: Any, record: AdapterRecord, saved: dict[str, Tensor]) -> None:
+    """Compare shapes before anything is made from numbers in a file."""
+    expected: dict[str, tuple[int, ...]] = {}
+    for name, linear in _places(model, record.placement):
+        width, inner = _width(linear), record.bottleneck
+        expected |= {
+            f"{name}.{_CHILD}.down.weight": (inner, width),
+            f"{name}.{_CHILD}.down.bias": (inner,),
+            f"{name}.{_CHILD}.up.weight": (width, inner),
+            f"{name}.{_CHILD}.up.bias": (width,),
+        }
+    found = {name: tuple(value.shape) for name, value in saved.items()}
+    if not expected or found != expected:
+        wrong = sorted(name for name, _ in found.items() ^ expected.items())
+        raise ValueError(f"{wrong[0] if wrong else 'every tensor'} is missing or of another shape")

@@ -1,0 +1,93 @@
+"""Merging an adapter into the weights of its base model, and proving that nothing changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from luthier.core.errors import DataError, UsageError
+from luthier.methods.adapted import is_adapter
+from luthier.models.load import LoadedModel
+from luthier.models.quiet import quiet_transformers
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged model, and how far it is from the unmerged one.
+
+    Attributes:
+        loaded: the model, without an adapter.
+        difference: the largest difference of a logit, as a share of the largest logit.
+        tolerance: what rounding explains: half of the digits of the model's type, since a weight
+            and its update are rounded together, layer after layer.
+        positions: how many were compared.
+    """
+
+    loaded: LoadedModel
+    difference: float
+    tolerance: float
+    positions: int
+
+
+def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
+    """Put an adapter's update into the weights.
+
+    Args:
+        loaded: a base model with an adapter; it is taken.
+        probes: token sequences on which both must agree.
+
+    Raises:
+        UsageError: there is no adapter, or it adds tokens or layers that no weight can hold.
+        DataError: merged and unmerged differ by more than rounding.
+    """
+    _require_mergeable(loaded)
+    before = _logits(loaded, probes)
+    with quiet_transformers():
+        model = loaded.model.merge_and_unload(safe_merge=True).eval()
+    merged = dataclasses.replace(loaded, model=model)
+    after = _logits(merged, probes)
+    largest = max(float(logits.abs().max()) for logits in before)
+    pairs = list(zip(before, after, strict=True))
+    difference = max(float((one - other).abs().max()) for one, other in pairs) / largest
+    tolerance = math.sqrt(torch.finfo(model.dtype).eps)
+    if not difference <= tolerance:  # not a number is no agreement
+        raise DataError(
+            f"the merged model's logits differ by {difference:.2g} of the largest one, and "
+            f"rounding explains {tolerance:.2g}",
+            where=loaded.stamp.id,
+            fix="keep the adapter apart, or merge in float32 (model.dtype=float32)",
+        )
+    return Merged(merged, difference, tolerance, sum(len(logits) for logits in before))
+
+
+def _require_mergeable(loaded: LoadedModel) -> None:
+    if not is_adapter(loaded):
+        raise UsageError(
+            "there is no adapter to merge: this is a whole model already",
+            fix="use the run's model folder as it is",
+        )
+    settings = getattr(loaded.model, "active_peft_config", None)
+    if settings is None or settings.is_prompt_learning:
+        name = settings.peft_type.value if settings else "a network of its own"
+        raise UsageError(
+            f"{name} cannot be merged: no weight of the base model could hold what it adds",
+            fix="keep the adapter apart; only updates of weights, such as lora's, can be merged",
+        )
+
+
+@torch.inference_mode()
+def _logits(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Of each probe, ``[tokens, vocabulary]``, in float32 on the CPU."""
+    found = []
+    for ids in probes:
+        ids_1T = torch.tensor([list(ids)], device=loaded.device)
+        inputs = {"input_ids": ids_1T}
+        if loaded.is_encoder_decoder:
+            inputs["decoder_input_ids"] = ids_1T
+        found.append(loaded.model(**inputs).logits[0].float().cpu())
+    return found

@@ -1,0 +1,96 @@
+"""Several processes train as one does."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.distributed.conftest import PATIENCE_SECONDS, Training
+
+Make = Callable[..., Training]
+TOLERANCE = 1e-5
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_two_ranks_are_as_one(method: str, training: Make) -> None:
+    """Twenty steps in float32: one process, two with a copy each, two with half of it each."""
+    runs: dict[str, Training] = {}
+    for name, processes in (("alone", 1), ("ddp", 2), ("fsdp", 2)):
+        layout: dict[str, Any] = {} if name == "alone" else {"train.parallelism": name}
+        runs[name] = training(name, method=method, **layout)
+        runs[name].finish(processes)
+    alone = runs.pop("alone")
+    assert len(alone.losses) == 20
+    assert alone.losses[-1] < alone.losses[0]
+    for name, run in runs.items():
+        assert run.losses == pytest.approx(alone.losses, rel=TOLERANCE), name
+        assert run.record.best_validation_loss == pytest.approx(
+            alone.record.best_validation_loss, rel=TOLERANCE
+        )
+        for key, expected in alone.weights().items():
+            torch.testing.assert_close(
+                run.weights()[key], expected, rtol=0, atol=TOLERANCE, msg=f"{name} {key}"
+            )
+
+
+@pytest.mark.long
+def test_a_copy_for_each_two_of_four(training: Make) -> None:
+    """Hybrid sharding: two groups of two."""
+    alone, hybrid = (
+        training(name, method="lora", **{"train.epochs": 0.5, **layout})
+        for name, layout in (
+            ("alone", {}),
+            ("hybrid", {"train.parallelism": "fsdp", "train.shard_group": 2}),
+        )
+    )
+    alone.finish()
+    hybrid.finish(processes=4)
+    assert hybrid.losses == pytest.approx(alone.losses, rel=TOLERANCE)
+
+
+def test_sharded_bfloat16_is_trained_through_float32(training: Make) -> None:
+    """Masters are shards too."""
+    half = {"model.dtype": "bfloat16", "method": "full", "train.epochs": 0.5}
+    alone = training("alone", **half)
+    sharded = training("sharded", **half, **{"train.parallelism": "fsdp"})
+    alone.finish()
+    sharded.finish(processes=2)
+    # Sums of 16-bit gradients depend on who adds them: 8 bits of precision.
+    assert sharded.losses == pytest.approx(alone.losses, rel=2**-8)
+    assert {value.dtype for value in sharded.weights().values()} == {torch.bfloat16}
+
+
+@pytest.mark.long
+def test_two_machines_of_two_processes(training: Make) -> None:
+    alone, apart = (training(name, **{"train.epochs": 0.5}) for name in ("alone", "apart"))
+    alone.finish()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    meeting = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    machines = [apart.start(2, **meeting, NODE_RANK=number) for number in "01"]
+    assert [machine.wait(PATIENCE_SECONDS) for machine in machines] == [0, 0], apart.log
+    assert apart.losses == pytest.approx(alone.losses, rel=TOLERANCE)
+    assert apart.log.count("Tuned with") == 1
+
+
+def test_groups_that_do_not_fit_are_a_users_mistake(training: Make) -> None:
+    run = training("three", **{"train.parallelism": "fsdp", "train.shard_group": 3})
+    assert run.start(2).wait(PATIENCE_SECONDS) == 2
+    assert "cannot be cut into groups of 3" in run.log
+    assert run.log.count("error:") == 1
+    assert "Traceback" not in run.log
+
+
+@pytest.mark.long
+def test_torchrun_by_hand(training: Make) -> None:
+    """The same as ``--nproc``, with torch's own launcher."""
+    ours, theirs = (training(name, **{"train.epochs": 0.5}) for name in ("ours", "theirs"))
+    ours.finish(processes=2)
+    code = theirs.start_with_torchrun(2).wait(PATIENCE_SECONDS)
+    assert code == 0, theirs.log
+    assert theirs.losses == ours.losses
+    assert theirs.log.count("Tuned with") == 1

@@ -1,0 +1,156 @@
+"""Real commands in real processes, and a disk that is really full."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.core.files import file_sha256, read_lines
+
+Moment = Callable[[], bool]
+_PATIENCE_SECONDS = 120
+SETTINGS = {
+    "method": "full",
+    "evaluate.general_text": None,
+    "train.epochs": 3,
+    "train.batch_size": 4,
+    "train.validations": 4,
+    "train.checkpoint_every": "0s",
+}
+
+
+class Server:
+    """Starts a command in a moment; see ``server.py``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "log.txt"
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "server.py")],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._line() == "ready"
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def start(self, arguments: list[str]) -> int:
+        assert self._process.stdin is not None
+        request = {"arguments": arguments, "log": str(self._log)}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return int(self._line())
+
+    def wait(self) -> int:
+        """The exit code of what was started."""
+        return int(self._line())
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(_PATIENCE_SECONDS)
+
+    @property
+    def log(self) -> str:
+        """What all commands printed."""
+        return self._log.read_text(encoding="utf-8")
+
+
+class Tuning:
+    """A tune run in a folder of its own, started as often as is needed."""
+
+    def __init__(self, server: Server, output: Path, settings: dict[str, Any]) -> None:
+        self._server = server
+        self.run = output / "tuning"
+        chosen = {**settings, "name": "tuning", "output": str(output)}
+        self.command = ["tune", *(f"{key}={json.dumps(value)}" for key, value in chosen.items())]
+
+    def finish(self, *arguments: str) -> int:
+        """Run to the end; the exit code."""
+        self._server.start(list(arguments) or self.command)
+        return self._server.wait()
+
+    def kill_after(self, seconds: float) -> int:
+        """Kill it after some time; its exit code, 0 if it was over before."""
+        process = self._server.start(self.command)
+        time.sleep(seconds)
+        return self._kill(process, signal.SIGKILL)
+
+    def stop(self, moment: Moment, number: signal.Signals) -> int:
+        """Send a signal when the moment has come; the exit code."""
+        process = self._server.start(self.command)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not moment():
+            assert time.monotonic() < deadline, self._server.log
+        return self._kill(process, number)
+
+    def _kill(self, process: int, number: signal.Signals) -> int:
+        with contextlib.suppress(ProcessLookupError):  # it was over, and was waited for
+            os.kill(process, number)
+        return self._server.wait()
+
+    @property
+    def steps(self) -> int:
+        """Steps that were logged."""
+        return sum(1 for _ in read_lines(self.run / "metrics.jsonl"))
+
+    @property
+    def log(self) -> str:
+        return self._server.log
+
+    def losses(self) -> list[tuple[int, str]]:
+        """Each step and its loss, to the last bit."""
+        lines = read_lines(self.run / "metrics.jsonl")
+        return [(line["step"], float(line["loss"]).hex()) for line in lines]
+
+    def outcome(self) -> dict[str, Any]:
+        """All that must be the same however often the training was interrupted."""
+        record = json.loads((self.run / "training.json").read_text())
+        weights = file_sha256(self.run / "model" / "model.safetensors")
+        names = ("steps", "best_step", "best_validation_loss", "trained_tokens", "stopped")
+        return {"losses": self.losses(), "weights": weights} | {n: record[n] for n in names}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("server"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def tuning_settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]:
+    chosen = {k: v for k, v in quick_settings.items() if not k.startswith("methods.prompt")}
+    return {**chosen, **SETTINGS, "model.id": str(tiny_llama)}
+
+
+@pytest.fixture
+def make_tuning(server: Server, tuning_settings: dict[str, Any], tmp_path: Path) -> Any:
+    """A run of its own: ``make_tuning("a", **{"train.epochs": 2})``."""
+    return lambda name="run", **changes: Tuning(
+        server, tmp_path / name, {**tuning_settings, **changes}
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    server: Server, tuning_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """The run that nobody disturbs, and how many seconds it took."""
+    reference = Tuning(server, tmp_path_factory.mktemp("undisturbed"), tuning_settings)
+    started = time.monotonic()
+    assert reference.finish() == 0, reference.log
+    return reference, time.monotonic() - started

@@ -1,0 +1,88 @@
+"""An adapter in the weights answers as it did beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from luthier.cli.main import run as luthier
+from luthier.config.methods import METHOD_NAMES
+from luthier.core.errors import DataError, UsageError
+from luthier.methods.adapted import is_adapter
+from luthier.methods.merge import merge
+
+PROBES = [list(range(3, 20)), list(range(40, 47))]
+WHOLE = {"full", "bitfit", "last-layers"}
+ADDED = {"prompt-tuning", "p-tuning", "prefix-tuning", "adapters"}
+MERGEABLE = sorted({*METHOD_NAMES} - WHOLE - ADDED)
+
+
+@pytest.mark.parametrize("method", MERGEABLE)
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_t5"])
+def test_merged_is_unmerged(
+    model: str, method: str, small_tune: Any, load: Any, request: pytest.FixtureRequest
+) -> None:
+    tuned, _, _ = small_tune(model, method)
+    base = load(request.getfixturevalue(model))
+    merged = merge(tuned, PROBES)
+    assert merged.difference <= 1e-4 < merged.tolerance < 1e-3
+    assert merged.positions == sum(map(len, PROBES))
+    assert not is_adapter(merged.loaded)
+    weights = base.model.state_dict()
+    after = merged.loaded.model.state_dict()
+    assert after.keys() == weights.keys()
+    assert any(not torch.equal(after[name], value) for name, value in weights.items())
+
+
+@pytest.mark.parametrize("method", sorted(ADDED))
+def test_what_no_weight_can_hold_is_refused(method: str, small_tune: Any) -> None:
+    tuned, _, _ = small_tune("tiny_llama", method)
+    with pytest.raises(UsageError, match="cannot be merged"):
+        merge(tuned, PROBES)
+
+
+def test_a_whole_model_has_nothing_to_merge(small_tune: Any) -> None:
+    tuned, _, _ = small_tune("tiny_llama", "full")
+    with pytest.raises(UsageError, match="no adapter"):
+        merge(tuned, PROBES)
+
+
+def test_a_merge_that_changes_the_answers_is_found(small_tune: Any) -> None:
+    """An update that the forward pass does not use: merged, it shows."""
+    tuned, _, _ = small_tune("tiny_llama", "lora")
+    layer = next(m for name, m in tuned.model.named_modules() if name.endswith("q_proj"))
+    layer.forward = layer.base_layer.forward
+    with pytest.raises(DataError, match="differ by"):
+        merge(tuned, PROBES)
+
+
+def test_rounding_allows_more_in_short_types(small_tune: Any) -> None:
+    tuned, _, _ = small_tune("tiny_llama", "lora", dtype="bfloat16")
+    merged = merge(tuned, PROBES)
+    assert 1e-4 < merged.difference <= merged.tolerance < 0.1
+
+
+def test_the_command(tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "rows.jsonl"
+    rows = [f'{{"prompt": "say {n}", "completion": "{n} it is"}}\n' for n in range(40)]
+    data.write_text("".join(rows), encoding="utf-8")
+    settings = [
+        f"model.id={tiny_llama}",
+        f"data.source={data}",
+        f"output={tmp_path}",
+        "name=run",
+        "data.test_fraction=0.1",
+        "train.epochs=0.3",
+        "evaluate.general_text=null",
+    ]
+    assert luthier(["merge", str(tmp_path)]) == 3
+    assert "not a run directory" in capsys.readouterr().err
+    assert luthier(["tune", *settings]) == 0
+    capsys.readouterr()
+    assert luthier(["merge", str(tmp_path / "run")]) == 0
+    assert "Merged:" in capsys.readouterr().out
+    assert (tmp_path / "run" / "merged" / "model.safetensors").is_file()
+    assert not (tmp_path / "run" / "merged" / "adapter_config.json").exists()
