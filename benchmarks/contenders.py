@@ -1,0 +1,335 @@
+"""Libraries that tune a model, each given the same weights, adapter, examples and order.
+
+Each function tunes as its library's users do and reports losses, times and the peak of resident
+memory. Examples come tokenised: id lists and which ids are trained. Step n takes the n-th
+``batch`` of them. The adapter is drawn after ``torch.manual_seed(0)`` in every library, so the
+losses of the first steps are comparable to the last digit that the arithmetic leaves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from luthier.core.records import Record
+
+Kind = Literal["lora", "qlora", "full"]
+
+
+class Case(Record):
+    """What is tuned, and how.
+
+    Attributes:
+        contender: which library.
+        kind: the method.
+        model: the folder with the base model.
+        examples: a file with a JSON list of (ids, trained) pairs.
+        batch: examples of a step.
+        steps: how many; the first is not timed.
+        learning_rate: constant.
+        dtype: of the weights.
+        micro_batch: examples of a forward pass (tokens for Luthier).
+        packed: whether TRL packs examples into rows.
+        threads: of torch.
+        profiled: whether the last step is profiled instead of timed (Luthier alone).
+    """
+
+    contender: str
+    kind: Kind
+    model: str
+    examples: str
+    batch: int
+    steps: int
+    learning_rate: float
+    dtype: Literal["float32", "bfloat16"]
+    micro_batch: int
+    packed: bool = False
+    threads: int
+    profiled: bool = False
+
+
+class Measurement(Record):
+    """What it took.
+
+    Attributes:
+        losses: of each step, in nats per trained token.
+        seconds: of each step.
+        tokens: real tokens of each step, padding not counted.
+        peak_bytes: the highest resident memory of the process.
+        start_seconds: from the start of the process's work to the first step.
+        where: shares of a step's time by kind of operation, where it was asked for.
+    """
+
+    losses: tuple[float, ...]
+    seconds: tuple[float, ...]
+    tokens: tuple[int, ...]
+    peak_bytes: int
+    start_seconds: float
+    where: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all steps but the first."""
+        return sum(self.tokens[1:]) / sum(self.seconds[1:])
+
+
+_OPERATIONS = {
+    "matrix products": {"aten::mm", "aten::addmm", "aten::bmm", "aten::addmm_"},
+    "elementwise": {
+        *(f"aten::{name}" for name in ("mul", "mul_", "add", "add_", "neg", "pow", "rsqrt", "cat")),
+        *(f"aten::{name}" for name in ("silu", "silu_backward", "copy_", "fill_", "sum", "mean")),
+        *(f"aten::{name}" for name in ("div", "div_", "where", "sub", "exp", "zero_")),
+    },
+    "optimizer": {"aten::_fused_adamw_"},
+}
+Example = tuple[list[int], list[bool]]
+
+
+def _examples(case: Case) -> list[Example]:
+    rows = json.loads(Path(case.examples).read_text(encoding="utf-8"))
+    return [(ids, trained) for ids, trained in rows[: case.batch * case.steps]]
+
+
+def _measurement(
+    case: Case, rows: Sequence[Example], losses: Sequence[float], times: Sequence[float]
+) -> Measurement:
+    """From the times at the start, before the first step, and after each."""
+    lengths = [len(ids) for ids, _ in rows]
+    return Measurement(
+        losses=tuple(losses),
+        seconds=tuple(b - a for a, b in pairwise(times[1:])),
+        tokens=tuple(
+            sum(lengths[n * case.batch : (n + 1) * case.batch]) for n in range(case.steps)
+        ),
+        peak_bytes=_peak_bytes(),
+        start_seconds=times[1] - times[0],
+    )
+
+
+def _peak_bytes() -> int:
+    """The highest resident memory (Linux): getrusage would begin with that of the parent."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+
+def luthier(case: Case) -> Measurement:
+    """Luthier's training loop, as ``luthier tune`` runs it."""
+    start = time.perf_counter()
+    import torch
+
+    from luthier.train.optimizer import make_optimizer
+    from luthier.train.step import optimizer_step
+    from luthier.train.weights import TrainedWeights
+
+    torch.set_num_threads(case.threads)
+    rows = _examples(case)
+    job = _job(case, rows)
+    model = job.loaded.model
+    weights = TrainedWeights(model)
+    optimizer = make_optimizer(weights, job.method)
+    losses, times, where = [], [start, time.perf_counter()], {}
+    for step in range(case.steps):
+        model.train()
+        batch = job.examples[step * case.batch : (step + 1) * case.batch]
+        with _profile(case.profiled and step == case.steps - 1, where):
+            losses.append(optimizer_step(job, weights, optimizer, batch, step).loss)
+        times.append(time.perf_counter())
+    return _measurement(case, rows, losses, times).model_copy(update={"where": where})
+
+
+def _job(case: Case, rows: Sequence[Example]) -> Any:
+    import torch
+
+    from luthier.config import RunConfig
+    from luthier.core.console import Console
+    from luthier.core.run_directory import RunDirectory
+    from luthier.methods import method_for
+    from luthier.models.load import load_model, open_model
+    from luthier.prompts.render import TrainingExample
+    from luthier.train import TrainingJob
+
+    config = RunConfig.model_validate(
+        {
+            "model": {"id": case.model, "dtype": case.dtype},
+            "train": {"micro_batch_tokens": case.micro_batch, "batch_size": case.batch},
+            "methods": {case.kind: {"learning_rate": case.learning_rate}},
+        }
+    )
+    base = load_model(open_model(config.model, Console(quiet=True)))
+    torch.manual_seed(0)
+    model = method_for(case.kind, config.methods).prepare(base)
+    examples = tuple(
+        TrainingExample(str(number), tuple(ids), tuple(trained), trained.index(True))
+        for number, (ids, trained) in enumerate(rows)
+    )
+    return TrainingJob(
+        loaded=dataclasses.replace(base, model=model),
+        method_name=case.kind,
+        method=config.methods.of(case.kind),
+        train=config.train,
+        examples=examples,
+        validation=(),
+        seed=0,
+        run=RunDirectory(Path(case.model)),  # nothing is written: no checkpoint is due
+        fingerprint="",
+    )
+
+
+@contextmanager
+def _profile(wanted: bool, where: dict[str, float]) -> Iterator[None]:
+    """Put the shares of the operations' own time into ``where``."""
+    if not wanted:
+        yield
+        return
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        yield
+    taken: dict[str, float] = {}
+    for event in profiler.key_averages():
+        kind = next((k for k, names in _OPERATIONS.items() if event.key in names), "")
+        if not kind:
+            kind = "attention" if "attention" in event.key else "everything else"
+        taken[kind] = taken.get(kind, 0.0) + event.self_cpu_time_total
+    where.update({kind: value / sum(taken.values()) for kind, value in taken.items()})
+
+
+def _peft_model(case: Case) -> Any:
+    """The base with an adapter as Luthier's defaults make it, drawn from the same seed."""
+    import peft
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(case.threads)
+    model = AutoModelForCausalLM.from_pretrained(case.model, dtype=getattr(torch, case.dtype))
+    if case.kind == "full":
+        return model
+    settings = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear"
+    )
+    torch.manual_seed(0)
+    return peft.get_peft_model(model, settings)
+
+
+def _arguments(case: Case, folder: str) -> dict[str, Any]:
+    return {
+        "output_dir": folder,
+        "per_device_train_batch_size": case.micro_batch,
+        "gradient_accumulation_steps": case.batch // case.micro_batch,
+        "max_steps": case.steps,
+        "learning_rate": case.learning_rate,
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "optim": "adamw_torch_fused",
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "disable_tqdm": True,
+    }
+
+
+def _watch(start: float) -> tuple[Any, list[float]]:
+    """A callback that keeps the time before the first step and after each."""
+    from transformers import TrainerCallback
+
+    times = [start]
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_args: Any, **_kwargs: Any) -> None:
+            times.append(time.perf_counter())
+
+        def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
+            times.append(time.perf_counter())
+
+    return Watch(), times
+
+
+def _in_order(trainer: type) -> type:
+    """The trainer, but without shuffling."""
+    from torch.utils.data import SequentialSampler
+
+    class InOrder(trainer):  # type: ignore[misc]
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return SequentialSampler(train_dataset or self.train_dataset)
+
+    return InOrder
+
+
+def transformers_trainer(case: Case) -> Measurement:
+    """The Trainer of transformers, with peft for LoRA."""
+    start = time.perf_counter()
+    from tempfile import TemporaryDirectory
+
+    from datasets import Dataset
+    from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    rows = _examples(case)
+    model = _peft_model(case)
+    tokenizer = AutoTokenizer.from_pretrained(case.model)
+    watch, times = _watch(start)
+    with TemporaryDirectory() as folder:
+        trainer = _in_order(Trainer)(
+            model=model,
+            args=TrainingArguments(**_arguments(case, folder)),
+            train_dataset=Dataset.from_list([_row(*row) for row in rows]),
+            data_collator=DataCollatorForSeq2Seq(tokenizer),
+            callbacks=[watch],
+        )
+        trainer.train()
+    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    return _measurement(case, rows, losses, times)
+
+
+def trl(case: Case) -> Measurement:
+    """TRL's SFTTrainer."""
+    start = time.perf_counter()
+    from tempfile import TemporaryDirectory
+
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    rows = _examples(case)
+    model = _peft_model(case)
+    watch, times = _watch(start)
+    with TemporaryDirectory() as folder:
+        more = {"max_length": 2048, "packing": case.packed, "shuffle_dataset": False}
+        trainer = _in_order(SFTTrainer)(
+            model=model,
+            args=SFTConfig(**_arguments(case, folder), **more),
+            train_dataset=Dataset.from_list([_row(*row) for row in rows]),
+            processing_class=AutoTokenizer.from_pretrained(case.model),
+            callbacks=[watch],
+        )
+        trainer.train()
+    lines = [line for line in trainer.state.log_history if "loss" in line]
+    result = _measurement(case, rows, [line["loss"] for line in lines], times)
+    if case.packed:  # a row holds as many examples as fit
+        counts = [0.0, *(line["num_tokens"] for line in lines)]
+        tokens = tuple(round(b - a) for a, b in pairwise(counts))
+        result = result.model_copy(update={"tokens": tokens})
+    return result
+
+
+def _row(ids: list[int], trained: list[bool]) -> dict[str, list[int]]:
+    labels = [i if t else -100 for i, t in zip(ids, trained, strict=True)]
+    return {"input_ids": ids, "labels": labels}
+
+
+CONTENDERS: dict[str, Callable[[Case], Measurement]] = {
+    "luthier": luthier,
+    "transformers": transformers_trainer,
+    "trl": trl,
+}

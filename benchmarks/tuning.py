@@ -1,0 +1,258 @@
+"""Hold Luthier's training loop against other libraries', side by side, in one run.
+
+    python benchmarks/tuning.py [--kinds lora full] [--steps 3] [--rounds 2]
+
+It needs `pip install trl datasets` and the folder that LUTHIER_DATA names, for DialogSum. Every
+library gets the same weights, the same first adapter, and the same rows in the same order. First
+each is tried in several settings, as an expert would; then the fastest setting of each is measured
+again, in turns, so that all see the machine's moods. Losses must agree, or the speed was bought.
+Results: benchmarks/results/<date>-tuning.json and .md. Run nothing beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common import provenance, store, table
+from contenders import Case, Measurement
+from luthier.adapt.manifest import hardware, versions
+from luthier.adapt.setup import prepare
+from luthier.config import load_config
+from luthier.core.console import Console
+from luthier.core.heap import pool_environment
+from luthier.core.units import format_bytes
+from luthier.plan import TrainingSetup, read_architecture
+from luthier.plan.from_config import tuning_of
+from luthier.plan.memory import pass_cost
+
+_PEERS = ("transformers", "trl")
+_BATCH = 8
+# Settings that are tried: tokens of a micro-batch for Luthier, else examples; packed or not.
+_SETTINGS: dict[str, tuple[tuple[int, bool], ...]] = {
+    "luthier": ((1, False), (2048, False)),
+    "transformers": ((1, False), (2, False)),
+    "trl": ((1, False), (8, False), (1, True)),
+}
+_RATES = {"lora": 5e-4, "full": 2e-5}
+_AGREE = 1e-3
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and store."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--kinds", nargs="+", default=list(_RATES), choices=list(_RATES))
+    parser.add_argument("--steps", type=int, default=3, help="of the last measurements, timed")
+    parser.add_argument("--rounds", type=int, default=2, help="of the last measurements")
+    chosen = parser.parse_args(arguments)
+    from luthier import api
+
+    peak = api.calibrate().flops["float32"]
+    with tempfile.TemporaryDirectory() as folder:
+        shared, lengths = _shared(Path(folder), chosen.steps + 1)
+        kinds = [_kind(name, shared, chosen.steps, chosen.rounds) for name in chosen.kinds]
+    for kind in kinds:
+        flops = _flops_per_token(kind["kind"], Path(shared["model"]), lengths)
+        kind["share_of_peak"] = kind["best"]["luthier"]["tokens_per_second"] * flops / peak
+    command = ["benchmarks/tuning.py", *arguments]
+    extra = {name: __import__(name).__version__ for name in ("trl", "transformers", "peft")}
+    document = provenance(command, hardware(), versions() | extra) | {
+        "peak_flops": peak,
+        "tokens_per_example": statistics.mean(total for total, _ in lengths),
+        "trained_per_example": statistics.mean(trained for _, trained in lengths),
+        "kinds": kinds,
+    }
+    store("tuning", document, _markdown(document))
+
+
+def _shared(folder: Path, steps: int) -> tuple[dict[str, Any], list[tuple[int, int]]]:
+    """What every case has in common, and the lengths of the examples, all and trained tokens."""
+    config = load_config(
+        Path("examples/dialogsum.yaml"), ["data.max_length=512", f"data.num_train={_BATCH * 8}"]
+    )
+    setup = prepare(config, Console(quiet=True))
+    rows = [(e.input_ids, e.trained) for e in setup.tokenised("train").examples][: steps * _BATCH]
+    if len(rows) < steps * _BATCH:
+        raise SystemExit(f"{len(rows)} examples are too few for {steps} steps")
+    file = folder / "examples.json"
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    shared = {
+        "model": str(setup.handle.folder.path),
+        "examples": str(file),
+        "batch": _BATCH,
+        "dtype": "float32",
+        "threads": os.cpu_count() or 1,
+    }
+    return shared, [(len(ids), sum(trained)) for ids, trained in rows]
+
+
+def _kind(kind: str, shared: dict[str, Any], steps: int, rounds: int) -> dict[str, Any]:
+    """Try the settings, then measure the fastest of each library in turns."""
+    common = shared | {"kind": kind, "learning_rate": _RATES[kind]}
+    tried = []
+    for contender, settings in _SETTINGS.items():
+        for micro_batch, packed in settings:
+            case = Case(
+                **common, contender=contender, steps=2, micro_batch=micro_batch, packed=packed
+            )
+            tried.append(_row(case, [_measure(case)]))
+    fastest = {
+        name: max(
+            (row for row in tried if row["contender"] == name),
+            key=lambda row: row["tokens_per_second"],
+        )
+        for name in _SETTINGS
+    }
+    cases = {
+        name: Case(
+            **common,
+            contender=name,
+            steps=steps + 1,
+            micro_batch=row["micro_batch"],
+            packed=row["packed"],
+        )
+        for name, row in fastest.items()
+    }
+    measured: dict[str, list[Measurement]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, case in cases.items():
+            measured[name].append(_measure(case))
+    best = {name: _row(case, measured[name]) for name, case in cases.items()}
+    profiled = _measure(cases["luthier"].model_copy(update={"profiled": True, "steps": 2}))
+    peer = max(_PEERS, key=lambda name: best[name]["tokens_per_second"])
+    ours, theirs = best["luthier"], best[peer]
+    return {
+        "kind": kind,
+        "tried": tried,
+        "best": best,
+        "peer": peer,
+        "speed_ratio": ours["tokens_per_second"] / theirs["tokens_per_second"],
+        "memory_ratio": ours["peak_bytes"] / theirs["peak_bytes"],
+        "losses_agree": _agree(best),
+        "where": profiled.where,
+    }
+
+
+def _measure(case: Case) -> Measurement:
+    """In a process that nothing else has used; Luthier in its heap, as its command runs."""
+    command = [sys.executable, str(Path(__file__).with_name("tune_contender.py"))]
+    heap = pool_environment() if case.contender == "luthier" else {}
+    result = subprocess.run(
+        [*command, case.model_dump_json()],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | heap,
+    )
+    if result.returncode:
+        raise SystemExit(f"{case.contender}: {result.stderr.strip()[-2000:]}")
+    measured = Measurement.model_validate_json(result.stdout.strip().splitlines()[-1])
+    packed = ", packed" if case.packed else ""
+    print(
+        f"{case.kind} {case.contender} {case.micro_batch}{packed}: "
+        f"{measured.tokens_per_second:.1f} tokens/s, {format_bytes(measured.peak_bytes)}",
+        file=sys.stderr,
+    )
+    return measured
+
+
+def _row(case: Case, runs: Sequence[Measurement]) -> dict[str, Any]:
+    return {
+        "contender": case.contender,
+        "micro_batch": case.micro_batch,
+        "packed": case.packed,
+        "tokens_per_second": statistics.median(run.tokens_per_second for run in runs),
+        "every": [run.tokens_per_second for run in runs],
+        "peak_bytes": max(run.peak_bytes for run in runs),
+        "start_seconds": statistics.median(run.start_seconds for run in runs),
+        "losses": runs[0].losses,
+    }
+
+
+def _agree(best: dict[str, dict[str, Any]]) -> bool:
+    """Whether all losses of libraries that see the same batches are the same."""
+    ours = best["luthier"]["losses"]
+    others = [best[name]["losses"] for name in _PEERS if not best[name]["packed"]]
+    return bool(others) and all(
+        abs(a - b) <= _AGREE * a for losses in others for a, b in zip(ours, losses, strict=True)
+    )
+
+
+def _flops_per_token(kind: str, model: Path, lengths: Sequence[tuple[int, int]]) -> float:
+    """What the mathematics needs of an average example, with logits at trained positions alone."""
+    from luthier.config import MethodsConfig
+    from luthier.core.files import read_json
+
+    architecture = read_architecture(read_json(model / "config.json"), str(model))
+    length = round(statistics.mean(total for total, _ in lengths))
+    setup = TrainingSetup(
+        tuning_of(MethodsConfig().of(kind), architecture),
+        length=length,
+        predicted=round(statistics.mean(trained for _, trained in lengths)),
+    )
+    cost = pass_cost(architecture, setup)
+    return (cost.forward_flops + cost.backward_flops) / length
+
+
+def _markdown(document: dict[str, Any]) -> str:
+    machine = document["hardware"]
+    lines = [
+        f"# Tuning side by side, {document['date']}",
+        "",
+        f"`{document['command']}` at commit {document['commit']}. {machine['name']}, "
+        f"{machine['cores']} cores; products of a layer reach {document['peak_flops'] / 1e9:.0f} "
+        f"GFLOP/s. SmolLM2-135M in float32 (this processor multiplies bfloat16 more slowly), LoRA "
+        f"of rank 8 on all linear layers; DialogSum, {_BATCH} examples a step, "
+        f"{document['tokens_per_example']:.0f} tokens each, of which "
+        f"{document['trained_per_example']:.0f} are trained. "
+        + ", ".join(f"{k} {v}" for k, v in document["versions"].items()),
+    ]
+    for kind in document["kinds"]:
+        lines += ["", f"## {kind['kind']}", "", *_verdict(kind), "", *_table(kind["best"].values())]
+        lines += ["", "Settings that were tried, one timed step each:", ""]
+        lines += _table(kind["tried"])
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(kind: dict[str, Any]) -> list[str]:
+    agree = "agree" if kind["losses_agree"] else "DO NOT agree"
+    where = sorted(kind["where"].items(), key=lambda item: -item[1])
+    return [
+        f"**{kind['speed_ratio']:.2f} times the speed and {kind['memory_ratio']:.2f} of the peak "
+        f"memory of the faster peer, {kind['peer']}** (aim: 3 and 0.6). Losses {agree} within "
+        f"{_AGREE:g}. Luthier reaches {kind['share_of_peak']:.0%} of the products' peak; its time: "
+        + ", ".join(f"{name} {share:.0%}" for name, share in where)
+        + ".",
+    ]
+
+
+def _table(rows: Any) -> list[str]:
+    head = ("library", "micro-batch", "tokens/s", "each", "peak memory", "start", "losses")
+    return table(
+        head,
+        [
+            [
+                row["contender"],
+                f"{row['micro_batch']}{' tokens' if row['contender'] == 'luthier' else ''}"
+                f"{', packed' if row['packed'] else ''}",
+                f"{row['tokens_per_second']:.1f}",
+                ", ".join(f"{value:.1f}" for value in row["every"]),
+                format_bytes(row["peak_bytes"]),
+                f"{row['start_seconds']:.1f} s",
+                ", ".join(f"{loss:.4f}" for loss in row["losses"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
