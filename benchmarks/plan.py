@@ -155,6 +155,7 @@ def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
         accumulation=2,
         padded=case.padded,
         on_cpu=device == "cpu",
+        fused_loss=True,
     )
     plan = plan_training(architecture, setup, HEAPS[heap] if device == "cpu" else CUDA)
     cluster = Cluster(this_cpu() if device == "cpu" else find_device(device))

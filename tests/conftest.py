@@ -149,7 +149,7 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory, word_tokenizer: Any) -> Pa
 
 @pytest.fixture(scope="session")
 def load() -> Any:
-    """Loads a fresh model, float32 unless told: ``load(folder or name, dtype="float32")``."""
+    """Loads a fresh model: ``load(folder or name, dtype="float32", quantisation=None)``."""
     from functools import cache
 
     from luthier.config import ModelConfig
@@ -157,10 +157,14 @@ def load() -> Any:
     from luthier.models.load import load_model, open_model
 
     @cache
-    def opened(name: str, dtype: Any) -> Any:
-        return open_model(ModelConfig(id=name, dtype=dtype), Console(quiet=True))
+    def opened(name: str, dtype: Any, quantisation: Any) -> Any:
+        config = ModelConfig(id=name, dtype=dtype, quantisation=quantisation)
+        return open_model(config, Console(quiet=True))
 
-    return lambda model, dtype="float32": load_model(opened(str(model), dtype))
+    def loaded(model: Any, dtype: str = "float32", quantisation: str | None = None) -> Any:
+        return load_model(opened(str(model), dtype, quantisation))
+
+    return loaded
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,7 @@ def evaluate(
         write_manifest(run, setup, "evaluate")
         _save_config(run, resolved)
     if tuned and tuned.model.is_dir():
-        loaded = load_adapted(tuned.model, resolved.model, console)
+        loaded = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
     else:
         loaded = load_model(setup.handle)
     evaluation = evaluate_task(

@@ -33,7 +33,7 @@ from luthier.config.yaml import read_yaml
 from luthier.methods.bottleneck import insert_adapters
 from luthier.plan.families import read_architecture
 from luthier.plan.methods import ADAPTER_PLACES
-from luthier.plan.step import step_cost
+from luthier.plan.step import Loss, step_cost
 from luthier.plan.tape import Pass
 from luthier.plan.tunings import Adapters, Full, Lora, Tuning, bitfit, layernorm, prompt_tuning
 
@@ -348,7 +348,8 @@ def compare(family: Family, kind: str, case: Case, condition: Condition) -> None
         on_cpu=True,
     )
     architecture = read_architecture(config.to_dict())
-    plan = step_cost(architecture, case.tuning(family), size, predicted=1, everywhere=True)
+    everywhere = Loss(everywhere=True)
+    plan = step_cost(architecture, case.tuning(family), size, predicted=1, loss=everywhere)
     assert plan.trained_count == trained
     if trained:
         real = measured(model, inputs)

@@ -18,6 +18,7 @@ from luthier.core.run_directory import RunDirectory
 from luthier.inference.local import LocalEngine
 from luthier.methods import load_adapted
 from luthier.methods.adapted import is_adapter
+from luthier.models.quantised import quantisation_options
 from luthier.train import TrainingData, tune
 
 LEARNING_RATES = {
@@ -28,6 +29,8 @@ LEARNING_RATES = {
     "lora": 0.1,
     "rslora": 0.1,
     "dora": 0.1,
+    "adalora": 0.1,
+    "qlora": 0.1,
     "vera": 1.0,
     "ia3": 1.0,
     "adapters": 0.05,
@@ -100,7 +103,8 @@ def test_a_saved_model_answers_the_same_elsewhere(
     in_tmp_path: Path,
 ) -> None:
     base_folder = request.getfixturevalue(name)
-    base = load(base_folder)
+    quantisation = RunConfig().base_of(method).quantisation
+    base = load(base_folder, quantisation=quantisation)
     examples = make_examples(base, 6)
     prompts = [list(e.input_ids[: e.prompt_length]) for e in examples]
     untuned = answers(base, prompts)
@@ -121,11 +125,12 @@ def test_a_saved_model_answers_the_same_elsewhere(
     if not is_adapter(tuned):
         outside = kind.from_pretrained(run.model, dtype=torch.float32)
     else:
-        plain = kind.from_pretrained(base_folder, dtype=torch.float32)
+        options = quantisation_options(quantisation, torch.float32)
+        plain = kind.from_pretrained(base_folder, dtype=torch.float32, **options)
         attach = with_bottlenecks if method == "adapters" else peft.PeftModel.from_pretrained
         outside = attach(plain, run.model)
     assert outside_answers(outside, prompts, tuned.tokenizer.eos_token_id) == expected
 
-    described = ModelConfig(id=str(base_folder), dtype="float32")
+    described = ModelConfig(id=str(base_folder), dtype="float32", quantisation=quantisation)
     again = load_adapted(run.model, described, Console(quiet=True))
     assert answers(again, prompts) == expected

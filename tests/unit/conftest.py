@@ -11,7 +11,7 @@ import pytest
 from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.run_directory import RunDirectory
-from luthier.train import TrainingData, tune
+from luthier.train import Room, TrainingData, tune
 
 # Far above what a real model bears: tiny random ones learn little in a few steps.
 LEARNING_RATES = {
@@ -22,6 +22,8 @@ LEARNING_RATES = {
     "lora": 0.05,
     "rslora": 0.05,
     "dora": 0.05,
+    "adalora": 0.05,
+    "qlora": 0.05,
     "vera": 0.5,
     "ia3": 0.5,
     "adapters": 0.02,
@@ -49,9 +51,8 @@ def small_tune(
         dtype: str = "float32",
         fingerprint: str = "the data",
         observers: Sequence[Any] = (),
+        room: Room | None = None,
     ) -> tuple[Any, Any, RunDirectory]:
-        base = load(request.getfixturevalue(model), dtype)
-        examples = make_examples(base, 13)
         config = RunConfig.model_validate(
             {
                 "train": {"epochs": 2, "batch_size": 2, "micro_batch_tokens": 128} | (train or {}),
@@ -60,10 +61,12 @@ def small_tune(
                 },
             }
         )
+        base = load(request.getfixturevalue(model), dtype, config.base_of(method).quantisation)
+        examples = make_examples(base, 13)
         data = TrainingData(examples[:10], examples[10:], fingerprint)
         directory = RunDirectory.create(tmp_path, run)
         console = Console(quiet=True)
-        loaded, record = tune(base, method, config, data, directory, console, observers)
+        loaded, record = tune(base, method, config, data, directory, console, observers, room=room)
         return loaded, record, directory
 
     return run_it

@@ -42,7 +42,8 @@ def ask_model(
         renderer, limit, handle = setup.renderer, setup.max_new_tokens, setup.handle
         examples = _examples(setup, question, num)
     prompts = [renderer.prompt(example, answer_tokens=limit) for example in examples]
-    loaded = load_adapted(tuned, config.model, console) if tuned else load_model(handle)
+    base = config.base_of(config.method)
+    loaded = load_adapted(tuned, base, console) if tuned else load_model(handle)
     engine = LocalEngine(loaded, config.evaluate.batch_tokens)
     with console.progress("Answering", len(prompts)) as advance:
         answers = engine.generate([prompt.ids for prompt in prompts], limit, advance)

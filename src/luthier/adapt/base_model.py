@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 
+from luthier.config import ModelConfig
 from luthier.models.load import LoadedModel, ModelHandle, load_model
 
 
@@ -21,8 +23,16 @@ class BaseModel:
             self._loaded = load_model(self._handle)
         return self._loaded
 
-    def take(self) -> LoadedModel:
-        """The base model, to be changed; the next `get` loads it afresh."""
+    def take(self, wanted: ModelConfig) -> LoadedModel:
+        """The base model, to be changed; the next `get` loads it afresh.
+
+        Args:
+            wanted: how it is loaded, which may be quantised where the base is not.
+        """
+        if wanted != self._handle.config:
+            self._loaded = None
+            gc.collect()
+            return load_model(dataclasses.replace(self._handle, config=wanted))
         loaded = self.get()
         self._loaded = None
         return loaded

@@ -35,7 +35,7 @@ def merge_run(run: RunDirectory, folder: Path, console: Console) -> Merged:
             fix="finish it with 'luthier tune'; of an adapt run, name a rung: RUN/rungs/lora",
         )
     config = load_config(run.config)
-    loaded = load_adapted(run.model, config.model, console)
+    loaded = load_adapted(run.model, config.base_of(config.method), console)
     texts = general_texts(config.evaluate.general_text or _PROBE_TEXT, console)[:_PROBES]
     probes = [
         loaded.tokenizer(text, add_special_tokens=False)["input_ids"][:_PROBE_TOKENS]

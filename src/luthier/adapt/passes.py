@@ -30,20 +30,27 @@ class ForwardPass:
 
 
 def training_passes(
-    train: TrainConfig, examples: Sequence[TrainingExample], order: BatchOrder, steps: int
+    train: TrainConfig,
+    examples: Sequence[TrainingExample],
+    order: BatchOrder,
+    steps: int,
+    tokens: int,
 ) -> list[ForwardPass]:
-    """Every forward pass of the first ``steps`` steps, cut as the loop cuts them."""
+    """Every forward pass of the first ``steps`` steps, cut as the loop cuts them.
+
+    ``tokens`` are those that a pass may have.
+    """
     passes = []
     for step in range(steps):
         batch = [examples[index] for index in order.step(step)]
-        cuts = _cut(batch, train.micro_batch_tokens, train.max_padding)
+        cuts = _cut(batch, tokens, train.max_padding)
         passes += [ForwardPass(cut, len(cuts)) for cut in cuts]
     return passes
 
 
-def validation_passes(train: TrainConfig, examples: Sequence[TrainingExample]) -> list[ForwardPass]:
+def validation_passes(examples: Sequence[TrainingExample], tokens: int) -> list[ForwardPass]:
     """Every forward pass of one validation, cut as the loop cuts them."""
-    cuts = _cut(examples, train.micro_batch_tokens, VALIDATION_PADDING)
+    cuts = _cut(examples, tokens, VALIDATION_PADDING)
     return [ForwardPass(cut) for cut in cuts]
 
 

@@ -34,16 +34,19 @@ from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
 from luthier.plan.memory import pass_cost
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
-from luthier.plan.setup import PRECISIONS, Parallel
+from luthier.plan.setup import Parallel, precision_in_memory
 from luthier.plan.step import StepCost
 from luthier.plan.time import forward_time, step_time
 from luthier.train import TrainingData
+from luthier.train.loss import padded_length
 
 # Steps whose batches are looked at, how many of the largest forward passes are planned, and how
 # many others are timed.
 _STEPS_SEEN = 2000
 _LARGEST = 6
 _TIMED = 24
+# The share of the memory that a micro-batch may fill by plan: plans err by some per cent.
+_FILLED = 0.9
 
 SMALLER = (
     "try a smaller train.micro_batch_tokens or data.max_length, "
@@ -60,12 +63,14 @@ class TuningPlan:
         trained_parameters: numbers that are trained.
         steps: optimizer steps.
         seconds: of all of them, validations included; None where the device's speed is not known.
+        micro_batch_tokens: of a forward pass, as configured or as many as fit.
     """
 
     memory: MemoryPlan
     trained_parameters: int
     steps: int
     seconds: float | None
+    micro_batch_tokens: int
 
 
 def plan_tuning(
@@ -73,19 +78,51 @@ def plan_tuning(
 ) -> TuningPlan | None:
     """The plan of tuning with ``method``; None for a model that the planner does not know.
 
-    Of several processes it is the memory of each.
-
-    The order of the batches is a function of the seed, so the largest forward pass that will occur
-    is known, not guessed.
+    Of several processes it is the memory of each. Where forward passes may have as many tokens as
+    fit, it is the plan with as many as a step has that fits, or else with the fewest.
     """
     architecture = architecture_of(setup)
     if architecture is None:
         return None
+    tokens = setup.config.train.micro_batch_tokens
+    if tokens != "auto":
+        return _plan(setup, method, data, ranks, architecture, tokens)
+    limit = memory_limit(setup, ranks) * _FILLED
+    sizes = _possible_tokens(setup, data)
+    plans = (_plan(setup, method, data, ranks, architecture, size) for size in sizes)
+    plan = next(plans)
+    while plan.memory.total > limit and (smaller := next(plans, None)):
+        plan = smaller
+    return plan
+
+
+def _possible_tokens(setup: Setup, data: TrainingData) -> list[int]:
+    """Tokens that a forward pass may have: all of a step, half of them, down to one example."""
+    lengths = sorted((padded_length(example) for example in data.train), reverse=True)
+    longest, sizes = lengths[0], [lengths[0] * len(lengths[: setup.config.train.batch_size])]
+    while sizes[-1] > longest:
+        sizes.append(max(longest, sizes[-1] // 2))
+    return sizes
+
+
+def _plan(
+    setup: Setup,
+    method: MethodName,
+    data: TrainingData,
+    ranks: Ranks,
+    architecture: Architecture,
+    tokens: int,
+) -> TuningPlan:
+    """The plan with forward passes of so many tokens.
+
+    The order of the batches is a function of the seed, so the largest forward pass that will occur
+    is known, not guessed.
+    """
     config, settings = setup.config, setup.config.methods.of(method)
     order = BatchOrder(len(data.train), config.train.batch_size, config.seed)
     steps = order.total_steps(settings.epochs or config.train.epochs)
     seen = min(steps, _STEPS_SEEN)
-    passes = training_passes(config.train, data.train, order, seen)
+    passes = training_passes(config.train, data.train, order, seen, tokens)
     setups = [
         _training_setup(setup, method, architecture, batch, ranks)
         for batch in largest(passes, _LARGEST)
@@ -98,7 +135,8 @@ def plan_tuning(
         # Processes on a CPU share its cores, in a way that is not planned.
         seconds=None
         if ranks.size > 1
-        else _seconds(setup, method, data, architecture, passes, steps / seen),
+        else _seconds(setup, method, data, architecture, passes, steps / seen, tokens),
+        micro_batch_tokens=tokens,
     )
 
 
@@ -109,6 +147,7 @@ def _seconds(
     architecture: Architecture,
     passes: Sequence[ForwardPass],
     times: float,
+    tokens: int,
 ) -> float | None:
     """Seconds of ``times`` the passes, and of the validations between them."""
     device = _device_in_use()
@@ -129,7 +168,7 @@ def _seconds(
 
     seconds = mean(passes, trained) * len(passes) * times
     if data.validation:
-        validation = validation_passes(train, data.validation)
+        validation = validation_passes(data.validation, tokens)
         seconds += mean(validation, forward_time) * len(validation) * train.validations
     return seconds
 
@@ -233,7 +272,7 @@ def _training_setup(
     lengths = [len(example.input_ids) for example in batch.examples]
     return TrainingSetup(
         tuning=tuning_of(config.methods.of(method), architecture),
-        precision=PRECISIONS["bf16-mixed" if short else "float32"],
+        precision=precision_in_memory(config.base_of(method).quantisation, short=short),
         checkpointing="full" if config.train.activation_checkpointing else "none",
         batch=len(lengths),
         length=max(lengths),
@@ -243,6 +282,7 @@ def _training_setup(
         accumulation=ceil(batch.in_step / ranks.size),
         padded=min(lengths) < max(lengths),
         on_cpu=device.type == "cpu",
+        fused_loss=True,
     )
 
 

@@ -17,8 +17,9 @@ from luthier.plan.from_config import tuning_of
 from luthier.plan.setup import PRECISIONS, PrecisionName
 from luthier.train.trace import BatchShape, trace_step
 
-# Peft copies each norm that it tunes, which tensors without data do not survive.
-_NOT_WITHOUT_DATA = {"layernorm"}
+# Peft copies each norm that it tunes, which tensors without data do not survive; nor does
+# quantising them.
+_NOT_WITHOUT_DATA = {"layernorm", "qlora"}
 _DTYPES: Mapping[PrecisionName, str] = {"float32": "float32", "bf16-mixed": "bfloat16"}
 
 
@@ -60,6 +61,7 @@ def trace_question(question: Question) -> PlanCheck:
         predicted=predicted,
         accumulation=2,
         on_cpu=True,
+        fused_loss=True,
     )
     return PlanCheck(
         run=question.model,

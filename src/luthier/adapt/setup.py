@@ -8,7 +8,7 @@ from typing import Any
 from luthier.config import RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.inputs import Inputs, inputs_fingerprint
 from luthier.core.records import TemplateStamp
 from luthier.core.seeds import fingerprint
@@ -19,6 +19,8 @@ from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.evaluate.metrics import get_metric
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
+from luthier.models.quantised import require_quantisation
+from luthier.plan.methods import TRAIN_THE_BASE
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.train import TrainingData
@@ -91,8 +93,11 @@ class Setup:
         """The tokenised training and validation examples, for training with ``method``.
 
         Raises:
+            UsageError: the method trains base weights that are to be quantised, or the package
+                that quantises is missing.
             DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
         """
+        self._require_trainable_base(method)
         train, validation = self.tokenised("train"), self.tokenised("validation")
         if not train.examples:
             raise DataError(
@@ -106,6 +111,18 @@ class Setup:
             inputs=self.training_inputs(method),
             dropped=train.dropped,
         )
+
+    def _require_trainable_base(self, method: MethodName) -> None:
+        quantisation = self.config.base_of(method).quantisation
+        if quantisation is None:
+            return
+        require_quantisation()
+        if method in TRAIN_THE_BASE:
+            raise UsageError(
+                f"{method} trains the base, and {quantisation} weights cannot be trained",
+                where="model.quantisation",
+                fix="choose qlora or another adapter, or leave the base as it is",
+            )
 
     @property
     def max_length(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from luthier.adapt.base_model import BaseModel
-from luthier.adapt.planning import SMALLER, TuningPlan, check_memory
+from luthier.adapt.planning import SMALLER, TuningPlan, check_memory, memory_limit
 from luthier.adapt.setup import Setup
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
@@ -18,7 +18,8 @@ from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import load_adapted
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
-from luthier.train import tune
+from luthier.train import Room, tune
+from luthier.train.job import USUAL_TOKENS
 
 
 def tuned_model(
@@ -52,7 +53,7 @@ def tuned_model(
         same = record.fingerprint == setup.training_fingerprint(method)
         if same and not _may_go_on(record, max_time):
             console.say("  tuned before; not repeated")
-            return load_adapted(run.model, setup.config.model, console), record
+            return load_adapted(run.model, setup.config.base_of(method), console), record
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
@@ -61,10 +62,11 @@ def tuned_model(
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
     try:
-        untuned = base.take()
+        untuned = base.take(setup.config.base_of(method))
         if plan:
             bound_kept_memory(plan.memory.allocated - plan.memory.weights)
-        loaded, record = tune(untuned, method, config, data, run, console, ranks=ranks)
+        room = _room(setup, plan, ranks)
+        loaded, record = tune(untuned, method, config, data, run, console, ranks=ranks, room=room)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
     if stored:
@@ -74,6 +76,14 @@ def tuned_model(
         }
         stored.model_copy(update=measured).write(run.plan)
     return loaded, record
+
+
+def _room(setup: Setup, plan: TuningPlan | None, ranks: Ranks) -> Room | None:
+    """What to fit forward passes into, where their size is to be found."""
+    if setup.config.train.micro_batch_tokens != "auto":
+        return None
+    tokens = plan.micro_batch_tokens if plan else USUAL_TOKENS
+    return Room(memory_limit(setup, ranks), tokens)
 
 
 def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> MeasuredPlan:

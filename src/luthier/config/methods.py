@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from luthier.config.base import Config
 
@@ -16,6 +16,8 @@ MethodName = Literal[
     "lora",
     "rslora",
     "dora",
+    "adalora",
+    "qlora",
     "vera",
     "ia3",
     "adapters",
@@ -26,6 +28,7 @@ MethodName = Literal[
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 Targets = tuple[str, ...] | Literal["all-linear"]
 Placement = Literal["houlsby", "pfeiffer"]
+Quantisation = Literal["nf4", "int8"]
 
 
 class MethodConfig(Config):
@@ -93,6 +96,38 @@ class RsloraConfig(LoraConfig):
 
 class DoraConfig(LoraConfig):
     """LoRA of the direction, and a trained length for each column (Liu et al. 2024, 2402.09353)."""
+
+
+class AdaloraConfig(LoraConfig):
+    """LoRA that spends its rank where it matters (Zhang et al. 2023, arXiv 2303.10512)."""
+
+    rank: int = Field(default=12, ge=2)
+    """The rank of each update at the start."""
+    final_rank: int = Field(default=8, ge=1)
+    """The mean rank at the end; less important directions are pruned, whichever layer has them."""
+    start: float = Field(default=0.1, ge=0, lt=1)
+    """The share of the steps before pruning begins."""
+    settle: float = Field(default=0.3, gt=0, lt=1)
+    """The share of the steps after pruning has ended."""
+    prune_every: int = Field(default=10, ge=1)
+    """Steps from one pruning to the next."""
+    orthogonality: float = Field(default=0.5, ge=0)
+    """The weight of the penalty that keeps directions apart."""
+
+    @model_validator(mode="after")
+    def _prunes(self) -> Self:
+        if self.final_rank >= self.rank:
+            raise ValueError(f"final_rank {self.final_rank} must be below rank {self.rank}")
+        if self.start + self.settle >= 1:
+            raise ValueError("start and settle together must leave steps to prune in")
+        return self
+
+
+class QloraConfig(LoraConfig):
+    """LoRA beside a base whose linear layers are quantised (Dettmers et al. 2023, 2305.14314)."""
+
+    quantisation: Quantisation = "nf4"
+    """nf4: 4 bits, with double quantisation; int8: LLM.int8 (Dettmers et al. 2022, 2208.07339)."""
 
 
 class VeraConfig(MethodConfig):
@@ -172,6 +207,10 @@ class MethodsConfig(Config):
     """Rank-stabilised LoRA."""
     dora: DoraConfig = DoraConfig()
     """DoRA."""
+    adalora: AdaloraConfig = AdaloraConfig()
+    """AdaLoRA."""
+    qlora: QloraConfig = QloraConfig()
+    """QLoRA."""
     vera: VeraConfig = VeraConfig()
     """VeRA."""
     ia3: Ia3Config = Ia3Config()

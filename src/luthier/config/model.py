@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from luthier.config.base import Config
+from luthier.config.methods import Quantisation
 
 
 class ModelConfig(Config):
@@ -16,6 +17,8 @@ class ModelConfig(Config):
     """The Hub revision: a branch, a tag, or (best) a commit."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Weights in memory. auto: bfloat16 where this machine multiplies it faster than float32."""
+    quantisation: Quantisation | None = None
+    """Store linear layers in 4 bits (nf4) or 8 (int8); adapters can be trained beside them."""
     trust_remote_code: bool = False
     """Run Python code that the model's repository carries. Leave off unless you have read it."""
     allow_pickle: bool = False

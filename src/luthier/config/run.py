@@ -10,7 +10,7 @@ from luthier.config.adapt import AdaptConfig
 from luthier.config.base import Config
 from luthier.config.data import DataConfig
 from luthier.config.evaluate import EvaluateConfig
-from luthier.config.methods import MethodConfig, MethodName, MethodsConfig
+from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, QloraConfig
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import TrainConfig
@@ -41,6 +41,13 @@ class RunConfig(Config):
     """How models are measured."""
     adapt: AdaptConfig = AdaptConfig()
     """The ladder."""
+
+    def base_of(self, method: MethodName) -> ModelConfig:
+        """The base model as the method called ``method`` wants it loaded."""
+        settings = self.methods.of(method)
+        if not isinstance(settings, QloraConfig):
+            return self.model
+        return self.model.model_copy(update={"quantisation": settings.quantisation})
 
     @property
     def method_config(self) -> MethodConfig:

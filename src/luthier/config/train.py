@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -33,8 +33,9 @@ class TrainConfig(Config):
     """Passes over the training examples."""
     batch_size: int = Field(default=16, ge=1)
     """Examples in an optimizer step, on all devices together."""
-    micro_batch_tokens: int = Field(default=2048, ge=1)
-    """Tokens in one forward pass, padding included. It changes memory and speed, not the result."""
+    micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 2048
+    """Tokens in one forward pass, padding included; auto: as many as fit, tried before the first
+    step. It changes memory and speed, not the result, and is halved when memory runs out."""
     max_padding: float = Field(default=0.1, ge=0, lt=1)
     """The share of padding above which a micro-batch is cut in two."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

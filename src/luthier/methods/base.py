@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from luthier.config.methods import MethodName
+from luthier.methods.companion import Companion
 from luthier.models.load import LoadedModel
 
 
@@ -20,6 +21,8 @@ class Method(ABC):
     name: ClassVar[MethodName]
     # Whether layers may be computed again in the backward pass (activation checkpointing).
     recomputable: ClassVar[bool] = True
+    # Whether its weights may be cut into shards (FSDP).
+    shardable: ClassVar[bool] = True
 
     @abstractmethod
     def prepare(self, loaded: LoadedModel) -> Any:
@@ -28,3 +31,12 @@ class Method(ABC):
         The base model inside ``loaded`` may be changed; load it again to have it as it was.
         New parameters are drawn from torch's global generator.
         """
+
+    def accompany(self, model: Any, total_steps: int) -> Companion:
+        """What the method does in every step of a training beside the gradient of the loss.
+
+        Args:
+            model: what `prepare` gave.
+            total_steps: optimizer steps of the whole training.
+        """
+        return Companion()

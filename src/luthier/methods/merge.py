@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from luthier.core.errors import DataError, UsageError
 from luthier.methods.adapted import is_adapter
 from luthier.models.load import LoadedModel
+from luthier.models.quantised import dequantise, is_quantised
 from luthier.models.quiet import quiet_transformers
 
 
@@ -24,7 +26,8 @@ class Merged:
         loaded: the model, without an adapter.
         difference: the largest difference of a logit, as a share of the largest logit.
         tolerance: what rounding explains: half of the digits of the model's type, since a weight
-            and its update are rounded together, layer after layer.
+            and its update are rounded together, layer after layer. With an int8 base, half of 8
+            bits': it rounds activations too.
         positions: how many were compared.
     """
 
@@ -35,7 +38,7 @@ class Merged:
 
 
 def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
-    """Put an adapter's update into the weights.
+    """Put an adapter's update into the weights; quantised ones become plain ones before.
 
     Args:
         loaded: a base model with an adapter; it is taken.
@@ -47,14 +50,16 @@ def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
     """
     _require_mergeable(loaded)
     before = _logits(loaded, probes)
+    tolerance = math.sqrt(_precision(loaded.model))
     with quiet_transformers():
+        if is_quantised(loaded.model.get_base_model()):
+            loaded = dataclasses.replace(loaded, model=_beside_plain_weights(loaded.model))
         model = loaded.model.merge_and_unload(safe_merge=True).eval()
     merged = dataclasses.replace(loaded, model=model)
     after = _logits(merged, probes)
     largest = max(float(logits.abs().max()) for logits in before)
     pairs = list(zip(before, after, strict=True))
     difference = max(float((one - other).abs().max()) for one, other in pairs) / largest
-    tolerance = math.sqrt(torch.finfo(model.dtype).eps)
     if not difference <= tolerance:  # not a number is no agreement
         raise DataError(
             f"the merged model's logits differ by {difference:.2g} of the largest one, and "
@@ -78,6 +83,28 @@ def _require_mergeable(loaded: LoadedModel) -> None:
             f"{name} cannot be merged: no weight of the base model could hold what it adds",
             fix="keep the adapter apart; only updates of weights, such as lora's, can be merged",
         )
+
+
+def _precision(model: Any) -> float:
+    """The relative size of what rounding loses."""
+    base = model.get_base_model()
+    if getattr(base, "is_loaded_in_8bit", False):
+        return 1 / 127
+    return float(torch.finfo(base.dtype).eps)
+
+
+def _beside_plain_weights(model: Any) -> Any:
+    """The adapter beside the dequantised base; what it was beside is taken.
+
+    Merged into quantised weights it would be rounded to 4 bits with them.
+    """
+    import peft
+
+    settings, state = model.active_peft_config, peft.get_peft_model_state_dict(model)
+    base = model.unload()
+    plain = peft.get_peft_model(dequantise(base, base.dtype), settings)
+    peft.set_peft_model_state_dict(plain, state)
+    return plain.eval()
 
 
 @torch.inference_mode()

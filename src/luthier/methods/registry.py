@@ -7,6 +7,7 @@ from typing import Any
 
 from luthier.config import MethodsConfig
 from luthier.config.methods import MethodName
+from luthier.methods.adalora import AdaloraMethod
 from luthier.methods.adapters import AdaptersMethod
 from luthier.methods.base import Method
 from luthier.methods.bitfit import BitfitMethod
@@ -19,6 +20,7 @@ from luthier.methods.lora import LoraMethod
 from luthier.methods.p_tuning import PTuningMethod
 from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
+from luthier.methods.qlora import QloraMethod
 from luthier.methods.rslora import RsloraMethod
 from luthier.methods.vera import VeraMethod
 
@@ -30,6 +32,8 @@ _METHODS: dict[MethodName, Callable[[Any], Method]] = {
     "lora": LoraMethod,
     "rslora": RsloraMethod,
     "dora": DoraMethod,
+    "adalora": AdaloraMethod,
+    "qlora": QloraMethod,
     "vera": VeraMethod,
     "ia3": Ia3Method,
     "adapters": AdaptersMethod,

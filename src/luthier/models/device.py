@@ -49,6 +49,14 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a tensor found no memory."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # torch's allocator for the CPU raises no class of its own.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 class PeakMemory:
     """The highest memory in use since it was made, in bytes.
 

@@ -46,18 +46,20 @@ def logits_at_indices(
     Returns:
         ``[K, vocabulary]``.
     """
-    with _select(model, rows_K, columns_K):
+    with selected_rows(model.get_output_embeddings(), rows_K, columns_K):
         logits: Tensor = model(**inputs, return_dict=True).logits
     return logits
 
 
 @contextmanager
-def _select(model: Any, rows_K: Tensor, columns_K: Tensor) -> Iterator[None]:
+def selected_rows(output: torch.nn.Module, rows_K: Tensor, columns_K: Tensor) -> Iterator[None]:
+    """Let an output layer see some positions alone, as `logits_at_indices` names them."""
+
     def hook(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden_BTD, *rest = arguments
         return (hidden_BTD[rows_K, columns_K], *rest)
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(hook)
+    handle = output.register_forward_pre_hook(hook)
     try:
         yield
     finally:

@@ -17,6 +17,11 @@ from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
+from luthier.models.quantised import (
+    parameter_count,
+    quantisation_options,
+    require_quantisation,
+)
 from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model
 
@@ -126,7 +131,9 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
     device = device or default_device()
     if device.type == "cpu":
         keep_freed_memory()
-    dtype = resolve_dtype(handle.config.dtype, device)
+    dtype, quantisation = resolve_dtype(handle.config.dtype, device), handle.config.quantisation
+    if quantisation:
+        require_quantisation()
     kind = AutoModelForSeq2SeqLM if handle.is_encoder_decoder else AutoModelForCausalLM
     try:
         with quiet_transformers():
@@ -135,15 +142,17 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
                 dtype=dtype,
                 use_safetensors=None if handle.config.allow_pickle else True,
                 trust_remote_code=handle.config.trust_remote_code,
+                device_map={"": device} if quantisation else None,
+                **quantisation_options(quantisation, dtype),
             )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise _unloadable("weights", handle.folder, error) from error
-    model = model.to(device).eval()
+    model = (model if quantisation else model.to(device)).eval()
     stamp = ModelStamp(
         id=handle.folder.id,
         revision=handle.folder.revision,
-        parameters=model.num_parameters(),
-        dtype=str(dtype).removeprefix("torch."),
+        parameters=parameter_count(model),
+        dtype=quantisation or str(dtype).removeprefix("torch."),
         architecture=type(model).__name__,
     )
     return LoadedModel(model, handle.tokenizer, stamp, device)

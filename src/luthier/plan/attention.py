@@ -73,6 +73,8 @@ class Attention:
             tape.constants[self.rotary_table] = 2 * tape.step.length * rotated * itemsize
         if self._bias_trained(tape):
             self._keep_bias(tape)
+        if tape.step.prefix:
+            key, value = self._prefixed(tape, key), self._prefixed(tape, value)
         out = self._attention(tape)(tape, query, key, value)
         tape.attention_flops += 4.0 * query.rows * (key.rows // tape.step.batch) * out.width
         return tape.linear(f"{name}.{self.names[-1]}", out, self.hidden, bias=self.bias[1])
@@ -104,11 +106,21 @@ class Attention:
         return self._padded(step) or self.biased or self._windowed(step)
 
     def _padded(self, step: Pass) -> bool:
-        """Whether padding is masked: not in T5's decoder, where what is padded comes last."""
-        return step.padded and not (self.biased and self.causal)
+        """Whether padding is masked: not in T5's decoder, where what is padded comes last.
+
+        Behind a prefix, each sequence has a mask of its own too.
+        """
+        return (step.padded or step.prefix > 0) and not (self.biased and self.causal)
 
     def _windowed(self, step: Pass) -> bool:
         return 0 < self.window <= step.length
+
+    def _prefixed(self, tape: Tape, x: Value) -> Value:
+        """Keys or values with the trained ones before them, which the cache holds on to."""
+        rows = x.rows + tape.step.batch * tape.step.prefix
+        longer = Value(rows, self.kv_heads * self.head_dim, x.itemsize, True)
+        tape.keep(longer)
+        return longer
 
     def _projections(
         self, tape: Tape, name: str, x: Value, source: Value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from luthier.config.methods import (
+    AdaloraConfig,
     AdaptersConfig,
     BitfitConfig,
     DoraConfig,
@@ -20,6 +21,7 @@ from luthier.config.methods import (
 from luthier.plan.architecture import Architecture
 from luthier.plan.methods import ADAPTER_PLACES, Size, tuning_called
 from luthier.plan.tunings import (
+    Adalora,
     Adapters,
     Dora,
     Full,
@@ -55,6 +57,8 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
             return tuning_called("last-layers", model, Size(last_layers=count))
         case DoraConfig(rank=rank, targets=targets, dropout=dropout):
             return Dora(targets=targets, rank=rank, dropout=dropout)
+        case AdaloraConfig(rank=rank, targets=targets, dropout=dropout):
+            return Adalora(targets=targets, rank=rank, dropout=dropout)
         case LoraConfig(rank=rank, targets=targets, dropout=dropout):
             return Lora(targets=targets, rank=rank, dropout=dropout)
         case VeraConfig(rank=rank, targets=targets):

@@ -12,8 +12,14 @@ from dataclasses import dataclass, fields
 from luthier.plan.architecture import Architecture
 from luthier.plan.moments import Phase, fixed, moments, offloaded
 from luthier.plan.overhead import CUDA, Interval, Overhead, interval, usual_overhead
-from luthier.plan.setup import Precision, TrainingSetup, constant_bytes, weight_bytes
-from luthier.plan.step import StepCost, step_cost
+from luthier.plan.setup import (
+    Precision,
+    TrainingSetup,
+    constant_bytes,
+    rows_at_once,
+    weight_bytes,
+)
+from luthier.plan.step import Loss, StepCost, step_cost
 
 _FLOAT = 4
 
@@ -141,6 +147,12 @@ def plan_inference(
     )
 
 
+def _loss(architecture: Architecture, setup: TrainingSetup) -> Loss:
+    if not setup.fused_loss:
+        return Loss(setup.logits_everywhere, setup.loss_chunks)
+    return Loss(rows=rows_at_once(architecture.vocabulary, on_cpu=setup.on_cpu))
+
+
 def pass_cost(architecture: Architecture, setup: TrainingSetup) -> StepCost:
     """The forward and backward pass of one micro-batch."""
     return step_cost(
@@ -148,6 +160,5 @@ def pass_cost(architecture: Architecture, setup: TrainingSetup) -> StepCost:
         setup.tuning,
         setup.size,
         predicted=setup.predicted,
-        everywhere=setup.logits_everywhere,
-        chunks=setup.loss_chunks,
+        loss=_loss(architecture, setup),
     )

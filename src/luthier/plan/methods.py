@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
 from luthier.plan.tunings import (
+    Adalora,
     Adapters,
     Dora,
     Full,
@@ -86,6 +87,7 @@ METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
     "lora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
     "rslora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
     "dora": lambda _, size: Dora(targets=size.targets, rank=size.rank),
+    "adalora": lambda _, size: Adalora(targets=size.targets, rank=size.rank),
     "vera": lambda _, size: Vera(targets=size.targets, rank=size.rank),
     "ia3": lambda _, size: Ia3(targets=IA3_OUTPUTS, inputs=IA3_INPUTS),
     "adapters": lambda _, size: Adapters(targets=_SUBLAYER_ENDS, bottleneck=size.bottleneck),

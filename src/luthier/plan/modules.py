@@ -176,11 +176,15 @@ class GatedMlp:
         """See `Mlp`."""
         if self.up:
             gate = tape.linear(f"{name}.{self.gate}", x, self.intermediate, bias=self.bias)
+            gate = self.activation(tape, gate)
+            if x.grad:  # kept for the product below, and there while the other one is made
+                tape.keep(gate)
             up = tape.linear(f"{name}.{self.up}", x, self.intermediate, bias=self.bias)
         else:
             both = tape.linear(f"{name}.{self.gate}", x, 2 * self.intermediate, bias=self.bias)
-            gate, up = tape.new(both, self.intermediate), tape.new(both, self.intermediate)
-        inner = tape.elementwise(self.activation(tape, gate), up)
+            gate = self.activation(tape, tape.new(both, self.intermediate))
+            up = tape.new(both, self.intermediate)
+        inner = tape.elementwise(gate, up)
         inner = self.inner_dropout(tape, inner)
         return tape.linear(f"{name}.{self.down}", inner, self.hidden, bias=self.bias)
 

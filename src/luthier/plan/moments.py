@@ -141,15 +141,17 @@ def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     """Activations of all layers, logits and their gradients; earlier micro-batches' gradients.
 
     The output layer's gradient is made when two of the loss's three tensors are gone; where the
-    loss is computed in chunks, each adds its part of it while the next has logits.
+    loss is computed in chunks, each adds its part of it while the next has logits; a fused loss
+    adds to it in place.
     """
     table = _table_bytes(setup, cost)
     one_chunk = max(0.0, cost.logits / 3 + table - cost.logits)
+    tables = one_chunk if setup.loss_chunks == 1 else 2 * table
     return {
         "gradients": _earlier_gradients(setup, cost),
         "activations": _kept(setup, cost) + cost.shared + cost.head,
         "logits": float(cost.logits),
-        "temporary": one_chunk if setup.loss_chunks == 1 else 2 * table,
+        "temporary": table if setup.fused_loss else tables,
         "communication": _communication_at_loss(setup, cost),
     }
 

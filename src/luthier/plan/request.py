@@ -240,6 +240,7 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
         logits_everywhere=work.logits_everywhere,
         accumulation=work.step_sequences // together,
         loss_chunks=work.loss_chunks,
+        fused_loss=work.loss_chunks == 1 and not work.logits_everywhere,
         update_in_backward=work.update_in_backward,
         fused_attention=work.fused_attention,
         compiled=work.compiled,

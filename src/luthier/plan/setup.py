@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -80,6 +80,26 @@ PRECISIONS: Mapping[PrecisionName, Precision] = {
 }
 
 
+# Base weights of a model that is loaded quantised: the precision of its linear layers.
+QUANTISED: Mapping[str, PrecisionName] = {"nf4": "nf4-double", "int8": "int8"}
+
+
+def precision_in_memory(quantisation: str | None, *, short: bool) -> Precision:
+    """How this project's loop holds a model.
+
+    Args:
+        quantisation: of the base's linear layers, ``nf4`` or ``int8``.
+        short: whether everything else is bfloat16; float32 otherwise.
+    """
+    plain = PRECISIONS["bf16-mixed" if short else "float32"]
+    if quantisation is None:
+        return plain
+    packed = PRECISIONS[QUANTISED[quantisation]]
+    return replace(
+        plain, linear=packed.linear, constants=packed.constants, slowdown=packed.slowdown
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     """What an optimizer holds.
@@ -124,6 +144,16 @@ OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
     "sgd": Optimizer(_moments(0)),
     "lion": Optimizer(_moments(1)),
 }
+
+
+# Logits that exist at once in a fused loss: 64 MiB of float32 on a CPU, or 256 on a device that
+# needs large products.
+_LOGITS_ON_CPU, _LOGITS_ELSEWHERE = 2**24, 2**26
+
+
+def rows_at_once(vocabulary: int, *, on_cpu: bool) -> int:
+    """Rows of logits that exist at the same time in a fused loss."""
+    return max(1, (_LOGITS_ON_CPU if on_cpu else _LOGITS_ELSEWHERE) // vocabulary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +253,8 @@ class TrainingSetup:
         logits_everywhere: whether logits exist at all positions and outlive the loss.
         accumulation: micro-batches in an optimizer step.
         loss_chunks: parts in which the loss is computed, with float32 logits of one part at a time.
+        fused_loss: whether gradients are made from logits as soon as these are there, some rows at
+            a time (`rows_at_once`), as this project's loop does.
         update_in_backward: whether each weight is updated as soon as it has its gradient, which is
             freed then.
         fused_attention: whether attention never holds its T × T weights.
@@ -243,6 +275,7 @@ class TrainingSetup:
     logits_everywhere: bool = False
     accumulation: int = 1
     loss_chunks: int = 1
+    fused_loss: bool = False
     update_in_backward: bool = False
     fused_attention: bool = True
     padded: bool = False

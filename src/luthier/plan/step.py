@@ -16,6 +16,22 @@ _FLOAT = 4
 _INDEX = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """How logits come and go.
+
+    Attributes:
+        everywhere: whether they exist at every position and outlive the loss, as in a model's own
+            forward pass.
+        chunks: parts in which the loss is computed.
+        rows: rows that exist at a time in a fused loss; 0: it is not fused.
+    """
+
+    everywhere: bool = False
+    chunks: int = 1
+    rows: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerCost:
     """What one layer does in a forward and backward pass.
@@ -62,6 +78,7 @@ class StepCost:
         shared: bytes kept once for all layers: rotary tables, the embedded input.
         head: bytes kept between the last layer and the logits.
         logits: bytes of logits, loss and their gradients at their peak.
+        all_logits: bytes of all logits in float32, whether they exist together or not.
         head_flops: of the output layer, forward.
         output: the matrix that gives logits.
         tied: whether that is the first table.
@@ -75,6 +92,7 @@ class StepCost:
     shared: int
     head: int
     logits: int
+    all_logits: int
     head_flops: float
     output: Weight
     tied: bool
@@ -148,8 +166,7 @@ def step_cost(
     size: Pass,
     *,
     predicted: int,
-    everywhere: bool = False,
-    chunks: int = 1,
+    loss: Loss | None = None,
 ) -> StepCost:
     """Follow one forward and backward pass.
 
@@ -158,12 +175,11 @@ def step_cost(
         tuning: the method.
         size: batch, length and arithmetic, virtual tokens not included.
         predicted: positions of the batch whose logits the loss needs.
-        everywhere: whether logits exist at every position and outlive the loss, as in a model's
-            own forward pass.
-        chunks: parts in which the loss is computed.
+        loss: how it is computed; by default at once.
     """
+    loss = loss or Loss()
     virtual = tuning.virtual_tokens
-    longer = replace(size, length=size.length + virtual)
+    longer = replace(size, length=size.length + virtual, prefix=tuning.prefix)
     layers: list[LayerCost] = []
     states: list[Value] = []
     outsides: list[Tape] = []
@@ -174,8 +190,8 @@ def step_cost(
         outsides.append(outside)
         layers += costs
         states.append(state)
-    rows = states[-1].rows if everywhere else predicted
-    head, logits, flops = _head(architecture, states[-1], rows, everywhere, chunks)
+    rows = states[-1].rows if loss.everywhere else predicted
+    head, logits, flops = _head(architecture, states[-1], rows, loss)
     beside = tuple(weight for outside in outsides for weight in outside.weights)
     head_weights = architecture.head_weights()
     tables = (*architecture.embeddings, *beside, *head_weights)
@@ -195,6 +211,7 @@ def step_cost(
         shared=ids + sum(x.kept_bytes + sum(x.constants.values()) for x in outsides),
         head=head,
         logits=logits,
+        all_logits=rows * architecture.vocabulary * _FLOAT,
         head_flops=flops + sum(outside.flops for outside in outsides),
         output=output,
         tied=architecture.tied,
@@ -265,19 +282,24 @@ def _run_layer(
 
 
 def _head(
-    architecture: Architecture, state: Value, rows: int, everywhere: bool, chunks: int
+    architecture: Architecture, state: Value, rows: int, loss: Loss
 ) -> tuple[int, int, float]:
     """Bytes before the logits, bytes of logits and loss at their peak, and FLOPs.
 
     Logits are cast to float32 where they are not, log-softmax keeps its result, and the backward
     pass makes two gradients of the same size: 12 bytes a logit at the peak. A caller that holds on
     to the logits (as a model's output object does) adds their own bytes. In chunks, one of them
-    has all that at a time.
+    has all that at a time. A fused loss turns its rows into their gradient in place, beside the
+    gradient of the hidden states; logits that are capped after the output layer are not fused.
     """
     width = architecture.embedding_width or architecture.hidden
     logits = rows * architecture.vocabulary
     flops = 2.0 * logits * width
-    before = 0 if everywhere else rows * (width * state.itemsize + 8)
-    held = logits * state.itemsize if everywhere else 0
+    before = 0 if loss.everywhere else rows * (width * state.itemsize + 8)
+    if loss.rows and not architecture.capped:
+        shown = min(rows, loss.rows) * architecture.vocabulary
+        short = state.itemsize if state.itemsize != _FLOAT else 0
+        return before + rows * width * state.itemsize, shown * (_FLOAT + short), flops
+    held = logits * state.itemsize if loss.everywhere else 0
     capped = logits * state.itemsize if architecture.capped else 0
-    return before, -(-logits // chunks) * 3 * _FLOAT + held + capped, flops
+    return before, -(-logits // loss.chunks) * 3 * _FLOAT + held + capped, flops

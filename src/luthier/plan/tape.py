@@ -92,6 +92,7 @@ class Pass:
         fused_attention: whether attention never holds a T × T matrix (SDPA's flash kernels).
         padded: whether the batch has padding, and attention an explicit mask.
         on_cpu: whether it runs on a CPU, whose kernels keep more where there is dropout.
+        prefix: keys and values that a method puts before each sequence in every layer.
         compiled: whether each layer is compiled, so that norms keep no float32 copy of their input
             and an activation's result is computed again (approximately what inductor does).
     """
@@ -103,6 +104,7 @@ class Pass:
     fused_attention: bool = True
     padded: bool = False
     on_cpu: bool = False
+    prefix: int = 0
     compiled: bool = False
 
 

@@ -135,7 +135,7 @@ def forward_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> floa
     device = cluster.device
     reached = device.peak(setup.precision.dtype) * device.efficiency
     products = cost.forward_flops / reached * setup.precision.slowdown
-    moved = _FORWARD_MOVES * cost.kept + cost.logits
+    moved = _FORWARD_MOVES * cost.kept + 3 * cost.all_logits
     # A third of a layer's small operations: the backward pass has about two for each.
     overhead = device.overhead * sum(times for _, times in cost.layers) / 3
     return products + moved / (device.between or device.bandwidth) + overhead
@@ -182,7 +182,7 @@ def _activation_traffic(cost: StepCost, checkpointing: Checkpointing = "none") -
     """
     again = {"none": 0, "selective": 1, "full": 1}[checkpointing]
     moves = (1 + again) * _FORWARD_MOVES + _BACKWARD_MOVES
-    return moves * cost.kept + 2 * cost.logits
+    return moves * cost.kept + 6 * cost.all_logits
 
 
 def _update_traffic(cost: StepCost, setup: TrainingSetup) -> float:

@@ -23,6 +23,10 @@ class Tuning(Adaptation, Protocol):
         """Tokens put before every sequence."""
 
     @property
+    def prefix(self) -> int:
+        """Keys and values put before every sequence in every layer."""
+
+    @property
     def input_grad(self) -> bool:
         """Whether a gradient flows into the embedded input."""
 
@@ -39,6 +43,11 @@ class Frozen:
 
     @property
     def virtual_tokens(self) -> int:
+        """None."""
+        return 0
+
+    @property
+    def prefix(self) -> int:
         """None."""
         return 0
 
@@ -153,7 +162,9 @@ class Lora(OnLinears):
             source = tape.new(source, source.width)
         low = tape.product(source, self.rank, trained=True)
         update = tape.product(low, out.width, trained=True)
-        tape.work(update, update, out)
+        # Forward the update, scaled, and added to the output before that is rounded; backward the
+        # gradients of them.
+        tape.work(update, update, *([update] if source is not x else []), out)
         return tape.new(out, out.width, grad=True)
 
     def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
@@ -194,6 +205,23 @@ class Dora(Lora):
         tape.work(
             Value(rows, columns, self.itemsize, True), Value(rows, columns, self.itemsize, True)
         )
+        return adapted
+
+
+@dataclass(frozen=True, slots=True)
+class Adalora(Lora):
+    """LoRA with a trained factor for each direction (Zhang et al. 2023, arXiv 2303.10512)."""
+
+    rank: int = 12
+
+    def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
+        """Adds a factor for each direction, and keeps the scaled directions."""
+        if not self.is_target(weight):
+            return out
+        adapted = Lora.adapt(self, tape, weight, x, out)
+        tape.added.append(Weight(f"{weight.name}.lora_E", (self.rank, 1), "adapter"))
+        if x.grad:
+            tape.keep(Value(self.rank, x.width, self.itemsize, True))
         return adapted
 
 
@@ -283,9 +311,14 @@ class SoftPrompt(Frozen):
         return self.tokens if self.lengthens else 0
 
     @property
+    def prefix(self) -> int:
+        """What is not in the sequence stands before it."""
+        return 0 if self.lengthens else self.tokens
+
+    @property
     def input_grad(self) -> bool:
         """The first rows of the input are trained."""
-        return True
+        return self.lengthens
 
     def prompt_weights(self, hidden: int, kv_widths: tuple[int, ...]) -> tuple[Weight, ...]:
         """The trained vectors, and the network that makes them."""

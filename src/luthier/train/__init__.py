@@ -2,6 +2,6 @@
 
 from luthier.train.job import TrainingJob
 from luthier.train.loop import train
-from luthier.train.tune import TrainingData, tune
+from luthier.train.tune import Room, TrainingData, tune
 
-__all__ = ["TrainingData", "TrainingJob", "train", "tune"]
+__all__ = ["Room", "TrainingData", "TrainingJob", "train", "tune"]

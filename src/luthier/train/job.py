@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,17 @@ from luthier.core.errors import UsageError
 from luthier.core.inputs import Inputs
 from luthier.core.run_directory import RunDirectory
 from luthier.distributed.parallelism import Parallelism, Replicated
-from luthier.methods import method_for
+from luthier.methods import Method, method_for
+from luthier.methods.companion import Companion
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
+
+# Where nothing says how many fit.
+USUAL_TOKENS = 2048
+
+
+def _nothing_beside(_total_steps: int) -> Companion:
+    return Companion()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,10 @@ class TrainingJob:
         fingerprint: of everything that decides the result; a checkpoint of another is refused.
         inputs: what the fingerprint is made of, so that a difference can be named.
         parallelism: how processes share the work; by default there is one.
+        tokens: of a forward pass, padding included; None: train.micro_batch_tokens.
+        memory_limit: bytes that this process may come to use; a step on the longest examples is
+            tried before the first one where it is given.
+        companion: from the number of steps to what the method does beside the gradient.
     """
 
     loaded: LoadedModel
@@ -45,6 +58,15 @@ class TrainingJob:
     fingerprint: str
     inputs: Inputs = field(default_factory=dict)
     parallelism: Parallelism = field(default_factory=Replicated)
+    tokens: int | None = None
+    memory_limit: int | None = None
+    companion: Callable[[int], Companion] = _nothing_beside
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Tokens of a forward pass."""
+        configured = self.train.micro_batch_tokens
+        return self.tokens or (USUAL_TOKENS if configured == "auto" else configured)
 
     @property
     def epochs(self) -> float:
@@ -52,8 +74,8 @@ class TrainingJob:
         return self.method.epochs or self.train.epochs
 
 
-def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> Any:
-    """The model as the method called ``name`` prepares it; ``base`` is changed.
+def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:
+    """The method called ``name``, and the model as it prepares it; ``base`` is changed.
 
     Raises:
         UsageError: the model has nothing for this method, or the loop's settings rule it out.
@@ -65,4 +87,4 @@ def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> Any
             where="train.activation_checkpointing",
             fix="switch it off, or choose prompt-tuning",
         )
-    return method.prepare(base)
+    return method, method.prepare(base)

@@ -12,8 +12,10 @@ from luthier.core.errors import DivergedError, PreemptedError
 from luthier.core.interrupt import StopRequest, stop_on_signals
 from luthier.core.records import TrainingRecord
 from luthier.data.batches import BatchOrder
-from luthier.models.device import PeakMemory
+from luthier.models.device import PeakMemory, is_out_of_memory
+from luthier.models.quantised import parameter_count
 from luthier.prompts.render import TrainingExample
+from luthier.train.fit import fit_micro_batch, halve_after
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import mean_loss, require_trained_tokens
@@ -52,11 +54,14 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     weights = TrainedWeights(job.loaded.model)
     require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, ranks)
-    state = TrainingState(job, weights, make_optimizer(weights, job.method), guards)
+    optimizer, companion = make_optimizer(weights, job.method), job.companion(total_steps)
+    state = TrainingState(job, weights, optimizer, guards, companion)
     memory = PeakMemory(job.loaded.device)
     if job.train.activation_checkpointing:
         job.loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
     resumed = state.resume(console)
+    if job.memory_limit is not None and not resumed:
+        fit_micro_batch(state, console)
     with (
         stop_on_signals() as request,
         console.progress(f"Training {job.method_name}", total_steps) as advance,
@@ -66,7 +71,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         audience = _Audience(told if ranks.is_first else [])
         audience.on_event("resume" if resumed else "start", step=state.progress.step)
         advance(state.progress.step)
-        stopped = _run(job, order, total_steps, state, audience, request)
+        stopped = _run(order, total_steps, state, audience, request)
         peak = ranks.largest(memory.read())
         state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, peak)
         state.save()  # what is finished can be extended
@@ -83,7 +88,6 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
 
 
 def _run(
-    job: TrainingJob,
     order: BatchOrder,
     total_steps: int,
     state: TrainingState,
@@ -91,14 +95,13 @@ def _run(
     request: StopRequest,
 ) -> Stop | None:
     """Step until the end, a stop, or a request to stop (None)."""
-    progress, model = state.progress, job.loaded.model
+    job, progress = state.job, state.progress
     validation_steps = _validation_steps(total_steps, job.train.validations)
     last_save = time.monotonic()
     while progress.step < total_steps:
         if job.train.patience and progress.validations_since_best >= job.train.patience:
             return "early"
         started = time.monotonic()
-        model.train()
         rate = job.method.learning_rate * learning_rate_factor(
             progress.step, total_steps, job.train
         )
@@ -106,9 +109,7 @@ def _run(
             group["lr"] = rate
         batch = [job.examples[i] for i in order.step(progress.step)]
         try:
-            result = optimizer_step(
-                job, state.weights, state.optimizer, batch, progress.step, state.guards
-            )
+            result = _take_step(state, batch, audience)
         except DivergedError:
             audience.on_event("diverged", step=progress.step + 1, examples=[e.id for e in batch])
             raise
@@ -122,7 +123,7 @@ def _run(
 
         if job.validation and progress.step in validation_steps:
             started = time.monotonic()
-            _validate(job, state, audience)
+            _validate(state, audience)
             progress.seconds += time.monotonic() - started
         # Clocks and signals differ between processes; what they do may not.
         asked, is_late, save_is_due = job.parallelism.ranks.any(
@@ -141,18 +142,41 @@ def _run(
     return "finished"
 
 
+def _take_step(
+    state: TrainingState, batch: Sequence[TrainingExample], audience: _Audience
+) -> StepResult:
+    """A step; where memory runs out in it, the same step in smaller forward passes."""
+    state.job.loaded.model.train()
+    while True:
+        try:
+            return optimizer_step(
+                state.job,
+                state.weights,
+                state.optimizer,
+                batch,
+                state.progress.step,
+                state.guards,
+                state.companion,
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            tokens = halve_after(error, state)
+            audience.on_event("memory", step=state.progress.step + 1, micro_batch_tokens=tokens)
+
+
 def _validation_steps(total_steps: int, count: int) -> frozenset[int]:
     """``count`` steps spread evenly, the last step being one of them."""
     return frozenset(round(total_steps * (i + 1) / count) for i in range(count))
 
 
-def _validate(job: TrainingJob, state: TrainingState, audience: _Audience) -> None:
-    progress = state.progress
+def _validate(state: TrainingState, audience: _Audience) -> None:
+    job, progress = state.job, state.progress
     loss = mean_loss(
         job.loaded.model,
         job.validation,
         job.loaded.device,
-        job.train.micro_batch_tokens,
+        job.micro_batch_tokens,
         job.parallelism,
     )
     if not math.isfinite(loss):
@@ -220,7 +244,7 @@ def _record(
         method=job.method_name,
         fingerprint=job.fingerprint,
         trained_parameters=state.weights.count,
-        total_parameters=sum(p.numel() for p in job.loaded.model.parameters()),
+        total_parameters=parameter_count(job.loaded.model),
         artifact_bytes=0,
         steps=progress.step,
         planned_steps=total_steps,

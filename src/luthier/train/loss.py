@@ -12,7 +12,7 @@ from torch import Tensor
 from luthier.core.errors import DataError
 from luthier.data.batches import micro_batches
 from luthier.distributed.parallelism import Parallelism, Replicated
-from luthier.models.forward import logits_at_indices
+from luthier.models.cross_entropy import summed_cross_entropy
 from luthier.prompts.render import TrainingExample
 
 # The share of padding that a forward pass of a validation may have.
@@ -45,15 +45,17 @@ def require_trained_tokens(examples: Sequence[TrainingExample]) -> None:
 def summed_loss(model: Any, examples: Sequence[TrainingExample], device: torch.device) -> Tensor:
     """Nats summed over the trained tokens of ``examples``, in one forward pass; a scalar.
 
-    The logits are cast to float32 before the softmax, as transformers does.
+    The logits are cast to float32 before the softmax, as transformers does, and never exist all
+    at once.
     """
     start = model.config.decoder_start_token_id if model.config.is_encoder_decoder else None
     batch = _causal_batch(examples) if start is None else _encoder_decoder_batch(examples, start)
     inputs = {name: values.to(device) for name, values in batch.inputs.items()}
-    logits_KV = logits_at_indices(
-        model, inputs | {"use_cache": False}, batch.rows_K.to(device), batch.columns_K.to(device)
-    ).float()
-    return torch.nn.functional.cross_entropy(logits_KV, batch.targets_K.to(device), reduction="sum")
+    rows_K, columns_K, targets_K = (
+        tensor.to(device) for tensor in (batch.rows_K, batch.columns_K, batch.targets_K)
+    )
+    inputs |= {"use_cache": False}
+    return summed_cross_entropy(model, inputs, rows_K, columns_K, targets_K)
 
 
 @torch.no_grad()

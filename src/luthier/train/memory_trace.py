@@ -64,10 +64,8 @@ class MemoryTrace(Record):
         return peak
 
 
-def summarise(
-    allocations: Sequence[Allocation], start: int, logits: set[tuple[int, ...]]
-) -> MemoryTrace:
-    """The peaks since ``start``."""
+def summarise(allocations: Sequence[Allocation], start: int, vocabulary: int) -> MemoryTrace:
+    """The peaks since ``start``; tensors as wide as the vocabulary are logits."""
     backward = [a.born for a in allocations if a.in_backward and not a.recorded]
     in_use = _in_use(allocations)
     peaks: dict[str, tuple[int, int]] = {}
@@ -81,22 +79,22 @@ def summarise(
         sizes = dict.fromkeys(Breakdown.model_fields, 0)
         for allocation in allocations[: time + 1]:
             if allocation.alive_at(time):
-                sizes[_category(allocation, backward, logits)] += allocation.nbytes
+                sizes[_category(allocation, backward, vocabulary)] += allocation.nbytes
         found[phase] = Breakdown(**sizes)
     return MemoryTrace(**found)
 
 
-def _category(allocation: Allocation, backward: Sequence[int], logits: set[tuple[int, ...]]) -> str:
+def _category(allocation: Allocation, backward: Sequence[int], vocabulary: int) -> str:
     """What a storage is: by its label, its shape, or how long it lives.
 
     Args:
         allocation: the storage.
         backward: times at which backward passes made gradients, ascending.
-        logits: shapes of logits.
+        vocabulary: the width of logits.
     """
     if allocation.label:
         return allocation.label
-    if allocation.shape in logits:
+    if allocation.shape[1:] == (vocabulary,):
         return "logits"
     forward = allocation.recorded or not allocation.in_backward
     following = bisect_right(backward, allocation.born)

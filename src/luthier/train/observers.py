@@ -81,6 +81,9 @@ class WarningObserver:
 
     def on_event(self, event: str, **values: Any) -> None:
         """Say what was found, and what was done."""
+        if event == "memory":
+            tokens = values["micro_batch_tokens"]
+            self._console.warn(f"memory ran out; micro-batches have {tokens} tokens from here on")
         if event != "guard" or values["action"] == "abort":  # the error says it then
             return
         done = "; the step was left out" if values["action"] == "skip" else ""

@@ -22,6 +22,8 @@ from luthier.core.errors import UsageError
 from luthier.core.files import read_lines
 from luthier.core.inputs import describe_differences
 from luthier.core.records import Extension
+from luthier.methods.companion import Companion
+from luthier.train.fit import halved
 from luthier.train.guards import Guards, GuardState, spoilt_weights
 from luthier.train.job import TrainingJob
 from luthier.train.optimizer import load_optimizer_tensors, optimizer_tensors
@@ -44,6 +46,7 @@ class Progress:
     best_loss: float | None = None
     validations_since_best: int = 0
     peak_memory_bytes: int = 0
+    micro_batch_tokens: int | None = None  # where it had to change
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class TrainingState:
     weights: TrainedWeights
     optimizer: torch.optim.Optimizer
     guards: Guards
+    companion: Companion = field(default_factory=Companion)
     progress: Progress = field(default_factory=Progress)
     _saved_step: int | None = None
 
@@ -65,6 +69,7 @@ class TrainingState:
         tensors: dict[str, Tensor] = {f"weights/{k}": v for k, v in self.weights.masters.items()}
         for key, value in optimizer_tensors(self.optimizer, self.weights).items():
             tensors[f"optimizer/{key}"] = value
+        tensors |= {f"method/{key}": value for key, value in self.companion.tensors().items()}
         state = {
             "fingerprint": self.job.fingerprint,
             "inputs": self.job.inputs,
@@ -121,12 +126,27 @@ class TrainingState:
         local = self.job.parallelism.local
         self.weights.load(_part(tensors, "weights/"), local)
         load_optimizer_tensors(self.optimizer, self.weights, _part(tensors, "optimizer/"), local)
+        self.companion.load(_part(tensors, "method/"))
         self.guards.state = GuardState(**state.pop("guards", {}))
         self.progress = Progress(**state)
+        self._set_micro_batch(self.progress.micro_batch_tokens)
         if extended:
             self.progress.validations_since_best = 0  # a training that had stopped early goes on
         self._saved_step = self.progress.step
         return True
+
+    def halve_micro_batch(self) -> None:
+        """Cut steps into forward passes of half as many tokens from now on.
+
+        Raises:
+            ResourceError: they are single examples already.
+        """
+        self._set_micro_batch(halved(self.job))
+
+    def _set_micro_batch(self, tokens: int | None) -> None:
+        self.progress.micro_batch_tokens = tokens
+        if tokens:
+            self.job = dataclasses.replace(self.job, tokens=tokens)
 
     def _newest(self, console: Console) -> Checkpoint | None:
         """The first rank looks before the others, as it sets damaged checkpoints aside."""
@@ -165,6 +185,7 @@ class TrainingState:
         if self.progress.best_loss is not None and self.progress.best_step != self.progress.step:
             best = load_best(self.job.run.checkpoints, self.progress.best_step)
             self.weights.load(best.tensors(), self.job.parallelism.local)
+        self.companion.finish()
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 
 from luthier.core.seeds import derive
 from luthier.data.batches import micro_batches
+from luthier.methods.companion import Companion
 from luthier.prompts.render import TrainingExample
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
@@ -37,6 +38,7 @@ def optimizer_step(
     batch: Sequence[TrainingExample],
     step: int,
     guards: Guards | None = None,
+    companion: Companion | None = None,
 ) -> StepResult:
     """Forward and backward over the micro-batches of ``batch``, then one update.
 
@@ -53,13 +55,16 @@ def optimizer_step(
     total_trained = sum(map(trained_tokens, batch))
     lengths = [padded_length(example) for example in batch]
     nats = torch.zeros((), dtype=torch.float64)
-    cuts = micro_batches(
-        lengths, tokens=job.train.micro_batch_tokens, max_padding=job.train.max_padding
-    )
+    cuts = micro_batches(lengths, tokens=job.micro_batch_tokens, max_padding=job.train.max_padding)
     for share in parallelism.shares(cuts, lengths):
         loss = summed_loss(model, [batch[i] for i in share.indices], device) * share.counts
         (loss / max(total_trained, 1)).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach().double().cpu()
+    # Gradients are added up over the processes, and a penalty belongs to the step as a whole.
+    if companion and parallelism.ranks.is_first:
+        penalty = companion.penalty()
+        if penalty is not None:
+            penalty.backward()  # type: ignore[no-untyped-call]
     masters = list(weights.masters.values())
     parallelism.reduce(masters)
     norm = float(
@@ -73,6 +78,8 @@ def optimizer_step(
         held = [parallelism.held(master) for master in masters]
         before = guards.sample(held) if guards else []
         optimizer.step()
+        if companion:
+            companion.after_update(step + 1)
         if guards:
             guards.compare(before, [parallelism.held(master) for master in masters], step)
     optimizer.zero_grad(set_to_none=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,12 +153,12 @@ def measure_step(
         tracker.label(_masters(weights), "masters")
         optimizer = make_optimizer(weights, job.method)
         optimizer.register_step_pre_hook(lambda *_: tracker.label(_gradients(weights), "gradients"))
-        with _shape_of_logits(job.loaded.model) as logits:
-            optimizer_step(job, weights, optimizer, batch, 0)
-            start = tracker.now
-            tracker.label(_states(optimizer), "optimizer")
-            optimizer_step(job, weights, optimizer, batch, 1)
-    return summarise(tracker.allocations, start, logits)
+        optimizer_step(job, weights, optimizer, batch, 0)
+        start = tracker.now
+        tracker.label(_states(optimizer), "optimizer")
+        optimizer_step(job, weights, optimizer, batch, 1)
+    vocabulary = job.loaded.model.get_output_embeddings().weight.shape[0]
+    return summarise(tracker.allocations, start, vocabulary)
 
 
 def _import_code(settings: Any) -> None:
@@ -207,7 +206,7 @@ def _prepare(
     """The job as `luthier.train.tune` makes it and `luthier.train.train` starts it."""
     before = {id(parameter) for parameter in base.model.parameters()}
     tracker.label(base.model.buffers(), "frozen_weights")
-    model = prepare_model(base, method, config)
+    _, model = prepare_model(base, method, config)
     for parameter in model.parameters():
         trained = "trained_weights" if parameter.requires_grad else "frozen_weights"
         tracker.label([parameter], trained if id(parameter) in before else "adapters")
@@ -237,16 +236,3 @@ def _gradients(weights: TrainedWeights) -> Iterator[Tensor]:
 
 def _states(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
     return (value for state in optimizer.state.values() for value in state.values())
-
-
-@contextmanager
-def _shape_of_logits(model: Any) -> Iterator[set[tuple[int, ...]]]:
-    """The shapes that the output layer returns."""
-    shapes: set[tuple[int, ...]] = set()
-    handle = model.get_output_embeddings().register_forward_hook(
-        lambda _module, _arguments, logits_KV: shapes.add(tuple(logits_KV.shape))
-    )
-    try:
-        yield shapes
-    finally:
-        handle.remove()

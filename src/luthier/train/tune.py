@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from luthier.config import RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
+from luthier.core.errors import UsageError
 from luthier.core.files import folder_bytes
 from luthier.core.inputs import Inputs
 from luthier.core.records import TrainingRecord
@@ -19,7 +21,7 @@ from luthier.core.seeds import derive
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.distributed.ranks import ALONE, Ranks
-from luthier.methods import save_adapted
+from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
 from luthier.train.job import TrainingJob, prepare_model
@@ -40,6 +42,19 @@ class TrainingData:
     inputs: Inputs = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a training has to fit into.
+
+    Attributes:
+        limit: bytes that this process may come to use.
+        tokens: of a forward pass, to try first.
+    """
+
+    limit: int
+    tokens: int
+
+
 def tune(
     base: LoadedModel,
     method_name: MethodName,
@@ -49,6 +64,7 @@ def tune(
     console: Console,
     observers: Sequence[Observer] = (),
     ranks: Ranks = ALONE,
+    room: Room | None = None,
 ) -> tuple[LoadedModel, TrainingRecord]:
     """Prepare, train and save.
 
@@ -63,6 +79,7 @@ def tune(
         console: shows progress.
         observers: told about each step.
         ranks: the processes that train together.
+        room: where the size of forward passes is to be found, what to begin with.
 
     Returns:
         The tuned model, of which this process may hold a part alone; and the record.
@@ -72,7 +89,7 @@ def tune(
         ResourceError: the run directory cannot be written.
     """
     torch.manual_seed(derive(config.seed, "initialise", method_name))
-    model = prepare_model(base, method_name, config)
+    method, model = prepare_model(base, method_name, config)
     job = TrainingJob(
         loaded=dataclasses.replace(base, model=model),
         method_name=method_name,
@@ -84,7 +101,10 @@ def tune(
         run=run,
         fingerprint=data.fingerprint,
         inputs=data.inputs,
-        parallelism=_parallelism(config, ranks),
+        parallelism=_parallelism(config, ranks, method),
+        tokens=room.tokens if room else None,
+        memory_limit=room.limit if room else None,
+        companion=partial(method.accompany, model),
     )
     record = train(job, console, observers)
     state = job.parallelism.state(model)
@@ -99,8 +119,14 @@ def tune(
     return job.loaded, record
 
 
-def _parallelism(config: RunConfig, ranks: Ranks) -> Parallelism:
+def _parallelism(config: RunConfig, ranks: Ranks, method: Method) -> Parallelism:
     if config.train.parallelism == "fsdp" and ranks.size > 1:
+        if not method.shardable:
+            raise UsageError(
+                f"{method.name} has weights that cannot be cut into shards",
+                where="train.parallelism",
+                fix="choose ddp, or lora",
+            )
         from luthier.distributed.sharded import Sharded
 
         return Sharded(ranks, config.train.shard_group)

@@ -17,7 +17,8 @@ from luthier.config import TrainConfig
 from luthier.data.batches import BatchOrder
 from luthier.prompts.render import TrainingExample
 
-TRAIN = TrainConfig(batch_size=5, micro_batch_tokens=64)
+TOKENS = 64
+TRAIN = TrainConfig(batch_size=5, micro_batch_tokens=TOKENS)
 
 
 def example(length: int, trained: int = 1) -> TrainingExample:
@@ -50,17 +51,17 @@ def test_the_passes_are_those_of_the_loop(small_tune: Any, monkeypatch: pytest.M
     small_tune()
     job = jobs[0]
     order = BatchOrder(len(job.examples), job.train.batch_size, job.seed)
-    passes = training_passes(job.train, job.examples, order, len(jobs))
+    passes = training_passes(job.train, job.examples, order, len(jobs), job.micro_batch_tokens)
     assert [tuple(one.id for one in made.examples) for made in passes] == seen
     assert sum(1 / made.in_step for made in passes) == pytest.approx(len(jobs))
 
 
 def test_every_validation_example_is_passed_once() -> None:
-    passes = validation_passes(TRAIN, EXAMPLES)
+    passes = validation_passes(EXAMPLES, TOKENS)
     assert sorted(one.id for made in passes for one in made.examples) == sorted(
         one.id for one in EXAMPLES
     )
-    assert all(made.tokens <= TRAIN.micro_batch_tokens for made in passes)
+    assert all(made.tokens <= TOKENS for made in passes)
 
 
 def test_the_largest_by_either_measure_is_among_them() -> None:

@@ -26,6 +26,8 @@ LEAST_FALL = {
     "lora": 0.05,
     "rslora": 0.05,
     "dora": 0.05,
+    "adalora": 0.02,
+    "qlora": 0.05,
     "vera": 0.005,
     "ia3": 0.005,
     "adapters": 0.05,

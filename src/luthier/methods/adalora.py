@@ -1,0 +1,130 @@
+"""AdaLoRA: a rank for each layer, found while training (Zhang et al. 2023, arXiv 2303.10512)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from luthier.config.methods import AdaloraConfig, MethodName
+from luthier.methods.base import Method
+from luthier.methods.companion import Companion
+from luthier.methods.peft_support import attach, task_type
+from luthier.models.load import LoadedModel
+
+_ADAPTER = "default"
+_LEAST_STEPS = 3  # one to see which directions matter, one to prune, one to settle
+
+
+class AdaloraMethod(Method):
+    """Trains ``P·diag(E)·Q`` beside frozen weights, and prunes the directions that matter least.
+
+    E starts at zero. Fewer than three steps prune nothing.
+    """
+
+    name: ClassVar[MethodName] = "adalora"
+    shardable: ClassVar[bool] = False
+
+    def __init__(self, config: AdaloraConfig) -> None:
+        self.config = config
+
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """See `Method.prepare`.
+
+        Raises:
+            UsageError: no module has one of the target names.
+        """
+        import peft
+
+        config, targets = self.config, self.config.targets
+        settings = peft.AdaLoraConfig(
+            task_type=task_type(loaded),
+            init_r=config.rank,
+            target_r=config.final_rank,
+            lora_alpha=config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=targets if isinstance(targets, str) else list(targets),
+            deltaT=config.prune_every,
+            total_step=1,  # known when the training starts
+        )
+        return attach(loaded, settings, "methods.adalora.targets")
+
+    def accompany(self, model: Any, total_steps: int) -> Companion:
+        """See `Method.accompany`: importance is measured and directions pruned after each step."""
+        if total_steps < _LEAST_STEPS:
+            return Companion()
+        settings = model.peft_config[_ADAPTER]
+        settings.total_step = total_steps
+        settings.tinit = int(self.config.start * total_steps)
+        settings.tfinal = max(1, int(self.config.settle * total_steps))
+        return _Pruning(model, self.config.orthogonality)
+
+
+class _Pruning(Companion):
+    """The paper's algorithm 1, as peft's rank allocator does it."""
+
+    def __init__(self, model: Any, orthogonality: float) -> None:
+        self._model = model
+        self._orthogonality = orthogonality
+        self._allocator = model.base_model.rankallocator
+
+    def penalty(self) -> Tensor | None:
+        """The mean distance of ``PᵀP`` and ``QQᵀ`` from one, equation 4 (peft takes its root)."""
+        distances = []
+        for name, weight in self._parameters("lora_A", "lora_B"):
+            product = weight @ weight.T if "lora_A" in name else weight.T @ weight
+            one = torch.eye(len(product), device=product.device, dtype=product.dtype)
+            distances.append(torch.linalg.norm(product - one))
+        return self._orthogonality * torch.stack(distances).mean()
+
+    def after_update(self, step: int) -> None:
+        """See `Companion.after_update`."""
+        self._model.base_model.update_and_allocate(step)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Importance and its uncertainty, smoothed; which directions are left."""
+        allocator = self._allocator
+        kept = {f"importance/{name}": value for name, value in allocator.exp_avg_ipt.items()}
+        kept |= {f"uncertainty/{name}": value for name, value in allocator.exp_avg_unc.items()}
+        pattern = self._settings.rank_pattern or {}
+        return kept | {f"left/{name}": torch.tensor(left) for name, left in pattern.items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """See `Companion.load`."""
+        allocator = self._allocator
+        allocator.reset_ipt()
+        pattern: dict[str, list[bool]] = {}
+        for key, value in tensors.items():
+            what, _, name = key.partition("/")
+            if what == "left":
+                pattern[name] = value.tolist()
+                continue
+            # Momentary importance is made anew in each step; its name says that there is some.
+            allocator.ipt[name] = torch.zeros_like(value)
+            held = allocator.exp_avg_ipt if what == "importance" else allocator.exp_avg_unc
+            held[name] = value.to(self._device)
+        self._settings.rank_pattern = pattern or None
+
+    def finish(self) -> None:
+        """Name the directions that are left in the weights, which may be of an earlier step."""
+        self._settings.rank_pattern = {
+            name: (weight != 0).view(-1).tolist() for name, weight in self._parameters("lora_E")
+        }
+
+    @property
+    def _settings(self) -> Any:
+        return self._model.peft_config[_ADAPTER]
+
+    @property
+    def _device(self) -> torch.device:
+        return next(weight.device for _, weight in self._parameters("lora_E"))
+
+    def _parameters(self, *kinds: str) -> list[tuple[str, Tensor]]:
+        """The factors of some kinds, by the names that the allocator gives them."""
+        return [
+            (name, weight)
+            for name, weight in self._model.base_model.model.named_parameters()
+            if any(f"{kind}.{_ADAPTER}" in name for kind in kinds)
+        ]

@@ -1,0 +1,121 @@
+"""Cross-entropy from hidden states, whose logits never exist all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from luthier.models.forward import logits_at_indices, selected_rows
+from luthier.plan.setup import rows_at_once
+
+# Models that do something with their logits after the output layer, such as capping them.
+_not_plain: WeakSet[nn.Module] = WeakSet()
+
+
+def summed_cross_entropy(
+    model: Any, inputs: dict[str, Any], rows_K: Tensor, columns_K: Tensor, targets_K: Tensor
+) -> Tensor:
+    """Nats summed over some positions of a batch; a scalar.
+
+    Args:
+        model: a transformers or peft model.
+        inputs: keyword arguments of its forward.
+        rows_K: rows of the batch.
+        columns_K: positions counted from the end, as in `luthier.models.forward`.
+        targets_K: the token that is right at each.
+    """
+    output = model.get_output_embeddings()
+    if output not in _not_plain and type(output) is nn.Linear:
+        with selected_rows(output, rows_K, columns_K), _losing(output, targets_K) as made:
+            result: Tensor = model(**inputs, return_dict=True).logits
+        if result is made[0]:
+            return result.sum()
+        _not_plain.add(output)
+    logits_KV = logits_at_indices(model, inputs, rows_K, columns_K).float()
+    return nn.functional.cross_entropy(logits_KV, targets_K, reduction="sum")
+
+
+@contextmanager
+def _losing(output: nn.Linear, targets_K: Tensor) -> Iterator[list[Tensor]]:
+    """Let an output layer give the loss in the place of logits; it stands in the list then.
+
+    That happens inside the model's forward pass, where sharded weights are whole.
+    """
+    made: list[Tensor] = []
+
+    def forward(hidden_KD: Tensor) -> Tensor:
+        size = rows_at_once(output.out_features, on_cpu=hidden_KD.device.type == "cpu")
+        apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply  # type: ignore[assignment]
+        made.append(apply(hidden_KD, output.weight, output.bias, targets_K, size).view(1, 1))
+        return made[0]
+
+    output.forward = forward  # type: ignore[method-assign]
+    try:
+        yield made
+    finally:
+        del output.forward
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """The sum of ``logsumexp(h·Wᵀ + b) - (h·Wᵀ + b)[target]`` over rows, some rows at a time.
+
+    The gradient with respect to logits, softmax minus one at the target, is used as soon as it is
+    there, so gradients of the inputs are made in the forward pass and no logits are kept, as in
+    Cut Your Losses (Wijmans et al. 2024, arXiv 2411.09009) and Liger (Hsu et al. 2024, 2410.10989).
+    Softmax and sums are in float32, whatever the type of the weights.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_KD: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        targets_K: Tensor,
+        rows: int,
+    ) -> Tensor:
+        """See the class; a scalar in float32."""
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        hidden = torch.empty_like(hidden_KD) if wants_hidden else None
+        weight = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
+        bias = torch.zeros_like(bias_V, dtype=torch.float32) if wants_bias else None
+        total = torch.zeros((), dtype=torch.float32, device=hidden_KD.device)
+        for start in range(0, len(hidden_KD), rows):
+            part = slice(start, start + rows)
+            targets = targets_K[part, None]
+            logits = linear(hidden_KD[part], weight_VD, bias_V).float()
+            logits -= logits.amax(1, keepdim=True)
+            right = logits.gather(1, targets)
+            sums = logits.exp_().sum(1, keepdim=True)
+            total += (sums.log() - right).sum()
+            if not any(ctx.needs_input_grad):
+                continue
+            slope = logits.div_(sums).scatter_add_(1, targets, -torch.ones_like(right))
+            if bias is not None:
+                bias += slope.sum(0)
+            slope = slope.to(weight_VD.dtype)
+            if hidden is not None:
+                torch.mm(slope, weight_VD, out=hidden[part])
+            if weight is not None and slope.dtype == torch.float32:
+                weight.addmm_(slope.T, hidden_KD[part])
+            elif weight is not None:
+                weight += slope.T @ hidden_KD[part]
+        ctx.gradients = (hidden, weight, bias)
+        ctx.types = (hidden_KD.dtype, weight_VD.dtype, bias_V.dtype if bias_V is not None else None)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        """The gradients that the forward pass made, times that of the sum."""
+        scaled = [
+            None if gradient is None else gradient.mul_(slopes[0]).to(dtype)
+            for gradient, dtype in zip(ctx.gradients, ctx.types, strict=True)
+        ]
+        ctx.gradients = ()
+        return *scaled, None, None

@@ -1,0 +1,74 @@
+"""Base models whose linear layers are stored in 4 or 8 bits, through bitsandbytes.
+
+Each product dequantises its weight first, so this saves memory and costs time. Embeddings, norms
+and the output layer stay as they are.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from luthier.config.methods import Quantisation
+from luthier.core.errors import UsageError
+
+
+def require_quantisation() -> None:
+    """Refuse to quantise where bitsandbytes is missing.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise UsageError(
+            "a quantised base needs the package bitsandbytes",
+            where="model.quantisation",
+            fix="install it: pip install 'luthier[quantised]'",
+        )
+
+
+def quantisation_options(quantisation: Quantisation | None, dtype: torch.dtype) -> dict[str, Any]:
+    """What ``from_pretrained`` must be told to quantise while it loads.
+
+    Args:
+        quantisation: ``nf4``: 4-bit NormalFloat in blocks of 64, whose constants are quantised
+            again (Dettmers et al. 2023, arXiv 2305.14314, section 3); ``int8``: a scale a row
+            (Dettmers et al. 2022, arXiv 2208.07339).
+        dtype: in which products are computed.
+    """
+    if quantisation is None:
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    if quantisation == "int8":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    }
+
+
+def is_quantised(model: Any) -> bool:
+    """Whether weights of a transformers or peft model are quantised."""
+    return getattr(model, "quantization_method", None) is not None
+
+
+def dequantise(model: Any, dtype: torch.dtype) -> Any:
+    """The transformers model with its quantised weights as plain ones, rounded as they are."""
+    return model.dequantize().to(dtype)
+
+
+def parameter_count(model: Any) -> int:
+    """Numbers in all parameters; of two 4-bit ones that share a byte, both."""
+    return sum(_numel(parameter) for parameter in model.parameters())
+
+
+def _numel(parameter: torch.nn.Parameter) -> int:
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else int(state.shape.numel())
