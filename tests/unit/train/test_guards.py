@@ -60,12 +60,12 @@ class Poison:
         return loss
 
     def optimizer_step(
-        self, job: Any, weights: Any, optimizer: Any, batch: Any, step: int, guards: Any
+        self, job: Any, weights: Any, optimizer: Any, batch: Any, step: int, *rest: Any
     ) -> Any:
         self.now = step
         before = {name: value.detach().clone() for name, value in weights.masters.items()}
         try:
-            return self.step(job, weights, optimizer, batch, step, guards)
+            return self.step(job, weights, optimizer, batch, step, *rest)
         finally:
             changed = [n for n, v in weights.masters.items() if not torch.equal(v, before[n])]
             self.changed.append(bool(changed))
@@ -208,10 +208,10 @@ def test_a_batch_without_trained_tokens_is_left_out(
 
     watch, take = Watch(), step_module.optimizer_step
 
-    def optimizer_step(job: Any, w: Any, o: Any, batch: Any, step: int, guards: Any) -> Any:
+    def optimizer_step(job: Any, w: Any, o: Any, batch: Any, step: int, *rest: Any) -> Any:
         if step == 3:
             batch = [dataclasses.replace(e, trained=(False,) * len(e.trained)) for e in batch]
-        return take(job, w, o, batch, step, guards)
+        return take(job, w, o, batch, step, *rest)
 
     monkeypatch.setattr(loop, "optimizer_step", optimizer_step)
     _, _, run = small_tune(observers=[watch])
