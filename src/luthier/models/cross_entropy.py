@@ -51,11 +51,11 @@ def _losing(output: nn.Linear, targets_K: Tensor) -> Iterator[list[Tensor]]:
 
     def forward(hidden_KD: Tensor) -> Tensor:
         size = rows_at_once(output.out_features, on_cpu=hidden_KD.device.type == "cpu")
-        apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply  # type: ignore[assignment]
+        apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply
         made.append(apply(hidden_KD, output.weight, output.bias, targets_K, size).view(1, 1))
         return made[0]
 
-    output.forward = forward  # type: ignore[method-assign]
+    output.forward = forward  # type: ignore[method-assign, assignment]
     try:
         yield made
     finally:
@@ -84,7 +84,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden = torch.empty_like(hidden_KD) if wants_hidden else None
         weight = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
-        bias = torch.zeros_like(bias_V, dtype=torch.float32) if wants_bias else None
+        bias = weight_VD.new_zeros(len(weight_VD), dtype=torch.float32) if wants_bias else None
         total = torch.zeros((), dtype=torch.float32, device=hidden_KD.device)
         for start in range(0, len(hidden_KD), rows):
             part = slice(start, start + rows)

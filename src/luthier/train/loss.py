@@ -54,8 +54,8 @@ def summed_loss(model: Any, examples: Sequence[TrainingExample], device: torch.d
     rows_K, columns_K, targets_K = (
         tensor.to(device) for tensor in (batch.rows_K, batch.columns_K, batch.targets_K)
     )
-    inputs |= {"use_cache": False}
-    return summed_cross_entropy(model, inputs, rows_K, columns_K, targets_K)
+    options = inputs | {"use_cache": False}
+    return summed_cross_entropy(model, options, rows_K, columns_K, targets_K)
 
 
 @torch.no_grad()
