@@ -49,6 +49,7 @@ def small_tune(
         dtype: str = "float32",
         fingerprint: str = "the data",
         observers: Sequence[Any] = (),
+        **more: Any,
     ) -> tuple[Any, Any, RunDirectory]:
         base = load(request.getfixturevalue(model), dtype)
         examples = make_examples(base, 13)
@@ -63,7 +64,7 @@ def small_tune(
         data = TrainingData(examples[:10], examples[10:], fingerprint)
         directory = RunDirectory.create(tmp_path, run)
         console = Console(quiet=True)
-        loaded, record = tune(base, method, config, data, directory, console, observers)
+        loaded, record = tune(base, method, config, data, directory, console, observers, **more)
         return loaded, record, directory
 
     return run_it

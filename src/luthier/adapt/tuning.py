@@ -19,6 +19,7 @@ from luthier.methods import load_adapted
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
 from luthier.train import tune
+from luthier.train.trackers import require_trackers
 
 
 def tuned_model(
@@ -53,6 +54,7 @@ def tuned_model(
         if same and not _may_go_on(record, max_time):
             console.say("  tuned before; not repeated")
             return load_adapted(run.model, setup.config.model, console), record
+    require_trackers(setup.config.train.trackers)
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
@@ -64,7 +66,16 @@ def tuned_model(
         untuned = base.take()
         if plan:
             bound_kept_memory(plan.memory.allocated - plan.memory.weights)
-        loaded, record = tune(untuned, method, config, data, run, console, ranks=ranks)
+        loaded, record = tune(
+            untuned,
+            method,
+            config,
+            data,
+            run,
+            console,
+            ranks=ranks,
+            peak_tokens_per_second=plan.peak_tokens_per_second if plan else None,
+        )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
     if stored:

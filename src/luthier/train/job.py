@@ -32,6 +32,8 @@ class TrainingJob:
         fingerprint: of everything that decides the result; a checkpoint of another is refused.
         inputs: what the fingerprint is made of, so that a difference can be named.
         parallelism: how processes share the work; by default there is one.
+        peak_tokens_per_second: what all devices would do at their peak; None: not known. The tokens
+            done in a second, as a share of it, are the model FLOPs utilisation.
     """
 
     loaded: LoadedModel
@@ -45,6 +47,7 @@ class TrainingJob:
     fingerprint: str
     inputs: Inputs = field(default_factory=dict)
     parallelism: Parallelism = field(default_factory=Replicated)
+    peak_tokens_per_second: float | None = None
 
     @property
     def epochs(self) -> float:

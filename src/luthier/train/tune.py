@@ -25,6 +25,7 @@ from luthier.prompts.render import TrainingExample
 from luthier.train.job import TrainingJob, prepare_model
 from luthier.train.loop import train
 from luthier.train.observers import Observer
+from luthier.train.trackers import tracking
 
 _WEIGHT_FILES = (".safetensors", ".bin")
 
@@ -49,6 +50,7 @@ def tune(
     console: Console,
     observers: Sequence[Observer] = (),
     ranks: Ranks = ALONE,
+    peak_tokens_per_second: float | None = None,
 ) -> tuple[LoadedModel, TrainingRecord]:
     """Prepare, train and save.
 
@@ -59,10 +61,12 @@ def tune(
         method_name: which method.
         config: its settings, the loop's, and the seed.
         data: what to train on.
-        run: receives ``metrics.jsonl``, ``checkpoints/``, ``model/`` and ``training.json``.
+        run: receives ``metrics.jsonl``, ``checkpoints/``, ``model/`` and ``training.json``, and
+            what the trackers write.
         console: shows progress.
         observers: told about each step.
         ranks: the processes that train together.
+        peak_tokens_per_second: of their devices, where it is known (see `TrainingJob`).
 
     Returns:
         The tuned model, of which this process may hold a part alone; and the record.
@@ -85,8 +89,10 @@ def tune(
         fingerprint=data.fingerprint,
         inputs=data.inputs,
         parallelism=_parallelism(config, ranks),
+        peak_tokens_per_second=peak_tokens_per_second,
     )
-    record = train(job, console, observers)
+    with tracking(config, method_name, run, console) as trackers:
+        record = train(job, console, [*observers, *trackers])
     state = job.parallelism.state(model)
     if ranks.is_first:
         run.training.unlink(missing_ok=True)  # it belongs to the model that is replaced now
