@@ -351,11 +351,12 @@ def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirector
 
     A made name ends in a fingerprint of the configuration, so the same command goes on with the
     same run and another configuration gets a run of its own. The ladder's own settings do not
-    count: rungs can be added to a finished run.
+    count: rungs can be added to a finished run. Nor do trackers, which look on.
     """
     if config.name:
         return RunDirectory.create(config.output, config.name)
-    values = config.model_copy(update={"output": Path()}).model_dump_json(exclude={"adapt"})
+    named = config.model_copy(update={"output": Path()})
+    values = named.model_dump_json(exclude={"adapt": True, "train": {"trackers"}})
     parts = (task, Path(model).name, kind, fingerprint(values)[:6])
     return RunDirectory.create(config.output, "-".join(parts))
 

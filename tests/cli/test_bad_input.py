@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,12 @@ MISTAKES = (
     ),
     Mistake("rung", "adapt --rungs zero-shot,loraa", USAGE, ("'loraa'", "did you mean 'lora'?")),
     Mistake("method", "tune --method lorra", USAGE, ("'lorra'", "did you mean 'lora'?")),
+    Mistake(
+        "tracker",
+        "tune TASK train.trackers=[wnadb]",
+        USAGE,
+        ("'wnadb'", "did you mean 'wandb'?"),
+    ),
     Mistake(
         "template",
         "adapt TASK --template summarise-dialog/short",
@@ -321,6 +328,25 @@ def test_a_mistake_is_explained(
     assert outcome.out == ""
     if command[0] in ("adapt", "tune"):
         assert call(*command, "--dry-run") == outcome
+
+
+@pytest.mark.parametrize("command", ["adapt", "tune"])
+def test_a_tracker_that_is_not_installed_is_found_before_weights_are_loaded(
+    command: str,
+    call: Callable[..., Any],
+    quick: tuple[str, ...],
+    in_tmp_path: Path,
+    no_weights: None,
+) -> None:
+    missing = [name for name in ("mlflow", "wandb", "trackio") if find_spec(name) is None]
+    if not missing:
+        pytest.skip("all trackers are installed")
+    words = (command, *quick, f"train.trackers=[{missing[0]}]")
+    outcome = call(*words)
+    assert outcome.code == USAGE
+    assert f"error: the tracker {missing[0]} needs the package {missing[0]}" in outcome.err
+    assert f"do: pip install 'luthier[{missing[0]}]'" in outcome.err
+    assert call(*words, "--dry-run") == outcome
 
 
 def test_a_dry_run_tells_what_would_be_dropped(

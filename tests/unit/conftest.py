@@ -11,7 +11,7 @@ import pytest
 from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.run_directory import RunDirectory
-from luthier.train import Room, TrainingData, tune
+from luthier.train import TrainingData, tune
 
 # Far above what a real model bears: tiny random ones learn little in a few steps.
 LEARNING_RATES = {
@@ -51,7 +51,7 @@ def small_tune(
         dtype: str = "float32",
         fingerprint: str = "the data",
         observers: Sequence[Any] = (),
-        room: Room | None = None,
+        **more: Any,
     ) -> tuple[Any, Any, RunDirectory]:
         config = RunConfig.model_validate(
             {
@@ -66,7 +66,7 @@ def small_tune(
         data = TrainingData(examples[:10], examples[10:], fingerprint)
         directory = RunDirectory.create(tmp_path, run)
         console = Console(quiet=True)
-        loaded, record = tune(base, method, config, data, directory, console, observers, room=room)
+        loaded, record = tune(base, method, config, data, directory, console, observers, **more)
         return loaded, record, directory
 
     return run_it

@@ -11,6 +11,7 @@ from luthier.config.methods import MethodName
 from luthier.core.records import MethodForecast
 from luthier.data.problems import Dropped
 from luthier.evaluate.runner import render_prompts
+from luthier.train.trackers import require_trackers
 
 
 class Checked(NamedTuple):
@@ -31,7 +32,7 @@ def check_adapt(setup: Setup) -> Checked:
     """Check that every rung can use the examples. A rung that lacks memory is skipped later.
 
     Raises:
-        UsageError: a metric is named twice.
+        UsageError: a metric is named twice, or a tracker is not installed.
         DataError: a prompt leaves no room for its answer in the context window, a metric does not
             apply, there are too few examples to show, or none is left to train on.
     """
@@ -39,6 +40,8 @@ def check_adapt(setup: Setup) -> Checked:
     tasks = [setup.task(shots) for shots in sorted({rung.shots for rung in rungs})]
     longest = max(len(p.ids) for task in tasks for p in render_prompts(setup.renderer, task))
     methods = tuple(rung.method for rung in rungs if rung.method)
+    if methods:
+        require_trackers(setup.config.train.trackers)
     # Methods differ in settings, not in examples: one stands for all.
     dropped = setup.training_data(methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)
@@ -50,8 +53,10 @@ def check_tune(setup: Setup) -> Checked:
     Raises:
         DataError: no training example is left, or one is too long and that is an error.
         ResourceError: it does not fit into memory.
+        UsageError: a tracker is not installed.
     """
     method = setup.config.method
+    require_trackers(setup.config.train.trackers)
     data = setup.training_data(method)
     check_memory(setup, method, data)
     longest = max(example.prompt_length for example in data.train)

@@ -64,6 +64,8 @@ class TuningPlan:
         steps: optimizer steps.
         seconds: of all of them, validations included; None where the device's speed is not known.
         micro_batch_tokens: of a forward pass, as configured or as many as fit.
+        peak_tokens_per_second: over all processes, if their devices did nothing but the model's
+            products, at their peak; None where that is not known.
     """
 
     memory: MemoryPlan
@@ -71,6 +73,7 @@ class TuningPlan:
     steps: int
     seconds: float | None
     micro_batch_tokens: int
+    peak_tokens_per_second: float | None
 
 
 def plan_tuning(
@@ -137,6 +140,7 @@ def _plan(
         if ranks.size > 1
         else _seconds(setup, method, data, architecture, passes, steps / seen, tokens),
         micro_batch_tokens=tokens,
+        peak_tokens_per_second=_peak_tokens_per_second(setup, method, architecture, passes, ranks),
     )
 
 
@@ -171,6 +175,34 @@ def _seconds(
         validation = validation_passes(data.validation, tokens)
         seconds += mean(validation, forward_time) * len(validation) * train.validations
     return seconds
+
+
+def _peak_tokens_per_second(
+    setup: Setup,
+    method: MethodName,
+    architecture: Architecture,
+    passes: Sequence[ForwardPass],
+    ranks: Ranks,
+) -> float | None:
+    """What the tokens a second are divided by to give the model FLOPs utilisation.
+
+    Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: the FLOPs of a token are those that
+    the model needs, forward and backward. What is computed again is not counted; nor is padding,
+    since the loop does not count its tokens.
+    """
+    device = _device_in_use()
+    # What is guessed of a CPU that was not measured is no peak.
+    if device is None or (device.is_cpu and not device.measured):
+        return None
+    counted = evenly(passes, _TIMED)
+    setups = [_training_setup(setup, method, architecture, one) for one in counted]
+    costs = [pass_cost(architecture, one) for one in setups]
+    flops = sum(cost.forward_flops + cost.backward_flops for cost in costs)
+    peak = device.flops.get(setups[0].precision.dtype)
+    if peak is None:
+        return None
+    devices = 1 if device.is_cpu else ranks.size  # processes share the cores of a CPU
+    return devices * peak * sum(one.tokens for one in counted) / flops
 
 
 def _overhead() -> Overhead:

@@ -28,8 +28,8 @@ from luthier.train import TrainingData
 _DEFAULT_METRICS = ("rougeL", "rouge1", "chrf")
 _DEFAULT_NEW_TOKENS = 128
 # How often to save, when to stop and who shares the work decide how far a training comes and how
-# fast, not where it goes.
-_NOT_THE_RESULT = {"max_time", "checkpoint_every", "parallelism", "shard_group"}
+# fast, not where it goes; trackers look on.
+_NOT_THE_RESULT = {"max_time", "checkpoint_every", "parallelism", "shard_group", "trackers"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import load_adapted
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
-from luthier.train import Room, tune
+from luthier.train import Limits, tune
 from luthier.train.job import USUAL_TOKENS
+from luthier.train.trackers import require_trackers
 
 
 def tuned_model(
@@ -54,6 +55,7 @@ def tuned_model(
         if same and not _may_go_on(record, max_time):
             console.say("  tuned before; not repeated")
             return load_adapted(run.model, setup.config.base_of(method), console), record
+    require_trackers(setup.config.train.trackers)
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
@@ -65,8 +67,10 @@ def tuned_model(
         untuned = base.take(setup.config.base_of(method))
         if plan:
             bound_kept_memory(plan.memory.allocated - plan.memory.weights)
-        room = _room(setup, plan, ranks)
-        loaded, record = tune(untuned, method, config, data, run, console, ranks=ranks, room=room)
+        limits = _limits(setup, plan, ranks)
+        loaded, record = tune(
+            untuned, method, config, data, run, console, ranks=ranks, limits=limits
+        )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
     if stored:
@@ -78,12 +82,13 @@ def tuned_model(
     return loaded, record
 
 
-def _room(setup: Setup, plan: TuningPlan | None, ranks: Ranks) -> Room | None:
-    """What to fit forward passes into, where their size is to be found."""
+def _limits(setup: Setup, plan: TuningPlan | None, ranks: Ranks) -> Limits:
+    """What the machine allows; where the size of forward passes is to be found, what to try."""
+    speed = plan.peak_tokens_per_second if plan else None
     if setup.config.train.micro_batch_tokens != "auto":
-        return None
+        return Limits(tokens_per_second=speed)
     tokens = plan.micro_batch_tokens if plan else USUAL_TOKENS
-    return Room(memory_limit(setup, ranks), tokens)
+    return Limits(memory_limit(setup, ranks), tokens, speed)
 
 
 def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> MeasuredPlan:

@@ -26,6 +26,9 @@ class GuardsConfig(Config):
     """Stop when more steps than this were skipped one after the other."""
 
 
+TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
+
+
 class TrainConfig(Config):
     """The one loop."""
 
@@ -60,5 +63,7 @@ class TrainConfig(Config):
     """Compute activations again in the backward pass: less memory, about a third more time."""
     guards: GuardsConfig = GuardsConfig()
     """What to do when a training goes wrong."""
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Where each step's numbers go beside metrics.jsonl: tensorboard, trackio, wandb, mlflow."""
     completions_only: bool = True
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""

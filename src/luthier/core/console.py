@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import IO, Protocol
 
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 from rich.theme import Theme
 
 from luthier.core.errors import LuthierError
@@ -27,6 +29,7 @@ _THEME = Theme(
     {"bar.complete": "cyan", "progress.description": "bold", "progress.remaining": "cyan"}
 )
 _PLAIN_INTERVAL_SECONDS = 10.0
+_PLAIN_COLUMNS = 100
 
 
 class Advance(Protocol):
@@ -86,14 +89,13 @@ class Console:
     def _live(self, description: str, total: float | None) -> Iterator[Advance]:
         owner = self._bar is None
         if self._bar is None:
-            self._bar = Progress(
+            self._bar = _Bars(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[status]}"),
                 console=self._rich,
                 transient=True,
             )
@@ -115,6 +117,17 @@ class Console:
                 self._bar = None
 
 
+class _Bars(Progress):
+    """Bars, and beneath them what is said of them, which a line of 80 columns has no room for."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The table of bars, then a line for each status."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if status := task.fields["status"]:
+                yield Text(f"  {status}", style="dim", no_wrap=True, overflow="ellipsis")
+
+
 def _plain_progress(say: Callable[[str], None], description: str, total: float | None) -> Advance:
     """Progress as a line every few seconds, for logs and pipes."""
     started = last = time.monotonic()
@@ -131,6 +144,11 @@ def _plain_progress(say: Callable[[str], None], description: str, total: float |
         if total:
             left = (now - started) / done * (total - done) if done else 0.0
             parts = [f"{description}: {done:.0f}/{total:.0f}", f"{format_duration(left)} left"]
-        say("  " + " · ".join([*parts, status] if status else parts))
+        line = "  " + " · ".join([*parts, status] if status else parts)
+        if len(line) <= _PLAIN_COLUMNS:
+            say(line)
+        else:
+            say("  " + " · ".join(parts))
+            say(f"    {status}")
 
     return advance

@@ -88,6 +88,11 @@ class RunDirectory:
         return self.path / "events.jsonl"
 
     @property
+    def tensorboard(self) -> Path:
+        """Event files for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder a checkpoint, ``step-000100``."""
         return self.path / "checkpoints"

@@ -85,7 +85,7 @@ def _fits(state: TrainingState, console: Console) -> bool:
     memory = PeakMemory(job.loaded.device)
     try:
         _try_step(state)
-        fits = job.memory_limit is None or memory.read() <= job.memory_limit
+        fits = job.limits.memory is None or memory.read() <= job.limits.memory
     except (RuntimeError, MemoryError) as error:
         if ranks.size > 1 or not is_out_of_memory(error):
             raise

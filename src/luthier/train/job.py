@@ -26,6 +26,23 @@ def _nothing_beside(_total_steps: int) -> Companion:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the machine allows; None where that is not known or not wanted.
+
+    Attributes:
+        memory: bytes that this process may come to use. A step on the longest examples is tried
+            before the first one.
+        micro_batch_tokens: tokens of a forward pass, padding included.
+        tokens_per_second: what all devices would do at their peak. What is done, as a share of it,
+            is the model FLOPs utilisation.
+    """
+
+    memory: int | None = None
+    micro_batch_tokens: int | None = None
+    tokens_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingJob:
     """One training, complete.
 
@@ -41,9 +58,7 @@ class TrainingJob:
         fingerprint: of everything that decides the result; a checkpoint of another is refused.
         inputs: what the fingerprint is made of, so that a difference can be named.
         parallelism: how processes share the work; by default there is one.
-        tokens: of a forward pass, padding included; None: train.micro_batch_tokens.
-        memory_limit: bytes that this process may come to use; a step on the longest examples is
-            tried before the first one where it is given.
+        limits: what the machine allows.
         companion: from the number of steps to what the method does beside the gradient.
     """
 
@@ -58,15 +73,15 @@ class TrainingJob:
     fingerprint: str
     inputs: Inputs = field(default_factory=dict)
     parallelism: Parallelism = field(default_factory=Replicated)
-    tokens: int | None = None
-    memory_limit: int | None = None
+    limits: Limits = field(default_factory=Limits)
     companion: Callable[[int], Companion] = _nothing_beside
 
     @property
     def micro_batch_tokens(self) -> int:
         """Tokens of a forward pass."""
         configured = self.train.micro_batch_tokens
-        return self.tokens or (USUAL_TOKENS if configured == "auto" else configured)
+        usual = USUAL_TOKENS if configured == "auto" else configured
+        return self.limits.micro_batch_tokens or usual
 
     @property
     def epochs(self) -> float:

@@ -60,7 +60,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     if job.train.activation_checkpointing:
         job.loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
     resumed = state.resume(console)
-    if job.memory_limit is not None and not resumed:
+    if job.limits.memory is not None and not resumed:
         fit_micro_batch(state, console)
     with (
         stop_on_signals() as request,
@@ -71,7 +71,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         audience = _Audience(told if ranks.is_first else [])
         audience.on_event("resume" if resumed else "start", step=state.progress.step)
         advance(state.progress.step)
-        stopped = _run(order, total_steps, state, audience, request)
+        stopped = _run(order, total_steps, state, audience, request, memory)
         peak = ranks.largest(memory.read())
         state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, peak)
         state.save()  # what is finished can be extended
@@ -93,6 +93,7 @@ def _run(
     state: TrainingState,
     audience: _Audience,
     request: StopRequest,
+    memory: PeakMemory,
 ) -> Stop | None:
     """Step until the end, a stop, or a request to stop (None)."""
     job, progress = state.job, state.progress
@@ -119,7 +120,7 @@ def _run(
         seconds = time.monotonic() - started
         _count(state, result, seconds)
         if result.updated:
-            audience.on_step(_metrics(progress.step, result, rate, seconds))
+            audience.on_step(_metrics(job, progress.step, result, rate, seconds, memory.read()))
 
         if job.validation and progress.step in validation_steps:
             started = time.monotonic()
@@ -220,15 +221,20 @@ def _tell_findings(
         )
 
 
-def _metrics(step: int, result: StepResult, rate: float, seconds: float) -> StepMetrics:
+def _metrics(
+    job: TrainingJob, step: int, result: StepResult, rate: float, seconds: float, memory: int
+) -> StepMetrics:
+    speed, peak = result.processed_tokens / seconds, job.limits.tokens_per_second
     return StepMetrics(
         step=step,
         loss=result.loss,
         learning_rate=rate,
         gradient_norm=result.gradient_norm,
         tokens=result.processed_tokens,
-        tokens_per_second=result.processed_tokens / seconds,
+        tokens_per_second=speed,
         seconds=seconds,
+        memory_bytes=memory,
+        mfu=speed / peak if peak else None,
     )
 
 

@@ -8,6 +8,7 @@ from luthier.core.console import Advance, Console
 from luthier.core.files import append_line, read_lines, write_lines
 from luthier.core.records import Record
 from luthier.core.run_directory import RunDirectory
+from luthier.core.units import format_bytes
 
 
 class StepMetrics(Record):
@@ -20,6 +21,10 @@ class StepMetrics(Record):
     tokens: int
     tokens_per_second: float
     seconds: float
+    memory_bytes: int
+    """The peak so far of the process that writes."""
+    mfu: float | None = None
+    """Model FLOPs utilisation (`Limits.tokens_per_second`), where it is known."""
 
 
 class Observer(Protocol):
@@ -51,23 +56,31 @@ class RunLogger:
 
 
 class ProgressObserver:
-    """Moves a progress bar and shows the losses beside it."""
+    """Moves a progress bar and shows how the training goes."""
 
     def __init__(self, advance: Advance) -> None:
         self._advance = advance
-        self._validation = ""
+        self._validation: tuple[str, ...] = ()
 
     def on_step(self, metrics: StepMetrics) -> None:
         """One step further."""
-        speed = f"{metrics.tokens_per_second:.0f} tokens/s"
-        self._advance(1, status=f"loss {metrics.loss:.3f}{self._validation} · {speed}")
+        parts = (
+            f"loss {metrics.loss:.3f}",
+            *self._validation,
+            f"lr {metrics.learning_rate:.3g}",
+            f"norm {metrics.gradient_norm:.3g}",
+            f"{metrics.tokens_per_second:,.0f} tokens/s",
+            *(() if metrics.mfu is None else (f"MFU {metrics.mfu:.0%}",)),
+            format_bytes(metrics.memory_bytes),
+        )
+        self._advance(1, status=" · ".join(parts))
 
     def on_event(self, event: str, **values: Any) -> None:
         """Remember the validation loss; count a step that was skipped."""
         if event == "guard" and values["action"] == "skip":
             self._advance(1)
         if event == "validation":
-            self._validation = f" · validation {values['loss']:.3f}"
+            self._validation = (f"validation {values['loss']:.3f}",)
 
 
 class WarningObserver:

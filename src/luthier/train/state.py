@@ -146,7 +146,8 @@ class TrainingState:
     def _set_micro_batch(self, tokens: int | None) -> None:
         self.progress.micro_batch_tokens = tokens
         if tokens:
-            self.job = dataclasses.replace(self.job, tokens=tokens)
+            limits = dataclasses.replace(self.job.limits, micro_batch_tokens=tokens)
+            self.job = dataclasses.replace(self.job, limits=limits)
 
     def _newest(self, console: Console) -> Checkpoint | None:
         """The first rank looks before the others, as it sets damaged checkpoints aside."""

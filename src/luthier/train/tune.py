@@ -24,9 +24,10 @@ from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
-from luthier.train.job import TrainingJob, prepare_model
+from luthier.train.job import Limits, TrainingJob, prepare_model
 from luthier.train.loop import train
 from luthier.train.observers import Observer
+from luthier.train.trackers import tracking
 
 _WEIGHT_FILES = (".safetensors", ".bin")
 
@@ -42,19 +43,6 @@ class TrainingData:
     inputs: Inputs = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What a training has to fit into.
-
-    Attributes:
-        limit: bytes that this process may come to use.
-        tokens: of a forward pass, to try first.
-    """
-
-    limit: int
-    tokens: int
-
-
 def tune(
     base: LoadedModel,
     method_name: MethodName,
@@ -64,7 +52,7 @@ def tune(
     console: Console,
     observers: Sequence[Observer] = (),
     ranks: Ranks = ALONE,
-    room: Room | None = None,
+    limits: Limits | None = None,
 ) -> tuple[LoadedModel, TrainingRecord]:
     """Prepare, train and save.
 
@@ -75,11 +63,12 @@ def tune(
         method_name: which method.
         config: its settings, the loop's, and the seed.
         data: what to train on.
-        run: receives ``metrics.jsonl``, ``checkpoints/``, ``model/`` and ``training.json``.
+        run: receives ``metrics.jsonl``, ``checkpoints/``, ``model/`` and ``training.json``, and
+            what the trackers write.
         console: shows progress.
         observers: told about each step.
         ranks: the processes that train together.
-        room: where the size of forward passes is to be found, what to begin with.
+        limits: what the machine allows, where it is known.
 
     Returns:
         The tuned model, of which this process may hold a part alone; and the record.
@@ -102,11 +91,11 @@ def tune(
         fingerprint=data.fingerprint,
         inputs=data.inputs,
         parallelism=_parallelism(config, ranks, method),
-        tokens=room.tokens if room else None,
-        memory_limit=room.limit if room else None,
+        limits=limits or Limits(),
         companion=partial(method.accompany, model),
     )
-    record = train(job, console, observers)
+    with tracking(config, method_name, run, console) as trackers:
+        record = train(job, console, [*observers, *trackers])
     state = job.parallelism.state(model)
     if ranks.is_first:
         run.training.unlink(missing_ok=True)  # it belongs to the model that is replaced now

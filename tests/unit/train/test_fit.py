@@ -12,9 +12,9 @@ from torch import nn
 
 from luthier.core.errors import ResourceError
 from luthier.core.files import read_json, read_lines
-from luthier.train import Room
+from luthier.train import Limits
 
-PLENTY = Room(limit=2**50, tokens=512)
+PLENTY = Limits(memory=2**50, micro_batch_tokens=512)
 
 
 @contextmanager
@@ -88,13 +88,13 @@ def test_one_example_that_does_not_fit_is_named(small_tune: Any) -> None:
 def test_what_is_tried_before_the_first_step_leaves_no_trace(small_tune: Any) -> None:
     chosen = {"method": "full", "settings": {"weight_decay": 0.1}, "train": {"batch_size": 4}}
     _, _, straight = small_tune(run="straight", **chosen)
-    _, _, tried = small_tune(run="tried", room=Room(2**50, 128), **chosen)
+    _, _, tried = small_tune(run="tried", limits=Limits(2**50, 128), **chosen)
     assert losses(tried) == losses(straight)
 
 
 def test_what_fits_is_found_before_the_first_step(small_tune: Any) -> None:
     with memory_for(120, torch.OutOfMemoryError("CUDA out of memory")):
-        _, _, run = small_tune(train={"max_padding": 0.9, "batch_size": 4}, room=PLENTY)
+        _, _, run = small_tune(train={"max_padding": 0.9, "batch_size": 4}, limits=PLENTY)
     assert [e["event"] for e in read_lines(run.events) if e["event"] == "memory"] == []
     newest = run.checkpoints / (run.checkpoints / "latest").read_text().strip()
     assert read_json(newest / "state.json")["micro_batch_tokens"] <= 120
@@ -102,4 +102,4 @@ def test_what_fits_is_found_before_the_first_step(small_tune: Any) -> None:
 
 def test_a_limit_that_nothing_meets_is_told(small_tune: Any) -> None:
     with pytest.raises(ResourceError, match="too little memory"):
-        small_tune(room=Room(limit=1, tokens=512))
+        small_tune(limits=Limits(1, 512))

@@ -1,0 +1,75 @@
+"""What the plan of a tuning says of the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.adapt import prepare
+from luthier.adapt.planning import TuningPlan, plan_tuning
+from luthier.adapt.setup import Setup
+from luthier.api import configure
+from luthier.core.console import Console
+from luthier.distributed.ranks import Ranks
+from luthier.plan.hardware import Calibration, machine_key, store_calibration
+
+PEAK = 80e9  # float32
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of its own, so that no real calibration is read or lost."""
+    monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]:
+    return {**quick_settings, "model.id": str(tiny_llama), "model.dtype": "float32"}
+
+
+def plan(settings: dict[str, Any], method: Any = "full", ranks: int = 1, **changes: Any) -> Any:
+    config = configure(None, {**settings, **{k.replace("__", "."): v for k, v in changes.items()}})
+    setup: Setup = prepare(config, Console(quiet=True))
+    planned = plan_tuning(setup, method, setup.training_data(method), Ranks(0, ranks))
+    assert isinstance(planned, TuningPlan)
+    return planned
+
+
+def calibrate() -> None:
+    flops = {"float32": PEAK, "bfloat16": PEAK / 100}
+    store_calibration(Calibration(flops, 1e10, 0.0, "2026-01-01", machine_key()))
+
+
+def test_a_guessed_peak_is_none(settings: dict[str, Any], cache: None) -> None:
+    assert plan(settings).peak_tokens_per_second is None
+
+
+def test_the_peak_follows_from_the_models_flops(settings: dict[str, Any], cache: None) -> None:
+    """Full fine-tuning takes six FLOPs a token for each weight (Kaplan et al. 2020), and attention.
+
+    The output layer's weights count at the trained positions alone.
+    """
+    calibrate()
+    layer = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64
+    least, most = 6 * 2 * layer, 6 * (2 * layer + 49152 * 32)
+    assert PEAK / most < plan(settings).peak_tokens_per_second < PEAK / least
+
+
+def test_what_is_computed_again_is_not_counted(settings: dict[str, Any], cache: None) -> None:
+    calibrate()
+    again = plan(settings, train__activation_checkpointing=True)
+    assert again.peak_tokens_per_second == plan(settings).peak_tokens_per_second
+
+
+def test_frozen_weights_need_fewer_flops(settings: dict[str, Any], cache: None) -> None:
+    calibrate()
+    full, lora = (plan(settings, method).peak_tokens_per_second for method in ("full", "lora"))
+    assert full < lora < 2 * full
+
+
+def test_processes_share_a_cpu(settings: dict[str, Any], cache: None) -> None:
+    calibrate()
+    one, two = (plan(settings, ranks=ranks).peak_tokens_per_second for ranks in (1, 2))
+    assert two == one
