@@ -19,7 +19,7 @@ from luthier.core.seeds import derive
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.distributed.ranks import ALONE, Ranks
-from luthier.methods import save_adapted
+from luthier.methods import method_for, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
 from luthier.train.job import TrainingJob, prepare_model
@@ -86,7 +86,8 @@ def tune(
         inputs=data.inputs,
         parallelism=_parallelism(config, ranks),
     )
-    record = train(job, console, observers)
+    with method_for(method_name, config.methods).while_training(model, job.epochs):
+        record = train(job, console, observers)
     state = job.parallelism.state(model)
     if ranks.is_first:
         run.training.unlink(missing_ok=True)  # it belongs to the model that is replaced now
