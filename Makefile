@@ -29,6 +29,7 @@ bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/luthier plan --calibrate
 	$(BIN)/python benchmarks/plan.py measure
 	$(BIN)/python benchmarks/plan.py report
+	$(BIN)/python benchmarks/methods.py
 	$(BIN)/python benchmarks/reliability.py run
 
 docs: $(VENV)/.installed-dev

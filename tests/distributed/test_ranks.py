@@ -14,13 +14,21 @@ Make = Callable[..., Training]
 TOLERANCE = 1e-5
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_two_ranks_are_as_one(method: str, training: Make) -> None:
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("lora", {}),
+        ("full", {}),
+        # Frozen layers are computed once, but not where each pass gathers their weights.
+        ("last-layers", {"methods.last-layers.layers": 1}),
+    ],
+)
+def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: Make) -> None:
     """Twenty steps in float32: one process, two with a copy each, two with half of it each."""
     runs: dict[str, Training] = {}
     for name, processes in (("alone", 1), ("ddp", 2), ("fsdp", 2)):
         layout: dict[str, Any] = {} if name == "alone" else {"train.parallelism": name}
-        runs[name] = training(name, method=method, **layout)
+        runs[name] = training(name, method=method, **settings, **layout)
         runs[name].finish(processes)
     alone = runs.pop("alone")
     assert len(alone.losses) == 20

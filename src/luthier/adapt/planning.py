@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import psutil
@@ -19,7 +19,7 @@ from luthier.adapt.passes import (
 )
 from luthier.adapt.setup import Setup
 from luthier.config import TrainConfig
-from luthier.config.methods import MethodName
+from luthier.config.methods import LastLayersConfig, MethodName
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
@@ -28,6 +28,7 @@ from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes
 from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
+from luthier.methods.frozen_prefix import LIMIT
 from luthier.models.device import default_device, free_memory, resolve_dtype
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
@@ -131,8 +132,14 @@ def _plan(
         for batch in largest(passes, _LARGEST)
     ]
     plans = [plan_training(architecture, one, _overhead()) for one in setups]
+    memory = max(plans, key=lambda plan: plan.total)
+    kept = _kept_states(setup, method, data, architecture)
+    if default_device().type == "cpu":
+        memory = replace(memory, cache=memory.cache + kept)
+    else:
+        memory = replace(memory, host=memory.host + kept)
     return TuningPlan(
-        memory=max(plans, key=lambda plan: plan.total),
+        memory=memory,
         trained_parameters=pass_cost(architecture, setups[0]).trained_count,
         steps=steps,
         # Processes on a CPU share its cores, in a way that is not planned.
@@ -142,6 +149,24 @@ def _plan(
         micro_batch_tokens=tokens,
         peak_tokens_per_second=_peak_tokens_per_second(setup, method, architecture, passes, ranks),
     )
+
+
+def _kept_states(
+    setup: Setup, method: MethodName, data: TrainingData, architecture: Architecture
+) -> int:
+    """Bytes on the host of what frozen layers gave, kept for later epochs.
+
+    They are ``T × D`` numbers for each example. What several processes keep is counted as if each
+    met all examples.
+    """
+    settings = setup.config.methods.of(method)
+    epochs = settings.epochs or setup.config.train.epochs
+    if not isinstance(settings, LastLayersConfig) or not settings.cache or epochs <= 1:
+        return 0
+    if architecture.is_encoder_decoder or settings.layers >= architecture.layers:
+        return 0
+    numbers = architecture.hidden * sum(len(example.input_ids) for example in data.train)
+    return min(LIMIT, numbers * resolve_dtype(setup.config.model.dtype, default_device()).itemsize)
 
 
 def _seconds(

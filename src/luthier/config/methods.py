@@ -70,6 +70,8 @@ class LastLayersConfig(MethodConfig):
     """The peak learning rate."""
     layers: int = Field(default=2, ge=1)
     """How many layers, counted from the end; of an encoder-decoder model, of the decoder."""
+    cache: bool = True
+    """Compute the layers below once for each example when epochs repeat: up to 2 GiB of memory."""
 
 
 class LoraConfig(MethodConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from luthier.config.methods import MethodName
@@ -40,3 +41,12 @@ class Method(ABC):
             total_steps: optimizer steps of the whole training.
         """
         return Companion()
+
+    def while_training(self, model: Any, epochs: float) -> AbstractContextManager[None]:
+        """What is in place while the model trains, and gone after; most methods need nothing.
+
+        Args:
+            model: as `prepare` has made it.
+            epochs: passes over the training examples.
+        """
+        return nullcontext()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from luthier.config.methods import LastLayersConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Method
+from luthier.methods.frozen_prefix import FrozenPrefix
 from luthier.methods.selective import train_only
 from luthier.models.load import LoadedModel
 
@@ -54,6 +56,13 @@ class LastLayersMethod(Method):
         }
         return train_only(loaded, "layers", chosen.__contains__)
 
+    def while_training(self, model: Any, epochs: float) -> AbstractContextManager[None]:
+        """See `Method.while_training`: where examples come again, the layers below are skipped."""
+        layers = _frozen_layers(model)
+        if not (self.config.cache and layers and epochs > 1):
+            return nullcontext()
+        return FrozenPrefix(model, layers).in_place()
+
 
 def _tables(model: Any) -> tuple[Any, ...]:
     """The input and output embeddings."""
@@ -64,6 +73,18 @@ def _layer(name: str) -> int | None:
     """The number of the layer a parameter belongs to."""
     found = _NUMBER.search(name)
     return int(found.group(1)) if found else None
+
+
+def _frozen_layers(model: Any) -> list[Any]:
+    """The layers below the first trained one; of an encoder-decoder model none.
+
+    A decoder's layers depend on the encoder's output too, which is another sequence.
+    """
+    if model.config.is_encoder_decoder:
+        return []
+    trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    first = next(found for found in map(_NUMBER.search, trained) if found)
+    return list(model.get_submodule(first.string[: first.start()]))[: int(first.group(1))]
 
 
 def _last_number_then_none(numbers: dict[str, int | None]) -> set[str]:

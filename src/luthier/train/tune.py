@@ -94,7 +94,10 @@ def tune(
         limits=limits or Limits(),
         companion=partial(method.accompany, model),
     )
-    with tracking(config, method_name, run, console) as trackers:
+    with (
+        method.while_training(model, job.epochs),
+        tracking(config, method_name, run, console) as trackers,
+    ):
         record = train(job, console, [*observers, *trackers])
     state = job.parallelism.state(model)
     if ranks.is_first:

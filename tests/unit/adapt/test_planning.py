@@ -1,4 +1,4 @@
-"""What the plan of a tuning says of the device."""
+"""What a tuning is planned to take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from luthier.adapt import prepare
 from luthier.adapt.planning import TuningPlan, plan_tuning
 from luthier.adapt.setup import Setup
 from luthier.api import configure
+from luthier.config import RunConfig
+from luthier.config.load import override
 from luthier.core.console import Console
 from luthier.distributed.ranks import Ranks
 from luthier.plan.hardware import Calibration, machine_key, store_calibration
@@ -73,3 +75,31 @@ def test_processes_share_a_cpu(settings: dict[str, Any], cache: None) -> None:
     calibrate()
     one, two = (plan(settings, ranks=ranks).peak_tokens_per_second for ranks in (1, 2))
     assert two == one
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "keeps"),
+    [
+        ("tiny_llama", {}, True),
+        ("tiny_llama", {"methods.last-layers.cache": False}, False),
+        ("tiny_llama", {"train.epochs": 1}, False),
+        ("tiny_llama", {"methods.last-layers.layers": 2}, False),
+        ("tiny_t5", {}, False),
+    ],
+)
+def test_what_frozen_layers_gave_is_counted_where_it_is_kept(
+    model: str,
+    settings: dict[str, Any],
+    keeps: bool,
+    quick_settings: dict[str, Any],
+    request: pytest.FixtureRequest,
+) -> None:
+    folder: Path = request.getfixturevalue(model)
+    chosen = {"model.id": str(folder), "model.dtype": "float32", "methods.last-layers.layers": 1}
+    config = override(RunConfig(), quick_settings | chosen | settings)
+    setup = prepare(config, Console(quiet=True))
+    data = setup.training_data("last-layers")
+    plan = plan_tuning(setup, "last-layers", data)
+    assert plan is not None
+    tokens = sum(len(example.input_ids) for example in data.train)
+    assert plan.memory.cache == (tokens * 32 * 4 if keeps else 0)

@@ -177,6 +177,7 @@ def test_the_training_stops_early_and_keeps_the_best_weights(
         ("tiny_llama", "full", "bfloat16", {}),
         ("tiny_llama", "lora", "float32", {"dropout": 0.2}),
         ("tiny_llama", "prompt-tuning", "float32", {}),
+        ("tiny_llama", "last-layers", "float32", {"layers": 1}),  # the other one is cached
         ("tiny_t5", "lora", "bfloat16", {"dropout": 0.2}),
         *((model, method, "float32", {}) for model, method in CASES if method not in SEEN_ABOVE),
     ],

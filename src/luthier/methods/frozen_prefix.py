@@ -1,0 +1,161 @@
+"""Frozen lower layers whose outputs are computed once for each example, and then known.
+
+What enters the first trained layer is a function of an example's tokens while nothing below it is
+trained or drawn at random. So a later epoch need not compute it again: the layers give what is
+known, and the rest of the pass is as always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from torch.nn.utils.rnn import pad_sequence
+
+LIMIT = 2 * 2**30
+# Rotary frequencies that follow the longest row of a batch.
+_ROPE_OF_THE_BATCH = ("dynamic", "longrope")
+
+
+class FrozenPrefix:
+    """Replaces the passes of frozen layers while a model trains.
+
+    Each row is computed alone and without padding, whether its states are then kept or not: what a
+    training gives must not depend on what is kept, or a resumed one would differ in the last bits.
+
+    Whether all this holds for a model is found out with the first row: computed twice the states
+    must be the same (or there is dropout), and the model's output with and without the layers too
+    (or they pass on more than one tensor). Where it does not hold, every pass is as always.
+
+    Args:
+        model: a causal transformers model.
+        layers: its frozen layers, from the first to the last that nothing trained precedes.
+        limit: bytes of states that may be kept, in the host's memory.
+    """
+
+    def __init__(self, model: Any, layers: Sequence[Any], limit: int = LIMIT) -> None:
+        self._model, self._layers, self._limit = model, layers, limit
+        self._kept: dict[bytes, Tensor] = {}
+        self._holds: bool | None = None
+        self._is_asked = False
+        self._given: Tensor | tuple[Tensor | None, ...] | None = None
+        self._num_outputs: int | None = None  # where layers give a tuple
+        self.kept_bytes = 0
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within, training passes of the model use what is known; after, it is as it was."""
+        for layer in self._layers:
+            layer.forward = self._replace(layer.forward, is_last=layer is self._layers[-1])
+        handles = (
+            self._model.register_forward_pre_hook(self._before, with_kwargs=True),
+            self._model.register_forward_hook(self._after, always_call=True),
+        )
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for layer in self._layers:
+                del layer.forward
+            self._kept.clear()
+
+    def _replace(self, forward: Callable[..., Any], *, is_last: bool) -> Callable[..., Any]:
+        """A layer's forward, unless the states are known or are all that is asked for."""
+
+        def replaced(*arguments: Any, **options: Any) -> Any:
+            if self._given is not None:
+                return self._given
+            output = forward(*arguments, **options)
+            if is_last and self._is_asked:
+                raise _Reached(output)
+            return output
+
+        return replaced
+
+    def _before(self, model: Any, _arguments: Any, inputs: dict[str, Any]) -> None:
+        """Before a pass: get the states of its rows."""
+        if not model.training:
+            return
+        rows = _rows(inputs["input_ids"], inputs.get("attention_mask"))
+        if self._holds is None:
+            self._holds = self._try_out(rows[0])
+        if self._holds:
+            self._give(pad_sequence([self._states(row) for row in rows], batch_first=True))
+
+    def _after(self, *_: Any) -> None:
+        self._given = None
+
+    def _give(self, states_BTD: Tensor) -> None:
+        rest = (None,) * ((self._num_outputs or 1) - 1)
+        self._given = (states_BTD, *rest) if self._num_outputs else states_BTD
+
+    def _states(self, ids_T: Tensor) -> Tensor:
+        """``[T, D]``: known, or computed and kept if there is room."""
+        key = ids_T.cpu().numpy().tobytes()
+        if key in self._kept:
+            return self._kept[key].to(ids_T.device)
+        states_TD = self._compute(ids_T)[0]
+        if self.kept_bytes + states_TD.nbytes <= self._limit:
+            self._kept[key] = states_TD.cpu()
+            self.kept_bytes += states_TD.nbytes
+        return states_TD
+
+    @torch.no_grad()
+    def _compute(self, ids_T: Tensor) -> Tensor:
+        """``[1, T, D]``: what the last of the layers gives for a row alone."""
+        self._is_asked = True
+        try:
+            self._model.base_model(input_ids=ids_T[None], use_cache=False)
+        except _Reached as reached:
+            is_tuple = isinstance(reached.output, tuple)
+            self._num_outputs = len(reached.output) if is_tuple else None
+            states: Tensor = reached.output[0] if is_tuple else reached.output
+            return states
+        finally:
+            self._is_asked = False
+        raise AssertionError("the model does not use its own layers")
+
+    def _try_out(self, ids_T: Tensor) -> bool:
+        """Whether the layers can be left out, exactly; random draws are taken back."""
+        is_sharded = any(isinstance(p, DTensor) for p in self._layers[0].parameters())
+        rope = repr(getattr(self._model.config, "rope_parameters", None))
+        if is_sharded or any(repr(kind) in rope for kind in _ROPE_OF_THE_BATCH):
+            return False
+        with torch.random.fork_rng([ids_T.device] if ids_T.is_cuda else []):
+            states_1TD = self._compute(ids_T)
+            if not torch.equal(self._compute(ids_T), states_1TD):
+                return False
+            expected_1TD = self._output(ids_T)
+            self._give(states_1TD)
+            found_1TD = self._output(ids_T)
+            self._given = None
+            return torch.equal(found_1TD, expected_1TD)
+
+    @torch.no_grad()
+    def _output(self, ids_T: Tensor) -> Tensor:
+        """``[1, T, D]``: what the whole model gives before its output layer."""
+        torch.manual_seed(0)  # the trained layers may have dropout
+        output = self._model.base_model(input_ids=ids_T[None], use_cache=False)
+        states: Tensor = output.last_hidden_state
+        return states
+
+
+class _Reached(Exception):  # noqa: N818
+    """The states that were asked for are computed; what follows is not needed."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output = output
+
+
+def _rows(ids_BT: Tensor, mask_BT: Tensor | None) -> list[Tensor]:
+    """The tokens of each row, without the padding at its right."""
+    if mask_BT is None:
+        return list(ids_BT)
+    lengths = mask_BT.sum(1).tolist()
+    return [row[:length] for row, length in zip(ids_BT, lengths, strict=True)]
