@@ -17,10 +17,10 @@ from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.core.records import Record
 from models import ENCODER_DECODERS, MODELS, WITH_BIASES
 
-# The loop's default for train.micro_batch_tokens, and what a processor that has to emulate
-# bfloat16 products gets done in time.
+# The loop's default for train.micro_batch_tokens, and what a processor gets done in time that has
+# to emulate bfloat16 products or to dequantise weights.
 _MAX_TOKENS = 2048
-_MAX_EMULATED_TOKENS = 128
+_MAX_SLOW_TOKENS = 128
 # What a row costs however short its steps are: a process starts, and short steps are repeated.
 _START = 100.0
 
@@ -113,8 +113,7 @@ def design(*, at_least: int, fast_bfloat16: bool) -> list[Case]:
 def _possible(fast_bfloat16: bool) -> Iterator[Case]:
     for levels in itertools.product(*AXES.values()):
         case = Case(**dict(zip(AXES, levels, strict=True)))
-        emulated = case.dtype == "bfloat16" and not fast_bfloat16
-        if case.tokens > (_MAX_EMULATED_TOKENS if emulated else _MAX_TOKENS):
+        if case.tokens > (_MAX_SLOW_TOKENS if _is_slow(case, fast_bfloat16) else _MAX_TOKENS):
             continue
         if not _is_defined(case):
             continue
@@ -122,10 +121,16 @@ def _possible(fast_bfloat16: bool) -> Iterator[Case]:
             yield case
 
 
+def _is_slow(case: Case, fast_bfloat16: bool) -> bool:
+    return not fast_bfloat16 and (case.dtype == "bfloat16" or case.method == "qlora")
+
+
 def _is_defined(case: Case) -> bool:
     """Whether the method has something to train in this model, and may be checkpointed."""
     if case.method == "bitfit":
         return case.model in WITH_BIASES
+    if case.method == "qlora" and case.dtype == "bfloat16":  # both slow where either is
+        return False
     if case.method == "prefix-tuning":
         return not case.checkpointing and case.model not in ENCODER_DECODERS
     return True
@@ -137,8 +142,7 @@ def _pairs(case: Case) -> tuple[Pair, ...]:
 
 def _effort(case: Case, fast_bfloat16: bool) -> float:
     """How dear a row is: products of its passes, weighed so that long and emulated ones are few."""
-    emulated = case.dtype == "bfloat16" and not fast_bfloat16
-    slowness = 100 if emulated else 1
+    slowness = 100 if _is_slow(case, fast_bfloat16) else 1
     size = 1 if MODELS[case.model] else 3  # the bundled model is the largest by far
     products = (3 if case.method == "full" else 2) + case.checkpointing
     return _START + case.tokens * products * size * slowness / 400

@@ -20,7 +20,7 @@ import peft  # noqa: F401  (before the baseline is taken: methods import it when
 import psutil
 import torch
 
-from luthier.config import MethodsConfig, ModelConfig, TrainConfig
+from luthier.config import MethodsConfig, ModelConfig, RunConfig, TrainConfig
 from luthier.core.console import Console
 from luthier.core.records import Record
 from luthier.core.run_directory import RunDirectory
@@ -86,7 +86,8 @@ def measure(case: Case, folder: Path, growth: int) -> Measurement:
     """Load, prepare, and take some steps as the training loop takes them."""
     load_average = os.getloadavg()[0]
     device, console = default_device(), Console(quiet=True)
-    handle = open_model(ModelConfig(id=str(folder), dtype=case.dtype), console)
+    config = RunConfig(model=ModelConfig(id=str(folder), dtype=case.dtype))
+    handle = open_model(config.base_of(case.method), console)
     examples = tuple(_examples(case, handle, console))
     loading = PeakMemory(device)
     baseline = _in_use(device)

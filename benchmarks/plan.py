@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from common import commit, provenance, store, table
-from luthier.config import MethodsConfig
+from luthier.config import MethodsConfig, RunConfig
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.files import append_line, read_json, read_lines
@@ -35,7 +35,7 @@ from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, find_device, this_cpu
 from luthier.plan.memory import pass_cost
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU
-from luthier.plan.setup import PRECISIONS
+from luthier.plan.setup import precision_in_memory
 from luthier.plan.time import step_time
 from matrix import AXES, Case, design
 from models import model_folder
@@ -145,7 +145,9 @@ def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
     encodes = architecture.is_encoder_decoder
     setup = TrainingSetup(
         tuning=tuning_of(MethodsConfig().of(case.method), architecture),
-        precision=PRECISIONS["bf16-mixed" if case.dtype == "bfloat16" else "float32"],
+        precision=precision_in_memory(
+            RunConfig().base_of(case.method).quantisation, short=case.dtype == "bfloat16"
+        ),
         checkpointing="full" if case.checkpointing else "none",
         batch=case.micro_batch,
         length=case.length,
