@@ -142,8 +142,10 @@ def _plain_progress(say: Callable[[str], None], description: str, total: float |
         last = now
         parts = [f"{description}: {done:.0f}"]
         if total:
-            left = (now - started) / done * (total - done) if done else 0.0
-            parts = [f"{description}: {done:.0f}/{total:.0f}", f"{format_duration(left)} left"]
+            parts = [f"{description}: {done:.0f}/{total:.0f}"]
+            if done:
+                left = (now - started) / done * (total - done)
+                parts.append(f"{format_duration(left)} left")
         line = "  " + " · ".join([*parts, status] if status else parts)
         if len(line) <= _PLAIN_COLUMNS:
             say(line)

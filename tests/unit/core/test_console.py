@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 
@@ -25,6 +26,16 @@ def test_plain_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) 
         "  Training: 10/40 · 30 s left · loss 2.00 [best]",
         "  Training: 30/40 · 10 s left",
     ]
+
+
+def test_plain_progress_guesses_no_time_before_the_first_unit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PLAIN_INTERVAL_SECONDS", 0.0)
+    out = io.StringIO()
+    with Console(out).progress("Training", 40) as advance:
+        advance(0)
+    assert out.getvalue() == "  Training: 0/40\n"
 
 
 def test_plain_progress_without_a_total(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,12 +92,26 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_nested_bars_share_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> _Terminal:
     for name in ("NO_COLOR", "TTY_COMPATIBLE", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    out = _Terminal()
-    console = Console(out)
+    monkeypatch.setenv("COLUMNS", "80")
+    return _Terminal()
+
+
+def test_a_status_stands_beneath_its_bar(terminal: _Terminal) -> None:
+    with Console(terminal).progress("Training", 2) as advance:
+        advance(1, status="going " + "well " * 10)
+        time.sleep(0.3)  # drawn ten times a second
+    drawn = [line for line in terminal.getvalue().splitlines() if "going" in line]
+    assert drawn
+    assert all("well " * 9 + "well" in line and "Training" not in line for line in drawn)
+
+
+def test_nested_bars_share_a_display(terminal: _Terminal) -> None:
+    out, console = terminal, Console(terminal)
     assert console.is_live
     with console.progress("outer", 2) as outer:
         with console.progress("inner", 4) as inner:
