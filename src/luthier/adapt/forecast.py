@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from luthier.adapt.planning import check_memory, memory_limit, plan_tuning
+from luthier.adapt.planning import architecture_of, check_memory, memory_limit, plan_tuning
 from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
 from luthier.config.methods import MethodName
 from luthier.core.records import MethodForecast
 from luthier.data.problems import Dropped
 from luthier.evaluate.runner import render_prompts
+from luthier.plan.from_config import tuning_of
 
 
 class Checked(NamedTuple):
@@ -31,7 +32,7 @@ def check_adapt(setup: Setup) -> Checked:
     """Check that every rung can use the examples. A rung that lacks memory is skipped later.
 
     Raises:
-        UsageError: a metric is named twice.
+        UsageError: a metric is named twice, or a method is told to train what is not there.
         DataError: a prompt leaves no room for its answer in the context window, a metric does not
             apply, there are too few examples to show, or none is left to train on.
     """
@@ -39,6 +40,9 @@ def check_adapt(setup: Setup) -> Checked:
     tasks = [setup.task(shots) for shots in sorted({rung.shots for rung in rungs})]
     longest = max(len(p.ids) for task in tasks for p in render_prompts(setup.renderer, task))
     methods = tuple(rung.method for rung in rungs if rung.method)
+    if architecture := architecture_of(setup):
+        for method in methods:
+            tuning_of(setup.config.methods.of(method), architecture)
     # Methods differ in settings, not in examples: one stands for all.
     dropped = setup.training_data(methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)

@@ -20,6 +20,7 @@ from luthier.methods.p_tuning import PTuningMethod
 from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
 from luthier.methods.rslora import RsloraMethod
+from luthier.methods.selective import SelectiveMethod
 from luthier.methods.vera import VeraMethod
 
 _METHODS: dict[MethodName, Callable[[Any], Method]] = {
@@ -27,6 +28,7 @@ _METHODS: dict[MethodName, Callable[[Any], Method]] = {
     "bitfit": BitfitMethod,
     "layernorm": LayernormMethod,
     "last-layers": LastLayersMethod,
+    "selective": SelectiveMethod,
     "lora": LoraMethod,
     "rslora": RsloraMethod,
     "dora": DoraMethod,
