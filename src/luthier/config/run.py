@@ -14,6 +14,7 @@ from luthier.config.methods import MethodConfig, MethodName, MethodsConfig
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import TrainConfig
+from luthier.core.seeds import fingerprint
 
 
 class RunConfig(Config):
@@ -46,3 +47,15 @@ class RunConfig(Config):
     def method_config(self) -> MethodConfig:
         """The settings of the method that is used."""
         return self.methods.of(self.method)
+
+    def run_name(self, kind: str, task: str, model: str) -> str:
+        """The run's own name, or one made from what it does.
+
+        A made name ends in a fingerprint of the configuration, so the same command goes on with the
+        same run and another configuration gets a run of its own. The ladder's own settings do not
+        count: rungs can be added to a finished run.
+        """
+        if self.name:
+            return self.name
+        values = self.model_copy(update={"output": Path()}).model_dump_json(exclude={"adapt"})
+        return "-".join((task, Path(model).name, kind, fingerprint(values)[:6]))
