@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from luthier.api import adapt, compare, evaluate, forecast, merge, prompt, report, tune
+    from luthier.api import adapt, compare, evaluate, forecast, inspect, merge, prompt, report, tune
     from luthier.continuing import extend, resume
 
 __version__ = "0.1.0"
@@ -18,6 +18,7 @@ __all__ = [
     "evaluate",
     "extend",
     "forecast",
+    "inspect",
     "merge",
     "prompt",
     "report",
@@ -54,6 +55,7 @@ class _Luthier(ModuleType):
     evaluate = _Stage()
     extend = _Stage("continuing")
     forecast = _Stage()
+    inspect = _Stage()
     merge = _Stage()
     prompt = _Stage()
     report = _Stage()

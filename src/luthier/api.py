@@ -20,13 +20,13 @@ from luthier.config.load import override, to_yaml
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically
+from luthier.core.inspection import Inspection
 from luthier.core.records import (
     Forecast,
     PlanCheck,
     SampleRecord,
 )
 from luthier.core.run_directory import RunDirectory
-from luthier.core.seeds import fingerprint
 from luthier.results import AdaptResult, CompareResult, EvaluateResult, MergeResult, TuneResult
 
 if TYPE_CHECKING:
@@ -99,6 +99,27 @@ def tune(
         _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
         report = write_report(run)[0] if ranks.is_first else run.report_html
         return TuneResult(run, training, report)
+
+
+def inspect(
+    config: Configuration = None, overrides: Overrides = None, console: Console | None = None
+) -> Inspection:
+    """What ``config.method`` trains and, for a soft prompt, the words near its vectors.
+
+    The vectors are those of the configuration's run where it is tuned, else those with which its
+    training would start. Nothing is trained, and nothing is written.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+    """
+    from luthier.adapt import prepare
+    from luthier.adapt.inspection import inspect_method
+
+    resolved, console = configure(config, overrides), console or Console()
+    setup = prepare(resolved, console)
+    kind = f"tune-{resolved.method}"
+    name = resolved.run_name(kind, setup.dataset.task, setup.handle.folder.id)
+    return inspect_method(setup, RunDirectory(resolved.output / name), console)
 
 
 def evaluate(
@@ -347,18 +368,8 @@ def as_run(target: str | Path | None) -> RunDirectory | None:
 
 
 def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:
-    """The run's directory: its own name, or one made from what it does.
-
-    A made name ends in a fingerprint of the configuration, so the same command goes on with the
-    same run and another configuration gets a run of its own. The ladder's own settings do not
-    count: rungs can be added to a finished run. Nor do trackers, which look on.
-    """
-    if config.name:
-        return RunDirectory.create(config.output, config.name)
-    named = config.model_copy(update={"output": Path()})
-    values = named.model_dump_json(exclude={"adapt": True, "train": {"trackers"}})
-    parts = (task, Path(model).name, kind, fingerprint(values)[:6])
-    return RunDirectory.create(config.output, "-".join(parts))
+    """The directory of the run that `RunConfig.run_name` names; it is made where it is missing."""
+    return RunDirectory.create(config.output, config.run_name(kind, task, model))
 
 
 def _is_missing_run(path: Path, output: Path) -> bool:

@@ -26,6 +26,7 @@ LEARNING_RATES = {
     "bitfit": 0.3,
     "layernorm": 0.3,
     "last-layers": 0.05,
+    "selective": 0.05,
     "lora": 0.1,
     "rslora": 0.1,
     "dora": 0.1,
@@ -38,6 +39,8 @@ LEARNING_RATES = {
     "prefix-tuning": 1.0,
     "p-tuning": 0.1,
 }
+# What a method does not train without being told.
+TOLD: dict[str, dict[str, Any]] = {"selective": {"parameters": ["mlp|Dense"]}}
 MODELS = {"bitfit": ("tiny_gpt2",), "prefix-tuning": ("tiny_llama", "tiny_gpt2")}
 CASES = [
     (model, method)
@@ -111,7 +114,7 @@ def test_a_saved_model_answers_the_same_elsewhere(
     config = RunConfig.model_validate(
         {
             "train": {"epochs": 8, "batch_size": 3, "validations": 0},
-            "methods": {method: {"learning_rate": LEARNING_RATES[method]}},
+            "methods": {method: {"learning_rate": LEARNING_RATES[method]} | TOLD.get(method, {})},
         }
     )
     run = RunDirectory.create(in_tmp_path, "run")

@@ -19,6 +19,7 @@ LEARNING_RATES = {
     "bitfit": 0.05,
     "layernorm": 0.05,
     "last-layers": 0.02,
+    "selective": 0.02,
     "lora": 0.05,
     "rslora": 0.05,
     "dora": 0.05,
@@ -31,6 +32,9 @@ LEARNING_RATES = {
     "prefix-tuning": 0.5,
     "p-tuning": 0.02,
 }
+
+# What a method does not train without being told.
+TOLD: dict[str, dict[str, Any]] = {"selective": {"parameters": ["mlp|Dense", "norm"]}}
 
 Tuned = Callable[..., tuple[Any, Any, RunDirectory]]
 
@@ -57,7 +61,9 @@ def small_tune(
             {
                 "train": {"epochs": 2, "batch_size": 2, "micro_batch_tokens": 128} | (train or {}),
                 "methods": {
-                    method: {"learning_rate": LEARNING_RATES[method]} | (settings or {}),
+                    method: {"learning_rate": LEARNING_RATES[method]}
+                    | TOLD.get(method, {})
+                    | (settings or {}),
                 },
             }
         )

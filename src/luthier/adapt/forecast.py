@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from luthier.adapt.planning import check_memory, memory_limit, plan_tuning
+from luthier.adapt.planning import architecture_of, check_memory, memory_limit, plan_tuning
 from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
 from luthier.config.methods import MethodName
 from luthier.core.records import MethodForecast
 from luthier.data.problems import Dropped
 from luthier.evaluate.runner import render_prompts
+from luthier.plan.from_config import tuning_of
 from luthier.train.trackers import require_trackers
 
 
@@ -32,7 +33,8 @@ def check_adapt(setup: Setup) -> Checked:
     """Check that every rung can use the examples. A rung that lacks memory is skipped later.
 
     Raises:
-        UsageError: a metric is named twice, or a tracker is not installed.
+        UsageError: a metric is named twice, a tracker is not installed, or a method is told to
+            train what is not there.
         DataError: a prompt leaves no room for its answer in the context window, a metric does not
             apply, there are too few examples to show, or none is left to train on.
     """
@@ -42,6 +44,9 @@ def check_adapt(setup: Setup) -> Checked:
     methods = tuple(rung.method for rung in rungs if rung.method)
     if methods:
         require_trackers(setup.config.train.trackers)
+    if architecture := architecture_of(setup):
+        for method in methods:
+            tuning_of(setup.config.methods.of(method), architecture)
     # Methods differ in settings, not in examples: one stands for all.
     dropped = setup.training_data(methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)

@@ -14,6 +14,7 @@ from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
 from luthier.plan.find import find_config
 from luthier.plan.from_config import tuning_of
+from luthier.plan.methods import METHODS
 from luthier.plan.setup import PRECISIONS, PrecisionName
 from luthier.train.trace import BatchShape, trace_step
 
@@ -81,7 +82,7 @@ def _settings(values: Any) -> Any:
 def _in_the_loop(question: Question) -> tuple[MethodName, PrecisionName]:
     """The method and the precision, if the loop has them."""
     precision = question.choice(question.cluster().device).precision
-    known = [name for name in METHOD_NAMES if name not in _NOT_WITHOUT_DATA]
+    known = [name for name in METHOD_NAMES if name in METHODS and name not in _NOT_WITHOUT_DATA]
     if question.method not in known or precision not in _DTYPES:
         raise UsageError(
             f"{question.method} in {precision} cannot be traced",

@@ -49,12 +49,10 @@ def tuned_model(
         ResourceError: it does not fit into memory.
         DivergedError, PreemptedError, UsageError: as `luthier.train.train`.
     """
-    if run.training.is_file():
-        record = TrainingRecord.read(run.training)
-        same = record.fingerprint == setup.training_fingerprint(method)
-        if same and not _may_go_on(record, max_time):
-            console.say("  tuned before; not repeated")
-            return load_adapted(run.model, setup.config.base_of(method), console), record
+    record = finished_training(setup, method, run)
+    if record and not _may_go_on(record, max_time):
+        console.say("  tuned before; not repeated")
+        return load_adapted(run.model, setup.config.base_of(method), console), record
     require_trackers(setup.config.train.trackers)
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
@@ -89,6 +87,14 @@ def _limits(setup: Setup, plan: TuningPlan | None, ranks: Ranks) -> Limits:
         return Limits(tokens_per_second=speed)
     tokens = plan.micro_batch_tokens if plan else USUAL_TOKENS
     return Limits(memory_limit(setup, ranks), tokens, speed)
+
+
+def finished_training(setup: Setup, method: MethodName, run: RunDirectory) -> TrainingRecord | None:
+    """What the run says of a training that was made from the same things, if there is one."""
+    if not run.training.is_file():
+        return None
+    record = TrainingRecord.read(run.training)
+    return record if record.fingerprint == setup.training_fingerprint(method) else None
 
 
 def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> MeasuredPlan:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from luthier.cli.flags import DryRun, Json
 from luthier.cli.forecast import print_forecast
+from luthier.cli.inspection import print_inspection
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
+from luthier.core.errors import UsageError
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.distributed.launch import end_with_parent, is_launched, run_together, speaks_for_all
 
@@ -19,6 +24,7 @@ def tune(
     max_time: str | None = None,
     nproc: int = 1,
     dry_run: DryRun = False,
+    inspect: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> None:
     """Tune a model with one method.
@@ -27,14 +33,22 @@ def tune(
 
     Args:
         arguments: A YAML file, and single settings as section.key=value.
-        method: full, bitfit, layernorm, last-layers, lora, rslora, dora, vera, ia3, adapters,
-            prompt-tuning, prefix-tuning or p-tuning.
+        method: full, bitfit, layernorm, last-layers, selective, lora, rslora, dora, vera, ia3,
+            adapters, prompt-tuning, prefix-tuning or p-tuning.
         max_time: Save and stop after this much training, such as 2h.
         nproc: Processes that train together on this machine, one for each GPU.
+        inspect: Show what would be trained, and the words near a soft prompt; train nothing.
     """
     config = read_configuration(arguments, common, method=method, train__max_time=max_time)
     from luthier import api
 
+    if dry_run and inspect:
+        raise UsageError(
+            "--dry-run loads no weights, and --inspect looks at them", fix="give one of the two"
+        )
+    if inspect:
+        print_inspection(api.inspect(config), as_json=json)
+        return
     if dry_run:
         print_forecast(api.forecast(config, kind="tune"), as_json=json)
         return

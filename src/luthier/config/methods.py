@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, get_args
+import re
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from luthier.config.base import Config
 
@@ -13,6 +14,7 @@ MethodName = Literal[
     "bitfit",
     "layernorm",
     "last-layers",
+    "selective",
     "lora",
     "rslora",
     "dora",
@@ -29,6 +31,21 @@ METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 Targets = tuple[str, ...] | Literal["all-linear"]
 Placement = Literal["houlsby", "pfeiffer"]
 Quantisation = Literal["nf4", "int8"]
+_PATTERN_CHARACTERS = 200
+
+
+def _check_pattern(text: str) -> str:
+    if len(text) > _PATTERN_CHARACTERS:
+        raise ValueError(f"is longer than {_PATTERN_CHARACTERS} characters")
+    try:
+        re.compile(text)
+    except (re.error, OverflowError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
+"""A bounded regular expression. Its time is not: a repeat of a repeat may be slow on any name."""
 
 
 class MethodConfig(Config):
@@ -72,6 +89,16 @@ class LastLayersConfig(MethodConfig):
     """How many layers, counted from the end; of an encoder-decoder model, of the decoder."""
     cache: bool = True
     """Compute the layers below once for each example when epochs repeat: up to 2 GiB of memory."""
+
+
+class SelectiveConfig(MethodConfig):
+    """The parameters that you name are trained."""
+
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """The peak learning rate."""
+    parameters: tuple[Pattern, ...] = ()
+    """Regular expressions of at most 200 characters, such as [mlp, norm]; a parameter is trained
+    where one of them is found in its name."""
 
 
 class LoraConfig(MethodConfig):
@@ -203,6 +230,8 @@ class MethodsConfig(Config):
     """Tuning of the norms."""
     last_layers: LastLayersConfig = Field(default=LastLayersConfig(), alias="last-layers")
     """Tuning of the last layers."""
+    selective: SelectiveConfig = SelectiveConfig()
+    """Tuning of the parameters that you name."""
     lora: LoraConfig = LoraConfig()
     """LoRA."""
     rslora: RsloraConfig = RsloraConfig()

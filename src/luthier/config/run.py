@@ -14,6 +14,7 @@ from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, Qlor
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import TrainConfig
+from luthier.core.seeds import fingerprint
 
 
 class RunConfig(Config):
@@ -53,3 +54,16 @@ class RunConfig(Config):
     def method_config(self) -> MethodConfig:
         """The settings of the method that is used."""
         return self.methods.of(self.method)
+
+    def run_name(self, kind: str, task: str, model: str) -> str:
+        """The run's own name, or one made from what it does.
+
+        A made name ends in a fingerprint of the configuration, so the same command goes on with the
+        same run and another configuration gets a run of its own. The ladder's own settings do not
+        count: rungs can be added to a finished run. Nor do trackers, which look on.
+        """
+        if self.name:
+            return self.name
+        unnamed = self.model_copy(update={"output": Path()})
+        values = unnamed.model_dump_json(exclude={"adapt": True, "train": {"trackers"}})
+        return "-".join((task, Path(model).name, kind, fingerprint(values)[:6]))

@@ -22,6 +22,7 @@ from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
 from luthier.methods.qlora import QloraMethod
 from luthier.methods.rslora import RsloraMethod
+from luthier.methods.selective import SelectiveMethod
 from luthier.methods.vera import VeraMethod
 
 _METHODS: dict[MethodName, Callable[[Any], Method]] = {
@@ -29,6 +30,7 @@ _METHODS: dict[MethodName, Callable[[Any], Method]] = {
     "bitfit": BitfitMethod,
     "layernorm": LayernormMethod,
     "last-layers": LastLayersMethod,
+    "selective": SelectiveMethod,
     "lora": LoraMethod,
     "rslora": RsloraMethod,
     "dora": DoraMethod,

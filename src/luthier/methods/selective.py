@@ -1,12 +1,34 @@
-"""What the methods share that train a part of the model's own parameters."""
+"""Training a part of the model's own parameters: those named, or those a method chooses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from luthier.config.methods import SelectiveConfig
 from luthier.core.errors import UsageError
+from luthier.methods.base import Method
 from luthier.models.load import LoadedModel
+from luthier.plan.named import pick_names
+
+
+class SelectiveMethod(Method):
+    """Trains the parameters that have one of the given regular expressions in their names."""
+
+    name = "selective"
+
+    def __init__(self, config: SelectiveConfig) -> None:
+        self.config = config
+
+    def prepare(self, loaded: LoadedModel) -> Any:
+        """See `Method.prepare`.
+
+        Raises:
+            UsageError: no expression is given, or the model has nothing that one of them names.
+        """
+        names = [name for name, _ in loaded.model.named_parameters()]
+        chosen = pick_names(self.config.parameters, names)
+        return train_only(loaded, "such parameters", chosen.__contains__)
 
 
 def train_only(loaded: LoadedModel, what: str, chosen: Callable[[str], bool]) -> Any:

@@ -16,10 +16,12 @@ from luthier.config.methods import (
     PrefixTuningConfig,
     PromptTuningConfig,
     PTuningConfig,
+    SelectiveConfig,
     VeraConfig,
 )
 from luthier.plan.architecture import Architecture
 from luthier.plan.methods import ADAPTER_PLACES, Size, tuning_called
+from luthier.plan.named import named
 from luthier.plan.tunings import (
     Adalora,
     Adapters,
@@ -44,6 +46,7 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
         model: which it tunes.
 
     Raises:
+        UsageError: the model has no such parameters as the method is told to train.
         TypeError: the method is of an unknown class.
     """
     match method:
@@ -55,6 +58,8 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
             return layernorm()
         case LastLayersConfig(layers=count):
             return tuning_called("last-layers", model, Size(last_layers=count))
+        case SelectiveConfig(parameters=patterns):
+            return named(patterns, model)
         case DoraConfig(rank=rank, targets=targets, dropout=dropout):
             return Dora(targets=targets, rank=rank, dropout=dropout)
         case AdaloraConfig(rank=rank, targets=targets, dropout=dropout):

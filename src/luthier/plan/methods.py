@@ -72,7 +72,7 @@ ADAPTER_PLACES: Mapping[str, tuple[str, ...]] = {
 
 
 # Methods that train the base itself, so that it cannot be quantised.
-TRAIN_THE_BASE = frozenset({"full", "bitfit", "layernorm", "last-layers"})
+TRAIN_THE_BASE = frozenset({"full", "bitfit", "layernorm", "last-layers", "selective"})
 
 
 def _last_layers(model: Architecture, size: Size) -> Tuning:

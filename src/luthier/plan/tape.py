@@ -63,6 +63,14 @@ class Weight:
         """How many numbers it holds."""
         return prod(self.shape)
 
+    @property
+    def parameter(self) -> str:
+        """Its name in the model's own state dict, suffix included."""
+        if self.kind in {"bias", "norm bias"}:
+            return f"{self.name}.bias"
+        # Stacked experts are parameters themselves, not modules with a weight.
+        return self.name if len(self.shape) > 2 else f"{self.name}.weight"
+
 
 class Adaptation(Protocol):
     """What a tuning method changes in a forward pass."""

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from luthier.config import MethodConfig, RunConfig, TrainConfig
 from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
 from luthier.core.inputs import Inputs
 from luthier.core.run_directory import RunDirectory
+from luthier.core.seeds import derive
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.methods import Method, method_for
 from luthier.methods.companion import Companion
@@ -87,6 +90,12 @@ class TrainingJob:
     def epochs(self) -> float:
         """Passes over the examples."""
         return self.method.epochs or self.train.epochs
+
+
+def initial_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:
+    """The model with which a training starts: `prepare_model`, drawing from the run's own seed."""
+    torch.manual_seed(derive(config.seed, "initialise", name))
+    return prepare_model(base, name, config)
 
 
 def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:

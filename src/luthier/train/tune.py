@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import torch
-
 from luthier.config import RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
@@ -17,14 +15,13 @@ from luthier.core.files import folder_bytes
 from luthier.core.inputs import Inputs
 from luthier.core.records import TrainingRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.core.seeds import derive
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
-from luthier.train.job import Limits, TrainingJob, prepare_model
+from luthier.train.job import Limits, TrainingJob, initial_model
 from luthier.train.loop import train
 from luthier.train.observers import Observer
 from luthier.train.trackers import tracking
@@ -77,8 +74,7 @@ def tune(
         DivergedError, PreemptedError, UsageError: as `luthier.train.train`.
         ResourceError: the run directory cannot be written.
     """
-    torch.manual_seed(derive(config.seed, "initialise", method_name))
-    method, model = prepare_model(base, method_name, config)
+    method, model = initial_model(base, method_name, config)
     job = TrainingJob(
         loaded=dataclasses.replace(base, model=model),
         method_name=method_name,

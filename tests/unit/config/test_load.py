@@ -117,6 +117,9 @@ def test_a_wrong_word_has_a_suggestion(config_file: Any) -> None:
         ("train:\n  epochs: .inf\n", 2, "valid number"),
         ("train:\n  epochs: 1e999\n", 2, "finite"),
         ("name: [a]\n", 1, "string"),
+        ("methods:\n  selective:\n    parameters: ['mlp', '(']\n", 3, "no regular expression"),
+        ("methods:\n  selective:\n    parameters: ['a{9999999999}']\n", 3, "no regular"),
+        (f"methods:\n  selective:\n    parameters: [{'a' * 201}]\n", 3, "200 characters"),
     ],
 )
 def test_a_wrong_value_is_named_at_its_line(

@@ -15,7 +15,7 @@ from luthier.methods.adapted import is_adapter
 from luthier.methods.merge import merge
 
 PROBES = [list(range(3, 20)), list(range(40, 47))]
-WHOLE = {"full", "bitfit", "last-layers"}
+WHOLE = {"full", "bitfit", "last-layers", "selective"}
 ADDED = {"prompt-tuning", "p-tuning", "prefix-tuning", "adapters"}
 MERGEABLE = sorted({*METHOD_NAMES} - WHOLE - ADDED)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from luthier.config import LoraConfig, MethodsConfig, ModelConfig, PromptTuningConfig
-from luthier.config.methods import METHOD_NAMES, LastLayersConfig, RsloraConfig
+from luthier.config.methods import METHOD_NAMES, LastLayersConfig, RsloraConfig, SelectiveConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.core.files import read_json
@@ -19,6 +19,7 @@ from luthier.methods.last_layers import LastLayersMethod
 from luthier.methods.lora import LoraMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
 from luthier.methods.rslora import RsloraMethod
+from luthier.methods.selective import SelectiveMethod
 from luthier.plan import TrainingSetup, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.memory import pass_cost
@@ -26,6 +27,8 @@ from luthier.plan.memory import pass_cost
 MODELS = ("tiny_llama", "tiny_t5")
 STARTING_THERE = sorted({*METHOD_NAMES} - {"prompt-tuning", "prefix-tuning", "p-tuning"})
 QUIET = Console(quiet=True)
+# The one method that has to be told what it trains.
+METHODS = MethodsConfig(selective=SelectiveConfig(parameters=("mlp|Dense",)))
 
 
 def prepared(loaded: Any, method: Any) -> Any:
@@ -60,7 +63,7 @@ def test_tuning_starts_from_the_base_models_answers(
         inputs["decoder_input_ids"] = ids_BT
     with torch.no_grad():
         before = loaded.model(**inputs).logits
-        model = prepared(loaded, method_for(method, MethodsConfig())).model.eval()
+        model = prepared(loaded, method_for(method, METHODS)).model.eval()
         after = model(**inputs).logits
     torch.testing.assert_close(after, before, atol=2e-6, rtol=0)
 
@@ -75,13 +78,13 @@ def test_the_planner_counts_what_is_trained(
     if method == "prefix-tuning" and name == "tiny_t5":
         pytest.skip("refused")
     folder = request.getfixturevalue(name)
-    model = prepared(load(folder), method_for(method, MethodsConfig())).model
+    model = prepared(load(folder), method_for(method, METHODS)).model
     counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
     values = read_json(folder / "config.json")
     architecture = read_architecture(values, name)
     encoder_decoder = architecture.is_encoder_decoder
     setup = TrainingSetup(
-        tuning_of(MethodsConfig().of(method), architecture),
+        tuning_of(METHODS.of(method), architecture),
         batch=1,
         length=8,
         target_length=4 if encoder_decoder else 0,
@@ -122,6 +125,29 @@ def test_more_layers_than_there_are(load: Any, tiny_llama: Path) -> None:
     with pytest.raises(UsageError, match="has 2 layers, not 3") as caught:
         LastLayersMethod(LastLayersConfig(layers=3)).prepare(load(tiny_llama))
     assert caught.value.where == "methods.last-layers.layers"
+
+
+def test_selective_trains_what_is_named_and_nothing_else(load: Any, tiny_llama: Path) -> None:
+    config = SelectiveConfig(parameters=(r"layers\.1\.mlp\.", r"^model\.norm\."))
+    assert trained_names(prepared(load(tiny_llama), SelectiveMethod(config)).model) == [
+        "model.layers.1.mlp.gate_proj.weight",
+        "model.layers.1.mlp.up_proj.weight",
+        "model.layers.1.mlp.down_proj.weight",
+        "model.norm.weight",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "problem"),
+    [((), "none is named"), (("mlp", "lm_head"), "no parameter has 'lm_head' in its name")],
+)
+def test_selective_says_what_could_be_named(
+    patterns: tuple[str, ...], problem: str, load: Any, tiny_llama: Path
+) -> None:
+    with pytest.raises(UsageError, match=problem) as caught:
+        SelectiveMethod(SelectiveConfig(parameters=patterns)).prepare(load(tiny_llama))
+    assert caught.value.where == "methods.selective.parameters"
+    assert "model.layers.*.mlp.down_proj.weight" in caught.value.fix
 
 
 @pytest.mark.parametrize("name", MODELS)

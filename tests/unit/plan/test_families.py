@@ -22,7 +22,6 @@ from luthier.core.errors import DataError
 from luthier.plan.architecture import Architecture
 from luthier.plan.families import FAMILIES, read_architecture
 from luthier.plan.find import find_config
-from luthier.plan.tape import Weight
 
 SMALL = read_yaml(Path(__file__).parents[2] / "small_models.yaml").values
 LLAMA = {**SMALL["llama"], "model_type": "llama"}
@@ -47,14 +46,7 @@ def real_shapes(model: Any) -> dict[str, tuple[int, ...]]:
 
 
 def our_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    return {full_name(weight): weight.shape for weight in architecture.weights()}
-
-
-def full_name(weight: Weight) -> str:
-    if weight.kind in {"bias", "norm bias"}:
-        return f"{weight.name}.bias"
-    # Stacked experts are parameters themselves, not modules with a weight.
-    return weight.name if ".experts." in weight.name else f"{weight.name}.weight"
+    return {weight.parameter: weight.shape for weight in architecture.weights()}
 
 
 @pytest.mark.parametrize("name", SMALL)

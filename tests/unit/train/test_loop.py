@@ -23,6 +23,7 @@ LEAST_FALL = {
     "bitfit": 0.01,
     "layernorm": 0.01,
     "last-layers": 0.05,
+    "selective": 0.05,
     "lora": 0.05,
     "rslora": 0.05,
     "dora": 0.05,
