@@ -12,8 +12,8 @@ from luthier.config.methods import METHOD_NAMES
 from luthier.core.errors import UsageError
 from luthier.plan.ask import Question
 
-# Norms are copied by peft, a Llama has no biases, and quantising needs data.
-NOT_TRACED = {"layernorm", "bitfit", "qlora"}
+# Norms are copied by peft, a Llama has no biases, quantising needs data, and names are not given.
+NOT_TRACED = {"layernorm", "bitfit", "qlora", "selective"}
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ def test_plan_and_trace_agree(patterns: list[str], dtype: str) -> None:
         predicted=384,
         accumulation=2,
         on_cpu=True,
+        fused_loss=True,
     )
     shape = BatchShape(rows=4, length=192, predicted=384)
     trace = trace_step(AutoConfig.for_model("llama", **LLAMA), "selective", config, shape)
