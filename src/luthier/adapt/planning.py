@@ -18,7 +18,7 @@ from luthier.adapt.passes import (
     validation_passes,
 )
 from luthier.adapt.setup import Setup
-from luthier.config import TrainConfig
+from luthier.config import RunConfig, TrainConfig
 from luthier.config.methods import MethodName
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import read_json
@@ -34,10 +34,11 @@ from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
 from luthier.plan.memory import pass_cost
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
-from luthier.plan.setup import PRECISIONS, Parallel
+from luthier.plan.setup import OPTIMIZERS, PRECISIONS, Parallel, Precision
 from luthier.plan.step import StepCost
 from luthier.plan.time import forward_time, step_time
 from luthier.train import TrainingData
+from luthier.train.optimizer import require_optimizer
 
 # Steps whose batches are looked at, how many of the largest forward passes are planned, and how
 # many others are timed.
@@ -47,7 +48,7 @@ _TIMED = 24
 
 SMALLER = (
     "try a smaller train.micro_batch_tokens or data.max_length, "
-    "or train.activation_checkpointing=true"
+    "or train.activation_checkpointing=full"
 )
 
 
@@ -155,7 +156,9 @@ def check_memory(
 
     Raises:
         ResourceError: it needs more than ``adapt.memory``, or than what is free.
+        UsageError: the optimizer does not work here.
     """
+    require_optimizer(setup.config.train, default_device(), ranks)
     plan = plan_tuning(setup, method, data, ranks)
     limit = memory_limit(setup, ranks)
     if plan and plan.memory.total > limit:
@@ -229,12 +232,12 @@ def _training_setup(
     ranks: Ranks = ALONE,
 ) -> TrainingSetup:
     config, device = setup.config, default_device()
-    short = resolve_dtype(config.model.dtype, device).itemsize == 2
     lengths = [len(example.input_ids) for example in batch.examples]
     return TrainingSetup(
         tuning=tuning_of(config.methods.of(method), architecture),
-        precision=PRECISIONS["bf16-mixed" if short else "float32"],
-        checkpointing="full" if config.train.activation_checkpointing else "none",
+        precision=_precision(config, device),
+        optimizer=OPTIMIZERS[config.train.optimizer],
+        checkpointing=config.train.activation_checkpointing,
         batch=len(lengths),
         length=max(lengths),
         target_length=max(len(example.decoder_ids) for example in batch.examples),
@@ -244,6 +247,12 @@ def _training_setup(
         padded=min(lengths) < max(lengths),
         on_cpu=device.type == "cpu",
     )
+
+
+def _precision(config: RunConfig, device: torch.device) -> Precision:
+    if resolve_dtype(config.model.dtype, device) == torch.float32:
+        return PRECISIONS["float32"]
+    return PRECISIONS["bf16-mixed" if config.train.master_weights else "bf16-pure"]
 
 
 def _parallel(train: TrainConfig, ranks: Ranks) -> Parallel:

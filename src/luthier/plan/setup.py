@@ -215,7 +215,7 @@ class TrainingSetup:
         optimizer: which one.
         parallel: over which devices.
         checkpointing: what is computed again in the backward pass. ``selective`` keeps what
-            matrix products and attention gave; ``full`` keeps the input of each layer.
+            products with weights and fused attention gave; ``full`` keeps the input of each layer.
         batch: sequences in a micro-batch on one device.
         length: tokens of each, virtual ones not included.
         target_length: tokens of each decoder sequence; 0 for a decoder-only model.
