@@ -134,7 +134,7 @@ def luthier(case: Case) -> Measurement:
     job = _job(case, rows)
     model = job.loaded.model
     weights = TrainedWeights(model)
-    optimizer = make_optimizer(weights, job.method)
+    optimizer = make_optimizer(weights, job)
     losses, times, where = [], [start, time.perf_counter()], {}
     for step in range(case.steps):
         model.train()

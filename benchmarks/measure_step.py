@@ -33,6 +33,7 @@ from luthier.models.quiet import quiet_transformers
 from luthier.prompts.render import TrainingExample
 from luthier.train import TrainingJob
 from luthier.train.optimizer import make_optimizer, optimizer_tensors
+from luthier.train.recompute import checkpoint_activations
 from luthier.train.step import optimizer_step
 from luthier.train.weights import TrainedWeights
 from matrix import Case
@@ -97,10 +98,9 @@ def measure(case: Case, folder: Path, growth: int) -> Measurement:
     bound_kept_memory(growth)
     job = _job(case, loaded, examples, folder)
     weights = TrainedWeights(job.loaded.model)
-    optimizer = make_optimizer(weights, job.method)
+    optimizer = make_optimizer(weights, job)
     training = PeakMemory(device)
-    if case.checkpointing:
-        job.loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+    checkpoint_activations(job.loaded.model, job.train.activation_checkpointing)
     warmup, *seconds = _steps(job, weights, optimizer)
     cuda = device.type == "cuda"
     free, everything = torch.cuda.mem_get_info(device) if cuda else (0, 0)

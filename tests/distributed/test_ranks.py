@@ -71,6 +71,29 @@ def test_sharded_bfloat16_is_trained_through_float32(training: Make) -> None:
     assert {value.dtype for value in sharded.weights().values()} == {torch.bfloat16}
 
 
+def test_shards_are_rounded_at_random(training: Make) -> None:
+    """Without masters; the draws are others, and so is the noise."""
+    pure = {
+        "model.dtype": "bfloat16",
+        "method": "full",
+        "train.master_weights": False,
+        "train.epochs": 0.5,
+    }
+    alone = training("alone", **pure)
+    sharded = training("sharded", **pure, **{"train.parallelism": "fsdp"})
+    alone.finish()
+    sharded.finish(processes=2)
+    assert sharded.losses == pytest.approx(alone.losses, rel=2**-6)
+    assert sharded.losses[-1] < sharded.losses[0]
+
+
+def test_states_that_do_not_end_where_shards_do_are_refused(training: Make) -> None:
+    run = training("rows", **{"train.parallelism": "fsdp", "train.optimizer": "adafactor"})
+    assert run.start(2).wait(PATIENCE_SECONDS) == 2
+    assert "do not end where shards do" in run.log
+    assert run.log.count("error:") == 1
+
+
 @pytest.mark.long
 def test_two_machines_of_two_processes(training: Make) -> None:
     alone, apart = (training(name, **{"train.epochs": 0.5}) for name in ("alone", "apart"))

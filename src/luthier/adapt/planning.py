@@ -35,11 +35,12 @@ from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
 from luthier.plan.memory import pass_cost
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
-from luthier.plan.setup import Parallel, precision_in_memory
+from luthier.plan.setup import OPTIMIZERS, Parallel, precision_in_memory
 from luthier.plan.step import StepCost
 from luthier.plan.time import forward_time, step_time
 from luthier.train import TrainingData
 from luthier.train.loss import padded_length
+from luthier.train.optimizer import require_optimizer
 
 # Steps whose batches are looked at, how many of the largest forward passes are planned, and how
 # many others are timed.
@@ -51,7 +52,7 @@ _FILLED = 0.9
 
 SMALLER = (
     "try a smaller train.micro_batch_tokens or data.max_length, "
-    "or train.activation_checkpointing=true"
+    "or train.activation_checkpointing=full"
 )
 
 
@@ -251,7 +252,9 @@ def check_memory(
 
     Raises:
         ResourceError: it needs more than ``adapt.memory``, or than what is free.
+        UsageError: the optimizer does not work here.
     """
+    require_optimizer(setup.config.train, default_device(), ranks)
     plan = plan_tuning(setup, method, data, ranks)
     limit = memory_limit(setup, ranks)
     if plan and plan.memory.total > limit:
@@ -325,12 +328,16 @@ def _training_setup(
     ranks: Ranks = ALONE,
 ) -> TrainingSetup:
     config, device = setup.config, default_device()
-    short = resolve_dtype(config.model.dtype, device).itemsize == 2
     lengths = [len(example.input_ids) for example in batch.examples]
     return TrainingSetup(
         tuning=tuning_of(config.methods.of(method), architecture),
-        precision=precision_in_memory(config.base_of(method).quantisation, short=short),
-        checkpointing="full" if config.train.activation_checkpointing else "none",
+        precision=precision_in_memory(
+            config.base_of(method).quantisation,
+            short=resolve_dtype(config.model.dtype, device).itemsize == 2,
+            master_weights=config.train.master_weights,
+        ),
+        optimizer=OPTIMIZERS[config.train.optimizer],
+        checkpointing=config.train.activation_checkpointing,
         batch=len(lengths),
         length=max(lengths),
         target_length=max(len(example.decoder_ids) for example in batch.examples),

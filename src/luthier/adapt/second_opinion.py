@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from luthier.config import load_config
 from luthier.config.methods import METHOD_NAMES, MethodName
+from luthier.config.train import OptimizerName
 from luthier.core.errors import UsageError
 from luthier.core.records import PlanCheck
 from luthier.plan import TrainingSetup, plan_training
@@ -15,30 +16,39 @@ from luthier.plan.families import read_architecture
 from luthier.plan.find import find_config
 from luthier.plan.from_config import tuning_of
 from luthier.plan.methods import METHODS
-from luthier.plan.setup import PRECISIONS, PrecisionName
+from luthier.plan.request import Choice
+from luthier.plan.setup import OPTIMIZERS, PRECISIONS, PrecisionName
 from luthier.train.trace import BatchShape, trace_step
 
 # Peft copies each norm that it tunes, which tensors without data do not survive; nor does
 # quantising them.
 _NOT_WITHOUT_DATA = {"layernorm", "qlora"}
-_DTYPES: Mapping[PrecisionName, str] = {"float32": "float32", "bf16-mixed": "bfloat16"}
+_DTYPES: Mapping[PrecisionName, str] = {
+    "float32": "float32",
+    "bf16-mixed": "bfloat16",
+    "bf16-pure": "bfloat16",
+}
 
 
 def trace_question(question: Question) -> PlanCheck:
     """The allocated bytes that are planned and traced for a question, on one CPU.
 
+    Bitsandbytes' kernels are one operator each here: what they copy inside is not traced.
+
     Raises:
-        UsageError: a method or precision that the loop does not have.
+        UsageError: a method, precision or optimizer that the loop does not have on a CPU.
         DataError: no configuration of this model is known.
     """
-    method, precision = _in_the_loop(question)
+    method, choice = _in_the_loop(question)
     values, source = find_config(question.model, question.revision)
     architecture = read_architecture(values, source)
     work = question.workload(architecture)
     config = load_config(
         flags={
-            "model.dtype": _DTYPES[precision],
-            "train.activation_checkpointing": question.checkpointing == "full",
+            "model.dtype": _DTYPES[choice.precision],
+            "train.master_weights": choice.precision != "bf16-pure",
+            "train.optimizer": choice.optimizer,
+            "train.activation_checkpointing": choice.checkpointing,
             "methods.lora.rank": question.rank,
             "methods.prompt-tuning.virtual_tokens": question.virtual_tokens,
             "methods.prefix-tuning.virtual_tokens": question.virtual_tokens,
@@ -54,8 +64,9 @@ def trace_question(question: Question) -> PlanCheck:
     )
     setup = TrainingSetup(
         tuning=tuning_of(config.methods.of(method), architecture),
-        precision=PRECISIONS[precision],
-        checkpointing="full" if question.checkpointing == "full" else "none",
+        precision=PRECISIONS[choice.precision],
+        optimizer=OPTIMIZERS[choice.optimizer],
+        checkpointing=choice.checkpointing,
         batch=question.batch,
         length=work.length,
         target_length=work.target_length,
@@ -79,18 +90,20 @@ def _settings(values: Any) -> Any:
     return AutoConfig.for_model(values["model_type"], **settings)
 
 
-def _in_the_loop(question: Question) -> tuple[MethodName, PrecisionName]:
-    """The method and the precision, if the loop has them."""
-    precision = question.choice(question.cluster().device).precision
+def _in_the_loop(question: Question) -> tuple[MethodName, Choice]:
+    """The method and all else that is chosen, if the loop has them."""
+    choice = question.choice(question.cluster().device)
     known = [name for name in METHOD_NAMES if name in METHODS and name not in _NOT_WITHOUT_DATA]
-    if question.method not in known or precision not in _DTYPES:
+    if question.method not in known or choice.precision not in _DTYPES:
         raise UsageError(
-            f"{question.method} in {precision} cannot be traced",
+            f"{question.method} in {choice.precision} cannot be traced",
             fix=f"choose one of {', '.join(known)} in {' or '.join(_DTYPES)}",
         )
-    if question.checkpointing == "selective" or question.devices > 1:
+    if choice.optimizer not in get_args(OptimizerName):
         raise UsageError(
-            "a trace is of one device, and without selective checkpointing",
-            fix="plan without --trace",
+            f"tune does not have the optimizer {choice.optimizer}",
+            fix=f"choose one of {', '.join(get_args(OptimizerName))}",
         )
-    return question.method, precision
+    if question.devices > 1:
+        raise UsageError("a trace is of one device", fix="plan without --trace")
+    return question.method, choice

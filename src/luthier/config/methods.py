@@ -54,7 +54,7 @@ class MethodConfig(Config):
     learning_rate: float = Field(gt=0)
     """The peak learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay of AdamW, on matrices only."""
+    """Decoupled weight decay, on matrices only."""
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the training examples; None: train.epochs."""
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from luthier.config.base import Config, Seconds
+
+OptimizerName = Literal["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]
+Checkpointing = Literal["none", "selective", "full"]
+
+
+def _named(value: Any) -> Any:
+    """What true and false mean for a choice of three."""
+    return {True: "full", False: "none"}[value] if isinstance(value, bool) else value
 
 
 class GuardsConfig(Config):
@@ -47,6 +55,15 @@ class TrainConfig(Config):
     """The share of steps over which the learning rate rises."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this global norm."""
+    optimizer: OptimizerName = "adamw"
+    """adamw-8bit keeps its moments in 8 bits; paged-adamw-8bit, on CUDA alone, in memory that moves
+    to the host where the device's does not suffice. adafactor keeps sums of rows and columns, and
+    takes the learning rate as a share of a weight's size; sgd keeps nothing. Both want a far higher
+    rate than adamw."""
+    master_weights: bool = True
+    """Update bfloat16 weights through float32 copies; false: without them, with gradients and
+    moments in bfloat16 too, rounded up or down at random (adamw alone). Less than half the memory
+    of weights and states, a little more noise."""
     validations: int = Field(default=4, ge=0)
     """How often the validation loss is measured over the whole training; the best state is kept."""
     patience: int | None = Field(default=None, ge=1)
@@ -59,8 +76,10 @@ class TrainConfig(Config):
     """How several processes share the model: a copy each, or shards of its weights."""
     shard_group: int | None = Field(default=None, ge=1)
     """With fsdp, how many processes hold one copy together; None: all."""
-    activation_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more time."""
+    activation_checkpointing: Annotated[Checkpointing, BeforeValidator(_named)] = "none"
+    """What the backward pass computes again. full, or true: whole layers, for the least memory and
+    about a third more time; selective: all but matrix products and attention; none, or false:
+    nothing."""
     guards: GuardsConfig = GuardsConfig()
     """What to do when a training goes wrong."""
     trackers: tuple[TrackerName, ...] = ("tensorboard",)

@@ -158,10 +158,11 @@ class Attention:
         out = tape.new(query, query.width, grad=query.grad or key.grad or value.grad)
         if not out.grad:
             return out
-        tape.keep(query, key, value, out, Value(query.rows, self.heads, _FLOAT, False))
+        sums = Value(query.rows, self.heads, _FLOAT, False)
+        tape.keep(query, key, value, out, sums)
         if masked:
             self._keep_mask(tape, query, key)
-        tape.products[id(out)] = out
+        tape.products |= {id(out): out, id(sums): sums}
         tape.work(out, query, key, value)
         return tape.new(out, out.width) if self.concatenated and tape.step.on_cpu else out
 
@@ -198,8 +199,6 @@ class Attention:
             tape.keep(tape.new(scores, reach))
         if value.grad:
             tape.keep(weights)
-        if out.grad:
-            tape.products[id(out)] = out
         return out
 
     def _keep_mask(self, tape: Tape, query: Value, key: Value) -> None:

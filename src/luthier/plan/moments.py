@@ -10,7 +10,7 @@ Activations shrink while gradients grow. Bytes everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 from luthier.plan.setup import (
@@ -162,8 +162,8 @@ def _at_last_layer(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     Computing a layer again overlaps with nothing of the loss; the output layer's gradient is there.
     """
     last, _ = cost.layers[-1]
-    # What the last layer keeps is counted with the others; computed again, its input is.
-    counted = last.kept if setup.checkpointing == "none" else last.output
+    # What the last layer keeps is counted with the others.
+    counted = _kept_in(last, setup)
     return {
         "gradients": _earlier_gradients(setup, cost),
         "activations": _kept(setup, cost) - counted + last.backward + cost.shared,
@@ -249,18 +249,22 @@ def _table_bytes(setup: TrainingSetup, cost: StepCost) -> float:
 
 
 def _kept(setup: TrainingSetup, cost: StepCost) -> float:
-    """Activations kept by the layers, under the setup's checkpointing.
+    """Activations kept by the layers."""
+    return sum(_kept_in(layer, setup) * times for layer, times in cost.layers)
 
-    Chen et al. 2016 (arXiv 1604.06174): with full checkpointing each layer keeps its input.
-    Korthikanti et al. 2022 (arXiv 2205.05198), section 5, for the selective kind.
+
+def _kept_in(layer: LayerCost, setup: TrainingSetup) -> int:
+    """Activations kept by one layer, under the setup's checkpointing.
+
+    Chen et al. 2016 (arXiv 1604.06174): with full checkpointing each layer keeps its input. The
+    selective kind, after Korthikanti et al. 2022 (arXiv 2205.05198), section 5, keeps what products
+    gave beside it, also what the backward pass will not ask for. Where no gradient flows, nothing
+    is kept.
     """
-    kept: Mapping[str, int] = {
-        "none": cost.kept,
-        "selective": sum(_selective(layer) * times for layer, times in cost.layers),
-        "full": sum(layer.output * times for layer, times in cost.layers),
-    }
-    return kept[setup.checkpointing]
-
-
-def _selective(layer: LayerCost) -> int:
-    return min(layer.kept, layer.products + layer.output)
+    if not layer.kept:
+        return 0
+    return {
+        "none": layer.kept,
+        "selective": layer.products + layer.output,
+        "full": layer.output,
+    }[setup.checkpointing]

@@ -84,14 +84,18 @@ PRECISIONS: Mapping[PrecisionName, Precision] = {
 QUANTISED: Mapping[str, PrecisionName] = {"nf4": "nf4-double", "int8": "int8"}
 
 
-def precision_in_memory(quantisation: str | None, *, short: bool) -> Precision:
+def precision_in_memory(
+    quantisation: str | None, *, short: bool, master_weights: bool = True
+) -> Precision:
     """How this project's loop holds a model.
 
     Args:
         quantisation: of the base's linear layers, ``nf4`` or ``int8``.
         short: whether everything else is bfloat16; float32 otherwise.
+        master_weights: whether trained bfloat16 weights have float32 copies.
     """
-    plain = PRECISIONS["bf16-mixed" if short else "float32"]
+    in_short: PrecisionName = "bf16-mixed" if master_weights else "bf16-pure"
+    plain = PRECISIONS[in_short if short else "float32"]
     if quantisation is None:
         return plain
     packed = PRECISIONS[QUANTISED[quantisation]]
@@ -245,7 +249,7 @@ class TrainingSetup:
         optimizer: which one.
         parallel: over which devices.
         checkpointing: what is computed again in the backward pass. ``selective`` keeps what
-            matrix products and attention gave; ``full`` keeps the input of each layer.
+            products with weights and fused attention gave; ``full`` keeps the input of each layer.
         batch: sequences in a micro-batch on one device.
         length: tokens of each, virtual ones not included.
         target_length: tokens of each decoder sequence; 0 for a decoder-only model.

@@ -130,7 +130,8 @@ class Tape:
         input_gradient_flops: of the products that pass the gradient on.
         attention_flops: of the products of attention, the causal half not taken off.
         kept: tensors kept for the backward pass.
-        products: what matrix products and attention gave, which selective checkpointing keeps.
+        products: what products with weights and fused attention gave, which selective checkpointing
+            keeps.
         backward: the most that is there at once in the backward pass: what is kept up to an
             operation, and the gradients of that; bytes.
         constants: bytes of kept tensors that all layers share, by name.

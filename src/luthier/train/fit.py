@@ -20,6 +20,7 @@ from luthier.prompts.render import TrainingExample
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import mean_loss, padded_length
+from luthier.train.optimizer import make_optimizer
 from luthier.train.step import optimizer_step
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _fits(state: TrainingState, console: Console) -> bool:
         fits = False
     finally:
         state.optimizer.zero_grad(set_to_none=True)
-        state.optimizer.state.clear()
+        state.optimizer = make_optimizer(state.weights, job)
         _empty_caches()
     (any_lacks,) = ranks.any(not fits)
     if not any_lacks:

@@ -105,7 +105,7 @@ def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tup
         UsageError: the model has nothing for this method, or the loop's settings rule it out.
     """
     method = method_for(name, config.methods)
-    if config.train.activation_checkpointing and not method.recomputable:
+    if config.train.activation_checkpointing != "none" and not method.recomputable:
         raise UsageError(
             f"{name} keeps keys and values, which activation checkpointing would compute again",
             where="train.activation_checkpointing",

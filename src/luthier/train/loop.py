@@ -27,6 +27,7 @@ from luthier.train.observers import (
     WarningObserver,
 )
 from luthier.train.optimizer import make_optimizer
+from luthier.train.recompute import checkpoint_activations
 from luthier.train.schedule import learning_rate_factor
 from luthier.train.state import TrainingState
 from luthier.train.step import StepResult, optimizer_step
@@ -51,14 +52,13 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     total_steps = order.total_steps(job.epochs)
     ranks = job.parallelism.ranks
     job.parallelism.place(job.loaded.model)
-    weights = TrainedWeights(job.loaded.model)
+    weights = TrainedWeights(job.loaded.model, job.train.master_weights)
     require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, ranks)
-    optimizer, companion = make_optimizer(weights, job.method), job.companion(total_steps)
+    optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
     state = TrainingState(job, weights, optimizer, guards, companion)
     memory = PeakMemory(job.loaded.device)
-    if job.train.activation_checkpointing:
-        job.loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+    checkpoint_activations(job.loaded.model, job.train.activation_checkpointing)
     resumed = state.resume(console)
     if job.limits.memory is not None and not resumed:
         fit_micro_batch(state, console)

@@ -1,40 +1,134 @@
-"""AdamW over the trained weights, and its state as named tensors."""
+"""The optimizer of the trained weights, and its state as named tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from luthier.config import MethodConfig
+from luthier.config import TrainConfig
+from luthier.config.train import OptimizerName
+from luthier.core.errors import UsageError
+from luthier.distributed.ranks import Ranks
+from luthier.train.job import TrainingJob
+from luthier.train.stochastic import StochasticAdamW
 from luthier.train.weights import Local, TrainedWeights
 
+Groups = list[dict[str, Any]]
 
-def make_optimizer(weights: TrainedWeights, method: MethodConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) with decay on matrices only.
+# Bitsandbytes' tables of the values of 8-bit numbers, one for all weights.
+_CONSTANT = {"qmap1", "qmap2"}
+
+
+def _eight_bit_adamw(groups: Groups, lr: float, *, is_paged: bool = False) -> torch.optim.Optimizer:
+    """Moments in 8 bits (Dettmers et al. 2022, arXiv 2110.02861), small tensors' in float32."""
+    from bitsandbytes.optim import AdamW8bit
+
+    optimizer: Any = AdamW8bit(groups, lr=lr, is_paged=is_paged)
+    # States exist from the start, so that a resume finds them where they belong, paged ones too.
+    for index, group in enumerate(optimizer.param_groups):
+        for position, weight in enumerate(group["params"]):
+            optimizer.init_state(group, weight, index, position)
+    return optimizer  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """An optimizer.
+
+    Attributes:
+        make: from groups of weights and a learning rate.
+        shards: whether it updates a part of a weight as it would update the whole.
+        package: what it needs beside torch.
+        cuda_only: whether it needs a CUDA device.
+    """
+
+    make: Callable[[Groups, float], torch.optim.Optimizer]
+    shards: bool = False
+    package: str = ""
+    cuda_only: bool = False
+
+
+_KINDS: Mapping[OptimizerName, _Kind] = {
+    "adamw": _Kind(partial(torch.optim.AdamW, fused=True), shards=True),
+    # Blocks of 256 numbers and sums of rows and columns do not end where shards do.
+    "adamw-8bit": _Kind(_eight_bit_adamw, package="bitsandbytes"),
+    "paged-adamw-8bit": _Kind(
+        partial(_eight_bit_adamw, is_paged=True), package="bitsandbytes", cuda_only=True
+    ),
+    "adafactor": _Kind(torch.optim.Adafactor),
+    "sgd": _Kind(partial(torch.optim.SGD, foreach=False), shards=True),
+}
+
+
+def require_optimizer(train: TrainConfig, device: torch.device, ranks: Ranks) -> None:
+    """Find out whether the optimizer of the settings works here, without making it.
+
+    Raises:
+        UsageError: it does not, with the reason.
+    """
+    name, where = train.optimizer, "train.optimizer"
+    kind = _KINDS[name]
+    if not train.master_weights and name != "adamw":
+        raise UsageError(
+            f"{name} rounds to the nearest, where small updates of bfloat16 weights vanish",
+            where="train.master_weights",
+            fix="switch master_weights on, or choose adamw, which rounds stochastically",
+        )
+    if kind.package and find_spec(kind.package) is None:
+        raise UsageError(
+            f"{name} needs {kind.package}", where=where, fix="pip install 'luthier[quantised]'"
+        )
+    if kind.cuda_only and device.type != "cuda":
+        raise UsageError(
+            f"{name} moves its states between a CUDA device and the host, and this is a "
+            f"{device.type}",
+            where=where,
+            fix=f"choose {name.removeprefix('paged-')}",
+        )
+    if train.parallelism == "fsdp" and ranks.size > 1 and not kind.shards:
+        raise UsageError(
+            f"{name} has states of blocks, rows or columns, which do not end where shards do",
+            where=where,
+            fix="choose adamw or sgd, or train.parallelism=ddp",
+        )
+
+
+def make_optimizer(weights: TrainedWeights, job: TrainingJob) -> torch.optim.Optimizer:
+    """The optimizer of the job's settings, with decay on matrices only.
 
     Norms and biases are not decayed: pulling a scale towards zero is no regularisation.
+
+    Raises:
+        UsageError: it does not work here.
     """
+    require_optimizer(job.train, job.loaded.device, job.parallelism.ranks)
     matrices = [p for p in weights.masters.values() if p.ndim >= 2]
     others = [p for p in weights.masters.values() if p.ndim < 2]
     groups = [
-        {"params": matrices, "weight_decay": method.weight_decay},
+        {"params": matrices, "weight_decay": job.method.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=method.learning_rate, fused=True
-    )
+    groups = [group for group in groups if group["params"]]
+    if weights.is_pure:
+        return StochasticAdamW(groups, job.method.learning_rate, job.parallelism.held)
+    return _KINDS[job.train.optimizer].make(groups, job.method.learning_rate)
 
 
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer, weights: TrainedWeights
 ) -> dict[str, Tensor]:
-    """The optimizer's state, keyed ``<parameter>/<what>``."""
+    """The optimizer's state, keyed ``<parameter>/<what>``; numbers become tensors."""
     return {
-        f"{name}/{key}": value
+        f"{name}/{key}": torch.as_tensor(value)
         for name, master in weights.masters.items()
         for key, value in optimizer.state[master].items()
+        if key not in _CONSTANT
     }
 
 
@@ -48,5 +142,12 @@ def load_optimizer_tensors(
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
         master = weights.masters[name]
-        # AdamW keeps its step counter where the fused kernel wants it: beside the parameter.
-        optimizer.state[master][what] = local(value, master)
+        state = optimizer.state[master]
+        held = state.get(what)
+        if isinstance(held, Tensor):
+            held.copy_(local(value, master))
+        elif isinstance(held, int):
+            state[what] = int(value)
+        else:
+            # AdamW keeps its step counter where the fused kernel wants it: beside the parameter.
+            state[what] = local(value, master)

@@ -77,6 +77,8 @@ def optimizer_step(
     if admitted:
         held = [parallelism.held(master) for master in masters]
         before = guards.sample(held) if guards else []
+        # Stochastic rounding: the same on every rank, or their copies would part.
+        torch.manual_seed(derive(job.seed, "update", step))
         optimizer.step()
         if companion:
             companion.after_update(step + 1)

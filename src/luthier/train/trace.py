@@ -37,6 +37,7 @@ from luthier.train.dataless import dataless_tensors
 from luthier.train.job import TrainingJob, prepare_model
 from luthier.train.memory_trace import MemoryTrace, summarise
 from luthier.train.optimizer import make_optimizer
+from luthier.train.recompute import checkpoint_activations
 from luthier.train.step import optimizer_step
 from luthier.train.weights import TrainedWeights
 
@@ -149,9 +150,9 @@ def measure_step(
     tracker = AllocationTracker()
     with tracker, quiet_transformers():
         job = _prepare(base, method, config, batch, tracker)
-        weights = TrainedWeights(job.loaded.model)
+        weights = TrainedWeights(job.loaded.model, job.train.master_weights)
         tracker.label(_masters(weights), "masters")
-        optimizer = make_optimizer(weights, job.method)
+        optimizer = make_optimizer(weights, job)
         optimizer.register_step_pre_hook(lambda *_: tracker.label(_gradients(weights), "gradients"))
         optimizer_step(job, weights, optimizer, batch, 0)
         start = tracker.now
@@ -210,8 +211,7 @@ def _prepare(
     for parameter in model.parameters():
         trained = "trained_weights" if parameter.requires_grad else "frozen_weights"
         tracker.label([parameter], trained if id(parameter) in before else "adapters")
-    if config.train.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    checkpoint_activations(model, config.train.activation_checkpointing)
     model.train()
     return TrainingJob(
         loaded=dataclasses.replace(base, model=model),
@@ -235,4 +235,5 @@ def _gradients(weights: TrainedWeights) -> Iterator[Tensor]:
 
 
 def _states(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
-    return (value for state in optimizer.state.values() for value in state.values())
+    values = (value for state in optimizer.state.values() for value in state.values())
+    return (value for value in values if isinstance(value, Tensor))

@@ -1,4 +1,4 @@
-"""The trained parameters, with float32 masters where the model holds bfloat16."""
+"""The trained parameters, with float32 masters where the model holds bfloat16, unless unwanted."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ class TrainedWeights:
     A bfloat16 weight has 8 bits of precision, so an update below 1/256 of it would vanish. Such
     weights get a float32 master: gradients of all micro-batches are summed into the master's
     gradient, the optimizer updates the master, and the model gets a rounded copy.
+
+    Without masters the optimizer updates the weight itself, and has to round stochastically. Then
+    gradients are summed in bfloat16, each sum rounded to the nearest: an error of at most 1/512 of
+    the sum for each micro-batch, which the noise of a batch hides until there are hundreds of them.
+
+    Args:
+        model: what requires a gradient in it is trained.
+        master_weights: whether bfloat16 weights get masters.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, master_weights: bool = True) -> None:
         self.parameters: dict[str, Parameter] = {
             name: parameter
             for name, parameter in model.named_parameters()
@@ -28,7 +36,8 @@ class TrainedWeights:
         }
         self.masters: dict[str, Parameter] = {}
         for name, parameter in self.parameters.items():
-            if parameter.dtype == torch.float32:
+            pure = parameter.dtype == torch.bfloat16 and not master_weights
+            if parameter.dtype == torch.float32 or pure:
                 self.masters[name] = parameter
                 continue
             master = Parameter(parameter.detach().float())
@@ -40,6 +49,11 @@ class TrainedWeights:
     def count(self) -> int:
         """How many numbers are trained."""
         return sum(parameter.numel() for parameter in self.parameters.values())
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether the optimizer updates bfloat16 numbers."""
+        return any(master.dtype == torch.bfloat16 for master in self.masters.values())
 
     @torch.no_grad()
     def publish(self) -> None:

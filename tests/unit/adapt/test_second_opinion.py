@@ -35,8 +35,8 @@ def small_model(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "prompt-tuning"])
-@pytest.mark.parametrize("precision", ["float32", "bf16-mixed"])
-@pytest.mark.parametrize("checkpointing", ["none", "full"])
+@pytest.mark.parametrize("precision", ["float32", "bf16-mixed", "bf16-pure"])
+@pytest.mark.parametrize("checkpointing", ["none", "selective", "full"])
 def test_plan_and_trace_agree(
     method: str, precision: str, checkpointing: str, small_model: str
 ) -> None:
@@ -63,13 +63,46 @@ def test_plan_and_trace_agree_for_every_method(method: str, small_model: str) ->
     assert check.error == pytest.approx(0, abs=0.10)
 
 
+@pytest.mark.parametrize("checkpointing", ["selective", "full"])
+def test_plan_and_trace_agree_where_layers_are_frozen(checkpointing: str, small_model: str) -> None:
+    check = trace_question(
+        Question(
+            small_model, method="last-layers", checkpointing=checkpointing, batch=4, length=192
+        )
+    )
+    assert check.error == pytest.approx(0, abs=0.10)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw-8bit", "adafactor", "sgd"])
+@pytest.mark.parametrize("precision", ["float32", "bf16-mixed"])
+def test_plan_and_trace_agree_for_every_optimizer(
+    optimizer: str, precision: str, small_model: str
+) -> None:
+    check = trace_question(
+        Question(
+            small_model,
+            method="full",
+            precision=precision,
+            optimizer=optimizer,
+            checkpointing="full",
+            batch=4,
+            length=96,
+            trained_share=0.25,
+        )
+    )
+    assert check.error == pytest.approx(0, abs=0.10)
+
+
 def test_what_the_loop_does_not_have_cannot_be_traced(small_model: str) -> None:
     for question in (
         Question(small_model, method="prefix-tuning", checkpointing="full"),
         Question(small_model, method="layernorm"),
         Question(small_model, method="bitfit"),
         Question(small_model, precision="nf4"),
-        Question(small_model, checkpointing="selective"),
+        Question(small_model, method="prefix-tuning", checkpointing="selective"),
+        Question(small_model, optimizer="lion"),
+        Question(small_model, optimizer="paged-adamw-8bit"),
+        Question(small_model, precision="bf16-pure", optimizer="sgd"),
         Question(small_model, devices=2),
     ):
         with pytest.raises(UsageError):

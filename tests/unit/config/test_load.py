@@ -210,3 +210,13 @@ def test_every_method_has_its_settings() -> None:
     assert config.method_config is config.methods.prompt_tuning
     rates = {config.methods.of(name).learning_rate for name in ("full", "lora", "prompt-tuning")}
     assert len(rates) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("true", "full"), ("false", "none"), ("selective", "selective"), ("none", "none")],
+)
+def test_activation_checkpointing_may_be_switched_or_chosen(given: str, meant: str) -> None:
+    config = load_config(overrides=[f"train.activation_checkpointing={given}"])
+    assert config.train.activation_checkpointing == meant
+    assert f"activation_checkpointing: {meant}" in to_yaml(config)

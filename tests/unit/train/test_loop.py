@@ -186,11 +186,30 @@ def test_the_training_stops_early_and_keeps_the_best_weights(
 def test_a_resumed_training_equals_an_uninterrupted_one(
     model: str, method: str, dtype: str, settings: dict[str, Any], small_tune: Any
 ) -> None:
-    chosen: dict[str, Any] = {
-        "train": {"validations": 3},
-        "dtype": dtype,
-        "settings": settings,
-    }
+    assert_resumes_exactly(small_tune, model, method, dtype=dtype, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("loop", "dtype"),
+    [
+        ({"optimizer": "adamw-8bit"}, "float32"),
+        ({"optimizer": "adamw-8bit"}, "bfloat16"),
+        ({"optimizer": "adafactor"}, "float32"),
+        ({"optimizer": "sgd"}, "float32"),
+        ({"master_weights": False}, "bfloat16"),
+        ({"activation_checkpointing": "selective"}, "float32"),
+    ],
+)
+def test_so_it_does_with_every_optimizer(loop: dict[str, Any], dtype: str, small_tune: Any) -> None:
+    """A tiny Llama has a table that 8 bits hold, and norms that stay float32."""
+    decay = {"weight_decay": 0.1}
+    assert_resumes_exactly(small_tune, "tiny_llama", "full", loop, dtype=dtype, settings=decay)
+
+
+def assert_resumes_exactly(
+    small_tune: Any, model: str, method: str, loop: dict[str, Any] | None = None, **others: Any
+) -> None:
+    chosen: dict[str, Any] = {"train": {"validations": 3} | (loop or {}), **others}
     straight, record, run = small_tune(model, method, run="straight", **chosen)
     for step in (3, 7, 10):  # twice in the middle of an epoch, and after the last step
         with pytest.raises(PreemptedError, match=f"SIGTERM after step {step} of 10"):
@@ -241,5 +260,5 @@ def test_a_checkpoint_of_another_configuration_is_refused(small_tune: Any) -> No
 
 def test_keys_and_values_are_not_computed_again(small_tune: Any) -> None:
     with pytest.raises(UsageError, match="activation checkpointing") as caught:
-        small_tune(method="prefix-tuning", train={"activation_checkpointing": True})
+        small_tune(method="prefix-tuning", train={"activation_checkpointing": "selective"})
     assert caught.value.where == "train.activation_checkpointing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from luthier.core.console import Console
 from luthier.core.errors import DivergedError
 from luthier.core.files import read_lines
 from luthier.core.run_directory import RunDirectory
+from luthier.distributed.parallelism import Replicated, Share
+from luthier.distributed.ranks import Ranks
 from luthier.methods import method_for
 from luthier.train.job import TrainingJob
 from luthier.train.loop import train
+from luthier.train.optimizer import make_optimizer, optimizer_tensors
 from luthier.train.step import optimizer_step
 from luthier.train.weights import TrainedWeights
 
@@ -99,18 +103,76 @@ def test_updates_too_small_for_bfloat16_are_not_lost(make_job: Any) -> None:
         assert 1e-5 < float(moved.max()) < 1e-4
 
 
-def test_bfloat16_weights_learn(make_job: Any) -> None:
-    record = train(make_job("full", dtype="bfloat16", rate=0.02, epochs=4), Console(quiet=True))
+@pytest.mark.parametrize("master_weights", [True, False])
+def test_bfloat16_weights_learn(master_weights: bool, make_job: Any) -> None:
+    job = make_job("full", dtype="bfloat16", rate=0.02, epochs=4, master_weights=master_weights)
+    record = train(job, Console(quiet=True))
     assert record.last_loss < 0.9 * record.first_loss
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adamw-8bit", 0.02), ("adafactor", 0.5), ("sgd", 10.0)]
+)
+def test_every_optimizer_learns(optimizer: str, rate: float, make_job: Any) -> None:
+    job = make_job("full", rate=rate, epochs=4, optimizer=optimizer)
+    record = train(job, Console(quiet=True))
+    assert record.last_loss < 0.9 * record.first_loss
+
+
+def test_without_masters_all_is_bfloat16(make_job: Any) -> None:
+    job = make_job("full", dtype="bfloat16", rate=1e-4, master_weights=False)
+    weights = TrainedWeights(job.loaded.model, job.train.master_weights)
+    optimizer = make_optimizer(weights, job)
+    optimizer_step(job, weights, optimizer, job.examples[:2], 0)
+    assert weights.masters == weights.parameters
+    tensors = optimizer_tensors(optimizer, weights)
+    moments = [value for key, value in tensors.items() if not key.endswith("/step")]
+    assert {value.dtype for value in moments} == {torch.bfloat16}
+    assert sum(value.nbytes for value in moments) == 2 * 2 * weights.count
+
+
+class Apart(Replicated):
+    """A process that takes every pass itself, whatever its rank."""
+
+    def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
+        return [Share(cut) for cut in cuts]
+
+
+def test_copies_that_are_rounded_at_random_stay_equal(make_job: Any) -> None:
+    """Ranks have dropout of their own, and must round alike."""
+    trained = []
+    for rank in range(2):
+        job = make_job("full", dtype="bfloat16", master_weights=False)
+        job = dataclasses.replace(job, parallelism=Apart(Ranks(rank)))
+        weights = TrainedWeights(job.loaded.model, job.train.master_weights)
+        optimizer = make_optimizer(weights, job)
+        for step in range(2):
+            optimizer_step(job, weights, optimizer, job.examples[:2], step)
+        trained.append(copies(weights.parameters))
+    for name, value in trained[0].items():
+        assert torch.equal(trained[1][name], value), name
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
+def test_masters_are_of_no_account_where_weights_are_float32(method: str, make_job: Any) -> None:
+    losses = []
+    for index, kept in enumerate((True, False)):
+        dtype = "float32" if method == "full" else "bfloat16"
+        job = make_job(method, dtype=dtype, master_weights=kept, epochs=2)
+        run = RunDirectory.create(job.run.path, f"run-{index}")
+        train(dataclasses.replace(job, run=run), Console(quiet=True))
+        losses.append([line["loss"] for line in read_lines(run.metrics)])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "last-layers"])
 def test_activation_checkpointing_changes_nothing(method: str, make_job: Any) -> None:
     results = []
-    for index, flag in enumerate((False, True)):
-        job = make_job(method, activation_checkpointing=flag, epochs=2)
-        run = RunDirectory.create(job.run.path, f"run-{index}")
+    for again in ("none", "selective", "full"):
+        job = make_job(method, activation_checkpointing=again, epochs=2)
+        run = RunDirectory.create(job.run.path, f"run-{again}")
         train(dataclasses.replace(job, run=run), Console(quiet=True))
         results.append([line["loss"] for line in read_lines(run.metrics)])
     assert len(results[0]) == 6
     assert results[0] == pytest.approx(results[1], rel=1e-6)
+    assert results[0] == pytest.approx(results[2], rel=1e-6)

@@ -1,0 +1,89 @@
+"""AdamW on bfloat16 weights without float32 masters.
+
+A bfloat16 weight has 8 bits of precision, and rounded to the nearest, an update below 1/512 of it
+would vanish. Rounded up or down at random, with the probability that makes the mean right, many
+small updates add up (Gupta et al. 2015, arXiv 1502.02551); that this suffices to train in bfloat16
+alone is shown by Zamirai et al. 2020 (arXiv 2010.06192).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+# Numbers updated at once, so that the float32 copies of a large table stay small.
+_AT_ONCE = 2**22
+
+
+class StochasticAdamW(torch.optim.Optimizer):
+    """AdamW with decoupled decay (Loshchilov & Hutter 2019, arXiv 1711.05101).
+
+    The update is computed in float32. A weight's moments have its type; what is bfloat16 is rounded
+    stochastically, by torch's generator. The second moment needs that most: it moves by 1/1000 of
+    the difference in a step.
+
+    Args:
+        groups: weights, with the ``weight_decay`` of each group.
+        lr: the learning rate.
+        held: what this process holds of a tensor, as one that shares its memory.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], lr: float, held: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__(groups, {"lr": lr, "weight_decay": 0.0})
+        self._held = held
+        for group in self.param_groups:
+            for weight in group["params"]:
+                moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[weight] = {"step": 0, **moments}
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Update every weight that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                state["step"] += 1
+                whole = (weight, weight.grad, state["exp_avg"], state["exp_avg_sq"])
+                parts = (self._held(tensor).view(-1).split(_AT_ONCE) for tensor in whole)
+                for part in zip(*parts, strict=True):
+                    _update(*part, state["step"], group["lr"], group["weight_decay"])
+
+
+def _update(
+    weight: Tensor,
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
+    step: int,
+    rate: float,
+    decay: float,
+) -> None:
+    beta, beta_square = _BETAS
+    gradient = gradient.float()
+    mean = first.float().lerp_(gradient, 1 - beta)
+    square = second.float().mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)
+    size = (square / (1 - beta_square**step)).sqrt_().add_(_EPSILON)
+    updated = weight.float().mul_(1 - rate * decay)
+    updated.addcdiv_(mean, size, value=-rate / (1 - beta**step))
+    for target, value in ((first, mean), (second, square), (weight, updated)):
+        round_into(target, value)
+
+
+def round_into(target: Tensor, value: Tensor) -> None:
+    """Put float32 numbers into ``target``; if it is bfloat16, E[target] = value.
+
+    A bfloat16 is the upper half of a float32. 16 random bits are added to the lower half, which is
+    cut off then: the upper one grows as often as the lower one is large. ``value`` is overwritten.
+    """
+    if target.dtype == torch.bfloat16:
+        bits = value.view(torch.int32)
+        bits.add_(torch.randint_like(bits, 2**16)).bitwise_and_(-(2**16))
+    target.copy_(value)
