@@ -83,7 +83,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         """See the class; a scalar in float32."""
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden = torch.empty_like(hidden_KD) if wants_hidden else None
-        weight = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
+        # Parts are added up in float32; the only one needs no sum.
+        dtype = torch.float32 if len(hidden_KD) > rows else weight_VD.dtype
+        weight = torch.zeros_like(weight_VD, dtype=dtype) if wants_weight else None
         bias = weight_VD.new_zeros(len(weight_VD), dtype=torch.float32) if wants_bias else None
         total = torch.zeros((), dtype=torch.float32, device=hidden_KD.device)
         for start in range(0, len(hidden_KD), rows):
@@ -102,7 +104,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             slope = slope.to(weight_VD.dtype)
             if hidden is not None:
                 torch.mm(slope, weight_VD, out=hidden[part])
-            if weight is not None and slope.dtype == torch.float32:
+            if weight is not None and slope.dtype == weight.dtype:
                 weight.addmm_(slope.T, hidden_KD[part])
             elif weight is not None:
                 weight += slope.T @ hidden_KD[part]

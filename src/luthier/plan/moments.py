@@ -25,6 +25,7 @@ from luthier.plan.step import LayerCost, StepCost
 from luthier.plan.tape import Weight
 
 _ZERO_BUCKET = 500_000_000
+_FLOAT = 4
 
 Phase = Literal["loss", "backward", "optimizer step", "generation"]
 
@@ -151,7 +152,7 @@ def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
         "gradients": _earlier_gradients(setup, cost),
         "activations": _kept(setup, cost) + cost.shared + cost.head,
         "logits": float(cost.logits),
-        "temporary": table if setup.fused_loss else tables,
+        "temporary": _fused_table(setup, cost) if setup.fused_loss else tables,
         "communication": _communication_at_loss(setup, cost),
     }
 
@@ -240,6 +241,19 @@ def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
         "logits": 0.0,
         "temporary": copied / parallel.split(parallel.shards_states),
     }
+
+
+def _fused_table(setup: TrainingSetup, cost: StepCost) -> float:
+    """Bytes of that matrix's gradient while a fused loss makes it.
+
+    The parts of several chunks are summed in float32, beside the one that is added where weights
+    are shorter.
+    """
+    if not _table_bytes(setup, cost):
+        return 0.0
+    own = setup.precision.compute
+    several = cost.loss_parts > 1 and own != _FLOAT
+    return cost.output.count * (_FLOAT + own if several else own)
 
 
 def _table_bytes(setup: TrainingSetup, cost: StepCost) -> float:

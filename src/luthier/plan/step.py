@@ -79,6 +79,7 @@ class StepCost:
         head: bytes kept between the last layer and the logits.
         logits: bytes of logits, loss and their gradients at their peak.
         all_logits: bytes of all logits in float32, whether they exist together or not.
+        loss_parts: parts in which a fused loss has them.
         head_flops: of the output layer, forward.
         output: the matrix that gives logits.
         tied: whether that is the first table.
@@ -93,6 +94,7 @@ class StepCost:
     head: int
     logits: int
     all_logits: int
+    loss_parts: int
     head_flops: float
     output: Weight
     tied: bool
@@ -212,6 +214,7 @@ def step_cost(
         head=head,
         logits=logits,
         all_logits=rows * architecture.vocabulary * _FLOAT,
+        loss_parts=-(-rows // loss.rows) if loss.rows else 1,
         head_flops=flops + sum(outside.flops for outside in outsides),
         output=output,
         tied=architecture.tied,

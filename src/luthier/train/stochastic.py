@@ -52,20 +52,13 @@ class StochasticAdamW(torch.optim.Optimizer):
                 state = self.state[weight]
                 state["step"] += 1
                 whole = (weight, weight.grad, state["exp_avg"], state["exp_avg_sq"])
-                parts = (self._held(tensor).view(-1).split(_AT_ONCE) for tensor in whole)
+                parts = (torch.split(self._held(tensor).view(-1), _AT_ONCE) for tensor in whole)
                 for part in zip(*parts, strict=True):
-                    _update(*part, state["step"], group["lr"], group["weight_decay"])
+                    _update(part, state["step"], group["lr"], group["weight_decay"])
 
 
-def _update(
-    weight: Tensor,
-    gradient: Tensor,
-    first: Tensor,
-    second: Tensor,
-    step: int,
-    rate: float,
-    decay: float,
-) -> None:
+def _update(tensors: tuple[Tensor, ...], step: int, rate: float, decay: float) -> None:
+    weight, gradient, first, second = tensors
     beta, beta_square = _BETAS
     gradient = gradient.float()
     mean = first.float().lerp_(gradient, 1 - beta)
