@@ -91,7 +91,7 @@ def test_states_that_do_not_end_where_shards_do_are_refused(training: Make) -> N
     run = training("rows", **{"train.parallelism": "fsdp", "train.optimizer": "adafactor"})
     assert run.start(2).wait(PATIENCE_SECONDS) == 2
     assert "do not end where shards do" in run.log
-    assert run.log.count("error:") == 1
+    assert "Traceback" not in run.log
 
 
 @pytest.mark.long

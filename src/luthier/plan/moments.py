@@ -24,6 +24,7 @@ from luthier.plan.setup import (
 from luthier.plan.step import LayerCost, StepCost
 from luthier.plan.tape import Weight
 
+_FLOAT = 4
 _ZERO_BUCKET = 500_000_000
 _FLOAT = 4
 
@@ -235,7 +236,9 @@ def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
         times * (master_bytes(w, precision) or weight_bytes(w, precision))
         for w, times in cost.trained
     )
-    copied = setup.optimizer.temporary * trained
+    largest = max((weight.count for weight, _ in cost.trained), default=0)
+    at_once = setup.on_cpu * setup.optimizer.copies_on_cpu * _FLOAT * largest
+    copied = setup.optimizer.temporary * trained + at_once
     return _all_gradients(setup, cost) | {
         "activations": 0.0,
         "logits": 0.0,

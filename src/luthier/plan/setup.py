@@ -111,10 +111,12 @@ class Optimizer:
     Attributes:
         state: from a weight's shape and the bytes of a moment to the bytes of its state.
         temporary: the share of the trained weights' own bytes that a step copies at once.
+        copies_on_cpu: float32 copies of one weight that a step makes at a time on a CPU.
     """
 
     state: Callable[[tuple[int, ...], int], float]
     temporary: float = 0.0
+    copies_on_cpu: int = 0
 
 
 def _moments(number: int) -> Callable[[tuple[int, ...], int], float]:
@@ -141,7 +143,8 @@ def _eight_bit(shape: tuple[int, ...], itemsize: int) -> float:
 OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
     "adamw": Optimizer(_moments(2)),
     "adamw-foreach": Optimizer(_moments(2), temporary=1.0),
-    "adamw-8bit": Optimizer(_eight_bit),
+    # Bitsandbytes' kernel for a CPU: both moments, the gradient, a root and a quotient (measured).
+    "adamw-8bit": Optimizer(_eight_bit, copies_on_cpu=5),
     # In memory that the driver pages out to the host, which is not counted on the device.
     "paged-adamw-8bit": Optimizer(_moments(0)),
     "adafactor": Optimizer(_adafactor),

@@ -86,8 +86,8 @@ def test_plan_and_trace_agree_for_every_optimizer(
             optimizer=optimizer,
             checkpointing="full",
             batch=4,
-            length=96,
-            trained_share=0.25,
+            length=192,
+            trained_share=0.5,
         )
     )
     assert check.error == pytest.approx(0, abs=0.10)

@@ -8,7 +8,7 @@ from luthier.plan import plan_training, read_architecture
 from luthier.plan.find import known_models
 from luthier.plan.memory import MemoryPlan
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
-from luthier.plan.setup import TrainingSetup
+from luthier.plan.setup import OPTIMIZERS, TrainingSetup
 from luthier.plan.tunings import Full, Lora, Tuning
 
 GPT2 = read_architecture(known_models()["openai-community/gpt2"], "gpt2")
@@ -52,3 +52,13 @@ def test_two_parts_of_a_shared_table_are_summed_into_a_third() -> None:
     assert (alone.phase, added.phase) == ("backward", "backward")
     assert added.temporary - alone.temporary == TABLE
     assert alone.temporary == 2 * TABLE
+
+
+def test_a_cpu_updates_eight_bit_states_through_copies_of_a_weight() -> None:
+    """Five of the table's size, which on a GPU stay in the kernel's registers."""
+    size = {"batch": 1, "length": 8, "predicted": 1, "optimizer": OPTIMIZERS["adamw-8bit"]}
+    on_cpu, on_gpu = (
+        plan_training(GPT2, TrainingSetup(Full(), on_cpu=here, **size)) for here in (True, False)
+    )
+    assert (on_cpu.phase, on_cpu.temporary) == ("optimizer step", 5 * TABLE)
+    assert on_gpu.phase == "backward"
