@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from luthier.adapt.planning import architecture_of, check_memory, memory_limit, plan_tuning
+from luthier.adapt.planning import check_memory, memory_limit, plan_within_memory
 from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
+from luthier.adapt.tuning_plan import architecture_of
 from luthier.config.methods import MethodName
 from luthier.core.records import MethodForecast
 from luthier.data.problems import Dropped
@@ -74,7 +75,7 @@ def forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
     Raises:
         DataError: no training example is left.
     """
-    plan = plan_tuning(setup, method, setup.training_data(method))
+    plan = plan_within_memory(setup, method, setup.training_data(method))
     usable = memory_limit(setup)
     if plan is None:
         return MethodForecast(method=method, usable_bytes=usable)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from luthier.adapt.base_model import BaseModel
-from luthier.adapt.planning import SMALLER, TuningPlan, check_memory, memory_limit
+from luthier.adapt.planning import SMALLER, check_memory, memory_limit
 from luthier.adapt.setup import Setup
+from luthier.adapt.tuning_plan import TuningPlan
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError

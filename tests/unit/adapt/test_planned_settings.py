@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from luthier.adapt import prepare
-from luthier.adapt.planning import check_memory, plan_tuning
+from luthier.adapt.planning import check_memory, plan_within_memory
 from luthier.config import load_config
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
@@ -29,7 +29,7 @@ def planned(tiny_llama: Path, parity_file: Path) -> Any:
             **{f"train.{name}": value for name, value in loop.items()},
         }
         setup = prepare(load_config(flags=flags), Console(quiet=True))
-        make = check_memory if checked else plan_tuning
+        make = check_memory if checked else plan_within_memory
         found = make(setup, method, setup.training_data(method))
         assert found
         return found.memory

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from luthier.adapt import prepare
-from luthier.adapt.planning import TuningPlan, plan_tuning
+from luthier.adapt.planning import plan_within_memory
 from luthier.adapt.setup import Setup
+from luthier.adapt.tuning_plan import TuningPlan
 from luthier.api import configure
 from luthier.config import RunConfig
 from luthier.config.load import override
@@ -34,7 +35,7 @@ def settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]
 def plan(settings: dict[str, Any], method: Any = "full", ranks: int = 1, **changes: Any) -> Any:
     config = configure(None, {**settings, **{k.replace("__", "."): v for k, v in changes.items()}})
     setup: Setup = prepare(config, Console(quiet=True))
-    planned = plan_tuning(setup, method, setup.training_data(method), Ranks(0, ranks))
+    planned = plan_within_memory(setup, method, setup.training_data(method), Ranks(0, ranks))
     assert isinstance(planned, TuningPlan)
     return planned
 
@@ -99,7 +100,7 @@ def test_what_frozen_layers_gave_is_counted_where_it_is_kept(
     config = override(RunConfig(), quick_settings | chosen | settings)
     setup = prepare(config, Console(quiet=True))
     data = setup.training_data("last-layers")
-    plan = plan_tuning(setup, "last-layers", data)
+    plan = plan_within_memory(setup, "last-layers", data)
     assert plan is not None
     tokens = sum(len(example.input_ids) for example in data.train)
     assert plan.memory.cache == (tokens * 32 * 4 if keeps else 0)

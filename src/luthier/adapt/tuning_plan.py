@@ -1,0 +1,267 @@
+"""What a tuning will take, from the model's configuration and the batches it will really see."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+import torch
+
+from luthier.adapt.passes import (
+    ForwardPass,
+    evenly,
+    largest,
+    training_passes,
+    validation_passes,
+)
+from luthier.adapt.setup import Setup
+from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
+from luthier.core.errors import DataError
+from luthier.core.files import read_json
+from luthier.core.heap import pool_in_use
+from luthier.data.batches import BatchOrder
+from luthier.distributed.ranks import ALONE, Ranks
+from luthier.methods.frozen_prefix import LIMIT
+from luthier.models.device import default_device, resolve_dtype
+from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
+from luthier.plan.from_config import tuning_of
+from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
+from luthier.plan.memory import pass_cost
+from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
+from luthier.plan.setup import OPTIMIZERS, Parallel, precision_in_memory
+from luthier.plan.step import StepCost
+from luthier.plan.time import forward_time, step_time
+from luthier.train import TrainingData
+from luthier.train.loss import padded_length
+
+# Steps whose batches are looked at, how many of the largest forward passes are planned, and how
+# many others are timed.
+_STEPS_SEEN = 2000
+_LARGEST = 6
+_TIMED = 24
+
+
+@dataclass(frozen=True, slots=True)
+class TuningPlan:
+    """What tuning with one method will take.
+
+    Attributes:
+        memory: at the peak.
+        trained_parameters: numbers that are trained.
+        steps: optimizer steps.
+        seconds: of all of them, validations included; None where the device's speed is not known.
+        micro_batch_tokens: of a forward pass, as configured or as many as fit.
+        peak_tokens_per_second: over all processes, if their devices did nothing but the model's
+            products, at their peak; None where that is not known.
+    """
+
+    memory: MemoryPlan
+    trained_parameters: int
+    steps: int
+    seconds: float | None
+    micro_batch_tokens: int
+    peak_tokens_per_second: float | None
+
+
+def plan_tuning(
+    setup: Setup, method: MethodName, data: TrainingData, limit: float, ranks: Ranks = ALONE
+) -> TuningPlan | None:
+    """The plan of tuning with ``method``; None for a model that the planner does not know.
+
+    Of several processes it is the memory of each.
+
+    Args:
+        setup: data, prompts, model and settings.
+        method: which method.
+        data: the examples.
+        limit: bytes that a process may use. Where forward passes may have as many tokens as fit,
+            the plan is that with as many as a step has that fit, or else with the fewest.
+        ranks: the processes that train together.
+    """
+    architecture = architecture_of(setup)
+    if architecture is None:
+        return None
+    planner = _Planner(setup, method, data, architecture, ranks)
+    tokens = setup.config.train.micro_batch_tokens
+    return planner.fitting(limit) if tokens == "auto" else planner.plan(tokens)
+
+
+def architecture_of(setup: Setup) -> Architecture | None:
+    """The structure of the setup's model, or None where the planner does not know its kind."""
+    path = setup.handle.folder.path / "config.json"
+    try:
+        return read_architecture(read_json(path), str(path))
+    except DataError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """Plans one tuning, with forward passes of one size or another."""
+
+    setup: Setup
+    method: MethodName
+    data: TrainingData
+    architecture: Architecture
+    ranks: Ranks
+
+    def fitting(self, limit: float) -> TuningPlan:
+        """The plan with the largest forward passes that fit, or else with the smallest."""
+        plans = (self.plan(tokens) for tokens in self._sizes())
+        plan = next(plans)
+        while plan.memory.total > limit and (smaller := next(plans, None)):
+            plan = smaller
+        return plan
+
+    def plan(self, tokens: int) -> TuningPlan:
+        """The plan with forward passes of so many tokens.
+
+        The order of the batches is a function of the seed, so the largest forward pass that will
+        occur is known, not guessed.
+        """
+        train, data = self.setup.config.train, self.data
+        order = BatchOrder(len(data.train), train.batch_size, self.setup.config.seed)
+        steps = order.total_steps(self._epochs)
+        seen = min(steps, _STEPS_SEEN)
+        passes = training_passes(train, data.train, order, seen, tokens)
+        setups = [self._training_setup(one) for one in largest(passes, _LARGEST)]
+        plans = [plan_training(self.architecture, one, _overhead()) for one in setups]
+        return TuningPlan(
+            memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
+            trained_parameters=pass_cost(self.architecture, setups[0]).trained_count,
+            steps=steps,
+            seconds=self._seconds(passes, steps / seen, tokens),
+            micro_batch_tokens=tokens,
+            peak_tokens_per_second=self._peak_tokens_per_second(passes),
+        )
+
+    @property
+    def _settings(self) -> MethodConfig:
+        return self.setup.config.methods.of(self.method)
+
+    @property
+    def _epochs(self) -> float:
+        return self._settings.epochs or self.setup.config.train.epochs
+
+    def _sizes(self) -> list[int]:
+        """Tokens a forward pass may have: all of a step, half of them, down to one example."""
+        lengths = sorted((padded_length(example) for example in self.data.train), reverse=True)
+        in_step = len(lengths[: self.setup.config.train.batch_size])
+        longest, sizes = lengths[0], [lengths[0] * in_step]
+        while sizes[-1] > longest:
+            sizes.append(max(longest, sizes[-1] // 2))
+        return sizes
+
+    def _with_kept_states(self, memory: MemoryPlan) -> MemoryPlan:
+        """Count what frozen layers gave, kept on the host for later epochs.
+
+        They are ``T × D`` numbers for each example. What several processes keep is counted as if
+        each met all examples.
+        """
+        settings, architecture = self._settings, self.architecture
+        if not isinstance(settings, LastLayersConfig) or not settings.cache or self._epochs <= 1:
+            return memory
+        if architecture.is_encoder_decoder or settings.layers >= architecture.layers:
+            return memory
+        numbers = architecture.hidden * sum(len(one.input_ids) for one in self.data.train)
+        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        kept = min(LIMIT, numbers * dtype.itemsize)
+        if default_device().type == "cpu":
+            return replace(memory, cache=memory.cache + kept)
+        return replace(memory, host=memory.host + kept)
+
+    def _seconds(self, passes: Sequence[ForwardPass], times: float, tokens: int) -> float | None:
+        """Seconds of ``times`` the passes, and of the validations between them.
+
+        Processes on a CPU share its cores, in a way that is not planned.
+        """
+        device = _device_in_use()
+        if device is None or self.ranks.size > 1:
+            return None
+        cluster = Cluster(device)
+
+        def mean(some: Sequence[ForwardPass], seconds: Callable[..., float]) -> float:
+            setups = [self._training_setup(one) for one in evenly(some, _TIMED)]
+            return statistics.mean(
+                seconds(one, cluster, pass_cost(self.architecture, one)) for one in setups
+            )
+
+        def trained(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
+            """A pass's share of its step: the update is shared by all of them."""
+            return step_time(one, on, cost).seconds / one.accumulation
+
+        seconds = mean(passes, trained) * len(passes) * times
+        if self.data.validation:
+            validation = validation_passes(self.data.validation, tokens)
+            count = len(validation) * self.setup.config.train.validations
+            seconds += mean(validation, forward_time) * count
+        return seconds
+
+    def _peak_tokens_per_second(self, passes: Sequence[ForwardPass]) -> float | None:
+        """What the tokens a second are divided by to give the model FLOPs utilisation.
+
+        Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: the FLOPs of a token are those
+        that the model needs, forward and backward. What is computed again is not counted; nor is
+        padding, since the loop does not count its tokens.
+        """
+        device = _device_in_use()
+        # What is guessed of a CPU that was not measured is no peak.
+        if device is None or (device.is_cpu and not device.measured):
+            return None
+        counted = evenly(passes, _TIMED)
+        setups = [self._training_setup(one) for one in counted]
+        costs = [pass_cost(self.architecture, one) for one in setups]
+        flops = sum(cost.forward_flops + cost.backward_flops for cost in costs)
+        peak = device.flops.get(setups[0].precision.dtype)
+        if peak is None:
+            return None
+        devices = 1 if device.is_cpu else self.ranks.size  # processes share the cores of a CPU
+        return devices * peak * sum(one.tokens for one in counted) / flops
+
+    def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
+        config, device = self.setup.config, default_device()
+        lengths = [len(example.input_ids) for example in batch.examples]
+        return TrainingSetup(
+            tuning=tuning_of(self._settings, self.architecture),
+            precision=precision_in_memory(
+                config.base_of(self.method).quantisation,
+                short=resolve_dtype(config.model.dtype, device).itemsize == 2,
+                master_weights=config.train.master_weights,
+            ),
+            optimizer=OPTIMIZERS[config.train.optimizer],
+            checkpointing=config.train.activation_checkpointing,
+            batch=len(lengths),
+            length=max(lengths),
+            target_length=max(len(example.decoder_ids) for example in batch.examples),
+            predicted=batch.predicted,
+            parallel=self._parallel,
+            accumulation=ceil(batch.in_step / self.ranks.size),
+            padded=min(lengths) < max(lengths),
+            on_cpu=device.type == "cpu",
+            fused_loss=True,
+        )
+
+    @property
+    def _parallel(self) -> Parallel:
+        train, size = self.setup.config.train, self.ranks.size
+        if size == 1:
+            return Parallel()
+        if train.parallelism == "fsdp" and train.shard_group:
+            return Parallel("hybrid", size, train.shard_group)
+        return Parallel(train.parallelism, size)
+
+
+def _overhead() -> Overhead:
+    """Of this process: it may have been started without the command line."""
+    if default_device().type == "cuda":
+        return CUDA
+    return POOLED_CPU if pool_in_use() else GLIBC_CPU
+
+
+def _device_in_use() -> Device | None:
+    """What the planner knows of the device that will be used."""
+    if default_device().type == "cpu":
+        return this_cpu()
+    return device_of_product(torch.cuda.get_device_name())
