@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
@@ -40,6 +40,17 @@ def end_with_parent() -> None:
     """Let this process end when the one that started it does, however that ended (Linux alone)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, its output written.
+
+    Threads of a process group may outlive it; a process that is taken down in the usual way under
+    them is now and then aborted, after all its work is done and saved.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run_together(arguments: Sequence[str], count: int) -> int:
