@@ -74,6 +74,8 @@ def measure(folder: Path, rows: int, only: int | None, heap: str) -> None:
     done = {_key(line) for line in read_lines(results) if "measured" in line}
     cases = design(at_least=rows, fast_bfloat16=has_fast_bfloat16(default_device()))[:only]
     waiting = [case for case in cases if (case.key, heap) not in done]
+    # What may have to be emulated comes last: an interrupted run has most rows then.
+    waiting.sort(key=lambda case: case.dtype == "bfloat16")
     console.say(f"{len(cases)} configurations, {len(cases) - len(waiting)} of them measured before")
     models = {case.model: model_folder(case.model, folder, console) for case in waiting}
     for number, case in enumerate(waiting, start=1):
