@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from luthier.core.heap import pool_installed
 
@@ -49,8 +50,18 @@ _MIB = 2**20
 CUDA = Overhead((0.0, 0.03, 0.12), (0.0, 0.0, 0.0), (400 * _MIB, 560 * _MIB, 920 * _MIB))
 # A CPU: the interpreter with torch, transformers and peft; oneTBB's allocator reuses freed blocks
 # whole, and in glibc's heap a freed aligned block does not always fit a request of its own size.
-POOLED_CPU = Overhead((0.0, 0.0, 0.05), (0.0, 0.0, 0.05), (480 * _MIB, 515 * _MIB, 570 * _MIB))
-GLIBC_CPU = Overhead((0.0, 0.0, 0.05), (0.15, 0.5, 0.75), (430 * _MIB, 460 * _MIB, 520 * _MIB))
+# Peft imports bitsandbytes, 57 MiB, where that is installed.
+_IMPORTED = 57 if find_spec("bitsandbytes") else 0
+POOLED_CPU = Overhead(
+    (0.0, 0.0, 0.05),
+    (0.0, 0.0, 0.05),
+    ((480 + _IMPORTED) * _MIB, (515 + _IMPORTED) * _MIB, (570 + _IMPORTED) * _MIB),
+)
+GLIBC_CPU = Overhead(
+    (0.0, 0.0, 0.05),
+    (0.15, 0.5, 0.75),
+    ((430 + _IMPORTED) * _MIB, (460 + _IMPORTED) * _MIB, (520 + _IMPORTED) * _MIB),
+)
 
 
 def usual_overhead(on_cpu: bool) -> Overhead:
