@@ -131,3 +131,11 @@ def test_looking_and_not_loading_contradict_each_other(call: Call) -> None:
     refused = call("tune", "--inspect", "--dry-run")
     assert refused.code == 2
     assert "give one of the two" in refused.err
+
+
+def test_the_help_names_every_method() -> None:
+    from luthier.cli.tune import tune
+    from luthier.config.methods import METHOD_NAMES
+
+    words = (tune.__doc__ or "").replace(",", " ").replace(".", " ").split()
+    assert set(METHOD_NAMES) <= set(words)

@@ -33,8 +33,8 @@ def tune(
 
     Args:
         arguments: A YAML file, and single settings as section.key=value.
-        method: full, bitfit, layernorm, last-layers, selective, lora, rslora, dora, vera, ia3,
-            adapters, prompt-tuning, prefix-tuning or p-tuning.
+        method: full, bitfit, layernorm, last-layers, selective, lora, rslora, dora, adalora, qlora,
+            vera, ia3, adapters, prompt-tuning, prefix-tuning or p-tuning.
         max_time: Save and stop after this much training, such as 2h.
         nproc: Processes that train together on this machine, one for each GPU.
         inspect: Show what would be trained, and the words near a soft prompt; train nothing.
