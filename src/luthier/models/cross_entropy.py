@@ -50,7 +50,8 @@ def _losing(output: nn.Linear, targets_K: Tensor) -> Iterator[list[Tensor]]:
     made: list[Tensor] = []
 
     def forward(hidden_KD: Tensor) -> Tensor:
-        size = rows_at_once(output.out_features, on_cpu=hidden_KD.device.type == "cpu")
+        on_cpu = hidden_KD.device.type == "cpu"
+        size = rows_at_once(output.out_features, len(hidden_KD), on_cpu=on_cpu)
         apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply
         made.append(apply(hidden_KD, output.weight, output.bias, targets_K, size).view(1, 1))
         return made[0]
@@ -108,6 +109,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 weight.addmm_(slope.T, hidden_KD[part])
             elif weight is not None:
                 weight += slope.T @ hidden_KD[part]
+            del logits, slope  # else they would be there until the next part's are
         ctx.gradients = (hidden, weight, bias)
         ctx.types = (hidden_KD.dtype, weight_VD.dtype, bias_V.dtype if bias_V is not None else None)
         return total

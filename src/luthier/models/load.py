@@ -18,6 +18,7 @@ from luthier.core.seeds import fingerprint
 from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.quantised import (
+    detach_from_file,
     parameter_count,
     quantisation_options,
     require_quantisation,
@@ -147,6 +148,8 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
             )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         raise _unloadable("weights", handle.folder, error) from error
+    if quantisation:
+        detach_from_file(model)
     model = (model if quantisation else model.to(device)).eval()
     stamp = ModelStamp(
         id=handle.folder.id,

@@ -54,6 +54,17 @@ def quantisation_options(quantisation: Quantisation | None, dtype: torch.dtype) 
     }
 
 
+def detach_from_file(model: Any) -> None:
+    """Copy what was not quantised out of the file that it was mapped from.
+
+    Weights that a file maps keep the whole file mapped, and with it every page that was read to be
+    quantised: the process would look as large as the model it was to save.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.is_floating_point():
+            tensor.data = tensor.data.clone()
+
+
 def is_quantised(model: Any) -> bool:
     """Whether weights of a transformers or peft model are quantised."""
     return getattr(model, "quantization_method", None) is not None

@@ -150,7 +150,8 @@ def plan_inference(
 def _loss(architecture: Architecture, setup: TrainingSetup) -> Loss:
     if not setup.fused_loss:
         return Loss(setup.logits_everywhere, setup.loss_chunks)
-    return Loss(rows=rows_at_once(architecture.vocabulary, on_cpu=setup.on_cpu))
+    rows = rows_at_once(architecture.vocabulary, setup.predicted, on_cpu=setup.on_cpu)
+    return Loss(rows=rows)
 
 
 def pass_cost(architecture: Architecture, setup: TrainingSetup) -> StepCost:

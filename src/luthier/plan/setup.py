@@ -158,9 +158,13 @@ OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
 _LOGITS_ON_CPU, _LOGITS_ELSEWHERE = 2**24, 2**26
 
 
-def rows_at_once(vocabulary: int, *, on_cpu: bool) -> int:
-    """Rows of logits that exist at the same time in a fused loss."""
-    return max(1, (_LOGITS_ON_CPU if on_cpu else _LOGITS_ELSEWHERE) // vocabulary)
+def rows_at_once(vocabulary: int, rows: int, *, on_cpu: bool) -> int:
+    """Rows of logits that exist at the same time in a fused loss over so many rows.
+
+    The parts are alike, because an allocator reuses a freed block for one of its own size.
+    """
+    most = max(1, (_LOGITS_ON_CPU if on_cpu else _LOGITS_ELSEWHERE) // vocabulary)
+    return -(-rows // max(1, -(-rows // most)))
 
 
 @dataclass(frozen=True, slots=True)

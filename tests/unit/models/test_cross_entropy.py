@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -98,19 +99,26 @@ def test_the_output_layer_gives_logits_again_afterwards(load: Any, tiny_llama: A
 def test_logits_never_exist_all_at_once(
     load: Any, tiny_llama: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not one tensor of the pass is as wide as the vocabulary and longer than the rows at once."""
+    """No tensor as wide as the vocabulary is longer than the rows at once, and none has company."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     model = load(tiny_llama).model.requires_grad_(False)
     model.model.norm.weight.requires_grad_(True)
     monkeypatch.setattr(module, "rows_at_once", lambda *_args, **_options: 2)
     seen: set[tuple[int, ...]] = set()
+    alive: WeakSet[torch.UntypedStorage] = WeakSet()
+    most = 0
+    logits_bytes = 2 * model.config.vocab_size * 4
 
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            nonlocal most
             made = func(*args, **(kwargs or {}))
             if isinstance(made, torch.Tensor):
                 seen.add(tuple(made.shape))
+                if made.untyped_storage().nbytes() == logits_bytes:
+                    alive.add(made.untyped_storage())
+                    most = max(most, len({one.data_ptr() for one in alive}))
             return made
 
     with Watch():
@@ -118,3 +126,4 @@ def test_logits_never_exist_all_at_once(
     wide = {shape[0] for shape in seen if shape[1:] == (model.config.vocab_size,)}
     weight = model.config.hidden_size  # the output layer's own, transposed
     assert wide - {weight} == {1, 2}
+    assert most == 1

@@ -37,6 +37,17 @@ def test_linear_layers_shrink_and_answers_stay_close(
     assert 0 < error < {"nf4": 0.15, "int8": 0.05}[kind]
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_the_file_of_a_quantised_model_is_not_kept(kind: str, load: Any, tiny_llama: Path) -> None:
+    kept = load(tiny_llama, quantisation=kind)
+    maps = Path("/proc/self/maps")
+    assert str(tiny_llama) not in maps.read_text()
+    mapped = load(tiny_llama)
+    assert str(tiny_llama) in maps.read_text()
+    assert kept.stamp.parameters == mapped.stamp.parameters
+
+
 def test_qlora_trains_nothing_but_its_adapter(small_tune: Any, load: Any, tiny_llama: Path) -> None:
     tuned, record, _ = small_tune(method="qlora")
     base = load(tiny_llama, quantisation="nf4").model.state_dict()
