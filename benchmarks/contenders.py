@@ -9,77 +9,14 @@ losses of the first steps are comparable to the last digit that the arithmetic l
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from luthier.core.records import Record
-
-Kind = Literal["lora", "qlora", "full"]
-
-
-class Case(Record):
-    """What is tuned, and how.
-
-    Attributes:
-        contender: which library.
-        kind: the method.
-        model: the folder with the base model.
-        examples: a file with a JSON list of (ids, trained) pairs.
-        batch: examples of a step.
-        steps: how many; the first is not timed.
-        learning_rate: constant.
-        dtype: of the weights.
-        micro_batch: examples of a forward pass (tokens for Luthier).
-        packed: whether TRL packs examples into rows.
-        threads: of torch.
-        profiled: whether the last step is profiled instead of timed (Luthier alone).
-    """
-
-    contender: str
-    kind: Kind
-    model: str
-    examples: str
-    batch: int
-    steps: int
-    learning_rate: float
-    dtype: Literal["float32", "bfloat16"]
-    micro_batch: int
-    packed: bool = False
-    threads: int
-    profiled: bool = False
-
-
-class Measurement(Record):
-    """What it took.
-
-    Attributes:
-        losses: of each step, in nats per trained token.
-        seconds: of each step.
-        tokens: real tokens of each step, padding not counted.
-        peak_bytes: the highest resident memory of the process.
-        start_seconds: from the start of the process's work to the first step.
-        where: shares of a step's time by kind of operation, where it was asked for.
-    """
-
-    losses: tuple[float, ...]
-    seconds: tuple[float, ...]
-    tokens: tuple[int, ...]
-    peak_bytes: int
-    start_seconds: float
-    where: dict[str, float] = Field(default_factory=dict)
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Of all steps but the first."""
-        return sum(self.tokens[1:]) / sum(self.seconds[1:])
-
+from tuning_case import Case, Example, Measurement, load_examples, measurement
 
 _OPERATIONS = {
     "matrix products": {"aten::mm", "aten::addmm", "aten::bmm", "aten::addmm_"},
@@ -90,34 +27,6 @@ _OPERATIONS = {
     },
     "optimizer": {"aten::_fused_adamw_"},
 }
-Example = tuple[list[int], list[bool]]
-
-
-def _examples(case: Case) -> list[Example]:
-    rows = json.loads(Path(case.examples).read_text(encoding="utf-8"))
-    return [(ids, trained) for ids, trained in rows[: case.batch * case.steps]]
-
-
-def _measurement(
-    case: Case, rows: Sequence[Example], losses: Sequence[float], times: Sequence[float]
-) -> Measurement:
-    """From the times at the start, before the first step, and after each."""
-    lengths = [len(ids) for ids, _ in rows]
-    return Measurement(
-        losses=tuple(losses),
-        seconds=tuple(b - a for a, b in pairwise(times[1:])),
-        tokens=tuple(
-            sum(lengths[n * case.batch : (n + 1) * case.batch]) for n in range(case.steps)
-        ),
-        peak_bytes=_peak_bytes(),
-        start_seconds=times[1] - times[0],
-    )
-
-
-def _peak_bytes() -> int:
-    """The highest resident memory (Linux): getrusage would begin with that of the parent."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def luthier(case: Case) -> Measurement:
@@ -125,14 +34,16 @@ def luthier(case: Case) -> Measurement:
     start = time.perf_counter()
     import torch
 
+    from luthier.models.allocator import bound_kept_memory
     from luthier.train.optimizer import make_optimizer
     from luthier.train.step import optimizer_step
     from luthier.train.weights import TrainedWeights
 
     torch.set_num_threads(case.threads)
-    rows = _examples(case)
+    rows = load_examples(case)
     job = _job(case, rows)
     model = job.loaded.model
+    bound_kept_memory(_planned_growth(case, rows))
     weights = TrainedWeights(model)
     optimizer = make_optimizer(weights, job)
     losses, times, where = [], [start, time.perf_counter()], {}
@@ -142,7 +53,7 @@ def luthier(case: Case) -> Measurement:
         with _profile(case.profiled and step == case.steps - 1, where):
             losses.append(optimizer_step(job, weights, optimizer, batch, step).loss)
         times.append(time.perf_counter())
-    return _measurement(case, rows, losses, times).model_copy(update={"where": where})
+    return measurement(case, rows, losses, times).model_copy(update={"where": where})
 
 
 def _job(case: Case, rows: Sequence[Example]) -> Any:
@@ -163,7 +74,7 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
             "methods": {case.kind: {"learning_rate": case.learning_rate}},
         }
     )
-    base = load_model(open_model(config.model, Console(quiet=True)))
+    base = load_model(open_model(config.base_of(case.kind), Console(quiet=True)))
     torch.manual_seed(0)
     model = method_for(case.kind, config.methods).prepare(base)
     examples = tuple(
@@ -181,6 +92,33 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
         run=RunDirectory(Path(case.model)),  # nothing is written: no checkpoint is due
         fingerprint="",
     )
+
+
+def _planned_growth(case: Case, rows: Sequence[Example]) -> int:
+    """Bytes beside the weights that the plan of ``luthier tune`` allows."""
+    from luthier.config import MethodsConfig
+    from luthier.core.files import read_json
+    from luthier.plan import TrainingSetup, plan_training, read_architecture
+    from luthier.plan.from_config import tuning_of
+    from luthier.plan.overhead import POOLED_CPU
+    from luthier.plan.setup import precision_in_memory
+
+    architecture = read_architecture(read_json(Path(case.model) / "config.json"), case.model)
+    length = max(len(ids) for ids, _ in rows)
+    batch = max(1, case.micro_batch // length)
+    setup = TrainingSetup(
+        tuning=tuning_of(MethodsConfig().of(case.kind), architecture),
+        precision=precision_in_memory("nf4" if case.kind == "qlora" else None, short=False),
+        batch=batch,
+        length=length,
+        predicted=batch * max(sum(trained) for _, trained in rows),
+        accumulation=case.batch // batch,
+        padded=batch > 1,
+        on_cpu=True,
+        fused_loss=True,
+    )
+    plan = plan_training(architecture, setup, POOLED_CPU)
+    return plan.allocated - plan.weights
 
 
 @contextmanager
@@ -208,8 +146,12 @@ def _peft_model(case: Case) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from luthier.models.quantised import quantisation_options
+
     torch.set_num_threads(case.threads)
-    model = AutoModelForCausalLM.from_pretrained(case.model, dtype=getattr(torch, case.dtype))
+    dtype = getattr(torch, case.dtype)
+    options = quantisation_options("nf4" if case.kind == "qlora" else None, dtype)
+    model = AutoModelForCausalLM.from_pretrained(case.model, dtype=dtype, **options)
     if case.kind == "full":
         return model
     settings = peft.LoraConfig(
@@ -268,14 +210,14 @@ def _in_order(trainer: type) -> type:
 
 
 def transformers_trainer(case: Case) -> Measurement:
-    """The Trainer of transformers, with peft for LoRA."""
+    """The Trainer of transformers, with peft for LoRA and bitsandbytes for QLoRA."""
     start = time.perf_counter()
     from tempfile import TemporaryDirectory
 
     from datasets import Dataset
     from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    rows = _examples(case)
+    rows = load_examples(case)
     model = _peft_model(case)
     tokenizer = AutoTokenizer.from_pretrained(case.model)
     watch, times = _watch(start)
@@ -289,7 +231,7 @@ def transformers_trainer(case: Case) -> Measurement:
         )
         trainer.train()
     losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    return _measurement(case, rows, losses, times)
+    return measurement(case, rows, losses, times)
 
 
 def trl(case: Case) -> Measurement:
@@ -301,7 +243,7 @@ def trl(case: Case) -> Measurement:
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    rows = _examples(case)
+    rows = load_examples(case)
     model = _peft_model(case)
     watch, times = _watch(start)
     with TemporaryDirectory() as folder:
@@ -315,7 +257,7 @@ def trl(case: Case) -> Measurement:
         )
         trainer.train()
     lines = [line for line in trainer.state.log_history if "loss" in line]
-    result = _measurement(case, rows, [line["loss"] for line in lines], times)
+    result = measurement(case, rows, [line["loss"] for line in lines], times)
     if case.packed:  # a row holds as many examples as fit
         counts = [0.0, *(line["num_tokens"] for line in lines)]
         tokens = tuple(round(b - a) for a, b in pairwise(counts))
@@ -326,10 +268,3 @@ def trl(case: Case) -> Measurement:
 def _row(ids: list[int], trained: list[bool]) -> dict[str, list[int]]:
     labels = [i if t else -100 for i, t in zip(ids, trained, strict=True)]
     return {"input_ids": ids, "labels": labels}
-
-
-CONTENDERS: dict[str, Callable[[Case], Measurement]] = {
-    "luthier": luthier,
-    "transformers": transformers_trainer,
-    "trl": trl,
-}

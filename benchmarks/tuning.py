@@ -1,9 +1,10 @@
 """Hold Luthier's training loop against other libraries', side by side, in one run.
 
-    python benchmarks/tuning.py [--kinds lora full] [--steps 3] [--rounds 2]
+    python benchmarks/tuning.py [--kinds lora full qlora] [--steps 3] [--rounds 2]
 
-It needs `pip install trl datasets` and the folder that LUTHIER_DATA names, for DialogSum. Every
-library gets the same weights, the same first adapter, and the same rows in the same order. First
+It needs the folder that LUTHIER_DATA names, for DialogSum, and the libraries to compare with:
+`pip install trl datasets litgpt`; one that is missing is left out. Every library gets the same
+weights, the same first adapter (LitGPT draws its own), and the same rows in the same order. First
 each is tried in several settings, as an expert would; then the fastest setting of each is measured
 again, in turns, so that all see the machine's moods. Losses must agree, or the speed was bought.
 Results: benchmarks/results/<date>-tuning.json and .md. Run nothing beside it.
@@ -19,11 +20,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from common import provenance, store, table
-from contenders import Case, Measurement
 from luthier.adapt.manifest import hardware, versions
 from luthier.adapt.setup import prepare
 from luthier.config import load_config
@@ -33,16 +35,22 @@ from luthier.core.units import format_bytes
 from luthier.plan import TrainingSetup, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.memory import pass_cost
+from tuning_case import Case, Kind, Measurement
 
-_PEERS = ("transformers", "trl")
+_PEERS = ("transformers", "trl", "litgpt")
+# Libraries that begin with the same adapter and weigh every token alike.
+_SAME_MATHEMATICS = ("transformers", "trl")
 _BATCH = 8
 # Settings that are tried: tokens of a micro-batch for Luthier, else examples; packed or not.
 _SETTINGS: dict[str, tuple[tuple[int, bool], ...]] = {
     "luthier": ((1, False), (2048, False)),
     "transformers": ((1, False), (2, False)),
     "trl": ((1, False), (8, False), (1, True)),
+    "litgpt": ((1, False), (2, False)),
 }
-_RATES = {"lora": 5e-4, "full": 2e-5}
+# Its quantised layers are made for CUDA alone.
+_UNDEFINED = {("litgpt", "qlora")}
+_RATES: dict[Kind, float] = {"lora": 5e-4, "full": 2e-5, "qlora": 5e-4}
 _AGREE = 1e-3
 
 
@@ -63,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
         flops = _flops_per_token(kind["kind"], Path(shared["model"]), lengths)
         kind["share_of_peak"] = kind["best"]["luthier"]["tokens_per_second"] * flops / peak
     command = ["benchmarks/tuning.py", *arguments]
-    extra = {name: __import__(name).__version__ for name in ("trl", "transformers", "peft")}
+    extra = {name: version(name) for name in ("peft", "transformers", *_installed()[1:])}
     document = provenance(command, hardware(), versions() | extra) | {
         "peak_flops": peak,
         "tokens_per_example": statistics.mean(total for total, _ in lengths),
@@ -71,6 +79,14 @@ def main(arguments: Sequence[str]) -> None:
         "kinds": kinds,
     }
     store("tuning", document, _markdown(document))
+
+
+def _installed() -> list[str]:
+    """Luthier, and the libraries that can be compared with it."""
+    found = [name for name in _SETTINGS if find_spec(name)]
+    if not set(_PEERS) & set(found):
+        raise SystemExit(f"there is nothing to compare with; pip install {' '.join(_PEERS)}")
+    return found
 
 
 def _shared(folder: Path, steps: int) -> tuple[dict[str, Any], list[tuple[int, int]]]:
@@ -94,12 +110,13 @@ def _shared(folder: Path, steps: int) -> tuple[dict[str, Any], list[tuple[int, i
     return shared, [(len(ids), sum(trained)) for ids, trained in rows]
 
 
-def _kind(kind: str, shared: dict[str, Any], steps: int, rounds: int) -> dict[str, Any]:
+def _kind(kind: Kind, shared: dict[str, Any], steps: int, rounds: int) -> dict[str, Any]:
     """Try the settings, then measure the fastest of each library in turns."""
     common = shared | {"kind": kind, "learning_rate": _RATES[kind]}
     tried = []
-    for contender, settings in _SETTINGS.items():
-        for micro_batch, packed in settings:
+    contenders = [name for name in _installed() if (name, kind) not in _UNDEFINED]
+    for contender in contenders:
+        for micro_batch, packed in _SETTINGS[contender]:
             case = Case(
                 **common, contender=contender, steps=2, micro_batch=micro_batch, packed=packed
             )
@@ -109,7 +126,7 @@ def _kind(kind: str, shared: dict[str, Any], steps: int, rounds: int) -> dict[st
             (row for row in tried if row["contender"] == name),
             key=lambda row: row["tokens_per_second"],
         )
-        for name in _SETTINGS
+        for name in contenders
     }
     cases = {
         name: Case(
@@ -127,7 +144,10 @@ def _kind(kind: str, shared: dict[str, Any], steps: int, rounds: int) -> dict[st
             measured[name].append(_measure(case))
     best = {name: _row(case, measured[name]) for name, case in cases.items()}
     profiled = _measure(cases["luthier"].model_copy(update={"profiled": True, "steps": 2}))
-    peer = max(_PEERS, key=lambda name: best[name]["tokens_per_second"])
+    peer = max(
+        (name for name in contenders if name in _PEERS),
+        key=lambda name: best[name]["tokens_per_second"],
+    )
     ours, theirs = best["luthier"], best[peer]
     return {
         "kind": kind,
@@ -180,13 +200,17 @@ def _row(case: Case, runs: Sequence[Measurement]) -> dict[str, Any]:
 def _agree(best: dict[str, dict[str, Any]]) -> bool:
     """Whether all losses of libraries that see the same batches are the same."""
     ours = best["luthier"]["losses"]
-    others = [best[name]["losses"] for name in _PEERS if not best[name]["packed"]]
+    others = [
+        best[name]["losses"]
+        for name in _SAME_MATHEMATICS
+        if name in best and not best[name]["packed"]
+    ]
     return bool(others) and all(
         abs(a - b) <= _AGREE * a for losses in others for a, b in zip(ours, losses, strict=True)
     )
 
 
-def _flops_per_token(kind: str, model: Path, lengths: Sequence[tuple[int, int]]) -> float:
+def _flops_per_token(kind: Kind, model: Path, lengths: Sequence[tuple[int, int]]) -> float:
     """What the mathematics needs of an average example, with logits at trained positions alone."""
     from luthier.config import MethodsConfig
     from luthier.core.files import read_json
