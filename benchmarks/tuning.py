@@ -40,7 +40,7 @@ from tuning_case import Case, Kind, Measurement
 _PEERS = ("transformers", "trl", "litgpt")
 # Libraries that begin with the same adapter and weigh every token alike.
 _SAME_MATHEMATICS = ("transformers", "trl")
-_BATCH = 8
+_BATCH = 4
 # Settings that are tried: tokens of a micro-batch for Luthier, else examples; packed or not.
 _SETTINGS: dict[str, tuple[tuple[int, bool], ...]] = {
     "luthier": ((1, False), (2048, False)),
