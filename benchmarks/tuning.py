@@ -45,7 +45,7 @@ _BATCH = 4
 _SETTINGS: dict[str, tuple[tuple[int, bool], ...]] = {
     "luthier": ((1, False), (2048, False)),
     "transformers": ((1, False), (2, False)),
-    "trl": ((1, False), (8, False), (1, True)),
+    "trl": ((1, False), (_BATCH, False), (1, True)),
     "litgpt": ((1, False), (2, False)),
 }
 # Its quantised layers are made for CUDA alone.
