@@ -93,6 +93,12 @@ def test_plan_and_trace_agree_for_every_optimizer(
     assert check.error == pytest.approx(0, abs=0.10)
 
 
+@pytest.mark.parametrize("model", ["t5-small", "flan-t5-small"])
+def test_known_encoder_decoder_models_are_traced(model: str) -> None:
+    check = trace_question(Question(model, method="full", batch=2, length=64))
+    assert check.error == pytest.approx(0, abs=0.10)
+
+
 def test_what_the_loop_does_not_have_cannot_be_traced(small_model: str) -> None:
     for question in (
         Question(small_model, method="prefix-tuning", checkpointing="full"),
