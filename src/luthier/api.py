@@ -140,7 +140,7 @@ def evaluate(
         LuthierError: see `luthier.core.errors`.
     """
     from luthier.adapt import prepare
-    from luthier.adapt.manifest import write_manifest
+    from luthier.adapt.manifest import check_template, write_manifest
     from luthier.evaluate import Resampling, evaluate_task, write_evaluation
     from luthier.evaluate.runner import render_prompts
     from luthier.inference.local import LocalEngine
@@ -167,6 +167,7 @@ def evaluate(
         write_manifest(run, setup, "evaluate")
         _save_config(run, resolved)
     if tuned and tuned.model.is_dir():
+        check_template(tuned, setup, console)
         loaded = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
     else:
         loaded = load_model(setup.handle)
@@ -207,7 +208,7 @@ def prompt(
     """
     from luthier.adapt.ask import ask_model
 
-    tuned = RunDirectory.open(Path(run)).model if run else None
+    tuned = RunDirectory.open(Path(run)) if run else None
     return ask_model(configure(config, overrides), console or Console(), tuned, ask, num)
 
 

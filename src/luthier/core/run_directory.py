@@ -75,6 +75,12 @@ class RunDirectory:
         return self.path.name
 
     @property
+    def whole(self) -> RunDirectory:
+        """The adapt run that this run is a rung of, or this run itself."""
+        folder = self.path.absolute().parent
+        return RunDirectory(folder.parent) if folder.name == _RUNGS else self
+
+    @property
     def config(self) -> Path:
         """The resolved configuration; running it again repeats the run."""
         return self.path / "config.yaml"

@@ -72,6 +72,7 @@ def test_rungs_are_runs_inside_a_run(tmp_path: Path) -> None:
     for name in ("lora", "full"):
         run.rung(name)
     assert [rung.name for rung in run.rungs()] == ["full", "lora"]
+    assert run.rung("lora").whole == run.whole == run
     assert run.rung("lora").evaluation("t") == tmp_path / "a/rungs/lora/evaluation/t.json"
 
 
