@@ -7,26 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.units import format_count
+from luthier.report.style import LIGHT, plot_style
 
-_INK, _MUTED, _RULE, _ACCENT, _PAPER = "#1f1d1a", "#6d675e", "#d9d3c7", "#9a4a12", "#ffffff"
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lora-ranks",  # equal figures give equal bytes
+_INK, _ACCENT, _PAPER = LIGHT.ink, LIGHT.accent, "#ffffff"
+_STYLE = plot_style(LIGHT, "lora-ranks") | {
     "font.family": ["DejaVu Sans", "sans-serif"],
-    "font.size": 11,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
-    "text.color": _INK,
-    "axes.edgecolor": _RULE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _RULE,
-    "ytick.color": _RULE,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _INK,
 }
 _INCHES = (5.0, 7.4)  # 360 × 533 points
 _HEIGHTS = (3, 3, 2)
@@ -62,7 +49,7 @@ def draw_ranks(path: Path, metric: str, ranks: Mapping[int, Row], baseline: Row 
         size.set_title("trained parameters")
         size.set_xscale("log", base=2)
         size.set_xticks(list(ranks), [str(rank) for rank in ranks])
-        size.set_xlabel("rank", color=_MUTED)
+        size.set_xlabel("rank")
         figure.savefig(path, metadata={"Date": None})
 
 

@@ -140,7 +140,7 @@ def evaluate(
         LuthierError: see `luthier.core.errors`.
     """
     from luthier.adapt import prepare
-    from luthier.adapt.manifest import write_manifest
+    from luthier.adapt.manifest import check_template, write_manifest
     from luthier.evaluate import Resampling, evaluate_task, write_evaluation
     from luthier.evaluate.runner import render_prompts
     from luthier.inference.local import LocalEngine
@@ -167,6 +167,7 @@ def evaluate(
         write_manifest(run, setup, "evaluate")
         _save_config(run, resolved)
     if tuned and tuned.model.is_dir():
+        check_template(tuned, setup, console)
         loaded = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
     else:
         loaded = load_model(setup.handle)
@@ -207,7 +208,7 @@ def prompt(
     """
     from luthier.adapt.ask import ask_model
 
-    tuned = RunDirectory.open(Path(run)).model if run else None
+    tuned = RunDirectory.open(Path(run)) if run else None
     return ask_model(configure(config, overrides), console or Console(), tuned, ask, num)
 
 
@@ -298,34 +299,19 @@ def forecast(
         LuthierError: whatever the real run would find before it trains.
     """
     from luthier.adapt import prepare
-    from luthier.adapt.forecast import check_adapt, check_tune, forecast_method
+    from luthier.adapt.forecast import check_adapt, check_tune, forecast_run
     from luthier.adapt.manifest import check_manifest
-    from luthier.data.problems import count_reasons
 
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
     checks = {"adapt": check_adapt, "tune": check_tune}
     checked = checks[kind](setup)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
-    run = open_run(resolved, name, setup.dataset.task, setup.handle.folder.id)
-    check_manifest(run, setup)
-    dropped = count_reasons(setup.dataset.dropped + checked.dropped)
-    return Forecast(
-        run=run.path,
-        task=setup.dataset.task,
-        template=setup.template.id,
-        metrics=setup.metrics,
-        model=setup.handle.folder.id,
-        examples={
-            "train": len(setup.dataset.train),
-            "validation": len(setup.dataset.validation),
-            "test": len(setup.dataset.test),
-        },
-        dropped={reason.reason: reason.count for reason in dropped},
-        longest_prompt=checked.longest_prompt,
-        context_window=setup.renderer.context_window,
-        methods=tuple(forecast_method(setup, method) for method in checked.methods),
+    run = RunDirectory.rehearse(
+        resolved.output, resolved.run_name(name, setup.dataset.task, setup.handle.folder.id)
     )
+    check_manifest(run, setup)
+    return forecast_run(setup, run, checked)
 
 
 def calibrate(console: Console | None = None) -> Calibration:

@@ -55,6 +55,7 @@ def small_tune(
         dtype: str = "float32",
         fingerprint: str = "the data",
         observers: Sequence[Any] = (),
+        console: Console | None = None,
         **more: Any,
     ) -> tuple[Any, Any, RunDirectory]:
         config = RunConfig.model_validate(
@@ -71,7 +72,7 @@ def small_tune(
         examples = make_examples(base, 13)
         data = TrainingData(examples[:10], examples[10:], fingerprint)
         directory = RunDirectory.create(tmp_path, run)
-        console = Console(quiet=True)
+        console = console or Console(quiet=True)
         loaded, record = tune(base, method, config, data, directory, console, observers, **more)
         return loaded, record, directory
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,44 @@ def test_evaluate_reads_a_changed_configuration_of_a_run(settings: dict[str, Any
     assert [metric.name for metric in result.evaluation.metrics] == ["chrf"]
     shown = api.evaluate(tuned.run.path, None, {"prompt.shots": 2}, QUIET)
     assert shown.evaluation.shots == 2
+
+
+TEMPLATE = """\
+id: sums-{version}
+kind: question-answering
+input: "{question} {{{{ first }}}}?"
+target: "{{{{ answer }}}}"
+metrics: [exact_match]
+"""
+
+
+def test_a_tuned_run_is_asked_in_the_words_it_was_tuned_with(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """A file that has changed since is refused; another one that is named is only warned of."""
+    rows, mine, other = (tmp_path / name for name in ("rows.csv", "mine.yaml", "other.yaml"))
+    rows.write_text("first,answer\n" + "".join(f"{n},{n % 3}\n" for n in range(40)))
+    mine.write_text(TEMPLATE.format(version="one", question="How much is"))
+    changes = {"data.source": str(rows), "prompt.template": str(mine), "train.epochs": 1}
+    run = api.tune(None, {**settings, **changes}, QUIET).run
+    first = api.evaluate(run.path, console=QUIET).evaluation.template
+
+    for path in (mine, other):
+        path.write_text(TEMPLATE.format(version="two", question="What remains of"))
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: api.evaluate(run.path, console=QUIET),
+        lambda: api.prompt(run.config, run=run.path, console=QUIET),
+    )
+    for ask in asks:
+        with pytest.raises(UsageError, match=r"sums-one .* sums-two") as caught:
+            ask()
+        assert "prompt.template" in caught.value.fix
+    assert EvaluationRecord.read(run.evaluation("rows")).template == first
+
+    said = io.StringIO()
+    named = api.evaluate(run.path, None, {"prompt.template": str(other)}, Console(said))
+    assert "tuned with the template sums-one" in said.getvalue()
+    assert named.evaluation.template.id == "sums-two"
 
 
 def test_a_run_that_is_not_there_is_no_model(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from luthier.adapt.manifest import check_template
 from luthier.adapt.setup import Setup, make_renderer, prepare
 from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.core.records import SampleRecord
+from luthier.core.run_directory import RunDirectory
 from luthier.inference.local import LocalEngine
 from luthier.methods import load_adapted
 from luthier.models.load import load_model, open_model
@@ -18,14 +18,14 @@ _OWN_QUESTION_TOKENS = 256
 
 
 def ask_model(
-    config: RunConfig, console: Console, tuned: Path | None, question: str | None, num: int
+    config: RunConfig, console: Console, run: RunDirectory | None, question: str | None, num: int
 ) -> tuple[SampleRecord, ...]:
     """Prompts, answers, and (for test examples) the accepted answers.
 
     Args:
         config: model, data, template and shots.
         console: shows progress.
-        tuned: the folder of a tuned model; None: the base model.
+        run: a tuned run; None: the base model.
         question: a question of the user's own; None: the first ``num`` test examples.
         num: how many test examples.
 
@@ -39,11 +39,13 @@ def ask_model(
         examples: tuple[Example, ...] = (_own(question),)
     else:
         setup = prepare(config, console)
+        if run:
+            check_template(run, setup, console)
         renderer, limit, handle = setup.renderer, setup.max_new_tokens, setup.handle
         examples = _examples(setup, question, num)
     prompts = [renderer.prompt(example, answer_tokens=limit) for example in examples]
     base = config.base_of(config.method)
-    loaded = load_adapted(tuned, base, console) if tuned else load_model(handle)
+    loaded = load_adapted(run.model, base, console) if run else load_model(handle)
     engine = LocalEngine(loaded, config.evaluate.batch_tokens)
     with console.progress("Answering", len(prompts)) as advance:
         answers = engine.generate([prompt.ids for prompt in prompts], limit, advance)

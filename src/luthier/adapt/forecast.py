@@ -9,8 +9,10 @@ from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import architecture_of
 from luthier.config.methods import MethodName
-from luthier.core.records import MethodForecast
-from luthier.data.problems import Dropped
+from luthier.core.records import Forecast, MethodForecast
+from luthier.core.run_directory import RunDirectory
+from luthier.data.problems import Dropped, count_reasons
+from luthier.data.splits import SPLITS
 from luthier.evaluate.runner import render_prompts
 from luthier.plan.from_config import tuning_of
 from luthier.train.trackers import require_trackers
@@ -69,12 +71,32 @@ def check_tune(setup: Setup) -> Checked:
     return Checked((method,), longest, data.dropped)
 
 
-def forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
-    """What tuning with ``method`` would take.
+def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
+    """What a run would use, and what each of its methods would take.
 
-    Raises:
-        DataError: no training example is left.
+    Args:
+        setup: data, prompts, model and settings.
+        run: where it would be.
+        checked: what checking found.
     """
+    dataset = setup.dataset
+    dropped = count_reasons(dataset.dropped + checked.dropped)
+    return Forecast(
+        run=run.path,
+        task=dataset.task,
+        template=setup.template.id,
+        metrics=setup.metrics,
+        model=setup.handle.folder.id,
+        examples={split: len(dataset.split(split)) for split in SPLITS},
+        dropped={reason.reason: reason.count for reason in dropped},
+        longest_prompt=checked.longest_prompt,
+        context_window=setup.renderer.context_window,
+        methods=tuple(_forecast_method(setup, method) for method in checked.methods),
+    )
+
+
+def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
+    """What tuning with ``method`` would take."""
     plan = plan_within_memory(setup, method, setup.training_data(method))
     usable = memory_limit(setup)
     if plan is None:

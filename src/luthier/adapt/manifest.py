@@ -12,9 +12,12 @@ import torch
 
 import luthier
 from luthier.adapt.setup import Setup
+from luthier.config import load_config
+from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_json, write_json
 from luthier.core.inputs import describe_differences
+from luthier.core.records import TemplateStamp
 from luthier.core.run_directory import RunDirectory
 from luthier.models.device import default_device
 
@@ -48,6 +51,33 @@ def check_manifest(run: RunDirectory, setup: Setup) -> None:
             where=str(run.path),
             fix="give the run another --name, or delete the folder",
         )
+
+
+def check_template(run: RunDirectory, setup: Setup, console: Console) -> None:
+    """Check that a tuned model is asked in the words that it was tuned with.
+
+    Another template or another source of data that was named is meant: there is a warning.
+
+    Raises:
+        UsageError: the template is not what it was, and no other one was named.
+    """
+    if not run.whole.manifest.is_file():
+        return
+    tuned = TemplateStamp.model_validate(read_json(run.whole.manifest)["template"])
+    now = setup.template
+    if now.hash == tuned.hash:
+        return
+    problem = f"tuned with the template {tuned.id} ({tuned.hash}), asked with {now.id} ({now.hash})"
+    before, config = load_config(run.config), setup.config
+    if (config.prompt.template, config.data.source) != (before.prompt.template, before.data.source):
+        console.warn(f"{run.path} was {problem}")
+        return
+    raise UsageError(
+        f"the template has changed since the tuning: {problem}",
+        where=str(run.path),
+        fix="undo the change, or keep the new version under another name and give it with "
+        "prompt.template=…",
+    )
 
 
 def _manifest(setup: Setup, kind: str, fingerprint: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _check_pattern(text: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
-"""A bounded regular expression. Its time is not: a repeat of a repeat may be slow on any name."""
+"""A regular expression of bounded length; who looks for it bounds the time."""
 
 
 class MethodConfig(Config):

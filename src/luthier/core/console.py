@@ -74,19 +74,22 @@ class Console:
             self._rich.print(f"  do: {error.fix}", markup=False)
 
     @contextmanager
-    def progress(self, description: str, total: float | None) -> Iterator[Advance]:
-        """Show progress with the time left over ``total`` units (None: unknown).
+    def progress(self, description: str, total: float | None, done: int = 0) -> Iterator[Advance]:
+        """Show progress with the time left. Nested calls show in the same display.
 
-        Nested calls show in the same display.
+        Args:
+            description: what is going on.
+            total: units in all; None: unknown.
+            done: units done before, which say nothing about the time left.
         """
         if self.is_live:
-            with self._live(description, total) as advance:
+            with self._live(description, total, done) as advance:
                 yield advance
         else:
-            yield _plain_progress(self.say, description, total)
+            yield _plain_progress(self.say, description, total, done)
 
     @contextmanager
-    def _live(self, description: str, total: float | None) -> Iterator[Advance]:
+    def _live(self, description: str, total: float | None, done: int) -> Iterator[Advance]:
         owner = self._bar is None
         if self._bar is None:
             self._bar = _Bars(
@@ -101,7 +104,7 @@ class Console:
             )
             self._bar.start()
         bar = self._bar
-        task = bar.add_task(description, total=total, status="")
+        task = bar.add_task(description, total=total, completed=done, status="")
 
         def advance(amount: float = 1, *, status: str = "") -> None:
             bar.update(task, advance=amount)
@@ -128,10 +131,12 @@ class _Bars(Progress):
                 yield Text(f"  {status}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
-def _plain_progress(say: Callable[[str], None], description: str, total: float | None) -> Advance:
+def _plain_progress(
+    say: Callable[[str], None], description: str, total: float | None, before: int
+) -> Advance:
     """Progress as a line every few seconds, for logs and pipes."""
     started = last = time.monotonic()
-    done = 0.0
+    done: float = before
 
     def advance(amount: float = 1, *, status: str = "") -> None:
         nonlocal done, last
@@ -143,8 +148,8 @@ def _plain_progress(say: Callable[[str], None], description: str, total: float |
         parts = [f"{description}: {done:.0f}"]
         if total:
             parts = [f"{description}: {done:.0f}/{total:.0f}"]
-            if done:
-                left = (now - started) / done * (total - done)
+            if done > before:
+                left = (now - started) / (done - before) * (total - done)
                 parts.append(f"{format_duration(left)} left")
         line = "  " + " · ".join([*parts, status] if status else parts)
         if len(line) <= _PLAIN_COLUMNS:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import unwritable
 
+_RUNGS = "rungs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -27,12 +29,7 @@ class RunDirectory:
             UsageError: the name is not a plain file name.
             ResourceError: the folder cannot be written.
         """
-        if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} cannot name a run",
-                fix="use letters, digits, dots, dashes and underscores",
-            )
-        path = output / name
+        path = _place(output, name)
         try:
             path.mkdir(parents=True, exist_ok=True)
             probe = path / f".write-probe-{os.getpid()}"
@@ -41,6 +38,21 @@ class RunDirectory:
         except OSError as error:
             raise unwritable(path, error) from error
         return cls(path)
+
+    @classmethod
+    def rehearse(cls, output: Path, name: str) -> RunDirectory:
+        """The folder ``output/name``, if `create` would make it; what was not there is not there.
+
+        Raises:
+            UsageError, ResourceError: as `create`.
+        """
+        absent = _absent(_place(output, name))
+        try:
+            return cls.create(output, name)
+        finally:
+            for folder in absent:
+                with suppress(OSError):  # it was not made, or holds something by now
+                    folder.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -61,6 +73,12 @@ class RunDirectory:
     def name(self) -> str:
         """The name of the run."""
         return self.path.name
+
+    @property
+    def whole(self) -> RunDirectory:
+        """The adapt run that this run is a rung of, or this run itself."""
+        folder = self.path.absolute().parent
+        return RunDirectory(folder.parent) if folder.name == _RUNGS else self
 
     @property
     def config(self) -> Path:
@@ -152,9 +170,31 @@ class RunDirectory:
 
     def rung(self, name: str) -> RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""
-        return RunDirectory.create(self.path / "rungs", name)
+        return RunDirectory.create(self.path / _RUNGS, name)
 
     def rungs(self) -> list[RunDirectory]:
         """The rungs of this adapt run that have left something."""
-        folder = self.path / "rungs"
+        folder = self.path / _RUNGS
         return [RunDirectory(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+
+
+def _place(output: Path, name: str) -> Path:
+    """The folder of a run.
+
+    Raises:
+        UsageError: the name is not a plain file name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a run",
+            fix="use letters, digits, dots, dashes and underscores",
+        )
+    return output / name
+
+
+def _absent(path: Path) -> list[Path]:
+    """Of a folder and those around it the ones that do not exist, the innermost first."""
+    try:
+        return [folder for folder in (path, *path.parents) if not folder.exists()]
+    except OSError:  # what cannot be looked for cannot be made either
+        return []

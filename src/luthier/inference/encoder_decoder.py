@@ -11,7 +11,7 @@ from luthier.inference.cache import roomy_cache
 from luthier.inference.engine import Advance
 from luthier.inference.generator import Generator
 from luthier.inference.padding import MAX_PADDING, pad
-from luthier.models.forward import logits_at
+from luthier.models.forward import decoder_start, logits_at
 
 
 class EncoderDecoderGenerator(Generator):
@@ -46,7 +46,7 @@ class EncoderDecoderGenerator(Generator):
         mask = mask_BT.long()
         encoded = self._model.get_encoder()(inputs_embeds=embeds_BTD, attention_mask=mask)
         cache = EncoderDecoderCache(roomy_cache(), roomy_cache())
-        start = self._model.config.decoder_start_token_id
+        start = decoder_start(self._model)
         input_B1 = torch.full((len(prompts), 1), start, device=self._device)
         keep_B1 = torch.ones_like(input_B1, dtype=torch.bool)
         running = torch.ones(len(prompts), dtype=torch.bool, device=self._device)

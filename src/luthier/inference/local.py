@@ -12,7 +12,7 @@ from luthier.inference.decoder_only import DecoderOnlyGenerator
 from luthier.inference.encoder_decoder import EncoderDecoderGenerator
 from luthier.inference.engine import Advance, Engine, Generation, TextLoss, ignore_progress
 from luthier.inference.padding import MAX_PADDING, pad
-from luthier.models.forward import logits_at
+from luthier.models.forward import decoder_start, logits_at
 from luthier.models.load import LoadedModel
 
 # Logits of one batch of losses: 1,024 positions × 50,000 words × 4 bytes are 200 MB.
@@ -66,7 +66,7 @@ class LocalEngine(Engine):
         keep_BT[:, :-1] = mask_BT[:, 1:]
         if self._loaded.is_encoder_decoder:
             # The text is what the decoder says to an empty question.
-            start = self._loaded.model.config.decoder_start_token_id
+            start = decoder_start(self._loaded.model)
             empty = torch.full_like(ids_BT[:, :1], self._loaded.tokenizer.eos_token_id)
             shifted = torch.cat([torch.full_like(empty, start), ids_BT[:, :-1]], dim=1)
             inputs = {"input_ids": empty, "decoder_input_ids": shifted}

@@ -14,6 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from luthier.core.errors import DataError
+
+
+def decoder_start(model: Any) -> int:
+    """The token with which the answers of an encoder-decoder model begin.
+
+    Raises:
+        DataError: its configuration does not say.
+    """
+    token: int | None = getattr(model.config, "decoder_start_token_id", None)
+    if token is None:
+        raise DataError(
+            "the model's configuration does not say with which token an answer begins",
+            where='config.json, field "decoder_start_token_id"',
+            fix="add it; of a T5 it is 0, the padding",
+        )
+    return token
+
 
 def logits_at(model: Any, inputs: dict[str, Any], keep_BT: Tensor) -> Tensor:
     """Logits where ``keep_BT`` is true.

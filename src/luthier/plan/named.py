@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from luthier.plan.tunings import Frozen
 _WHERE = "methods.selective.parameters"
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 _LISTED = 12
+# Of this process, not of the clock on the wall, so that a busy machine refuses nothing.
+_PATTERN_SECONDS = 1.0
+_LEAST_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,10 @@ def pick_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
     """The names in which one of the regular expressions is found.
 
     Raises:
-        UsageError: there is no expression, or one is found in no name.
+        UsageError: there is no expression, or one is found in no name, or takes too long.
     """
     known = tuple(names)
-    found = {pattern: [n for n in known if re.search(pattern, n)] for pattern in patterns}
+    found = {pattern: _matching(pattern, known) for pattern in patterns}
     if not found:
         raise UsageError(
             "selective trains the parameters that you name, and none is named",
@@ -74,6 +78,32 @@ def pick_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
                 fix=f"there are {_overview(known)}",
             )
     return frozenset(name for picked in found.values() for name in picked)
+
+
+def _matching(pattern: str, names: Sequence[str]) -> list[str]:
+    """The names in which an expression is found, in bounded time.
+
+    The standard library's matcher cannot be told to give up, and a repeat of a repeat may take it
+    longer than anyone waits.
+    """
+    import regex
+
+    try:
+        compiled = regex.compile(pattern)
+        end = time.process_time() + _PATTERN_SECONDS
+        return [
+            name
+            for name in names
+            if compiled.search(name, timeout=max(end - time.process_time(), _LEAST_SECONDS))
+        ]
+    except TimeoutError:
+        raise UsageError(
+            f"looking for {pattern!r} in the names of the parameters takes too long",
+            where=_WHERE,
+            fix="put no repeat into a repeat, as (a+)+ does; a part of a name is often enough",
+        ) from None
+    except regex.error as error:
+        raise UsageError(f"{pattern!r} cannot be looked for: {error}", where=_WHERE) from None
 
 
 def without_numbers(name: str) -> str:

@@ -20,15 +20,15 @@ from luthier.core.records import Estimate, LadderRecord
 from luthier.core.seeds import fingerprint
 from luthier.report.content import LossCurve, Points
 from luthier.report.format import format_estimate
+from luthier.report.style import LIGHT, Palette, plot_style
 
-# Drawn with the key, shown as the value; what follows the comma serves outside a report.
+# What is drawn with these stand-ins takes the page's colour, and outside a report the light one.
+_DRAWN = Palette(ink="#010203", muted="#020304", rule="#030405", accent="#040506")
 _COLOURS = {
-    "#010203": "var(--ink, #1f1d1a)",
-    "#020304": "var(--muted, #6d675e)",
-    "#030405": "var(--rule, #d9d3c7)",
-    "#040506": "var(--accent, #9a4a12)",
+    drawn: f"var(--{name}, {light})"
+    for name, drawn, light in zip(Palette._fields, _DRAWN, LIGHT, strict=True)
 }
-_INK, _MUTED, _RULE, _ACCENT = _COLOURS
+_INK, _MUTED, _RULE, _ACCENT = _DRAWN
 _WIDTH, _HEIGHT = 5.6, 3.4
 _INCHES_PER_ROW = 0.47
 _TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
@@ -260,26 +260,7 @@ def _axes(title: str, height: float = _HEIGHT) -> Iterator[Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": title,  # ids are unique in a page, and the same every time
-        "text.parse_math": False,  # names may hold dollar signs
-        "font.family": "DejaVu Sans",
-        "font.size": 11,
-        "text.color": _INK,
-        "axes.edgecolor": _RULE,
-        "axes.labelcolor": _MUTED,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "grid.color": _RULE,
-        "grid.linewidth": 0.6,
-        "xtick.color": _RULE,
-        "ytick.color": _RULE,
-        "xtick.labelcolor": _MUTED,
-        "ytick.labelcolor": _INK,
-    }
-    with matplotlib.rc_context(style), warnings.catch_warnings():
+    with matplotlib.rc_context(plot_style(_DRAWN, title)), warnings.catch_warnings():
         # The page's fonts show the text, so it does not matter what matplotlib's own lacks.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")

@@ -64,19 +64,21 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         fit_micro_batch(state, console)
     with (
         stop_on_signals() as request,
-        console.progress(f"Training {job.method_name}", total_steps) as advance,
+        console.progress(
+            f"Training {job.method_name}", total_steps, done=state.progress.step
+        ) as advance,
     ):
         told: list[Observer] = [RunLogger(job.run), ProgressObserver(advance)]
         told += [WarningObserver(console), *observers]
         audience = _Audience(told if ranks.is_first else [])
         audience.on_event("resume" if resumed else "start", step=state.progress.step)
-        advance(state.progress.step)
         stopped = _run(order, total_steps, state, audience, request, memory)
         peak = ranks.largest(memory.read())
         state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, peak)
         state.save()  # what is finished can be extended
-        (asked,) = ranks.any(request.is_set)
-    if asked:  # in the last step too: the signal was meant for the whole program
+    # In the last step too: the signal was meant for the whole program. Read when no more can come.
+    (asked,) = ranks.any(request.is_set)
+    if asked:
         who = request.signal_name if request.is_set else "a signal to another process"
         raise PreemptedError(
             f"stopped by {who} after step {state.progress.step} of {total_steps}",

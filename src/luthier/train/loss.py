@@ -13,6 +13,7 @@ from luthier.core.errors import DataError
 from luthier.data.batches import micro_batches
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.models.cross_entropy import summed_cross_entropy
+from luthier.models.forward import decoder_start
 from luthier.prompts.render import TrainingExample
 
 # The share of padding that a forward pass of a validation may have.
@@ -48,7 +49,7 @@ def summed_loss(model: Any, examples: Sequence[TrainingExample], device: torch.d
     The logits are cast to float32 before the softmax, as transformers does, and never exist all
     at once.
     """
-    start = model.config.decoder_start_token_id if model.config.is_encoder_decoder else None
+    start = decoder_start(model) if model.config.is_encoder_decoder else None
     batch = _causal_batch(examples) if start is None else _encoder_decoder_batch(examples, start)
     inputs = {name: values.to(device) for name, values in batch.inputs.items()}
     rows_K, columns_K, targets_K = (

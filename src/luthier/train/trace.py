@@ -188,6 +188,10 @@ def _build(settings: Any, config: RunConfig) -> LoadedModel:
     dtype = resolve_dtype(config.model.dtype, _CPU)
     with quiet_transformers():
         model = kind.from_config(settings, dtype=dtype)
+    if not getattr(settings, "scale_decoder_outputs", True):
+        # T5's version 1.1 has an output layer of its own, which is tied until weights are loaded.
+        output = model.get_output_embeddings()
+        output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
     stamp = ModelStamp(
         id=settings.model_type,
         parameters=model.num_parameters(),

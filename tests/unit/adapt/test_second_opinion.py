@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +36,21 @@ def small_model(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "prompt-tuning"])
-@pytest.mark.parametrize("precision", ["float32", "bf16-mixed", "bf16-pure"])
-@pytest.mark.parametrize("checkpointing", ["none", "selective", "full"])
+def combinations() -> list[Any]:
+    """All of three choices; nine hold every pair of two of them, and the others take longer."""
+    methods = ("full", "lora", "prompt-tuning")
+    precisions = ("float32", "bf16-mixed", "bf16-pure")
+    checkpointings = ("none", "selective", "full")
+    return [
+        pytest.param(
+            methods[i], precisions[j], checkpointings[k],
+            marks=() if (i + j + k) % 3 == 0 else pytest.mark.long,
+        )
+        for i, j, k in product(range(3), repeat=3)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "precision", "checkpointing"), combinations())
 def test_plan_and_trace_agree(
     method: str, precision: str, checkpointing: str, small_model: str
 ) -> None:
@@ -90,6 +104,12 @@ def test_plan_and_trace_agree_for_every_optimizer(
             trained_share=0.5,
         )
     )
+    assert check.error == pytest.approx(0, abs=0.10)
+
+
+@pytest.mark.parametrize("model", ["t5-small", "flan-t5-small"])
+def test_known_encoder_decoder_models_are_traced(model: str) -> None:
+    check = trace_question(Question(model, method="full", batch=2, length=64))
     assert check.error == pytest.approx(0, abs=0.10)
 
 

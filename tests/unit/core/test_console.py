@@ -28,6 +28,18 @@ def test_plain_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
+def test_what_was_done_before_says_nothing_about_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 10.0, 30.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    with Console(out).progress("Training", 40, done=30) as advance:
+        advance(0)
+        advance(6)
+    assert out.getvalue().splitlines() == ["  Training: 30/40", "  Training: 36/40 · 20 s left"]
+
+
 def test_plain_progress_guesses_no_time_before_the_first_unit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,20 @@ def test_a_refusal_lists_alike_names_once() -> None:
     with pytest.raises(UsageError) as caught:
         pick_names([], [f"part_{index:02}" for index in range(20)])
     assert caught.value.fix.endswith("part_11 and 8 more")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a|a|b)*c", r"((\w+)+\.)+$", "(([a-z]+)*)*!", r"(.*)*\1z", r"(?:(?:\w|\.)+)+?-"],
+)
+def test_an_expression_that_would_never_end_is_refused(pattern: str) -> None:
+    names = [f"{'model_layers_' * 20}{index}.weight" for index in range(300)]
+    names = ["ab" * 200, *names]
+    started = time.process_time()
+    with pytest.raises(UsageError) as caught:
+        pick_names([pattern], names)
+    assert time.process_time() - started < 5
+    assert caught.value.where == "methods.selective.parameters"
 
 
 @pytest.mark.parametrize(

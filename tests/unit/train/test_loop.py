@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 
 from luthier.config.methods import METHOD_NAMES
+from luthier.core.console import Advance, Console
 from luthier.core.errors import PreemptedError, UsageError
 from luthier.core.files import read_lines
 from luthier.core.records import TrainingRecord
@@ -228,6 +232,36 @@ def assert_resumes_exactly(
     assert (again.best_step, again.trained_tokens) == (record.best_step, record.trained_tokens)
     resumes = [e["step"] for e in read_lines(broken.events) if e["event"] == "resume"]
     assert resumes == [3, 7, 10]
+
+
+class StopWhenDone(Console):
+    """Asks this process to stop when the progress of the steps is no longer shown."""
+
+    @contextmanager
+    def progress(self, description: str, total: float | None, done: int = 0) -> Iterator[Advance]:
+        with super().progress(description, total, done) as advance:
+            yield advance
+        if description.startswith("Training"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_no_signal_is_lost_after_the_last_step(small_tune: Any) -> None:
+    with pytest.raises(PreemptedError, match="SIGTERM after step 10 of 10"):
+        small_tune(console=StopWhenDone(quiet=True))
+    _, record, _ = small_tune()
+    assert record.stopped == "finished"
+
+
+def test_progress_goes_on_where_it_stopped(
+    small_tune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PreemptedError):
+        small_tune(observers=[StopAt(7)])
+    monkeypatch.setattr("luthier.core.console._PLAIN_INTERVAL_SECONDS", 0.0)
+    out = io.StringIO()
+    small_tune(console=Console(out))
+    shown = [line for line in out.getvalue().splitlines() if "Training lora" in line]
+    assert [line.split()[2].removesuffix(":") for line in shown] == ["8/10", "9/10", "10/10"]
 
 
 def test_what_a_killed_attempt_logged_after_its_checkpoint_is_taken_back(small_tune: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, T5Config
 
 from luthier.config import load_config
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.train.trace import BatchShape, measure_step, trace_step
 
 LLAMA = LlamaConfig(
@@ -102,3 +102,10 @@ def test_an_encoder_decoder_has_both_sides() -> None:
     )
     assert long.forward.logits == 4 * short.forward.logits
     assert long.peak.activations > short.peak.activations
+
+
+def test_an_encoder_decoder_says_how_an_answer_begins() -> None:
+    silent = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
+    with pytest.raises(DataError, match="with which token an answer begins") as caught:
+        trace_step(silent, "lora", CONFIG, BatchShape(rows=2, length=32, target_length=8))
+    assert "decoder_start_token_id" in caught.value.where
