@@ -10,8 +10,17 @@ import torch
 from luthier.data.batches import micro_batches
 from luthier.inference.decoder_only import DecoderOnlyGenerator
 from luthier.inference.encoder_decoder import EncoderDecoderGenerator
-from luthier.inference.engine import Advance, Engine, Generation, TextLoss, ignore_progress
+from luthier.inference.engine import (
+    Advance,
+    Engine,
+    Generation,
+    Score,
+    ScoreRequest,
+    TextLoss,
+    ignore_progress,
+)
 from luthier.inference.padding import MAX_PADDING, pad
+from luthier.inference.scorer import Scorer
 from luthier.models.forward import logits_at
 from luthier.models.load import LoadedModel
 
@@ -44,6 +53,14 @@ class LocalEngine(Engine):
         tokens = self._generator.generate(prompts, max_new_tokens, advance)
         stops = self._generator.stop_ids
         return [self._finish(ids, stops) for ids in tokens]
+
+    @torch.inference_mode()
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        """See `Engine.score`. The model is put in evaluation mode."""
+        self._loaded.model.eval()
+        return Scorer(self._loaded).score(requests, advance)
 
     @torch.inference_mode()
     def losses(
