@@ -155,7 +155,7 @@ def evaluate(
     elif target:
         overrides = {**(overrides or {}), "model.id": str(target)}
     resolved = configure(config, overrides)
-    if target and not tuned and _is_missing_run(Path(target), resolved.output):
+    if target and not tuned and is_missing_run(Path(target), resolved.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
@@ -372,7 +372,7 @@ def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirector
     return RunDirectory.create(config.output, config.run_name(kind, task, model))
 
 
-def _is_missing_run(path: Path, output: Path) -> bool:
+def is_missing_run(path: Path, output: Path) -> bool:
     """Whether ``path`` would be a run. The name of one looks like that of a model on the Hub."""
     return output in path.parents and not path.exists()
 

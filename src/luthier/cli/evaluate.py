@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from luthier.cli.benchmark import benchmark, submit
 from luthier.cli.flags import Json
 from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
@@ -13,16 +19,46 @@ def evaluate(
     /,
     *arguments: str,
     common: CommonOptions | None = None,
+    tasks: str | None = None,
     shots: int | None = None,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    submission: str | None = None,
     json: Json = False,
 ) -> None:
-    """Measure a model or a tuned run on the held-out test examples.
+    """Measure a model or a tuned run on the held-out test examples, or on benchmark tasks.
 
     Args:
-        target: A run directory, a model, or a YAML configuration.
+        target: A run directory, a model, or a YAML configuration. With --tasks, several of them.
         arguments: Single settings as section.key=value.
+        tasks: Benchmark tasks, suites, and YAML files of your own, with commas between them.
         shots: Worked examples before each question.
+        limit: Of each task, the first rows alone.
+        submission: Do not measure: predict the unlabelled split of each task, and write it into
+            this folder as the leaderboard wants it.
     """
+    given = (target, *arguments) if target else arguments
+    if tasks is None:
+        if limit or submission:
+            raise UsageError(
+                "--limit and --submission go with --tasks",
+                fix="name tasks, such as --tasks glue/rte; 'luthier tasks' lists them",
+            )
+        _evaluate_data(target, arguments, common, shots, as_json=json)
+    elif submission is None:
+        benchmark(given, tasks.split(","), common, shots, limit, as_json=json)
+    else:
+        submit(given, tasks.split(","), common, shots, submission, as_json=json)
+
+
+def _evaluate_data(
+    target: str | None,
+    arguments: tuple[str, ...],
+    common: CommonOptions | None,
+    shots: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure on the test examples of the configuration's data."""
     from luthier import api
 
     overrides = {} if shots is None else {"prompt.shots": shots}
@@ -40,7 +76,7 @@ def evaluate(
     else:
         config = read_configuration((target, *arguments) if target else arguments, common)
         result = api.evaluate(None, config, overrides)
-    if json:
+    if as_json:
         document = {"run": str(result.run.path), "report": str(result.report)}
         print_json({**document, **result.evaluation.model_dump(mode="json")})
         return

@@ -144,11 +144,15 @@ class RunDirectory:
 
     def evaluation(self, task: str) -> Path:
         """The `EvaluationRecord` of a task."""
-        return self.path / "evaluation" / f"{task}.json"
+        return self.path / "evaluation" / f"{_file_name(task)}.json"
 
     def samples(self, task: str) -> Path:
         """The `SampleRecord` lines of a task."""
-        return self.path / "evaluation" / f"{task}.samples.jsonl"
+        return self.path / "evaluation" / f"{_file_name(task)}.samples.jsonl"
+
+    def suite(self, name: str) -> Path:
+        """The `SuiteRecord` of a suite of tasks."""
+        return self.path / "suites" / f"{_file_name(name)}.json"
 
     def rung(self, name: str) -> RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""
@@ -158,3 +162,8 @@ class RunDirectory:
         """The rungs of this adapt run that have left something."""
         folder = self.path / "rungs"
         return [RunDirectory(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+
+
+def _file_name(task: str) -> str:
+    """A task of a suite, such as ``glue/rte``, as the name of a file."""
+    return task.replace("/", "-")

@@ -1,0 +1,73 @@
+"""``luthier evaluate --tasks``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration
+from luthier.cli.output import print_json, print_result
+from luthier.config import RunConfig
+from luthier.core.errors import UsageError
+
+
+def benchmark(
+    arguments: Sequence[str],
+    tasks: Sequence[str],
+    common: CommonOptions | None,
+    shots: int | None,
+    limit: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure models and runs on tasks, and print a table or one JSON document."""
+    import luthier
+
+    targets, config = _read(arguments, common)
+    results = luthier.benchmark(targets, tasks, config, shots=shots, limit=limit)
+    if as_json:
+        print_json(
+            [
+                {
+                    "run": str(result.run.path),
+                    "suites": [suite.model_dump(mode="json") for suite in result.suites],
+                    "tasks": [record.model_dump(mode="json") for record in result.evaluations],
+                }
+                for result in results
+            ]
+        )
+        return
+    from luthier.report.benchmarks import Benchmarked, benchmark_table, label_lines
+
+    systems = [Benchmarked(r.run.name, r.evaluations, r.suites) for r in results]
+    print_result(benchmark_table(systems), "", *label_lines(systems))
+
+
+def submit(
+    arguments: Sequence[str],
+    tasks: Sequence[str],
+    common: CommonOptions | None,
+    shots: int | None,
+    folder: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Write predictions for leaderboards, and say where."""
+    import luthier
+
+    targets, config = _read(arguments, common)
+    if len(targets) > 1:
+        raise UsageError("predictions are of one model", fix="name one run or model")
+    written = luthier.submit(targets[0] if targets else None, tasks, folder, config, shots=shots)
+    if as_json:
+        print_json({"files": [str(path) for path in written]})
+    else:
+        print_result(*map(str, written))
+
+
+def _read(
+    arguments: Sequence[str], common: CommonOptions | None
+) -> tuple[tuple[str, ...], RunConfig]:
+    """Models and runs, and the configuration, from what stands before the options."""
+    settings = [text for text in arguments if "=" in text or text.endswith(CONFIGURATIONS)]
+    targets = tuple(text for text in arguments if text not in settings)
+    return targets, read_configuration(tuple(settings), common)
