@@ -88,4 +88,7 @@ class Engine(ABC):
     def losses(
         self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
     ) -> list[TextLoss]:
-        """The loss of each token sequence, every token but the first being predicted."""
+        """The loss of each token sequence.
+
+        A causal model predicts every token but the first, an encoder-decoder model every token.
+        """

@@ -1,85 +1,122 @@
-"""Log-likelihoods of continuations."""
+"""What scores continuations: one kind for causal models, one for encoder-decoder models."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from luthier.core.errors import UsageError
-from luthier.data.batches import micro_batches
+from luthier.inference.budget import Budget
 from luthier.inference.engine import Advance, Score, ScoreRequest
-from luthier.inference.padding import MAX_PADDING, pad
-from luthier.models.forward import logits_at
+from luthier.inference.soft_prompt import unwrap_soft_prompt
+from luthier.models.forward import log_probabilities, logits_at_indices
 from luthier.models.load import LoadedModel
 
-_BATCH_TOKENS = 1024
+
+class Target(NamedTuple):
+    """A token whose probability is asked for: by which request, and where in a batch."""
+
+    request: int
+    token: int
+    row: int
+    column: int
 
 
-class Scorer:
+class Scorer(ABC):
     """Scores requests; see `Engine.score`.
 
     Args:
-        loaded: the model; adapters and soft prompts around it are used.
+        loaded: the model; a soft prompt around it is taken apart.
+        budget: how much is computed at once.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._loaded = loaded
+    def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
+        self._loaded, self._device, self._budget = loaded, loaded.device, budget
+        self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
 
     def score(self, requests: Sequence[ScoreRequest], advance: Advance) -> list[Score]:
         """See `Engine.score`."""
-        requests = complete(requests, self._loaded.tokenizer)
-        results = [Score(0.0, False)] * len(requests)
-        lengths = [len(r.context) + len(r.continuation) for r in requests]
-        for batch in micro_batches(lengths, tokens=_BATCH_TOKENS, max_padding=MAX_PADDING):
-            for index, score in zip(batch, self._batch([requests[i] for i in batch]), strict=True):
-                results[index] = score
-            advance(len(batch))
-        return results
+        requests = with_contexts(requests, self._loaded.tokenizer)
+        tally = Tally(requests, advance)
+        self._score(requests, tally)
+        return tally.scores()
 
-    def _batch(self, requests: Sequence[ScoreRequest]) -> list[Score]:
-        if self._loaded.is_encoder_decoder:
-            inputs, keep_BT = self._encoder_decoder_inputs(requests)
-        else:
-            inputs, keep_BT = self._causal_inputs(requests)
-        logprobs_KV = logits_at(self._loaded.model, inputs, keep_BT).float().log_softmax(-1)
-        targets_K = torch.tensor(
-            [token for r in requests for token in r.continuation], device=logprobs_KV.device
-        )
-        chosen_K = logprobs_KV.gather(1, targets_K[:, None])[:, 0].double()
-        greedy_K = logprobs_KV.argmax(-1) == targets_K
-        lengths = [len(r.continuation) for r in requests]
-        parts = zip(chosen_K.split(lengths), greedy_K.split(lengths), strict=True)
-        return [Score(float(chosen.sum()), bool(greedy.all())) for chosen, greedy in parts]
-
-    def _causal_inputs(self, requests: Sequence[ScoreRequest]) -> tuple[dict[str, Any], Tensor]:
-        rows = [(*r.context, *r.continuation[:-1]) for r in requests]
-        ids_BT, mask_BT = pad(rows, self._loaded.device, "right")
-        keep_BT = mask_BT.clone()
-        for row, request in enumerate(requests):
-            keep_BT[row, : len(request.context) - 1] = False
-        return {"input_ids": ids_BT, "attention_mask": mask_BT.long()}, keep_BT
-
-    def _encoder_decoder_inputs(
-        self, requests: Sequence[ScoreRequest]
-    ) -> tuple[dict[str, Any], Tensor]:
-        start = self._loaded.model.config.decoder_start_token_id
-        ids_BT, mask_BT = pad([r.context for r in requests], self._loaded.device, "right")
-        said = [(start, *r.continuation[:-1]) for r in requests]
-        said_BT, keep_BT = pad(said, self._loaded.device, "right")
-        inputs = {"input_ids": ids_BT, "attention_mask": mask_BT.long()}
-        return inputs | {"decoder_input_ids": said_BT}, keep_BT
+    @abstractmethod
+    def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        """Tell the tally every token of every continuation."""
 
 
-def complete(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[ScoreRequest]:
+def score_targets(
+    model: Any, inputs: dict[str, Any], targets: Sequence[Target], width: int
+) -> tuple[list[float], list[bool]]:
+    """One forward pass.
+
+    Args:
+        model: a transformers or peft model.
+        inputs: keyword arguments of its forward.
+        targets: what is asked for; at one place of the batch it may be several tokens.
+        width: tokens of a row.
+
+    Returns:
+        The log-probability of each target in nats, and whether no token is likelier there.
+    """
+    device = model.device
+    places = {place: i for i, place in enumerate(dict.fromkeys((t.row, t.column) for t in targets))}
+    rows_K = torch.tensor([row for row, _ in places], dtype=torch.long, device=device)
+    columns_K = torch.tensor([column - width for _, column in places], dtype=torch.long)
+    logits_KV = logits_at_indices(model, inputs, rows_K, columns_K.to(device))
+    if not targets:
+        return [], []
+    places_M = torch.tensor([places[t.row, t.column] for t in targets], device=device)
+    tokens_M = torch.tensor([t.token for t in targets], device=device)
+    logprobs_M, greedy_M = log_probabilities(logits_KV, places_M, tokens_M)
+    return logprobs_M.tolist(), greedy_M.tolist()
+
+
+class Tally:
+    """Adds up what the tokens of each request's continuation are worth.
+
+    Args:
+        requests: what is asked.
+        advance: is told how many more requests are answered.
+    """
+
+    def __init__(self, requests: Sequence[ScoreRequest], advance: Advance) -> None:
+        self._logprobs = [0.0] * len(requests)
+        self._greedy = [True] * len(requests)
+        self._missing = [len(request.continuation) for request in requests]
+        self._advance = advance
+
+    def add(
+        self, targets: Sequence[Target], logprobs: Sequence[float], greedy: Sequence[bool]
+    ) -> None:
+        """Count some tokens in."""
+        done = 0
+        for target, logprob, likeliest in zip(targets, logprobs, greedy, strict=True):
+            self._logprobs[target.request] += logprob
+            self._greedy[target.request] &= likeliest
+            self._missing[target.request] -= 1
+            done += not self._missing[target.request]
+        if done:
+            self._advance(done)
+
+    def scores(self) -> list[Score]:
+        """The answers, in the order of the requests."""
+        return [Score(*pair) for pair in zip(self._logprobs, self._greedy, strict=True)]
+
+
+def with_contexts(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[ScoreRequest]:
     """The requests with a token in the place of an empty context.
 
     Raises:
         UsageError: a continuation is empty, or a context is and the tokenizer has no such token.
     """
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    first = next((token for token in known if token is not None), None)
     for index, request in enumerate(requests):
         if not request.continuation:
             raise UsageError(
@@ -87,15 +124,11 @@ def complete(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[ScoreRequ
                 where=f"request {index}",
                 fix="leave it out, or score at least one token",
             )
-    if all(request.context for request in requests):
-        return list(requests)
-    known = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-    first = next((token for token in known if token is not None), None)
-    if first is None:
-        index = next(i for i, request in enumerate(requests) if not request.context)
-        raise UsageError(
-            "a context is empty, and the tokenizer has no token that texts begin or end with",
-            where=f"request {index}",
-            fix="give it a context of at least one token",
-        )
-    return [r if r.context else replace(r, context=(first,)) for r in requests]
+        if not request.context and first is None:
+            raise UsageError(
+                "a context is empty, and the tokenizer has no token that texts begin or end with",
+                where=f"request {index}",
+                fix="give it a context of at least one token",
+            )
+    stand_in = () if first is None else (first,)
+    return [r if r.context else replace(r, context=stand_in) for r in requests]
