@@ -8,6 +8,7 @@ from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuratio
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
 from luthier.core.errors import UsageError
+from luthier.results import BenchmarkResult
 
 
 def benchmark(
@@ -38,7 +39,7 @@ def benchmark(
         return
     from luthier.report.benchmarks import Benchmarked, benchmark_table, label_lines
 
-    systems = [Benchmarked(r.run.name, r.evaluations, r.suites) for r in results]
+    systems = [Benchmarked(_name(r), r.evaluations, r.suites) for r in results]
     print_result(benchmark_table(systems), "", *label_lines(systems))
 
 
@@ -62,6 +63,12 @@ def submit(
         print_json({"files": [str(path) for path in written]})
     else:
         print_result(*map(str, written))
+
+
+def _name(result: BenchmarkResult) -> str:
+    """A tuned run by its own name, anything else by its model's."""
+    model, adapter = result.evaluations[0].model, result.evaluations[0].adapter
+    return result.run.name if adapter else model.id
 
 
 def _read(

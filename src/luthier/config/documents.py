@@ -33,15 +33,31 @@ def validate_document(
     Raises:
         DataError: it is not valid; every problem with its line.
     """
+    given = document.values if values is None else values
     try:
-        return model.model_validate(document.values if values is None else values)
+        return model.model_validate(given)
     except ValidationError as error:
         problems = ProblemList()
         for item in error.errors():
-            where = document.where((*at, *item["loc"]))
-            problems.add(_explain(model, noun, item["loc"], item["type"], item["msg"], where))
+            location = _as_written(item["loc"], given)
+            where = document.where((*at, *location))
+            problems.add(_explain(model, noun, location, item["type"], item["msg"], where))
         problems.raise_if_any()
         raise AssertionError("pydantic reported no error") from error
+
+
+def _as_written(location: Location, values: Any) -> Location:
+    """The location without the places in lists that were written as a single item."""
+    written: list[str | int] = []
+    for part in location:
+        if isinstance(part, int) and not isinstance(values, list):
+            continue
+        written.append(part)
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            values = None
+    return tuple(written)
 
 
 def _explain(
