@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from luthier.evaluate.tasks import PreparedTask, Selection, TextEncoder
     from luthier.inference import Engine
 
+_NAMED = 8
+"""Tasks without data that a warning names."""
+
 
 def benchmark(
     targets: Sequence[str | Path],
@@ -143,6 +146,12 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Su
     from luthier.models.load import load_model, open_model
 
     run = api.as_run(target)
+    if run and run.rungs():
+        raise UsageError(
+            "an adapt run holds several models",
+            where=str(run.path),
+            fix=f"name one of its rungs, such as {run.rungs()[-1].path}",
+        )
     if run:
         config = api.configure(run.config, {"evaluate": config.evaluate.model_dump(mode="json")})
     elif target and api.is_missing_run(Path(target), config.output):
@@ -171,7 +180,7 @@ def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple
     from luthier.evaluate.tasks import MissingDataError, prepare_task
 
     prepared: list[PreparedTask] = []
-    missing: list[MissingDataError] = []
+    missing: dict[str, MissingDataError] = {}
     with console.progress("reading tasks", len(selection.tasks)) as advance:
         for task in selection.tasks:
             settings = config.evaluate
@@ -184,14 +193,16 @@ def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple
             except MissingDataError as error:
                 if task.name in selection.named:
                     raise
-                missing.append(error)
+                missing[task.name] = error
             advance()
     if not prepared:
-        raise missing[0]
+        raise next(iter(missing.values()))
     if missing:
+        names = ", ".join(list(missing)[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
         console.warn(
             f"{len(missing)} of {len(selection.tasks)} tasks have no data and are left out, so the "
-            f"scores of suites are not the published ones. The first: {missing[0]}"
+            f"scores of suites are not the published ones: {names}. "
+            f"The first: {next(iter(missing.values()))}"
         )
     return tuple(prepared)
 

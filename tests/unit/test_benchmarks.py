@@ -13,6 +13,7 @@ import luthier
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SuiteRecord
+from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import compare_evaluations, load_evaluation
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.tasks import MissingDataError
@@ -132,6 +133,34 @@ def test_predictions_are_written_for_a_leaderboard(
     assert {line.split("\t")[1] for line in lines} <= {"0", "1"}
     with pytest.raises(UsageError, match="has no leaderboard"):
         luthier.submit(tiny_llama, ["lambada"], tmp_path, None, settings, console)
+
+
+def test_runs_are_compared_on_one_of_their_tasks(
+    own: str, settings: dict[str, Any], tiny_llama: Path, tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(OWN.replace("name: parity", "name: other"), encoding="utf-8")
+    results = luthier.benchmark(
+        [tiny_llama, tiny_gpt2], [own, str(other)], None, settings, Console(quiet=True), limit=10
+    )
+    runs = [result.run.path for result in results]
+    compared = luthier.compare(runs, "acc", "other")
+    values = [result.evaluations[1].metric("acc").value for result in results]
+    assert compared.comparisons[0].difference == pytest.approx(values[1] - values[0])
+    with pytest.raises(DataError, match="2 evaluations: other, parity") as caught:
+        luthier.compare(runs)
+    assert "--task" in caught.value.fix
+
+
+def test_of_an_adapt_run_a_rung_must_be_named(
+    own: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    run = RunDirectory.create(tmp_path, "adapted")
+    run.config.write_text("{}", encoding="utf-8")
+    run.rung("lora")
+    with pytest.raises(UsageError, match="several models") as caught:
+        luthier.benchmark([run.path], [own], None, settings, Console(quiet=True))
+    assert "rungs/lora" in caught.value.fix
 
 
 def test_a_run_that_is_not_there_is_no_model(own: str, settings: dict[str, Any]) -> None:

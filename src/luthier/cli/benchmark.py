@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
 from luthier.core.errors import UsageError
@@ -12,9 +11,9 @@ from luthier.results import BenchmarkResult
 
 
 def benchmark(
-    arguments: Sequence[str],
+    targets: Sequence[str],
     tasks: Sequence[str],
-    common: CommonOptions | None,
+    config: RunConfig,
     shots: int | None,
     limit: int | None,
     *,
@@ -23,7 +22,6 @@ def benchmark(
     """Measure models and runs on tasks, and print a table or one JSON document."""
     import luthier
 
-    targets, config = _read(arguments, common)
     results = luthier.benchmark(targets, tasks, config, shots=shots, limit=limit)
     if as_json:
         print_json(
@@ -44,9 +42,9 @@ def benchmark(
 
 
 def submit(
-    arguments: Sequence[str],
+    targets: Sequence[str],
     tasks: Sequence[str],
-    common: CommonOptions | None,
+    config: RunConfig,
     shots: int | None,
     folder: str,
     *,
@@ -55,7 +53,6 @@ def submit(
     """Write predictions for leaderboards, and say where."""
     import luthier
 
-    targets, config = _read(arguments, common)
     if len(targets) > 1:
         raise UsageError("predictions are of one model", fix="name one run or model")
     written = luthier.submit(targets[0] if targets else None, tasks, folder, config, shots=shots)
@@ -69,12 +66,3 @@ def _name(result: BenchmarkResult) -> str:
     """A tuned run by its own name, anything else by its model's."""
     model, adapter = result.evaluations[0].model, result.evaluations[0].adapter
     return result.run.name if adapter else model.id
-
-
-def _read(
-    arguments: Sequence[str], common: CommonOptions | None
-) -> tuple[tuple[str, ...], RunConfig]:
-    """Models and runs, and the configuration, from what stands before the options."""
-    settings = [text for text in arguments if "=" in text or text.endswith(CONFIGURATIONS)]
-    targets = tuple(text for text in arguments if text not in settings)
-    return targets, read_configuration(tuple(settings), common)

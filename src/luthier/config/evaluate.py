@@ -21,7 +21,8 @@ class EvaluateConfig(Config):
     resamples: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap, and permutations of the paired test."""
     tasks: tuple[str, ...] = ()
-    """Benchmark tasks and suites by name, or YAML files, to measure instead of the data."""
+    """Benchmark tasks and suites by name, or YAML files, that evaluate measures instead of the
+    data; 'luthier tasks' lists them."""
     task_shots: int | None = Field(default=None, ge=0)
     """Worked examples before each question of a task; None: each task's own number."""
     limit: int | None = Field(default=None, ge=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 from luthier.core.console import Console
 from luthier.core.records import EvaluationRecord, ModelStamp, SampleRecord
@@ -81,7 +80,10 @@ def _answers(
     task = prepared.task
     questions, fewer = prepared.questions(encoder)
     answers = task.ask(
-        engine, encoder, questions, partial(console.progress, f"{task.name}: asking")
+        engine,
+        encoder,
+        questions,
+        lambda what, total: console.progress(f"{task.name}: {what}", total),
     )
     for count, what in (
         (fewer, "questions have fewer shots, because they would not fit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,22 +29,20 @@ class TextEncoder:
         """The tokens of a text; special tokens that it spells out stay text."""
         return self._encoder.literal_ids(text, add_special_tokens=True)
 
-    def pair(self, context: str, continuation: str) -> ScoreRequest:
-        """The tokens of a context and of what follows it.
+    def pairs(self, context: str, continuations: Sequence[str]) -> list[ScoreRequest]:
+        """The tokens of a context and of each text that may follow it.
 
         As lm-evaluation-harness does it: spaces at the end of the context are moved into the
         continuation, both are tokenised together, and the tokens are cut where those of the
         context alone end.
         """
         kept = context.rstrip()
-        continuation = context[len(kept) :] + continuation
-        if self.encoder_decoder:
-            return ScoreRequest(self.ids(kept), self._encoder.literal_ids(continuation))
-        if not kept:
-            return ScoreRequest((), self._encoder.literal_ids(continuation))
-        before = self.ids(kept)
-        whole = self.ids(kept + continuation)
-        return ScoreRequest(before, whole[len(before) :])
+        texts = [context[len(kept) :] + continuation for continuation in continuations]
+        before = self.ids(kept) if kept or self.encoder_decoder else ()
+        if self.encoder_decoder or not kept:
+            return [ScoreRequest(before, self._encoder.literal_ids(text)) for text in texts]
+        wholes = [self.ids(kept + text) for text in texts]
+        return [ScoreRequest(before, whole[len(before) :]) for whole in wholes]
 
     def fits(self, request: ScoreRequest) -> bool:
         """Whether the model takes the request whole; its last token is only predicted."""

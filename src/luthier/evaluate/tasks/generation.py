@@ -106,7 +106,7 @@ class GenerationTask(Task):
             )
         whole = [encoder.ids(question.context) for question in questions]
         prompts = [ids[-room:] for ids in whole]
-        with progress(len(prompts)) as advance:
+        with progress("answering", len(prompts)) as advance:
             answers = engine.generate(prompts, self.max_new_tokens, advance)
         rows = list(zip(questions, answers, strict=True))
         return Answers(

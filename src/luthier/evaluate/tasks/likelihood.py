@@ -31,10 +31,8 @@ class LikelihoodTask(Task):
 
     def requests(self, question: Question, encoder: TextEncoder) -> list[ScoreRequest]:
         """One for each of the question's words."""
-        return [
-            encoder.pair(question.context, self.delimiter + words)
-            for words in question.document.words
-        ]
+        words = [self.delimiter + text for text in question.document.words]
+        return encoder.pairs(question.context, words)
 
     def fits(self, question: Question, encoder: TextEncoder) -> bool:
         """Whether every request fits."""
@@ -48,13 +46,17 @@ class LikelihoodTask(Task):
         progress: Progress,
     ) -> Answers:
         """See `Task.ask`. All requests of all questions are one call."""
-        whole = [self.requests(question, encoder) for question in questions]
+        whole: list[list[ScoreRequest]] = []
+        with progress("encoding", len(questions)) as advance:
+            for question in questions:
+                whole.append(self.requests(question, encoder))
+                advance()
         asked = [
             [encoder.cut(request, question.document.where) for request in requests]
             for question, requests in zip(questions, whole, strict=True)
         ]
         requests = [request for requests in asked for request in requests]
-        with progress(len(requests)) as advance:
+        with progress("scoring", len(requests)) as advance:
             scores = iter(engine.score(requests, advance))
         samples = tuple(
             self.judged(question, [next(scores) for _ in question.document.words])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from luthier.core.errors import DataError, ProblemList
+from luthier.core.errors import DataError, ProblemList, UsageError
 from luthier.core.example import Example, Message
 from luthier.data.readers import Row
 from luthier.evaluate.tasks.document import Document, Question
@@ -74,10 +74,16 @@ def prepare_task(
             not measured.
 
     Raises:
+        UsageError: shots are wanted, and the task has no questions.
         DataError: there is no data, a split is empty, rows are not valid, or there are too few
             rows to draw shots from.
     """
     count = task.shots if shots is None else shots
+    if count and not task.takes_shots:
+        raise UsageError(
+            f"{task.name} has no questions, so it takes no worked examples",
+            fix="measure it apart from the others, without --shots",
+        )
     measured = split or task.split
     rows = task.read(measured, limit)
     documents = _documents(task, measured, rows, answered=split is None)

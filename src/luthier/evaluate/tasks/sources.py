@@ -19,6 +19,7 @@ from luthier.data.readers import Row, read_headless
 from luthier.data.sources import candidate_paths, read_file
 from luthier.evaluate.tasks.preparations import PREPARATIONS
 from luthier.prompts.filters import text_of
+from luthier.prompts.template import with_text_keys
 
 
 class MissingDataError(DataError):
@@ -31,20 +32,13 @@ def _known_preparation(name: str) -> str:
     return name
 
 
-def _with_text_keys(value: Any) -> Any:
-    """YAML reads the labels 0 and true as a number and a boolean; rows are compared as text."""
-    if not isinstance(value, Mapping):
-        return value
-    return {text_of(key): item for key, item in value.items()}
-
-
 def _with_text_values(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {key: text_of(item) for key, item in _with_text_keys(value).items()}
+    return {key: text_of(item) for key, item in with_text_keys(value).items()}
 
 
-TextKeys = BeforeValidator(_with_text_keys)
+TextKeys = BeforeValidator(with_text_keys)
 Texts = Annotated[Mapping[str, str], BeforeValidator(_with_text_values)]
 
 

@@ -27,8 +27,8 @@ from luthier.inference import Engine
 from luthier.prompts.sandbox import compile_snippet
 from luthier.prompts.template import Jinja
 
-Progress = Callable[[float], AbstractContextManager[Advance]]
-"""Shows the progress over so many requests."""
+Progress = Callable[[str, float], AbstractContextManager[Advance]]
+"""Shows what is done and how far, over so many questions or requests."""
 _LONGEST_NAME = 80
 
 
@@ -109,6 +109,7 @@ class Task(Config, ABC):
     submission: Submission | None = None
     """How predictions are handed in to the leaderboard."""
 
+    takes_shots: ClassVar[bool] = True
     _folder: Path | None = PrivateAttr(default=None)
     _NOT_ASKED: ClassVar[set[str]] = {
         "about", "version", "files", "hub", "split", "shots", "metrics", "submission", "name",

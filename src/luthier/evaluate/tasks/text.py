@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -21,7 +21,10 @@ from luthier.prompts.template import Jinja
 class TextTask(Task):
     """The likelihood of whole texts. A text longer than the context window is cut into windows."""
 
+    takes_shots: ClassVar[bool] = False
+
     kind: Literal["text"]
+    delimiter: str = ""
     text: Jinja
     """What is scored."""
     counted: Jinja | None = None
@@ -62,14 +65,12 @@ class TextTask(Task):
         progress: Progress,
     ) -> Answers:
         """See `Task.ask`. All windows of all texts are one call."""
-        if any(question.context for question in questions):
-            raise DataError("a text has no worked examples", where=self.name, fix="leave out shots")
         cut = [
             list(windows(encoder.ids(question.document.words[0]), encoder.context_window))
             for question in questions
         ]
         requests = [window for parts in cut for window in parts]
-        with progress(len(requests)) as advance:
+        with progress("scoring", len(requests)) as advance:
             scores = iter(engine.score(requests, advance))
         samples = tuple(
             _measured(question, parts, [next(scores) for _ in parts])

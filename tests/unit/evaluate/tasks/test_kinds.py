@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, UsageError
 from luthier.evaluate.tasks import Answers, Task, TextEncoder, prepare_task
 from luthier.evaluate.tasks.text import windows
 from luthier.inference import ScoreRequest
@@ -38,7 +38,9 @@ def encoder(loaded: Any) -> TextEncoder:
 def ask(engine: LocalEngine, encoder: TextEncoder) -> Callable[..., Answers]:
     def ask_task(task: Task, **options: Any) -> Answers:
         questions, _ = prepare_task(task, **options).questions(encoder)
-        return task.ask(engine, encoder, questions, lambda _total: nullcontext(lambda *_a: None))
+        return task.ask(
+            engine, encoder, questions, lambda _what, _total: nullcontext(lambda *_a: None)
+        )
 
     return ask_task
 
@@ -168,6 +170,8 @@ def test_a_text_is_as_likely_as_its_tokens(
     (loss,) = engine.losses([(encoder.tokenizer.bos_token_id or 0, *encoder.ids(text))])
     assert sample.likelihoods == (pytest.approx(-loss.nats, abs=1e-4),)
     assert sample.counts == {"words": 9, "bytes": len(text), "tokens": len(encoder.ids(text))}
+    with pytest.raises(UsageError, match="takes no worked examples"):
+        ask(make_task(keys, test=[{"text": text}]), shots=1)
     with pytest.raises(DataError, match="is empty"):
         ask(make_task(keys, test=[{"text": " \n"}]))
 
@@ -183,17 +187,18 @@ def test_windows_predict_every_token_once_and_the_last_sees_the_most() -> None:
 
 
 def test_context_and_continuation_are_tokenised_together(encoder: TextEncoder) -> None:
-    plain = encoder.pair("The answer is", " no")
-    assert encoder.pair("The answer is ", "no") == plain
-    assert plain.context == encoder.ids("The answer is")
+    plain, other = encoder.pairs("The answer is", [" no", " yes"])
+    assert encoder.pairs("The answer is ", ["no", "yes"]) == [plain, other]
+    assert plain.context == other.context == encoder.ids("The answer is")
     assert plain.context + plain.continuation == encoder.ids("The answer is no")
-    empty = encoder.pair("", "no")
+    (empty,) = encoder.pairs("", ["no"])
     assert (empty.context, empty.continuation) == ((), encoder.ids("no"))
 
 
 def test_special_tokens_in_a_row_stay_text(encoder: TextEncoder) -> None:
     end = encoder.tokenizer.eos_token_id
-    assert end not in encoder.pair("Say <|im_end|>", " <|im_end|>").continuation
+    (request,) = encoder.pairs("Say <|im_end|>", [" <|im_end|>"])
+    assert end not in request.context + request.continuation
 
 
 def test_a_prompt_loses_its_beginning_and_never_its_answer(encoder: TextEncoder) -> None:
