@@ -18,17 +18,17 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
     """The keys and values of one pass in one layer.
 
     Args:
-        before: the layer of the pass that this one continues, if there is one.
-        rows_B: which of its rows each row continues.
+        continued: the layer of the pass that this one continues, and which of its rows each row
+            does, ``[B]``; None: it begins.
     """
 
     keys: Tensor
     values: Tensor
 
-    def __init__(self, before: BranchLayer | None = None, rows_B: Tensor | None = None) -> None:
+    def __init__(self, continued: tuple[BranchLayer, Tensor] | None = None) -> None:
         super().__init__()
-        self._before, self._rows_B = before, rows_B
-        self._length_before = before.get_seq_length() if before else 0
+        self._continued = continued
+        self._length_before = continued[0].get_seq_length() if continued else 0
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
@@ -36,13 +36,15 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
         """Keep the states of the new tokens; the states of all tokens so far."""
         self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
-        parts = [(key_states, value_states)]
-        layer, rows_B = self._before, self._rows_B
-        while layer is not None and rows_B is not None:
-            parts.append((_pick(layer.keys, rows_B), _pick(layer.values, rows_B)))
-            layer, rows_B = layer._before, _compose(layer._rows_B, rows_B)
-        if len(parts) == 1:
+        if self._continued is None:
             return key_states, value_states
+        parts = [(key_states, value_states)]
+        link: tuple[BranchLayer, Tensor] | None = self._continued
+        rows: Tensor | slice = slice(None)
+        while link is not None:
+            layer, rows = link[0], link[1][rows]
+            parts.append((_pick(layer.keys, rows), _pick(layer.values, rows)))
+            link = layer._continued
         keys, values = zip(*reversed(parts), strict=True)
         return torch.cat(keys, dim=-2), torch.cat(values, dim=-2)
 
@@ -53,18 +55,19 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
     def tokens_held(self) -> int:
         """Rows × tokens of this pass and of those it continues."""
         own = len(self.keys) * self.keys.shape[-2]
-        return own + (self._before.tokens_held() if self._before else 0)
+        return own + (self._continued[0].tokens_held() if self._continued else 0)
 
 
 def branch(cache: Any = None, rows_B: Tensor | None = None) -> Any:
     """The cache of a new pass.
 
     Args:
-        cache: that of the pass which it continues; None: it starts.
+        cache: that of the pass which it continues; None: it begins.
         rows_B: which of its rows each new row continues.
     """
     made = Cache(layer_class_to_replicate=BranchLayer)
-    made.layers = [BranchLayer(layer, rows_B) for layer in cache.layers] if cache else []
+    if cache:
+        made.layers = [BranchLayer((layer, rows_B)) for layer in cache.layers]
     return made
 
 
@@ -94,7 +97,3 @@ def _pick(states: Tensor, rows_B: Tensor) -> Tensor:
     if len(states) == 1:
         return states.expand(len(rows_B), -1, -1, -1)
     return states[rows_B]
-
-
-def _compose(outer: Tensor | None, rows_B: Tensor) -> Tensor | None:
-    return None if outer is None else outer[rows_B]

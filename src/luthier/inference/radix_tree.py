@@ -40,6 +40,7 @@ class Node:
 
     def ancestry(self) -> Iterator[tuple[Node, tuple[Node, ...]]]:
         """Every node below this one, with the nodes from its top-level ancestor down to itself."""
+        waiting: list[tuple[Node, tuple[Node, ...]]]
         waiting = [(child, (child,)) for child in reversed(self.children)]
         while waiting:
             node, path = waiting.pop()
