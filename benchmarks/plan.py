@@ -260,8 +260,8 @@ def _markdown(document: dict[str, Any]) -> str:
         f"{_MEDIAN:.0%}, worst {_WORST:.0%}; median error of time {_TIME:.0%}.",
         "",
         "An error is predicted over measured, minus one. The baseline is the interpreter with "
-        "everything imported, before the model is loaded. A step has two micro-batches. Time counts "
-        "where no other work ran beside.",
+        "everything imported, before the model is loaded. A step has two micro-batches. Time "
+        "counts where no other work ran beside.",
         "",
         *table(_SUMMARY_HEAD, _summary_rows(document["summary"])),
         "",

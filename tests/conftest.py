@@ -168,6 +168,23 @@ def load() -> Any:
 
 
 @pytest.fixture(scope="session")
+def load_lively(load: Any) -> Any:
+    """Loads a random model whose answers differ by prompt: fresh weights are too small for that."""
+    import torch
+
+    def loaded_and_drawn(model: Any) -> Any:
+        loaded = load(model)
+        torch.manual_seed(3)
+        with torch.no_grad():
+            for parameter in loaded.model.parameters():
+                if parameter.ndim > 1:
+                    parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+        return loaded
+
+    return loaded_and_drawn
+
+
+@pytest.fixture(scope="session")
 def bundled_float32(load: Any, bundled_handle: Any) -> Any:
     """The real bundled model in float32. Tests must leave it as it is."""
     return load(BUNDLED)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from luthier.api import adapt, compare, evaluate, forecast, inspect, merge, prompt, report, tune
+    from luthier.benchmarks import benchmark, submit
     from luthier.continuing import extend, resume
 
 __version__ = "0.1.0"
 __all__ = [
     "adapt",
+    "benchmark",
     "compare",
     "evaluate",
     "extend",
@@ -23,6 +25,7 @@ __all__ = [
     "prompt",
     "report",
     "resume",
+    "submit",
     "tune",
 ]
 
@@ -51,6 +54,7 @@ class _Luthier(ModuleType):
     """The package, with the stages as functions."""
 
     adapt = _Stage()
+    benchmark = _Stage("benchmarks")
     compare = _Stage()
     evaluate = _Stage()
     extend = _Stage("continuing")
@@ -60,6 +64,7 @@ class _Luthier(ModuleType):
     prompt = _Stage()
     report = _Stage()
     resume = _Stage("continuing")
+    submit = _Stage("benchmarks")
     tune = _Stage()
 
 

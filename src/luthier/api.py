@@ -155,7 +155,7 @@ def evaluate(
     elif target:
         overrides = {**(overrides or {}), "model.id": str(target)}
     resolved = configure(config, overrides)
-    if target and not tuned and _is_missing_run(Path(target), resolved.output):
+    if target and not tuned and is_missing_run(Path(target), resolved.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
@@ -234,23 +234,27 @@ def merge(
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
 
 
-def compare(runs: Sequence[str | Path], metric: str | None = None) -> CompareResult:
+def compare(
+    runs: Sequence[str | Path], metric: str | None = None, task: str | None = None
+) -> CompareResult:
     """Compare runs with the first one, paired by example, with Holm's correction.
 
     Args:
         runs: run directories (or rungs of an adapt run) that were evaluated on the same examples.
         metric: which metric; None: the first one of the first run.
+        task: which of the runs' evaluations; None: the one of their own data.
 
     Raises:
         UsageError: fewer than two runs.
         DataError: a run has no evaluation, or they are not of the same examples.
     """
     from luthier.evaluate import Resampling, compare_evaluations, holm, load_evaluation
+    from luthier.report.content import compared_task
 
     if len(runs) < 2:
         raise UsageError("there is nothing to compare", fix="name at least two runs")
     opened = [RunDirectory.open(Path(run)) for run in runs]
-    first, *others = [load_evaluation(run, _only_task(run)) for run in opened]
+    first, *others = [load_evaluation(run, compared_task(run, task)) for run in opened]
     name = metric or first.record.metrics[0].name
     config = load_config(opened[0].config)
     resampling = Resampling.of(config.evaluate, config.seed)
@@ -358,7 +362,7 @@ def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirector
     return RunDirectory.create(config.output, config.run_name(kind, task, model))
 
 
-def _is_missing_run(path: Path, output: Path) -> bool:
+def is_missing_run(path: Path, output: Path) -> bool:
     """Whether ``path`` would be a run. The name of one looks like that of a model on the Hub."""
     return output in path.parents and not path.exists()
 
@@ -367,16 +371,3 @@ def _save_config(run: RunDirectory, config: RunConfig) -> None:
     """Store the resolved configuration, so that running it again goes on with this run."""
     named = config.model_copy(update={"name": run.name})
     write_atomically(run.config, to_yaml(named))
-
-
-def _only_task(run: RunDirectory) -> str:
-    from luthier.report.content import read_evaluations
-
-    tasks = [record.task for _, record in read_evaluations(run)]
-    if len(tasks) != 1:
-        raise DataError(
-            f"this run has {len(tasks)} evaluations",
-            where=str(run.path),
-            fix="evaluate it first; of an adapt run, name its rungs (…/rungs/lora)",
-        )
-    return tasks[0]

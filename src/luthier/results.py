@@ -10,6 +10,7 @@ from luthier.core.records import (
     EvaluationRecord,
     LadderRecord,
     SampleRecord,
+    SuiteRecord,
     TrainingRecord,
 )
 from luthier.core.run_directory import RunDirectory
@@ -58,6 +59,15 @@ class EvaluateResult:
     evaluation: EvaluationRecord
     samples: tuple[SampleRecord, ...]
     report: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkResult:
+    """What `benchmark` measured of one model: its tasks, and the scores of its suites."""
+
+    run: RunDirectory
+    evaluations: tuple[EvaluationRecord, ...]
+    suites: tuple[SuiteRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)

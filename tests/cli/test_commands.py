@@ -22,6 +22,7 @@ COMMANDS = (
     "extend",
     "prompt",
     "evaluate",
+    "tasks",
     "compare",
     "report",
     "data show",

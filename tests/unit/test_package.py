@@ -12,7 +12,8 @@ def test_stages_stay_functions_when_packages_are_imported(name: str) -> None:
     for package in ("luthier.adapt", "luthier.evaluate", "luthier.report"):
         importlib.import_module(package)
     assert callable(getattr(luthier, name))
-    assert getattr(luthier, name).__module__ in {"luthier.api", "luthier.continuing"}
+    modules = {"luthier.api", "luthier.benchmarks", "luthier.continuing"}
+    assert getattr(luthier, name).__module__ in modules
 
 
 def test_packages_can_still_be_imported_from() -> None:

@@ -8,16 +8,19 @@ from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 
 
-def compare(*runs: Path, metric: str | None = None, json: Json = False) -> None:
+def compare(
+    *runs: Path, metric: str | None = None, task: str | None = None, json: Json = False
+) -> None:
     """Compare runs with the first one, paired by example.
 
     Args:
         runs: Run directories; of an adapt run, its rungs, such as runs/NAME/rungs/lora.
         metric: Which metric decides.
+        task: Which of the runs' tasks, such as glue/rte, where they were measured on several.
     """
     from luthier import api
 
-    result = api.compare(runs, metric)
+    result = api.compare(runs, metric, task)
     if json:
         print_json(
             {

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from luthier.cli.benchmark import benchmark, submit
 from luthier.cli.flags import Json
 from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
+from luthier.config import RunConfig
 from luthier.core.errors import UsageError
 
 
@@ -13,19 +20,48 @@ def evaluate(
     /,
     *arguments: str,
     common: CommonOptions | None = None,
+    tasks: str | None = None,
     shots: int | None = None,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    submission: str | None = None,
     json: Json = False,
 ) -> None:
-    """Measure a model or a tuned run on the held-out test examples.
+    """Measure a model or a tuned run on the held-out test examples, or on benchmark tasks.
 
     Args:
-        target: A run directory, a model, or a YAML configuration.
+        target: A run directory, a model, or a YAML configuration. With --tasks, several of them.
         arguments: Single settings as section.key=value.
+        tasks: Benchmark tasks, suites, and YAML files of your own, with commas between them.
         shots: Worked examples before each question.
+        limit: Of each task, the first rows alone.
+        submission: Do not measure: predict the unlabelled split of each task, and write it into
+            this folder as the leaderboard wants it.
     """
+    if tasks is None:
+        subject, config = _one_subject(target, arguments, common)
+        targets, names = ([subject] if subject else []), config.evaluate.tasks
+    else:
+        targets, config = _subjects((target, *arguments) if target else arguments, common)
+        names = tuple(name.strip() for name in tasks.split(","))
+    if submission and names:
+        submit(targets, names, config, shots, submission, as_json=json)
+    elif names:
+        benchmark(targets, names, config, shots, limit, as_json=json)
+    elif limit or submission:
+        raise UsageError(
+            "--limit and --submission go with --tasks",
+            fix="name tasks, such as --tasks glue/rte; 'luthier tasks' lists them",
+        )
+    else:
+        _evaluate_data(targets, config, shots, as_json=json)
+
+
+def _one_subject(
+    target: str | None, arguments: tuple[str, ...], common: CommonOptions | None
+) -> tuple[str | None, RunConfig]:
+    """A run or a model, and its configuration; a run has its own."""
     from luthier import api
 
-    overrides = {} if shots is None else {"prompt.shots": shots}
     run = api.as_run(target)
     if run:
         if common and any(value is not None for value in common.flags().values()):
@@ -33,14 +69,30 @@ def evaluate(
                 "a run is measured with its own model and data",
                 fix="leave out --model, --data, --template, --name, --output and --seed",
             )
-        config = read_configuration((str(run.config), *arguments), None)
-        result = api.evaluate(run.path, config, overrides)
-    elif target and not target.endswith(CONFIGURATIONS) and "=" not in target:
-        result = api.evaluate(target, read_configuration(arguments, common), overrides)
-    else:
-        config = read_configuration((target, *arguments) if target else arguments, common)
-        result = api.evaluate(None, config, overrides)
-    if json:
+        return str(run.path), read_configuration((str(run.config), *arguments), None)
+    if target and not target.endswith(CONFIGURATIONS) and "=" not in target:
+        return target, read_configuration(arguments, common)
+    return None, read_configuration((target, *arguments) if target else arguments, common)
+
+
+def _subjects(
+    arguments: tuple[str, ...], common: CommonOptions | None
+) -> tuple[list[str], RunConfig]:
+    """Models and runs, and the configuration for all of them."""
+    settings = [text for text in arguments if "=" in text or text.endswith(CONFIGURATIONS)]
+    targets = [text for text in arguments if text not in settings]
+    return targets, read_configuration(tuple(settings), common)
+
+
+def _evaluate_data(
+    targets: list[str], config: RunConfig, shots: int | None, *, as_json: bool
+) -> None:
+    """Measure on the test examples of the configuration's data."""
+    from luthier import api
+
+    overrides = {} if shots is None else {"prompt.shots": shots}
+    result = api.evaluate(targets[0] if targets else None, config, overrides)
+    if as_json:
         document = {"run": str(result.run.path), "report": str(result.report)}
         print_json({**document, **result.evaluation.model_dump(mode="json")})
         return

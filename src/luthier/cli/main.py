@@ -37,6 +37,7 @@ _COMMANDS = (
     ("extend", "luthier.cli.extend:extend", "Train a tune run for more epochs."),
     ("prompt", "luthier.cli.prompt:prompt", "Ask a model, with zero or more worked examples."),
     ("evaluate", "luthier.cli.evaluate:evaluate", "Measure a model or a tuned run."),
+    ("tasks", "luthier.cli.tasks:tasks", "List the benchmark tasks, or show one."),
     ("compare", "luthier.cli.compare:compare", "Compare runs on the same examples."),
     ("merge", "luthier.cli.merge:merge", "Merge a run's adapter into its base model."),
     ("report", "luthier.cli.report:report", "Write a run's report again."),

@@ -20,6 +20,13 @@ class EvaluateConfig(Config):
     """The level of every interval."""
     resamples: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap, and permutations of the paired test."""
+    tasks: tuple[str, ...] = ()
+    """Benchmark tasks and suites by name, or YAML files, that evaluate measures instead of the
+    data; 'luthier tasks' lists them."""
+    task_shots: int | None = Field(default=None, ge=0)
+    """Worked examples before each question of a task; None: each task's own number."""
+    limit: int | None = Field(default=None, ge=1)
+    """The first rows of each task; None: all."""
     general_text: str | None = "python-topics"
     """The text on which forgetting is measured: bundled, or a text file. None: not measured."""
     general_tokens: int = Field(default=4096, ge=64)

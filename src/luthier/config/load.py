@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from luthier.config.base import Config
 from luthier.config.run import RunConfig
 from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
 from luthier.core.errors import ProblemList, UsageError
@@ -90,8 +91,8 @@ def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     return resolve_config(Document(complete, {}, "the overrides"))
 
 
-def to_yaml(config: RunConfig) -> str:
-    """The configuration as YAML, complete and in the order of the fields."""
+def to_yaml(config: Config) -> str:
+    """A configuration as YAML, complete and in the order of the fields."""
     values = config.model_dump(mode="json", by_alias=True)
     return yaml.safe_dump(
         values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100

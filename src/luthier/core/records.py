@@ -71,7 +71,11 @@ class ModelStamp(Record):
 
 
 class EvaluationRecord(Record):
-    """``evaluation/<task>.json``."""
+    """``evaluation/<task>.json``.
+
+    A benchmark task adds whose wording of it was used (``format``), the ``version`` of its
+    definition, and the words that stand for each label.
+    """
 
     task: str
     split: str
@@ -86,6 +90,9 @@ class EvaluationRecord(Record):
     prompt_tokens: int
     truncated_outputs: int
     versions: dict[str, str]
+    format: str = ""
+    version: str = ""
+    labels: dict[str, str] = {}
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.
@@ -103,7 +110,16 @@ class EvaluationRecord(Record):
 
 
 class SampleRecord(Record):
-    """A line of ``evaluation/<task>.samples.jsonl``."""
+    """A line of ``evaluation/<task>.samples.jsonl``.
+
+    Attributes:
+        part_of: what several samples are scored as, such as the answers to one question.
+        choices: the closed set of answers, as labels where labels have words.
+        words: what was scored for each choice.
+        likelihoods: the log-probability of each of ``words``, in nats.
+        extracted: the answer that was found in a generated text, by the name of the extractor.
+        counts: how long a text is, in words, bytes and tokens.
+    """
 
     id: str
     group: str = ""
@@ -113,6 +129,28 @@ class SampleRecord(Record):
     choices: tuple[str, ...] = ()
     scores: dict[str, float]
     finish: Literal["stop", "length"]
+    part_of: str = ""
+    words: tuple[str, ...] = ()
+    likelihoods: tuple[float, ...] = ()
+    extracted: dict[str, str] = {}
+    counts: dict[str, int] = {}
+
+
+class SuiteRecord(Record):
+    """``suites/<name>.json``: what is computed from several tasks.
+
+    Attributes:
+        scores: the whole, then its categories.
+        tasks: the tasks that were measured.
+        missing: those that were not, so that the score is not the published one.
+    """
+
+    suite: str
+    format: str
+    shots: tuple[int, ...]
+    scores: tuple[MetricResult, ...]
+    tasks: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 class Forgetting(Estimate):

@@ -162,11 +162,15 @@ class RunDirectory:
 
     def evaluation(self, task: str) -> Path:
         """The `EvaluationRecord` of a task."""
-        return self.path / "evaluation" / f"{task}.json"
+        return self.path / "evaluation" / f"{_file_name(task)}.json"
 
     def samples(self, task: str) -> Path:
         """The `SampleRecord` lines of a task."""
-        return self.path / "evaluation" / f"{task}.samples.jsonl"
+        return self.path / "evaluation" / f"{_file_name(task)}.samples.jsonl"
+
+    def suite(self, name: str) -> Path:
+        """The `SuiteRecord` of a suite of tasks."""
+        return self.path / "suites" / f"{_file_name(name)}.json"
 
     def rung(self, name: str) -> RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""
@@ -198,3 +202,8 @@ def _absent(path: Path) -> list[Path]:
         return [folder for folder in (path, *path.parents) if not folder.exists()]
     except OSError:  # what cannot be looked for cannot be made either
         return []
+
+
+def _file_name(task: str) -> str:
+    """A task of a suite, such as ``glue/rte``, as the name of a file."""
+    return task.replace("/", "-")

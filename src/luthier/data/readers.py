@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from luthier.core.errors import DataError
 from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text_lines
@@ -19,6 +19,9 @@ _ROWS_PER_BATCH = 1024
 # The module's limit is 128 KiB a cell, which long documents exceed, and it can only be set for
 # the whole process.
 csv.field_size_limit(MAX_LINE_BYTES)
+_CSV: dict[str, Any] = {"delimiter": ",", "strict": True}
+# Tab-separated values have no quoting: a quotation mark in a cell is a quotation mark.
+_TSV: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +75,60 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
 
 
 def _read_csv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    return _read_cells(path, name, problems, {"delimiter": ",", "strict": True})
+    return _read_cells(path, name, problems, _CSV)
 
 
 def _read_tsv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    """Tab-separated values have no quoting: a quotation mark in a cell is a quotation mark."""
-    return _read_cells(path, name, problems, {"delimiter": "\t", "quoting": csv.QUOTE_NONE})
+    return _read_cells(path, name, problems, _TSV)
+
+
+def read_headless(
+    path: Path,
+    problems: Problems,
+    columns: Sequence[str],
+    separator: Literal["comma", "tab"],
+) -> Iterator[Row]:
+    """Rows of a file of cells without a header, whatever its suffix.
+
+    Args:
+        path: the file.
+        problems: takes rows with too few cells.
+        columns: the names of the first cells of each row; further cells are left aside.
+        separator: what stands between cells.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    dialect = {"comma": _CSV, "tab": _TSV}[separator]
+    for cells, where in _rows_of_cells(path, path.name, dialect):
+        if len(cells) < len(columns):
+            problem = f"the row has {len(cells)} cells, and {', '.join(columns)} are expected"
+            problems.add(DataError(problem, where=where))
+        else:
+            yield Row(dict(zip(columns, cells, strict=False)), where)
 
 
 def _read_cells(
     path: Path, name: str, problems: Problems, dialect: dict[str, Any]
 ) -> Iterator[Row]:
-    reader = csv.reader((line.text for line in read_text_lines(path, name)), **dialect)
     columns: list[str] = []
+    for cells, where in _rows_of_cells(path, name, dialect):
+        if not columns:
+            columns = _header(cells, where)
+        elif len(cells) != len(columns):
+            problem = f"the row has {len(cells)} cells, and the header has {len(columns)} columns"
+            problems.add(DataError(problem, where=where, fix="quote cells that hold a separator"))
+        else:
+            yield Row(dict(zip(columns, cells, strict=True)), where)
+
+
+def _rows_of_cells(
+    path: Path, name: str, dialect: dict[str, Any]
+) -> Iterator[tuple[list[str], str]]:
+    """The cells of each row that is not empty, with the place of its first line."""
+    reader = csv.reader((line.text for line in read_text_lines(path, name)), **dialect)
     while True:
-        where = f"{name}:{reader.line_num + 1}"  # of the first line of the row
+        where = f"{name}:{reader.line_num + 1}"
         try:
             cells = next(reader)
         except StopIteration:
@@ -96,15 +138,8 @@ def _read_cells(
             raise DataError(
                 f"the row that begins here is not valid: {error}", where=where, fix=fix
             ) from None
-        if len(cells) < 2 and not "".join(cells).strip():
-            continue  # an empty line
-        if not columns:
-            columns = _header(cells, where)
-        elif len(cells) != len(columns):
-            problem = f"the row has {len(cells)} cells, and the header has {len(columns)} columns"
-            problems.add(DataError(problem, where=where, fix="quote cells that hold a separator"))
-        else:
-            yield Row(dict(zip(columns, cells, strict=True)), where)
+        if len(cells) > 1 or "".join(cells).strip():
+            yield cells, where
 
 
 def _header(cells: Sequence[str], where: str) -> list[str]:

@@ -72,7 +72,7 @@ def open_source(source: str, problems: Problems, *, subset: str | None = None) -
         raise _not_found(source)
     if path.is_dir():
         return _open_folder(path, problems)
-    return Source(_task_name(path), {WHOLE: partial(_read_file, path, problems)})
+    return Source(_task_name(path), {WHOLE: partial(read_file, path, problems)})
 
 
 def read_rows(
@@ -97,10 +97,11 @@ def read_rows(
 def find_path(source: str) -> Path | None:
     """``source`` in the working directory or under ``LUTHIER_DATA``; None if it is in neither."""
     given = Path(source).expanduser()
-    return next((path for path in _candidates(given) if path.exists()), None)
+    return next((path for path in candidate_paths(given) if path.exists()), None)
 
 
-def _candidates(path: Path) -> list[Path]:
+def candidate_paths(path: Path) -> list[Path]:
+    """Where ``path`` is looked for: in the working directory, then under ``LUTHIER_DATA``."""
     root = os.environ.get("LUTHIER_DATA")
     if path.is_absolute() or not root:
         return [path]
@@ -108,7 +109,7 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _not_found(source: str) -> DataError:
-    places = _candidates(Path(source).expanduser())
+    places = candidate_paths(Path(source).expanduser())
     siblings = [
         sibling.name
         for place in places
@@ -152,10 +153,15 @@ def _is_data(path: Path) -> bool:
 
 
 def _read_files(paths: tuple[Path, ...], problems: Problems) -> Iterator[Row]:
-    return chain.from_iterable(_read_file(path, problems) for path in paths)
+    return chain.from_iterable(read_file(path, problems) for path in paths)
 
 
-def _read_file(path: Path, problems: Problems) -> Iterator[Row]:
+def read_file(path: Path, problems: Problems) -> Iterator[Row]:
+    """The rows of a file, with the reader for its suffix.
+
+    Raises:
+        DataError: it is of another kind, or cannot be read.
+    """
     reader = reader_of(path)
     if reader is None:
         raise DataError(

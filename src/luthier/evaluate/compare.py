@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from luthier.core.errors import DataError
 from luthier.core.records import Comparison, SampleRecord
 from luthier.evaluate.metrics import get_metric
-from luthier.evaluate.runner import sample_statistics
 from luthier.evaluate.significance import holm, paired_test
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
@@ -43,8 +42,8 @@ def compare_evaluations(
     metric = get_metric(metric_name)
     test = paired_test(
         metric,
-        sample_statistics(metric, samples_a),
-        sample_statistics(metric, samples_b),
+        metric.measure(samples_a),
+        metric.measure(samples_b),
         resampling,
         [sample.group for sample in samples_a],
     )

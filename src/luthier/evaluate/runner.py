@@ -70,7 +70,7 @@ def evaluate_task(
         generated_tokens=sum(len(answer.ids) for answer in answers),
         prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
         truncated_outputs=truncated,
-        versions=_versions(),
+        versions=recorded_versions(),
     )
     return Evaluation(record, scored)
 
@@ -106,7 +106,7 @@ def judge(
     results: list[MetricResult] = []
     columns: dict[str, list[float]] = {}
     for metric in metrics:
-        stats = sample_statistics(metric, samples)
+        stats = metric.measure(samples)
         results.append(_measure(metric, stats, samples, resampling))
         columns[metric.name] = metric.per_sample(stats).tolist()
     references = [sample.references for sample in samples]
@@ -118,15 +118,6 @@ def judge(
         for sample, row in zip(samples, rows, strict=True)
     )
     return tuple(results), scored
-
-
-def sample_statistics(metric: Metric, samples: Sequence[SampleRecord]) -> Floats:
-    """The statistics of a metric on stored samples, ``[n, k]``."""
-    return metric.statistics(
-        [sample.prediction for sample in samples],
-        [sample.references for sample in samples],
-        [sample.choices for sample in samples],
-    )
 
 
 def _measure(
@@ -155,7 +146,7 @@ def _sample(example: Example, prompt: Prompt, answer: Generation) -> SampleRecor
     )
 
 
-def _versions() -> dict[str, str]:
+def recorded_versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     versions = {"luthier": luthier.__version__, "python": platform.python_version()}
     for package in _RECORDED_PACKAGES:

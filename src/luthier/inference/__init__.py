@@ -1,5 +1,12 @@
-"""Scoring and generation. Every engine answers the same two calls."""
+"""Scoring and generation. Every engine answers the same calls."""
 
-from luthier.inference.engine import Engine, Generation, TextLoss, ignore_progress
+from luthier.inference.engine import (
+    Engine,
+    Generation,
+    Score,
+    ScoreRequest,
+    TextLoss,
+    ignore_progress,
+)
 
-__all__ = ["Engine", "Generation", "TextLoss", "ignore_progress"]
+__all__ = ["Engine", "Generation", "Score", "ScoreRequest", "TextLoss", "ignore_progress"]

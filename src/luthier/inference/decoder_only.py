@@ -81,18 +81,12 @@ class DecoderOnlyGenerator(Generator):
     def _prefill_shared(self, prefix: Sequence[int]) -> Any:
         """The cache of what all prompts begin with, for one row; empty if that is nothing."""
         cache = roomy_cache()
-        self._soft_prompt.fill(cache)
-        embed = self._model.get_input_embeddings()
-        vectors_VD = self._soft_prompt.vectors_VD
-        parts = [] if vectors_VD is None else [vectors_VD]
+        self._soft_prompt.fill(self._model, cache)
         if prefix:
-            parts.append(embed(torch.tensor(prefix, device=self._device)))
-        if parts:
-            embeds_1TD = torch.cat(parts)[None]
-            keep = torch.zeros(1, embeds_1TD.shape[1], dtype=torch.bool, device=self._device)
-            keep[0, -1] = True
-            inputs = {"inputs_embeds": embeds_1TD, "past_key_values": cache, "use_cache": True}
-            logits_at(self._model, inputs, keep)
+            input_1T = torch.tensor([prefix], device=self._device)
+            keep_1T = torch.zeros_like(input_1T, dtype=torch.bool)
+            inputs = {"input_ids": input_1T, "past_key_values": cache, "use_cache": True}
+            logits_at(self._model, inputs, keep_1T)
         return cache
 
     def _prefill(self, shared: Any, suffixes: list[list[int]], batch: list[int]) -> _Rows:

@@ -8,9 +8,10 @@ import torch
 
 from luthier.data.batches import micro_batches
 from luthier.inference.cache import roomy_cache
+from luthier.inference.encoder import encode
 from luthier.inference.engine import Advance
 from luthier.inference.generator import Generator
-from luthier.inference.padding import MAX_PADDING, pad
+from luthier.inference.padding import MAX_PADDING
 from luthier.models.forward import decoder_start, logits_at
 
 
@@ -37,14 +38,7 @@ class EncoderDecoderGenerator(Generator):
     def _batch(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
         from transformers import EncoderDecoderCache
 
-        ids_BT, mask_BT = pad(prompts, self._device, "right")
-        embeds_BTD = self._model.get_input_embeddings()(ids_BT)
-        if self._soft_prompt.vectors_VD is not None:
-            soft = self._soft_prompt.vectors_VD.expand(len(prompts), -1, -1)
-            embeds_BTD = torch.cat([soft, embeds_BTD], dim=1)
-            mask_BT = torch.nn.functional.pad(mask_BT, (soft.shape[1], 0), value=True)
-        mask = mask_BT.long()
-        encoded = self._model.get_encoder()(inputs_embeds=embeds_BTD, attention_mask=mask)
+        encoded, mask_BT = encode(self._model, self._soft_prompt, prompts)
         cache = EncoderDecoderCache(roomy_cache(), roomy_cache())
         start = decoder_start(self._model)
         input_B1 = torch.full((len(prompts), 1), start, device=self._device)
@@ -54,7 +48,7 @@ class EncoderDecoderGenerator(Generator):
         for _ in range(max_new_tokens):
             inputs = {
                 "encoder_outputs": encoded,
-                "attention_mask": mask,
+                "attention_mask": mask_BT,
                 "decoder_input_ids": input_B1,
                 "past_key_values": cache,
                 "use_cache": True,

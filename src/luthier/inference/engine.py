@@ -31,6 +31,34 @@ class TextLoss:
     tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """How likely is ``continuation`` after ``context``? Both are token ids.
+
+    Attributes:
+        context: may be empty where the model has a token that texts begin with (or else one that
+            they end with), which then stands for it, as in lm-evaluation-harness. An
+            encoder-decoder model reads it with its encoder.
+        continuation: at least one token. An encoder-decoder model says it with its decoder.
+    """
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The answer to a `ScoreRequest`.
+
+    Attributes:
+        logprob: in nats, summed over the continuation.
+        greedy: whether greedy decoding after the context gives exactly this continuation.
+    """
+
+    logprob: float
+    greedy: bool
+
+
 class Engine(ABC):
     """Answers requests with a model. Results stand in the order of the requests."""
 
@@ -44,7 +72,23 @@ class Engine(ABC):
         """Continue each prompt greedily until its turn ends or ``max_new_tokens`` are made."""
 
     @abstractmethod
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        """The log-probability of each continuation after its context.
+
+        Requests that begin alike are computed together, in whatever order they come; ``advance``
+        is told how many more are answered.
+
+        Raises:
+            UsageError: a continuation is empty, or a context is and nothing can stand for it.
+        """
+
+    @abstractmethod
     def losses(
         self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
     ) -> list[TextLoss]:
-        """The loss of each token sequence, every token but the first being predicted."""
+        """The loss of each token sequence.
+
+        A causal model predicts every token but the first, an encoder-decoder model every token.
+        """

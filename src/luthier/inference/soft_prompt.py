@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from luthier.models.forward import logits_at_indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +26,15 @@ class SoftPrompt:
     vectors_VD: Tensor | None = None
     layers: tuple[tuple[Tensor, Tensor], ...] = ()
 
-    def fill(self, cache: Any) -> None:
-        """Put the keys and values into the empty cache of one row."""
+    def fill(self, model: Any, cache: Any) -> None:
+        """Put the keys and values that it leaves into the empty cache of one row."""
         for index, (keys, values) in enumerate(self.layers):
             cache.update(keys, values, index)
+        if self.vectors_VD is not None:
+            nowhere = torch.empty(0, dtype=torch.long, device=self.vectors_VD.device)
+            embeds_1VD = self.vectors_VD[None]
+            inputs = {"inputs_embeds": embeds_1VD, "past_key_values": cache, "use_cache": True}
+            logits_at_indices(model, inputs, nowhere, nowhere)
 
 
 def unwrap_soft_prompt(model: Any) -> tuple[Any, SoftPrompt]:

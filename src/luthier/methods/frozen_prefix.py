@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.utils.rnn import pad_sequence
 
+from luthier.models.continuing import rope_follows_the_batch
+
 LIMIT = 2 * 2**30
-# Rotary frequencies that follow the longest row of a batch.
-_ROPE_OF_THE_BATCH = ("dynamic", "longrope")
 
 
 class FrozenPrefix:
@@ -123,8 +123,7 @@ class FrozenPrefix:
     def _try_out(self, ids_T: Tensor) -> bool:
         """Whether the layers can be left out, exactly; random draws are taken back."""
         is_sharded = any(isinstance(p, DTensor) for p in self._layers[0].parameters())
-        rope = repr(getattr(self._model.config, "rope_parameters", None))
-        if is_sharded or any(repr(kind) in rope for kind in _ROPE_OF_THE_BATCH):
+        if is_sharded or rope_follows_the_batch(self._model.config):
             return False
         with torch.random.fork_rng([ids_T.device] if ids_T.is_cuda else []):
             states_1TD = self._compute(ids_T)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from luthier.core.errors import DataError
+from luthier.plan.setup import rows_at_once
 
 
 def decoder_start(model: Any) -> int:
@@ -82,3 +83,20 @@ def selected_rows(output: torch.nn.Module, rows_K: Tensor, columns_K: Tensor) ->
         yield
     finally:
         handle.remove()
+
+
+def log_probabilities(
+    logits_KV: Tensor, places_M: Tensor, tokens_M: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How likely some tokens are, each at one of the places whose logits are given.
+
+    The softmax is in float32, whatever the type of the logits, and of some rows at a time.
+
+    Returns:
+        ``[M]`` in nats (float32), and ``[M]`` whether no token is likelier at its place.
+    """
+    on_cpu = logits_KV.device.type == "cpu"
+    rows = max(1, rows_at_once(logits_KV.shape[1], len(logits_KV), on_cpu=on_cpu))
+    sums_K = torch.cat([part.float().logsumexp(-1) for part in torch.split(logits_KV, rows)])
+    chosen_M = logits_KV[places_M, tokens_M].float() - sums_K[places_M]
+    return chosen_M, logits_KV.argmax(-1)[places_M] == tokens_M

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from luthier.config.yaml import Document, Location, parse_yaml, read_yaml
-from luthier.core.errors import DataError, ProblemList, UsageError
+from luthier.config.documents import validate_document
+from luthier.config.yaml import parse_yaml, read_yaml
+from luthier.core.errors import UsageError
 from luthier.prompts.template import Template
 
 _WORDINGS = "wordings"
@@ -30,7 +27,7 @@ def load_template(name_or_path: str) -> Template:
         return library[name_or_path]
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
-        return _validate(read_yaml(path), ())
+        return validate_document(Template, "template", read_yaml(path))
     close = difflib.get_close_matches(name_or_path, library, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UsageError(
@@ -57,33 +54,6 @@ def _library() -> dict[str, Template]:
         shared = {key: value for key, value in document.values.items() if key != _WORDINGS}
         for name, wording in document.values[_WORDINGS].items():
             values = {"id": f"{Path(resource.name).stem}/{name}", **shared, **wording}
-            template = _validate(document, (_WORDINGS, name), values)
+            template = validate_document(Template, "template", document, (_WORDINGS, name), values)
             templates[template.id] = template
     return templates
-
-
-def _validate(
-    document: Document, at: Location, values: Mapping[str, Any] | None = None
-) -> Template:
-    try:
-        return Template.model_validate(document.values if values is None else values)
-    except ValidationError as error:
-        problems = ProblemList()
-        for item in error.errors():
-            problems.add(_explain(item["loc"], item["type"], item["msg"], document, at))
-        problems.raise_if_any()
-        raise AssertionError("pydantic reported no error") from error
-
-
-def _explain(
-    location: Location, kind: str, message: str, document: Document, at: Location
-) -> DataError:
-    key = ".".join(map(str, location))
-    where = document.where((*at, *location))
-    if kind == "extra_forbidden":
-        known = list(Template.model_fields)
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        fix = f"did you mean {close[0]!r}?" if close else f"a template has {', '.join(known)}"
-        return DataError(f"a template has no key {key!r}", where=where, fix=fix)
-    detail = message.removeprefix("Value error, ")
-    return DataError(f"{key}: {detail}" if key else detail, where=where)

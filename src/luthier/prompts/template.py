@@ -36,7 +36,7 @@ def _valid_snippet(source: str) -> str:
     return source
 
 
-def _with_text_keys(value: Any) -> Any:
+def with_text_keys(value: Any) -> Any:
     """YAML reads the labels 0 and true as a number and a boolean; rows are compared as text."""
     if not isinstance(value, Mapping):
         return value
@@ -68,7 +68,7 @@ class Template(Config):
     """More accepted answers. A row may lack their columns as long as it has one answer."""
     label: Jinja | None = None
     """The label of a row, where the answer is one of choices."""
-    choices: Annotated[Mapping[str, Jinja], BeforeValidator(_with_text_keys)] = Field(
+    choices: Annotated[Mapping[str, Jinja], BeforeValidator(with_text_keys)] = Field(
         default_factory=dict
     )
     """From every label to the words of the answer, which may use the row's columns."""

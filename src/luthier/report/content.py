@@ -116,6 +116,32 @@ def read_evaluations(run: RunDirectory) -> Iterator[tuple[Path, EvaluationRecord
             yield path, EvaluationRecord.read(path)
 
 
+def compared_task(run: RunDirectory, task: str | None) -> str:
+    """The evaluation of a run that comparisons are about.
+
+    Args:
+        run: the run.
+        task: the name of one; None: the evaluation of the run's own data, or the only one.
+
+    Raises:
+        DataError: it is not clear which one, or there is none.
+    """
+    if task is not None:
+        return task
+    records = [record for _, record in read_evaluations(run)]
+    tasks = [record.task for record in records if not record.format] or [r.task for r in records]
+    if len(tasks) != 1:
+        names = ", ".join(tasks)
+        raise DataError(
+            f"this run has {len(tasks)} evaluations{': ' if tasks else ''}{names}",
+            where=str(run.path),
+            fix="name one of them with --task"
+            if tasks
+            else "evaluate it first; of an adapt run, name its rungs (…/rungs/lora)",
+        )
+    return tasks[0]
+
+
 def _read_ladder(run: RunDirectory) -> LadderRecord:
     if run.ladder.exists():
         return LadderRecord.read(run.ladder)

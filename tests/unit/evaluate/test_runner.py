@@ -14,7 +14,7 @@ from luthier.core.records import ModelStamp, TemplateStamp
 from luthier.evaluate.runner import evaluate_task
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation, EvaluationTask
-from luthier.inference import Engine, Generation, TextLoss
+from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
 from luthier.prompts.render import PromptRenderer
 
@@ -36,6 +36,11 @@ class CopyEngine(Engine):
         answers = [self._answer(list(prompt), max_new_tokens) for prompt in prompts]
         advance(len(answers))
         return answers
+
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        raise NotImplementedError("copying assigns no probabilities")
 
     def losses(
         self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-from luthier.evaluate.metrics.base import MeanMetric
+from luthier.evaluate.metrics.base import TextScore
 
 
-class ExactMatch(MeanMetric):
+class ExactMatch(TextScore):
     """1 where the prediction equals a reference, both stripped of surrounding white space."""
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
@@ -22,7 +22,7 @@ class ExactMatch(MeanMetric):
         return f"{self.name}|norm:strip|refs:any"
 
 
-class Accuracy(MeanMetric):
+class Accuracy(TextScore):
     """1 where the chosen one of a closed set of answers is a reference.
 
     The generated text is mapped to a choice by `chosen`; a text that names no choice is wrong.

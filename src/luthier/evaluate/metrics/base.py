@@ -13,11 +13,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from luthier.core.records import SampleRecord
+
 Floats = NDArray[np.float64]
 
 
 class Metric(ABC):
-    """A figure of merit of predictions against references.
+    """A figure of merit of answered samples.
 
     Attributes:
         name: what users call it.
@@ -32,22 +34,11 @@ class Metric(ABC):
         self.name = name
 
     @abstractmethod
-    def statistics(
-        self,
-        predictions: Sequence[str],
-        references: Sequence[Sequence[str]],
-        choices: Sequence[Sequence[str]] = (),
-    ) -> Floats:
-        """Sufficient statistics of each sample.
+    def measure(self, samples: Sequence[SampleRecord]) -> Floats:
+        """Sufficient statistics of each sample: ``[n, k]``.
 
-        Args:
-            predictions: n generated texts.
-            references: for each of them at least one accepted answer.
-            choices: for each of them the closed set of answers; only metrics that need choices
-                look at them.
-
-        Returns:
-            ``[n, k]``.
+        Raises:
+            DataError: the samples lack what this metric looks at.
         """
 
     @abstractmethod
@@ -79,6 +70,46 @@ class Metric(ABC):
 class MeanMetric(Metric):
     """A metric that is the plain mean of one score per sample (k = 1)."""
 
+    def aggregate(self, summed: Floats, count: Floats) -> Floats:
+        """The mean."""
+        mean: Floats = summed[..., 0] / count
+        return mean
+
+
+class TextMetric(Metric):
+    """A metric that looks at predicted and accepted texts alone."""
+
+    @abstractmethod
+    def statistics(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[str]] = (),
+    ) -> Floats:
+        """Sufficient statistics of each sample.
+
+        Args:
+            predictions: n generated texts.
+            references: for each of them at least one accepted answer.
+            choices: for each of them the closed set of answers; only metrics that need choices
+                look at them.
+
+        Returns:
+            ``[n, k]``.
+        """
+
+    def measure(self, samples: Sequence[SampleRecord]) -> Floats:
+        """The statistics of the texts of each sample."""
+        return self.statistics(
+            [sample.prediction for sample in samples],
+            [sample.references for sample in samples],
+            [sample.choices for sample in samples],
+        )
+
+
+class TextScore(MeanMetric, TextMetric):
+    """The plain mean of a score of each text."""
+
     @abstractmethod
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """The score of one sample. ``choices`` is empty where answers are open."""
@@ -93,8 +124,3 @@ class MeanMetric(Metric):
         closed = choices or [()] * len(predictions)
         rows = zip(predictions, references, closed, strict=True)
         return np.array([[self.score(*row)] for row in rows], dtype=np.float64).reshape(-1, 1)
-
-    def aggregate(self, summed: Floats, count: Floats) -> Floats:
-        """The mean."""
-        mean: Floats = summed[..., 0] / count
-        return mean

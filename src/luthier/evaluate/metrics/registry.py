@@ -1,7 +1,8 @@
 """Metrics by name: the built-in ones, and those that installed packages announce.
 
 A package adds a metric through the entry point group ``luthier.metrics``; the entry point names a
-callable without arguments that returns a `Metric`.
+callable that returns a `Metric`. What follows a colon in the name of a metric is its one argument:
+``f1:duplicate`` is the F-measure of the label *duplicate*. Without a colon there is no argument.
 """
 
 from __future__ import annotations
@@ -26,6 +27,26 @@ _BUILT_IN = {
     "chrf++": "luthier.evaluate.metrics.sacre:chrf_plus_plus",
     "exact_match": "luthier.evaluate.metrics.answers:exact_match",
     "accuracy": "luthier.evaluate.metrics.answers:accuracy",
+    "acc": "luthier.evaluate.metrics.choices:acc",
+    "acc_norm": "luthier.evaluate.metrics.choices:acc_norm",
+    "acc_bytes": "luthier.evaluate.metrics.choices:acc_bytes",
+    "ece": "luthier.evaluate.metrics.choices:ece",
+    "f1": "luthier.evaluate.metrics.labels:f1",
+    "macro_f1": "luthier.evaluate.metrics.labels:macro_f1",
+    "matthews": "luthier.evaluate.metrics.labels:matthews",
+    "pearson": "luthier.evaluate.metrics.correlation:pearson",
+    "spearman": "luthier.evaluate.metrics.correlation:spearman",
+    "em": "luthier.evaluate.metrics.squad:em",
+    "token_f1": "luthier.evaluate.metrics.squad:token_f1",
+    "all_right": "luthier.evaluate.metrics.sets:all_right",
+    "parity": "luthier.evaluate.metrics.sets:parity",
+    "match": "luthier.evaluate.metrics.extracted:match",
+    "greedy_acc": "luthier.evaluate.metrics.likelihood:greedy_acc",
+    "perplexity": "luthier.evaluate.metrics.likelihood:perplexity",
+    "word_perplexity": "luthier.evaluate.metrics.likelihood:word_perplexity",
+    "byte_perplexity": "luthier.evaluate.metrics.likelihood:byte_perplexity",
+    "token_perplexity": "luthier.evaluate.metrics.likelihood:token_perplexity",
+    "bits_per_byte": "luthier.evaluate.metrics.likelihood:bits_per_byte",
 }
 
 
@@ -38,21 +59,25 @@ def get_metric(name: str) -> Metric:
     """The metric called ``name``.
 
     Raises:
-        UsageError: there is none of that name (with a suggestion), or the package that provides
-            it is broken.
+        UsageError: there is none of that name (with a suggestion), its argument is missing or too
+            much, or the package that provides it is broken.
     """
     table = _table()
-    if name not in table:
-        close = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
+    base, _, argument = name.partition(":")
+    if base not in table:
+        close = difflib.get_close_matches(base, table, n=1, cutoff=0.5)
         fix = f"did you mean {close[0]!r}?" if close else f"known metrics: {', '.join(table)}"
         raise UsageError(f"unknown metric {name!r}", fix=fix)
-    entry = table[name]
+    entry = table[base]
     try:
-        metric = entry.load()()
+        make = entry.load()
+        metric = make(argument) if argument else make()
     except (ImportError, AttributeError, TypeError) as error:
         raise UsageError(
             f"the metric {name!r} cannot be loaded from {entry.value}: {error}",
-            fix="repair or remove the package that provides it",
+            fix=f"write {base} without ':{argument}'"
+            if argument
+            else "repair or remove the package that provides it",
         ) from error
     if not isinstance(metric, Metric):
         raise UsageError(f"{entry.value}, announced as the metric {name!r}, is not a Metric")

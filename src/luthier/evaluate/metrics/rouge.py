@@ -7,12 +7,12 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
-from luthier.evaluate.metrics.base import MeanMetric
+from luthier.evaluate.metrics.base import TextScore
 
 _LOST_SHARE_TO_MENTION = 0.05
 
 
-class Rouge(MeanMetric):
+class Rouge(TextScore):
     """The F-measure of one ROUGE type, between 0 and 1.
 
     Text is lower-cased, everything outside ``[a-z0-9]`` separates words, and words are not

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.metrics.base import Floats, TextMetric
 
 
 class Scorers(NamedTuple):
@@ -23,7 +23,7 @@ class Scorers(NamedTuple):
     sentence: Any
 
 
-class SacrebleuMetric(Metric):
+class SacrebleuMetric(TextMetric):
     """A metric of sacrebleu with its default settings, between 0 and 100.
 
     Args:

@@ -1,0 +1,92 @@
+"""Questions whose answers are scored: MMLU with five shots, LAMBADA, and COPA.
+
+Prompts are those of lm-evaluation-harness 0.4 (its tasks mmlu, lambada_openai and copa).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+_LETTERS = "ABCD"
+# From short shots to long ones: 260 to 1,600 tokens.
+SUBJECTS = (
+    "abstract_algebra",
+    "anatomy",
+    "business_ethics",
+    "college_biology",
+    "econometrics",
+    "global_facts",
+    "high_school_physics",
+    "management",
+    "philosophy",
+    "professional_law",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A text, and what may follow it."""
+
+    context: str
+    choices: tuple[str, ...]
+
+
+def mmlu(root: Path, count: int) -> Iterator[Question]:
+    """``count`` questions of each subject, after the five examples of its dev file."""
+    for subject in SUBJECTS:
+        shots = "".join(
+            f"{_asked(row)} {row[5]}\n\n" for row in _rows(root / f"mmlu/dev/{subject}_dev.csv")
+        )
+        head = (
+            "The following are multiple choice questions (with answers) about "
+            f"{subject.replace('_', ' ')}.\n\n"
+        )
+        for row in islice(_rows(root / f"mmlu/test/{subject}_test.csv"), count):
+            choices = tuple(f" {letter}" for letter in _LETTERS)
+            yield Question(head + shots + _asked(row), choices)
+
+
+def lambada(root: Path, count: int) -> Iterator[Question]:
+    """The last words of ``count`` passages."""
+    path = root / "lambada/lambada_openai.jsonl.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in islice(lines, count):
+            passage, _, word = json.loads(line)["text"].rpartition(" ")
+            yield Question(passage, (f" {word}",))
+
+
+def copa(root: Path, count: int) -> Iterator[Question]:
+    """What of two comes about, or was the cause, of ``count`` events."""
+    with (root / "superglue/COPA/val.jsonl").open(encoding="utf-8") as lines:
+        for line in islice(lines, count):
+            row = json.loads(line)
+            word = {"cause": "because", "effect": "therefore"}[row["question"]]
+            choices = tuple(
+                f" {text[0].lower()}{text[1:]}" for text in (row["choice1"], row["choice2"])
+            )
+            yield Question(f"{row['premise'].strip()[:-1]} {word}", choices)
+
+
+SUITES: dict[str, Callable[[Path, int], Iterator[Question]]] = {
+    "mmlu": mmlu,
+    "lambada": lambada,
+    "copa": copa,
+}
+
+
+def _rows(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.reader(lines))
+
+
+def _asked(row: list[str]) -> str:
+    options = "".join(
+        f"\n{letter}. {text}" for letter, text in zip(_LETTERS, row[1:5], strict=True)
+    )
+    return f"{row[0].strip()}{options}\nAnswer:"

@@ -1,0 +1,261 @@
+"""Measuring models and runs on benchmark tasks, and predicting the leaderboards' test splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier import api
+from luthier.api import Configuration, Overrides
+from luthier.config import RunConfig
+from luthier.config.load import to_yaml
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import write_atomically, write_json
+from luthier.core.records import EvaluationRecord, ModelStamp
+from luthier.core.run_directory import RunDirectory
+from luthier.results import BenchmarkResult
+
+if TYPE_CHECKING:
+    from luthier.evaluate.tasks import PreparedTask, Selection, TextEncoder
+    from luthier.inference import Engine
+
+_NAMED = 8
+"""Tasks without data that a warning names."""
+
+
+def benchmark(
+    targets: Sequence[str | Path],
+    tasks: Sequence[str] = (),
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    shots: int | None = None,
+    limit: int | None = None,
+) -> tuple[BenchmarkResult, ...]:
+    """Measure models and runs on benchmark tasks, all on the same questions.
+
+    Args:
+        targets: run directories and models; none: the configuration's model.
+        tasks: names of tasks and suites, or YAML files; none: ``evaluate.tasks``.
+        config: the configuration.
+        overrides: changed values.
+        console: shows progress.
+        shots: worked examples before each question; None: each task's own number.
+        limit: the first rows of each task; None: all.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`. A task that is named has no data; of a suite,
+            tasks without data are left out, with a warning, as long as there is one with data.
+    """
+    from luthier.evaluate.tasks import select_tasks
+
+    console = console or Console()
+    asked = {
+        "evaluate.tasks": list(tasks) or None,
+        "evaluate.task_shots": shots,
+        "evaluate.limit": limit,
+    }
+    given = {key: value for key, value in asked.items() if value is not None}
+    resolved = api.configure(config, {**(overrides or {}), **given})
+    selection = select_tasks(resolved.evaluate.tasks)
+    prepared = _prepare(selection, resolved, console)
+    return tuple(
+        _measure(target, resolved, prepared, selection, console) for target in targets or (None,)
+    )
+
+
+def submit(
+    target: str | Path | None,
+    tasks: Sequence[str],
+    folder: str | Path,
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    shots: int | None = None,
+) -> tuple[Path, ...]:
+    """Predict the unlabelled split of tasks, and write it as their leaderboard wants it.
+
+    Args:
+        target: a run directory or a model; None: the configuration's model.
+        tasks: names of tasks and suites.
+        folder: where the files go.
+        config: the configuration.
+        overrides: changed values.
+        console: shows progress.
+        shots: worked examples before each question; None: each task's own number.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: a task has no leaderboard.
+        DataError: the data of a task is missing or not valid.
+    """
+    from luthier.evaluate.benchmark import predict_benchmark
+    from luthier.evaluate.tasks import prepare_task, select_tasks
+
+    console = console or Console()
+    resolved = api.configure(config, overrides)
+    written: list[Path] = []
+    wanted = []
+    for task in select_tasks(tasks).tasks:
+        if task.submission is None:
+            raise UsageError(
+                f"{task.name} has no leaderboard that predictions are handed in to",
+                fix="name tasks of GLUE or SuperGLUE, or give yours a submission",
+            )
+        unlabelled = task.submission.split
+        prepared = prepare_task(task, shots=shots, seed=resolved.seed, split=unlabelled)
+        wanted.append((task.submission, prepared))
+    subject = _load(target, resolved, console)
+    for submission, prepared in wanted:
+        samples = predict_benchmark(subject.engine, subject.encoder, prepared, console)
+        written.append(Path(folder) / submission.file)
+        write_atomically(written[-1], submission.text(samples))
+    return tuple(written)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A model that is ready to be asked.
+
+    Attributes:
+        config: the configuration, with this model in it.
+        run: the run that it was tuned in, or that was named; None: a model of its own.
+        adapter: the method that tuned it, if any.
+    """
+
+    config: RunConfig
+    run: RunDirectory | None
+    adapter: str
+    stamp: ModelStamp
+    engine: Engine
+    encoder: TextEncoder
+
+
+def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Subject:
+    from luthier.evaluate.tasks import TextEncoder
+    from luthier.inference.local import LocalEngine
+    from luthier.methods import load_adapted
+    from luthier.models.load import load_model, open_model
+
+    run = api.as_run(target)
+    if run and run.rungs():
+        raise UsageError(
+            "an adapt run holds several models",
+            where=str(run.path),
+            fix=f"name one of its rungs, such as {run.rungs()[-1].path}",
+        )
+    if run:
+        config = api.configure(run.config, {"evaluate": config.evaluate.model_dump(mode="json")})
+    elif target and api.is_missing_run(Path(target), config.output):
+        raise DataError(
+            "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
+        )
+    elif target:
+        config = api.configure(config, {"model.id": str(target)})
+    tuned = run is not None and run.model.is_dir()
+    if run and tuned:
+        loaded = load_adapted(run.model, config.base_of(config.method), console)
+    else:
+        loaded = load_model(open_model(config.model, console))
+    return _Subject(
+        config=config,
+        run=run,
+        adapter=config.method if tuned else "",
+        stamp=loaded.stamp,
+        engine=LocalEngine(loaded, config.evaluate.batch_tokens),
+        encoder=TextEncoder(loaded.tokenizer, loaded.context_window, loaded.is_encoder_decoder),
+    )
+
+
+def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple[PreparedTask, ...]:
+    """The tasks that have data."""
+    from luthier.evaluate.tasks import MissingDataError, prepare_task
+
+    prepared: list[PreparedTask] = []
+    missing: dict[str, MissingDataError] = {}
+    with console.progress("reading tasks", len(selection.tasks)) as advance:
+        for task in selection.tasks:
+            settings = config.evaluate
+            try:
+                prepared.append(
+                    prepare_task(
+                        task, shots=settings.task_shots, limit=settings.limit, seed=config.seed
+                    )
+                )
+            except MissingDataError as error:
+                if task.name in selection.named:
+                    raise
+                missing[task.name] = error
+            advance()
+    if not prepared:
+        raise next(iter(missing.values()))
+    if missing:
+        names = ", ".join(list(missing)[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+        console.warn(
+            f"{len(missing)} of {len(selection.tasks)} tasks have no data and are left out, so the "
+            f"scores of suites are not the published ones: {names}. "
+            f"The first: {next(iter(missing.values()))}"
+        )
+    return tuple(prepared)
+
+
+def _measure(
+    target: str | Path | None,
+    config: RunConfig,
+    prepared: Sequence[PreparedTask],
+    selection: Selection,
+    console: Console,
+) -> BenchmarkResult:
+    from luthier.evaluate import Resampling, write_evaluation
+    from luthier.evaluate.benchmark import evaluate_benchmark
+    from luthier.evaluate.tasks import score_suite
+
+    subject = _load(target, config, console)
+    run = subject.run or _new_run(subject)
+    resampling = Resampling.of(subject.config.evaluate, config.seed)
+    records: list[EvaluationRecord] = []
+    for task in prepared:
+        evaluation = evaluate_benchmark(
+            subject.engine,
+            subject.encoder,
+            task,
+            subject.stamp,
+            resampling,
+            console,
+            adapter=subject.adapter,
+        )
+        write_evaluation(run, evaluation.record, evaluation.samples)
+        records.append(evaluation.record)
+    measured = {record.task for record in records}
+    scores = [score_suite(s, records) for s in selection.suites if measured & {*s.tasks}]
+    for score in scores:
+        score.write(run.suite(score.suite))
+    return BenchmarkResult(run, tuple(records), tuple(scores))
+
+
+def _new_run(subject: _Subject) -> RunDirectory:
+    """The directory of a model that is measured on tasks alone."""
+    from luthier.adapt.manifest import hardware, versions
+
+    config, stamp = subject.config, subject.stamp
+    run = api.open_run(config, "evaluate", "tasks", stamp.id)
+    named = config.model_copy(update={"name": run.name})
+    write_atomically(run.config, to_yaml(named))
+    manifest = {
+        "kind": "evaluate",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.seed,
+        "versions": versions(),
+        "hardware": hardware(),
+        "model": {"id": stamp.id, "revision": stamp.revision},
+    }
+    write_json(run.manifest, manifest)
+    return run

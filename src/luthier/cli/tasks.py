@@ -1,0 +1,51 @@
+"""``luthier tasks``."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from luthier.cli.flags import Json
+from luthier.cli.output import print_json, print_result
+
+
+def tasks(name: str | None = None, *, json: Json = False) -> None:
+    """List the benchmark tasks and suites, or show how one of them asks.
+
+    Args:
+        name: A task, a suite, or a YAML file of your own.
+    """
+    if name is None:
+        _list(as_json=json)
+        return
+    from luthier.config.load import to_yaml
+    from luthier.evaluate.tasks import load_task
+
+    found = load_task(name)
+    if json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print_result(to_yaml(found).rstrip())
+
+
+def _list(*, as_json: bool) -> None:
+    from luthier.evaluate.tasks import Suite, load_task, task_names
+
+    found = [load_task(name) for name in task_names()]
+    if as_json:
+        print_json([item.model_dump(mode="json") for item in found])
+        return
+    suites = [item for item in found if isinstance(item, Suite)]
+    many = {name for suite in suites if suite.categories for name in suite.tasks}
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("task", "format", "metrics", "about"):
+        table.add_column(heading, overflow="fold")
+    for item in found:
+        if isinstance(item, Suite):
+            table.add_row(item.name, item.format, f"{len(item.tasks)} tasks", item.about)
+        elif item.name not in many:
+            table.add_row(item.name, item.format, ", ".join(item.metrics), item.about)
+    note = (
+        "Each subject of MMLU is a task too, such as mmlu/anatomy. Measure with\n"
+        "'luthier evaluate MODEL --tasks glue/rte,mmlu'; your own task is a YAML file."
+    )
+    print_result(table, "", note)

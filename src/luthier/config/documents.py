@@ -1,0 +1,75 @@
+"""From a user's YAML document, other than the configuration, to a checked model."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from luthier.config.yaml import Document, Location
+from luthier.core.errors import DataError, ProblemList
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate_document(
+    model: type[Model],
+    noun: str,
+    document: Document,
+    at: Location = (),
+    values: Mapping[str, Any] | None = None,
+) -> Model:
+    """The model that a document, or a part of it, stands for.
+
+    Args:
+        model: its class.
+        noun: what a person calls it, such as "template".
+        document: knows the lines of the values.
+        at: the part of the document that errors speak of.
+        values: what is validated; None: the whole document.
+
+    Raises:
+        DataError: it is not valid; every problem with its line.
+    """
+    given = document.values if values is None else values
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problems = ProblemList()
+        for item in error.errors():
+            location = _as_written(item["loc"], given)
+            where = document.where((*at, *location))
+            problems.add(_explain(model, noun, location, item["type"], item["msg"], where))
+        problems.raise_if_any()
+        raise AssertionError("pydantic reported no error") from error
+
+
+def _as_written(location: Location, values: Any) -> Location:
+    """The location without the places in lists that were written as a single item."""
+    written: list[str | int] = []
+    for part in location:
+        if isinstance(part, int) and not isinstance(values, list):
+            continue
+        written.append(part)
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            values = None
+    return tuple(written)
+
+
+def _explain(
+    model: type[BaseModel], noun: str, location: Location, kind: str, message: str, where: str
+) -> DataError:
+    key = ".".join(map(str, location))
+    article = "an" if noun[0] in "aeiou" else "a"
+    if kind == "extra_forbidden":
+        known = list(model.model_fields) if len(location) == 1 else []
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        fix = f"{article} {noun} has {', '.join(known)}" if known else ""
+        fix = f"did you mean {close[0]!r}?" if close else fix
+        return DataError(f"{article} {noun} has no key {key!r}", where=where, fix=fix)
+    detail = message.removeprefix("Value error, ")
+    return DataError(f"{key}: {detail}" if key else detail, where=where)

@@ -1,0 +1,95 @@
+"""Ask a model all questions of a benchmark task, and judge the answers."""
+
+from __future__ import annotations
+
+import time
+
+from luthier.core.console import Console
+from luthier.core.records import EvaluationRecord, ModelStamp, SampleRecord
+from luthier.evaluate.runner import judge, recorded_versions
+from luthier.evaluate.statistics import Resampling
+from luthier.evaluate.task import Evaluation
+from luthier.evaluate.tasks import Answers, PreparedTask, TextEncoder
+from luthier.inference import Engine
+
+
+def evaluate_benchmark(
+    engine: Engine,
+    encoder: TextEncoder,
+    prepared: PreparedTask,
+    model: ModelStamp,
+    resampling: Resampling,
+    console: Console,
+    *,
+    adapter: str = "",
+) -> Evaluation:
+    """Measure a model on a task.
+
+    Args:
+        engine: scores and generates; it is asked once, so that it sees all shared beginnings.
+        encoder: turns contexts and answers into tokens of the model.
+        prepared: the task, its documents and its shots.
+        model: which model the engine runs.
+        resampling: how intervals are made.
+        console: shows progress with the time left, and what to beware of.
+        adapter: what was put on the model, if anything.
+
+    Raises:
+        DataError: a question does not fit into the model's context window.
+    """
+    task = prepared.task
+    started = time.monotonic()
+    answers = _answers(engine, encoder, prepared, console)
+    seconds = time.monotonic() - started
+    results, scored = judge(answers.samples, task.load_metrics(), resampling, console)
+    record = EvaluationRecord(
+        task=task.name,
+        split=prepared.split,
+        model=model,
+        adapter=adapter,
+        template=task.template,
+        shots=len(prepared.shots),
+        chat_template=False,
+        metrics=results,
+        seconds=seconds,
+        generated_tokens=answers.generated_tokens,
+        prompt_tokens=answers.prompt_tokens,
+        truncated_outputs=answers.cut_answers,
+        versions=recorded_versions(),
+        format=task.format,
+        version=str(task.version),
+        labels=dict(task.labels),
+    )
+    return Evaluation(record, scored)
+
+
+def predict_benchmark(
+    engine: Engine, encoder: TextEncoder, prepared: PreparedTask, console: Console
+) -> tuple[SampleRecord, ...]:
+    """What a model answers to a task whose right answers are not known.
+
+    Raises:
+        DataError: a question does not fit into the model's context window.
+    """
+    return _answers(engine, encoder, prepared, console).samples
+
+
+def _answers(
+    engine: Engine, encoder: TextEncoder, prepared: PreparedTask, console: Console
+) -> Answers:
+    task = prepared.task
+    questions, fewer = prepared.questions(encoder)
+    answers = task.ask(
+        engine,
+        encoder,
+        questions,
+        lambda what, total: console.progress(f"{task.name}: {what}", total),
+    )
+    for count, what in (
+        (fewer, "questions have fewer shots, because they would not fit"),
+        (answers.cut_prompts, "prompts lost their beginning, because they would not fit"),
+        (answers.cut_answers, "answers were cut before they ended"),
+    ):
+        if count:
+            console.warn(f"{task.name}: {count:,} of {len(questions):,} {what}")
+    return answers

@@ -1,0 +1,58 @@
+"""Exact match and F-measure of words, as SQuAD's evaluation defines them.
+
+Rajpurkar et al. 2016 (arXiv 1606.05250, section 6.1): lower case, without punctuation and articles,
+against the best of the accepted answers.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from luthier.evaluate.metrics.base import TextScore
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class Squad(TextScore):
+    """The best score of a prediction against any accepted answer.
+
+    Args:
+        name: what users call it.
+        compare: scores two normalised texts, as lists of words.
+    """
+
+    def __init__(self, name: str, compare: Callable[[list[str], list[str]], float]) -> None:
+        super().__init__(name)
+        self._compare = compare
+
+    def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
+        """Between 0 and 1."""
+        words = normalised_words(prediction)
+        return max(self._compare(words, normalised_words(text)) for text in references)
+
+    def signature(self, references: Sequence[Sequence[str]]) -> str:
+        """The normalisation and the treatment of several references."""
+        del references
+        return f"{self.name}|norm:squad|refs:best"
+
+
+def normalised_words(text: str) -> list[str]:
+    """Lower-case words without punctuation and articles."""
+    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+
+
+def _f_measure(predicted: list[str], accepted: list[str]) -> float:
+    """The F-measure of the two bags of words; two empty ones are equal."""
+    if not predicted or not accepted:
+        return float(predicted == accepted)
+    shared = (Counter(predicted) & Counter(accepted)).total()
+    return 2 * shared / (len(predicted) + len(accepted))
+
+
+em = partial(Squad, "em", lambda predicted, accepted: float(predicted == accepted))
+token_f1 = partial(Squad, "token_f1", _f_measure)

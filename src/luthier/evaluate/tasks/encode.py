@@ -1,0 +1,74 @@
+"""Contexts and continuations as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from luthier.core.errors import DataError
+from luthier.inference import ScoreRequest
+from luthier.prompts.tokens import Encoder, Tokenizer
+
+
+@dataclass(frozen=True)  # no slots: they exclude cached properties
+class TextEncoder:
+    """Encodes plain text for one model. A text begins as the tokenizer begins texts.
+
+    Attributes:
+        tokenizer: the model's tokenizer.
+        context_window: tokens that the model takes.
+        encoder_decoder: the context is read by an encoder, so both parts are encoded apart.
+    """
+
+    tokenizer: Tokenizer
+    context_window: int
+    encoder_decoder: bool = False
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text; special tokens that it spells out stay text."""
+        return self._encoder.literal_ids(text, add_special_tokens=True)
+
+    def pairs(self, context: str, continuations: Sequence[str]) -> list[ScoreRequest]:
+        """The tokens of a context and of each text that may follow it.
+
+        As lm-evaluation-harness does it: spaces at the end of the context are moved into the
+        continuation, both are tokenised together, and the tokens are cut where those of the
+        context alone end.
+        """
+        kept = context.rstrip()
+        texts = [context[len(kept) :] + continuation for continuation in continuations]
+        before = self.ids(kept) if kept or self.encoder_decoder else ()
+        if self.encoder_decoder or not kept:
+            return [ScoreRequest(before, self._encoder.literal_ids(text)) for text in texts]
+        wholes = [self.ids(kept + text) for text in texts]
+        return [ScoreRequest(before, whole[len(before) :]) for whole in wholes]
+
+    def fits(self, request: ScoreRequest) -> bool:
+        """Whether the model takes the request whole; its last token is only predicted."""
+        if self.encoder_decoder:
+            return len(request.context) <= self.context_window
+        return len(request.context) + len(request.continuation) <= self.context_window + 1
+
+    def cut(self, request: ScoreRequest, where: str) -> ScoreRequest:
+        """The request without as many of its first tokens as do not fit.
+
+        Raises:
+            DataError: the continuation alone does not fit.
+        """
+        if self.fits(request):
+            return request
+        answer = 0 if self.encoder_decoder else len(request.continuation) - 1
+        room = self.context_window - answer
+        if room < 1:
+            raise DataError(
+                f"the answer has {len(request.continuation)} tokens, and the context window of "
+                f"the model {self.context_window}",
+                where=where,
+                fix="leave it out, or use a model with a longer context window",
+            )
+        return ScoreRequest(request.context[-room:], request.continuation)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.tokenizer)

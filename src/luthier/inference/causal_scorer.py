@@ -1,0 +1,179 @@
+"""Scores of a causal model.
+
+All requests form a radix tree of their tokens. It is walked depth first: a node's keys and values
+are computed once, serve all that continues it, and are then forgotten. Nodes that continue rows of
+one pass are computed together, those with children in batches of one length, so that no key of a
+padded position ever stands before another token, and no mask is needed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from luthier.inference.branch_cache import branch, tokens_copied, tokens_held
+from luthier.inference.budget import Budget
+from luthier.inference.engine import ScoreRequest, ignore_progress
+from luthier.inference.padding import MAX_PADDING, pad
+from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree, split_long_nodes
+from luthier.inference.scorer import Scorer, Tally, Target, score_targets
+from luthier.models.continuing import keeps_all_states, rope_follows_the_batch
+from luthier.models.load import LoadedModel
+
+# One more pass reads all weights and prepares every layer once more. In that time so many tokens
+# could be computed within another pass.
+_PASS_COST_IN_TOKENS = {"cpu": 24, "cuda": 512}
+_NEVER = float("inf")
+
+
+class CausalScorer(Scorer):
+    """Scores requests of a causal model.
+
+    Args:
+        loaded, budget: see `Scorer`.
+        pass_cost: what sharing must spare, see `merge_cheap_prefixes`; None: as usual here.
+    """
+
+    def __init__(self, loaded: LoadedModel, budget: Budget, pass_cost: float | None = None) -> None:
+        super().__init__(loaded, budget)
+        usual = _PASS_COST_IN_TOKENS.get(self._device.type, _PASS_COST_IN_TOKENS["cuda"])
+        self._pass_cost = usual if pass_cost is None else pass_cost
+        self._can_share: bool | None = None
+
+    def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        if self._can_share is None:
+            self._can_share = self._try_out()
+        self._walk(requests, tally, self._pass_cost if self._can_share else _NEVER)
+
+    def _walk(self, requests: Sequence[ScoreRequest], tally: Tally, pass_cost: float) -> None:
+        """Score the requests, sharing what is worth a pass of its own."""
+        root = radix_tree([(*r.context, *r.continuation[:-1]) for r in requests])
+        merge_cheap_prefixes(root, pass_cost)
+        model, start = self._loaded.model, None
+        if pass_cost < _NEVER:
+            split_long_nodes(root, self._budget.computed)
+            model, start = self._model, self._start()
+        _Walk(model, self._budget, _asked(root, requests), tally).run(root, start)
+
+    def _start(self) -> Any:
+        """The cache of what stands before every request."""
+        cache = branch()
+        self._soft_prompt.fill(self._model, cache)
+        return cache
+
+    def _try_out(self) -> bool:
+        """Whether a continued cache gives what whole texts give: tried out, where it may be so."""
+        if not keeps_all_states(self._model) or rope_follows_the_batch(self._model.config):
+            return False
+        requests = [ScoreRequest((1, 2, 3, last), (5,)) for last in (4, 6)]
+        tallies = [Tally(requests, ignore_progress) for _ in range(2)]
+        for tally, pass_cost in zip(tallies, (0, _NEVER), strict=True):
+            self._walk(requests, tally, pass_cost)
+        # Rounding differs, by far less than what a forgotten prefix would change.
+        tolerance = 4 * torch.finfo(self._model.dtype).eps ** 0.5
+        pairs = zip(*(tally.scores() for tally in tallies), strict=True)
+        return all(abs(one.logprob - other.logprob) <= tolerance for one, other in pairs)
+
+
+class _Asked(NamedTuple):
+    """A token whose probability is asked for after one of a node's tokens."""
+
+    request: int
+    token: int
+    offset: int
+
+
+def _asked(root: Node, requests: Sequence[ScoreRequest]) -> dict[Node, list[_Asked]]:
+    """What is asked for at each node."""
+    asked: dict[Node, list[_Asked]] = defaultdict(list)
+    for node, path in root.ancestry():
+        for index in node.ends:
+            first, wanted = len(requests[index].context) - 1, requests[index].continuation
+            for above in reversed(path):
+                end = min(above.start + len(above.tokens), first + len(wanted))
+                asked[above].extend(
+                    _Asked(index, wanted[place - first], place - above.start)
+                    for place in range(max(first, above.start), end)
+                )
+                if above.start <= first:
+                    break
+    return asked
+
+
+class _Branch(NamedTuple):
+    """A node, and which row of the pass before holds its parent."""
+
+    node: Node
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One walk through a tree; its parts are those of `CausalScorer._walk`."""
+
+    model: Any
+    budget: Budget
+    asked: dict[Node, list[_Asked]]
+    tally: Tally
+
+    def run(self, root: Node, start: Any) -> None:
+        """Compute all nodes, each after its parent.
+
+        Args:
+            root: the tree.
+            start: the cache that its first nodes continue; None: nothing continues anything.
+        """
+        # What is below a node waits in an iterator, so that the only caches in memory are those
+        # on the way to the node at hand.
+        waiting = [self._below([_Branch(child, 0) for child in root.children], start)]
+        while waiting:
+            computed = next(waiting[-1], None)
+            if computed is None:
+                waiting.pop()
+                continue
+            batch, cache = computed
+            children = [
+                _Branch(child, row)
+                for row, parent in enumerate(batch)
+                for child in parent.node.children
+            ]
+            waiting.append(self._below(children, cache))
+
+    def _below(
+        self, branches: Sequence[_Branch], cache: Any
+    ) -> Iterator[tuple[list[_Branch], Any]]:
+        """Compute what continues a pass; yields the batches that go on themselves."""
+        leaves = [branch_ for branch_ in branches if not branch_.node.children]
+        inner = [branch_ for branch_ in branches if branch_.node.children]
+        passes = partial(
+            self.budget.passes,
+            compute=partial(self._compute, cache=cache),
+            length=lambda branch_: len(branch_.node.tokens),
+            extra=tokens_copied(cache),
+            held=tokens_held(cache),
+        )
+        for _ in passes(leaves, max_padding=MAX_PADDING):
+            pass
+        yield from passes(inner, max_padding=0.0)
+
+    def _compute(self, batch: list[_Branch], cache: Any) -> Any:
+        """One forward pass; its cache, which continues another."""
+        device = self.model.device
+        ids_BT, _ = pad([node.tokens for node, _ in batch], device, "right")
+        inputs: dict[str, Any] = {"input_ids": ids_BT, "use_cache": False}
+        if cache is not None:
+            rows_B = torch.tensor([row for _, row in batch], device=device)
+            cache = branch(cache, rows_B)
+            inputs |= {"past_key_values": cache, "use_cache": True}
+        targets = [
+            Target(asked.request, asked.token, row, asked.offset)
+            for row, (node, _) in enumerate(batch)
+            for asked in self.asked.get(node, ())
+        ]
+        self.tally.add(targets, *score_targets(self.model, inputs, targets, ids_BT.shape[1]))
+        return cache

@@ -1,0 +1,120 @@
+"""Scores of an encoder-decoder model (T5).
+
+Each context is encoded once, and so is the decoder's first step after it, with which every
+continuation begins; it leaves the keys and values of what was encoded. The other tokens of all
+continuations follow in one more pass. Continuations that differ in the last token alone are one
+row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from transformers import EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from luthier.inference.branch_cache import branch, select
+from luthier.inference.encoder import encode
+from luthier.inference.engine import ScoreRequest
+from luthier.inference.padding import MAX_PADDING, pad
+from luthier.inference.scorer import Scorer, Tally, Target, score_targets
+from luthier.models.forward import decoder_start
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class _Row(NamedTuple):
+    """A row's tokens, which row of the pass before it continues, and the requests it answers."""
+
+    ids: tuple[int, ...]
+    before: int
+    requests: list[int]
+
+
+class _Begun(NamedTuple):
+    """What is computed of some contexts: their encoding, and the decoder's first step."""
+
+    states_BTD: Tensor
+    mask_BT: Tensor
+    cache: Any
+
+
+class EncoderDecoderScorer(Scorer):
+    """Scores requests; see `Scorer`. A soft prompt stands before the encoder's input."""
+
+    def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        asked_by_context = _grouped((r.context, index) for index, r in enumerate(requests))
+        contexts = [_Row(ids, 0, asked) for ids, asked in asked_by_context.items()]
+        passes = partial(
+            self._budget.passes, length=lambda row: len(row.ids), max_padding=MAX_PADDING
+        )
+        begin = partial(self._begin, requests=requests, tally=tally)
+        for batch, begun in passes(contexts, begin):
+            rows = [
+                _Row(ids, row, asked)
+                for row, context in enumerate(batch)
+                for ids, asked in _grouped(
+                    (requests[index].continuation[:-1], index) for index in context.requests
+                ).items()
+                if ids
+            ]
+            go_on = partial(self._go_on, begun=begun, requests=requests, tally=tally)
+            for _ in passes(rows, go_on, extra=begun.mask_BT.shape[1]):
+                pass
+
+    def _begin(self, batch: list[_Row], requests: Sequence[ScoreRequest], tally: Tally) -> _Begun:
+        """Encode contexts, and score the first token of each continuation."""
+        encoded, mask_BT = encode(self._model, self._soft_prompt, [row.ids for row in batch])
+        begun = _Begun(encoded.last_hidden_state, mask_BT, EncoderDecoderCache(branch(), branch()))
+        start = decoder_start(self._model)
+        input_B1 = torch.full((len(batch), 1), start, device=self._device)
+        targets = [
+            Target(index, requests[index].continuation[0], row, 0)
+            for row, context in enumerate(batch)
+            for index in context.requests
+        ]
+        tally.add(targets, *score_targets(self._model, _inputs(begun, input_B1), targets, 1))
+        return begun
+
+    def _go_on(
+        self, batch: list[_Row], begun: _Begun, requests: Sequence[ScoreRequest], tally: Tally
+    ) -> None:
+        """Score all other tokens of some continuations."""
+        rows_B = torch.tensor([row.before for row in batch], device=self._device)
+        cache = EncoderDecoderCache(
+            branch(begun.cache.self_attention_cache, rows_B),
+            select(begun.cache.cross_attention_cache, rows_B),
+        )
+        ids_BT, _ = pad([row.ids for row in batch], self._device, "right")
+        own = _Begun(begun.states_BTD[rows_B], begun.mask_BT[rows_B], cache)
+        targets = [
+            Target(index, token, row, column)
+            for row, one in enumerate(batch)
+            for index in one.requests
+            for column, token in enumerate(requests[index].continuation[1:])
+        ]
+        width = ids_BT.shape[1]
+        tally.add(targets, *score_targets(self._model, _inputs(own, ids_BT), targets, width))
+
+
+def _inputs(begun: _Begun, ids_BT: Tensor) -> dict[str, Any]:
+    return {
+        "encoder_outputs": BaseModelOutput(last_hidden_state=begun.states_BTD),
+        "attention_mask": begun.mask_BT,
+        "decoder_input_ids": ids_BT,
+        "past_key_values": begun.cache,
+        "use_cache": True,
+    }
+
+
+def _grouped(pairs: Iterable[tuple[Key, int]]) -> dict[Key, list[int]]:
+    """The numbers that belong to each key."""
+    groups: dict[Key, list[int]] = defaultdict(list)
+    for key, number in pairs:
+        groups[key].append(number)
+    return groups

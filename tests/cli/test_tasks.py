@@ -1,0 +1,106 @@
+"""``luthier tasks`` and ``luthier evaluate --tasks``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.core.errors import DataError, UsageError
+
+Call = Callable[..., Any]
+
+OWN = """\
+name: parity
+kind: choices
+files: {splits: {test: numbers.jsonl}}
+prompt: "Is {{ number }} even or odd? It is"
+label: "{{ parity }}"
+choices: {0: even, 1: odd}
+metrics: [acc]
+submission: {file: parity.tsv, format: glue}
+"""
+
+
+@pytest.fixture
+def own(in_tmp_path: Path) -> str:
+    rows = [{"number": number, "parity": number % 2} for number in range(20)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (in_tmp_path / "numbers.jsonl").write_text(lines, encoding="utf-8")
+    (in_tmp_path / "parity.yaml").write_text(OWN, encoding="utf-8")
+    return "parity.yaml"
+
+
+def test_tasks_are_listed_without_the_subjects_of_mmlu(call: Call) -> None:
+    outcome = call("tasks")
+    assert outcome.code == 0
+    for name in ("glue/rte", "superglue/multirc", "mmlu-hendrycks", "lambada", "gsm8k"):
+        assert name in outcome.out
+    assert "high_school" not in outcome.out
+    names = {item["name"] for item in call("tasks", "--json").document}
+    assert {"glue/stsb", "mmlu/virology"} <= names
+
+
+def test_a_task_is_shown_with_the_words_of_its_labels(call: Call, own: str) -> None:
+    assert "entailment: 'True'" in call("tasks", "glue/rte").out
+    assert call("tasks", own, "--json").document["choices"] == {"0": "even", "1": "odd"}
+    outcome = call("tasks", "glue/rtee")
+    assert outcome.code == UsageError.exit_code
+    assert "did you mean 'glue/rte'?" in outcome.err
+
+
+def test_models_are_measured_side_by_side(
+    call: Call, own: str, tiny_llama: Path, tiny_gpt2: Path
+) -> None:
+    options = ("--tasks", own, "--shots", "0", "--limit", "6", "model.dtype=float32")
+    outcome = call("evaluate", str(tiny_llama), str(tiny_gpt2), *options)
+    assert outcome.code == 0, outcome.err
+    head, _, row, *rest = outcome.out.splitlines()
+    assert "tiny-llama" in head
+    assert "tiny-gpt2" in head
+    assert row.split()[:5] == ["parity", "acc", "own", "0", "6"]
+    assert rest[-1] == "parity: 0 = 'even', 1 = 'odd'"
+    first, second = call("evaluate", str(tiny_llama), str(tiny_gpt2), *options, "--json").document
+    assert first["run"] != second["run"]
+    (record,) = first["tasks"]
+    assert record["metrics"][0]["n"] == 6
+    assert record["labels"] == {"0": "even", "1": "odd"}
+
+
+def test_the_stored_configuration_measures_the_same_again(
+    call: Call, own: str, tiny_llama: Path
+) -> None:
+    options = ("--tasks", own, "--limit", "4", "model.dtype=float32", "--json")
+    (first,) = call("evaluate", str(tiny_llama), *options).document
+    for target in (first["run"], f"{first['run']}/config.yaml"):
+        (again,) = call("evaluate", target, "--json").document
+        assert again["run"] == first["run"]
+        assert again["tasks"][0]["metrics"] == first["tasks"][0]["metrics"]
+
+
+def test_predictions_go_to_a_folder(call: Call, own: str, tiny_llama: Path) -> None:
+    outcome = call("evaluate", str(tiny_llama), "--tasks", own, "--submission", "mine", "--json")
+    assert outcome.document == {"files": ["mine/parity.tsv"]}
+    assert Path("mine/parity.tsv").read_text(encoding="utf-8").startswith("index\tprediction\n0\t")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--limit", "3"), UsageError.exit_code, "go with --tasks"),
+        (("--tasks", "glue/rtee"), UsageError.exit_code, "did you mean 'glue/rte'?"),
+        (("--tasks", "nothing.yaml"), UsageError.exit_code, "does not exist"),
+        (("--tasks", "gone.yaml"), DataError.exit_code, "there is no data for the split 'test'"),
+        (("--tasks", "lambada", "--submission", "x"), UsageError.exit_code, "no leaderboard"),
+    ],
+)
+def test_a_mistake_is_told_before_a_model_is_loaded(
+    call: Call, own: str, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    Path("gone.yaml").write_text(OWN.replace("numbers", "gone"), encoding="utf-8")
+    outcome = call("evaluate", "no/model", *arguments)
+    assert outcome.code == code
+    assert says in outcome.err

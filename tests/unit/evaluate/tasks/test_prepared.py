@@ -1,0 +1,154 @@
+"""Rows become questions: data that is missing or wrong, shots, and contexts."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.core.errors import DataError
+from luthier.evaluate.tasks import MissingDataError, Task, TextEncoder, load_task, prepare_task
+
+MakeTask = Callable[..., Task]
+TEST = [{"text": f"test {n}", "label": n % 2} for n in range(4)]
+TRAIN = [{"text": f"train {n}", "label": n % 2} for n in range(8)]
+
+
+def test_a_question_follows_the_description_and_the_shots(
+    make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
+) -> None:
+    task = make_task(
+        {**choices, "description": "Say it.\n", "draw": "first"}, test=TEST, train=TRAIN
+    )
+    questions, fewer = prepare_task(task, shots=2).questions(TextEncoder(tokenizer, 1000))
+    assert questions[1].context == ("Say it.\ntrain 0 is cold\n\ntrain 1 is hot\n\ntest 1 is")
+    assert questions[1].document.words == ("cold", "hot")
+    assert questions[1].document.references == ("1",)
+    assert fewer == 0
+
+
+def test_shots_are_drawn_with_the_seed_and_the_labels_take_turns(
+    make_task: MakeTask, choices: dict[str, Any]
+) -> None:
+    task = make_task(choices, test=TEST, train=TRAIN)
+    drawn = [prepare_task(task, shots=4, seed=seed).shots for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert sorted(shot.references[0] for shot in drawn[0]) == ["0", "0", "1", "1"]
+    assert prepare_task(task, shots=2, seed=0).shots == drawn[0][:2]
+    with pytest.raises(DataError, match="9 shots are wanted"):
+        prepare_task(task, shots=9)
+
+
+def test_a_context_that_does_not_fit_loses_shots_where_the_task_says_so(
+    make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
+) -> None:
+    keys = {**choices, "too_long": "fewer-shots", "draw": "first"}
+    prepared = prepare_task(make_task(keys, test=TEST[:1], train=TRAIN), shots=4)
+    (whole,), _ = prepared.questions(TextEncoder(tokenizer, 1000))
+    (question,), fewer = prepared.questions(TextEncoder(tokenizer, len(whole.context) - 10))
+    assert fewer == 1
+    assert question.context == whole.context.replace("train 3 is hot\n\n", "")
+
+
+def test_the_limit_takes_the_first_rows(make_task: MakeTask, choices: dict[str, Any]) -> None:
+    documents = prepare_task(make_task(choices, test=TEST), limit=2).documents
+    assert [document.prompt for document in documents] == ["test 0 is", "test 1 is"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem", "fix"),
+    [
+        ({"text": "x"}, "needs the column 'label'", "the columns are text"),
+        ({"label": 1}, "needs the column 'text'", "the columns are label"),
+        ({"text": "x", "label": "warm"}, "the label 'warm' has no words", "'0' ('cold')"),
+        ({"text": None, "label": 1}, "a value is null", ""),
+    ],
+)
+def test_a_wrong_row_is_named_with_its_line(
+    make_task: MakeTask, choices: dict[str, Any], row: dict[str, Any], problem: str, fix: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        prepare_task(make_task(choices, test=[*TEST, row]))
+    assert problem in caught.value.problem
+    assert fix in caught.value.fix
+    assert caught.value.where.startswith("test.jsonl:5")
+
+
+def test_labels_of_the_source_are_translated(make_task: MakeTask, choices: dict[str, Any]) -> None:
+    keys = {
+        **choices,
+        "choices": {"cold": "cold", "hot": "hot"},
+        "files": {"splits": {"test": "test.jsonl"}, "labels": {0: "cold", 1: "hot"}},
+    }
+    documents = prepare_task(make_task(keys, test=TEST)).documents
+    assert [document.references for document in documents[:2]] == [("cold",), ("hot",)]
+
+
+def test_an_empty_split_and_a_repeated_id_are_refused(
+    make_task: MakeTask, choices: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match="has no rows"):
+        prepare_task(make_task(choices, test=[]))
+    with pytest.raises(DataError, match="'same' of own stands twice") as caught:
+        prepare_task(make_task({**choices, "id": "same"}, test=TEST[:2]))
+    assert caught.value.where == "test.jsonl:1 and test.jsonl:2"
+
+
+def test_missing_data_says_where_it_was_looked_for(
+    make_task: MakeTask,
+    choices: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LUTHIER_DATA", "/data/of/mine")
+    with pytest.raises(MissingDataError) as caught:
+        prepare_task(make_task(choices))
+    assert str(tmp_path / "test.jsonl") in caught.value.where
+    assert "/data/of/mine/test.jsonl" in caught.value.where
+    assert "under LUTHIER_DATA" in caught.value.fix
+
+
+def test_the_hub_is_named_where_there_is_no_file(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    task = load_task("glue/qqp")
+    assert isinstance(task, Task)
+    with pytest.raises(MissingDataError) as caught:
+        prepare_task(task)
+    assert "the Hub (nyu-mll/glue" in caught.value.where
+    assert "hf download --repo-type dataset nyu-mll/glue" in caught.value.fix
+
+
+def test_files_without_a_header_are_read_compressed_or_not(
+    make_task: MakeTask, choices: dict[str, Any], tmp_path: Path
+) -> None:
+    files = {"splits": {"test": "cells.tsv"}, "columns": ["label", "text"], "separator": "tab"}
+    task = make_task({**choices, "files": files})
+    lines = '0\tice "on" it\textra\n1\tfire\n'
+    (tmp_path / "cells.tsv.gz").write_bytes(gzip.compress(lines.encode()))
+    prompts = [document.prompt for document in prepare_task(task).documents]
+    assert prompts == ['ice "on" it is', "fire is"]
+    (tmp_path / "cells.tsv").write_text("0\n", encoding="utf-8")
+    with pytest.raises(DataError, match="1 cells, and label, text are expected"):
+        prepare_task(task)
+
+
+def test_a_prediction_needs_no_label(make_task: MakeTask, choices: dict[str, Any]) -> None:
+    task = make_task(choices, test=[{"text": "x"}, {"text": "y", "label": -1}])
+    documents = prepare_task(task, split="test").documents
+    assert [document.references for document in documents] == [(), ()]
+    assert documents[0].words == ("cold", "hot")
+
+
+def test_long_groups_are_named_by_a_fingerprint(
+    make_task: MakeTask, choices: dict[str, Any]
+) -> None:
+    rows = [{"text": "a" * 200, "label": 0}, {"text": "a" * 200, "label": 1}]
+    first, second = prepare_task(make_task({**choices, "group": "{{ text }}"}, test=rows)).documents
+    assert first.group == second.group
+    assert len(first.group) == 16
