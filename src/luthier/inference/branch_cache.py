@@ -66,7 +66,7 @@ def branch(cache: Any = None, rows_B: Tensor | None = None) -> Any:
         rows_B: which of its rows each new row continues.
     """
     made = Cache(layer_class_to_replicate=BranchLayer)
-    if cache:
+    if cache and rows_B is not None:
         made.layers = [BranchLayer((layer, rows_B)) for layer in cache.layers]
     return made
 
