@@ -54,7 +54,7 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
 
     def tokens_held(self) -> int:
         """Rows × tokens of this pass and of those it continues."""
-        own = len(self.keys) * self.keys.shape[-2]
+        own = len(self.keys) * self.keys.shape[-2] if self.is_initialized else 0
         return own + (self._continued[0].tokens_held() if self._continued else 0)
 
 
