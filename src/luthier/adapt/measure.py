@@ -14,7 +14,7 @@ from luthier.config.load import to_yaml
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.files import write_atomically
-from luthier.core.records import EvaluationRecord, Forgetting, RungRecord
+from luthier.core.records import Contamination, EvaluationRecord, Forgetting, RungRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import (
     Resampling,
@@ -22,6 +22,7 @@ from luthier.evaluate import (
     load_general_losses,
     measure_forgetting,
     measure_general,
+    with_clean_part,
     write_evaluation,
     write_general_losses,
 )
@@ -41,6 +42,8 @@ class RungMeasurer:
         base: the base model.
         budget: the time.
         console: shows progress.
+        contamination: the test examples that the training data contains, where they were looked
+            for.
     """
 
     setup: Setup
@@ -48,6 +51,7 @@ class RungMeasurer:
     base: BaseModel
     budget: TimeBudget
     console: Console
+    contamination: Contamination | None = None
 
     def measure(self, rung: Rung) -> RungRecord:
         """Measure ``rung``; its run directory holds what was made.
@@ -94,15 +98,17 @@ class RungMeasurer:
         )
 
     def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> EvaluationRecord:
+        task = self.setup.task(rung.shots)
         evaluation = evaluate_task(
             LocalEngine(loaded, self._batch_tokens),
             self.setup.renderer,
-            self.setup.task(rung.shots),
+            task,
             loaded.stamp,
             self._resampling,
             self.console,
             adapter=rung.method or "",
         )
+        evaluation = with_clean_part(evaluation, task, self.contamination, self._resampling)
         write_evaluation(run, evaluation.record, evaluation.samples)
         return evaluation.record
 
@@ -132,6 +138,7 @@ class RungMeasurer:
             status="done",
             metric=evaluation.metrics[0],
             metrics=evaluation.metrics,
+            clean=next(iter(evaluation.clean), None),
             evaluate_seconds=evaluation.seconds,
             peak_memory_bytes=memory.read(),
         )

@@ -20,6 +20,9 @@ class EvaluateConfig(Config):
     """The level of every interval."""
     resamples: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap, and permutations of the paired test."""
+    contamination_words: int | None = Field(default=13, ge=1)
+    """Test examples that share this many words in a row with the training data are named, and
+    measured apart; null: they are not looked for."""
     general_text: str | None = "python-topics"
     """The text on which forgetting is measured: bundled, or a text file. None: not measured."""
     general_tokens: int = Field(default=4096, ge=64)

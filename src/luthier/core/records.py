@@ -81,6 +81,8 @@ class EvaluationRecord(Record):
     shots: int
     chat_template: bool
     metrics: tuple[MetricResult, ...]
+    clean: tuple[MetricResult, ...] = ()
+    """The metrics on the examples that the training data does not contain, where it has some."""
     seconds: float
     generated_tokens: int
     prompt_tokens: int
@@ -113,6 +115,57 @@ class SampleRecord(Record):
     choices: tuple[str, ...] = ()
     scores: dict[str, float]
     finish: Literal["stop", "length"]
+
+
+class ContaminatedExample(Record):
+    """A test example that the training data contains in part.
+
+    Attributes:
+        id: of the example.
+        runs: its runs of words.
+        shared: those of them that stand in training texts.
+        where: the place of one such text.
+    """
+
+    id: str
+    runs: int
+    shared: int
+    where: str
+
+
+class Contamination(Record):
+    """``contamination.json``: which test examples share a run of words with training texts.
+
+    Attributes:
+        words: the length of the run.
+        train: training texts that were looked at.
+        test: test examples.
+        checked: those of them that were long enough.
+        examples: those that share one.
+    """
+
+    words: int
+    train: int
+    test: int
+    checked: int
+    examples: tuple[ContaminatedExample, ...]
+
+    @property
+    def share(self) -> float:
+        """The share of the checked examples."""
+        return len(self.examples) / self.checked if self.checked else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        short = self.test - self.checked
+        unchecked = f"; {short} have too few words of their own to tell" if short else ""
+        share = f" ({self.share:.1%})" if self.examples else ""
+        return (
+            f"{len(self.examples) or 'None'} of {self.checked} test examples{share} "
+            f"{'shares' if len(self.examples) in (0, 1) else 'share'} {self.words} words in a row "
+            f"with the {self.train:,} training texts{unchecked}."
+        )
 
 
 class Forgetting(Estimate):
@@ -236,6 +289,7 @@ class RungRecord(Record):
     reason: str = ""
     metric: MetricResult | None = None
     metrics: tuple[MetricResult, ...] = ()
+    clean: MetricResult | None = None
     gain: Comparison | None = None
     forgetting: Forgetting | None = None
     trained_parameters: int = 0
@@ -267,6 +321,7 @@ class LadderRecord(Record):
     template: TemplateStamp
     rungs: tuple[RungRecord, ...]
     recommendation: Recommendation
+    contamination: Contamination | None = None
     seconds: float
     budget_seconds: float | None = None
 

@@ -123,6 +123,11 @@ class RunDirectory:
         return self.path / "ladder.json"
 
     @property
+    def contamination(self) -> Path:
+        """The `Contamination` record: test examples that the training data contains."""
+        return self.path / "contamination.json"
+
+    @property
     def forgetting(self) -> Path:
         """The `Forgetting` record."""
         return self.path / "evaluation" / "forgetting.json"

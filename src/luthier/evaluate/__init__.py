@@ -1,7 +1,7 @@
 """Evaluation: metrics, intervals, paired tests, and what was forgotten."""
 
 from luthier.evaluate.compare import compare_evaluations, compare_rungs
-from luthier.evaluate.contamination import Contamination, find_contamination
+from luthier.evaluate.contamination import example_text, find_contamination, with_clean_part
 from luthier.evaluate.forgetting import measure_forgetting, measure_general
 from luthier.evaluate.metrics import Metric, get_metric, known_metrics
 from luthier.evaluate.runner import evaluate_task
@@ -17,7 +17,6 @@ from luthier.evaluate.store import (
 from luthier.evaluate.task import Evaluation, EvaluationTask
 
 __all__ = [
-    "Contamination",
     "Evaluation",
     "EvaluationTask",
     "Metric",
@@ -27,6 +26,7 @@ __all__ = [
     "compare_evaluations",
     "compare_rungs",
     "evaluate_task",
+    "example_text",
     "find_contamination",
     "get_metric",
     "holm",
@@ -38,6 +38,7 @@ __all__ = [
     "measure_general",
     "minimum_detectable_effect",
     "paired_test",
+    "with_clean_part",
     "write_evaluation",
     "write_general_losses",
 ]

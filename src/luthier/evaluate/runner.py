@@ -107,7 +107,7 @@ def judge(
     columns: dict[str, list[float]] = {}
     for metric in metrics:
         stats = sample_statistics(metric, samples)
-        results.append(_measure(metric, stats, samples, resampling))
+        results.append(_result(metric, stats, samples, resampling))
         columns[metric.name] = metric.per_sample(stats).tolist()
     references = [sample.references for sample in samples]
     for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(references)):
@@ -129,7 +129,14 @@ def sample_statistics(metric: Metric, samples: Sequence[SampleRecord]) -> Floats
     )
 
 
-def _measure(
+def measure(
+    metric: Metric, samples: Sequence[SampleRecord], resampling: Resampling
+) -> MetricResult:
+    """One metric on stored samples."""
+    return _result(metric, sample_statistics(metric, samples), samples, resampling)
+
+
+def _result(
     metric: Metric, stats: Floats, samples: Sequence[SampleRecord], resampling: Resampling
 ) -> MetricResult:
     groups = [sample.group for sample in samples]

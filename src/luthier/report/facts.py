@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.core.records import (
+    Contamination,
     EvaluationRecord,
     LadderRecord,
     MetricResult,
@@ -20,6 +21,7 @@ from luthier.report.format import format_percent, format_value
 from luthier.report.rows import LadderRow, estimate_texts, ladder_rows
 
 _MANIFEST_DEPTH = 3
+_CONTAMINATED_SHOWN = 10
 _FORGETTING = "forgetting, nats per token"
 
 
@@ -136,6 +138,10 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
     records = content.records
     yield "Task", _joined(each.task for each in records)
     yield "Split", record.split
+    if content.contamination:
+        yield "Contamination", content.contamination.sentence
+    if content.contamination and content.contamination.examples:
+        yield "Contaminated examples", _contaminated(content.contamination)
     if content.ladder:
         counts = content.ladder.examples.items()
         yield "Examples", ", ".join(f"{split} {count:,}" for split, count in counts)
@@ -143,6 +149,16 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
     yield "Template hash", _joined(each.template.hash for each in records)
     yield "Shots", _joined(str(each.shots) for each in records)
     yield "Chat template", _joined("yes" if each.chat_template else "no" for each in records)
+
+
+def _contaminated(found: Contamination) -> str:
+    """The first of them by id, how much of each is shared, and with what."""
+    shown = [
+        f"{each.id} ({each.shared} of {each.runs} runs, in {each.where})"
+        for each in found.examples[:_CONTAMINATED_SHOWN]
+    ]
+    left = len(found.examples) - len(shown)
+    return "; ".join([*shown, f"and {left} more in contamination.json"] if left else shown)
 
 
 def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:

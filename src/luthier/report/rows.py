@@ -83,8 +83,15 @@ def ladder_rows(ladder: LadderRecord) -> tuple[LadderRow, ...]:
 
 
 def metric_rows(system: str, records: Iterable[EvaluationRecord]) -> list[MetricRow]:
-    """A row for each metric of each record."""
-    return [_metric_row(system, record, metric) for record in records for metric in record.metrics]
+    """A row for each metric of each record, and for those on its clean examples alone."""
+    return [
+        _metric_row(system, record, metric, name)
+        for record in records
+        for metric, name in (
+            *((metric, metric.name) for metric in record.metrics),
+            *((metric, f"{metric.name} (clean)") for metric in record.clean),
+        )
+    ]
 
 
 def gain_texts(gain: Comparison | None, digits: int = 3) -> tuple[str, str]:
@@ -131,7 +138,9 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
     )
 
 
-def _metric_row(system: str, record: EvaluationRecord, metric: MetricResult) -> MetricRow:
+def _metric_row(
+    system: str, record: EvaluationRecord, metric: MetricResult, name: str
+) -> MetricRow:
     value, interval = estimate_texts(metric)
     return MetricRow(
         system=system,
@@ -139,7 +148,7 @@ def _metric_row(system: str, record: EvaluationRecord, metric: MetricResult) -> 
         split=record.split,
         template=record.template.id,
         shots=str(record.shots),
-        metric=metric.name,
+        metric=name,
         value=value,
         interval=interval,
         n=f"{metric.n:,}",
