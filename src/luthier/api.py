@@ -140,10 +140,10 @@ def evaluate(
         LuthierError: see `luthier.core.errors`.
     """
     from luthier.adapt import prepare
+    from luthier.adapt.contamination import check_contamination
+    from luthier.adapt.evaluation import measure_model
     from luthier.adapt.manifest import write_manifest
-    from luthier.evaluate import Resampling, evaluate_task, write_evaluation
     from luthier.evaluate.runner import render_prompts
-    from luthier.inference.local import LocalEngine
     from luthier.methods import load_adapted
     from luthier.models.load import load_model
     from luthier.report import write_report
@@ -160,26 +160,21 @@ def evaluate(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
     setup = prepare(resolved, console)
-    task = setup.task(resolved.prompt.shots)
-    render_prompts(setup.renderer, task)
+    shots = resolved.prompt.shots
+    render_prompts(setup.renderer, setup.task(shots))
     run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.folder.id)
     if not tuned:
         write_manifest(run, setup, "evaluate")
         _save_config(run, resolved)
     if tuned and tuned.model.is_dir():
         loaded = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
+        found = check_contamination(setup, run, console)
     else:
-        loaded = load_model(setup.handle)
-    evaluation = evaluate_task(
-        LocalEngine(loaded, resolved.evaluate.batch_tokens),
-        setup.renderer,
-        task,
-        loaded.stamp,
-        Resampling.of(resolved.evaluate, resolved.seed),
-        console,
-        adapter=resolved.method if tuned and tuned.model.is_dir() else "",
+        loaded, found = load_model(setup.handle), None
+    adapter = resolved.method if tuned and tuned.model.is_dir() else ""
+    evaluation = measure_model(
+        setup, shots, run, loaded, console, adapter=adapter, contamination=found
     )
-    write_evaluation(run, evaluation.record, evaluation.samples)
     return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
 
 
@@ -249,7 +244,7 @@ def compare(runs: Sequence[str | Path], metric: str | None = None) -> CompareRes
     if len(runs) < 2:
         raise UsageError("there is nothing to compare", fix="name at least two runs")
     opened = [RunDirectory.open(Path(run)) for run in runs]
-    first, *others = [load_evaluation(run, _only_task(run)) for run in opened]
+    first, *others = [load_evaluation(run, only_task(run)) for run in opened]
     name = metric or first.record.metrics[0].name
     config = load_config(opened[0].config)
     resampling = Resampling.of(config.evaluate, config.seed)
@@ -383,7 +378,12 @@ def _save_config(run: RunDirectory, config: RunConfig) -> None:
     write_atomically(run.config, to_yaml(named))
 
 
-def _only_task(run: RunDirectory) -> str:
+def only_task(run: RunDirectory) -> str:
+    """The one task that a run was evaluated on.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
     from luthier.report.content import read_evaluations
 
     tasks = [record.task for _, record in read_evaluations(run)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from luthier.adapt.setup import Setup
 from luthier.core.console import Console
@@ -19,18 +19,22 @@ def check_contamination(setup: Setup, run: RunDirectory, console: Console) -> Co
     words = setup.config.evaluate.contamination_words
     if words is None:
         return None
-    train, test = setup.dataset.train, setup.dataset.test
-    with console.progress("looking for test examples in the training data", len(train)) as advance:
-        found = find_contamination(
-            ((example.where or example.id, example_text(example)) for example in train),
-            [(example.id, example_text(example)) for example in test],
-            words,
-            advance,
-        )
+    test = [(example.id, example_text(example)) for example in setup.dataset.test]
+    total = len(setup.dataset.train) + len(setup.replay)
+    with console.progress("looking for test examples in the training data", total) as advance:
+        found = find_contamination(_trained_on(setup), test, words, advance)
     tell = console.warn if found.examples else console.say
     tell(found.sentence)
     found.write(run.contamination)
     return found
+
+
+def _trained_on(setup: Setup) -> Iterator[tuple[str, str]]:
+    """Place and text of all that training may see: the examples, and general texts."""
+    for example in setup.dataset.train:
+        yield example.where or example.id, example_text(example)
+    for general in setup.replay:
+        yield general.id, setup.handle.tokenizer.decode(general.input_ids)
 
 
 def contamination_reasons(

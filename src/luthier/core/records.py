@@ -43,6 +43,8 @@ class Estimate(Record):
     high: float
     n: int
     confidence: float = 0.95
+    standard_error: float | None = None
+    """Clustered where examples belong together; None in records of earlier versions."""
 
 
 class MetricResult(Estimate):
@@ -51,6 +53,9 @@ class MetricResult(Estimate):
     name: str
     signature: str
     higher_is_better: bool = True
+    detectable: float | None = None
+    """The least difference from another system that so many examples show 8 times in 10, if the
+    scores of the two are not correlated; the more they are, the less."""
 
 
 class TemplateStamp(Record):
@@ -215,20 +220,35 @@ class TrainingRecord(Record):
     planned_steps: int
     epochs: float
     examples: int
+    replayed: int = 0
+    """General texts beside the examples in each epoch."""
     trained_tokens: int
     processed_tokens: int
     best_step: int
     best_validation_loss: float | None
     first_loss: float
     last_loss: float
-    stopped: Literal["finished", "early", "time"]
+    stopped: Literal["finished", "early", "time", "forgetting"]
     seconds: float
     peak_memory_bytes: int
     extensions: tuple[Extension, ...] = ()
 
 
 class Comparison(Record):
-    """A paired comparison of two systems on the same examples."""
+    """A paired comparison of two systems on the same examples.
+
+    Attributes:
+        over: the system that is compared with.
+        difference: in the metric's own unit.
+        low: lower end of its interval.
+        high: upper end.
+        p: the two-sided p-value.
+        p_holm: the same after Holm's correction over all comparisons that were made.
+        test: the name of the test.
+        n: paired examples.
+        standard_error: of the difference, clustered where examples belong together.
+        detectable: the least true difference that so many examples show 8 times in 10.
+    """
 
     over: str
     difference: float
@@ -238,6 +258,8 @@ class Comparison(Record):
     p_holm: float
     test: str
     n: int
+    standard_error: float | None = None
+    detectable: float | None = None
 
 
 class MeasuredPlan(Record):

@@ -133,8 +133,13 @@ class RunDirectory:
         return self.path / "evaluation" / "forgetting.json"
 
     @property
+    def forgetting_items(self) -> Path:
+        """An `ItemChange` a line: every general text and example, before and after."""
+        return self.path / "evaluation" / "forgetting.items.jsonl"
+
+    @property
     def general_losses(self) -> Path:
-        """Loss on each general text, a line each: what forgetting is computed from."""
+        """Loss on each general text by content: what forgetting is computed from."""
         return self.path / "evaluation" / "general.jsonl"
 
     @property
@@ -154,6 +159,10 @@ class RunDirectory:
     def samples(self, task: str) -> Path:
         """The `SampleRecord` lines of a task."""
         return self.path / "evaluation" / f"{task}.samples.jsonl"
+
+    def answers(self, task: str) -> Path:
+        """Each answer of a task as it was made, by content: see `ContentLog`."""
+        return self.path / "evaluation" / f"{task}.answers.jsonl"
 
     def rung(self, name: str) -> RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""

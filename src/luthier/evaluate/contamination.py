@@ -18,7 +18,7 @@ import numpy as np
 
 from luthier.core.example import Example
 from luthier.core.records import ContaminatedExample, Contamination, EvaluationRecord
-from luthier.evaluate.overlap import Owned, RunTable, index_runs, meet_texts, num_words
+from luthier.evaluate.overlap import Owned, RunTable, index_runs, meet_texts
 from luthier.evaluate.runner import measure
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation, EvaluationTask
@@ -57,31 +57,22 @@ def find_contamination(
         words: the length of the run.
         advance: told how many training texts have passed.
     """
-    sizes = [num_words(text) for _, text in test]
-    long_enough = [i for i, size in enumerate(sizes) if size >= min(_LEAST_WORDS, words)]
-    texts = [test[i][1] for i in long_enough]
-    indexed = index_runs(texts, [min(sizes[i], words) for i in long_enough])
+    indexed = index_runs([text for _, text in test], words, min(_LEAST_WORDS, words))
     seen = 0
-    for passed in meet_texts({length: table for length, (table, _) in indexed.items()}, train):
+    for passed in meet_texts([table for table, _ in indexed], train):
         advance(passed)
         seen += passed
-    telling = {
-        length: (table, _without_frame(owned, len(texts)))
-        for length, (table, owned) in indexed.items()
-    }
+    telling = [(table, _without_frame(owned, len(test))) for table, owned in indexed]
     return Contamination(
         words=words,
         train=seen,
-        checked=len({int(text) for _, owned in telling.values() for text in owned.texts_P}),
+        checked=sum(len(np.unique(owned.texts_P)) for _, owned in telling),
         test=len(test),
         examples=tuple(
             ContaminatedExample(
-                id=test[long_enough[row.text]][0],
-                runs=row.runs,
-                shared=row.shared,
-                where=row.where,
+                id=test[row.text][0], runs=row.runs, shared=row.shared, where=row.where
             )
-            for row in _shared(telling.values())
+            for row in _shared(telling)
         ),
     )
 

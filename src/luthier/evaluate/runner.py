@@ -13,6 +13,7 @@ from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
 from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.power import detectable_effect, difference_error
 from luthier.evaluate.statistics import Resampling, bootstrap_interval
 from luthier.evaluate.task import Evaluation, EvaluationTask
 from luthier.inference import Engine, Generation
@@ -146,6 +147,7 @@ def _result(
         name=metric.name,
         signature=metric.signature([sample.references for sample in samples]),
         higher_is_better=metric.higher_is_better,
+        detectable=detectable_effect(difference_error(estimate.standard_error or 0.0)),
     )
 
 

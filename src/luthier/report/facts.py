@@ -18,7 +18,7 @@ from luthier.core.records import (
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.report.content import Content, System
 from luthier.report.format import format_percent, format_value
-from luthier.report.rows import LadderRow, estimate_texts, ladder_rows
+from luthier.report.rows import LadderRow, detectable_text, estimate_texts, ladder_rows
 
 _MANIFEST_DEPTH = 3
 _CONTAMINATED_SHOWN = 10
@@ -173,6 +173,8 @@ def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[
     if gains:
         yield "Test", f"{_joined(gain.test for gain in gains)}; Holm's correction"
         yield "Paired examples", _joined(f"{gain.n:,}" for gain in gains)
+    if least := max((gain.detectable or 0.0 for gain in gains), default=0.0):
+        yield "What they show", detectable_text(gains[0].n, content.ladder.metric, least)
     yield "Alpha", f"{content.ladder.alpha:g}"
     if content.ladder.target is not None:
         yield "Target", f"{content.ladder.metric} {content.ladder.target:g}"

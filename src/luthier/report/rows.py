@@ -73,6 +73,7 @@ class MetricRow:
     metric: str
     value: str
     interval: str
+    error: str
     n: str
     signature: str
 
@@ -112,6 +113,13 @@ def estimate_texts(
     return format_estimate(estimate, signed=signed), interval
 
 
+def detectable_text(n: int, metric: str, least: float, beside: str = "") -> str:
+    """What so many examples can show, in words."""
+    shown = format_value(least, digits=2 if least >= 10 else 3)
+    which = f"{shown} or more in {metric}{f' {beside}' if beside else ''}"
+    return f"{n:,} examples show a difference of {which}: 8 times in 10, at the 5 % level."
+
+
 def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
     metric, interval = estimate_texts(rung.metric)
     gain, p = gain_texts(rung.gain, digits_of(rung.metric) if rung.metric else 3)
@@ -138,6 +146,12 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
     )
 
 
+def _error_text(metric: MetricResult) -> str:
+    if metric.standard_error is None:
+        return ABSENT
+    return format_value(metric.standard_error, digits=digits_of(metric))
+
+
 def _metric_row(
     system: str, record: EvaluationRecord, metric: MetricResult, name: str
 ) -> MetricRow:
@@ -151,6 +165,7 @@ def _metric_row(
         metric=name,
         value=value,
         interval=interval,
+        error=_error_text(metric),
         n=f"{metric.n:,}",
         signature=metric.signature,
     )

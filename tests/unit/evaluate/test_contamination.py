@@ -91,6 +91,21 @@ def test_it_finds_what_a_plain_search_finds(seed: int) -> None:
     assert 5 < len(found.examples) < 45
 
 
+def test_letters_that_change_their_word_make_another_run() -> None:
+    assert ids(found_in(["ab c de f"], [("a", "ac b df e")], words=4)) == []
+    assert ids(found_in(["ab c de f"], [("a", "c ab f de")], words=4)) == []
+    assert ids(found_in(["AB, c: de f"], [("a", "ab c de f")], words=4)) == ["a"]
+
+
+def test_every_script_and_texts_of_any_length() -> None:
+    text = "Ünïcode, straße und naïve café — слова из десяти букв, و بعض الكلمات العربية 𝒂𝒃"
+    long = "filler " * 200_000
+    train = ["", long, f"{long} {text.upper()} {long}", "!?"]
+    assert ids(found_in(train, [("a", text), ("b", text.replace("und", "oder"))], words=13)) == [
+        "a"
+    ]
+
+
 def test_nothing_to_check() -> None:
     found = found_in(["a b c"], [])
     assert (found.examples, found.share) == ((), 0.0)
