@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +20,7 @@ from luthier.inference import Engine, Generation, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers")
+_COMPUTING = ("inference", "methods", "models")  # the parts of Luthier that decide an answer
 _GENERATION, _LOSS = TypeAdapter(Generation), TypeAdapter(TextLoss)
 _Kept = TypeVar("_Kept", Generation, TextLoss)
 
@@ -112,10 +115,18 @@ def _read(kind: TypeAdapter[_Kept], found: Sequence[Any]) -> list[_Kept] | None:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"luthier": luthier.__version__}
+    versions = {"luthier": luthier.__version__, "code": _code()}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
     return versions
+
+
+@cache
+def _code() -> str:
+    """What computes, as it is written: a version says little of a working tree."""
+    root = Path(luthier.__file__).parent
+    files = [path for part in _COMPUTING for path in sorted((root / part).rglob("*.py"))]
+    return fingerprint(*(path.read_text(encoding="utf-8") for path in files))

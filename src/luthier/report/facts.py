@@ -83,7 +83,7 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Method", training.method),
         ("Trained", f"{format_count(training.trained_parameters)} parameters, {share:.3%}"),
         ("Steps", f"{training.steps:,} of {training.planned_steps:,} ({training.stopped})"),
-        ("Examples", f"{training.examples:,}"),
+        ("Examples", f"{training.examples:,}{_replayed(training)}"),
         ("Epochs", f"{training.epochs:g}"),
         ("Tokens", f"{training.processed_tokens:,} processed, {training.trained_tokens:,} trained"),
         ("Best validation loss", best),
@@ -93,6 +93,11 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Artefact", format_bytes(training.artifact_bytes)),
     )
     return FactGroup(training.method, facts)
+
+
+def _replayed(training: TrainingRecord) -> str:
+    general = training.replayed
+    return f", and {general:,} general texts in each epoch" if general else ""
 
 
 def _ladder_headline(ladder: LadderRecord) -> Headline:
