@@ -31,6 +31,8 @@ bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/python benchmarks/plan.py report
 	$(BIN)/python benchmarks/methods.py
 	$(BIN)/python benchmarks/reliability.py run
+	$(BIN)/python benchmarks/contamination.py
+	$(BIN)/python benchmarks/forgetting.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q tests/docs

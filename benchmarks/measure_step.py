@@ -129,7 +129,7 @@ def measure(case: Case, folder: Path, growth: int) -> Measurement:
 
 def _examples(case: Case, handle: ModelHandle, console: Console) -> Iterator[TrainingExample]:
     """Running text, cut to the lengths of the case; answers are what follows in the text."""
-    text = "\n\n".join(general_texts("python-topics", console))
+    text = "\n\n".join(text for text, _ in general_texts("python-topics", console))
     with quiet_transformers():
         stream = iter(handle.tokenizer(text, add_special_tokens=False)["input_ids"])
     for number, length in enumerate(case.lengths):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from luthier.api import adapt, compare, evaluate, forecast, inspect, merge, prompt, report, tune
     from luthier.benchmarks import benchmark, submit
+    from luthier.comparing import forgotten, plan_examples
     from luthier.continuing import extend, resume
 
 __version__ = "0.1.0"
@@ -20,8 +21,10 @@ __all__ = [
     "evaluate",
     "extend",
     "forecast",
+    "forgotten",
     "inspect",
     "merge",
+    "plan_examples",
     "prompt",
     "report",
     "resume",
@@ -59,8 +62,10 @@ class _Luthier(ModuleType):
     evaluate = _Stage()
     extend = _Stage("continuing")
     forecast = _Stage()
+    forgotten = _Stage("comparing")
     inspect = _Stage()
     merge = _Stage()
+    plan_examples = _Stage("comparing")
     prompt = _Stage()
     report = _Stage()
     resume = _Stage("continuing")

@@ -140,10 +140,10 @@ def evaluate(
         LuthierError: see `luthier.core.errors`.
     """
     from luthier.adapt import prepare
+    from luthier.adapt.contamination import check_contamination
+    from luthier.adapt.evaluation import measure_model
     from luthier.adapt.manifest import check_template, write_manifest
-    from luthier.evaluate import Resampling, evaluate_task, write_evaluation
     from luthier.evaluate.runner import render_prompts
-    from luthier.inference.local import LocalEngine
     from luthier.methods import load_adapted
     from luthier.models.load import load_model
     from luthier.report import write_report
@@ -160,8 +160,8 @@ def evaluate(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
     setup = prepare(resolved, console)
-    task = setup.task(resolved.prompt.shots)
-    render_prompts(setup.renderer, task)
+    shots = resolved.prompt.shots
+    render_prompts(setup.renderer, setup.task(shots))
     run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.folder.id)
     if not tuned:
         write_manifest(run, setup, "evaluate")
@@ -169,18 +169,13 @@ def evaluate(
     if tuned and tuned.model.is_dir():
         check_template(tuned, setup, console)
         loaded = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
+        found = check_contamination(setup, run, console)
     else:
-        loaded = load_model(setup.handle)
-    evaluation = evaluate_task(
-        LocalEngine(loaded, resolved.evaluate.batch_tokens),
-        setup.renderer,
-        task,
-        loaded.stamp,
-        Resampling.of(resolved.evaluate, resolved.seed),
-        console,
-        adapter=resolved.method if tuned and tuned.model.is_dir() else "",
+        loaded, found = load_model(setup.handle), None
+    adapter = resolved.method if tuned and tuned.model.is_dir() else ""
+    evaluation = measure_model(
+        setup, shots, run, loaded, console, adapter=adapter, contamination=found
     )
-    write_evaluation(run, evaluation.record, evaluation.samples)
     return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
 
 

@@ -152,6 +152,36 @@ def test_a_run_is_evaluated_with_its_own_data(call: Call, adapted: Any) -> None:
     assert "a run is measured with its own model and data" in outcome.err
 
 
+def test_what_was_forgotten_before_and_after(call: Call, adapted: Any) -> None:
+    before, after = (f"{adapted['run']}/rungs/{rung}" for rung in ("zero-shot", "lora"))
+    arguments = ("evaluate", "--before", before, "--after", after)
+    outcome = call(*arguments)
+    assert outcome.code == 0, outcome.err
+    for part in ("python-topics, nats/token", "parity, exact_match", "kind of general text"):
+        assert part in outcome.out
+    document = call(*arguments, "--json").document
+    lora = next(rung for rung in adapted["rungs"] if rung["name"] == "lora")
+    assert document["general"] == lora["forgetting"]
+    assert document["tasks"][0]["lost"] <= document["tasks"][0]["comparison"]["n"]
+    alone = call("evaluate", "--before", before)
+    assert alone.code == UsageError.exit_code
+    assert "--before needs --after" in alone.err
+
+
+def test_how_many_examples_a_difference_needs(call: Call, adapted: Any) -> None:
+    planned = call("evaluate", "--power", "0.02", "--base-rate", "0.7")
+    assert planned.code == 0, planned.err
+    for part in ("8,242", "4,121", "0/1 scores of which 70% are right"):
+        assert part in planned.out
+    document = call("evaluate", "--power", "0.02", "--base-rate", "0.7", "--json").document
+    assert [row["examples"] for row in document["rows"]] == [8242, 4121, 1649]
+    run = f"{adapted['run']}/rungs/zero-shot"
+    from_run = call("evaluate", run, "--power", "0.1")  # a random model gets nothing right
+    assert from_run.code == UsageError.exit_code
+    assert "no spread to plan with" in from_run.err
+    assert call("evaluate", "--power", "0.02").code == UsageError.exit_code
+
+
 def test_compare(call: Call, adapted: Any) -> None:
     rungs = [f"{adapted['run']}/rungs/{name}" for name in ("zero-shot", "few-shot", "lora")]
     outcome = call("compare", *rungs, "--metric", "chrf", "--json")

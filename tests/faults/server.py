@@ -23,6 +23,7 @@ def prepare() -> None:
     from transformers.models.llama import modeling_llama  # noqa: F401
 
     import luthier.adapt.base_model
+    import luthier.adapt.evaluation
     import luthier.adapt.forecast
     import luthier.adapt.manifest
     import luthier.adapt.tuning

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from luthier.adapt.base_model import BaseModel
 from luthier.adapt.budget import TimeBudget
+from luthier.adapt.contamination import check_contamination, contamination_reasons
 from luthier.adapt.measure import RungMeasurer
 from luthier.adapt.recommend import is_at_target, recommend
 from luthier.adapt.rungs import Rung, rungs_of
@@ -35,7 +36,8 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
     adapt, rungs = setup.config.adapt, rungs_of(setup.config)
     stored = {rung.name: _stored(setup, rung, run) for rung in rungs}
     budget = TimeBudget(adapt.budget, _spent(run, [s.record for s in stored.values() if s]))
-    measurer = RungMeasurer(setup, run, BaseModel(setup.handle), budget, console)
+    found = check_contamination(setup, run, console)
+    measurer = RungMeasurer(setup, run, BaseModel(setup.handle), budget, console, found)
     records: list[RungRecord] = []
     for number, rung in enumerate(rungs, start=1):
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")
@@ -120,6 +122,10 @@ def _ladder(
     resampling = Resampling.of(config.evaluate, config.seed)
     gains = compare_rungs(metric, evaluations, resampling)
     rungs = [record.model_copy(update={"gain": gains.get(record.name)}) for record in records]
+    recommendation = recommend(rungs, config.adapt.target, config.adapt.alpha)
+    found = measurer.contamination
+    reasons = contamination_reasons(found, rungs, recommendation.rung)
+    update = {"reasons": recommendation.reasons + reasons}
     first = next(iter(evaluations.values()), None)
     return LadderRecord(
         task=dataset.task,
@@ -135,7 +141,8 @@ def _ladder(
         model=first.record.model if first else measurer.base.get().stamp,
         template=setup.template,
         rungs=tuple(rungs),
-        recommendation=recommend(rungs, config.adapt.target, config.adapt.alpha),
+        recommendation=recommendation.model_copy(update=update),
+        contamination=found,
         seconds=budget.spent,
         budget_seconds=config.adapt.budget,
     )

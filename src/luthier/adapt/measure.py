@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from luthier.adapt.base_model import BaseModel
 from luthier.adapt.budget import TimeBudget
+from luthier.adapt.evaluation import general_losses, measure_model, resampling_of
 from luthier.adapt.rungs import Rung
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning import tuned_model
@@ -14,19 +15,10 @@ from luthier.config.load import to_yaml
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.files import write_atomically
-from luthier.core.records import EvaluationRecord, Forgetting, RungRecord
+from luthier.core.records import Contamination, EvaluationRecord, Forgetting, RungRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.evaluate import (
-    Resampling,
-    evaluate_task,
-    load_general_losses,
-    measure_forgetting,
-    measure_general,
-    write_evaluation,
-    write_general_losses,
-)
-from luthier.inference import Engine, TextLoss
-from luthier.inference.local import LocalEngine
+from luthier.evaluate import measure_forgetting
+from luthier.inference import TextLoss
 from luthier.models.device import PeakMemory, default_device
 from luthier.models.load import LoadedModel
 
@@ -41,6 +33,8 @@ class RungMeasurer:
         base: the base model.
         budget: the time.
         console: shows progress.
+        contamination: the test examples that the training data contains, where they were looked
+            for.
     """
 
     setup: Setup
@@ -48,6 +42,7 @@ class RungMeasurer:
     base: BaseModel
     budget: TimeBudget
     console: Console
+    contamination: Contamination | None = None
 
     def measure(self, rung: Rung) -> RungRecord:
         """Measure ``rung``; its run directory holds what was made.
@@ -64,7 +59,7 @@ class RungMeasurer:
             evaluation = self._evaluate(rung, run, self.base.get())
             return self._record(rung, evaluation, memory)
         self._write_config(run, rung.method)
-        before = self._losses(self.run, LocalEngine(self.base.get(), self._batch_tokens))
+        before = self._losses(self.run, self.base.get())
         memory = PeakMemory(default_device())
         limit = self.budget.training_time(self.setup.config.train.max_time)
         loaded, training = tuned_model(self.setup, rung.method, self.base, run, limit, self.console)
@@ -76,17 +71,9 @@ class RungMeasurer:
             "artifact_bytes": training.artifact_bytes,
             "train_seconds": training.seconds,
             "peak_memory_bytes": max(record.peak_memory_bytes, training.peak_memory_bytes),
-            "forgetting": self._forgetting(run, before, LocalEngine(loaded, self._batch_tokens)),
+            "forgetting": self._forgetting(run, before, loaded),
         }
         return record.model_copy(update=update)
-
-    @property
-    def _batch_tokens(self) -> int:
-        return self.setup.config.evaluate.batch_tokens
-
-    @property
-    def _resampling(self) -> Resampling:
-        return Resampling.of(self.setup.config.evaluate, self.setup.config.seed)
 
     def _write_config(self, run: RunDirectory, method: MethodName) -> None:
         write_atomically(
@@ -94,35 +81,29 @@ class RungMeasurer:
         )
 
     def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> EvaluationRecord:
-        evaluation = evaluate_task(
-            LocalEngine(loaded, self._batch_tokens),
-            self.setup.renderer,
-            self.setup.task(rung.shots),
-            loaded.stamp,
-            self._resampling,
+        evaluation = measure_model(
+            self.setup,
+            rung.shots,
+            run,
+            loaded,
             self.console,
             adapter=rung.method or "",
+            contamination=self.contamination,
         )
-        write_evaluation(run, evaluation.record, evaluation.samples)
         return evaluation.record
 
-    def _losses(self, run: RunDirectory, engine: Engine) -> list[TextLoss]:
-        """The loss on each general text, measured once and stored in ``run``."""
-        texts = self.setup.general_texts
-        stored = load_general_losses(run)
-        if len(stored) != len(texts):
-            stored = measure_general(engine, texts)
-            write_general_losses(run, stored)
-        return stored
+    def _losses(self, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
+        """The loss on each general text, where forgetting is measured."""
+        return general_losses(self.setup, run, loaded) if self.setup.general_texts else []
 
     def _forgetting(
-        self, run: RunDirectory, before: Sequence[TextLoss], engine: Engine
+        self, run: RunDirectory, before: Sequence[TextLoss], loaded: LoadedModel
     ) -> Forgetting | None:
         name = self.setup.config.evaluate.general_text
         if name is None:
             return None
-        after = self._losses(run, engine)
-        forgetting = measure_forgetting(before, after, name, self._resampling)
+        after = self._losses(run, loaded)
+        forgetting = measure_forgetting(before, after, name, resampling_of(self.setup))
         forgetting.write(run.forgetting)
         return forgetting
 
@@ -132,6 +113,7 @@ class RungMeasurer:
             status="done",
             metric=evaluation.metrics[0],
             metrics=evaluation.metrics,
+            clean=next(iter(evaluation.clean), None),
             evaluate_seconds=evaluation.seconds,
             peak_memory_bytes=memory.read(),
         )

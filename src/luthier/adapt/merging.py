@@ -39,7 +39,7 @@ def merge_run(run: RunDirectory, folder: Path, console: Console) -> Merged:
     texts = general_texts(config.evaluate.general_text or _PROBE_TEXT, console)[:_PROBES]
     probes = [
         loaded.tokenizer(text, add_special_tokens=False)["input_ids"][:_PROBE_TOKENS]
-        for text in texts
+        for text, _ in texts
     ]
     merged = merge(loaded, probes)
     save_adapted(merged.loaded, folder)

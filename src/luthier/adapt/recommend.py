@@ -134,6 +134,11 @@ def _facts(choice: RungRecord) -> list[str]:
     ]
     if choice.training.stopped == "time":
         facts.append("Its training was cut short by the time limit; more time may give more.")
+    if choice.training.stopped == "forgetting":
+        facts.append(
+            "Its training ended where more would have been forgotten than "
+            "train.guards.max_forgetting allows; data.replay may let it go on."
+        )
     if choice.forgetting:
         facts.append(_forgetting(choice.forgetting))
     return facts

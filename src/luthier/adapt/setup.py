@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from luthier.config import RunConfig
 from luthier.config.methods import MethodName
@@ -14,6 +14,7 @@ from luthier.core.records import TemplateStamp
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset, load_dataset
 from luthier.data.general import general_texts
+from luthier.data.replay import general_example, replay_examples
 from luthier.data.splits import SPLITS, SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
@@ -21,7 +22,7 @@ from luthier.evaluate.metrics import get_metric
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.quantised import require_quantisation
 from luthier.plan.methods import TRAIN_THE_BASE
-from luthier.prompts.render import PromptRenderer
+from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.train import TrainingData
 
@@ -30,6 +31,13 @@ _DEFAULT_NEW_TOKENS = 128
 # How often to save, when to stop and who shares the work decide how far a training comes and how
 # fast, not where it goes; trackers look on.
 _NOT_THE_RESULT = {"max_time", "checkpoint_every", "parallelism", "shard_group", "trackers"}
+
+
+class MeasuredText(NamedTuple):
+    """A general text as this model reads it, and what it is about."""
+
+    ids: tuple[int, ...]
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +49,16 @@ class Setup:
         handle: the base model, described but not loaded.
         dataset: the examples by split.
         renderer: turns examples into tokens.
-        general_texts: tokens of the texts on which forgetting is measured.
+        general_texts: the texts on which forgetting is measured.
+        replay: general texts to mix into the training, none of them among those.
     """
 
     config: RunConfig
     handle: ModelHandle
     dataset: Dataset
     renderer: PromptRenderer
-    general_texts: tuple[tuple[int, ...], ...]
+    general_texts: tuple[MeasuredText, ...]
+    replay: tuple[TrainingExample, ...] = ()
 
     @property
     def template(self) -> TemplateStamp:
@@ -110,6 +120,29 @@ class Setup:
             fingerprint=self.training_fingerprint(method),
             inputs=self.training_inputs(method),
             dropped=train.dropped,
+            general=self.replay,
+            watched=self._watched(),
+        )
+
+    def _watched(self) -> tuple[TrainingExample, ...]:
+        """The general texts, where a guard looks at what is forgotten.
+
+        Raises:
+            UsageError: there is nothing to look at, or no validation that would look.
+        """
+        if self.config.train.guards.max_forgetting is None:
+            return ()
+        if not self.general_texts or not self.config.train.validations:
+            raise UsageError(
+                "what is forgotten is measured at validations, on general text",
+                where="train.guards.max_forgetting",
+                fix="set evaluate.general_text and train.validations, or leave the guard out",
+            )
+        encodes = self.handle.is_encoder_decoder
+        end = self.handle.tokenizer.eos_token_id
+        return tuple(
+            general_example(f"general-{number}", text.ids, end if encodes else None)
+            for number, text in enumerate(self.general_texts, start=1)
         )
 
     def _require_trainable_base(self, method: MethodName) -> None:
@@ -127,8 +160,7 @@ class Setup:
     @property
     def max_length(self) -> int:
         """Tokens a training example may have, prompt and completion."""
-        window = self.renderer.context_window
-        return min(self.config.data.max_length or window, window)
+        return _max_length(self.config, self.renderer)
 
     def tokenised(self, split: SplitName) -> Tokenised:
         """The examples of a split as tokens, and what was dropped."""
@@ -144,7 +176,12 @@ class Setup:
         """All that decides what a training with ``method`` gives, by name."""
         loop = self.config.train.model_dump(mode="json", exclude=_NOT_THE_RESULT)
         settings = self.config.methods.of(method).model_dump(mode="json")
-        return {**self._base_inputs(), "train": loop, "method": method, "methods": settings}
+        general = {
+            "replay": fingerprint(*(str(example.input_ids) for example in self.replay)),
+            "watched": fingerprint(*(str(example.input_ids) for example in self._watched())),
+        }
+        inputs = {**self._base_inputs(), "train": loop, "method": method, "methods": settings}
+        return {**inputs, "general": general}
 
     def training_fingerprint(self, method: MethodName) -> str:
         """A fingerprint of all that decides what a training with ``method`` gives."""
@@ -181,7 +218,12 @@ def prepare(config: RunConfig, console: Console) -> Setup:
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
     handle = open_model(config.model, console)
     renderer = make_renderer(config, handle)
-    setup = Setup(config, handle, dataset, renderer, _general_texts(config, handle, console))
+    measured = _measured_texts(config, handle, console)
+    texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
+    replay = replay_examples(
+        texts, renderer, [ids for ids, _ in measured], _max_length(config, renderer)
+    )
+    setup = Setup(config, handle, dataset, renderer, measured, replay)
     for name in setup.metrics:
         get_metric(name)  # a metric is needed last, and its name is wrong from the beginning
     return setup
@@ -201,18 +243,23 @@ def make_renderer(config: RunConfig, handle: ModelHandle) -> PromptRenderer:
     )
 
 
-def _general_texts(
+def _max_length(config: RunConfig, renderer: PromptRenderer) -> int:
+    window = renderer.context_window
+    return min(config.data.max_length or window, window)
+
+
+def _measured_texts(
     config: RunConfig, handle: ModelHandle, console: Console
-) -> tuple[tuple[int, ...], ...]:
+) -> tuple[MeasuredText, ...]:
     """Whole texts up to the configured number of tokens."""
     if config.evaluate.general_text is None:
         return ()
-    texts: list[tuple[int, ...]] = []
+    texts: list[MeasuredText] = []
     left = config.evaluate.general_tokens
-    for text in general_texts(config.evaluate.general_text, console):
+    for text, group in general_texts(config.evaluate.general_text, console):
         ids = handle.tokenizer(text)["input_ids"][:left]
         if len(ids) > 1:
-            texts.append(tuple(ids))
+            texts.append(MeasuredText(tuple(ids), group))
         left -= len(ids)
         if left <= 1:
             break

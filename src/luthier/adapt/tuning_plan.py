@@ -21,7 +21,6 @@ from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
 from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
-from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods.frozen_prefix import LIMIT
 from luthier.models.device import default_device, resolve_dtype
@@ -122,10 +121,10 @@ class _Planner:
         occur is known, not guessed.
         """
         train, data = self.setup.config.train, self.data
-        order = BatchOrder(len(data.train), train.batch_size, self.setup.config.seed)
+        order = data.order(self.setup.config)
         steps = order.total_steps(self._epochs)
         seen = min(steps, _STEPS_SEEN)
-        passes = training_passes(train, data.train, order, seen, tokens)
+        passes = training_passes(train, data.examples, order, seen, tokens)
         setups = [self._training_setup(one) for one in largest(passes, _LARGEST)]
         plans = [plan_training(self.architecture, one, _overhead()) for one in setups]
         return TuningPlan(
@@ -147,7 +146,7 @@ class _Planner:
 
     def _sizes(self) -> list[int]:
         """Tokens a forward pass may have: all of a step, half of them, down to one example."""
-        lengths = sorted((padded_length(example) for example in self.data.train), reverse=True)
+        lengths = sorted((padded_length(example) for example in self.data.examples), reverse=True)
         in_step = len(lengths[: self.setup.config.train.batch_size])
         longest, sizes = lengths[0], [lengths[0] * in_step]
         while sizes[-1] > longest:
@@ -165,7 +164,7 @@ class _Planner:
             return memory
         if architecture.is_encoder_decoder or settings.layers >= architecture.layers:
             return memory
-        numbers = architecture.hidden * sum(len(one.input_ids) for one in self.data.train)
+        numbers = architecture.hidden * sum(len(one.input_ids) for one in self.data.examples)
         dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
         kept = min(LIMIT, numbers * dtype.itemsize)
         if default_device().type == "cpu":
@@ -193,8 +192,8 @@ class _Planner:
             return step_time(one, on, cost).seconds / one.accumulation
 
         seconds = mean(passes, trained) * len(passes) * times
-        if self.data.validation:
-            validation = validation_passes(self.data.validation, tokens)
+        if measured := (*self.data.validation, *self.data.watched):
+            validation = validation_passes(measured, tokens)
             count = len(validation) * self.setup.config.train.validations
             seconds += mean(validation, forward_time) * count
         return seconds

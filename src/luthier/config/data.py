@@ -45,5 +45,11 @@ class DataConfig(Config):
     """Tokens an example may have, prompt and completion; None: the model's context window."""
     too_long: Literal["drop", "error"] = "drop"
     """What to do with a longer training example. Test examples are never dropped silently."""
+    replay: float = Field(default=0.0, ge=0, lt=1)
+    """The share of general texts among the examples of each epoch, against forgetting. They are
+    trained on whole, so they have a larger share of the trained tokens."""
+    replay_text: str = "python-topics"
+    """Where they are from: bundled, or a text file. Texts on which forgetting is measured are left
+    out."""
     invalid: Literal["error", "drop"] = "error"
     """What to do with a row that cannot be used, such as one with an empty completion."""

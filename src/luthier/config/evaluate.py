@@ -27,6 +27,9 @@ class EvaluateConfig(Config):
     """Worked examples before each question of a task; None: each task's own number."""
     limit: int | None = Field(default=None, ge=1)
     """The first rows of each task; None: all."""
+    contamination_words: int | None = Field(default=13, ge=1)
+    """Test examples that share this many words in a row with the training data are named, and
+    measured apart; null: they are not looked for."""
     general_text: str | None = "python-topics"
     """The text on which forgetting is measured: bundled, or a text file. None: not measured."""
     general_tokens: int = Field(default=4096, ge=64)

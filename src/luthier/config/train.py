@@ -28,6 +28,10 @@ class GuardsConfig(Config):
     """A gradient norm far above those of the last steps."""
     no_change: Literal["warn", "abort"] = "warn"
     """Updates that change no trained weight, as a learning rate below its precision does."""
+    max_forgetting: float | None = Field(default=None, gt=0)
+    """Stop when a validation finds that the loss on evaluate.general_text has risen by more than
+    this, in nats per token, and keep the best state before; 0.05 is 5 % of perplexity. null: it is
+    not looked at."""
     max_skipped: int = Field(default=20, ge=0)
     """Stop when more steps than this were skipped."""
     max_skipped_in_row: int = Field(default=3, ge=0)

@@ -70,6 +70,26 @@ def append_line(path: Path, value: Any) -> None:
         raise unwritable(path, error, needed=len(line.encode())) from error
 
 
+def append_lines(path: Path, values: Iterable[Any]) -> None:
+    """Append one JSON document a line, and wait until they are on the disk.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    text = "".join(json.dumps(v, ensure_ascii=False, allow_nan=False) + "\n" for v in values)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            flush(path.parent)
+    except OSError as error:
+        raise unwritable(path, error, needed=len(text.encode())) from error
+
+
 def read_lines(path: Path) -> Iterator[Any]:
     """The documents of a JSON-lines file; a line torn by an interruption ends the reading."""
     if not path.exists():

@@ -43,6 +43,8 @@ class Estimate(Record):
     high: float
     n: int
     confidence: float = 0.95
+    standard_error: float | None = None
+    """Clustered where examples belong together; None in records of earlier versions."""
 
 
 class MetricResult(Estimate):
@@ -51,6 +53,9 @@ class MetricResult(Estimate):
     name: str
     signature: str
     higher_is_better: bool = True
+    detectable: float | None = None
+    """The least difference from another system that so many examples show 8 times in 10, if the
+    scores of the two are not correlated; the more they are, the less."""
 
 
 class TemplateStamp(Record):
@@ -85,6 +90,8 @@ class EvaluationRecord(Record):
     shots: int
     chat_template: bool
     metrics: tuple[MetricResult, ...]
+    clean: tuple[MetricResult, ...] = ()
+    """The metrics on the examples that the training data does not contain, where it has some."""
     seconds: float
     generated_tokens: int
     prompt_tokens: int
@@ -153,6 +160,57 @@ class SuiteRecord(Record):
     missing: tuple[str, ...] = ()
 
 
+class ContaminatedExample(Record):
+    """A test example that the training data contains in part.
+
+    Attributes:
+        id: of the example.
+        runs: its runs of words.
+        shared: those of them that stand in training texts.
+        where: the place of one such text.
+    """
+
+    id: str
+    runs: int
+    shared: int
+    where: str
+
+
+class Contamination(Record):
+    """``contamination.json``: which test examples share a run of words with training texts.
+
+    Attributes:
+        words: the length of the run.
+        train: training texts that were looked at.
+        test: test examples.
+        checked: those of them that were long enough.
+        examples: those that share one.
+    """
+
+    words: int
+    train: int
+    test: int
+    checked: int
+    examples: tuple[ContaminatedExample, ...]
+
+    @property
+    def share(self) -> float:
+        """The share of the checked examples."""
+        return len(self.examples) / self.checked if self.checked else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        short = self.test - self.checked
+        unchecked = f"; {short} have too few words of their own to tell" if short else ""
+        share = f" ({self.share:.1%})" if self.examples else ""
+        return (
+            f"{len(self.examples) or 'None'} of {self.checked} test examples{share} "
+            f"{'shares' if len(self.examples) in (0, 1) else 'share'} {self.words} words in a row "
+            f"with the {self.train:,} training texts{unchecked}."
+        )
+
+
 class Forgetting(Estimate):
     """``evaluation/forgetting.json``: the rise of loss on general text, in nats per token.
 
@@ -200,20 +258,35 @@ class TrainingRecord(Record):
     planned_steps: int
     epochs: float
     examples: int
+    replayed: int = 0
+    """General texts beside the examples in each epoch."""
     trained_tokens: int
     processed_tokens: int
     best_step: int
     best_validation_loss: float | None
     first_loss: float
     last_loss: float
-    stopped: Literal["finished", "early", "time"]
+    stopped: Literal["finished", "early", "time", "forgetting"]
     seconds: float
     peak_memory_bytes: int
     extensions: tuple[Extension, ...] = ()
 
 
 class Comparison(Record):
-    """A paired comparison of two systems on the same examples."""
+    """A paired comparison of two systems on the same examples.
+
+    Attributes:
+        over: the system that is compared with.
+        difference: in the metric's own unit.
+        low: lower end of its interval.
+        high: upper end.
+        p: the two-sided p-value.
+        p_holm: the same after Holm's correction over all comparisons that were made.
+        test: the name of the test.
+        n: paired examples.
+        standard_error: of the difference, clustered where examples belong together.
+        detectable: the least true difference that so many examples show 8 times in 10.
+    """
 
     over: str
     difference: float
@@ -223,6 +296,8 @@ class Comparison(Record):
     p_holm: float
     test: str
     n: int
+    standard_error: float | None = None
+    detectable: float | None = None
 
 
 class MeasuredPlan(Record):
@@ -274,6 +349,7 @@ class RungRecord(Record):
     reason: str = ""
     metric: MetricResult | None = None
     metrics: tuple[MetricResult, ...] = ()
+    clean: MetricResult | None = None
     gain: Comparison | None = None
     forgetting: Forgetting | None = None
     trained_parameters: int = 0
@@ -305,6 +381,7 @@ class LadderRecord(Record):
     template: TemplateStamp
     rungs: tuple[RungRecord, ...]
     recommendation: Recommendation
+    contamination: Contamination | None = None
     seconds: float
     budget_seconds: float | None = None
 

@@ -141,13 +141,23 @@ class RunDirectory:
         return self.path / "ladder.json"
 
     @property
+    def contamination(self) -> Path:
+        """The `Contamination` record: test examples that the training data contains."""
+        return self.path / "contamination.json"
+
+    @property
     def forgetting(self) -> Path:
         """The `Forgetting` record."""
         return self.path / "evaluation" / "forgetting.json"
 
     @property
+    def forgetting_items(self) -> Path:
+        """An `ItemChange` a line: every general text and example, before and after."""
+        return self.path / "evaluation" / "forgetting.items.jsonl"
+
+    @property
     def general_losses(self) -> Path:
-        """Loss on each general text, a line each: what forgetting is computed from."""
+        """Loss on each general text by content: what forgetting is computed from."""
         return self.path / "evaluation" / "general.jsonl"
 
     @property
@@ -171,6 +181,10 @@ class RunDirectory:
     def suite(self, name: str) -> Path:
         """The `SuiteRecord` of a suite of tasks."""
         return self.path / "suites" / f"{_file_name(name)}.json"
+
+    def answers(self, task: str) -> Path:
+        """Each answer of a task as it was made, by content: see `ContentLog`."""
+        return self.path / "evaluation" / f"{task}.answers.jsonl"
 
     def rung(self, name: str) -> RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""

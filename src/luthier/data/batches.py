@@ -10,8 +10,19 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from luthier.core.seeds import derive
+
+
+class Replay(NamedTuple):
+    """General examples that are mixed in: how many there are, and their share of an epoch."""
+
+    num: int = 0
+    share: float = 0.0
+
+
+NO_REPLAY = Replay()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +33,27 @@ class BatchOrder:
         num_examples: how many training examples there are.
         batch_size: examples in a step; the last step of an epoch may have fewer.
         seed: the seed of the shuffles.
+        replay: general examples, numbered after the others. An epoch has all examples, and so many
+            of these that they are the wanted share; the next one goes on where it stopped, so
+            that all are seen before one is seen again.
     """
 
     num_examples: int
     batch_size: int
     seed: int
+    replay: Replay = NO_REPLAY
+
+    @property
+    def replayed(self) -> int:
+        """General examples in an epoch."""
+        if not self.replay.num:
+            return 0
+        return round(self.num_examples * self.replay.share / (1 - self.replay.share))
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass."""
-        return -(-self.num_examples // self.batch_size)
+        return -(-(self.num_examples + self.replayed) // self.batch_size)
 
     def total_steps(self, epochs: float) -> int:
         """Optimizer steps in ``epochs`` passes, at least one."""
@@ -40,13 +62,32 @@ class BatchOrder:
     def step(self, step: int) -> list[int]:
         """Indices of the examples of step ``step`` (counted from 0)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = _shuffled(self.num_examples, derive(self.seed, "epoch", epoch))
+        order = _epoch(self, epoch)
         return list(order[position * self.batch_size : (position + 1) * self.batch_size])
 
 
 @lru_cache(maxsize=4)  # one shuffle an epoch, not one a step
-def _shuffled(count: int, seed: int) -> tuple[int, ...]:
-    order = list(range(count))
+def _epoch(order: BatchOrder, epoch: int) -> tuple[int, ...]:
+    """All examples of an epoch in its order."""
+    first = epoch * order.replayed
+    general = [_general(order, first + position) for position in range(order.replayed)]
+    examples = (*range(order.num_examples), *(order.num_examples + i for i in general))
+    return _shuffled(examples, derive(order.seed, "epoch", epoch))
+
+
+def _general(order: BatchOrder, position: int) -> int:
+    """The general example at a position in the row of all that are replayed in a training."""
+    deal, place = divmod(position, order.replay.num)
+    return _deal(order.replay.num, derive(order.seed, "replay", deal))[place]
+
+
+@lru_cache(maxsize=4)
+def _deal(count: int, seed: int) -> tuple[int, ...]:
+    return _shuffled(range(count), seed)
+
+
+def _shuffled(values: Sequence[int], seed: int) -> tuple[int, ...]:
+    order = list(values)
     random.Random(seed).shuffle(order)  # noqa: S311
     return tuple(order)
 

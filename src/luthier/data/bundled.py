@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from luthier.core.console import Console
-from luthier.core.errors import DataError
 from luthier.data.docstrings import read_docstrings
 from luthier.data.readers import Row
 from luthier.data.topics import read_topics
@@ -32,15 +31,3 @@ BUNDLED: dict[str, Bundled] = {
     "python-topics": Bundled(read_topics, None, group="topic"),
 }
 """By the name that ``data.source`` gives."""
-
-
-def bundled_texts(name: str, console: Console) -> tuple[str, ...]:
-    """The texts of bundled plain text, such as ``python-topics`` for forgetting.
-
-    Raises:
-        DataError: there is no bundled plain text of this name.
-    """
-    known = [key for key, bundled in BUNDLED.items() if bundled.template is None]
-    if name not in known:
-        raise DataError(f"there is no bundled text {name!r}", fix=f"there is {', '.join(known)}")
-    return tuple(row.values["text"] for row in BUNDLED[name].rows(console))

@@ -1,29 +1,51 @@
-"""Text that has nothing to do with the task, to see what a tuned model has forgotten."""
+"""Text that has nothing to do with the task: to see what was forgotten, or to go on learning."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.data.bundled import BUNDLED, bundled_texts
+from luthier.data.bundled import BUNDLED
+from luthier.data.readers import Row
 from luthier.data.sources import read_rows
 
+_GROUPS = ("topic", "group")
 
-def general_texts(source: str, console: Console) -> tuple[str, ...]:
+
+class GeneralText(NamedTuple):
+    """A text, and what it is about, where the source says so."""
+
+    text: str
+    group: str = ""
+
+
+def general_texts(source: str, console: Console) -> tuple[GeneralText, ...]:
     """The texts of a bundled corpus, or of a file with a ``text`` column or paragraphs.
+
+    A column ``topic`` or ``group`` says what each is about.
 
     Raises:
         DataError: the source is missing, or has no text.
     """
-    if source in BUNDLED:
-        return bundled_texts(source, console)
     texts = tuple(
-        row.values["text"] for row in read_rows(source) if isinstance(row.values.get("text"), str)
+        GeneralText(row.values["text"], _group(row))
+        for row in _rows(source, console)
+        if isinstance(row.values.get("text"), str)
     )
     if not texts:
         raise DataError(
-            "there is no text to measure forgetting on",
+            "there is no general text in it",
             where=source,
-            fix="give a .txt file or rows with a text column in evaluate.general_text, or "
-            "python-topics, or null to leave it out",
+            fix="give a .txt file or rows with a text column, or python-topics",
         )
     return texts
+
+
+def _rows(source: str, console: Console) -> Iterator[Row]:
+    return BUNDLED[source].rows(console) if source in BUNDLED else iter(read_rows(source))
+
+
+def _group(row: Row) -> str:
+    return next((str(row.values[name]) for name in _GROUPS if row.values.get(name)), "")

@@ -1,43 +1,41 @@
 """Evaluation: metrics, intervals, paired tests, and what was forgotten."""
 
 from luthier.evaluate.compare import compare_evaluations, compare_rungs
-from luthier.evaluate.contamination import Contamination, find_contamination
+from luthier.evaluate.contamination import example_text, find_contamination, with_clean_part
 from luthier.evaluate.forgetting import measure_forgetting, measure_general
+from luthier.evaluate.kept import KeptEngine
 from luthier.evaluate.metrics import Metric, get_metric, known_metrics
+from luthier.evaluate.power import bernoulli_error, detectable_effect, plan_sample_size
 from luthier.evaluate.runner import evaluate_task
-from luthier.evaluate.significance import PairedTest, holm, minimum_detectable_effect, paired_test
+from luthier.evaluate.significance import PairedTest, holm, paired_test
 from luthier.evaluate.statistics import Resampling, bootstrap_interval
-from luthier.evaluate.store import (
-    load_evaluation,
-    load_general_losses,
-    load_samples,
-    write_evaluation,
-    write_general_losses,
-)
+from luthier.evaluate.store import load_evaluation, load_samples, write_evaluation
 from luthier.evaluate.task import Evaluation, EvaluationTask
 
 __all__ = [
-    "Contamination",
     "Evaluation",
     "EvaluationTask",
+    "KeptEngine",
     "Metric",
     "PairedTest",
     "Resampling",
+    "bernoulli_error",
     "bootstrap_interval",
     "compare_evaluations",
     "compare_rungs",
+    "detectable_effect",
     "evaluate_task",
+    "example_text",
     "find_contamination",
     "get_metric",
     "holm",
     "known_metrics",
     "load_evaluation",
-    "load_general_losses",
     "load_samples",
     "measure_forgetting",
     "measure_general",
-    "minimum_detectable_effect",
     "paired_test",
+    "plan_sample_size",
+    "with_clean_part",
     "write_evaluation",
-    "write_general_losses",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from luthier.core.errors import DataError
 from luthier.core.records import Comparison, SampleRecord
 from luthier.evaluate.metrics import get_metric
+from luthier.evaluate.power import detectable_effect
 from luthier.evaluate.significance import holm, paired_test
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
@@ -56,6 +57,8 @@ def compare_evaluations(
         p_holm=test.p,
         test=test.test,
         n=test.n,
+        standard_error=test.standard_error,
+        detectable=detectable_effect(test.standard_error),
     )
 
 

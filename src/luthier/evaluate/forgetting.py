@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from luthier.core.comparisons import GroupChange
 from luthier.core.errors import DataError
 from luthier.core.records import Forgetting
 from luthier.evaluate.metrics.base import Floats
-from luthier.evaluate.statistics import Resampling, Units, figure_interval
+from luthier.evaluate.statistics import Resampling, Units, figure_interval, jackknife_error
 from luthier.inference import Engine, TextLoss
 
 
@@ -50,14 +51,7 @@ def measure_forgetting(
     Raises:
         DataError: the texts or their tokens are not the same.
     """
-    if not before or [loss.tokens for loss in before] != [loss.tokens for loss in after]:
-        raise DataError(
-            f"the losses before and after were not measured on the same tokens "
-            f"({len(before)} and {len(after)} texts)",
-            fix="measure both with the same tokenizer and evaluate.general_text",
-        )
-    rows = [[a.nats, b.nats, a.tokens] for a, b in zip(before, after, strict=True)]
-    units = Units.of(np.array(rows, dtype=np.float64))
+    units = _units(before, after)
     nats_before, nats_after, tokens = units.sums.sum(axis=0).tolist()
     low, high = figure_interval(units, _rise_per_token, resampling)
     return Forgetting(
@@ -66,11 +60,60 @@ def measure_forgetting(
         high=high,
         n=len(before),
         confidence=resampling.confidence,
+        standard_error=jackknife_error(units, _rise_per_token),
         before=nats_before / tokens,
         after=nats_after / tokens,
         tokens=int(tokens),
         text=text,
     )
+
+
+def topic_changes(
+    before: Sequence[TextLoss],
+    after: Sequence[TextLoss],
+    topics: Sequence[str],
+    resampling: Resampling,
+) -> tuple[GroupChange, ...]:
+    """The rise of loss on the texts of each topic, those first that rose most.
+
+    Args:
+        before: losses of the base model on each text.
+        after: losses of the tuned model on the same texts.
+        topics: what each text is about.
+        resampling: draws, seed and level.
+
+    Raises:
+        DataError: the texts or their tokens are not the same.
+    """
+    changes = []
+    for topic in dict.fromkeys(topics):
+        chosen = [number for number, name in enumerate(topics) if name == topic]
+        units = _units([before[i] for i in chosen], [after[i] for i in chosen])
+        nats_before, nats_after, tokens = units.sums.sum(axis=0).tolist()
+        low, high = figure_interval(units, _rise_per_token, resampling)
+        changes.append(
+            GroupChange(
+                group=topic,
+                n=len(chosen),
+                before=nats_before / tokens,
+                after=nats_after / tokens,
+                low=low,
+                high=high,
+            )
+        )
+    return tuple(sorted(changes, key=lambda change: -change.change))
+
+
+def _units(before: Sequence[TextLoss], after: Sequence[TextLoss]) -> Units:
+    """Each text: nats before, nats after, tokens."""
+    if not before or [loss.tokens for loss in before] != [loss.tokens for loss in after]:
+        raise DataError(
+            f"the losses before and after were not measured on the same tokens "
+            f"({len(before)} and {len(after)} texts)",
+            fix="measure both with the same tokenizer and evaluate.general_text",
+        )
+    rows = [[a.nats, b.nats, a.tokens] for a, b in zip(before, after, strict=True)]
+    return Units.of(np.array(rows, dtype=np.float64))
 
 
 def _rise_per_token(summed: Floats, count: Floats) -> Floats:

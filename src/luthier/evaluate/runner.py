@@ -13,6 +13,7 @@ from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
 from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.power import detectable_effect, difference_error
 from luthier.evaluate.statistics import Resampling, bootstrap_interval
 from luthier.evaluate.task import Evaluation, EvaluationTask
 from luthier.inference import Engine, Generation
@@ -107,7 +108,7 @@ def judge(
     columns: dict[str, list[float]] = {}
     for metric in metrics:
         stats = metric.measure(samples)
-        results.append(_measure(metric, stats, samples, resampling))
+        results.append(_result(metric, stats, samples, resampling))
         columns[metric.name] = metric.per_sample(stats).tolist()
     references = [sample.references for sample in samples]
     for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(references)):
@@ -120,7 +121,14 @@ def judge(
     return tuple(results), scored
 
 
-def _measure(
+def measure(
+    metric: Metric, samples: Sequence[SampleRecord], resampling: Resampling
+) -> MetricResult:
+    """One metric on stored samples."""
+    return _result(metric, metric.measure(samples), samples, resampling)
+
+
+def _result(
     metric: Metric, stats: Floats, samples: Sequence[SampleRecord], resampling: Resampling
 ) -> MetricResult:
     groups = [sample.group for sample in samples]
@@ -130,6 +138,7 @@ def _measure(
         name=metric.name,
         signature=metric.signature([sample.references for sample in samples]),
         higher_is_better=metric.higher_is_better,
+        detectable=detectable_effect(difference_error(estimate.standard_error or 0.0)),
     )
 
 

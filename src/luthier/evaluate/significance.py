@@ -8,10 +8,8 @@ permutation test, and for corpus metrics such as BLEU it is the same with the me
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -21,8 +19,10 @@ from luthier.evaluate.statistics import (
     Resampling,
     Units,
     chunks,
+    clustered_error,
     figure_interval,
     is_binary,
+    jackknife_error,
 )
 
 # Differences this close are ties: sums of the same numbers in another order.
@@ -40,6 +40,7 @@ class PairedTest:
         p: the two-sided p-value.
         test: the name of the test.
         n: paired examples.
+        standard_error: of the difference, clustered by unit.
     """
 
     difference: float
@@ -48,6 +49,7 @@ class PairedTest:
     p: float
     test: str
     n: int
+    standard_error: float
 
 
 def paired_test(
@@ -78,7 +80,8 @@ def paired_test(
     else:
         p = approximate_randomisation(units, difference, resampling)
         test = f"paired approximate randomisation, {resampling.resamples} draws"
-    return PairedTest(units.figure(difference), low, high, p, test, len(stats_a))
+    error = _difference_error(metric, units, difference)
+    return PairedTest(units.figure(difference), low, high, p, test, len(stats_a), error)
 
 
 def mcnemar(scores_a: Floats, scores_b: Floats) -> float:
@@ -133,27 +136,6 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def minimum_detectable_effect(
-    differences: Floats, *, num_examples: int | None = None, alpha: float = 0.05, power: float = 0.8
-) -> float:
-    """The smallest true difference of two means that a paired test finds with ``power``.
-
-    (z(1 - alpha / 2) + z(power)) · sd / sqrt(n), with sd the standard deviation of the paired
-    differences: the power analysis of Miller 2024 (arXiv 2411.00640, section 5) with its variance
-    terms taken together.
-
-    Args:
-        differences: paired differences of ungrouped examples, ``[m]`` with m of at least 2; from
-            a pilot or from the evaluation itself.
-        num_examples: n of the evaluation that is planned; None: m.
-        alpha: the two-sided level of the test.
-        power: the probability of finding the effect.
-    """
-    z = NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)
-    n = num_examples or len(differences)
-    return z * float(differences.std(ddof=1)) / math.sqrt(n)
-
-
 def _difference(metric: Metric) -> Figure:
     """The figure of b minus the figure of a, from statistics of both side by side."""
 
@@ -162,6 +144,13 @@ def _difference(metric: Metric) -> Figure:
         return metric.aggregate(sums_b, count) - metric.aggregate(sums_a, count)
 
     return difference
+
+
+def _difference_error(metric: Metric, units: Units, difference: Figure) -> float:
+    """The standard error of the difference, from statistics of both side by side."""
+    if isinstance(metric, MeanMetric):
+        return clustered_error(units.sums[:, 1] - units.sums[:, 0], units.counts)
+    return jackknife_error(units, difference)
 
 
 def _swaps(units: int, resampling: Resampling) -> Iterator[Floats]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from pydantic import ValidationError
 
@@ -12,7 +11,6 @@ from luthier.core.files import read_lines, write_lines
 from luthier.core.records import EvaluationRecord, SampleRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate.task import Evaluation
-from luthier.inference import TextLoss
 
 
 def write_evaluation(
@@ -48,6 +46,12 @@ def load_evaluation(run: RunDirectory, task: str) -> Evaluation:
     return Evaluation(record, samples)
 
 
+def evaluated_tasks(run: RunDirectory) -> tuple[str, ...]:
+    """The tasks of which the run holds an evaluation, by name."""
+    found = (path.with_suffix("").stem for path in run.path.glob("evaluation/*.samples.jsonl"))
+    return tuple(sorted(task for task in found if run.evaluation(task).exists()))
+
+
 def load_samples(run: RunDirectory, task: str) -> tuple[SampleRecord, ...]:
     """The stored samples of ``task``, in the order they were asked.
 
@@ -62,25 +66,3 @@ def load_samples(run: RunDirectory, task: str) -> tuple[SampleRecord, ...]:
         except ValidationError as error:
             raise DataError(f"this is not a sample: {error}", where=f"{path}:{number}") from None
     return tuple(samples)
-
-
-def write_general_losses(run: RunDirectory, losses: Sequence[TextLoss]) -> None:
-    """Store the loss on each general text."""
-    write_lines(run.general_losses, (asdict(loss) for loss in losses))
-
-
-def load_general_losses(run: RunDirectory) -> list[TextLoss]:
-    """The stored loss on each general text; empty where it was not measured.
-
-    Raises:
-        DataError: a line is not such a loss.
-    """
-    try:
-        return [
-            TextLoss(nats=float(line["nats"]), tokens=int(line["tokens"]))
-            for line in read_lines(run.general_losses)
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"this is not a list of losses: {error!r}", where=str(run.general_losses)
-        ) from None

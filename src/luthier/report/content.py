@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, read_lines
 from luthier.core.records import (
+    Contamination,
     EvaluationRecord,
     Forgetting,
     LadderRecord,
@@ -62,6 +63,7 @@ class Content:
     systems: tuple[System, ...]
     config: str
     manifest: Mapping[str, Any]
+    contamination: Contamination | None = None
 
     @property
     def records(self) -> list[EvaluationRecord]:
@@ -102,6 +104,7 @@ def read_content(run: RunDirectory) -> Content:
         systems=systems,
         config=_read_text(run.config),
         manifest=manifest,
+        contamination=Contamination.read(run.contamination) if run.contamination.exists() else None,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.core.records import (
+    Contamination,
     EvaluationRecord,
     LadderRecord,
     MetricResult,
@@ -17,9 +18,10 @@ from luthier.core.records import (
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.report.content import Content, System
 from luthier.report.format import format_percent, format_value
-from luthier.report.rows import LadderRow, estimate_texts, ladder_rows
+from luthier.report.rows import LadderRow, detectable_text, estimate_texts, ladder_rows
 
 _MANIFEST_DEPTH = 3
+_CONTAMINATED_SHOWN = 10
 _FORGETTING = "forgetting, nats per token"
 
 
@@ -81,7 +83,7 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Method", training.method),
         ("Trained", f"{format_count(training.trained_parameters)} parameters, {share:.3%}"),
         ("Steps", f"{training.steps:,} of {training.planned_steps:,} ({training.stopped})"),
-        ("Examples", f"{training.examples:,}"),
+        ("Examples", f"{training.examples:,}{_replayed(training)}"),
         ("Epochs", f"{training.epochs:g}"),
         ("Tokens", f"{training.processed_tokens:,} processed, {training.trained_tokens:,} trained"),
         ("Best validation loss", best),
@@ -91,6 +93,11 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Artefact", format_bytes(training.artifact_bytes)),
     )
     return FactGroup(training.method, facts)
+
+
+def _replayed(training: TrainingRecord) -> str:
+    general = training.replayed
+    return f", and {general:,} general texts in each epoch" if general else ""
 
 
 def _ladder_headline(ladder: LadderRecord) -> Headline:
@@ -136,6 +143,10 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
     records = content.records
     yield "Task", _joined(each.task for each in records)
     yield "Split", record.split
+    if content.contamination:
+        yield "Contamination", content.contamination.sentence
+    if content.contamination and content.contamination.examples:
+        yield "Contaminated examples", _contaminated(content.contamination)
     if content.ladder:
         counts = content.ladder.examples.items()
         yield "Examples", ", ".join(f"{split} {count:,}" for split, count in counts)
@@ -143,6 +154,16 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
     yield "Template hash", _joined(each.template.hash for each in records)
     yield "Shots", _joined(str(each.shots) for each in records)
     yield "Chat template", _joined("yes" if each.chat_template else "no" for each in records)
+
+
+def _contaminated(found: Contamination) -> str:
+    """The first of them by id, how much of each is shared, and with what."""
+    shown = [
+        f"{each.id} ({each.shared} of {each.runs} runs, in {each.where})"
+        for each in found.examples[:_CONTAMINATED_SHOWN]
+    ]
+    left = len(found.examples) - len(shown)
+    return "; ".join([*shown, f"and {left} more in contamination.json"] if left else shown)
 
 
 def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:
@@ -157,6 +178,8 @@ def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[
     if gains:
         yield "Test", f"{_joined(gain.test for gain in gains)}; Holm's correction"
         yield "Paired examples", _joined(f"{gain.n:,}" for gain in gains)
+    if least := max((gain.detectable or 0.0 for gain in gains), default=0.0):
+        yield "What they show", detectable_text(gains[0].n, content.ladder.metric, least)
     yield "Alpha", f"{content.ladder.alpha:g}"
     if content.ladder.target is not None:
         yield "Target", f"{content.ladder.metric} {content.ladder.target:g}"

@@ -73,6 +73,7 @@ class MetricRow:
     metric: str
     value: str
     interval: str
+    error: str
     n: str
     signature: str
 
@@ -83,8 +84,15 @@ def ladder_rows(ladder: LadderRecord) -> tuple[LadderRow, ...]:
 
 
 def metric_rows(system: str, records: Iterable[EvaluationRecord]) -> list[MetricRow]:
-    """A row for each metric of each record."""
-    return [_metric_row(system, record, metric) for record in records for metric in record.metrics]
+    """A row for each metric of each record, and for those on its clean examples alone."""
+    return [
+        _metric_row(system, record, metric, name)
+        for record in records
+        for metric, name in (
+            *((metric, metric.name) for metric in record.metrics),
+            *((metric, f"{metric.name} (clean)") for metric in record.clean),
+        )
+    ]
 
 
 def gain_texts(gain: Comparison | None, digits: int = 3) -> tuple[str, str]:
@@ -103,6 +111,13 @@ def estimate_texts(
     digits = digits_of(estimate)
     interval = format_interval(estimate.low, estimate.high, digits=digits)
     return format_estimate(estimate, signed=signed), interval
+
+
+def detectable_text(n: int, metric: str, least: float, beside: str = "") -> str:
+    """What so many examples can show, in words."""
+    shown = format_value(least, digits=2 if least >= 10 else 3)
+    which = f"{shown} or more in {metric}{f' {beside}' if beside else ''}"
+    return f"{n:,} examples show a difference of {which}: 8 times in 10, at the 5 % level."
 
 
 def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
@@ -131,7 +146,15 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
     )
 
 
-def _metric_row(system: str, record: EvaluationRecord, metric: MetricResult) -> MetricRow:
+def _error_text(metric: MetricResult) -> str:
+    if metric.standard_error is None:
+        return ABSENT
+    return format_value(metric.standard_error, digits=digits_of(metric))
+
+
+def _metric_row(
+    system: str, record: EvaluationRecord, metric: MetricResult, name: str
+) -> MetricRow:
     value, interval = estimate_texts(metric)
     return MetricRow(
         system=system,
@@ -139,9 +162,10 @@ def _metric_row(system: str, record: EvaluationRecord, metric: MetricResult) -> 
         split=record.split,
         template=record.template.id,
         shots=str(record.shots),
-        metric=metric.name,
+        metric=name,
         value=value,
         interval=interval,
+        error=_error_text(metric),
         n=f"{metric.n:,}",
         signature=metric.signature,
     )

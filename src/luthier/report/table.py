@@ -15,7 +15,14 @@ from rich.text import Text
 
 from luthier.core.records import Comparison, EvaluationRecord, LadderRecord, MetricResult
 from luthier.report.format import format_percent
-from luthier.report.rows import LadderRow, estimate_texts, gain_texts, ladder_rows, metric_rows
+from luthier.report.rows import (
+    LadderRow,
+    detectable_text,
+    estimate_texts,
+    gain_texts,
+    ladder_rows,
+    metric_rows,
+)
 from luthier.report.runs import RunSummary
 
 _STATUS_STYLES = {"done": "", "skipped": "dim", "failed": "red", "broken": "red"}
@@ -68,6 +75,9 @@ def comparison_table(metric: str, systems: Sequence[Compared], alpha: float = 0.
             Text(comparison.over if comparison else ""),
             Text(f"{system.result.n:,}"),
         )
+    least = [s.comparison.detectable for s in systems if s.comparison and s.comparison.detectable]
+    if least:
+        _caption(table, detectable_text(systems[0].result.n, metric, max(least)))
     return table
 
 
@@ -78,11 +88,16 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
         table.add_column(heading)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column(_interval_heading(records), justify="right", no_wrap=True)
-    table.add_column("n", justify="right")
+    for heading in ("std. error", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("signature", overflow="fold", style="dim")
     for row in metric_rows("", records):
-        cells = (row.task, row.split, row.shots, row.metric, row.value, row.interval, row.n)
-        table.add_row(*map(Text, cells), Text(row.signature))
+        cells = (row.task, row.split, row.shots, row.metric, row.value, row.interval, row.error)
+        table.add_row(*map(Text, cells), Text(row.n), Text(row.signature))
+    first = next((record.metrics[0] for record in records if record.metrics), None)
+    if first and first.detectable:
+        beside = "from another model, or a smaller one where both find the same examples hard"
+        _caption(table, detectable_text(first.n, first.name, first.detectable, beside))
     return table
 
 
@@ -139,8 +154,12 @@ def _explain_missing(table: Table, ladder: LadderRecord) -> None:
         f"{row.name} {row.status}: {row.reason}" for row in ladder_rows(ladder) if row.reason
     ]
     if reasons:
-        table.caption = Text("\n".join(reasons), style="not italic")
-        table.caption_justify = "left"
+        _caption(table, "\n".join(reasons))
+
+
+def _caption(table: Table, text: str) -> None:
+    table.caption = Text(text, style="not italic")
+    table.caption_justify = "left"
 
 
 def _two_lines(above: str, below: str, style: str = "", below_style: str = "dim") -> Text:

@@ -14,6 +14,7 @@ from luthier.core.errors import UsageError
 from luthier.core.inputs import Inputs
 from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import derive
+from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.methods import Method, method_for
 from luthier.methods.companion import Companion
@@ -54,7 +55,7 @@ class TrainingJob:
         method_name: for the records.
         method: learning rate, weight decay, epochs.
         train: the loop's settings.
-        examples: the tokenised training examples.
+        examples: the tokenised training examples, and after them the general ones.
         validation: the tokenised validation examples; may be empty.
         seed: the seed of order and dropout.
         run: where metrics, events and checkpoints go.
@@ -63,6 +64,9 @@ class TrainingJob:
         parallelism: how processes share the work; by default there is one.
         limits: what the machine allows.
         companion: from the number of steps to what the method does beside the gradient.
+        replay: how many of the examples are general, and their share of an epoch.
+        watched: texts whose loss may not rise by more than ``train.guards.max_forgetting``.
+        watched_loss: the base model's loss on them, in nats per token.
     """
 
     loaded: LoadedModel
@@ -78,6 +82,15 @@ class TrainingJob:
     parallelism: Parallelism = field(default_factory=Replicated)
     limits: Limits = field(default_factory=Limits)
     companion: Callable[[int], Companion] = _nothing_beside
+    replay: Replay = NO_REPLAY
+    watched: tuple[TrainingExample, ...] = ()
+    watched_loss: float = 0.0
+
+    @property
+    def order(self) -> BatchOrder:
+        """Which examples make a step."""
+        own = len(self.examples) - self.replay.num
+        return BatchOrder(own, self.train.batch_size, self.seed, self.replay)
 
     @property
     def micro_batch_tokens(self) -> int:

@@ -33,7 +33,7 @@ from luthier.train.state import TrainingState
 from luthier.train.step import StepResult, optimizer_step
 from luthier.train.weights import TrainedWeights
 
-Stop = Literal["finished", "early", "time"]
+Stop = Literal["finished", "early", "time", "forgetting"]
 
 
 def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()) -> TrainingRecord:
@@ -43,12 +43,12 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     of one that was not: order, dropout and schedule are functions of the step.
 
     Raises:
-        DivergedError: a guard stopped the training.
+        DivergedError: a guard stopped the training, and no state is worth keeping.
         DataError: no token of the examples is trained on.
         PreemptedError: a signal asked to stop; a checkpoint was saved.
         UsageError: the run directory holds a checkpoint of another configuration.
     """
-    order = BatchOrder(len(job.examples), job.train.batch_size, job.seed)
+    order = job.order
     total_steps = order.total_steps(job.epochs)
     ranks = job.parallelism.ranks
     job.parallelism.place(job.loaded.model)
@@ -86,7 +86,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
             fix="run the same command again to go on from here",
         )
     state.restore_best()
-    return _record(job, state, total_steps, order.steps_per_epoch, stopped or "finished")
+    return _record(job, state, total_steps, order, stopped or "finished")
 
 
 def _run(
@@ -104,6 +104,8 @@ def _run(
     while progress.step < total_steps:
         if job.train.patience and progress.validations_since_best >= job.train.patience:
             return "early"
+        if state.has_forgotten:
+            return "forgetting"
         started = time.monotonic()
         rate = job.method.learning_rate * learning_rate_factor(
             progress.step, total_steps, job.train
@@ -124,7 +126,7 @@ def _run(
         if result.updated:
             audience.on_step(_metrics(job, progress.step, result, rate, seconds, memory.read()))
 
-        if job.validation and progress.step in validation_steps:
+        if (job.validation or job.watched) and progress.step in validation_steps:
             started = time.monotonic()
             _validate(state, audience)
             progress.seconds += time.monotonic() - started
@@ -142,7 +144,7 @@ def _run(
             state.save()
             audience.on_event("checkpoint", step=progress.step)
             last_save = time.monotonic()
-    return "finished"
+    return "forgetting" if state.has_forgotten else "finished"
 
 
 def _take_step(
@@ -174,14 +176,17 @@ def _validation_steps(total_steps: int, count: int) -> frozenset[int]:
 
 
 def _validate(state: TrainingState, audience: _Audience) -> None:
+    """Keep the state if it is the best so far and has not forgotten too much."""
     job, progress = state.job, state.progress
-    loss = mean_loss(
-        job.loaded.model,
-        job.validation,
-        job.loaded.device,
-        job.micro_batch_tokens,
-        job.parallelism,
-    )
+    if job.watched:
+        _watch(state, audience)
+        if state.has_forgotten:
+            return
+    if not job.validation:
+        progress.best_step = progress.step
+        state.save_best()
+        return
+    loss = _loss(job, job.validation)
     if not math.isfinite(loss):
         raise DivergedError(
             f"the validation loss is not finite after step {progress.step} ({loss})",
@@ -194,6 +199,31 @@ def _validate(state: TrainingState, audience: _Audience) -> None:
         progress.validations_since_best = 0
         state.save_best()
     audience.on_event("validation", step=progress.step, loss=loss)
+
+
+def _watch(state: TrainingState, audience: _Audience) -> None:
+    """See what the texts that may not be forgotten cost now."""
+    job, progress = state.job, state.progress
+    progress.forgotten = _loss(job, job.watched) - job.watched_loss
+    audience.on_event("forgetting", step=progress.step, rise=progress.forgotten)
+    if state.has_forgotten:
+        limit = job.train.guards.max_forgetting
+        audience.on_event(
+            "guard",
+            step=progress.step,
+            kind="forgetting",
+            action="stop",
+            message=f"the loss on general text has risen by {progress.forgotten:.3f} nats per "
+            f"token after step {progress.step}, more than {limit:g}; the training ends, and the "
+            "best state before is kept",
+            examples=[],
+        )
+
+
+def _loss(job: TrainingJob, examples: Sequence[TrainingExample]) -> float:
+    return mean_loss(
+        job.loaded.model, examples, job.loaded.device, job.micro_batch_tokens, job.parallelism
+    )
 
 
 def _count(state: TrainingState, result: StepResult, seconds: float) -> None:
@@ -241,9 +271,16 @@ def _metrics(
 
 
 def _record(
-    job: TrainingJob, state: TrainingState, total_steps: int, steps_per_epoch: int, stopped: Stop
+    job: TrainingJob, state: TrainingState, total_steps: int, order: BatchOrder, stopped: Stop
 ) -> TrainingRecord:
     progress = state.progress
+    if stopped == "forgetting" and not progress.best_step:
+        raise DivergedError(
+            "more was forgotten at the first validation than train.guards.max_forgetting allows",
+            where=str(job.run.path),
+            fix="lower the learning rate, mix in general text with data.replay, validate more "
+            "often, or allow more",
+        )
     if progress.first_loss is None or progress.last_loss is None:
         raise DivergedError(
             "every step was skipped, so nothing was trained", where=str(job.run.path)
@@ -256,8 +293,9 @@ def _record(
         artifact_bytes=0,
         steps=progress.step,
         planned_steps=total_steps,
-        epochs=progress.step / steps_per_epoch,
-        examples=len(job.examples),
+        epochs=progress.step / order.steps_per_epoch,
+        examples=order.num_examples,
+        replayed=order.replayed,
         trained_tokens=progress.trained_tokens,
         processed_tokens=progress.processed_tokens,
         best_step=progress.best_step or progress.step,

@@ -47,6 +47,7 @@ class Progress:
     validations_since_best: int = 0
     peak_memory_bytes: int = 0
     micro_batch_tokens: int | None = None  # where it had to change
+    forgotten: float | None = None  # nats per token, at the last validation
 
 
 @dataclass(slots=True)
@@ -131,9 +132,16 @@ class TrainingState:
         self.progress = Progress(**state)
         self._set_micro_batch(self.progress.micro_batch_tokens)
         if extended:
-            self.progress.validations_since_best = 0  # a training that had stopped early goes on
+            # A training that had stopped early goes on, until the next validation at least.
+            self.progress.validations_since_best, self.progress.forgotten = 0, None
         self._saved_step = self.progress.step
         return True
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether the last validation found more forgotten than is allowed."""
+        limit, forgotten = self.job.train.guards.max_forgetting, self.progress.forgotten
+        return limit is not None and forgotten is not None and forgotten > limit
 
     def halve_micro_batch(self) -> None:
         """Cut steps into forward passes of half as many tokens from now on.
@@ -183,7 +191,7 @@ class TrainingState:
 
     def restore_best(self) -> None:
         """Put the best weights into the model; without a validation these are the last ones."""
-        if self.progress.best_loss is not None and self.progress.best_step != self.progress.step:
+        if self.progress.best_step not in (0, self.progress.step):
             best = load_best(self.job.run.checkpoints, self.progress.best_step)
             self.weights.load(best.tensors(), self.job.parallelism.local)
         self.companion.finish()

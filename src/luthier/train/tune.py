@@ -15,14 +15,16 @@ from luthier.core.files import folder_bytes
 from luthier.core.inputs import Inputs
 from luthier.core.records import TrainingRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.data.batches import BatchOrder, Replay
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
-from luthier.train.job import Limits, TrainingJob, initial_model
+from luthier.train.job import USUAL_TOKENS, Limits, TrainingJob, initial_model
 from luthier.train.loop import train
+from luthier.train.loss import mean_loss
 from luthier.train.observers import Observer
 from luthier.train.trackers import tracking
 
@@ -31,13 +33,35 @@ _WEIGHT_FILES = (".safetensors", ".bin")
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Tokenised examples, those left out, and what decides the training, with its fingerprint."""
+    """What a training is made of.
+
+    Attributes:
+        train: the tokenised examples.
+        validation: those that the best state is chosen with.
+        fingerprint: of everything that decides the result.
+        dropped: examples that were left out.
+        inputs: what the fingerprint is made of.
+        general: texts to mix in.
+        watched: texts that may not be forgotten; empty where no guard looks at them.
+    """
 
     train: tuple[TrainingExample, ...]
     validation: tuple[TrainingExample, ...]
     fingerprint: str
     dropped: tuple[Dropped, ...] = ()
     inputs: Inputs = field(default_factory=dict)
+    general: tuple[TrainingExample, ...] = ()
+    watched: tuple[TrainingExample, ...] = ()
+
+    @property
+    def examples(self) -> tuple[TrainingExample, ...]:
+        """All that is trained on, as `order` numbers it."""
+        return (*self.train, *self.general)
+
+    def order(self, config: RunConfig) -> BatchOrder:
+        """Which examples make a step."""
+        replay = Replay(len(self.general), config.data.replay)
+        return BatchOrder(len(self.train), config.train.batch_size, config.seed, replay)
 
 
 def tune(
@@ -74,13 +98,14 @@ def tune(
         DivergedError, PreemptedError, UsageError: as `luthier.train.train`.
         ResourceError: the run directory cannot be written.
     """
+    watched_loss = _watched_loss(base, config, data, ranks)
     method, model = initial_model(base, method_name, config)
     job = TrainingJob(
         loaded=dataclasses.replace(base, model=model),
         method_name=method_name,
         method=config.methods.of(method_name),
         train=config.train,
-        examples=data.train,
+        examples=data.examples,
         validation=data.validation,
         seed=config.seed,
         run=run,
@@ -89,6 +114,9 @@ def tune(
         parallelism=_parallelism(config, ranks, method),
         limits=limits or Limits(),
         companion=partial(method.accompany, model),
+        replay=data.order(config).replay,
+        watched=data.watched,
+        watched_loss=watched_loss,
     )
     with (
         method.while_training(model, job.epochs),
@@ -105,6 +133,15 @@ def tune(
     ranks.wait()
     job.loaded.model.eval()
     return job.loaded, record
+
+
+def _watched_loss(base: LoadedModel, config: RunConfig, data: TrainingData, ranks: Ranks) -> float:
+    """The loss of the base model on the texts that may not be forgotten, before it is changed."""
+    if not data.watched:
+        return 0.0
+    configured = config.train.micro_batch_tokens
+    tokens = USUAL_TOKENS if configured == "auto" else configured
+    return mean_loss(base.model, data.watched, base.device, tokens, Replicated(ranks))
 
 
 def _parallelism(config: RunConfig, ranks: Ranks, method: Method) -> Parallelism:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,13 @@ from luthier import api
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_lines
-from luthier.core.records import LadderRecord, RungRecord, SampleRecord, TrainingRecord
+from luthier.core.records import (
+    Contamination,
+    LadderRecord,
+    RungRecord,
+    SampleRecord,
+    TrainingRecord,
+)
 
 RUNGS = ("zero-shot", "one-shot", "few-shot", "prompt-tuning", "lora", "full")
 TUNED = RUNGS[3:]
@@ -234,3 +242,83 @@ def test_another_configuration_without_a_name_gets_a_run_of_its_own(
 ) -> None:
     settings = {**llama_settings, "adapt.rungs": ["zero-shot"]}
     assert adapt(settings, tmp_path).run != adapt(settings, tmp_path, seed=1).run
+
+
+def contaminated_file(folder: Path) -> Path:
+    """Twenty tickets, of which the last two are in the test and, in part, among the others."""
+    words = [f"word{number}" for number in range(400)]
+    texts = [" ".join(words[20 * i : 20 * i + 20]) for i in range(20)]
+    texts[3] += " " + " ".join(texts[18].split()[2:16])
+    path = folder / "tickets"
+    path.mkdir()
+    for name, part in (("train", texts[:18]), ("test", texts[18:])):
+        rows = [{"prompt": text, "completion": "yes"} for text in part]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (path / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    return path
+
+
+def test_test_examples_in_the_training_data_are_named_and_measured_apart(
+    llama_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {**llama_settings, "data.source": str(contaminated_file(tmp_path))}
+    shown = io.StringIO()
+    overrides = {**settings, "output": str(tmp_path / "runs"), "adapt.rungs": ["zero-shot"]}
+    result = api.adapt(None, overrides, Console(shown))
+    found = result.ladder.contamination
+    assert found == Contamination.read(result.run.contamination)
+    assert (found.train, found.test, found.checked) == (result.ladder.examples["train"], 2, 2)
+    (dirty,) = found.examples
+    assert (dirty.runs, dirty.shared) == (9, 2)
+    assert "train.jsonl" in dirty.where
+    rung = by_name(result.ladder)["zero-shot"]
+    assert (rung.metric.n, rung.clean.n) == (2, 1)
+    assert found.sentence in shown.getvalue()
+    reason = result.ladder.recommendation.reasons[-1]
+    assert found.sentence in reason
+    assert "On the other 1, zero-shot reaches" in reason
+    text = result.run.report_markdown.read_text()
+    assert "Contaminated examples" in text
+    assert "exact\\_match (clean)" in text
+
+
+def test_contamination_need_not_be_looked_for(
+    llama_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {**llama_settings, "output": str(tmp_path), "adapt.rungs": ["zero-shot"]}
+    changes = {"evaluate.contamination_words": None}
+    result = api.adapt(api.configure(None, settings), changes, Console(quiet=True))
+    assert result.ladder.contamination is None
+    assert not result.run.contamination.exists()
+
+
+def test_general_text_is_mixed_in_and_a_limit_holds(
+    llama_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """What the guard measures is what the record says in the end."""
+    result = adapt(
+        llama_settings,
+        tmp_path,
+        adapt__rungs=["full"],
+        data__replay=0.2,
+        train__guards__max_forgetting=0.5,
+        train__validations=16,
+    )
+    rung = by_name(result.ladder)["full"]
+    assert rung.training.replayed == round(rung.training.examples / 4)
+    if rung.training.stopped == "forgetting":
+        assert rung.forgetting.value <= 0.5
+    events = list(read_lines(result.run.rung("full").events))
+    rises = {e["step"]: e["rise"] for e in events if e["event"] == "forgetting"}
+    assert rises[rung.training.best_step] == pytest.approx(rung.forgetting.value, abs=1e-4)
+    assert rung.forgetting.value <= 0.5
+
+
+def test_a_limit_needs_something_to_be_measured_on(
+    llama_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {"output": str(tmp_path), "train.guards.max_forgetting": 0.1}
+    config = api.configure(None, {**llama_settings, **settings})
+    for change in ({"evaluate.general_text": None}, {"train.validations": 0}):
+        with pytest.raises(UsageError, match="measured at validations"):
+            api.adapt(config, change, Console(quiet=True))

@@ -8,7 +8,8 @@ import pytest
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.data.bundled import BUNDLED, bundled_texts
+from luthier.data.bundled import BUNDLED
+from luthier.data.general import general_texts
 from luthier.data.readers import Row
 from luthier.prompts.library import load_template
 
@@ -20,7 +21,7 @@ def functions() -> list[Row]:
 
 @pytest.fixture(scope="module")
 def texts() -> tuple[str, ...]:
-    return bundled_texts("python-topics", Console(quiet=True))
+    return tuple(text for text, _ in general_texts("python-topics", Console(quiet=True)))
 
 
 def test_there_are_enough_functions_of_enough_modules(functions: list[Row]) -> None:
@@ -89,5 +90,5 @@ def test_bundled_rows_have_what_their_entry_says(name: str) -> None:
 
 
 def test_a_task_is_not_a_text() -> None:
-    with pytest.raises(DataError, match="no bundled text 'python-docstrings'"):
-        bundled_texts("python-docstrings", Console(quiet=True))
+    with pytest.raises(DataError, match="no general text"):
+        general_texts("python-docstrings", Console(quiet=True))

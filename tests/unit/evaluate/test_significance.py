@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, permutation_test, ttest_rel
 
 from luthier.evaluate.metrics import get_metric
-from luthier.evaluate.significance import holm, mcnemar, minimum_detectable_effect, paired_test
+from luthier.evaluate.power import detectable_effect
+from luthier.evaluate.significance import holm, mcnemar, paired_test
 from luthier.evaluate.statistics import Resampling
 
 MEAN = get_metric("rougeL")
@@ -159,11 +160,34 @@ def test_holm_follows_the_order_given(p_values: list[float], order: list[int]) -
     assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
 
 
-def test_the_minimum_detectable_effect_is_detected_with_its_power() -> None:
+def test_the_detectable_effect_is_detected_with_its_power() -> None:
     generator = np.random.default_rng(2)
-    effect = minimum_detectable_effect(generator.normal(0, 0.2, 4000), num_examples=50)
+    effect = detectable_effect(0.2 / math.sqrt(50))
     found = [
         ttest_rel(generator.normal(effect, 0.2, 50), np.zeros(50)).pvalue < 0.05
         for _ in range(1500)
     ]
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_error_of_a_difference_is_that_of_the_paired_t_test() -> None:
+    generator = np.random.default_rng(3)
+    a = generator.random((40, 1))
+    b = a + generator.normal(0.1, 0.2, (40, 1))
+    test = paired_test(MEAN, a, b, RESAMPLING)
+    expected = ttest_rel(b[:, 0], a[:, 0])
+    assert test.difference / test.standard_error == pytest.approx(expected.statistic)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_intervals_of_differences_cover_95_percent_within_two(correlation: float) -> None:
+    """Two systems whose skewed scores agree on what is hard, 2,000 times; b is better by 0.05."""
+    generator = np.random.default_rng(8)
+    hits = 0
+    for repeat in range(2000):
+        shared, own_a, own_b = generator.beta(0.8, 4.0, (3, 100, 1))
+        mixed = [correlation * shared + (1 - correlation) * own for own in (own_a, own_b)]
+        test = paired_test(MEAN, mixed[0], mixed[1] + 0.05, Resampling(repeat, 500, 0.95))
+        hits += test.low <= 0.05 <= test.high
+    assert hits / 2000 == pytest.approx(0.95, abs=0.02)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import binomtest, bootstrap, norm, t
+from scipy.stats import binomtest, bootstrap, norm, sem, t
 
 from luthier.config import EvaluateConfig
 from luthier.evaluate import statistics
@@ -16,6 +16,8 @@ from luthier.evaluate.statistics import (
     bootstrap_interval,
     figure_interval,
     is_binary,
+    jackknife_error,
+    standard_error,
     wilson_interval,
 )
 
@@ -70,6 +72,101 @@ def test_coverage_of_clusters_needs_the_groups() -> None:
         without += naive.low <= 0.3 <= naive.high
     assert with_groups / 300 >= 0.9
     assert without / 300 < 0.8
+
+
+@pytest.mark.long
+def test_coverage_of_right_answers_is_95_percent_within_two() -> None:
+    generator = np.random.default_rng(9)
+    hits = [
+        (i := wilson_interval((generator.random(100) < 0.7).astype(float), 0.95)).low
+        <= 0.7
+        <= i.high
+        for _ in range(2000)
+    ]
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.long
+def test_coverage_of_a_corpus_metric_is_95_percent_within_two() -> None:
+    """A ratio of sums, as BLEU and nats per token are: its value over all of a population."""
+    generator = np.random.default_rng(10)
+    lengths = generator.integers(5, 100, 100_000)
+    hit = generator.binomial(lengths, generator.beta(2, 3, 100_000))
+    truth = hit.sum() / lengths.sum()
+
+    def ratio(summed: np.ndarray, count: np.ndarray) -> np.ndarray:
+        return summed[..., 0] / summed[..., 1]
+
+    covered = 0
+    for repeat in range(2000):
+        chosen = generator.integers(100_000, size=80)
+        units = Units.of(np.stack([hit[chosen], lengths[chosen]], axis=1).astype(float))
+        low, high = figure_interval(units, ratio, Resampling(repeat, 500, 0.95))
+        covered += low <= truth <= high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.long
+def test_coverage_of_clusters_is_95_percent_within_two() -> None:
+    generator = np.random.default_rng(11)
+    hits = 0
+    for repeat in range(2000):
+        stats, groups = draw_clusters(generator, 40)
+        interval = bootstrap_interval(MEAN, stats, Resampling(repeat, 500, 0.95), groups)
+        hits += interval.low <= 0.3 <= interval.high
+    assert hits / 2000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_the_standard_error_of_single_examples_is_that_of_the_central_limit_theorem() -> None:
+    stats = draw_scores(np.random.default_rng(0), 50)
+    interval = bootstrap_interval(MEAN, stats, RESAMPLING)
+    assert interval.standard_error == pytest.approx(sem(stats[:, 0]))
+    assert jackknife_error(Units.of(stats), MEAN.aggregate) == pytest.approx(sem(stats[:, 0]))
+
+
+def test_the_clustered_error_is_millers() -> None:
+    """Equation 4: the squared error of the mean and the covariances within clusters, summed."""
+    generator = np.random.default_rng(1)
+    stats, groups = draw_clusters(generator, 12)
+    scores, n, names = stats[:, 0], len(stats), np.array(groups)
+    deviations = scores - scores.mean()
+    squared = float((deviations**2).sum()) / n**2
+    for name in dict.fromkeys(groups):
+        inside = deviations[names == name]
+        squared += float(np.outer(inside, inside).sum() - (inside**2).sum()) / n**2
+    clustered = standard_error(MEAN, Units.of(stats, groups))
+    assert clustered == pytest.approx(np.sqrt(squared * 12 / 11))
+    assert clustered > 1.3 * sem(scores)
+
+
+def test_the_error_of_a_corpus_metric_is_the_spread_of_its_resamples() -> None:
+    metric = get_metric("bleu")
+    words = [
+        "the",
+        "cat",
+        "sat",
+        "on",
+        "a",
+        "mat",
+        "and",
+        "a",
+        "dog",
+        "ran",
+        "in",
+        "the",
+        "park",
+        "on",
+        "a",
+        "fine",
+        "day",
+    ]
+    generator = np.random.default_rng(2)
+    references = [[" ".join(generator.choice(words, 9))] for _ in range(60)]
+    predictions = [r[0].replace("c", "d").replace("a", "b") for r in references]
+    units = Units.of(metric.statistics(predictions, references))
+    draws = generator.multinomial(60, [1 / 60] * 60, 3000).astype(float)
+    spread = units.resampled(metric.aggregate, draws).std(ddof=1)
+    assert standard_error(metric, units) == pytest.approx(spread, rel=0.1)
 
 
 def test_interval_is_scipys_bca_at_the_widened_level() -> None:

@@ -9,13 +9,10 @@ from luthier.core.errors import DataError
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate.store import (
     load_evaluation,
-    load_general_losses,
     load_samples,
     write_evaluation,
-    write_general_losses,
 )
 from luthier.evaluate.task import Evaluation
-from luthier.inference import TextLoss
 
 Make = Callable[..., Evaluation]
 
@@ -52,14 +49,3 @@ def test_a_line_that_is_no_sample_is_named(run: RunDirectory, evaluation: Make) 
     with pytest.raises(DataError) as caught:
         load_samples(run, "task")
     assert caught.value.where == f"{path}:2"
-
-
-def test_general_losses(run: RunDirectory) -> None:
-    assert load_general_losses(run) == []
-    losses = [TextLoss(1.5, 3), TextLoss(0.25, 1)]
-    run.general_losses.parent.mkdir()
-    write_general_losses(run, losses)
-    assert load_general_losses(run) == losses
-    run.general_losses.write_text('{"nats": 1}\n')
-    with pytest.raises(DataError, match="not a list of losses"):
-        load_general_losses(run)

@@ -81,6 +81,8 @@ class TrackerObserver:
                 self._tracker = _TRACKERS[self._name](opening)
         elif event == "validation":
             self._log({"validation/loss": values["loss"]}, values["step"])
+        elif event == "forgetting":
+            self._log({"validation/forgetting": values["rise"]}, values["step"])
 
     def close(self, failed: bool) -> None:
         """Close the tracker, if it was opened."""

@@ -1,0 +1,84 @@
+"""Measuring a model on a run's test examples: what evaluate and every rung of a ladder do."""
+
+from __future__ import annotations
+
+from luthier.adapt.setup import Setup
+from luthier.core.console import Console
+from luthier.core.content_log import ContentLog
+from luthier.core.records import Contamination
+from luthier.core.run_directory import RunDirectory
+from luthier.evaluate import (
+    Evaluation,
+    KeptEngine,
+    Resampling,
+    evaluate_task,
+    with_clean_part,
+    write_evaluation,
+)
+from luthier.evaluate.forgetting import measure_general
+from luthier.inference import TextLoss
+from luthier.inference.local import LocalEngine
+from luthier.models.fingerprint import model_fingerprint
+from luthier.models.load import LoadedModel
+
+
+def resampling_of(setup: Setup) -> Resampling:
+    """How the run's intervals and tests are made."""
+    return Resampling.of(setup.config.evaluate, setup.config.seed)
+
+
+def measure_model(
+    setup: Setup,
+    shots: int,
+    run: RunDirectory,
+    loaded: LoadedModel,
+    console: Console,
+    *,
+    adapter: str = "",
+    contamination: Contamination | None = None,
+) -> Evaluation:
+    """Answer the test examples, judge the answers, and store both in ``run``.
+
+    Answers are stored as they are made. Interrupted, the same call goes on; a finished one asks
+    nothing again, as long as model, prompts and settings are what they were.
+
+    Args:
+        setup: data, prompts and settings.
+        shots: worked examples before each question.
+        run: where answers and figures go.
+        loaded: the model.
+        console: shows progress.
+        adapter: what was put on the model, if anything.
+        contamination: the test examples that the training data contains.
+
+    Raises:
+        DataError: a prompt leaves no room for its answer; all of them at once.
+        ResourceError: the run directory cannot be written.
+    """
+    task = setup.task(shots)
+    engine = _kept_engine(setup, loaded, ContentLog(run.answers(task.name)))
+    resampling = resampling_of(setup)
+    evaluation = evaluate_task(
+        engine, setup.renderer, task, loaded.stamp, resampling, console, adapter=adapter
+    )
+    seconds = {"seconds": evaluation.record.seconds + engine.seconds_kept}
+    evaluation = evaluation._replace(record=evaluation.record.model_copy(update=seconds))
+    evaluation = with_clean_part(evaluation, task, contamination, resampling)
+    write_evaluation(run, evaluation.record, evaluation.samples)
+    return evaluation
+
+
+def general_losses(setup: Setup, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
+    """The loss of a model on each general text, kept in ``run``.
+
+    Raises:
+        DataError: there is no general text, or one is too short.
+        ResourceError: the run directory cannot be written.
+    """
+    engine = _kept_engine(setup, loaded, ContentLog(run.general_losses))
+    return measure_general(engine, [text.ids for text in setup.general_texts])
+
+
+def _kept_engine(setup: Setup, loaded: LoadedModel, log: ContentLog) -> KeptEngine:
+    tokens = setup.config.evaluate.batch_tokens
+    return KeptEngine(LocalEngine(loaded, tokens), model_fingerprint(loaded), log, tokens)

@@ -1,0 +1,90 @@
+"""Comparisons beyond one evaluation: how many examples a difference needs, what was forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.api import as_run
+from luthier.config import ModelConfig, load_config
+from luthier.core.comparisons import ForgettingReport, SampleSize
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.core.records import MetricResult
+from luthier.core.run_directory import RunDirectory
+
+
+def plan_examples(
+    difference: float,
+    run: str | Path | None = None,
+    *,
+    base_rate: float | None = None,
+    metric: str | None = None,
+) -> SampleSize:
+    """How many examples show a difference between two systems, 8 times in 10 at the 5 % level.
+
+    Args:
+        difference: the true difference, in the metric's own unit.
+        run: an evaluated run, whose scores say how much they spread.
+        base_rate: without a run, the share of right answers that is expected of 0/1 scores.
+        metric: which one of the run's; None: its first.
+
+    Raises:
+        UsageError: neither or both of a run and a base rate are given, or a value is out of range.
+        DataError: the run has no evaluation.
+    """
+    from luthier.evaluate import bernoulli_error, plan_sample_size
+
+    if (run is None) == (base_rate is None):
+        raise UsageError(
+            "the spread of the scores comes from an evaluated run or from an expected base rate",
+            fix="name a run, or give --base-rate, such as 0.7",
+        )
+    if base_rate is not None:
+        source = f"0/1 scores of which {base_rate:.0%} are right, independent of each other"
+        return plan_sample_size(difference, bernoulli_error(base_rate), 1, source)
+    opened = RunDirectory.open(Path(run or ""))
+    result = _measured(opened, metric)
+    if not result.standard_error:
+        raise UsageError(
+            f"the {result.name} of this run has no spread to plan with",
+            where=str(opened.path),
+            fix="evaluate it again, on more examples",
+        )
+    source = f"{result.name} of {opened.name}, {result.n:,} examples"
+    return plan_sample_size(difference, result.standard_error, result.n, source)
+
+
+def forgotten(
+    after: str | Path, before: str | Path | None = None, console: Console | None = None
+) -> ForgettingReport:
+    """What a tuned run lost: on general text, and in every evaluation that both have.
+
+    The outcome is stored in the run: ``forgetting.json``, and item by item in
+    ``forgetting.items.jsonl``.
+
+    Args:
+        after: a tuned run, or a rung of an adapt run.
+        before: the model, or an evaluated or tuned run; None: the base model of ``after``.
+        console: shows progress.
+
+    Raises:
+        UsageError: the two have different tokenizers.
+        DataError: ``after`` is no tuned run, or there is nothing to compare.
+    """
+    from luthier.adapt.forgetting import compare_with_before
+
+    run = RunDirectory.open(Path(after))
+    earlier: RunDirectory | ModelConfig | None = as_run(before)
+    if before and earlier is None:
+        earlier = load_config(run.config).model.model_copy(
+            update={"id": str(before), "revision": None}
+        )
+    return compare_with_before(run, earlier, console or Console())
+
+
+def _measured(run: RunDirectory, metric: str | None) -> MetricResult:
+    from luthier.evaluate import load_evaluation
+    from luthier.report.content import compared_task
+
+    record = load_evaluation(run, compared_task(run, None)).record
+    return record.metric(metric) if metric else record.metrics[0]

@@ -1,0 +1,124 @@
+"""What comparisons beyond one evaluation give back."""
+
+from __future__ import annotations
+
+from luthier.core.records import Comparison, Forgetting, Record
+
+
+class ExamplesNeeded(Record):
+    """A row of `SampleSize`.
+
+    Attributes:
+        correlation: of the two systems' scores.
+        examples: how many find the difference.
+        detectable: the least difference that those find on which the spread was measured.
+    """
+
+    correlation: float
+    examples: int
+    detectable: float
+
+
+class SampleSize(Record):
+    """How many examples a difference needs, at a level and with a power.
+
+    Attributes:
+        difference: that is to be found, in the metric's own unit.
+        alpha: the level of the two-sided test.
+        power: the probability of finding it.
+        source: where the spread of the scores is from, in words.
+        measured_on: the examples on which the spread was measured; 1 where it was assumed.
+        rows: by how much the two systems' scores agree.
+    """
+
+    difference: float
+    alpha: float
+    power: float
+    source: str
+    measured_on: int
+    rows: tuple[ExamplesNeeded, ...]
+
+
+class ItemChange(Record):
+    """A line of ``evaluation/forgetting.items.jsonl``: a text or an example, before and after.
+
+    Attributes:
+        task: the task of an example; empty for a general text.
+        id: of the example, or the number of the text.
+        group: what it is about, where that is known.
+        before: its score, or its loss in nats per token.
+        after: the same of the tuned model.
+    """
+
+    task: str
+    id: str
+    group: str
+    before: float
+    after: float
+
+
+class GroupChange(Record):
+    """What became of the texts or examples of one kind.
+
+    Attributes:
+        group: the kind; empty where none is known.
+        n: how many there are.
+        before: their figure before.
+        after: their figure after.
+        low: lower end of the interval of the change.
+        high: its upper end.
+    """
+
+    group: str
+    n: int
+    before: float
+    after: float
+    low: float
+    high: float
+
+    @property
+    def change(self) -> float:
+        """After, less before."""
+        return self.after - self.before
+
+
+class TaskChange(Record):
+    """A stored evaluation before and after.
+
+    Attributes:
+        task: its name.
+        metric: the metric that decides.
+        before: its figure before.
+        after: its figure after.
+        comparison: the paired comparison.
+        lost: examples that are answered worse than before.
+        gained: examples that are answered better.
+        groups: by kind, those first that lost most.
+    """
+
+    task: str
+    metric: str
+    before: float
+    after: float
+    comparison: Comparison
+    lost: int
+    gained: int
+    groups: tuple[GroupChange, ...]
+
+
+class ForgettingReport(Record):
+    """What a model lost, or gained, from before to after.
+
+    Attributes:
+        before: the model or run before.
+        after: the run after.
+        general: the rise of the loss on general text; None where there is no such text.
+        topics: the same by kind of text, those first that rose most.
+        tasks: evaluations that both have.
+    """
+
+    before: str
+    after: str
+    general: Forgetting | None
+    topics: tuple[GroupChange, ...]
+    tasks: tuple[TaskChange, ...]

@@ -1,0 +1,80 @@
+"""General texts as training examples, mixed into a task's so that less is forgotten.
+
+Rehearsal: Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"; for language
+models Scialom et al. 2022 (arXiv 2205.12393), who kept old tasks with a share of 1 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from luthier.core.errors import DataError
+from luthier.core.example import Example
+from luthier.data.general import GeneralText
+from luthier.prompts.render import PromptRenderer, TrainingExample
+
+
+def replay_examples(
+    texts: Sequence[GeneralText],
+    renderer: PromptRenderer,
+    measured: Sequence[Sequence[int]],
+    max_length: int,
+) -> tuple[TrainingExample, ...]:
+    """Plain language modelling on each text: every token but the first is predicted.
+
+    A text longer than ``max_length`` tokens is cut into pieces of that length.
+
+    Args:
+        texts: what to choose from; none: nothing is replayed.
+        renderer: for the model's tokenizer.
+        measured: the tokens on which forgetting is measured. A text that begins with one of these
+            is left out: what is trained on cannot show what was forgotten.
+        max_length: tokens of an example.
+
+    Raises:
+        DataError: all texts are left out, or the model is an encoder-decoder, which is not trained
+            on plain text.
+    """
+    rendered = [_rendered(number, text, renderer) for number, text in enumerate(texts, start=1)]
+    held_out = {tuple(ids) for ids in measured}
+    lengths = {len(ids) for ids in held_out}
+    kept = [
+        piece
+        for example in rendered
+        if not any(example.input_ids[:length] in held_out for length in lengths)
+        for piece in _pieces(example, max_length)
+    ]
+    if texts and not kept:
+        raise DataError(
+            "no general text is left to mix in: forgetting is measured on all of them",
+            where="data.replay_text",
+            fix="name another text, or lower evaluate.general_tokens",
+        )
+    return tuple(kept)
+
+
+def general_example(name: str, ids: Sequence[int], question: int | None = None) -> TrainingExample:
+    """A text as tokens to predict; in an encoder-decoder, as the answer to an empty question.
+
+    Args:
+        name: the example's id.
+        ids: its tokens, at least two.
+        question: the one token that an encoder is given; None: there is no encoder.
+    """
+    if question is not None:
+        return TrainingExample(name, (question,), (False,), 1, tuple(ids))
+    trained = tuple(position > 0 for position in range(len(ids)))
+    return TrainingExample(name, tuple(ids), trained, prompt_length=0)
+
+
+def _rendered(number: int, text: GeneralText, renderer: PromptRenderer) -> TrainingExample:
+    example = Example(f"general-{number}", (), (text.text,), where="data.replay_text")
+    return renderer.training(example, completions_only=False)
+
+
+def _pieces(example: TrainingExample, max_length: int) -> Iterator[TrainingExample]:
+    for start in range(0, len(example.input_ids), max_length):
+        ids = example.input_ids[start : start + max_length]
+        if len(ids) > 1:
+            name = f"{example.id}-{start}" if start else example.id
+            yield general_example(name, ids)

@@ -1,0 +1,132 @@
+"""Answers and losses that are kept as they are made, and never asked for twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+import luthier
+from luthier.core.content_log import ContentLog
+from luthier.core.seeds import fingerprint
+from luthier.data.batches import micro_batches
+from luthier.inference import Engine, Generation, TextLoss
+from luthier.inference.engine import Advance, ignore_progress
+
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers")
+_COMPUTING = ("inference", "methods", "models")  # the parts of Luthier that decide an answer
+_GENERATION, _LOSS = TypeAdapter(Generation), TypeAdapter(TextLoss)
+_Kept = TypeVar("_Kept", Generation, TextLoss)
+
+
+class KeptEngine(Engine):
+    """An engine that looks into a log before it asks another one, and keeps what that answers.
+
+    The key of an answer is made of all that decides it: the model's content, the tokens of the
+    prompt (and so the task, the template and the shots), the settings of generation, and the
+    versions of what computes. Another model, whatever its name, has other keys.
+
+    Prompts are asked in the batches that the engine itself would make, and each is on the disk
+    before the next one begins. A batch of which a part is missing is asked again as a whole, so
+    whoever goes on after an interruption gets, to the last bit, what would have come without it.
+
+    Args:
+        inner: answers.
+        model: the fingerprint of its model.
+        log: where answers are kept.
+        batch_tokens: tokens of a batch, as the engine has them.
+    """
+
+    def __init__(self, inner: Engine, model: str, log: ContentLog, batch_tokens: int) -> None:
+        self._inner = inner
+        self._origin = fingerprint(model, json.dumps(_versions(), sort_keys=True))
+        self._log = log
+        self._batch_tokens = batch_tokens
+        self.seconds_kept = 0.0
+        """What the answers that were found had taken when they were made."""
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        advance: Advance = ignore_progress,
+    ) -> list[Generation]:
+        """See `Engine.generate`."""
+        name = f"greedy {max_new_tokens}"
+        results: dict[int, Generation] = {}
+        lengths = [len(ids) for ids in prompts]
+        for batch in micro_batches(
+            lengths, tokens=self._batch_tokens, max_padding=1.0, extra=max_new_tokens
+        ):
+            asked = [prompts[i] for i in batch]
+            answers = self._found_or_made(
+                _GENERATION, name, asked, lambda ids: self._inner.generate(ids, max_new_tokens)
+            )
+            results.update(zip(batch, answers, strict=True))
+            advance(len(batch))
+        return [results[i] for i in range(len(prompts))]
+
+    def losses(
+        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+    ) -> list[TextLoss]:
+        """See `Engine.losses`."""
+        return self._found_or_made(
+            _LOSS, "loss", sequences, lambda ids: self._inner.losses(ids, advance)
+        )
+
+    def _found_or_made(
+        self,
+        kind: TypeAdapter[_Kept],
+        name: str,
+        sequences: Sequence[Sequence[int]],
+        make: Callable[[Sequence[Sequence[int]]], list[_Kept]],
+    ) -> list[_Kept]:
+        """All from the log if all are there; else all made anew, and kept."""
+        keys = [fingerprint(self._origin, name, " ".join(map(str, ids))) for ids in sequences]
+        found = [self._log.get(key) for key in keys]
+        if (results := _read(kind, found)) is not None:
+            self.seconds_kept += sum(value["seconds"] for value in found)
+            return results
+        started = time.monotonic()
+        results = make(sequences)
+        share = (time.monotonic() - started) / max(len(sequences), 1)
+        made = (
+            {"seconds": share, "result": kind.dump_python(result, mode="json")}
+            for result in results
+        )
+        self._log.add(dict(zip(keys, made, strict=True)))
+        return results
+
+
+def _read(kind: TypeAdapter[_Kept], found: Sequence[Any]) -> list[_Kept] | None:
+    """The kept results, or None where one is missing or is none."""
+    try:
+        for value in found:
+            float(value["seconds"])
+        return [kind.validate_python(value["result"]) for value in found]
+    except (TypeError, KeyError, ValueError, ValidationError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    versions = {"luthier": luthier.__version__, "code": _code()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+@cache
+def _code() -> str:
+    """What computes, as it is written: a version says little of a working tree."""
+    root = Path(luthier.__file__).parent
+    files = [path for part in _COMPUTING for path in sorted((root / part).rglob("*.py"))]
+    return fingerprint(*(path.read_text(encoding="utf-8") for path in files))

@@ -1,0 +1,88 @@
+"""Tables for the terminal: how many examples a difference needs, and what was forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from luthier.core.comparisons import ForgettingReport, GroupChange, SampleSize, TaskChange
+from luthier.report.format import ABSENT, format_interval, format_p, format_value
+
+_GROUPS_SHOWN = 10
+
+
+def sample_size_table(plan: SampleSize) -> Table:
+    """Examples needed, by how much the scores of the two systems agree."""
+    table = _table(
+        "correlation of the two systems' scores", f"examples to show {plan.difference:g}"
+    )
+    if plan.measured_on > 1:
+        table.add_column(f"shown by the {plan.measured_on:,} there are", justify="right")
+    for row in plan.rows:
+        cells = [f"{row.correlation:g}", f"{row.examples:,}"]
+        if plan.measured_on > 1:
+            cells.append(format_value(row.detectable))
+        table.add_row(*cells)
+    table.caption = Text(
+        f"Spread: {plan.source}. Found {plan.power * 10:.0f} times in 10, at the level "
+        f"{plan.alpha:g}; both systems answer the same examples.",
+        style="not italic",
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
+    """The whole first, then by kind: general text, and each evaluation that both have."""
+    table = _table("measured on", "before", "after", "change", "interval", "p (Holm)", "lost")
+    table.add_column("gained", justify="right")
+    if report.general:
+        general = report.general
+        cells = (general.before, general.after, general.value, general.low, general.high)
+        table.add_row(f"{general.text}, nats/token", *_figures(*cells), *[ABSENT] * 3)
+    for task in report.tasks:
+        table.add_row(f"{task.task}, {task.metric}", *_task_figures(task))
+    yield table
+    if len(report.topics) > 1:
+        yield _groups("kind of general text, nats/token", report.topics)
+    for task in report.tasks:
+        if len(task.groups) > 1:
+            yield _groups(f"kind of {task.task}, {task.metric}", task.groups)
+
+
+def _task_figures(task: TaskChange) -> tuple[str, ...]:
+    compared = task.comparison
+    figures = (task.before, task.after, compared.difference, compared.low, compared.high)
+    counts = (f"{count} of {compared.n}" for count in (task.lost, task.gained))
+    return (*_figures(*figures), format_p(compared.p_holm), *counts)
+
+
+def _groups(heading: str, groups: Sequence[GroupChange]) -> Table:
+    """Those first that lost most; how many more there are is said."""
+    table = _table(heading, "n", "before", "after", "change", "interval")
+    for group in groups[:_GROUPS_SHOWN]:
+        figures = _figures(group.before, group.after, group.change, group.low, group.high)
+        table.add_row(Text(group.group or "(not said)"), str(group.n), *figures)
+    left = len(groups) - _GROUPS_SHOWN
+    if left > 0:
+        table.caption = Text(f"and {left} more, which lost less", style="not italic")
+        table.caption_justify = "left"
+    return table
+
+
+def _figures(
+    before: float, after: float, change: float, low: float, high: float
+) -> tuple[str, str, str, str]:
+    values = (format_value(before), format_value(after), format_value(change, signed=True))
+    return (*values, format_interval(low, high))
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.add_column(first, overflow="fold")
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table

@@ -1,0 +1,159 @@
+"""Answers are kept by what they were made from, and another model never gets them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from luthier.core.content_log import ContentLog
+from luthier.core.files import read_lines
+from luthier.evaluate import kept
+from luthier.evaluate.kept import KeptEngine
+from luthier.inference import Engine, Generation, TextLoss
+from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.local import LocalEngine
+from luthier.models.fingerprint import model_fingerprint
+
+TOKENS = 60
+PROMPTS = [[5, 6, 7], [8, 9], [10, 11, 12, 13], [14], [5, 6, 7, 8, 9, 10, 11]] * 4
+PROMPTS = [[*ids, 100 + number] for number, ids in enumerate(PROMPTS)]
+
+
+class Counting(Engine):
+    """A real engine that notes what it is asked, and can be stopped."""
+
+    def __init__(self, inner: Engine, calls: int = 1000) -> None:
+        self.inner = inner
+        self.left = calls
+        self.asked: list[list[int]] = []
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        advance: Advance = ignore_progress,
+    ) -> list[Generation]:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.asked += map(list, prompts)
+        return self.inner.generate(prompts, max_new_tokens, advance)
+
+    def losses(
+        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+    ) -> list[TextLoss]:
+        self.asked += map(list, sequences)
+        return self.inner.losses(sequences, advance)
+
+
+@pytest.fixture
+def loaded(load: Any, tiny_llama: Path) -> Any:
+    return load(tiny_llama)
+
+
+def kept_engine(loaded: Any, path: Path, calls: int = 1000) -> tuple[KeptEngine, Counting]:
+    counting = Counting(LocalEngine(loaded, TOKENS), calls)
+    return KeptEngine(counting, model_fingerprint(loaded), ContentLog(path), TOKENS), counting
+
+
+def test_nothing_is_asked_twice(loaded: Any, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    engine, _ = kept_engine(loaded, path)
+    answers, losses = engine.generate(PROMPTS, 5), engine.losses(PROMPTS)
+    assert answers == LocalEngine(loaded, TOKENS).generate(PROMPTS, 5)
+    done: list[int] = []
+    again, counting = kept_engine(loaded, path)
+    assert again.generate(PROMPTS, 5, done.append) == answers
+    assert again.losses(PROMPTS) == losses
+    assert (counting.asked, sum(done)) == ([], len(PROMPTS))
+    assert again.seconds_kept > 0
+
+
+def test_an_interruption_loses_the_batch_in_flight_alone(loaded: Any, tmp_path: Path) -> None:
+    whole, counting = kept_engine(loaded, tmp_path / "whole.jsonl")
+    expected = whole.generate(PROMPTS, 5)
+    path = tmp_path / "log.jsonl"
+    broken, first = kept_engine(loaded, path, calls=2)
+    with pytest.raises(KeyboardInterrupt):
+        broken.generate(PROMPTS, 5)
+    assert len(list(read_lines(path))) == len(first.asked) < len(PROMPTS)
+    path.write_bytes(path.read_bytes()[:-7])  # and the last line is torn
+    rest, second = kept_engine(loaded, path)
+    assert rest.generate(PROMPTS, 5) == expected
+    # Two batches were asked, and the second one was torn: it comes again as a whole.
+    assert second.asked == counting.asked[-len(second.asked) :]
+    assert len(PROMPTS) - len(first.asked) < len(second.asked) < len(PROMPTS)
+
+
+def test_other_settings_prompts_and_versions_are_asked_anew(
+    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.jsonl"
+    kept_engine(loaded, path)[0].generate(PROMPTS, 5)
+    for prompts, new_tokens in ((PROMPTS, 6), ([[*ids, 3] for ids in PROMPTS], 5)):
+        engine, counting = kept_engine(loaded, path)
+        engine.generate(prompts, new_tokens)
+        assert len(counting.asked) == len(prompts)
+    monkeypatch.setattr(kept.luthier, "__version__", "0.0.0+other")
+    engine, counting = kept_engine(loaded, path)
+    engine.generate(PROMPTS, 5)
+    assert len(counting.asked) == len(PROMPTS)
+
+
+def test_a_damaged_answer_is_asked_again(loaded: Any, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    expected = kept_engine(loaded, path)[0].generate(PROMPTS, 5)
+    for damage in ('"finish": "length"', '"seconds"'):
+        path.write_text(path.read_text().replace(damage, damage.replace("e", "x")))
+        engine, counting = kept_engine(loaded, path)
+        assert engine.generate(PROMPTS, 5) == expected
+        assert counting.asked
+
+
+def test_models_of_one_name_and_place_are_told_apart(
+    loaded: Any, load: Any, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """The same folder, name, revision, sizes and dates; one weight differs in its last bit."""
+    path = tmp_path / "log.jsonl"
+    other = load(tiny_llama)
+    assert model_fingerprint(other) == model_fingerprint(loaded)
+    with torch.no_grad():
+        weight = other.model.model.layers[0].mlp.up_proj.weight
+        weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
+    assert other.stamp == loaded.stamp
+    kept_engine(loaded, path)[0].generate(PROMPTS, 5)
+    engine, counting = kept_engine(other, path)
+    engine.generate(PROMPTS, 5)
+    assert len(counting.asked) == len(PROMPTS)
+
+
+def test_what_is_not_in_the_weights_counts_too(loaded: Any, load: Any, tiny_llama: Path) -> None:
+    plain = model_fingerprint(loaded)
+    other = load(tiny_llama)
+    other.model.config.rms_norm_eps = 1e-3
+    assert model_fingerprint(other) != plain
+    ended = load(tiny_llama)
+    ended.model.generation_config.eos_token_id = [2, 5]
+    assert model_fingerprint(ended) != plain
+
+
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning", "adapters", "full"])
+def test_a_tuned_model_is_the_same_from_memory_and_from_disk(
+    method: str, small_tune: Any, load: Any, tiny_llama: Path, tmp_path: Path
+) -> None:
+    from luthier.config import ModelConfig
+    from luthier.core.console import Console
+    from luthier.methods import load_adapted
+
+    tuned, _, run = small_tune(method=method)
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(run.model, folder)
+    base = ModelConfig(id=str(tiny_llama), dtype="float32")
+    again = load_adapted(folder, base, Console(quiet=True))
+    assert model_fingerprint(again) == model_fingerprint(tuned)
+    assert model_fingerprint(again) != model_fingerprint(load(tiny_llama))

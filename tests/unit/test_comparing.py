@@ -1,0 +1,103 @@
+"""How many examples a difference needs, and what a tuned run forgot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier import api, comparing
+from luthier.core.comparisons import ItemChange
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import read_lines
+from luthier.core.records import EvaluationRecord, Forgetting
+from luthier.core.run_directory import RunDirectory
+from luthier.report.changes import forgetting_tables, sample_size_table
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def ladder(
+    tiny_llama: Path, quick_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> api.AdaptResult:
+    """A ladder with one rung that is tuned, and one that is not."""
+    changes = {"model.id": str(tiny_llama), "adapt.rungs": ["zero-shot", "full"]}
+    output = {"output": str(tmp_path_factory.mktemp("runs"))}
+    return api.adapt(None, {**quick_settings, **changes, **output}, QUIET)
+
+
+def rung(ladder: api.AdaptResult, name: str) -> RunDirectory:
+    return ladder.run.rung(name)
+
+
+def test_a_run_says_how_many_examples_are_needed(ladder: api.AdaptResult) -> None:
+    run = rung(ladder, "full")
+    record = EvaluationRecord.read(run.evaluation(ladder.ladder.task))
+    for metric in record.metrics:
+        plan = comparing.plan_examples(0.05, run.path, metric=metric.name)
+        assert plan.measured_on == metric.n
+        assert plan.rows[0].detectable == pytest.approx(metric.detectable)
+        shown = "".join(map(str, sample_size_table(plan).columns[1].cells))
+        assert f"{plan.rows[0].examples:,}" in shown
+
+
+def test_a_base_rate_does_without_a_run() -> None:
+    plan = comparing.plan_examples(0.02, base_rate=0.7)
+    assert plan.rows[0].examples == pytest.approx(2 * 0.21 * (2.8016 / 0.02) ** 2, abs=2)
+    for arguments in ({}, {"run": "runs/x", "base_rate": 0.5}):
+        with pytest.raises(UsageError, match="spread of the scores"):
+            comparing.plan_examples(0.02, **arguments)
+
+
+def test_what_was_forgotten_is_what_the_ladder_found(ladder: api.AdaptResult) -> None:
+    run = rung(ladder, "full")
+    by_ladder = next(r.forgetting for r in ladder.ladder.rungs if r.name == "full")
+    report = comparing.forgotten(run.path, console=QUIET)
+    assert report.general == by_ladder == Forgetting.read(run.forgetting)
+    assert report.tasks == ()
+    assert sum(topic.n for topic in report.topics) == by_ladder.n
+    rises = [topic.change for topic in report.topics]
+    assert rises == sorted(rises, reverse=True)
+    least = 1e-9  # a topic of one text has no spread
+    assert all(t.low - least <= t.change <= t.high + least for t in report.topics)
+
+
+def test_evaluations_that_both_have_are_compared_item_by_item(ladder: api.AdaptResult) -> None:
+    before, run = rung(ladder, "zero-shot"), rung(ladder, "full")
+    report = comparing.forgotten(run.path, before.path, QUIET)
+    (task,) = report.tasks
+    expected = api.compare([before.path, run.path]).comparisons[0]
+    assert task.comparison == expected
+    assert task.after - task.before == pytest.approx(expected.difference)
+    items = [ItemChange.model_validate(line) for line in read_lines(run.forgetting_items)]
+    answered = [item for item in items if item.task]
+    assert len(answered) == expected.n
+    assert task.lost == sum(item.after < item.before for item in answered)
+    assert task.gained == sum(item.after > item.before for item in answered)
+    assert len(items) - len(answered) == report.general.n
+    tables = list(forgetting_tables(report))
+    assert tables[0].columns[0].header == "measured on"
+    assert len(tables) == 2  # the examples are of one kind
+
+
+def test_a_run_forgets_nothing_against_itself(ladder: api.AdaptResult) -> None:
+    run = rung(ladder, "full")
+    report = comparing.forgotten(run.path, run.path, QUIET)
+    assert (report.general.value, report.general.low, report.general.high) == (0, 0, 0)
+    assert (report.tasks[0].lost, report.tasks[0].gained) == (0, 0)
+    comparing.forgotten(run.path, console=QUIET)  # leave the record as it was
+
+
+def test_what_cannot_be_compared(ladder: api.AdaptResult, tiny_gpt2: Path, tiny_t5: Path) -> None:
+    run = rung(ladder, "full")
+    with pytest.raises(DataError, match="no tuned model"):
+        comparing.forgotten(rung(ladder, "zero-shot").path, console=QUIET)
+    with pytest.raises(UsageError, match="different tokenizers"):
+        comparing.forgotten(run.path, tiny_t5, QUIET)
+    other = comparing.forgotten(run.path, tiny_gpt2, QUIET)  # another model, the same tokenizer
+    assert other.before == str(tiny_gpt2)
+    comparing.forgotten(run.path, console=QUIET)
