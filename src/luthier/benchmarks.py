@@ -13,6 +13,7 @@ from luthier.api import Configuration, Overrides
 from luthier.config import RunConfig
 from luthier.config.load import to_yaml
 from luthier.core.console import Console
+from luthier.core.content_log import ContentLog
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.core.records import EvaluationRecord, ModelStamp
@@ -129,12 +130,14 @@ class _Subject:
         config: the configuration, with this model in it.
         run: the run that it was tuned in, or that was named; None: a model of its own.
         adapter: the method that tuned it, if any.
+        content: a fingerprint of the weights.
     """
 
     config: RunConfig
     run: RunDirectory | None
     adapter: str
     stamp: ModelStamp
+    content: str
     engine: Engine
     encoder: TextEncoder
 
@@ -143,6 +146,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Su
     from luthier.evaluate.tasks import TextEncoder
     from luthier.inference.local import LocalEngine
     from luthier.methods import load_adapted
+    from luthier.models.fingerprint import model_fingerprint
     from luthier.models.load import load_model, open_model
 
     run = api.as_run(target)
@@ -170,6 +174,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Su
         run=run,
         adapter=config.method if tuned else "",
         stamp=loaded.stamp,
+        content=model_fingerprint(loaded),
         engine=LocalEngine(loaded, config.evaluate.batch_tokens),
         encoder=TextEncoder(loaded.tokenizer, loaded.context_window, loaded.is_encoder_decoder),
     )
@@ -216,6 +221,7 @@ def _measure(
 ) -> BenchmarkResult:
     from luthier.evaluate import Resampling, write_evaluation
     from luthier.evaluate.benchmark import evaluate_benchmark
+    from luthier.evaluate.kept import KeptEngine
     from luthier.evaluate.tasks import score_suite
 
     subject = _load(target, config, console)
@@ -223,8 +229,9 @@ def _measure(
     resampling = Resampling.of(subject.config.evaluate, config.seed)
     records: list[EvaluationRecord] = []
     for task in prepared:
+        log = ContentLog(run.answers(task.task.name))
         evaluation = evaluate_benchmark(
-            subject.engine,
+            KeptEngine(subject.engine, subject.content, log, subject.config.evaluate.batch_tokens),
             subject.encoder,
             task,
             subject.stamp,

@@ -184,7 +184,7 @@ class RunDirectory:
 
     def answers(self, task: str) -> Path:
         """Each answer of a task as it was made, by content: see `ContentLog`."""
-        return self.path / "evaluation" / f"{task}.answers.jsonl"
+        return self.path / "evaluation" / f"{_file_name(task)}.answers.jsonl"
 
     def rung(self, name: str) -> RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""

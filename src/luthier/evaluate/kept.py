@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,13 +16,17 @@ import luthier
 from luthier.core.content_log import ContentLog
 from luthier.core.seeds import fingerprint
 from luthier.data.batches import micro_batches
-from luthier.inference import Engine, Generation, TextLoss
+from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers")
 _COMPUTING = ("inference", "methods", "models")  # the parts of Luthier that decide an answer
+# Requests that are scored together. They stand in the order of their contexts, so what a part
+# shares with the next is computed twice, and no more is lost than one part.
+_SCORED_TOGETHER = 512
 _GENERATION, _LOSS = TypeAdapter(Generation), TypeAdapter(TextLoss)
-_Kept = TypeVar("_Kept", Generation, TextLoss)
+_SCORE = TypeAdapter(Score)
+_Kept = TypeVar("_Kept", Generation, TextLoss, Score)
 
 
 class KeptEngine(Engine):
@@ -71,6 +75,25 @@ class KeptEngine(Engine):
             results.update(zip(batch, answers, strict=True))
             advance(len(batch))
         return [results[i] for i in range(len(prompts))]
+
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        """See `Engine.score`."""
+        results: dict[int, Score] = {}
+        order = sorted(range(len(requests)), key=lambda index: requests[index].context)
+        for start in range(0, len(order), _SCORED_TOGETHER):
+            part = order[start : start + _SCORED_TOGETHER]
+            asked = [requests[index] for index in part]
+            # No token is negative, so it parts a context from its continuation.
+            keys = [(*one.context, -1, *one.continuation) for one in asked]
+            scores = self._found_or_made(_SCORE, "score", keys, partial(self._score, asked))
+            results.update(zip(part, scores, strict=True))
+            advance(len(part))
+        return [results[index] for index in range(len(requests))]
+
+    def _score(self, requests: Sequence[ScoreRequest], _keys: object) -> list[Score]:
+        return self._inner.score(requests)
 
     def losses(
         self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress

@@ -14,7 +14,7 @@ from luthier.core.content_log import ContentLog
 from luthier.core.files import read_lines
 from luthier.evaluate import kept
 from luthier.evaluate.kept import KeptEngine
-from luthier.inference import Engine, Generation, TextLoss
+from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
 from luthier.inference.local import LocalEngine
 from luthier.models.fingerprint import model_fingerprint
@@ -43,6 +43,15 @@ class Counting(Engine):
         self.left -= 1
         self.asked += map(list, prompts)
         return self.inner.generate(prompts, max_new_tokens, advance)
+
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.asked += [[*one.context, *one.continuation] for one in requests]
+        return self.inner.score(requests, advance)
 
     def losses(
         self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
@@ -157,3 +166,32 @@ def test_a_tuned_model_is_the_same_from_memory_and_from_disk(
     again = load_adapted(folder, base, Console(quiet=True))
     assert model_fingerprint(again) == model_fingerprint(tuned)
     assert model_fingerprint(again) != model_fingerprint(load(tiny_llama))
+
+
+def test_scores_are_kept_in_parts(
+    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_SCORED_TOGETHER", 8)
+    requests = [ScoreRequest(tuple(ids[:-1]), tuple(ids[-1:])) for ids in PROMPTS]
+    expected, _ = kept_engine(loaded, tmp_path / "whole.jsonl")
+    scores = expected.score(requests)
+    alone = LocalEngine(loaded, TOKENS).score(requests)
+    assert [s.logprob for s in scores] == pytest.approx([s.logprob for s in alone], abs=1e-5)
+
+    path = tmp_path / "log.jsonl"
+    first, counting = kept_engine(loaded, path, calls=1)
+    with pytest.raises(KeyboardInterrupt):
+        first.score(requests)
+    assert len(counting.asked) == 8
+    second, counting = kept_engine(loaded, path)
+    assert second.score(requests) == scores
+    assert len(counting.asked) == len(requests) - 8
+
+
+def test_a_score_is_of_its_context_and_its_continuation(loaded: Any, tmp_path: Path) -> None:
+    """The same tokens, cut in another place, are another question."""
+    engine, counting = kept_engine(loaded, tmp_path / "log.jsonl")
+    engine.score([ScoreRequest((5, 6), (7,))])
+    (score,) = engine.score([ScoreRequest((5,), (6, 7))])
+    assert len(counting.asked) == 2
+    assert [score] == LocalEngine(loaded, TOKENS).score([ScoreRequest((5,), (6, 7))])
