@@ -20,12 +20,9 @@ from luthier.config.load import override, to_yaml
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically
+from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
-from luthier.core.records import (
-    Forecast,
-    PlanCheck,
-    SampleRecord,
-)
+from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.results import AdaptResult, CompareResult, EvaluateResult, MergeResult, TuneResult
 

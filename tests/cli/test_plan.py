@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from luthier.cli.main import run
-from luthier.core.records import MeasuredPlan
+from luthier.core.forecasts import MeasuredPlan
 
 SEVENTY = ("plan", "meta-llama/Llama-3.1-70B", "--hardware", "h100", "--devices", "8")
 

@@ -9,7 +9,7 @@ from luthier.adapt.rungs import rungs_of
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import architecture_of
 from luthier.config.methods import MethodName
-from luthier.core.records import Forecast, MethodForecast
+from luthier.core.forecasts import Forecast, MethodForecast
 from luthier.core.run_directory import RunDirectory
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS

@@ -10,7 +10,7 @@ from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import TuningPlan, plan_tuning
 from luthier.config.methods import MethodName
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.records import MeasuredPlan, PlanCheck
+from luthier.core.forecasts import MeasuredPlan, PlanCheck
 from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes
 from luthier.distributed.ranks import ALONE, Ranks

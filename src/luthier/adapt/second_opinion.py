@@ -9,7 +9,7 @@ from luthier.config import load_config
 from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.config.train import OptimizerName
 from luthier.core.errors import UsageError
-from luthier.core.records import PlanCheck
+from luthier.core.forecasts import PlanCheck
 from luthier.plan import TrainingSetup, plan_training
 from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture

@@ -11,7 +11,8 @@ from luthier.adapt.tuning_plan import TuningPlan
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError
-from luthier.core.records import MeasuredPlan, TrainingRecord
+from luthier.core.forecasts import MeasuredPlan
+from luthier.core.records import TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from luthier.cli.output import print_json, print_result
-from luthier.core.records import Forecast, MethodForecast
+from luthier.core.forecasts import Forecast, MethodForecast
 from luthier.core.units import format_bytes, format_count, format_duration
 
 

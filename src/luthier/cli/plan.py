@@ -31,7 +31,7 @@ from luthier.plan.ask import Question
 from luthier.plan.request import Plan, sentence
 
 if TYPE_CHECKING:
-    from luthier.core.records import PlanCheck
+    from luthier.core.forecasts import PlanCheck
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 

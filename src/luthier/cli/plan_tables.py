@@ -13,7 +13,7 @@ from luthier.plan.bar import legend, text_bar
 from luthier.plan.request import Plan, sentence
 
 if TYPE_CHECKING:
-    from luthier.core.records import PlanCheck
+    from luthier.core.forecasts import PlanCheck
     from luthier.plan.ask import Question
     from luthier.plan.hardware import Device
     from luthier.plan.memory import MemoryPlan

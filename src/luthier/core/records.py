@@ -300,47 +300,6 @@ class Comparison(Record):
     detectable: float | None = None
 
 
-class MeasuredPlan(Record):
-    """``plan.json``: what was predicted of a tuning, and what it took.
-
-    Attributes:
-        predicted_bytes: memory, by what takes it.
-        predicted_peak_bytes: all of it.
-        predicted_seconds: of the whole training, validations included; None where the speed of the
-            device is not known.
-        measured_peak_bytes: resident memory on a CPU, else the device's.
-        measured_seconds: of the steps that were taken, in proportion for all that were planned.
-    """
-
-    predicted_bytes: dict[str, int]
-    predicted_peak_bytes: int
-    predicted_seconds: float | None = None
-    measured_peak_bytes: int | None = None
-    measured_seconds: float | None = None
-
-
-class PlanCheck(Record):
-    """A plan beside what was measured."""
-
-    run: str
-    predicted_peak_bytes: int
-    measured_peak_bytes: int
-    predicted_seconds: float | None = None
-    measured_seconds: float | None = None
-
-    @property
-    def error(self) -> float:
-        """Predicted memory over measured, less one."""
-        return self.predicted_peak_bytes / self.measured_peak_bytes - 1
-
-    @property
-    def seconds_error(self) -> float | None:
-        """Predicted seconds over measured, less one."""
-        if self.predicted_seconds is None or not self.measured_seconds:
-            return None
-        return self.predicted_seconds / self.measured_seconds - 1
-
-
 class RungRecord(Record):
     """One row of the ladder's table."""
 
@@ -384,34 +343,3 @@ class LadderRecord(Record):
     contamination: Contamination | None = None
     seconds: float
     budget_seconds: float | None = None
-
-
-class MethodForecast(Record):
-    """What a tuning method would take; None where the planner does not know the model."""
-
-    method: str
-    trained_parameters: int | None = None
-    steps: int | None = None
-    memory_bytes: int | None = None
-    seconds: float | None = None
-    usable_bytes: int
-
-    @property
-    def fits(self) -> bool | None:
-        """Whether the predicted memory may be used."""
-        return None if self.memory_bytes is None else self.memory_bytes <= self.usable_bytes
-
-
-class Forecast(Record):
-    """What a dry run found: everything was checked, nothing was trained."""
-
-    run: Path
-    task: str
-    template: str
-    metrics: tuple[str, ...]
-    model: str
-    examples: dict[str, int]
-    dropped: dict[str, int]
-    longest_prompt: int
-    context_window: int
-    methods: tuple[MethodForecast, ...]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from luthier.core.errors import DataError, ProblemList, ResourceError, UsageError
+from luthier.core.forecasts import MeasuredPlan
 from luthier.core.interrupt import stop_on_signals
-from luthier.core.records import Estimate, MeasuredPlan
+from luthier.core.records import Estimate
 from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import derive, fingerprint
 
