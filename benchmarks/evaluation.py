@@ -34,6 +34,8 @@ from luthier.models.load import open_model
 from models import BUNDLED
 
 _AIM = 8.0
+# Nats a token: torch's log_softmax over a wide vocabulary, which lm-eval takes, rounds each by
+# about 2e-5 in float32.
 _AGREE = 1e-4
 # Every so many questions one is asked when batch sizes are tried.
 _TRIED = 4
@@ -121,14 +123,17 @@ def _compare(suite: Suite, peer: str, batch_sizes: Sequence[int], rounds: int) -
         runs["luthier"].append(_measure("luthier", sys.executable, suite, 0))
         runs["lm-eval"].append(_measure("lm-eval", peer, suite, best))
     ours, theirs = runs["luthier"][0]["scores"], runs["lm-eval"][0]["scores"]
-    differences = [abs(a[0] - b[0]) for a, b in zip(ours, theirs, strict=True)]
+    requests = suite.requests()
+    differences = [
+        abs(a[0] - b[0]) / len(ids) for a, b, (*_, ids) in zip(ours, theirs, requests, strict=True)
+    ]
     seconds = {n: statistics.median(run["seconds"] for run in own) for n, own in runs.items()}
     peaks = {name: max(run["peak_bytes"] for run in own) for name, own in runs.items()}
     return {
         "suite": suite.name,
         "questions": len(suite.questions),
         "requests": len(ours),
-        "tokens": sum(len(context) + len(rest) for *_, context, rest in suite.requests()),
+        "tokens": sum(len(context) + len(rest) for *_, context, rest in requests),
         "tried": tried,
         "batch_size": best,
         "seconds": seconds,
@@ -197,7 +202,7 @@ def _verdict(row: dict[str, Any]) -> str:
         f"- **{row['suite']}: {row['speed_ratio']:.1f} times the speed{aim}, "
         f"{row['memory_ratio']:.2f} of the peak memory.** {row['questions']} questions, "
         f"{row['requests']} requests, {row['tokens']:,} tokens. Log-probabilities {agree} within "
-        f"{_AGREE:g} (largest difference {row['largest_difference']:.1e}), "
+        f"{_AGREE:g} nats a token (largest difference {row['largest_difference']:.1e}), "
         f"{row['other_choices']} choices differ."
     )
 

@@ -57,8 +57,8 @@ def lambada(root: Path, count: int) -> Iterator[Question]:
     path = root / "lambada/lambada_openai.jsonl.gz"
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in islice(lines, count):
-            passage, _, word = json.loads(line)["text"].rpartition(" ")
-            yield Question(passage, (f" {word}",))
+            row = json.loads(line)
+            yield Question(row["context"], (f" {row['continuation']}",))
 
 
 def copa(root: Path, count: int) -> Iterator[Question]:
