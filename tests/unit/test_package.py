@@ -12,7 +12,7 @@ def test_stages_stay_functions_when_packages_are_imported(name: str) -> None:
     for package in ("luthier.adapt", "luthier.evaluate", "luthier.report"):
         importlib.import_module(package)
     assert callable(getattr(luthier, name))
-    modules = {"luthier.api", "luthier.benchmarks", "luthier.continuing"}
+    modules = {f"luthier.{name}" for name in ("api", "benchmarks", "comparing", "continuing")}
     assert getattr(luthier, name).__module__ in modules
 
 
