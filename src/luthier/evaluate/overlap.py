@@ -48,7 +48,8 @@ class _Block(NamedTuple):
 
     def is_whole(self, starts: Numbers, length: int) -> NDArray[np.bool_]:
         """Whether the runs that start there lie within a text."""
-        return self.texts_W[starts] == self.texts_W[starts + length - 1]
+        whole: NDArray[np.bool_] = self.texts_W[starts] == self.texts_W[starts + length - 1]
+        return whole
 
 
 @dataclass(slots=True)
