@@ -164,7 +164,8 @@ def rows_at_once(vocabulary: int, rows: int, *, on_cpu: bool) -> int:
     The parts are alike, because an allocator reuses a freed block for one of its own size.
     """
     most = max(1, (_LOGITS_ON_CPU if on_cpu else _LOGITS_ELSEWHERE) // vocabulary)
-    return -(-rows // max(1, -(-rows // most)))
+    parts = max(1, -(-rows // most))
+    return max(1, -(-rows // parts))
 
 
 @dataclass(frozen=True, slots=True)
