@@ -230,14 +230,18 @@ def _measure(
     records: list[EvaluationRecord] = []
     for task in prepared:
         log = ContentLog(run.answers(task.task.name))
-        evaluation = evaluate_benchmark(
-            KeptEngine(subject.engine, subject.content, log, subject.config.evaluate.batch_tokens),
-            subject.encoder,
-            task,
-            subject.stamp,
-            resampling,
-            console,
-            adapter=subject.adapter,
+        tokens = subject.config.evaluate.batch_tokens
+        engine = KeptEngine(subject.engine, subject.content, log, tokens)
+        evaluation = engine.with_seconds(
+            evaluate_benchmark(
+                engine,
+                subject.encoder,
+                task,
+                subject.stamp,
+                resampling,
+                console,
+                adapter=subject.adapter,
+            )
         )
         write_evaluation(run, evaluation.record, evaluation.samples)
         records.append(evaluation.record)

@@ -40,6 +40,11 @@ def plan_examples(
             fix="name a run, or give --base-rate, such as 0.7",
         )
     if base_rate is not None:
+        if difference >= 1:
+            raise UsageError(
+                f"shares of right answers never differ by {difference:g}",
+                fix="give a difference below 1, such as 0.02 for two points in a hundred",
+            )
         source = f"0/1 scores of which {base_rate:.0%} are right, independent of each other"
         return plan_sample_size(difference, bernoulli_error(base_rate), 1, source)
     opened = RunDirectory.open(Path(run or ""))

@@ -148,6 +148,7 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (("nobody/nothing",), "nobody/nothing"),
         (("gpt2", "--hardware", "h1000"), "did you mean"),
         (("gpt2", "--method", "lorra"), "did you mean 'lora'"),
+        (("gpt2", "--method", "qlorra"), "did you mean 'qlora'"),
         (("gpt2", "--precision", "fp4"), "known: float32"),
         (("gpt2", "--precision", "bf16-mixed", "--hardware", "v100"), "no bfloat16 products"),
         (("gpt2", "--hardware", "h100", "--devices", "12"), "nodes of 8"),

@@ -12,11 +12,13 @@ import pytest
 import luthier
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
+from luthier.core.files import read_lines
 from luthier.core.records import SuiteRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import compare_evaluations, load_evaluation
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.tasks import MissingDataError
+from luthier.inference.local import LocalEngine
 
 OWN = """\
 name: parity
@@ -88,6 +90,19 @@ def test_the_configuration_of_the_run_repeats_it(
     assert again.run.path == first.run.path
     assert again.evaluations[0].metrics == first.evaluations[0].metrics
     assert luthier.report(first.run.path).is_file()
+
+
+def test_what_was_scored_is_not_scored_again(
+    tiny_llama: Path, own: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(quiet=True)
+    (first,) = luthier.benchmark([tiny_llama], [own], None, settings, console, limit=5)
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalEngine, "score", lambda *_: pytest.fail("it was asked again"))
+        (again,) = luthier.benchmark([], [], str(first.run.config), None, console)
+    assert again.evaluations[0].metrics == first.evaluations[0].metrics
+    lines = read_lines(first.run.answers("parity"))
+    assert again.evaluations[0].seconds > sum(line["value"]["seconds"] for line in lines) > 0
 
 
 def test_an_encoder_decoder_model_is_measured_too(

@@ -53,6 +53,12 @@ def test_a_base_rate_does_without_a_run() -> None:
             comparing.plan_examples(0.02, **arguments)
 
 
+@pytest.mark.parametrize("difference", [1.0, 2.0])
+def test_shares_differ_by_less_than_one(difference: float) -> None:
+    with pytest.raises(UsageError, match="never differ by"):
+        comparing.plan_examples(difference, base_rate=0.7)
+
+
 def test_what_was_forgotten_is_what_the_ladder_found(ladder: api.AdaptResult) -> None:
     run = rung(ladder, "full")
     by_ladder = next(r.forgetting for r in ladder.ladder.rungs if r.name == "full")

@@ -61,8 +61,7 @@ def measure_model(
     evaluation = evaluate_task(
         engine, setup.renderer, task, loaded.stamp, resampling, console, adapter=adapter
     )
-    seconds = {"seconds": evaluation.record.seconds + engine.seconds_kept}
-    evaluation = evaluation._replace(record=evaluation.record.model_copy(update=seconds))
+    evaluation = engine.with_seconds(evaluation)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation

@@ -16,6 +16,7 @@ import luthier
 from luthier.core.content_log import ContentLog
 from luthier.core.seeds import fingerprint
 from luthier.data.batches import micro_batches
+from luthier.evaluate.task import Evaluation
 from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
 
@@ -54,6 +55,11 @@ class KeptEngine(Engine):
         self._batch_tokens = batch_tokens
         self.seconds_kept = 0.0
         """What the answers that were found had taken when they were made."""
+
+    def with_seconds(self, evaluation: Evaluation) -> Evaluation:
+        """An evaluation by this engine, with the time that the kept answers had taken."""
+        seconds = {"seconds": evaluation.record.seconds + self.seconds_kept}
+        return evaluation._replace(record=evaluation.record.model_copy(update=seconds))
 
     def generate(
         self,

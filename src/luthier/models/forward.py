@@ -96,7 +96,7 @@ def log_probabilities(
         ``[M]`` in nats (float32), and ``[M]`` whether no token is likelier at its place.
     """
     on_cpu = logits_KV.device.type == "cpu"
-    rows = max(1, rows_at_once(logits_KV.shape[1], len(logits_KV), on_cpu=on_cpu))
+    rows = rows_at_once(logits_KV.shape[1], len(logits_KV), on_cpu=on_cpu)
     sums_K = torch.cat([part.float().logsumexp(-1) for part in torch.split(logits_KV, rows)])
     chosen_M = logits_KV[places_M, tokens_M].float() - sums_K[places_M]
     return chosen_M, logits_KV.argmax(-1)[places_M] == tokens_M

@@ -104,7 +104,8 @@ def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:
         UsageError: there is no such method.
     """
     if name not in METHODS:
-        close = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(METHODS)}"
+        known = (*METHODS, "qlora")
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
         raise UsageError(f"there is no method {name!r}", fix=hint)
     return METHODS[name](model, size)
