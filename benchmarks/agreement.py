@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from evaluation import peer_version
 from luthier.adapt.manifest import hardware, versions
 from luthier.config import EvaluateConfig, ModelConfig
 from luthier.core.console import Console
+from luthier.core.records import SampleRecord
 from luthier.evaluate import Resampling
 from luthier.evaluate.benchmark import evaluate_benchmark
 from luthier.evaluate.task import Evaluation
@@ -130,9 +131,9 @@ def _compare(
     scored = [pair for pair in pairs if "logprobs" in pair[1]]
     said = [(sample.prediction, other["text"]) for sample, other in pairs if "text" in other]
     differences = [
-        abs(logprob - _theirs(other, prepared.task.delimiter + words))
+        abs(mine - logprob)
         for sample, other in scored
-        for words, logprob in zip(sample.words, sample.likelihoods, strict=True)
+        for mine, logprob in _logprobs(sample, other["logprobs"], prepared.task.delimiter)
     ]
     metrics = {
         mine: {"luthier": ours.record.metric(mine).value, "lm-eval": theirs["metrics"][other]}
@@ -154,10 +155,13 @@ def _compare(
     }
 
 
-def _theirs(document: Mapping[str, Any], text: str) -> float:
-    """The log-probability of a continuation; a text that is scored as a whole has no name."""
-    logprobs: Mapping[str, float] = document["logprobs"]
-    return logprobs[text] if text in logprobs else logprobs[""]
+def _logprobs(
+    sample: SampleRecord, theirs: Mapping[str, float], delimiter: str
+) -> Iterator[tuple[float, float]]:
+    """Both log-probabilities of each continuation, or of a text that is scored as a whole."""
+    names = [delimiter + words for words in sample.words] or list(theirs)
+    for name, mine in zip(names, sample.likelihoods, strict=True):
+        yield mine, theirs[name]
 
 
 def _likeliest(logprobs: Sequence[float]) -> int:

@@ -38,7 +38,7 @@ _AIM = 8.0
 # about 2e-5 in float32.
 _AGREE = 1e-4
 # Every so many questions one is asked when batch sizes are tried.
-_TRIED = 4
+_TRIED = 8
 _HOW_TO = """there is no lm-eval in {peer}. Make an environment for it:
     python -m venv /tmp/lm-eval && /tmp/lm-eval/bin/pip install 'lm-eval[hf]'
 and give --peer /tmp/lm-eval/bin/python"""

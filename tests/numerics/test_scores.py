@@ -26,6 +26,7 @@ from luthier.inference.causal_scorer import CausalScorer
 from luthier.inference.encoder_decoder_scorer import EncoderDecoderScorer
 from luthier.inference.local import LocalEngine
 from luthier.inference.scorer import Scorer
+from luthier.inference.sharing import JOINED, SPLIT, Sharing
 from luthier.methods import method_for
 from luthier.models.load import LoadedModel
 
@@ -174,6 +175,24 @@ def test_every_family_shares_prefixes_and_scores_the_same(name: str) -> None:
     assert_same(found, [plain_score(loaded, one) for one in REQUESTS], REQUESTS)
     assert sum(counts) < 0.6 * tokens_apart(REQUESTS)
     assert len(counts) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "way"),
+    [
+        ("llama", {}, SPLIT),
+        ("qwen2", {}, SPLIT),
+        ("gpt2", {}, SPLIT),
+        ("mistral", {"sliding_window": 8}, JOINED),
+    ],
+)
+def test_prefixes_are_read_where_they_lie_if_attention_is_plain(
+    name: str, changed: dict[str, Any], way: Sharing
+) -> None:
+    loaded = family(name, **changed)
+    before = loaded.model.config._attn_implementation
+    assert CausalScorer(loaded, Budget(*PLENTY))._sharing is way
+    assert loaded.model.config._attn_implementation == before
 
 
 @pytest.mark.parametrize(
