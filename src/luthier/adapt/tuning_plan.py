@@ -21,7 +21,9 @@ from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
 from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
+from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
+from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
 from luthier.models.device import default_device, resolve_dtype
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
@@ -33,7 +35,10 @@ from luthier.plan.setup import OPTIMIZERS, Parallel, precision_in_memory
 from luthier.plan.step import StepCost
 from luthier.plan.time import forward_time, step_time
 from luthier.train import TrainingData
+from luthier.train.job import can_be_packed
+from luthier.train.layout import Packed, Padded
 from luthier.train.loss import padded_length
+from luthier.train.packing import lengths_by_step, plans_packing
 
 # Steps whose batches are looked at, how many of the largest forward passes are planned, and how
 # many others are timed.
@@ -124,7 +129,8 @@ class _Planner:
         order = data.order(self.setup.config)
         steps = order.total_steps(self._epochs)
         seen = min(steps, _STEPS_SEEN)
-        passes = training_passes(train, data.examples, order, seen, tokens)
+        layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
+        passes = training_passes(layout, data.examples, order, seen, tokens)
         setups = [self._training_setup(one) for one in largest(passes, _LARGEST)]
         plans = [plan_training(self.architecture, one, _overhead()) for one in setups]
         return TuningPlan(
@@ -143,6 +149,17 @@ class _Planner:
     @property
     def _epochs(self) -> float:
         return self._settings.epochs or self.setup.config.train.epochs
+
+    def _packs(self, order: BatchOrder, tokens: int) -> bool:
+        """Whether the loop will pack its micro-batches, if the model allows it."""
+        method = method_for(self.method, self.setup.config.methods)
+        return can_be_packed(method, self.setup.handle) and plans_packing(
+            self.setup.config.train,
+            lengths_by_step(self.data.examples, order),
+            on_cpu=default_device().type == "cpu",
+            tokens=tokens,
+            width=self.architecture.hidden,
+        )
 
     def _sizes(self) -> list[int]:
         """Tokens a forward pass may have: all of a step, half of them, down to one example."""
@@ -222,6 +239,7 @@ class _Planner:
     def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
         config, device = self.setup.config, default_device()
         lengths = [len(example.input_ids) for example in batch.examples]
+        rows, length = batch.layout.shape(lengths)
         return TrainingSetup(
             tuning=tuning_of(self._settings, self.architecture),
             precision=precision_in_memory(
@@ -231,13 +249,13 @@ class _Planner:
             ),
             optimizer=OPTIMIZERS[config.train.optimizer],
             checkpointing=config.train.activation_checkpointing,
-            batch=len(lengths),
-            length=max(lengths),
+            batch=rows,
+            length=length,
             target_length=max(len(example.decoder_ids) for example in batch.examples),
             predicted=batch.predicted,
             parallel=self._parallel,
             accumulation=ceil(batch.in_step / self.ranks.size),
-            padded=min(lengths) < max(lengths),
+            padded=rows * length > sum(lengths) or rows < len(lengths),
             on_cpu=device.type == "cpu",
             fused_loss=True,
         )

@@ -53,6 +53,10 @@ class TrainConfig(Config):
     step. It changes memory and speed, not the result, and is halved when memory runs out."""
     max_padding: float = Field(default=0.1, ge=0, lt=1)
     """The share of padding above which a micro-batch is cut in two."""
+    packing: Literal["auto"] | bool = "auto"
+    """Let the examples of a micro-batch share one row, in which none sees another, instead of
+    padded rows. auto: on a GPU, where full micro-batches would have more padding than max_padding,
+    and more than packing costs in attention. Refused where a model lets examples see each other."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)

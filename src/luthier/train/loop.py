@@ -29,7 +29,7 @@ from luthier.train.observers import (
 from luthier.train.optimizer import make_optimizer
 from luthier.train.recompute import checkpoint_activations
 from luthier.train.schedule import learning_rate_factor
-from luthier.train.state import TrainingState
+from luthier.train.state import Progress, TrainingState
 from luthier.train.step import StepResult, optimizer_step
 from luthier.train.weights import TrainedWeights
 
@@ -56,7 +56,8 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, ranks)
     optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
-    state = TrainingState(job, weights, optimizer, guards, companion)
+    progress = Progress(packed=job.packed)
+    state = TrainingState(job, weights, optimizer, guards, companion, progress)
     memory = PeakMemory(job.loaded.device)
     checkpoint_activations(job.loaded.model, job.train.activation_checkpointing)
     resumed = state.resume(console)
