@@ -88,6 +88,10 @@ class TrainConfig(Config):
     """What the backward pass computes again. full, or true: whole layers, for the least memory and
     about a third more time; selective: all but matrix products and attention; none, or false:
     nothing."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile the layers before the first step. auto: where the plan says that this saves more time
+    than it takes. It needs a C++ compiler, or Triton on a GPU. What it changes in the losses is
+    rounding, and a resumed run keeps to what it began with."""
     guards: GuardsConfig = GuardsConfig()
     """What to do when a training goes wrong."""
     trackers: tuple[TrackerName, ...] = ("tensorboard",)

@@ -40,11 +40,13 @@ class Limits:
         micro_batch_tokens: tokens of a forward pass, padding included.
         tokens_per_second: what all devices would do at their peak. What is done, as a share of it,
             is the model FLOPs utilisation.
+        compiling_pays: whether compiled layers save more time than it takes to compile them.
     """
 
     memory: int | None = None
     micro_batch_tokens: int | None = None
     tokens_per_second: float | None = None
+    compiling_pays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,12 @@ class TrainingJob:
     def layout(self) -> Layout:
         """How the examples of a step lie in its forward passes."""
         return Packed() if self.packed else Padded(self.train.max_padding)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the layers are compiled, as far as the settings and the plan say."""
+        wanted = self.train.compile
+        return self.limits.compiling_pays if wanted == "auto" else wanted
 
     @property
     def micro_batch_tokens(self) -> int:

@@ -15,6 +15,7 @@ from luthier.data.batches import BatchOrder
 from luthier.models.device import PeakMemory, is_out_of_memory
 from luthier.models.quantised import parameter_count
 from luthier.prompts.render import TrainingExample
+from luthier.train.compiling import compiled_layers
 from luthier.train.fit import fit_micro_batch, halve_after
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
@@ -56,7 +57,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, ranks)
     optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
-    progress = Progress(packed=job.packed)
+    progress = Progress(packed=job.packed, compiled=job.compiled)
     state = TrainingState(job, weights, optimizer, guards, companion, progress)
     memory = PeakMemory(job.loaded.device)
     checkpoint_activations(job.loaded.model, job.train.activation_checkpointing)
@@ -64,6 +65,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     if job.limits.memory is not None and not resumed:
         fit_micro_batch(state, console)
     with (
+        compiled_layers(state, console, resumed=resumed),
         stop_on_signals() as request,
         console.progress(
             f"Training {job.method_name}", total_steps, done=state.progress.step

@@ -48,7 +48,8 @@ class Progress:
     peak_memory_bytes: int = 0
     micro_batch_tokens: int | None = None  # where it had to change
     forgotten: float | None = None  # nats per token, at the last validation
-    packed: bool = False  # as decided at the start
+    packed: bool = False  # as decided at the start, and so is what follows
+    compiled: bool = False
 
 
 @dataclass(slots=True)

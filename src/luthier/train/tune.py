@@ -156,6 +156,12 @@ def _parallelism(config: RunConfig, ranks: Ranks, method: Method) -> Parallelism
                 where="train.parallelism",
                 fix="choose ddp, or lora",
             )
+        if config.train.compile is True:
+            raise UsageError(
+                "layers whose weights are gathered for each pass are not compiled",
+                where="train.compile",
+                fix="leave it at auto, or choose ddp",
+            )
         from luthier.distributed.sharded import Sharded
 
         return Sharded(ranks, config.train.shard_group)
