@@ -18,7 +18,7 @@ TOLERANCE = 1e-5
     ("method", "settings"),
     [
         ("lora", {}),
-        ("full", {}),
+        ("full", {"train.packing": True}),
         # Frozen layers are computed once, but not where each pass gathers their weights.
         ("last-layers", {"methods.last-layers.layers": 1}),
     ],

@@ -21,7 +21,9 @@ from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
 from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
+from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
+from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
 from luthier.models.device import default_device, resolve_dtype
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
@@ -31,9 +33,13 @@ from luthier.plan.memory import pass_cost
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
 from luthier.plan.setup import OPTIMIZERS, Parallel, precision_in_memory
 from luthier.plan.step import StepCost
-from luthier.plan.time import forward_time, step_time
+from luthier.plan.time import compiling_pays, forward_time, step_time
 from luthier.train import TrainingData
+from luthier.train.compiling import has_compiler
+from luthier.train.job import can_be_packed
+from luthier.train.layout import Packed, Padded
 from luthier.train.loss import padded_length
+from luthier.train.packing import lengths_by_step, plans_packing
 
 # Steps whose batches are looked at, how many of the largest forward passes are planned, and how
 # many others are timed.
@@ -54,6 +60,7 @@ class TuningPlan:
         micro_batch_tokens: of a forward pass, as configured or as many as fit.
         peak_tokens_per_second: over all processes, if their devices did nothing but the model's
             products, at their peak; None where that is not known.
+        compiled: whether the layers are compiled, because it is asked for or expected to pay.
     """
 
     memory: MemoryPlan
@@ -62,6 +69,7 @@ class TuningPlan:
     seconds: float | None
     micro_batch_tokens: int
     peak_tokens_per_second: float | None
+    compiled: bool
 
 
 def plan_tuning(
@@ -124,8 +132,13 @@ class _Planner:
         order = data.order(self.setup.config)
         steps = order.total_steps(self._epochs)
         seen = min(steps, _STEPS_SEEN)
-        passes = training_passes(train, data.examples, order, seen, tokens)
-        setups = [self._training_setup(one) for one in largest(passes, _LARGEST)]
+        layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
+        passes = training_passes(layout, data.examples, order, seen, tokens)
+        compiled = self._compiles(passes, steps / seen)
+        setups = [
+            replace(self._training_setup(one), compiled=compiled)
+            for one in largest(passes, _LARGEST)
+        ]
         plans = [plan_training(self.architecture, one, _overhead()) for one in setups]
         return TuningPlan(
             memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
@@ -134,6 +147,7 @@ class _Planner:
             seconds=self._seconds(passes, steps / seen, tokens),
             micro_batch_tokens=tokens,
             peak_tokens_per_second=self._peak_tokens_per_second(passes),
+            compiled=compiled,
         )
 
     @property
@@ -143,6 +157,17 @@ class _Planner:
     @property
     def _epochs(self) -> float:
         return self._settings.epochs or self.setup.config.train.epochs
+
+    def _packs(self, order: BatchOrder, tokens: int) -> bool:
+        """Whether the loop will pack its micro-batches, if the model allows it."""
+        method = method_for(self.method, self.setup.config.methods)
+        return can_be_packed(method, self.setup.handle) and plans_packing(
+            self.setup.config.train,
+            lengths_by_step(self.data.examples, order),
+            on_cpu=default_device().type == "cpu",
+            tokens=tokens,
+            width=self.architecture.hidden,
+        )
 
     def _sizes(self) -> list[int]:
         """Tokens a forward pass may have: all of a step, half of them, down to one example."""
@@ -176,27 +201,50 @@ class _Planner:
 
         Processes on a CPU share its cores, in a way that is not planned.
         """
-        device = _device_in_use()
-        if device is None or self.ranks.size > 1:
+        cluster = self._cluster
+        if cluster is None:
             return None
-        cluster = Cluster(device)
-
-        def mean(some: Sequence[ForwardPass], seconds: Callable[..., float]) -> float:
-            setups = [self._training_setup(one) for one in evenly(some, _TIMED)]
-            return statistics.mean(
-                seconds(one, cluster, pass_cost(self.architecture, one)) for one in setups
-            )
 
         def trained(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
             """A pass's share of its step: the update is shared by all of them."""
             return step_time(one, on, cost).seconds / one.accumulation
 
-        seconds = mean(passes, trained) * len(passes) * times
+        seconds = self._mean(passes, trained, cluster) * len(passes) * times
         if measured := (*self.data.validation, *self.data.watched):
             validation = validation_passes(measured, tokens)
             count = len(validation) * self.setup.config.train.validations
-            seconds += mean(validation, forward_time) * count
+            seconds += self._mean(validation, forward_time, cluster) * count
         return seconds
+
+    def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
+        """Whether the layers are compiled: as configured, or where it pays in ``times`` passes."""
+        wanted = self.setup.config.train.compile
+        if wanted != "auto":
+            return wanted
+        cluster, quantisation = self._cluster, self.setup.config.base_of(self.method).quantisation
+        if cluster is None or quantisation or not has_compiler(default_device()):
+            return False
+
+        def between(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
+            return step_time(one, on, cost).traffic / one.accumulation
+
+        seconds = self._mean(passes, between, cluster) * len(passes) * times
+        return compiling_pays(seconds, on_cpu=cluster.device.is_cpu)
+
+    @property
+    def _cluster(self) -> Cluster | None:
+        """What times are planned for; None for processes, which share a CPU's cores somehow."""
+        device = _device_in_use()
+        return Cluster(device) if device and self.ranks.size == 1 else None
+
+    def _mean(
+        self, passes: Sequence[ForwardPass], seconds: Callable[..., float], cluster: Cluster
+    ) -> float:
+        """Seconds of one of the passes."""
+        setups = [self._training_setup(one) for one in evenly(passes, _TIMED)]
+        return statistics.mean(
+            seconds(one, cluster, pass_cost(self.architecture, one)) for one in setups
+        )
 
     def _peak_tokens_per_second(self, passes: Sequence[ForwardPass]) -> float | None:
         """What the tokens a second are divided by to give the model FLOPs utilisation.
@@ -222,6 +270,7 @@ class _Planner:
     def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
         config, device = self.setup.config, default_device()
         lengths = [len(example.input_ids) for example in batch.examples]
+        rows, length = batch.layout.shape(lengths)
         return TrainingSetup(
             tuning=tuning_of(self._settings, self.architecture),
             precision=precision_in_memory(
@@ -231,13 +280,13 @@ class _Planner:
             ),
             optimizer=OPTIMIZERS[config.train.optimizer],
             checkpointing=config.train.activation_checkpointing,
-            batch=len(lengths),
-            length=max(lengths),
+            batch=rows,
+            length=length,
             target_length=max(len(example.decoder_ids) for example in batch.examples),
             predicted=batch.predicted,
             parallel=self._parallel,
             accumulation=ceil(batch.in_step / self.ranks.size),
-            padded=min(lengths) < max(lengths),
+            padded=rows * length > sum(lengths) or rows < len(lengths),
             on_cpu=device.type == "cpu",
             fused_loss=True,
         )
