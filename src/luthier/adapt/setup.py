@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from luthier.config import RunConfig
+from luthier.config import Decoding, RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
@@ -74,12 +74,15 @@ class Setup:
         template = self.dataset.template
         return self.config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
 
-    @property
-    def max_new_tokens(self) -> int:
-        """The longest answer, in tokens."""
+    def decoding(self, shots: int) -> Decoding:
+        """How answers are generated after so many worked examples."""
         template = self.dataset.template
         default = template.max_new_tokens if template else _DEFAULT_NEW_TOKENS
-        return self.config.evaluate.max_new_tokens or default
+        limit = self.config.evaluate.max_new_tokens or default
+        stop = self.config.evaluate.stop
+        if stop is None:
+            stop = self.renderer.stop_strings(self.dataset.train) if shots else ()
+        return Decoding(max_new_tokens=limit, stop=stop, strategy=self.config.strategy)
 
     def task(self, shots: int, split: SplitName = "test") -> EvaluationTask:
         """The held-out examples with ``shots`` worked examples before each question.
@@ -96,7 +99,7 @@ class Setup:
             shots=shots,
             chat_template=self.renderer.use_chat_template,
             metrics=self.metrics,
-            max_new_tokens=self.max_new_tokens,
+            decoding=self.decoding(shots),
         )
 
     def training_data(self, method: MethodName) -> TrainingData:
