@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, MambaConfig
 
-from luthier.config import MethodsConfig
+from luthier.config import Decoding, MethodsConfig
 from luthier.config.yaml import read_yaml
 from luthier.core.errors import UsageError
 from luthier.core.records import ModelStamp
@@ -280,7 +280,7 @@ def test_what_is_generated_is_greedy(load_lively: Any, tiny_llama: Path) -> None
     loaded = load_lively(tiny_llama)
     engine = LocalEngine(loaded, 512)
     context = tuple(range(5, 25))
-    (made,) = engine.generate([context], 6)
+    (made,) = engine.generate([context], Decoding(max_new_tokens=6))
     other = (*made.ids[:-1], made.ids[-1] + 1)
     found = engine.score([ScoreRequest(context, made.ids), ScoreRequest(context, other)])
     assert [score.greedy for score in found] == [True, False]

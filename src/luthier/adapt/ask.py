@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from luthier.adapt.manifest import check_template
 from luthier.adapt.setup import Setup, make_renderer, prepare
-from luthier.config import RunConfig
+from luthier.config import Decoding, RunConfig
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.core.records import SampleRecord
@@ -36,19 +36,21 @@ def ask_model(
         handle = open_model(config.model, console)
         renderer = make_renderer(config, handle)
         limit = config.evaluate.max_new_tokens or _OWN_QUESTION_TOKENS
+        decoding = Decoding(max_new_tokens=limit, strategy=config.strategy)
         examples: tuple[Example, ...] = (_own(question),)
     else:
         setup = prepare(config, console)
         if run:
             check_template(run, setup, console)
-        renderer, limit, handle = setup.renderer, setup.max_new_tokens, setup.handle
+        renderer, decoding, handle = setup.renderer, setup.decoding, setup.handle
         examples = _examples(setup, question, num)
-    prompts = [renderer.prompt(example, answer_tokens=limit) for example in examples]
+    room = decoding.max_new_tokens
+    prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]
     base = config.base_of(config.method)
     loaded = load_adapted(run.model, base, console) if run else load_model(handle)
     engine = LocalEngine(loaded, config.evaluate.batch_tokens)
     with console.progress("Answering", len(prompts)) as advance:
-        answers = engine.generate([prompt.ids for prompt in prompts], limit, advance)
+        answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
     return tuple(
         SampleRecord(
             id=example.id,

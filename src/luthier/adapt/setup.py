@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from luthier.config import RunConfig
+from luthier.config import Decoding, RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
@@ -75,11 +75,12 @@ class Setup:
         return self.config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
 
     @property
-    def max_new_tokens(self) -> int:
-        """The longest answer, in tokens."""
+    def decoding(self) -> Decoding:
+        """How answers are generated."""
         template = self.dataset.template
         default = template.max_new_tokens if template else _DEFAULT_NEW_TOKENS
-        return self.config.evaluate.max_new_tokens or default
+        limit = self.config.evaluate.max_new_tokens or default
+        return Decoding(max_new_tokens=limit, strategy=self.config.strategy)
 
     def task(self, shots: int, split: SplitName = "test") -> EvaluationTask:
         """The held-out examples with ``shots`` worked examples before each question.
@@ -96,7 +97,7 @@ class Setup:
             shots=shots,
             chat_template=self.renderer.use_chat_template,
             metrics=self.metrics,
-            max_new_tokens=self.max_new_tokens,
+            decoding=self.decoding,
         )
 
     def training_data(self, method: MethodName) -> TrainingData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from luthier.config.base import Config
+from luthier.config.decoding import Greedy, Strategy
 
 
 class EvaluateConfig(Config):
@@ -14,6 +15,8 @@ class EvaluateConfig(Config):
     """Which metrics, the first being the one that decides; None: the template's."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """The longest answer, in tokens; None: the template's."""
+    decoding: Strategy = Greedy()
+    """How each token of an answer is chosen."""
     batch_tokens: int = Field(default=16384, ge=1)
     """Tokens in the key/value cache of one batch. It changes memory and speed, not the result."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

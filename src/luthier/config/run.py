@@ -9,12 +9,13 @@ from pydantic import Field
 from luthier.config.adapt import AdaptConfig
 from luthier.config.base import Config
 from luthier.config.data import DataConfig
+from luthier.config.decoding import Sampling, Strategy
 from luthier.config.evaluate import EvaluateConfig
 from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, QloraConfig
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import TrainConfig
-from luthier.core.seeds import fingerprint
+from luthier.core.seeds import derive, fingerprint
 
 
 class RunConfig(Config):
@@ -54,6 +55,15 @@ class RunConfig(Config):
     def method_config(self) -> MethodConfig:
         """The settings of the method that is used."""
         return self.methods.of(self.method)
+
+    @property
+    def strategy(self) -> Strategy:
+        """How tokens are chosen in evaluations; draws follow from the run's seed."""
+        strategy = self.evaluate.decoding
+        if not isinstance(strategy, Sampling):
+            return strategy
+        seed = derive(self.seed, "sampling", strategy.seed)
+        return strategy.model_copy(update={"seed": seed})
 
     def run_name(self, kind: str, task: str, model: str) -> str:
         """The run's own name, or one made from what it does.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
+from luthier.config import Decoding, Greedy
+from luthier.core.errors import UsageError
 from luthier.inference.budget import Budget, usual_batch_tokens
 from luthier.inference.causal_scorer import CausalScorer
 from luthier.inference.decoder_only import DecoderOnlyGenerator
@@ -51,14 +54,15 @@ class LocalEngine(Engine):
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
+        decoding: Decoding,
         advance: Advance = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`. The model is put in evaluation mode."""
         self._loaded.model.eval()
-        tokens = self._generator.generate(prompts, max_new_tokens, advance)
-        stops = self._generator.stop_ids
-        return [self._finish(ids, stops) for ids in tokens]
+        if not isinstance(decoding.strategy, Greedy):
+            raise UsageError(f"{decoding.strategy.strategy} is not implemented yet")
+        tokens = self._generator.generate(prompts, decoding.max_new_tokens, advance)
+        return [self._finish(ids, decoding.stop) for ids in tokens]
 
     @torch.inference_mode()
     def score(
@@ -86,11 +90,13 @@ class LocalEngine(Engine):
             results[index] = TextLoss(-score.logprob, len(request.continuation))
         return results
 
-    def _finish(self, ids: list[int], stops: frozenset[int]) -> Generation:
-        stopped = bool(ids) and ids[-1] in stops
-        kept = ids[:-1] if stopped else ids
+    def _finish(self, ids: list[int], stop: Sequence[str]) -> Generation:
+        ended = bool(ids) and ids[-1] in self._generator.stop_ids
+        kept = ids[:-1] if ended else ids
         text = self._loaded.tokenizer.decode(kept, skip_special_tokens=True)
-        return Generation(tuple(kept), text.strip(), "stop" if stopped else "length")
+        places = [place for string in stop if (place := text.find(string)) >= 0]
+        finish: Literal["stop", "length"] = "stop" if ended or places else "length"
+        return Generation(tuple(kept), text[: min(places, default=None)].strip(), finish)
 
 
 def stop_ids(loaded: LoadedModel) -> frozenset[int]:
