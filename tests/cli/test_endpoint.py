@@ -57,14 +57,17 @@ def test_prompt_asks_a_server(call: Call, polite: Any, in_tmp_path: Path) -> Non
     assert "odd" in outcome.out
 
 
-def test_mistakes_with_servers_are_told(call: Call, polite: Any, in_tmp_path: Path) -> None:
-    outcome = call("evaluate", polite.url, *FAST)
+def test_mistakes_with_servers_are_told(
+    call: Call, polite: Any, quick: tuple[str, ...], in_tmp_path: Path
+) -> None:
+    options = (*(each for each in quick if not each.startswith("model.id=")), *FAST)
+    outcome = call("evaluate", polite.url, *options)
     assert (outcome.code, "--model-name" in outcome.err) == (UsageError.exit_code, True)
-    outcome = call("tune", "--model", polite.url, "--model-name", "other")
+    outcome = call("tune", "--model", polite.url, "--model-name", "other", *options)
     assert (outcome.code, "no weights here" in outcome.err) == (UsageError.exit_code, True)
     outcome = call("compare", "a", "b", "--judge-name", "x")
     assert (outcome.code, "name one with --judge" in outcome.err) == (UsageError.exit_code, True)
-    outcome = call("evaluate", "http://127.0.0.1:9/v1", "--model-name", "x", *FAST)
+    outcome = call("evaluate", "http://127.0.0.1:9/v1", "--model-name", "x", *options)
     assert outcome.code == ResourceError.exit_code
     assert "at: http://127.0.0.1:9/v1/models" in outcome.err
     assert "Traceback" not in outcome.err

@@ -21,8 +21,8 @@ def compare(
     """Compare runs with the first one, paired by example.
 
     Args:
-        arguments: Run directories; of an adapt run, its rungs, such as runs/NAME/rungs/lora. With
-            --judge, also settings of the judge, such as model.endpoint.concurrency=4.
+        arguments: Run directories; of an adapt run, its rungs, such as runs/NAME/rungs/lora. For a
+            judge also its settings, such as model.endpoint.concurrency=4.
         metric: Which metric decides.
         task: Which of the runs' tasks, such as glue/rte, where they were measured on several.
         judge: Let this model compare the answers, each pair in both orders: the URL of a server, or
