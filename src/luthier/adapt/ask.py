@@ -35,13 +35,15 @@ def ask_model(
         handle = find_model(config.model, console)
         renderer = make_renderer(config, handle)
         limit = config.evaluate.max_new_tokens or _OWN_QUESTION_TOKENS
-        decoding = Decoding(max_new_tokens=limit, strategy=config.strategy)
+        stop = config.evaluate.stop or ()
+        decoding = Decoding(max_new_tokens=limit, stop=stop, strategy=config.strategy)
         examples: tuple[Example, ...] = (_own(question),)
     else:
         setup = prepare(config, console, find_model)
         if run:
             check_template(run, setup, console)
-        renderer, decoding, handle = setup.renderer, setup.decoding, setup.handle
+        renderer, handle = setup.renderer, setup.handle
+        decoding = setup.decoding(config.prompt.shots)
         examples = _examples(setup, question, num)
     room = decoding.max_new_tokens
     prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]

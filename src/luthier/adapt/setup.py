@@ -89,13 +89,15 @@ class Setup:
         template = self.dataset.template
         return self.config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
 
-    @property
-    def decoding(self) -> Decoding:
-        """How answers are generated."""
+    def decoding(self, shots: int) -> Decoding:
+        """How answers are generated after so many worked examples."""
         template = self.dataset.template
         default = template.max_new_tokens if template else _DEFAULT_NEW_TOKENS
         limit = self.config.evaluate.max_new_tokens or default
-        return Decoding(max_new_tokens=limit, strategy=self.config.strategy)
+        stop = self.config.evaluate.stop
+        if stop is None:
+            stop = self.renderer.stop_strings(self.dataset.train) if shots else ()
+        return Decoding(max_new_tokens=limit, stop=stop, strategy=self.config.strategy)
 
     def task(self, shots: int, split: SplitName = "test") -> EvaluationTask:
         """The held-out examples with ``shots`` worked examples before each question.
@@ -112,7 +114,7 @@ class Setup:
             shots=shots,
             chat_template=self.renderer.use_chat_template,
             metrics=self.metrics,
-            decoding=self.decoding,
+            decoding=self.decoding(shots),
         )
 
     def training_data(self, method: MethodName) -> TrainingData:

@@ -34,6 +34,8 @@ def evaluate(
     """Measure a model or a tuned run on the held-out test examples, or on benchmark tasks.
 
     Interrupted, the same command goes on with the answers it has; finished, it asks nothing again.
+    Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
+    set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own.
 
     Args:
         target: A run directory, a model, or a YAML configuration. With --tasks, several of them.

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from luthier.config.base import Config
-from luthier.config.decoding import Greedy, Strategy
+from luthier.config.decoding import Greedy, StopString, Strategy
 
 
 class EvaluateConfig(Config):
@@ -17,6 +17,9 @@ class EvaluateConfig(Config):
     """Which metrics, the first being the one that decides; None: the template's."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """The longest answer, in tokens; None: the template's."""
+    stop: tuple[StopString, ...] | None = None
+    """An answer ends before the first of these texts in it. None: after worked examples in plain
+    text, the blank line before the next question."""
     decoding: Strategy = Greedy()
     """How each token of an answer is chosen."""
     engine: Literal["local", "vllm"] = "local"

@@ -16,10 +16,10 @@ import luthier
 from luthier.config import Decoding
 from luthier.core.content_log import ContentLog
 from luthier.core.seeds import fingerprint
-from luthier.data.batches import micro_batches
 from luthier.evaluate.task import Evaluation
 from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.grouping import generation_batches
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
 _COMPUTING = ("inference", "methods", "models")  # the parts of Luthier that decide an answer
@@ -71,10 +71,7 @@ class KeptEngine(Engine):
         """See `Engine.generate`."""
         name = decoding.model_dump_json()
         results: dict[int, Generation] = {}
-        lengths = [len(ids) for ids in prompts]
-        for batch in micro_batches(
-            lengths, tokens=self._batch_tokens, max_padding=1.0, extra=decoding.max_new_tokens
-        ):
+        for batch in generation_batches(prompts, decoding, self._batch_tokens):
             asked = [prompts[i] for i in batch]
             answers = self._found_or_made(
                 _GENERATION, name, asked, lambda ids: self._inner.generate(ids, decoding)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from luthier.inference.branch_cache import branch, tokens_copied, tokens_held
-from luthier.inference.budget import Budget
+from luthier.inference.budget import Budget, pass_cost_in_tokens
 from luthier.inference.engine import ScoreRequest, ignore_progress
 from luthier.inference.padding import MAX_PADDING, pad
 from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree, split_long_nodes
@@ -25,9 +25,6 @@ from luthier.inference.scorer import Scorer, Tally, Target, score_targets
 from luthier.models.continuing import keeps_all_states, rope_follows_the_batch
 from luthier.models.load import LoadedModel
 
-# One more pass reads all weights and prepares every layer once more. In that time so many tokens
-# could be computed within another pass.
-_PASS_COST_IN_TOKENS = {"cpu": 24, "cuda": 512}
 _NEVER = float("inf")
 
 
@@ -41,8 +38,7 @@ class CausalScorer(Scorer):
 
     def __init__(self, loaded: LoadedModel, budget: Budget, pass_cost: float | None = None) -> None:
         super().__init__(loaded, budget)
-        usual = _PASS_COST_IN_TOKENS.get(self._device.type, _PASS_COST_IN_TOKENS["cuda"])
-        self._pass_cost = usual if pass_cost is None else pass_cost
+        self._pass_cost = pass_cost_in_tokens(self._device) if pass_cost is None else pass_cost
         self._can_share: bool | None = None
 
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
-from luthier.config import Decoding, Greedy
-from luthier.core.errors import UsageError
+from luthier.config import Decoding
 from luthier.inference.budget import Budget, usual_batch_tokens
 from luthier.inference.causal_scorer import CausalScorer
 from luthier.inference.decoder_only import DecoderOnlyGenerator
+from luthier.inference.decoding import Stopping
 from luthier.inference.encoder_decoder import EncoderDecoderGenerator
 from luthier.inference.encoder_decoder_scorer import EncoderDecoderScorer
 from luthier.inference.engine import (
@@ -35,7 +34,9 @@ _KINDS: dict[bool, tuple[type[Generator], type[Scorer]]] = {
 
 
 class LocalEngine(Engine):
-    """Greedy generation and scoring with a model in memory.
+    """Generation and scoring with a model in memory.
+
+    The model must not change while the engine is used: it keeps what prompts begin with.
 
     Args:
         loaded: the model; adapters and soft prompts around it are used.
@@ -47,7 +48,7 @@ class LocalEngine(Engine):
         self._loaded = loaded
         batch_tokens = batch_tokens or usual_batch_tokens(loaded)
         answering, scoring = _KINDS[loaded.is_encoder_decoder]
-        self._generator = answering(loaded, batch_tokens, stop_ids(loaded))
+        self._generator = answering(loaded, batch_tokens)
         self._scorer = scoring(loaded, Budget.of(loaded.device, batch_tokens))
 
     @torch.inference_mode()
@@ -59,10 +60,9 @@ class LocalEngine(Engine):
     ) -> list[Generation]:
         """See `Engine.generate`. The model is put in evaluation mode."""
         self._loaded.model.eval()
-        if not isinstance(decoding.strategy, Greedy):
-            raise UsageError(f"{decoding.strategy.strategy} is not implemented yet")
-        tokens = self._generator.generate(prompts, decoding.max_new_tokens, advance)
-        return [self._finish(ids, decoding.stop) for ids in tokens]
+        stopping = Stopping(self._loaded.tokenizer, stop_ids(self._loaded), decoding)
+        answers = self._generator.generate(prompts, decoding, stopping, advance)
+        return [stopping.generation(ids) for ids in answers]
 
     @torch.inference_mode()
     def score(
@@ -79,14 +79,6 @@ class LocalEngine(Engine):
         # An encoder-decoder model says the whole text to an empty question.
         given = 0 if self._loaded.is_encoder_decoder else 1
         return losses_from_scores(self.score, sequences, given, advance)
-
-    def _finish(self, ids: list[int], stop: Sequence[str]) -> Generation:
-        ended = bool(ids) and ids[-1] in self._generator.stop_ids
-        kept = ids[:-1] if ended else ids
-        text = self._loaded.tokenizer.decode(kept, skip_special_tokens=True)
-        places = [place for string in stop if (place := text.find(string)) >= 0]
-        finish: Literal["stop", "length"] = "stop" if ended or places else "length"
-        return Generation(tuple(kept), text[: min(places, default=None)].strip(), finish)
 
 
 def stop_ids(loaded: LoadedModel) -> frozenset[int]:

@@ -152,13 +152,14 @@ def test_a_generated_answer_ends_where_the_task_says(
     rows = [{"text": "Count: 12", "answer": "Well: #### 1,200 Euro"}]
     answers = ask(make_task(keys, test=rows))
     (sample,) = answers.samples
-    assert sample.prediction == made.text[: made.text.find(stop)]
+    assert sample.prediction == made.text[: made.text.find(stop)].strip()
     assert sample.references == ("1200 euro",)
     assert (
         sample.extracted["begin"] == sample.prediction[:2].strip().lower()
         or sample.extracted["begin"] == "[invalid]"
     )
-    assert (sample.finish, answers.cut_answers, answers.generated_tokens) == ("stop", 0, 8)
+    assert (sample.finish, answers.cut_answers) == ("stop", 0)
+    assert answers.generated_tokens < 8
     assert ask(make_task({**keys, "until": []}, test=rows)).cut_answers == 1
 
 
