@@ -137,3 +137,19 @@ def test_after_a_failure_nothing_new_begins(loopback: Any) -> None:
     with pytest.raises(DataError):
         client.ask_all(lambda n: client.ask("/x", {"n": n}), range(100), done.append)
     assert (len(loopback.seen), sum(done)) == (4, 3)
+
+
+def test_an_interruption_waits_for_nothing(loopback: Any) -> None:
+    def rule(_path: str, body: Any) -> Any:
+        if body["n"]:
+            time.sleep(2)
+        return {}
+
+    def interrupted(_done: int) -> None:
+        raise KeyboardInterrupt
+
+    loopback.rule = rule
+    client, started = client_of(loopback, concurrency=2), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        client.ask_all(lambda n: client.ask("/x", {"n": n}), range(9), interrupted)
+    assert time.monotonic() - started < 1.5
