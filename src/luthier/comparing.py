@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from luthier.api import as_run
+from luthier.api import Configuration, Overrides, as_run, configure
 from luthier.config import ModelConfig, load_config
-from luthier.core.comparisons import ForgettingReport, SampleSize
+from luthier.core.comparisons import ForgettingReport, Judgement, SampleSize
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.records import MetricResult
 from luthier.core.run_directory import RunDirectory
+
+_REFERENCES = "references"
+"""What the accepted answers are called where they are what answers are compared with."""
 
 
 def plan_examples(
@@ -85,6 +89,54 @@ def forgotten(
             update={"id": str(before), "revision": None}
         )
     return compare_with_before(run, earlier, console or Console())
+
+
+def judge(
+    runs: Sequence[str | Path],
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    task: str | None = None,
+    template: str | Path | None = None,
+) -> tuple[Judgement, ...]:
+    """Let a model judge the answers of runs against those of the first, each pair in both orders.
+
+    The outcome is stored in each judged run, in ``judgements/``.
+
+    Args:
+        runs: evaluated runs; a single one is compared with the accepted answers.
+        config: its model is the judge: in files, or on a server.
+        overrides: changed values, such as ``{"model.id": "http://127.0.0.1:8000/v1"}``.
+        console: shows progress.
+        task: which of the runs' evaluations; None: the one of their own data.
+        template: how the judge is asked; None: as Luthier asks.
+
+    Raises:
+        UsageError: no run is named, or the judge's settings are wrong.
+        DataError: a run has no evaluation, or they are not of the same examples.
+        ResourceError: a server is out of reach.
+    """
+    from luthier.adapt.judging import load_judge
+    from luthier.evaluate import load_evaluation
+    from luthier.evaluate.judge import paired_answers
+    from luthier.report.content import compared_task
+
+    if not runs:
+        raise UsageError("there is nothing to judge", fix="name at least one evaluated run")
+    console = console or Console()
+    opened = [RunDirectory.open(Path(run)) for run in runs]
+    tasks = [compared_task(run, task) for run in opened]
+    answers = [load_evaluation(run, name) for run, name in zip(opened, tasks, strict=True)]
+    baseline = answers[0] if len(runs) > 1 else None
+    over = opened[0].name if baseline else _REFERENCES
+    first = 1 if baseline else 0
+    pairs = [paired_answers(baseline, candidate) for candidate in answers[first:]]
+    judging = load_judge(configure(config, overrides), template, console)
+    return tuple(
+        judging.compare(run, name, over, paired, console)
+        for run, name, paired in zip(opened[first:], tasks[first:], pairs, strict=True)
+    )
 
 
 def _measured(run: RunDirectory, metric: str | None) -> MetricResult:

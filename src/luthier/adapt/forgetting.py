@@ -106,7 +106,7 @@ def _load_before(
     setup: Setup, before: RunDirectory | ModelConfig | None, console: Console
 ) -> LoadedModel:
     if before is None:
-        return load_model(setup.handle)
+        return load_model(setup.weights())
     if isinstance(before, ModelConfig):
         return load_model(open_model(before, console))
     config = load_config(before.config)

@@ -97,7 +97,7 @@ def plan_tuning(
 
 def architecture_of(setup: Setup) -> Architecture | None:
     """The structure of the setup's model, or None where the planner does not know its kind."""
-    path = setup.handle.folder.path / "config.json"
+    path = setup.weights().folder.path / "config.json"
     try:
         return read_architecture(read_json(path), str(path))
     except DataError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from luthier.config.base import Config
@@ -20,6 +22,9 @@ class EvaluateConfig(Config):
     text, the blank line before the next question."""
     decoding: Strategy = Greedy()
     """How each token of an answer is chosen."""
+    engine: Literal["local", "vllm"] = "local"
+    """What runs a model in files: this process, or vLLM in it (the extra vllm; a GPU). Tuned
+    runs are always measured in this process."""
     batch_tokens: int = Field(default=16384, ge=1)
     """Tokens in the key/value cache of one batch. It changes memory and speed, not the result."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

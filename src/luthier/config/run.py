@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import Field
@@ -16,6 +17,8 @@ from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import TrainConfig
 from luthier.core.seeds import derive, fingerprint
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class RunConfig(Config):
@@ -76,4 +79,5 @@ class RunConfig(Config):
             return self.name
         unnamed = self.model_copy(update={"output": Path()})
         values = unnamed.model_dump_json(exclude={"adapt": True, "train": {"trackers"}})
-        return "-".join((task, Path(model).name, kind, fingerprint(values)[:6]))
+        called = _NOT_IN_NAMES.sub("-", Path(model).name)
+        return "-".join((task, called, kind, fingerprint(values)[:6]))

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from luthier.core.records import Comparison, Forgetting, Record
+from luthier.core.records import (
+    Comparison,
+    Forgetting,
+    MetricResult,
+    ModelStamp,
+    Record,
+    TemplateStamp,
+)
 
 
 class ExamplesNeeded(Record):
@@ -122,3 +129,43 @@ class ForgettingReport(Record):
     general: Forgetting | None
     topics: tuple[GroupChange, ...]
     tasks: tuple[TaskChange, ...]
+
+
+class Judgement(Record):
+    """``judgements/<task>-over-<baseline>.json``: what a judge says of two systems' answers.
+
+    Every pair was asked in both orders; it is won or lost where both verdicts agree, else a tie.
+
+    Attributes:
+        task: of the answers.
+        candidate: the system that wins or loses.
+        over: the one it is compared with, or ``references``.
+        judge: the model that judged.
+        template: how it was asked.
+        win_rate: the share of pairs that were won, ties counting a half.
+        wins: pairs that were won.
+        losses: pairs that were lost.
+        ties: all others.
+        equal: pairs of equal answers, which are ties and were not asked.
+        inconsistent: pairs whose two verdicts contradict each other.
+        unread: pairs of which a verdict could not be read.
+    """
+
+    task: str
+    candidate: str
+    over: str
+    judge: ModelStamp
+    template: TemplateStamp
+    win_rate: MetricResult
+    wins: int
+    losses: int
+    ties: int
+    equal: int
+    inconsistent: int
+    unread: int
+
+    @property
+    def inconsistency(self) -> float:
+        """The share of inconsistent pairs among those with two verdicts."""
+        read = self.win_rate.n - self.equal - self.unread
+        return self.inconsistent / read if read else 0.0

@@ -21,7 +21,7 @@ from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
 from luthier.inference.grouping import generation_batches
 
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers")
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
 _COMPUTING = ("inference", "methods", "models")  # the parts of Luthier that decide an answer
 # Requests that are scored together. They stand in the order of their contexts, so what a part
 # shares with the next is computed twice, and no more is lost than one part.

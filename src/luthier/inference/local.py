@@ -23,7 +23,7 @@ from luthier.inference.engine import (
     ignore_progress,
 )
 from luthier.inference.generator import Generator
-from luthier.inference.scorer import Scorer
+from luthier.inference.scorer import Scorer, losses_from_scores
 from luthier.models.load import LoadedModel
 
 # What answers and what scores, by whether a model has an encoder.
@@ -78,17 +78,7 @@ class LocalEngine(Engine):
         """See `Engine.losses`."""
         # An encoder-decoder model says the whole text to an empty question.
         given = 0 if self._loaded.is_encoder_decoder else 1
-        requests = {
-            index: ScoreRequest(tuple(ids[:given]), tuple(ids[given:]))
-            for index, ids in enumerate(sequences)
-            if len(ids) > given
-        }
-        advance(len(sequences) - len(requests))
-        results = [TextLoss(0.0, 0)] * len(sequences)
-        scores = self.score(list(requests.values()), advance)
-        for (index, request), score in zip(requests.items(), scores, strict=True):
-            results[index] = TextLoss(-score.logprob, len(request.continuation))
-        return results
+        return losses_from_scores(self.score, sequences, given, advance)
 
 
 def stop_ids(loaded: LoadedModel) -> frozenset[int]:

@@ -188,6 +188,9 @@ def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[
 def _model_facts(model: ModelStamp) -> Iterator[tuple[str, str]]:
     yield "Model", model.id
     yield "Revision", model.revision or "not stated"
+    if model.endpoint:
+        yield "Server", f"{model.endpoint}; its weights are not known"
+        return
     yield "Architecture", model.architecture
     yield "Parameters", f"{model.parameters:,}"
     yield "Weights", model.dtype
