@@ -95,7 +95,7 @@ def test_what_was_answered_is_not_asked_again(
     before = len(server.seen)
     (again,) = luthier.benchmark([], [], str(first.run.config), None, QUIET)
     assert again.run.path == first.run.path
-    assert [path for path, _, _ in server.seen[before:]] == ["/models", "/completions"]  # the probe
+    assert [path for path, _, _ in server.seen[before:]] == ["/models"]
     assert again.evaluations[0].metrics == first.evaluations[0].metrics
     assert again.evaluations[0].prompt_tokens == first.evaluations[0].prompt_tokens
 

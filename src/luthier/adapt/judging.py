@@ -63,13 +63,22 @@ class Judge:
         """
         engine = self.subject.engine(ContentLog(run.verdicts))
         judged = judged_pairs(engine, self.renderer, self.template, pairs, console)
+        judgement = self._judgement(run.name, task, over, judged)
+        lines = (pair.model_dump(mode="json") for pair in judged)
+        write_lines(run.judged_pairs(task, over), lines)
+        judgement.write(run.judgement(task, over))
+        return judgement
+
+    def _judgement(
+        self, candidate: str, task: str, over: str, judged: Sequence[SampleRecord]
+    ) -> Judgement:
         outcomes = Counter(pair.extracted["outcome"] for pair in judged)
         agreement = Counter(pair.extracted["agree"] for pair in judged)
         stamp = self.subject.stamp
         called = f"{stamp.id}@{stamp.endpoint}" if stamp.endpoint else stamp.id
-        judgement = Judgement(
+        return Judgement(
             task=task,
-            candidate=run.name,
+            candidate=candidate,
             over=over,
             judge=stamp,
             template=self.template.stamp,
@@ -81,10 +90,6 @@ class Judge:
             inconsistent=agreement["no"],
             unread=agreement["unread"],
         )
-        lines = (pair.model_dump(mode="json") for pair in judged)
-        write_lines(run.judged_pairs(task, over), lines)
-        judgement.write(run.judgement(task, over))
-        return judgement
 
 
 def load_judge(config: RunConfig, template: str | Path | None, console: Console) -> Judge:

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from luthier.config import EvaluateConfig
 from luthier.core.content_log import ContentLog
 from luthier.core.records import ModelStamp
+from luthier.core.seeds import fingerprint
 from luthier.evaluate import Evaluation, KeptEngine
 from luthier.inference import Engine
 from luthier.inference.endpoint import EndpointModel
@@ -62,8 +63,9 @@ def subject_of(model: Model, settings: EvaluateConfig) -> Subject:
     if isinstance(model, EndpointModel):
         return _OnServer(model)
     if isinstance(model, VllmModel):
-        vllm, revision = VllmEngine(model), model.handle.revision
-        return _Here(model.stamp, vllm, lambda: revision, _VLLM_BATCH_TOKENS)
+        stamp = model.stamp
+        content = partial(fingerprint, stamp.revision, stamp.dtype, stamp.architecture)
+        return _Here(stamp, VllmEngine(model), content, _VLLM_BATCH_TOKENS)
     tokens = settings.batch_tokens
     engine, content = LocalEngine(model, tokens), partial(model_fingerprint, model)
     return _Here(model.stamp, engine, content, tokens)
@@ -126,12 +128,13 @@ class _OnServer(Subject):
         """See `Subject.measure`. Here a token is a character, so the server's own count holds."""
         engine = self.model.engine(log)
         evaluation = ask(engine)
-        cost = engine.answers.cost
-        # So many answers were waited for at the same time.
-        kept = cost.seconds_kept / self.model.config.endpoint.concurrency
+        record, cost = evaluation.record, engine.answers.cost
+        settings = self.model.config.endpoint
         changes = {
             "prompt_tokens": cost.prompt_tokens,
             "generated_tokens": cost.generated_tokens,
-            "seconds": evaluation.record.seconds + kept,
+            # So many answers were waited for at the same time.
+            "seconds": record.seconds + cost.seconds_kept / settings.concurrency,
+            "chat_template": record.chat_template or not settings.completions,
         }
-        return evaluation._replace(record=evaluation.record.model_copy(update=changes))
+        return evaluation._replace(record=record.model_copy(update=changes))

@@ -38,7 +38,8 @@ def evaluate(
     set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own.
 
     Args:
-        target: A run directory, a model, or a YAML configuration. With --tasks, several of them.
+        target: A run directory, a model (also the URL of a server that has one), or a YAML
+            configuration. With --tasks, several of them.
         arguments: Single settings as section.key=value.
         tasks: Benchmark tasks, suites, and YAML files of your own, with commas between them.
         shots: Worked examples before each question.

@@ -26,7 +26,7 @@ from luthier.inference.engine import (
 )
 from luthier.prompts.characters import as_conversation, as_text
 
-_PROBE = "One two three"
+_PROBE = tuple(map(ord, "One two three"))
 _Result = TypeVar("_Result", Generation, Score, TextLoss)
 
 
@@ -128,11 +128,11 @@ class EndpointEngine(Engine):
         return {"model": self._model, "prompt": text, **asked}
 
     def _require_scores(self) -> None:
-        """Ask once whether there are log-probabilities: some servers ignore the wish for them."""
+        """Try whether there are log-probabilities: some servers ignore the wish for them."""
         if self._gives_scores:
             return
         try:
-            _echoed(_PROBE, self._client.ask("/completions", self._echo(_PROBE)), "")
+            self._loss(_PROBE)
         except (UsageError, DataError) as error:
             raise UsageError(
                 f"the server gives no log-probabilities of prompts: {error.problem}",

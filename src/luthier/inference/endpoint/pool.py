@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from luthier.inference.engine import Advance
 
@@ -62,40 +62,59 @@ def in_parallel(
     Raises:
         Exception: the first failure of ``work``.
     """
-    todo, lock = enumerate(items), threading.Lock()
-    done: SimpleQueue[tuple[int, _Result] | Exception | None] = SimpleQueue()
-
-    def run() -> None:
-        while True:
-            with lock:
-                numbered = None if stopped.is_set() else next(todo, None)
-            if numbered is None:
-                return done.put(None)
-            try:
-                done.put((numbered[0], work(numbered[1])))
-            except Exception as error:  # noqa: BLE001 - it is raised in the caller's thread
-                stopped.set()
-                done.put(error)
-
-    running = min(workers, len(items))
-    results: dict[int, _Result] = {}
-    failures: list[Exception] = []
+    workers = min(workers, len(items))
     stopped.clear()
-    for _ in range(running):
-        threading.Thread(target=run, daemon=True).start()
+    queue = _Queue(work, items, stopped)
+    for _ in range(workers):
+        threading.Thread(target=queue.serve, daemon=True).start()
     try:
-        while running:
-            outcome = done.get()
+        results = queue.collect(workers, advance)
+    except BaseException:
+        stopped.set()
+        raise
+    return [results[index] for index in range(len(items))]
+
+
+class _Queue(Generic[_Item, _Result]):
+    """Items to do, and what came of them."""
+
+    def __init__(
+        self,
+        work: Callable[[_Item], _Result],
+        items: Sequence[_Item],
+        stopped: threading.Event,
+    ) -> None:
+        self._work, self._stopped = work, stopped
+        self._todo, self._lock = enumerate(items), threading.Lock()
+        self._done: SimpleQueue[tuple[int, _Result] | Exception | None] = SimpleQueue()
+
+    def serve(self) -> None:
+        """Do items until there are none, or a failure stops all; the last word is None."""
+        while (numbered := self._next()) is not None:
+            try:
+                self._done.put((numbered[0], self._work(numbered[1])))
+            except Exception as error:  # noqa: BLE001 - it is raised in the caller's thread
+                self._stopped.set()
+                self._done.put(error)
+        self._done.put(None)
+
+    def collect(self, workers: int, advance: Advance) -> dict[int, _Result]:
+        """The results by number, when all workers have ended."""
+        results: dict[int, _Result] = {}
+        failures: list[Exception] = []
+        while workers:
+            outcome = self._done.get()
             if outcome is None:
-                running -= 1
+                workers -= 1
             elif isinstance(outcome, Exception):
                 failures.append(outcome)
             else:
                 results[outcome[0]] = outcome[1]
                 advance(1)
-    except BaseException:
-        stopped.set()
-        raise
-    if failures:
-        raise failures[0]
-    return [results[index] for index in range(len(items))]
+        if failures:
+            raise failures[0]
+        return results
+
+    def _next(self) -> tuple[int, _Item] | None:
+        with self._lock:
+            return None if self._stopped.is_set() else next(self._todo, None)

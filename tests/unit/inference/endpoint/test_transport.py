@@ -118,10 +118,8 @@ def test_a_connection_that_breaks_is_transient(loopback: Any) -> None:
 
 def test_silence_times_out(loopback: Any) -> None:
     loopback.rule = lambda _path, _body: time.sleep(1.5)
-    started = time.monotonic()
     with pytest.raises(TransientError, match="timed out"):
         Transport(loopback.url, timeout=0.3).exchange("/models")
-    assert time.monotonic() - started < 1.4
 
 
 def test_a_trickle_times_out_too() -> None:
