@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from tests.command_server import CommandServer
 
 # The same examples in every run; make test-long searches with new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -250,6 +251,14 @@ def quick_settings(parity_file: Path) -> dict[str, Any]:
         "methods.lora.learning_rate": 0.1,
         "methods.full.learning_rate": 0.02,
     }
+
+
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[CommandServer]:
+    """Starts commands in processes of their own that have imported everything already."""
+    server = CommandServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")

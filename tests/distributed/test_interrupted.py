@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.distributed.conftest import PATIENCE_SECONDS, Training
+from tests.command_server import PATIENCE_SECONDS
+from tests.distributed.conftest import Training
 
 from luthier.core.files import read_lines
 
@@ -46,7 +47,7 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
     assert_all_gone(ranks)
     done = len(stopped.losses)
     assert 3 <= done < 20
-    stopped.finish(processes=2)
+    assert stopped.start(processes=2).wait(PATIENCE_SECONDS) == 0, stopped.log
     assert [loss.hex() for loss in stopped.losses] == [loss.hex() for loss in whole.losses]
     for name, value in whole.weights().items():
         assert stopped.weights()[name].equal(value), name
