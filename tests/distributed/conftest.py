@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.command_server import Command, CommandServer
+from tests.command_server import PATIENCE_SECONDS, Command, CommandServer
 
 from luthier.core.files import read_lines
 from luthier.core.records import TrainingRecord
@@ -72,14 +75,33 @@ class Training:
 
     def run(self, processes: int = 1) -> list[int]:
         """Run to the end in forks; their exit codes. The first one's output is the log."""
+        self._fork(processes)
+        return self._server.wait()
+
+    def stop(self, processes: int, step: int) -> list[int]:
+        """Run in forks, and ask all of them to stop after a step; their exit codes."""
+        forks = self._fork(processes)
+        self.wait_for(step, lambda: all(map(psutil.pid_exists, forks)))
+        for fork in forks:
+            os.kill(fork, signal.SIGTERM)
+        return self._server.wait()
+
+    def wait_for(self, step: int, lives: Callable[[], bool]) -> None:
+        """Wait until a step is logged by a run that lives."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(self.losses) < step:
+            assert lives(), self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
+
+    def _fork(self, processes: int) -> list[int]:
         logs = [str(self._log), *(f"{self._log}-{rank}" for rank in range(1, processes))]
-        self._server.start(
+        return self._server.start(
             *(
                 Command(["tune", *self._arguments], log, place)
                 for log, place in zip(logs, places(processes), strict=True)
             )
         )
-        return self._server.wait()
 
     def finish(self, processes: int = 1) -> None:
         assert not any(self.run(processes)), self.log

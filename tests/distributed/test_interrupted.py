@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +22,7 @@ SAVING = {"train.checkpoint_every": "0s"}
 def running(run: Training, processes: int, step: int) -> tuple[psutil.Popen, list[psutil.Process]]:
     """Start, wait for a step, and give the launcher and the processes it started."""
     launcher = run.start(processes)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not run.path.joinpath("metrics.jsonl").is_file() or len(run.losses) < step:
-        assert launcher.poll() is None, run.log
-        assert time.monotonic() < deadline, run.log
-        time.sleep(0.01)
+    run.wait_for(step, lambda: launcher.poll() is None)
     return launcher, psutil.Process(launcher.pid).children()
 
 
@@ -78,10 +73,7 @@ def test_a_checkpoint_of_two_processes_serves_one_and_two_again(training: Make) 
     whole, moved = training("whole", **layout), training("moved", **layout)
     whole.finish(processes=2)
     for processes, step in ((2, 4), (1, 9)):
-        launcher, ranks = running(moved, processes, step)
-        launcher.send_signal(signal.SIGTERM)
-        assert launcher.wait(BOUND_SECONDS) == 75, moved.log
-        assert_all_gone(ranks)
+        assert moved.stop(processes, step) == [75] * processes, moved.log
     moved.finish(processes=2)
     assert len(moved.losses) == 20
     assert moved.losses == pytest.approx(whole.losses, rel=1e-5)
