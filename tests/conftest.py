@@ -24,6 +24,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tiny models lose more on sharing work between threads than they gain, and on a busy machine the
 # waiting for each other is most of the time. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tables are as wide as in a pipe, whatever the terminal or the test's worker says.
+os.environ.pop("COLUMNS", None)
 
 BUNDLED = "smollm2-135m-instruct"
 
