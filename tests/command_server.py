@@ -8,6 +8,7 @@ one with that of their exit codes (negative: the signal).
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import select
@@ -85,6 +86,7 @@ def _prepare() -> None:
     import luthier.report  # noqa: F401
 
     torch.set_num_threads(1)
+    gc.freeze()  # forks look for garbage in their own objects alone
 
 
 def _run(command: Command) -> None:

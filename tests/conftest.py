@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -28,6 +29,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)
 
 BUNDLED = "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_imports() -> None:
+    """What is imported stays, so garbage is not looked for in it: each training does that anew."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
