@@ -17,6 +17,8 @@ Make = Callable[..., Training]
 # From a killed process to the end of all others.
 BOUND_SECONDS = 60
 SAVING = {"train.checkpoint_every": "0s"}
+# Each process of a real launcher imports all it needs; "full" does without peft.
+LAUNCHED = {"method": "full"}
 
 
 def running(run: Training, processes: int, step: int) -> tuple[psutil.Popen, list[psutil.Process]]:
@@ -33,7 +35,7 @@ def assert_all_gone(processes: list[psutil.Process]) -> None:
 
 @pytest.mark.parametrize("parallelism", [pytest.param("ddp", marks=pytest.mark.long), "fsdp"])
 def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, training: Make) -> None:
-    layout = {"train.parallelism": parallelism}
+    layout = {"train.parallelism": parallelism, **LAUNCHED}
     whole, stopped = training("whole", **layout), training("stopped", **layout)
     whole.finish(processes=2)
     launcher, ranks = running(stopped, 2, step=3)
@@ -50,7 +52,7 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
 
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_killed_process_ends_all_and_the_run_goes_on(victim: int, training: Make) -> None:
-    whole, killed = (training(name, **SAVING) for name in ("whole", "killed"))
+    whole, killed = (training(name, **SAVING, **LAUNCHED) for name in ("whole", "killed"))
     whole.finish(processes=2)
     launcher, ranks = running(killed, 2, step=4)
     ranks[victim].kill()
@@ -61,7 +63,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(victim: int, training: Ma
 
 
 def test_a_killed_launcher_leaves_no_orphans(training: Make) -> None:
-    launcher, ranks = running(training("orphans"), 2, step=2)
+    launcher, ranks = running(training("orphans", **LAUNCHED), 2, step=2)
     launcher.kill()
     launcher.wait()
     assert_all_gone(ranks)

@@ -106,7 +106,8 @@ def test_two_machines_of_two_processes(training: Make) -> None:
 
 
 def test_groups_that_do_not_fit_are_a_users_mistake(training: Make) -> None:
-    run = training("three", **{"train.parallelism": "fsdp", "train.shard_group": 3})
+    layout = {"train.parallelism": "fsdp", "train.shard_group": 3}
+    run = training("three", method="full", **layout)
     assert run.start(2).wait(PATIENCE_SECONDS) == 2
     assert "cannot be cut into groups of 3" in run.log
     assert run.log.count("error:") == 1
