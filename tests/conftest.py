@@ -29,6 +29,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)
 
 BUNDLED = "smollm2-135m-instruct"
+# Of the tiny decoder-only models.
+VOCABULARY = 2048
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,15 +86,35 @@ def word_tokenizer() -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
-    """A folder with a random two-layer Llama that has the bundled tokenizer and chat template."""
+def small_tokenizer(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Any:
+    """The bundled tokenizer with its first 2,048 pieces alone, in the order they were learned.
+
+    Most of the time of a tiny model with all 49,152 would go into reading and writing them.
+    """
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    bundled_handle.tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    rules = json.loads(path.read_text(encoding="utf-8"))
+    pieces = rules["model"]["vocab"]
+    kept = {piece: number for piece, number in pieces.items() if number < VOCABULARY}
+    merges = [pair for pair in rules["model"]["merges"] if "".join(pair) in kept]
+    rules["model"] |= {"vocab": kept, "merges": merges}
+    path.write_text(json.dumps(rules), encoding="utf-8")
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    """A folder with a random two-layer Llama that has the bundled chat template."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "tiny-llama"
     config = LlamaConfig(
-        vocab_size=49152,
+        vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -105,20 +127,20 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) ->
         pad_token_id=2,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    bundled_handle.tokenizer.save_pretrained(folder)
+    small_tokenizer.save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
-    """A folder with a random two-layer GPT-2, which has biases; with the bundled tokenizer."""
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    """A folder with a random two-layer GPT-2, which has biases."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
     config = GPT2Config(
-        vocab_size=49152,
+        vocab_size=VOCABULARY,
         n_embd=32,
         n_layer=2,
         n_head=4,
@@ -128,7 +150,7 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> 
         pad_token_id=2,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
-    bundled_handle.tokenizer.save_pretrained(folder)
+    small_tokenizer.save_pretrained(folder)
     return folder
 
 
