@@ -5,6 +5,9 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests run in so many processes, of one thread each; every one of them holds models in memory.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-long check bench docs clean
 
@@ -12,10 +15,10 @@ demo: $(VENV)/.installed $(VENV)/.model
 	$(BIN)/luthier adapt examples/demo.yaml
 
 test: $(VENV)/.installed-dev $(VENV)/.model
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-long: $(VENV)/.installed-dev $(VENV)/.model
-	$(BIN)/python -m pytest -m 'long or hypothesis' --hypothesis-profile=search
+	$(PYTEST) -m 'long or hypothesis' --hypothesis-profile=search
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

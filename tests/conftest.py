@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from tests.command_server import CommandServer
 
 # The same examples in every run; make test-long searches with new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -25,8 +27,19 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tiny models lose more on sharing work between threads than they gain, and on a busy machine the
 # waiting for each other is most of the time. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tables are as wide as in a pipe, whatever the terminal or the test's worker says.
+os.environ.pop("COLUMNS", None)
 
 BUNDLED = "smollm2-135m-instruct"
+# Of the tiny decoder-only models.
+VOCABULARY = 2048
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_imports() -> None:
+    """What is imported stays, so garbage is not looked for in it: each training does that anew."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -75,15 +88,35 @@ def word_tokenizer() -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
-    """A folder with a random two-layer Llama that has the bundled tokenizer and chat template."""
+def small_tokenizer(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Any:
+    """The bundled tokenizer with its first 2,048 pieces alone, in the order they were learned.
+
+    Most of the time of a tiny model with all 49,152 would go into reading and writing them.
+    """
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    bundled_handle.tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    rules = json.loads(path.read_text(encoding="utf-8"))
+    pieces = rules["model"]["vocab"]
+    kept = {piece: number for piece, number in pieces.items() if number < VOCABULARY}
+    merges = [pair for pair in rules["model"]["merges"] if "".join(pair) in kept]
+    rules["model"] |= {"vocab": kept, "merges": merges}
+    path.write_text(json.dumps(rules), encoding="utf-8")
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    """A folder with a random two-layer Llama that has the bundled chat template."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "tiny-llama"
     config = LlamaConfig(
-        vocab_size=49152,
+        vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -96,20 +129,20 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) ->
         pad_token_id=2,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    bundled_handle.tokenizer.save_pretrained(folder)
+    small_tokenizer.save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
-    """A folder with a random two-layer GPT-2, which has biases; with the bundled tokenizer."""
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
+    """A folder with a random two-layer GPT-2, which has biases."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
     config = GPT2Config(
-        vocab_size=49152,
+        vocab_size=VOCABULARY,
         n_embd=32,
         n_layer=2,
         n_head=4,
@@ -119,7 +152,7 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> 
         pad_token_id=2,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
-    bundled_handle.tokenizer.save_pretrained(folder)
+    small_tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -252,6 +285,14 @@ def quick_settings(parity_file: Path) -> dict[str, Any]:
         "methods.lora.learning_rate": 0.1,
         "methods.full.learning_rate": 0.02,
     }
+
+
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[CommandServer]:
+    """Starts commands in processes of their own that have imported everything already."""
+    server = CommandServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 Call = Callable[..., Any]
 SOFT = ("--method", "prompt-tuning", "methods.prompt-tuning.virtual_tokens=3")
-WORDS = "methods.prompt-tuning.initial_text=' even odd number'"
+WORDS = "methods.prompt-tuning.initial_text=' even number of'"
 
 pytestmark = pytest.mark.usefixtures("one_thread", "in_tmp_path")
 
@@ -24,7 +24,7 @@ def inspect(call: Call, *arguments: str) -> Any:
 def test_a_person_sees_what_trains(call: Call, quick: tuple[str, ...], in_tmp_path: Path) -> None:
     outcome = call("tune", "--inspect", *quick, "--method", "lora")
     assert outcome.code == 0, outcome.err
-    assert "lora trains 8.2 k of 1.6 M parameters" in outcome.out
+    assert "lora trains 8.2 k of 92.3 k parameters" in outcome.out
     (row,) = [line for line in outcome.out.splitlines() if "q_proj.lora_A" in line]
     assert row.split() == [
         "model.layers.*.self_attn.q_proj.lora_A", "2", "8", "×", "32", "512", "6.2%", "float32",
@@ -40,7 +40,7 @@ def test_the_vectors_are_those_of_the_run_once_it_is_tuned(
     before = inspect(call, *settings)
     assert before["tuned_run"] is None
     # They start from the words.
-    assert [vector[0]["text"] for vector in before["neighbours"]] == [" even", " odd", " number"]
+    assert [vector[0]["text"] for vector in before["neighbours"]] == [" even", " number", " of"]
     assert [len(vector) for vector in before["neighbours"]] == [5, 5, 5]
     for vector in before["neighbours"]:
         similarities = [neighbour["similarity"] for neighbour in vector]

@@ -1,30 +1,57 @@
-"""Trainings in one and in several processes, from the command line."""
+"""Trainings in one and in several processes, from the command line.
+
+What is compared runs in forks of the command server, which take the places of a launcher's
+processes; what ends early runs in processes of a real launcher.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.command_server import PATIENCE_SECONDS, Command, CommandServer
 
 from luthier.core.files import read_lines
 from luthier.core.records import TrainingRecord
 
-PATIENCE_SECONDS = 240
 EXAMPLES = 40
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def places(count: int) -> list[dict[str, str]]:
+    """What a launcher tells each of ``count`` processes of one machine."""
+    if count == 1:
+        return [{}]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    sizes = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    ranks = map(str, range(count))
+    return [{"RANK": rank, "LOCAL_RANK": rank, **sizes, **meeting} for rank in ranks]
 
 
 class Training:
     """One run, and what it left."""
 
-    def __init__(self, folder: Path, name: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, server: CommandServer, folder: Path, name: str, settings: dict[str, Any]
+    ) -> None:
+        self._server = server
         self.path = folder / name
         values = {**settings, "name": name, "output": str(folder)}
         self._arguments = [f"{key}={json.dumps(value)}" for key, value in values.items()]
@@ -46,9 +73,38 @@ class Training:
                 stderr=log,
             )
 
+    def run(self, processes: int = 1) -> list[int]:
+        """Run to the end in forks; their exit codes. The first one's output is the log."""
+        self._fork(processes)
+        return self._server.wait()
+
+    def stop(self, processes: int, step: int) -> list[int]:
+        """Run in forks, and ask all of them to stop after a step; their exit codes."""
+        forks = self._fork(processes)
+        self.wait_for(step, lambda: all(map(psutil.pid_exists, forks)))
+        for fork in forks:
+            os.kill(fork, signal.SIGTERM)
+        return self._server.wait()
+
+    def wait_for(self, step: int, lives: Callable[[], bool]) -> None:
+        """Wait until a step is logged by a run that lives."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(self.losses) < step:
+            assert lives(), self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)
+
+    def _fork(self, processes: int) -> list[int]:
+        logs = [str(self._log), *(f"{self._log}-{rank}" for rank in range(1, processes))]
+        return self._server.start(
+            *(
+                Command(["tune", *self._arguments], log, place)
+                for log, place in zip(logs, places(processes), strict=True)
+            )
+        )
+
     def finish(self, processes: int = 1) -> None:
-        code = self.start(processes).wait(PATIENCE_SECONDS)
-        assert code == 0, self.log
+        assert not any(self.run(processes)), self.log
 
     @property
     def log(self) -> str:
@@ -68,7 +124,9 @@ class Training:
 
 
 @pytest.fixture
-def training(tiny_llama: Path, tmp_path: Path) -> Callable[..., Training]:
+def training(
+    tiny_llama: Path, tmp_path: Path, command_server: CommandServer
+) -> Callable[..., Training]:
     """``training("name", method="lora", **{"train.…": …})``: twenty steps on forty examples."""
     rows = [
         {"prompt": f"{number} plus {number % 7} is", "completion": "x" * (1 + number % 5)}
@@ -92,6 +150,6 @@ def training(tiny_llama: Path, tmp_path: Path) -> Callable[..., Training]:
             "methods.lora.learning_rate": 0.02,
             "methods.full.learning_rate": 0.005,
         }
-        return Training(tmp_path, name, usual | settings)
+        return Training(command_server, tmp_path, name, usual | settings)
 
     return make

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.distributed.conftest import PATIENCE_SECONDS, Training
+from tests.command_server import PATIENCE_SECONDS
+from tests.distributed.conftest import Training
 
 from luthier.core.files import read_lines
 
@@ -17,16 +17,14 @@ Make = Callable[..., Training]
 # From a killed process to the end of all others.
 BOUND_SECONDS = 60
 SAVING = {"train.checkpoint_every": "0s"}
+# Each process of a real launcher imports all it needs; "full" does without peft.
+LAUNCHED = {"method": "full"}
 
 
 def running(run: Training, processes: int, step: int) -> tuple[psutil.Popen, list[psutil.Process]]:
     """Start, wait for a step, and give the launcher and the processes it started."""
     launcher = run.start(processes)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not run.path.joinpath("metrics.jsonl").is_file() or len(run.losses) < step:
-        assert launcher.poll() is None, run.log
-        assert time.monotonic() < deadline, run.log
-        time.sleep(0.01)
+    run.wait_for(step, lambda: launcher.poll() is None)
     return launcher, psutil.Process(launcher.pid).children()
 
 
@@ -37,7 +35,7 @@ def assert_all_gone(processes: list[psutil.Process]) -> None:
 
 @pytest.mark.parametrize("parallelism", [pytest.param("ddp", marks=pytest.mark.long), "fsdp"])
 def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, training: Make) -> None:
-    layout = {"train.parallelism": parallelism}
+    layout = {"train.parallelism": parallelism, **LAUNCHED}
     whole, stopped = training("whole", **layout), training("stopped", **layout)
     whole.finish(processes=2)
     launcher, ranks = running(stopped, 2, step=3)
@@ -46,7 +44,7 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
     assert_all_gone(ranks)
     done = len(stopped.losses)
     assert 3 <= done < 20
-    stopped.finish(processes=2)
+    assert stopped.start(processes=2).wait(PATIENCE_SECONDS) == 0, stopped.log
     assert [loss.hex() for loss in stopped.losses] == [loss.hex() for loss in whole.losses]
     for name, value in whole.weights().items():
         assert stopped.weights()[name].equal(value), name
@@ -54,7 +52,7 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
 
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_killed_process_ends_all_and_the_run_goes_on(victim: int, training: Make) -> None:
-    whole, killed = (training(name, **SAVING) for name in ("whole", "killed"))
+    whole, killed = (training(name, **SAVING, **LAUNCHED) for name in ("whole", "killed"))
     whole.finish(processes=2)
     launcher, ranks = running(killed, 2, step=4)
     ranks[victim].kill()
@@ -65,7 +63,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(victim: int, training: Ma
 
 
 def test_a_killed_launcher_leaves_no_orphans(training: Make) -> None:
-    launcher, ranks = running(training("orphans"), 2, step=2)
+    launcher, ranks = running(training("orphans", **LAUNCHED), 2, step=2)
     launcher.kill()
     launcher.wait()
     assert_all_gone(ranks)
@@ -77,10 +75,7 @@ def test_a_checkpoint_of_two_processes_serves_one_and_two_again(training: Make) 
     whole, moved = training("whole", **layout), training("moved", **layout)
     whole.finish(processes=2)
     for processes, step in ((2, 4), (1, 9)):
-        launcher, ranks = running(moved, processes, step)
-        launcher.send_signal(signal.SIGTERM)
-        assert launcher.wait(BOUND_SECONDS) == 75, moved.log
-        assert_all_gone(ranks)
+        assert moved.stop(processes, step) == [75] * processes, moved.log
     moved.finish(processes=2)
     assert len(moved.losses) == 20
     assert moved.losses == pytest.approx(whole.losses, rel=1e-5)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from tests.distributed.conftest import PATIENCE_SECONDS, Training
+from tests.command_server import PATIENCE_SECONDS
+from tests.distributed.conftest import Training, free_port
 
 Make = Callable[..., Training]
 TOLERANCE = 1e-5
@@ -89,7 +89,7 @@ def test_shards_are_rounded_at_random(training: Make) -> None:
 
 def test_states_that_do_not_end_where_shards_do_are_refused(training: Make) -> None:
     run = training("rows", **{"train.parallelism": "fsdp", "train.optimizer": "adafactor"})
-    assert run.start(2).wait(PATIENCE_SECONDS) == 2
+    assert run.run(2) == [2, 2]
     assert "do not end where shards do" in run.log
     assert "Traceback" not in run.log
 
@@ -98,10 +98,7 @@ def test_states_that_do_not_end_where_shards_do_are_refused(training: Make) -> N
 def test_two_machines_of_two_processes(training: Make) -> None:
     alone, apart = (training(name, **{"train.epochs": 0.5}) for name in ("alone", "apart"))
     alone.finish()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    meeting = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    meeting = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     machines = [apart.start(2, **meeting, NODE_RANK=number) for number in "01"]
     assert [machine.wait(PATIENCE_SECONDS) for machine in machines] == [0, 0], apart.log
     assert apart.losses == pytest.approx(alone.losses, rel=TOLERANCE)
@@ -109,7 +106,8 @@ def test_two_machines_of_two_processes(training: Make) -> None:
 
 
 def test_groups_that_do_not_fit_are_a_users_mistake(training: Make) -> None:
-    run = training("three", **{"train.parallelism": "fsdp", "train.shard_group": 3})
+    layout = {"train.parallelism": "fsdp", "train.shard_group": 3}
+    run = training("three", method="full", **layout)
     assert run.start(2).wait(PATIENCE_SECONDS) == 2
     assert "cannot be cut into groups of 3" in run.log
     assert run.log.count("error:") == 1
@@ -120,7 +118,7 @@ def test_groups_that_do_not_fit_are_a_users_mistake(training: Make) -> None:
 def test_torchrun_by_hand(training: Make) -> None:
     """The same as ``--nproc``, with torch's own launcher."""
     ours, theirs = (training(name, **{"train.epochs": 0.5}) for name in ("ours", "theirs"))
-    ours.finish(processes=2)
+    assert ours.start(2).wait(PATIENCE_SECONDS) == 0, ours.log
     code = theirs.start_with_torchrun(2).wait(PATIENCE_SECONDS)
     assert code == 0, theirs.log
     assert theirs.losses == ours.losses

@@ -6,19 +6,18 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from tests.command_server import PATIENCE_SECONDS, Command, CommandServer
 
 from luthier.core.files import file_sha256, read_lines
 
 Moment = Callable[[], bool]
-_PATIENCE_SECONDS = 120
 SETTINGS = {
     "method": "full",
     "evaluate.general_text": None,
@@ -29,87 +28,67 @@ SETTINGS = {
 }
 
 
-class Server:
-    """Starts a command in a moment; see ``server.py``."""
+class Run:
+    """A run in a folder of its own, whose command is started as often as is needed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._log = folder / "log.txt"
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "server.py")],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._line() == "ready"
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def start(self, arguments: list[str]) -> int:
-        assert self._process.stdin is not None
-        request = {"arguments": arguments, "log": str(self._log)}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return int(self._line())
-
-    def wait(self) -> int:
-        """The exit code of what was started."""
-        return int(self._line())
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(_PATIENCE_SECONDS)
-
-    @property
-    def log(self) -> str:
-        """What all commands printed."""
-        return self._log.read_text(encoding="utf-8")
-
-
-class Tuning:
-    """A tune run in a folder of its own, started as often as is needed."""
-
-    def __init__(self, server: Server, output: Path, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, server: CommandServer, command: str, output: Path, settings: dict[str, Any]
+    ) -> None:
         self._server = server
-        self.run = output / "tuning"
-        chosen = {**settings, "name": "tuning", "output": str(output)}
-        self.command = ["tune", *(f"{key}={json.dumps(value)}" for key, value in chosen.items())]
+        self._log = output.with_name(f"{output.name}.log")
+        self.run = output / command
+        self.settings = {**settings, "name": command, "output": str(output)}
+        self.command = [command, *(f"{k}={json.dumps(v)}" for k, v in self.settings.items())]
 
     def finish(self, *arguments: str) -> int:
         """Run to the end; the exit code."""
-        self._server.start(list(arguments) or self.command)
-        return self._server.wait()
+        self._start(list(arguments) or self.command)
+        return self._wait()
 
     def kill_after(self, seconds: float) -> int:
         """Kill it after some time; its exit code, 0 if it was over before."""
-        process = self._server.start(self.command)
+        process = self._start(self.command)
         time.sleep(seconds)
         return self._kill(process, signal.SIGKILL)
 
     def stop(self, moment: Moment, number: signal.Signals) -> int:
         """Send a signal when the moment has come; the exit code."""
-        process = self._server.start(self.command)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        process = self._start(self.command)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        alive = True
         while not moment():
-            assert time.monotonic() < deadline, self._server.log
+            assert alive, f"it ended before the moment came: {self.log}"
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.0005)
+            alive = psutil.pid_exists(process)
         return self._kill(process, number)
 
     def _kill(self, process: int, number: signal.Signals) -> int:
         with contextlib.suppress(ProcessLookupError):  # it was over, and was waited for
             os.kill(process, number)
-        return self._server.wait()
+        return self._wait()
+
+    def _start(self, arguments: list[str]) -> int:
+        (process,) = self._server.start(Command(arguments, str(self._log)))
+        return process
+
+    def _wait(self) -> int:
+        (code,) = self._server.wait()
+        return code
+
+    @property
+    def log(self) -> str:
+        """What all its commands printed."""
+        return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+
+
+class Tuning(Run):
+    """A tune run, and what it leaves."""
 
     @property
     def steps(self) -> int:
         """Steps that were logged."""
         return sum(1 for _ in read_lines(self.run / "metrics.jsonl"))
-
-    @property
-    def log(self) -> str:
-        return self._server.log
 
     def losses(self) -> list[tuple[int, str]]:
         """Each step and its loss, to the last bit."""
@@ -125,32 +104,31 @@ class Tuning:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    started = Server(tmp_path_factory.mktemp("server"))
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
 def tuning_settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]:
     chosen = {k: v for k, v in quick_settings.items() if not k.startswith("methods.prompt")}
     return {**chosen, **SETTINGS, "model.id": str(tiny_llama)}
 
 
 @pytest.fixture
-def make_tuning(server: Server, tuning_settings: dict[str, Any], tmp_path: Path) -> Any:
+def make_tuning(
+    command_server: CommandServer, tuning_settings: dict[str, Any], tmp_path: Path
+) -> Any:
     """A run of its own: ``make_tuning("a", **{"train.epochs": 2})``."""
     return lambda name="run", **changes: Tuning(
-        server, tmp_path / name, {**tuning_settings, **changes}
+        command_server, "tune", tmp_path / name, {**tuning_settings, **changes}
     )
 
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    server: Server, tuning_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    command_server: CommandServer,
+    tuning_settings: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:
     """The run that nobody disturbs, and how many seconds it took."""
-    reference = Tuning(server, tmp_path_factory.mktemp("undisturbed"), tuning_settings)
+    reference = Tuning(
+        command_server, "tune", tmp_path_factory.mktemp("undisturbed"), tuning_settings
+    )
     started = time.monotonic()
     assert reference.finish() == 0, reference.log
     return reference, time.monotonic() - started

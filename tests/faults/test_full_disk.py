@@ -55,7 +55,7 @@ def is_too_small(tuning: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("sizes", [(10, 40)])
+@pytest.mark.parametrize("sizes", [(0.6, 2.2)])
 def test_a_disk_that_is_too_small(
     sizes: tuple[float, ...], small_disk: Any, make_tuning: Any, undisturbed: Any
 ) -> None:
@@ -65,7 +65,7 @@ def test_a_disk_that_is_too_small(
     for size in sizes:
         small_disk(size)
         assert is_too_small(tuning)
-    small_disk(400)
+    small_disk(40)
     assert tuning.finish() == 0, tuning.log
     assert tuning.outcome() == reference.outcome()
 
@@ -76,7 +76,7 @@ def test_a_disk_that_grows_little_by_little(
 ) -> None:
     """Full at another write each time, until it is large enough."""
     reference, _ = undisturbed
-    sizes = [0.02, *range(1, 100, 8)]
+    sizes = [0.02, *(number / 2 for number in range(1, 13))]
     small_disk(sizes[0])
     tuning, full = make_tuning("disk"), 0
     for size in sizes:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
 import signal
 import time
@@ -13,26 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command_server import CommandServer
+from tests.faults.conftest import Moment, Run
 
 from luthier.core.files import read_lines
 from luthier.core.records import EvaluationRecord
 
-_PATIENCE_SECONDS = 300
 
+class Evaluation(Run):
+    """One evaluation, and what it leaves."""
 
-class Evaluation:
-    """One evaluation in a folder of its own, started as often as is needed."""
-
-    def __init__(self, server: Any, output: Path, settings: dict[str, Any]) -> None:
-        self._server = server
-        self.run = output / "measured"
-        chosen = {**settings, "name": "measured", "output": str(output)}
-        self._command = ["evaluate", *(f"{k}={json.dumps(value)}" for k, value in chosen.items())]
-
-    def finish(self) -> dict[str, Any]:
+    def finished(self) -> dict[str, Any]:
         """Run to the end: the record without its time, and the samples."""
-        self._server.start(self._command)
-        assert self._server.wait() == 0, self._server.log
+        assert self.finish() == 0, self.log
         (path,) = self.run.glob("evaluation/*.samples.jsonl")
         record = EvaluationRecord.read(path.with_name(path.name.replace(".samples.jsonl", ".json")))
         return {
@@ -40,15 +30,8 @@ class Evaluation:
             "samples": path.read_text(encoding="utf-8"),
         }
 
-    def kill(self, moment: Callable[[], bool]) -> None:
-        process = self._server.start(self._command)
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not moment():
-            assert time.monotonic() < deadline, self._server.log
-            time.sleep(0.002)
-        with contextlib.suppress(ProcessLookupError):  # it was over, and was waited for
-            os.kill(process, signal.SIGKILL)
-        self._server.wait()
+    def kill(self, moment: Moment) -> None:
+        assert self.stop(moment, signal.SIGKILL) == -signal.SIGKILL
 
     def answers(self) -> list[Any]:
         """What is kept."""
@@ -60,6 +43,9 @@ class Evaluation:
         return {line["key"]: line["value"]["result"] for line in self.answers()}
 
 
+Measure = Callable[[Path], Evaluation]
+
+
 @pytest.fixture(scope="module")
 def settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]:
     """Many batches of two, each of them slow enough to be killed in."""
@@ -69,43 +55,43 @@ def settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def reference(
-    server: Any, settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> Any:
+def measure(command_server: CommandServer, settings: dict[str, Any]) -> Measure:
+    return lambda folder: Evaluation(command_server, "evaluate", folder, settings)
+
+
+@pytest.fixture(scope="module")
+def reference(measure: Measure, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The evaluation that nobody disturbs, what it gives, and how many seconds it takes."""
-    undisturbed = Evaluation(server, tmp_path_factory.mktemp("undisturbed"), settings)
+    undisturbed = measure(tmp_path_factory.mktemp("undisturbed") / "runs")
     started = time.monotonic()
-    return undisturbed, undisturbed.finish(), time.monotonic() - started
+    return undisturbed, undisturbed.finished(), time.monotonic() - started
 
 
-def test_killed_twice_and_gone_on_with(
-    server: Any, settings: dict[str, Any], reference: Any, tmp_path: Path
-) -> None:
+def test_killed_twice_and_gone_on_with(measure: Measure, reference: Any, tmp_path: Path) -> None:
     undisturbed, expected, _ = reference
-    broken = Evaluation(server, tmp_path, settings)
+    broken = measure(tmp_path / "runs")
     broken.kill(lambda: len(broken.answers()) >= 4)
     first = broken.answers()
     assert 4 <= len(first) < len(undisturbed.answers())
     assert not list(broken.run.glob("evaluation/*.samples.jsonl"))
     broken.kill(lambda: len(broken.answers()) >= len(first) + 4)
     assert broken.answers()[: len(first)] == first
-    assert broken.finish() == expected
+    assert broken.finished() == expected
     assert broken.results() == undisturbed.results()
     kept = broken.answers()
     assert len(kept) <= len(undisturbed.answers()) + 2  # no batch but a torn one comes twice
-    assert broken.finish() == expected
+    assert broken.finished() == expected
     assert broken.answers() == kept  # and now nothing is asked
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", range(20))
 def test_killed_at_random_times(
-    server: Any, settings: dict[str, Any], reference: Any, tmp_path: Path, number: int
+    measure: Measure, reference: Any, tmp_path: Path, number: int
 ) -> None:
     _, expected, lasts = reference
     draw = random.Random(number)
-    broken = Evaluation(server, tmp_path, settings)
+    broken = measure(tmp_path / "runs")
     for _ in range(3):
-        moment = time.monotonic() + draw.uniform(0, lasts)
-        broken.kill(lambda moment=moment: time.monotonic() > moment)
-    assert broken.finish() == expected
+        broken.kill_after(draw.uniform(0, lasts))
+    assert broken.finished() == expected

@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.records import metric_result, training_record
 
 from luthier.adapt.recommend import is_at_target, recommend
-from luthier.core.records import Comparison, Forgetting, MetricResult, RungRecord, TrainingRecord
+from luthier.core.records import Comparison, Forgetting, MetricResult, RungRecord
 
 
 def metric(value: float, spread: float = 0.05, *, higher_is_better: bool = True) -> MetricResult:
-    return MetricResult(
-        name="rougeL" if higher_is_better else "error",
-        signature="test",
-        value=value,
-        low=value - spread,
-        high=value + spread,
-        n=100,
-        higher_is_better=higher_is_better,
+    name = "rougeL" if higher_is_better else "error"
+    return metric_result(
+        name, value, below=spread, above=spread, n=100, higher_is_better=higher_is_better
     )
 
 
@@ -35,29 +31,6 @@ def gain(over: str, difference: float, p: float) -> Comparison:
     )
 
 
-def training(stopped: Any = "finished") -> TrainingRecord:
-    return TrainingRecord(
-        method="lora",
-        fingerprint="f",
-        trained_parameters=921_600,
-        total_parameters=134_500_000,
-        artifact_bytes=2**20,
-        steps=10,
-        planned_steps=10,
-        epochs=1.0,
-        examples=160,
-        trained_tokens=1000,
-        processed_tokens=9000,
-        best_step=10,
-        best_validation_loss=2.0,
-        first_loss=3.0,
-        last_loss=2.0,
-        stopped=stopped,
-        seconds=90.0,
-        peak_memory_bytes=2**30,
-    )
-
-
 def forgetting(low: float, high: float) -> Forgetting:
     value = (low + high) / 2
     return Forgetting(
@@ -71,7 +44,7 @@ def done(name: str, value: float, compared: Comparison | None = None, **more: An
 
 
 def tuned(name: str, value: float, compared: Comparison, **more: Any) -> RungRecord:
-    record = more.pop("training", training())
+    record = more.pop("training", training_record())
     return done(
         name,
         value,
@@ -182,7 +155,9 @@ def test_skipped_and_failed_rungs_are_mentioned_with_the_choice() -> None:
     [("time", "cut short by the time limit"), ("forgetting", "ended where more would have been")],
 )
 def test_training_cut_short_is_said(stopped: str, words: str) -> None:
-    short = tuned("lora", 0.40, gain("few-shot", 0.10, 0.001), training=training(stopped))
+    short = tuned(
+        "lora", 0.40, gain("few-shot", 0.10, 0.001), training=training_record(stopped=stopped)
+    )
     reasons = recommend([ZERO, FEW, short], None, 0.05).reasons
     assert any(words in reason for reason in reasons)
 

@@ -25,7 +25,7 @@ def small_model(tmp_path: Path) -> str:
         "model_type": "llama",
         "hidden_size": 128,
         "intermediate_size": 352,
-        "num_hidden_layers": 3,
+        "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "vocab_size": 2048,

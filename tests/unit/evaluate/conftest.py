@@ -6,21 +6,14 @@ from collections.abc import Callable, Sequence
 from io import StringIO
 
 import pytest
+from tests.records import evaluation_record, metric_result
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from luthier.core.console import Console
-from luthier.core.records import (
-    EvaluationRecord,
-    MetricResult,
-    ModelStamp,
-    SampleRecord,
-    TemplateStamp,
-)
+from luthier.core.records import SampleRecord, TemplateStamp
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
-
-MODEL = ModelStamp(id="none", parameters=0, dtype="float32", architecture="none")
 
 
 @pytest.fixture(scope="session")
@@ -62,23 +55,9 @@ def evaluation() -> Callable[..., Evaluation]:
         template_hash: str = "aa",
     ) -> Evaluation:
         n = len(predictions)
-        metric = MetricResult(
-            value=value, low=0, high=1, n=n, confidence=0.95, name="rouge1", signature="rouge1"
-        )
-        record = EvaluationRecord(
-            task="task",
-            split="test",
-            model=MODEL,
-            template=TemplateStamp(id="as-is", hash=template_hash),
-            shots=0,
-            chat_template=False,
-            metrics=(metric,),
-            seconds=1.0,
-            generated_tokens=10,
-            prompt_tokens=10,
-            truncated_outputs=0,
-            versions={},
-        )
+        metric = metric_result("rouge1", value, below=value, above=1 - value, n=n)
+        template = TemplateStamp(id="as-is", hash=template_hash)
+        record = evaluation_record("task", metric, template=template)
         samples = tuple(
             SampleRecord(
                 id=f"id-{index}",

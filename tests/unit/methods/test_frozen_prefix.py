@@ -24,12 +24,12 @@ DEPTH, TRAINED = 4, 2
 
 
 @pytest.fixture(scope="module")
-def deep_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
+def deep_llama(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
     """A folder with a random Llama of four layers."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=49152,
+        vocab_size=len(small_tokenizer),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=DEPTH,
@@ -37,23 +37,25 @@ def deep_llama(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) ->
         num_key_value_heads=2,
         pad_token_id=2,
     )
-    return _saved(LlamaForCausalLM, config, tmp_path_factory, bundled_handle)
+    return _saved(LlamaForCausalLM, config, tmp_path_factory, small_tokenizer)
 
 
 @pytest.fixture(scope="module")
-def deep_bloom(tmp_path_factory: pytest.TempPathFactory, bundled_handle: Any) -> Path:
+def deep_bloom(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Path:
     """A folder with a random Bloom of four layers: its layers give tuples, and it has ALiBi."""
     from transformers import BloomConfig, BloomForCausalLM
 
-    config = BloomConfig(vocab_size=49152, hidden_size=32, n_layer=DEPTH, n_head=4, pad_token_id=2)
-    return _saved(BloomForCausalLM, config, tmp_path_factory, bundled_handle)
+    config = BloomConfig(
+        vocab_size=len(small_tokenizer), hidden_size=32, n_layer=DEPTH, n_head=4, pad_token_id=2
+    )
+    return _saved(BloomForCausalLM, config, tmp_path_factory, small_tokenizer)
 
 
-def _saved(kind: Any, config: Any, folders: pytest.TempPathFactory, handle: Any) -> Path:
+def _saved(kind: Any, config: Any, folders: pytest.TempPathFactory, tokenizer: Any) -> Path:
     torch.manual_seed(0)
     folder = folders.mktemp("models") / config.model_type
     kind(config).save_pretrained(folder)
-    handle.tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.records import training_record
 
 from luthier.config import RunConfig
 from luthier.config.load import to_yaml
@@ -96,23 +97,14 @@ def metrics(name: str, lines: list[SampleRecord]) -> tuple[MetricResult, ...]:
 
 def training(name: str) -> TrainingRecord:
     trained = {"prompt-tuning": 9_216, "lora": 2_442_240}[name]
-    return TrainingRecord(
+    return training_record(
         method=name,
-        fingerprint="4c1d9a2be07f6355",
         trained_parameters=trained,
         total_parameters=MODEL.parameters,
         artifact_bytes=trained * 2 + 1_024,
         steps=STEPS,
         planned_steps=STEPS,
-        epochs=1.0,
-        examples=960,
-        trained_tokens=14_212,
-        processed_tokens=108_400,
         best_step=STEPS,
-        best_validation_loss=2.31,
-        first_loss=3.7,
-        last_loss=2.28,
-        stopped="finished",
         seconds=212.0,
         peak_memory_bytes=1_400_000_000,
     )

@@ -5,40 +5,15 @@ from __future__ import annotations
 from io import StringIO
 
 from rich.console import Console
+from tests.records import evaluation_record, metric_result
 
-from luthier.core.records import (
-    EvaluationRecord,
-    MetricResult,
-    ModelStamp,
-    SuiteRecord,
-    TemplateStamp,
-)
+from luthier.core.records import EvaluationRecord, SuiteRecord
 from luthier.report.benchmarks import Benchmarked, benchmark_table, label_lines
 
 
-def metric(name: str, value: float, n: int = 20) -> MetricResult:
-    return MetricResult(
-        value=value, low=value - 0.1, high=value + 0.1, n=n, name=name, signature=name
-    )
-
-
-def record(task: str, *metrics: MetricResult, labels: dict[str, str]) -> EvaluationRecord:
-    return EvaluationRecord(
-        task=task,
-        split="test",
-        model=ModelStamp(id="none", parameters=0, dtype="float32", architecture="none"),
-        template=TemplateStamp(id=task, hash="aa"),
-        shots=5,
-        chat_template=False,
-        metrics=metrics,
-        seconds=1.0,
-        generated_tokens=0,
-        prompt_tokens=10,
-        truncated_outputs=0,
-        versions={},
-        format="lm-eval",
-        labels=labels,
-    )
+def record(task: str, value: float, labels: dict[str, str]) -> EvaluationRecord:
+    metric = metric_result("acc", value)
+    return evaluation_record(task, metric, shots=5, format="lm-eval", labels=labels)
 
 
 def system(name: str, *records: EvaluationRecord) -> Benchmarked:
@@ -46,7 +21,7 @@ def system(name: str, *records: EvaluationRecord) -> Benchmarked:
         suite="all",
         format="lm-eval",
         shots=(5,),
-        scores=(metric("all", 0.5), metric("all/half", 0.25)),
+        scores=(metric_result("all", 0.5), metric_result("all/half", 0.25)),
         tasks=("a", "b"),
         missing=("c",),
     )
@@ -54,8 +29,8 @@ def system(name: str, *records: EvaluationRecord) -> Benchmarked:
 
 
 def test_systems_stand_side_by_side_and_what_one_lacks_is_a_dash() -> None:
-    first = system("one", record("a", metric("acc", 0.7), labels={}))
-    second = system("two", record("b", metric("acc", 0.4), labels={}))
+    first = system("one", record("a", 0.7, {}))
+    second = system("two", record("b", 0.4, {}))
     output = StringIO()
     Console(file=output, width=120).print(benchmark_table([first, second]))
     head, _, *rows = [line.split() for line in output.getvalue().splitlines()]
@@ -68,8 +43,8 @@ def test_systems_stand_side_by_side_and_what_one_lacks_is_a_dash() -> None:
 
 def test_the_words_of_labels_are_said_once_for_tasks_that_share_them() -> None:
     letters = {"A": "A", "B": "B"}
-    records = [record(f"mmlu/{n}", metric("acc", 0.5), labels=letters) for n in range(5)]
-    other = record("rte", metric("acc", 0.5), labels={"entailment": "True"})
+    records = [record(f"mmlu/{n}", 0.5, letters) for n in range(5)]
+    other = record("rte", 0.5, {"entailment": "True"})
     assert label_lines([system("one", *records, other)]) == [
         "mmlu/0 and 4 more: A = 'A', B = 'B'",
         "rte: entailment = 'True'",

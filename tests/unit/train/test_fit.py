@@ -55,7 +55,7 @@ def test_the_mathematics_stays_the_same_when_memory_runs_out(
 ) -> None:
     settings = {"micro_batch_tokens": 512, "max_padding": 0.9, "batch_size": 4}
     _, _, straight = small_tune(run="straight", train=settings)
-    with memory_for(120, error):
+    with memory_for(256, error):
         _, record, run = small_tune(run="narrow", train=settings)
     assert record.steps == record.planned_steps
     assert losses(run) == pytest.approx(losses(straight), rel=1e-5)
@@ -93,11 +93,11 @@ def test_what_is_tried_before_the_first_step_leaves_no_trace(small_tune: Any) ->
 
 
 def test_what_fits_is_found_before_the_first_step(small_tune: Any) -> None:
-    with memory_for(120, torch.OutOfMemoryError("CUDA out of memory")):
+    with memory_for(256, torch.OutOfMemoryError("CUDA out of memory")):
         _, _, run = small_tune(train={"max_padding": 0.9, "batch_size": 4}, limits=PLENTY)
     assert [e["event"] for e in read_lines(run.events) if e["event"] == "memory"] == []
     newest = run.checkpoints / (run.checkpoints / "latest").read_text().strip()
-    assert read_json(newest / "state.json")["micro_batch_tokens"] <= 120
+    assert read_json(newest / "state.json")["micro_batch_tokens"] <= 256
 
 
 def test_a_limit_that_nothing_meets_is_told(small_tune: Any) -> None:

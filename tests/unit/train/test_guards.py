@@ -182,7 +182,8 @@ def test_a_spike_that_was_skipped_does_not_count_as_usual() -> None:
 
 def test_a_learning_rate_that_does_nothing_is_found(small_tune: Any) -> None:
     watch = Watch()
-    chosen: dict[str, Any] = {"settings": {"learning_rate": 1e-30}, "observers": [watch]}
+    # Nothing in float32: the table has a row of zeros, which any other rate would change.
+    chosen: dict[str, Any] = {"settings": {"learning_rate": 1e-50}, "observers": [watch]}
     small_tune("tiny_llama", "full", **chosen)
     (event,) = watch.found
     assert event["kind"] == "no-change"

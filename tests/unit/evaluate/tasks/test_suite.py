@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.records import evaluation_record, metric_result
 
-from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, TemplateStamp
+from luthier.core.records import MetricResult
 from luthier.evaluate.tasks import Suite, load_task, score_suite
 
 
 def result(name: str, value: float, reach: float, n: int) -> MetricResult:
-    return MetricResult(
-        value=value, low=value - reach, high=value + 2 * reach, n=n, name=name, signature=name
-    )
-
-
-def record(task: str, *metrics: MetricResult) -> EvaluationRecord:
-    return EvaluationRecord(
-        task=task,
-        split="test",
-        model=ModelStamp(id="none", parameters=0, dtype="float32", architecture="none"),
-        template=TemplateStamp(id=task, hash="aa"),
-        shots=0,
-        chat_template=False,
-        metrics=metrics,
-        seconds=1.0,
-        generated_tokens=0,
-        prompt_tokens=10,
-        truncated_outputs=0,
-        versions={},
-    )
+    """Its interval reaches twice as far above it."""
+    return metric_result(name, value, below=reach, above=2 * reach, n=n)
 
 
 def suite(**keys: object) -> Suite:
@@ -38,9 +21,9 @@ def suite(**keys: object) -> Suite:
 
 def test_a_score_is_the_mean_over_tasks_of_each_tasks_mean_metric() -> None:
     records = [
-        record("a", result("acc", 0.8, 0.03, 10), result("f1:x", 0.6, 0.05, 10)),
-        record("b", result("acc", 0.4, 0.03, 1000)),
-        record("c", result("acc", 0.3, 0.0, 20)),
+        evaluation_record("a", result("acc", 0.8, 0.03, 10), result("f1:x", 0.6, 0.05, 10)),
+        evaluation_record("b", result("acc", 0.4, 0.03, 1000)),
+        evaluation_record("c", result("acc", 0.3, 0.0, 20)),
     ]
     scored = score_suite(suite(), records)
     (score,) = scored.scores
@@ -51,7 +34,10 @@ def test_a_score_is_the_mean_over_tasks_of_each_tasks_mean_metric() -> None:
 
 
 def test_by_size_a_score_is_that_of_all_questions_together() -> None:
-    records = [record("a", result("acc", 0.9, 0.1, 10)), record("b", result("acc", 0.5, 0.1, 30))]
+    records = [
+        evaluation_record("a", result("acc", 0.9, 0.1, 10)),
+        evaluation_record("b", result("acc", 0.5, 0.1, 30)),
+    ]
     scored = score_suite(suite(weights="size", categories={"x": ["b", "c"], "y": ["c"]}), records)
     assert [score.name for score in scored.scores] == ["s", "s/x"]
     assert scored.scores[0].value == pytest.approx((9 + 15) / 40)
@@ -74,7 +60,7 @@ def test_an_interval_of_many_tasks_covers_as_often_as_it_says() -> None:
             answers = (generator.random(40) < share).astype(float)
             estimate = wilson_interval(answers, 0.95)
             metric = MetricResult(**estimate.model_dump(), name="acc", signature="")
-            records.append(record(name, metric))
+            records.append(evaluation_record(name, metric))
         (score,) = score_suite(of_all, records).scores
         covered += score.low <= shares.mean() <= score.high
     assert 0.92 < covered / 300 < 0.98
@@ -84,15 +70,17 @@ def test_tasks_that_are_combined_share_one_place() -> None:
     glue = load_task("glue")
     assert isinstance(glue, Suite)
     values = dict.fromkeys(glue.tasks, 0.5) | {"glue/mnli": 0.9, "glue/mnli_mm": 0.7}
-    records = [record(name, result("acc", value, 0, 10)) for name, value in values.items()]
+    records = [
+        evaluation_record(name, result("acc", value, 0, 10)) for name, value in values.items()
+    ]
     assert score_suite(glue, records).scores[0].value == pytest.approx((8 * 0.5 + 0.8) / 9)
 
 
 def test_diagnostics_do_not_count() -> None:
     superglue = load_task("superglue")
     assert isinstance(superglue, Suite)
-    records = [record(name, result("acc", 0.5, 0, 10)) for name in superglue.tasks]
-    records.append(record("superglue/axb", result("matthews", 0.0, 0, 10)))
+    records = [evaluation_record(name, result("acc", 0.5, 0, 10)) for name in superglue.tasks]
+    records.append(evaluation_record("superglue/axb", result("matthews", 0.0, 0, 10)))
     scored = score_suite(superglue, records)
     assert scored.scores[0].value == pytest.approx(0.5)
     assert "superglue/axb" not in scored.tasks
