@@ -223,6 +223,7 @@ def _measure(
     from luthier.evaluate.benchmark import evaluate_benchmark
     from luthier.evaluate.kept import KeptEngine
     from luthier.evaluate.tasks import score_suite
+    from luthier.report import write_report
 
     subject = _load(target, config, console)
     run = subject.run or _new_run(subject)
@@ -249,7 +250,7 @@ def _measure(
     scores = [score_suite(s, records) for s in selection.suites if measured & {*s.tasks}]
     for score in scores:
         score.write(run.suite(score.suite))
-    return BenchmarkResult(run, tuple(records), tuple(scores))
+    return BenchmarkResult(run, tuple(records), tuple(scores), write_report(run)[0])
 
 
 def _new_run(subject: _Subject) -> RunDirectory:

@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 
 
 def compare(
-    *runs: Path, metric: str | None = None, task: str | None = None, json: Json = False
+    *runs: Path,
+    metric: str | None = None,
+    task: str | None = None,
+    items: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    html: Path | None = None,
+    json: Json = False,
 ) -> None:
-    """Compare runs with the first one, paired by example.
+    """Compare runs with the first one, paired by example, on every task that all of them have.
 
     Args:
         runs: Run directories; of an adapt run, its rungs, such as runs/NAME/rungs/lora.
-        metric: Which metric decides.
-        task: Which of the runs' tasks, such as glue/rte, where they were measured on several.
+        metric: Which metric decides; without it, each task's first.
+        task: One of the runs' tasks alone, such as glue/rte.
+        items: Of each task, list so many examples on which the runs' scores differ.
+        html: Write a page with all answers side by side into this file.
     """
-    from luthier import api
+    import luthier
 
-    result = api.compare(runs, metric, task)
+    comparison = luthier.compare(runs, metric, task, num_items=items, html=html)
     if json:
-        print_json(
-            {
-                "metric": result.metric,
-                "baseline": result.names[0],
-                "evaluations": {
-                    name: evaluation.model_dump(mode="json")
-                    for name, evaluation in zip(result.names, result.evaluations, strict=True)
-                },
-                "comparisons": {
-                    name: comparison.model_dump(mode="json")
-                    for name, comparison in zip(result.names[1:], result.comparisons, strict=True)
-                },
-            }
-        )
+        print_json(comparison.model_dump(mode="json"))
         return
-    from luthier.report import Compared, comparison_table
+    from luthier.report.comparisons import comparison_table, different_items
 
-    comparisons = (None, *result.comparisons)
-    rows = [
-        Compared(name, evaluation.metric(result.metric), comparison)
-        for name, evaluation, comparison in zip(
-            result.names, result.evaluations, comparisons, strict=True
-        )
-    ]
-    print_result(comparison_table(result.metric, rows))
+    print_result(comparison_table(comparison), *different_items(comparison))
+    if html:
+        print_result("", f"Side by side: {html}")
