@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from luthier.api import adapt, compare, evaluate, forecast, inspect, merge, prompt, report, tune
+    from luthier.api import adapt, evaluate, forecast, inspect, merge, prompt, report, tune
     from luthier.benchmarks import benchmark, submit
-    from luthier.comparing import forgotten, judge, plan_examples
+    from luthier.comparing import compare, forgotten, judge, plan_examples
     from luthier.continuing import extend, resume
 
 __version__ = "0.1.0"
@@ -59,7 +59,7 @@ class _Luthier(ModuleType):
 
     adapt = _Stage()
     benchmark = _Stage("benchmarks")
-    compare = _Stage()
+    compare = _Stage("comparing")
     evaluate = _Stage()
     extend = _Stage("continuing")
     forecast = _Stage()

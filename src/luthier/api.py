@@ -24,7 +24,7 @@ from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
 from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.results import AdaptResult, CompareResult, EvaluateResult, MergeResult, TuneResult
+from luthier.results import AdaptResult, EvaluateResult, MergeResult, TuneResult
 
 if TYPE_CHECKING:
     from luthier.plan.ask import Question
@@ -227,45 +227,6 @@ def merge(
     folder = Path(output) if output else opened.merged
     merged = merge_run(opened, folder, console or Console())
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
-
-
-def compare(
-    runs: Sequence[str | Path], metric: str | None = None, task: str | None = None
-) -> CompareResult:
-    """Compare runs with the first one, paired by example, with Holm's correction.
-
-    Args:
-        runs: run directories (or rungs of an adapt run) that were evaluated on the same examples.
-        metric: which metric; None: the first one of the first run.
-        task: which of the runs' evaluations; None: the one of their own data.
-
-    Raises:
-        UsageError: fewer than two runs.
-        DataError: a run has no evaluation, or they are not of the same examples.
-    """
-    from luthier.evaluate import Resampling, compare_evaluations, holm, load_evaluation
-    from luthier.report.content import compared_task
-
-    if len(runs) < 2:
-        raise UsageError("there is nothing to compare", fix="name at least two runs")
-    opened = [RunDirectory.open(Path(run)) for run in runs]
-    first, *others = [load_evaluation(run, compared_task(run, task)) for run in opened]
-    name = metric or first.record.metrics[0].name
-    config = load_config(opened[0].config)
-    resampling = Resampling.of(config.evaluate, config.seed)
-    compared = [
-        compare_evaluations(name, first, other, opened[0].name, resampling) for other in others
-    ]
-    adjusted = holm([comparison.p for comparison in compared])
-    return CompareResult(
-        metric=name,
-        names=tuple(run.name for run in opened),
-        evaluations=(first.record, *(other.record for other in others)),
-        comparisons=tuple(
-            comparison.model_copy(update={"p_holm": p})
-            for comparison, p in zip(compared, adjusted, strict=True)
-        ),
-    )
 
 
 def report(run: str | Path) -> Path:

@@ -222,6 +222,7 @@ def _measure(
     from luthier.evaluate import Resampling, write_evaluation
     from luthier.evaluate.benchmark import evaluate_benchmark
     from luthier.evaluate.tasks import score_suite
+    from luthier.report import write_report
 
     measured = _load(target, config, console)
     run = measured.run or _new_run(measured)
@@ -244,7 +245,7 @@ def _measure(
     scores = [score_suite(s, records) for s in selection.suites if names & {*s.tasks}]
     for score in scores:
         score.write(run.suite(score.suite))
-    return BenchmarkResult(run, tuple(records), tuple(scores))
+    return BenchmarkResult(run, tuple(records), tuple(scores), write_report(run)[0])
 
 
 def _new_run(measured: _Measured) -> RunDirectory:

@@ -46,7 +46,10 @@ def _general_examples(loaded: Any, count: int) -> tuple[TrainingExample, ...]:
     """The beginnings of so many general texts."""
     texts = general_texts("python-topics", Console(quiet=True))[:count]
     ids = [loaded.tokenizer(text)["input_ids"][:48] for text, _ in texts]
-    return tuple(general_example(f"general-{number}", each) for number, each in enumerate(ids))
+    question = loaded.tokenizer.eos_token_id if loaded.is_encoder_decoder else None
+    return tuple(
+        general_example(f"general-{number}", each, question) for number, each in enumerate(ids)
+    )
 
 
 Tuned = Callable[..., tuple[Any, Any, RunDirectory]]

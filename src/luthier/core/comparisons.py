@@ -169,3 +169,71 @@ class Judgement(Record):
         """The share of inconsistent pairs among those with two verdicts."""
         read = self.win_rate.n - self.equal - self.unread
         return self.inconsistent / read if read else 0.0
+
+
+class DifferentItem(Record):
+    """An example on which systems have different scores.
+
+    Attributes:
+        id: of the example.
+        prompt: as the first system saw it.
+        references: the accepted answers.
+        answers: what each system said.
+        scores: of each system.
+    """
+
+    id: str
+    prompt: str
+    references: tuple[str, ...]
+    answers: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+class TaskComparison(Record):
+    """Systems on the same examples of one task, each but the first compared with the first.
+
+    Attributes:
+        task: its name.
+        metric: the metric that decides.
+        results: its figure of each system.
+        comparisons: of each system but the first.
+        better: on how many examples each of these has the better score.
+        worse: on how many it has the worse one.
+        items: some of the examples on which scores differ, the largest differences first.
+    """
+
+    task: str
+    metric: str
+    results: tuple[MetricResult, ...]
+    comparisons: tuple[Comparison, ...]
+    better: tuple[int, ...]
+    worse: tuple[int, ...]
+    items: tuple[DifferentItem, ...] = ()
+
+
+class SuiteComparison(Record):
+    """The score of a suite of tasks, and how far each system but the first is from the first.
+
+    Attributes:
+        suite: the name of the suite, or of a category of it.
+        results: the score of each system.
+        differences: of each system but the first, on the same questions.
+    """
+
+    suite: str
+    results: tuple[MetricResult, ...]
+    differences: tuple[MetricResult, ...]
+
+
+class RunComparison(Record):
+    """Runs that answered the same examples, each but the first compared with the first.
+
+    Attributes:
+        names: of the runs, all different.
+        tasks: the tasks that all of them have.
+        suites: the suites that all of them have, over the same tasks.
+    """
+
+    names: tuple[str, ...]
+    tasks: tuple[TaskComparison, ...]
+    suites: tuple[SuiteComparison, ...] = ()

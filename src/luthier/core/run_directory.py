@@ -182,6 +182,10 @@ class RunDirectory:
         """The `SuiteRecord` of a suite of tasks."""
         return self.path / "suites" / f"{_file_name(name)}.json"
 
+    def suites(self) -> list[Path]:
+        """The files of all suites that were scored, by name."""
+        return sorted((self.path / "suites").glob("*.json"))
+
     def answers(self, task: str) -> Path:
         """Each answer of a task as it was made, by content: see `ContentLog`."""
         return self.path / "evaluation" / f"{_file_name(task)}.answers.jsonl"

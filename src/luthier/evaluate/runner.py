@@ -111,8 +111,7 @@ def judge(
         stats = metric.measure(samples)
         results.append(_result(metric, stats, samples, resampling))
         columns[metric.name] = metric.per_sample(stats).tolist()
-    references = [sample.references for sample in samples]
-    for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(references)):
+    for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(samples)):
         console.warn(caveat)
     rows = zip(*columns.values(), strict=True)
     scored = tuple(
