@@ -161,7 +161,7 @@ class _Planner:
     def _packs(self, order: BatchOrder, tokens: int) -> bool:
         """Whether the loop will pack its micro-batches, if the model allows it."""
         method = method_for(self.method, self.setup.config.methods)
-        return can_be_packed(method, self.setup.handle) and plans_packing(
+        return can_be_packed(method, self.setup.weights()) and plans_packing(
             self.setup.config.train,
             lengths_by_step(self.data.examples, order),
             on_cpu=default_device().type == "cpu",
