@@ -133,6 +133,7 @@ class DifferentItem(Record):
         references: the accepted answers.
         answers: what each system said.
         scores: of each system.
+        words: that stood for each label, where answers are labels.
     """
 
     id: str
@@ -140,6 +141,7 @@ class DifferentItem(Record):
     references: tuple[str, ...]
     answers: tuple[str, ...]
     scores: tuple[float, ...]
+    words: dict[str, str]
 
 
 class TaskComparison(Record):
