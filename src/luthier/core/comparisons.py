@@ -180,6 +180,7 @@ class DifferentItem(Record):
         references: the accepted answers.
         answers: what each system said.
         scores: of each system.
+        words: that stood for each label, where answers are labels.
     """
 
     id: str
@@ -187,6 +188,7 @@ class DifferentItem(Record):
     references: tuple[str, ...]
     answers: tuple[str, ...]
     scores: tuple[float, ...]
+    words: dict[str, str]
 
 
 class TaskComparison(Record):

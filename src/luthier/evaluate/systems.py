@@ -79,6 +79,13 @@ def _different(
             references=samples[0].references,
             answers=tuple(sample.prediction for sample in samples),
             scores=values,
+            words=_words(samples[0]),
         )
         for samples, values in apart[:most]
     )
+
+
+def _words(sample: SampleRecord) -> dict[str, str]:
+    """From labels to what was scored for them; open answers have neither."""
+    known = len(sample.choices) == len(sample.words)
+    return dict(zip(sample.choices, sample.words, strict=True)) if known else {}

@@ -115,12 +115,13 @@ def comparison_sentence(comparison: RunComparison) -> str:
     return " ".join(sentences)
 
 
-def different_items(comparison: RunComparison) -> Iterator[Text]:
-    """The listed examples on which runs differ, each a few lines."""
+def different_items(comparison: RunComparison) -> Iterator[Text | Table]:
+    """The listed examples on which runs differ: a heading for each task, then its examples."""
     for task in comparison.tasks:
         if task.items:
             yield Text(f"\n{task.task}: where {task.metric} differs", style="bold")
         for item in task.items:
+            yield Text(f"\n{item.id}", style="cyan")
             yield _item(comparison.names, item)
 
 
@@ -155,6 +156,8 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
     first = comparison.names[0]
     if len(comparison.tasks) > 1:
         total = len(comparison.tasks)
+        if not better and not worse:
+            return f"On none of {total} tasks is {name} shown to differ from {first}."
         unclear = total - better - worse
         return (
             f"Of {total} tasks {name} is better than {first} on {better} and worse on {worse}; "
@@ -170,17 +173,23 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
     return f"{name} is {verdict} on {task.task}: {difference} in {task.metric} ({p})."
 
 
-def _item(names: Sequence[str], item: DifferentItem) -> Text:
-    width = max(map(len, (*names, "right")))
-    text = Text(f"\n{item.id}\n", style="cyan")
-    text.append(f"  {'asked':<{width}}  {_line(item.prompt, at_end=True)}\n", "dim")
+def _item(names: Sequence[str], item: DifferentItem) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in ("who", "score", "text"):
+        table.add_column(overflow="fold")
+    table.add_row("  asked", "", Text(_line(item.prompt, at_end=True), style="dim"))
     for reference in item.references:
-        text.append(f"  {'right':<{width}}  {_line(reference)}\n", "default")
+        table.add_row("  right", "", Text(_answer(item, reference)))
     for name, answer, score in zip(names, item.answers, item.scores, strict=True):
-        shown = _line(answer) or "(empty)"
-        text.append(f"  {name:<{width}}  {format_value(score)}  {shown}\n", "default")
-    text.rstrip()
-    return text
+        table.add_row(Text(f"  {name}"), format_value(score), Text(_answer(item, answer)))
+    return table
+
+
+def _answer(item: DifferentItem, answer: str) -> str:
+    """An answer on one line; of a label also its words."""
+    words = item.words.get(answer, answer)
+    shown = _line(answer) or "(empty)"
+    return shown if words.strip() == answer.strip() else f"{shown} ({_line(words)})"
 
 
 def _line(text: str, *, at_end: bool = False) -> str:

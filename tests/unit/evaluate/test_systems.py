@@ -50,7 +50,7 @@ def test_items_are_those_with_the_largest_differences(
     assert [item.id for item in items] == ["id-0", "id-1"]
     assert items[0].scores == (0.0, 1.0, 0.0)
     assert items[0].answers == ("one", "one two", "x")
-    assert items[0].references == ("one two",)
+    assert (items[0].references, items[0].words) == (("one two",), {})
     assert len(compare_systems(systems, "exact_match", resampling, num_items=1).items) == 1
     assert compare_systems(systems, "exact_match", resampling).items == ()
 

@@ -40,7 +40,7 @@ def compared(task: str, before: float, after: float, p: float = 0.001) -> TaskCo
         items=(
             DifferentItem(
                 id="7", prompt="a long passage " * 30 + "Is it?", references=("yes",),
-                answers=("no", ""), scores=(0.0, 1.0),
+                answers=("no", ""), scores=(0.0, 1.0), words={"yes": " True", "no": " False"},
             ),
         ),
     )  # fmt: skip
@@ -83,6 +83,8 @@ def test_the_sentence_counts_what_chance_does_not_explain() -> None:
         "Of 3 tasks large is better than small on 1 and worse on 1; on 1 the difference may be "
         "chance."
     )
+    alike = RUNS.model_copy(update={"tasks": (RUNS.tasks[2], RUNS.tasks[2])})
+    assert comparison_sentence(alike) == "On none of 2 tasks is large shown to differ from small."
     one = RUNS.model_copy(update={"tasks": RUNS.tasks[:1]})
     assert comparison_sentence(one) == (
         "large is better than small on rte: +0.100 in acc (p = 0.001)."
@@ -92,12 +94,15 @@ def test_the_sentence_counts_what_chance_does_not_explain() -> None:
 
 
 def test_an_item_shows_the_end_of_its_prompt_and_every_answer() -> None:
-    heading, item, *_ = (text.plain for text in different_items(RUNS))
-    assert "rte" in heading
-    id_, asked, right, small, large = item.strip().splitlines()
+    out = io.StringIO()
+    for part in list(different_items(RUNS))[:3]:
+        Console(file=out, width=300, color_system=None).print(part)
+    heading, id_, asked, right, small, large = filter(None, out.getvalue().splitlines())
+    assert heading == "rte: where acc differs"
     assert id_ == "7"
-    assert asked.startswith("  asked  … ")
-    assert asked.endswith("Is it?")
-    assert right.split() == ["right", "yes"]
-    assert small.split() == ["small", "0.000", "no"]
+    assert asked.startswith("  asked")
+    assert "… " in asked
+    assert asked.rstrip().endswith("Is it?")
+    assert right.split() == ["right", "yes", "(True)"]
+    assert small.split() == ["small", "0.000", "no", "(False)"]
     assert large.split() == ["large", "1.000", "(empty)"]
