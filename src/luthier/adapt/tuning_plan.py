@@ -217,12 +217,16 @@ class _Planner:
         return seconds
 
     def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
-        """Whether the layers are compiled: as configured, or where it pays in ``times`` passes."""
-        wanted = self.setup.config.train.compile
-        if wanted != "auto":
-            return wanted
+        """Whether the layers are compiled: as configured, or where it pays in ``times`` passes.
+
+        What it saves is not known for quantised weights, nor for layers that are computed again.
+        """
+        train = self.setup.config.train
+        if train.compile != "auto":
+            return train.compile
         cluster, quantisation = self._cluster, self.setup.config.base_of(self.method).quantisation
-        if cluster is None or quantisation or not has_compiler(default_device()):
+        unknown = quantisation or train.activation_checkpointing != "none"
+        if cluster is None or unknown or not has_compiler(default_device()):
             return False
 
         def between(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:

@@ -131,4 +131,6 @@ def test_layers_are_compiled_where_it_is_asked_for(settings: dict[str, Any], cac
 def test_layers_are_compiled_in_a_long_training(settings: dict[str, Any], cache: None) -> None:
     calibrate()
     assert plan(settings, train__epochs=1e8).compiled
+    again = {"train__activation_checkpointing": "full"}
+    assert not plan(settings, train__epochs=1e8, **again).compiled
     assert not plan(settings, train__epochs=1e8, ranks=2).compiled
