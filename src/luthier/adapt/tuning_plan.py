@@ -30,7 +30,7 @@ from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training,
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
 from luthier.plan.memory import pass_cost
-from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
+from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead, with_compiler
 from luthier.plan.setup import OPTIMIZERS, Parallel, precision_in_memory
 from luthier.plan.step import StepCost
 from luthier.plan.time import compiling_pays, forward_time, step_time
@@ -139,7 +139,7 @@ class _Planner:
             replace(self._training_setup(one), compiled=compiled)
             for one in largest(passes, _LARGEST)
         ]
-        plans = [plan_training(self.architecture, one, _overhead()) for one in setups]
+        plans = [plan_training(self.architecture, one, _overhead(compiled)) for one in setups]
         return TuningPlan(
             memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
             trained_parameters=pass_cost(self.architecture, setups[0]).trained_count,
@@ -217,12 +217,16 @@ class _Planner:
         return seconds
 
     def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
-        """Whether the layers are compiled: as configured, or where it pays in ``times`` passes."""
-        wanted = self.setup.config.train.compile
-        if wanted != "auto":
-            return wanted
+        """Whether the layers are compiled: as configured, or where it pays in ``times`` passes.
+
+        What it saves is not known for quantised weights, nor for layers that are computed again.
+        """
+        train = self.setup.config.train
+        if train.compile != "auto":
+            return train.compile
         cluster, quantisation = self._cluster, self.setup.config.base_of(self.method).quantisation
-        if cluster is None or quantisation or not has_compiler(default_device()):
+        unknown = quantisation or train.activation_checkpointing != "none"
+        if cluster is None or unknown or not has_compiler(default_device()):
             return False
 
         def between(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
@@ -301,11 +305,12 @@ class _Planner:
         return Parallel(train.parallelism, size)
 
 
-def _overhead() -> Overhead:
+def _overhead(compiled: bool) -> Overhead:
     """Of this process: it may have been started without the command line."""
     if default_device().type == "cuda":
         return CUDA
-    return POOLED_CPU if pool_in_use() else GLIBC_CPU
+    usual = POOLED_CPU if pool_in_use() else GLIBC_CPU
+    return with_compiler(usual) if compiled else usual
 
 
 def _device_in_use() -> Device | None:

@@ -30,8 +30,8 @@ _BUCKET = 25 * 2**20
 # eighth of a server with 16 channels. Both assumed.
 _HOST_LINK = 25e9
 _HOST_BANDWIDTH = 25e9
-# What it takes to compile the layers of a model before the first step: 60 s were measured for 30
-# layers on two CPU cores. Layers share their code, so it does not grow with their number.
+# What it takes to compile the layers of a model before the first step: for 30 layers 73 s of a CPU,
+# some of them on both cores. Layers share their code, so it hardly grows with their number.
 COMPILE_SECONDS = 60.0
 # The share of the time between products that compiled layers save. On a CPU: 6 % of a step of LoRA
 # were measured where 36 % are planned between products (lab/LOG.md, 2026-11-25). On a GPU: assumed.

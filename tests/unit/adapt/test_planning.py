@@ -123,8 +123,10 @@ def test_a_packed_row_attends_under_a_mask(settings: dict[str, Any], cache: None
 
 def test_layers_are_compiled_where_it_is_asked_for(settings: dict[str, Any], cache: None) -> None:
     calibrate()
-    assert plan(settings, train__compile=True).compiled
-    assert not plan(settings, train__compile=False).compiled
+    compiled, plain = (plan(settings, train__compile=wanted) for wanted in (True, False))
+    assert compiled.compiled
+    assert not plain.compiled
+    assert compiled.memory.framework.low > plain.memory.framework.low
     assert not plan(settings).compiled  # seconds long
 
 
@@ -132,4 +134,6 @@ def test_layers_are_compiled_where_it_is_asked_for(settings: dict[str, Any], cac
 def test_layers_are_compiled_in_a_long_training(settings: dict[str, Any], cache: None) -> None:
     calibrate()
     assert plan(settings, train__epochs=1e8).compiled
+    again = {"train__activation_checkpointing": "full"}
+    assert not plan(settings, train__epochs=1e8, **again).compiled
     assert not plan(settings, train__epochs=1e8, ranks=2).compiled
