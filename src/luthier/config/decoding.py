@@ -25,7 +25,7 @@ class Sampling(Config):
 
     strategy: Literal["sampling"] = "sampling"
     """greedy, sampling, or beam."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-6)
     """Logits are divided by it: below 1, likely tokens become likelier."""
     top_k: int | None = Field(default=None, ge=1)
     """Only the so many likeliest tokens are drawn; None: all."""
@@ -44,7 +44,7 @@ class Beam(Config):
     """greedy, sampling, or beam."""
     num_beams: int = Field(default=4, ge=2)
     """How many beginnings of an answer are continued side by side."""
-    length_penalty: float = 1.0
+    length_penalty: float = Field(default=1.0, ge=-10, le=10)
     """An answer's log-probability is divided by its length to this power, so that larger values
     favour longer answers."""
     early_stopping: bool | Literal["never"] = False

@@ -139,6 +139,8 @@ def test_a_wrong_value_is_named_at_its_line(
         ("strategy: sampling\n    temperatur: 1", "decoding.temperatur'", "'temperature'"),
         ("strategy: greedy\n    temperature: 1", "key 'evaluate.decoding.temperature'", "strategy"),
         ("strategy: sampling\n    top_p: 2", "evaluate.decoding.top_p: ", ""),
+        ("strategy: sampling\n    temperature: 0", "evaluate.decoding.temperature: ", ""),
+        ("strategy: beam\n    length_penalty: 1e3", "evaluate.decoding.length_penalty: ", ""),
         ("strategy: beam\n    early_stopping: soon", "evaluate.decoding.early_stopping: ", ""),
     ],
 )

@@ -80,7 +80,7 @@ class _Search:
     @property
     def best(self) -> list[int]:
         """The tokens of the best answer that was found."""
-        return list(max(self._finished, key=lambda pair: pair[0])[1])
+        return list(self._finished[0][1])
 
     def advance(self, candidates: Iterable[_Hypothesis]) -> None:
         """Take a step.
