@@ -58,7 +58,7 @@ class Transport:
         UsageError: the URL is not one of a server's API.
     """
 
-    def __init__(self, url: str, key: str | None = None, timeout: float = 120.0) -> None:
+    def __init__(self, url: str, key: str | None = None, timeout: float = 600.0) -> None:
         self.url = checked_url(url)
         self._key, self._timeout = key, timeout
         self._opener = _opener(urlsplit(self.url).hostname or "")
