@@ -7,11 +7,13 @@ one with that of their exit codes (negative: the signal).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -42,20 +44,27 @@ class CommandServer:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._running: list[int] = []
         assert self._answer() == "ready"
 
     def start(self, *commands: Command) -> list[int]:
-        """Start them together; their process ids."""
+        """Start them together; their process ids. What a failed test left running is killed."""
         assert self._process.stdin is not None
+        for pid in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._running:
+            self.wait()
         request = [dataclasses.asdict(command) for command in commands]
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        pids: list[int] = self._answer()
-        return pids
+        self._running = self._answer()
+        return self._running
 
     def wait(self) -> list[int]:
         """The exit codes of what was started last."""
         codes: list[int] = self._answer()
+        self._running = []
         return codes
 
     def close(self) -> None:

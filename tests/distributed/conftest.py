@@ -6,6 +6,7 @@ processes; what ends early runs in processes of a real launcher.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -83,7 +84,8 @@ class Training:
         forks = self._fork(processes)
         self.wait_for(step, lambda: all(map(psutil.pid_exists, forks)))
         for fork in forks:
-            os.kill(fork, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it was over, as its exit code says
+                os.kill(fork, signal.SIGTERM)
         return self._server.wait()
 
     def wait_for(self, step: int, lives: Callable[[], bool]) -> None:
