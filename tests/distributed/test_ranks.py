@@ -18,6 +18,7 @@ REPLAYED = {
     "evaluate.general_tokens": 400,
     "train.validations": 5,
     "train.guards.max_forgetting": 1,
+    "methods.lora.learning_rate": 1e-2,
 }
 
 

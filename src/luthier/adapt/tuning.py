@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from luthier.adapt.base_model import BaseModel
@@ -59,10 +61,10 @@ def tuned_model(
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
-    plan = check_memory(setup, method, data, ranks)
-    stored = _announce(plan, run, console) if plan and ranks.is_first else None
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
+    plan = check_memory(replace(setup, config=config), method, data, ranks)
+    stored = _announce(plan, run, console) if plan and ranks.is_first else None
     try:
         untuned = base.take(setup.config.base_of(method))
         if plan:

@@ -134,7 +134,8 @@ class _Planner:
         seen = min(steps, _STEPS_SEEN)
         layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
         passes = training_passes(layout, data.examples, order, seen, tokens)
-        compiled = self._compiles(passes, steps / seen)
+        seconds = self._seconds(passes, steps / seen, tokens)
+        compiled = self._compiles(passes, steps / seen * self._share_in_time(seconds))
         setups = [
             replace(self._training_setup(one), compiled=compiled)
             for one in largest(passes, _LARGEST)
@@ -144,7 +145,7 @@ class _Planner:
             memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
             trained_parameters=pass_cost(self.architecture, setups[0]).trained_count,
             steps=steps,
-            seconds=self._seconds(passes, steps / seen, tokens),
+            seconds=seconds,
             micro_batch_tokens=tokens,
             peak_tokens_per_second=self._peak_tokens_per_second(passes),
             compiled=compiled,
@@ -215,6 +216,11 @@ class _Planner:
             count = len(validation) * self.setup.config.train.validations
             seconds += self._mean(validation, forward_time, cluster) * count
         return seconds
+
+    def _share_in_time(self, seconds: float | None) -> float:
+        """The share of the training that the time limit leaves."""
+        limit = self.setup.config.train.max_time
+        return min(1.0, max(0.0, limit) / seconds) if limit is not None and seconds else 1.0
 
     def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
         """Whether the layers are compiled: as configured, or where it pays in ``times`` passes.
