@@ -38,7 +38,7 @@ _AIM = 8.0
 # about 2e-5 in float32.
 _AGREE = 1e-4
 # Every so many questions one is asked when batch sizes are tried.
-_TRIED = 4
+_TRIED = 8
 _HOW_TO = """there is no lm-eval in {peer}. Make an environment for it:
     python -m venv /tmp/lm-eval && /tmp/lm-eval/bin/pip install 'lm-eval[hf]'
 and give --peer /tmp/lm-eval/bin/python"""
@@ -84,18 +84,19 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=2)
     chosen = parser.parse_args(arguments)
-    peer_version = _peer_version(chosen.peer)
+    version = peer_version(chosen.peer)
     suites = [_suite(name, chosen.questions) for name in chosen.suites]
     rows = [_compare(suite, chosen.peer, chosen.batch_sizes, chosen.rounds) for suite in suites]
     command = ["benchmarks/evaluation.py", *arguments]
-    document = provenance(command, hardware(), versions() | {"lm-eval": peer_version}) | {
+    document = provenance(command, hardware(), versions() | {"lm-eval": version}) | {
         "subjects": SUBJECTS,
         "rows": rows,
     }
     store("evaluation", document, _markdown(document))
 
 
-def _peer_version(peer: str) -> str:
+def peer_version(peer: str) -> str:
+    """The version of lm-eval that an interpreter has."""
     code = "from importlib.metadata import version; import lm_eval; print(version('lm-eval'))"
     try:
         result = subprocess.run([peer, "-c", code], capture_output=True, text=True, check=True)

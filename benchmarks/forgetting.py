@@ -5,7 +5,8 @@
 Every method tunes the bundled model on python-docstrings and, where LUTHIER_DATA names it, on
 DialogSum: once on the task alone, once with the share of general text in each epoch. The test
 examples and the general text on which both are measured are the same; what is mixed in is other
-text of the same kind. Results: benchmarks/results/<date>-forgetting.json and .md.
+text of the same kind. Time is not measured. Results: benchmarks/results/<date>-forgetting.json and
+.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import luthier
 from common import provenance, store, table
 from luthier.config import load_config
 from luthier.core.files import read_json
-from luthier.core.units import format_duration
 
 _METHODS = ("lora", "full")
 _EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -59,7 +59,7 @@ def _climb(name: str, share: float, overrides: list[str]) -> Any:
 
 def _markdown(document: dict[str, Any]) -> str:
     machine = document["hardware"]
-    head = ("task", "method", "general text", "metric", "forgetting, nats/token", "training")
+    head = ("task", "method", "general text", "metric", "forgetting, nats/token")
     rows = (
         _row(each["ladder"], rung, each["share"])
         for each in document["ladders"]
@@ -87,7 +87,6 @@ def _row(ladder: dict[str, Any], rung: dict[str, Any], share: float) -> list[str
         f"{share:.0%}" if training else "–",
         f"{rung['metric']['name']} {_estimate(rung['metric'])}",
         _estimate(forgetting) if forgetting else "–",
-        format_duration(rung["train_seconds"]) if training else "–",
     ]
 
 

@@ -167,7 +167,8 @@ def report(config: Path, folder: Path, command: Sequence[str]) -> None:
 
 _METHODS_TEXT = (
     "Every method has its own default settings, the learning rate included: another learning rate "
-    "or more examples can change the order."
+    "or more examples can change the order. Selective trains the feed-forward layers of the "
+    "model's upper half."
 )
 _RANKS_TEXT = (
     "LoRA on all linear layers; alpha is twice the rank, so that the update keeps its scale."

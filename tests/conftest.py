@@ -6,7 +6,9 @@ import contextlib
 import gc
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -335,3 +337,82 @@ def files_limited_to() -> Any:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+class Reply(Exception):  # noqa: N818 - a rule raises it to answer otherwise than with JSON
+    """An answer that is not plain JSON with status 200.
+
+    Args:
+        status: of HTTP; 0: the connection is closed without a word.
+        content: the body.
+        headers: more headers; a Content-Length here is not corrected.
+    """
+
+    def __init__(self, status: int, content: bytes = b"", **headers: str) -> None:
+        super().__init__(status)
+        self.status, self.content = status, content
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Loopback(ThreadingHTTPServer):
+    """A real server on this machine that answers by a rule.
+
+    Attributes:
+        rule: from path and body (None for a GET) to what is answered as JSON; it may raise `Reply`.
+        seen: path, body and headers of each request.
+    """
+
+    daemon_threads = True
+    reply = Reply
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.rule: Callable[[str, Any], Any] = lambda _path, _body: {}
+        self.seen: list[tuple[str, Any, dict[str, str]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def bodies(self, path: str) -> list[Any]:
+        return [body for seen, body, _ in self.seen if seen == path]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Loopback
+
+    def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _answer(self, body: Any) -> None:
+        path = self.path.removeprefix("/v1")
+        self.server.seen.append((path, body, dict(self.headers)))
+        try:
+            answer = Reply(200, json.dumps(self.server.rule(path, body)).encode())
+        except Reply as raised:
+            answer = raised
+        self.close_connection = True
+        if not answer.status:
+            return
+        self.send_response(answer.status)
+        for name, value in {"Content-Length": str(len(answer.content)), **answer.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):  # who asked may be gone
+            self.wfile.write(answer.content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def loopback() -> Iterator[Loopback]:
+    """A server for one test: set its ``rule``; raise its ``reply`` to answer otherwise."""
+    with Loopback() as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()

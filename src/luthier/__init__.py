@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from luthier.api import adapt, compare, evaluate, forecast, inspect, merge, prompt, report, tune
+    from luthier.api import adapt, evaluate, forecast, inspect, merge, prompt, report, tune
     from luthier.benchmarks import benchmark, submit
-    from luthier.comparing import forgotten, plan_examples
+    from luthier.comparing import compare, forgotten, judge, plan_examples
     from luthier.continuing import extend, resume
 
 __version__ = "0.1.0"
@@ -23,6 +23,7 @@ __all__ = [
     "forecast",
     "forgotten",
     "inspect",
+    "judge",
     "merge",
     "plan_examples",
     "prompt",
@@ -58,12 +59,13 @@ class _Luthier(ModuleType):
 
     adapt = _Stage()
     benchmark = _Stage("benchmarks")
-    compare = _Stage()
+    compare = _Stage("comparing")
     evaluate = _Stage()
     extend = _Stage("continuing")
     forecast = _Stage()
     forgotten = _Stage("comparing")
     inspect = _Stage()
+    judge = _Stage("comparing")
     merge = _Stage()
     plan_examples = _Stage("comparing")
     prompt = _Stage()

@@ -24,7 +24,7 @@ from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
 from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.results import AdaptResult, CompareResult, EvaluateResult, MergeResult, TuneResult
+from luthier.results import AdaptResult, EvaluateResult, MergeResult, TuneResult
 
 if TYPE_CHECKING:
     from luthier.plan.ask import Question
@@ -61,7 +61,7 @@ def adapt(
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
     check_adapt(setup)
-    run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.folder.id)
+    run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
     write_manifest(run, setup, "adapt")
     _save_config(run, resolved)
     ladder = climb(setup, run, console)
@@ -88,11 +88,11 @@ def tune(
         console = (console or Console()) if ranks.is_first else Console(quiet=True)
         setup = prepare(resolved, console)
         kind = f"tune-{resolved.method}"
-        run = open_run(resolved, kind, setup.dataset.task, setup.handle.folder.id)
+        run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
         if ranks.is_first:
             write_manifest(run, setup, "tune")
             _save_config(run, resolved)
-        base, limit = BaseModel(setup.handle), resolved.train.max_time
+        base, limit = BaseModel(setup.weights()), resolved.train.max_time
         _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
         report = write_report(run)[0] if ranks.is_first else run.report_html
         return TuneResult(run, training, report)
@@ -115,7 +115,7 @@ def inspect(
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
     kind = f"tune-{resolved.method}"
-    name = resolved.run_name(kind, setup.dataset.task, setup.handle.folder.id)
+    name = resolved.run_name(kind, setup.dataset.task, setup.handle.id)
     return inspect_method(setup, RunDirectory(resolved.output / name), console)
 
 
@@ -140,9 +140,10 @@ def evaluate(
     from luthier.adapt.contamination import check_contamination
     from luthier.adapt.evaluation import measure_model
     from luthier.adapt.manifest import check_template, write_manifest
+    from luthier.adapt.setup import find_model
+    from luthier.adapt.subject import Model, loaded_model
     from luthier.evaluate.runner import render_prompts
     from luthier.methods import load_adapted
-    from luthier.models.load import load_model
     from luthier.report import write_report
 
     console = console or Console()
@@ -156,22 +157,23 @@ def evaluate(
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
-    setup = prepare(resolved, console)
+    check_key(tuned, resolved)
+    setup = prepare(resolved, console, find_model)
     shots = resolved.prompt.shots
     render_prompts(setup.renderer, setup.task(shots))
-    run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.folder.id)
+    run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.id)
     if not tuned:
         write_manifest(run, setup, "evaluate")
         _save_config(run, resolved)
     if tuned and tuned.model.is_dir():
         check_template(tuned, setup, console)
-        loaded = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
+        model: Model = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
         found = check_contamination(setup, run, console)
     else:
-        loaded, found = load_model(setup.handle), None
+        model, found = loaded_model(setup.handle, resolved.evaluate), None
     adapter = resolved.method if tuned and tuned.model.is_dir() else ""
     evaluation = measure_model(
-        setup, shots, run, loaded, console, adapter=adapter, contamination=found
+        setup, shots, run, model, console, adapter=adapter, contamination=found
     )
     return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
 
@@ -200,8 +202,9 @@ def prompt(
     """
     from luthier.adapt.ask import ask_model
 
-    tuned = RunDirectory.open(Path(run)) if run else None
-    return ask_model(configure(config, overrides), console or Console(), tuned, ask, num)
+    tuned, resolved = RunDirectory.open(Path(run)) if run else None, configure(config, overrides)
+    check_key(tuned, resolved)
+    return ask_model(resolved, console or Console(), tuned, ask, num)
 
 
 def merge(
@@ -224,45 +227,6 @@ def merge(
     folder = Path(output) if output else opened.merged
     merged = merge_run(opened, folder, console or Console())
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
-
-
-def compare(
-    runs: Sequence[str | Path], metric: str | None = None, task: str | None = None
-) -> CompareResult:
-    """Compare runs with the first one, paired by example, with Holm's correction.
-
-    Args:
-        runs: run directories (or rungs of an adapt run) that were evaluated on the same examples.
-        metric: which metric; None: the first one of the first run.
-        task: which of the runs' evaluations; None: the one of their own data.
-
-    Raises:
-        UsageError: fewer than two runs.
-        DataError: a run has no evaluation, or they are not of the same examples.
-    """
-    from luthier.evaluate import Resampling, compare_evaluations, holm, load_evaluation
-    from luthier.report.content import compared_task
-
-    if len(runs) < 2:
-        raise UsageError("there is nothing to compare", fix="name at least two runs")
-    opened = [RunDirectory.open(Path(run)) for run in runs]
-    first, *others = [load_evaluation(run, compared_task(run, task)) for run in opened]
-    name = metric or first.record.metrics[0].name
-    config = load_config(opened[0].config)
-    resampling = Resampling.of(config.evaluate, config.seed)
-    compared = [
-        compare_evaluations(name, first, other, opened[0].name, resampling) for other in others
-    ]
-    adjusted = holm([comparison.p for comparison in compared])
-    return CompareResult(
-        metric=name,
-        names=tuple(run.name for run in opened),
-        evaluations=(first.record, *(other.record for other in others)),
-        comparisons=tuple(
-            comparison.model_copy(update={"p_holm": p})
-            for comparison, p in zip(compared, adjusted, strict=True)
-        ),
-    )
 
 
 def report(run: str | Path) -> Path:
@@ -304,7 +268,7 @@ def forecast(
     checked = checks[kind](setup)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
     run = RunDirectory.rehearse(
-        resolved.output, resolved.run_name(name, setup.dataset.task, setup.handle.folder.id)
+        resolved.output, resolved.run_name(name, setup.dataset.task, setup.handle.id)
     )
     check_manifest(run, setup)
     return forecast_run(setup, run, checked)
@@ -347,6 +311,21 @@ def as_run(target: str | Path | None) -> RunDirectory | None:
     if target is None or not (Path(target) / "config.yaml").is_file():
         return None
     return RunDirectory.open(Path(target))
+
+
+def check_key(run: RunDirectory | None, config: RunConfig) -> None:
+    """Check that a stored run, which others may have written, takes no key to a server.
+
+    Raises:
+        UsageError: it names a server and a variable with a key.
+    """
+    if run and config.model.is_remote and config.model.endpoint.api_key_env:
+        raise UsageError(
+            f"this run would send the key in {config.model.endpoint.api_key_env} to "
+            f"{config.model.id}",
+            where=str(run.config),
+            fix="if that is what you want, name this file in place of the run",
+        )
 
 
 def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,13 @@ from luthier.core.console import Console
 from luthier.core.content_log import ContentLog
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
-from luthier.core.records import EvaluationRecord, ModelStamp
+from luthier.core.records import EvaluationRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.results import BenchmarkResult
 
 if TYPE_CHECKING:
+    from luthier.adapt.subject import Subject
     from luthier.evaluate.tasks import PreparedTask, Selection, TextEncoder
-    from luthier.inference import Engine
 
 _NAMED = 8
 """Tasks without data that a warning names."""
@@ -114,40 +115,39 @@ def submit(
         unlabelled = task.submission.split
         prepared = prepare_task(task, shots=shots, seed=resolved.seed, split=unlabelled)
         wanted.append((task.submission, prepared))
-    subject = _load(target, resolved, console)
+    measured = _load(target, resolved, console)
+    engine = measured.subject.engine()
     for submission, prepared in wanted:
-        samples = predict_benchmark(subject.engine, subject.encoder, prepared, console)
+        samples = predict_benchmark(engine, measured.encoder, prepared, console)
         written.append(Path(folder) / submission.file)
         write_atomically(written[-1], submission.text(samples))
     return tuple(written)
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
+class _Measured:
     """A model that is ready to be asked.
 
     Attributes:
         config: the configuration, with this model in it.
         run: the run that it was tuned in, or that was named; None: a model of its own.
         adapter: the method that tuned it, if any.
-        content: a fingerprint of the weights.
+        subject: is asked.
+        encoder: writes what it is asked.
     """
 
     config: RunConfig
     run: RunDirectory | None
     adapter: str
-    stamp: ModelStamp
-    content: str
-    engine: Engine
+    subject: Subject
     encoder: TextEncoder
 
 
-def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Subject:
+def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Measured:
+    from luthier.adapt.setup import find_model
+    from luthier.adapt.subject import Model, loaded_model, subject_of
     from luthier.evaluate.tasks import TextEncoder
-    from luthier.inference.local import LocalEngine
     from luthier.methods import load_adapted
-    from luthier.models.fingerprint import model_fingerprint
-    from luthier.models.load import load_model, open_model
 
     run = api.as_run(target)
     if run and run.rungs():
@@ -158,6 +158,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Su
         )
     if run:
         config = api.configure(run.config, {"evaluate": config.evaluate.model_dump(mode="json")})
+        api.check_key(run, config)
     elif target and api.is_missing_run(Path(target), config.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
@@ -165,18 +166,17 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Su
     elif target:
         config = api.configure(config, {"model.id": str(target)})
     tuned = run is not None and run.model.is_dir()
+    model: Model
     if run and tuned:
-        loaded = load_adapted(run.model, config.base_of(config.method), console)
+        model = load_adapted(run.model, config.base_of(config.method), console)
     else:
-        loaded = load_model(open_model(config.model, console))
-    return _Subject(
+        model = loaded_model(find_model(config.model, console), config.evaluate)
+    return _Measured(
         config=config,
         run=run,
         adapter=config.method if tuned else "",
-        stamp=loaded.stamp,
-        content=model_fingerprint(loaded),
-        engine=LocalEngine(loaded, config.evaluate.batch_tokens),
-        encoder=TextEncoder(loaded.tokenizer, loaded.context_window, loaded.is_encoder_decoder),
+        subject=subject_of(model, config.evaluate),
+        encoder=TextEncoder(model.tokenizer, model.context_window, model.is_encoder_decoder),
     )
 
 
@@ -221,42 +221,38 @@ def _measure(
 ) -> BenchmarkResult:
     from luthier.evaluate import Resampling, write_evaluation
     from luthier.evaluate.benchmark import evaluate_benchmark
-    from luthier.evaluate.kept import KeptEngine
     from luthier.evaluate.tasks import score_suite
+    from luthier.report import write_report
 
-    subject = _load(target, config, console)
-    run = subject.run or _new_run(subject)
-    resampling = Resampling.of(subject.config.evaluate, config.seed)
+    measured = _load(target, config, console)
+    run = measured.run or _new_run(measured)
+    resampling = Resampling.of(measured.config.evaluate, config.seed)
     records: list[EvaluationRecord] = []
     for task in prepared:
-        log = ContentLog(run.answers(task.task.name))
-        tokens = subject.config.evaluate.batch_tokens
-        engine = KeptEngine(subject.engine, subject.content, log, tokens)
-        evaluation = engine.with_seconds(
-            evaluate_benchmark(
-                engine,
-                subject.encoder,
-                task,
-                subject.stamp,
-                resampling,
-                console,
-                adapter=subject.adapter,
-            )
+        ask = partial(
+            evaluate_benchmark,
+            encoder=measured.encoder,
+            prepared=task,
+            model=measured.subject.stamp,
+            resampling=resampling,
+            console=console,
+            adapter=measured.adapter,
         )
+        evaluation = measured.subject.measure(ContentLog(run.answers(task.task.name)), ask)
         write_evaluation(run, evaluation.record, evaluation.samples)
         records.append(evaluation.record)
-    measured = {record.task for record in records}
-    scores = [score_suite(s, records) for s in selection.suites if measured & {*s.tasks}]
+    names = {record.task for record in records}
+    scores = [score_suite(s, records) for s in selection.suites if names & {*s.tasks}]
     for score in scores:
         score.write(run.suite(score.suite))
-    return BenchmarkResult(run, tuple(records), tuple(scores))
+    return BenchmarkResult(run, tuple(records), tuple(scores), write_report(run)[0])
 
 
-def _new_run(subject: _Subject) -> RunDirectory:
+def _new_run(measured: _Measured) -> RunDirectory:
     """The directory of a model that is measured on tasks alone."""
     from luthier.adapt.manifest import hardware, versions
 
-    config, stamp = subject.config, subject.stamp
+    config, stamp = measured.config, measured.subject.stamp
     run = api.open_run(config, "evaluate", "tasks", stamp.id)
     named = config.model_copy(update={"name": run.name})
     write_atomically(run.config, to_yaml(named))

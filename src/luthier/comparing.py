@@ -1,16 +1,78 @@
-"""Comparisons beyond one evaluation: how many examples a difference needs, what was forgotten."""
+"""Comparisons beyond one evaluation: runs, how many examples a difference needs, forgetting."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from luthier.api import as_run
+from luthier.api import Configuration, Overrides, as_run, configure
 from luthier.config import ModelConfig, load_config
-from luthier.core.comparisons import ForgettingReport, SampleSize
+from luthier.core.comparisons import (
+    ForgettingReport,
+    Judgement,
+    RunComparison,
+    SampleSize,
+    SuiteComparison,
+    TaskComparison,
+)
 from luthier.core.console import Console
-from luthier.core.errors import UsageError
-from luthier.core.records import MetricResult
+from luthier.core.errors import DataError, UsageError
+from luthier.core.records import MetricResult, SuiteRecord
 from luthier.core.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from luthier.evaluate import Evaluation, Resampling
+
+_REFERENCES = "references"
+"""What the accepted answers are called where they are what answers are compared with."""
+
+
+def compare(
+    runs: Sequence[str | Path],
+    metric: str | None = None,
+    task: str | None = None,
+    console: Console | None = None,
+    *,
+    num_items: int = 0,
+    html: str | Path | None = None,
+) -> RunComparison:
+    """Compare runs with the first one, paired by example, on every task that all of them have.
+
+    P-values are corrected for the number of comparisons (Holm).
+
+    Args:
+        runs: run directories (or rungs of an adapt run) that were evaluated on the same examples.
+        metric: which metric; None: of each task the first one of the first run.
+        task: one of the runs' tasks; None: all that they share.
+        console: shows progress.
+        num_items: how many of the examples on which scores differ are listed, for each task.
+        html: a file for a page with all of it, and the answers side by side.
+
+    Raises:
+        UsageError: fewer than two runs, or no such metric.
+        DataError: a run has no evaluation, or they are not of the same examples.
+        ResourceError: the page cannot be written.
+    """
+    from luthier.evaluate import Resampling
+    from luthier.report import write_comparison
+
+    if len(runs) < 2:
+        raise UsageError("there is nothing to compare", fix="name at least two runs")
+    opened = [RunDirectory.open(Path(run)) for run in runs]
+    config = load_config(opened[0].config)
+    resampling = Resampling.of(config.evaluate, config.seed)
+    measured = _evaluations(opened, task)
+    tasks = _compare_tasks(measured, metric, resampling, console or Console(), num_items)
+    whole = task is None and metric is None
+    comparison = RunComparison(
+        names=tuple(measured),
+        tasks=tasks,
+        suites=_compare_suites(opened, measured, resampling) if whole else (),
+    )
+    if html:
+        write_comparison(opened, comparison, Path(html))
+    return comparison
 
 
 def plan_examples(
@@ -87,9 +149,144 @@ def forgotten(
     return compare_with_before(run, earlier, console or Console())
 
 
+def judge(
+    runs: Sequence[str | Path],
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    task: str | None = None,
+    template: str | Path | None = None,
+) -> tuple[Judgement, ...]:
+    """Let a model judge the answers of runs against those of the first, each pair in both orders.
+
+    The outcome is stored in each judged run, in ``judgements/``.
+
+    Args:
+        runs: evaluated runs; a single one is compared with the accepted answers.
+        config: its model is the judge: in files, or on a server.
+        overrides: changed values, such as ``{"model.id": "http://127.0.0.1:8000/v1"}``.
+        console: shows progress.
+        task: which of the runs' evaluations; None: the one of their own data.
+        template: how the judge is asked; None: as Luthier asks.
+
+    Raises:
+        UsageError: no run is named, or the judge's settings are wrong.
+        DataError: a run has no evaluation, or they are not of the same examples.
+        ResourceError: a server is out of reach.
+    """
+    from luthier.adapt.judging import load_judge
+    from luthier.evaluate import load_evaluation
+    from luthier.evaluate.judge import paired_answers
+    from luthier.report.content import compared_task
+
+    if not runs:
+        raise UsageError("there is nothing to judge", fix="name at least one evaluated run")
+    console = console or Console()
+    opened = [RunDirectory.open(Path(run)) for run in runs]
+    tasks = [compared_task(run, task) for run in opened]
+    answers = [load_evaluation(run, name) for run, name in zip(opened, tasks, strict=True)]
+    baseline = answers[0] if len(runs) > 1 else None
+    over = opened[0].name if baseline else _REFERENCES
+    first = 1 if baseline else 0
+    pairs = [paired_answers(baseline, candidate) for candidate in answers[first:]]
+    judging = load_judge(configure(config, overrides), template, console)
+    return tuple(
+        judging.compare(run, name, over, paired, console)
+        for run, name, paired in zip(opened[first:], tasks[first:], pairs, strict=True)
+    )
+
+
 def _measured(run: RunDirectory, metric: str | None) -> MetricResult:
     from luthier.evaluate import load_evaluation
     from luthier.report.content import compared_task
 
     record = load_evaluation(run, compared_task(run, None)).record
     return record.metric(metric) if metric else record.metrics[0]
+
+
+def _evaluations(
+    runs: Sequence[RunDirectory], task: str | None
+) -> dict[str, dict[str, Evaluation]]:
+    """By the name of the run, what all of them have, by the name of the task."""
+    from luthier.evaluate import evaluated_tasks, load_evaluation
+
+    for run in runs:
+        if not evaluated_tasks(run):
+            raise DataError(
+                "this run has no evaluation",
+                where=str(run.path),
+                fix="evaluate it first; of an adapt run, name its rungs (…/rungs/lora)",
+            )
+    has = [evaluated_tasks(run) for run in runs]
+    shared = [task] if task else [name for name in has[0] if all(name in names for names in has)]
+    if not shared:
+        listed = "; ".join(
+            f"{run.name}: {', '.join(names)}" for run, names in zip(runs, has, strict=True)
+        )
+        raise DataError(
+            f"these runs have no evaluation in common ({listed})",
+            fix="evaluate them on the same tasks",
+        )
+    found = {}
+    for name, run in zip(_names(runs), runs, strict=True):
+        loaded = [load_evaluation(run, each) for each in shared]
+        found[name] = {evaluation.record.task: evaluation for evaluation in loaded}
+    return found
+
+
+def _names(runs: Sequence[RunDirectory]) -> list[str]:
+    """The runs' own names, or their paths where two have one name.
+
+    Raises:
+        UsageError: a run is named twice.
+    """
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise UsageError("a run is named twice", fix="name different runs")
+    names = [run.name for run in runs]
+    return names if len({*names}) == len(names) else [str(run.path) for run in runs]
+
+
+def _compare_tasks(
+    measured: Mapping[str, Mapping[str, Evaluation]],
+    metric: str | None,
+    resampling: Resampling,
+    console: Console,
+    num_items: int,
+) -> tuple[TaskComparison, ...]:
+    """Each task, with Holm's correction over all of them and all runs."""
+    from luthier.evaluate import compare_systems, with_holm
+
+    tasks = list(next(iter(measured.values())))
+    made: list[TaskComparison] = []
+    with console.progress("comparing", len(tasks)) as advance:
+        for task in tasks:
+            systems = {name: evaluations[task] for name, evaluations in measured.items()}
+            made.append(compare_systems(systems, metric, resampling, num_items))
+            advance()
+    corrected = iter(with_holm(one for task in made for one in task.comparisons))
+    return tuple(
+        task.model_copy(update={"comparisons": tuple(next(corrected) for _ in task.comparisons)})
+        for task in made
+    )
+
+
+def _compare_suites(
+    runs: Sequence[RunDirectory],
+    measured: Mapping[str, Mapping[str, Evaluation]],
+    resampling: Resampling,
+) -> tuple[SuiteComparison, ...]:
+    """The suites that all runs have, over the same tasks."""
+    from luthier.evaluate.tasks import Suite, compare_suite, load_task
+
+    made: list[SuiteComparison] = []
+    for path in runs[0].suites():
+        record = SuiteRecord.read(path)
+        others = [run.path / "suites" / path.name for run in runs[1:]]
+        alike = all(o.exists() and SuiteRecord.read(o).tasks == record.tasks for o in others)
+        there = all({*record.tasks} <= found.keys() for found in measured.values())
+        suite = load_task(record.suite) if alike and there else None
+        if isinstance(suite, Suite):
+            systems = [{task: all_[task] for task in record.tasks} for all_ in measured.values()]
+            made += compare_suite(suite, systems, resampling)
+    return tuple(made)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luthier.core.records import (
-    Comparison,
     EvaluationRecord,
     LadderRecord,
     SampleRecord,
@@ -68,13 +67,4 @@ class BenchmarkResult:
     run: RunDirectory
     evaluations: tuple[EvaluationRecord, ...]
     suites: tuple[SuiteRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CompareResult:
-    """Runs that answered the same examples: the first, and each other one compared with it."""
-
-    metric: str
-    names: tuple[str, ...]
-    evaluations: tuple[EvaluationRecord, ...]
-    comparisons: tuple[Comparison, ...]
+    report: Path

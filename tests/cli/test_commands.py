@@ -182,17 +182,24 @@ def test_how_many_examples_a_difference_needs(call: Call, adapted: Any) -> None:
     assert call("evaluate", "--power", "0.02").code == UsageError.exit_code
 
 
-def test_compare(call: Call, adapted: Any) -> None:
+def test_compare(call: Call, adapted: Any, tmp_path: Path) -> None:
     rungs = [f"{adapted['run']}/rungs/{name}" for name in ("zero-shot", "few-shot", "lora")]
-    outcome = call("compare", *rungs, "--metric", "chrf", "--json")
+    outcome = call("compare", *rungs, "--metric", "chrf", "--items", "2", "--json")
     assert outcome.code == 0, outcome.err
     document = outcome.document
-    assert (document["metric"], document["baseline"]) == ("chrf", "zero-shot")
-    assert list(document["comparisons"]) == ["few-shot", "lora"]
-    for comparison in document["comparisons"].values():
+    assert document["names"] == ["zero-shot", "few-shot", "lora"]
+    (task,) = document["tasks"]
+    assert task["metric"] == "chrf"
+    assert len(task["items"]) <= 2
+    for comparison in task["comparisons"]:
+        assert comparison["over"] == "zero-shot"
         assert comparison["n"] == adapted["examples"]["test"]
         assert comparison["p"] <= comparison["p_holm"] <= 1
-    assert "few-shot" in call("compare", *rungs).out
+    page = tmp_path / "compared.html"
+    shown = call("compare", *rungs, "--html", str(page), "--items", "1").out
+    assert "few-shot" in shown
+    assert f"Side by side: {page}" in shown
+    assert "few-shot" in page.read_text(encoding="utf-8")
 
 
 def test_compare_needs_rungs_of_a_ladder(call: Call, adapted: Any) -> None:

@@ -62,7 +62,9 @@ def test_models_are_measured_side_by_side(
     assert "tiny-llama" in head
     assert "tiny-gpt2" in head
     assert row.split()[:5] == ["parity", "acc", "own", "0", "6"]
-    assert rest[-1] == "parity: 0 = 'even', 1 = 'odd'"
+    assert "parity: 0 = 'even', 1 = 'odd'" in rest
+    assert sum(line.startswith("Report: runs/") for line in rest) == 2
+    assert any("luthier compare runs/" in line for line in rest)
     first, second = call("evaluate", str(tiny_llama), str(tiny_gpt2), *options, "--json").document
     assert first["run"] != second["run"]
     (record,) = first["tasks"]

@@ -117,6 +117,12 @@ class Training:
         return [line["loss"] for line in read_lines(self.path / "metrics.jsonl")]
 
     @property
+    def rises(self) -> list[float]:
+        """The rise of the loss on general text at each validation."""
+        events = read_lines(self.path / "events.jsonl")
+        return [event["rise"] for event in events if event["event"] == "forgetting"]
+
+    @property
     def record(self) -> TrainingRecord:
         return TrainingRecord.read(self.path / "training.json")
 

@@ -12,13 +12,20 @@ from tests.distributed.conftest import Training, free_port
 
 Make = Callable[..., Training]
 TOLERANCE = 1e-5
+# 8 general texts are mixed into 32 examples, and the loss on others is watched.
+REPLAYED = {
+    "data.replay": 0.2,
+    "evaluate.general_tokens": 400,
+    "train.validations": 5,
+    "train.guards.max_forgetting": 1,
+}
 
 
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        ("lora", {}),
-        ("full", {}),
+        ("lora", REPLAYED),
+        ("full", {"train.packing": True}),
         # Frozen layers are computed once, but not where each pass gathers their weights.
         ("last-layers", {"methods.last-layers.layers": 1}),
     ],
@@ -31,10 +38,12 @@ def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: M
         runs[name] = training(name, method=method, **settings, **layout)
         runs[name].finish(processes)
     alone = runs.pop("alone")
-    assert len(alone.losses) == 20
+    assert len(alone.losses) == (25 if settings is REPLAYED else 20)
+    assert len(alone.rises) == (5 if settings is REPLAYED else 0)
     assert alone.losses[-1] < alone.losses[0]
     for name, run in runs.items():
         assert run.losses == pytest.approx(alone.losses, rel=TOLERANCE), name
+        assert run.rises == pytest.approx(alone.rises, abs=TOLERANCE), name
         assert run.record.best_validation_loss == pytest.approx(
             alone.record.best_validation_loss, rel=TOLERANCE
         )
@@ -42,6 +51,22 @@ def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: M
             torch.testing.assert_close(
                 run.weights()[key], expected, rtol=0, atol=TOLERANCE, msg=f"{name} {key}"
             )
+
+
+def test_a_training_that_forgets_ends_in_all_processes(training: Make) -> None:
+    """At a harsh rate the loss on general text falls until step 2, and has risen by 6 at step 4."""
+    harsh = {
+        "method": "full",
+        "methods.full.learning_rate": 0.1,
+        "evaluate.general_tokens": 400,
+        "train.validations": 10,
+        "train.guards.max_forgetting": 2,
+    }
+    run = training("harsh", **harsh, **{"train.parallelism": "fsdp"})
+    run.finish(processes=2)
+    assert (run.record.stopped, run.record.steps, run.record.best_step) == ("forgetting", 4, 2)
+    assert [rise > 2 for rise in run.rises] == [False, True]
+    assert "4 of 20 steps, stopped by the guard against forgetting" in run.log
 
 
 @pytest.mark.long

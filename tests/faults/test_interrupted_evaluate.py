@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tests.command_server import CommandServer
@@ -16,9 +16,31 @@ from tests.faults.conftest import Moment, Run
 from luthier.core.files import read_lines
 from luthier.core.records import EvaluationRecord
 
+TASK = """\
+name: parity
+kind: choices
+files: {splits: {test: numbers.jsonl}}
+prompt: "Is {{ number }} even or odd? It is"
+label: "{{ parity }}"
+choices: {0: even, 1: odd}
+metrics: [acc, acc_norm]
+"""
+
+
+class Case(NamedTuple):
+    """What is measured, and how many answers are kept together."""
+
+    arguments: list[str]
+    settings: dict[str, Any]
+    batch: int
+
 
 class Evaluation(Run):
     """One evaluation, and what it leaves."""
+
+    def __init__(self, server: CommandServer, output: Path, case: Case) -> None:
+        super().__init__(server, "evaluate", output, case.settings)
+        self.command[1:1] = case.arguments
 
     def finished(self) -> dict[str, Any]:
         """Run to the end: the record without its time, and the samples."""
@@ -43,43 +65,59 @@ class Evaluation(Run):
         return {line["key"]: line["value"]["result"] for line in self.answers()}
 
 
-Measure = Callable[[Path], Evaluation]
-
-
 @pytest.fixture(scope="module")
-def settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]:
+def generated(tiny_llama: Path, quick_settings: dict[str, Any]) -> Case:
     """Many batches of two, each of them slow enough to be killed in."""
     chosen = {k: v for k, v in quick_settings.items() if k.startswith(("data", "evaluate"))}
     slow = {"evaluate.batch_tokens": 350, "evaluate.max_new_tokens": 100, "data.test_fraction": 0.8}
-    return {**chosen, **slow, "model.id": str(tiny_llama), "evaluate.general_text": None}
+    model = {"model.id": str(tiny_llama), "evaluate.general_text": None}
+    return Case([], {**chosen, **slow, **model}, batch=2)
 
 
 @pytest.fixture(scope="module")
-def measure(command_server: CommandServer, settings: dict[str, Any]) -> Measure:
-    return lambda folder: Evaluation(command_server, "evaluate", folder, settings)
+def scored(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A benchmark task with eight parts of 512 scores."""
+    folder = tmp_path_factory.mktemp("task")
+    rows = (json.dumps({"number": n, "parity": n % 2}) + "\n" for n in range(2_000))
+    (folder / "numbers.jsonl").write_text("".join(rows), encoding="utf-8")
+    (folder / "parity.yaml").write_text(TASK, encoding="utf-8")
+    task = [str(tiny_llama), "--tasks", str(folder / "parity.yaml")]
+    return Case(task, {"model.dtype": "float32", "evaluate.resamples": 100}, batch=512)
+
+
+@pytest.fixture(scope="module", params=["generated", "scored"])
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="module")
-def reference(measure: Measure, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def reference(
+    command_server: CommandServer, case: Case, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     """The evaluation that nobody disturbs, what it gives, and how many seconds it takes."""
-    undisturbed = measure(tmp_path_factory.mktemp("undisturbed") / "runs")
+    folder = tmp_path_factory.mktemp("undisturbed") / "runs"
+    undisturbed = Evaluation(command_server, folder, case)
     started = time.monotonic()
     return undisturbed, undisturbed.finished(), time.monotonic() - started
 
 
-def test_killed_twice_and_gone_on_with(measure: Measure, reference: Any, tmp_path: Path) -> None:
+def test_killed_twice_and_gone_on_with(
+    command_server: CommandServer, case: Case, reference: Any, tmp_path: Path
+) -> None:
     undisturbed, expected, _ = reference
-    broken = measure(tmp_path / "runs")
-    broken.kill(lambda: len(broken.answers()) >= 4)
+    broken = Evaluation(command_server, tmp_path / "runs", case)
+    broken.kill(lambda: len(broken.answers()) >= 2 * case.batch)
     first = broken.answers()
-    assert 4 <= len(first) < len(undisturbed.answers())
+    assert 2 * case.batch <= len(first) < len(undisturbed.answers())
     assert not list(broken.run.glob("evaluation/*.samples.jsonl"))
-    broken.kill(lambda: len(broken.answers()) >= len(first) + 4)
+    broken.kill(lambda: len(broken.answers()) >= len(first) + 2 * case.batch)
     assert broken.answers()[: len(first)] == first
     assert broken.finished() == expected
     assert broken.results() == undisturbed.results()
     kept = broken.answers()
-    assert len(kept) <= len(undisturbed.answers()) + 2  # no batch but a torn one comes twice
+    # No batch but a torn one comes twice.
+    assert len(kept) <= len(undisturbed.answers()) + case.batch
     assert broken.finished() == expected
     assert broken.answers() == kept  # and now nothing is asked
 
@@ -87,11 +125,11 @@ def test_killed_twice_and_gone_on_with(measure: Measure, reference: Any, tmp_pat
 @pytest.mark.long
 @pytest.mark.parametrize("number", range(20))
 def test_killed_at_random_times(
-    measure: Measure, reference: Any, tmp_path: Path, number: int
+    command_server: CommandServer, case: Case, reference: Any, tmp_path: Path, number: int
 ) -> None:
     _, expected, lasts = reference
     draw = random.Random(number)
-    broken = measure(tmp_path / "runs")
+    broken = Evaluation(command_server, tmp_path / "runs", case)
     for _ in range(3):
         broken.kill_after(draw.uniform(0, lasts))
     assert broken.finished() == expected

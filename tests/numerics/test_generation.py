@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from luthier.config import MethodsConfig, PromptConfig
+from luthier.config import Decoding, MethodsConfig, PromptConfig
 from luthier.core.example import Example, Message
 from luthier.inference.local import LocalEngine
 from luthier.methods import method_for
@@ -23,6 +23,7 @@ QUESTIONS = (
     "Which language is Python's standard library written in, for the most part?",
 )
 NEW_TOKENS = 12
+DECODING = Decoding(max_new_tokens=NEW_TOKENS)
 
 
 def prompts_for(loaded: Any, questions: tuple[str, ...] = QUESTIONS) -> list[tuple[int, ...]]:
@@ -56,7 +57,7 @@ def transformers_answers(model: Any, prompts: list[Any], ends: set[int]) -> list
 
 
 def our_answers(loaded: Any, prompts: list[Any], batch_tokens: int = 4096) -> list[tuple[int, ...]]:
-    generations = LocalEngine(loaded, batch_tokens).generate(prompts, NEW_TOKENS)
+    generations = LocalEngine(loaded, batch_tokens).generate(prompts, DECODING)
     return [generation.ids for generation in generations]
 
 
@@ -108,12 +109,12 @@ def test_the_bundled_models_answers_do_not_depend_on_the_batch(bundled_float32: 
 def test_an_answer_ends_at_the_stop_token_or_at_the_limit(bundled_float32: Any) -> None:
     prompts = prompts_for(bundled_float32, ("What is the capital of France?",))
     engine = LocalEngine(bundled_float32, 4096)
-    (whole,) = engine.generate(prompts, 64)
+    (whole,) = engine.generate(prompts, Decoding(max_new_tokens=64))
     assert whole.finish == "stop"
     assert "Paris" in whole.text
-    (cut,) = engine.generate(prompts, 2)
+    (cut,) = engine.generate(prompts, Decoding(max_new_tokens=2))
     assert (cut.finish, cut.ids) == ("length", whole.ids[:2])
-    assert engine.generate([], 8) == []
+    assert engine.generate([], DECODING) == []
 
 
 def transformers_nats(loaded: Any, ids: list[int]) -> float:

@@ -357,3 +357,21 @@ def compare(family: Family, kind: str, case: Case, condition: Condition) -> None
         assert kept == list(real.layers.values())
         token_numbers = 8 * plan.tokens
         assert plan.kept + plan.shared - token_numbers == real.total
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gpt2 no dropout", "mistral"])
+def test_a_packed_row_keeps_what_one_row_with_a_mask_keeps(name: str, method: str) -> None:
+    """So it is planned: a row as long as all its examples, and a mask."""
+    family, case = FAMILIES[name], METHODS[method]
+    model = case.apply(build(family, name.split()[0], Condition(torch.float32)), family)
+    positions_1T = torch.arange(LENGTH).repeat(BATCH)[None]
+    ids_1T = torch.randint(3, 90, positions_1T.shape)
+    real = measured(model, {"input_ids": ids_1T, "position_ids": positions_1T})
+    size = Pass(1, BATCH * LENGTH, itemsize=4, padded=True, on_cpu=True)
+    architecture = read_architecture(model.config.to_dict())
+    plan = step_cost(
+        architecture, case.tuning(family), size, predicted=1, loss=Loss(everywhere=True)
+    )
+    kept = [layer.kept for layer, times in plan.layers for _ in range(times)]
+    assert kept == list(real.layers.values())

@@ -13,10 +13,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from luthier.config import Decoding
 from luthier.config.methods import PrefixTuningConfig
 from luthier.config.yaml import read_yaml
 from luthier.core.records import ModelStamp
+from luthier.inference import ignore_progress
 from luthier.inference.decoder_only import DecoderOnlyGenerator
+from luthier.inference.decoding import Stopping
 from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.models.load import LoadedModel
 from luthier.plan import TrainingSetup
@@ -58,9 +61,11 @@ def greedy(model: Any, prompt: list[int], count: int) -> list[int]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_prefix_in_a_cache_answers_as_one_before_the_sequence(name: str) -> None:
     loaded = with_prefix(name)
-    generator = DecoderOnlyGenerator(loaded, 512, frozenset())
+    decoding = Decoding(max_new_tokens=6)
+    stopping = Stopping(loaded.tokenizer, frozenset(), decoding)
+    generator = DecoderOnlyGenerator(loaded, 512)
     with torch.inference_mode():
-        made = generator.generate(PROMPTS, 6, lambda _count: None)
+        made = generator.generate(PROMPTS, decoding, stopping, ignore_progress)
     assert made == [greedy(loaded.model, prompt, 6) for prompt in PROMPTS]
 
 

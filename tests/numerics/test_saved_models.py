@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from luthier.config import ModelConfig, RunConfig
+from luthier.config import Decoding, ModelConfig, RunConfig
 from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console
 from luthier.core.run_directory import RunDirectory
@@ -51,7 +51,8 @@ NEW_TOKENS = 10
 
 
 def answers(loaded: Any, prompts: list[Any]) -> list[tuple[int, ...]]:
-    return [g.ids for g in LocalEngine(loaded, 512).generate(prompts, NEW_TOKENS)]
+    decoding = Decoding(max_new_tokens=NEW_TOKENS)
+    return [g.ids for g in LocalEngine(loaded, 512).generate(prompts, decoding)]
 
 
 def outside_answers(model: Any, prompts: list[Any], end: int) -> list[tuple[int, ...]]:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, MambaConfig
 
-from luthier.config import MethodsConfig
+from luthier.config import Decoding, MethodsConfig
 from luthier.config.yaml import read_yaml
 from luthier.core.errors import UsageError
 from luthier.core.records import ModelStamp
@@ -26,6 +26,7 @@ from luthier.inference.causal_scorer import CausalScorer
 from luthier.inference.encoder_decoder_scorer import EncoderDecoderScorer
 from luthier.inference.local import LocalEngine
 from luthier.inference.scorer import Scorer
+from luthier.inference.sharing import JOINED, SPLIT, Sharing
 from luthier.methods import method_for
 from luthier.models.load import LoadedModel
 
@@ -177,6 +178,24 @@ def test_every_family_shares_prefixes_and_scores_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "changed", "way"),
+    [
+        ("llama", {}, SPLIT),
+        ("qwen2", {}, SPLIT),
+        ("gpt2", {}, SPLIT),
+        ("mistral", {"sliding_window": 8}, JOINED),
+    ],
+)
+def test_prefixes_are_read_where_they_lie_if_attention_is_plain(
+    name: str, changed: dict[str, Any], way: Sharing
+) -> None:
+    loaded = family(name, **changed)
+    before = loaded.model.config._attn_implementation
+    assert CausalScorer(loaded, Budget(*PLENTY))._sharing is way
+    assert loaded.model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         MambaConfig(vocab_size=100, hidden_size=32, state_size=4, num_hidden_layers=2),
@@ -280,7 +299,7 @@ def test_what_is_generated_is_greedy(load_lively: Any, tiny_llama: Path) -> None
     loaded = load_lively(tiny_llama)
     engine = LocalEngine(loaded, 512)
     context = tuple(range(5, 25))
-    (made,) = engine.generate([context], 6)
+    (made,) = engine.generate([context], Decoding(max_new_tokens=6))
     other = (*made.ids[:-1], made.ids[-1] + 1)
     found = engine.score([ScoreRequest(context, made.ids), ScoreRequest(context, other)])
     assert [score.greedy for score in found] == [True, False]

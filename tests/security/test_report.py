@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from luthier.core.comparisons import RunComparison, SuiteComparison, TaskComparison
 from luthier.core.files import write_json, write_lines
 from luthier.core.records import (
     Comparison,
@@ -24,11 +25,12 @@ from luthier.core.records import (
     Recommendation,
     RungRecord,
     SampleRecord,
+    SuiteRecord,
     TemplateStamp,
     TrainingRecord,
 )
 from luthier.core.run_directory import RunDirectory
-from luthier.report import write_report
+from luthier.report import write_comparison, write_report
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -141,11 +143,17 @@ def rung_of(run: RunDirectory, name: str, payload: str) -> RungRecord:
         task=payload, split=payload, model=model_of(payload), adapter=payload,
         template=template_of(payload), shots=0, chat_template=True, metrics=(metric,), seconds=1.0,
         generated_tokens=1, prompt_tokens=1, truncated_outputs=1, versions={payload: payload},
+        format=payload, version=payload, labels={payload: payload},
     ).write(folder.evaluation("task"))  # fmt: skip
+    SuiteRecord(
+        suite=payload, format=payload, shots=(0,), scores=(metric,), tasks=(payload,),
+    ).write(folder.suite("suite"))  # fmt: skip
     samples = [
         SampleRecord(
             id=f"{payload}{index}", group=payload, prompt=payload, prediction=payload,
             references=(payload, payload), scores={payload: 0.5}, finish="length",
+            choices=(payload, f"{payload}?"), words=(f"{payload}.", payload),
+            likelihoods=(-1.0, -2.0), extracted={payload: payload},
         )
         for index in range(12)
     ]  # fmt: skip
@@ -169,6 +177,27 @@ def rung_of(run: RunDirectory, name: str, payload: str) -> RungRecord:
         name=name, status="done", metric=metric, metrics=(metric,), gain=gain, forgetting=forgot,
         train_seconds=1.0, evaluate_seconds=1.0, training=training,
     )  # fmt: skip
+
+
+def hostile_comparison(output: Path, payload: str) -> Path:
+    """A page about two runs in which every text is the payload."""
+    runs = [RunDirectory(output / name) for name in "ab"]
+    for run in runs:
+        rung_of(run, "rung", payload)
+    metric = MetricResult(value=0.5, low=0.4, high=0.6, n=2, name=payload, signature=payload)
+    apart = Comparison(
+        over=payload, difference=0.1, low=0.0, high=0.2, p=0.1, p_holm=0.1, test=payload, n=2
+    )
+    task = TaskComparison(
+        task=payload, metric=payload, results=(metric, metric), comparisons=(apart,),
+        better=(1,), worse=(1,),
+    )  # fmt: skip
+    suite = SuiteComparison(suite=payload, results=(metric, metric), differences=(metric,))
+    names = (payload, f"{payload}!")
+    comparison = RunComparison(names=names, tasks=(task,), suites=(suite,))
+    page = output / "page.html"
+    write_comparison([run.rung("rung") for run in runs], comparison, page)
+    return page
 
 
 class Skeleton(HTMLParser):
@@ -210,6 +239,15 @@ def test_a_text_adds_no_element_and_no_attribute(tmp_path: Path, harmless: str, 
     markdown = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$", "", markdown_path.read_text(encoding="utf-8"))
     assert "<" not in markdown
     assert not re.search(r"(?<!\\)\]\(", markdown)
+
+
+def test_a_text_adds_nothing_to_a_comparison(tmp_path: Path) -> None:
+    pages = [
+        hostile_comparison(tmp_path / str(number), payload).read_text(encoding="utf-8")
+        for number, payload in enumerate(("harmless", "\n".join(PAYLOADS)))
+    ]
+    assert skeleton(pages[0]) == skeleton(pages[1])
+    assert pages[0].count('<table class="choices">') == 10
 
 
 def test_template_syntax_in_a_text_is_not_evaluated(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
-"""A small tuning that runs for real, by name of model and method."""
+"""A small tuning that runs for real, by name of model and method; a server with a real model."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from luthier.config import RunConfig
+from luthier.config import Decoding, RunConfig
 from luthier.core.console import Console
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
@@ -44,7 +46,10 @@ def _general_examples(loaded: Any, count: int) -> tuple[TrainingExample, ...]:
     """The beginnings of so many general texts."""
     texts = general_texts("python-topics", Console(quiet=True))[:count]
     ids = [loaded.tokenizer(text)["input_ids"][:48] for text, _ in texts]
-    return tuple(general_example(f"general-{number}", each) for number, each in enumerate(ids))
+    question = loaded.tokenizer.eos_token_id if loaded.is_encoder_decoder else None
+    return tuple(
+        general_example(f"general-{number}", each, question) for number, each in enumerate(ids)
+    )
 
 
 Tuned = Callable[..., tuple[Any, Any, RunDirectory]]
@@ -108,3 +113,66 @@ def small_tune(
         return loaded, record, directory
 
     return run_it
+
+
+def _serve(loaded: Any) -> Any:
+    """The rule of a server that runs ``loaded``: chat, completions, echoed log-probabilities."""
+    import torch
+
+    from luthier.inference.local import LocalEngine
+
+    engine, tokenizer, lock = LocalEngine(loaded), loaded.tokenizer, threading.Lock()
+
+    def generated(ids: list[int], body: Any) -> tuple[dict[str, Any], dict[str, int]]:
+        limits = Decoding(max_new_tokens=body["max_tokens"], stop=tuple(body.get("stop", ())))
+        answer = engine.generate([ids], limits)[0]
+        usage = {"prompt_tokens": len(ids), "completion_tokens": len(answer.ids)}
+        return {"text": answer.text, "finish_reason": answer.finish}, usage
+
+    def echoed(prompt: str) -> dict[str, Any]:
+        ids = tokenizer(prompt)["input_ids"]
+        with torch.inference_mode():
+            logits_TV = loaded.model(torch.tensor([ids])).logits[0].float()
+        logprobs_TV = logits_TV.log_softmax(-1)
+        tokens = [*tokenizer.batch_decode([[i] for i in ids]), " more"]
+        own = [logprobs_TV[place, token].item() for place, token in enumerate(ids[1:])]
+        best = [{"best": value} for value in logprobs_TV.amax(-1).tolist()]
+        return {
+            "tokens": tokens,
+            "token_logprobs": [None, *own, -1.0],
+            "top_logprobs": [None, *best],
+            "text_offset": [len("".join(tokens[:place])) for place in range(len(tokens))],
+        }
+
+    def rule(path: str, body: Any) -> Any:
+        with lock:
+            if path == "/models":
+                return {"object": "list", "data": [{"id": "tiny", "created": time.time()}]}
+            if path == "/chat/completions":
+                written = tokenizer.apply_chat_template(
+                    body["messages"], tokenize=False, add_generation_prompt=True
+                )
+                choice, usage = generated(tokenizer(written)["input_ids"], body)
+                message = {"role": "assistant", "content": choice.pop("text")}
+                return {"choices": [{"message": message, **choice}], "usage": usage}
+            if body.get("echo"):
+                logprobs = echoed(body["prompt"])
+                usage = {"prompt_tokens": len(logprobs["tokens"]) - 1, "completion_tokens": 1}
+                return {"choices": [{"text": "", "logprobs": logprobs}], "usage": usage}
+            choice, usage = generated(tokenizer(body["prompt"])["input_ids"], body)
+            return {"choices": [choice], "usage": usage}
+
+    return rule
+
+
+@pytest.fixture(scope="session")
+def lively(load_lively: Any, tiny_llama: Path) -> Any:
+    """A model whose answers differ by prompt."""
+    return load_lively(tiny_llama)
+
+
+@pytest.fixture
+def server(loopback: Any, lively: Any) -> Any:
+    """A server with that model."""
+    loopback.rule = _serve(lively)
+    return loopback

@@ -189,34 +189,6 @@ def test_a_run_that_is_not_there_is_no_model(tmp_path: Path) -> None:
         api.evaluate(missing, None, {"output": str(tmp_path / "runs")}, QUIET)
 
 
-def test_compare_pairs_with_the_first(rungs: tuple[Path, Path, Path]) -> None:
-    result = api.compare(rungs)
-    assert result.metric == "exact_match"
-    assert result.names == ("zero-shot", "one-shot", "few-shot")
-    assert [c.over for c in result.comparisons] == ["zero-shot"] * 2
-    assert api.compare(rungs, "chrf").metric == "chrf"
-
-
-def test_compare_with_a_metric_that_nobody_computed(rungs: tuple[Path, Path, Path]) -> None:
-    with pytest.raises(UsageError, match="unknown metric 'rogueL'") as caught:
-        api.compare(rungs, "rogueL")
-    assert "rougeL" in caught.value.fix
-
-
-def test_compare_refuses_what_cannot_be_compared(
-    rungs: tuple[Path, Path, Path], settings: dict[str, Any]
-) -> None:
-    with pytest.raises(UsageError, match="nothing to compare"):
-        api.compare(rungs[:1])
-    ladder = rungs[0].parent.parent
-    with pytest.raises(DataError, match="0 evaluations") as caught:
-        api.compare([ladder, ladder])
-    assert "rungs/lora" in caught.value.fix
-    fewer = api.evaluate(None, None, {**settings, "data.num_test": 5}, QUIET)
-    with pytest.raises(DataError, match="answered by one system only"):
-        api.compare([rungs[0], fewer.run.path])
-
-
 def test_forecast_predicts_what_training_does(settings: dict[str, Any]) -> None:
     forecast = api.forecast(None, settings, QUIET)
     assert [method.method for method in forecast.methods] == ["prompt-tuning", "lora", "full"]

@@ -19,6 +19,7 @@ from luthier.evaluate import compare_evaluations, load_evaluation
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.tasks import MissingDataError
 from luthier.inference.local import LocalEngine
+from luthier.results import BenchmarkResult
 
 OWN = """\
 name: parity
@@ -115,6 +116,7 @@ def test_an_encoder_decoder_model_is_measured_too(
 def test_a_suite_is_scored_from_what_is_there(
     settings: dict[str, Any],
     tiny_llama: Path,
+    tiny_gpt2: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -134,6 +136,15 @@ def test_a_suite_is_scored_from_what_is_there(
     assert suite.tasks == ("glue/qnli", "glue/rte")
     values = [record.metrics[0].value for record in result.evaluations]
     assert suite.scores[0].value == pytest.approx(sum(values) / 2)
+    assert "reaches score" in result.report.read_text(encoding="utf-8")
+    (other,) = luthier.benchmark([tiny_gpt2], ["glue"], None, settings, Console(shown))
+    (compared,) = luthier.compare([result.run.path, other.run.path]).suites
+    assert compared.results == (suite.scores[0], other.suites[0].scores[0])
+    difference = compared.differences[0]
+    assert difference.value == pytest.approx(
+        other.suites[0].scores[0].value - suite.scores[0].value
+    )
+    assert difference.low <= difference.value <= difference.high
     with pytest.raises(MissingDataError, match="glue/cola"):
         luthier.benchmark([tiny_llama], ["glue", "glue/cola"], None, settings, Console(shown))
 
@@ -150,21 +161,50 @@ def test_predictions_are_written_for_a_leaderboard(
         luthier.submit(tiny_llama, ["lambada"], tmp_path, None, settings, console)
 
 
-def test_runs_are_compared_on_one_of_their_tasks(
+@pytest.fixture
+def two_runs(
     own: str, settings: dict[str, Any], tiny_llama: Path, tiny_gpt2: Path, tmp_path: Path
-) -> None:
+) -> tuple[BenchmarkResult, ...]:
+    """Two models on two tasks of one kind."""
     other = tmp_path / "other.yaml"
     other.write_text(OWN.replace("name: parity", "name: other"), encoding="utf-8")
-    results = luthier.benchmark(
-        [tiny_llama, tiny_gpt2], [own, str(other)], None, settings, Console(quiet=True), limit=10
-    )
-    runs = [result.run.path for result in results]
-    compared = luthier.compare(runs, "acc", "other")
-    values = [result.evaluations[1].metric("acc").value for result in results]
-    assert compared.comparisons[0].difference == pytest.approx(values[1] - values[0])
-    with pytest.raises(DataError, match="2 evaluations: other, parity") as caught:
-        luthier.compare(runs)
-    assert "--task" in caught.value.fix
+    targets, tasks = [tiny_llama, tiny_gpt2], [own, str(other)]
+    return luthier.benchmark(targets, tasks, None, settings, Console(quiet=True), limit=30)
+
+
+def test_runs_are_compared_on_all_tasks_or_on_one(two_runs: tuple[BenchmarkResult, ...]) -> None:
+    runs = [result.run.path for result in two_runs]
+    compared = luthier.compare(runs, num_items=3)
+    assert [task.task for task in compared.tasks] == ["other", "parity"]
+    first, second = compared.tasks
+    assert first.comparisons == second.comparisons  # the same questions under two names
+    # Two equal p-values are both doubled by Holm's correction.
+    p = first.comparisons[0]
+    assert p.p_holm == pytest.approx(min(1.0, 2 * p.p))
+    values = [result.evaluations[1].metrics[0].value for result in two_runs]
+    assert [result.value for result in first.results] == values
+    assert p.difference == pytest.approx(values[1] - values[0])
+    assert (first.better[0] - first.worse[0]) / 30 == pytest.approx(p.difference)
+    assert len(first.items) == min(3, first.better[0] + first.worse[0])
+    (alone,) = luthier.compare(runs, "acc_norm", "other").tasks
+    assert (alone.task, alone.metric) == ("other", "acc_norm")
+    assert alone.comparisons[0].p == alone.comparisons[0].p_holm
+
+
+def test_a_run_of_tasks_has_a_report_with_every_choice(
+    two_runs: tuple[BenchmarkResult, ...], tmp_path: Path
+) -> None:
+    html = two_runs[0].report.read_text(encoding="utf-8")
+    assert "reaches acc" in html
+    assert "other, parity: 0 = &#39;even&#39;, 1 = &#39;odd&#39;" in html
+    assert html.count('<table class="choices">') == 10
+    assert html.count("<small>chosen</small>") == 10
+    page = tmp_path / "page.html"
+    compared = luthier.compare([result.run.path for result in two_runs], html=page)
+    html = page.read_text(encoding="utf-8")
+    assert all(f'<th scope="col">{name}<small>' in html for name in compared.names)
+    assert "Runs compared" in html
+    assert "config.yaml" not in html
 
 
 def test_of_an_adapt_run_a_rung_must_be_named(

@@ -59,6 +59,43 @@ def test_shares_differ_by_less_than_one(difference: float) -> None:
         comparing.plan_examples(difference, base_rate=0.7)
 
 
+def test_runs_are_paired_with_the_first(ladder: api.AdaptResult) -> None:
+    runs = [rung(ladder, name).path for name in ("zero-shot", "full")]
+    compared = comparing.compare(runs, console=QUIET)
+    assert compared.names == ("zero-shot", "full")
+    (task,) = compared.tasks
+    assert (task.task, task.metric) == (ladder.ladder.task, ladder.ladder.metric)
+    by_ladder = next(r.gain for r in ladder.ladder.rungs if r.name == "full")
+    assert task.comparisons[0] == by_ladder
+    assert comparing.compare(runs, "chrf", console=QUIET).tasks[0].metric == "chrf"
+
+
+def test_what_is_not_compared(
+    ladder: api.AdaptResult, quick_settings: dict[str, Any], tiny_llama: Path, tmp_path: Path
+) -> None:
+    run = rung(ladder, "zero-shot").path
+    with pytest.raises(UsageError, match="nothing to compare"):
+        comparing.compare([run])
+    with pytest.raises(UsageError, match="named twice"):
+        comparing.compare([run, run])
+    with pytest.raises(DataError, match="has no evaluation") as missing:
+        comparing.compare([ladder.run.path, run])
+    assert "rungs/lora" in missing.value.fix
+    with pytest.raises(UsageError, match="unknown metric 'rogueL'") as caught:
+        comparing.compare([run, rung(ladder, "full").path], "rogueL")
+    assert "rougeL" in caught.value.fix
+    fewer = {**quick_settings, "data.num_test": 5, "output": str(tmp_path)}
+    other = api.evaluate(None, None, {**fewer, "model.id": str(tiny_llama)}, QUIET)
+    with pytest.raises(DataError, match="answered by one system only"):
+        comparing.compare([run, other.run.path])
+    renamed = other.run.evaluation("other")
+    other.run.evaluation(other.evaluation.task).rename(renamed)
+    other.run.samples(other.evaluation.task).rename(other.run.samples("other"))
+    with pytest.raises(DataError, match="no evaluation in common") as apart:
+        comparing.compare([run, other.run.path])
+    assert "other" in apart.value.problem
+
+
 def test_what_was_forgotten_is_what_the_ladder_found(ladder: api.AdaptResult) -> None:
     run = rung(ladder, "full")
     by_ladder = next(r.forgetting for r in ladder.ladder.rungs if r.name == "full")
@@ -76,7 +113,7 @@ def test_evaluations_that_both_have_are_compared_item_by_item(ladder: api.AdaptR
     before, run = rung(ladder, "zero-shot"), rung(ladder, "full")
     report = comparing.forgotten(run.path, before.path, QUIET)
     (task,) = report.tasks
-    expected = api.compare([before.path, run.path]).comparisons[0]
+    expected = comparing.compare([before.path, run.path]).tasks[0].comparisons[0]
     assert task.comparison == expected
     assert task.after - task.before == pytest.approx(expected.difference)
     items = [ItemChange.model_validate(line) for line in read_lines(run.forgetting_items)]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from luthier.adapt.manifest import check_template
-from luthier.adapt.setup import Setup, make_renderer, prepare
-from luthier.config import RunConfig
+from luthier.adapt.setup import Setup, find_model, make_renderer, prepare
+from luthier.adapt.subject import Model, loaded_model, subject_of
+from luthier.config import Decoding, RunConfig
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.inference.local import LocalEngine
 from luthier.methods import load_adapted
-from luthier.models.load import load_model, open_model
 from luthier.prompts.shots import choose_shots, with_shots
 
 _OWN_QUESTION_TOKENS = 256
@@ -33,22 +32,28 @@ def ask_model(
         LuthierError: data, template or model are wrong, or a prompt is too long.
     """
     if question is not None and config.prompt.shots == 0:
-        handle = open_model(config.model, console)
+        handle = find_model(config.model, console)
         renderer = make_renderer(config, handle)
         limit = config.evaluate.max_new_tokens or _OWN_QUESTION_TOKENS
+        stop = config.evaluate.stop or ()
+        decoding = Decoding(max_new_tokens=limit, stop=stop, strategy=config.strategy)
         examples: tuple[Example, ...] = (_own(question),)
     else:
-        setup = prepare(config, console)
+        setup = prepare(config, console, find_model)
         if run:
             check_template(run, setup, console)
-        renderer, limit, handle = setup.renderer, setup.max_new_tokens, setup.handle
+        renderer, handle = setup.renderer, setup.handle
+        decoding = setup.decoding(config.prompt.shots)
         examples = _examples(setup, question, num)
-    prompts = [renderer.prompt(example, answer_tokens=limit) for example in examples]
+    room = decoding.max_new_tokens
+    prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]
     base = config.base_of(config.method)
-    loaded = load_adapted(run.model, base, console) if run else load_model(handle)
-    engine = LocalEngine(loaded, config.evaluate.batch_tokens)
+    model: Model = (
+        load_adapted(run.model, base, console) if run else loaded_model(handle, config.evaluate)
+    )
+    engine = subject_of(model, config.evaluate).engine()
     with console.progress("Answering", len(prompts)) as advance:
-        answers = engine.generate([prompt.ids for prompt in prompts], limit, advance)
+        answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
     return tuple(
         SampleRecord(
             id=example.id,

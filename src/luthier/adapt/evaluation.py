@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from luthier.adapt.setup import Setup
+from luthier.adapt.subject import Model, subject_of
 from luthier.core.console import Console
 from luthier.core.content_log import ContentLog
 from luthier.core.records import Contamination
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import (
     Evaluation,
-    KeptEngine,
     Resampling,
     evaluate_task,
     with_clean_part,
     write_evaluation,
 )
 from luthier.evaluate.forgetting import measure_general
-from luthier.inference import TextLoss
-from luthier.inference.local import LocalEngine
-from luthier.models.fingerprint import model_fingerprint
+from luthier.inference import Engine, TextLoss
 from luthier.models.load import LoadedModel
 
 
@@ -31,7 +29,7 @@ def measure_model(
     setup: Setup,
     shots: int,
     run: RunDirectory,
-    loaded: LoadedModel,
+    model: Model,
     console: Console,
     *,
     adapter: str = "",
@@ -46,7 +44,7 @@ def measure_model(
         setup: data, prompts and settings.
         shots: worked examples before each question.
         run: where answers and figures go.
-        loaded: the model.
+        model: in memory, or on a server.
         console: shows progress.
         adapter: what was put on the model, if anything.
         contamination: the test examples that the training data contains.
@@ -56,12 +54,14 @@ def measure_model(
         ResourceError: the run directory cannot be written.
     """
     task = setup.task(shots)
-    engine = _kept_engine(setup, loaded, ContentLog(run.answers(task.name)))
+    subject = subject_of(model, setup.config.evaluate)
     resampling = resampling_of(setup)
-    evaluation = evaluate_task(
-        engine, setup.renderer, task, loaded.stamp, resampling, console, adapter=adapter
-    )
-    evaluation = engine.with_seconds(evaluation)
+
+    def ask(engine: Engine) -> Evaluation:
+        stamp, renderer = subject.stamp, setup.renderer
+        return evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
+
+    evaluation = subject.measure(ContentLog(run.answers(task.name)), ask)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
@@ -74,10 +74,5 @@ def general_losses(setup: Setup, run: RunDirectory, loaded: LoadedModel) -> list
         DataError: there is no general text, or one is too short.
         ResourceError: the run directory cannot be written.
     """
-    engine = _kept_engine(setup, loaded, ContentLog(run.general_losses))
+    engine = subject_of(loaded, setup.config.evaluate).engine(ContentLog(run.general_losses))
     return measure_general(engine, [text.ids for text in setup.general_texts])
-
-
-def _kept_engine(setup: Setup, loaded: LoadedModel, log: ContentLog) -> KeptEngine:
-    tokens = setup.config.evaluate.batch_tokens
-    return KeptEngine(LocalEngine(loaded, tokens), model_fingerprint(loaded), log, tokens)

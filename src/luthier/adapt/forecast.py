@@ -86,7 +86,7 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
         task=dataset.task,
         template=setup.template.id,
         metrics=setup.metrics,
-        model=setup.handle.folder.id,
+        model=setup.handle.id,
         examples={split: len(dataset.split(split)) for split in SPLITS},
         dropped={reason.reason: reason.count for reason in dropped},
         longest_prompt=checked.longest_prompt,

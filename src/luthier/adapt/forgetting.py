@@ -11,7 +11,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_lines
 from luthier.core.records import Forgetting
 from luthier.core.run_directory import RunDirectory
-from luthier.evaluate import holm, load_evaluation, measure_forgetting
+from luthier.evaluate import load_evaluation, measure_forgetting, with_holm
 from luthier.evaluate.changes import task_change
 from luthier.evaluate.forgetting import topic_changes
 from luthier.evaluate.store import evaluated_tasks
@@ -106,7 +106,7 @@ def _load_before(
     setup: Setup, before: RunDirectory | ModelConfig | None, console: Console
 ) -> LoadedModel:
     if before is None:
-        return load_model(setup.handle)
+        return load_model(setup.weights())
     if isinstance(before, ModelConfig):
         return load_model(open_model(before, console))
     config = load_config(before.config)
@@ -129,8 +129,8 @@ def _tasks(
         change, changed = task_change(metric, before, after, earlier.name, resampling)
         changes.append(change)
         items += changed
-    adjusted = holm([change.comparison.p for change in changes])
+    corrected = with_holm(change.comparison for change in changes)
     return tuple(
-        change.model_copy(update={"comparison": change.comparison.model_copy(update={"p_holm": p})})
-        for change, p in zip(changes, adjusted, strict=True)
+        change.model_copy(update={"comparison": comparison})
+        for change, comparison in zip(changes, corrected, strict=True)
     )

@@ -46,7 +46,7 @@ def inspect_method(setup: Setup, run: RunDirectory, console: Console) -> Inspect
 def _at_the_start(setup: Setup) -> Inspection:
     """The method before its first step."""
     method = setup.config.method
-    base = BaseModel(setup.handle).take(setup.config.base_of(method))
+    base = BaseModel(setup.weights()).take(setup.config.base_of(method))
     _, model = initial_model(base, method, setup.config)
     groups = trained_groups(model)
     return Inspection(

@@ -37,7 +37,7 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
     stored = {rung.name: _stored(setup, rung, run) for rung in rungs}
     budget = TimeBudget(adapt.budget, _spent(run, [s.record for s in stored.values() if s]))
     found = check_contamination(setup, run, console)
-    measurer = RungMeasurer(setup, run, BaseModel(setup.handle), budget, console, found)
+    measurer = RungMeasurer(setup, run, BaseModel(setup.weights()), budget, console, found)
     records: list[RungRecord] = []
     for number, rung in enumerate(rungs, start=1):
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")

@@ -90,7 +90,7 @@ def _manifest(setup: Setup, kind: str, fingerprint: str) -> dict[str, Any]:
         "seed": setup.config.seed,
         "versions": versions(),
         "hardware": hardware(),
-        "model": {"id": setup.handle.folder.id, "revision": setup.handle.folder.revision},
+        "model": {"id": setup.handle.id, "revision": setup.handle.revision},
         "template": setup.template.model_dump(),
         "data": {
             "task": dataset.task,

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from luthier.config import TrainConfig
-from luthier.data.batches import BatchOrder, micro_batches
+from luthier.data.batches import BatchOrder
 from luthier.prompts.render import TrainingExample
-from luthier.train.loss import VALIDATION_PADDING, padded_length, trained_tokens
+from luthier.train.layout import Layout
+from luthier.train.loss import VALIDATION_LAYOUT, padded_length, trained_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
-    """One micro-batch and the number of micro-batches of its step."""
+    """One micro-batch, the number of micro-batches of its step, and its layout."""
 
     examples: tuple[TrainingExample, ...]
     in_step: int = 1
+    layout: Layout = VALIDATION_LAYOUT
 
     @property
     def tokens(self) -> int:
         """Padding included."""
-        return len(self.examples) * max(map(padded_length, self.examples))
+        rows, length = self.layout.shape([padded_length(example) for example in self.examples])
+        return rows * length
 
     @property
     def predicted(self) -> int:
@@ -30,7 +32,7 @@ class ForwardPass:
 
 
 def training_passes(
-    train: TrainConfig,
+    layout: Layout,
     examples: Sequence[TrainingExample],
     order: BatchOrder,
     steps: int,
@@ -38,19 +40,19 @@ def training_passes(
 ) -> list[ForwardPass]:
     """Every forward pass of the first ``steps`` steps, cut as the loop cuts them.
 
-    ``tokens`` are those that a pass may have.
+    ``tokens`` are those that a pass may have, and ``layout`` is the loop's.
     """
     passes = []
     for step in range(steps):
         batch = [examples[index] for index in order.step(step)]
-        cuts = _cut(batch, tokens, train.max_padding)
-        passes += [ForwardPass(cut, len(cuts)) for cut in cuts]
+        cuts = _cut(batch, tokens, layout)
+        passes += [ForwardPass(cut, len(cuts), layout) for cut in cuts]
     return passes
 
 
 def validation_passes(examples: Sequence[TrainingExample], tokens: int) -> list[ForwardPass]:
     """Every forward pass of one validation, cut as the loop cuts them."""
-    cuts = _cut(examples, tokens, VALIDATION_PADDING)
+    cuts = _cut(examples, tokens, VALIDATION_LAYOUT)
     return [ForwardPass(cut) for cut in cuts]
 
 
@@ -69,8 +71,8 @@ def evenly(passes: Sequence[ForwardPass], count: int) -> list[ForwardPass]:
 
 
 def _cut(
-    examples: Sequence[TrainingExample], tokens: int, max_padding: float
+    examples: Sequence[TrainingExample], tokens: int, layout: Layout
 ) -> list[tuple[TrainingExample, ...]]:
     lengths = [padded_length(example) for example in examples]
-    cuts = micro_batches(lengths, tokens=tokens, max_padding=max_padding)
+    cuts = layout.cut(lengths, tokens)
     return [tuple(examples[index] for index in cut) for cut in cuts]

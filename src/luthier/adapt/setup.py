@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from luthier.config import RunConfig
+from luthier.config import Decoding, ModelConfig, RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
@@ -19,8 +20,10 @@ from luthier.data.splits import SPLITS, SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.evaluate.metrics import get_metric
+from luthier.inference.endpoint import EndpointModel, open_endpoint
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.quantised import require_quantisation
+from luthier.models.resolve import no_weights
 from luthier.plan.methods import TRAIN_THE_BASE
 from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.shots import choose_shots, with_shots
@@ -31,6 +34,8 @@ _DEFAULT_NEW_TOKENS = 128
 # How often to save, when to stop and who shares the work decide how far a training comes and how
 # fast, not where it goes; trackers look on.
 _NOT_THE_RESULT = {"max_time", "checkpoint_every", "parallelism", "shard_group", "trackers"}
+
+Finding = Callable[[ModelConfig, Console], ModelHandle | EndpointModel]
 
 
 class MeasuredText(NamedTuple):
@@ -46,7 +51,7 @@ class Setup:
 
     Attributes:
         config: the configuration.
-        handle: the base model, described but not loaded.
+        handle: the base model, described but not loaded; or one that a server runs.
         dataset: the examples by split.
         renderer: turns examples into tokens.
         general_texts: the texts on which forgetting is measured.
@@ -54,11 +59,21 @@ class Setup:
     """
 
     config: RunConfig
-    handle: ModelHandle
+    handle: ModelHandle | EndpointModel
     dataset: Dataset
     renderer: PromptRenderer
     general_texts: tuple[MeasuredText, ...]
     replay: tuple[TrainingExample, ...] = ()
+
+    def weights(self) -> ModelHandle:
+        """The base model, for what needs its weights.
+
+        Raises:
+            UsageError: a server runs it.
+        """
+        if isinstance(self.handle, EndpointModel):
+            raise no_weights(self.handle.client.url)
+        return self.handle
 
     @property
     def template(self) -> TemplateStamp:
@@ -74,12 +89,15 @@ class Setup:
         template = self.dataset.template
         return self.config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
 
-    @property
-    def max_new_tokens(self) -> int:
-        """The longest answer, in tokens."""
+    def decoding(self, shots: int) -> Decoding:
+        """How answers are generated after so many worked examples."""
         template = self.dataset.template
         default = template.max_new_tokens if template else _DEFAULT_NEW_TOKENS
-        return self.config.evaluate.max_new_tokens or default
+        limit = self.config.evaluate.max_new_tokens or default
+        stop = self.config.evaluate.stop
+        if stop is None:
+            stop = self.renderer.stop_strings(self.dataset.train) if shots else ()
+        return Decoding(max_new_tokens=limit, stop=stop, strategy=self.config.strategy)
 
     def task(self, shots: int, split: SplitName = "test") -> EvaluationTask:
         """The held-out examples with ``shots`` worked examples before each question.
@@ -96,7 +114,7 @@ class Setup:
             shots=shots,
             chat_template=self.renderer.use_chat_template,
             metrics=self.metrics,
-            max_new_tokens=self.max_new_tokens,
+            decoding=self.decoding(shots),
         )
 
     def training_data(self, method: MethodName) -> TrainingData:
@@ -199,24 +217,31 @@ class Setup:
     def _base_inputs(self) -> dict[str, Any]:
         """Data, prompts, model and seed: the settings, and the content of what they name."""
         sections = self.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
+        del sections["model"]["endpoint"]  # what of it counts is in the model's revision
         content: dict[str, Any] = {
             name: {"examples": len(examples), "content": fingerprint(*(e.id for e in examples))}
             for name, examples in ((split, self.dataset.split(split)) for split in SPLITS)
         }
         content["template"] = self.template.hash
-        content["model"] = self.handle.folder.revision
+        content["model"] = self.handle.revision
         content["tokenizer"] = tokenizer_fingerprint(self.handle.tokenizer)
         return {**sections, "content": content}
 
 
-def prepare(config: RunConfig, console: Console) -> Setup:
+def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> Setup:
     """Load the data, find the model, and check that they fit; no weights are loaded.
+
+    Args:
+        config: the configuration.
+        console: shows progress.
+        find: finds the model: `open_model` where weights will be needed, which refuses one on a
+            server before anything is asked of it, or `find_model`.
 
     Raises:
         UsageError, DataError: whatever is wrong with configuration, data, template or model.
     """
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
-    handle = open_model(config.model, console)
+    handle = find(config.model, console)
     renderer = make_renderer(config, handle)
     measured = _measured_texts(config, handle, console)
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
@@ -229,7 +254,16 @@ def prepare(config: RunConfig, console: Console) -> Setup:
     return setup
 
 
-def make_renderer(config: RunConfig, handle: ModelHandle) -> PromptRenderer:
+def find_model(config: ModelConfig, console: Console) -> ModelHandle | EndpointModel:
+    """A model in files, or on a server; no weights are loaded.
+
+    Raises:
+        UsageError, DataError, ResourceError: there is none, or it cannot be used.
+    """
+    return open_endpoint(config, console) if config.is_remote else open_model(config, console)
+
+
+def make_renderer(config: RunConfig, handle: ModelHandle | EndpointModel) -> PromptRenderer:
     """What turns examples into tokens of this model.
 
     Raises:
@@ -249,7 +283,7 @@ def _max_length(config: RunConfig, renderer: PromptRenderer) -> int:
 
 
 def _measured_texts(
-    config: RunConfig, handle: ModelHandle, console: Console
+    config: RunConfig, handle: ModelHandle | EndpointModel, console: Console
 ) -> tuple[MeasuredText, ...]:
     """Whole texts up to the configured number of tokens."""
     if config.evaluate.general_text is None:

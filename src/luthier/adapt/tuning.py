@@ -85,10 +85,11 @@ def tuned_model(
 def _limits(setup: Setup, plan: TuningPlan | None, ranks: Ranks) -> Limits:
     """What the machine allows; where the size of forward passes is to be found, what to try."""
     speed = plan.peak_tokens_per_second if plan else None
+    compiled = plan.compiled if plan else False
     if setup.config.train.micro_batch_tokens != "auto":
-        return Limits(tokens_per_second=speed)
+        return Limits(tokens_per_second=speed, compiling_pays=compiled)
     tokens = plan.micro_batch_tokens if plan else USUAL_TOKENS
-    return Limits(memory_limit(setup, ranks), tokens, speed)
+    return Limits(memory_limit(setup, ranks), tokens, speed, compiled)
 
 
 def finished_training(setup: Setup, method: MethodName, run: RunDirectory) -> TrainingRecord | None:

@@ -21,19 +21,25 @@ from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
 from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
+from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
+from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
 from luthier.models.device import default_device, resolve_dtype
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
 from luthier.plan.memory import pass_cost
-from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
+from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead, with_compiler
 from luthier.plan.setup import OPTIMIZERS, Parallel, precision_in_memory
 from luthier.plan.step import StepCost
-from luthier.plan.time import forward_time, step_time
+from luthier.plan.time import compiling_pays, forward_time, step_time
 from luthier.train import TrainingData
+from luthier.train.compiling import has_compiler
+from luthier.train.job import can_be_packed
+from luthier.train.layout import Packed, Padded
 from luthier.train.loss import padded_length
+from luthier.train.packing import lengths_by_step, plans_packing
 
 # Steps whose batches are looked at, how many of the largest forward passes are planned, and how
 # many others are timed.
@@ -54,6 +60,7 @@ class TuningPlan:
         micro_batch_tokens: of a forward pass, as configured or as many as fit.
         peak_tokens_per_second: over all processes, if their devices did nothing but the model's
             products, at their peak; None where that is not known.
+        compiled: whether the layers are compiled, because it is asked for or expected to pay.
     """
 
     memory: MemoryPlan
@@ -62,6 +69,7 @@ class TuningPlan:
     seconds: float | None
     micro_batch_tokens: int
     peak_tokens_per_second: float | None
+    compiled: bool
 
 
 def plan_tuning(
@@ -89,7 +97,7 @@ def plan_tuning(
 
 def architecture_of(setup: Setup) -> Architecture | None:
     """The structure of the setup's model, or None where the planner does not know its kind."""
-    path = setup.handle.folder.path / "config.json"
+    path = setup.weights().folder.path / "config.json"
     try:
         return read_architecture(read_json(path), str(path))
     except DataError:
@@ -124,9 +132,14 @@ class _Planner:
         order = data.order(self.setup.config)
         steps = order.total_steps(self._epochs)
         seen = min(steps, _STEPS_SEEN)
-        passes = training_passes(train, data.examples, order, seen, tokens)
-        setups = [self._training_setup(one) for one in largest(passes, _LARGEST)]
-        plans = [plan_training(self.architecture, one, _overhead()) for one in setups]
+        layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
+        passes = training_passes(layout, data.examples, order, seen, tokens)
+        compiled = self._compiles(passes, steps / seen)
+        setups = [
+            replace(self._training_setup(one), compiled=compiled)
+            for one in largest(passes, _LARGEST)
+        ]
+        plans = [plan_training(self.architecture, one, _overhead(compiled)) for one in setups]
         return TuningPlan(
             memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
             trained_parameters=pass_cost(self.architecture, setups[0]).trained_count,
@@ -134,6 +147,7 @@ class _Planner:
             seconds=self._seconds(passes, steps / seen, tokens),
             micro_batch_tokens=tokens,
             peak_tokens_per_second=self._peak_tokens_per_second(passes),
+            compiled=compiled,
         )
 
     @property
@@ -143,6 +157,17 @@ class _Planner:
     @property
     def _epochs(self) -> float:
         return self._settings.epochs or self.setup.config.train.epochs
+
+    def _packs(self, order: BatchOrder, tokens: int) -> bool:
+        """Whether the loop will pack its micro-batches, if the model allows it."""
+        method = method_for(self.method, self.setup.config.methods)
+        return can_be_packed(method, self.setup.weights()) and plans_packing(
+            self.setup.config.train,
+            lengths_by_step(self.data.examples, order),
+            on_cpu=default_device().type == "cpu",
+            tokens=tokens,
+            width=self.architecture.hidden,
+        )
 
     def _sizes(self) -> list[int]:
         """Tokens a forward pass may have: all of a step, half of them, down to one example."""
@@ -176,27 +201,54 @@ class _Planner:
 
         Processes on a CPU share its cores, in a way that is not planned.
         """
-        device = _device_in_use()
-        if device is None or self.ranks.size > 1:
+        cluster = self._cluster
+        if cluster is None:
             return None
-        cluster = Cluster(device)
-
-        def mean(some: Sequence[ForwardPass], seconds: Callable[..., float]) -> float:
-            setups = [self._training_setup(one) for one in evenly(some, _TIMED)]
-            return statistics.mean(
-                seconds(one, cluster, pass_cost(self.architecture, one)) for one in setups
-            )
 
         def trained(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
             """A pass's share of its step: the update is shared by all of them."""
             return step_time(one, on, cost).seconds / one.accumulation
 
-        seconds = mean(passes, trained) * len(passes) * times
+        seconds = self._mean(passes, trained, cluster) * len(passes) * times
         if measured := (*self.data.validation, *self.data.watched):
             validation = validation_passes(measured, tokens)
             count = len(validation) * self.setup.config.train.validations
-            seconds += mean(validation, forward_time) * count
+            seconds += self._mean(validation, forward_time, cluster) * count
         return seconds
+
+    def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
+        """Whether the layers are compiled: as configured, or where it pays in ``times`` passes.
+
+        What it saves is not known for quantised weights, nor for layers that are computed again.
+        """
+        train = self.setup.config.train
+        if train.compile != "auto":
+            return train.compile
+        cluster, quantisation = self._cluster, self.setup.config.base_of(self.method).quantisation
+        unknown = quantisation or train.activation_checkpointing != "none"
+        if cluster is None or unknown or not has_compiler(default_device()):
+            return False
+
+        def between(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
+            return step_time(one, on, cost).traffic / one.accumulation
+
+        seconds = self._mean(passes, between, cluster) * len(passes) * times
+        return compiling_pays(seconds, on_cpu=cluster.device.is_cpu)
+
+    @property
+    def _cluster(self) -> Cluster | None:
+        """What times are planned for; None for processes, which share a CPU's cores somehow."""
+        device = _device_in_use()
+        return Cluster(device) if device and self.ranks.size == 1 else None
+
+    def _mean(
+        self, passes: Sequence[ForwardPass], seconds: Callable[..., float], cluster: Cluster
+    ) -> float:
+        """Seconds of one of the passes."""
+        setups = [self._training_setup(one) for one in evenly(passes, _TIMED)]
+        return statistics.mean(
+            seconds(one, cluster, pass_cost(self.architecture, one)) for one in setups
+        )
 
     def _peak_tokens_per_second(self, passes: Sequence[ForwardPass]) -> float | None:
         """What the tokens a second are divided by to give the model FLOPs utilisation.
@@ -222,6 +274,7 @@ class _Planner:
     def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
         config, device = self.setup.config, default_device()
         lengths = [len(example.input_ids) for example in batch.examples]
+        rows, length = batch.layout.shape(lengths)
         return TrainingSetup(
             tuning=tuning_of(self._settings, self.architecture),
             precision=precision_in_memory(
@@ -231,13 +284,13 @@ class _Planner:
             ),
             optimizer=OPTIMIZERS[config.train.optimizer],
             checkpointing=config.train.activation_checkpointing,
-            batch=len(lengths),
-            length=max(lengths),
+            batch=rows,
+            length=length,
             target_length=max(len(example.decoder_ids) for example in batch.examples),
             predicted=batch.predicted,
             parallel=self._parallel,
             accumulation=ceil(batch.in_step / self.ranks.size),
-            padded=min(lengths) < max(lengths),
+            padded=rows * length > sum(lengths) or rows < len(lengths),
             on_cpu=device.type == "cpu",
             fused_loss=True,
         )
@@ -252,11 +305,12 @@ class _Planner:
         return Parallel(train.parallelism, size)
 
 
-def _overhead() -> Overhead:
+def _overhead(compiled: bool) -> Overhead:
     """Of this process: it may have been started without the command line."""
     if default_device().type == "cuda":
         return CUDA
-    return POOLED_CPU if pool_in_use() else GLIBC_CPU
+    usual = POOLED_CPU if pool_in_use() else GLIBC_CPU
+    return with_compiler(usual) if compiled else usual
 
 
 def _device_in_use() -> Device | None:

@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from cyclopts import Parameter
+
 from luthier.cli.output import print_json, print_result
+from luthier.core.errors import UsageError
 
 
-def print_forgotten(after: str, before: str | None, *, as_json: bool) -> None:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ChangeOptions:
+    """What is compared or planned, instead of measured."""
+
+    before: str | None = None
+    "With --after: the model or run before; without it, the run's base model."
+    after: str | None = None
+    "A tuned run: what did it forget, item by item and kind by kind?"
+    power: float | None = None
+    "How many examples show this difference? From the run's scores, or --base-rate."
+    base_rate: float | None = None
+    "With --power and no run: the share of right answers to expect."
+
+    @property
+    def given(self) -> bool:
+        """Whether any of them is."""
+        return any(v is not None for v in (self.before, self.after, self.power, self.base_rate))
+
+
+def print_changes(options: ChangeOptions, run: str | None, *, as_json: bool) -> None:
+    """Print how many examples a difference needs, or what was forgotten.
+
+    Raises:
+        UsageError: an option lacks the one that it goes with.
+    """
+    if options.power is not None:
+        _print_sample_size(options.power, run, options.base_rate, as_json=as_json)
+    elif options.after is not None:
+        _print_forgotten(options.after, options.before, as_json=as_json)
+    else:
+        raise UsageError(
+            "--before needs --after, and --base-rate needs --power",
+            fix="luthier evaluate --before MODEL --after RUN, or --power 0.02 --base-rate 0.7",
+        )
+
+
+def _print_forgotten(after: str, before: str | None, *, as_json: bool) -> None:
     """Compare a tuned run with what was before, and print what was lost."""
     from luthier import comparing
 
@@ -19,7 +61,7 @@ def print_forgotten(after: str, before: str | None, *, as_json: bool) -> None:
         print_result(table, "")
 
 
-def print_sample_size(
+def _print_sample_size(
     difference: float, run: str | None, base_rate: float | None, *, as_json: bool
 ) -> None:
     """Print how many examples show a difference."""

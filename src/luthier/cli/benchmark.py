@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
@@ -10,24 +15,60 @@ from luthier.core.errors import UsageError
 from luthier.results import BenchmarkResult
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Which tasks are asked, and how."""
+
+    tasks: str | None = None
+    "Benchmark tasks, suites, and YAML files of your own, with commas between them."
+    shots: int | None = None
+    "Worked examples before each question."
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    "Of each task, the first rows alone."
+    submission: str | None = None
+    """Do not measure: predict the unlabelled split of each task, and write it into this folder as
+    the leaderboard wants it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks and suites that are named."""
+        return tuple(name.strip() for name in self.tasks.split(",")) if self.tasks else ()
+
+
 def benchmark(
     targets: Sequence[str],
     tasks: Sequence[str],
     config: RunConfig,
-    shots: int | None,
-    limit: int | None,
+    options: BenchmarkOptions,
     *,
     as_json: bool,
 ) -> None:
-    """Measure models and runs on tasks, and print a table or one JSON document."""
+    """Measure models and runs on tasks, or write predictions for leaderboards."""
+    if options.submission:
+        _submit(targets, tasks, config, options.shots, options.submission, as_json=as_json)
+    else:
+        _measure(targets, tasks, config, options, as_json=as_json)
+
+
+def _measure(
+    targets: Sequence[str],
+    tasks: Sequence[str],
+    config: RunConfig,
+    options: BenchmarkOptions,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a table or one JSON document, and where the reports are."""
     import luthier
 
-    results = luthier.benchmark(targets, tasks, config, shots=shots, limit=limit)
+    results = luthier.benchmark(targets, tasks, config, shots=options.shots, limit=options.limit)
     if as_json:
         print_json(
             [
                 {
                     "run": str(result.run.path),
+                    "report": str(result.report),
                     "suites": [suite.model_dump(mode="json") for suite in result.suites],
                     "tasks": [record.model_dump(mode="json") for record in result.evaluations],
                 }
@@ -38,10 +79,15 @@ def benchmark(
     from luthier.report.benchmarks import Benchmarked, benchmark_table, label_lines
 
     systems = [Benchmarked(_name(r), r.evaluations, r.suites) for r in results]
-    print_result(benchmark_table(systems), "", *label_lines(systems))
+    labels = label_lines(record for result in results for record in result.evaluations)
+    reports = [f"Report: {result.report}" for result in results]
+    print_result(benchmark_table(systems), "", *labels, "", *reports)
+    if len(results) > 1:
+        runs = " ".join(str(result.run.path) for result in results)
+        print_result(f"Are the differences real? luthier compare {runs}")
 
 
-def submit(
+def _submit(
     targets: Sequence[str],
     tasks: Sequence[str],
     config: RunConfig,

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
-from cyclopts.validators import Number
-
-from luthier.cli.before_after import print_forgotten, print_sample_size
-from luthier.cli.benchmark import benchmark, submit
+from luthier.cli.before_after import ChangeOptions, print_changes
+from luthier.cli.benchmark import BenchmarkOptions, benchmark
 from luthier.cli.flags import Json
 from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
@@ -21,75 +16,40 @@ def evaluate(
     /,
     *arguments: str,
     common: CommonOptions | None = None,
-    tasks: str | None = None,
-    shots: int | None = None,
-    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    submission: str | None = None,
-    before: str | None = None,
-    after: str | None = None,
-    power: float | None = None,
-    base_rate: float | None = None,
+    asked: BenchmarkOptions | None = None,
+    changes: ChangeOptions | None = None,
     json: Json = False,
 ) -> None:
     """Measure a model or a tuned run on the held-out test examples, or on benchmark tasks.
 
     Interrupted, the same command goes on with the answers it has; finished, it asks nothing again.
+    Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
+    set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own.
 
     Args:
-        target: A run directory, a model, or a YAML configuration. With --tasks, several of them.
+        target: A run directory, a model (also the URL of a server that has one), or a YAML
+            configuration. With --tasks, several of them.
         arguments: Single settings as section.key=value.
-        tasks: Benchmark tasks, suites, and YAML files of your own, with commas between them.
-        shots: Worked examples before each question.
-        limit: Of each task, the first rows alone.
-        submission: Do not measure: predict the unlabelled split of each task, and write it into
-            this folder as the leaderboard wants it.
-        before: With --after: the model or run before; without it, the run's base model.
-        after: A tuned run: what did it forget, item by item and kind by kind?
-        power: How many examples show this difference? From the run's scores, or --base-rate.
-        base_rate: With --power and no run: the share of right answers to expect.
     """
-    if power is not None:
-        print_sample_size(power, target, base_rate, as_json=json)
-    elif after is not None:
-        print_forgotten(after, before, as_json=json)
-    elif before is not None or base_rate is not None:
-        raise UsageError(
-            "--before needs --after, and --base-rate needs --power",
-            fix="luthier evaluate --before MODEL --after RUN, or --power 0.02 --base-rate 0.7",
-        )
+    if changes and changes.given:
+        print_changes(changes, target, as_json=json)
+        return
+    options = asked or BenchmarkOptions()
+    if options.names:
+        targets, config = _subjects((target, *arguments) if target else arguments, common)
+        names = options.names
     else:
-        _measure(target, arguments, common, tasks, shots, limit, submission, as_json=json)
-
-
-def _measure(
-    target: str | None,
-    arguments: tuple[str, ...],
-    common: CommonOptions | None,
-    tasks: str | None,
-    shots: int | None,
-    limit: int | None,
-    submission: str | None,
-    *,
-    as_json: bool,
-) -> None:
-    """On benchmark tasks, where some are named, or on the test examples."""
-    if tasks is None:
         subject, config = _one_subject(target, arguments, common)
         targets, names = ([subject] if subject else []), config.evaluate.tasks
-    else:
-        targets, config = _subjects((target, *arguments) if target else arguments, common)
-        names = tuple(name.strip() for name in tasks.split(","))
-    if submission and names:
-        submit(targets, names, config, shots, submission, as_json=as_json)
-    elif names:
-        benchmark(targets, names, config, shots, limit, as_json=as_json)
-    elif limit or submission:
+    if names:
+        benchmark(targets, names, config, options, as_json=json)
+    elif options.limit or options.submission:
         raise UsageError(
             "--limit and --submission go with --tasks",
             fix="name tasks, such as --tasks glue/rte; 'luthier tasks' lists them",
         )
     else:
-        _evaluate_data(targets, config, shots, as_json=as_json)
+        _evaluate_data(targets, config, options.shots, as_json=json)
 
 
 def _one_subject(

@@ -18,7 +18,9 @@ class CommonOptions:
     """What to work on, and where."""
 
     model: str | None = None
-    "A bundled name, a Hub id, a folder, or a .gguf file."
+    "A bundled name, a Hub id, a folder, a .gguf file, or the URL of a server."
+    model_name: str | None = None
+    "What the server calls the model, where it has several."
     data: str | None = None
     "A bundled task, a file, a folder, or a Hub id."
     template: str | None = None
@@ -34,6 +36,7 @@ class CommonOptions:
         """The values by dotted key of the configuration; None where not given."""
         return {
             "model.id": self.model,
+            "model.endpoint.name": self.model_name,
             "data.source": self.data,
             "prompt.template": self.template,
             "name": self.name,

@@ -27,6 +27,8 @@ def prompt(
     """Ask a model: in-context learning with zero, one or a few worked examples.
 
     Without --ask, the first test examples of the task are asked, with the accepted answers beside.
+    Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
+    set by evaluate.max_new_tokens and evaluate.stop. See 'luthier config schema'.
 
     Args:
         arguments: A YAML file, and single settings as section.key=value.

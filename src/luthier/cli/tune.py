@@ -66,7 +66,12 @@ def tune(
         return
     validation = training.best_validation_loss
     best = "" if validation is None else f", validation loss {validation:.3f}"
-    stops = {"finished": "", "early": ", stopped early", "time": ", stopped by the time limit"}
+    stops = {
+        "finished": "",
+        "early": ", stopped early",
+        "time": ", stopped by the time limit",
+        "forgetting": ", stopped by the guard against forgetting",
+    }
     print_result(
         f"Tuned with {training.method}: {training.steps} of {training.planned_steps} steps"
         f"{stops[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}"

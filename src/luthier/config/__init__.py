@@ -2,6 +2,7 @@
 
 from luthier.config.adapt import AdaptConfig
 from luthier.config.data import DataConfig
+from luthier.config.decoding import Beam, Decoding, Greedy, Sampling, Strategy
 from luthier.config.evaluate import EvaluateConfig
 from luthier.config.load import load_config, resolve_config
 from luthier.config.methods import (
@@ -18,9 +19,12 @@ from luthier.config.train import GuardsConfig, TrainConfig
 
 __all__ = [
     "AdaptConfig",
+    "Beam",
     "DataConfig",
+    "Decoding",
     "EvaluateConfig",
     "FullConfig",
+    "Greedy",
     "GuardsConfig",
     "LoraConfig",
     "MethodConfig",
@@ -29,6 +33,8 @@ __all__ = [
     "PromptConfig",
     "PromptTuningConfig",
     "RunConfig",
+    "Sampling",
+    "Strategy",
     "TrainConfig",
     "load_config",
     "resolve_config",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from luthier.config.base import Config
+from luthier.config.decoding import Greedy, StopString, Strategy
 
 
 class EvaluateConfig(Config):
@@ -14,6 +17,14 @@ class EvaluateConfig(Config):
     """Which metrics, the first being the one that decides; None: the template's."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """The longest answer, in tokens; None: the template's."""
+    stop: tuple[StopString, ...] | None = None
+    """An answer ends before the first of these texts in it. None: after worked examples in plain
+    text, the blank line before the next question."""
+    decoding: Strategy = Greedy()
+    """How each token of an answer is chosen."""
+    engine: Literal["local", "vllm"] = "local"
+    """What runs a model in files: this process, or vLLM in it (the extra vllm; a GPU). Tuned
+    runs are always measured in this process."""
     batch_tokens: int = Field(default=16384, ge=1)
     """Tokens in the key/value cache of one batch. It changes memory and speed, not the result."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)

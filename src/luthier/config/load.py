@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,8 @@ from luthier.config.base import Config
 from luthier.config.run import RunConfig
 from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
 from luthier.core.errors import ProblemList, UsageError
+
+_BRANCHES = ("function-", "literal[", "tuple[", "constrained-")
 
 
 def load_config(
@@ -65,7 +67,7 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
     except ValidationError as error:
         problems = ProblemList()
         for item in error.errors():
-            location = tuple(part for part in item["loc"] if not _is_branch(part, document.values))
+            location = _as_written(item["loc"], document.values)
             place = next(
                 (
                     places[location[:n]]
@@ -74,7 +76,8 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
                 ),
                 None,
             ) or document.where(location)
-            problems.add(_explain(item["type"], location, item["msg"], item["input"], place))
+            known = _known_keys(item["loc"][:-1])
+            problems.add(_explain(item["type"], location, item["msg"], item["input"], place, known))
         problems.raise_if_any()
         raise AssertionError("pydantic reported no error") from error
 
@@ -109,20 +112,31 @@ def _set(values: dict[str, Any], key: str, value: Any, text: str) -> None:
     values[last] = value
 
 
-def _is_branch(part: str | int, values: Any) -> bool:
-    """Whether pydantic added this part of a location itself, to name a branch of a union."""
-    return isinstance(part, str) and (
-        part.startswith(("function-", "literal[", "tuple[", "constrained-"))
-    )
+def _as_written(location: Location, values: Any) -> Location:
+    """The location without the parts that pydantic adds itself, to name a branch of a union."""
+    written: list[str | int] = []
+    for place, part in enumerate(location, start=1):
+        if isinstance(values, dict):
+            is_branch = part not in values and place < len(location)
+        else:
+            is_branch = isinstance(part, str)
+        if is_branch or str(part).startswith(_BRANCHES):
+            continue
+        written.append(part)
+        values = values.get(part) if isinstance(values, dict) else None
+    return tuple(written)
 
 
-def _explain(kind: str, location: Location, message: str, given: Any, where: str) -> UsageError:
+def _explain(
+    kind: str, location: Location, message: str, given: Any, where: str, known: Sequence[str]
+) -> UsageError:
     dotted = ".".join(map(str, location))
     if kind == "extra_forbidden":
-        known = _known_keys(location[:-1])
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         fix = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return UsageError(f"unknown key {dotted!r}", where=where, fix=fix)
+    if kind == "union_tag_not_found":
+        return UsageError(f"{dotted}: it is not said which", where=where, fix=message)
     detail = message.removeprefix("Value error, ").removeprefix("Input ")
     choices = detail.removeprefix("should be ").replace(" or ", ", ").replace("'", "").split(", ")
     close = difflib.get_close_matches(str(given), choices, n=1) if kind == "literal_error" else []
@@ -132,13 +146,24 @@ def _explain(kind: str, location: Location, message: str, given: Any, where: str
 
 
 def _known_keys(location: Location) -> list[str]:
-    """The keys of the part of the configuration at ``location``."""
-    model: Any = RunConfig
-    for part in location:
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if part not in fields:
-            return []
-        model = fields[str(part)].annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-    return [field.alias or name for name, field in model.model_fields.items()]
+    """The keys of the part of the configuration at ``location``, as pydantic names it."""
+    part: Any = RunConfig
+    for name in location:
+        part = _fields(part).get(str(name)) or _branch(part, name)
+    return list(_fields(part))
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    """What stands below the keys of a part of the configuration."""
+    if not (isinstance(part, type) and issubclass(part, BaseModel)):
+        return {}
+    return {field.alias or name: field.annotation for name, field in part.model_fields.items()}
+
+
+def _branch(part: Any, tag: str | int) -> Any:
+    """The branch of a union whose first field has this value."""
+    for branch in get_args(part):
+        first = next(iter(_fields(branch).values()), None)
+        if tag in get_args(first):
+            return branch
+    return None

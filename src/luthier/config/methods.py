@@ -130,6 +130,9 @@ class DoraConfig(LoraConfig):
 class AdaloraConfig(LoraConfig):
     """LoRA that spends its rank where it matters (Zhang et al. 2023, arXiv 2303.10512)."""
 
+    learning_rate: float = Field(default=1e-2, gt=0)
+    """The peak learning rate. An update is a product of three factors, two of which begin small, so
+    it wants steps twenty times as long as LoRA's."""
     rank: int = Field(default=12, ge=2)
     """The rank of each update at the start."""
     final_rank: int = Field(default=8, ge=1)

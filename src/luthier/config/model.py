@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from luthier.config.base import Config
+from luthier.config.endpoint import EndpointConfig
 from luthier.config.methods import Quantisation
 
 
@@ -12,7 +13,8 @@ class ModelConfig(Config):
     """The base model and how it may be loaded."""
 
     id: str = "smollm2-135m-instruct"
-    """A bundled name, a Hub id, a local folder, or a .gguf file."""
+    """A bundled name, a Hub id, a local folder, a .gguf file, or the URL of an OpenAI-compatible
+    server, such as http://127.0.0.1:8000/v1."""
     revision: str | None = None
     """The Hub revision: a branch, a tag, or (best) a commit."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -23,3 +25,10 @@ class ModelConfig(Config):
     """Run Python code that the model's repository carries. Leave off unless you have read it."""
     allow_pickle: bool = False
     """Accept weights in pickle files, which can run code when opened."""
+    endpoint: EndpointConfig = EndpointConfig()
+    """How it is asked, where id is the URL of a server."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model is on a server."""
+        return self.id.lower().startswith(("http://", "https://"))

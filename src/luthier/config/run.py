@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import Field
@@ -9,12 +10,15 @@ from pydantic import Field
 from luthier.config.adapt import AdaptConfig
 from luthier.config.base import Config
 from luthier.config.data import DataConfig
+from luthier.config.decoding import Sampling, Strategy
 from luthier.config.evaluate import EvaluateConfig
 from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, QloraConfig
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import TrainConfig
-from luthier.core.seeds import fingerprint
+from luthier.core.seeds import derive, fingerprint
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class RunConfig(Config):
@@ -55,6 +59,15 @@ class RunConfig(Config):
         """The settings of the method that is used."""
         return self.methods.of(self.method)
 
+    @property
+    def strategy(self) -> Strategy:
+        """How tokens are chosen in evaluations; draws follow from the run's seed."""
+        strategy = self.evaluate.decoding
+        if not isinstance(strategy, Sampling):
+            return strategy
+        seed = derive(self.seed, "sampling", strategy.seed)
+        return strategy.model_copy(update={"seed": seed})
+
     def run_name(self, kind: str, task: str, model: str) -> str:
         """The run's own name, or one made from what it does.
 
@@ -66,4 +79,5 @@ class RunConfig(Config):
             return self.name
         unnamed = self.model_copy(update={"output": Path()})
         values = unnamed.model_dump_json(exclude={"adapt": True, "train": {"trackers"}})
-        return "-".join((task, Path(model).name, kind, fingerprint(values)[:6]))
+        called = _NOT_IN_NAMES.sub("-", Path(model).name)
+        return "-".join((task, called, kind, fingerprint(values)[:6]))

@@ -53,6 +53,10 @@ class TrainConfig(Config):
     step. It changes memory and speed, not the result, and is halved when memory runs out."""
     max_padding: float = Field(default=0.1, ge=0, lt=1)
     """The share of padding above which a micro-batch is cut in two."""
+    packing: Literal["auto"] | bool = "auto"
+    """Let the examples of a micro-batch share one row, in which none sees another, instead of
+    padded rows. auto: on a GPU, where full micro-batches would have more padding than max_padding,
+    and more than packing costs in attention. Refused where a model lets examples see each other."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
@@ -84,6 +88,10 @@ class TrainConfig(Config):
     """What the backward pass computes again. full, or true: whole layers, for the least memory and
     about a third more time; selective: all but matrix products and attention; none, or false:
     nothing."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile the layers before the first step. auto: where the plan says that this saves more time
+    than it takes. It needs a C++ compiler, or Triton on a GPU. What it changes in the losses is
+    rounding, and a resumed run keeps to what it began with."""
     guards: GuardsConfig = GuardsConfig()
     """What to do when a training goes wrong."""
     trackers: tuple[TrackerName, ...] = ("tensorboard",)

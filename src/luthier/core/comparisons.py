@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from luthier.core.records import Comparison, Forgetting, Record
+from luthier.core.records import (
+    Comparison,
+    Forgetting,
+    MetricResult,
+    ModelStamp,
+    Record,
+    TemplateStamp,
+)
 
 
 class ExamplesNeeded(Record):
@@ -122,3 +129,113 @@ class ForgettingReport(Record):
     general: Forgetting | None
     topics: tuple[GroupChange, ...]
     tasks: tuple[TaskChange, ...]
+
+
+class Judgement(Record):
+    """``judgements/<task>-over-<baseline>.json``: what a judge says of two systems' answers.
+
+    Every pair was asked in both orders; it is won or lost where both verdicts agree, else a tie.
+
+    Attributes:
+        task: of the answers.
+        candidate: the system that wins or loses.
+        over: the one it is compared with, or ``references``.
+        judge: the model that judged.
+        template: how it was asked.
+        win_rate: the share of pairs that were won, ties counting a half.
+        wins: pairs that were won.
+        losses: pairs that were lost.
+        ties: all others.
+        equal: pairs of equal answers, which are ties and were not asked.
+        inconsistent: pairs whose two verdicts contradict each other.
+        unread: pairs of which a verdict could not be read.
+    """
+
+    task: str
+    candidate: str
+    over: str
+    judge: ModelStamp
+    template: TemplateStamp
+    win_rate: MetricResult
+    wins: int
+    losses: int
+    ties: int
+    equal: int
+    inconsistent: int
+    unread: int
+
+    @property
+    def inconsistency(self) -> float:
+        """The share of inconsistent pairs among those with two verdicts."""
+        read = self.win_rate.n - self.equal - self.unread
+        return self.inconsistent / read if read else 0.0
+
+
+class DifferentItem(Record):
+    """An example on which systems have different scores.
+
+    Attributes:
+        id: of the example.
+        prompt: as the first system saw it.
+        references: the accepted answers.
+        answers: what each system said.
+        scores: of each system.
+        words: that stood for each label, where answers are labels.
+    """
+
+    id: str
+    prompt: str
+    references: tuple[str, ...]
+    answers: tuple[str, ...]
+    scores: tuple[float, ...]
+    words: dict[str, str]
+
+
+class TaskComparison(Record):
+    """Systems on the same examples of one task, each but the first compared with the first.
+
+    Attributes:
+        task: its name.
+        metric: the metric that decides.
+        results: its figure of each system.
+        comparisons: of each system but the first.
+        better: on how many examples each of these has the better score.
+        worse: on how many it has the worse one.
+        items: some of the examples on which scores differ, the largest differences first.
+    """
+
+    task: str
+    metric: str
+    results: tuple[MetricResult, ...]
+    comparisons: tuple[Comparison, ...]
+    better: tuple[int, ...]
+    worse: tuple[int, ...]
+    items: tuple[DifferentItem, ...] = ()
+
+
+class SuiteComparison(Record):
+    """The score of a suite of tasks, and how far each system but the first is from the first.
+
+    Attributes:
+        suite: the name of the suite, or of a category of it.
+        results: the score of each system.
+        differences: of each system but the first, on the same questions.
+    """
+
+    suite: str
+    results: tuple[MetricResult, ...]
+    differences: tuple[MetricResult, ...]
+
+
+class RunComparison(Record):
+    """Runs that answered the same examples, each but the first compared with the first.
+
+    Attributes:
+        names: of the runs, all different.
+        tasks: the tasks that all of them have.
+        suites: the suites that all of them have, over the same tasks.
+    """
+
+    names: tuple[str, ...]
+    tasks: tuple[TaskComparison, ...]
+    suites: tuple[SuiteComparison, ...] = ()

@@ -66,13 +66,18 @@ class TemplateStamp(Record):
 
 
 class ModelStamp(Record):
-    """Which model was used."""
+    """Which model was used.
+
+    Where a server runs it (``endpoint``, its URL), its weights are not known: ``parameters`` is 0,
+    and the revision stands for what the server says of it.
+    """
 
     id: str
     revision: str = ""
     parameters: int
     dtype: str
     architecture: str
+    endpoint: str = ""
 
 
 class EvaluationRecord(Record):

@@ -182,9 +182,26 @@ class RunDirectory:
         """The `SuiteRecord` of a suite of tasks."""
         return self.path / "suites" / f"{_file_name(name)}.json"
 
+    def suites(self) -> list[Path]:
+        """The files of all suites that were scored, by name."""
+        return sorted((self.path / "suites").glob("*.json"))
+
     def answers(self, task: str) -> Path:
         """Each answer of a task as it was made, by content: see `ContentLog`."""
         return self.path / "evaluation" / f"{_file_name(task)}.answers.jsonl"
+
+    def judgement(self, task: str, over: str) -> Path:
+        """The `Judgement` of a task's answers over those of another run."""
+        return self.path / "judgements" / f"{_file_name(task)}-over-{over}.json"
+
+    def judged_pairs(self, task: str, over: str) -> Path:
+        """Its pairs, a `SampleRecord` a line."""
+        return self.judgement(task, over).with_suffix(".pairs.jsonl")
+
+    @property
+    def verdicts(self) -> Path:
+        """What judges said, by content: see `ContentLog`."""
+        return self.path / "judgements" / "answers.jsonl"
 
     def rung(self, name: str) -> RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""

@@ -121,3 +121,29 @@ def micro_batches(
         cuts.append([index])
         real = lengths[index]
     return cuts
+
+
+def packed_rows(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
+    """Cut sequences into forward passes of one row each, in which they follow one another.
+
+    First fit decreasing (Johnson 1974, doi 10.1016/S0022-0000(74)80026-7): the longest first, each
+    into the first row with room for it.
+
+    Args:
+        lengths: tokens of each sequence.
+        tokens: of a row at most, unless a single sequence is longer.
+
+    Returns:
+        Indices into ``lengths``, a list a forward pass.
+    """
+    rows: list[list[int]] = []
+    room: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        length = lengths[index]
+        row = next((number for number, left in enumerate(room) if left >= length), len(rows))
+        if row == len(rows):
+            rows.append([])
+            room.append(tokens)
+        rows[row].append(index)
+        room[row] -= length
+    return rows

@@ -35,6 +35,12 @@ def replay_examples(
         DataError: all texts are left out, or the model is an encoder-decoder, which is not trained
             on plain text.
     """
+    if texts and renderer.encoder_decoder:
+        raise DataError(
+            "an encoder-decoder model is not trained on plain text, so none can be mixed in",
+            where="data.replay",
+            fix="set it to 0; train.guards.max_forgetting still ends a training that forgets",
+        )
     rendered = [_rendered(number, text, renderer) for number, text in enumerate(texts, start=1)]
     held_out = {tuple(ids) for ids in measured}
     lengths = {len(ids) for ids in held_out}

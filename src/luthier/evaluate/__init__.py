@@ -1,6 +1,6 @@
 """Evaluation: metrics, intervals, paired tests, and what was forgotten."""
 
-from luthier.evaluate.compare import compare_evaluations, compare_rungs
+from luthier.evaluate.compare import compare_evaluations, compare_rungs, with_holm
 from luthier.evaluate.contamination import example_text, find_contamination, with_clean_part
 from luthier.evaluate.forgetting import measure_forgetting, measure_general
 from luthier.evaluate.kept import KeptEngine
@@ -9,7 +9,13 @@ from luthier.evaluate.power import bernoulli_error, detectable_effect, plan_samp
 from luthier.evaluate.runner import evaluate_task
 from luthier.evaluate.significance import PairedTest, holm, paired_test
 from luthier.evaluate.statistics import Resampling, bootstrap_interval
-from luthier.evaluate.store import load_evaluation, load_samples, write_evaluation
+from luthier.evaluate.store import (
+    evaluated_tasks,
+    load_evaluation,
+    load_samples,
+    write_evaluation,
+)
+from luthier.evaluate.systems import compare_systems
 from luthier.evaluate.task import Evaluation, EvaluationTask
 
 __all__ = [
@@ -23,8 +29,10 @@ __all__ = [
     "bootstrap_interval",
     "compare_evaluations",
     "compare_rungs",
+    "compare_systems",
     "detectable_effect",
     "evaluate_task",
+    "evaluated_tasks",
     "example_text",
     "find_contamination",
     "get_metric",
@@ -37,5 +45,6 @@ __all__ = [
     "paired_test",
     "plan_sample_size",
     "with_clean_part",
+    "with_holm",
     "write_evaluation",
 ]

@@ -6,14 +6,12 @@ import numpy as np
 
 from luthier.core.comparisons import GroupChange, ItemChange, TaskChange
 from luthier.core.records import SampleRecord
-from luthier.evaluate.compare import align_samples, compare_evaluations
+from luthier.evaluate.compare import align_samples, compare_evaluations, item_scores
 from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.significance import paired_test
 from luthier.evaluate.statistics import Resampling, Units
+from luthier.evaluate.systems import TIE
 from luthier.evaluate.task import Evaluation
-
-# Scores this close are equal.
-_TIE = 1e-9
 
 
 def task_change(
@@ -48,8 +46,8 @@ def task_change(
         before=whole[0],
         after=whole[1],
         comparison=comparison,
-        lost=sum(gain < -_TIE for gain in gains),
-        gained=sum(gain > _TIE for gain in gains),
+        lost=sum(gain < -TIE for gain in gains),
+        gained=sum(gain > TIE for gain in gains),
         groups=tuple(sorted(groups, key=lambda group: better * group.change)),
     )
     return change, items
@@ -58,7 +56,7 @@ def task_change(
 def _items(
     metric: Metric, task: str, before: list[SampleRecord], after: list[SampleRecord]
 ) -> list[ItemChange]:
-    scores = [metric.per_sample(metric.measure(side)).tolist() for side in (before, after)]
+    scores = [item_scores(metric, side) for side in (before, after)]
     return [
         ItemChange(task=task, id=sample.id, group=sample.group, before=a, after=b)
         for sample, a, b in zip(before, *scores, strict=True)

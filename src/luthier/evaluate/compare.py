@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from luthier.core.errors import DataError
 from luthier.core.records import Comparison, SampleRecord
-from luthier.evaluate.metrics import get_metric
+from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.power import detectable_effect
 from luthier.evaluate.significance import holm, paired_test
 from luthier.evaluate.statistics import Resampling
@@ -90,11 +90,23 @@ def compare_rungs(
             )
         if not best or _is_better(metric_name, evaluation, rungs[best]):
             best = name
-    adjusted = holm([comparison.p for comparison in comparisons.values()])
-    return {
-        name: comparison.model_copy(update={"p_holm": p})
-        for (name, comparison), p in zip(comparisons.items(), adjusted, strict=True)
-    }
+    return dict(zip(comparisons, with_holm(comparisons.values()), strict=True))
+
+
+def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons, their p-values corrected for their number (Holm 1979)."""
+    made = tuple(comparisons)
+    adjusted = holm([comparison.p for comparison in made])
+    return tuple(
+        comparison.model_copy(update={"p_holm": p})
+        for comparison, p in zip(made, adjusted, strict=True)
+    )
+
+
+def item_scores(metric: Metric, samples: Sequence[SampleRecord]) -> list[float]:
+    """What a metric says of each sample alone."""
+    scores: list[float] = metric.per_sample(metric.measure(samples)).tolist()
+    return scores
 
 
 def align_samples(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,19 +52,17 @@ def measure_forgetting(
     Raises:
         DataError: the texts or their tokens are not the same.
     """
-    units = _units(before, after)
-    nats_before, nats_after, tokens = units.sums.sum(axis=0).tolist()
-    low, high = figure_interval(units, _rise_per_token, resampling)
+    rise = _rise(before, after, resampling)
     return Forgetting(
-        value=units.figure(_rise_per_token),
-        low=low,
-        high=high,
+        value=rise.value,
+        low=rise.low,
+        high=rise.high,
         n=len(before),
         confidence=resampling.confidence,
-        standard_error=jackknife_error(units, _rise_per_token),
-        before=nats_before / tokens,
-        after=nats_after / tokens,
-        tokens=int(tokens),
+        standard_error=rise.error,
+        before=rise.before,
+        after=rise.after,
+        tokens=rise.tokens,
         text=text,
     )
 
@@ -88,20 +87,45 @@ def topic_changes(
     changes = []
     for topic in dict.fromkeys(topics):
         chosen = [number for number, name in enumerate(topics) if name == topic]
-        units = _units([before[i] for i in chosen], [after[i] for i in chosen])
-        nats_before, nats_after, tokens = units.sums.sum(axis=0).tolist()
-        low, high = figure_interval(units, _rise_per_token, resampling)
+        rise = _rise([before[i] for i in chosen], [after[i] for i in chosen], resampling)
         changes.append(
             GroupChange(
                 group=topic,
                 n=len(chosen),
-                before=nats_before / tokens,
-                after=nats_after / tokens,
-                low=low,
-                high=high,
+                before=rise.before,
+                after=rise.after,
+                low=rise.low,
+                high=rise.high,
             )
         )
     return tuple(sorted(changes, key=lambda change: -change.change))
+
+
+class _Rise(NamedTuple):
+    """Nats per token before and after, their difference with its interval, and all tokens."""
+
+    before: float
+    after: float
+    value: float
+    low: float
+    high: float
+    error: float
+    tokens: int
+
+
+def _rise(before: Sequence[TextLoss], after: Sequence[TextLoss], resampling: Resampling) -> _Rise:
+    units = _units(before, after)
+    nats_before, nats_after, tokens = units.sums.sum(axis=0).tolist()
+    low, high = figure_interval(units, _rise_per_token, resampling)
+    return _Rise(
+        before=nats_before / tokens,
+        after=nats_after / tokens,
+        value=units.figure(_rise_per_token),
+        low=low,
+        high=high,
+        error=jackknife_error(units, _rise_per_token),
+        tokens=int(tokens),
+    )
 
 
 def _units(before: Sequence[TextLoss], after: Sequence[TextLoss]) -> Units:

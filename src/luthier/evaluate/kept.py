@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 import luthier
+from luthier.config import Decoding
 from luthier.core.content_log import ContentLog
 from luthier.core.seeds import fingerprint
-from luthier.data.batches import micro_batches
 from luthier.evaluate.task import Evaluation
 from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
 from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.grouping import generation_batches
 
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers")
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
 _COMPUTING = ("inference", "methods", "models")  # the parts of Luthier that decide an answer
 # Requests that are scored together. They stand in the order of their contexts, so what a part
 # shares with the next is computed twice, and no more is lost than one part.
@@ -64,19 +65,16 @@ class KeptEngine(Engine):
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
+        decoding: Decoding,
         advance: Advance = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`."""
-        name = f"greedy {max_new_tokens}"
+        name = decoding.model_dump_json()
         results: dict[int, Generation] = {}
-        lengths = [len(ids) for ids in prompts]
-        for batch in micro_batches(
-            lengths, tokens=self._batch_tokens, max_padding=1.0, extra=max_new_tokens
-        ):
+        for batch in generation_batches(prompts, decoding, self._batch_tokens):
             asked = [prompts[i] for i in batch]
             answers = self._found_or_made(
-                _GENERATION, name, asked, lambda ids: self._inner.generate(ids, max_new_tokens)
+                _GENERATION, name, asked, lambda ids: self._inner.generate(ids, decoding)
             )
             results.update(zip(batch, answers, strict=True))
             advance(len(batch))

@@ -37,7 +37,7 @@ def evaluate_task(
     Args:
         engine: generates.
         renderer: renders prompts with the task's template.
-        task: examples, metrics, and the longest answer.
+        task: examples, metrics, and how answers are generated.
         model: which model the engine runs.
         resampling: how intervals are made.
         console: shows progress with the time left, and what to beware of.
@@ -49,12 +49,13 @@ def evaluate_task(
     prompts = render_prompts(renderer, task)
     started = time.monotonic()
     with console.progress(f"{task.name}: answering", len(prompts)) as advance:
-        answers = engine.generate([prompt.ids for prompt in prompts], task.max_new_tokens, advance)
+        answers = engine.generate([prompt.ids for prompt in prompts], task.decoding, advance)
     seconds = time.monotonic() - started
     truncated = sum(answer.finish == "length" for answer in answers)
     if truncated:
         console.warn(
-            f"{truncated} of {len(answers)} answers were cut at {task.max_new_tokens} tokens"
+            f"{truncated} of {len(answers)} answers were cut at "
+            f"{task.decoding.max_new_tokens} tokens"
         )
     samples = [_sample(*row) for row in zip(task.examples, prompts, answers, strict=True)]
     results, scored = judge(samples, task.load_metrics(), resampling, console)
@@ -86,7 +87,7 @@ def render_prompts(renderer: PromptRenderer, task: EvaluationTask) -> list[Promp
     problems = ProblemList()
     for example in task.examples:
         try:
-            prompts.append(renderer.prompt(example, answer_tokens=task.max_new_tokens))
+            prompts.append(renderer.prompt(example, answer_tokens=task.decoding.max_new_tokens))
         except DataError as problem:
             problems.add(problem)
     problems.raise_if_any()
@@ -110,8 +111,7 @@ def judge(
         stats = metric.measure(samples)
         results.append(_result(metric, stats, samples, resampling))
         columns[metric.name] = metric.per_sample(stats).tolist()
-    references = [sample.references for sample in samples]
-    for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(references)):
+    for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(samples)):
         console.warn(caveat)
     rows = zip(*columns.values(), strict=True)
     scored = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from luthier.config import Decoding
 from luthier.core.errors import DataError, ProblemList, UsageError
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, SampleRecord, TemplateStamp
@@ -32,7 +33,7 @@ class EvaluationTask:
         shots: worked examples in each prompt.
         chat_template: whether the tokenizer's chat template is used.
         metrics: names of metrics; the first decides.
-        max_new_tokens: the longest answer, in tokens.
+        decoding: how answers are generated.
 
     Raises:
         UsageError: no metric, an unknown one, or one named twice.
@@ -46,7 +47,7 @@ class EvaluationTask:
     shots: int
     chat_template: bool
     metrics: tuple[str, ...]
-    max_new_tokens: int
+    decoding: Decoding
 
     def __post_init__(self) -> None:
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):

@@ -7,6 +7,7 @@ for all rows and all layers at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -39,14 +40,18 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
         if self._continued is None:
             return key_states, value_states
         parts = [(key_states, value_states)]
-        link: tuple[BranchLayer, Tensor] | None = self._continued
-        rows: Tensor | slice = slice(None)
-        while link is not None:
-            layer, rows = link[0], link[1][rows]
-            parts.append((_pick(layer.keys, rows), _pick(layer.values, rows)))
-            link = layer._continued
+        for layer, rows_B in self.ancestors():
+            parts.append((_pick(layer.keys, rows_B), _pick(layer.values, rows_B)))
         keys, values = zip(*reversed(parts), strict=True)
         return torch.cat(keys, dim=-2), torch.cat(values, dim=-2)
+
+    def ancestors(self) -> Iterator[tuple[BranchLayer, Tensor]]:
+        """The layers of the passes before, the last one first, and the row of each that it is."""
+        link, rows = self._continued, None
+        while link is not None:
+            layer, rows = link[0], link[1] if rows is None else link[1][rows]
+            yield layer, rows
+            link = layer._continued
 
     def get_seq_length(self) -> int:
         """Tokens so far, those of earlier passes included."""
@@ -58,22 +63,38 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
         return own + (self._continued[0].tokens_held() if self._continued else 0)
 
 
-def branch(cache: Any = None, rows_B: Tensor | None = None) -> Any:
-    """The cache of a new pass.
+class SplitLayer(BranchLayer):
+    """Gives the new tokens alone to an attention that reads the earlier ones itself."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keep the states of the new tokens, and give them back."""
+        self.lazy_initialization(key_states, value_states)
+        self.keys, self.values = key_states, value_states
+        return key_states, value_states
+
+
+def begin(kind: type[BranchLayer] = BranchLayer) -> Any:
+    """The cache of a pass that continues nothing."""
+    return Cache(layer_class_to_replicate=kind)
+
+
+def branch(cache: Any, rows_B: Tensor) -> Any:
+    """The cache of a pass that continues another.
 
     Args:
-        cache: that of the pass which it continues; None: it begins.
+        cache: that of the pass which it continues.
         rows_B: which of its rows each new row continues.
     """
-    made = Cache(layer_class_to_replicate=BranchLayer)
-    if cache and rows_B is not None:
-        made.layers = [BranchLayer((layer, rows_B)) for layer in cache.layers]
+    made = Cache(layer_class_to_replicate=cache.layer_class_to_replicate)
+    made.layers = [type(layer)((layer, rows_B)) for layer in cache.layers]
     return made
 
 
 def select(cache: Any, rows_B: Tensor) -> Any:
     """A cache that holds some rows of another's last pass, and continues nothing."""
-    made = branch()
+    made = begin()
     for index, layer in enumerate(cache.layers):
         made.update(_pick(layer.keys, rows_B), _pick(layer.values, rows_B), index)
     return made

@@ -22,9 +22,17 @@ _SHARE_OF_FREE_MEMORY = 0.25
 _TOKENS_OF_UNKNOWN_MODELS = 16384
 # Enough to keep the arithmetic units busy; the logits of 1,024 positions × 50,000 words are 200 MB.
 _COMPUTED_TOKENS = {"cpu": 1024, "cuda": 8192}
+# One more pass reads all weights and prepares every layer once more. In that time so many tokens
+# could be computed within another pass.
+_PASS_COST_IN_TOKENS = {"cpu": 24, "cuda": 512}
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def pass_cost_in_tokens(device: torch.device) -> int:
+    """What one more pass costs, see `merge_cheap_prefixes`."""
+    return _PASS_COST_IN_TOKENS.get(device.type, _PASS_COST_IN_TOKENS["cuda"])
 
 
 def usual_batch_tokens(loaded: LoadedModel) -> int:

@@ -45,15 +45,26 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         self.keys, self.values = keys[..., :needed, :], values[..., :needed, :]
         return self.keys, self.values
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row."""
-        super().batch_repeat_interleave(repeats)
-        self._buffers = None
-
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep some rows."""
-        super().batch_select_indices(indices)
-        self._buffers = None
+        """Keep some rows, with their room."""
+        if self._buffers is None:
+            super().batch_select_indices(indices)
+            return
+        used = self.get_seq_length()
+        keys, values = self._buffers = (
+            self._buffers[0].index_select(0, indices),
+            self._buffers[1].index_select(0, indices),
+        )
+        self.keys, self.values = keys[..., :used, :], values[..., :used, :]
+
+    def repeated(self, rows: int) -> RoomyLayer:
+        """A layer that begins with the only row of this one, so many times; nothing is copied."""
+        repeated = RoomyLayer()
+        if self.is_initialized:
+            repeated.lazy_initialization(self.keys, self.values)
+            repeated.keys = self.keys.expand(rows, -1, -1, -1)
+            repeated.values = self.values.expand(rows, -1, -1, -1)
+        return repeated
 
     @classmethod
     def merged(cls, layers: Sequence[RoomyLayer]) -> RoomyLayer:
@@ -96,6 +107,13 @@ def merge_caches(caches: Sequence[Any]) -> Any:
         RoomyLayer.merged(layers) for layers in zip(*(c.layers for c in caches), strict=True)
     ]
     return merged
+
+
+def repeat_cache(cache: Any, rows: int) -> Any:
+    """The only row of a cache, so many times. It is to be continued before that one is changed."""
+    repeated = roomy_cache()
+    repeated.layers = [layer.repeated(rows) for layer in cache.layers]
+    return repeated
 
 
 def roomy_cache() -> Any:

@@ -11,24 +11,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
 
 from luthier.inference.branch_cache import branch, tokens_copied, tokens_held
-from luthier.inference.budget import Budget
+from luthier.inference.budget import Budget, pass_cost_in_tokens
 from luthier.inference.engine import ScoreRequest, ignore_progress
 from luthier.inference.padding import MAX_PADDING, pad
 from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree, split_long_nodes
 from luthier.inference.scorer import Scorer, Tally, Target, score_targets
-from luthier.models.continuing import keeps_all_states, rope_follows_the_batch
+from luthier.inference.sharing import Sharing, ways_to_share
 from luthier.models.load import LoadedModel
 
-# One more pass reads all weights and prepares every layer once more. In that time so many tokens
-# could be computed within another pass.
-_PASS_COST_IN_TOKENS = {"cpu": 24, "cuda": 512}
 _NEVER = float("inf")
+
+
+# Two prefixes of one length that continue another, and two ends of each: what a tree can hold.
+_TRIED = tuple(
+    ScoreRequest((1, 2, *middle, last), (9,)) for middle in ((3, 4), (5, 6)) for last in (7, 8)
+)
 
 
 class CausalScorer(Scorer):
@@ -41,43 +44,53 @@ class CausalScorer(Scorer):
 
     def __init__(self, loaded: LoadedModel, budget: Budget, pass_cost: float | None = None) -> None:
         super().__init__(loaded, budget)
-        usual = _PASS_COST_IN_TOKENS.get(self._device.type, _PASS_COST_IN_TOKENS["cuda"])
-        self._pass_cost = usual if pass_cost is None else pass_cost
-        self._can_share: bool | None = None
+        self._pass_cost = pass_cost_in_tokens(self._device) if pass_cost is None else pass_cost
 
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
-        if self._can_share is None:
-            self._can_share = self._try_out()
-        self._walk(requests, tally, self._pass_cost if self._can_share else _NEVER)
+        if self._sharing:
+            self._walk(requests, tally, self._sharing, self._pass_cost)
+        else:
+            self._walk_whole(requests, tally)
 
-    def _walk(self, requests: Sequence[ScoreRequest], tally: Tally, pass_cost: float) -> None:
-        """Score the requests, sharing what is worth a pass of its own."""
-        root = radix_tree([(*r.context, *r.continuation[:-1]) for r in requests])
-        merge_cheap_prefixes(root, pass_cost)
-        model, start = self._loaded.model, None
-        if pass_cost < _NEVER:
-            split_long_nodes(root, self._budget.computed)
-            model, start = self._model, self._start()
-        _Walk(model, self._budget, _asked(root, requests), tally).run(root, start)
+    @cached_property
+    def _sharing(self) -> Sharing | None:
+        """The first way in which continued texts give what whole texts give, if there is one."""
+        return next(filter(self._agrees, ways_to_share(self._model)), None)
 
-    def _start(self) -> Any:
-        """The cache of what stands before every request."""
-        cache = branch()
-        self._soft_prompt.fill(self._model, cache)
-        return cache
-
-    def _try_out(self) -> bool:
-        """Whether a continued cache gives what whole texts give: tried out, where it may be so."""
-        if not keeps_all_states(self._model) or rope_follows_the_batch(self._model.config):
+    def _agrees(self, sharing: Sharing) -> bool:
+        whole, shared = (Tally(_TRIED, ignore_progress) for _ in range(2))
+        self._walk_whole(_TRIED, whole)
+        try:
+            self._walk(_TRIED, shared, sharing, pass_cost=0)
+        except (TypeError, RuntimeError):  # the model's forward does not know this way
             return False
-        requests = [ScoreRequest((1, 2, 3, last), (5,)) for last in (4, 6)]
-        tallies = [Tally(requests, ignore_progress) for _ in range(2)]
-        for tally, pass_cost in zip(tallies, (0, _NEVER), strict=True):
-            self._walk(requests, tally, pass_cost)
         # Rounding differs, by far less than what a forgotten prefix would change.
         tolerance = 4 * torch.finfo(self._model.dtype).eps ** 0.5
-        pairs = zip(*(tally.scores() for tally in tallies), strict=True)
+        pairs = zip(whole.scores(), shared.scores(), strict=True)
         return all(abs(one.logprob - other.logprob) <= tolerance for one, other in pairs)
+
+    def _walk(
+        self, requests: Sequence[ScoreRequest], tally: Tally, sharing: Sharing, pass_cost: float
+    ) -> None:
+        """Score the requests, sharing what is worth a pass of its own."""
+        root = _tree(requests, pass_cost)
+        split_long_nodes(root, self._budget.computed)
+        start = sharing.begin()
+        self._soft_prompt.fill(self._model, start)
+        walk = _Walk(self._model, self._budget, _asked(root, requests), tally, sharing)
+        with sharing.attention(self._model):
+            walk.run(root, start)
+
+    def _walk_whole(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        """Score the requests, each text that is not another's beginning in a row of its own."""
+        root = _tree(requests, _NEVER)
+        _Walk(self._loaded.model, self._budget, _asked(root, requests), tally).run(root, None)
+
+
+def _tree(requests: Sequence[ScoreRequest], pass_cost: float) -> Node:
+    root = radix_tree([(*r.context, *r.continuation[:-1]) for r in requests])
+    merge_cheap_prefixes(root, pass_cost)
+    return root
 
 
 class _Asked(NamedTuple):
@@ -120,13 +133,14 @@ class _Walk:
     budget: Budget
     asked: dict[Node, list[_Asked]]
     tally: Tally
+    sharing: Sharing | None = None
 
     def run(self, root: Node, start: Any) -> None:
         """Compute all nodes, each after its parent.
 
         Args:
             root: the tree.
-            start: the cache that its first nodes continue; None: nothing continues anything.
+            start: the cache that its first nodes continue; None: nothing is shared.
         """
         # What is below a node waits in an iterator, so that the only caches in memory are those
         # on the way to the node at hand.
@@ -166,10 +180,10 @@ class _Walk:
         device = self.model.device
         ids_BT, _ = pad([node.tokens for node, _ in batch], device, "right")
         inputs: dict[str, Any] = {"input_ids": ids_BT, "use_cache": False}
-        if cache is not None:
+        if self.sharing:
             rows_B = torch.tensor([row for _, row in batch], device=device)
             cache = branch(cache, rows_B)
-            inputs |= {"past_key_values": cache, "use_cache": True}
+            inputs |= self.sharing.inputs(cache)
         targets = [
             Target(asked.request, asked.token, row, asked.offset)
             for row, (node, _) in enumerate(batch)

@@ -1,66 +1,81 @@
-"""Greedy generation with an encoder-decoder model (T5)."""
+"""Generation with an encoder-decoder model (T5)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from luthier.data.batches import micro_batches
 from luthier.inference.cache import roomy_cache
+from luthier.inference.decoding import Rows
 from luthier.inference.encoder import encode
-from luthier.inference.engine import Advance
 from luthier.inference.generator import Generator
 from luthier.inference.padding import MAX_PADDING
 from luthier.models.forward import decoder_start, logits_at
 
 
-class EncoderDecoderGenerator(Generator):
-    """Generates token ids; see `LocalEngine`. A soft prompt stands before the encoder's input."""
+class DecoderRows(Rows):
+    """Rows that a decoder continues, each with what the encoder made of its prompt."""
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, advance: Advance
-    ) -> list[list[int]]:
-        """See `Generator.generate`."""
-        results: list[list[int]] = [[] for _ in prompts]
-        for batch in micro_batches(
-            [len(ids) for ids in prompts],
-            tokens=self._batch_tokens,
-            max_padding=MAX_PADDING,
-            extra=max_new_tokens,
-        ):
-            rows = self._batch([prompts[i] for i in batch], max_new_tokens)
-            for index, ids in zip(batch, rows, strict=True):
-                results[index] = ids
-            advance(len(batch))
-        return results
-
-    def _batch(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+    def __init__(
+        self, model: Any, encoded_BTD: Tensor, mask_BT: Tensor, prompts: Sequence[int]
+    ) -> None:
         from transformers import EncoderDecoderCache
 
-        encoded, mask_BT = encode(self._model, self._soft_prompt, prompts)
-        cache = EncoderDecoderCache(roomy_cache(), roomy_cache())
-        start = decoder_start(self._model)
-        input_B1 = torch.full((len(prompts), 1), start, device=self._device)
-        keep_B1 = torch.ones_like(input_B1, dtype=torch.bool)
-        running = torch.ones(len(prompts), dtype=torch.bool, device=self._device)
-        made: list[list[int]] = [[] for _ in prompts]
-        for _ in range(max_new_tokens):
-            inputs = {
-                "encoder_outputs": encoded,
-                "attention_mask": mask_BT,
-                "decoder_input_ids": input_B1,
-                "past_key_values": cache,
-                "use_cache": True,
-            }
-            next_B = logits_at(self._model, inputs, keep_B1).argmax(-1)
-            for row, (token, runs) in enumerate(
-                zip(next_B.tolist(), running.tolist(), strict=True)
-            ):
-                if runs:
-                    made[row].append(token)
-            running &= ~torch.isin(next_B, self._stops)
-            if not running.any():
-                break
-            input_B1 = next_B[:, None]
-        return made
+        self._model = model
+        self._encoded_BTD, self._mask_BT = encoded_BTD, mask_BT
+        self._cache = EncoderDecoderCache(roomy_cache(), roomy_cache())
+        super().__init__(self.step([decoder_start(model)] * len(prompts)), prompts)
+
+    def _select(self, rows: Sequence[int]) -> None:
+        rows_B = torch.tensor(rows, device=self._mask_BT.device)
+        self._encoded_BTD, self._mask_BT = self._encoded_BTD[rows_B], self._mask_BT[rows_B]
+        for cache in (self._cache.self_attention_cache, self._cache.cross_attention_cache):
+            cache.batch_select_indices(rows_B)
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """See `Rows.step`."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        input_B1 = torch.tensor(tokens, device=self._mask_BT.device)[:, None]
+        inputs = {
+            "encoder_outputs": BaseModelOutput(last_hidden_state=self._encoded_BTD),
+            "attention_mask": self._mask_BT,
+            "decoder_input_ids": input_B1,
+            "past_key_values": self._cache,
+            "use_cache": True,
+        }
+        return logits_at(self._model, inputs, torch.ones_like(input_B1, dtype=torch.bool))
+
+
+class EncoderDecoderGenerator(Generator):
+    """Generates token ids; see `Generator`. A soft prompt stands before the encoder's input.
+
+    Prompts are encoded in groups of one length, because padding costs as much as text, and answered
+    together.
+    """
+
+    def _start(self, prompts: Sequence[Sequence[int]], batch: Sequence[int]) -> DecoderRows:
+        """See `Generator._start`."""
+        lengths = [len(prompts[index]) for index in batch]
+        cuts = micro_batches(lengths, tokens=self._batch_tokens, max_padding=MAX_PADDING)
+        groups = [[batch[place] for place in cut] for cut in cuts]
+        encoded = [
+            encode(self._model, self._soft_prompt, [prompts[index] for index in group])
+            for group in groups
+        ]
+        width = max(mask_BT.shape[1] for _, mask_BT in encoded)
+        return DecoderRows(
+            self._model,
+            torch.cat([_widened(output.last_hidden_state, width) for output, _ in encoded]),
+            torch.cat([_widened(mask_BT[..., None], width)[..., 0] for _, mask_BT in encoded]),
+            [index for group in groups for index in group],
+        )
+
+
+def _widened(states_BTD: Tensor, width: int) -> Tensor:
+    """Padded with zeros on the right, to so many positions."""
+    return torch.nn.functional.pad(states_BTD, (0, 0, 0, width - states_BTD.shape[1]))

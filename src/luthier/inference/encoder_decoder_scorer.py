@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from luthier.inference.branch_cache import branch, select
+from luthier.inference.branch_cache import begin, branch, select
 from luthier.inference.encoder import encode
 from luthier.inference.engine import ScoreRequest
 from luthier.inference.padding import MAX_PADDING, pad
@@ -70,7 +70,7 @@ class EncoderDecoderScorer(Scorer):
     def _begin(self, batch: list[_Row], requests: Sequence[ScoreRequest], tally: Tally) -> _Begun:
         """Encode contexts, and score the first token of each continuation."""
         encoded, mask_BT = encode(self._model, self._soft_prompt, [row.ids for row in batch])
-        begun = _Begun(encoded.last_hidden_state, mask_BT, EncoderDecoderCache(branch(), branch()))
+        begun = _Begun(encoded.last_hidden_state, mask_BT, EncoderDecoderCache(begin(), begin()))
         start = decoder_start(self._model)
         input_B1 = torch.full((len(batch), 1), start, device=self._device)
         targets = [

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from luthier.config import Decoding
+
 Advance = Callable[[int], None]
 
 
@@ -16,7 +18,14 @@ def ignore_progress(_done: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """An answer: its tokens (without the end-of-turn token), its text, and why it ended."""
+    """An answer.
+
+    Attributes:
+        ids: the tokens that were made, without the end-of-turn token.
+        text: what they say, up to a stop string, without spaces around it.
+        finish: ``stop`` at the end of the turn or at a stop string, ``length`` where the answer
+            would have gone on.
+    """
 
     ids: tuple[int, ...]
     text: str
@@ -66,10 +75,16 @@ class Engine(ABC):
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
+        decoding: Decoding,
         advance: Advance = ignore_progress,
     ) -> list[Generation]:
-        """Continue each prompt greedily until its turn ends or ``max_new_tokens`` are made."""
+        """Continue each prompt until its turn ends, as ``decoding`` says.
+
+        ``advance`` is told how many more are answered.
+
+        Raises:
+            UsageError: this engine does not know the strategy.
+        """
 
     @abstractmethod
     def score(

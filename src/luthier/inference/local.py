@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
+from luthier.config import Decoding
 from luthier.inference.budget import Budget, usual_batch_tokens
 from luthier.inference.causal_scorer import CausalScorer
 from luthier.inference.decoder_only import DecoderOnlyGenerator
+from luthier.inference.decoding import Stopping
 from luthier.inference.encoder_decoder import EncoderDecoderGenerator
 from luthier.inference.encoder_decoder_scorer import EncoderDecoderScorer
 from luthier.inference.engine import (
@@ -21,7 +23,7 @@ from luthier.inference.engine import (
     ignore_progress,
 )
 from luthier.inference.generator import Generator
-from luthier.inference.scorer import Scorer
+from luthier.inference.scorer import Scorer, losses_from_scores
 from luthier.models.load import LoadedModel
 
 # What answers and what scores, by whether a model has an encoder.
@@ -32,7 +34,9 @@ _KINDS: dict[bool, tuple[type[Generator], type[Scorer]]] = {
 
 
 class LocalEngine(Engine):
-    """Greedy generation and scoring with a model in memory.
+    """Generation and scoring with a model in memory.
+
+    The model must not change while the engine is used: it keeps what prompts begin with.
 
     Args:
         loaded: the model; adapters and soft prompts around it are used.
@@ -44,21 +48,21 @@ class LocalEngine(Engine):
         self._loaded = loaded
         batch_tokens = batch_tokens or usual_batch_tokens(loaded)
         answering, scoring = _KINDS[loaded.is_encoder_decoder]
-        self._generator = answering(loaded, batch_tokens, stop_ids(loaded))
+        self._generator = answering(loaded, batch_tokens)
         self._scorer = scoring(loaded, Budget.of(loaded.device, batch_tokens))
 
     @torch.inference_mode()
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
+        decoding: Decoding,
         advance: Advance = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`. The model is put in evaluation mode."""
         self._loaded.model.eval()
-        tokens = self._generator.generate(prompts, max_new_tokens, advance)
-        stops = self._generator.stop_ids
-        return [self._finish(ids, stops) for ids in tokens]
+        stopping = Stopping(self._loaded.tokenizer, stop_ids(self._loaded), decoding)
+        answers = self._generator.generate(prompts, decoding, stopping, advance)
+        return [stopping.generation(ids) for ids in answers]
 
     @torch.inference_mode()
     def score(
@@ -74,23 +78,7 @@ class LocalEngine(Engine):
         """See `Engine.losses`."""
         # An encoder-decoder model says the whole text to an empty question.
         given = 0 if self._loaded.is_encoder_decoder else 1
-        requests = {
-            index: ScoreRequest(tuple(ids[:given]), tuple(ids[given:]))
-            for index, ids in enumerate(sequences)
-            if len(ids) > given
-        }
-        advance(len(sequences) - len(requests))
-        results = [TextLoss(0.0, 0)] * len(sequences)
-        scores = self.score(list(requests.values()), advance)
-        for (index, request), score in zip(requests.items(), scores, strict=True):
-            results[index] = TextLoss(-score.logprob, len(request.continuation))
-        return results
-
-    def _finish(self, ids: list[int], stops: frozenset[int]) -> Generation:
-        stopped = bool(ids) and ids[-1] in stops
-        kept = ids[:-1] if stopped else ids
-        text = self._loaded.tokenizer.decode(kept, skip_special_tokens=True)
-        return Generation(tuple(kept), text.strip(), "stop" if stopped else "length")
+        return losses_from_scores(self.score, sequences, given, advance)
 
 
 def stop_ids(loaded: LoadedModel) -> frozenset[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 
 from luthier.core.errors import UsageError
 from luthier.inference.budget import Budget
-from luthier.inference.engine import Advance, Score, ScoreRequest
+from luthier.inference.engine import Advance, Score, ScoreRequest, TextLoss
 from luthier.inference.soft_prompt import unwrap_soft_prompt
 from luthier.models.forward import log_probabilities, logits_at_indices
 from luthier.models.load import LoadedModel
@@ -132,3 +132,30 @@ def with_contexts(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[Scor
             )
     stand_in = () if first is None else (first,)
     return [r if r.context else replace(r, context=stand_in) for r in requests]
+
+
+def losses_from_scores(
+    score: Callable[[Sequence[ScoreRequest], Advance], list[Score]],
+    sequences: Sequence[Sequence[int]],
+    given: int,
+    advance: Advance,
+) -> list[TextLoss]:
+    """The loss of each token sequence; see `Engine.losses`.
+
+    Args:
+        score: an engine's.
+        sequences: token ids.
+        given: how many first tokens of each are not predicted.
+        advance: is told how many more are done.
+    """
+    requests = {
+        index: ScoreRequest(tuple(ids[:given]), tuple(ids[given:]))
+        for index, ids in enumerate(sequences)
+        if len(ids) > given
+    }
+    advance(len(sequences) - len(requests))
+    results = [TextLoss(0.0, 0)] * len(sequences)
+    scores = score(list(requests.values()), advance)
+    for (index, request), scored in zip(requests.items(), scores, strict=True):
+        results[index] = TextLoss(-scored.logprob, len(request.continuation))
+    return results

@@ -24,6 +24,8 @@ class Method(ABC):
     recomputable: ClassVar[bool] = True
     # Whether its weights may be cut into shards (FSDP).
     shardable: ClassVar[bool] = True
+    # Whether examples may share a row: not where something is put before each row.
+    packable: ClassVar[bool] = True
 
     @abstractmethod
     def prepare(self, loaded: LoadedModel) -> Any:

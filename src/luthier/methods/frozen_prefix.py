@@ -24,8 +24,9 @@ LIMIT = 2 * 2**30
 class FrozenPrefix:
     """Replaces the passes of frozen layers while a model trains.
 
-    Each row is computed alone and without padding, whether its states are then kept or not: what a
-    training gives must not depend on what is kept, or a resumed one would differ in the last bits.
+    Each row, or each example of a packed one, is computed alone and without padding, whether its
+    states are then kept or not: what a training gives must not depend on what is kept, or a resumed
+    one would differ in the last bits.
 
     Whether all this holds for a model is found out with the first row: computed twice the states
     must be the same (or there is dropout), and the model's output with and without the layers too
@@ -81,11 +82,13 @@ class FrozenPrefix:
         """Before a pass: get the states of its rows."""
         if not model.training:
             return
-        rows = _rows(inputs["input_ids"], inputs.get("attention_mask"))
+        is_packed = "position_ids" in inputs
+        rows = _packed(**inputs) if is_packed else _rows(**inputs)
         if self._holds is None:
             self._holds = self._try_out(rows[0])
         if self._holds:
-            self._give(pad_sequence([self._states(row) for row in rows], batch_first=True))
+            states = [self._states(row) for row in rows]
+            self._give(torch.cat(states)[None] if is_packed else pad_sequence(states, True))
 
     def _after(self, *_: Any) -> None:
         self._given = None
@@ -152,9 +155,15 @@ class _Reached(Exception):  # noqa: N818
         self.output = output
 
 
-def _rows(ids_BT: Tensor, mask_BT: Tensor | None) -> list[Tensor]:
+def _rows(input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> list[Tensor]:
     """The tokens of each row, without the padding at its right."""
-    if mask_BT is None:
-        return list(ids_BT)
-    lengths = mask_BT.sum(1).tolist()
-    return [row[:length] for row, length in zip(ids_BT, lengths, strict=True)]
+    if attention_mask is None:
+        return list(input_ids)
+    lengths = attention_mask.sum(1).tolist()
+    return [row[:length] for row, length in zip(input_ids, lengths, strict=True)]
+
+
+def _packed(input_ids: Tensor, position_ids: Tensor, **_: Any) -> list[Tensor]:
+    """The tokens of each example of a packed row, whose positions begin at zero."""
+    starts = (position_ids[0] == 0).nonzero()[1:, 0].tolist()
+    return list(torch.tensor_split(input_ids[0], starts))

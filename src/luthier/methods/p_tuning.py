@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from luthier.config.methods import PTuningConfig
 from luthier.methods.base import Method
@@ -17,6 +17,7 @@ class PTuningMethod(Method):
     """
 
     name = "p-tuning"
+    packable: ClassVar[bool] = False
 
     def __init__(self, config: PTuningConfig) -> None:
         self.config = config

@@ -19,6 +19,7 @@ class PrefixTuningMethod(Method):
 
     name = "prefix-tuning"
     recomputable: ClassVar[bool] = False
+    packable: ClassVar[bool] = False
 
     def __init__(self, config: PrefixTuningConfig) -> None:
         self.config = config

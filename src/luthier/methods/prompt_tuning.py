@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from luthier.config import PromptTuningConfig
 from luthier.core.errors import UsageError
@@ -16,6 +16,7 @@ class PromptTuningMethod(Method):
     """Trains ``virtual_tokens`` vectors; the model itself is left as it is."""
 
     name = "prompt-tuning"
+    packable: ClassVar[bool] = False
 
     def __init__(self, config: PromptTuningConfig) -> None:
         self.config = config

@@ -70,6 +70,16 @@ class ModelHandle:
     tokenizer: Any
 
     @property
+    def id(self) -> str:
+        """What it is called."""
+        return self.folder.id
+
+    @property
+    def revision(self) -> str:
+        """Which version of it."""
+        return self.folder.revision
+
+    @property
     def is_encoder_decoder(self) -> bool:
         """Whether the model reads with an encoder and answers with a decoder (T5)."""
         return bool(self.settings.is_encoder_decoder)

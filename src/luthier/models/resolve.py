@@ -11,7 +11,7 @@ from pathlib import Path
 
 from luthier.config import ModelConfig
 from luthier.core.console import Console
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.files import file_sha256
 from luthier.models import bundled
 from luthier.models.gguf import convert_gguf
@@ -35,9 +35,12 @@ def resolve_model(config: ModelConfig, console: Console) -> ModelFolder:
     """Find the model, fetching or converting it where that is needed.
 
     Raises:
+        UsageError: it is on a server.
         DataError: there is no such model, or its files are not safe to load.
         ResourceError: it cannot be fetched.
     """
+    if config.is_remote:
+        raise no_weights(config.id)
     if model := bundled.BUNDLED_MODELS.get(config.id.lower()):
         source = bundled.require(model)
         folder = convert_gguf(source, f"{model.name}-{model.sha256[:12]}", console)
@@ -51,6 +54,15 @@ def resolve_model(config: ModelConfig, console: Console) -> ModelFolder:
     if _HUB_ID.fullmatch(config.id) and not path.exists():
         return _from_hub(config, console)
     raise _unknown(config.id)
+
+
+def no_weights(url: str) -> UsageError:
+    """The error to raise where a model on a server cannot do."""
+    return UsageError(
+        "a model on a server has no weights here: it can only be asked",
+        where=url,
+        fix="use evaluate, prompt or compare --judge with it, or name a model in files",
+    )
 
 
 def _from_gguf(path: Path, console: Console) -> ModelFolder:

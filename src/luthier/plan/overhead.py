@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from operator import add
 
 from luthier.core.heap import pool_installed
 
@@ -62,6 +63,16 @@ GLIBC_CPU = Overhead(
     (0.15, 0.5, 0.75),
     ((430 + _IMPORTED) * _MIB, (460 + _IMPORTED) * _MIB, (520 + _IMPORTED) * _MIB),
 )
+
+
+# What a compiler leaves in a process on a CPU: 50 to 100 MiB (lab/LOG.md, 2026-11-25).
+_COMPILER = (40 * _MIB, 90 * _MIB, 150 * _MIB)
+
+
+def with_compiler(overhead: Overhead) -> Overhead:
+    """That of a process on a CPU in which layers have been compiled."""
+    low, expected, high = map(add, overhead.framework, _COMPILER)
+    return replace(overhead, framework=(low, expected, high))
 
 
 def usual_overhead(on_cpu: bool) -> Overhead:

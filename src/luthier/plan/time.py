@@ -30,6 +30,12 @@ _BUCKET = 25 * 2**20
 # eighth of a server with 16 channels. Both assumed.
 _HOST_LINK = 25e9
 _HOST_BANDWIDTH = 25e9
+# What it takes to compile the layers of a model before the first step: for 30 layers 73 s of a CPU,
+# some of them on both cores. Layers share their code, so it hardly grows with their number.
+COMPILE_SECONDS = 60.0
+# The share of the time between products that compiled layers save. On a CPU: 6 % of a step of LoRA
+# were measured where 36 % are planned between products (lab/LOG.md, 2026-11-25). On a GPU: assumed.
+_FUSED_ON_CPU, _FUSED_ON_GPU = 0.17, 0.5
 # Times that a kept activation moves: written and read forward, its gradient written and read.
 _FORWARD_MOVES = 2
 _BACKWARD_MOVES = 2
@@ -139,6 +145,16 @@ def forward_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> floa
     # A third of a layer's small operations: the backward pass has about two for each.
     overhead = device.overhead * sum(times for _, times in cost.layers) / 3
     return products + moved / (device.between or device.bandwidth) + overhead
+
+
+def compiling_pays(between: float, *, on_cpu: bool) -> bool:
+    """Whether compiled layers save more time than it takes to compile them.
+
+    Args:
+        between: seconds of the whole training that pass between products, as `StepTime.traffic`.
+        on_cpu: whether it runs on a CPU.
+    """
+    return between * (_FUSED_ON_CPU if on_cpu else _FUSED_ON_GPU) > COMPILE_SECONDS
 
 
 def recomputed_flops(cost: StepCost, checkpointing: Checkpointing) -> float:

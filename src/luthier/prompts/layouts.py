@@ -7,7 +7,7 @@ for token what it saw in training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,8 @@ from jinja2 import TemplateError
 from luthier.core.errors import DataError
 from luthier.core.example import Message
 from luthier.prompts.tokens import Encoder, Tokenizer
+
+_BETWEEN_TURNS = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,13 @@ class Layout(Protocol):
 
     def show(self, text: str) -> str:
         """A segment's text for people."""
+
+    def stop_strings(self, answers: Iterable[str]) -> tuple[str, ...]:
+        """What a model writes that goes on after its answer as the text before went on.
+
+        Args:
+            answers: some that are to be expected; what stands within one ends none.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +85,17 @@ class PlainLayout:
         """The text itself."""
         return text
 
+    def stop_strings(self, answers: Iterable[str]) -> tuple[str, ...]:
+        """The blank line before the next turn."""
+        return () if any(_BETWEEN_TURNS in answer for answer in answers) else (_BETWEEN_TURNS,)
+
     def _turns(self, messages: Sequence[Message]) -> Iterator[Segment]:
         for index, message in enumerate(messages):
             if message.role == "assistant":
                 yield Segment(self.separator.rstrip(" "), False)
                 yield Segment(self._lead + message.content, True)
             else:
-                yield Segment(("\n\n" if index else "") + message.content, False)
+                yield Segment((_BETWEEN_TURNS if index else "") + message.content, False)
 
     @property
     def _lead(self) -> str:
@@ -136,6 +149,10 @@ class ChatLayout:
     def show(self, text: str) -> str:
         """The text with the special tokens that rows spell out."""
         return self.encoder.show(text)
+
+    def stop_strings(self, answers: Iterable[str]) -> tuple[str, ...]:
+        """None: a token of the template ends a turn."""
+        return ()
 
     def _answered(self, turns: Sequence[Message], where: str) -> list[Segment]:
         """Segments up to the end of the last answer. A first turn answers nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -131,6 +132,18 @@ class PromptRenderer:
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end: for scoring choices."""
         return self._layout.answer(text)
+
+    def stop_strings(self, examples: Iterable[Example]) -> tuple[str, ...]:
+        """The texts that end an answer, where worked examples before it show how a text goes on.
+
+        Args:
+            examples: whatever stands within one of their answers ends none.
+        """
+        if self.encoder_decoder:  # the answer is a text of its own, with an end
+            return ()
+        return self._layout.stop_strings(
+            reference for example in examples for reference in example.references
+        )
 
     def training(self, example: Example, *, completions_only: bool) -> TrainingExample:
         """The example with its first reference, as tokens to train on.

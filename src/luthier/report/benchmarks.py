@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from luthier.core.records import EvaluationRecord, MetricResult, SuiteRecord
-from luthier.report.format import ABSENT
 from luthier.report.rows import estimate_texts
 
 
@@ -24,13 +23,39 @@ class Benchmarked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Figure:
     """What names a figure: the same in every system."""
 
     task: str
     metric: str
     format: str
     shots: str
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
+    """A figure of every system.
+
+    Attributes:
+        cells: value and interval, one a system; a dash and nothing where it has none.
+    """
+
+    task: str
+    metric: str
+    format: str
+    shots: str
+    n: str
+    cells: tuple[tuple[str, str], ...]
+
+
+def suite_rows(systems: Sequence[Benchmarked]) -> list[BenchmarkRow]:
+    """The scores of suites and of their categories."""
+    return _joined([dict(_suite_figures(system)) for system in systems])
+
+
+def task_rows(systems: Sequence[Benchmarked]) -> list[BenchmarkRow]:
+    """Every metric of every task."""
+    return _joined([dict(_task_figures(system)) for system in systems])
 
 
 def benchmark_table(systems: Sequence[Benchmarked]) -> Table:
@@ -42,23 +67,15 @@ def benchmark_table(systems: Sequence[Benchmarked]) -> Table:
     table.add_column("n", justify="right")
     for system in systems:
         table.add_column(system.name, justify="right", overflow="fold")
-    figures = [dict(_rows(system)) for system in systems]
-    for row in dict.fromkeys(row for figure in figures for row in figure):
-        results = [figure.get(row) for figure in figures]
-        n = next(result.n for result in results if result)
-        cells = (row.task, row.metric, row.format, row.shots, f"{n:,}")
-        table.add_row(*map(Text, cells), *map(_estimate, results))
+    for row in (*suite_rows(systems), *task_rows(systems)):
+        named = map(Text, (row.task, row.metric, row.format, row.shots, row.n))
+        table.add_row(*named, *(Text(value).append(f" {i}", "dim") for value, i in row.cells))
     return table
 
 
-def label_lines(systems: Sequence[Benchmarked]) -> list[str]:
+def label_lines(records: Iterable[EvaluationRecord]) -> list[str]:
     """For each task with labels, a line that says which words stood for each of them."""
-    mappings: Mapping[str, dict[str, str]] = {
-        record.task: record.labels
-        for system in systems
-        for record in system.evaluations
-        if record.labels
-    }
+    mappings = {record.task: record.labels for record in records if record.labels}
     by_mapping: dict[str, list[str]] = {}
     for task, labels in mappings.items():
         words = ", ".join(f"{label} = {text!r}" for label, text in labels.items())
@@ -66,24 +83,30 @@ def label_lines(systems: Sequence[Benchmarked]) -> list[str]:
     return [f"{_listed(tasks)}: {words}" for words, tasks in by_mapping.items()]
 
 
-def _rows(system: Benchmarked) -> Iterable[tuple[_Row, MetricResult]]:
+def _suite_figures(system: Benchmarked) -> Iterator[tuple[_Figure, MetricResult]]:
     for suite in system.suites:
         total = len(suite.tasks) + len(suite.missing)
         part = f" ({len(suite.tasks)} of {total} tasks)" if suite.missing else ""
         shots = ", ".join(map(str, suite.shots))
         for score in suite.scores:
-            whole = score.name == suite.suite
-            yield _Row(score.name + (part if whole else ""), "score", suite.format, shots), score
+            name = score.name + (part if score.name == suite.suite else "")
+            yield _Figure(name, "score", suite.format, shots), score
+
+
+def _task_figures(system: Benchmarked) -> Iterator[tuple[_Figure, MetricResult]]:
     for record in system.evaluations:
         for metric in record.metrics:
-            yield _Row(record.task, metric.name, record.format, str(record.shots)), metric
+            yield _Figure(record.task, metric.name, record.format, str(record.shots)), metric
 
 
-def _estimate(result: MetricResult | None) -> Text:
-    if result is None:
-        return Text(ABSENT)
-    value, interval = estimate_texts(result)
-    return Text(value).append(f" {interval}", style="dim")
+def _joined(systems: Sequence[Mapping[_Figure, MetricResult]]) -> list[BenchmarkRow]:
+    rows = []
+    for figure in dict.fromkeys(figure for system in systems for figure in system):
+        results = [system.get(figure) for system in systems]
+        n = next(result.n for result in results if result)
+        cells = tuple(estimate_texts(result) for result in results)
+        rows.append(BenchmarkRow(**asdict(figure), n=f"{n:,}", cells=cells))
+    return rows
 
 
 def _listed(tasks: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Tables for the terminal: how many examples a difference needs, and what was forgotten."""
+"""Tables for the terminal: examples that a difference needs, what was forgotten, judgements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from luthier.core.comparisons import ForgettingReport, GroupChange, SampleSize, TaskChange
+from luthier.core.comparisons import (
+    ForgettingReport,
+    GroupChange,
+    Judgement,
+    SampleSize,
+    TaskChange,
+)
 from luthier.report.format import ABSENT, format_interval, format_p, format_value
 
 _GROUPS_SHOWN = 10
@@ -51,6 +57,32 @@ def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
     for task in report.tasks:
         if len(task.groups) > 1:
             yield _groups(f"kind of {task.task}, {task.metric}", task.groups)
+
+
+def judgement_table(judgements: Sequence[Judgement]) -> Table:
+    """A row for each system that was judged."""
+    table = _table("run", "over", "win rate", "interval", "won", "tied", "lost", "inconsistent")
+    table.add_column("unread", justify="right")
+    for each in judgements:
+        rate = each.win_rate
+        table.add_row(
+            Text(each.candidate),
+            Text(each.over),
+            format_value(rate.value),
+            format_interval(rate.low, rate.high),
+            *(f"{count:,}" for count in (each.wins, each.ties, each.losses)),
+            f"{each.inconsistency:.0%}",
+            f"{each.unread:,} of {rate.n:,}",
+        )
+    judge = judgements[0].judge
+    place = f" at {judge.endpoint}, whose weights are not known" if judge.endpoint else ""
+    table.caption = Text(
+        f"Judge: {judge.id}{place}. Each pair was asked in both orders; verdicts that contradict "
+        "each other (inconsistent), or that cannot be read, are ties, and a tie is half a win.",
+        style="not italic",
+    )
+    table.caption_justify = "left"
+    return table
 
 
 def _task_figures(task: TaskChange) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from luthier.core.comparisons import RunComparison
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, read_lines
 from luthier.core.records import (
@@ -19,6 +20,7 @@ from luthier.core.records import (
     LadderRecord,
     RungRecord,
     SampleRecord,
+    SuiteRecord,
     TrainingRecord,
 )
 from luthier.core.run_directory import RunDirectory
@@ -44,10 +46,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A rung of a ladder, or the one model of a run without a ladder."""
+    """A rung of a ladder, a run beside others, or the one model of a run without a ladder."""
 
     name: str
     measured: tuple[Measured, ...]
+    suites: tuple[SuiteRecord, ...]
     training: TrainingRecord | None
     forgetting: Forgetting | None
     curve: LossCurve
@@ -55,7 +58,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A run, as far as a report tells of it."""
+    """A run, or several that are compared, as far as a report tells of them."""
 
     name: str
     kind: str
@@ -64,6 +67,7 @@ class Content:
     config: str
     manifest: Mapping[str, Any]
     contamination: Contamination | None = None
+    compared: RunComparison | None = None
 
     @property
     def records(self) -> list[EvaluationRecord]:
@@ -105,6 +109,30 @@ def read_content(run: RunDirectory) -> Content:
         config=_read_text(run.config),
         manifest=manifest,
         contamination=Contamination.read(run.contamination) if run.contamination.exists() else None,
+    )
+
+
+def read_compared(runs: Sequence[RunDirectory], comparison: RunComparison) -> Content:
+    """Read finished runs that are compared, as far as all of them were measured on the same.
+
+    Args:
+        runs: the runs, in the order of the comparison's names.
+        comparison: how they differ.
+
+    Raises:
+        DataError: a file is broken.
+    """
+    tasks = {task.task for task in comparison.tasks}
+    return Content(
+        name=" and ".join(comparison.names),
+        kind="compare",
+        ladder=None,
+        systems=tuple(
+            _read_system(run, name, tasks) for run, name in zip(runs, comparison.names, strict=True)
+        ),
+        config="",
+        manifest={},
+        compared=comparison,
     )
 
 
@@ -178,13 +206,16 @@ def _read_rung(run: RunDirectory, rung: RungRecord, folder: RunDirectory | None)
     return system
 
 
-def _read_system(run: RunDirectory, name: str) -> System:
+def _read_system(run: RunDirectory, name: str, tasks: Set[str] | None = None) -> System:
+    """A run with its evaluations, of all tasks or of those that are named."""
     return System(
         name=name,
         measured=tuple(
             Measured(record, _read_samples(path.with_suffix(".samples.jsonl")))
             for path, record in read_evaluations(run)
+            if tasks is None or record.task in tasks
         ),
+        suites=tuple(SuiteRecord.read(path) for path in run.suites()),
         training=TrainingRecord.read(run.training) if run.training.exists() else None,
         forgetting=Forgetting.read(run.forgetting) if run.forgetting.exists() else None,
         curve=_read_curve(run),

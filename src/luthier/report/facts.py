@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from luthier.core.comparisons import RunComparison
 from luthier.core.records import (
     Contamination,
     EvaluationRecord,
@@ -16,12 +17,16 @@ from luthier.core.records import (
     TrainingRecord,
 )
 from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.report.benchmarks import label_lines
+from luthier.report.comparisons import comparison_rows, comparison_sentence
 from luthier.report.content import Content, System
 from luthier.report.format import format_percent, format_value
 from luthier.report.rows import LadderRow, detectable_text, estimate_texts, ladder_rows
 
 _MANIFEST_DEPTH = 3
 _CONTAMINATED_SHOWN = 10
+_FIGURES_SHOWN = 6
+_VALUES_SHOWN = 10
 _FORGETTING = "forgetting, nats per token"
 
 
@@ -52,9 +57,11 @@ class FactGroup:
 
 
 def headline(content: Content) -> Headline:
-    """The recommendation of a ladder, or the main result of a run without one."""
+    """The recommendation of a ladder, the outcome of a comparison, or a run's main result."""
     if content.ladder:
         return _ladder_headline(content.ladder)
+    if content.compared:
+        return _comparison_headline(content.compared)
     return _system_headline(content.systems[0])
 
 
@@ -66,9 +73,11 @@ def measurement_facts(content: Content) -> list[FactGroup]:
     if first:
         groups.append(FactGroup("Task and prompt", tuple(_task_facts(content, first))))
         groups.append(FactGroup("Metric and test", tuple(_metric_facts(content, first))))
-        groups.append(FactGroup("Model", tuple(_model_facts(first.model))))
+        models = {record.model.model_dump_json(): record.model for record in records}
+        groups += [FactGroup("Model", tuple(_model_facts(model))) for model in models.values()]
         groups.append(FactGroup("Evaluation", tuple(_evaluation_facts(content, records))))
-    groups.append(FactGroup("Manifest", tuple(_flatten(content.manifest))))
+    if content.manifest:
+        groups.append(FactGroup("Manifest", tuple(_flatten(content.manifest))))
     return groups
 
 
@@ -117,19 +126,29 @@ def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
+def _comparison_headline(compared: RunComparison) -> Headline:
+    figures = [
+        Figure(
+            f"{row.metric}, {row.task}: {row.run}",
+            row.difference,
+            " ".join(filter(None, (row.difference_interval, row.p))),
+        )
+        for row in comparison_rows(compared)
+    ]
+    return Headline(comparison_sentence(compared), (), tuple(figures[:_FIGURES_SHOWN]))
+
+
 def _system_headline(system: System) -> Headline:
-    figures = []
+    results = _main_results(system)
+    figures = [
+        Figure(f"{metric}, {task}", *estimate_texts(result)) for metric, task, result, _ in results
+    ][:_FIGURES_SHOWN]
     sentence = f"{system.name} was tuned and not yet evaluated."
-    for measured in system.measured:
-        record = measured.record
-        for metric in record.metrics[:1]:
-            value, interval = estimate_texts(metric)
-            figures.append(Figure(f"{metric.name}, {record.task}", value, interval))
-            if len(figures) == 1:
-                sentence = (
-                    f"{record.model.id} reaches {metric.name} {value} on {record.task} "
-                    f"({record.split}, {metric.n:,} examples)."
-                )
+    if results:
+        metric, task, result, where = results[0]
+        model = system.measured[0].record.model.id if system.measured else system.name
+        value = estimate_texts(result)[0]
+        sentence = f"{model} reaches {metric} {value} on {task} ({where}, {result.n:,} examples)."
     if system.forgetting:
         value, interval = estimate_texts(system.forgetting, signed=True)
         figures.append(Figure(_FORGETTING, value, interval))
@@ -137,6 +156,29 @@ def _system_headline(system: System) -> Headline:
         memory = f"peak memory {format_bytes(system.training.peak_memory_bytes)}"
         figures.append(Figure("training time", format_duration(system.training.seconds), memory))
     return Headline(sentence, (), tuple(figures))
+
+
+def _main_results(system: System) -> list[tuple[str, str, MetricResult, str]]:
+    """Metric, task, figure, and where it was measured: the suites' scores, else each task's first.
+
+    A task that is part of a suite is not listed beside it.
+    """
+    suites = [
+        (
+            "score",
+            suite.suite,
+            suite.scores[0],
+            f"{len(suite.tasks)} tasks of the format {suite.format}",
+        )
+        for suite in system.suites
+    ]
+    parts = {task for suite in system.suites for task in suite.tasks}
+    tasks = [
+        (record.metrics[0].name, record.task, record.metrics[0], record.split)
+        for record in (measured.record for measured in system.measured)
+        if record.metrics and record.task not in parts
+    ]
+    return [*suites, *tasks]
 
 
 def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:
@@ -153,6 +195,8 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
     yield "Template", _joined(each.template.id for each in records)
     yield "Template hash", _joined(each.template.hash for each in records)
     yield "Shots", _joined(str(each.shots) for each in records)
+    if words := label_lines([record for record in records if record.labels]):
+        yield "Words of the labels", "; ".join(words)
     yield "Chat template", _joined("yes" if each.chat_template else "no" for each in records)
 
 
@@ -188,6 +232,9 @@ def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[
 def _model_facts(model: ModelStamp) -> Iterator[tuple[str, str]]:
     yield "Model", model.id
     yield "Revision", model.revision or "not stated"
+    if model.endpoint:
+        yield "Server", f"{model.endpoint}; its weights are not known"
+        return
     yield "Architecture", model.architecture
     yield "Parameters", f"{model.parameters:,}"
     yield "Weights", model.dtype
@@ -215,8 +262,10 @@ def _unique_metrics(records: Iterable[EvaluationRecord]) -> list[MetricResult]:
 
 
 def _joined(values: Iterable[str]) -> str:
-    """Different values in order of appearance, as one text."""
-    return ", ".join(dict.fromkeys(values))
+    """Different values in order of appearance, as one text; of many the first."""
+    unique = list(dict.fromkeys(values))
+    left = len(unique) - _VALUES_SHOWN
+    return ", ".join([*unique[:_VALUES_SHOWN], f"and {left} more"] if left > 0 else unique)
 
 
 def _flatten(

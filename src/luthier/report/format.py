@@ -24,9 +24,9 @@ def format_estimate(estimate: Estimate, *, signed: bool = False) -> str:
     return format_value(estimate.value, digits=digits_of(estimate), signed=signed)
 
 
-def format_interval(low: float, high: float, *, digits: int = 3) -> str:
+def format_interval(low: float, high: float, *, digits: int = 3, signed: bool = False) -> str:
     """``[0.259, 0.303]``."""
-    ends = (format_value(end, digits=digits) for end in (low, high))
+    ends = (format_value(end, digits=digits, signed=signed) for end in (low, high))
     return f"[{', '.join(ends)}]"
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from luthier.report.benchmarks import Benchmarked, suite_rows
+from luthier.report.comparisons import caption, comparison_rows
 from luthier.report.content import Content
 from luthier.report.examples import collect_examples
 from luthier.report.facts import headline, measurement_facts, training_facts
@@ -20,13 +22,22 @@ from luthier.report.plots import ladder_plots, loss_plot
 from luthier.report.rows import ladder_rows, metric_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
-STATIC_EXAMPLES = 3
+STATIC_EXAMPLES = 10
+_METRICS_SHOWN = 40
+"""Rows of a table that stands open."""
 
 
 def render_html(content: Content) -> str:
     """The whole page. Equal contents give equal bytes."""
     ladder = content.ladder
+    compared = content.compared
     script = _asset("report.js")
+    metrics = [
+        row
+        for system in content.systems
+        for row in metric_rows(system.name, (each.record for each in system.measured))
+    ]
+    suites = [Benchmarked(system.name, (), system.suites) for system in content.systems]
     return (
         _environment()
         .get_template("report.html.j2")
@@ -34,11 +45,11 @@ def render_html(content: Content) -> str:
             content=content,
             headline=headline(content),
             ladder_rows=ladder_rows(ladder) if ladder else (),
-            metric_rows=[
-                row
-                for system in content.systems
-                for row in metric_rows(system.name, (each.record for each in system.measured))
-            ],
+            comparison_rows=comparison_rows(compared) if compared else (),
+            comparison_caption=caption(compared) if compared else "",
+            suite_rows=suite_rows(suites),
+            metric_rows=metrics,
+            metrics_open=not ladder and not compared and len(metrics) <= _METRICS_SHOWN,
             plots=ladder_plots(ladder) if ladder else [],
             tuned=[
                 (

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from luthier.core.records import LadderRecord
+from luthier.report.benchmarks import Benchmarked, suite_rows
 from luthier.report.content import Content
 from luthier.report.examples import Examples, SideBySide, collect_examples
 from luthier.report.facts import FactGroup, headline, measurement_facts, training_facts
@@ -26,6 +27,8 @@ def render_markdown(content: Content) -> str:
     lines += [f"- {escape_markdown(reason)}" for reason in main.reasons]
     if content.ladder:
         lines += ["", "## The ladder", "", *_ladder(content.ladder)]
+    if any(system.suites for system in content.systems):
+        lines += ["", "## Suites", "", *_suites(content)]
     lines += ["", "## Metrics", "", *_metrics(content)]
     trained = [(system.name, system.training) for system in content.systems if system.training]
     if trained:
@@ -76,6 +79,16 @@ def _metrics(content: Content) -> Iterator[str]:
         for row in metric_rows(system.name, (each.record for each in system.measured))
     )
     yield from _table(("system", "task", "shots", "metric", "value and interval", "n"), rows)
+
+
+def _suites(content: Content) -> Iterator[str]:
+    systems = [Benchmarked(system.name, (), system.suites) for system in content.systems]
+    headings = ("suite", "format", "shots", "n", *(system.name for system in systems))
+    rows = (
+        (row.task, row.format, row.shots, row.n, *(f"{value} {i}" for value, i in row.cells))
+        for row in suite_rows(systems)
+    )
+    yield from _table(headings, rows)
 
 
 def _facts(group: FactGroup) -> Iterator[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from luthier.config import load_config
 from luthier.core.errors import DataError, LuthierError
-from luthier.core.records import LadderRecord, MetricResult, TrainingRecord
+from luthier.core.records import LadderRecord, MetricResult, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report.content import read_evaluations, run_kind
 from luthier.report.format import format_estimate, format_value
@@ -99,6 +99,10 @@ def _evaluate_outcome(run: RunDirectory) -> tuple[str, str]:
 
 
 def _main_metric(run: RunDirectory) -> str:
+    """The score of the first suite, else the first metric of the first task."""
+    for path in run.suites():
+        suite = SuiteRecord.read(path)
+        return f"{suite.suite} {format_estimate(suite.scores[0])}"
     for _, record in read_evaluations(run):
         if record.metrics:
             return _metric_text(record.metrics[0])

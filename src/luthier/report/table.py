@@ -7,34 +7,22 @@ Text from files is never read as console markup.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from luthier.core.records import Comparison, EvaluationRecord, LadderRecord, MetricResult
+from luthier.core.records import EvaluationRecord, LadderRecord
 from luthier.report.format import format_percent
 from luthier.report.rows import (
     LadderRow,
     detectable_text,
-    estimate_texts,
-    gain_texts,
     ladder_rows,
     metric_rows,
 )
 from luthier.report.runs import RunSummary
 
 _STATUS_STYLES = {"done": "", "skipped": "dim", "failed": "red", "broken": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A system beside others on the same examples; the first has nothing to be compared with."""
-
-    name: str
-    result: MetricResult
-    comparison: Comparison | None = None
 
 
 def ladder_table(ladder: LadderRecord) -> Table:
@@ -47,37 +35,6 @@ def ladder_table(ladder: LadderRecord) -> Table:
     for row in ladder_rows(ladder):
         table.add_row(*(_rung_cells(row) if row.is_done else _missing_cells(row)))
     _explain_missing(table, ladder)
-    return table
-
-
-def comparison_table(metric: str, systems: Sequence[Compared], alpha: float = 0.05) -> Table:
-    """Systems on the same examples, each with its difference from the one it is compared with.
-
-    Args:
-        metric: the name of the metric, for the heading.
-        systems: in the order of the rows.
-        alpha: the level at which a difference is shown as real.
-    """
-    table = _table("system", *_stacked((metric, "interval"), ("difference", "interval")))
-    for heading in ("p (Holm)", "over", "n"):
-        table.add_column(heading, justify="right")
-    for system in systems:
-        value, interval = estimate_texts(system.result)
-        comparison = system.comparison
-        difference, p = gain_texts(comparison)
-        between = f"[{comparison.low:+.3f}, {comparison.high:+.3f}]" if comparison else ""
-        style = "green" if comparison and comparison.p_holm <= alpha else ""
-        table.add_row(
-            Text(system.name),
-            _two_lines(value, interval),
-            _two_lines(difference, between.replace("-", "−"), style),
-            Text(p),
-            Text(comparison.over if comparison else ""),
-            Text(f"{system.result.n:,}"),
-        )
-    least = [s.comparison.detectable for s in systems if s.comparison and s.comparison.detectable]
-    if least:
-        _caption(table, detectable_text(systems[0].result.n, metric, max(least)))
     return table
 
 

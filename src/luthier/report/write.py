@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from luthier.core.comparisons import RunComparison
 from luthier.core.files import write_atomically
 from luthier.core.run_directory import RunDirectory
-from luthier.report.content import read_content
+from luthier.report.content import read_compared, read_content
 from luthier.report.html import render_html
 from luthier.report.markdown import render_markdown
 
@@ -25,3 +27,18 @@ def write_report(run: RunDirectory) -> tuple[Path, Path]:
     write_atomically(run.report_html, render_html(content))
     write_atomically(run.report_markdown, render_markdown(content))
     return run.report_html, run.report_markdown
+
+
+def write_comparison(runs: Sequence[RunDirectory], comparison: RunComparison, path: Path) -> None:
+    """Write a page about runs side by side.
+
+    Args:
+        runs: the runs, in the order of the comparison's names.
+        comparison: how they differ.
+        path: the page.
+
+    Raises:
+        DataError: a file of a run is broken.
+        ResourceError: the page cannot be written.
+    """
+    write_atomically(path, render_html(read_compared(runs, comparison)))

@@ -18,8 +18,9 @@ from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.methods import Method, method_for
 from luthier.methods.companion import Companion
-from luthier.models.load import LoadedModel
+from luthier.models.load import LoadedModel, ModelHandle
 from luthier.prompts.render import TrainingExample
+from luthier.train.layout import Layout, Packed, Padded
 
 # Where nothing says how many fit.
 USUAL_TOKENS = 2048
@@ -39,11 +40,13 @@ class Limits:
         micro_batch_tokens: tokens of a forward pass, padding included.
         tokens_per_second: what all devices would do at their peak. What is done, as a share of it,
             is the model FLOPs utilisation.
+        compiling_pays: whether compiled layers save more time than it takes to compile them.
     """
 
     memory: int | None = None
     micro_batch_tokens: int | None = None
     tokens_per_second: float | None = None
+    compiling_pays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class TrainingJob:
         replay: how many of the examples are general, and their share of an epoch.
         watched: texts whose loss may not rise by more than ``train.guards.max_forgetting``.
         watched_loss: the base model's loss on them, in nats per token.
+        packed: whether the examples of a micro-batch share one row.
     """
 
     loaded: LoadedModel
@@ -85,12 +89,24 @@ class TrainingJob:
     replay: Replay = NO_REPLAY
     watched: tuple[TrainingExample, ...] = ()
     watched_loss: float = 0.0
+    packed: bool = False
 
     @property
     def order(self) -> BatchOrder:
         """Which examples make a step."""
         own = len(self.examples) - self.replay.num
         return BatchOrder(own, self.train.batch_size, self.seed, self.replay)
+
+    @property
+    def layout(self) -> Layout:
+        """How the examples of a step lie in its forward passes."""
+        return Packed() if self.packed else Padded(self.train.max_padding)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the layers are compiled, as far as the settings and the plan say."""
+        wanted = self.train.compile
+        return self.limits.compiling_pays if wanted == "auto" else wanted
 
     @property
     def micro_batch_tokens(self) -> int:
@@ -124,4 +140,16 @@ def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tup
             where="train.activation_checkpointing",
             fix="switch it off, or choose prompt-tuning",
         )
+    if config.train.packing is True and not can_be_packed(method, base):
+        raise UsageError(
+            f"{name} of {base.stamp.architecture} needs rows of their own: what goes before an "
+            "example, virtual tokens or an encoder's output, cannot stand inside a row",
+            where="train.packing",
+            fix="leave it at auto",
+        )
     return method, method.prepare(base)
+
+
+def can_be_packed(method: Method, base: LoadedModel | ModelHandle) -> bool:
+    """Whether examples can share a row, as far as the kind of model and the method tell."""
+    return method.packable and not base.is_encoder_decoder

@@ -15,6 +15,7 @@ from luthier.data.batches import BatchOrder
 from luthier.models.device import PeakMemory, is_out_of_memory
 from luthier.models.quantised import parameter_count
 from luthier.prompts.render import TrainingExample
+from luthier.train.compiling import compiled_layers
 from luthier.train.fit import fit_micro_batch, halve_after
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
@@ -29,7 +30,7 @@ from luthier.train.observers import (
 from luthier.train.optimizer import make_optimizer
 from luthier.train.recompute import checkpoint_activations
 from luthier.train.schedule import learning_rate_factor
-from luthier.train.state import TrainingState
+from luthier.train.state import Progress, TrainingState
 from luthier.train.step import StepResult, optimizer_step
 from luthier.train.weights import TrainedWeights
 
@@ -56,13 +57,15 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, ranks)
     optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
-    state = TrainingState(job, weights, optimizer, guards, companion)
+    progress = Progress(packed=job.packed, compiled=job.compiled)
+    state = TrainingState(job, weights, optimizer, guards, companion, progress)
     memory = PeakMemory(job.loaded.device)
     checkpoint_activations(job.loaded.model, job.train.activation_checkpointing)
     resumed = state.resume(console)
     if job.limits.memory is not None and not resumed:
         fit_micro_batch(state, console)
     with (
+        compiled_layers(state, console, resumed=resumed),
         stop_on_signals() as request,
         console.progress(
             f"Training {job.method_name}", total_steps, done=state.progress.step

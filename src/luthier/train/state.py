@@ -48,6 +48,8 @@ class Progress:
     peak_memory_bytes: int = 0
     micro_batch_tokens: int | None = None  # where it had to change
     forgotten: float | None = None  # nats per token, at the last validation
+    packed: bool = False  # as decided at the start, and so is what follows
+    compiled: bool = False
 
 
 @dataclass(slots=True)
@@ -130,6 +132,7 @@ class TrainingState:
         self.companion.load(_part(tensors, "method/"))
         self.guards.state = GuardState(**state.pop("guards", {}))
         self.progress = Progress(**state)
+        self.job = dataclasses.replace(self.job, packed=self.progress.packed)
         self._set_micro_batch(self.progress.micro_batch_tokens)
         if extended:
             # A training that had stopped early goes on, until the next validation at least.

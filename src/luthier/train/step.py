@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from luthier.core.seeds import derive
-from luthier.data.batches import micro_batches
 from luthier.methods.companion import Companion
 from luthier.prompts.render import TrainingExample
 from luthier.train.guards import Guards
@@ -55,9 +54,10 @@ def optimizer_step(
     total_trained = sum(map(trained_tokens, batch))
     lengths = [padded_length(example) for example in batch]
     nats = torch.zeros((), dtype=torch.float64)
-    cuts = micro_batches(lengths, tokens=job.micro_batch_tokens, max_padding=job.train.max_padding)
+    cuts = job.layout.cut(lengths, job.micro_batch_tokens)
     for share in parallelism.shares(cuts, lengths):
-        loss = summed_loss(model, [batch[i] for i in share.indices], device) * share.counts
+        examples = [batch[i] for i in share.indices]
+        loss = summed_loss(model, examples, device, job.layout) * share.counts
         (loss / max(total_trained, 1)).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach().double().cpu()
     # Gradients are added up over the processes, and a penalty belongs to the step as a whole.

@@ -26,6 +26,7 @@ from luthier.train.job import USUAL_TOKENS, Limits, TrainingJob, initial_model
 from luthier.train.loop import train
 from luthier.train.loss import mean_loss
 from luthier.train.observers import Observer
+from luthier.train.packing import choose_packing
 from luthier.train.trackers import tracking
 
 _WEIGHT_FILES = (".safetensors", ".bin")
@@ -118,6 +119,9 @@ def tune(
         watched=data.watched,
         watched_loss=watched_loss,
     )
+    job = dataclasses.replace(job, packed=choose_packing(job, method))
+    if job.packed and ranks.is_first:
+        console.say("  examples of a micro-batch share a row")
     with (
         method.while_training(model, job.epochs),
         tracking(config, method_name, run, console) as trackers,
@@ -151,6 +155,12 @@ def _parallelism(config: RunConfig, ranks: Ranks, method: Method) -> Parallelism
                 f"{method.name} has weights that cannot be cut into shards",
                 where="train.parallelism",
                 fix="choose ddp, or lora",
+            )
+        if config.train.compile is True:
+            raise UsageError(
+                "layers whose weights are gathered for each pass are not compiled",
+                where="train.compile",
+                fix="leave it at auto, or choose ddp",
             )
         from luthier.distributed.sharded import Sharded
 

@@ -13,12 +13,10 @@ from luthier.adapt.passes import (
     training_passes,
     validation_passes,
 )
-from luthier.config import TrainConfig
 from luthier.data.batches import BatchOrder
 from luthier.prompts.render import TrainingExample
 
 TOKENS = 64
-TRAIN = TrainConfig(batch_size=5, micro_batch_tokens=TOKENS)
 
 
 def example(length: int, trained: int = 1) -> TrainingExample:
@@ -29,15 +27,18 @@ def example(length: int, trained: int = 1) -> TrainingExample:
 EXAMPLES = [example(length) for length in range(4, 44, 3)]
 
 
-def test_the_passes_are_those_of_the_loop(small_tune: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_passes_are_those_of_the_loop(
+    packing: bool, small_tune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from luthier.train import step
 
     seen: list[tuple[str, ...]] = []
     real = step.summed_loss
 
-    def watched(model: Any, examples: list[TrainingExample], device: Any) -> Any:
+    def watched(model: Any, examples: list[TrainingExample], *rest: Any) -> Any:
         seen.append(tuple(one.id for one in examples))
-        return real(model, examples, device)
+        return real(model, examples, *rest)
 
     monkeypatch.setattr(step, "summed_loss", watched)
     jobs: list[Any] = []
@@ -48,10 +49,11 @@ def test_the_passes_are_those_of_the_loop(small_tune: Any, monkeypatch: pytest.M
         return real_step(job, *rest)
 
     monkeypatch.setattr("luthier.train.loop.optimizer_step", stepped)
-    small_tune()
+    small_tune(train={"packing": packing, "batch_size": 4})
     job = jobs[0]
     order = BatchOrder(len(job.examples), job.train.batch_size, job.seed)
-    passes = training_passes(job.train, job.examples, order, len(jobs), job.micro_batch_tokens)
+    assert job.packed == packing
+    passes = training_passes(job.layout, job.examples, order, len(jobs), job.micro_batch_tokens)
     assert [tuple(one.id for one in made.examples) for made in passes] == seen
     assert sum(1 / made.in_step for made in passes) == pytest.approx(len(jobs))
 

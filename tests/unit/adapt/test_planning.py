@@ -16,7 +16,9 @@ from luthier.config import RunConfig
 from luthier.config.load import override
 from luthier.core.console import Console
 from luthier.distributed.ranks import Ranks
+from luthier.models.device import default_device
 from luthier.plan.hardware import Calibration, machine_key, store_calibration
+from luthier.train.compiling import has_compiler
 
 PEAK = 80e9  # float32
 
@@ -107,3 +109,31 @@ def test_what_frozen_layers_gave_is_counted_where_it_is_kept(
     assert plan is not None
     tokens = sum(len(example.input_ids) for example in data.train)
     assert plan.memory.cache == (tokens * 32 * 4 if keeps else 0)
+
+
+def test_a_packed_row_attends_under_a_mask(settings: dict[str, Any], cache: None) -> None:
+    """Rows of the same lengths need none; the virtual tokens of a prompt keep rows apart."""
+    packed, rows = (plan(settings, "lora", train__packing=packs).memory for packs in (True, False))
+    assert packed.activations > rows.activations
+    packed, rows = (
+        plan(settings, "prompt-tuning", train__packing=packs).memory for packs in (True, False)
+    )
+    assert packed.activations == rows.activations
+
+
+def test_layers_are_compiled_where_it_is_asked_for(settings: dict[str, Any], cache: None) -> None:
+    calibrate()
+    compiled, plain = (plan(settings, train__compile=wanted) for wanted in (True, False))
+    assert compiled.compiled
+    assert not plain.compiled
+    assert compiled.memory.framework.low > plain.memory.framework.low
+    assert not plan(settings).compiled  # seconds long
+
+
+@pytest.mark.skipif(not has_compiler(default_device()), reason="there is no compiler")
+def test_layers_are_compiled_in_a_long_training(settings: dict[str, Any], cache: None) -> None:
+    calibrate()
+    assert plan(settings, train__epochs=1e8).compiled
+    again = {"train__activation_checkpointing": "full"}
+    assert not plan(settings, train__epochs=1e8, **again).compiled
+    assert not plan(settings, train__epochs=1e8, ranks=2).compiled

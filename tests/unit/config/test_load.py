@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from luthier.config import LoraConfig, RunConfig, load_config
+from luthier.config import Greedy, LoraConfig, RunConfig, load_config
 from luthier.config.load import override, to_yaml
 from luthier.core.errors import UsageError
 
@@ -131,6 +131,35 @@ def test_a_wrong_value_is_named_at_its_line(
     assert error.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "fix"),
+    [
+        ("strategy: samplin", "'greedy', 'sampling', 'beam'", ""),
+        ("temperature: 0.5", "not said which", "'strategy'"),
+        ("strategy: sampling\n    temperatur: 1", "decoding.temperatur'", "'temperature'"),
+        ("strategy: greedy\n    temperature: 1", "key 'evaluate.decoding.temperature'", "strategy"),
+        ("strategy: sampling\n    top_p: 2", "evaluate.decoding.top_p: ", ""),
+        ("strategy: sampling\n    temperature: 0", "evaluate.decoding.temperature: ", ""),
+        ("strategy: beam\n    length_penalty: 1e3", "evaluate.decoding.length_penalty: ", ""),
+        ("strategy: beam\n    early_stopping: soon", "evaluate.decoding.early_stopping: ", ""),
+    ],
+)
+def test_a_wrong_strategy_is_explained(text: str, words: str, fix: str, config_file: Any) -> None:
+    error = problem(config_file(f"evaluate:\n  decoding:\n    {text}\n"))
+    assert words in error.problem
+    assert fix in error.fix
+    assert ".yaml:" in f"{error.where} {error.problem}"
+
+
+def test_what_is_sampled_follows_from_the_seed_of_the_run() -> None:
+    def drawn(*overrides: str) -> Any:
+        return load_config(None, ["evaluate.decoding={strategy: sampling}", *overrides]).strategy
+
+    assert drawn() == drawn()
+    assert len({drawn(), drawn("seed=1"), drawn("evaluate.decoding.seed=1")}) == 3
+    assert load_config().strategy == Greedy()
+
+
 def test_all_problems_are_told_at_once(config_file: Any) -> None:
     error = problem(config_file("sed: 1\ntrain:\n  epochs: -1\n"), "data.source=3")
     assert error.problem.startswith("3 problems:")
@@ -173,6 +202,7 @@ def test_override_changes_one_value_and_checks_it() -> None:
             "prompt.system='no: é ✓ 1e5'",
             "data.source=no",
             "output=/tmp/x y",
+            "evaluate.decoding={strategy: beam, early_stopping: never}",
         ],
     ],
 )

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luthier.data.batches import BatchOrder, Replay, micro_batches
+from luthier.data.batches import BatchOrder, Replay, micro_batches, packed_rows
 
 LENGTHS = st.lists(st.integers(1, 500), max_size=40)
 
@@ -77,3 +79,13 @@ def test_a_cut_keeps_its_limits(lengths: list[int], tokens: int, max_padding: fl
         assert len(cut) == 1 or real >= (1 - max_padding) * len(cut) * width
     widths = [max(lengths[index] for index in cut) for cut in cuts]
     assert widths == sorted(widths, reverse=True)
+
+
+@given(LENGTHS, st.integers(1, 2000))
+def test_packed_rows_keep_their_limit_and_are_few(lengths: list[int], tokens: int) -> None:
+    rows = packed_rows(lengths, tokens=tokens)
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    filled = [sum(lengths[index] for index in row) for row in rows]
+    assert all(len(row) == 1 or size <= tokens for row, size in zip(rows, filled, strict=True))
+    # No two rows would fit into one.
+    assert all(one + other > tokens for one, other in pairwise(filled))

@@ -146,7 +146,7 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
     ("open.csv", b'x,y\n1,2\n"3,4\n5,6\n', "open.csv:3", "the row that begins here"),
     ("semicolons.csv", b"x;y\n1;2\n", "semicolons.csv:1", "separated by ';'"),
     ("tabs.csv", b"x\ty\n1\t2\n", "tabs.csv:1", "separated by '\\t'"),
-    ("short.jsonl.gz", gzip.compress(GOOD.encode())[:-20], "short.jsonl.gz", "damaged"),
+    ("short.jsonl.gz", gzip.compress(GOOD.encode(), mtime=0)[:-20], "short.jsonl.gz", "damaged"),
     ("fake.jsonl.gz", GOOD.encode(), "fake.jsonl.gz", "damaged"),
 ]
 

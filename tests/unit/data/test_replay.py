@@ -52,8 +52,11 @@ def test_an_encoder_decoder_says_what_it_cannot_do(word_tokenizer: Any) -> None:
     renderer = PromptRenderer.from_config(
         PromptConfig(), word_tokenizer, context_window=512, encoder_decoder=True
     )
-    with pytest.raises(DataError, match="plain text"):
+    with pytest.raises(DataError, match="plain text") as caught:
         replay_examples(TEXTS, renderer, [], 512)
+    assert caught.value.where == "data.replay"
+    assert "max_forgetting" in caught.value.fix
+    assert replay_examples([], renderer, [], 512) == ()
 
 
 def test_an_encoder_decoder_says_a_text_to_an_empty_question() -> None:

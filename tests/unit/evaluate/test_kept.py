@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from luthier.config import Decoding
 from luthier.core.content_log import ContentLog
 from luthier.core.files import read_lines
 from luthier.evaluate import kept
@@ -22,6 +23,11 @@ from luthier.models.fingerprint import model_fingerprint
 TOKENS = 60
 PROMPTS = [[5, 6, 7], [8, 9], [10, 11, 12, 13], [14], [5, 6, 7, 8, 9, 10, 11]] * 4
 PROMPTS = [[*ids, 100 + number] for number, ids in enumerate(PROMPTS)]
+FIVE = Decoding(max_new_tokens=5)
+OTHER_SETTINGS = [
+    (PROMPTS, Decoding(max_new_tokens=6)),
+    (PROMPTS, Decoding(max_new_tokens=5, stop=("a",))),
+]
 
 
 class Counting(Engine):
@@ -35,14 +41,14 @@ class Counting(Engine):
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
+        decoding: Decoding,
         advance: Advance = ignore_progress,
     ) -> list[Generation]:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
         self.asked += map(list, prompts)
-        return self.inner.generate(prompts, max_new_tokens, advance)
+        return self.inner.generate(prompts, decoding, advance)
 
     def score(
         self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
@@ -73,11 +79,11 @@ def kept_engine(loaded: Any, path: Path, calls: int = 1000) -> tuple[KeptEngine,
 def test_nothing_is_asked_twice(loaded: Any, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     engine, _ = kept_engine(loaded, path)
-    answers, losses = engine.generate(PROMPTS, 5), engine.losses(PROMPTS)
-    assert answers == LocalEngine(loaded, TOKENS).generate(PROMPTS, 5)
+    answers, losses = engine.generate(PROMPTS, FIVE), engine.losses(PROMPTS)
+    assert answers == LocalEngine(loaded, TOKENS).generate(PROMPTS, FIVE)
     done: list[int] = []
     again, counting = kept_engine(loaded, path)
-    assert again.generate(PROMPTS, 5, done.append) == answers
+    assert again.generate(PROMPTS, FIVE, done.append) == answers
     assert again.losses(PROMPTS) == losses
     assert (counting.asked, sum(done)) == ([], len(PROMPTS))
     assert again.seconds_kept > 0
@@ -85,15 +91,15 @@ def test_nothing_is_asked_twice(loaded: Any, tmp_path: Path) -> None:
 
 def test_an_interruption_loses_the_batch_in_flight_alone(loaded: Any, tmp_path: Path) -> None:
     whole, counting = kept_engine(loaded, tmp_path / "whole.jsonl")
-    expected = whole.generate(PROMPTS, 5)
+    expected = whole.generate(PROMPTS, FIVE)
     path = tmp_path / "log.jsonl"
     broken, first = kept_engine(loaded, path, calls=2)
     with pytest.raises(KeyboardInterrupt):
-        broken.generate(PROMPTS, 5)
+        broken.generate(PROMPTS, FIVE)
     assert len(list(read_lines(path))) == len(first.asked) < len(PROMPTS)
     path.write_bytes(path.read_bytes()[:-7])  # and the last line is torn
     rest, second = kept_engine(loaded, path)
-    assert rest.generate(PROMPTS, 5) == expected
+    assert rest.generate(PROMPTS, FIVE) == expected
     # Two batches were asked, and the second one was torn: it comes again as a whole.
     assert second.asked == counting.asked[-len(second.asked) :]
     assert len(PROMPTS) - len(first.asked) < len(second.asked) < len(PROMPTS)
@@ -103,24 +109,25 @@ def test_other_settings_prompts_and_versions_are_asked_anew(
     loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "log.jsonl"
-    kept_engine(loaded, path)[0].generate(PROMPTS, 5)
-    for prompts, new_tokens in ((PROMPTS, 6), ([[*ids, 3] for ids in PROMPTS], 5)):
+    kept_engine(loaded, path)[0].generate(PROMPTS, FIVE)
+    others = [*OTHER_SETTINGS, ([[*ids, 3] for ids in PROMPTS], FIVE)]
+    for prompts, decoding in others:
         engine, counting = kept_engine(loaded, path)
-        engine.generate(prompts, new_tokens)
+        engine.generate(prompts, decoding)
         assert len(counting.asked) == len(prompts)
     monkeypatch.setattr(kept.luthier, "__version__", "0.0.0+other")
     engine, counting = kept_engine(loaded, path)
-    engine.generate(PROMPTS, 5)
+    engine.generate(PROMPTS, FIVE)
     assert len(counting.asked) == len(PROMPTS)
 
 
 def test_a_damaged_answer_is_asked_again(loaded: Any, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    expected = kept_engine(loaded, path)[0].generate(PROMPTS, 5)
+    expected = kept_engine(loaded, path)[0].generate(PROMPTS, FIVE)
     for damage in ('"finish": "length"', '"seconds"'):
         path.write_text(path.read_text().replace(damage, damage.replace("e", "x")))
         engine, counting = kept_engine(loaded, path)
-        assert engine.generate(PROMPTS, 5) == expected
+        assert engine.generate(PROMPTS, FIVE) == expected
         assert counting.asked
 
 
@@ -135,9 +142,9 @@ def test_models_of_one_name_and_place_are_told_apart(
         weight = other.model.model.layers[0].mlp.up_proj.weight
         weight[0, 0] = torch.nextafter(weight[0, 0], torch.tensor(9.0))
     assert other.stamp == loaded.stamp
-    kept_engine(loaded, path)[0].generate(PROMPTS, 5)
+    kept_engine(loaded, path)[0].generate(PROMPTS, FIVE)
     engine, counting = kept_engine(other, path)
-    engine.generate(PROMPTS, 5)
+    engine.generate(PROMPTS, FIVE)
     assert len(counting.asked) == len(PROMPTS)
 
 

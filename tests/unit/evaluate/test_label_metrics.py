@@ -76,8 +76,15 @@ def test_matthews_of_two_labels_is_pearsons_correlation_of_zeros_and_ones() -> N
 
 def test_matthews_of_one_label_is_zero_and_warned_about() -> None:
     answered = samples(["0", "1"], ["1", "1"], ("0", "1"))
+    metric = get_metric("matthews")
     assert value("matthews", answered) == 0
-    assert "all examples have the label '1'" in get_metric("matthews").caveats([["1"], ["1"]])[0]
+    assert "all examples have the label '1'" in metric.caveats(answered)[0]
+    always = samples(["1", "1"], ["0", "1"], ("0", "1"))
+    assert value("matthews", always) == 0
+    assert metric.caveats(always) == (
+        "every answer is the label '1': matthews has no meaning there, and is 0",
+    )
+    assert metric.caveats(samples(["0", "1"], ["0", "1"], ("0", "1"))) == ()
 
 
 def test_labels_must_be_the_same_for_all() -> None:
@@ -122,8 +129,12 @@ def test_spearman_has_an_interval_around_it() -> None:
 
 @pytest.mark.parametrize("name", ["pearson", "spearman"])
 def test_equal_numbers_have_no_correlation(name: str) -> None:
-    assert value(name, samples(["1", "2"], ["3", "3"])) == 0
-    assert "say" in get_metric(name).caveats([["3"], ["3"]])[0]
+    for answered, said in (
+        (samples(["1", "2"], ["3", "3"]), "all examples have the value '3'"),
+        (samples(["1", "1"], ["3", "4"]), "every answer is the value '1'"),
+    ):
+        assert value(name, answered) == 0
+        assert said in get_metric(name).caveats(answered)[0]
 
 
 def test_words_are_no_numbers() -> None:

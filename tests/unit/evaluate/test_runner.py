@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from luthier.config import Decoding
 from luthier.config.prompt import PromptConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
@@ -30,10 +31,10 @@ class CopyEngine(Engine):
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
+        decoding: Decoding,
         advance: Advance = ignore_progress,
     ) -> list[Generation]:
-        answers = [self._answer(list(prompt), max_new_tokens) for prompt in prompts]
+        answers = [self._answer(list(prompt), decoding.max_new_tokens) for prompt in prompts]
         advance(len(answers))
         return answers
 
@@ -77,7 +78,7 @@ TASK = EvaluationTask(
     shots=0,
     chat_template=False,
     metrics=("accuracy", "rouge1", "bleu"),
-    max_new_tokens=11,
+    decoding=Decoding(max_new_tokens=11),
 )
 
 

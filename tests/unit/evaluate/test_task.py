@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from luthier.config import Decoding
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example, Message
 from luthier.core.records import TemplateStamp
@@ -18,7 +19,7 @@ TASK = EvaluationTask(
     shots=0,
     chat_template=False,
     metrics=("exact_match", "chrf"),
-    max_new_tokens=8,
+    decoding=Decoding(max_new_tokens=8),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from luthier.inference.branch_cache import branch, select, tokens_copied, tokens_held
+from luthier.inference.branch_cache import begin, branch, select, tokens_copied, tokens_held
 
 LAYERS = 2
 
@@ -17,7 +17,7 @@ def states(rows: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def test_rows_continue_the_rows_they_name() -> None:
-    root = branch()
+    root = begin()
     first = [states(1, 5, seed) for seed in range(LAYERS)]
     for index, (keys, values) in enumerate(first):
         assert torch.equal(root.update(keys, values, index)[0], keys)
@@ -40,11 +40,11 @@ def test_rows_continue_the_rows_they_name() -> None:
     assert tokens_held(last) == 5 + 2 * 3 + 3 * 2
     assert tokens_held(middle) == 5 + 2 * 3
     assert tokens_copied(middle) == 4
-    assert tokens_held(None) == tokens_held(branch()) == tokens_copied(branch()) == 0
+    assert tokens_held(None) == tokens_held(begin()) == tokens_copied(begin()) == 0
 
 
 def test_a_pass_may_be_continued_more_than_once() -> None:
-    root = branch()
+    root = begin()
     keys, values = states(1, 4, 0)
     root.update(keys, values, 0)
     ones = [branch(root, torch.tensor([0])).update(*states(1, 2, seed), 0)[0] for seed in (1, 2)]
@@ -54,7 +54,7 @@ def test_a_pass_may_be_continued_more_than_once() -> None:
 
 
 def test_selected_rows_stand_alone() -> None:
-    cache = branch()
+    cache = begin()
     pairs = [states(3, 4, seed) for seed in range(LAYERS)]
     for index, pair in enumerate(pairs):
         cache.update(*pair, index)

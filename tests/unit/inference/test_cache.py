@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
-from luthier.inference.cache import merge_caches, roomy_cache
+from luthier.inference.cache import merge_caches, repeat_cache, roomy_cache
 
 
 def states(rows: int, length: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,22 +36,27 @@ def test_tokens_are_added_in_place_and_beyond_the_room() -> None:
     assert_same(fill(roomy_cache(), 3, lengths), fill(DynamicCache(), 3, lengths))
 
 
-def test_rows_are_repeated_and_selected() -> None:
-    ours, theirs = (fill(cache, 2, [5, 1]) for cache in (roomy_cache(), DynamicCache()))
-    for cache in (ours, theirs):
-        cache.batch_repeat_interleave(2)
-        cache.batch_select_indices(torch.tensor([0, 3]))
-        fill(cache, 2, [1, 1])
-    assert_same(ours, theirs)
+def test_rows_are_selected_reordered_and_doubled() -> None:
+    ours, theirs = (fill(cache, 3, [5, 1]) for cache in (roomy_cache(), DynamicCache()))
+    for rows in ([2, 0], [1, 1, 0]):
+        for cache in (ours, theirs):
+            cache.batch_select_indices(torch.tensor(rows))
+            fill(cache, len(rows), [1, 1])
+        assert_same(ours, theirs)
 
 
-def test_a_repeated_cache_does_not_share_its_room() -> None:
-    cache = fill(roomy_cache(), 1, [5])
-    cache.batch_repeat_interleave(3)
-    keys, values = states(3, 1, 7)
-    cache.update(keys, values, 0)
-    assert torch.equal(cache.layers[0].keys[:, :, -1:], keys)
-    assert torch.equal(cache.layers[0].values[:, :, -1:], values)
+def test_a_row_is_cut_back_repeated_and_stays_as_it_was() -> None:
+    cache, whole, short = (fill(roomy_cache(), 1, lengths) for lengths in ([5, 3], [5, 3], [5]))
+    rows = fill(repeat_cache(cache, 3), 3, [4])
+    assert_same(cache, whole)
+    cache.crop(-3)
+    assert_same(cache, short)
+    fill(cache, 1, [2])
+    for repeated, layer, number in zip(rows.layers, whole.layers, range(2), strict=True):
+        keys, values = states(3, 4, number)
+        assert torch.equal(repeated.keys, torch.cat([layer.keys.expand(3, -1, -1, -1), keys], 2))
+        assert torch.equal(repeated.values[:, :, 8:], values)
+    assert repeat_cache(roomy_cache(), 2).get_seq_length() == 0
 
 
 def test_caches_of_unequal_length_are_merged_on_the_right() -> None:

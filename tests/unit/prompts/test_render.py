@@ -238,6 +238,17 @@ def test_plain_layout(base: Any) -> None:
     assert every.trained == (False,) + (True,) * (every.length - 1)
 
 
+def test_what_ends_an_answer_that_runs_on(base: Any, smollm: Any, t5: Any) -> None:
+    plain = renderer(smollm, use_chat_template=False)
+    assert with_shots(SINGLE, [SHOT]).messages[1].content == "Two."
+    assert "Two.\n\nWhat is" in plain.prompt(with_shots(SINGLE, [SHOT])).text
+    assert plain.stop_strings([SINGLE, SHOT]) == renderer(base).stop_strings([]) == ("\n\n",)
+    long = Example("4", (Message("user", "Tell."),), ("Once.", "Once.\n\nUpon."))
+    assert plain.stop_strings([SINGLE, long]) == ()
+    assert renderer(smollm).stop_strings([SINGLE]) == ()
+    assert renderer(t5, encoder_decoder=True).stop_strings([SINGLE]) == ()
+
+
 def test_spaces_of_the_separator_belong_to_the_answer(smollm: Any) -> None:
     render = renderer(smollm, use_chat_template=False, answer_separator=" ")
     example = with_shots(

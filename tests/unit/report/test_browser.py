@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,23 @@ document.body.append(out);
 """
 
 
+CHOICES = """
+const seen = {};
+const count = (selector) => document.querySelectorAll("#list " + selector).length;
+for (const shown of ["all", "right", "wrong"]) {
+  const filter = document.getElementById("filter");
+  filter.value = shown;
+  filter.dispatchEvent(new Event("change"));
+  seen[shown] = [document.getElementById("count").textContent, count("table.choices"),
+    count("tr.accepted"), count("td small")];
+}
+const out = document.createElement("pre");
+out.id = "seen";
+out.textContent = JSON.stringify(seen);
+document.body.append(out);
+"""
+
+
 def browse(page: Path, profile: Path) -> str:
     """The document after its scripts ran."""
     done = subprocess.run(
@@ -67,16 +85,39 @@ def browse(page: Path, profile: Path) -> str:
     return done.stdout
 
 
-def test_searching_filtering_and_paging(adapt_run: RunDirectory, tmp_path: Path) -> None:
-    html = write_report(adapt_run)[0].read_text(encoding="utf-8")
+def used(run: RunDirectory, script: str, folder: Path) -> Any:
+    """What a script on the page of a run saw."""
+    html = write_report(run)[0].read_text(encoding="utf-8")
     # The policy would stop the test's own script as well; it is tested with the security tests.
     html = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
-    page = tmp_path / "used.html"
-    page.write_text(html.replace("</body>", f"<script>{SCRIPT}</script></body>"), encoding="utf-8")
-    found = re.search(r'<pre id="seen">(.*?)</pre>', browse(page, tmp_path / "profile"), re.DOTALL)
+    page = folder / "used.html"
+    page.write_text(html.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    found = re.search(r'<pre id="seen">(.*?)</pre>', browse(page, folder / "profile"), re.DOTALL)
     assert found
-    seen = json.loads(unescape(found[1]))
+    return json.loads(unescape(found[1]))
 
+
+def test_choices_are_shown_and_filtered_by_right_and_wrong(
+    tune_run: RunDirectory, tmp_path: Path
+) -> None:
+    path = tune_run.samples("python-docstrings")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[:9]]
+    for number, line in enumerate(lines):
+        chosen = str(int(number >= 6))
+        line |= {"choices": ["0", "1"], "words": ["even", "odd"], "likelihoods": [-1.0, -2.0]}
+        line |= {"prediction": chosen, "references": ["0"], "scores": {"rougeL": float(number < 6)}}
+        lines[number] = line
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    # Count, tables, right choices, and those that were chosen.
+    assert used(tune_run, CHOICES, tmp_path) == {
+        "all": ["9 examples", 9, 9, 9],
+        "right": ["6 examples", 6, 6, 6],
+        "wrong": ["3 examples", 3, 3, 3],
+    }
+
+
+def test_searching_filtering_and_paging(adapt_run: RunDirectory, tmp_path: Path) -> None:
+    seen = used(adapt_run, SCRIPT, tmp_path)
     rows = collect_examples(read_content(adapt_run)).rows
     ids = [row.id for row in rows]
     by_spread = [row.id for row in sorted(rows, key=lambda row: -row.spread)]

@@ -7,6 +7,7 @@ from luthier.core.records import LadderRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report.content import read_content
 from luthier.report.examples import MAX_CHARACTERS, MAX_EXAMPLES, collect_examples
+from luthier.report.shares import fair_shares
 
 TASK = "python-docstrings"
 
@@ -85,6 +86,67 @@ def test_very_many_and_very_long_examples_are_cut_and_counted(tune_run: RunDirec
     assert (examples.total, len(examples.rows)) == (count, MAX_EXAMPLES)
     assert examples.rows[0].outputs[0]
     assert examples.rows[0].outputs[0].text == "a" * MAX_CHARACTERS + " … [5,000 more characters]"
+
+
+def choice(index: int, chosen: int) -> dict[str, Any]:
+    """A sample of a task with two labels, of which the first is right."""
+    return {
+        "id": str(index),
+        "prompt": "p" * 10_000 + f" question {index}?",
+        "prediction": str(chosen),
+        "references": ["0"],
+        "choices": ["0", "1"],
+        "words": ["even", "odd"],
+        "likelihoods": [-1.0 - chosen, -2.0 + chosen],
+        "scores": {"rougeL": 1.0 - chosen},
+        "finish": "stop",
+    }
+
+
+def write(run: RunDirectory, lines: list[dict[str, Any]], task: str = TASK) -> None:
+    run.samples(task).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_choices_stand_with_their_likelihoods(tune_run: RunDirectory) -> None:
+    write(tune_run, [choice(0, chosen=1), choice(1, chosen=0) | {"likelihoods": [-1.0]}])
+    examples = collect_examples(read_content(tune_run))
+    wrong, right = examples.rows
+    assert [(each.label, each.words, each.right) for each in wrong.choices] == [
+        ("0", "even", True),
+        ("1", "odd", False),
+    ]
+    assert wrong.outputs[0]
+    assert right.outputs[0]
+    assert (wrong.outputs[0].likelihoods, right.outputs[0].likelihoods) == ((-2.0, -1.0), ())
+    assert (wrong.right, right.right, examples.has_right) == (False, True, True)
+    assert wrong.asked.endswith("question 0?")
+    assert wrong.prompt.endswith("question 0?")
+    assert len(wrong.prompt) < MAX_CHARACTERS + 100
+
+
+def test_of_too_many_the_telling_ones_are_shown(tune_run: RunDirectory) -> None:
+    """Of two tasks the small one is whole; of the large one the wrong answers come first."""
+    record = tune_run.evaluation(TASK).read_text().replace(f'"{TASK}"', '"few"')
+    tune_run.evaluation("few").write_text(record)
+    write(tune_run, [choice(index, chosen=0) for index in range(10)], "few")
+    write(tune_run, [choice(index, chosen=int(index >= 600)) for index in range(700)])
+    examples = collect_examples(read_content(tune_run))
+    assert (examples.total, len(examples.rows)) == (710, MAX_EXAMPLES)
+    assert examples.tasks == ("few", TASK)
+    many = [row for row in examples.rows if row.task == TASK]
+    assert len(many) == MAX_EXAMPLES - 10
+    assert sum(row.right is False for row in many) == 100
+    assert [int(row.id) for row in many] == sorted(int(row.id) for row in many)
+
+
+def test_a_score_between_zero_and_one_is_neither_right_nor_wrong(tune_run: RunDirectory) -> None:
+    assert not collect_examples(read_content(tune_run)).has_right
+
+
+def test_room_is_shared_fairly() -> None:
+    assert fair_shares([3, 100, 50], 90) == [3, 44, 43]
+    assert fair_shares([1, 2], 10) == [1, 2]
+    assert fair_shares([], 10) == []
 
 
 def test_a_run_with_two_tasks_shows_both(tune_run: RunDirectory) -> None:

@@ -101,7 +101,7 @@ def test_nothing_is_loaded_from_anywhere(adapt_run: RunDirectory) -> None:
 
 def test_the_first_examples_stand_in_the_page_without_a_script(adapt_run: RunDirectory) -> None:
     page = page_of(adapt_run)
-    assert [tag for tag, _ in page.elements].count("article") == 3
+    assert [tag for tag, _ in page.elements].count("article") == 10
     sample = json.loads(
         adapt_run.rung("lora").samples("python-docstrings").read_text().splitlines()[0]
     )

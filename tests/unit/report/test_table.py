@@ -9,13 +9,7 @@ from rich.table import Table
 from luthier.core.records import Comparison, EvaluationRecord, LadderRecord, RungRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report.runs import collect_runs
-from luthier.report.table import (
-    Compared,
-    comparison_table,
-    evaluation_table,
-    ladder_table,
-    runs_table,
-)
+from luthier.report.table import evaluation_table, ladder_table, runs_table
 
 
 def shown(table: Table, width: int = 100) -> str:
@@ -70,16 +64,6 @@ def test_a_worse_rung_shows_its_loss_with_a_minus_sign(ladder: LadderRecord) -> 
     text = shown(ladder_table(ladder.model_copy(update={"rungs": (rung,)})))
     assert "−0.031" in text
     assert "p = 0.040" in text
-
-
-def test_comparison_table_shows_both_systems_and_their_difference(ladder: LadderRecord) -> None:
-    few, lora = ladder.rungs[2], ladder.rungs[4]
-    assert few.metric
-    assert lora.metric
-    rows = [Compared("few-shot", few.metric), Compared("lora", lora.metric, lora.gain)]
-    text = shown(comparison_table("rougeL", rows))
-    for part in ("few-shot", "lora", "+0.070", "[+0.052, +0.088]", "p < 0.001", "128"):
-        assert part in text, part
 
 
 def test_evaluation_table_shows_every_metric_with_its_signature(tune_run: RunDirectory) -> None:

@@ -44,15 +44,16 @@ def weights(loaded: Any) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in loaded.model.parameters()]
 
 
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_t5"])
 def test_the_training_stops_beyond_the_limit_and_keeps_the_best_before(
-    small_tune: Any, general_examples: Any, load: Any, tiny_llama: Any
+    model: str, small_tune: Any, general_examples: Any, load: Any, request: pytest.FixtureRequest
 ) -> None:
-    _, _, run = small_tune(run="free", train=loop(1e9), **HARSH)
+    _, _, run = small_tune(model, run="free", train=loop(1e9), **HARSH)
     measured = rises(run)
     assert list(measured) == list(range(1, 21))
     limit = 0.5 * max(measured.values())
     assert limit > 0
-    loaded, record, guarded = small_tune(run="guarded", train=loop(limit), **HARSH)
+    loaded, record, guarded = small_tune(model, run="guarded", train=loop(limit), **HARSH)
     first = next(step for step, rise in measured.items() if rise > limit)
     assert first > 1
     assert (record.stopped, record.steps) == ("forgetting", first)
@@ -60,10 +61,9 @@ def test_the_training_stops_beyond_the_limit_and_keeps_the_best_before(
     assert rises(guarded) == {step: rise for step, rise in measured.items() if step <= first}
     (found,) = [e for e in read_lines(guarded.events) if e["event"] == "guard"]
     assert (found["kind"], found["step"], found["action"]) == ("forgetting", first, "stop")
-    texts = general_examples(load(tiny_llama), 4)
-    before, after = (
-        mean_loss(m.model, texts, m.device, batch_tokens=128) for m in (load(tiny_llama), loaded)
-    )
+    base = load(request.getfixturevalue(model))
+    texts = general_examples(base, 4)
+    before, after = (mean_loss(m.model, texts, m.device, batch_tokens=128) for m in (base, loaded))
     assert after - before == pytest.approx(measured[record.best_step], abs=1e-5)
     assert after - before <= limit
 

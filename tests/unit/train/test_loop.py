@@ -202,6 +202,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
         ({"optimizer": "sgd"}, "float32"),
         ({"master_weights": False}, "bfloat16"),
         ({"activation_checkpointing": "selective"}, "float32"),
+        ({"packing": True}, "float32"),
     ],
 )
 def test_so_it_does_with_every_optimizer(loop: dict[str, Any], dtype: str, small_tune: Any) -> None:

@@ -61,9 +61,9 @@ class Metric(ABC):
         """The value of each sample alone: ``[n, k]`` to ``[n]``."""
         return self.aggregate(statistics, np.ones(len(statistics)))
 
-    def caveats(self, references: Sequence[Sequence[str]]) -> tuple[str, ...]:
-        """Reasons why this metric may mislead on these references, for people to read."""
-        del references
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Reasons why this metric may mislead on these answers, for people to read."""
+        del samples
         return ()
 
 
@@ -105,6 +105,11 @@ class TextMetric(Metric):
             [sample.references for sample in samples],
             [sample.choices for sample in samples],
         )
+
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Says how many answers are empty: often a wrong template, or an end that comes at once."""
+        empty = sum(not sample.prediction.strip() for sample in samples)
+        return (f"{empty:,} of {len(samples):,} answers are empty",) if empty else ()
 
 
 class TextScore(MeanMetric, TextMetric):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.metrics.caveats import one_sided
 
 _MOST_RANKED = 5_000
 
@@ -22,11 +23,9 @@ class Correlation(Metric):
         """A pair of numbers has no correlation alone: 0 for each, ``[n]``."""
         return np.zeros(len(statistics))
 
-    def caveats(self, references: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
         """Warns where there is nothing to correlate with."""
-        if len({texts[0] for texts in references}) > 1:
-            return ()
-        return (f"all examples have the value {references[0][0]}: {self.name} says nothing",)
+        return one_sided(self.name, "value", samples)
 
 
 class Pearson(Correlation):

@@ -15,6 +15,7 @@ import numpy as np
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.metrics.caveats import one_sided
 
 
 class LabelMetric(Metric):
@@ -51,11 +52,9 @@ class LabelMetric(Metric):
         right: Floats = (cells[..., 1] == cells[..., 2]).all(axis=-1).astype(np.float64)
         return right
 
-    def caveats(self, references: Sequence[Sequence[str]]) -> tuple[str, ...]:
-        """Warns where there is only one true label."""
-        if len({texts[0] for texts in references}) > 1:
-            return ()
-        return (f"all examples have the label {references[0][0]!r}: {self.name} says nothing",)
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Warns where there is only one true, or only one predicted label."""
+        return one_sided(self.name, "label", samples)
 
     @staticmethod
     def _cell(sample: SampleRecord, label: str) -> tuple[bool, bool, bool]:

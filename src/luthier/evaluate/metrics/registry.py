@@ -11,7 +11,7 @@ import difflib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from luthier.core.errors import UsageError
+from luthier.core.errors import LuthierError, UsageError
 from luthier.evaluate.metrics.base import Metric
 
 GROUP = "luthier.metrics"
@@ -41,6 +41,9 @@ _BUILT_IN = {
     "all_right": "luthier.evaluate.metrics.sets:all_right",
     "parity": "luthier.evaluate.metrics.sets:parity",
     "match": "luthier.evaluate.metrics.extracted:match",
+    "distinct": "luthier.evaluate.metrics.open_ended:distinct",
+    "words": "luthier.evaluate.metrics.open_ended:words",
+    "length_ratio": "luthier.evaluate.metrics.open_ended:length_ratio",
     "greedy_acc": "luthier.evaluate.metrics.likelihood:greedy_acc",
     "perplexity": "luthier.evaluate.metrics.likelihood:perplexity",
     "word_perplexity": "luthier.evaluate.metrics.likelihood:word_perplexity",
@@ -72,9 +75,12 @@ def get_metric(name: str) -> Metric:
     try:
         make = entry.load()
         metric = make(argument) if argument else make()
-    except (ImportError, AttributeError, TypeError) as error:
+    except LuthierError:
+        raise
+    except Exception as error:  # a package of others may fail in any way
+        reason = f"{type(error).__name__}: {error}"
         raise UsageError(
-            f"the metric {name!r} cannot be loaded from {entry.value}: {error}",
+            f"the metric {name!r} cannot be loaded from {entry.value}: {reason}",
             fix=f"write {base} without ':{argument}'"
             if argument
             else "repair or remove the package that provides it",

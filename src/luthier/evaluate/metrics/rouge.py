@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
+from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import TextScore
 
 _LOST_SHARE_TO_MENTION = 0.05
@@ -31,14 +32,16 @@ class Rouge(TextScore):
         parts = (self.name, "measure:f", "refs:best", "stemmer:no", "agg:mean")
         return "|".join((*parts, f"rouge_score:{version('rouge_score')}"))
 
-    def caveats(self, references: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
         """Warns where a notable share of the references is invisible to ROUGE."""
-        lost = _lost_share("".join(text for texts in references for text in texts).lower())
+        texts = (text for sample in samples for text in sample.references)
+        lost = _lost_share("".join(texts).lower())
         if lost < _LOST_SHARE_TO_MENTION:
-            return ()
+            return super().caveats(samples)
         return (
             f"{self.name} does not see {lost:.0%} of the letters and digits of the references: it "
             "knows only a to z and 0 to 9; chrf suits other scripts",
+            *super().caveats(samples),
         )
 
     @cached_property

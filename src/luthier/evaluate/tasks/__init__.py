@@ -6,6 +6,7 @@ from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.prepared import PreparedTask, prepare_task
 from luthier.evaluate.tasks.sources import MissingDataError
 from luthier.evaluate.tasks.suite import Suite, score_suite
+from luthier.evaluate.tasks.suite_difference import compare_suite
 from luthier.evaluate.tasks.task import Answers, Task
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Suite",
     "Task",
     "TextEncoder",
+    "compare_suite",
     "load_task",
     "prepare_task",
     "score_suite",

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from luthier.config import Decoding
 from luthier.config.base import Config
+from luthier.config.decoding import StopString
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
 from luthier.data.readers import Row
@@ -56,7 +58,7 @@ class GenerationTask(Task):
     kind: Literal["generate"]
     answer: Jinja
     """The accepted answer, as a worked example shows it."""
-    until: tuple[str, ...] = ()
+    until: tuple[StopString, ...] = ()
     """The answer ends where one of these texts begins."""
     max_new_tokens: int = Field(default=256, ge=1)
     """The longest answer, in tokens."""
@@ -107,31 +109,25 @@ class GenerationTask(Task):
         whole = [encoder.ids(question.context) for question in questions]
         prompts = [ids[-room:] for ids in whole]
         with progress("answering", len(prompts)) as advance:
-            answers = engine.generate(prompts, self.max_new_tokens, advance)
+            answers = engine.generate(prompts, self._decoding, advance)
         rows = list(zip(questions, answers, strict=True))
         return Answers(
             samples=tuple(self._sample(question, answer) for question, answer in rows),
             prompt_tokens=sum(map(len, prompts)),
             generated_tokens=sum(len(answer.ids) for answer in answers),
             cut_prompts=sum(len(ids) > room for ids in whole),
-            cut_answers=sum(self._is_cut(answer) for answer in answers),
+            cut_answers=sum(answer.finish == "length" for answer in answers),
         )
 
     def _sample(self, question: Question, answer: Generation) -> SampleRecord:
-        text = self._ended(answer.text)
+        found = {name: self._compared(e.find(answer.text)) for name, e in self.extract.items()}
         return question.document.sample(
-            question.context,
-            text,
-            finish="length" if self._is_cut(answer) else "stop",
-            extracted={name: self._compared(e.find(text)) for name, e in self.extract.items()},
+            question.context, answer.text, finish=answer.finish, extracted=found
         )
 
-    def _is_cut(self, answer: Generation) -> bool:
-        return answer.finish == "length" and self._ended(answer.text) == answer.text
-
-    def _ended(self, text: str) -> str:
-        places = [place for stop in self.until if (place := text.find(stop)) >= 0]
-        return text[: min(places)] if places else text
+    @property
+    def _decoding(self) -> Decoding:
+        return Decoding(max_new_tokens=self.max_new_tokens, stop=self.until)
 
     def _compared(self, text: str) -> str:
         for pattern in self.ignore:

@@ -17,6 +17,7 @@ from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.sources import TextKeys
 from luthier.evaluate.tasks.task import Answers, Progress, Task
 from luthier.inference import Engine, Score, ScoreRequest
+from luthier.prompts.sandbox import compile_snippet
 from luthier.prompts.template import Jinja
 
 Words = Annotated[Mapping[str, Jinja], TextKeys, Field(min_length=2)]
@@ -91,8 +92,8 @@ class ChoiceTask(LikelihoodTask):
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The words of each label, as they stand in the task's definition."""
-        return self.choices
+        """The words of each label; ``<column>`` stands for what each row has there."""
+        return _in_general(self.choices)
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The labels and their words."""
@@ -153,7 +154,9 @@ class CandidateTask(LikelihoodTask):
         values = row.values.get(column)
         if not isinstance(values, list) or not values:
             raise DataError(
-                f"the task {self.name!r} needs a list in the column {column!r}", where=row.where
+                f"the task {self.name!r} needs a list in the column {column!r}",
+                where=row.where,
+                fix=f"the columns are {', '.join(map(str, row.values))}; see rename",
             )
         return tuple(map(str, values))
 
@@ -175,8 +178,8 @@ class RatingTask(LikelihoodTask):
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """The words of each step."""
-        return self.scale
+        """The words of each step; ``<column>`` stands for what each row has there."""
+        return _in_general(self.scale)
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The steps and their words."""
@@ -193,7 +196,11 @@ class RatingTask(LikelihoodTask):
         try:
             value = _number(text)
         except ValueError as error:
-            raise DataError(f"the rating is no number: {error}", where=row.where) from None
+            raise DataError(
+                f"the rating is no number: {error}",
+                where=row.where,
+                fix="correct the row, or the task's label",
+            ) from None
         nearest = min(self.scale, key=lambda step: abs(_number(step) - value))
         words = self.render(f"scale.{nearest}", self.scale[nearest], row)
         return {"references": (text,), "solution": words}
@@ -244,6 +251,19 @@ def _spoken(words: Sequence[str], task: Task, row: Row) -> tuple[str, ...]:
     if not all(text.strip() for text in words):
         raise DataError(f"an answer of the task {task.name!r} has no words", where=row.where)
     return tuple(words)
+
+
+def _in_general(words: Mapping[str, str]) -> dict[str, str]:
+    """Words for people: with the names of columns where the rows' own texts will stand."""
+    return {label: _with_names(text) for label, text in words.items()}
+
+
+def _with_names(text: str) -> str:
+    snippet = compile_snippet(text)
+    try:
+        return snippet.render({column: f"<{column}>" for column in snippet.columns})
+    except DataError:  # the words are made of something other than text
+        return text
 
 
 def _number(text: str) -> float:

@@ -102,7 +102,12 @@ def _documents(task: Task, split: str, rows: Rowset, *, answered: bool) -> tuple
             )
         seen[document.id] = document
     if not made:
-        raise DataError(f"the split {split!r} of {task.name} has no rows")
+        files = [source.splits[split] for source in task.files if split in source.splits]
+        raise DataError(
+            f"the split {split!r} of {task.name} has no rows",
+            where=", ".join(files) or task.name,
+            fix="fill it, or name another split",
+        )
     return made
 
 

@@ -45,23 +45,31 @@ def score_suite(suite: Suite, records: Sequence[EvaluationRecord]) -> SuiteRecor
             are there, and says so.
     """
     measured = {record.task: record for record in records if record.task in suite.tasks}
-    missing = tuple(name for name in suite.tasks if name not in measured)
-    scores = [_score(suite, suite.name, measured)]
-    for category, members in suite.categories.items():
-        if present := {name: measured[name] for name in members if name in measured}:
-            scores.append(_score(suite, f"{suite.name}/{category}", present))
     return SuiteRecord(
         suite=suite.name,
         format=suite.format,
         shots=tuple(sorted({record.shots for record in measured.values()})),
-        scores=tuple(scores),
+        scores=combined(suite, {task: mean_metric(record) for task, record in measured.items()}),
         tasks=tuple(measured),
-        missing=missing,
+        missing=tuple(name for name in suite.tasks if name not in measured),
     )
 
 
-def _score(suite: Suite, name: str, measured: Mapping[str, EvaluationRecord]) -> MetricResult:
-    means = {task: _mean_metric(record) for task, record in measured.items()}
+def combined(suite: Suite, figures: Mapping[str, MetricResult]) -> tuple[MetricResult, ...]:
+    """The figure of the whole suite, then those of its categories, from figures of its tasks.
+
+    Args:
+        suite: the suite.
+        figures: a figure of each task that is there: a score, or a difference of two.
+    """
+    parts = [_combined(suite, suite.name, figures)]
+    for category, members in suite.categories.items():
+        if present := {name: figures[name] for name in members if name in figures}:
+            parts.append(_combined(suite, f"{suite.name}/{category}", present))
+    return tuple(parts)
+
+
+def _combined(suite: Suite, name: str, means: Mapping[str, MetricResult]) -> MetricResult:
     weights = _weights(suite, means)
     total = sum(weights.values())
     shares = {task: weight / total for task, weight in weights.items()}
@@ -77,7 +85,7 @@ def _score(suite: Suite, name: str, measured: Mapping[str, EvaluationRecord]) ->
     )
 
 
-def _mean_metric(record: EvaluationRecord) -> MetricResult:
+def mean_metric(record: EvaluationRecord) -> MetricResult:
     """The mean of a task's metrics. Of the same answers, so their errors add up, not cancel."""
     metrics = record.metrics
     mean = {

@@ -76,9 +76,10 @@ def test_metrics_are_the_official_ones() -> None:
 def test_every_label_is_paired_with_its_words() -> None:
     """MultiRC's are inverted in a widely used harness: its label 1 means a right answer."""
     assert dict(task("superglue/multirc").labels) == {
-        "0": "{{ answer }}\nIs the answer correct? no",
-        "1": "{{ answer }}\nIs the answer correct? yes",
+        "0": "<answer>\nIs the answer correct? no",
+        "1": "<answer>\nIs the answer correct? yes",
     }
+    assert dict(task("superglue/copa").labels) == {"0": " <end1>", "1": " <end2>"}
     assert dict(task("glue/rte").labels) == {"entailment": "True", "not_entailment": "False"}
     assert dict(task("glue/wnli").labels) == {"not_entailment": "False", "entailment": "True"}
     assert dict(task("superglue/boolq").labels) == {"false": "no", "true": "yes"}
@@ -134,6 +135,13 @@ def test_a_mistake_is_named_with_its_line(
     assert problem in text
     assert fix in text
     assert (f"{path}:{line}" if line else path) in text
+
+
+def test_a_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, OWN.replace('"f1:1"]', '"f1:1"'))
+    with pytest.raises(UsageError, match="not valid YAML") as caught:
+        load_task(path)
+    assert caught.value.where == f"{path}:9"
 
 
 def test_a_task_without_a_kind_is_told_the_kinds(tmp_path: Path) -> None:

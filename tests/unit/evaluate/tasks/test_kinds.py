@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from luthier.config import Decoding
 from luthier.core.errors import DataError, UsageError
 from luthier.evaluate.tasks import Answers, Task, TextEncoder, prepare_task
 from luthier.evaluate.tasks.text import windows
@@ -121,7 +122,7 @@ def test_a_cloze_is_right_where_greedy_decoding_gives_it(
         "metrics": ["greedy_acc", "perplexity"],
     }
     begin = "The sea is"
-    (made,) = engine.generate([encoder.ids(begin)], 1)
+    (made,) = engine.generate([encoder.ids(begin)], Decoding(max_new_tokens=1))
     # An end that tokenises as the model would say it.
     end = encoder.tokenizer.decode(made.ids)  # type: ignore[attr-defined]
     rows = [{"context": begin, "end": end}, {"context": begin, "end": " qqq"}]
@@ -136,7 +137,7 @@ def test_a_cloze_is_right_where_greedy_decoding_gives_it(
 def test_a_generated_answer_ends_where_the_task_says(
     make_task: MakeTask, ask: Callable[..., Answers], engine: LocalEngine, encoder: TextEncoder
 ) -> None:
-    (made,) = engine.generate([encoder.ids("Count: 12")], 8)
+    (made,) = engine.generate([encoder.ids("Count: 12")], Decoding(max_new_tokens=8))
     stop = made.text[3:5]
     keys = {
         "kind": "generate",
@@ -151,13 +152,14 @@ def test_a_generated_answer_ends_where_the_task_says(
     rows = [{"text": "Count: 12", "answer": "Well: #### 1,200 Euro"}]
     answers = ask(make_task(keys, test=rows))
     (sample,) = answers.samples
-    assert sample.prediction == made.text[: made.text.find(stop)]
+    assert sample.prediction == made.text[: made.text.find(stop)].strip()
     assert sample.references == ("1200 euro",)
     assert (
         sample.extracted["begin"] == sample.prediction[:2].strip().lower()
         or sample.extracted["begin"] == "[invalid]"
     )
-    assert (sample.finish, answers.cut_answers, answers.generated_tokens) == ("stop", 0, 8)
+    assert (sample.finish, answers.cut_answers) == ("stop", 0)
+    assert answers.generated_tokens < 8
     assert ask(make_task({**keys, "until": []}, test=rows)).cut_answers == 1
 
 

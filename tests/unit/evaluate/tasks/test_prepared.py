@@ -90,8 +90,9 @@ def test_labels_of_the_source_are_translated(make_task: MakeTask, choices: dict[
 def test_an_empty_split_and_a_repeated_id_are_refused(
     make_task: MakeTask, choices: dict[str, Any]
 ) -> None:
-    with pytest.raises(DataError, match="has no rows"):
+    with pytest.raises(DataError, match="'test' of own has no rows") as empty:
         prepare_task(make_task(choices, test=[]))
+    assert (empty.value.where, empty.value.fix) == ("test.jsonl", "fill it, or name another split")
     with pytest.raises(DataError, match="'same' of own stands twice") as caught:
         prepare_task(make_task({**choices, "id": "same"}, test=TEST[:2]))
     assert caught.value.where == "test.jsonl:1 and test.jsonl:2"

@@ -1,0 +1,206 @@
+"""Do Luthier's tasks give the numbers of lm-evaluation-harness, document by document?
+
+    python benchmarks/agreement.py --peer PYTHON [--documents 100] [--only TASK ...]
+
+PYTHON is an interpreter that has lm-eval, in an environment of its own. The folder that
+LUTHIER_DATA names holds the tasks' files. Both read the same rows, write their own prompts and ask
+the bundled model in float32: log-probabilities, answers and metrics are held against each other.
+Results: benchmarks/results/<date>-agreement.json and .md. Time is not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agreement_cases import CASES, Case
+from common import provenance, store, table
+from evaluation import peer_version
+from luthier.adapt.manifest import hardware, versions
+from luthier.config import EvaluateConfig, ModelConfig
+from luthier.core.console import Console
+from luthier.core.records import SampleRecord
+from luthier.evaluate import Resampling
+from luthier.evaluate.benchmark import evaluate_benchmark
+from luthier.evaluate.task import Evaluation
+from luthier.evaluate.tasks import PreparedTask, Task, TextEncoder, load_task, prepare_task
+from luthier.inference.local import LocalEngine
+from luthier.models.load import load_model, open_model
+from models import BUNDLED
+
+# Nats a request: what float32 leaves of sums over whole answers, which both round.
+_AGREE = 1e-3
+_BATCH_SIZE = 4
+_SHOTS_FROM = 50
+"""First rows of the split that worked examples are of."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Ask both, compare and store."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--peer", required=True, help="an interpreter that has lm-eval")
+    parser.add_argument("--documents", type=int, default=100, help="of a task; a part of slow ones")
+    parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
+    chosen = parser.parse_args(arguments)
+    version = peer_version(chosen.peer)
+    cases = {name: CASES[name] for name in chosen.only}
+    prepared = {
+        name: _prepare(name, case, max(1, round(chosen.documents * case.part)))
+        for name, case in cases.items()
+    }
+    theirs = _lm_eval(chosen.peer, cases, prepared)
+    ours = _luthier(prepared)
+    rows = [_compare(name, cases[name], prepared[name], ours[name], theirs[name]) for name in cases]
+    command = ["benchmarks/agreement.py", *arguments]
+    document = provenance(command, hardware(), versions() | {"lm-eval": version}) | {"rows": rows}
+    store("agreement", document, _markdown(document))
+
+
+def _prepare(name: str, case: Case, documents: int) -> PreparedTask:
+    """The first documents of a task, after the first examples."""
+    task = load_task(name)
+    assert isinstance(task, Task)
+    first = task.model_copy(update={"draw": "first"})
+    return prepare_task(first, shots=case.shots, limit=documents)
+
+
+def _luthier(prepared: Mapping[str, PreparedTask]) -> dict[str, Evaluation]:
+    console = Console()
+    loaded = load_model(open_model(ModelConfig(id=BUNDLED, dtype="float32"), console))
+    engine = LocalEngine(loaded, EvaluateConfig().batch_tokens)
+    encoder = TextEncoder(loaded.tokenizer, loaded.context_window, loaded.is_encoder_decoder)
+    resampling = Resampling.of(EvaluateConfig(resamples=100), 0)
+    return {
+        name: evaluate_benchmark(engine, encoder, task, loaded.stamp, resampling, console)
+        for name, task in prepared.items()
+    }
+
+
+def _lm_eval(
+    peer: str, cases: Mapping[str, Case], prepared: Mapping[str, PreparedTask]
+) -> dict[str, Any]:
+    """In its own environment."""
+    handle = open_model(ModelConfig(id=BUNDLED), Console(quiet=True))
+    tasks = {
+        name: {"file": case.file, "shots": case.shots, "splits": _splits(case, prepared[name])}
+        for name, case in cases.items()
+    }
+    case = {
+        "model": str(handle.folder.path),
+        "batch_size": _BATCH_SIZE,
+        "threads": os.cpu_count() or 1,
+        "tasks": tasks,
+    }
+    script = str(Path(__file__).with_name("agreement_contender.py"))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "case.json"
+        file.write_text(json.dumps(case), encoding="utf-8")
+        result = subprocess.run(
+            [peer, script, str(file)], stdout=subprocess.PIPE, text=True, check=False
+        )
+    if result.returncode:
+        raise SystemExit("lm-eval failed")
+    measured: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
+    return measured
+
+
+def _splits(case: Case, prepared: PreparedTask) -> dict[str, list[Any]]:
+    """The rows as lm-eval wants them; what a task does not ask for has to be there too."""
+    task, limit = prepared.task, len(prepared.documents)
+    wanted = {prepared.split: limit} | ({task.shots_from: _SHOTS_FROM} if case.shots else {})
+    splits = {
+        split: [case.row(row.values) for row in task.read(split, count).rows]
+        for split, count in wanted.items()
+    }
+    missing = {"train", "validation", "test"} - splits.keys()
+    return splits | dict.fromkeys(missing, splits[prepared.split])
+
+
+def _compare(
+    name: str, case: Case, prepared: PreparedTask, ours: Evaluation, theirs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Hold the answers and the metrics of a task against each other."""
+    pairs = list(zip(ours.samples, theirs["documents"], strict=True))
+    scored = [pair for pair in pairs if "logprobs" in pair[1]]
+    said = [(sample.prediction, other["text"]) for sample, other in pairs if "text" in other]
+    differences = [
+        abs(mine - logprob)
+        for sample, other in scored
+        for mine, logprob in _logprobs(sample, other["logprobs"], prepared.task.delimiter)
+    ]
+    metrics = {
+        mine: {"luthier": ours.record.metric(mine).value, "lm-eval": theirs["metrics"][other]}
+        for mine, other in case.metrics.items()
+    }
+    return {
+        "task": name,
+        "shots": case.shots,
+        "documents": len(pairs),
+        "requests": len(differences),
+        "largest_difference": max(differences, default=None),
+        "other_choices": sum(
+            _likeliest(sample.likelihoods) != _likeliest(list(other["logprobs"].values()))
+            for sample, other in scored
+            if len(sample.words) > 1
+        ),
+        "other_texts": sum(mine.strip() != text.strip() for mine, text in said),
+        "metrics": metrics,
+    }
+
+
+def _logprobs(
+    sample: SampleRecord, theirs: Mapping[str, float], delimiter: str
+) -> Iterator[tuple[float, float]]:
+    """Both log-probabilities of each continuation, or of a text that is scored as a whole."""
+    names = [delimiter + words for words in sample.words] or list(theirs)
+    for name, mine in zip(names, sample.likelihoods, strict=True):
+        yield mine, theirs[name]
+
+
+def _likeliest(logprobs: Sequence[float]) -> int:
+    return max(range(len(logprobs)), key=logprobs.__getitem__)
+
+
+def _markdown(document: Mapping[str, Any]) -> str:
+    head = ("task", "shots", "documents", "requests", "largest difference", "other answers", "")
+    lines = [
+        f"# The numbers of lm-evaluation-harness, {document['date']}",
+        "",
+        f"`{document['command']}` at commit {document['commit']}. SmolLM2-135M-Instruct in "
+        "float32, no chat template; the first documents of each task. Both write their own "
+        "prompts from the same rows. Differences are in nats a request; other answers are "
+        "choices or generated texts that differ. "
+        + ", ".join(f"{k} {v}" for k, v in document["versions"].items())
+        + ".",
+        "",
+        *table([*head[:-1], "metrics (Luthier, lm-eval)"], map(_cells, document["rows"])),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    difference = row["largest_difference"]
+    metrics = (
+        f"{name} {pair['luthier']:.6g}, {pair['lm-eval']:.6g}"
+        for name, pair in row["metrics"].items()
+    )
+    return [
+        row["task"],
+        str(row["shots"]),
+        str(row["documents"]),
+        str(row["requests"]),
+        "–" if difference is None else f"{difference:.1e}",
+        str(row["other_choices"] + row["other_texts"]),
+        "; ".join(metrics),
+    ]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,110 @@
+"""A judge at work: it is loaded once, asked about the answers of runs, and its verdicts stored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from luthier.adapt.setup import find_model, make_renderer
+from luthier.adapt.subject import Subject, loaded_model, subject_of
+from luthier.config import RunConfig
+from luthier.core.comparisons import Judgement
+from luthier.core.console import Console
+from luthier.core.content_log import ContentLog
+from luthier.core.files import write_lines
+from luthier.core.records import SampleRecord
+from luthier.core.run_directory import RunDirectory
+from luthier.evaluate import Resampling
+from luthier.evaluate.judge import JudgeTemplate, WinRate, judged_pairs, load_judge_template
+from luthier.evaluate.runner import measure
+from luthier.prompts.render import PromptRenderer
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A model that compares answers.
+
+    Attributes:
+        subject: is asked.
+        renderer: writes its prompts.
+        template: how it is asked.
+        resampling: how the interval of a win rate is made.
+    """
+
+    subject: Subject
+    renderer: PromptRenderer
+    template: JudgeTemplate
+    resampling: Resampling
+
+    def compare(
+        self,
+        run: RunDirectory,
+        task: str,
+        over: str,
+        pairs: Sequence[SampleRecord],
+        console: Console,
+    ) -> Judgement:
+        """Judge the answers of ``run``, and store the outcome there.
+
+        What the judge says is kept as it comes: interrupted, the same call goes on.
+
+        Args:
+            run: the candidate.
+            task: whose answers they are.
+            over: what the other system is called.
+            pairs: as `paired_answers` makes them.
+            console: shows progress.
+
+        Raises:
+            DataError: a prompt leaves no room for the verdict.
+            ResourceError: the run directory cannot be written, or a server is out of reach.
+        """
+        engine = self.subject.engine(ContentLog(run.verdicts))
+        judged = judged_pairs(engine, self.renderer, self.template, pairs, console)
+        judgement = self._judgement(run.name, task, over, judged)
+        lines = (pair.model_dump(mode="json") for pair in judged)
+        write_lines(run.judged_pairs(task, over), lines)
+        judgement.write(run.judgement(task, over))
+        return judgement
+
+    def _judgement(
+        self, candidate: str, task: str, over: str, judged: Sequence[SampleRecord]
+    ) -> Judgement:
+        outcomes = Counter(pair.extracted["outcome"] for pair in judged)
+        agreement = Counter(pair.extracted["agree"] for pair in judged)
+        stamp = self.subject.stamp
+        called = f"{stamp.id}@{stamp.endpoint}" if stamp.endpoint else stamp.id
+        return Judgement(
+            task=task,
+            candidate=candidate,
+            over=over,
+            judge=stamp,
+            template=self.template.stamp,
+            win_rate=measure(WinRate(called, self.template.stamp), judged, self.resampling),
+            wins=outcomes["win"],
+            losses=outcomes["loss"],
+            ties=outcomes["tie"],
+            equal=agreement["equal"],
+            inconsistent=agreement["no"],
+            unread=agreement["unread"],
+        )
+
+
+def load_judge(config: RunConfig, template: str | Path | None, console: Console) -> Judge:
+    """The configuration's model as a judge.
+
+    Args:
+        config: its model is the judge.
+        template: a YAML file; None: the template that Luthier brings along.
+        console: shows progress.
+
+    Raises:
+        UsageError, DataError, ResourceError: the template or the model is wrong or missing.
+    """
+    asked = load_judge_template(template)
+    handle = find_model(config.model, console)
+    renderer = make_renderer(config, handle)
+    subject = subject_of(loaded_model(handle, config.evaluate), config.evaluate)
+    return Judge(subject, renderer, asked, Resampling.of(config.evaluate, config.seed))

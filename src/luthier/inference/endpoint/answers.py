@@ -1,0 +1,116 @@
+"""What a server's answers must look like: nothing else is believed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from luthier.core.errors import DataError
+from luthier.inference.endpoint.transport import printable
+
+_Form = TypeVar("_Form", bound="Answer")
+_Count = Annotated[int, Field(ge=0, lt=2**40)]
+
+
+class Answer(BaseModel):
+    """A part of an answer. What else it has is not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Usage(Answer):
+    """Tokens as the server counts them; 0 where it does not."""
+
+    prompt_tokens: _Count = 0
+    completion_tokens: _Count = 0
+
+
+class Listed(Answer):
+    """A model that the server has, and whatever it says of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str = Field(min_length=1, max_length=1000)
+
+    @property
+    def content(self) -> str:
+        """All that tells it from another one: vLLM says another time and permission each time."""
+        return self.model_dump_json(exclude={"created", "permission"})
+
+
+class Models(Answer):
+    """The answer of ``/models``."""
+
+    data: tuple[Listed, ...]
+
+
+class ChatMessage(Answer):
+    """What the assistant says; nothing where it only thought, or called a tool."""
+
+    content: str | None = None
+
+
+class ChatChoice(Answer):
+    """An answer to a conversation."""
+
+    message: ChatMessage
+    finish_reason: str | None = None
+
+
+class Chat(Answer):
+    """The answer of ``/chat/completions``."""
+
+    choices: tuple[ChatChoice, ...] = Field(min_length=1)
+    usage: Usage | None = None
+
+
+class Logprobs(Answer):
+    """Of each token, in nats: its own, and the likeliest ones in its place.
+
+    The first token of a text has none. ``text_offset`` says at which character each begins.
+    """
+
+    tokens: tuple[str, ...]
+    token_logprobs: tuple[Annotated[float, Field(le=0)] | None, ...]
+    top_logprobs: tuple[dict[str, float] | None, ...]
+    text_offset: tuple[int, ...]
+
+
+class TextChoice(Answer):
+    """A text that was continued."""
+
+    text: str
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+
+class Completion(Answer):
+    """The answer of ``/completions``."""
+
+    choices: tuple[TextChoice, ...] = Field(min_length=1)
+    usage: Usage | None = None
+
+
+def parse(form: type[_Form], value: Any, where: str) -> _Form:
+    """The answer in its form.
+
+    Raises:
+        DataError: it has another one.
+    """
+    try:
+        return form.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the answer"
+        raise DataError(
+            f"this is no answer of an OpenAI-compatible server: {printable(place)}: "
+            f"{printable(first['msg'])}",
+            where=where,
+            fix="check that the URL is that of such a server; most end in /v1",
+        ) from None
+
+
+def finish_of(reason: str | None) -> Literal["stop", "length"]:
+    """Why an answer ended, in the words of `Generation`."""
+    return "length" if reason == "length" else "stop"

@@ -1,0 +1,210 @@
+"""The engine that asks a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, singledispatch
+from typing import Any, TypeVar
+
+from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
+from luthier.core.content_log import ContentLog
+from luthier.core.errors import DataError, UsageError
+from luthier.core.seeds import fingerprint
+from luthier.inference.endpoint import scores
+from luthier.inference.endpoint.answers import Chat, Completion, Usage, finish_of, parse
+from luthier.inference.endpoint.client import Client
+from luthier.inference.endpoint.log import AnswerLog
+from luthier.inference.engine import (
+    Advance,
+    Engine,
+    Generation,
+    Score,
+    ScoreRequest,
+    TextLoss,
+    ignore_progress,
+)
+from luthier.prompts.characters import as_conversation, as_text
+
+_PROBE = tuple(map(ord, "One two three"))
+_Result = TypeVar("_Result", Generation, Score, TextLoss)
+
+
+class EndpointEngine(Engine):
+    """Generates at ``/chat/completions`` and ``/completions``, and scores where a server can.
+
+    Its ids are those of `CharacterTokenizer`: roles make a conversation, and text without roles is
+    continued. Answers are kept as they come, each by all that was sent and by the server's own
+    description of the model, so that no answer is asked, or paid, for twice.
+
+    Args:
+        client: asks.
+        model: what the server calls the model.
+        identity: a fingerprint of the server and the model, as far as they are known.
+        log: where answers are kept; None: nowhere.
+        completions: text without roles is continued; if not, a user says it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        model: str,
+        identity: str,
+        log: ContentLog | None = None,
+        *,
+        completions: bool = True,
+    ) -> None:
+        self._client, self._model, self._identity = client, model, identity
+        self._completions = completions
+        self._gives_scores = False
+        self.answers = AnswerLog(log)
+        """What was answered, and what it took."""
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        advance: Advance = ignore_progress,
+    ) -> list[Generation]:
+        """See `Engine.generate`. The tokens of an answer are not known, only how many they are.
+
+        Raises:
+            LuthierError: the server refuses, fails, or is out of reach.
+        """
+        settings = {"max_tokens": decoding.max_new_tokens, **parameters(decoding.strategy)}
+        if decoding.stop:
+            settings["stop"] = list(decoding.stop)
+        return self._client.ask_all(partial(self._generation, settings), prompts, advance)
+
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        """See `Engine.score`.
+
+        Raises:
+            UsageError: the server gives no log-probabilities of prompts.
+            LuthierError: it refuses, fails, or is out of reach.
+        """
+        self._require_scores()
+        return self._client.ask_all(self._score, requests, advance)
+
+    def losses(
+        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+    ) -> list[TextLoss]:
+        """See `Engine.losses`; raises as `score`."""
+        self._require_scores()
+        return self._client.ask_all(self._loss, sequences, advance)
+
+    def _generation(self, settings: Mapping[str, Any], ids: Sequence[int]) -> Generation:
+        turns = [{"role": turn.role, "content": turn.content} for turn in as_conversation(ids)]
+        if not turns and self._completions:
+            body = {"model": self._model, "prompt": as_text(ids), **settings}
+            return self._ask(Generation, "/completions", body, _continued)
+        turns = turns or [{"role": "user", "content": as_text(ids)}]
+        body = {"model": self._model, "messages": turns, **settings}
+        return self._ask(Generation, "/chat/completions", body, _said)
+
+    def _score(self, request: ScoreRequest) -> Score:
+        context, whole = as_text(request.context), as_text(request.context + request.continuation)
+
+        def read(answer: Any, where: str) -> tuple[Score, Usage | None]:
+            found, usage = _echoed(whole, answer, where)
+            return scores.score(found, len(context), where), usage
+
+        return self._ask(Score, "/completions", self._echo(whole), read, str(len(context)))
+
+    def _loss(self, ids: Sequence[int]) -> TextLoss:
+        text = as_text(ids)
+
+        def read(answer: Any, where: str) -> tuple[TextLoss, Usage | None]:
+            found, usage = _echoed(text, answer, where)
+            return scores.loss(found), usage
+
+        return self._ask(TextLoss, "/completions", self._echo(text), read)
+
+    def _echo(self, text: str) -> dict[str, Any]:
+        """The body that asks for the log-probabilities of a text; one more token is the least."""
+        asked = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+        return {"model": self._model, "prompt": text, **asked}
+
+    def _require_scores(self) -> None:
+        """Try whether there are log-probabilities: some servers ignore the wish for them."""
+        if self._gives_scores:
+            return
+        try:
+            self._loss(_PROBE)
+        except (UsageError, DataError) as error:
+            raise UsageError(
+                f"the server gives no log-probabilities of prompts: {error.problem}",
+                where=self._client.url,
+                fix="use a server with echo and logprobs at /completions, such as vLLM, a task "
+                "whose answers are generated, or the model on this machine",
+            ) from error
+        self._gives_scores = True
+
+    def _ask(
+        self,
+        kind: type[_Result],
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[Any, str], tuple[_Result, Usage | None]],
+        *more: str,
+    ) -> _Result:
+        """The answer to a request, kept or new. ``more`` is what ``read`` depends on besides."""
+        sent = json.dumps(body, sort_keys=True)
+        key = fingerprint(self._identity, kind.__name__, path, sent, *more)
+        where = self._client.url + path
+        return self.answers.get(key, kind, lambda: read(self._client.ask(path, body), where))
+
+
+@singledispatch
+def parameters(strategy: Strategy) -> dict[str, Any]:
+    """A strategy as parameters of a request. What only some servers know is sent where it is set.
+
+    Raises:
+        UsageError: no server knows the strategy.
+    """
+    raise UsageError(
+        f"a server does not generate with the strategy {strategy.strategy}",
+        where="evaluate.decoding.strategy",
+        fix="choose greedy or sampling, or run the model on this machine",
+    )
+
+
+@parameters.register
+def _(strategy: Greedy) -> dict[str, Any]:
+    del strategy
+    return {"temperature": 0}
+
+
+@parameters.register
+def _(strategy: Sampling) -> dict[str, Any]:
+    values = strategy.model_dump(exclude={"strategy"}, exclude_defaults=True)
+    return {"temperature": strategy.temperature, "seed": strategy.seed, **values}
+
+
+def _continued(answer: Any, where: str) -> tuple[Generation, Usage | None]:
+    completion = parse(Completion, answer, where)
+    first = completion.choices[0]
+    generation = Generation((), first.text.strip(), finish_of(first.finish_reason))
+    return generation, completion.usage
+
+
+def _said(answer: Any, where: str) -> tuple[Generation, Usage | None]:
+    chat = parse(Chat, answer, where)
+    first = chat.choices[0]
+    text = (first.message.content or "").strip()
+    return Generation((), text, finish_of(first.finish_reason)), chat.usage
+
+
+def _echoed(prompt: str, answer: Any, where: str) -> tuple[list[scores.Piece], Usage | None]:
+    """The tokens of a prompt that came back.
+
+    Raises:
+        DataError: they did not.
+    """
+    completion = parse(Completion, answer, where)
+    logprobs = completion.choices[0].logprobs
+    if logprobs is None:
+        raise DataError("the answer holds no log-probabilities", where=where)
+    return scores.pieces(prompt, logprobs, where), completion.usage

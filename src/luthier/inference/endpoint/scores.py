@@ -1,0 +1,108 @@
+"""Log-probabilities of a prompt that a server repeats (``echo`` with ``logprobs``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from luthier.core.errors import DataError
+from luthier.inference.endpoint.answers import Logprobs
+from luthier.inference.engine import Score, TextLoss
+
+_UNPRINTABLE = "�"
+
+
+class Piece(NamedTuple):
+    """A token of a prompt.
+
+    Attributes:
+        start: the character it begins at; tokens that stand for no text begin below 0.
+        end: the character it ends before.
+        logprob: in nats; None where it was not predicted.
+        greedy: whether no other token is likelier.
+    """
+
+    start: int
+    end: int
+    logprob: float | None
+    greedy: bool
+
+
+def pieces(prompt: str, logprobs: Logprobs, where: str) -> list[Piece]:
+    """The tokens of ``prompt``, without what was generated after it.
+
+    Args:
+        prompt: the text that was sent.
+        logprobs: of the tokens that came back.
+        where: the address, for error messages.
+
+    Raises:
+        DataError: the tokens are not those of the prompt.
+    """
+    starts = logprobs.text_offset
+    lengths = {len(logprobs.tokens), len(logprobs.token_logprobs), len(logprobs.top_logprobs)}
+    if not starts or lengths != {len(starts)} or list(starts) != sorted(starts):
+        raise _mismatch("its lists of tokens do not agree", where)
+    # A token that begins texts is counted as if it were text by some servers.
+    begin = starts[0]
+    if not prompt.startswith(_known(logprobs.tokens[0])) and len(starts) > 1:
+        begin = starts[1]
+    found = list(_cut(logprobs, begin, len(prompt)))
+    for piece, token in zip(found, logprobs.tokens, strict=False):
+        known = _known(token)
+        is_text = 0 <= piece.start < piece.end
+        if is_text and not prompt.startswith(known, piece.start):
+            raise _mismatch(f"{known!r} does not stand at character {piece.start}", where)
+    if not found or found[-1].end != len(prompt):
+        raise _mismatch("its tokens end before the prompt does", where)
+    return found
+
+
+def score(found: list[Piece], cut: int, where: str) -> Score:
+    """The likelihood of what stands from the character ``cut`` on.
+
+    A token across the cut counts: it holds a part of the continuation.
+
+    Raises:
+        DataError: the server did not predict the first token, and the continuation has it.
+    """
+    continuation = [piece for piece in found if piece.end > cut]
+    logprobs = [piece.logprob for piece in continuation if piece.logprob is not None]
+    if not continuation or len(logprobs) < len(continuation):
+        raise DataError(
+            "a continuation without a context cannot be scored: the server predicts no first token",
+            where=where,
+            fix="give it a context, or run the model on this machine",
+        )
+    return Score(sum(logprobs), all(piece.greedy for piece in continuation))
+
+
+def loss(found: list[Piece]) -> TextLoss:
+    """The loss of all tokens that were predicted."""
+    logprobs = [piece.logprob for piece in found if piece.logprob is not None]
+    return TextLoss(-sum(logprobs), len(logprobs))
+
+
+def _cut(logprobs: Logprobs, begin: int, length: int) -> Iterator[Piece]:
+    """The tokens that begin before the end of the prompt."""
+    starts = [start - begin for start in logprobs.text_offset]
+    ends = [*starts[1:], length]
+    columns = zip(starts, ends, logprobs.token_logprobs, logprobs.top_logprobs, strict=True)
+    for start, end, logprob, top in columns:
+        if start >= length:
+            return
+        best = max(top.values()) if top else float("inf")
+        yield Piece(start, min(end, length), logprob, logprob is not None and logprob >= best)
+
+
+def _known(token: str) -> str:
+    """What is certain of a token's text: a part of a character cannot be shown."""
+    return "" if token.startswith("bytes:") else token.split(_UNPRINTABLE)[0]
+
+
+def _mismatch(what: str, where: str) -> DataError:
+    return DataError(
+        f"the server's log-probabilities are not those of the prompt: {what}",
+        where=where,
+        fix="run the model on this machine, or with a server such as vLLM",
+    )

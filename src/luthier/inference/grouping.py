@@ -1,0 +1,63 @@
+"""Which prompts are answered together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.config import Beam, Decoding
+from luthier.core.errors import UsageError
+from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree
+
+# Prompts are neighbours for the sake of a prefix that spares the computation of so many tokens.
+# For less, they are better answered with those of their own length.
+_TOKENS_WORTH_A_GROUP = 64
+
+
+def generation_batches(
+    prompts: Sequence[Sequence[int]], decoding: Decoding, tokens: int
+) -> list[list[int]]:
+    """Cut prompts into batches: neighbours share long prefixes or are of similar length.
+
+    A batch by itself is one batch again, so whoever asks batch by batch gets the same ones.
+
+    Args:
+        prompts: token ids.
+        decoding: says how long answers are, and how many are tried side by side.
+        tokens: what the key/value cache of a batch may hold, unless a single prompt takes more.
+
+    Returns:
+        Indices into ``prompts``.
+
+    Raises:
+        UsageError: a prompt has no tokens.
+    """
+    for index, ids in enumerate(prompts):
+        if not ids:
+            raise UsageError("a prompt has no tokens", where=f"prompt {index}")
+    strategy = decoding.strategy
+    rows = strategy.num_beams if isinstance(strategy, Beam) else 1
+    batches: list[list[int]] = []
+    longest = 0
+    for index in _order([tuple(ids) for ids in prompts]):
+        wider = max(longest, len(prompts[index]))
+        if batches and (len(batches[-1]) + 1) * rows * (wider + decoding.max_new_tokens) <= tokens:
+            batches[-1].append(index)
+            longest = wider
+        else:
+            batches.append([index])
+            longest = len(prompts[index])
+    return batches
+
+
+def _order(prompts: Sequence[tuple[int, ...]]) -> list[int]:
+    """The prompts as they stand in their radix tree, at every fork the longest first."""
+    root = radix_tree(prompts)
+    merge_cheap_prefixes(root, _TOKENS_WORTH_A_GROUP)
+    longest: dict[Node, tuple[int, int]] = {}  # of what ends below a node; the first of equals
+    for node in reversed(list(root.descendants())):
+        ends = [(-len(prompts[index]), index) for index in node.ends]
+        longest[node] = min([*ends, *(longest[child] for child in node.children)], default=(0, 0))
+    for node in longest:
+        node.children.sort(key=longest.__getitem__)
+        node.ends.sort(key=lambda index: (-len(prompts[index]), index))
+    return [index for node in root.descendants() for index in node.ends]

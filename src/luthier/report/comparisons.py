@@ -1,0 +1,200 @@
+"""Runs beside each other: how far each is from the first, and the examples where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from luthier.core.comparisons import DifferentItem, RunComparison, TaskComparison
+from luthier.core.records import Comparison, MetricResult
+from luthier.report.format import ABSENT, digits_of, format_interval, format_value
+from luthier.report.rows import detectable_text, estimate_texts, gain_texts
+
+ALPHA = 0.05
+"""The level at which a difference is shown as real."""
+_LINE = 160
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """One run beside the first on one task or suite, in words and figures.
+
+    Attributes:
+        items: examples that it answers better, and worse, than the first run.
+        is_real: whether the difference is significant after correction.
+    """
+
+    task: str
+    metric: str
+    n: str
+    baseline: str
+    baseline_interval: str
+    run: str
+    value: str
+    interval: str
+    difference: str
+    difference_interval: str
+    p: str
+    items: str
+    is_real: bool
+
+
+def comparison_rows(comparison: RunComparison) -> list[ComparisonRow]:
+    """Suites first, then every task; of each a row for every run but the first."""
+    rows = []
+    for suite in comparison.suites:
+        for name, other, apart in zip(
+            comparison.names[1:], suite.results[1:], suite.differences, strict=True
+        ):
+            texts = _estimates(suite.results[0], other)
+            difference = format_value(apart.value, digits=digits_of(other), signed=True)
+            interval = _between(apart.low, apart.high, digits_of(other))
+            is_real = apart.low > 0 or apart.high < 0
+            rows.append(
+                ComparisonRow(
+                    suite.suite, "score", f"{other.n:,}", *texts[:2], name, *texts[2:],
+                    difference, interval, "", "", is_real,
+                )
+            )  # fmt: skip
+    for task in comparison.tasks:
+        rows += _task_rows(comparison.names, task)
+    return rows
+
+
+def comparison_table(comparison: RunComparison) -> Table:
+    """A row for each task and run but the first, two lines high so that it fits 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    table.add_column(Text("task\nmetric"), overflow="fold", min_width=8)
+    table.add_column(Text("run"), overflow="fold", min_width=8)
+    table.add_column(Text("value and interval"), justify="right", no_wrap=True)
+    for heading in ("difference\ninterval", "better\nworse", "p (Holm)\nn"):
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    for row in comparison_rows(comparison):
+        style = "green" if row.is_real else ""
+        table.add_row(
+            Text(f"{row.task}\n{row.metric}"),
+            Text(f"{comparison.names[0]}\n{row.run}"),
+            Text(f"{row.baseline} {row.baseline_interval}\n{row.value} {row.interval}"),
+            Text(row.difference, style=style).append(f"\n{row.difference_interval}", "dim"),
+            Text("\n".join(row.items.split(" / "))),
+            Text(f"{row.p or ABSENT}\n{row.n}"),
+        )
+    table.caption = Text(caption(comparison), style="not italic")
+    table.caption_justify = "left"
+    return table
+
+
+def caption(comparison: RunComparison) -> str:
+    """What a reader of the table must know."""
+    first = comparison.names[0]
+    text = f"Differences are from {first}, on the same examples."
+    tests = [one for task in comparison.tasks for one in task.comparisons]
+    if len(tests) > 1:
+        text += f" p is corrected for {len(tests)} comparisons."
+    if comparison.suites:
+        text += " Suites have no test: look whether the interval leaves out 0."
+    if len(comparison.tasks) == 1:
+        least = max((one.detectable or 0.0 for one in tests), default=0.0)
+        text += (
+            f" {detectable_text(tests[0].n, comparison.tasks[0].metric, least)}" if least else ""
+        )
+    return text
+
+
+def comparison_sentence(comparison: RunComparison) -> str:
+    """The outcome in words."""
+    sentences = []
+    for place, name in enumerate(comparison.names[1:]):
+        real = [task for task in comparison.tasks if task.comparisons[place].p_holm <= ALPHA]
+        better = sum(_is_better(task, task.comparisons[place]) for task in real)
+        sentences.append(_verdict(name, comparison, place, better, len(real) - better))
+    return " ".join(sentences)
+
+
+def different_items(comparison: RunComparison) -> Iterator[Text | Table]:
+    """The listed examples on which runs differ: a heading for each task, then its examples."""
+    for task in comparison.tasks:
+        if task.items:
+            yield Text(f"\n{task.task}: where {task.metric} differs", style="bold")
+        for item in task.items:
+            yield Text(f"\n{item.id}", style="cyan")
+            yield _item(comparison.names, item)
+
+
+def _task_rows(names: Sequence[str], task: TaskComparison) -> Iterator[ComparisonRow]:
+    first = task.results[0]
+    counts = zip(task.better, task.worse, strict=True)
+    for name, other, apart, (better, worse) in zip(
+        names[1:], task.results[1:], task.comparisons, counts, strict=True
+    ):
+        texts = _estimates(first, other)
+        difference, p = gain_texts(apart, digits_of(other))
+        yield ComparisonRow(
+            task.task, task.metric, f"{apart.n:,}", *texts[:2], name, *texts[2:],
+            difference, _between(apart.low, apart.high, digits_of(other)), p,
+            f"{better:,} / {worse:,}", apart.p_holm <= ALPHA,
+        )  # fmt: skip
+
+
+def _estimates(first: MetricResult, other: MetricResult) -> tuple[str, str, str, str]:
+    return (*estimate_texts(first), *estimate_texts(other))
+
+
+def _between(low: float, high: float, digits: int) -> str:
+    return format_interval(low, high, digits=digits, signed=True)
+
+
+def _is_better(task: TaskComparison, apart: Comparison) -> bool:
+    return (apart.difference > 0) == task.results[0].higher_is_better
+
+
+def _verdict(name: str, comparison: RunComparison, place: int, better: int, worse: int) -> str:
+    first = comparison.names[0]
+    if len(comparison.tasks) > 1:
+        total = len(comparison.tasks)
+        if not better and not worse:
+            return f"On none of {total} tasks is {name} shown to differ from {first}."
+        unclear = total - better - worse
+        return (
+            f"Of {total} tasks {name} is better than {first} on {better} and worse on {worse}; "
+            f"on {unclear} the difference may be chance."
+        )
+    (task,) = comparison.tasks
+    difference, p = gain_texts(task.comparisons[place], digits_of(task.results[0]))
+    verdict = (
+        f"{'better' if better else 'worse'} than {first}"
+        if better or worse
+        else (f"not shown to differ from {first}")
+    )
+    return f"{name} is {verdict} on {task.task}: {difference} in {task.metric} ({p})."
+
+
+def _item(names: Sequence[str], item: DifferentItem) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in ("who", "score", "text"):
+        table.add_column(overflow="fold")
+    table.add_row("  asked", "", Text(_line(item.prompt, at_end=True), style="dim"))
+    for reference in item.references:
+        table.add_row("  right", "", Text(_answer(item, reference)))
+    for name, answer, score in zip(names, item.answers, item.scores, strict=True):
+        table.add_row(Text(f"  {name}"), format_value(score), Text(_answer(item, answer)))
+    return table
+
+
+def _answer(item: DifferentItem, answer: str) -> str:
+    """An answer on one line; of a label also its words."""
+    words = item.words.get(answer, answer)
+    shown = _line(answer) or "(empty)"
+    return shown if words.strip() == answer.strip() else f"{shown} ({_line(words)})"
+
+
+def _line(text: str, *, at_end: bool = False) -> str:
+    """A text on one line: its beginning, or its end where the question stands."""
+    flat = " ".join(text.split())
+    if len(flat) <= _LINE:
+        return flat
+    return f"… {flat[-_LINE:]}" if at_end else f"{flat[:_LINE]} …"

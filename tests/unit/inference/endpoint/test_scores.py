@@ -1,0 +1,74 @@
+"""Echoed log-probabilities, in the forms that servers give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from luthier.core.errors import DataError
+from luthier.inference.endpoint import scores
+from luthier.inference.endpoint.answers import Logprobs
+
+
+def logprobs(tokens: list[str], offsets: list[int], values: list[float | None]) -> Logprobs:
+    return Logprobs(
+        tokens=tuple(tokens),
+        token_logprobs=tuple(values),
+        top_logprobs=tuple(None if v is None else {"x": max(v, -1.0)} for v in values),
+        text_offset=tuple(offsets),
+    )
+
+
+PLAIN = logprobs(["ab", " c", "d", "!"], [0, 2, 4, 5], [None, -1.0, -2.0, -9.0])
+
+
+def test_what_follows_the_cut_counts_and_what_was_generated_does_not() -> None:
+    found = scores.pieces("ab cd", PLAIN, "")
+    assert scores.score(found, 2, "").logprob == -3.0
+    assert scores.score(found, 4, "").logprob == -2.0
+    assert scores.score(found, 3, "").logprob == -3.0  # " c" holds a part of it
+    assert scores.score(found, 2, "").greedy is False
+    assert scores.score(found[:2], 2, "").greedy is True
+    assert (scores.loss(found).nats, scores.loss(found).tokens) == (3.0, 2)
+
+
+@pytest.mark.parametrize("offsets", [[0, 3, 5, 7, 8], [0, 0, 2, 4, 5]])
+def test_a_token_that_begins_texts_may_be_counted_as_text(offsets: list[int]) -> None:
+    echoed = logprobs(["<s>", "ab", " c", "d", "!"], offsets, [None, -4.0, -1.0, -2.0, -9.0])
+    found = scores.pieces("ab cd", echoed, "")
+    assert scores.score(found, 2, "").logprob == -3.0
+    assert scores.score(found, 0, "").logprob == -7.0  # here the first one is predicted
+
+
+def test_parts_of_characters_are_placed_by_their_offsets() -> None:
+    echoed = logprobs(["a", "bytes:\\xc3", "\ufffd", "b"], [0, 1, 2, 2], [None, -1.0, -2.0, -3.0])
+    found = scores.pieces("aéb", echoed, "")
+    assert scores.score(found, 1, "").logprob == -6.0
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        logprobs(["ab", " c"], [0, 2], [None]),
+        logprobs(["ab", " c", "d"], [0, 4, 2], [None, -1.0, -1.0]),
+        logprobs(["ab", " x", "d"], [0, 2, 4], [None, -1.0, -1.0]),
+        logprobs([], [], []),
+    ],
+)
+def test_tokens_of_another_text_are_refused(echoed: Logprobs) -> None:
+    with pytest.raises(DataError, match="not those of the prompt"):
+        scores.pieces("ab cd", echoed, "there")
+
+
+def test_the_first_token_is_not_predicted() -> None:
+    with pytest.raises(DataError, match="predicts no first token"):
+        scores.score(scores.pieces("ab cd", PLAIN, ""), 0, "")
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan"), "x"])
+def test_what_is_no_log_probability_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="token_logprobs"):
+        logprobs(["a", "b"], [0, 1], [None, value]) if isinstance(value, float) else Logprobs(
+            tokens=("a",), token_logprobs=(value,), top_logprobs=(None,), text_offset=(0,)
+        )

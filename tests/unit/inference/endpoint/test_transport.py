@@ -1,0 +1,155 @@
+"""One exchange with a server that may do anything."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import pytest
+
+from luthier.core.errors import DataError, LuthierError, UsageError
+from luthier.inference.endpoint import transport
+from luthier.inference.endpoint.transport import (
+    NotFoundError,
+    TransientError,
+    Transport,
+    checked_url,
+)
+
+
+def answering(loopback: Any, status: int, content: bytes = b"", **headers: str) -> Transport:
+    """A transport to a server that always gives the same."""
+
+    def rule(_path: str, _body: Any) -> None:
+        raise loopback.reply(status, content, **headers)
+
+    loopback.rule = rule
+    return Transport(loopback.url, "sk-secret", timeout=2)
+
+
+def test_json_goes_out_and_comes_back(loopback: Any) -> None:
+    loopback.rule = lambda path, body: {"path": path, "body": body}
+    sent = Transport(loopback.url + "/", "sk-secret")
+    assert sent.exchange("/completions", {"prompt": "é"}) == {
+        "path": "/completions",
+        "body": {"prompt": "é"},
+    }
+    assert sent.exchange("/models") == {"path": "/models", "body": None}
+    assert loopback.seen[0][2]["Authorization"] == "Bearer sk-secret"
+    assert Transport(loopback.url).exchange("/models")
+    assert "Authorization" not in loopback.seen[2][2]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_what_may_pass_is_told_apart(loopback: Any, status: int) -> None:
+    sent = answering(loopback, status, b'{"error": {"message": "busy"}}', Retry_After="7")
+    with pytest.raises(TransientError, match=f"{status}: busy") as caught:
+        sent.exchange("/completions", {})
+    assert caught.value.retry_after == 7
+
+
+def test_a_date_says_how_long_to_wait(loopback: Any) -> None:
+    from email.utils import formatdate
+
+    sent = answering(loopback, 503, Retry_After=formatdate(time.time() + 30, usegmt=True))
+    with pytest.raises(TransientError) as caught:
+        sent.exchange("/completions", {})
+    assert 25 < (caught.value.retry_after or 0) <= 30
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "fix"),
+    [
+        (401, UsageError, "api_key_env"),
+        (403, UsageError, "api_key_env"),
+        (404, NotFoundError, "/v1"),
+        (400, DataError, "shorten"),
+        (422, DataError, "shorten"),
+    ],
+)
+def test_a_refusal_names_the_url_the_reason_and_what_to_do(
+    loopback: Any, status: int, kind: type[LuthierError], fix: str
+) -> None:
+    sent = answering(loopback, status, b'{"error": {"message": "no, sk-secret is wrong"}}')
+    with pytest.raises(kind, match=f"{status}: no, … is wrong") as caught:
+        sent.exchange("/completions", {})
+    assert caught.value.where == loopback.url + "/completions"
+    assert fix in caught.value.fix
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_a_redirect_is_not_followed(loopback: Any) -> None:
+    sent = answering(loopback, 307, Location=loopback.url + "/elsewhere")
+    with pytest.raises(UsageError, match="points to http://127"):
+        sent.exchange("/completions", {})
+    assert [path for path, _, _ in loopback.seen] == ["/completions"]
+
+
+@pytest.mark.parametrize("content", [b"<html>welcome</html>", b"\xff\xfe", b"", b"[" * 100_000])
+def test_what_is_no_json_is_refused(loopback: Any, content: bytes) -> None:
+    with pytest.raises(DataError, match="no JSON") as caught:
+        answering(loopback, 200, content).exchange("/models")
+    assert caught.value.where == loopback.url + "/models"
+
+
+def test_terminal_codes_of_a_server_are_not_shown(loopback: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        answering(loopback, 400, b"\x1b[31mred\x1b[0m\n" + b"x" * 5000).exchange("/x", {})
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_an_answer_without_end_is_given_up(loopback: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_BYTES", 2**17)
+    with pytest.raises(DataError, match="larger than"):
+        answering(loopback, 200, b" " * 2**18).exchange("/models")
+
+
+def test_a_connection_that_breaks_is_transient(loopback: Any) -> None:
+    with pytest.raises(TransientError, match="the connection failed"):
+        answering(loopback, 0).exchange("/models")
+    with pytest.raises(TransientError, match="before the end"):
+        answering(loopback, 200, b'{"a": 1', Content_Length="100").exchange("/models")
+    loopback.server_close()
+    with pytest.raises(TransientError, match="the connection failed"):
+        Transport("http://127.0.0.1:9/v1", timeout=1).exchange("/models")
+
+
+def test_silence_times_out(loopback: Any) -> None:
+    loopback.rule = lambda _path, _body: time.sleep(1.5)
+    with pytest.raises(TransientError, match="timed out"):
+        Transport(loopback.url, timeout=0.3).exchange("/models")
+
+
+def test_a_trickle_times_out_too() -> None:
+    """Each part comes in time, the whole does not."""
+
+    class Trickle(io.BytesIO):
+        def read1(self, _size: int | None = -1) -> bytes:
+            time.sleep(0.05)
+            return b" "
+
+    with pytest.raises(TimeoutError):
+        transport._read(Trickle(), time.monotonic() + 0.2, "there")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/v1",
+        "file:///etc/passwd",
+        "http:///v1",
+        "http://user:password@host/v1",
+        "http://host/v1?key=abc",
+        "http://host/v1#part",
+        "http://host/v1 x",
+        "http://host:port/v1",
+        "http://[::1/v1",
+    ],
+)
+def test_what_is_no_url_of_an_api_is_refused(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        checked_url(url)
+    assert caught.value.where == "model.id"
+    assert "password@" not in str(caught.value)
