@@ -113,13 +113,13 @@ def test_the_loss_of_an_adapted_model_is_pefts_own(
 def test_the_gradient_does_not_depend_on_the_cut(
     name: str,
     method: str,
-    load: Any,
+    load_lively: Any,
     make_examples: Any,
     request: pytest.FixtureRequest,
     in_tmp_path: Any,
 ) -> None:
     def after_one_step(micro_batch_tokens: int) -> tuple[Any, dict[str, torch.Tensor]]:
-        loaded, model = adapted(load, request.getfixturevalue(name), method)
+        loaded, model = adapted(load_lively, request.getfixturevalue(name), method)
         before = {k: p.detach().clone() for k, p in model.named_parameters() if p.requires_grad}
         job = TrainingJob(
             loaded=type(loaded)(model, loaded.tokenizer, loaded.stamp, loaded.device),
@@ -139,7 +139,7 @@ def test_the_gradient_does_not_depend_on_the_cut(
         after = {k: p.detach() - before[k] for k, p in weights.parameters.items()}
         return result, after
 
-    examples = make_examples(load(request.getfixturevalue(name)), 6)
+    examples = make_examples(load_lively(request.getfixturevalue(name)), 6)
     total = 6 * max(map(padded_length, examples))
     whole, moved = after_one_step(total)
     assert max(float(delta.abs().max()) for delta in moved.values()) > 1e-3

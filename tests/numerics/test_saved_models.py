@@ -102,11 +102,15 @@ def test_a_saved_model_answers_the_same_elsewhere(
     name: str,
     method: Any,
     load: Any,
+    load_lively: Any,
     make_examples: Any,
     request: pytest.FixtureRequest,
     in_tmp_path: Path,
 ) -> None:
-    base_folder = request.getfixturevalue(name)
+    base_folder = in_tmp_path / name
+    lively = load_lively(request.getfixturevalue(name))
+    lively.model.save_pretrained(base_folder)
+    lively.tokenizer.save_pretrained(base_folder)
     quantisation = RunConfig().base_of(method).quantisation
     base = load(base_folder, quantisation=quantisation)
     examples = make_examples(base, 6)
