@@ -70,8 +70,7 @@ def test_a_freed_tensor_makes_room_for_its_equal() -> None:
 import sys, psutil, torch
 from luthier.core.heap import start_in_pool
 from luthier.models.allocator import keep_freed_memory, release_freed_memory
-if sys.argv[1] == "pool":
-    start_in_pool()
+start_in_pool()
 keep_freed_memory()
 release_freed_memory()
 def churn():
@@ -85,13 +84,7 @@ before = psutil.Process().memory_info().rss
 held = churn()
 print((psutil.Process().memory_info().rss - before) / (300 * 4 * (1 << 17)))
 """
-    pooled, glibc = (
-        float(
-            subprocess.run(
-                [sys.executable, "-c", script, heap], capture_output=True, text=True, check=True
-            ).stdout
-        )
-        for heap in ("pool", "glibc")
-    )
-    assert pooled == pytest.approx(1.05, abs=0.06)
-    assert pooled < glibc
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    # In glibc's heap it is 1.05 or 1.53, as the addresses fall.
+    assert float(result.stdout) == pytest.approx(1.05, abs=0.06)

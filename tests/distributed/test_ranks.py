@@ -18,7 +18,6 @@ REPLAYED = {
     "evaluate.general_tokens": 400,
     "train.validations": 5,
     "train.guards.max_forgetting": 1,
-    "methods.lora.learning_rate": 1e-2,
 }
 
 
@@ -41,7 +40,8 @@ def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: M
     alone = runs.pop("alone")
     assert len(alone.losses) == (25 if settings is REPLAYED else 20)
     assert len(alone.rises) == (5 if settings is REPLAYED else 0)
-    assert alone.losses[-1] < alone.losses[0]
+    # Single steps differ by their examples more than training changes.
+    assert sum(alone.losses[-5:]) < sum(alone.losses[:5])
     for name, run in runs.items():
         assert run.losses == pytest.approx(alone.losses, rel=TOLERANCE), name
         assert run.rises == pytest.approx(alone.rises, abs=TOLERANCE), name
