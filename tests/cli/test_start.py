@@ -70,7 +70,8 @@ def test_a_freed_tensor_makes_room_for_its_equal() -> None:
 import sys, psutil, torch
 from luthier.core.heap import start_in_pool
 from luthier.models.allocator import keep_freed_memory, release_freed_memory
-start_in_pool()
+if sys.argv[1] == "pool":
+    start_in_pool()
 keep_freed_memory()
 release_freed_memory()
 def churn():
@@ -84,7 +85,12 @@ before = psutil.Process().memory_info().rss
 held = churn()
 print((psutil.Process().memory_info().rss - before) / (300 * 4 * (1 << 17)))
 """
-    command = [sys.executable, "-c", script]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    # In glibc's heap it is 1.05 or 1.53, as the addresses fall.
-    assert float(result.stdout) == pytest.approx(1.05, abs=0.06)
+
+    def taken(heap: str) -> float:
+        command = [sys.executable, "-c", script, heap]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    pooled = taken("pool")
+    assert pooled == pytest.approx(1.05, abs=0.06)
+    # glibc's takes 1.5 or 3 times the tensors, and once in eight runs, as addresses fall, 1.05.
+    assert any(taken("glibc") > pooled for _ in range(5))

@@ -24,24 +24,41 @@ REPLAYED = {
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
-        ("lora", REPLAYED),
+        ("lora", {}),
+        ("full", {}),
         ("full", {"train.packing": True}),
         # Frozen layers are computed once, but not where each pass gathers their weights.
         ("last-layers", {"methods.last-layers.layers": 1}),
     ],
 )
 def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: Make) -> None:
-    """Twenty steps in float32: one process, two with a copy each, two with half of it each."""
+    """Twenty steps in float32."""
+    alone, runs = trained_alone_and_together(training, method, settings)
+    assert len(alone.losses) == 20
+    assert alone.losses[-1] < alone.losses[0]
+    assert_the_same(runs, alone)
+
+
+def test_two_ranks_replay_and_watch_as_one(training: Make) -> None:
+    """Twenty-five steps, since a fifth of the examples is general text."""
+    alone, runs = trained_alone_and_together(training, "lora", REPLAYED)
+    assert (len(alone.losses), len(alone.rises)) == (25, 5)
+    assert_the_same(runs, alone)
+
+
+def trained_alone_and_together(
+    training: Make, method: str, settings: dict[str, Any]
+) -> tuple[Training, dict[str, Training]]:
+    """One process, and by name two with a copy each, and two with half of it each."""
     runs: dict[str, Training] = {}
     for name, processes in (("alone", 1), ("ddp", 2), ("fsdp", 2)):
         layout: dict[str, Any] = {} if name == "alone" else {"train.parallelism": name}
         runs[name] = training(name, method=method, **settings, **layout)
         runs[name].finish(processes)
-    alone = runs.pop("alone")
-    assert len(alone.losses) == (25 if settings is REPLAYED else 20)
-    assert len(alone.rises) == (5 if settings is REPLAYED else 0)
-    # Single steps differ by their examples more than training changes.
-    assert sum(alone.losses[-5:]) < sum(alone.losses[:5])
+    return runs.pop("alone"), runs
+
+
+def assert_the_same(runs: dict[str, Training], alone: Training) -> None:
     for name, run in runs.items():
         assert run.losses == pytest.approx(alone.losses, rel=TOLERANCE), name
         assert run.rises == pytest.approx(alone.rises, abs=TOLERANCE), name

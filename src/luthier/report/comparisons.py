@@ -25,7 +25,8 @@ class ComparisonRow:
 
     Attributes:
         items: examples that it answers better, and worse, than the first run.
-        is_real: whether the difference is significant after correction.
+        is_real: whether the difference is significant after correction; of a suite, which has no
+            test, whether its interval leaves out zero.
     """
 
     task: str
