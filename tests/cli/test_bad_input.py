@@ -65,6 +65,15 @@ MISTAKES = (
     Mistake("no-run-named", "compare one", USAGE, ("nothing to compare", "at least two runs")),
     Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "Did you mean --target?")),
     Mistake("option-value", "prompt --num 0", USAGE, ("--num", "Must be >= 1")),
+    *(
+        Mistake(
+            f"settings-that-rule-the-method-out-{command.split()[0]}",
+            f"{command} TASK train.packing=true",
+            USAGE,
+            ("with prompt-tuning", "rows of their own", "at: train.packing", "leave it at auto"),
+        )
+        for command in ("tune --method prompt-tuning", "adapt --rungs zero-shot,prompt-tuning")
+    ),
     Mistake(
         "key-in-file",
         "adapt task.yaml",

@@ -152,6 +152,15 @@ def test_a_run_is_evaluated_with_its_own_data(call: Call, adapted: Any) -> None:
     assert "a run is measured with its own model and data" in outcome.err
 
 
+def test_a_rung_is_evaluated_again_and_has_a_report_of_its_own(call: Call, adapted: Any) -> None:
+    rung = next(one for one in adapted["rungs"] if one["name"] == "lora")
+    path = Path(adapted["run"]) / "rungs" / "lora"
+    outcome = call("evaluate", str(path), "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.document["metrics"] == rung["metrics"]
+    assert "lora" in (path / "report.html").read_text(encoding="utf-8")
+
+
 def test_what_was_forgotten_before_and_after(call: Call, adapted: Any) -> None:
     before, after = (f"{adapted['run']}/rungs/{rung}" for rung in ("zero-shot", "lora"))
     arguments = ("evaluate", "--before", before, "--after", after)

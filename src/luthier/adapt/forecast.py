@@ -15,6 +15,7 @@ from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.evaluate.runner import render_prompts
 from luthier.plan.from_config import tuning_of
+from luthier.train.job import allowed_method
 from luthier.train.trackers import require_trackers
 
 
@@ -36,8 +37,8 @@ def check_adapt(setup: Setup) -> Checked:
     """Check that every rung can use the examples. A rung that lacks memory is skipped later.
 
     Raises:
-        UsageError: a metric is named twice, a tracker is not installed, or a method is told to
-            train what is not there.
+        UsageError: a metric is named twice, a tracker is not installed, a method is told to train
+            what is not there, or the loop's settings rule it out.
         DataError: a prompt leaves no room for its answer in the context window, a metric does not
             apply, there are too few examples to show, or none is left to train on.
     """
@@ -47,6 +48,8 @@ def check_adapt(setup: Setup) -> Checked:
     methods = tuple(rung.method for rung in rungs if rung.method)
     if methods:
         require_trackers(setup.config.train.trackers)
+    for method in methods:
+        allowed_method(method, setup.config, setup.weights())
     if architecture := architecture_of(setup):
         for method in methods:
             tuning_of(setup.config.methods.of(method), architecture)
@@ -61,10 +64,11 @@ def check_tune(setup: Setup) -> Checked:
     Raises:
         DataError: no training example is left, or one is too long and that is an error.
         ResourceError: it does not fit into memory.
-        UsageError: a tracker is not installed.
+        UsageError: a tracker is not installed, or the loop's settings rule the method out.
     """
     method = setup.config.method
     require_trackers(setup.config.train.trackers)
+    allowed_method(method, setup.config, setup.weights())
     data = setup.training_data(method)
     check_memory(setup, method, data)
     longest = max(example.prompt_length for example in data.train)

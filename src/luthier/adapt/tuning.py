@@ -23,7 +23,7 @@ from luthier.methods import load_adapted
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
 from luthier.train import Limits, tune
-from luthier.train.job import USUAL_TOKENS
+from luthier.train.job import USUAL_TOKENS, allowed_method
 from luthier.train.trackers import require_trackers
 
 
@@ -58,6 +58,7 @@ def tuned_model(
         console.say("  tuned before; not repeated")
         return load_adapted(run.model, setup.config.base_of(method), console), record
     require_trackers(setup.config.train.trackers)
+    allowed_method(method, setup.config, setup.weights())
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")

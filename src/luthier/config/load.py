@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,8 @@ from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
 from luthier.core.errors import ProblemList, UsageError
 
 _BRANCHES = ("function-", "literal[", "tuple[", "constrained-")
+_EXPECTED = "Input should be "
+"""How pydantic begins to say what a value may be."""
 
 
 def load_config(
@@ -66,7 +69,7 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
         return RunConfig.model_validate(document.values)
     except ValidationError as error:
         problems = ProblemList()
-        for item in error.errors():
+        for item in _one_for_each_value(error, document.values):
             location = _as_written(item["loc"], document.values)
             place = next(
                 (
@@ -127,6 +130,34 @@ def _as_written(location: Location, values: Any) -> Location:
     return tuple(written)
 
 
+def _one_for_each_value(error: ValidationError, values: Any) -> Iterator[dict[str, Any]]:
+    """Pydantic's errors, but one for a value of a union, which is wrong in each of its branches.
+
+    A tag that is none is an error of the tag's own key.
+    """
+
+    def place(item: Any) -> tuple[Location, str]:
+        return _as_written(item["loc"], values), repr(item["input"])
+
+    for _, alike in groupby(error.errors(), key=place):
+        branches: list[dict[str, Any]] = [dict(item) for item in alike]
+        told = [str(item["msg"]).partition(_EXPECTED)[2] for item in branches]
+        if branches[0]["type"] == "union_tag_invalid":
+            context = branches[0]["ctx"]
+            expected = " or ".join(context["expected_tags"].rsplit(", ", 1))
+            yield {
+                "type": "literal_error",
+                "loc": (*branches[0]["loc"], context["discriminator"].strip("'")),
+                "msg": _EXPECTED + expected,
+                "input": context["tag"],
+            }
+        elif len(branches) > 1 and all(told):
+            either = " or ".join(text.partition(",")[0] for text in told)
+            yield {**branches[0], "type": "literal_error", "msg": _EXPECTED + either}
+        else:
+            yield from branches
+
+
 def _explain(
     kind: str, location: Location, message: str, given: Any, where: str, known: Sequence[str]
 ) -> UsageError:
@@ -138,6 +169,7 @@ def _explain(
     if kind == "union_tag_not_found":
         return UsageError(f"{dotted}: it is not said which", where=where, fix=message)
     detail = message.removeprefix("Value error, ").removeprefix("Input ")
+    detail = detail.replace("a valid boolean", "true or false")
     choices = detail.removeprefix("should be ").replace(" or ", ", ").replace("'", "").split(", ")
     close = difflib.get_close_matches(str(given), choices, n=1) if kind == "literal_error" else []
     fix = f"did you mean {close[0]!r}?" if close else ""

@@ -98,9 +98,10 @@ def read_content(run: RunDirectory) -> Content:
             where=str(run.path),
             fix="finish it by starting it again with the same configuration",
         )
-    manifest = read_json(run.manifest)
+    path = run.whole.manifest  # a rung has none of its own
+    manifest = read_json(path)
     if not isinstance(manifest, dict):
-        raise DataError("this is not a manifest: it is not a mapping", where=str(run.manifest))
+        raise DataError("this is not a manifest: it is not a mapping", where=str(path))
     return Content(
         name=run.name,
         kind=kind,

@@ -133,6 +133,16 @@ def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tup
     Raises:
         UsageError: the model has nothing for this method, or the loop's settings rule it out.
     """
+    method = allowed_method(name, config, base)
+    return method, method.prepare(base)
+
+
+def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | ModelHandle) -> Method:
+    """The method called ``name``, if the loop's settings do not rule it out.
+
+    Raises:
+        UsageError: they do.
+    """
     method = method_for(name, config.methods)
     if config.train.activation_checkpointing != "none" and not method.recomputable:
         raise UsageError(
@@ -142,12 +152,12 @@ def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tup
         )
     if config.train.packing is True and not can_be_packed(method, base):
         raise UsageError(
-            f"{name} of {base.stamp.architecture} needs rows of their own: what goes before an "
-            "example, virtual tokens or an encoder's output, cannot stand inside a row",
+            f"with {name} of this model examples need rows of their own: what goes before one, "
+            "virtual tokens or an encoder's output, cannot stand inside a row",
             where="train.packing",
             fix="leave it at auto",
         )
-    return method, method.prepare(base)
+    return method
 
 
 def can_be_packed(method: Method, base: LoadedModel | ModelHandle) -> bool:

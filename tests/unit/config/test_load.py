@@ -134,7 +134,11 @@ def test_a_wrong_value_is_named_at_its_line(
 @pytest.mark.parametrize(
     ("text", "words", "fix"),
     [
-        ("strategy: samplin", "'greedy', 'sampling', 'beam'", ""),
+        (
+            "strategy: samplin",
+            "evaluate.decoding.strategy: should be 'greedy', 'sampling' or 'beam', not 'samplin'",
+            "did you mean 'sampling'?",
+        ),
         ("temperature: 0.5", "not said which", "'strategy'"),
         ("strategy: sampling\n    temperatur: 1", "decoding.temperatur'", "'temperature'"),
         ("strategy: greedy\n    temperature: 1", "key 'evaluate.decoding.temperature'", "strategy"),
@@ -149,6 +153,15 @@ def test_a_wrong_strategy_is_explained(text: str, words: str, fix: str, config_f
     assert words in error.problem
     assert fix in error.fix
     assert ".yaml:" in f"{error.where} {error.problem}"
+
+
+def test_a_value_of_several_kinds_is_one_problem() -> None:
+    error = problem(None, "train.compile=maybe")
+    assert error.problem == "train.compile: should be 'auto' or true or false, not 'maybe'"
+    assert error.where == "the override 'train.compile=maybe'"
+    wrong_tag = problem(None, "evaluate.decoding.strategy=samplin")
+    assert wrong_tag.where == "the override 'evaluate.decoding.strategy=samplin'"
+    assert problem(None, "train.compile=2", "train.packing=2").problem.startswith("2 problems:")
 
 
 def test_what_is_sampled_follows_from_the_seed_of_the_run() -> None:
