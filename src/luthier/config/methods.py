@@ -211,6 +211,8 @@ class PrefixTuningConfig(MethodConfig):
     """The peak learning rate."""
     virtual_tokens: int = Field(default=16, ge=1)
     """How many keys and values each layer gets."""
+    initial_text: str | None = None
+    """Words whose keys and values they start from; None: those of tokens drawn at random."""
 
 
 class PTuningConfig(MethodConfig):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from luthier.config.methods import PrefixTuningConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Method
+from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
 from luthier.models.load import LoadedModel
 
@@ -27,8 +28,11 @@ class PrefixTuningMethod(Method):
     def prepare(self, loaded: LoadedModel) -> Any:
         """See `Method.prepare`.
 
+        The prefix starts as what real tokens leave in the cache. Numbers drawn at random, peft's
+        default, make the model useless at first and a short training does not mend that.
+
         Raises:
-            UsageError: the model is an encoder-decoder.
+            UsageError: the model is an encoder-decoder; the initial text has no tokens.
         """
         import peft
 
@@ -48,4 +52,29 @@ class PrefixTuningMethod(Method):
             num_attention_heads=cached,
             token_dim=cached * width,
         )
-        return attach(loaded, settings)
+        ids = initial_ids(loaded, self.config.initial_text, self.config.virtual_tokens, self.name)
+        start = _cached(loaded.model, ids)
+        prepared = attach(loaded, settings)
+        prepared.prompt_encoder[prepared.active_adapter].load_prompt_embeddings(start)
+        return prepared
+
+
+def _cached(model: Any, ids: Any) -> Any:
+    """What tokens leave in the key/value cache, as peft lays a prefix out.
+
+    Args:
+        model: a causal model of transformers'.
+        ids: (tokens,).
+
+    Returns:
+        (tokens, layers × 2 × heads × head dimension): keys, then values, layer by layer.
+    """
+    import torch
+
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        cache = model(input_ids=ids[None], use_cache=True).past_key_values
+    model.train(was_training)
+    parts = [part for layer in cache.layers for part in (layer.keys, layer.values)]
+    return torch.stack(parts)[:, 0].permute(2, 0, 1, 3).flatten(1)

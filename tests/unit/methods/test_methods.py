@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from luthier.config import LoraConfig, MethodsConfig, ModelConfig, PromptTuningConfig
-from luthier.config.methods import METHOD_NAMES, LastLayersConfig, RsloraConfig, SelectiveConfig
+from luthier.config.methods import (
+    METHOD_NAMES,
+    LastLayersConfig,
+    PrefixTuningConfig,
+    RsloraConfig,
+    SelectiveConfig,
+)
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.core.files import read_json
@@ -17,6 +23,7 @@ from luthier.methods import load_adapted, method_for, save_adapted
 from luthier.methods.adapted import is_adapter
 from luthier.methods.last_layers import LastLayersMethod
 from luthier.methods.lora import LoraMethod
+from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
 from luthier.methods.rslora import RsloraMethod
 from luthier.methods.selective import SelectiveMethod
@@ -206,9 +213,31 @@ def test_a_soft_prompt_starts_from_words(load: Any, tiny_llama: Path) -> None:
     assert torch.equal(model.get_prompt(batch_size=1)[0], expected)
 
 
-def test_an_empty_text_is_a_users_mistake(load: Any, tiny_llama: Path) -> None:
-    with pytest.raises(UsageError, match="no tokens"):
-        PromptTuningMethod(PromptTuningConfig(initial_text="")).prepare(load(tiny_llama))
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_gpt2"])
+def test_a_prefix_starts_as_what_words_leave_behind(
+    name: str, load: Any, request: pytest.FixtureRequest
+) -> None:
+    loaded = load(request.getfixturevalue(name))
+    words = loaded.tokenizer("It is it")["input_ids"]
+    config = PrefixTuningConfig(virtual_tokens=len(words), initial_text="It is it")
+    ids_BT = torch.arange(3, 23).reshape(2, 10)
+    with torch.no_grad():
+        read = loaded.model(torch.cat([torch.tensor([words, words]), ids_BT], dim=1)).logits
+        model = prepared(loaded, PrefixTuningMethod(config)).model.eval()
+        found = model(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT)).logits
+    torch.testing.assert_close(found, read[:, len(words) :], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        PromptTuningMethod(PromptTuningConfig(initial_text="")),
+        PrefixTuningMethod(PrefixTuningConfig(initial_text="")),
+    ],
+)
+def test_an_empty_text_is_a_users_mistake(method: Any, load: Any, tiny_llama: Path) -> None:
+    with pytest.raises(UsageError, match=f"{method.name} has no tokens"):
+        method.prepare(load(tiny_llama))
 
 
 @pytest.fixture
