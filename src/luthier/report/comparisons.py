@@ -11,6 +11,7 @@ from rich.text import Text
 
 from luthier.core.comparisons import DifferentItem, RunComparison, TaskComparison
 from luthier.core.records import Comparison, MetricResult
+from luthier.report.excerpts import common_ending, prompt_end
 from luthier.report.format import ABSENT, digits_of, format_interval, format_value
 from luthier.report.rows import detectable_text, estimate_texts, gain_texts
 
@@ -121,9 +122,10 @@ def different_items(comparison: RunComparison) -> Iterator[Text | Table]:
     for task in comparison.tasks:
         if task.items:
             yield Text(f"\n{task.task}: where {task.metric} differs", style="bold")
+        ending = common_ending(item.prompt for item in task.items)
         for item in task.items:
             yield Text(f"\n{item.id}", style="cyan")
-            yield _item(comparison.names, item)
+            yield _item(comparison.names, item, ending)
 
 
 def _task_rows(names: Sequence[str], task: TaskComparison) -> Iterator[ComparisonRow]:
@@ -174,11 +176,11 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
     return f"{name} is {verdict} on {task.task}: {difference} in {task.metric} ({p})."
 
 
-def _item(names: Sequence[str], item: DifferentItem) -> Table:
+def _item(names: Sequence[str], item: DifferentItem, ending: str) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     for _ in ("who", "score", "text"):
         table.add_column(overflow="fold")
-    table.add_row("  asked", "", Text(_line(item.prompt, at_end=True), style="dim"))
+    table.add_row("  asked", "", Text(prompt_end(item.prompt, ending, _LINE), style="dim"))
     for reference in item.references:
         table.add_row("  right", "", Text(_answer(item, reference)))
     for name, answer, score in zip(names, item.answers, item.scores, strict=True):
@@ -193,9 +195,7 @@ def _answer(item: DifferentItem, answer: str) -> str:
     return shown if words.strip() == answer.strip() else f"{shown} ({_line(words)})"
 
 
-def _line(text: str, *, at_end: bool = False) -> str:
-    """A text on one line: its beginning, or its end where the question stands."""
+def _line(text: str) -> str:
+    """The beginning of a text, on one line."""
     flat = " ".join(text.split())
-    if len(flat) <= _LINE:
-        return flat
-    return f"… {flat[-_LINE:]}" if at_end else f"{flat[:_LINE]} …"
+    return flat if len(flat) <= _LINE else f"{flat[:_LINE]} …"

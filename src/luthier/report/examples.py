@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from luthier.core.records import EvaluationRecord, MetricResult, SampleRecord
 from luthier.report.content import Content, System
+from luthier.report.excerpts import common_ending, prompt_end
 from luthier.report.shares import fair_shares
 
 MAX_EXAMPLES = 500
@@ -53,7 +54,7 @@ class SideBySide:
 
     Attributes:
         prompt: as the first (cheapest) system saw it.
-        asked: the end of it, on one line.
+        asked: the end of it, on one line, without what all prompts of the task end with.
         choices: the closed set of answers, where they have words.
         outputs: one a system, None where it has no sample of this id.
         spread: the best score less the worst one.
@@ -138,6 +139,7 @@ class _Joined:
     samples: tuple[SampleRecord | None, ...]
     recommended: int | None
     is_binary: bool
+    ending: str
 
     @property
     def scores(self) -> list[float]:
@@ -161,7 +163,7 @@ class _Joined:
             task=self.task,
             metric=self.metric.name if self.metric else "",
             prompt=_clip_middle(first.prompt, longest),
-            asked=_excerpt(first.prompt),
+            asked=prompt_end(first.prompt, self.ending, _EXCERPT),
             references=tuple(_clip(reference, longest) for reference in first.references),
             choices=(choices := _choices(first, longest)),
             outputs=tuple(self._output(sample, longest, len(choices)) for sample in self.samples),
@@ -203,10 +205,10 @@ def _joined(
         for sample in column.values()
     }
     is_binary = bool(scores) and scores <= {0.0, 1.0}
-    return [
-        _Joined(task, metric, tuple(column.get(id_) for column in columns), recommended, is_binary)
-        for id_ in dict.fromkeys(id_ for column in columns for id_ in column)
-    ]
+    ids = dict.fromkeys(id_ for column in columns for id_ in column)
+    rows = [tuple(column.get(id_) for column in columns) for id_ in ids]
+    ending = common_ending(next(filter(None, samples)).prompt for samples in rows)
+    return [_Joined(task, metric, samples, recommended, is_binary, ending) for samples in rows]
 
 
 def _picked(rows: Sequence[_Joined], most: int) -> list[_Joined]:
@@ -246,12 +248,6 @@ def _choices(sample: SampleRecord, longest: int) -> tuple[Choice, ...]:
         Choice(_clip(label, longest), _clip(words, longest), label in sample.references)
         for label, words in zip(sample.choices, sample.words, strict=True)
     )
-
-
-def _excerpt(prompt: str) -> str:
-    """The end of a prompt, on one line."""
-    cut = "… " if len(prompt) > _EXCERPT else ""
-    return cut + " ".join(prompt[-_EXCERPT:].split())
 
 
 def _clip(text: str, longest: int) -> str:
