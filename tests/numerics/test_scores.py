@@ -24,9 +24,9 @@ from luthier.inference import Score, ScoreRequest, ignore_progress
 from luthier.inference.budget import Budget
 from luthier.inference.causal_scorer import CausalScorer
 from luthier.inference.encoder_decoder_scorer import EncoderDecoderScorer
+from luthier.inference.layouts import Joined, Layout, Packed
 from luthier.inference.local import LocalEngine
 from luthier.inference.scorer import Scorer
-from luthier.inference.sharing import JOINED, SPLIT, Sharing
 from luthier.methods import method_for
 from luthier.models.load import LoadedModel
 
@@ -180,18 +180,18 @@ def test_every_family_shares_prefixes_and_scores_the_same(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "changed", "way"),
     [
-        ("llama", {}, SPLIT),
-        ("qwen2", {}, SPLIT),
-        ("gpt2", {}, SPLIT),
-        ("mistral", {"sliding_window": 8}, JOINED),
+        ("llama", {}, Packed),
+        ("qwen2", {}, Packed),
+        ("gpt2", {}, Packed),
+        ("mistral", {"sliding_window": 8}, Joined),
     ],
 )
 def test_prefixes_are_read_where_they_lie_if_attention_is_plain(
-    name: str, changed: dict[str, Any], way: Sharing
+    name: str, changed: dict[str, Any], way: type[Layout]
 ) -> None:
     loaded = family(name, **changed)
     before = loaded.model.config._attn_implementation
-    assert CausalScorer(loaded, Budget(*PLENTY))._sharing is way
+    assert type(CausalScorer(loaded, Budget(*PLENTY))._layout) is way
     assert loaded.model.config._attn_implementation == before
 
 

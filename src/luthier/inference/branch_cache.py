@@ -40,12 +40,12 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
         if self._continued is None:
             return key_states, value_states
         parts = [(key_states, value_states)]
-        for layer, rows_B in self.ancestors():
+        for layer, rows_B in self._earlier():
             parts.append((_pick(layer.keys, rows_B), _pick(layer.values, rows_B)))
         keys, values = zip(*reversed(parts), strict=True)
         return torch.cat(keys, dim=-2), torch.cat(values, dim=-2)
 
-    def ancestors(self) -> Iterator[tuple[BranchLayer, Tensor]]:
+    def _earlier(self) -> Iterator[tuple[BranchLayer, Tensor]]:
         """The layers of the passes before, the last one first, and the row of each that it is."""
         link, rows = self._continued, None
         while link is not None:
@@ -63,21 +63,9 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
         return own + (self._continued[0].tokens_held() if self._continued else 0)
 
 
-class SplitLayer(BranchLayer):
-    """Gives the new tokens alone to an attention that reads the earlier ones itself."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Keep the states of the new tokens, and give them back."""
-        self.lazy_initialization(key_states, value_states)
-        self.keys, self.values = key_states, value_states
-        return key_states, value_states
-
-
-def begin(kind: type[BranchLayer] = BranchLayer) -> Any:
+def begin() -> Any:
     """The cache of a pass that continues nothing."""
-    return Cache(layer_class_to_replicate=kind)
+    return Cache(layer_class_to_replicate=BranchLayer)
 
 
 def branch(cache: Any, rows_B: Tensor) -> Any:
@@ -87,8 +75,8 @@ def branch(cache: Any, rows_B: Tensor) -> Any:
         cache: that of the pass which it continues.
         rows_B: which of its rows each new row continues.
     """
-    made = Cache(layer_class_to_replicate=cache.layer_class_to_replicate)
-    made.layers = [type(layer)((layer, rows_B)) for layer in cache.layers]
+    made = begin()
+    made.layers = [BranchLayer((layer, rows_B)) for layer in cache.layers]
     return made
 
 

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -45,6 +45,41 @@ def usual_batch_tokens(loaded: LoadedModel) -> int:
     return max(1, int(free_memory(loaded.device) * _SHARE_OF_FREE_MEMORY) // size)
 
 
+class Room(NamedTuple):
+    """What a pass may take.
+
+    Attributes:
+        cached: tokens that it may add to the key/value cache.
+        computed: tokens of the pass, padding included.
+    """
+
+    cached: int
+    computed: int
+
+
+def rectangles(
+    lengths: Sequence[int], room: Room, max_padding: float, extra: int = 0
+) -> list[list[int]]:
+    """Cut sequences into passes of padded rows.
+
+    Args:
+        lengths: tokens of each sequence.
+        room: the limits of a pass, unless a single row is longer.
+        max_padding: the share of padding that a pass may have.
+        extra: tokens in the cache that each row takes besides its own.
+
+    Returns:
+        Indices into ``lengths``, a list a pass, the longest first.
+    """
+    return [
+        [outer[position] for position in inner]
+        for outer in micro_batches(lengths, tokens=room.cached, max_padding=1.0, extra=extra)
+        for inner in micro_batches(
+            [lengths[i] for i in outer], tokens=room.computed, max_padding=max_padding
+        )
+    ]
+
+
 @dataclass(slots=True)
 class Budget:
     """Limits of a forward pass, which a lack of memory lowers for good.
@@ -68,8 +103,7 @@ class Budget:
         compute: Callable[[list[Item]], Result],
         *,
         length: Callable[[Item], int],
-        max_padding: float,
-        extra: int = 0,
+        cut: Callable[[list[int], Room], list[list[int]]],
         held: int = 0,
     ) -> Iterator[tuple[list[Item], Result]]:
         """Compute items batch by batch; a batch that finds no memory is cut again, smaller.
@@ -78,17 +112,16 @@ class Budget:
             items: what to compute.
             compute: computes a batch. It must change nothing before the memory has sufficed.
             length: tokens of an item.
-            max_padding: the share of padding that a batch may have.
-            extra: tokens in the cache that each item takes besides.
+            cut: cuts items of given lengths into batches that keep within the room.
             held: tokens in the cache that are there already.
 
         Yields:
-            Each batch, longest items first, with what was computed.
+            Each batch in the order of its cut, with what was computed.
 
         Raises:
             RuntimeError, MemoryError: there is not even memory for one item.
         """
-        waiting = self._cut(items, length, max_padding, extra, held)
+        waiting = self._cut(items, length, cut, held)
         while waiting:
             batch = waiting.pop()
             try:
@@ -103,27 +136,19 @@ class Budget:
             # Here, because an exception that is being handled keeps what was computed.
             self._halve(len(batch) * max(map(length, batch)))
             again = [*chain.from_iterable(waiting), *batch]
-            waiting = self._cut(again, length, max_padding, extra, held)
+            waiting = self._cut(again, length, cut, held)
 
     def _cut(
         self,
         items: Sequence[Item],
         length: Callable[[Item], int],
-        max_padding: float,
-        extra: int,
+        cut: Callable[[list[int], Room], list[list[int]]],
         held: int,
     ) -> list[list[Item]]:
         """Batches, the next one last."""
-        lengths = [length(item) for item in items]
-        room = max(1, self.cached - held)
-        cuts = [
-            [outer[position] for position in inner]
-            for outer in micro_batches(lengths, tokens=room, max_padding=1.0, extra=extra)
-            for inner in micro_batches(
-                [lengths[i] for i in outer], tokens=self.computed, max_padding=max_padding
-            )
-        ]
-        return [[items[index] for index in cut] for cut in reversed(cuts)]
+        room = Room(max(1, self.cached - held), self.computed)
+        batches = cut([length(item) for item in items], room)
+        return [[items[index] for index in batch] for batch in reversed(batches)]
 
     def _halve(self, computed: int) -> None:
         """Allow half of what was tried, and half of the cache."""

@@ -1,9 +1,8 @@
 """Scores of a causal model.
 
 All requests form a radix tree of their tokens. It is walked depth first: a node's keys and values
-are computed once, serve all that continues it, and are then forgotten. Nodes that continue rows of
-one pass are computed together, those with children in batches of one length, so that no key of a
-padded position ever stands before another token, and no mask is needed.
+are computed once, serve all that continues it, and are then forgotten. Nodes that continue texts of
+one pass are computed together; how they lie in it is the layout's affair.
 """
 
 from __future__ import annotations
@@ -16,21 +15,19 @@ from typing import Any, NamedTuple
 
 import torch
 
-from luthier.inference.branch_cache import branch, tokens_copied, tokens_held
+from luthier.inference.branch_cache import tokens_held
 from luthier.inference.budget import Budget, pass_cost_in_tokens
 from luthier.inference.engine import ScoreRequest, ignore_progress
-from luthier.inference.padding import MAX_PADDING, pad
+from luthier.inference.layouts import Layout, Whole, ways_to_share
 from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree, split_long_nodes
 from luthier.inference.scorer import Scorer, Tally, Target, score_targets
-from luthier.inference.sharing import Sharing, ways_to_share
 from luthier.models.load import LoadedModel
 
-_NEVER = float("inf")
-
-
-# Two prefixes of one length that continue another, and two ends of each: what a tree can hold.
+# Two prefixes that continue another, and ends of both, one longer: what a tree can hold.
 _TRIED = tuple(
-    ScoreRequest((1, 2, *middle, last), (9,)) for middle in ((3, 4), (5, 6)) for last in (7, 8)
+    ScoreRequest((1, 2, *middle, *end), (9,))
+    for middle in ((3, 4), (5, 6))
+    for end in ((7,), (8,), (9, 7, 8))
 )
 
 
@@ -47,21 +44,18 @@ class CausalScorer(Scorer):
         self._pass_cost = pass_cost_in_tokens(self._device) if pass_cost is None else pass_cost
 
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
-        if self._sharing:
-            self._walk(requests, tally, self._sharing, self._pass_cost)
-        else:
-            self._walk_whole(requests, tally)
+        self._walk(requests, tally, self._layout, self._pass_cost)
 
     @cached_property
-    def _sharing(self) -> Sharing | None:
-        """The first way in which continued texts give what whole texts give, if there is one."""
-        return next(filter(self._agrees, ways_to_share(self._model)), None)
+    def _layout(self) -> Layout:
+        """The first way in which continued texts give what whole texts give."""
+        return next(filter(self._agrees, ways_to_share(self._model)), Whole())
 
-    def _agrees(self, sharing: Sharing) -> bool:
+    def _agrees(self, layout: Layout) -> bool:
         whole, shared = (Tally(_TRIED, ignore_progress) for _ in range(2))
-        self._walk_whole(_TRIED, whole)
+        self._walk(_TRIED, whole, Whole(), pass_cost=0)
         try:
-            self._walk(_TRIED, shared, sharing, pass_cost=0)
+            self._walk(_TRIED, shared, layout, pass_cost=0)
         except (TypeError, RuntimeError):  # the model's forward does not know this way
             return False
         # Rounding differs, by far less than what a forgotten prefix would change.
@@ -70,27 +64,20 @@ class CausalScorer(Scorer):
         return all(abs(one.logprob - other.logprob) <= tolerance for one, other in pairs)
 
     def _walk(
-        self, requests: Sequence[ScoreRequest], tally: Tally, sharing: Sharing, pass_cost: float
+        self, requests: Sequence[ScoreRequest], tally: Tally, layout: Layout, pass_cost: float
     ) -> None:
-        """Score the requests, sharing what is worth a pass of its own."""
-        root = _tree(requests, pass_cost)
-        split_long_nodes(root, self._budget.computed)
-        start = sharing.begin()
-        self._soft_prompt.fill(self._model, start)
-        walk = _Walk(self._model, self._budget, _asked(root, requests), tally, sharing)
-        with sharing.attention(self._model):
+        """Score the requests, sharing what is worth it."""
+        root = radix_tree([(*r.context, *r.continuation[:-1]) for r in requests])
+        merge_cheap_prefixes(root, pass_cost, layout.worth_a_node(pass_cost))
+        start = layout.begin()
+        # What shares nothing is given to the model as it is, soft prompt included.
+        model = self._loaded.model if start is None else self._model
+        if start is not None:
+            split_long_nodes(root, self._budget.computed)
+            self._soft_prompt.fill(model, start)
+        walk = _Walk(model, self._budget, _asked(root, requests), tally, layout)
+        with layout.attention(model):
             walk.run(root, start)
-
-    def _walk_whole(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
-        """Score the requests, each text that is not another's beginning in a row of its own."""
-        root = _tree(requests, _NEVER)
-        _Walk(self._loaded.model, self._budget, _asked(root, requests), tally).run(root, None)
-
-
-def _tree(requests: Sequence[ScoreRequest], pass_cost: float) -> Node:
-    root = radix_tree([(*r.context, *r.continuation[:-1]) for r in requests])
-    merge_cheap_prefixes(root, pass_cost)
-    return root
 
 
 class _Asked(NamedTuple):
@@ -119,10 +106,10 @@ def _asked(root: Node, requests: Sequence[ScoreRequest]) -> dict[Node, list[_Ask
 
 
 class _Branch(NamedTuple):
-    """A node, and which row of the pass before holds its parent."""
+    """A node, and which text of the pass before is its parent's."""
 
     node: Node
-    row: int
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +120,14 @@ class _Walk:
     budget: Budget
     asked: dict[Node, list[_Asked]]
     tally: Tally
-    sharing: Sharing | None = None
+    layout: Layout
 
     def run(self, root: Node, start: Any) -> None:
         """Compute all nodes, each after its parent.
 
         Args:
             root: the tree.
-            start: the cache that its first nodes continue; None: nothing is shared.
+            start: the cache that its first nodes continue.
         """
         # What is below a node waits in an iterator, so that the only caches in memory are those
         # on the way to the node at hand.
@@ -152,8 +139,8 @@ class _Walk:
                 continue
             batch, cache = computed
             children = [
-                _Branch(child, row)
-                for row, parent in enumerate(batch)
+                _Branch(child, number)
+                for number, parent in enumerate(batch)
                 for child in parent.node.children
             ]
             waiting.append(self._below(children, cache))
@@ -162,32 +149,27 @@ class _Walk:
         self, branches: Sequence[_Branch], cache: Any
     ) -> Iterator[tuple[list[_Branch], Any]]:
         """Compute what continues a pass; yields the batches that go on themselves."""
-        leaves = [branch_ for branch_ in branches if not branch_.node.children]
-        inner = [branch_ for branch_ in branches if branch_.node.children]
+        leaves = [branch for branch in branches if not branch.node.children]
+        inner = [branch for branch in branches if branch.node.children]
         passes = partial(
             self.budget.passes,
             compute=partial(self._compute, cache=cache),
-            length=lambda branch_: len(branch_.node.tokens),
-            extra=tokens_copied(cache),
+            length=lambda branch: len(branch.node.tokens),
             held=tokens_held(cache),
         )
-        for _ in passes(leaves, max_padding=MAX_PADDING):
+        cut = partial(self.layout.cut, cache=cache)
+        for _ in passes(leaves, cut=partial(cut, go_on=False)):
             pass
-        yield from passes(inner, max_padding=0.0)
+        yield from passes(inner, cut=partial(cut, go_on=True))
 
     def _compute(self, batch: list[_Branch], cache: Any) -> Any:
         """One forward pass; its cache, which continues another."""
-        device = self.model.device
-        ids_BT, _ = pad([node.tokens for node, _ in batch], device, "right")
-        inputs: dict[str, Any] = {"input_ids": ids_BT, "use_cache": False}
-        if self.sharing:
-            rows_B = torch.tensor([row for _, row in batch], device=device)
-            cache = branch(cache, rows_B)
-            inputs |= self.sharing.inputs(cache)
+        texts, before = [branch.node.tokens for branch in batch], [one.before for one in batch]
+        laid = self.layout.lay(texts, before, cache, self.model.device)
         targets = [
-            Target(asked.request, asked.token, row, asked.offset)
-            for row, (node, _) in enumerate(batch)
-            for asked in self.asked.get(node, ())
+            Target(asked.request, asked.token, row, first + asked.offset)
+            for branch, (row, first) in zip(batch, laid.firsts, strict=True)
+            for asked in self.asked.get(branch.node, ())
         ]
-        self.tally.add(targets, *score_targets(self.model, inputs, targets, ids_BT.shape[1]))
-        return cache
+        self.tally.add(targets, *score_targets(self.model, laid.inputs, targets, laid.width))
+        return laid.cache

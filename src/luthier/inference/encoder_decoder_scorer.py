@@ -19,6 +19,7 @@ from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from luthier.inference.branch_cache import begin, branch, select
+from luthier.inference.budget import rectangles
 from luthier.inference.encoder import encode
 from luthier.inference.engine import ScoreRequest
 from luthier.inference.padding import MAX_PADDING, pad
@@ -50,11 +51,10 @@ class EncoderDecoderScorer(Scorer):
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
         asked_by_context = _grouped((r.context, index) for index, r in enumerate(requests))
         contexts = [_Row(ids, 0, asked) for ids, asked in asked_by_context.items()]
-        passes = partial(
-            self._budget.passes, length=lambda row: len(row.ids), max_padding=MAX_PADDING
-        )
+        passes = partial(self._budget.passes, length=lambda row: len(row.ids))
+        cut = partial(rectangles, max_padding=MAX_PADDING)
         begin = partial(self._begin, requests=requests, tally=tally)
-        for batch, begun in passes(contexts, begin):
+        for batch, begun in passes(contexts, begin, cut=cut):
             rows = [
                 _Row(ids, row, asked)
                 for row, context in enumerate(batch)
@@ -64,7 +64,7 @@ class EncoderDecoderScorer(Scorer):
                 if ids
             ]
             go_on = partial(self._go_on, begun=begun, requests=requests, tally=tally)
-            for _ in passes(rows, go_on, extra=begun.mask_BT.shape[1]):
+            for _ in passes(rows, go_on, cut=partial(cut, extra=begun.mask_BT.shape[1])):
                 pass
 
     def _begin(self, batch: list[_Row], requests: Sequence[ScoreRequest], tally: Tally) -> _Begun:

@@ -76,28 +76,41 @@ def common_length(one: Tokens, other: Tokens) -> int:
     return bisect_left(range(1, limit + 1), True, key=lambda n: one[:n] != other[:n])
 
 
-def merge_cheap_prefixes(root: Node, pass_cost: float) -> None:
+def merge_cheap_prefixes(root: Node, pass_cost: float, node_cost: float | None = None) -> None:
     """Give the tokens of a node back to its children where sharing them does not pay.
 
-    A node spares all its children but one the computation of its tokens, and costs a pass of its
-    own. Where a child takes over, it takes what ends in the node too.
+    A node spares all its children but one the computation of its tokens. It costs something of its
+    own, and the pass that it shares with its siblings. Where a child takes over, it takes what ends
+    in the node too.
 
     Args:
         root: the tree; it is changed.
         pass_cost: how many tokens could be computed in the time that one more pass takes.
+        node_cost: the same of one more node in a pass; None: each makes a pass of its own.
     """
+    least = pass_cost if node_cost is None else node_cost
     for parent in reversed(list(root.descendants())):
-        kept: list[Node] = []
-        for node in parent.children:
-            spared = (len(node.children) - 1) * len(node.tokens)
-            if not node.children or spared >= pass_cost:
-                kept.append(node)
-                continue
-            for child in node.children:
-                child.start, child.tokens = node.start, node.tokens + child.tokens
-            node.children[0].ends.extend(node.ends)
-            kept.extend(node.children)
-        parent.children = kept
+        worth = {node for node in parent.children if node.children and _spared(node) >= least}
+        if sum(map(_spared, worth)) < pass_cost:
+            worth.clear()
+        parent.children = [
+            child
+            for node in parent.children
+            for child in ([node] if node in worth or not node.children else _given_back(node))
+        ]
+
+
+def _spared(node: Node) -> int:
+    """Tokens that need not be computed because its children share them."""
+    return (len(node.children) - 1) * len(node.tokens)
+
+
+def _given_back(node: Node) -> list[Node]:
+    """The children of a node, with its tokens and what ends in it."""
+    for child in node.children:
+        child.start, child.tokens = node.start, node.tokens + child.tokens
+    node.children[0].ends.extend(node.ends)
+    return node.children
 
 
 def split_long_nodes(root: Node, most: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, MambaConfig
 
-from luthier.inference.budget import Budget, usual_batch_tokens
+from luthier.inference.budget import Budget, rectangles, usual_batch_tokens
 from luthier.models.device import free_memory
 
+ANYHOW = partial(rectangles, max_padding=1.0)
 limits = st.integers(1, 60)
 
 
@@ -33,8 +35,7 @@ def test_every_item_is_computed_once_within_the_limits(
         list(enumerate(lengths)),
         len,
         length=lambda item: item[1],
-        max_padding=max_padding,
-        extra=extra,
+        cut=partial(rectangles, max_padding=max_padding, extra=extra),
         held=held,
     ):
         assert result == len(batch)
@@ -53,7 +54,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
 
     budget = Budget(100, 100)
     with pytest.raises(RuntimeError, match="something else"):
-        list(budget.passes([1, 2], compute, length=lambda n: n, max_padding=1.0))
+        list(budget.passes([1, 2], compute, length=lambda n: n, cut=ANYHOW))
     assert budget == Budget(100, 100)
 
 
@@ -64,9 +65,7 @@ def test_a_lack_of_memory_lowers_the_budget_until_it_suffices() -> None:
         return len(batch)
 
     budget = Budget(1000, 640)
-    sizes = [
-        size for _, size in budget.passes([10] * 64, compute, length=lambda n: n, max_padding=0.0)
-    ]
+    sizes = [size for _, size in budget.passes([10] * 64, compute, length=lambda n: n, cut=ANYHOW)]
     assert sum(sizes) == 64
     assert max(sizes) <= 3
     assert budget.computed < 40

@@ -101,6 +101,19 @@ def test_a_shared_passage_stays_and_a_shared_word_does_not() -> None:
     assert [node.tokens for node in root.children] == [(1, 2, 3), (1, 4, 5)]
 
 
+def test_short_prefixes_are_worth_a_pass_together() -> None:
+    pairs = [(n, n, n, last) for n in range(12) for last in (50, 51)]
+    root = radix_tree(pairs)
+    merge_cheap_prefixes(root, pass_cost=24, node_cost=2)
+    assert [node.tokens for node in root.children] == [(n, n, n) for n in range(12)]
+    few = radix_tree(pairs[:14])  # 21 tokens
+    merge_cheap_prefixes(few, pass_cost=24, node_cost=2)
+    assert [node.tokens for node in few.children] == pairs[:14]
+    cheap = radix_tree(pairs)
+    merge_cheap_prefixes(cheap, pass_cost=24, node_cost=4)
+    assert [node.tokens for node in cheap.children] == pairs
+
+
 def test_a_tree_as_deep_as_its_sequences_is_no_trouble() -> None:
     steps = [tuple([0] * n + [1]) for n in range(1, 3000)]
     root = radix_tree(steps)

@@ -1,9 +1,9 @@
-"""Attention that reads a shared prefix where it lies, and each row's own tokens beside it.
+"""Attention over texts that lie in one row and read the keys of earlier passes where they lie.
 
 Attention over several stretches of keys is the mean of the attentions over each, weighted by the
 sums of their exponentials (Dao et al. 2022, arXiv 2205.14135, section 3.1; Juravsky et al. 2024,
-arXiv 2402.05099). So the keys of a prefix are neither copied for every row nor masked, and all rows
-that continue it are one product with it.
+arXiv 2402.05099). So the keys of a prefix are neither copied nor masked, and all texts that
+continue it are one product with it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from luthier.inference.branch_cache import SplitLayer
+from luthier.inference.layouts.packing import PackedCache, PackedLayer, Packing, Run
 
-_NAME = "luthier-branches"
+_NAME = "luthier-packed"
 # torch's own attention on a CPU; the public functions keep the sums of exponentials to themselves.
 _FLASH = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
 # What some models add to attention, by the name under which transformers passes it on.
@@ -37,7 +37,7 @@ class _Part(NamedTuple):
     log_sum_BHT: Tensor
 
 
-def may_branch(model: Any) -> bool:
+def may_pack(model: Any) -> bool:
     """Whether a model's attention can be exchanged for this one; what it gives is to be tried out.
 
     Args:
@@ -51,10 +51,10 @@ def may_branch(model: Any) -> bool:
 
 
 @contextmanager
-def branch_attention(model: Any) -> Iterator[None]:
-    """Let a model's layers attend like this while it is given a cache of `SplitLayer`.
+def packed_attention(model: Any) -> Iterator[None]:
+    """Let a model's layers attend like this while it is given `PackedCache`.
 
-    Its forward wants the cache a second time, as the keyword ``branches``, which transformers'
+    Its forward wants the cache a second time, as the keyword ``packed``, which transformers'
     models hand on to their attention.
     """
     base = _base(model)
@@ -77,7 +77,7 @@ def _attend(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    branches: Any = None,
+    packed: PackedCache | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **others: Any,
@@ -86,53 +86,69 @@ def _attend(
 
     Args:
         module: the layer's attention.
-        query: ``[B, H, T, D]``.
-        key: of the new tokens, ``[B, G, T, D]``; H is a multiple of G.
+        query: ``[1, H, N, D]``.
+        key: of the new tokens, ``[1, G, N, D]``; H is a multiple of G.
         value: of the new tokens, like ``key``.
         attention_mask: none is made, so there is none.
-        branches: the cache, whose layer knows what the new tokens continue.
+        packed: the cache, which knows where texts lie and what they continue.
         scaling: what products of queries and keys are multiplied by.
         dropout: none, since nothing is trained.
         others: what else a model gives.
 
     Returns:
-        ``[B, T, H, D]``, and no weights.
+        ``[1, N, H, D]``, and no weights.
 
     Raises:
         NotImplementedError: the model wants more than plain causal attention.
     """
     wanted = [name for name in _ADDITIONS if others.get(name) is not None]
-    kept = branches is not None and module.layer_idx < len(branches.layers)
-    if not kept or attention_mask is not None or dropout or wanted:
-        raise NotImplementedError(f"attention in branches with {wanted or 'a mask, or no cache'}")
-    groups = query.shape[1] // key.shape[1]
-    whole = _over(query, _repeat(key, groups), _repeat(value, groups), scaling, causal=True)
-    layer: SplitLayer = branches.layers[module.layer_idx]
-    for before, rows_B in layer.ancestors():
-        whole = _together(whole, _over_prefix(query, before, rows_B, scaling))
+    if packed is None or packed.packing is None or module.layer_idx >= len(packed.layers):
+        raise NotImplementedError("attention without a cache of this kind")
+    if attention_mask is not None or dropout or wanted:
+        raise NotImplementedError(f"attention with {wanted or 'a mask or dropout'}")
+    packing, layer = packed.packing, packed.layers[module.layer_idx]
+    whole = _over_own(query, key, value, packing, scaling)
+    for runs, before in zip(packing.runs, layer.earlier(), strict=True):
+        whole = _together(whole, _over_earlier(query, before, runs, scaling))
     return whole.mean_BHTD.transpose(1, 2).contiguous(), None
 
 
-def _over_prefix(
-    query_BHTD: Tensor, layer: SplitLayer, rows_B: Tensor, scaling: float | None
+def _over_own(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None
 ) -> _Part:
-    """Attention over an earlier pass, all of which every new token sees.
+    """Attention of each new token over those before it in its own text."""
+    groups = query.shape[1] // key.shape[1]
+    keys, values = (_repeat(packing.apart(states), groups) for states in (key, value))
+    mean, log_sum = _over(packing.apart(query), keys, values, scaling, causal=True)
+    return _Part(packing.together(mean), packing.together(log_sum))
 
-    The heads that share keys stand in one row of queries, and so do all rows that share them.
-    """
-    B, H, T, D = query_BHTD.shape
-    G = layer.keys.shape[1]
-    grouped_BGNTD = query_BHTD.view(B, G, H // G, T, D)
-    if len(layer.keys) == 1:
-        one = grouped_BGNTD.permute(1, 2, 0, 3, 4).reshape(1, G, -1, D)
-        mean, log_sum = _over(one, layer.keys, layer.values, scaling, causal=False)
-        mean = mean.view(G, H // G, B, T, D).permute(2, 0, 1, 3, 4)
-        log_sum = log_sum.view(G, H // G, B, T).permute(2, 0, 1, 3)
-    else:
-        keys, values = layer.keys[rows_B], layer.values[rows_B]
-        queries = grouped_BGNTD.reshape(B, G, -1, D)
-        mean, log_sum = _over(queries, keys, values, scaling, causal=False)
-    return _Part(mean.reshape(B, H, T, D), log_sum.reshape(B, H, T))
+
+def _over_earlier(
+    query: Tensor, layer: PackedLayer, runs: tuple[Run, ...], scaling: float | None
+) -> _Part:
+    """Attention over texts of an earlier pass; a new token sees all of the one it continues."""
+    parts = [
+        _over_prefix(
+            query[:, :, run.own],
+            layer.keys[:, :, run.before],
+            layer.values[:, :, run.before],
+            scaling,
+        )
+        for run in runs
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    means, log_sums = zip(*parts, strict=True)
+    return _Part(torch.cat(means, dim=2), torch.cat(log_sums, dim=2))
+
+
+def _over_prefix(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> _Part:
+    """Attention over keys that all see. Heads that share keys stand in one row of queries."""
+    _, H, T, D = query.shape
+    G = key.shape[1]
+    grouped = query.view(1, G, H // G, T, D).flatten(2, 3)
+    mean, log_sum = _over(grouped, key, value, scaling, causal=False)
+    return _Part(mean.view(1, G, -1, T, D).flatten(1, 2), log_sum.view(1, G, -1, T).flatten(1, 2))
 
 
 def _over(query: Tensor, key: Tensor, value: Tensor, scale: float | None, *, causal: bool) -> _Part:
