@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+# All of an absolute path but its last name, alone or after an equals sign.
+_FOLDERS = re.compile(r"(^|=)/\S*/")
 
 
 def provenance(
     command: Sequence[str], hardware: Mapping[str, Any], versions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Date, command, commit, machine and versions: the head of a stored result."""
+    """Date, command, commit, machine and versions: the head of a stored result.
+
+    Of an absolute path the last name is kept: the rest is where one machine has its files.
+    """
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "command": " ".join(["python", *command]),
+        "command": " ".join(_FOLDERS.sub("\\1…/", part) for part in ["python", *command]),
         "commit": commit(),
         "hardware": dict(hardware),
         "versions": dict(versions),
