@@ -261,7 +261,8 @@ def test_adapters_and_soft_prompts_are_used(
     assert sum(counts) < 0.6 * tokens_apart(REQUESTS)
 
 
-def test_memory_that_does_not_suffice_halves_the_batches_for_good() -> None:
+@pytest.mark.parametrize("pass_cost", [24, math.inf], ids=["shared", "apart"])
+def test_memory_that_does_not_suffice_halves_the_batches_for_good(pass_cost: float) -> None:
     loaded = family("llama")
     expected = [plain_score(loaded, one) for one in REQUESTS]
     tried: list[int] = []
@@ -272,7 +273,7 @@ def test_memory_that_does_not_suffice_halves_the_batches_for_good() -> None:
             raise torch.OutOfMemoryError("no memory for so many tokens")
 
     loaded.model.register_forward_pre_hook(lacking, with_kwargs=True)
-    scorer = CausalScorer(loaded, Budget(4096, 1024), pass_cost=math.inf)
+    scorer = CausalScorer(loaded, Budget(4096, 1024), pass_cost)
     done: list[int] = []
     with torch.inference_mode():
         found = scorer.score(REQUESTS, done.append)

@@ -73,7 +73,7 @@ class Layout(ABC):
 
         Args:
             texts: what is new.
-            before: which text of the pass before each continues; it never falls.
+            before: which text of the pass before each continues.
             cache: that of the pass before.
             device: where the model is.
         """

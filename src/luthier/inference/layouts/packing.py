@@ -52,8 +52,8 @@ class Packing:
 
     Attributes:
         lengths: tokens of each.
-        parents: which text of the pass before each continues; those that continue the same one
-            are neighbours.
+        parents: which text of the pass before each continues. Those that continue the same one
+            should be neighbours, since each run of such neighbours is attended to apart.
         before: the pass that they continue; None: they begin.
     """
 
