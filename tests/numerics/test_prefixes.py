@@ -39,7 +39,7 @@ PROMPTS = [[5, 6, 7, 8], [5, 6, 9], [5, 6, 10, 11, 12, 13]]
 def with_prefix(name: str, dtype: torch.dtype = torch.float32) -> Any:
     torch.manual_seed(0)
     kind, values = name.split()[0], dict(FAMILIES[name])
-    if kind == "gpt_neox":  # it has no groups of heads, whatever its configuration says
+    if kind == "gpt_neox":  # it has no groups of heads, and peft believes the configuration
         values.pop("num_key_value_heads", None)
     settings = AutoConfig.for_model(kind, **values)
     model = AutoModelForCausalLM.from_config(settings, dtype=dtype).eval()

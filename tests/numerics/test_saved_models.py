@@ -41,7 +41,7 @@ LEARNING_RATES = {
 }
 # What a method does not train without being told.
 TOLD: dict[str, dict[str, Any]] = {"selective": {"parameters": ["mlp|Dense"]}}
-MODELS = {"bitfit": ("tiny_gpt2",), "prefix-tuning": ("tiny_llama", "tiny_gpt2")}
+MODELS = {"bitfit": ("tiny_gpt2",), "prefix-tuning": ("tiny_llama", "tiny_gpt2", "tiny_t5")}
 CASES = [
     (model, method)
     for method in METHOD_NAMES

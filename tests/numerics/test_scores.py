@@ -238,6 +238,7 @@ def test_a_model_that_forgets_its_cache_is_noticed() -> None:
         ("tiny_gpt2", "p-tuning"),
         ("tiny_t5", "lora"),
         ("tiny_t5", "prompt-tuning"),
+        ("tiny_t5", "prefix-tuning"),
     ],
 )
 def test_adapters_and_soft_prompts_are_used(

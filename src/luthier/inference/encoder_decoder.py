@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from luthier.data.batches import micro_batches
-from luthier.inference.cache import roomy_cache
+from luthier.inference.cache import repeat_cache, roomy_cache
 from luthier.inference.decoding import Rows
 from luthier.inference.encoder import encode
 from luthier.inference.generator import Generator
 from luthier.inference.padding import MAX_PADDING
+from luthier.inference.soft_prompt import SoftPrompt
 from luthier.models.forward import decoder_start, logits_at
 
 
@@ -21,13 +22,20 @@ class DecoderRows(Rows):
     """Rows that a decoder continues, each with what the encoder made of its prompt."""
 
     def __init__(
-        self, model: Any, encoded_BTD: Tensor, mask_BT: Tensor, prompts: Sequence[int]
+        self,
+        model: Any,
+        soft_prompt: SoftPrompt,
+        encoded_BTD: Tensor,
+        mask_BT: Tensor,
+        prompts: Sequence[int],
     ) -> None:
         from transformers import EncoderDecoderCache
 
         self._model = model
         self._encoded_BTD, self._mask_BT = encoded_BTD, mask_BT
-        self._cache = EncoderDecoderCache(roomy_cache(), roomy_cache())
+        prefix = roomy_cache()
+        soft_prompt.fill_layers(prefix)
+        self._cache = EncoderDecoderCache(repeat_cache(prefix, len(prompts)), roomy_cache())
         super().__init__(self.step([decoder_start(model)] * len(prompts)), prompts)
 
     def _select(self, rows: Sequence[int]) -> None:
@@ -70,6 +78,7 @@ class EncoderDecoderGenerator(Generator):
         width = max(mask_BT.shape[1] for _, mask_BT in encoded)
         return DecoderRows(
             self._model,
+            self._soft_prompt,
             torch.cat([_widened(output.last_hidden_state, width) for output, _ in encoded]),
             torch.cat([_widened(mask_BT[..., None], width)[..., 0] for _, mask_BT in encoded]),
             [index for group in groups for index in group],

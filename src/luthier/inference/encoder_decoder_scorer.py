@@ -70,7 +70,10 @@ class EncoderDecoderScorer(Scorer):
     def _begin(self, batch: list[_Row], requests: Sequence[ScoreRequest], tally: Tally) -> _Begun:
         """Encode contexts, and score the first token of each continuation."""
         encoded, mask_BT = encode(self._model, self._soft_prompt, [row.ids for row in batch])
-        begun = _Begun(encoded.last_hidden_state, mask_BT, EncoderDecoderCache(begin(), begin()))
+        prefix, same_B = begin(), torch.zeros_like(mask_BT[:, 0])
+        self._soft_prompt.fill_layers(prefix)
+        cache = EncoderDecoderCache(branch(prefix, same_B), begin())
+        begun = _Begun(encoded.last_hidden_state, mask_BT, cache)
         start = decoder_start(self._model)
         input_B1 = torch.full((len(batch), 1), start, device=self._device)
         targets = [

@@ -28,13 +28,17 @@ class SoftPrompt:
 
     def fill(self, model: Any, cache: Any) -> None:
         """Put the keys and values that it leaves into the empty cache of one row."""
-        for index, (keys, values) in enumerate(self.layers):
-            cache.update(keys, values, index)
+        self.fill_layers(cache)
         if self.vectors_VD is not None:
             nowhere = torch.empty(0, dtype=torch.long, device=self.vectors_VD.device)
             embeds_1VD = self.vectors_VD[None]
             inputs = {"inputs_embeds": embeds_1VD, "past_key_values": cache, "use_cache": True}
             logits_at_indices(model, inputs, nowhere, nowhere)
+
+    def fill_layers(self, cache: Any) -> None:
+        """Put the keys and values that are given as such into the empty cache of one row."""
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys, values, index)
 
 
 def unwrap_soft_prompt(model: Any) -> tuple[Any, SoftPrompt]:
@@ -51,7 +55,9 @@ def unwrap_soft_prompt(model: Any) -> tuple[Any, SoftPrompt]:
     prompt = model.get_prompt(batch_size=1)
     base = model.get_base_model()
     if config.peft_type == peft.PeftType.PREFIX_TUNING:
-        layers = tuple((layer.keys.detach(), layer.values.detach()) for layer in prompt.layers)
+        # Of an encoder-decoder it is the decoder's; there may be one layer more than that has.
+        own = prompt.self_attention_cache if base.config.is_encoder_decoder else prompt
+        layers = tuple((layer.keys.detach(), layer.values.detach()) for layer in own.layers)
         return base, SoftPrompt(layers=layers)
     # Adapters made elsewhere may carry a second, unused set of vectors for the decoder.
     vectors_VD = prompt[0, : config.num_virtual_tokens].detach()

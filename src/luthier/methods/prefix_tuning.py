@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
 from luthier.config.methods import PrefixTuningConfig
 from luthier.core.errors import UsageError
@@ -10,6 +11,8 @@ from luthier.methods.base import Method
 from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
 from luthier.models.load import LoadedModel
+
+_Layer: TypeAlias = tuple[Any, Any]  # the keys and values of some tokens, as tensors
 
 
 class PrefixTuningMethod(Method):
@@ -29,52 +32,73 @@ class PrefixTuningMethod(Method):
         """See `Method.prepare`.
 
         The prefix starts as what real tokens leave in the cache. Numbers drawn at random, peft's
-        default, make the model useless at first and a short training does not mend that.
+        default, make the model useless at first and a short training does not mend that. Of an
+        encoder-decoder it is the decoder's self-attention that has a prefix, as in peft.
 
         Raises:
-            UsageError: the model is an encoder-decoder; the initial text has no tokens.
+            UsageError: the layers keep keys of different shapes; the initial text has no tokens.
         """
         import peft
+        import torch
 
-        if loaded.is_encoder_decoder:
-            raise UsageError(
-                f"{loaded.stamp.architecture} has an encoder, which peft's prefixes do not reach",
-                fix="choose prompt-tuning",
-            )
-        model = loaded.model.config
-        heads = model.num_attention_heads
-        width = getattr(model, "head_dim", None) or model.hidden_size // heads
-        cached = getattr(model, "num_key_value_heads", None) or heads
-        settings = peft.PrefixTuningConfig(
-            task_type=task_type(loaded),
-            num_virtual_tokens=self.config.virtual_tokens,
-            num_layers=model.num_hidden_layers,
-            num_attention_heads=cached,
-            token_dim=cached * width,
-        )
         ids = initial_ids(loaded, self.config.initial_text, self.config.virtual_tokens, self.name)
         start = _cached(loaded.model, ids)
+        if len({keys.shape for keys, _ in start}) > 1:
+            raise UsageError(
+                f"the layers of {loaded.stamp.architecture} keep keys and values of different "
+                "shapes, which peft's prefixes cannot have",
+                fix="choose prompt-tuning",
+            )
+        if loaded.is_encoder_decoder:
+            start = _as_peft_deals_them(start)
+        heads, tokens, width = start[0][0].shape
+        settings = peft.PrefixTuningConfig(
+            task_type=task_type(loaded),
+            num_virtual_tokens=tokens,
+            num_layers=len(start),
+            num_attention_heads=heads,
+            token_dim=heads * width,
+        )
         prepared = attach(loaded, settings)
-        prepared.prompt_encoder[prepared.active_adapter].load_prompt_embeddings(start)
+        flat = torch.stack([part for pair in start for part in pair]).permute(2, 0, 1, 3).flatten(1)
+        prepared.prompt_encoder[prepared.active_adapter].load_prompt_embeddings(flat)
         return prepared
 
 
-def _cached(model: Any, ids: Any) -> Any:
-    """What tokens leave in the key/value cache, as peft lays a prefix out.
+def _as_peft_deals_them(layers: Sequence[_Layer]) -> list[_Layer]:
+    """In the order in which peft gives each layer of a decoder after an encoder its own.
+
+    Of N keys and values peft 0.21 gives layer i those numbered 2 i modulo N: it repeats them all
+    and deals four to a layer, of which the last two, meant for cross-attention, are dropped. An
+    even N leaves half of them unused and makes two layers share the rest, so N is odd here; of a
+    decoder with an even number of layers one pair is never read.
+    """
+    count = len(layers) | 1
+    dealt = [layers[0]] * count
+    for number, layer in enumerate(layers):
+        dealt[2 * number % count] = layer
+    return dealt
+
+
+def _cached(model: Any, ids: Any) -> list[_Layer]:
+    """What tokens leave in a decoder's key/value cache: the keys and values of each layer.
 
     Args:
-        model: a causal model of transformers'.
+        model: a transformers model. An encoder-decoder's encoder reads the same tokens.
         ids: (tokens,).
 
     Returns:
-        (tokens, layers × 2 × heads × head dimension): keys, then values, layer by layer.
+        Each (heads, tokens, head dimension).
     """
     import torch
 
+    inputs = {"input_ids": ids[None]}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids[None]
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        cache = model(input_ids=ids[None], use_cache=True).past_key_values
+        cache = model(**inputs, use_cache=True).past_key_values
     model.train(was_training)
-    parts = [part for layer in cache.layers for part in (layer.keys, layer.values)]
-    return torch.stack(parts)[:, 0].permute(2, 0, 1, 3).flatten(1)
+    layers = getattr(cache, "self_attention_cache", cache).layers
+    return [(layer.keys[0], layer.values[0]) for layer in layers]

@@ -73,7 +73,7 @@ class Attention:
             tape.constants[self.rotary_table] = 2 * tape.step.length * rotated * itemsize
         if self._bias_trained(tape):
             self._keep_bias(tape)
-        if tape.step.prefix:
+        if self._has_prefix(tape.step):
             key, value = self._prefixed(tape, key), self._prefixed(tape, value)
         out = self._attention(tape)(tape, query, key, value)
         tape.attention_flops += 4.0 * query.rows * (key.rows // tape.step.batch) * out.width
@@ -110,7 +110,12 @@ class Attention:
 
         Behind a prefix, each sequence has a mask of its own too.
         """
-        return (step.padded or step.prefix > 0) and not (self.biased and self.causal)
+        padded = step.padded or self._has_prefix(step)
+        return padded and not (self.biased and self.causal)
+
+    def _has_prefix(self, step: Pass) -> bool:
+        """Whether a prefix stands before it: not in an encoder, nor where a decoder reads one."""
+        return step.prefix > 0 and self.causal
 
     def _windowed(self, step: Pass) -> bool:
         return 0 < self.window <= step.length

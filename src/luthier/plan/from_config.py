@@ -75,7 +75,7 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
         case PromptTuningConfig(virtual_tokens=count):
             return prompt_tuning(count)
         case PrefixTuningConfig(virtual_tokens=count):
-            return prefix_tuning(count)
+            return prefix_tuning(count, after_encoder=model.is_encoder_decoder)
         case PTuningConfig(virtual_tokens=count):
             return p_tuning(count)
     raise TypeError(f"the planner does not know {type(method).__name__}")

@@ -92,7 +92,9 @@ METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
     "ia3": lambda _, size: Ia3(targets=IA3_OUTPUTS, inputs=IA3_INPUTS),
     "adapters": lambda _, size: Adapters(targets=_SUBLAYER_ENDS, bottleneck=size.bottleneck),
     "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens),
-    "prefix-tuning": lambda _, size: prefix_tuning(size.virtual_tokens),
+    "prefix-tuning": lambda model, size: prefix_tuning(
+        size.virtual_tokens, after_encoder=model.is_encoder_decoder
+    ),
     "p-tuning": lambda _, size: p_tuning(size.virtual_tokens),
 }
 

@@ -331,9 +331,15 @@ def prompt_tuning(tokens: int) -> SoftPrompt:
     return SoftPrompt(tokens, _vectors)
 
 
-def prefix_tuning(tokens: int) -> SoftPrompt:
-    """A key and a value in each layer for each virtual token, without the projection network."""
-    return SoftPrompt(tokens, _keys_and_values, lengthens=False)
+def prefix_tuning(tokens: int, *, after_encoder: bool = False) -> SoftPrompt:
+    """A key and a value in each layer for each virtual token, without the projection network.
+
+    Args:
+        tokens: how many.
+        after_encoder: whether the decoder has an encoder before it.
+    """
+    parameters = _odd_keys_and_values if after_encoder else _keys_and_values
+    return SoftPrompt(tokens, parameters, lengthens=False)
 
 
 def p_tuning(tokens: int) -> SoftPrompt:
@@ -360,6 +366,12 @@ def _vectors(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
 
 def _keys_and_values(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
     return 2 * tokens * sum(kv_widths)
+
+
+def _odd_keys_and_values(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
+    """As peft distributes them over the layers of a decoder: among an odd number."""
+    spare = () if len(kv_widths) % 2 else kv_widths[:1]
+    return _keys_and_values(tokens, hidden, (*kv_widths, *spare))
 
 
 def _encoded_vectors(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:

@@ -107,9 +107,12 @@ def test_plan_and_trace_agree_for_every_optimizer(
     assert check.error == pytest.approx(0, abs=0.10)
 
 
-@pytest.mark.parametrize("model", ["t5-small", "flan-t5-small"])
-def test_known_encoder_decoder_models_are_traced(model: str) -> None:
-    check = trace_question(Question(model, method="full", batch=2, length=64))
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [("t5-small", "full"), ("flan-t5-small", "full"), ("t5-small", "prefix-tuning")],
+)
+def test_known_encoder_decoder_models_are_traced(model: str, method: str) -> None:
+    check = trace_question(Question(model, method=method, batch=2, length=64))
     assert check.error == pytest.approx(0, abs=0.10)
 
 

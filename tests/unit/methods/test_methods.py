@@ -19,6 +19,7 @@ from luthier.config.methods import (
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.core.files import read_json
+from luthier.core.records import ModelStamp
 from luthier.methods import load_adapted, method_for, save_adapted
 from luthier.methods.adapted import is_adapter
 from luthier.methods.last_layers import LastLayersMethod
@@ -27,12 +28,14 @@ from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.methods.prompt_tuning import PromptTuningMethod
 from luthier.methods.rslora import RsloraMethod
 from luthier.methods.selective import SelectiveMethod
+from luthier.models.load import LoadedModel
 from luthier.plan import TrainingSetup, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.memory import pass_cost
 
 MODELS = ("tiny_llama", "tiny_t5")
 STARTING_THERE = sorted({*METHOD_NAMES} - {"prompt-tuning", "prefix-tuning", "p-tuning"})
+CPU = torch.device("cpu")
 QUIET = Console(quiet=True)
 # The one method that has to be told what it trains.
 METHODS = MethodsConfig(selective=SelectiveConfig(parameters=("mlp|Dense",)))
@@ -82,8 +85,6 @@ def test_the_planner_counts_what_is_trained(
 ) -> None:
     if method == "bitfit" and name != "tiny_gpt2":
         pytest.skip("no biases")
-    if method == "prefix-tuning" and name == "tiny_t5":
-        pytest.skip("refused")
     folder = request.getfixturevalue(name)
     model = prepared(load(folder), method_for(method, METHODS)).model
     counted = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -106,11 +107,6 @@ def test_a_model_without_biases_has_nothing_for_bitfit(
 ) -> None:
     with pytest.raises(UsageError, match="no biases to train"):
         method_for("bitfit", MethodsConfig()).prepare(load(request.getfixturevalue(name)))
-
-
-def test_a_prefix_does_not_reach_an_encoder(load: Any, tiny_t5: Path) -> None:
-    with pytest.raises(UsageError, match="has an encoder"):
-        method_for("prefix-tuning", MethodsConfig()).prepare(load(tiny_t5))
 
 
 @pytest.mark.parametrize("name", [*MODELS, "tiny_gpt2"])
@@ -211,6 +207,32 @@ def test_a_soft_prompt_starts_from_words(load: Any, tiny_llama: Path) -> None:
     model = prepared(loaded, PromptTuningMethod(config)).model
     expected = loaded.model.get_input_embeddings().weight[(ids * 5)[:5]]
     assert torch.equal(model.get_prompt(batch_size=1)[0], expected)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_the_prefix_of_an_encoder_decoder_stands_before_its_answer(layers: int) -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    size = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_heads": 4, "vocab_size": 100}
+    settings = T5Config(**size, num_layers=1, num_decoder_layers=layers, dropout_rate=0.0)
+    base = T5ForConditionalGeneration(settings).eval()
+    words = torch.arange(20, 25)
+    ids_1T = torch.arange(3, 13)[None]
+    heard = torch.cat([words[None], ids_1T], dim=1)
+    stamp = ModelStamp(id="t5", parameters=0, dtype="float32", architecture="T5")
+    loaded = LoadedModel(base, lambda *_, **__: {"input_ids": words.tolist()}, stamp, CPU)
+    config = PrefixTuningConfig(virtual_tokens=5, initial_text="these")
+    with torch.no_grad():
+        # The words' own encoder read the words, so the question here is the words too.
+        read = base(input_ids=words[None], decoder_input_ids=heard).logits
+        model = PrefixTuningMethod(config).prepare(loaded).eval()
+        found = model(input_ids=words[None], decoder_input_ids=ids_1T).logits
+    torch.testing.assert_close(found, read[:, 5:], rtol=0, atol=1e-5)
+    model(input_ids=words[None], decoder_input_ids=ids_1T).logits.sum().backward()
+    (gradient,) = (p.grad for p in model.parameters() if p.requires_grad)
+    pairs = gradient.reshape(5, -1, 2, 32).abs().amax((0, 2, 3))
+    assert int((pairs > 0).sum()) == layers
 
 
 @pytest.mark.parametrize("name", ["tiny_llama", "tiny_gpt2"])
