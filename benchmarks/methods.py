@@ -1,13 +1,14 @@
 """Every tuning method on one task, and LoRA by rank: size, memory, time, quality, forgetting.
 
-    python benchmarks/methods.py [--config CONFIG.yaml] [--only NAME ...]
+    python benchmarks/methods.py [--config CONFIG.yaml] [--only NAME ...] [section.key=value ...]
     python benchmarks/methods.py --stage methods|ranks|report
+    python benchmarks/methods.py --config benchmarks/methods-t5.yaml --stage methods model.id=FOLDER
 
 Each is a rung of `luthier adapt` in a process of its own, so that its peak of memory is its own,
 and its outcome is appended to FOLDER/measured.jsonl. What stands there already is not measured
 again, and a training that was interrupted goes on from its checkpoint. `report` writes
-benchmarks/results/<date>-methods.json and .md, and <date>-lora-ranks.json, .md and .svg.
-Run nothing beside it: time is measured too.
+benchmarks/results/<date>-methods.json and .md, and <date>-lora-ranks.json, .md and .svg; another
+configuration's results have its name. Run nothing beside it: time is measured too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--config", type=Path, default=here / "methods.yaml")
     parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks" / "methods")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("overrides", nargs="*", help="section.key=value")
+    chosen = parser.parse_intermixed_args(arguments)
+    tables = {
+        stage: [replace(case, settings=(*chosen.overrides, *case.settings)) for case in cases]
+        for stage, cases in CASES.items()
+    }
     for stage in (chosen.stage,) if chosen.stage else _STAGES:
         if stage == "report":
-            report(chosen.config, chosen.folder, ["benchmarks/methods.py", *arguments])
+            command = ["benchmarks/methods.py", *arguments]
+            report(tables, chosen.config, chosen.overrides, chosen.folder, command)
         else:
-            cases = [case for case in CASES[stage] if case.name in (chosen.only or names)]
+            cases = [case for case in tables[stage] if case.name in (chosen.only or names)]
             measure(cases, chosen.config, chosen.folder)
 
 
@@ -138,13 +145,21 @@ def _rung(line: Row) -> Row | None:
     return line["ladder"]["rungs"][0] if "ladder" in line else None
 
 
-def report(config: Path, folder: Path, command: Sequence[str]) -> None:
+def report(
+    tables: Mapping[str, Sequence[Case]],
+    config: Path,
+    overrides: Sequence[str],
+    folder: Path,
+    command: Sequence[str],
+) -> None:
     """Store what is measured of each table, if there is anything beside its baseline."""
     from luthier.adapt.manifest import hardware, versions
 
     latest = {line["key"]: line for line in read_lines(folder / "measured.jsonl")}
     head = provenance(command, hardware(), versions())
-    for stage, cases in CASES.items():
+    settings = load_config(config, list(overrides)).model_dump(mode="json")
+    settings["model"]["id"] = Path(settings["model"]["id"]).name
+    for stage, cases in tables.items():
         lines = {case.name: latest.get(case.key(config)) for case in cases}
         found = {name: line for name, line in lines.items() if line}
         rungs = {name: rung for name, line in found.items() if (rung := _rung(line))}
@@ -153,14 +168,14 @@ def report(config: Path, folder: Path, command: Sequence[str]) -> None:
         first = next(line["ladder"] for line in found.values() if "ladder" in line)
         document = head | {
             "measured_at": sorted({line["commit"] for line in found.values()}),
-            "config": load_config(config).model_dump(mode="json"),
+            "config": settings,
             **{name: first[name] for name in ("task", "metric", "model", "examples")},
             "rows": [{**rung, "name": name} for name, rung in rungs.items()],
             "failed": {name: line["error"] for name, line in found.items() if "error" in line},
             "not_measured": [name for name, line in lines.items() if line is None],
         }
         if stage == "methods":
-            store("methods", document, _markdown("Tuning methods", document, _METHODS_TEXT))
+            store(config.stem, document, _markdown("Tuning methods", document, _METHODS_TEXT))
         else:
             _store_ranks(document)
 

@@ -134,7 +134,7 @@ class Budget:
                 del result
                 continue
             # Here, because an exception that is being handled keeps what was computed.
-            self._halve(len(batch) * max(map(length, batch)))
+            self._halve(sum(map(length, batch)))
             again = [*chain.from_iterable(waiting), *batch]
             waiting = self._cut(again, length, cut, held)
 
@@ -151,7 +151,7 @@ class Budget:
         return [[items[index] for index in batch] for batch in reversed(batches)]
 
     def _halve(self, computed: int) -> None:
-        """Allow half of what was tried, and half of the cache."""
+        """Allow half of the tokens that were tried, padding left aside, and half of the cache."""
         self.computed = max(1, min(self.computed, computed) // 2)
         self.cached = max(1, self.cached // 2)
         gc.collect()

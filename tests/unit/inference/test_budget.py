@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, MambaConfig
 
-from luthier.inference.budget import Budget, rectangles, usual_batch_tokens
+from luthier.inference.budget import Budget, Room, rectangles, usual_batch_tokens
+from luthier.inference.layouts.packing import cut_in_order
 from luthier.models.device import free_memory
 
 ANYHOW = partial(rectangles, max_padding=1.0)
@@ -69,6 +70,23 @@ def test_a_lack_of_memory_lowers_the_budget_until_it_suffices() -> None:
     assert sum(sizes) == 64
     assert max(sizes) <= 3
     assert budget.computed < 40
+
+
+def test_what_found_no_memory_is_not_tried_again_as_it_was() -> None:
+    tried: list[list[int]] = []
+
+    def compute(batch: list[int]) -> None:
+        tried.append(batch)
+        if len(batch) > 1:
+            raise MemoryError
+
+    def in_order(lengths: list[int], room: Room) -> list[list[int]]:
+        return cut_in_order(lengths, room.computed)
+
+    items = [300, *[1] * 50]  # of very unlike lengths in one row
+    list(Budget(10_000, 1024).passes(items, compute, length=lambda n: n, cut=in_order))
+    failed = [sum(batch) for batch in tried if len(batch) > 1]
+    assert failed == sorted(set(failed), reverse=True)
 
 
 def test_the_usual_cache_fills_a_quarter_of_the_free_memory(load: Any, tiny_llama: Path) -> None:
