@@ -1,6 +1,6 @@
 """A small T5 that can be made anywhere, for the table of methods on an encoder-decoder.
 
-    python benchmarks/small_t5.py [--passes 12] [--folder FOLDER]
+    python benchmarks/small_t5.py [--passes 8] [--folder FOLDER]
 
 Random weights answer nothing, so tuning them would show little. This one, of seven million
 parameters, is pre-trained by `luthier.tune` itself, in a quarter of an hour on two cores: a span of
@@ -48,7 +48,7 @@ _LONGEST = 30  # words of a hidden span
 def main(arguments: Sequence[str]) -> None:
     """Make the model, or say where it is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--passes", type=int, default=12, help="spans hidden in each function")
+    parser.add_argument("--passes", type=int, default=8, help="spans hidden in each function")
     parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks" / "small-t5")
     chosen = parser.parse_args(arguments)
     target = chosen.folder / "model"
@@ -127,7 +127,8 @@ def _pretrain(model: Path, rows: Path, output: Path) -> Path:
         "method": "full",
         "methods.full.learning_rate": 1e-3,
         "train.batch_size": 16,
-        "train.micro_batch_tokens": 8192,
+        "train.micro_batch_tokens": 1024,
+        "train.compile": False,
         "output": str(output),
         "name": "pretraining",
     }
