@@ -11,7 +11,7 @@ from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_json, read_lines, write_lines
-from luthier.core.records import Extension
+from luthier.core.records import Extension, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.results import AdaptResult, TuneResult
 
@@ -47,8 +47,8 @@ def extend(
     """Give a tuning, finished or not, more epochs, and go on with it from where it stands.
 
     The schedule from now on is that of a training over the new total, entered at the step that was
-    reached. If that is within its warm-up, the learning rate rises again. ``extensions.jsonl`` and
-    ``training.json`` say what was changed and when.
+    reached. If that is within its warm-up, the learning rate rises again. A limit of its time is
+    granted once more. ``extensions.jsonl`` and ``training.json`` say what was changed and when.
 
     Args:
         run: the run directory.
@@ -81,7 +81,7 @@ def extend(
     config = _stored_config(opened)
     setup = prepare(config, console)
     check_manifest(opened, setup)
-    changed = _with_more(config, epochs, learning_rate)
+    changed = _with_more_time(opened, _with_more(config, epochs, learning_rate))
     _note_extension(opened, setup, changed, step)
     return api.tune(changed, console=console)
 
@@ -108,6 +108,14 @@ def _with_more(config: RunConfig, epochs: float, learning_rate: float | None) ->
     if learning_rate is not None:
         changes[f"{section}.learning_rate"] = learning_rate
     return api.configure(config, changes)
+
+
+def _with_more_time(run: RunDirectory, config: RunConfig) -> RunConfig:
+    """The limit of the time once more, beyond what was used."""
+    if config.train.max_time is None or not run.training.is_file():
+        return config
+    used = TrainingRecord.read(run.training).seconds
+    return api.configure(config, {"train.max_time": used + config.train.max_time})
 
 
 def _note_extension(run: RunDirectory, setup: Setup, changed: RunConfig, step: int) -> None:

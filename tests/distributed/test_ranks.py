@@ -148,6 +148,13 @@ def test_two_machines_of_two_processes(training: Make) -> None:
     assert apart.log.count("Tuned with") == 1
 
 
+def test_a_number_of_machines_that_is_none_is_a_users_mistake(training: Make) -> None:
+    run = training("two")
+    assert run.start(2, NNODES="two").wait(PATIENCE_SECONDS) == 2
+    assert "NNODES is 'two', not a number" in run.log
+    assert "Traceback" not in run.log
+
+
 def test_groups_that_do_not_fit_are_a_users_mistake(training: Make) -> None:
     layout = {"train.parallelism": "fsdp", "train.shard_group": 3}
     run = training("three", method="full", **layout)

@@ -109,6 +109,17 @@ def test_a_finished_training_is_extended(make_tuning: Any, undisturbed: Any) -> 
     assert (extension["learning_rate_before"], extension["learning_rate"]) == (0.02, 0.01)
 
 
+def test_an_extension_has_the_time_of_the_training_once_more(make_tuning: Any) -> None:
+    tuning = make_tuning(**{"train.max_time": 0.001})
+    assert tuning.finish() == 0, tuning.log
+    assert len(tuning.losses()) == 1
+    assert tuning.finish("extend", str(tuning.run), "--epochs", "1") == 0, tuning.log
+    assert "stopped by the time limit" in tuning.log
+    record = read_json(tuning.run / "training.json")
+    assert record["stopped"] == "time"
+    assert record["steps"] == len(tuning.losses()) == 2
+
+
 def test_an_unfinished_training_is_extended_and_interrupted_again(
     stopped: Any, make_tuning: Any
 ) -> None:

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, Mam
 
 from luthier.config import Decoding, MethodsConfig
 from luthier.config.yaml import read_yaml
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.records import ModelStamp
 from luthier.inference import Score, ScoreRequest, ignore_progress
 from luthier.inference.budget import Budget
@@ -318,6 +318,19 @@ def test_an_empty_context_begins_with_the_token_for_that(
         found = LocalEngine(loaded, 512).score([ScoreRequest((), (8, 9))])
         whole = ScoreRequest((first,), (8, 9))
         assert_same(found, [plain_score(loaded, whole)], [whole])
+
+
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_t5"])
+def test_a_model_that_diverged_has_no_scores(
+    name: str, load: Any, request: pytest.FixtureRequest
+) -> None:
+    loaded = load(request.getfixturevalue(name))
+    with torch.no_grad():
+        loaded.model.get_output_embeddings().weight[7] = math.nan
+    with pytest.raises(DataError, match="log-probabilities that the model gives are not finite"):
+        LocalEngine(loaded, 512).score(REQUESTS)
+    with pytest.raises(DataError, match="may come from a training that diverged"):
+        LocalEngine(loaded, 512).losses([(3, 4, 5)])
 
 
 def test_what_cannot_be_scored_is_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from luthier.adapt.setup import Setup
 from luthier.adapt.subject import Model, subject_of
 from luthier.core.console import Console
@@ -54,11 +56,13 @@ def measure_model(
         ResourceError: the run directory cannot be written.
     """
     task = setup.task(shots)
+    # A soft prompt takes a part of the window.
+    renderer = replace(setup.renderer, context_window=model.context_window)
     subject = subject_of(model, setup.config.evaluate)
     resampling = resampling_of(setup)
 
     def ask(engine: Engine) -> Evaluation:
-        stamp, renderer = subject.stamp, setup.renderer
+        stamp = subject.stamp
         return evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
 
     evaluation = subject.measure(ContentLog(run.answers(task.name)), ask)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from luthier.adapt.planning import check_memory, memory_limit, plan_within_memory
-from luthier.adapt.rungs import rungs_of
+from luthier.adapt.rungs import Rung, rungs_of
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import architecture_of
 from luthier.config.methods import MethodName
@@ -13,9 +14,12 @@ from luthier.core.forecasts import Forecast, MethodForecast
 from luthier.core.run_directory import RunDirectory
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
+from luthier.distributed.ranks import ALONE
 from luthier.evaluate.runner import render_prompts
+from luthier.models.device import default_device
 from luthier.plan.from_config import tuning_of
 from luthier.train.job import allowed_method
+from luthier.train.optimizer import require_optimizer
 from luthier.train.trackers import require_trackers
 
 
@@ -43,12 +47,13 @@ def check_adapt(setup: Setup) -> Checked:
             apply, there are too few examples to show, or none is left to train on.
     """
     rungs = rungs_of(setup.config)
-    tasks = [setup.task(shots) for shots in sorted({rung.shots for rung in rungs})]
-    longest = max(len(p.ids) for task in tasks for p in render_prompts(setup.renderer, task))
+    longest = _longest_prompt(setup, rungs)
     methods = tuple(rung.method for rung in rungs if rung.method)
     if methods:
         require_trackers(setup.config.train.trackers)
+        require_optimizer(setup.config.train, default_device(), ALONE)
     for method in methods:
+        setup.require_trainable_base(method)
         allowed_method(method, setup.config, setup.weights())
     if architecture := architecture_of(setup):
         for method in methods:
@@ -56,6 +61,18 @@ def check_adapt(setup: Setup) -> Checked:
     # Methods differ in settings, not in examples: one stands for all.
     dropped = setup.training_data(methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)
+
+
+def _longest_prompt(setup: Setup, rungs: Sequence[Rung]) -> int:
+    """Tokens of the longest prompt of all rungs, each of which has to fit beside its method."""
+    longest: dict[tuple[int, int], int] = {}
+    for rung in rungs:
+        renderer = setup.renderer_beside(rung.method) if rung.method else setup.renderer
+        key = (rung.shots, renderer.context_window)
+        if key not in longest:
+            prompts = render_prompts(renderer, setup.task(rung.shots))
+            longest[key] = max(len(prompt.ids) for prompt in prompts)
+    return max(longest.values())
 
 
 def check_tune(setup: Setup) -> Checked:

@@ -9,6 +9,7 @@ from luthier.adapt.measure import RungMeasurer
 from luthier.adapt.recommend import is_at_target, recommend
 from luthier.adapt.rungs import Rung, rungs_of
 from luthier.adapt.setup import Setup
+from luthier.adapt.tuning import may_go_on
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, ResourceError
 from luthier.core.records import LadderRecord, Record, RungRecord
@@ -42,6 +43,9 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
     for number, rung in enumerate(rungs, start=1):
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")
         earlier = stored[rung.name]
+        limit = budget.training_time(setup.config.train.max_time)
+        if earlier and _may_go_on(earlier.record, limit):
+            earlier = None
         reached = any(is_at_target(record.metric, adapt.target) for record in records)
         if earlier:
             console.say("  measured before; not repeated")
@@ -81,6 +85,11 @@ def _stored(setup: Setup, rung: Rung, run: RunDirectory) -> StoredRung | None:
         return None
     stored = StoredRung.read(path)
     return stored if stored.fingerprint == _fingerprint(setup, rung) else None
+
+
+def _may_go_on(record: RungRecord, max_time: float | None) -> bool:
+    """Whether a rung's training ran out of time, and there is more of it now."""
+    return record.training is not None and may_go_on(record.training, max_time)
 
 
 def _spent(run: RunDirectory, done: list[RungRecord]) -> float:

@@ -59,7 +59,8 @@ class RungMeasurer:
             evaluation = self._evaluate(rung, run, self.base.get())
             return self._record(rung, evaluation, memory)
         self._write_config(run, rung.method)
-        before = self._losses(self.run, self.base.get())
+        # Without general text the base is not needed, and may be too large as it is stored.
+        before = self._losses(self.run, self.base.get()) if self.setup.general_texts else []
         memory = PeakMemory(default_device())
         limit = self.budget.training_time(self.setup.config.train.max_time)
         loaded, training = tuned_model(self.setup, rung.method, self.base, run, limit, self.console)
@@ -93,8 +94,8 @@ class RungMeasurer:
         return evaluation.record
 
     def _losses(self, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
-        """The loss on each general text, where forgetting is measured."""
-        return general_losses(self.setup, run, loaded) if self.setup.general_texts else []
+        """The loss on each general text."""
+        return general_losses(self.setup, run, loaded)
 
     def _forgetting(
         self, run: RunDirectory, before: Sequence[TextLoss], loaded: LoadedModel

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from luthier.config import Decoding, ModelConfig, RunConfig
-from luthier.config.methods import MethodName
+from luthier.config.methods import METHOD_NAMES, MethodName
+from luthier.config.train import NOT_THE_RESULT
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.inputs import Inputs, inputs_fingerprint
@@ -31,10 +32,6 @@ from luthier.train import TrainingData
 
 _DEFAULT_METRICS = ("rougeL", "rouge1", "chrf")
 _DEFAULT_NEW_TOKENS = 128
-# How often to save, when to stop and who shares the work decide how far a training comes and how
-# fast, not where it goes; trackers look on.
-_NOT_THE_RESULT = {"max_time", "checkpoint_every", "parallelism", "shard_group", "trackers"}
-
 Finding = Callable[[ModelConfig, Console], ModelHandle | EndpointModel]
 
 
@@ -125,8 +122,8 @@ class Setup:
                 that quantises is missing.
             DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
         """
-        self._require_trainable_base(method)
-        train, validation = self.tokenised("train"), self.tokenised("validation")
+        self.require_trainable_base(method)
+        train, validation = (self.tokenised(name, method) for name in ("train", "validation"))
         if not train.examples:
             raise DataError(
                 "no training example is left",
@@ -163,7 +160,12 @@ class Setup:
             for number, text in enumerate(self.general_texts, start=1)
         )
 
-    def _require_trainable_base(self, method: MethodName) -> None:
+    def require_trainable_base(self, method: MethodName) -> None:
+        """Refuse a method that trains weights which are to be quantised.
+
+        Raises:
+            UsageError: it does, or the package that quantises is missing.
+        """
         quantisation = self.config.base_of(method).quantisation
         if quantisation is None:
             return
@@ -175,24 +177,35 @@ class Setup:
                 fix="choose qlora or another adapter, or leave the base as it is",
             )
 
+    def renderer_beside(self, method: MethodName) -> PromptRenderer:
+        """What turns examples into tokens where a method takes a part of the context window."""
+        window = self.renderer.context_window - self.config.methods.of(method).positions
+        return replace(self.renderer, context_window=window)
+
     @property
     def max_length(self) -> int:
-        """Tokens a training example may have, prompt and completion."""
-        return _max_length(self.config, self.renderer)
+        """Tokens a training example may have, prompt and completion, beside the run's method."""
+        return _max_length(self.config, self.renderer_beside(self.config.method))
 
-    def tokenised(self, split: SplitName) -> Tokenised:
-        """The examples of a split as tokens, and what was dropped."""
+    def tokenised(self, split: SplitName, method: MethodName | None = None) -> Tokenised:
+        """The examples of a split as tokens, and what was dropped.
+
+        Args:
+            split: which split.
+            method: what they are for; None: the run's method.
+        """
+        renderer = self.renderer_beside(method or self.config.method)
         return tokenise(
             self.dataset.split(split),
-            self.renderer,
-            max_length=self.max_length,
+            renderer,
+            max_length=_max_length(self.config, renderer),
             too_long=self.config.data.too_long,
             completions_only=self.config.train.completions_only,
         )
 
     def training_inputs(self, method: MethodName) -> Inputs:
         """All that decides what a training with ``method`` gives, by name."""
-        loop = self.config.train.model_dump(mode="json", exclude=_NOT_THE_RESULT)
+        loop = self.config.train.model_dump(mode="json", exclude=set(NOT_THE_RESULT))
         settings = self.config.methods.of(method).model_dump(mode="json")
         general = {
             "replay": fingerprint(*(str(example.input_ids) for example in self.replay)),
@@ -245,9 +258,8 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     renderer = make_renderer(config, handle)
     measured = _measured_texts(config, handle, console)
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
-    replay = replay_examples(
-        texts, renderer, [ids for ids, _ in measured], _max_length(config, renderer)
-    )
+    longest = min(config.data.max_length or _room(config, handle), _room(config, handle))
+    replay = replay_examples(texts, renderer, [ids for ids, _ in measured], longest)
     setup = Setup(config, handle, dataset, renderer, measured, replay)
     for name in setup.metrics:
         get_metric(name)  # a metric is needed last, and its name is wrong from the beginning
@@ -282,16 +294,22 @@ def _max_length(config: RunConfig, renderer: PromptRenderer) -> int:
     return min(config.data.max_length or window, window)
 
 
+def _room(config: RunConfig, handle: ModelHandle | EndpointModel) -> int:
+    """Tokens of a text that fits beside whatever method: the same texts are for all of them."""
+    taken = max(config.methods.of(method).positions for method in METHOD_NAMES)
+    return max(2, handle.context_window - taken)
+
+
 def _measured_texts(
     config: RunConfig, handle: ModelHandle | EndpointModel, console: Console
 ) -> tuple[MeasuredText, ...]:
-    """Whole texts up to the configured number of tokens."""
+    """Texts up to the configured number of tokens, each as far as the context window reaches."""
     if config.evaluate.general_text is None:
         return ()
     texts: list[MeasuredText] = []
-    left = config.evaluate.general_tokens
+    left, room = config.evaluate.general_tokens, _room(config, handle)
     for text, group in general_texts(config.evaluate.general_text, console):
-        ids = handle.tokenizer(text)["input_ids"][:left]
+        ids = handle.tokenizer(text)["input_ids"][: min(left, room)]
         if len(ids) > 1:
             texts.append(MeasuredText(tuple(ids), group))
         left -= len(ids)

@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from luthier.config import EvaluateConfig
 from luthier.core.content_log import ContentLog
 from luthier.core.records import ModelStamp
-from luthier.core.seeds import fingerprint
 from luthier.evaluate import Evaluation, KeptEngine
 from luthier.inference import Engine
 from luthier.inference.endpoint import EndpointModel
@@ -63,9 +62,7 @@ def subject_of(model: Model, settings: EvaluateConfig) -> Subject:
     if isinstance(model, EndpointModel):
         return _OnServer(model)
     if isinstance(model, VllmModel):
-        stamp = model.stamp
-        content = partial(fingerprint, stamp.revision, stamp.dtype, stamp.architecture)
-        return _Here(stamp, VllmEngine(model), content, _VLLM_BATCH_TOKENS)
+        return _Here(model.stamp, VllmEngine(model), model.content, _VLLM_BATCH_TOKENS)
     tokens = settings.batch_tokens
     engine, content = LocalEngine(model, tokens), partial(model_fingerprint, model)
     return _Here(model.stamp, engine, content, tokens)

@@ -54,7 +54,7 @@ def tuned_model(
         DivergedError, PreemptedError, UsageError: as `luthier.train.train`.
     """
     record = finished_training(setup, method, run)
-    if record and not _may_go_on(record, max_time):
+    if record and not may_go_on(record, max_time):
         console.say("  tuned before; not repeated")
         return load_adapted(run.model, setup.config.base_of(method), console), record
     require_trackers(setup.config.train.trackers)
@@ -121,6 +121,6 @@ def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> Measured
     return stored
 
 
-def _may_go_on(record: TrainingRecord, max_time: float | None) -> bool:
+def may_go_on(record: TrainingRecord, max_time: float | None) -> bool:
     """Whether a training that ran out of time is given more of it now."""
     return record.stopped == "time" and (max_time is None or max_time > record.seconds)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
+from luthier.cli.tune import STOPS
 
 
 def extend(
@@ -30,7 +31,8 @@ def extend(
         print_json({**document, **training.model_dump(mode="json")})
         return
     print_result(
-        f"Extended to {training.steps} of {training.planned_steps} steps, loss "
-        f"{training.first_loss:.3f} → {training.last_loss:.3f}, best at step {training.best_step}.",
+        f"Extended to {training.steps} of {training.planned_steps} steps"
+        f"{STOPS[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}, "
+        f"best at step {training.best_step}.",
         f"  model     {result.run.model}",
     )

@@ -16,6 +16,14 @@ from luthier.core.errors import UsageError
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.distributed.launch import end_with_parent, is_launched, run_together, speaks_for_all
 
+STOPS = {
+    "finished": "",
+    "early": ", stopped early",
+    "time": ", stopped by the time limit",
+    "forgetting": ", stopped by the guard against forgetting",
+}
+"""How a training ended, as a part of a sentence."""
+
 
 def tune(
     *arguments: str,
@@ -66,15 +74,9 @@ def tune(
         return
     validation = training.best_validation_loss
     best = "" if validation is None else f", validation loss {validation:.3f}"
-    stops = {
-        "finished": "",
-        "early": ", stopped early",
-        "time": ", stopped by the time limit",
-        "forgetting": ", stopped by the guard against forgetting",
-    }
     print_result(
         f"Tuned with {training.method}: {training.steps} of {training.planned_steps} steps"
-        f"{stops[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}"
+        f"{STOPS[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}"
         f"{best} at step {training.best_step}.",
         f"  trained   {format_count(training.trained_parameters)} of "
         f"{format_count(training.total_parameters)} parameters on "

@@ -58,6 +58,11 @@ class MethodConfig(Config):
     epochs: float | None = Field(default=None, gt=0)
     """Passes over the training examples; None: train.epochs."""
 
+    @property
+    def positions(self) -> int:
+        """Positions of the context window that it takes."""
+        return 0
+
 
 class FullConfig(MethodConfig):
     """Every parameter is trained."""
@@ -193,35 +198,41 @@ class AdaptersConfig(MethodConfig):
     """houlsby: after attention and after the MLP; pfeiffer: after the MLP alone (2005.00247)."""
 
 
-class PromptTuningConfig(MethodConfig):
+class SoftPromptConfig(MethodConfig):
+    """What stands before the input and is trained."""
+
+    virtual_tokens: int = Field(default=16, ge=1)
+    """How many vectors, or keys and values of each layer, are trained."""
+
+    @property
+    def positions(self) -> int:
+        """See `MethodConfig.positions`."""
+        return self.virtual_tokens
+
+
+class PromptTuningConfig(SoftPromptConfig):
     """Trained virtual tokens before the input (Lester et al. 2021, arXiv 2104.08691)."""
 
     learning_rate: float = Field(default=3e-2, gt=0)
     """The peak learning rate."""
-    virtual_tokens: int = Field(default=16, ge=1)
-    """How many vectors are trained."""
     initial_text: str | None = None
     """Words whose embeddings the vectors start from; None: embeddings of tokens drawn at random."""
 
 
-class PrefixTuningConfig(MethodConfig):
-    """Trained keys and values in each layer of a causal model (Li and Liang 2021, 2101.00190)."""
+class PrefixTuningConfig(SoftPromptConfig):
+    """Trained keys and values in each layer of the decoder (Li and Liang 2021, 2101.00190)."""
 
     learning_rate: float = Field(default=1e-2, gt=0)
     """The peak learning rate."""
-    virtual_tokens: int = Field(default=16, ge=1)
-    """How many keys and values each layer gets."""
     initial_text: str | None = None
     """Words whose keys and values they start from; None: those of tokens drawn at random."""
 
 
-class PTuningConfig(MethodConfig):
+class PTuningConfig(SoftPromptConfig):
     """Virtual tokens that a small trained network makes (Liu et al. 2021, arXiv 2103.10385)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """The peak learning rate."""
-    virtual_tokens: int = Field(default=16, ge=1)
-    """How many vectors the network makes."""
 
 
 class MethodsConfig(Config):

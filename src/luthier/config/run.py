@@ -15,7 +15,7 @@ from luthier.config.evaluate import EvaluateConfig
 from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, QloraConfig
 from luthier.config.model import ModelConfig
 from luthier.config.prompt import PromptConfig
-from luthier.config.train import TrainConfig
+from luthier.config.train import NOT_THE_RESULT, TrainConfig
 from luthier.core.seeds import derive, fingerprint
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -73,11 +73,12 @@ class RunConfig(Config):
 
         A made name ends in a fingerprint of the configuration, so the same command goes on with the
         same run and another configuration gets a run of its own. The ladder's own settings do not
-        count: rungs can be added to a finished run. Nor do trackers, which look on.
+        count: rungs can be added to a finished run. Nor does what decides how far a training comes
+        and not where it goes: it can be given more time.
         """
         if self.name:
             return self.name
         unnamed = self.model_copy(update={"output": Path()})
-        values = unnamed.model_dump_json(exclude={"adapt": True, "train": {"trackers"}})
+        values = unnamed.model_dump_json(exclude={"adapt": True, "train": set(NOT_THE_RESULT)})
         called = _NOT_IN_NAMES.sub("-", Path(model).name)
         return "-".join((task, called, kind, fingerprint(values)[:6]))

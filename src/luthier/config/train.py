@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from luthier.config.base import Config, Seconds
 
 OptimizerName = Literal["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]
 Checkpointing = Literal["none", "selective", "full"]
+# How often to save, when to stop and who shares the work decide how far a training comes and how
+# fast, not where it goes; trackers look on.
+NOT_THE_RESULT = frozenset(
+    {"max_time", "checkpoint_every", "parallelism", "shard_group", "trackers"}
+)
 
 
 def _named(value: Any) -> Any:
@@ -98,3 +103,9 @@ class TrainConfig(Config):
     """Where each step's numbers go beside metrics.jsonl: tensorboard, trackio, wandb, mlflow."""
     completions_only: bool = True
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""
+
+    @model_validator(mode="after")
+    def _patience_looks_at_validations(self) -> Self:
+        if self.patience and not self.validations:
+            raise ValueError("patience counts validations, and train.validations is 0")
+        return self

@@ -47,7 +47,7 @@ class SampleSize(Record):
 
 
 class ItemChange(Record):
-    """A line of ``evaluation/forgetting.items.jsonl``: a text or an example, before and after.
+    """A line of ``forgetting.items.jsonl``: a text or an example, before and after.
 
     Attributes:
         task: the task of an example; empty for a general text.

@@ -130,6 +130,7 @@ class SampleRecord(Record):
         words: what was scored for each choice.
         likelihoods: the log-probability of each of ``words``, in nats.
         extracted: the answer that was found in a generated text, by the name of the extractor.
+        accepted: the references in the form in which found answers are compared with them.
         counts: how long a text is, in words, bytes and tokens.
     """
 
@@ -145,6 +146,7 @@ class SampleRecord(Record):
     words: tuple[str, ...] = ()
     likelihoods: tuple[float, ...] = ()
     extracted: dict[str, str] = {}
+    accepted: tuple[str, ...] = ()
     counts: dict[str, int] = {}
 
 
@@ -217,7 +219,7 @@ class Contamination(Record):
 
 
 class Forgetting(Estimate):
-    """``evaluation/forgetting.json``: the rise of loss on general text, in nats per token.
+    """``forgetting.json``: the rise of loss on general text, in nats per token.
 
     ``value`` is ``after - before``; positive means that something was forgotten. ``n`` counts
     the texts, ``tokens`` their tokens.

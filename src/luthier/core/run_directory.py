@@ -148,17 +148,17 @@ class RunDirectory:
     @property
     def forgetting(self) -> Path:
         """The `Forgetting` record."""
-        return self.path / "evaluation" / "forgetting.json"
+        return self.path / "forgetting.json"
 
     @property
     def forgetting_items(self) -> Path:
         """An `ItemChange` a line: every general text and example, before and after."""
-        return self.path / "evaluation" / "forgetting.items.jsonl"
+        return self.path / "forgetting.items.jsonl"
 
     @property
     def general_losses(self) -> Path:
         """Loss on each general text by content: what forgetting is computed from."""
-        return self.path / "evaluation" / "general.jsonl"
+        return self.path / "general.jsonl"
 
     @property
     def report_html(self) -> Path:
@@ -172,15 +172,15 @@ class RunDirectory:
 
     def evaluation(self, task: str) -> Path:
         """The `EvaluationRecord` of a task."""
-        return self.path / "evaluation" / f"{_file_name(task)}.json"
+        return self.path / "evaluation" / f"{file_name(task)}.json"
 
     def samples(self, task: str) -> Path:
         """The `SampleRecord` lines of a task."""
-        return self.path / "evaluation" / f"{_file_name(task)}.samples.jsonl"
+        return self.path / "evaluation" / f"{file_name(task)}.samples.jsonl"
 
     def suite(self, name: str) -> Path:
         """The `SuiteRecord` of a suite of tasks."""
-        return self.path / "suites" / f"{_file_name(name)}.json"
+        return self.path / "suites" / f"{file_name(name)}.json"
 
     def suites(self) -> list[Path]:
         """The files of all suites that were scored, by name."""
@@ -188,11 +188,11 @@ class RunDirectory:
 
     def answers(self, task: str) -> Path:
         """Each answer of a task as it was made, by content: see `ContentLog`."""
-        return self.path / "evaluation" / f"{_file_name(task)}.answers.jsonl"
+        return self.path / "evaluation" / f"{file_name(task)}.answers.jsonl"
 
     def judgement(self, task: str, over: str) -> Path:
         """The `Judgement` of a task's answers over those of another run."""
-        return self.path / "judgements" / f"{_file_name(task)}-over-{over}.json"
+        return self.path / "judgements" / f"{file_name(task)}-over-{over}.json"
 
     def judged_pairs(self, task: str, over: str) -> Path:
         """Its pairs, a `SampleRecord` a line."""
@@ -235,6 +235,6 @@ def _absent(path: Path) -> list[Path]:
         return []
 
 
-def _file_name(task: str) -> str:
+def file_name(task: str) -> str:
     """A task of a suite, such as ``glue/rte``, as the name of a file."""
     return task.replace("/", "-")

@@ -18,6 +18,7 @@ from typing import IO, Any, NoReturn
 
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.distributed.environment import environment_number
 
 # When one has failed, the others may take this long to end by themselves, and then to be ended.
 _GRACE, _END = 20.0, 5.0
@@ -121,12 +122,12 @@ def _meeting_place(count: int) -> dict[str, str]:
 
 
 def _machines() -> int:
-    return int(os.environ.get("NNODES", "1"))
+    return environment_number("NNODES", 1)
 
 
 def _first_rank(count: int) -> int:
     """The rank of this machine's first process, where each machine has ``count``."""
-    return int(os.environ.get("NODE_RANK", "0")) * count if _machines() > 1 else 0
+    return environment_number("NODE_RANK", 0) * count if _machines() > 1 else 0
 
 
 def _start(

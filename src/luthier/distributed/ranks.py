@@ -6,7 +6,6 @@ A process learns its place from the environment that torchrun and ``luthier tune
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from luthier.core.errors import ResourceError, UsageError
+from luthier.distributed.environment import environment_number
 
 _CPU = torch.device("cpu")
 
@@ -80,14 +80,14 @@ def joined_ranks() -> Iterator[Ranks]:
         UsageError: the environment names a place that cannot be.
         ResourceError: the others cannot be reached, or one of them has ended.
     """
-    size = _number("WORLD_SIZE", 1)
+    size = environment_number("WORLD_SIZE", 1)
     if size == 1:
         yield ALONE
         return
-    rank, on_gpu = _number("RANK", 0), torch.cuda.is_available()
+    rank, on_gpu = environment_number("RANK", 0), torch.cuda.is_available()
     if not 0 <= rank < size:
         raise UsageError(f"there is no rank {rank} among {size}", fix="see RANK and WORLD_SIZE")
-    device = torch.device("cuda", _number("LOCAL_RANK", 0)) if on_gpu else _CPU
+    device = torch.device("cuda", environment_number("LOCAL_RANK", 0)) if on_gpu else _CPU
     if on_gpu:
         torch.cuda.set_device(device)
     try:
@@ -111,10 +111,3 @@ def _lost(error: Exception) -> ResourceError:
         f"the other processes of this training cannot be reached: {reason}",
         fix="see what they said; run the same command again to go on from the last checkpoint",
     )
-
-
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal():
-        raise UsageError(f"{name} is {text!r}, not a number", fix="unset it, or use torchrun")
-    return int(text)

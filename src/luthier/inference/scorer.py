@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.inference.budget import Budget
 from luthier.inference.engine import Advance, Score, ScoreRequest, TextLoss
 from luthier.inference.soft_prompt import unwrap_soft_prompt
@@ -39,11 +40,24 @@ class Scorer(ABC):
         self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
 
     def score(self, requests: Sequence[ScoreRequest], advance: Advance) -> list[Score]:
-        """See `Engine.score`."""
+        """See `Engine.score`.
+
+        Raises:
+            DataError: the model gives a log-probability that is not finite.
+        """
         requests = with_contexts(requests, self._loaded.tokenizer)
         tally = Tally(requests, advance)
         self._score(requests, tally)
-        return tally.scores()
+        scores = tally.scores()
+        if wrong := [score.logprob for score in scores if not math.isfinite(score.logprob)]:
+            raise DataError(
+                f"{len(wrong):,} of {len(scores):,} log-probabilities that the model gives are not "
+                f"finite, such as {wrong[0]}",
+                where=self._loaded.stamp.id,
+                fix="its weights may come from a training that diverged; or its numbers do not fit "
+                "into its type: try model.dtype=float32",
+            )
+        return scores
 
     @abstractmethod
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:

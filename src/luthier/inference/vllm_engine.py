@@ -15,6 +15,7 @@ from typing import Any, Literal
 from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
 from luthier.core.errors import UsageError
 from luthier.core.records import ModelStamp
+from luthier.core.seeds import fingerprint
 from luthier.inference.engine import (
     Advance,
     Engine,
@@ -25,7 +26,7 @@ from luthier.inference.engine import (
     ignore_progress,
 )
 from luthier.inference.scorer import losses_from_scores, with_contexts
-from luthier.models.load import ModelHandle
+from luthier.models.load import ModelHandle, tokenizer_fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,15 @@ class VllmModel:
             seed=0,
         )
         return cls(handle, runner)
+
+    def content(self) -> str:
+        """A fingerprint of all that decides its answers: weights, tokenizer, where a turn ends."""
+        settings = self.handle.folder.path / "generation_config.json"
+        return fingerprint(
+            self.stamp.model_dump_json(exclude={"id"}),
+            tokenizer_fingerprint(self.tokenizer),
+            settings.read_text(encoding="utf-8") if settings.is_file() else "",
+        )
 
     @property
     def tokenizer(self) -> Any:

@@ -38,7 +38,7 @@ class LastLayersMethod(Method):
         numbers = {
             name: _layer(name)
             for name, parameter in model.named_parameters()
-            if id(parameter) not in outside and not name.startswith("encoder.")
+            if id(parameter) not in outside and "encoder" not in name.split(".")
         }
         count = 1 + max(number for number in numbers.values() if number is not None)
         if self.config.layers > count:

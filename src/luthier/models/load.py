@@ -43,8 +43,10 @@ class LoadedModel:
 
     @property
     def context_window(self) -> int:
-        """Tokens the model can attend to, prompt and answer together."""
-        return context_window(self.model.config)
+        """Tokens the model can attend to, prompt and answer together, beside a soft prompt."""
+        adapter = getattr(self.model, "active_peft_config", None)
+        taken = adapter.num_virtual_tokens if adapter and adapter.is_prompt_learning else 0
+        return context_window(self.model.config) - taken
 
 
 def context_window(config: Any) -> int:

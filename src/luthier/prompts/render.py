@@ -241,8 +241,7 @@ class PromptRenderer:
         """The token that begins a plain text, where the tokenizer adds one; chat templates do."""
         if self.use_chat_template:
             return ()
-        custom = self._encoder.literal_ids("", add_special_tokens=True)
-        return custom[:1] if custom[:1] == (self.tokenizer.bos_token_id,) else ()
+        return self._encoder.begin
 
 
 def _all_but_first(ids: tuple[int, ...]) -> tuple[bool, ...]:

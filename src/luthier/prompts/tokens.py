@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 # Unicode guarantees that these two never stand for a character, so rows hardly ever have them;
@@ -60,6 +61,12 @@ class Encoder:
         # The longest first: a special token may begin with another one.
         self._special = [*sorted(special - {""}, key=len, reverse=True), _OPEN, _CLOSE]
         self._pattern = re.compile("|".join(map(re.escape, self._special)))
+
+    @cached_property
+    def begin(self) -> tuple[int, ...]:
+        """The token that begins a plain text, where the tokenizer adds one."""
+        custom = self.literal_ids("", add_special_tokens=True)
+        return custom[:1] if custom[:1] == (self._tokenizer.bos_token_id,) else ()
 
     def hide(self, text: str) -> str:
         """``text`` with a mark in place of each special token that it spells out."""

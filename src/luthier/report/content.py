@@ -144,8 +144,7 @@ def read_evaluations(run: RunDirectory) -> Iterator[tuple[Path, EvaluationRecord
         DataError: one of them is broken.
     """
     for path in sorted((run.path / "evaluation").glob("*.json")):
-        if path != run.forgetting:
-            yield path, EvaluationRecord.read(path)
+        yield path, EvaluationRecord.read(path)
 
 
 def compared_task(run: RunDirectory, task: str | None) -> str:

@@ -64,6 +64,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     resumed = state.resume(console)
     if job.limits.memory is not None and not resumed:
         fit_micro_batch(state, console)
+        state.keep_micro_batch()
     with (
         compiled_layers(state, console, resumed=resumed),
         stop_on_signals() as request,
@@ -75,7 +76,12 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         told += [WarningObserver(console), *observers]
         audience = _Audience(told if ranks.is_first else [])
         audience.on_event("resume" if resumed else "start", step=state.progress.step)
-        stopped = _run(order, total_steps, state, audience, request, memory)
+        # What was found before an interruption counts.
+        stopped = (
+            "forgetting"
+            if state.has_forgotten
+            else _run(order, total_steps, state, audience, request, memory)
+        )
         peak = ranks.largest(memory.read())
         state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, peak)
         state.save()  # what is finished can be extended
@@ -107,8 +113,6 @@ def _run(
     while progress.step < total_steps:
         if job.train.patience and progress.validations_since_best >= job.train.patience:
             return "early"
-        if state.has_forgotten:
-            return "forgetting"
         started = time.monotonic()
         rate = job.method.learning_rate * learning_rate_factor(
             progress.step, total_steps, job.train
@@ -141,13 +145,15 @@ def _run(
         )
         if asked:
             return None
+        if state.has_forgotten:
+            return "forgetting"
         if is_late:
             return "time" if progress.step < total_steps else "finished"
         if save_is_due:
             state.save()
             audience.on_event("checkpoint", step=progress.step)
             last_save = time.monotonic()
-    return "forgetting" if state.has_forgotten else "finished"
+    return "finished"
 
 
 def _take_step(
@@ -189,13 +195,7 @@ def _validate(state: TrainingState, audience: _Audience) -> None:
         progress.best_step = progress.step
         state.save_best()
         return
-    loss = _loss(job, job.validation)
-    if not math.isfinite(loss):
-        raise DivergedError(
-            f"the validation loss is not finite after step {progress.step} ({loss})",
-            where=str(job.run.path),
-            fix="lower the learning rate; the last checkpoint is from before",
-        )
+    loss = _finite_loss(state, job.validation, "validation loss")
     progress.validations_since_best += 1
     if progress.best_loss is None or loss < progress.best_loss:
         progress.best_loss, progress.best_step = loss, progress.step
@@ -207,7 +207,8 @@ def _validate(state: TrainingState, audience: _Audience) -> None:
 def _watch(state: TrainingState, audience: _Audience) -> None:
     """See what the texts that may not be forgotten cost now."""
     job, progress = state.job, state.progress
-    progress.forgotten = _loss(job, job.watched) - job.watched_loss
+    loss = _finite_loss(state, job.watched, "loss on general text")
+    progress.forgotten = loss - job.watched_loss
     audience.on_event("forgetting", step=progress.step, rise=progress.forgotten)
     if state.has_forgotten:
         limit = job.train.guards.max_forgetting
@@ -223,10 +224,18 @@ def _watch(state: TrainingState, audience: _Audience) -> None:
         )
 
 
-def _loss(job: TrainingJob, examples: Sequence[TrainingExample]) -> float:
-    return mean_loss(
+def _finite_loss(state: TrainingState, examples: Sequence[TrainingExample], called: str) -> float:
+    job = state.job
+    loss = mean_loss(
         job.loaded.model, examples, job.loaded.device, job.micro_batch_tokens, job.parallelism
     )
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the {called} is not finite after step {state.progress.step} ({loss})",
+            where=str(job.run.path),
+            fix="lower the learning rate; the last checkpoint is from before",
+        )
+    return loss
 
 
 def _count(state: TrainingState, result: StepResult, seconds: float) -> None:

@@ -154,6 +154,13 @@ class TrainingState:
         """
         self._set_micro_batch(halved(self.job))
 
+    def keep_micro_batch(self) -> None:
+        """Keep to the size of forward passes that was found, wherever the training goes on.
+
+        The gradient does not depend on it, but what dropout leaves out does.
+        """
+        self._set_micro_batch(self.job.micro_batch_tokens)
+
     def _set_micro_batch(self, tokens: int | None) -> None:
         self.progress.micro_batch_tokens = tokens
         if tokens:

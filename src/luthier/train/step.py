@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
+from luthier.core.errors import ResourceError
 from luthier.core.seeds import derive
 from luthier.methods.companion import Companion
+from luthier.models.device import is_out_of_memory
 from luthier.prompts.render import TrainingExample
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
@@ -79,11 +82,31 @@ def optimizer_step(
         before = guards.sample(held) if guards else []
         # Stochastic rounding: the same on every rank, or their copies would part.
         torch.manual_seed(derive(job.seed, "update", step))
-        optimizer.step()
-        if companion:
-            companion.after_update(step + 1)
+        with _undivided():
+            optimizer.step()
+            if companion:
+                companion.after_update(step + 1)
         if guards:
             guards.compare(before, [parallelism.held(master) for master in masters], step)
     optimizer.zero_grad(set_to_none=True)
     weights.publish()
     return StepResult(mean, norm, total_trained, sum(lengths), admitted)
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """An update that memory did not suffice for has changed some weights: it cannot be repeated.
+
+    Raises:
+        ResourceError: memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "memory ran out in the update of the weights; the last checkpoint is from before",
+            fix="choose train.optimizer=adamw-8bit or sgd, or a method that trains less; 'luthier "
+            "plan' says what fits",
+        ) from error

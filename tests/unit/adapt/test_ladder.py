@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from luthier import api
+from luthier.adapt import base_model
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_lines
@@ -20,6 +21,7 @@ from luthier.core.records import (
     SampleRecord,
     TrainingRecord,
 )
+from luthier.models.load import load_model
 
 RUNGS = ("zero-shot", "one-shot", "few-shot", "prompt-tuning", "lora", "full")
 TUNED = RUNGS[3:]
@@ -322,3 +324,42 @@ def test_a_limit_needs_something_to_be_measured_on(
     for change in ({"evaluate.general_text": None}, {"train.validations": 0}):
         with pytest.raises(UsageError, match="measured at validations"):
             api.adapt(config, change, Console(quiet=True))
+
+
+def test_a_rung_that_was_cut_short_goes_on_when_there_is_more_time(
+    llama_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    named = {**llama_settings, "name": "boxed", "adapt.rungs": ["zero-shot", "lora"]}
+    limited = {"train__max_time": 0.001}
+    short = by_name(adapt(named, tmp_path, **limited).ladder)["lora"]
+    assert short.training is not None
+    assert short.training.stopped == "time"
+    assert by_name(adapt(named, tmp_path, **limited).ladder)["lora"].training == short.training
+    longer = by_name(adapt(named, tmp_path).ladder)["lora"]
+    assert longer.training is not None
+    assert (longer.training.stopped, longer.training.steps) == (
+        "finished",
+        short.training.planned_steps,
+    )
+
+
+def test_the_base_is_not_loaded_where_nothing_asks_it(
+    llama_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be too large as it is stored."""
+    loaded: list[Any] = []
+
+    def load(handle: Any) -> Any:
+        loaded.append(handle.config.quantisation)
+        return load_model(handle)
+
+    monkeypatch.setattr(base_model, "load_model", load)
+    silent = tmp_path / "silent.yaml"
+    silent.write_text("evaluate: {general_text: null}", encoding="utf-8")
+    settings = {**llama_settings, "adapt.rungs": ["qlora"], "train.epochs": 1}
+    for config, expected in ((silent, ["nf4"]), (None, [None, "nf4"])):
+        loaded.clear()
+        changes = {"output": str(tmp_path), "name": f"run-{len(expected)}"}
+        result = api.adapt(config, {**settings, **changes}, Console(quiet=True))
+        assert by_name(result.ladder)["qlora"].status == "done"
+        assert loaded == expected

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from luthier import api
+from luthier.adapt.forecast import check_adapt
 from luthier.adapt.setup import Setup, prepare
 from luthier.config import Beam, RunConfig
 from luthier.config.load import override
 from luthier.core.console import Console
+from luthier.core.errors import UsageError
 from luthier.inference import Generation
 from luthier.inference.local import LocalEngine
 
@@ -72,3 +77,60 @@ def test_the_configuration_decides(settings: dict[str, Any]) -> None:
     assert setup.decoding(0).strategy == Beam()
     none = set_up(settings, **{"evaluate.stop": []})
     assert none.decoding(3).stop == ()
+
+
+@pytest.fixture
+def short_gpt2(tiny_gpt2: Path, tmp_path: Path) -> Path:
+    """The tiny GPT-2 with a window of 48 tokens, past which it has no positions."""
+    from transformers import AutoModelForCausalLM
+
+    folder = shutil.copytree(tiny_gpt2, tmp_path / "short")
+    model = AutoModelForCausalLM.from_pretrained(tiny_gpt2)
+    model.transformer.wpe = torch.nn.Embedding(48, 32)
+    model.config.n_positions = 48
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning", "prefix-tuning", "p-tuning"])
+def test_nothing_reaches_past_the_context_window(
+    method: str, short_gpt2: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Virtual tokens take positions; examples, prompts and general text get what is left."""
+    data = tmp_path / "rows.jsonl"
+    rows = ({"prompt": f"Say {i}: " + "o " * (i % 40), "completion": str(i)} for i in range(120))
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings |= {"model.id": str(short_gpt2), "data.source": str(data), "train.epochs": 1}
+    short = [row for row in data.read_text().splitlines() if row.count("o ") < 8]
+    data.with_name("test.jsonl").write_text("\n".join(short[-6:]))
+    settings |= {"data.test": str(data.with_name("test.jsonl")), "adapt.rungs": [method]}
+    result = api.adapt(None, {**settings, "output": str(tmp_path / "runs")}, Console(quiet=True))
+    (rung,) = result.ladder.rungs
+    assert (rung.status, rung.reason) == ("done", "")
+    assert rung.training is not None
+    virtual = 0 if method == "lora" else 16
+    setup = set_up({**settings, "method": method})
+    longest = max(len(example.input_ids) for example in setup.tokenised("train").examples)
+    assert 40 - virtual < longest <= 48 - virtual
+    assert setup.tokenised("train").dropped
+
+
+def test_an_adapter_that_no_base_of_the_ladder_allows_is_found_before_the_first_rung(
+    settings: dict[str, Any],
+) -> None:
+    changes = {"adapt.rungs": ["zero-shot", "lora", "full"], "model.quantisation": "int8"}
+    with pytest.raises(UsageError, match="full trains the base"):
+        check_adapt(set_up(settings, **changes))
+    with pytest.raises(UsageError, match="paged-adamw-8bit"):
+        check_adapt(
+            set_up(settings, **{"adapt.rungs": ["lora"], "train.optimizer": "paged-adamw-8bit"})
+        )
+
+
+def test_more_time_is_not_another_run(settings: dict[str, Any]) -> None:
+    def name(**changes: Any) -> str:
+        config = override(RunConfig(), {**settings, **changes})
+        return config.run_name("tune", "task", "model")
+
+    assert name() == name(**{"train.max_time": 60, "train.checkpoint_every": 5})
+    assert name() != name(**{"train.epochs": 9})

@@ -185,6 +185,10 @@ def test_a_wrong_override_or_flag_is_named() -> None:
     assert problem(None, "train.epochs=x").where == "the override 'train.epochs=x'"
     assert problem(None, **{"train.epochs": -1}).where == "the option for train.epochs"
     assert "not an override" in problem(None, "epochs").problem
+    assert (
+        "patience counts validations"
+        in problem(None, "train.patience=2", "train.validations=0").problem
+    )
     assert "not an override" in problem(None, "=1").problem
     assert "has no parts" in problem(None, "seed=1", "seed.x=1").problem
 

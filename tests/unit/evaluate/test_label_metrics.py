@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from scipy import stats
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics import get_metric
+from luthier.evaluate.significance import paired_test
 from luthier.evaluate.statistics import Resampling, bootstrap_interval
 
 LABELS = ("yes", "no", "maybe")
@@ -117,6 +119,30 @@ def test_correlations_are_scipys_in_every_resample(name: str, reference: object)
     assert value(name, answered) == pytest.approx(reference(predicted, true)[0])  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("name", "reference"), [("pearson", stats.pearsonr), ("spearman", stats.spearmanr)]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_correlations_of_swapped_answers_are_scipys(
+    name: str, reference: object, seed: int
+) -> None:
+    """All 2^8 ways to swap the answers of two systems, each ranked anew."""
+    generator = np.random.default_rng(seed)
+    true = generator.integers(4, size=8).astype(float)
+    a, b = (np.round(true + generator.normal(size=8), 1) for _ in range(2))
+    metric = get_metric(name)
+    answered = [samples(list(map(str, x)), list(map(str, true)), ()) for x in (a, b)]
+    test = paired_test(metric, *map(metric.measure, answered), Resampling(0, 4000, 0.95))
+    swaps = np.array(list(itertools.product((False, True), repeat=8)))
+    drawn = [
+        reference(np.where(swap, a, b), true)[0] - reference(np.where(swap, b, a), true)[0]  # type: ignore[operator]
+        for swap in swaps
+    ]
+    assert test.difference == pytest.approx(drawn[0])
+    exact = float(np.mean(np.abs(drawn) >= abs(drawn[0]) - 1e-12))
+    assert test.p == pytest.approx(exact, abs=0.04)
+
+
 def test_spearman_has_an_interval_around_it() -> None:
     generator = np.random.default_rng(2)
     true = generator.normal(size=60)
@@ -143,8 +169,8 @@ def test_words_are_no_numbers() -> None:
 
 
 def test_spearman_refuses_what_would_fill_the_memory() -> None:
-    with pytest.raises(UsageError, match="at most 5,000"):
-        get_metric("spearman").measure(samples(["1"] * 5001, ["1"] * 5001))
+    with pytest.raises(UsageError, match="at most 4,000"):
+        get_metric("spearman").measure(samples(["1"] * 4001, ["1"] * 4001))
 
 
 def test_perplexities_share_the_nats_among_their_units() -> None:

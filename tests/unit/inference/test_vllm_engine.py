@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,26 @@ def test_strategies_become_sampling_parameters() -> None:
     }
     with pytest.raises(UsageError, match="beam"):
         parameters(Beam())
+
+
+def test_what_decides_its_answers_decides_its_fingerprint(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+
+    def content() -> str:
+        return VllmModel(
+            open_model(ModelConfig(id=str(folder)), Console(quiet=True)), None
+        ).content()
+
+    found = [content()]
+    for name, key, value in (
+        ("generation_config.json", "eos_token_id", [2, 5]),
+        ("tokenizer_config.json", "eos_token", "<|im_start|>"),
+    ):
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        found.append(content())
+    assert len(set(found)) == 3
+    assert content() == found[-1]
 
 
 def test_an_encoder_decoder_model_is_refused(tiny_t5: Path) -> None:

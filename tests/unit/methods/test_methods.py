@@ -124,6 +124,20 @@ def test_the_last_layers_and_what_follows_them(
     assert not any("embed" in one or "shared" in one or "wte" in one for one in names)
 
 
+def test_the_last_layers_of_a_bart_are_its_decoders() -> None:
+    """Its names have a prefix before ``encoder``, and its encoder is deeper here."""
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    size = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "vocab_size": 100}
+    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    settings = BartConfig(**size, **heads, encoder_layers=3, decoder_layers=2)
+    stamp = ModelStamp(id="bart", parameters=0, dtype="float32", architecture="Bart")
+    loaded = LoadedModel(BartForConditionalGeneration(settings), None, stamp, CPU)
+    names = trained_names(prepared(loaded, LastLayersMethod(LastLayersConfig(layers=1))).model)
+    assert any("decoder.layers.1." in name for name in names)
+    assert not any("encoder." in name or "decoder.layers.0." in name for name in names)
+
+
 def test_more_layers_than_there_are(load: Any, tiny_llama: Path) -> None:
     with pytest.raises(UsageError, match="has 2 layers, not 3") as caught:
         LastLayersMethod(LastLayersConfig(layers=3)).prepare(load(tiny_llama))

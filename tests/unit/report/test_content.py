@@ -49,7 +49,7 @@ BREAKAGES = {
     "rungs/lora/training.json": "{}",
     "rungs/lora/metrics.jsonl": '{"loss": 1.0}\n',
     "rungs/lora/events.jsonl": '{"event": "validation", "loss": "low", "step": 1}\n',
-    "rungs/lora/evaluation/forgetting.json": '{"value": "much"}',
+    "rungs/lora/forgetting.json": '{"value": "much"}',
     f"rungs/lora/evaluation/{TASK}.json": "[]",
     f"rungs/lora/evaluation/{TASK}.samples.jsonl": '{"id": 1}\n',
 }

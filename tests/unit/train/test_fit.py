@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from luthier.core.errors import ResourceError
+from luthier.core.errors import PreemptedError, ResourceError
 from luthier.core.files import read_json, read_lines
-from luthier.train import Limits
+from luthier.train import Limits, stochastic
 
 PLENTY = Limits(memory=2**50, micro_batch_tokens=512)
 
@@ -103,3 +105,51 @@ def test_what_fits_is_found_before_the_first_step(small_tune: Any) -> None:
 def test_a_limit_that_nothing_meets_is_told(small_tune: Any) -> None:
     with pytest.raises(ResourceError, match="too little memory"):
         small_tune(limits=Limits(1, 512))
+
+
+class StopAt:
+    """Asks this process to stop after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, metrics: Any) -> None:
+        if metrics.step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_event(self, event: str, **values: Any) -> None:
+        pass
+
+
+def test_what_was_found_is_kept_where_the_training_goes_on(small_tune: Any) -> None:
+    """What dropout leaves out depends on how a step is cut into forward passes."""
+    chosen: dict[str, Any] = {
+        "train": {"batch_size": 4, "max_padding": 0.9},
+        "settings": {"dropout": 0.5},
+    }
+    _, _, straight = small_tune(run="straight", limits=PLENTY, **chosen)
+    with pytest.raises(PreemptedError):
+        small_tune(run="broken", limits=PLENTY, observers=[StopAt(2)], **chosen)
+    _, _, broken = small_tune(run="broken", limits=Limits(2**50, 64), **chosen)
+    assert losses(broken) == losses(straight)
+    _, _, other = small_tune(run="other", limits=Limits(2**50, 64), **chosen)
+    assert losses(other) != losses(straight)
+
+
+def test_an_update_that_found_no_memory_is_not_taken_twice(
+    small_tune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some weights are changed by then."""
+    whole, calls = stochastic._update, []
+
+    def lacking(*arguments: Any, **more: Any) -> None:
+        calls.append(1)
+        if len(calls) == 20:
+            raise MemoryError
+        whole(*arguments, **more)
+
+    monkeypatch.setattr(stochastic, "_update", lacking)
+    settings = {"master_weights": False}
+    with pytest.raises(ResourceError, match="memory ran out in the update"):
+        small_tune(method="full", dtype="bfloat16", train=settings)
+    assert len(calls) == 20

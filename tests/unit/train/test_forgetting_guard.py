@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,19 @@ def test_nothing_within_the_limit_is_an_error_that_stays_one(small_tune: Any) ->
         with pytest.raises(DivergedError, match="first validation") as caught:
             small_tune(train=loop(1e-9), **HARSH | {"settings": {"learning_rate": 1.0}})
         assert "data.replay" in caught.value.fix
+
+
+def test_the_end_of_the_time_does_not_excuse_forgetting(small_tune: Any, tmp_path: Path) -> None:
+    chosen = HARSH | {"settings": {"learning_rate": 1.0}}
+    with pytest.raises(DivergedError, match="first validation"):
+        small_tune(train=loop(1e-9, max_time=1e-3), **chosen)
+    assert len(list(read_lines(tmp_path / "run" / "metrics.jsonl"))) == 1
+
+
+def test_a_loss_on_general_text_that_is_not_finite_is_a_divergence(small_tune: Any) -> None:
+    chosen = HARSH | {"settings": {"learning_rate": 1e25}}
+    with pytest.raises(DivergedError, match="not finite"):
+        small_tune(train=loop(0.1, max_grad_norm=1e30), **chosen)
 
 
 def test_a_stop_is_taken_again_after_a_kill(small_tune: Any) -> None:

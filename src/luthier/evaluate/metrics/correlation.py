@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import Floats, Metric
 from luthier.evaluate.metrics.caveats import one_sided
 
-_MOST_RANKED = 5_000
+_MOST_RANKED = 4_000
+# What is divided by a count after being multiplied by it may differ in the last digit.
+_TIE = 1e-12
 
 
 class Correlation(Metric):
@@ -50,12 +51,13 @@ class Pearson(Correlation):
 class Spearman(Correlation):
     """Spearman's correlation: Pearson's of the ranks, with mean ranks for ties.
 
-    Ranks depend on which examples are there, so they are made anew in each resample. For that the
-    statistics say which example each count belongs to, and k is twice the number of examples.
+    Ranks depend on which examples are there, and on whose answers they are, so they are made anew
+    in each draw. For that the statistics say which example each count belongs to, and k is three
+    times the number of examples.
     """
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
-        """Each sample's one count, and the same times the code of its pair of levels, ``[n, 2n]``.
+        """Each sample's one count, its prediction and its true number, ``[n, 3n]``.
 
         Raises:
             UsageError: there are more samples than memory is good for.
@@ -66,18 +68,15 @@ class Spearman(Correlation):
                 f"{self.name} ranks at most {_MOST_RANKED:,} examples, and these are {n:,}",
                 fix="measure with pearson, or on fewer examples with --limit",
             )
-        x, y = (np.unique(values, return_inverse=True)[1] for values in numbers(samples, self.name))
-        return np.hstack([np.eye(n), np.diag((x * n + y).astype(np.float64))])
+        x, y = numbers(samples, self.name)
+        return np.hstack([np.eye(n), np.diag(x), np.diag(y)])
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
         """The correlation of the ranks among the counted samples."""
-        counts, coded = np.split(summed, 2, axis=-1)
+        counts, x, y = np.split(summed, 3, axis=-1)
         n = counts.shape[-1]
         rows = counts.reshape(-1, n)
-        # Whoever is counted at all says which levels it has.
-        codes = np.where(rows > 0, coded.reshape(-1, n) / np.maximum(rows, 1), 0).max(axis=0)
-        x, y = np.divmod(np.rint(codes).astype(np.intp), n)
-        rank_x, rank_y = _ranks(rows, x), _ranks(rows, y)
+        rank_x, rank_y = (_ranks(rows, sums.reshape(-1, n)) for sums in (x, y))
         totals = np.maximum(rows.sum(axis=1), 1)
         mean_x, mean_y = (rows * rank_x).sum(axis=1) / totals, (rows * rank_y).sum(axis=1) / totals
         dx, dy = rank_x - mean_x[:, None], rank_y - mean_y[:, None]
@@ -107,12 +106,31 @@ def numbers(samples: Sequence[SampleRecord], metric: str) -> tuple[Floats, Float
     return x, y
 
 
-def _ranks(weights: Floats, levels: NDArray[np.intp]) -> Floats:
-    """The mean rank of each sample's level: ``[R, n]`` counts and ``[n]`` levels to ``[R, n]``."""
-    by_level = np.zeros((int(levels.max()) + 1, weights.shape[0]))
-    np.add.at(by_level, levels, weights.T)
-    below = np.cumsum(by_level, axis=0) - by_level
-    ranks: Floats = (below + (by_level + 1) / 2)[levels].T
+def _ranks(counts: Floats, sums: Floats) -> Floats:
+    """The mean rank of each sample's number among all that are counted in its row.
+
+    Args:
+        counts: how often each sample is there, ``[R, n]``.
+        sums: its number, so many times.
+
+    Returns:
+        ``[R, n]``; of samples that are not there, anything.
+    """
+    numbers = sums / np.maximum(counts, 1)
+    order = np.argsort(numbers, axis=1)
+    ordered = np.take_along_axis(numbers, order, axis=1)
+    upto = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1)
+    begins = np.ones(ordered.shape, dtype=bool)
+    begins[:, 1:] = np.diff(ordered) > _TIE * np.abs(ordered[:, 1:])
+    ends = np.roll(begins, -1, axis=1)
+    n = ordered.shape[1]
+    places = np.arange(n)
+    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
+    last = np.minimum.accumulate(np.where(ends, places, n - 1)[:, ::-1], axis=1)[:, ::-1]
+    until = np.take_along_axis(upto, last, axis=1)
+    before = np.where(first > 0, np.take_along_axis(upto, np.maximum(first - 1, 0), axis=1), 0.0)
+    ranks = np.empty_like(numbers)
+    np.put_along_axis(ranks, order, (before + until + 1) / 2, axis=1)
     return ranks
 
 

@@ -12,7 +12,7 @@ from luthier.evaluate.metrics.base import Floats, MeanMetric
 
 
 class ExtractedMatch(MeanMetric):
-    """1 where the answer that an extractor found is accepted.
+    """1 where the answer that an extractor found is one of ``accepted``.
 
     Args:
         extractor: the name of the task's extractor, such as ``strict``.
@@ -38,7 +38,7 @@ class ExtractedMatch(MeanMetric):
                 where=f"sample {sample.id!r}",
                 fix=f"the extractors are {', '.join(sample.extracted) or 'none'}",
             )
-        return float(sample.extracted[self._extractor] in sample.references)
+        return float(sample.extracted[self._extractor] in sample.accepted)
 
 
 def match(extractor: str = "") -> ExtractedMatch:

@@ -15,6 +15,7 @@ from typing import Any
 from luthier.config.documents import validate_document
 from luthier.config.yaml import Document, Location, parse_yaml, read_yaml
 from luthier.core.errors import DataError, UsageError
+from luthier.core.run_directory import file_name
 from luthier.evaluate.tasks.generation import GenerationTask
 from luthier.evaluate.tasks.likelihood import CandidateTask, ChoiceTask, ClozeTask, RatingTask
 from luthier.evaluate.tasks.suite import Suite
@@ -46,9 +47,12 @@ def load_task(name_or_path: str) -> Task | Suite:
     path = Path(name_or_path)
     if path.suffix in _FILES:
         task = _task(read_yaml(path))
-        if task.name in library:
+        taken = {file_name(name): name for name in library}.get(file_name(task.name))
+        if taken:
             raise DataError(
-                f"the name {task.name!r} is that of a task that Luthier brings along",
+                f"the name {task.name!r} is that of a task that Luthier brings along"
+                if taken == task.name
+                else f"the results of {task.name!r} would be the files of the task {taken!r}",
                 where=str(path),
                 fix="give the task a name of its own",
             )
@@ -84,15 +88,34 @@ def select_tasks(names: Sequence[str]) -> Selection:
     """
     if not names:
         raise UsageError("no task is named", fix="list them with 'luthier tasks'")
-    found = [load_task(name) for name in names]
+    found = [load_task(name) for name in dict.fromkeys(names)]
     alone = {task.name: task for task in found if isinstance(task, Task)}
     suites = {suite.name: suite for suite in found if isinstance(suite, Suite)}
     members = {task.name: task for suite in suites.values() for task in _members(suite)}
+    _require_own_names([*found, *members.values()])
     return Selection(
         tasks=tuple((alone | members).values()),
         suites=tuple(suites.values()),
         named=frozenset(alone),
     )
+
+
+def _require_own_names(chosen: Sequence[Task | Suite]) -> None:
+    """Refuse tasks whose results could not be told apart: a file's name has no slash.
+
+    Raises:
+        DataError: two are called the same.
+    """
+    known: dict[str, Task | Suite] = {}
+    for one in chosen:
+        other = known.setdefault(file_name(one.name), one)
+        if other != one:
+            raise DataError(
+                f"two different tasks are called {one.name!r}"
+                if other.name == one.name
+                else f"the results of {other.name!r} and {one.name!r} would be the same files",
+                fix="give each task a name of its own, or measure them one after the other",
+            )
 
 
 def task_names() -> tuple[str, ...]:

@@ -26,23 +26,32 @@ class TextEncoder:
     encoder_decoder: bool = False
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text; special tokens that it spells out stay text."""
-        return self._encoder.literal_ids(text, add_special_tokens=True)
+        """The tokens of a text that goes on, or that an encoder reads whole.
+
+        It begins as the tokenizer begins texts. Only what an encoder reads ends as it ends them.
+        """
+        if self.encoder_decoder:
+            return self._encoder.literal_ids(text, add_special_tokens=True)
+        return self._encoder.begin + self.literal_ids(text)
+
+    def literal_ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text and no others; special tokens that it spells out stay text."""
+        return self._encoder.literal_ids(text)
 
     def pairs(self, context: str, continuations: Sequence[str]) -> list[ScoreRequest]:
         """The tokens of a context and of each text that may follow it.
 
         As lm-evaluation-harness does it: spaces at the end of the context are moved into the
         continuation, both are tokenised together, and the tokens are cut where those of the
-        context alone end.
+        context alone end; but where nothing would be left of the continuation, because its
+        beginning shares a token with the context, they are cut before that token.
         """
         kept = context.rstrip()
         texts = [context[len(kept) :] + continuation for continuation in continuations]
         before = self.ids(kept) if kept or self.encoder_decoder else ()
         if self.encoder_decoder or not kept:
-            return [ScoreRequest(before, self._encoder.literal_ids(text)) for text in texts]
-        wholes = [self.ids(kept + text) for text in texts]
-        return [ScoreRequest(before, whole[len(before) :]) for whole in wholes]
+            return [ScoreRequest(before, self.literal_ids(text)) for text in texts]
+        return [_cut(before, self.ids(kept + text)) for text in texts]
 
     def fits(self, request: ScoreRequest) -> bool:
         """Whether the model takes the request whole; its last token is only predicted."""
@@ -72,3 +81,12 @@ class TextEncoder:
     @cached_property
     def _encoder(self) -> Encoder:
         return Encoder(self.tokenizer)
+
+
+def _cut(before: Sequence[int], whole: Sequence[int]) -> ScoreRequest:
+    """A text cut where its context ends, or where it parts from it."""
+    place = len(before)
+    if len(whole) <= place:
+        pairs = zip(before, whole, strict=False)
+        place = next((i for i, (a, b) in enumerate(pairs) if a != b), len(whole) - 1)
+    return ScoreRequest(tuple(whole[:place]), tuple(whole[place:]))

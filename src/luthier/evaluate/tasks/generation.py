@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -55,6 +55,8 @@ class Extractor(Config):
 class GenerationTask(Task):
     """An answer that is generated greedily."""
 
+    has_choices: ClassVar[bool] = False
+
     kind: Literal["generate"]
     answer: Jinja
     """The accepted answer, as a worked example shows it."""
@@ -81,9 +83,9 @@ class GenerationTask(Task):
         return {}
 
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
-        """The accepted answer: as it is compared, and as it is shown."""
+        """The accepted answer, which is also what is shown."""
         answer = self.render("answer", self.answer, row)
-        return {"references": (self._compared(answer),), "solution": answer}
+        return {"references": (answer,), "solution": answer}
 
     def fits(self, question: Question, encoder: TextEncoder) -> bool:
         """Whether there is room for the longest answer."""
@@ -121,8 +123,9 @@ class GenerationTask(Task):
 
     def _sample(self, question: Question, answer: Generation) -> SampleRecord:
         found = {name: self._compared(e.find(answer.text)) for name, e in self.extract.items()}
+        accepted = tuple(map(self._compared, question.document.references)) if found else ()
         return question.document.sample(
-            question.context, answer.text, finish=answer.finish, extracted=found
+            question.context, answer.text, finish=answer.finish, extracted=found, accepted=accepted
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -218,6 +218,8 @@ class RatingTask(LikelihoodTask):
 
 class ClozeTask(LikelihoodTask):
     """The end of a text: is it what greedy decoding gives, and how likely is it?"""
+
+    has_choices: ClassVar[bool] = False
 
     kind: Literal["cloze"]
     target: Jinja

@@ -87,7 +87,7 @@ def prepare_task(
     measured = split or task.split
     rows = task.read(measured, limit)
     documents = _documents(task, measured, rows, answered=split is None)
-    shown = _shots(task, count, seed) if count else ()
+    shown = _shots(task, count, seed, documents) if count else ()
     return PreparedTask(task, measured, documents, shown)
 
 
@@ -111,15 +111,24 @@ def _documents(task: Task, split: str, rows: Rowset, *, answered: bool) -> tuple
     return made
 
 
-def _shots(task: Task, count: int, seed: int) -> tuple[Document, ...]:
-    documents = _made(task.read(task.shots_from, _POOL), task.example)
+def _shots(task: Task, count: int, seed: int, measured: Sequence[Document]) -> tuple[Document, ...]:
+    """Worked examples. None that is drawn is asked too; the first ones are those of a protocol."""
+    asked = {_content(document) for document in measured} if task.draw == "seeded" else set()
+    found = _made(task.read(task.shots_from, _POOL), task.example)
+    documents = [document for document in found if _content(document) not in asked]
     if len(documents) < count:
+        left_out = len(found) - len(documents)
+        others = f", {left_out} of which are asked too" if left_out else ""
         raise DataError(
             f"{count} shots are wanted, and the split {task.shots_from!r} of {task.name} has "
-            f"{len(documents)} rows",
+            f"{len(found)} rows{others}",
             fix="use fewer shots",
         )
     return _DRAWS[task.draw](documents, count, seed)
+
+
+def _content(document: Document) -> tuple[object, ...]:
+    return document.prompt, document.choices, document.words
 
 
 def _made(

@@ -110,6 +110,7 @@ class Task(Config, ABC):
     """How predictions are handed in to the leaderboard."""
 
     takes_shots: ClassVar[bool] = True
+    has_choices: ClassVar[bool] = True
     _folder: Path | None = PrivateAttr(default=None)
     _NOT_ASKED: ClassVar[set[str]] = {
         "about", "version", "files", "hub", "split", "shots", "metrics", "submission", "name",
@@ -123,6 +124,16 @@ class Task(Config, ABC):
             raise ValueError(
                 f"worked examples would come from the split {self.split!r} that is measured; "
                 "name another one in shots_from"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_metrics_need(self) -> Self:
+        needing = [metric.name for metric in self.load_metrics() if metric.needs_choices]
+        if needing and not self.has_choices:
+            raise ValueError(
+                f"answers of this kind are not choices, which {', '.join(needing)} needs; "
+                "measure with exact_match"
             )
         return self
 

@@ -22,6 +22,7 @@ class TextTask(Task):
     """The likelihood of whole texts. A text longer than the context window is cut into windows."""
 
     takes_shots: ClassVar[bool] = False
+    has_choices: ClassVar[bool] = False
 
     kind: Literal["text"]
     delimiter: str = ""
@@ -66,7 +67,7 @@ class TextTask(Task):
     ) -> Answers:
         """See `Task.ask`. All windows of all texts are one call."""
         cut = [
-            list(windows(encoder.ids(question.document.words[0]), encoder.context_window))
+            list(windows(encoder.literal_ids(question.document.words[0]), encoder.context_window))
             for question in questions
         ]
         requests = [window for parts in cut for window in parts]

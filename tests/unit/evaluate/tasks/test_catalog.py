@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,27 @@ def test_an_answer_is_extracted_as_gsm8k_does_it() -> None:
     assert flexible.find("So it is 12 in all.") == "12"
     assert flexible.find("It costs $1,250.50 today") == "$1,250.50"
     assert flexible.find("nothing") == "[invalid]"
+
+
+def test_names_that_cannot_be_told_apart(tmp_path: Path) -> None:
+    def file(name: str, prompt: str) -> str:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.yaml"
+        keys = {
+            "kind": "generate",
+            "name": name,
+            "files": {"splits": {"test": "test.jsonl"}},
+            "prompt": prompt,
+            "answer": "{{ answer }}",
+            "metrics": ["exact_match"],
+        }
+        path.write_text(json.dumps(keys), encoding="utf-8")
+        return str(path)
+
+    first = file("urgent", "{{ text }}")
+    assert len(select_tasks([first, first]).tasks) == 1
+    with pytest.raises(DataError, match="two different tasks are called 'urgent'"):
+        select_tasks([first, file("urgent", "Urgent? {{ text }}")])
+    with pytest.raises(DataError, match="'a/b' and 'a-b' would be the same files"):
+        select_tasks([file("a/b", "{{ text }}"), file("a-b", "{{ text }}")])
+    with pytest.raises(DataError, match="would be the files of the task 'glue/rte'"):
+        load_task(file("glue-rte", "{{ text }}"))

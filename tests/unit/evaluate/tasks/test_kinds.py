@@ -12,6 +12,7 @@ import pytest
 
 from luthier.config import Decoding
 from luthier.core.errors import DataError, UsageError
+from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.tasks import Answers, Task, TextEncoder, prepare_task
 from luthier.evaluate.tasks.text import windows
 from luthier.inference import ScoreRequest
@@ -105,10 +106,9 @@ def test_a_rating_is_the_expected_step(make_task: MakeTask, ask: Callable[..., A
     expected = (2.5 * weights[1] + 5 * weights[2]) / sum(weights)
     assert float(sample.prediction) == pytest.approx(expected, rel=1e-4)
     assert sample.references == ("3.4",)
-    shots = [{"text": "Sun", "score": 3.9}]
-    assert (
-        prepare_task(make_task(keys, test=shots, train=shots), shots=1).shots[0].solution == "high"
-    )
+    rows = [{"text": text, "score": 3.9} for text in ("Sun", "Snow")]
+    task = make_task(keys, test=rows[:1], train=rows[1:])
+    assert prepare_task(task, shots=1).shots[0].solution == "high"
 
 
 def test_a_cloze_is_right_where_greedy_decoding_gives_it(
@@ -134,6 +134,35 @@ def test_a_cloze_is_right_where_greedy_decoding_gives_it(
     assert wrong.likelihoods == (pytest.approx(expected, abs=1e-4),)
 
 
+def test_a_generated_answer_is_compared_as_it_is_written(
+    make_task: MakeTask, ask: Callable[..., Answers], engine: LocalEngine, encoder: TextEncoder
+) -> None:
+    (made,) = engine.generate([encoder.ids("Count: 12")], Decoding(max_new_tokens=8))
+    keys = {
+        "kind": "generate",
+        "prompt": "{{ text }}",
+        "answer": "{{ answer }}",
+        "max_new_tokens": 8,
+        "extract": {"all": {"pattern": "(?s).*"}},
+        "ignore": ["[0-9]"],
+        "metrics": ["exact_match", "chrf", "match:all"],
+    }
+    answer = f"{made.text}A1"  # whatever is generated: capitals and digits stay what they are
+    (sample,) = ask(make_task(keys, test=[{"text": "Count: 12", "answer": answer}])).samples
+    right = sample.model_copy(update={"prediction": answer})
+    (exact,), (chrf,) = (get_metric(name).measure([right]) for name in ("exact_match", "chrf"))
+    assert float(exact[0]) == 1
+    assert float(get_metric("chrf").per_sample(chrf[None])[0]) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("kind", ["generate", "cloze", "text"])
+def test_accuracy_needs_choices(kind: str, make_task: MakeTask) -> None:
+    more = {"text": "{{ text }}"} if kind == "text" else {"prompt": "{{ text }}"}
+    more |= {"generate": {"answer": "{{ text }}"}, "cloze": {"target": "{{ text }}"}}.get(kind, {})
+    with pytest.raises(DataError, match="not choices, which accuracy needs"):
+        make_task({"kind": kind, **more, "metrics": ["accuracy"]}, test=[{"text": "one"}])
+
+
 def test_a_generated_answer_ends_where_the_task_says(
     make_task: MakeTask, ask: Callable[..., Answers], engine: LocalEngine, encoder: TextEncoder
 ) -> None:
@@ -153,7 +182,8 @@ def test_a_generated_answer_ends_where_the_task_says(
     answers = ask(make_task(keys, test=rows))
     (sample,) = answers.samples
     assert sample.prediction == made.text[: made.text.find(stop)].strip()
-    assert sample.references == ("1200 euro",)
+    assert sample.references == ("Well: #### 1,200 Euro",)
+    assert sample.accepted == ("1200 euro",)
     assert (
         sample.extracted["begin"] == sample.prediction[:2].strip().lower()
         or sample.extracted["begin"] == "[invalid]"

@@ -42,6 +42,18 @@ def test_shots_are_drawn_with_the_seed_and_the_labels_take_turns(
         prepare_task(task, shots=9)
 
 
+def test_no_worked_example_is_asked_too(make_task: MakeTask, choices: dict[str, Any]) -> None:
+    task = make_task(choices, test=TRAIN[:3], train=TRAIN)
+    prepared = prepare_task(task, shots=3)
+    asked = {document.prompt for document in prepared.documents}
+    assert len(asked) == 3
+    assert not asked & {shot.prompt for shot in prepared.shots}
+    with pytest.raises(DataError, match=f"has {len(TRAIN)} rows, 3 of which are asked too"):
+        prepare_task(task, shots=len(TRAIN) - 2)
+    published = make_task(choices | {"draw": "first"}, test=TRAIN[:3], train=TRAIN)
+    assert len(prepare_task(published, shots=3).shots) == 3
+
+
 def test_a_context_that_does_not_fit_loses_shots_where_the_task_says_so(
     make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
 ) -> None:
