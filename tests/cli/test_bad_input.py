@@ -249,7 +249,7 @@ MISTAKES = (
         "too-long-is-an-error",
         "adapt TASK --data rows.jsonl data.too_long=error data.test=test.jsonl",
         DATA,
-        ("longer than 1024 tokens", "rows.jsonl:2", "data.too_long=drop"),
+        ("longer than 1008 tokens", "rows.jsonl:2", "data.too_long=drop"),
         {"rows.jsonl": lines(pairs(1).strip(), LONG) + pairs(40), "test.jsonl": TEST},
     ),
     Mistake(
@@ -363,13 +363,13 @@ def test_a_tracker_that_is_not_installed_is_found_before_weights_are_loaded(
 def test_a_dry_run_tells_what_would_be_dropped(
     call: Callable[..., Any], quick: tuple[str, ...], in_tmp_path: Path, no_weights: None
 ) -> None:
-    """A row beyond the context window is left out of training with the reason, never cut."""
+    """A row beyond what prompt tuning leaves of the window is left out, never cut."""
     Path("rows.jsonl").write_text(lines(LONG) + pairs(40), encoding="utf-8")
     Path("test.jsonl").write_text(TEST, encoding="utf-8")
     changes = ("--data", "rows.jsonl", "data.test=test.jsonl", "--dry-run", "--json")
     outcome = call("adapt", *quick, *changes)
     assert outcome.code == 0, outcome.err
-    assert outcome.document["dropped"]["longer than 1024 tokens"] == 1
+    assert outcome.document["dropped"]["longer than 1008 tokens"] == 1
 
 
 def test_a_dry_run_refuses_a_name_that_is_taken(
