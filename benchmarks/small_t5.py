@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--passes", type=int, default=8, help="spans hidden in each function")
     parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks" / "small-t5")
     chosen = parser.parse_args(arguments)
-    target = chosen.folder / "model"
+    target = chosen.folder / "small-t5"
     if not target.is_dir():
         texts = _texts()
         start, rows = chosen.folder / "random", chosen.folder / "spans.jsonl"

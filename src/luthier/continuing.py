@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from luthier import api
 from luthier.config import RunConfig
 from luthier.core.console import Console
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_json, read_lines, write_lines
 from luthier.core.records import Extension, TrainingRecord
 from luthier.core.run_directory import RunDirectory
@@ -81,13 +81,17 @@ def extend(
     config = _stored_config(opened)
     setup = prepare(config, console)
     check_manifest(opened, setup)
-    changed = _with_more_time(opened, _with_more(config, epochs, learning_rate))
-    _note_extension(opened, setup, changed, step)
+    limit = _time_of_a_training(opened, config)
+    changed = _with_more_time(opened, _with_more(config, epochs, learning_rate), limit)
+    _note_extension(opened, setup, changed, step, limit)
     return api.tune(changed, console=console)
 
 
 def _kind(run: RunDirectory) -> str:
-    return str(read_json(run.manifest).get("kind"))
+    manifest = read_json(run.manifest)
+    if not isinstance(manifest, dict):
+        raise DataError("this is no manifest of a run", where=str(run.manifest))
+    return str(manifest.get("kind"))
 
 
 def _stored_config(run: RunDirectory) -> RunConfig:
@@ -110,15 +114,23 @@ def _with_more(config: RunConfig, epochs: float, learning_rate: float | None) ->
     return api.configure(config, changes)
 
 
-def _with_more_time(run: RunDirectory, config: RunConfig) -> RunConfig:
+def _time_of_a_training(run: RunDirectory, config: RunConfig) -> float | None:
+    """The limit as it was set, before extensions raised it by what had been used."""
+    granted = [line["max_time"] for line in read_lines(run.extensions) if line.get("max_time")]
+    return granted[0] if granted else config.train.max_time
+
+
+def _with_more_time(run: RunDirectory, config: RunConfig, limit: float | None) -> RunConfig:
     """The limit of the time once more, beyond what was used."""
-    if config.train.max_time is None or not run.training.is_file():
+    if limit is None or not run.training.is_file():
         return config
     used = TrainingRecord.read(run.training).seconds
-    return api.configure(config, {"train.max_time": used + config.train.max_time})
+    return api.configure(config, {"train.max_time": used + limit})
 
 
-def _note_extension(run: RunDirectory, setup: Setup, changed: RunConfig, step: int) -> None:
+def _note_extension(
+    run: RunDirectory, setup: Setup, changed: RunConfig, step: int, limit: float | None
+) -> None:
     """Allow the run to go on from its checkpoints under the changed configuration."""
     before = setup.config
     extension = Extension(
@@ -127,6 +139,7 @@ def _note_extension(run: RunDirectory, setup: Setup, changed: RunConfig, step: i
         epochs=changed.method_config.epochs or changed.train.epochs,
         learning_rate_before=before.method_config.learning_rate,
         learning_rate=changed.method_config.learning_rate,
+        max_time=limit,
         extends=setup.training_fingerprint(before.method),
         fingerprint=dataclasses.replace(setup, config=changed).training_fingerprint(before.method),
     )

@@ -64,6 +64,50 @@ MISTAKES = (
     Mistake("command", "adpat", USAGE, ('"adpat"', 'Did you mean "adapt"?', "--help")),
     Mistake("no-run-named", "compare one", USAGE, ("nothing to compare", "at least two runs")),
     Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "Did you mean --target?")),
+    *(
+        Mistake(f"plan-{number}", f"plan {words}", USAGE, (says,))
+        for number, (words, says) in enumerate(
+            (
+                ("gpt2 --hardware any --method foo", "there is no method 'foo'"),
+                ("gpt2 --hardware any --method any", "the hardware depends on the method"),
+                ("gpt2 --hardware h100 --best --method foo", "there is no method 'foo'"),
+                ("any --hardware h100 --largest --method foo", "there is no method 'foo'"),
+                ("gpt2 --hardware any --length 99999", "more than the context of 1024"),
+                ("gpt2 --hardware any --method full --precision nf4", "choose lora"),
+                ("gpt2 --hardware h100 --inference --length 99999", "the context of 1024"),
+                ("gpt2 --hardware h100 --inference --devices 8", "planned on one device"),
+                ("gpt2 --hardware h100 --inference --best", "--best and --inference are different"),
+                ("gpt2 --hardware h100 --best --svg x.svg", "--best and --svg are different"),
+                ("gpt2 --hardware h100 --price nan", "a price of nan"),
+                ("gpt2 --hardware h100 --price -5", "a price of -5"),
+                ("gpt2 --hardware h100 --svg .", "this is a folder"),
+            )
+        )
+    ),
+    Mistake("hours", "launch --hours nan", USAGE, ("a job of nan hours",)),
+    Mistake("size", f"adapt TASK --memory {'9' * 400}", USAGE, ("larger than any size",)),
+    Mistake("processes", "tune TASK --nproc 0", USAGE, ("--nproc", "Must be >= 1")),
+    Mistake(
+        "bundled-revision",
+        "models pull smollm2-135m-instruct --revision x",
+        USAGE,
+        ("a bundled model has one revision",),
+    ),
+    Mistake(
+        "questions-beside-changes",
+        "evaluate runs/a --after runs/b --tasks mmlu",
+        USAGE,
+        ("compare runs and models as they are",),
+    ),
+    Mistake("tag-on-command-line", "config show train.epochs=!!float_x", USAGE, ("train.epochs",)),
+    Mistake("long-number", f"config show seed={'7' * 5000}", USAGE, ("seed",)),
+    Mistake(
+        "key-that-is-a-list",
+        "adapt task.yaml",
+        USAGE,
+        ("a key is a list or a table", "task.yaml:1"),
+        {"task.yaml": "? [a, b]\n: 1\n"},
+    ),
     Mistake("option-value", "prompt --num 0", USAGE, ("--num", "Must be >= 1")),
     *(
         Mistake(

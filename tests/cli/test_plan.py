@@ -77,6 +77,31 @@ def test_the_smallest_hardware_and_the_largest_model(capsys: pytest.CaptureFixtu
     assert largest["device_bytes"] <= largest["limit"]
 
 
+def test_a_search_without_a_step_tries_every_micro_batch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = document(capsys, *SEVENTY, "--length", "2048", "--best")["best"][0]
+    alone = document(capsys, *SEVENTY, "--length", "2048", "--best", "--step-sequences", "8")
+    assert found["batch"] > 1
+    assert found["tokens_per_second"] > alone["best"][0]["tokens_per_second"]
+
+
+def test_experts_are_not_quantised(capsys: pytest.CaptureFixture[str]) -> None:
+    """What quantises goes through linear layers, and experts are stacks of matrices."""
+    question = ("plan", "mistralai/Mixtral-8x7B-v0.1", "--hardware", "h100", "--method")
+    plain, quantised = (document(capsys, *question, m)["memory"] for m in ("lora", "qlora"))
+    assert 0.9 * plain["weights"] < quantised["weights"] < plain["weights"]
+
+
+def test_the_answers_of_an_encoder_decoder_are_as_long_as_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    question = ("plan", "t5-small", "--hardware", "h100", "--inference", "--length", "512")
+    asked = document(capsys, *question)
+    assert asked == document(capsys, *question, "--target-length", "512")
+    assert asked["fits"] is True
+
+
 def test_a_search_keeps_what_was_given(capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--best", "--precision", "nf4", "--checkpointing", "full", "--parallel", "ddp")
     found = document(capsys, *SEVENTY, *given)

@@ -118,6 +118,11 @@ def test_an_extension_has_the_time_of_the_training_once_more(make_tuning: Any) -
     record = read_json(tuning.run / "training.json")
     assert record["stopped"] == "time"
     assert record["steps"] == len(tuning.losses()) == 2
+    assert tuning.finish("extend", str(tuning.run), "--epochs", "1") == 0, tuning.log
+    assert [one["max_time"] for one in read_json(tuning.run / "training.json")["extensions"]] == [
+        0.001,
+        0.001,
+    ]
 
 
 def test_an_unfinished_training_is_extended_and_interrupted_again(

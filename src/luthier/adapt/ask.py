@@ -58,7 +58,7 @@ def ask_model(
         SampleRecord(
             id=example.id,
             prompt=prompt.text,
-            prediction=answer.text,
+            prediction=renderer.said(answer.text),
             references=example.references,
             scores={},
             finish=answer.finish,

@@ -32,6 +32,11 @@ def evaluate(
         arguments: Single settings as section.key=value.
     """
     if changes and changes.given:
+        if arguments or asked or (common and any(v is not None for v in common.flags().values())):
+            raise UsageError(
+                "--before and --after compare runs and models as they are",
+                fix="leave out everything else but --json",
+            )
         print_changes(changes, target, as_json=json)
         return
     options = asked or BenchmarkOptions()

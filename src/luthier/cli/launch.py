@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from luthier.cli.flags import Json
 from luthier.cli.options import read_configuration
 from luthier.cli.output import print_json, print_result
+from luthier.core.errors import UsageError
 from luthier.core.files import write_atomically
 from luthier.distributed.schedulers import ClusterJob, sky_task, slurm_script
 
@@ -32,6 +34,8 @@ def launch(
         hours: After which the job ends.
         folder: Where the files go.
     """
+    if hours is not None and not 0 < hours < math.inf:
+        raise UsageError(f"a job of {hours} hours", fix="give a number above 0")
     read_configuration(arguments, None)  # a mistake costs less here than in the queue
     described = ClusterJob(job, arguments, nodes, gpus, accelerator, hours)
     slurm, sky = folder / f"{job}.sbatch", folder / f"{job}.sky.yaml"

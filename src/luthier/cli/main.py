@@ -78,6 +78,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (LuthierError, CycloptsError, KeyboardInterrupt) as error:
         return _explain(error)
     return 0

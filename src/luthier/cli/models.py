@@ -8,6 +8,7 @@ from rich.table import Table
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 from luthier.core.console import Console
+from luthier.core.errors import UsageError
 
 app = App(name="models", help="List the bundled models, or get one.")
 
@@ -56,6 +57,8 @@ def pull(model: str, *, revision: str | None = None, json: Json = False) -> None
 
     console = Console()
     if bundled := BUNDLED_MODELS.get(model.lower()):
+        if revision:
+            raise UsageError("a bundled model has one revision", fix="leave --revision out")
         pull_bundled(bundled, console)
     folder = resolve_model(ModelConfig(id=model, revision=revision), console)
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,6 +121,18 @@ def plan(
     if check:
         _check([Path(model), *runs], json)
         return
+    _require_one(
+        {
+            "--hardware any": hardware == "any",
+            "--largest": largest,
+            "--best": best,
+            "--inference": inference,
+            "--trace": trace,
+            "--svg": svg is not None,
+        }
+    )
+    if price is not None and not 0 <= price < math.inf:
+        raise UsageError(f"a price of {price}", fix="give a number of at least 0")
     question = Question(
         model=model, hardware=hardware, devices=devices, **asdict(choices or Choices())
     )
@@ -191,10 +204,20 @@ def _show_plan(
         print_result("", advice(question, price))
 
 
+def _require_one(asked: dict[str, bool]) -> None:
+    """Refuse what cannot be answered together; a bar and a second opinion go with one plan."""
+    named = [name for name, wanted in asked.items() if wanted]
+    if len(named) > 1 and set(named) != {"--trace", "--svg"}:
+        raise UsageError(
+            f"{' and '.join(named)} are different questions", fix="ask one after the other"
+        )
+
+
 def _show_inference(question: Question, as_json: bool) -> None:
     memory, device = generation(question)
     if as_json:
-        sizes = {"device_bytes": memory.total, "limit": device.memory}
+        fits = memory.total <= device.memory
+        sizes = {"device_bytes": memory.total, "limit": device.memory, "fits": fits}
         print_json({"model": question.model, **sizes, **asdict(memory)})
         return
     print_result(*inference_lines(question, memory, device))

@@ -62,10 +62,10 @@ def inference_lines(question: Question, memory: MemoryPlan, device: Device) -> l
     parts = {name: size for name, size in memory.parts().items() if size}
     parts["framework"] = memory.framework.expected
     fits = "fits" if memory.total <= device.memory else "does not fit"
+    length = question.target_length or question.length
     return [
         f"{question.model} {fits} on {device.name} with {question.batch} answers of "
-        f"{question.length} tokens at once: {format_bytes(memory.total)} of "
-        f"{format_bytes(device.memory)}.",
+        f"{length} tokens at once: {format_bytes(memory.total)} of {format_bytes(device.memory)}.",
         "",
         f"  {text_bar(parts, device.memory)} {format_bytes(device.memory)}",
         *(f"  {line}" for line in legend(parts)),

@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 from luthier.cli.flags import Json
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
+from luthier.core.errors import UsageError
 from luthier.core.run_directory import RunDirectory
 
 
@@ -43,6 +44,8 @@ def prompt(
     from luthier import api
 
     if run:
+        if common and common.flags().get("model.id") is not None:
+            raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
         arguments = (str(RunDirectory.open(Path(run)).config), *arguments)
     config = read_configuration(arguments, common, prompt__shots=shots)
     answers = api.prompt(config, ask=ask, run=run, num=num)

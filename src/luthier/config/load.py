@@ -108,7 +108,9 @@ def to_yaml(config: Config) -> str:
 def _set(values: dict[str, Any], key: str, value: Any, text: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        child = values.setdefault(parent, {})
+        if values.get(parent) is None:  # absent, or a section with nothing in it
+            values[parent] = {}
+        child = values[parent]
         if not isinstance(child, dict):
             raise UsageError(f"{text!r}: {parent!r} has no parts", fix="see 'luthier config show'")
         values = child

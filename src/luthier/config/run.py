@@ -80,5 +80,6 @@ class RunConfig(Config):
             return self.name
         unnamed = self.model_copy(update={"output": Path()})
         values = unnamed.model_dump_json(exclude={"adapt": True, "train": set(NOT_THE_RESULT)})
-        called = _NOT_IN_NAMES.sub("-", Path(model).name)
-        return "-".join((task, called, kind, fingerprint(values)[:6]))
+        called = (_NOT_IN_NAMES.sub("-", text) for text in (task, Path(model).name))
+        parts = (*(text.strip("._-") or "unnamed" for text in called), kind)
+        return "-".join((*parts, fingerprint(values)[:6]))

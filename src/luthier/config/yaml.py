@@ -106,7 +106,7 @@ def parse_scalar(text: str) -> Any:
     """The value of ``key=text`` on a command line: a YAML value, or the text itself."""
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
 
@@ -121,6 +121,10 @@ def _note_lines(node: yaml.Node, at: Location, lines: dict[Location, int], sourc
     seen: dict[str, int] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise UsageError(
+                "a key is a list or a table", where=f"{source}:{line}", fix="write a text"
+            )
         if key.value in seen:
             raise UsageError(
                 f"the key {key.value!r} stands twice, first on line {seen[key.value]}",

@@ -13,15 +13,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from luthier.core.errors import DataError, ResourceError
+from luthier.core.errors import DataError, ResourceError, UsageError
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` beside ``path`` and move it there, so that a reader never sees a part of it.
 
     Raises:
+        UsageError: the path is a folder.
         ResourceError: the folder cannot be written or the disk is full.
     """
+    if path.is_dir() or not path.name:
+        raise UsageError("this is a folder", where=str(path), fix="name a file")
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

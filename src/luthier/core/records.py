@@ -240,6 +240,7 @@ class Extension(Record):
         epochs: the passes that are planned from now on, those before included.
         learning_rate_before: the peak learning rate until then.
         learning_rate: the peak learning rate from now on.
+        max_time: seconds that the training, and each extension, may take.
         extends: the fingerprint of the training until then.
         fingerprint: the fingerprint of the training from now on.
     """
@@ -249,6 +250,7 @@ class Extension(Record):
     epochs: float
     learning_rate_before: float
     learning_rate: float
+    max_time: float | None = None
     extends: str
     fingerprint: str
 

@@ -35,7 +35,10 @@ def parse_size(text: str | float) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a size; write it like 12GiB or 500MB")
     number, prefix = match.groups()
-    return int(float(number) * _PREFIXES[(prefix or "").lower()])
+    size = float(number) * _PREFIXES[(prefix or "").lower()]
+    if size == float("inf"):
+        raise ValueError("it is larger than any size")
+    return int(size)
 
 
 def format_duration(seconds: float) -> str:

@@ -116,18 +116,32 @@ def read_text_lines(path: Path, name: str) -> Iterator[Line]:
         DataError: the file is not UTF-8, has NUL bytes, or has a line of more than 64 MiB; with
             the line and the byte.
     """
+    return _lines(path, name, MAX_LINE_BYTES)
+
+
+def read_text(path: Path, name: str) -> str:
+    """The text of a UTF-8 file as a whole, which may be one line.
+
+    Args, Raises: as `read_text_lines`, but for the length of lines.
+    """
+    return "".join(line.text for line in _lines(path, name, None))
+
+
+def _lines(path: Path, name: str, longest: int | None) -> Iterator[Line]:
     offset = 0
     with open_bytes(path, name) as stream:
         number = 0
-        while raw := stream.readline(MAX_LINE_BYTES + 1):
+        while raw := stream.readline(-1 if longest is None else longest + 1):
             number += 1
+            if longest is not None and len(raw) > longest:
+                raise DataError(
+                    f"the line is longer than {format_bytes(longest)}", where=f"{name}:{number}"
+                )
             yield Line(number, _decode(raw, f"{name}:{number}", offset))
             offset += len(raw)
 
 
 def _decode(raw: bytes, where: str, offset: int) -> str:
-    if len(raw) > MAX_LINE_BYTES:
-        raise DataError(f"the line is longer than {format_bytes(MAX_LINE_BYTES)}", where=where)
     if offset == 0 and raw.startswith(_UTF16_MARKS):
         raise DataError(
             "the file is UTF-16, not UTF-8",

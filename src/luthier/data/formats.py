@@ -21,7 +21,10 @@ from luthier.data.readers import Row
 from luthier.prompts.template import Template
 
 _PAIRS = (("prompt", "completion"), ("input", "output"), ("question", "answer"))
-_CONTEXT = frozenset({"context", "passage", "choices", "options", "A", "B", "choice1", "premise"})
+_CONTEXT = frozenset(
+    {"context", "passage", "document", "article", "choices", "options", "A", "B", "choice1"}
+    | {"premise", "hypothesis"}
+)
 """Columns that belong to a question. Rows with them need a template, or they would be lost."""
 _METADATA = frozenset({"id", "url", "source", "title", "date", "timestamp", "meta", "metadata"})
 """Columns beside a text that do not make it a task, as a label would."""
@@ -135,13 +138,15 @@ def _pair_turns(values: Mapping[str, Any], where: str) -> list[Message]:
         )
     prompt, answer = pair
     return [
+        *_system(values, where),
+        *_history(values, where),
         Message("user", text_field(values, prompt, where)),
         Message("assistant", text_field(values, answer, where)),
     ]
 
 
 def _fits_alpaca(columns: Collection[str]) -> bool:
-    return {"instruction", "output"} <= set(columns)
+    return {"instruction", "output"} <= set(columns) and not _CONTEXT & set(columns)
 
 
 def _alpaca_turns(values: Mapping[str, Any], where: str) -> list[Message]:
@@ -182,14 +187,32 @@ def _sharegpt_turns(values: Mapping[str, Any], where: str) -> list[Message]:
     _refuse_tools(values, where)
     turns = read_turns(values, "conversations", ("from", "value"), _SHAREGPT_ROLES, where)
     check_order(turns, "conversations", where)
-    return turns if turns[0].role == "system" else [*_system(values, where), *turns]
+    return _with_system(turns, values, where)
 
 
 def _openai_turns(values: Mapping[str, Any], where: str) -> list[Message]:
     _refuse_tools(values, where)
     turns = read_turns(values, "messages", ("role", "content"), _OPENAI_ROLES, where)
     check_order(turns, "messages", where)
-    return turns
+    _refuse_weights(values, where)
+    return _with_system(turns, values, where)
+
+
+def _with_system(turns: list[Message], values: Mapping[str, Any], where: str) -> list[Message]:
+    """The turns, after the system message of the row where they have none themselves."""
+    return turns if turns[0].role == "system" else [*_system(values, where), *turns]
+
+
+def _refuse_weights(values: Mapping[str, Any], where: str) -> None:
+    """An answer that is not to be trained on, in OpenAI's format for fine-tuning."""
+    for index, turn in enumerate(values["messages"]):
+        if turn.get("weight") == 0:
+            raise field_error(
+                "this answer is not to be trained on, which is not supported",
+                where,
+                f"messages[{index}].weight",
+                "leave out the turns from here on, or drop such rows with data.invalid=drop",
+            )
 
 
 def _refuse_tools(values: Mapping[str, Any], where: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from luthier.core.errors import DataError
-from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text_lines
+from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text, read_text_lines
 from luthier.data.problems import Problems
 
 _ROWS_PER_BATCH = 1024
@@ -55,7 +55,7 @@ def _read_jsonl(path: Path, name: str, problems: Problems) -> Iterator[Row]:
 
 
 def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    text = "".join(line.text for line in read_text_lines(path, name))
+    text = read_text(path, name)
     if not text.strip():
         return
     document = _parse_json(text, name, 1)
@@ -194,7 +194,7 @@ def _read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Row]:
                 for values in batch.to_pylist():
                     index += 1
                     yield Row(values, f"{name} row {index}")
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise DataError(
                 f"this is not a readable parquet file: {error}", where=f"{name} row {index + 1}"
             ) from None

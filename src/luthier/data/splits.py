@@ -162,16 +162,22 @@ def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, Spl
 
 
 def _without_duplicates(examples: Iterable[Example]) -> tuple[list[Example], list[Dropped]]:
-    """Of equal prompts the one with the smallest id stays, so that the order does not matter."""
+    """Of equal prompts one stays, whatever the order of the rows."""
     kept: dict[str, Example] = {}
     dropped: list[Dropped] = []
-    for example in sorted(examples, key=lambda example: example.id):
+    ordered = sorted(examples, key=lambda example: (_content(example), example.group))
+    for example in ordered:
         key = prompt_key(example)
         if key in kept:
             dropped.append(Dropped(example.where, DUPLICATE))
         else:
-            kept[key] = example
+            kept[key] = replace(example, id=_content(example))
     return list(kept.values()), dropped
+
+
+def _content(example: Example) -> str:
+    """The part of an id that tells the content, without the number that equal rows get."""
+    return example.id.split("-", maxsplit=1)[0]
 
 
 def _without_leaks(

@@ -57,7 +57,8 @@ def evaluate_task(
             f"{truncated} of {len(answers)} answers were cut at "
             f"{task.decoding.max_new_tokens} tokens"
         )
-    samples = [_sample(*row) for row in zip(task.examples, prompts, answers, strict=True)]
+    rows = zip(task.examples, prompts, answers, strict=True)
+    samples = [_sample(*row, said=renderer.said(row[-1].text)) for row in rows]
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         task=task.name,
@@ -142,12 +143,12 @@ def _result(
     )
 
 
-def _sample(example: Example, prompt: Prompt, answer: Generation) -> SampleRecord:
+def _sample(example: Example, prompt: Prompt, answer: Generation, said: str) -> SampleRecord:
     return SampleRecord(
         id=example.id,
         group=example.group,
         prompt=prompt.text,
-        prediction=answer.text,
+        prediction=said,
         references=example.references,
         choices=example.choices,
         scores={},

@@ -49,6 +49,7 @@ def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
         DataError: merged and unmerged differ by more than rounding.
     """
     _require_mergeable(loaded)
+    before_is_precise = loaded.model.get_base_model().dtype == torch.float32
     before = _logits(loaded, probes)
     tolerance = math.sqrt(_precision(loaded.model))
     with quiet_transformers():
@@ -65,7 +66,8 @@ def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
             f"the merged model's logits differ by {difference:.2g} of the largest one, and "
             f"rounding explains {tolerance:.2g}",
             where=loaded.stamp.id,
-            fix="keep the adapter apart, or merge in float32 (model.dtype=float32)",
+            fix="keep the adapter apart"
+            + ("" if before_is_precise else ", or merge in float32 (model.dtype=float32)"),
         )
     return Merged(merged, difference, tolerance, sum(len(logits) for logits in before))
 
@@ -82,6 +84,15 @@ def _require_mergeable(loaded: LoadedModel) -> None:
         raise UsageError(
             f"{name} cannot be merged: no weight of the base model could hold what it adds",
             fix="keep the adapter apart; only updates of weights, such as lora's, can be merged",
+        )
+    base = loaded.model.get_base_model()
+    ends = (base.get_input_embeddings(), base.get_output_embeddings())
+    if base.config.tie_word_embeddings and any(hasattr(end, "base_layer") for end in ends):
+        raise UsageError(
+            "the adapter changes one end of a model whose input and output embeddings are one "
+            "tensor, so merging would change both",
+            where=loaded.stamp.id,
+            fix="keep the adapter apart",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ def convert_gguf(source: Path, name: str, console: Console) -> Path:
     if (target / "config.json").is_file():
         return target
     with console.progress(f"Converting {source.name} (once)", None):
-        partial = target.with_name(f".{name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: another process may convert the same file.
+        partial = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
         try:
             # transformers draws this bar without asking its own switch for bars.
             with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
@@ -36,6 +37,8 @@ def convert_gguf(source: Path, name: str, console: Console) -> Path:
         except Exception as error:  # a torn file can fail anywhere in its reader
             shutil.rmtree(partial, ignore_errors=True)
             raise DataError(f"this GGUF file cannot be read: {error}", where=str(source)) from error
+        if target.is_dir() and not (target / "config.json").is_file():
+            shutil.rmtree(target, ignore_errors=True)  # a part of one that was interrupted
         try:
             partial.rename(target)
         except OSError:  # another process was faster; its folder is as good

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from luthier.config import ModelConfig
@@ -25,6 +27,9 @@ from luthier.models.quantised import (
 )
 from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model
+
+_UNLOADABLE = (OSError, ValueError, KeyError, ImportError, StrictDataclassError)
+_LOADING_INFO = ("missing_keys", "unexpected_keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
         with quiet_transformers():
             settings = AutoConfig.from_pretrained(folder.path, **options)
             tokenizer = AutoTokenizer.from_pretrained(folder.path, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except _UNLOADABLE as error:
         raise _unloadable("description", folder, error) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -150,16 +155,18 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
     kind = AutoModelForSeq2SeqLM if handle.is_encoder_decoder else AutoModelForCausalLM
     try:
         with quiet_transformers():
-            model = kind.from_pretrained(
+            model, found = kind.from_pretrained(
                 handle.folder.path,
                 dtype=dtype,
                 use_safetensors=None if handle.config.allow_pickle else True,
                 trust_remote_code=handle.config.trust_remote_code,
                 device_map={"": device} if quantisation else None,
+                output_loading_info=True,
                 **quantisation_options(quantisation, dtype),
             )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+    except (*_UNLOADABLE, RuntimeError, SafetensorError) as error:
         raise _unloadable("weights", handle.folder, error) from error
+    _require_all(found, handle.folder)
     if quantisation:
         detach_from_file(model)
     model = (model if quantisation else model.to(device)).eval()
@@ -171,6 +178,31 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
         architecture=type(model).__name__,
     )
     return LoadedModel(model, handle.tokenizer, stamp, device)
+
+
+def _require_all(found: Mapping[str, Any], folder: ModelFolder) -> None:
+    """Refuse weights of which a part is missing: transformers would fill it with random numbers.
+
+    Args:
+        found: what transformers says of the loading; tied weights count as there.
+        folder: where they are.
+
+    Raises:
+        DataError: tensors are missing.
+    """
+    missing, unexpected = (sorted(found.get(kind) or ()) for kind in _LOADING_INFO)
+    if not missing:
+        return
+    others = f"; instead there are {_some(unexpected)}" if unexpected else ""
+    raise DataError(
+        f"{len(missing)} tensors of {folder.id} are not in its files: {_some(missing)}{others}",
+        where=str(folder.path),
+        fix="get the files again, or export the model again with save_pretrained",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def _unloadable(what: str, folder: ModelFolder, error: Exception) -> DataError:

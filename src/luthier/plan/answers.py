@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from luthier.core.errors import UsageError
 from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
 from luthier.plan.find import known_models
@@ -37,11 +38,13 @@ def best_plans(question: Question, price: float | None = None) -> Search:
     """The fastest ways to train a model that fit the hardware.
 
     What the question says of precision, optimizer, checkpointing and the sharing of work stays as
-    it is; the rest and the micro-batch are searched.
+    it is; the rest and the micro-batch are searched. Where it says nothing of a step, one is taken
+    into which every micro-batch divides.
 
     Raises:
         UsageError, DataError: as `plan`.
     """
+    question = question.for_search()
     architecture, _ = question.architecture()
     cluster = question.cluster()
     return search(
@@ -61,14 +64,25 @@ def generation(question: Question) -> tuple[MemoryPlan, Device]:
     """
     architecture, _ = question.architecture()
     device = question.cluster().device
-    work = question.workload(architecture)
+    question.workload(architecture)  # for its checks
+    if question.devices > 1:
+        raise UsageError(
+            "generation is planned on one device: how answers or weights would be shared among "
+            "several is not known",
+            fix="leave --devices out",
+        )
+    if architecture.context and question.length > architecture.context:
+        raise UsageError(
+            f"{question.length} tokens are more than the context of {architecture.context}",
+            fix=f"give a length of at most {architecture.context}",
+        )
     precision = PRECISIONS[question.choice(device).precision]
     device.peak(precision.dtype)
     memory = plan_inference(
         architecture,
         precision,
         batch=question.batch,
-        length=work.target_length or work.length,
+        length=question.target_length or question.length,
         overhead=usual_overhead(device.is_cpu),
     )
     return memory, device
@@ -95,7 +109,10 @@ def advice(question: Question, price: float | None = None) -> str:
 
 
 def _try(how: str, question: Question, price: float | None) -> str:
-    found = best_plans(question, price)
+    try:
+        found = best_plans(question, price)
+    except UsageError:  # no such way, of this model
+        return ""
     return how + in_words(found.best[0]).rstrip(".") if found.best else ""
 
 
@@ -105,6 +122,10 @@ def smallest_plans(question: Question, price: float | None = None) -> tuple[tupl
     Raises:
         UsageError, DataError: as `plan`.
     """
+    if question.method == "any":
+        raise UsageError(
+            "the hardware depends on the method", fix="name one, such as --method lora"
+        )
     architecture, _ = question.architecture()
     alone = replace(question, parallel=None, devices=1)
     plans = smallest_hardware(question.workload(architecture), alone.choice, price=price)
@@ -117,7 +138,7 @@ def largest_plans(question: Question, price: float | None = None) -> tuple[tuple
     Raises:
         UsageError: as `plan`.
     """
-    cluster = question.cluster()
+    question, cluster = question.for_search(), question.cluster()
     works = [
         (name, question.workload(read_architecture(config, name)))
         for name, config in known_models().items()

@@ -13,6 +13,7 @@ from luthier.plan.find import find_config
 from luthier.plan.hardware import Cluster, Device, find_device
 from luthier.plan.methods import METHODS, Size
 from luthier.plan.request import Choice, Workload
+from luthier.plan.search import BATCHES
 from luthier.plan.setup import Checkpointing, OptimizerName, ParallelName, PrecisionName
 
 _QLORA: PrecisionName = "nf4-double"
@@ -152,6 +153,10 @@ class Question:
         """The methods among which a search chooses."""
         several = {"any": tuple(METHODS), "qlora": ("lora",)}
         return several.get(self.method, (self.method,))
+
+    def for_search(self) -> Question:
+        """The question with a step that all micro-batches of a search divide."""
+        return replace(self, step_sequences=self.step_sequences or max(BATCHES) * self.devices)
 
     def fixed(self, device: Device) -> dict[str, Any]:
         """What a search may not choose, because the user did: fields of `Choice`."""

@@ -13,7 +13,7 @@ from luthier.plan.hardware import Cluster, Device, catalogue
 from luthier.plan.request import Choice, Plan, Workload, make_plan
 from luthier.plan.setup import PRECISIONS, Checkpointing, ParallelName
 
-_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
 _CHECKPOINTING: tuple[Checkpointing, ...] = ("none", "selective", "full")
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SHARED: tuple[ParallelName, ...] = ("ddp", "zero1", "zero2", "fsdp", "hybrid")
@@ -54,13 +54,19 @@ def search(
         fixed: fields of `Choice` that may have one value only, and that value.
         keep: how many plans to give back.
         price: of a device for an hour.
+
+    Raises:
+        UsageError: not one choice can be planned, and why the last one cannot.
     """
     plans: list[Plan] = []
+    refusal: UsageError | None = None
     for choice in choices(cluster, methods, fixed):
         try:
             plans.append(make_plan(work, choice, cluster, price=price))
-        except UsageError:
-            continue  # a batch that does not divide, a type that the device lacks
+        except UsageError as error:  # a batch that does not divide, a type that the device lacks
+            refusal = error
+    if refusal and not plans:
+        raise refusal
     # Names that come to the same, such as two precisions of a base that is not trained, are one.
     distinct = {(plan.step, plan.memory): plan for plan in reversed(plans) if plan.fits}
     fitting = list(reversed(distinct.values()))
@@ -75,7 +81,7 @@ def choices(
     cluster: Cluster, methods: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[Choice]:
     """Every choice for a cluster, each field of ``fixed`` at its one value."""
-    everything = itertools.product(methods, PRECISIONS, _layouts(cluster), _CHECKPOINTING, _BATCHES)
+    everything = itertools.product(methods, PRECISIONS, _layouts(cluster), _CHECKPOINTING, BATCHES)
     seen: set[Choice] = set()
     for method, precision, (kind, group), checkpointing, batch in everything:
         free = Choice(
@@ -108,8 +114,12 @@ def smallest_hardware(
         choice_for: the choice for a kind of device; its way to share the work does not count.
         devices: the kinds that may be chosen; None: the catalogue.
         price: of a device for an hour.
+
+    Raises:
+        UsageError: it can be planned on none of them, and why not on the last one.
     """
     found: list[Plan] = []
+    planned, refusal = 0, None
     for device in devices or catalogue().values():
         choice = choice_for(device)
         for count in _COUNTS:
@@ -119,11 +129,15 @@ def smallest_hardware(
                 plan = make_plan(
                     wide, replace(choice, parallel=kind), Cluster(device, count), price=price
                 )
-            except UsageError:
+            except UsageError as error:
+                refusal = error
                 continue
+            planned += 1
             if plan.fits:
                 found.append(plan)
                 break
+    if refusal and not planned:
+        raise refusal
     found.sort(key=lambda plan: (plan.devices * plan.limit, plan.devices, plan.device))
     return tuple(found)
 
@@ -146,10 +160,18 @@ def largest_model(
         price: of a device for an hour.
     """
     ordered = sorted(works, key=lambda item: -item[1].model.parameters)
+    planned, refusal = 0, None
     for name, work in ordered:
-        found = search(work, cluster, methods=methods, fixed=fixed, keep=1, price=price)
+        try:
+            found = search(work, cluster, methods=methods, fixed=fixed, keep=1, price=price)
+        except UsageError as error:  # such as a context that is too short
+            refusal = error
+            continue
+        planned += found.tried
         if found.best:
             return name, found.best[0]
+    if refusal and not planned:
+        raise refusal
     return None
 
 

@@ -359,4 +359,5 @@ def moment_bytes(weight: Weight, precision: Precision, optimizer: Optimizer) -> 
 
 
 def _quantised(weight: Weight, precision: Precision) -> bool:
-    return bool(precision.linear) and weight.kind == "matrix"
+    # Linear layers alone; stacks of experts stay as they are.
+    return bool(precision.linear) and weight.kind == "matrix" and len(weight.shape) == 2

@@ -66,9 +66,10 @@ class CharacterTokenizer:
         *,
         tokenize: bool = False,
         add_generation_prompt: bool = True,
+        **values: Any,
     ) -> str:
         """The turns one after the other, each behind the mark of its role."""
-        del tokenize
+        del tokenize, values
         turns = [f"<|{turn['role']}|>{turn['content']}" for turn in conversation]
         return "".join(turns) + ("<|assistant|>" if add_generation_prompt else "")
 

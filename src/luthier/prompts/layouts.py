@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from jinja2 import TemplateError
@@ -18,6 +19,12 @@ from luthier.core.example import Message
 from luthier.prompts.tokens import Encoder, Tokenizer
 
 _BETWEEN_TURNS = "\n\n"
+# A word that no template writes itself.
+_PROBE = "zqxprobe"
+# What templates that can be told take for today: a run that goes on tomorrow, or is compared
+# with one of yesterday, sees the same text. It is what Llama 3's write where there is no
+# clock.
+_DATE = "26 Jul 2024"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,9 @@ class Layout(Protocol):
 
     def answer(self, text: str) -> tuple[int, ...]:
         """The ids of an answer as they stand after a question, without the end of the turn."""
+
+    def said(self, text: str) -> str:
+        """What a generated text says."""
 
     def show(self, text: str) -> str:
         """A segment's text for people."""
@@ -81,6 +91,10 @@ class PlainLayout:
         """The ids of an answer, with the spaces that lead it."""
         return self.encoder.literal_ids(self._lead + text)
 
+    def said(self, text: str) -> str:
+        """The text itself."""
+        return text
+
     def show(self, text: str) -> str:
         """The text itself."""
         return text
@@ -102,9 +116,14 @@ class PlainLayout:
         return self.separator[len(self.separator.rstrip(" ")) :]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: they exclude cached properties
 class ChatLayout:
-    """The tokenizer's own chat template decides."""
+    """The tokenizer's own chat template decides.
+
+    What it writes before every answer, such as a space or a pair of tags without thoughts in them,
+    belongs to the answer, where it is trained and where it is scored. Templates that can be told
+    the date, as Llama 3's, get one that never changes.
+    """
 
     tokenizer: Tokenizer
     encoder: Encoder
@@ -143,8 +162,12 @@ class ChatLayout:
         return self.encoder.ids(text)
 
     def answer(self, text: str) -> tuple[int, ...]:
-        """The ids of an answer."""
-        return self.encoder.literal_ids(text)
+        """The ids of an answer, with what the template writes before every one."""
+        return self.encoder.ids(self._lead + self.encoder.hide(text))
+
+    def said(self, text: str) -> str:
+        """A generated text without what the template writes before every answer."""
+        return text.removeprefix(self._lead.strip()).strip()
 
     def show(self, text: str) -> str:
         """The text with the special tokens that rows spell out."""
@@ -168,6 +191,17 @@ class ChatLayout:
             done = asked + answer
         return segments
 
+    @cached_property
+    def _lead(self) -> str:
+        """What the template writes between a question and every answer to it."""
+        turns = (Message("user", _PROBE), Message("assistant", _PROBE))
+        try:
+            asked = self._write(turns[:1], "", ask=True)
+            added = _extension(asked, self._write(turns, "", ask=False), "")
+        except DataError:
+            return ""
+        return added[: max(added.find(_PROBE), 0)]
+
     def _until_end_of_turn(self, answer: str) -> str:
         """Cut what a template writes after the end of a turn, such as a line break."""
         end = self.tokenizer.eos_token
@@ -181,8 +215,12 @@ class ChatLayout:
         if len(turns) < 2 or turns[0].role != "system" or turns[1].role != "user":
             return turns
         system, user, *rest = turns
+        answered = (system, user, Message("assistant", _PROBE))
         try:
-            if system.content.strip() in self._write((system, user), where, ask=True):
+            asked = self._write(answered[:2], where, ask=True)
+            # Some show it in the last question alone, and forget it when that is answered.
+            stays = self._write(answered, where, ask=False).startswith(asked)
+            if stays and system.content.strip() in asked:
                 return turns
         except DataError:
             pass  # a template that knows no system message; folded, it has to do
@@ -192,7 +230,10 @@ class ChatLayout:
         conversation = [{"role": turn.role, "content": turn.content} for turn in turns]
         try:
             text = self.tokenizer.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=ask
+                conversation,
+                tokenize=False,
+                add_generation_prompt=ask,
+                date_string=_DATE,
             )
         except (TemplateError, LookupError, TypeError, ValueError) as error:
             roles = ", ".join(turn.role for turn in turns) or "none"

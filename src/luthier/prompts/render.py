@@ -133,6 +133,10 @@ class PromptRenderer:
         """The tokens of an answer as they follow a prompt, without the end: for scoring choices."""
         return self._layout.answer(text)
 
+    def said(self, text: str) -> str:
+        """What a generated text says, without what a chat template writes before every answer."""
+        return self._layout.said(text)
+
     def stop_strings(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """The texts that end an answer, where worked examples before it show how a text goes on.
 

@@ -46,7 +46,12 @@ class Tokenizer(Protocol):
         """``input_ids`` of ``text``; special tokens in it are split like other text or kept."""
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        **values: Any,
     ) -> Any:
         """The conversation as the model was trained to see it."""
 

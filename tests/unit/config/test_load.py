@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from luthier.config import Greedy, LoraConfig, RunConfig, load_config
 from luthier.config.load import override, to_yaml
 from luthier.core.errors import UsageError
+from luthier.core.run_directory import RunDirectory
 
 
 @pytest.fixture
@@ -191,6 +192,18 @@ def test_a_wrong_override_or_flag_is_named() -> None:
     )
     assert "not an override" in problem(None, "=1").problem
     assert "has no parts" in problem(None, "seed=1", "seed.x=1").problem
+
+
+def test_a_section_with_nothing_in_it_takes_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text("train:\n", encoding="utf-8")
+    assert load_config(path, ["train.epochs=2"]).train.epochs == 2
+
+
+@pytest.mark.parametrize("task", ["mö tickets", "_x", "..."])
+def test_whatever_data_is_called_the_run_has_a_name(task: str, tmp_path: Path) -> None:
+    name = RunConfig().run_name("tune", task, "owner/Model")
+    assert RunDirectory.create(tmp_path, name).path.name == name
 
 
 def test_override_changes_one_value_and_checks_it() -> None:

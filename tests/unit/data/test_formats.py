@@ -236,3 +236,38 @@ def test_hostile_rows(name: str, values: dict[str, Any], field: str, problem: st
 def test_a_row_without_its_pair() -> None:
     with pytest.raises(DataError, match="lacks a prompt or a completion"):
         convert("prompt-completion", prompt="a")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"instruction", "context", "output"},
+        {"question", "answer", "document"},
+        {"prompt", "completion", "article"},
+    ],
+)
+def test_a_column_that_belongs_to_the_question_needs_a_template(columns: set[str]) -> None:
+    with pytest.raises(DataError, match="of no known format"):
+        detect(columns)
+
+
+def test_every_format_honours_a_system_column() -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    rows: dict[str, dict[str, Any]] = {
+        "prompt-completion": {"prompt": "Hi", "completion": "Ho"},
+        "alpaca": {"instruction": "Hi", "output": "Ho"},
+        "openai": {"messages": turns},
+    }
+    for name, values in rows.items():
+        row = Row({"system": "Be kind.", **values}, "x.jsonl:1")
+        assert detect(row.values).name == name
+        example = FORMATS[name].convert(row)
+        assert [m.content for m in example.messages] == ["Be kind.", "Hi"]
+        assert example.references == ("Ho",)
+
+
+def test_an_answer_that_is_not_to_be_trained_on_is_refused() -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "weight": 0}]
+    with pytest.raises(DataError, match="not to be trained on") as caught:
+        FORMATS["openai"].convert(Row({"messages": turns}, "x.jsonl:1"))
+    assert "messages[1].weight" in caught.value.where

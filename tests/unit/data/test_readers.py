@@ -185,6 +185,22 @@ def test_an_endless_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "longer than" in error_of(put(tmp_path / "a.jsonl", "x" * 1001)).problem
 
 
+def test_a_document_may_be_one_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bytestream, "MAX_LINE_BYTES", 1000)
+    rows = [{"prompt": f"q{number}", "completion": "a"} for number in range(100)]
+    assert [row.values for row in read(put(tmp_path / "a.json", json.dumps(rows)))] == rows
+
+
+def test_text_in_a_parquet_file_that_is_not_utf8(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    offsets, data = (pyarrow.py_buffer(raw) for raw in (b"\0\0\0\0\2\0\0\0", b"\xff\xfe"))
+    column = pyarrow.StringArray.from_buffers(1, offsets, data)
+    parquet.write_table(pyarrow.table({"text": column}), tmp_path / "a.parquet")
+    assert "not a readable parquet" in error_of(tmp_path / "a.parquet").problem
+
+
 def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bytestream, "_FREE_BYTES", 2**20)
     bomb = gzip.compress(b'{"x": "' + b"0" * 2**24 + b'"}')

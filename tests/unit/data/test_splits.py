@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from luthier.core.errors import UsageError
 from luthier.core.example import Example, Message
+from luthier.data.formats import with_content_id
 from luthier.data.splits import (
     DUPLICATE,
     SPLITS,
@@ -169,3 +170,18 @@ def test_equal_examples_get_ids_of_their_own(make_example: Make) -> None:
 def test_something_is_left_to_train_on() -> None:
     with pytest.raises(UsageError, match="leave nothing to train on"):
         Fractions(validation=0.5, test=0.5)
+
+
+def test_equal_rows_of_two_groups_go_where_they_go_in_any_order() -> None:
+    rows = [
+        with_content_id(
+            Example("", (Message("user", f"q{i % 30}"),), ("a",), group=f"g{i}", where=str(i))
+        )
+        for i in range(60)
+    ]
+    found = []
+    for order in (rows, rows[::-1]):
+        splits = split(with_unique_ids(order), {}, Fractions(0.2, 0.3), 0)
+        parts = (splits.train, splits.validation, splits.test)
+        found.append([[(one.id, one.group) for one in part] for part in parts])
+    assert found[0] == found[1]

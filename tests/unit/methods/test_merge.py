@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from luthier.cli.main import run as luthier
+from luthier.config import LoraConfig
 from luthier.config.methods import METHOD_NAMES
 from luthier.core.errors import DataError, UsageError
 from luthier.methods.adapted import is_adapter
+from luthier.methods.lora import LoraMethod
 from luthier.methods.merge import merge
 
 PROBES = [list(range(3, 20)), list(range(40, 47))]
@@ -86,3 +89,20 @@ def test_the_command(tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "Merged:" in capsys.readouterr().out
     assert (tmp_path / "run" / "merged" / "model.safetensors").is_file()
     assert not (tmp_path / "run" / "merged" / "adapter_config.json").exists()
+
+
+@pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
+def test_one_end_of_tied_embeddings_cannot_be_merged(
+    target: str, small_tune: Any, load: Any, tiny_llama: Path, tmp_path: Path
+) -> None:
+    model = load(tiny_llama).model
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    folder = tmp_path / "tied"
+    model.save_pretrained(folder)
+    load(tiny_llama).tokenizer.save_pretrained(folder)
+    tied = load(folder)
+    settings = LoraConfig(targets=("q_proj", target))
+    adapted = replace(tied, model=LoraMethod(settings).prepare(tied))
+    with pytest.raises(UsageError, match="input and output embeddings are one tensor"):
+        merge(adapted, PROBES)

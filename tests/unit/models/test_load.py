@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from luthier.config import ModelConfig
+from luthier.core.cache import cache_folder
 from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.models import gguf
 from luthier.models.device import PeakMemory, default_device, free_memory, resolve_dtype
-from luthier.models.load import open_model
+from luthier.models.load import load_model, open_model
 
 CPU = torch.device("cpu")
 
@@ -60,3 +70,56 @@ def test_peak_memory_sees_what_was_given_back() -> None:
     del block
     assert peak.read() - before > 100 * 2**20
     assert free_memory(default_device()) > 0
+
+
+def test_weights_of_which_a_part_is_missing_are_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    """Transformers would fill the rest with random numbers."""
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "layers.1." not in name}
+    kept |= {f"wrong.{name}": value for name, value in weights.items() if "layers.1." in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    handle = open_model(ModelConfig(id=str(folder)), Console(quiet=True))
+    with pytest.raises(DataError, match="9 tensors of model are not in its files") as caught:
+        load_model(handle)
+    assert "instead there are wrong.model.layers.1." in caught.value.problem
+
+
+def test_settings_of_the_wrong_type_are_a_damaged_model(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_llama, tmp_path / "model")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_size": "32"}))
+    with pytest.raises(DataError, match="cannot be loaded"):
+        open_model(ModelConfig(id=str(folder)), Console(quiet=True))
+
+
+def test_two_processes_convert_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither takes the other's files away, and a part that was left is not taken for the whole."""
+    monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path))
+    both = threading.Barrier(2)
+
+    def convert(_source: Path, target: Path) -> None:
+        both.wait(10)
+        for name in ("model.safetensors", "config.json", "tokenizer.json"):
+            (target / name).write_text(name)
+            time.sleep(0.02)
+        both.wait(10)
+
+    monkeypatch.setattr(gguf, "_convert", convert)
+    left = cache_folder() / "models" / "made"
+    left.mkdir(parents=True)
+    (left / "tokenizer.json").touch()
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(gguf.convert_gguf, tmp_path / "a.gguf", "made", Console(quiet=True))
+            for _ in range(2)
+        ]
+        assert {one.result() for one in asked} == {left}
+    assert {path.name for path in left.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+    }
+    assert [path.name for path in left.parent.iterdir()] == ["made"]

@@ -43,6 +43,25 @@ FORGETFUL = (  # shows an empty thought, but only in the last turn
     "{{ message['content'] + '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+THOUGHTFUL = (  # shows empty thoughts before every answer
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['role'] == 'assistant' %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+    "{{ message['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+SPACED = (  # a space before every answer; the system message in the last question alone
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] + '\\n\\n' %}"
+    "{% set turns = messages[1:] %}{% else %}{% set system = '' %}{% set turns = messages %}"
+    "{% endif %}{% for turn in turns %}{% if turn['role'] == 'user' %}"
+    "{{ '[INST] ' + (system if loop.last else '') + turn['content'] + '[/INST]' }}"
+    "{% else %}{{ ' ' + turn['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+DATED = (
+    "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    "{{ 'Today: ' + date_string + '\\n' }}{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 DEAF = (  # drops system messages without a word, and ends no turn
     "{% for message in messages if message['role'] != 'system' %}"
     "{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
@@ -92,6 +111,35 @@ def test_chat_tokens_are_those_of_the_chat_template(smollm: Any, example: Exampl
     assert prompt.ids == training.input_ids[: training.prompt_length]
     answer = (*render.answer_ids(chat[-1]["content"]), smollm.eos_token_id)
     assert prompt.ids + answer == training.input_ids
+
+
+@pytest.mark.parametrize(
+    ("template", "generated"),
+    [(THOUGHTFUL, "<think>\n\n</think>\n\nFour."), (SPACED, "Four."), (GEMMA, "Four.")],
+)
+def test_an_answer_is_what_the_template_writes_of_it(
+    smollm: Any, template: str, generated: str
+) -> None:
+    render = renderer(with_template(smollm, template))
+    for example in (SINGLE, with_shots(SINGLE, [SHOT])):
+        training, prompt = render.training(example, completions_only=True), render.prompt(example)
+        answer = render.answer_ids("Four.")
+        assert training.input_ids[: len(prompt.ids)] == prompt.ids
+        assert training.input_ids[len(prompt.ids) :][: len(answer)] == answer
+    assert render.said(generated) == "Four."
+    assert render.said("Four. <think>") == "Four. <think>"
+
+
+def test_a_system_message_that_a_template_forgets_is_folded(smollm: Any) -> None:
+    render = renderer(with_template(smollm, SPACED), system="Be kind.")
+    training, prompt = render.training(SINGLE, completions_only=True), render.prompt(SINGLE)
+    assert training.input_ids[: len(prompt.ids)] == prompt.ids
+    assert prompt.text == "[INST] Be kind.\n\nWhat is 2 + 2?[/INST]"
+
+
+def test_a_template_that_writes_the_date_writes_the_same_every_day(smollm: Any) -> None:
+    prompt = renderer(with_template(smollm, DATED)).prompt(SINGLE)
+    assert prompt.text.startswith("Today: 26 Jul 2024\n")
 
 
 def test_everything_but_the_first_token_can_be_trained(smollm: Any) -> None:
