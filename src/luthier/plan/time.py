@@ -30,12 +30,13 @@ _BUCKET = 25 * 2**20
 # eighth of a server with 16 channels. Both assumed.
 _HOST_LINK = 25e9
 _HOST_BANDWIDTH = 25e9
-# What it takes to compile the layers of a model before the first step: for 30 layers 73 s of a CPU,
-# some of them on both cores. Layers share their code, so it hardly grows with their number.
-COMPILE_SECONDS = 60.0
-# The share of the time between products that compiled layers save. On a CPU: 6 % of a step of LoRA
-# were measured where 36 % are planned between products (lab/LOG.md, 2026-11-25). On a GPU: assumed.
-_FUSED_ON_CPU, _FUSED_ON_GPU = 0.17, 0.5
+# What it takes to compile the layers of a model before the first step: 150 s for 30 layers on two
+# cores, where nothing of it is kept from another time. Layers share their code, so it hardly grows
+# with their number. On a GPU: assumed.
+COMPILE_SECONDS_ON_CPU, COMPILE_SECONDS_ON_GPU = 150.0, 60.0
+# The share of the time between products that compiled layers save. On a CPU: 13 % of a step of LoRA
+# were measured where 36 % are planned between products (lab/LOG.md, 2026-11-29). On a GPU: assumed.
+_FUSED_ON_CPU, _FUSED_ON_GPU = 0.35, 0.5
 # Times that a kept activation moves: written and read forward, its gradient written and read.
 _FORWARD_MOVES = 2
 _BACKWARD_MOVES = 2
@@ -154,7 +155,9 @@ def compiling_pays(between: float, *, on_cpu: bool) -> bool:
         between: seconds of the whole training that pass between products, as `StepTime.traffic`.
         on_cpu: whether it runs on a CPU.
     """
-    return between * (_FUSED_ON_CPU if on_cpu else _FUSED_ON_GPU) > COMPILE_SECONDS
+    if on_cpu:
+        return between * _FUSED_ON_CPU > COMPILE_SECONDS_ON_CPU
+    return between * _FUSED_ON_GPU > COMPILE_SECONDS_ON_GPU
 
 
 def recomputed_flops(cost: StepCost, checkpointing: Checkpointing) -> float:
