@@ -80,6 +80,9 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
             if name in source.parts:
                 rows = _counted(source.parts[name](), advance)
                 parts[name] = with_unique_ids(reading.examples(rows))
+    if reading.unused:
+        names = ", ".join(map(repr, reading.unused))
+        console.warn(f"these columns are not used: {names}; a template would use them")
     unusable = problems.finish() + tuple(reading.too_long)
     if WHOLE not in parts and "train" not in parts:
         raise DataError(
@@ -106,12 +109,16 @@ class _Reading:
         self._group = _group_column(data)
         self._problems = problems
         self.too_long: list[Dropped] = []
+        self.unused: list[str] = []
+        """Columns of the first row that are not used."""
 
     def examples(self, rows: Iterable[Row]) -> Iterator[Example]:
         """The examples of the rows that can be used."""
         for row in rows:
             if self.format is None:
                 self.format = _detected_format(self.data, row)
+                unused = self.format.unused(row.values)
+                self.unused = [name for name in unused if name != self._group]
             try:
                 example = self.format.convert(row, self._group_of(row))
             except DataError as error:

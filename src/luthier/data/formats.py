@@ -53,12 +53,19 @@ class Format:
         shape: the columns, for people.
         fits: whether a row with these columns can have this shape.
         turns: the conversation of a row, the answer being its last turn.
+        reads: those of the columns that it looks at.
     """
 
     name: str
     shape: str
     fits: Callable[[Collection[str]], bool]
     turns: Callable[[Mapping[str, Any], str], list[Message]]
+    reads: Callable[[Collection[str]], Collection[str]]
+
+    def unused(self, values: Mapping[str, Any]) -> list[str]:
+        """The columns of a row that say something, and of which nothing comes into the example."""
+        known = {*self.reads(values), *_METADATA}
+        return [name for name, value in values.items() if value and name not in known]
 
     def convert(self, row: Row, group: str = "") -> Example:
         """The example that ``row`` stands for.
@@ -237,21 +244,30 @@ FORMATS: dict[str, Format] = {
             " or ".join("/".join(pair) for pair in _PAIRS),
             _fits_pair,
             _pair_turns,
+            lambda columns: {*(_pair_of(columns) or ()), "system", "history"},
         ),
-        Format("alpaca", "instruction, output, maybe input", _fits_alpaca, _alpaca_turns),
+        Format(
+            "alpaca",
+            "instruction, output, maybe input",
+            _fits_alpaca,
+            _alpaca_turns,
+            lambda _: {"instruction", "input", "output", "system", "history"},
+        ),
         Format(
             "sharegpt",
             "conversations: a list of {from, value}",
             lambda columns: "conversations" in columns,
             _sharegpt_turns,
+            lambda _: {"conversations", "system", "tools"},
         ),
         Format(
             "openai",
             "messages: a list of {role, content}",
             lambda columns: "messages" in columns,
             _openai_turns,
+            lambda _: {"messages", "system", "tools"},
         ),
-        Format("text", "text", _fits_text, _text_turns),
+        Format("text", "text", _fits_text, _text_turns, lambda _: {"text"}),
     )
 }
 """By the name in ``data.format``."""

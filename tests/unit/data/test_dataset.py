@@ -52,6 +52,17 @@ def test_files_of_their_own(write_rows: Write) -> None:
     assert [item.where for item in dataset.dropped] == ["train.jsonl:51", "train.jsonl:52"]
 
 
+def test_columns_that_are_not_used_are_named(write_rows: Write) -> None:
+    more = {"topic": "sums", "id": "7", "note": ""}
+    rows = [{**row, **more, "author": f"A{n}"} for n, row in enumerate(pairs(40))]
+    path = write_rows("sums.jsonl", rows)
+    for group, said in ((None, "'topic', 'author'"), ("author", "'topic'")):
+        out = io.StringIO()
+        config = DataConfig(source=str(path), group=group)
+        load_dataset(config, PromptConfig(), 0, Console(out))
+        assert f"these columns are not used: {said};" in " ".join(out.getvalue().split())
+
+
 def test_a_folder_with_splits(tmp_path: Path, write_rows: Write) -> None:
     for name, rows in (("train", pairs(9)), ("dev", pairs(4, 20)), ("test", pairs(5, 40))):
         write_rows(f"{name}.jsonl", rows)
