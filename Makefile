@@ -33,6 +33,9 @@ bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/python benchmarks/plan.py measure
 	$(BIN)/python benchmarks/plan.py report
 	$(BIN)/python benchmarks/methods.py
+	t5=$$($(BIN)/python benchmarks/small_t5.py) && for stage in methods report; do \
+		$(BIN)/python benchmarks/methods.py --config benchmarks/methods-t5.yaml \
+			--stage $$stage model.id=$$t5 || exit 1; done
 	$(BIN)/python benchmarks/reliability.py run
 	$(BIN)/python benchmarks/contamination.py
 	$(BIN)/python benchmarks/forgetting.py

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from tests.unit.train.test_loop import StopAt
+from tests.observers import StopAt
 
 from luthier.core.console import Console
 from luthier.core.errors import PreemptedError, UsageError

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
+from tests.observers import StopAt
 from torch import nn
 
 from luthier.core.errors import PreemptedError, ResourceError
@@ -105,20 +104,6 @@ def test_what_fits_is_found_before_the_first_step(small_tune: Any) -> None:
 def test_a_limit_that_nothing_meets_is_told(small_tune: Any) -> None:
     with pytest.raises(ResourceError, match="too little memory"):
         small_tune(limits=Limits(1, 512))
-
-
-class StopAt:
-    """Asks this process to stop after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step(self, metrics: Any) -> None:
-        if metrics.step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def on_event(self, event: str, **values: Any) -> None:
-        pass
 
 
 def test_what_was_found_is_kept_where_the_training_goes_on(small_tune: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.observers import StopAt
 
 from luthier.core.errors import DivergedError, PreemptedError
 from luthier.core.files import read_lines
@@ -25,20 +24,6 @@ def loop(limit: float, **changes: Any) -> dict[str, Any]:
 
 def rises(run: Any) -> dict[int, float]:
     return {e["step"]: e["rise"] for e in read_lines(run.events) if e["event"] == "forgetting"}
-
-
-class StopAt:
-    """Asks this process to stop after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step(self, metrics: Any) -> None:
-        if metrics.step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def on_event(self, event: str, **values: Any) -> None:
-        pass
 
 
 def weights(loaded: Any) -> list[torch.Tensor]:

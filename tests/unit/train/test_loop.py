@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.observers import StopAt
 
 from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Advance, Console
@@ -48,20 +49,6 @@ CASES = [
     for model in MODELS.get(method, ("tiny_llama", "tiny_t5"))
 ]
 SEEN_ABOVE = {"full", "lora", "prompt-tuning"}
-
-
-class StopAt:
-    """Asks this process to stop after a step, as a scheduler does."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step(self, metrics: StepMetrics) -> None:
-        if metrics.step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def on_event(self, event: str, **values: Any) -> None:
-        pass
 
 
 def trained(loaded: Any) -> dict[str, torch.Tensor]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 import sqlite3
 import struct
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
+from tests.observers import StopAt
 
 from luthier.config import RunConfig
 from luthier.core.console import Console
@@ -30,20 +29,6 @@ TAGS = {
     "train/tokens_per_second",
     "train/memory_gib",
 }
-
-
-class StopAt:
-    """Asks this process to stop after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step(self, metrics: StepMetrics) -> None:
-        if metrics.step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def on_event(self, event: str, **values: Any) -> None:
-        pass
 
 
 def events(path: Path) -> list[Event]:
