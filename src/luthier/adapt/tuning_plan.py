@@ -225,14 +225,16 @@ class _Planner:
     def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
         """Whether the layers are compiled: as configured, or where it pays in ``times`` passes.
 
-        What it saves is not known for quantised weights, nor for layers that are computed again.
+        What it saves is not known for quantised weights, nor for layers that are computed again;
+        with dropout in an adapter more than rounding would change.
         """
         train = self.setup.config.train
         if train.compile != "auto":
             return train.compile
         cluster, quantisation = self._cluster, self.setup.config.base_of(self.method).quantisation
         unknown = quantisation or train.activation_checkpointing != "none"
-        if cluster is None or unknown or not has_compiler(default_device()):
+        drops = self.setup.config.methods.of(self.method).drops
+        if cluster is None or unknown or drops or not has_compiler(default_device()):
             return False
 
         def between(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:

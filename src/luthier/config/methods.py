@@ -63,6 +63,11 @@ class MethodConfig(Config):
         """Positions of the context window that it takes."""
         return 0
 
+    @property
+    def drops(self) -> bool:
+        """Whether it leaves out a part of its input at random."""
+        return False
+
 
 class FullConfig(MethodConfig):
     """Every parameter is trained."""
@@ -119,6 +124,11 @@ class LoraConfig(MethodConfig):
     """Dropout on the input of the update."""
     targets: Targets = "all-linear"
     """Names of the modules to adapt, or all linear layers but the output layer."""
+
+    @property
+    def drops(self) -> bool:
+        """See `MethodConfig.drops`."""
+        return self.dropout > 0
 
 
 class RsloraConfig(LoraConfig):
@@ -178,6 +188,11 @@ class VeraConfig(MethodConfig):
     """Dropout on the input of the update."""
     targets: Targets = "all-linear"
     """Names of the modules to adapt, or all linear layers but the output layer."""
+
+    @property
+    def drops(self) -> bool:
+        """See `MethodConfig.drops`."""
+        return self.dropout > 0
 
 
 class Ia3Config(MethodConfig):

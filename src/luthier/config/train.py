@@ -96,7 +96,7 @@ class TrainConfig(Config):
     compile: Literal["auto"] | bool = "auto"
     """Compile the layers before the first step. auto: where the plan says that this saves more time
     than it takes. It needs a C++ compiler, or Triton on a GPU. What it changes in the losses is
-    rounding, and a resumed run keeps to what it began with."""
+    rounding, and a resumed run keeps to what it began with. Not with dropout in an adapter."""
     guards: GuardsConfig = GuardsConfig()
     """What to do when a training goes wrong."""
     trackers: tuple[TrackerName, ...] = ("tensorboard",)

@@ -150,6 +150,13 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
             where="train.activation_checkpointing",
             fix="switch it off, or choose prompt-tuning",
         )
+    if config.train.compile is True and config.methods.of(name).drops:
+        raise UsageError(
+            f"{name} with dropout trains otherwise in compiled layers than as they are written, "
+            "by more than rounding",
+            where="train.compile",
+            fix=f"leave it at auto, or set methods.{name}.dropout=0",
+        )
     if config.train.packing is True and not can_be_packed(method, base):
         raise UsageError(
             f"with {name} of this model examples need rows of their own: what goes before one, "

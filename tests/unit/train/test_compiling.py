@@ -58,7 +58,7 @@ def test_the_losses_are_those_of_the_model_as_it_is_written(small_tune: Any) -> 
 
 
 CASES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
-    ("tiny_llama", "lora", {}, {"dropout": 0.2}),
+    ("tiny_llama", "lora", {}, {}),
     ("tiny_llama", "lora", {"packing": True, "batch_size": 4}, {}),
     ("tiny_llama", "full", {"activation_checkpointing": "selective"}, {}),
     ("tiny_llama", "full", {"activation_checkpointing": "full"}, {}),
@@ -85,6 +85,14 @@ def test_so_they_are_with_every_method_and_when_resumed(
     _, _, broken = small_tune(**chosen, run="broken", train=loop | COMPILED)
     assert losses(whole) == pytest.approx(losses(plain), rel=1e-5)
     assert losses(broken) == losses(whole)
+
+
+@pytest.mark.parametrize("method", ["lora", "vera"])
+def test_an_adapter_with_dropout_is_not_compiled(method: str, small_tune: Any) -> None:
+    """Its losses part from those as written by a thousandth after some steps."""
+    with pytest.raises(UsageError, match="with dropout trains otherwise") as caught:
+        small_tune(method=method, train=COMPILED, settings={"dropout": 0.2})
+    assert caught.value.where == "train.compile"
 
 
 @needs_compiler
