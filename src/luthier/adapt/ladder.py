@@ -44,13 +44,12 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")
         earlier = stored[rung.name]
         limit = budget.training_time(setup.config.train.max_time)
-        if earlier and _may_go_on(earlier.record, limit):
-            earlier = None
         reached = any(is_at_target(record.metric, adapt.target) for record in records)
-        if earlier:
+        stops = reached and adapt.stop_at_target
+        if earlier and (stops or not _may_go_on(earlier.record, limit)):
             console.say("  measured before; not repeated")
             records.append(earlier.record)
-        elif reached and adapt.stop_at_target:
+        elif stops:
             records.append(_skipped(rung, "a cheaper rung has reached the target"))
         elif reason := budget.refusal():
             records.append(_skipped(rung, reason))

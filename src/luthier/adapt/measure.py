@@ -60,7 +60,8 @@ class RungMeasurer:
             return self._record(rung, evaluation, memory)
         self._write_config(run, rung.method)
         # Without general text the base is not needed, and may be too large as it is stored.
-        before = self._losses(self.run, self.base.get()) if self.setup.general_texts else []
+        texts = self.setup.general_texts
+        before = general_losses(self.setup, self.run, self.base.get()) if texts else []
         memory = PeakMemory(default_device())
         limit = self.budget.training_time(self.setup.config.train.max_time)
         loaded, training = tuned_model(self.setup, rung.method, self.base, run, limit, self.console)
@@ -93,17 +94,13 @@ class RungMeasurer:
         )
         return evaluation.record
 
-    def _losses(self, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
-        """The loss on each general text."""
-        return general_losses(self.setup, run, loaded)
-
     def _forgetting(
         self, run: RunDirectory, before: Sequence[TextLoss], loaded: LoadedModel
     ) -> Forgetting | None:
         name = self.setup.config.evaluate.general_text
         if name is None:
             return None
-        after = self._losses(run, loaded)
+        after = general_losses(self.setup, run, loaded)
         forgetting = measure_forgetting(before, after, name, resampling_of(self.setup))
         forgetting.write(run.forgetting)
         return forgetting

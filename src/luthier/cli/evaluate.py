@@ -32,7 +32,7 @@ def evaluate(
         arguments: Single settings as section.key=value.
     """
     if changes and changes.given:
-        if arguments or asked or (common and any(v is not None for v in common.flags().values())):
+        if arguments or asked or (common and common.given):
             raise UsageError(
                 "--before and --after compare runs and models as they are",
                 fix="leave out everything else but --json",
@@ -65,7 +65,7 @@ def _one_subject(
 
     run = api.as_run(target)
     if run:
-        if common and any(value is not None for value in common.flags().values()):
+        if common and common.given:
             raise UsageError(
                 "a run is measured with its own model and data",
                 fix="leave out --model, --data, --template, --name, --output and --seed",

@@ -44,6 +44,11 @@ class CommonOptions:
             "seed": self.seed,
         }
 
+    @property
+    def given(self) -> bool:
+        """Whether there is any."""
+        return any(value is not None for value in self.flags().values())
+
 
 CONFIGURATIONS = (".yaml", ".yml")
 """How configuration files end."""

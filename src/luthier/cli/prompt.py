@@ -44,7 +44,7 @@ def prompt(
     from luthier import api
 
     if run:
-        if common and common.flags().get("model.id") is not None:
+        if common and common.model is not None:
             raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
         arguments = (str(RunDirectory.open(Path(run)).config), *arguments)
     config = read_configuration(arguments, common, prompt__shots=shots)

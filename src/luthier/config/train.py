@@ -55,7 +55,8 @@ class TrainConfig(Config):
     """Examples in an optimizer step, on all devices together."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 2048
     """Tokens in one forward pass, padding included; auto: as many as fit, tried before the first
-    step. It changes memory and speed, not the result, and is halved when memory runs out."""
+    step. It changes memory and speed, not the result, but for what dropout leaves out, and is
+    halved when memory runs out."""
     max_padding: float = Field(default=0.1, ge=0, lt=1)
     """The share of padding above which a micro-batch is cut in two."""
     packing: Literal["auto"] | bool = "auto"

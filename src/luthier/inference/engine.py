@@ -97,6 +97,7 @@ class Engine(ABC):
 
         Raises:
             UsageError: a continuation is empty, or a context is and nothing can stand for it.
+            DataError: a log-probability is not finite.
         """
 
     @abstractmethod

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import secrets
 import shutil
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.models.quiet import quiet_transformers
+
+_A_DAY = 24 * 3600.0  # seconds
 
 
 def convert_gguf(source: Path, name: str, console: Console) -> Path:
@@ -28,8 +31,10 @@ def convert_gguf(source: Path, name: str, console: Console) -> Path:
         return target
     with console.progress(f"Converting {source.name} (once)", None):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
         # A folder of its own: another process may convert the same file.
-        partial = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
+        partial = target.with_name(f".{name}.{secrets.token_hex(4)}.partial")
+        partial.mkdir()
         try:
             # transformers draws this bar without asking its own switch for bars.
             with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
@@ -44,6 +49,14 @@ def convert_gguf(source: Path, name: str, console: Console) -> Path:
         except OSError:  # another process was faster; its folder is as good
             shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what conversions left that were killed: no conversion takes a day."""
+    for partial in target.parent.glob(f".{target.name}.*.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _A_DAY:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _convert(source: Path, target: Path) -> None:

@@ -29,7 +29,6 @@ from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model
 
 _UNLOADABLE = (OSError, ValueError, KeyError, ImportError, StrictDataclassError)
-_LOADING_INFO = ("missing_keys", "unexpected_keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +189,7 @@ def _require_all(found: Mapping[str, Any], folder: ModelFolder) -> None:
     Raises:
         DataError: tensors are missing.
     """
-    missing, unexpected = (sorted(found.get(kind) or ()) for kind in _LOADING_INFO)
+    missing, unexpected = (sorted(found[name]) for name in ("missing_keys", "unexpected_keys"))
     if not missing:
         return
     others = f"; instead there are {_some(unexpected)}" if unexpected else ""

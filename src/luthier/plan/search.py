@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -59,14 +60,10 @@ def search(
         UsageError: not one choice can be planned, and why the last one cannot.
     """
     plans: list[Plan] = []
-    refusal: UsageError | None = None
-    for choice in choices(cluster, methods, fixed):
-        try:
-            plans.append(make_plan(work, choice, cluster, price=price))
-        except UsageError as error:  # a batch that does not divide, a type that the device lacks
-            refusal = error
-    if refusal and not plans:
-        raise refusal
+    with _some_must_succeed() as attempt:
+        for choice in choices(cluster, methods, fixed):
+            with attempt():  # a batch may not divide, or the device lack a type
+                plans.append(make_plan(work, choice, cluster, price=price))
     # Names that come to the same, such as two precisions of a base that is not trained, are one.
     distinct = {(plan.step, plan.memory): plan for plan in reversed(plans) if plan.fits}
     fitting = list(reversed(distinct.values()))
@@ -119,25 +116,11 @@ def smallest_hardware(
         UsageError: it can be planned on none of them, and why not on the last one.
     """
     found: list[Plan] = []
-    planned, refusal = 0, None
-    for device in devices or catalogue().values():
-        choice = choice_for(device)
-        for count in _COUNTS:
-            kind: ParallelName = choice.parallel if count == 1 else "fsdp"
-            wide = replace(work, step_sequences=max(work.step_sequences, choice.batch * count))
-            try:
-                plan = make_plan(
-                    wide, replace(choice, parallel=kind), Cluster(device, count), price=price
-                )
-            except UsageError as error:
-                refusal = error
-                continue
-            planned += 1
-            if plan.fits:
-                found.append(plan)
-                break
-    if refusal and not planned:
-        raise refusal
+    with _some_must_succeed() as attempt:
+        for device in devices or catalogue().values():
+            with attempt():
+                if plan := _fewest(work, choice_for(device), device, price):
+                    found.append(plan)
     found.sort(key=lambda plan: (plan.devices * plan.limit, plan.devices, plan.device))
     return tuple(found)
 
@@ -160,19 +143,55 @@ def largest_model(
         price: of a device for an hour.
     """
     ordered = sorted(works, key=lambda item: -item[1].model.parameters)
-    planned, refusal = 0, None
-    for name, work in ordered:
-        try:
-            found = search(work, cluster, methods=methods, fixed=fixed, keep=1, price=price)
-        except UsageError as error:  # such as a context that is too short
-            refusal = error
-            continue
-        planned += found.tried
-        if found.best:
-            return name, found.best[0]
-    if refusal and not planned:
-        raise refusal
+    with _some_must_succeed() as attempt:
+        for name, work in ordered:
+            with attempt():  # a context may be too short
+                found = search(work, cluster, methods=methods, fixed=fixed, keep=1, price=price)
+                if found.best:
+                    return name, found.best[0]
     return None
+
+
+def _fewest(work: Workload, choice: Choice, device: Device, price: float | None) -> Plan | None:
+    """The plan on the fewest devices of a kind on which a choice fits.
+
+    Raises:
+        UsageError: it can be planned on no number of them, and why not on the last one.
+    """
+    with _some_must_succeed() as attempt:
+        for count in _COUNTS:
+            kind: ParallelName = choice.parallel if count == 1 else "fsdp"
+            wide = replace(work, step_sequences=max(work.step_sequences, choice.batch * count))
+            shared = replace(choice, parallel=kind)
+            with attempt():
+                plan = make_plan(wide, shared, Cluster(device, count), price=price)
+                if plan.fits:
+                    return plan
+    return None
+
+
+@contextmanager
+def _some_must_succeed() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Gives a context for each attempt, in which a `UsageError` ends that attempt alone.
+
+    Raises:
+        UsageError: there were attempts, and none succeeded: the error of the last one.
+    """
+    succeeded = False
+    refusal: UsageError | None = None
+
+    @contextmanager
+    def attempt() -> Iterator[None]:
+        nonlocal succeeded, refusal
+        try:
+            yield
+            succeeded = True
+        except UsageError as error:
+            refusal = error
+
+    yield attempt
+    if refusal and not succeeded:
+        raise refusal
 
 
 def _layouts(cluster: Cluster) -> tuple[tuple[ParallelName, int], ...]:

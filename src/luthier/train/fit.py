@@ -1,7 +1,8 @@
 """How many tokens a forward pass may have: tried before the first step, halved when memory ends.
 
-The cut of a step into forward passes changes memory and speed, never the gradient, so it may
-change while a training runs.
+The cut of a step into forward passes changes memory and speed, never the gradient, but for what
+dropout leaves out, which is drawn for each pass. So what was found is kept where a training goes
+on, and changes only when memory runs out.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def _undivided() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise ResourceError(
-            "memory ran out in the update of the weights; the last checkpoint is from before",
+            "memory ran out in the update of the weights",
             fix="choose train.optimizer=adamw-8bit or sgd, or a method that trains less; 'luthier "
             "plan' says what fits",
         ) from error

@@ -335,6 +335,9 @@ def test_a_rung_that_was_cut_short_goes_on_when_there_is_more_time(
     assert short.training is not None
     assert short.training.stopped == "time"
     assert by_name(adapt(named, tmp_path, **limited).ladder)["lora"].training == short.training
+    # With more time, but a cheaper rung that is good enough, it stays as it was measured.
+    enough = {"adapt__target": 0.0, "adapt__stop_at_target": True}
+    assert by_name(adapt(named, tmp_path, **enough).ladder)["lora"].training == short.training
     longer = by_name(adapt(named, tmp_path).ladder)["lora"]
     assert longer.training is not None
     assert (longer.training.stopped, longer.training.steps) == (

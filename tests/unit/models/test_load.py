@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -110,6 +111,9 @@ def test_two_processes_convert_the_same_file(
     monkeypatch.setattr(gguf, "_convert", convert)
     left = cache_folder() / "models" / "made"
     left.mkdir(parents=True)
+    killed = left.with_name(".made.0123abcd.partial")
+    killed.mkdir()
+    os.utime(killed, (0, 0))
     (left / "tokenizer.json").touch()
     with ThreadPoolExecutor(2) as pool:
         asked = [
