@@ -12,6 +12,7 @@ from tests.distributed.conftest import Training, free_port
 
 Make = Callable[..., Training]
 TOLERANCE = 1e-5
+INT8 = {"methods.qlora.quantisation": "int8"}
 # 8 general texts are mixed into 32 examples, and the loss on others is watched.
 REPLAYED = {
     "data.replay": 0.2,
@@ -29,6 +30,8 @@ REPLAYED = {
         ("full", {"train.packing": True}),
         # Frozen layers are computed once, but not where each pass gathers their weights.
         ("last-layers", {"methods.last-layers.layers": 1}),
+        # What decodes the weights is whole in each process, the weights are not.
+        ("qlora", {}),
     ],
 )
 def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: Make) -> None:
@@ -61,6 +64,7 @@ def trained_alone_and_together(
 def assert_the_same(runs: dict[str, Training], alone: Training) -> None:
     for name, run in runs.items():
         assert run.losses == pytest.approx(alone.losses, rel=TOLERANCE), name
+        assert run.record.total_parameters == alone.record.total_parameters
         assert run.rises == pytest.approx(alone.rises, abs=TOLERANCE), name
         assert run.record.best_validation_loss == pytest.approx(
             alone.record.best_validation_loss, rel=TOLERANCE
@@ -128,6 +132,13 @@ def test_shards_are_rounded_at_random(training: Make) -> None:
     sharded.finish(processes=2)
     assert sharded.losses == pytest.approx(alone.losses, rel=2**-6)
     assert sharded.losses[-1] < sharded.losses[0]
+
+
+def test_weights_of_eight_bits_are_not_cut(training: Make) -> None:
+    run = training("int8", method="qlora", **INT8, **{"train.parallelism": "fsdp"})
+    assert run.run(2) == [2, 2]
+    assert "int8 weights keep these for themselves" in run.log
+    assert "Traceback" not in run.log
 
 
 def test_states_that_do_not_end_where_shards_do_are_refused(training: Make) -> None:

@@ -207,6 +207,19 @@ def test_prompt_asks_the_test_examples(settings: dict[str, Any]) -> None:
     assert len({answer.id for answer in answers}) == 2
 
 
+def test_a_soft_prompt_keeps_its_part_of_the_window_when_it_is_asked(
+    settings: dict[str, Any],
+) -> None:
+    changes = {"method": "prompt-tuning", "methods.prompt-tuning.virtual_tokens": 7}
+    run = api.tune(None, {**settings, **changes}, QUIET).run
+    windows = []
+    for asked in (None, run.path):
+        with pytest.raises(DataError, match="context window of") as caught:
+            api.prompt(run.config, {"evaluate.max_new_tokens": 10**6}, QUIET, ask="Why?", run=asked)
+        windows.append(int(str(caught.value).split("context window of ")[1].split()[0]))
+    assert windows[0] - windows[1] == 7
+
+
 def test_report_is_written_again(rungs: tuple[Path, Path, Path]) -> None:
     ladder = rungs[0].parent.parent
     (ladder / "report.html").unlink()

@@ -45,6 +45,8 @@ def ask_model(
         renderer, handle = setup.renderer, setup.handle
         decoding = setup.decoding(config.prompt.shots)
         examples = _examples(setup, question, num)
+    if run:
+        renderer = renderer.beside(config.methods.of(config.method).positions)
     room = decoding.max_new_tokens
     prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]
     base = config.base_of(config.method)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gc
 
+import torch
+
 from luthier.config import ModelConfig
 from luthier.models.load import LoadedModel, ModelHandle, load_model
 
@@ -23,16 +25,17 @@ class BaseModel:
             self._loaded = load_model(self._handle)
         return self._loaded
 
-    def take(self, wanted: ModelConfig) -> LoadedModel:
+    def take(self, wanted: ModelConfig, place: torch.device | None = None) -> LoadedModel:
         """The base model, to be changed; the next `get` loads it afresh.
 
         Args:
             wanted: how it is loaded, which may be quantised where the base is not.
+            place: where its weights are put; None: where it computes.
         """
-        if wanted != self._handle.config:
+        if wanted != self._handle.config or place:
             self._loaded = None
             gc.collect()
-            return load_model(dataclasses.replace(self._handle, config=wanted))
+            return load_model(dataclasses.replace(self._handle, config=wanted), place=place)
         loaded = self.get()
         self._loaded = None
         return loaded

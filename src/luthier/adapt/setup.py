@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from luthier.config import Decoding, ModelConfig, RunConfig
@@ -179,8 +179,7 @@ class Setup:
 
     def renderer_beside(self, method: MethodName) -> PromptRenderer:
         """What turns examples into tokens where a method takes a part of the context window."""
-        window = self.renderer.context_window - self.config.methods.of(method).positions
-        return replace(self.renderer, context_window=window)
+        return self.renderer.beside(self.config.methods.of(method).positions)
 
     @property
     def max_length(self) -> int:

@@ -67,7 +67,9 @@ def tuned_model(
     plan = check_memory(replace(setup, config=config), method, data, ranks)
     stored = _announce(plan, run, console) if plan and ranks.is_first else None
     try:
-        untuned = base.take(setup.config.base_of(method))
+        # One that is cut into shards need not fit a device whole.
+        place = torch.device("cpu") if loop.shards(ranks.size) else None
+        untuned = base.take(setup.config.base_of(method), place)
         if plan:
             bound_kept_memory(plan.memory.allocated - plan.memory.weights)
         limits = _limits(setup, plan, ranks)

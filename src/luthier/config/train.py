@@ -105,6 +105,10 @@ class TrainConfig(Config):
     completions_only: bool = True
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""
 
+    def shards(self, processes: int) -> bool:
+        """Whether so many processes hold a part of each weight, not a copy."""
+        return self.parallelism == "fsdp" and processes > 1
+
     @model_validator(mode="after")
     def _patience_looks_at_validations(self) -> Self:
         if self.patience and not self.validations:

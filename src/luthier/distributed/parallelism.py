@@ -42,8 +42,16 @@ class Parallelism(ABC):
         self.ranks = ranks
 
     @abstractmethod
-    def place(self, model: Any) -> None:
-        """Put the model where this process needs it, before its weights are collected."""
+    def place(self, model: Any, device: torch.device) -> torch.device:
+        """Put the model where this process needs it, before its weights are collected.
+
+        Args:
+            model: what is trained; it is changed.
+            device: where its weights are.
+
+        Returns:
+            Where it computes from now on.
+        """
 
     @abstractmethod
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
@@ -78,10 +86,11 @@ class Parallelism(ABC):
 class Replicated(Parallelism):
     """Every process has the whole model; one process alone is a case of it."""
 
-    def place(self, model: Any) -> None:
+    def place(self, model: Any, device: torch.device) -> torch.device:
         """See `Parallelism.place`: what is trained must be the same everywhere from the start."""
         trained = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
         self.ranks.share_first(trained)
+        return device
 
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
         """See `Parallelism.shares`."""

@@ -62,7 +62,9 @@ class Ranks:
         """Overwrite the tensors of all processes with those of the first."""
         if self.size > 1:
             for tensor in tensors:
-                dist.broadcast(tensor, src=0)
+                there = tensor.to(self.device)
+                dist.broadcast(there, src=0)
+                tensor.copy_(there)
 
     def wait(self) -> None:
         """Go on when all processes have come here."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -44,8 +45,12 @@ class Sharded(Parallelism):
             )
         self._group = size
 
-    def place(self, model: Any) -> None:
-        """See `Parallelism.place`: each layer is sharded, then what is outside of them."""
+    def place(self, model: Any, device: torch.device) -> torch.device:
+        """See `Parallelism.place`: each layer is sharded, then what is outside of them.
+
+        A model in the host's memory goes to the device layer by layer, so that one which no device
+        could hold alone is never whole on any.
+        """
         mesh = self._mesh()
         self.ranks.share_first([p.data for p in model.parameters() if p.requires_grad])
         for layer in _layers(model):
@@ -56,6 +61,7 @@ class Sharded(Parallelism):
                 # Losses are divided by all trained tokens already: gradients are added up.
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(True)
+        return self.ranks.device
 
     def _mesh(self) -> DeviceMesh:
         kind, groups = self.ranks.device.type, self.ranks.size // self._group

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from luthier.methods.lora import LoraMethod
 
 
@@ -11,4 +9,3 @@ class QloraMethod(LoraMethod):
     """Trains LoRA's update in float32; the base was quantised when it was loaded."""
 
     name = "qlora"
-    shardable: ClassVar[bool] = False

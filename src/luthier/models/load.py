@@ -21,6 +21,7 @@ from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.quantised import (
     detach_from_file,
+    keep_scales,
     parameter_count,
     quantisation_options,
     require_quantisation,
@@ -136,8 +137,15 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return fingerprint(json.dumps([rules, vocabulary, special, template], sort_keys=True))
 
 
-def load_model(handle: ModelHandle, device: torch.device | None = None) -> LoadedModel:
+def load_model(
+    handle: ModelHandle, device: torch.device | None = None, place: torch.device | None = None
+) -> LoadedModel:
     """Load the weights, in evaluation mode.
+
+    Args:
+        handle: which model.
+        device: for which the type of its weights is chosen; None: the default one.
+        place: where the weights are put; None: on ``device``.
 
     Raises:
         DataError: the weights are missing or damaged, or need code or pickle files that the
@@ -146,9 +154,10 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     device = device or default_device()
-    if device.type == "cpu":
-        keep_freed_memory()
     dtype, quantisation = resolve_dtype(handle.config.dtype, device), handle.config.quantisation
+    place = place or device
+    if place.type == "cpu":
+        keep_freed_memory()
     if quantisation:
         require_quantisation()
     kind = AutoModelForSeq2SeqLM if handle.is_encoder_decoder else AutoModelForCausalLM
@@ -159,7 +168,7 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
                 dtype=dtype,
                 use_safetensors=None if handle.config.allow_pickle else True,
                 trust_remote_code=handle.config.trust_remote_code,
-                device_map={"": device} if quantisation else None,
+                device_map={"": place} if quantisation else None,
                 output_loading_info=True,
                 **quantisation_options(quantisation, dtype),
             )
@@ -168,7 +177,8 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
     _require_all(found, handle.folder)
     if quantisation:
         detach_from_file(model)
-    model = (model if quantisation else model.to(device)).eval()
+        keep_scales(model)
+    model = (model if quantisation else model.to(place)).eval()
     stamp = ModelStamp(
         id=handle.folder.id,
         revision=handle.folder.revision,
@@ -176,7 +186,7 @@ def load_model(handle: ModelHandle, device: torch.device | None = None) -> Loade
         dtype=quantisation or str(dtype).removeprefix("torch."),
         architecture=type(model).__name__,
     )
-    return LoadedModel(model, handle.tokenizer, stamp, device)
+    return LoadedModel(model, handle.tokenizer, stamp, place)
 
 
 def _require_all(found: Mapping[str, Any], folder: ModelFolder) -> None:

@@ -77,9 +77,31 @@ def dequantise(model: Any, dtype: torch.dtype) -> Any:
 
 def parameter_count(model: Any) -> int:
     """Numbers in all parameters; of two 4-bit ones that share a byte, both."""
-    return sum(_numel(parameter) for parameter in model.parameters())
+    counts = {
+        id(parameter): parameter.numel()
+        if (state := _state(module, name)) is None
+        # Of a weight that is a part of the whole, only its module knows what it was.
+        else int(state.shape.numel())
+        for module in model.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+    }
+    return sum(counts.values())
 
 
-def _numel(parameter: torch.nn.Parameter) -> int:
-    state = getattr(parameter, "quant_state", None)
-    return parameter.numel() if state is None else int(state.shape.numel())
+def keep_scales(model: Any) -> None:
+    """Let the modules of 4-bit weights hold what decodes them.
+
+    bitsandbytes hangs it on the weight, where it is lost when another tensor takes the weight's
+    place; a layer without it asks its module.
+    """
+    for module in model.modules():
+        if (state := _state(module, "weight")) is not None:
+            module.quant_state = state
+
+
+def _state(module: torch.nn.Module, name: str) -> Any:
+    """What decodes a 4-bit weight; None for all else."""
+    if name != "weight":
+        return None
+    on_weight = getattr(getattr(module, name, None), "quant_state", None)
+    return getattr(module, "quant_state", None) if on_weight is None else on_weight

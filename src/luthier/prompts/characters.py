@@ -60,6 +60,10 @@ class CharacterTokenizer:
             place = mark.end()
         return {"input_ids": [*ids, *map(ord, text[place:])]}
 
+    def get_chat_template(self) -> str:
+        """Its name; there is no text of it."""
+        return self.chat_template
+
     def apply_chat_template(
         self,
         conversation: list[dict[str, str]],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Protocol
 
@@ -21,10 +22,16 @@ from luthier.prompts.tokens import Encoder, Tokenizer
 _BETWEEN_TURNS = "\n\n"
 # A word that no template writes itself.
 _PROBE = "zqxprobe"
-# What templates that can be told take for today: a run that goes on tomorrow, or is compared
-# with one of yesterday, sees the same text. It is what Llama 3's write where there is no
-# clock.
-_DATE = "26 Jul 2024"
+# What templates take for today: a run that goes on tomorrow, or is compared with one of yesterday,
+# sees the same text. It is what Llama 3's write where there is no clock.
+_TODAY = datetime(2024, 7, 26, tzinfo=UTC)
+_CLOCK = "strftime_now"
+# transformers gives templates a clock of that name; a macro stands before it.
+_STOPPED_CLOCK = (
+    f"{{% macro {_CLOCK}(format) %}}{{{{ format"
+    + "".join(f"|replace('%{code}', '{_TODAY:%{code}}')" for code in "aAbBdeHIjmMpSyY")
+    + " }}{% endmacro %}\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +128,8 @@ class ChatLayout:
     """The tokenizer's own chat template decides.
 
     What it writes before every answer, such as a space or a pair of tags without thoughts in them,
-    belongs to the answer, where it is trained and where it is scored. Templates that can be told
-    the date, as Llama 3's, get one that never changes.
+    belongs to the answer, where it is trained and where it is scored. Templates that write the date
+    get one that never changes.
     """
 
     tokenizer: Tokenizer
@@ -192,6 +199,11 @@ class ChatLayout:
         return segments
 
     @cached_property
+    def _template(self) -> str:
+        template = str(self.tokenizer.get_chat_template())
+        return _STOPPED_CLOCK + template if _CLOCK in template else template
+
+    @cached_property
     def _lead(self) -> str:
         """What the template writes between a question and every answer to it."""
         turns = (Message("user", _PROBE), Message("assistant", _PROBE))
@@ -233,7 +245,8 @@ class ChatLayout:
                 conversation,
                 tokenize=False,
                 add_generation_prompt=ask,
-                date_string=_DATE,
+                chat_template=self._template,
+                date_string=f"{_TODAY:%d %b %Y}",
             )
         except (TemplateError, LookupError, TypeError, ValueError) as error:
             roles = ", ".join(turn.role for turn in turns) or "none"

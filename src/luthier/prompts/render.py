@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -103,6 +103,10 @@ class PromptRenderer:
             context_window=context_window,
             encoder_decoder=encoder_decoder,
         )
+
+    def beside(self, positions: int) -> PromptRenderer:
+        """One that leaves so many positions of the context window to something else."""
+        return replace(self, context_window=self.context_window - positions)
 
     def prompt(self, example: Example, *, answer_tokens: int = 0) -> Prompt:
         """What is fed before the answer.

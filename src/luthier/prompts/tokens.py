@@ -45,6 +45,9 @@ class Tokenizer(Protocol):
     ) -> Mapping[str, Any]:
         """``input_ids`` of ``text``; special tokens in it are split like other text or kept."""
 
+    def get_chat_template(self) -> str:
+        """The template that writes a conversation."""
+
     def apply_chat_template(
         self,
         conversation: list[dict[str, str]],

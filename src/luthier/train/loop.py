@@ -52,7 +52,6 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     order = job.order
     total_steps = order.total_steps(job.epochs)
     ranks = job.parallelism.ranks
-    job.parallelism.place(job.loaded.model)
     weights = TrainedWeights(job.loaded.model, job.train.master_weights)
     require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, ranks)

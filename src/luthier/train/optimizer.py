@@ -91,7 +91,7 @@ def require_optimizer(train: TrainConfig, device: torch.device, ranks: Ranks) ->
             where=where,
             fix=f"choose {name.removeprefix('paged-')}",
         )
-    if train.parallelism == "fsdp" and ranks.size > 1 and not kind.shards:
+    if train.shards(ranks.size) and not kind.shards:
         raise UsageError(
             f"{name} has states of blocks, rows or columns, which do not end where shards do",
             where=where,

@@ -112,7 +112,7 @@ def tune(
         run=run,
         fingerprint=data.fingerprint,
         inputs=data.inputs,
-        parallelism=_parallelism(config, ranks, method),
+        parallelism=_parallelism(config, ranks, method, base),
         limits=limits or Limits(),
         companion=partial(method.accompany, model),
         replay=data.order(config).replay,
@@ -120,6 +120,8 @@ def tune(
         watched_loss=watched_loss,
     )
     job = dataclasses.replace(job, packed=choose_packing(job, method))
+    device = job.parallelism.place(model, base.device)
+    job = dataclasses.replace(job, loaded=dataclasses.replace(job.loaded, device=device))
     if job.packed and ranks.is_first:
         console.say("  examples of a micro-batch share a row")
     with (
@@ -148,13 +150,19 @@ def _watched_loss(base: LoadedModel, config: RunConfig, data: TrainingData, rank
     return mean_loss(base.model, data.watched, base.device, tokens, Replicated(ranks))
 
 
-def _parallelism(config: RunConfig, ranks: Ranks, method: Method) -> Parallelism:
-    if config.train.parallelism == "fsdp" and ranks.size > 1:
+def _parallelism(config: RunConfig, ranks: Ranks, method: Method, base: LoadedModel) -> Parallelism:
+    if config.train.shards(ranks.size):
         if not method.shardable:
             raise UsageError(
                 f"{method.name} has weights that cannot be cut into shards",
                 where="train.parallelism",
                 fix="choose ddp, or lora",
+            )
+        if base.stamp.dtype == "int8":
+            raise UsageError(
+                "layers of int8 weights keep these for themselves, whole, beside any shards",
+                where="train.parallelism",
+                fix="choose ddp, or quantise to nf4",
             )
         if config.train.compile is True:
             raise UsageError(

@@ -142,6 +142,23 @@ def test_a_template_that_writes_the_date_writes_the_same_every_day(smollm: Any) 
     assert prompt.text.startswith("Today: 26 Jul 2024\n")
 
 
+@pytest.mark.parametrize(
+    ("code", "date"),
+    [
+        ("strftime_now('%Y-%m-%d')", "2024-07-26"),
+        ("strftime_now('%A, %d %B %Y, %H:%M')", "Friday, 26 July 2024, 00:00"),
+        ("strftime_now('%Y')|int - 1", "2023"),
+        ("strftime_now('%d') if strftime_now is defined else 'never'", "26"),
+    ],
+)
+def test_a_template_that_reads_the_clock_reads_one_that_stands(
+    smollm: Any, code: str, date: str
+) -> None:
+    template = "\n  {% if true %}\n{{ 'It is ' + (" + code + ")|string }}{% endif %}" + DATED
+    shown = renderer(with_template(smollm, template)).prompt(SINGLE).text
+    assert shown.startswith(f"\nIt is {date}Today: 26 Jul 2024\n")
+
+
 def test_everything_but_the_first_token_can_be_trained(smollm: Any) -> None:
     some = renderer(smollm).training(SINGLE, completions_only=True)
     every = renderer(smollm).training(SINGLE, completions_only=False)
