@@ -34,8 +34,12 @@ def luthier(case: Case) -> Measurement:
     start = time.perf_counter()
     import torch
 
+    from luthier.core.console import Console
     from luthier.models.allocator import bound_kept_memory
+    from luthier.train.compiling import compiled_layers
+    from luthier.train.guards import Guards
     from luthier.train.optimizer import make_optimizer
+    from luthier.train.state import Progress, TrainingState
     from luthier.train.step import optimizer_step
     from luthier.train.weights import TrainedWeights
 
@@ -46,13 +50,20 @@ def luthier(case: Case) -> Measurement:
     bound_kept_memory(_planned_growth(case, rows))
     weights = TrainedWeights(model)
     optimizer = make_optimizer(weights, job)
-    losses, times, where = [], [start, time.perf_counter()], {}
-    for step in range(case.steps):
-        model.train()
-        batch = job.examples[step * case.batch : (step + 1) * case.batch]
-        with _profile(case.profiled and step == case.steps - 1, where):
-            losses.append(optimizer_step(job, weights, optimizer, batch, step).loss)
-        times.append(time.perf_counter())
+    guards, progress = (
+        Guards(job.train.guards, job.parallelism.ranks),
+        Progress(compiled=case.compiled),
+    )
+    state = TrainingState(job, weights, optimizer, guards, job.companion(case.steps), progress)
+    losses, where = [], {}
+    with compiled_layers(state, Console(quiet=True), resumed=False):
+        times = [start, time.perf_counter()]
+        for step in range(case.steps):
+            model.train()
+            batch = job.examples[step * case.batch : (step + 1) * case.batch]
+            with _profile(case.profiled and step == case.steps - 1, where):
+                losses.append(optimizer_step(job, weights, optimizer, batch, step).loss)
+            times.append(time.perf_counter())
     return measurement(case, rows, losses, times).model_copy(update={"where": where})
 
 
@@ -179,6 +190,7 @@ def _arguments(case: Case, folder: str) -> dict[str, Any]:
         "bf16": False,
         "gradient_checkpointing": False,
         "disable_tqdm": True,
+        "torch_compile": case.compiled,
     }
 
 

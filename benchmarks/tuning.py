@@ -41,17 +41,24 @@ _PEERS = ("transformers", "trl", "litgpt")
 # Libraries that begin with the same adapter and weigh every token alike.
 _SAME_MATHEMATICS = ("transformers", "trl")
 _BATCH = 4
-# Settings that are tried: tokens of a micro-batch for Luthier, else examples; packed or not.
-_SETTINGS: dict[str, tuple[tuple[int, bool], ...]] = {
-    "luthier": ((1, False), (2048, False)),
-    "transformers": ((1, False), (2, False)),
-    "trl": ((1, False), (_BATCH, False), (1, True)),
-    "litgpt": ((1, False), (2, False)),
+# Settings that are tried; a micro-batch is tokens for Luthier, else examples.
+_SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
+    "luthier": ({"micro_batch": 1}, {"micro_batch": 2048}, {"micro_batch": 1, "compiled": True}),
+    "transformers": ({"micro_batch": 1}, {"micro_batch": 2}, {"micro_batch": 1, "compiled": True}),
+    "trl": ({"micro_batch": 1}, {"micro_batch": _BATCH}, {"micro_batch": 1, "packed": True}),
+    "litgpt": ({"micro_batch": 1}, {"micro_batch": 2}),
+}
+# For what Hugging Face's trainers compile: each layer once, for all lengths.
+_LAYERS_OF_ANY_LENGTH = {
+    "ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION": "true",
+    "ACCELERATE_DYNAMO_USE_DYNAMIC": "true",
 }
 # Its quantised layers are made for CUDA alone.
 _UNDEFINED = {("litgpt", "qlora")}
 _RATES: dict[Kind, float] = {"lora": 5e-4, "full": 2e-5, "qlora": 5e-4}
 _AGREE = 1e-3
+# What of a case is a library's own choice.
+_CHOSEN = {"micro_batch", "packed", "compiled"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -116,11 +123,12 @@ def _kind(kind: Kind, shared: dict[str, Any], steps: int, rounds: int) -> dict[s
     tried = []
     contenders = [name for name in _installed() if (name, kind) not in _UNDEFINED]
     for contender in contenders:
-        for micro_batch, packed in _SETTINGS[contender]:
-            case = Case(
-                **common, contender=contender, steps=2, micro_batch=micro_batch, packed=packed
-            )
-            tried.append(_row(case, [_measure(case)]))
+        for settings in _SETTINGS[contender]:
+            case = Case(**common, contender=contender, steps=2, **settings)
+            try:
+                tried.append(_row(case, [_measure(case)]))
+            except RuntimeError as error:  # not every library can do everything
+                print(error, file=sys.stderr)
     fastest = {
         name: max(
             (row for row in tried if row["contender"] == name),
@@ -133,8 +141,7 @@ def _kind(kind: Kind, shared: dict[str, Any], steps: int, rounds: int) -> dict[s
             **common,
             contender=name,
             steps=steps + 1,
-            micro_batch=row["micro_batch"],
-            packed=row["packed"],
+            **row["settings"],
         )
         for name, row in fastest.items()
     }
@@ -163,6 +170,7 @@ def _kind(kind: Kind, shared: dict[str, Any], steps: int, rounds: int) -> dict[s
 
 def _measure(case: Case) -> Measurement:
     """In a process that nothing else has used; Luthier in its heap, as its command runs."""
+    settings = _shown(case.model_dump(include=_CHOSEN))
     command = [sys.executable, str(Path(__file__).with_name("tune_contender.py"))]
     heap = pool_environment() if case.contender == "luthier" else {}
     result = subprocess.run(
@@ -170,14 +178,15 @@ def _measure(case: Case) -> Measurement:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | heap,
+        env=os.environ | _LAYERS_OF_ANY_LENGTH | heap,
     )
     if result.returncode:
-        raise SystemExit(f"{case.contender}: {result.stderr.strip()[-2000:]}")
+        raise RuntimeError(
+            f"{case.kind} {case.contender} {settings} does not run: {result.stderr.strip()[-2000:]}"
+        )
     measured = Measurement.model_validate_json(result.stdout.strip().splitlines()[-1])
-    packed = ", packed" if case.packed else ""
     print(
-        f"{case.kind} {case.contender} {case.micro_batch}{packed}: "
+        f"{case.kind} {case.contender} {settings}: "
         f"{measured.tokens_per_second:.1f} tokens/s, {format_bytes(measured.peak_bytes)}",
         file=sys.stderr,
     )
@@ -187,8 +196,7 @@ def _measure(case: Case) -> Measurement:
 def _row(case: Case, runs: Sequence[Measurement]) -> dict[str, Any]:
     return {
         "contender": case.contender,
-        "micro_batch": case.micro_batch,
-        "packed": case.packed,
+        "settings": case.model_dump(include=_CHOSEN),
         "tokens_per_second": statistics.median(run.tokens_per_second for run in runs),
         "every": [run.tokens_per_second for run in runs],
         "peak_bytes": max(run.peak_bytes for run in runs),
@@ -203,7 +211,7 @@ def _agree(best: dict[str, dict[str, Any]]) -> bool:
     others = [
         best[name]["losses"]
         for name in _SAME_MATHEMATICS
-        if name in best and not best[name]["packed"]
+        if name in best and not best[name]["settings"]["packed"]
     ]
     return bool(others) and all(
         abs(a - b) <= _AGREE * a for losses in others for a, b in zip(ours, losses, strict=True)
@@ -258,6 +266,12 @@ def _verdict(kind: dict[str, Any]) -> list[str]:
     ]
 
 
+def _shown(settings: dict[str, Any], unit: str = "") -> str:
+    """The size of a forward pass, and what else was chosen."""
+    chosen = [name for name in ("packed", "compiled") if settings[name]]
+    return ", ".join([f"{settings['micro_batch']}{unit}", *chosen])
+
+
 def _table(rows: Any) -> list[str]:
     head = ("library", "micro-batch", "tokens/s", "each", "peak memory", "start", "losses")
     return table(
@@ -265,8 +279,7 @@ def _table(rows: Any) -> list[str]:
         [
             [
                 row["contender"],
-                f"{row['micro_batch']}{' tokens' if row['contender'] == 'luthier' else ''}"
-                f"{', packed' if row['packed'] else ''}",
+                _shown(row["settings"], " tokens" if row["contender"] == "luthier" else ""),
                 f"{row['tokens_per_second']:.1f}",
                 ", ".join(f"{value:.1f}" for value in row["every"]),
                 format_bytes(row["peak_bytes"]),

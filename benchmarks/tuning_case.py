@@ -29,6 +29,7 @@ class Case(Record):
         dtype: of the weights.
         micro_batch: examples of a forward pass (tokens for Luthier).
         packed: whether TRL packs examples into rows.
+        compiled: whether the layers are compiled, before or in the first step.
         threads: of torch.
         profiled: whether the last step is profiled instead of timed (Luthier alone).
     """
@@ -43,6 +44,7 @@ class Case(Record):
     dtype: Literal["float32", "bfloat16"]
     micro_batch: int
     packed: bool = False
+    compiled: bool = False
     threads: int
     profiled: bool = False
 
