@@ -66,14 +66,19 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("--kinds", nargs="+", default=list(_RATES), choices=list(_RATES))
     parser.add_argument("--steps", type=int, default=3, help="of the last measurements, timed")
-    parser.add_argument("--rounds", type=int, default=2, help="of the last measurements")
+    parser.add_argument("--rounds", type=int, default=5, help="of the last measurements")
+    parser.add_argument("--tried", type=Path, help="an earlier result whose settings are taken")
     chosen = parser.parse_args(arguments)
     from luthier import api
 
     peak = api.calibrate().flops["float32"]
     with tempfile.TemporaryDirectory() as folder:
         shared, lengths = _shared(Path(folder), chosen.steps + 1)
-        kinds = [_kind(name, shared, chosen.steps, chosen.rounds) for name in chosen.kinds]
+        kinds = []
+        for name in chosen.kinds:
+            common = shared | {"kind": name, "learning_rate": _RATES[name]}
+            tried = _tried(chosen.tried, name) if chosen.tried else _try(common)
+            kinds.append(_measured(common, tried, chosen.steps, chosen.rounds))
     for kind in kinds:
         flops = _flops_per_token(kind["kind"], Path(shared["model"]), lengths)
         kind["share_of_peak"] = kind["best"]["luthier"]["tokens_per_second"] * flops / peak
@@ -117,33 +122,37 @@ def _shared(folder: Path, steps: int) -> tuple[dict[str, Any], list[tuple[int, i
     return shared, [(len(ids), sum(trained)) for ids, trained in rows]
 
 
-def _kind(kind: Kind, shared: dict[str, Any], steps: int, rounds: int) -> dict[str, Any]:
-    """Try the settings, then measure the fastest of each library in turns."""
-    common = shared | {"kind": kind, "learning_rate": _RATES[kind]}
+def _tried(result: Path, kind: Kind) -> list[dict[str, Any]]:
+    """What an earlier run found of each setting."""
+    document = json.loads(result.read_text(encoding="utf-8"))
+    return next(each["tried"] for each in document["kinds"] if each["kind"] == kind)
+
+
+def _try(common: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each library in each of its settings, once."""
     tried = []
-    contenders = [name for name in _installed() if (name, kind) not in _UNDEFINED]
-    for contender in contenders:
+    for contender in _installed():
+        if (contender, common["kind"]) in _UNDEFINED:
+            continue
         for settings in _SETTINGS[contender]:
             case = Case(**common, contender=contender, steps=2, **settings)
             try:
                 tried.append(_row(case, [_measure(case)]))
             except RuntimeError as error:  # not every library can do everything
                 print(error, file=sys.stderr)
-    fastest = {
-        name: max(
-            (row for row in tried if row["contender"] == name),
-            key=lambda row: row["tokens_per_second"],
-        )
-        for name in contenders
-    }
+    return tried
+
+
+def _measured(
+    common: dict[str, Any], tried: list[dict[str, Any]], steps: int, rounds: int
+) -> dict[str, Any]:
+    """The fastest settings of each library in turns, so that all see the machine's moods."""
+    fastest: dict[str, dict[str, Any]] = {}
+    for row in sorted(tried, key=lambda row: row["tokens_per_second"]):
+        fastest[row["contender"]] = row["settings"]
     cases = {
-        name: Case(
-            **common,
-            contender=name,
-            steps=steps + 1,
-            **row["settings"],
-        )
-        for name, row in fastest.items()
+        name: Case(**common, contender=name, steps=steps + 1, **settings)
+        for name, settings in fastest.items()
     }
     measured: dict[str, list[Measurement]] = {name: [] for name in cases}
     for _ in range(rounds):
@@ -152,16 +161,19 @@ def _kind(kind: Kind, shared: dict[str, Any], steps: int, rounds: int) -> dict[s
     best = {name: _row(case, measured[name]) for name, case in cases.items()}
     profiled = _measure(cases["luthier"].model_copy(update={"profiled": True, "steps": 2}))
     peer = max(
-        (name for name in contenders if name in _PEERS),
+        (name for name in cases if name in _PEERS),
         key=lambda name: best[name]["tokens_per_second"],
     )
     ours, theirs = best["luthier"], best[peer]
     return {
-        "kind": kind,
+        "kind": common["kind"],
         "tried": tried,
         "best": best,
         "peer": peer,
-        "speed_ratio": ours["tokens_per_second"] / theirs["tokens_per_second"],
+        # Of each round by itself: between rounds the machine's speed changes by more.
+        "speed_ratio": statistics.median(
+            a / b for a, b in zip(ours["every"], theirs["every"], strict=True)
+        ),
         "memory_ratio": ours["peak_bytes"] / theirs["peak_bytes"],
         "losses_agree": _agree(best),
         "where": profiled.where,
