@@ -93,7 +93,7 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Trained", f"{format_count(training.trained_parameters)} parameters, {share:.3%}"),
         ("Steps", f"{training.steps:,} of {training.planned_steps:,} ({training.stopped})"),
         ("Examples", f"{training.examples:,}{_replayed(training)}"),
-        ("Epochs", f"{training.epochs:g}"),
+        ("Epochs", f"{training.epochs:.3g}"),
         ("Tokens", f"{training.processed_tokens:,} processed, {training.trained_tokens:,} trained"),
         ("Best validation loss", best),
         ("Training loss", f"{first} to {last}"),

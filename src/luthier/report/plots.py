@@ -92,6 +92,7 @@ def loss_plot(name: str, curve: LossCurve) -> Plot | None:
             *_columns(curve.validation), color=_ACCENT, linewidth=1.2, marker="o", markersize=4.5
         )
         axes.set_xlabel("optimizer step")
+        axes.locator_params(axis="x", integer=True)
         axes.set_ylabel("nats per trained token")
         axes.grid(axis="y")
         return Plot(title, caption, _svg(axes, title, caption))
