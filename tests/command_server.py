@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,8 @@ def _run(command: Command) -> None:
     except SystemExit as ended:
         sys.stderr.flush()
         os._exit(int(ended.code or 0))
+    except BaseException:  # noqa: BLE001 (the process ends here)
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(99)

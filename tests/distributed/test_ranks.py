@@ -10,8 +10,14 @@ import torch
 from tests.command_server import PATIENCE_SECONDS
 from tests.distributed.conftest import Training, free_port
 
+from luthier.config.methods import METHOD_NAMES, MethodName
+
 Make = Callable[..., Training]
 TOLERANCE = 1e-5
+# AdaLoRA is not sharded; the models with biases, for BitFit, drop at random in each process.
+LEFT = {"lora", "full", "last-layers", "qlora", "adalora", "bitfit", "prompt-tuning"}
+OTHERS = [name for name in METHOD_NAMES if name not in LEFT]
+ZERO2 = {"train.parallelism": "zero2"}
 INT8 = {"methods.qlora.quantisation": "int8"}
 # 8 general texts are mixed into 32 examples, and the loss on others is watched.
 REPLAYED = {
@@ -32,6 +38,8 @@ REPLAYED = {
         ("last-layers", {"methods.last-layers.layers": 1}),
         # What decodes the weights is whole in each process, the weights are not.
         ("qlora", {}),
+        # What is saved is computed, from whole weights.
+        ("prompt-tuning", {}),
     ],
 )
 def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: Make) -> None:
@@ -39,6 +47,23 @@ def test_two_ranks_are_as_one(method: str, settings: dict[str, Any], training: M
     alone, runs = trained_alone_and_together(training, method, settings)
     assert len(alone.losses) == 20
     assert alone.losses[-1] < alone.losses[0]
+    assert_the_same(runs, alone)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", OTHERS)
+def test_two_ranks_of_any_method_are_as_one(method: MethodName, training: Make) -> None:
+    """Four steps, copied and sharded, the loss on general text watched from the base's on."""
+    settings: dict[str, Any] = {
+        "train.epochs": 0.5,
+        "evaluate.general_tokens": 400,
+        "train.guards.max_forgetting": 9,
+        "methods.selective.parameters": ["mlp", "norm"],
+        "methods.adapters.bottleneck": 8,
+        "methods.vera.rank": 8,
+    }
+    alone, runs = trained_alone_and_together(training, method, settings)
+    assert (len(alone.losses), len(alone.rises)) == (4, 1)
     assert_the_same(runs, alone)
 
 
@@ -73,6 +98,15 @@ def assert_the_same(runs: dict[str, Training], alone: Training) -> None:
             torch.testing.assert_close(
                 run.weights()[key], expected, rtol=0, atol=TOLERANCE, msg=f"{name} {key}"
             )
+
+
+def test_weights_that_stay_between_the_directions_train_as_one(training: Make) -> None:
+    """ZeRO's second stage."""
+    settings = {"method": "full", "train.epochs": 0.5}
+    alone, together = training("alone", **settings), training("zero2", **settings, **ZERO2)
+    alone.finish()
+    together.finish(processes=2)
+    assert_the_same({"zero2": together}, alone)
 
 
 def test_a_training_that_forgets_ends_in_all_processes(training: Make) -> None:

@@ -309,8 +309,9 @@ class _Planner:
         if size == 1:
             return Parallel()
         if train.parallelism == "fsdp" and train.shard_group:
-            return Parallel("hybrid", size, train.shard_group)
-        return Parallel(train.parallelism, size)
+            return Parallel("hybrid", size, train.shard_group, whole_constants=True)
+        keeps = train.parallelism == "zero2"
+        return Parallel(train.parallelism, size, whole_constants=True, keeps_part=keeps)
 
 
 def _overhead(compiled: bool) -> Overhead:

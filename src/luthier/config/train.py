@@ -86,8 +86,10 @@ class TrainConfig(Config):
     """Save a checkpoint to resume from when this much time has passed since the last."""
     max_time: Seconds | None = None
     """Save and exit cleanly after this much training time, such as 2h."""
-    parallelism: Literal["ddp", "fsdp"] = "ddp"
-    """How several processes share the model: a copy each, or shards of its weights."""
+    parallelism: Literal["ddp", "zero2", "fsdp"] = "ddp"
+    """How several processes share the model. ddp: a copy each; zero2: whole weights while they
+    compute, but shards of gradients and optimizer states; fsdp: shards of weights too, gathered
+    layer by layer, in each direction."""
     shard_group: int | None = Field(default=None, ge=1)
     """With fsdp, how many processes hold one copy together; None: all."""
     activation_checkpointing: Annotated[Checkpointing, BeforeValidator(_named)] = "none"
@@ -106,8 +108,16 @@ class TrainConfig(Config):
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""
 
     def shards(self, processes: int) -> bool:
-        """Whether so many processes hold a part of each weight, not a copy."""
-        return self.parallelism == "fsdp" and processes > 1
+        """Whether so many processes hold a part of each trained weight and its states alone."""
+        return self.parallelism != "ddp" and processes > 1
+
+    @model_validator(mode="after")
+    def _groups_are_of_shards(self) -> Self:
+        if self.shard_group and self.parallelism != "fsdp":
+            raise ValueError(
+                f"shard_group says who holds a copy together under fsdp, not {self.parallelism}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _patience_looks_at_validations(self) -> Self:

@@ -54,6 +54,10 @@ class Parallelism(ABC):
         """
 
     @abstractmethod
+    def settle(self, model: Any) -> None:
+        """Give back the weights that a pass without gradients leaves gathered."""
+
+    @abstractmethod
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
         """The forward passes of this process.
 
@@ -91,6 +95,9 @@ class Replicated(Parallelism):
         trained = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
         self.ranks.share_first(trained)
         return device
+
+    def settle(self, model: Any) -> None:
+        """See `Parallelism.settle`: nothing was gathered."""
 
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
         """See `Parallelism.shares`."""

@@ -8,7 +8,7 @@ hold a copy together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,12 +29,16 @@ class Sharded(Parallelism):
     Args:
         ranks: the processes.
         group: processes that hold one copy together; None: all.
+        whole_in_pass: whether gathered weights stay from the forward to the backward pass, as in
+            ZeRO's second stage (Rajbhandari et al. 2020, arXiv 1910.02054).
 
     Raises:
         UsageError: the processes cannot be cut into such groups.
     """
 
-    def __init__(self, ranks: Ranks, group: int | None = None) -> None:
+    def __init__(
+        self, ranks: Ranks, group: int | None = None, *, whole_in_pass: bool = False
+    ) -> None:
         super().__init__(ranks)
         size = group or ranks.size
         if ranks.size % size:
@@ -44,6 +48,7 @@ class Sharded(Parallelism):
                 fix="choose a group that divides their number",
             )
         self._group = size
+        self._gathers_again = not whole_in_pass
 
     def place(self, model: Any, device: torch.device) -> torch.device:
         """See `Parallelism.place`: each layer is sharded, then what is outside of them.
@@ -54,14 +59,18 @@ class Sharded(Parallelism):
         mesh = self._mesh()
         self.ranks.share_first([p.data for p in model.parameters() if p.requires_grad])
         for layer in _layers(model):
-            fully_shard(layer, mesh=mesh)
+            fully_shard(layer, mesh=mesh, reshard_after_forward=self._gathers_again)
         fully_shard(model, mesh=mesh)
-        for module in model.modules():
-            if isinstance(module, FSDPModule):
-                # Losses are divided by all trained tokens already: gradients are added up.
-                module.set_gradient_divide_factor(1.0)
-                module.set_force_sum_reduction_for_comms(True)
+        for module in _sharded(model):
+            # Losses are divided by all trained tokens already: gradients are added up.
+            module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)
         return self.ranks.device
+
+    def settle(self, model: Any) -> None:
+        """See `Parallelism.settle`."""
+        for module in _sharded(model):
+            module.reshard()
 
     def _mesh(self) -> DeviceMesh:
         kind, groups = self.ranks.device.type, self.ranks.size // self._group
@@ -104,6 +113,11 @@ class Sharded(Parallelism):
             if self.ranks.is_first:
                 tensors[name] = whole.cpu()
         return tensors
+
+
+def _sharded(model: Any) -> Iterator[FSDPModule]:
+    """Its modules that gather weights."""
+    return (module for module in model.modules() if isinstance(module, FSDPModule))
 
 
 def _layers(model: Any) -> list[Module]:

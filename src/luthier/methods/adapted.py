@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.nn import Parameter
 
 from luthier.config import ModelConfig
 from luthier.core.console import Console
@@ -87,7 +88,16 @@ def _write(loaded: LoadedModel, folder: Path, state: Mapping[str, Tensor] | None
     options: dict[str, Any] = {"save_embedding_layers": False} if is_adapter(loaded) else {}
     if state is not None:
         options["state_dict"] = dict(state)
+        _make_prompt_whole(loaded.model, state)
     loaded.model.save_pretrained(folder, **options)
+
+
+def _make_prompt_whole(model: Any, state: Mapping[str, Tensor]) -> None:
+    """Give a soft prompt's encoder its whole weights: what is saved is what it computes."""
+    for name, _ in list(model.named_parameters()):
+        if name.startswith("prompt_encoder."):
+            module, _, own = name.rpartition(".")
+            setattr(model.get_submodule(module), own, Parameter(state[name], requires_grad=False))
 
 
 def _attach(loaded: LoadedModel, folder: Path) -> Any:

@@ -61,12 +61,13 @@ def _states(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     precision, parallel = setup.precision, setup.parallel
     weights = sum(weight_bytes(w, precision) * times for w, times in cost.weights)
     constants = sum(constant_bytes(w, precision) * times for w, times in cost.weights)
-    shards = parallel.split(parallel.shards_weights)
+    share = 1 / parallel.split(parallel.shards_weights)
+    share += parallel.keeps_part / parallel.devices
     adapters = sum(weight_bytes(w, precision) * times for w, times in cost.added)
     return {
-        "weights": weights / shards,
-        "quantisation": constants / shards,
-        "adapters": adapters / shards,
+        "weights": weights * share,
+        "quantisation": constants * (1 if parallel.whole_constants else share),
+        "adapters": adapters * share,
         "optimizer": _state_bytes(setup, cost) / parallel.split(parallel.shards_states),
     }
 

@@ -185,6 +185,10 @@ class Parallel:
             its disks (Rajbhandari et al. 2021, arXiv 2104.07857).
         tables_apart: whether the embedding and the output layer are gathered each when it is used,
             like a layer, and do not stay from the forward to the backward pass.
+        whole_constants: whether what decodes quantised weights is whole on each device, as with
+            bitsandbytes under torch's ``fully_shard``.
+        keeps_part: whether, in zero2, a device keeps its part of the weights beside the whole ones
+            of a pass, as torch's ``fully_shard`` does.
     """
 
     kind: ParallelName = "single"
@@ -192,6 +196,8 @@ class Parallel:
     group: int = 0
     offload: bool = False
     tables_apart: bool = False
+    whole_constants: bool = False
+    keeps_part: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.

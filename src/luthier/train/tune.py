@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,7 +23,7 @@ from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import TrainingExample
-from luthier.train.job import USUAL_TOKENS, Limits, TrainingJob, initial_model
+from luthier.train.job import Limits, TrainingJob, initial_model
 from luthier.train.loop import train
 from luthier.train.loss import mean_loss
 from luthier.train.observers import Observer
@@ -99,7 +100,6 @@ def tune(
         DivergedError, PreemptedError, UsageError: as `luthier.train.train`.
         ResourceError: the run directory cannot be written.
     """
-    watched_loss = _watched_loss(base, config, data, ranks)
     method, model = initial_model(base, method_name, config)
     job = TrainingJob(
         loaded=dataclasses.replace(base, model=model),
@@ -117,11 +117,13 @@ def tune(
         companion=partial(method.accompany, model),
         replay=data.order(config).replay,
         watched=data.watched,
-        watched_loss=watched_loss,
     )
-    job = dataclasses.replace(job, packed=choose_packing(job, method))
     device = job.parallelism.place(model, base.device)
     job = dataclasses.replace(job, loaded=dataclasses.replace(job.loaded, device=device))
+    job = dataclasses.replace(
+        job, packed=choose_packing(job, method), watched_loss=_watched_loss(job)
+    )
+    job.parallelism.settle(model)
     if job.packed and ranks.is_first:
         console.say("  examples of a micro-batch share a row")
     with (
@@ -141,13 +143,16 @@ def tune(
     return job.loaded, record
 
 
-def _watched_loss(base: LoadedModel, config: RunConfig, data: TrainingData, ranks: Ranks) -> float:
+def _watched_loss(job: TrainingJob) -> float:
     """The loss of the base model on the texts that may not be forgotten, before it is changed."""
-    if not data.watched:
+    if not job.watched:
         return 0.0
-    configured = config.train.micro_batch_tokens
-    tokens = USUAL_TOKENS if configured == "auto" else configured
-    return mean_loss(base.model, data.watched, base.device, tokens, Replicated(ranks))
+    model, tokens = job.loaded.model, job.micro_batch_tokens
+    adapter = getattr(model, "active_peft_config", None)
+    # A soft prompt is read from the start; all else changes nothing yet.
+    has_prompt = adapter is not None and adapter.is_prompt_learning
+    with model.disable_adapter() if has_prompt else nullcontext():
+        return mean_loss(model, job.watched, job.loaded.device, tokens, job.parallelism)
 
 
 def _parallelism(config: RunConfig, ranks: Ranks, method: Method, base: LoadedModel) -> Parallelism:
@@ -172,5 +177,6 @@ def _parallelism(config: RunConfig, ranks: Ranks, method: Method, base: LoadedMo
             )
         from luthier.distributed.sharded import Sharded
 
-        return Sharded(ranks, config.train.shard_group)
+        keeps = config.train.parallelism == "zero2"
+        return Sharded(ranks, config.train.shard_group, whole_in_pass=keeps)
     return Replicated(ranks)

@@ -216,6 +216,12 @@ def test_override_changes_one_value_and_checks_it() -> None:
         override(config, {"train.nothing": 1})
 
 
+def test_groups_are_of_processes_with_shards() -> None:
+    with pytest.raises(UsageError, match="holds a copy together under fsdp, not zero2"):
+        load_config(None, ["train.parallelism=zero2", "train.shard_group=2"])
+    assert load_config(None, ["train.parallelism=fsdp", "train.shard_group=2"]).train.shards(4)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

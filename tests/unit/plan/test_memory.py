@@ -8,7 +8,7 @@ from luthier.plan import plan_training, read_architecture
 from luthier.plan.find import known_models
 from luthier.plan.memory import MemoryPlan
 from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU, Overhead
-from luthier.plan.setup import OPTIMIZERS, TrainingSetup
+from luthier.plan.setup import OPTIMIZERS, PRECISIONS, Parallel, TrainingSetup
 from luthier.plan.tunings import Full, Lora, Tuning
 
 GPT2 = read_architecture(known_models()["openai-community/gpt2"], "gpt2")
@@ -40,6 +40,24 @@ def test_the_parts_and_what_lies_beside_them_are_the_total(overhead: Overhead) -
 def test_the_usual_overhead_is_that_of_the_device() -> None:
     setup = TrainingSetup(Lora())
     assert plan_training(GPT2, setup) == plan_training(GPT2, setup, CUDA)
+
+
+def test_what_decodes_weights_may_be_whole_on_each_device() -> None:
+    alone, sharded = (
+        plan_training(GPT2, TrainingSetup(Lora(), PRECISIONS["nf4-double"], parallel=parallel))
+        for parallel in (Parallel(), Parallel("fsdp", 4, whole_constants=True))
+    )
+    assert sharded.weights == pytest.approx(alone.weights / 4)
+    assert sharded.quantisation == alone.quantisation > 0
+
+
+def test_torchs_second_stage_keeps_a_part_beside_whole_weights() -> None:
+    zeros, torchs = (
+        plan_training(GPT2, TrainingSetup(Full(), parallel=Parallel("zero2", 4, keeps_part=kept)))
+        for kept in (False, True)
+    )
+    assert torchs.weights == pytest.approx(1.25 * zeros.weights)
+    assert (torchs.gradients, torchs.optimizer) == (zeros.gradients, zeros.optimizer)
 
 
 def test_two_parts_of_a_shared_table_are_summed_into_a_third() -> None:
