@@ -71,18 +71,22 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
         problems = ProblemList()
         for item in _one_for_each_value(error, document.values):
             location = _as_written(item["loc"], document.values)
-            place = next(
-                (
-                    places[location[:n]]
-                    for n in range(len(location), 0, -1)
-                    if places and location[:n] in places
-                ),
-                None,
-            ) or document.where(location)
+            place = _origin(location, places or {}) or document.where(location)
             known = _known_keys(item["loc"][:-1])
             problems.add(_explain(item["type"], location, item["msg"], item["input"], place, known))
         problems.raise_if_any()
         raise AssertionError("pydantic reported no error") from error
+
+
+def _origin(location: Location, places: Mapping[Location, str]) -> str:
+    """Where a value came from: it, or what it is a part of, or else what are parts of it."""
+    for length in range(len(location), 0, -1):
+        if location[:length] in places:
+            return places[location[:length]]
+    parts = [
+        place for key, place in places.items() if location and key[: len(location)] == location
+    ]
+    return " and ".join(parts)
 
 
 def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
@@ -175,7 +179,8 @@ def _explain(
     choices = detail.removeprefix("should be ").replace(" or ", ", ").replace("'", "").split(", ")
     close = difflib.get_close_matches(str(given), choices, n=1) if kind == "literal_error" else []
     fix = f"did you mean {close[0]!r}?" if close else ""
-    shown = "" if repr(given) in detail else f", not {given!r}"
+    is_section = isinstance(given, Mapping | BaseModel) and kind == "value_error"
+    shown = "" if is_section or repr(given) in detail else f", not {given!r}"
     return UsageError(f"{dotted}: {detail}{shown}", where=where, fix=fix)
 
 

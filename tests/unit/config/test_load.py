@@ -217,8 +217,11 @@ def test_override_changes_one_value_and_checks_it() -> None:
 
 
 def test_groups_are_of_processes_with_shards() -> None:
-    with pytest.raises(UsageError, match="holds a copy together under fsdp, not zero2"):
-        load_config(None, ["train.parallelism=zero2", "train.shard_group=2"])
+    with pytest.raises(UsageError, match=r"holds a copy together under fsdp, not zero2$") as caught:
+        load_config(None, ["train.parallelism=zero2", "seed=3", "train.shard_group=2"])
+    assert caught.value.where == (
+        "the override 'train.parallelism=zero2' and the override 'train.shard_group=2'"
+    )
     assert load_config(None, ["train.parallelism=fsdp", "train.shard_group=2"]).train.shards(4)
 
 
