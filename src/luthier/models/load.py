@@ -21,7 +21,7 @@ from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.quantised import (
     detach_from_file,
-    keep_scales,
+    keep_trainable,
     parameter_count,
     quantisation_options,
     require_quantisation,
@@ -177,7 +177,7 @@ def load_model(
     _require_all(found, handle.folder)
     if quantisation:
         detach_from_file(model)
-        keep_scales(model)
+        keep_trainable(model)
     model = (model if quantisation else model.to(place)).eval()
     stamp = ModelStamp(
         id=handle.folder.id,

@@ -88,15 +88,17 @@ def parameter_count(model: Any) -> int:
     return sum(counts.values())
 
 
-def keep_scales(model: Any) -> None:
-    """Let the modules of 4-bit weights hold what decodes them.
+def keep_trainable(model: Any) -> None:
+    """Have 4-bit layers stay what adapters beside them can be trained with.
 
-    bitsandbytes hangs it on the weight, where it is lost when another tensor takes the weight's
-    place; a layer without it asks its module.
+    bitsandbytes hangs what decodes a weight on the weight, where it is lost when another tensor
+    takes the weight's place; a layer without it asks its module. And where a CPU multiplies
+    bfloat16, one pass in evaluation mode packs weights anew, into what gives no gradients.
     """
     for module in model.modules():
         if (state := _state(module, "weight")) is not None:
             module.quant_state = state
+            module.support_avx512bf16_for_cpu = False
 
 
 def _state(module: torch.nn.Module, name: str) -> Any:

@@ -52,6 +52,26 @@ def test_the_file_of_a_quantised_model_is_not_kept(
     assert kept.stamp.parameters == mapped.stamp.parameters
 
 
+def test_a_pass_in_evaluation_mode_leaves_gradients_as_they_were(
+    load: Any, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a CPU with bfloat16 instructions, for which bitsandbytes packs weights anew."""
+    import bitsandbytes.nn.modules as layers
+
+    monkeypatch.setattr(layers, "has_avx512bf16", lambda: True)
+    model = load(tiny_llama, quantisation="nf4").model
+    inputs = model.get_input_embeddings()(IDS_BT).detach().requires_grad_()
+
+    def gradient() -> torch.Tensor:
+        (found,) = torch.autograd.grad(model.train()(inputs_embeds=inputs).logits.sum(), inputs)
+        return found
+
+    before = gradient()
+    with torch.no_grad():
+        model.eval()(input_ids=IDS_BT)
+    assert torch.equal(gradient(), before)
+
+
 def test_qlora_trains_nothing_but_its_adapter(small_tune: Any, load: Any, tiny_llama: Path) -> None:
     tuned, record, _ = small_tune(method="qlora")
     base = load(tiny_llama, quantisation="nf4").model.state_dict()
