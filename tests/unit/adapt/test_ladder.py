@@ -352,9 +352,9 @@ def test_the_base_is_not_loaded_where_nothing_asks_it(
     """It may be too large as it is stored."""
     loaded: list[Any] = []
 
-    def load(handle: Any) -> Any:
+    def load(handle: Any, **place: Any) -> Any:
         loaded.append(handle.config.quantisation)
-        return load_model(handle)
+        return load_model(handle, **place)
 
     monkeypatch.setattr(base_model, "load_model", load)
     silent = tmp_path / "silent.yaml"
