@@ -50,11 +50,9 @@ def luthier(case: Case) -> Measurement:
     bound_kept_memory(_planned_growth(case, rows))
     weights = TrainedWeights(model)
     optimizer = make_optimizer(weights, job)
-    guards, progress = (
-        Guards(job.train.guards, job.parallelism.ranks),
-        Progress(compiled=case.compiled),
-    )
-    state = TrainingState(job, weights, optimizer, guards, job.companion(case.steps), progress)
+    guards = Guards(job.train.guards, job.parallelism.ranks)
+    progress = Progress(compiled=case.compiled)
+    state = TrainingState(job, weights, optimizer, guards, progress=progress)
     losses, where = [], {}
     with compiled_layers(state, Console(quiet=True), resumed=False):
         times = [start, time.perf_counter()]

@@ -92,7 +92,7 @@ def measure(case: Case, folder: Path, growth: int) -> Measurement:
     examples = tuple(_examples(case, handle, console))
     loading = PeakMemory(device)
     baseline = _in_use(device)
-    loaded = load_model(handle, device)
+    loaded = load_model(handle)
     load_peak, loaded_bytes = loading.read(), _in_use(device)
 
     bound_kept_memory(growth)

@@ -57,6 +57,7 @@ _LAYERS_OF_ANY_LENGTH = {
 _UNDEFINED = {("litgpt", "qlora")}
 _RATES: dict[Kind, float] = {"lora": 5e-4, "full": 2e-5, "qlora": 5e-4}
 _AGREE = 1e-3
+_AIMED = ("lora", "full")
 # What of a case is a library's own choice.
 _CHOSEN = {"micro_batch", "packed", "compiled"}
 
@@ -267,11 +268,12 @@ def _markdown(document: dict[str, Any]) -> str:
 
 
 def _verdict(kind: dict[str, Any]) -> list[str]:
+    aim = " (aim: 3 and 0.6)" if kind["kind"] in _AIMED else ""
     agree = "agree" if kind["losses_agree"] else "DO NOT agree"
     where = sorted(kind["where"].items(), key=lambda item: -item[1])
     return [
         f"**{kind['speed_ratio']:.2f} times the speed and {kind['memory_ratio']:.2f} of the peak "
-        f"memory of the faster peer, {kind['peer']}** (aim: 3 and 0.6). Losses {agree} within "
+        f"memory of the faster peer, {kind['peer']}**{aim}. Losses {agree} within "
         f"{_AGREE:g}. Luthier reaches {kind['share_of_peak']:.0%} of the products' peak; its time: "
         + ", ".join(f"{name} {share:.0%}" for name, share in where)
         + ".",

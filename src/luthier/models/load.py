@@ -137,15 +137,13 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return fingerprint(json.dumps([rules, vocabulary, special, template], sort_keys=True))
 
 
-def load_model(
-    handle: ModelHandle, device: torch.device | None = None, place: torch.device | None = None
-) -> LoadedModel:
+def load_model(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
     """Load the weights, in evaluation mode.
 
     Args:
         handle: which model.
-        device: for which the type of its weights is chosen; None: the default one.
-        place: where the weights are put; None: on ``device``.
+        place: where the weights are put; None: on the device that computes. That one decides their
+            type in any case.
 
     Raises:
         DataError: the weights are missing or damaged, or need code or pickle files that the
@@ -153,7 +151,7 @@ def load_model(
     """
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    device = device or default_device()
+    device = default_device()
     dtype, quantisation = resolve_dtype(handle.config.dtype, device), handle.config.quantisation
     place = place or device
     if place.type == "cpu":

@@ -101,8 +101,10 @@ def tune(
         ResourceError: the run directory cannot be written.
     """
     method, model = initial_model(base, method_name, config)
+    parallelism = _parallelism(config, ranks, method, base)
+    device = parallelism.place(model, base.device)
     job = TrainingJob(
-        loaded=dataclasses.replace(base, model=model),
+        loaded=dataclasses.replace(base, model=model, device=device),
         method_name=method_name,
         method=config.methods.of(method_name),
         train=config.train,
@@ -112,18 +114,16 @@ def tune(
         run=run,
         fingerprint=data.fingerprint,
         inputs=data.inputs,
-        parallelism=_parallelism(config, ranks, method, base),
+        parallelism=parallelism,
         limits=limits or Limits(),
         companion=partial(method.accompany, model),
         replay=data.order(config).replay,
         watched=data.watched,
     )
-    device = job.parallelism.place(model, base.device)
-    job = dataclasses.replace(job, loaded=dataclasses.replace(job.loaded, device=device))
     job = dataclasses.replace(
         job, packed=choose_packing(job, method), watched_loss=_watched_loss(job)
     )
-    job.parallelism.settle(model)
+    parallelism.settle(model)
     if job.packed and ranks.is_first:
         console.say("  examples of a micro-batch share a row")
     with (
@@ -131,7 +131,7 @@ def tune(
         tracking(config, method_name, run, console) as trackers,
     ):
         record = train(job, console, [*observers, *trackers])
-    state = job.parallelism.state(model)
+    state = parallelism.state(model)
     if ranks.is_first:
         run.training.unlink(missing_ok=True)  # it belongs to the model that is replaced now
         save_adapted(job.loaded, run.model, state)
