@@ -88,6 +88,7 @@ def trained_alone_and_together(
 
 def assert_the_same(runs: dict[str, Training], alone: Training) -> None:
     for name, run in runs.items():
+        assert "Warning" not in run.log
         assert run.losses == pytest.approx(alone.losses, rel=TOLERANCE), name
         assert run.record.total_parameters == alone.record.total_parameters
         assert run.rises == pytest.approx(alone.rises, abs=TOLERANCE), name

@@ -53,7 +53,7 @@ def _losing(output: nn.Linear, targets_K: Tensor) -> Iterator[list[Tensor]]:
         on_cpu = hidden_KD.device.type == "cpu"
         size = rows_at_once(output.out_features, len(hidden_KD), on_cpu=on_cpu)
         apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply
-        made.append(apply(hidden_KD, output.weight, output.bias, targets_K, size).view(1, 1))
+        made.append(apply(hidden_KD, output.weight, output.bias, targets_K, size))
         return made[0]
 
     output.forward = forward  # type: ignore[method-assign, assignment]
@@ -81,14 +81,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         targets_K: Tensor,
         rows: int,
     ) -> Tensor:
-        """See the class; a scalar in float32."""
+        """See the class; ``[1, 1]`` in float32, as logits are: a view would break hooks of FSDP."""
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden = torch.empty_like(hidden_KD) if wants_hidden else None
         # Parts are added up in float32; the only one needs no sum.
         dtype = torch.float32 if len(hidden_KD) > rows else weight_VD.dtype
         weight = torch.zeros_like(weight_VD, dtype=dtype) if wants_weight else None
         bias = weight_VD.new_zeros(len(weight_VD), dtype=torch.float32) if wants_bias else None
-        total = torch.zeros((), dtype=torch.float32, device=hidden_KD.device)
+        total = torch.zeros((1, 1), dtype=torch.float32, device=hidden_KD.device)
         for start in range(0, len(hidden_KD), rows):
             part = slice(start, start + rows)
             targets = targets_K[part, None]
@@ -117,8 +117,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         """The gradients that the forward pass made, times that of the sum."""
+        slope = slopes[0].squeeze()
         scaled = [
-            None if gradient is None else gradient.mul_(slopes[0]).to(dtype)
+            None if gradient is None else gradient.mul_(slope).to(dtype)
             for gradient, dtype in zip(ctx.gradients, ctx.types, strict=True)
         ]
         ctx.gradients = ()
