@@ -1,6 +1,6 @@
 """Hold Luthier's scores against those of lm-evaluation-harness: the same numbers, how much faster?
 
-    python benchmarks/evaluation.py --peer PYTHON [--questions 40] [--suites mmlu lambada copa]
+    python benchmarks/evaluation.py --peer PYTHON [--questions 40] [--suites mmlu mmlu-whole ...]
 
 PYTHON is an interpreter that has lm-eval, in an environment of its own. The folder that
 LUTHIER_DATA names holds MMLU, LAMBADA and COPA. Both score the same tokens with the bundled model
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from common import provenance, store, table
-from evaluation_data import SUBJECTS, SUITES, Question
+from evaluation_data import FIRST_SUBJECTS, SPREAD_SUBJECTS, SUITES, Question
 from luthier.adapt.manifest import hardware, versions
 from luthier.config import ModelConfig
 from luthier.core.console import Console
@@ -37,8 +37,8 @@ _AIM = 8.0
 # Nats a token: torch's log_softmax over a wide vocabulary, which lm-eval takes, rounds each by
 # about 2e-5 in float32.
 _AGREE = 1e-4
-# Every so many questions one is asked when batch sizes are tried.
-_TRIED = 8
+# How many questions at least are asked when batch sizes are tried, spread over the suite.
+_TRIED = 50
 _HOW_TO = """there is no lm-eval in {peer}. Make an environment for it:
     python -m venv /tmp/lm-eval && /tmp/lm-eval/bin/pip install 'lm-eval[hf]'
 and give --peer /tmp/lm-eval/bin/python"""
@@ -79,7 +79,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--peer", required=True, help="an interpreter that has lm-eval")
     parser.add_argument("--suites", nargs="+", default=list(SUITES), choices=list(SUITES))
     parser.add_argument(
-        "--questions", type=int, default=40, help="of each subject; ten times as many elsewhere"
+        "--questions",
+        type=int,
+        default=40,
+        help="of each subject in mmlu; ten times as many of lambada and copa",
     )
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=2)
@@ -89,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     rows = [_compare(suite, chosen.peer, chosen.batch_sizes, chosen.rounds) for suite in suites]
     command = ["benchmarks/evaluation.py", *arguments]
     document = provenance(command, hardware(), versions() | {"lm-eval": version}) | {
-        "subjects": SUBJECTS,
+        "subjects": {"mmlu": SPREAD_SUBJECTS, "mmlu-whole": FIRST_SUBJECTS},
         "rows": rows,
     }
     store("evaluation", document, _markdown(document))
@@ -109,14 +112,15 @@ def _suite(name: str, questions: int) -> Suite:
     root = os.environ.get("LUTHIER_DATA")
     if not root or not Path(root).is_dir():
         raise SystemExit("LUTHIER_DATA does not name the folder with mmlu, lambada and superglue")
-    count = questions if name == "mmlu" else 10 * questions
+    count = questions if name.startswith("mmlu") else 10 * questions
     handle = open_model(ModelConfig(id=BUNDLED), Console(quiet=True))
     return Suite(name, list(SUITES[name](Path(root), count)), handle.folder.path, handle.tokenizer)
 
 
 def _compare(suite: Suite, peer: str, batch_sizes: Sequence[int], rounds: int) -> dict[str, Any]:
     """Find the peer's best batch size, then measure both in turns."""
-    some = Suite(suite.name, suite.questions[::_TRIED], suite.model, suite.encode)
+    step = max(1, len(suite.questions) // _TRIED)
+    some = Suite(suite.name, suite.questions[::step], suite.model, suite.encode)
     tried = {size: _measure("lm-eval", peer, some, size)["seconds"] for size in batch_sizes}
     best = min(tried, key=tried.__getitem__)
     runs: dict[str, list[dict[str, Any]]] = {"luthier": [], "lm-eval": []}
@@ -180,8 +184,9 @@ def _markdown(document: dict[str, Any]) -> str:
         f"# Scoring side by side, {document['date']}",
         "",
         f"`{document['command']}` at commit {document['commit']}. {machine['name']}, "
-        f"{machine['cores']} cores. SmolLM2-135M in float32; 5-shot MMLU of {len(SUBJECTS)} "
-        "subjects, the last words of LAMBADA, COPA. lm-eval's HF backend with its grouping, at "
+        f"{machine['cores']} cores. SmolLM2-135M in float32; 5-shot MMLU (mmlu: some questions of "
+        f"{len(SPREAD_SUBJECTS)} subjects, mmlu-whole: all of {len(FIRST_SUBJECTS)}), the last "
+        "words of LAMBADA, COPA. lm-eval's HF backend with its grouping, at "
         "the fastest of the batch sizes tried. Both score the same tokens. "
         + ", ".join(f"{k} {v}" for k, v in document["versions"].items())
         + ".",
@@ -197,7 +202,7 @@ _HEAD = ("suite", "library", "batch size", "seconds", "each", "requests/s", "pea
 
 
 def _verdict(row: dict[str, Any]) -> str:
-    aim = f" (aim: {_AIM:g})" if row["suite"] == "mmlu" else ""
+    aim = f" (aim: {_AIM:g})" if row["suite"].startswith("mmlu") else ""
     agree = "agree" if row["largest_difference"] <= _AGREE else "DO NOT agree"
     return (
         f"- **{row['suite']}: {row['speed_ratio']:.1f} times the speed{aim}, "

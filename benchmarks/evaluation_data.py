@@ -8,14 +8,14 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 _LETTERS = "ABCD"
 # From short shots to long ones: 260 to 1,600 tokens.
-SUBJECTS = (
+SPREAD_SUBJECTS = (
     "abstract_algebra",
     "anatomy",
     "business_ethics",
@@ -27,6 +27,17 @@ SUBJECTS = (
     "philosophy",
     "professional_law",
 )
+# The first by name of those that were at hand.
+FIRST_SUBJECTS = (
+    "abstract_algebra",
+    "anatomy",
+    "astronomy",
+    "business_ethics",
+    "clinical_knowledge",
+    "college_biology",
+    "computer_security",
+    "econometrics",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +48,20 @@ class Question:
     choices: tuple[str, ...]
 
 
-def mmlu(root: Path, count: int) -> Iterator[Question]:
-    """``count`` questions of each subject, after the five examples of its dev file."""
-    for subject in SUBJECTS:
+def mmlu_part(root: Path, count: int) -> Iterator[Question]:
+    """``count`` questions of each of ten subjects."""
+    return _mmlu(root, SPREAD_SUBJECTS, count)
+
+
+def mmlu_whole(root: Path, count: int) -> Iterator[Question]:
+    """All questions of eight subjects, as a user asks them, whatever the count."""
+    del count
+    return _mmlu(root, FIRST_SUBJECTS, None)
+
+
+def _mmlu(root: Path, subjects: Sequence[str], count: int | None) -> Iterator[Question]:
+    """Some questions of each subject, after the five examples of its dev file."""
+    for subject in subjects:
         shots = "".join(
             f"{_asked(row)} {row[5]}\n\n" for row in _rows(root / f"mmlu/dev/{subject}_dev.csv")
         )
@@ -74,7 +96,8 @@ def copa(root: Path, count: int) -> Iterator[Question]:
 
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Question]]] = {
-    "mmlu": mmlu,
+    "mmlu": mmlu_part,
+    "mmlu-whole": mmlu_whole,
     "lambada": lambada,
     "copa": copa,
 }

@@ -28,6 +28,7 @@ from luthier.inference.layouts import Joined, Layout, Packed
 from luthier.inference.local import LocalEngine
 from luthier.inference.scorer import Scorer
 from luthier.methods import method_for
+from luthier.models.forward import last_feed_forward
 from luthier.models.load import LoadedModel
 
 FAMILIES = {
@@ -191,8 +192,42 @@ def test_prefixes_are_read_where_they_lie_if_attention_is_plain(
 ) -> None:
     loaded = family(name, **changed)
     before = loaded.model.config._attn_implementation
-    assert type(CausalScorer(loaded, Budget(*PLENTY))._layout) is way
+    assert type(CausalScorer(loaded, Budget(*PLENTY))._way.layout) is way
     assert loaded.model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral"])
+def test_the_last_feed_forward_part_is_computed_where_scores_are_asked_for(name: str) -> None:
+    loaded = family(name)
+    scorer = CausalScorer(loaded, Budget(*PLENTY))
+    expected = scores(scorer, REQUESTS)
+    part = last_feed_forward(loaded.model)
+    assert part is not None
+    assert scorer._way.feed_forward is part
+    seen: list[int] = []
+    handle = part.register_forward_hook(lambda _, __, made: seen.append(made.shape[1]))
+    try:
+        assert scores(scorer, REQUESTS) == expected
+    finally:
+        handle.remove()
+    places = {
+        (*request.context, *request.continuation[:end])
+        for request in REQUESTS
+        for end in range(len(request.continuation))
+    }
+    # What is too short to be shared is computed for each.
+    assert len(places) <= sum(seen) < 1.2 * len(places)
+
+
+def test_a_feed_forward_part_that_layers_share_is_computed_whole() -> None:
+    loaded = family("llama")
+    first, *others = loaded.model.model.layers
+    for layer in others:
+        layer.mlp = first.mlp
+    scorer = CausalScorer(loaded, Budget(*PLENTY))
+    found = scores(scorer, REQUESTS)
+    assert scorer._way.feed_forward is None
+    assert_same(found, [plain_score(loaded, one) for one in REQUESTS], REQUESTS)
 
 
 @pytest.mark.parametrize(

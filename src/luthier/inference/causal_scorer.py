@@ -21,6 +21,7 @@ from luthier.inference.engine import ScoreRequest, ignore_progress
 from luthier.inference.layouts import Layout, Whole, ways_to_share
 from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree, split_long_nodes
 from luthier.inference.scorer import Scorer, Tally, Target, score_targets
+from luthier.models.forward import last_feed_forward
 from luthier.models.load import LoadedModel
 
 # Two prefixes that continue another, and ends of both, one longer: what a tree can hold.
@@ -29,6 +30,18 @@ _TRIED = tuple(
     for middle in ((3, 4), (5, 6))
     for end in ((7,), (8,), (9, 7, 8))
 )
+
+
+class _Way(NamedTuple):
+    """How passes are made.
+
+    Attributes:
+        layout: how texts lie in them.
+        feed_forward: what is computed at the scored positions alone, see `logits_at_indices`.
+    """
+
+    layout: Layout
+    feed_forward: torch.nn.Module | None = None
 
 
 class CausalScorer(Scorer):
@@ -44,29 +57,33 @@ class CausalScorer(Scorer):
         self._pass_cost = pass_cost_in_tokens(self._device) if pass_cost is None else pass_cost
 
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
-        self._walk(requests, tally, self._layout, self._pass_cost)
+        self._walk(requests, tally, self._way, self._pass_cost)
 
     @cached_property
-    def _layout(self) -> Layout:
-        """The first way in which continued texts give what whole texts give."""
-        return next(filter(self._agrees, ways_to_share(self._model)), Whole())
+    def _way(self) -> _Way:
+        """The first way, the fastest first, that gives what whole texts and layers give."""
+        parts = (last_feed_forward(self._model), None)
+        layouts = (*ways_to_share(self._model), Whole())
+        ways = (_Way(layout, part) for layout in layouts for part in parts)
+        return next(filter(self._agrees, ways), _Way(Whole()))
 
-    def _agrees(self, layout: Layout) -> bool:
-        whole, shared = (Tally(_TRIED, ignore_progress) for _ in range(2))
-        self._walk(_TRIED, whole, Whole(), pass_cost=0)
+    def _agrees(self, way: _Way) -> bool:
+        whole, other = (Tally(_TRIED, ignore_progress) for _ in range(2))
+        self._walk(_TRIED, whole, _Way(Whole()), pass_cost=0)
         try:
-            self._walk(_TRIED, shared, layout, pass_cost=0)
+            self._walk(_TRIED, other, way, pass_cost=0)
         except (TypeError, RuntimeError):  # the model's forward does not know this way
             return False
         # Rounding differs, by far less than what a forgotten prefix would change.
         tolerance = 4 * torch.finfo(self._model.dtype).eps ** 0.5
-        pairs = zip(whole.scores(), shared.scores(), strict=True)
-        return all(abs(one.logprob - other.logprob) <= tolerance for one, other in pairs)
+        pairs = zip(whole.scores(), other.scores(), strict=True)
+        return all(abs(a.logprob - b.logprob) <= tolerance for a, b in pairs)
 
     def _walk(
-        self, requests: Sequence[ScoreRequest], tally: Tally, layout: Layout, pass_cost: float
+        self, requests: Sequence[ScoreRequest], tally: Tally, way: _Way, pass_cost: float
     ) -> None:
         """Score the requests, sharing what is worth it."""
+        layout = way.layout
         root = radix_tree([(*r.context, *r.continuation[:-1]) for r in requests])
         merge_cheap_prefixes(root, pass_cost, layout.worth_a_node(pass_cost))
         start = layout.begin()
@@ -75,7 +92,7 @@ class CausalScorer(Scorer):
         if start is not None:
             split_long_nodes(root, self._budget.computed)
             self._soft_prompt.fill(model, start)
-        walk = _Walk(model, self._budget, _asked(root, requests), tally, layout)
+        walk = _Walk(model, self._budget, _asked(root, requests), tally, way)
         with layout.attention(model):
             walk.run(root, start)
 
@@ -120,7 +137,7 @@ class _Walk:
     budget: Budget
     asked: dict[Node, list[_Asked]]
     tally: Tally
-    layout: Layout
+    way: _Way
 
     def run(self, root: Node, start: Any) -> None:
         """Compute all nodes, each after its parent.
@@ -157,7 +174,7 @@ class _Walk:
             length=lambda branch: len(branch.node.tokens),
             held=tokens_held(cache),
         )
-        cut = partial(self.layout.cut, cache=cache)
+        cut = partial(self.way.layout.cut, cache=cache)
         for _ in passes(leaves, cut=partial(cut, go_on=False)):
             pass
         yield from passes(inner, cut=partial(cut, go_on=True))
@@ -165,11 +182,12 @@ class _Walk:
     def _compute(self, batch: list[_Branch], cache: Any) -> Any:
         """One forward pass; its cache, which continues another."""
         texts, before = [branch.node.tokens for branch in batch], [one.before for one in batch]
-        laid = self.layout.lay(texts, before, cache, self.model.device)
+        laid = self.way.layout.lay(texts, before, cache, self.model.device)
         targets = [
             Target(asked.request, asked.token, row, first + asked.offset)
             for branch, (row, first) in zip(batch, laid.firsts, strict=True)
             for asked in self.asked.get(branch.node, ())
         ]
-        self.tally.add(targets, *score_targets(self.model, laid.inputs, targets, laid.width))
+        scores = score_targets(self.model, laid.inputs, targets, laid.width, self.way.feed_forward)
+        self.tally.add(targets, *scores)
         return laid.cache

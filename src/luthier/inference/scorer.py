@@ -65,7 +65,11 @@ class Scorer(ABC):
 
 
 def score_targets(
-    model: Any, inputs: dict[str, Any], targets: Sequence[Target], width: int
+    model: Any,
+    inputs: dict[str, Any],
+    targets: Sequence[Target],
+    width: int,
+    feed_forward: torch.nn.Module | None = None,
 ) -> tuple[list[float], list[bool]]:
     """One forward pass.
 
@@ -74,6 +78,7 @@ def score_targets(
         inputs: keyword arguments of its forward.
         targets: what is asked for; at one place of the batch it may be several tokens.
         width: tokens of a row.
+        feed_forward: see `logits_at_indices`.
 
     Returns:
         The log-probability of each target in nats, and whether no token is likelier there.
@@ -82,7 +87,7 @@ def score_targets(
     places = {place: i for i, place in enumerate(dict.fromkeys((t.row, t.column) for t in targets))}
     rows_K = torch.tensor([row for row, _ in places], dtype=torch.long, device=device)
     columns_K = torch.tensor([column - width for _, column in places], dtype=torch.long)
-    logits_KV = logits_at_indices(model, inputs, rows_K, columns_K.to(device))
+    logits_KV = logits_at_indices(model, inputs, rows_K, columns_K.to(device), feed_forward)
     if not targets:
         return [], []
     places_M = torch.tensor([places[t.row, t.column] for t in targets], device=device)

@@ -8,7 +8,7 @@ its input, which works for any architecture, with adapters and with soft prompts
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -51,7 +51,11 @@ def logits_at(model: Any, inputs: dict[str, Any], keep_BT: Tensor) -> Tensor:
 
 
 def logits_at_indices(
-    model: Any, inputs: dict[str, Any], rows_K: Tensor, columns_K: Tensor
+    model: Any,
+    inputs: dict[str, Any],
+    rows_K: Tensor,
+    columns_K: Tensor,
+    feed_forward: torch.nn.Module | None = None,
 ) -> Tensor:
     """Logits at given positions; unlike a mask, their number is known without reading a tensor.
 
@@ -61,13 +65,48 @@ def logits_at_indices(
         rows_K: rows of the batch.
         columns_K: positions counted from the end of the sequence, -1 the last, so that what the
             model puts in front of it (virtual tokens of a soft prompt) does not shift them.
+        feed_forward: the last layer's (see `last_feed_forward`), to compute it there alone.
 
     Returns:
         ``[K, vocabulary]``.
     """
-    with selected_rows(model.get_output_embeddings(), rows_K, columns_K):
+    narrow = _narrowed(feed_forward, rows_K, columns_K) if feed_forward else nullcontext()
+    with narrow, selected_rows(model.get_output_embeddings(), rows_K, columns_K):
         logits: Tensor = model(**inputs, return_dict=True).logits
     return logits
+
+
+def last_feed_forward(model: Any) -> torch.nn.Module | None:
+    """What the feed-forward part of a decoder's last layer seems to be; None: nothing does.
+
+    It goes by the name that most families of transformers give it, so that a caller should try
+    whether logits are the same without the rest.
+    """
+    found = [module for name, module in model.named_modules() if name.endswith(".mlp")]
+    return found[-1] if found else None
+
+
+@contextmanager
+def _narrowed(part: torch.nn.Module, rows_K: Tensor, columns_K: Tensor) -> Iterator[None]:
+    """Let a part of a model see some positions alone; for the others it gives zeros."""
+    shapes: list[torch.Size] = []
+
+    def select(_part: torch.nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden_BTD, *rest = arguments
+        shapes.append(hidden_BTD.shape)
+        return (hidden_BTD[rows_K, columns_K][None], *rest)
+
+    def spread(_part: torch.nn.Module, _arguments: Any, made_1KD: Tensor) -> Tensor:
+        spread_BTD = made_1KD.new_zeros(shapes.pop())
+        spread_BTD[rows_K, columns_K] = made_1KD[0]
+        return spread_BTD
+
+    handles = part.register_forward_pre_hook(select), part.register_forward_hook(spread)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate, pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from luthier.inference.branch_cache import tokens_held
+from luthier.inference.layouts import packed_attention
 from luthier.inference.layouts.packed_attention import _attend
 from luthier.inference.layouts.packing import PackedCache, Packing, Run, cut_in_order
 
@@ -65,7 +67,9 @@ def attended(packed: PackedCache, states: tuple[Tensor, Tensor, Tensor]) -> Tens
     return mean[0]
 
 
-def test_each_text_attends_as_it_would_alone() -> None:
+@pytest.mark.parametrize("short", [0, 64], ids=["each by itself", "all at once"])
+def test_each_text_attends_as_it_would_alone(short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_attention, "_SHORT", short)
     torch.manual_seed(0)
     packings = [Packing((6,))]
     packings.append(Packing((3, 5), (0, 0), packings[0]))
@@ -88,6 +92,17 @@ def test_each_text_attends_as_it_would_alone() -> None:
         own = packings[2].parts[text]
         expected = whole[0, :, -(own.stop - own.start) :].transpose(0, 1)
         torch.testing.assert_close(found[own], expected, rtol=0, atol=1e-6)
+
+
+def test_weights_that_underflow_leave_the_sum_of_exponentials_finite() -> None:
+    """The first of two keys weighs nothing beside the second."""
+    query = torch.tensor([0.0, 1.0, 1.0])[:, None].repeat(1, 2, 1, 4)
+    key = torch.tensor([-300.0, 300.0, 300.0])[:, None].repeat(1, 2, 1, 4)
+    value = torch.randn(1, 2, 3, 4)
+    ways = (packed_attention._over_all, packed_attention._over_each)
+    one, other = (way(query, key, value, Packing((3,)), 1.0) for way in ways)
+    assert one.log_sum_BHT[0, 0].tolist() == pytest.approx([0.0, 1200.0, 1200.0 + math.log(2)])
+    torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_other_attention_is_refused() -> None:

@@ -8,7 +8,7 @@ continue it are one product with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,6 +21,10 @@ from luthier.inference.layouts.packing import PackedCache, PackedLayer, Packing,
 _NAME = "luthier-packed"
 # torch's own attention on a CPU; the public functions keep the sums of exponentials to themselves.
 _FLASH = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+# Texts of up to so many tokens are attended to all at once, if a rectangle that holds them has no
+# more than so many places a token; of others each by itself takes less (lab/LOG.md).
+_SHORT = 64
+_MOST_AREA = 3
 # What some models add to attention, by the name under which transformers passes it on.
 _ADDITIONS = ("sliding_window", "softcap", "s_aux", "position_bias", "head_mask")
 
@@ -117,10 +121,55 @@ def _over_own(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None
 ) -> _Part:
     """Attention of each new token over those before it in its own text."""
-    groups = query.shape[1] // key.shape[1]
-    keys, values = (_repeat(packing.apart(states), groups) for states in (key, value))
-    mean, log_sum = _over(packing.apart(query), keys, values, scaling, causal=True)
-    return _Part(packing.together(mean), packing.together(log_sum))
+    small = max(packing.lengths) <= _SHORT and packing.area <= _MOST_AREA * packing.total
+    over = _over_all if small and query.dtype == torch.float32 else _over_each
+    return over(query, key, value, packing, scaling)
+
+
+def _over_each(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None
+) -> _Part:
+    """Text by text."""
+    G = key.shape[1]
+    R = query.shape[1] // G
+    # Heads that share keys are a dimension, in which keys and values do not move.
+    query_GRND = query.view(G, R, *query.shape[2:])
+    key_GRND, value_GRND = (x[0, :, None].expand(-1, R, -1, -1) for x in (key, value))
+    parts = [
+        _over(
+            query_GRND[:, :, own],
+            key_GRND[:, :, own],
+            value_GRND[:, :, own],
+            scaling,
+            causal=True,
+        )
+        for own in packing.parts
+    ]
+    mean_GRND, log_sum_GRN = _joined(parts)
+    return _Part(mean_GRND.flatten(0, 1)[None], log_sum_GRN.flatten(0, 1)[None])
+
+
+def _over_all(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None
+) -> _Part:
+    """All texts at once, as the rows of a rectangle."""
+    query_BHTD, key_BGTD, value_BGTD = (packing.apart(x) for x in (query, key, value))
+    B, H, T, D = query_BHTD.shape
+    G = key.shape[1]
+    # Heads that share keys stand in one column of queries.
+    query_BSD, key_BTD, value_BTD = (
+        x.view(B * G, -1, D) for x in (query_BHTD, key_BGTD, value_BGTD)
+    )
+    later_ST = torch.full((T, T), -torch.inf).triu(1).repeat(H // G, 1)
+    scale = D**-0.5 if scaling is None else scaling
+    logits_BST = torch.baddbmm(later_ST.expand(B * G, -1, -1), query_BSD, key_BTD.mT, alpha=scale)
+    weights_BST = logits_BST.softmax(-1)
+    mean_BSD = weights_BST @ value_BTD
+    # The largest weight is its exponential divided by their sum.
+    log_sum_BS = logits_BST.amax(-1) - weights_BST.amax(-1).log()
+    return _Part(
+        packing.together(mean_BSD.view(B, H, T, D)), packing.together(log_sum_BS.view(B, H, T))
+    )
 
 
 def _over_earlier(
@@ -136,10 +185,7 @@ def _over_earlier(
         )
         for run in runs
     ]
-    if len(parts) == 1:
-        return parts[0]
-    means, log_sums = zip(*parts, strict=True)
-    return _Part(torch.cat(means, dim=2), torch.cat(log_sums, dim=2))
+    return _joined(parts)
 
 
 def _over_prefix(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> _Part:
@@ -155,6 +201,14 @@ def _over(query: Tensor, key: Tensor, value: Tensor, scale: float | None, *, cau
     return _Part(*_FLASH(query, key, value, 0.0, causal, scale=scale))  # type: ignore[misc]
 
 
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """Attention of queries that follow one another."""
+    if len(parts) == 1:
+        return parts[0]
+    means, log_sums = zip(*parts, strict=True)
+    return _Part(torch.cat(means, dim=2), torch.cat(log_sums, dim=2))
+
+
 def _together(one: _Part, other: _Part) -> _Part:
     """Attention over the keys of both."""
     weight_BHT = torch.sigmoid(other.log_sum_BHT - one.log_sum_BHT)
@@ -163,11 +217,6 @@ def _together(one: _Part, other: _Part) -> _Part:
         torch.lerp(one.mean_BHTD, other.mean_BHTD, weight_BHT1),
         torch.logaddexp(one.log_sum_BHT, other.log_sum_BHT),
     )
-
-
-def _repeat(states_BGTD: Tensor, times: int) -> Tensor:
-    """Keys or values for every head; those that share some stand side by side."""
-    return states_BGTD.repeat_interleave(times, dim=1) if times > 1 else states_BGTD
 
 
 AttentionInterface.register(_NAME, _attend)

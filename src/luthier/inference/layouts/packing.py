@@ -102,34 +102,40 @@ class Packing:
             last = rest[-1] if rest else first
             yield Run(slice(self.parts[first].start, self.parts[last].stop), parts[text])
 
+    @property
+    def area(self) -> int:
+        """Places of a rectangle with a row for each text."""
+        return len(self.lengths) * max(self.lengths)
+
     @cached_property
-    def _places(self) -> tuple[Tensor, Tensor]:
-        """Which token stands at each place of the rectangle, and the place of each token."""
+    def _places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Which token stands at each place of the rectangle; the row and column of each token."""
         columns_T = torch.arange(max(self.lengths))
         lengths_B1 = torch.tensor(self.lengths)[:, None]
         firsts_B1 = torch.tensor([part.start for part in self.parts])[:, None]
         real_BT = columns_T < lengths_B1
-        tokens_BT = torch.where(real_BT, firsts_B1 + columns_T, 0)
-        return tokens_BT.flatten(), real_BT.flatten().nonzero().squeeze(1)
+        rows_N, columns_N = real_BT.nonzero(as_tuple=True)
+        return torch.where(real_BT, firsts_B1 + columns_T, 0), rows_N, columns_N
 
     def apart(self, states_1HND: Tensor) -> Tensor:
         """Each text in a row of its own, ``[B, H, T, D]``, filled up on the right with anything."""
-        if len(self.lengths) == 1:
-            return states_1HND
-        states_HND = states_1HND[0]
-        if len(set(self.lengths)) > 1:
-            states_HND = states_HND.index_select(1, self._places[0])
-        H, _, D = states_HND.shape
-        return states_HND.view(H, len(self.lengths), -1, D).transpose(0, 1)
+        H = states_1HND.shape[1]
+        tokens_BT, _, _ = self._places
+        sources_BHT = tokens_BT[:, None] * H + torch.arange(H)[:, None]
+        return _pick(states_1HND.transpose(1, 2), sources_BHT)
 
     def together(self, states_BHT: Tensor) -> Tensor:
         """All texts in one row again, ``[1, H, N]`` or ``[1, H, N, D]``."""
-        if len(self.lengths) == 1:
-            return states_BHT
-        states_NH = states_BHT.transpose(1, 2).flatten(0, 1)
-        if len(set(self.lengths)) > 1:
-            states_NH = states_NH.index_select(0, self._places[1])
-        return states_NH.transpose(0, 1)[None]
+        _, H, T = states_BHT.shape[:3]
+        _, rows_N, columns_N = self._places
+        firsts_N1 = (rows_N * H * T + columns_N)[:, None]
+        return _pick(states_BHT, firsts_N1 + torch.arange(H) * T).transpose(0, 1)[None]
+
+
+def _pick(states: Tensor, sources: Tensor) -> Tensor:
+    """What stands at some of the places that the first three dimensions count."""
+    picked = states.flatten(0, 2).index_select(0, sources.flatten())
+    return picked.view(*sources.shape, *states.shape[3:])
 
 
 class PackedLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed
