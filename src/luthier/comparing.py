@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from luthier.api import Configuration, Overrides, as_run, configure
 from luthier.config import ModelConfig, load_config
@@ -255,7 +255,7 @@ def _compare_tasks(
     num_items: int,
 ) -> tuple[TaskComparison, ...]:
     """Each task, with Holm's correction over all of them and all runs."""
-    from luthier.evaluate import compare_systems, with_holm
+    from luthier.evaluate import compare_systems
 
     tasks = list(next(iter(measured.values())))
     made: list[TaskComparison] = []
@@ -264,11 +264,7 @@ def _compare_tasks(
             systems = {name: evaluations[task] for name, evaluations in measured.items()}
             made.append(compare_systems(systems, metric, resampling, num_items))
             advance()
-    corrected = iter(with_holm(one for task in made for one in task.comparisons))
-    return tuple(
-        task.model_copy(update={"comparisons": tuple(next(corrected) for _ in task.comparisons)})
-        for task in made
-    )
+    return _corrected(made)
 
 
 def _compare_suites(
@@ -276,7 +272,7 @@ def _compare_suites(
     measured: Mapping[str, Mapping[str, Evaluation]],
     resampling: Resampling,
 ) -> tuple[SuiteComparison, ...]:
-    """The suites that all runs have, over the same tasks."""
+    """The suites that all runs have, over the same tasks, with a correction of their own."""
     from luthier.evaluate.tasks import Suite, compare_suite, load_task
 
     made: list[SuiteComparison] = []
@@ -287,6 +283,23 @@ def _compare_suites(
         there = all({*record.tasks} <= found.keys() for found in measured.values())
         suite = load_task(record.suite) if alike and there else None
         if isinstance(suite, Suite):
-            systems = [{task: all_[task] for task in record.tasks} for all_ in measured.values()]
+            systems = {
+                name: {task: found[task] for task in record.tasks}
+                for name, found in measured.items()
+            }
             made += compare_suite(suite, systems, resampling)
-    return tuple(made)
+    return _corrected(made)
+
+
+Compared = TypeVar("Compared", TaskComparison, SuiteComparison)
+
+
+def _corrected(made: Sequence[Compared]) -> tuple[Compared, ...]:
+    """With Holm's correction over all of them and all runs."""
+    from luthier.evaluate import with_holm
+
+    corrected = iter(with_holm(one for each in made for one in each.comparisons))
+    return tuple(
+        each.model_copy(update={"comparisons": tuple(next(corrected) for _ in each.comparisons)})
+        for each in made
+    )

@@ -192,7 +192,7 @@ def hostile_comparison(output: Path, payload: str) -> Path:
         task=payload, metric=payload, results=(metric, metric), comparisons=(apart,),
         better=(1,), worse=(1,),
     )  # fmt: skip
-    suite = SuiteComparison(suite=payload, results=(metric, metric), differences=(metric,))
+    suite = SuiteComparison(suite=payload, results=(metric, metric), comparisons=(apart,))
     names = (payload, f"{payload}!")
     comparison = RunComparison(names=names, tasks=(task,), suites=(suite,))
     page = output / "page.html"

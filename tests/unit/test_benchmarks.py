@@ -140,11 +140,12 @@ def test_a_suite_is_scored_from_what_is_there(
     (other,) = luthier.benchmark([tiny_gpt2], ["glue"], None, settings, Console(shown))
     (compared,) = luthier.compare([result.run.path, other.run.path]).suites
     assert compared.results == (suite.scores[0], other.suites[0].scores[0])
-    difference = compared.differences[0]
-    assert difference.value == pytest.approx(
+    (apart,) = compared.comparisons
+    assert apart.difference == pytest.approx(
         other.suites[0].scores[0].value - suite.scores[0].value
     )
-    assert difference.low <= difference.value <= difference.high
+    assert apart.low <= apart.difference <= apart.high
+    assert apart.p == apart.p_holm > 0
     with pytest.raises(MissingDataError, match="glue/cola"):
         luthier.benchmark([tiny_llama], ["glue", "glue/cola"], None, settings, Console(shown))
 

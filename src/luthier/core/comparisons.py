@@ -219,12 +219,12 @@ class SuiteComparison(Record):
     Attributes:
         suite: the name of the suite, or of a category of it.
         results: the score of each system.
-        differences: of each system but the first, on the same questions.
+        comparisons: of each system but the first, on the same questions.
     """
 
     suite: str
     results: tuple[MetricResult, ...]
-    differences: tuple[MetricResult, ...]
+    comparisons: tuple[Comparison, ...]
 
 
 class RunComparison(Record):

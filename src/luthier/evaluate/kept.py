@@ -73,11 +73,9 @@ class KeptEngine(Engine):
         results: dict[int, Generation] = {}
         for batch in generation_batches(prompts, decoding, self._batch_tokens):
             asked = [prompts[i] for i in batch]
-            answers = self._found_or_made(
-                _GENERATION, name, asked, lambda ids: self._inner.generate(ids, decoding)
-            )
+            make = partial(self._inner.generate, asked, decoding, advance)
+            answers = self._found_or_made(_GENERATION, name, asked, make, advance)
             results.update(zip(batch, answers, strict=True))
-            advance(len(batch))
         return [results[i] for i in range(len(prompts))]
 
     def score(
@@ -91,37 +89,43 @@ class KeptEngine(Engine):
             asked = [requests[index] for index in part]
             # No token is negative, so it parts a context from its continuation.
             keys = [(*one.context, -1, *one.continuation) for one in asked]
-            scores = self._found_or_made(_SCORE, "score", keys, partial(self._score, asked))
+            make = partial(self._inner.score, asked, advance)
+            scores = self._found_or_made(_SCORE, "score", keys, make, advance)
             results.update(zip(part, scores, strict=True))
-            advance(len(part))
         return [results[index] for index in range(len(requests))]
-
-    def _score(self, requests: Sequence[ScoreRequest], _keys: object) -> list[Score]:
-        return self._inner.score(requests)
 
     def losses(
         self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
-        return self._found_or_made(
-            _LOSS, "loss", sequences, lambda ids: self._inner.losses(ids, advance)
-        )
+        make = partial(self._inner.losses, sequences, advance)
+        return self._found_or_made(_LOSS, "loss", sequences, make, advance)
 
     def _found_or_made(
         self,
         kind: TypeAdapter[_Kept],
         name: str,
         sequences: Sequence[Sequence[int]],
-        make: Callable[[Sequence[Sequence[int]]], list[_Kept]],
+        make: Callable[[], list[_Kept]],
+        advance: Advance,
     ) -> list[_Kept]:
-        """All from the log if all are there; else all made anew, and kept."""
+        """All from the log if all are there; else all made anew, and kept.
+
+        Args:
+            kind: of answer.
+            name: what is asked of the sequences.
+            sequences: token ids.
+            make: makes the answers, and tells ``advance``.
+            advance: is told how many more are there.
+        """
         keys = [fingerprint(self._origin, name, " ".join(map(str, ids))) for ids in sequences]
         found = [self._log.get(key) for key in keys]
         if (results := _read(kind, found)) is not None:
             self.seconds_kept += sum(value["seconds"] for value in found)
+            advance(len(results))
             return results
         started = time.monotonic()
-        results = make(sequences)
+        results = make()
         share = (time.monotonic() - started) / max(len(sequences), 1)
         made = (
             {"seconds": share, "result": kind.dump_python(result, mode="json")}

@@ -100,25 +100,47 @@ def mcnemar(scores_a: Floats, scores_b: Floats) -> float:
 def approximate_randomisation(units: Units, difference: Figure, resampling: Resampling) -> float:
     """The two-sided p-value of approximate randomisation (Noreen 1989).
 
-    The observed outcome counts as one draw: p = (c + 1) / (R + 1) (Phipson and Smyth 2010), where
-    c of R draws differ at least as much as observed.
-
     Args:
         units: statistics of a and of b side by side, ``[units, 2k]``.
         difference: from these to the figure of b minus that of a.
         resampling: number of draws, and seed.
     """
-    observed = abs(units.figure(difference))
+    return share_as_far(swapped(units, difference, resampling), units.figure(difference))
+
+
+def swapped(
+    units: Units, difference: Figure, resampling: Resampling, draw: str = "randomisation"
+) -> Floats:
+    """The difference of two systems whose outputs are swapped in a random half of the units.
+
+    Args:
+        units: statistics of a and of b side by side, ``[units, 2k]``.
+        difference: from these to the figure of b minus that of a.
+        resampling: number of draws, and seed.
+        draw: the name of the draw; others of one seed are independent of it.
+
+    Returns:
+        ``[R]``, a difference a draw.
+    """
     k = units.sums.shape[1] // 2
     move = units.sums[:, k:] - units.sums[:, :k]
     total = units.sums.sum(axis=0)
-    extreme = 0
-    for swaps in _swaps(len(units), resampling):
+    drawn = []
+    for swaps in _swaps(len(units), resampling, draw):
         moved = swaps @ move
-        swapped = total + np.hstack([moved, -moved])
-        drawn = difference(swapped, np.full(len(swaps), units.counts.sum()))
-        extreme += int(np.count_nonzero(np.abs(drawn) >= observed - _TIE))
-    return (extreme + 1) / (resampling.resamples + 1)
+        sums = total + np.hstack([moved, -moved])
+        drawn.append(difference(sums, np.full(len(swaps), units.counts.sum())))
+    return np.concatenate(drawn)
+
+
+def share_as_far(drawn_R: Floats, observed: float) -> float:
+    """The two-sided p-value of a difference among those that chance alone makes.
+
+    The observed outcome counts as one draw: p = (c + 1) / (R + 1) (Phipson and Smyth 2010), where
+    c of R draws differ at least as much as observed.
+    """
+    extreme = int(np.count_nonzero(np.abs(drawn_R) >= abs(observed) - _TIE))
+    return (extreme + 1) / (len(drawn_R) + 1)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -153,8 +175,8 @@ def _difference_error(metric: Metric, units: Units, difference: Figure) -> float
     return jackknife_error(units, difference)
 
 
-def _swaps(units: int, resampling: Resampling) -> Iterator[Floats]:
+def _swaps(units: int, resampling: Resampling, draw: str) -> Iterator[Floats]:
     """Which units are swapped: chunks ``[R, units]`` of zeros and ones."""
-    generator = resampling.generator("randomisation")
+    generator = resampling.generator(draw)
     for rows in chunks(resampling.resamples, units):
         yield generator.integers(2, size=(rows, units)).astype(np.float64)

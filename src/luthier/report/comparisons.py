@@ -9,7 +9,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from luthier.core.comparisons import DifferentItem, RunComparison, TaskComparison
+from luthier.core.comparisons import (
+    DifferentItem,
+    RunComparison,
+    SuiteComparison,
+    TaskComparison,
+)
 from luthier.core.records import Comparison, MetricResult
 from luthier.report.excerpts import common_ending, prompt_end
 from luthier.report.format import ABSENT, digits_of, format_interval, format_value
@@ -25,9 +30,8 @@ class ComparisonRow:
     """One run beside the first on one task or suite, in words and figures.
 
     Attributes:
-        items: examples that it answers better, and worse, than the first run.
-        is_real: whether the difference is significant after correction; of a suite, which has no
-            test, whether its interval leaves out zero.
+        items: examples that it answers better, and worse, than the first run; empty for a suite.
+        is_real: whether the difference is significant after correction.
     """
 
     task: str
@@ -47,24 +51,8 @@ class ComparisonRow:
 
 def comparison_rows(comparison: RunComparison) -> list[ComparisonRow]:
     """Suites first, then every task; of each a row for every run but the first."""
-    rows = []
-    for suite in comparison.suites:
-        for name, other, apart in zip(
-            comparison.names[1:], suite.results[1:], suite.differences, strict=True
-        ):
-            texts = _estimates(suite.results[0], other)
-            difference = format_value(apart.value, digits=digits_of(other), signed=True)
-            interval = _between(apart.low, apart.high, digits_of(other))
-            is_real = apart.low > 0 or apart.high < 0
-            rows.append(
-                ComparisonRow(
-                    suite.suite, "score", f"{other.n:,}", *texts[:2], name, *texts[2:],
-                    difference, interval, "", "", is_real,
-                )
-            )  # fmt: skip
-    for task in comparison.tasks:
-        rows += _task_rows(comparison.names, task)
-    return rows
+    rows = [row for suite in comparison.suites for row in _suite_rows(comparison.names, suite)]
+    return rows + [row for task in comparison.tasks for row in _task_rows(comparison.names, task)]
 
 
 def comparison_table(comparison: RunComparison) -> Table:
@@ -95,10 +83,10 @@ def caption(comparison: RunComparison) -> str:
     first = comparison.names[0]
     text = f"Differences are from {first}, on the same examples."
     tests = [one for task in comparison.tasks for one in task.comparisons]
+    of_suites = sum(len(suite.comparisons) for suite in comparison.suites)
     if len(tests) > 1:
-        text += f" p is corrected for {len(tests)} comparisons."
-    if comparison.suites:
-        text += " Suites have no test: look whether the interval leaves out 0."
+        both = f" of tasks, and for {of_suites} of suites" if of_suites else ""
+        text += f" p is corrected for {len(tests)} comparisons{both}."
     if len(comparison.tasks) == 1:
         least = max((one.detectable or 0.0 for one in tests), default=0.0)
         text += (
@@ -128,27 +116,34 @@ def different_items(comparison: RunComparison) -> Iterator[Text | Table]:
             yield _item(comparison.names, item, ending)
 
 
+def _suite_rows(names: Sequence[str], suite: SuiteComparison) -> Iterator[ComparisonRow]:
+    for name, other, apart in zip(names[1:], suite.results[1:], suite.comparisons, strict=True):
+        yield _row((suite.suite, "score"), suite.results[0], name, other, apart)
+
+
 def _task_rows(names: Sequence[str], task: TaskComparison) -> Iterator[ComparisonRow]:
-    first = task.results[0]
     counts = zip(task.better, task.worse, strict=True)
     for name, other, apart, (better, worse) in zip(
         names[1:], task.results[1:], task.comparisons, counts, strict=True
     ):
-        texts = _estimates(first, other)
-        difference, p = gain_texts(apart, digits_of(other))
-        yield ComparisonRow(
-            task.task, task.metric, f"{apart.n:,}", *texts[:2], name, *texts[2:],
-            difference, _between(apart.low, apart.high, digits_of(other)), p,
-            f"{better:,} / {worse:,}", apart.p_holm <= ALPHA,
-        )  # fmt: skip
+        items = f"{better:,} / {worse:,}"
+        yield _row((task.task, task.metric), task.results[0], name, other, apart, items)
 
 
-def _estimates(first: MetricResult, other: MetricResult) -> tuple[str, str, str, str]:
-    return (*estimate_texts(first), *estimate_texts(other))
-
-
-def _between(low: float, high: float, digits: int) -> str:
-    return format_interval(low, high, digits=digits, signed=True)
+def _row(
+    what: tuple[str, str],
+    first: MetricResult,
+    name: str,
+    other: MetricResult,
+    apart: Comparison,
+    items: str = "",
+) -> ComparisonRow:
+    difference, p = gain_texts(apart, digits_of(other))
+    return ComparisonRow(
+        *what, f"{apart.n:,}", *estimate_texts(first), name, *estimate_texts(other), difference,
+        format_interval(apart.low, apart.high, digits=digits_of(other), signed=True), p,
+        items, apart.p_holm <= ALPHA,
+    )  # fmt: skip
 
 
 def _is_better(task: TaskComparison, apart: Comparison) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,20 @@ def test_a_score_is_of_its_context_and_its_continuation(loaded: Any, tmp_path: P
     (score,) = engine.score([ScoreRequest((5,), (6, 7))])
     assert len(counting.asked) == 2
     assert [score] == LocalEngine(loaded, TOKENS).score([ScoreRequest((5,), (6, 7))])
+
+
+def test_progress_counts_what_is_made_and_what_is_found(loaded: Any, tmp_path: Path) -> None:
+    requests = [ScoreRequest((20 + i, *range(5, 17)), (9,)) for i in range(12)]
+    sequences = [[5, 6, 7, 8, *range(9, 9 + i)] for i in range(6)]
+    steps: list[list[int]] = []
+    for _ in range(2):
+        engine, _ = kept_engine(loaded, tmp_path / "log.jsonl")
+        for ask in (
+            partial(engine.generate, PROMPTS, Decoding(max_new_tokens=4)),
+            partial(engine.score, requests),
+            partial(engine.losses, sequences),
+        ):
+            steps.append([])
+            ask(steps[-1].append)
+    assert [sum(part) for part in steps] == 2 * [len(PROMPTS), len(requests), len(sequences)]
+    assert len(steps[1]) > len(steps[4]) == 1  # as they are made, and all at once when found

@@ -51,10 +51,17 @@ RUNS = RunComparison(
     tasks=(compared("rte", 0.5, 0.6), compared("wic", 0.6, 0.5), compared("cb", 0.5, 0.51, 0.7)),
     suites=(
         SuiteComparison(
-            suite="all", results=(figure(0.5), figure(0.6)), differences=(figure(0.1),)
+            suite="all",
+            results=(figure(0.5), figure(0.6)),
+            comparisons=(
+                Comparison(
+                    over="small", difference=0.1, low=0.05, high=0.15, p=0.002, p_holm=0.002,
+                    test="paired approximate randomisation within tasks, 999 draws", n=600,
+                ),
+            ),
         ),
     ),
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -65,7 +72,8 @@ def test_the_table_fits_the_terminal_without_cutting_a_figure(width: int) -> Non
     assert max(map(len, text.splitlines())) <= width
     for part in (
         "0.500 [0.450, 0.550]", "+0.100", "[+0.080, +0.120]", "−0.100", "p = 0.001", "p = 0.700",
-        "corrected for 3 comparisons", "small", "large", "rte", "score",
+        "corrected for 3 comparisons of tasks, and for 1 of suites", "small", "large", "rte",
+        "score",
     ):  # fmt: skip
         assert part in " ".join(text.split()), part
     assert "…" not in text
@@ -75,7 +83,7 @@ def test_rows_are_of_suites_then_of_tasks() -> None:
     rows = comparison_rows(RUNS)
     assert [row.task for row in rows] == ["all", "rte", "wic", "cb"]
     assert [row.is_real for row in rows] == [True, True, True, False]
-    assert (rows[1].items, rows[0].p) == ("30 / 10", "")
+    assert [(row.items, row.p) for row in rows[:2]] == [("", "p = 0.002"), ("30 / 10", "p = 0.001")]
 
 
 def test_the_sentence_counts_what_chance_does_not_explain() -> None:

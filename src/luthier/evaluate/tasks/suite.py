@@ -62,26 +62,45 @@ def combined(suite: Suite, figures: Mapping[str, MetricResult]) -> tuple[MetricR
         suite: the suite.
         figures: a figure of each task that is there: a score, or a difference of two.
     """
-    parts = [_combined(suite, suite.name, figures)]
-    for category, members in suite.categories.items():
-        if present := {name: figures[name] for name in members if name in figures}:
-            parts.append(_combined(suite, f"{suite.name}/{category}", present))
-    return tuple(parts)
+    sizes = {task: figure.n for task, figure in figures.items()}
+    return tuple(
+        _mean(suite, name, {task: figures[task] for task in share}, share)
+        for name, share in shares(suite, sizes).items()
+    )
 
 
-def _combined(suite: Suite, name: str, means: Mapping[str, MetricResult]) -> MetricResult:
-    weights = _weights(suite, means)
-    total = sum(weights.values())
-    shares = {task: weight / total for task, weight in weights.items()}
-    value = sum(share * means[task].value for task, share in shares.items())
+def shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """How much each task counts in the suite's figure, and in those of its categories, by name.
+
+    Args:
+        suite: the suite.
+        sizes: the number of examples of each task that is there.
+    """
+    members = {suite.name: tuple(sizes)} | {
+        f"{suite.name}/{category}": present
+        for category, tasks in suite.categories.items()
+        if (present := tuple(task for task in tasks if task in sizes))
+    }
+    return {
+        name: _shares(suite, {task: sizes[task] for task in tasks})
+        for name, tasks in members.items()
+    }
+
+
+def _mean(
+    suite: Suite, name: str, figures: Mapping[str, MetricResult], share: Mapping[str, float]
+) -> MetricResult:
+    value = sum(part * figures[task].value for task, part in share.items())
+    below = [part * (figures[task].value - figures[task].low) for task, part in share.items()]
+    above = [part * (figures[task].high - figures[task].value) for task, part in share.items()]
     return MetricResult(
         value=value,
-        low=value - _reach([shares[t] * (means[t].value - means[t].low) for t in means]),
-        high=value + _reach([shares[t] * (means[t].high - means[t].value) for t in means]),
-        n=sum(mean.n for mean in means.values()),
-        confidence=next(iter(means.values())).confidence,
+        low=value - root_of_squares(below),
+        high=value + root_of_squares(above),
+        n=sum(figure.n for figure in figures.values()),
+        confidence=next(iter(figures.values())).confidence,
         name=name,
-        signature=f"mean-over-tasks|weights:{suite.weights}|tasks:{len(means)}|format:{suite.format}",
+        signature=f"mean-over-tasks|weights:{suite.weights}|tasks:{len(share)}|format:{suite.format}",
     )
 
 
@@ -95,20 +114,24 @@ def mean_metric(record: EvaluationRecord) -> MetricResult:
     return metrics[0].model_copy(update=mean)
 
 
-def _weights(suite: Suite, means: Mapping[str, MetricResult]) -> dict[str, float]:
+def _shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, float]:
     """How much each task counts; tasks that are combined share one place."""
+    weights: dict[str, float]
     if suite.weights == "size":
-        return {task: float(mean.n) for task, mean in means.items()}
-    sharing = {
-        task: sum(member in means for member in members)
-        for members in suite.combined.values()
-        for task in members
-    }
-    return {task: 1 / sharing.get(task, 1) for task in means}
+        weights = {task: float(size) for task, size in sizes.items()}
+    else:
+        sharing = {
+            task: sum(member in sizes for member in members)
+            for members in suite.combined.values()
+            for task in members
+        }
+        weights = {task: 1 / sharing.get(task, 1) for task in sizes}
+    total = sum(weights.values())
+    return {task: weight / total for task, weight in weights.items()}
 
 
-def _reach(reaches: Sequence[float]) -> float:
-    """How far the interval of a sum of independent estimates goes to one side.
+def root_of_squares(reaches: Sequence[float]) -> float:
+    """How far the interval of a sum of independent estimates goes to one side; its error, too.
 
     The root of the sum of squares of the terms' own reaches: the method of variance estimates
     recovery (Zou and Donner 2008, "Construction of confidence limits about effect measures").

@@ -1,56 +1,88 @@
-"""How far apart systems are on a suite, on the same questions."""
+"""How far apart systems are on a suite, on the same questions, and whether it may be chance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from luthier.core.comparisons import SuiteComparison
-from luthier.core.records import MetricResult
+from luthier.core.records import Comparison
 from luthier.evaluate.compare import align_samples
 from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.metrics.base import Floats
-from luthier.evaluate.statistics import Resampling, Units, figure_interval
+from luthier.evaluate.power import detectable_effect
+from luthier.evaluate.significance import share_as_far, swapped
+from luthier.evaluate.statistics import Resampling, Units, figure_interval, jackknife_error
 from luthier.evaluate.task import Evaluation
-from luthier.evaluate.tasks.suite import Suite, combined, mean_metric
+from luthier.evaluate.tasks.suite import Suite, combined, mean_metric, root_of_squares, shares
 
 
 def compare_suite(
-    suite: Suite, systems: Sequence[Mapping[str, Evaluation]], resampling: Resampling
+    suite: Suite, systems: Mapping[str, Mapping[str, Evaluation]], resampling: Resampling
 ) -> tuple[SuiteComparison, ...]:
     """The score of each system, and its difference from that of the first, also by category.
 
     The difference of each task is paired by example; those of all tasks are put together as the
-    scores are.
+    scores are. The test swaps the two systems' answers within each task (approximate randomisation
+    by strata), so that it holds for any weights and metrics.
 
     Args:
         suite: the suite.
-        systems: for each system its evaluations by task; all of the same tasks of the suite.
+        systems: for each system, by name, its evaluations by task; all of the same tasks.
         resampling: draws, seed and level.
+
+    Returns:
+        Its p-values are not corrected yet.
 
     Raises:
         DataError: the examples or their references differ.
     """
-    first, *others = systems
+    over, *others = systems
+    first = systems[over]
     scores = [
         combined(suite, {task: mean_metric(found.record) for task, found in system.items()})
-        for system in systems
+        for system in systems.values()
     ]
-    differences = [
-        combined(suite, {t: _difference(first[t], other[t], resampling) for t in first})
+    apart = [
+        {task: _difference(task, first[task], systems[other][task], resampling) for task in first}
         for other in others
     ]
+    sizes = {task: one.n for task, one in apart[0].items()}
     return tuple(
-        SuiteComparison(suite=results[0].name, results=results, differences=apart)
-        for results, apart in zip(
-            zip(*scores, strict=True), zip(*differences, strict=True), strict=True
+        SuiteComparison(
+            suite=name,
+            results=tuple(results),
+            comparisons=tuple(_together(one, share, over) for one in apart),
         )
+        for (name, share), *results in zip(shares(suite, sizes).items(), *scores, strict=True)
     )
 
 
-def _difference(first: Evaluation, other: Evaluation, resampling: Resampling) -> MetricResult:
-    """The mean of a task's metrics of the other system, less that of the first."""
+class _Difference(NamedTuple):
+    """How much higher the mean of a task's metrics is.
+
+    Attributes:
+        value: the difference.
+        low: lower end of its interval.
+        high: its upper end.
+        error: its standard error.
+        drawn_R: the differences that chance alone makes.
+        n: examples.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+    drawn_R: Floats
+    n: int
+
+
+def _difference(
+    task: str, first: Evaluation, other: Evaluation, resampling: Resampling
+) -> _Difference:
     metrics = [get_metric(result.name) for result in first.record.metrics]
     aligned = align_samples(first.samples, other.samples)
     stats = [[metric.measure(samples) for metric in metrics] for samples in aligned]
@@ -66,6 +98,33 @@ def _difference(first: Evaluation, other: Evaluation, resampling: Resampling) ->
         return mean
 
     units = Units.of(np.hstack([*stats[0], *stats[1]]), [sample.group for sample in aligned[0]])
-    low, high = figure_interval(units, difference, resampling)
-    measured = {"value": units.figure(difference), "low": low, "high": high}
-    return first.record.metrics[0].model_copy(update=measured)
+    return _Difference(
+        units.figure(difference),
+        *figure_interval(units, difference, resampling),
+        jackknife_error(units, difference),
+        swapped(units, difference, resampling, f"randomisation of {task}"),
+        first.record.metrics[0].n,
+    )
+
+
+def _together(
+    apart: Mapping[str, _Difference], share: Mapping[str, float], over: str
+) -> Comparison:
+    """The difference of a suite or category from those of its tasks, which are independent."""
+    parts = [(part, apart[task]) for task, part in share.items()]
+    value = sum(part * one.value for part, one in parts)
+    drawn_R = np.sum([part * one.drawn_R for part, one in parts], axis=0)
+    error = root_of_squares([part * one.error for part, one in parts])
+    p = share_as_far(drawn_R, value)
+    return Comparison(
+        over=over,
+        difference=value,
+        low=value - root_of_squares([part * (one.value - one.low) for part, one in parts]),
+        high=value + root_of_squares([part * (one.high - one.value) for part, one in parts]),
+        p=p,
+        p_holm=p,
+        test=f"paired approximate randomisation within tasks, {len(drawn_R)} draws",
+        n=sum(one.n for _, one in parts),
+        standard_error=error,
+        detectable=detectable_effect(error),
+    )
