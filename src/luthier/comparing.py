@@ -63,12 +63,13 @@ def compare(
     config = load_config(opened[0].config)
     resampling = Resampling.of(config.evaluate, config.seed)
     measured = _evaluations(opened, task)
-    tasks = _compare_tasks(measured, metric, resampling, console or Console(), num_items)
+    console = console or Console()
+    tasks = _compare_tasks(measured, metric, resampling, console, num_items)
     whole = task is None and metric is None
     comparison = RunComparison(
         names=tuple(measured),
         tasks=tasks,
-        suites=_compare_suites(opened, measured, resampling) if whole else (),
+        suites=_compare_suites(opened, measured, resampling, console) if whole else (),
     )
     if html:
         write_comparison(opened, comparison, Path(html))
@@ -271,17 +272,25 @@ def _compare_suites(
     runs: Sequence[RunDirectory],
     measured: Mapping[str, Mapping[str, Evaluation]],
     resampling: Resampling,
+    console: Console,
 ) -> tuple[SuiteComparison, ...]:
     """The suites that all runs have, over the same tasks, with a correction of their own."""
     from luthier.evaluate.tasks import Suite, compare_suite, load_task
 
     made: list[SuiteComparison] = []
     for path in runs[0].suites():
-        record = SuiteRecord.read(path)
         others = [run.path / "suites" / path.name for run in runs[1:]]
-        alike = all(o.exists() and SuiteRecord.read(o).tasks == record.tasks for o in others)
+        if not all(other.exists() for other in others):
+            continue
+        record = SuiteRecord.read(path)
+        alike = all(SuiteRecord.read(other).tasks == record.tasks for other in others)
         there = all({*record.tasks} <= found.keys() for found in measured.values())
-        suite = load_task(record.suite) if alike and there else None
+        if not (alike and there):
+            console.warn(
+                f"{record.suite} is not compared as a whole: the runs' scores are of other tasks"
+            )
+            continue
+        suite = load_task(record.suite)
         if isinstance(suite, Suite):
             systems = {
                 name: {task: found[task] for task in record.tasks}

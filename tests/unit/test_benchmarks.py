@@ -146,6 +146,10 @@ def test_a_suite_is_scored_from_what_is_there(
     )
     assert apart.low <= apart.difference <= apart.high
     assert apart.p == apart.p_holm > 0
+    fewer = other.suites[0].model_copy(update={"tasks": ("glue/rte",)})
+    fewer.write(other.run.suite("glue"))
+    assert not luthier.compare([result.run.path, other.run.path], console=Console(shown)).suites
+    assert "glue is not compared as a whole" in shown.getvalue()
     with pytest.raises(MissingDataError, match="glue/cola"):
         luthier.benchmark([tiny_llama], ["glue", "glue/cola"], None, settings, Console(shown))
 

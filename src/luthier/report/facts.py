@@ -126,12 +126,17 @@ def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
+def _unbroken(text: str) -> str:
+    """For narrow columns: an interval or a p-value that no line is broken in."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def _comparison_headline(compared: RunComparison) -> Headline:
     figures = [
         Figure(
             f"{row.metric}, {row.task}: {row.run}",
             row.difference,
-            " ".join(filter(None, (row.difference_interval, row.p))),
+            " ".join(map(_unbroken, filter(None, (row.difference_interval, row.p)))),
         )
         for row in comparison_rows(compared)
     ]
