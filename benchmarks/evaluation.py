@@ -37,7 +37,7 @@ _AIM = 8.0
 # Nats a token: torch's log_softmax over a wide vocabulary, which lm-eval takes, rounds each by
 # about 2e-5 in float32.
 _AGREE = 1e-4
-# How many questions at least are asked when batch sizes are tried, spread over the suite.
+# About how many questions are asked when batch sizes are tried, spread over the suite.
 _TRIED = 50
 _HOW_TO = """there is no lm-eval in {peer}. Make an environment for it:
     python -m venv /tmp/lm-eval && /tmp/lm-eval/bin/pip install 'lm-eval[hf]'

@@ -24,6 +24,7 @@ from luthier.core.run_directory import RunDirectory
 if TYPE_CHECKING:
     from luthier.evaluate import Evaluation, Resampling
 
+_Compared = TypeVar("_Compared", TaskComparison, SuiteComparison)
 _REFERENCES = "references"
 """What the accepted answers are called where they are what answers are compared with."""
 
@@ -300,10 +301,7 @@ def _compare_suites(
     return _corrected(made)
 
 
-Compared = TypeVar("Compared", TaskComparison, SuiteComparison)
-
-
-def _corrected(made: Sequence[Compared]) -> tuple[Compared, ...]:
+def _corrected(made: Sequence[_Compared]) -> tuple[_Compared, ...]:
     """With Holm's correction over all of them and all runs."""
     from luthier.evaluate import with_holm
 

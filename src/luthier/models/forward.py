@@ -70,7 +70,9 @@ def logits_at_indices(
     Returns:
         ``[K, vocabulary]``.
     """
-    narrow = _narrowed(feed_forward, rows_K, columns_K) if feed_forward else nullcontext()
+    narrow = (
+        _narrowed(feed_forward, rows_K, columns_K) if feed_forward is not None else nullcontext()
+    )
     with narrow, selected_rows(model.get_output_embeddings(), rows_K, columns_K):
         logits: Tensor = model(**inputs, return_dict=True).logits
     return logits
