@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> None:
         "--questions",
         type=int,
         default=40,
-        help="of each subject in mmlu; ten times as many of lambada and copa",
+        help="of each subject in mmlu and mmlu-written; ten times as many of lambada and copa",
     )
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=2)
@@ -92,7 +92,11 @@ def main(arguments: Sequence[str]) -> None:
     rows = [_compare(suite, chosen.peer, chosen.batch_sizes, chosen.rounds) for suite in suites]
     command = ["benchmarks/evaluation.py", *arguments]
     document = provenance(command, hardware(), versions() | {"lm-eval": version}) | {
-        "subjects": {"mmlu": SPREAD_SUBJECTS, "mmlu-whole": FIRST_SUBJECTS},
+        "subjects": {
+            "mmlu": SPREAD_SUBJECTS,
+            "mmlu-whole": FIRST_SUBJECTS,
+            "mmlu-written": FIRST_SUBJECTS,
+        },
         "rows": rows,
     }
     store("evaluation", document, _markdown(document))
@@ -185,9 +189,10 @@ def _markdown(document: dict[str, Any]) -> str:
         "",
         f"`{document['command']}` at commit {document['commit']}. {machine['name']}, "
         f"{machine['cores']} cores. SmolLM2-135M in float32; 5-shot MMLU (mmlu: some questions of "
-        f"{len(SPREAD_SUBJECTS)} subjects, mmlu-whole: all of {len(FIRST_SUBJECTS)}), the last "
-        "words of LAMBADA, COPA. lm-eval's HF backend with its grouping, at "
-        "the fastest of the batch sizes tried. Both score the same tokens. "
+        f"{len(SPREAD_SUBJECTS)} subjects, mmlu-whole: all of {len(FIRST_SUBJECTS)}, mmlu-written: "
+        f"some of these {len(FIRST_SUBJECTS)}, answers written out), the last words of LAMBADA, "
+        "COPA. lm-eval's HF backend with its grouping, at the fastest of the batch sizes tried. "
+        "Both score the same tokens. "
         + ", ".join(f"{k} {v}" for k, v in document["versions"].items())
         + ".",
         "",
