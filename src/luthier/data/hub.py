@@ -6,14 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from luthier.core.errors import DataError
+from luthier.core.hub import hub_or_offline
 from luthier.data.readers import Row
 
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """Builders that only read data. Others unpickle files, or decode images and sound."""
+_CACHE = "cache"
+"""The builder of what one of the others has prepared."""
 
 
 def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterator[Row]]]:
     """The splits of a Hub data set, downloaded once into the cache of ``datasets``.
+
+    Without a network they are those of this cache, or of what ``hf download`` has fetched.
 
     Raises:
         DataError: ``datasets`` is not installed, the data set cannot be reached or has no such
@@ -28,23 +33,50 @@ def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterato
             fix="run: pip install 'luthier[hub]'",
         ) from None
     try:
-        builder = datasets.load_dataset_builder(name, subset)
-        if builder.name not in _FORMATS:
-            raise DataError(
-                f"the data set's files are of the kind {builder.name!r}, which is not read",
-                where=name,
-                fix=f"Luthier reads {', '.join(sorted(_FORMATS))}",
-            )
-        builder.download_and_prepare()
-        splits = builder.as_dataset()
+        with hub_or_offline(datasets.config):
+            builder = _builder(name, subset)
+            if builder.name not in {*_FORMATS, _CACHE}:
+                raise DataError(
+                    f"the data set's files are of the kind {builder.name!r}, which is not read",
+                    where=name,
+                    fix=f"Luthier reads {', '.join(sorted(_FORMATS))}",
+                )
+            builder.download_and_prepare()
+            splits = builder.as_dataset()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        unreached = isinstance(error, ConnectionError)
+        reason = "cannot be reached" if unreached else f"does not give it: {_first_line(error)}"
         raise DataError(
-            f"this is no file or folder, and the Hub does not give it: {_first_line(error)}",
+            f"this is no file or folder, and the Hub {reason}",
             where=name,
             fix="check the name and data.subset; offline, run 'hf download --repo-type dataset "
             f"{name}' before, or give a file",
         ) from None
     return {split: _rows(f"{name}/{split}", rows) for split, rows in splits.items()}
+
+
+def _builder(name: str, subset: str | None) -> Any:
+    """What reads a data set."""
+    import datasets
+
+    try:
+        return datasets.load_dataset_builder(name, subset)
+    except (OSError, ValueError):
+        # Offline, datasets finds what it has prepared, but not files that were fetched without it.
+        folder = _fetched(name)
+        if folder is None:
+            raise
+    return datasets.load_dataset_builder(folder, subset)
+
+
+def _fetched(name: str) -> str | None:
+    """The folder of a data set in the cache of the Hub, if all of it is there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return snapshot_download(name, repo_type="dataset", local_files_only=True)
+    except (OSError, ValueError):
+        return None
 
 
 def _rows(name: str, rows: Any) -> Callable[[], Iterator[Row]]:

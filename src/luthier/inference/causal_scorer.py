@@ -62,7 +62,7 @@ class CausalScorer(Scorer):
     @cached_property
     def _way(self) -> _Way:
         """The first way, the fastest first, that gives what whole texts and layers give."""
-        parts = (last_feed_forward(self._model), None)
+        parts = dict.fromkeys((last_feed_forward(self._model), None))
         layouts = (*ways_to_share(self._model), Whole())
         ways = (_Way(layout, part) for layout in layouts for part in parts)
         return next(filter(self._agrees, ways), _Way(Whole()))

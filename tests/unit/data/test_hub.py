@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 from luthier.core.errors import DataError
@@ -59,6 +61,30 @@ def test_images_are_refused(repository: Path) -> None:
     (repository / "train" / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match="imagefolder"):
         open_hub("owner/name", None)
+
+
+def test_what_was_prepared_is_read_offline(
+    repository: Path, tmp_path: Path, write_rows: Callable[..., Path]
+) -> None:
+    write_rows("owner/name/train.jsonl", [{"x": "a"}])
+    open_hub("owner/name", None)
+    # Of the Hub, datasets names the folder after the owner too.
+    (tmp_path / "cache" / "name").rename(tmp_path / "cache" / "owner___name")
+    shutil.rmtree(repository)
+    assert [row.values for row in open_hub("owner/name", None)["train"]()] == [{"x": "a"}]
+
+
+def test_what_was_fetched_is_read_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_rows: Callable[..., Path]
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    fetched = tmp_path / "hub" / "datasets--owner--name"
+    (fetched / "refs").mkdir(parents=True)
+    (fetched / "refs" / "main").write_text("c0ffee", encoding="utf-8")
+    (fetched / "snapshots" / "c0ffee").mkdir(parents=True)
+    write_rows("hub/datasets--owner--name/snapshots/c0ffee/test.jsonl", [{"x": "a"}])
+    assert [row.values for row in open_hub("owner/name", None)["test"]()] == [{"x": "a"}]
 
 
 def test_offline_says_what_to_run(tmp_path: Path) -> None:

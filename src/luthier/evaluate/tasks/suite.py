@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import Field
 
 from luthier.config.base import Config
 from luthier.core.records import EvaluationRecord, MetricResult, SuiteRecord
+
+
+class Estimate(Protocol):
+    """A figure and its interval."""
+
+    @property
+    def value(self) -> float:
+        """The figure."""
+
+    @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
 
 
 class Suite(Config):
@@ -56,11 +72,11 @@ def score_suite(suite: Suite, records: Sequence[EvaluationRecord]) -> SuiteRecor
 
 
 def combined(suite: Suite, figures: Mapping[str, MetricResult]) -> tuple[MetricResult, ...]:
-    """The figure of the whole suite, then those of its categories, from figures of its tasks.
+    """The score of the whole suite, then those of its categories.
 
     Args:
         suite: the suite.
-        figures: a figure of each task that is there: a score, or a difference of two.
+        figures: the score of each task that is there.
     """
     sizes = {task: figure.n for task, figure in figures.items()}
     return tuple(
@@ -90,13 +106,11 @@ def shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, dict[str, float]
 def _mean(
     suite: Suite, name: str, figures: Mapping[str, MetricResult], share: Mapping[str, float]
 ) -> MetricResult:
-    value = sum(part * figures[task].value for task, part in share.items())
-    below = [part * (figures[task].value - figures[task].low) for task, part in share.items()]
-    above = [part * (figures[task].high - figures[task].value) for task, part in share.items()]
+    value, low, high = weighted_sum([(part, figures[task]) for task, part in share.items()])
     return MetricResult(
         value=value,
-        low=value - root_of_squares(below),
-        high=value + root_of_squares(above),
+        low=low,
+        high=high,
         n=sum(figure.n for figure in figures.values()),
         confidence=next(iter(figures.values())).confidence,
         name=name,
@@ -130,10 +144,19 @@ def _shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, float]:
     return {task: weight / total for task, weight in weights.items()}
 
 
-def root_of_squares(reaches: Sequence[float]) -> float:
-    """How far the interval of a sum of independent estimates goes to one side; its error, too.
+def weighted_sum(terms: Sequence[tuple[float, Estimate]]) -> tuple[float, float, float]:
+    """The sum of independent estimates, each with a weight of 0 or more, and its interval.
 
-    The root of the sum of squares of the terms' own reaches: the method of variance estimates
-    recovery (Zou and Donner 2008, "Construction of confidence limits about effect measures").
+    An end is as far away as the root of the sum of squares of how far those of the terms are: the
+    method of variance estimates recovery (Zou and Donner 2008, "Construction of confidence limits
+    about effect measures").
     """
-    return math.sqrt(sum(reach * reach for reach in reaches))
+    value = sum(weight * term.value for weight, term in terms)
+    below = root_of_squares([weight * (term.value - term.low) for weight, term in terms])
+    above = root_of_squares([weight * (term.high - term.value) for weight, term in terms])
+    return value, value - below, value + above
+
+
+def root_of_squares(lengths: Sequence[float]) -> float:
+    """How errors of independent estimates add up."""
+    return math.sqrt(sum(length * length for length in lengths))

@@ -16,7 +16,14 @@ from luthier.evaluate.power import detectable_effect
 from luthier.evaluate.significance import share_as_far, swapped
 from luthier.evaluate.statistics import Resampling, Units, figure_interval, jackknife_error
 from luthier.evaluate.task import Evaluation
-from luthier.evaluate.tasks.suite import Suite, combined, mean_metric, root_of_squares, shares
+from luthier.evaluate.tasks.suite import (
+    Suite,
+    combined,
+    mean_metric,
+    root_of_squares,
+    shares,
+    weighted_sum,
+)
 
 
 def compare_suite(
@@ -112,15 +119,15 @@ def _together(
 ) -> Comparison:
     """The difference of a suite or category from those of its tasks, which are independent."""
     parts = [(part, apart[task]) for task, part in share.items()]
-    value = sum(part * one.value for part, one in parts)
+    value, low, high = weighted_sum(parts)
     drawn_R = np.sum([part * one.drawn_R for part, one in parts], axis=0)
     error = root_of_squares([part * one.error for part, one in parts])
     p = share_as_far(drawn_R, value)
     return Comparison(
         over=over,
         difference=value,
-        low=value - root_of_squares([part * (one.value - one.low) for part, one in parts]),
-        high=value + root_of_squares([part * (one.high - one.value) for part, one in parts]),
+        low=low,
+        high=high,
         p=p,
         p_holm=p,
         test=f"paired approximate randomisation within tasks, {len(drawn_R)} draws",
