@@ -26,7 +26,8 @@ from luthier.inference.engine import (
 )
 from luthier.prompts.characters import as_conversation, as_text
 
-_PROBE = tuple(map(ord, "One two three"))
+# What a server scores when it is tried out: after the first of them it is surer than after others.
+_PROBE, _PROBE_WORDS = "One two three", (" four", " and", " of")
 _Result = TypeVar("_Result", Generation, Score, TextLoss)
 
 
@@ -82,7 +83,7 @@ class EndpointEngine(Engine):
         """See `Engine.score`.
 
         Raises:
-            UsageError: the server gives no log-probabilities of prompts.
+            UsageError: the server gives no log-probabilities of prompts, or wrong ones.
             LuthierError: it refuses, fails, or is out of reach.
         """
         self._require_scores()
@@ -128,19 +129,35 @@ class EndpointEngine(Engine):
         return {"model": self._model, "prompt": text, **asked}
 
     def _require_scores(self) -> None:
-        """Try whether there are log-probabilities: some servers ignore the wish for them."""
+        """Try whether there are log-probabilities, and each of its own place.
+
+        Some servers ignore the wish for them; llama-cpp-python 0.3 gives each token the probability
+        that it would have one place later. But how likely the likeliest word is after a text does
+        not depend on the word that stands there.
+        """
         if self._gives_scores:
             return
+        where = self._client.url + "/completions"
         try:
-            self._loss(_PROBE)
+            scores.require_same([self._likeliest_after_probe(word) for word in _PROBE_WORDS], where)
         except (UsageError, DataError) as error:
             raise UsageError(
-                f"the server gives no log-probabilities of prompts: {error.problem}",
+                f"the server cannot score texts: {error.problem}",
                 where=self._client.url,
                 fix="use a server with echo and logprobs at /completions, such as vLLM, a task "
                 "whose answers are generated, or the model on this machine",
             ) from error
         self._gives_scores = True
+
+    def _likeliest_after_probe(self, word: str) -> Score:
+        """The score of the token that is the likeliest in the place of a word."""
+        text = _PROBE + word
+
+        def read(answer: Any, where: str) -> tuple[Score, Usage | None]:
+            found, usage = _echoed(text, answer, where)
+            return scores.likeliest(found, len(_PROBE)), usage
+
+        return self._ask(Score, "/completions", self._echo(text), read, "likeliest")
 
     def _ask(
         self,

@@ -10,6 +10,8 @@ from luthier.inference.endpoint.answers import Logprobs
 from luthier.inference.engine import Score, TextLoss
 
 _UNPRINTABLE = "�"
+# Nats: servers compute in bfloat16, whose numbers around 20 are 0.125 apart.
+_ROUNDING = 0.25
 
 
 class Piece(NamedTuple):
@@ -19,13 +21,20 @@ class Piece(NamedTuple):
         start: the character it begins at; tokens that stand for no text begin below 0.
         end: the character it ends before.
         logprob: in nats; None where it was not predicted.
-        greedy: whether no other token is likelier.
+        best: that of the likeliest token in its place; None where it is not known.
     """
 
     start: int
     end: int
     logprob: float | None
-    greedy: bool
+    best: float | None
+
+    @property
+    def greedy(self) -> bool:
+        """Whether no other token is likelier."""
+        if self.logprob is None or self.best is None:
+            return False
+        return self.logprob >= self.best
 
 
 def pieces(prompt: str, logprobs: Logprobs, where: str) -> list[Piece]:
@@ -83,6 +92,25 @@ def loss(found: list[Piece]) -> TextLoss:
     return TextLoss(-sum(logprobs), len(logprobs))
 
 
+def likeliest(found: list[Piece], cut: int) -> Score:
+    """The score of the likeliest token at the character ``cut``; of 0 where none begins there."""
+    best = next((piece.best for piece in found if piece.start == cut), None)
+    return Score(best or 0.0, greedy=True)
+
+
+def require_same(found: list[Score], where: str) -> None:
+    """Refuse scores of one place that differ by more than rounding.
+
+    Raises:
+        DataError: they do.
+    """
+    logprobs = [score.logprob for score in found]
+    if max(logprobs) - min(logprobs) > _ROUNDING:
+        raise _mismatch(
+            "what is likely in one place changes with the token that stands there", where
+        )
+
+
 def _cut(logprobs: Logprobs, begin: int, length: int) -> Iterator[Piece]:
     """The tokens that begin before the end of the prompt."""
     starts = [start - begin for start in logprobs.text_offset]
@@ -91,8 +119,7 @@ def _cut(logprobs: Logprobs, begin: int, length: int) -> Iterator[Piece]:
     for start, end, logprob, top in columns:
         if start >= length:
             return
-        best = max(top.values()) if top else float("inf")
-        yield Piece(start, min(end, length), logprob, logprob is not None and logprob >= best)
+        yield Piece(start, min(end, length), logprob, max(top.values()) if top else None)
 
 
 def _known(token: str) -> str:

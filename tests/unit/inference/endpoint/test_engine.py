@@ -151,6 +151,23 @@ def test_a_server_without_logprobs_is_refused_once(loopback: Any) -> None:
     assert len(loopback.bodies("/completions")) == 1
 
 
+def test_a_server_that_scores_the_wrong_place_is_refused(server: Any) -> None:
+    rule = server.rule
+
+    def shifted(path: str, body: Any) -> Any:
+        answer = rule(path, body)
+        if body and body.get("echo"):
+            logprobs = answer["choices"][0]["logprobs"]
+            logprobs["top_logprobs"] = [None, *logprobs["top_logprobs"][2:], {"best": -1.0}]
+        return answer
+
+    server.rule = shifted
+    with pytest.raises(UsageError, match="changes with the token") as caught:
+        opened(server).engine().score([ScoreRequest((65,), (66,))] * 50)
+    assert caught.value.where == server.url
+    assert len(server.bodies("/completions")) == 3
+
+
 @pytest.mark.parametrize(
     "answer",
     [
