@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from luthier.core.errors import DataError
-from luthier.core.hub import hub_or_offline
 from luthier.data.readers import Row
 
+_TIMEOUT_S = 10.0
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
 """Builders that only read data. Others unpickle files, or decode images and sound."""
 _CACHE = "cache"
-"""The builder of what one of the others has prepared."""
+"""The builder that reads, offline, what datasets has prepared before, by whichever builder."""
 
 
 def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterator[Row]]]:
@@ -33,7 +34,7 @@ def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterato
             fix="run: pip install 'luthier[hub]'",
         ) from None
     try:
-        with hub_or_offline(datasets.config):
+        with _hub_or_offline():
             builder = _builder(name, subset)
             if builder.name not in {*_FORMATS, _CACHE}:
                 raise DataError(
@@ -53,6 +54,40 @@ def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterato
             f"{name}' before, or give a file",
         ) from None
     return {split: _rows(f"{name}/{split}", rows) for split, rows in splits.items()}
+
+
+@contextmanager
+def _hub_or_offline() -> Iterator[None]:
+    """Within, where the Hub does not answer, datasets takes what is on this machine, or fails.
+
+    By itself it would first ask again and again, for half a minute and on the screen.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    if _answers(constants.ENDPOINT):
+        yield
+        return
+    switches: tuple[Any, ...] = (constants, datasets.config)
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
+    try:
+        for switch in switches:
+            switch.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for switch, was in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = was
+
+
+def _answers(endpoint: str) -> bool:
+    """Whether there is a server; what it says does not matter."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(endpoint, timeout=_TIMEOUT_S)
+    except Exception:  # noqa: BLE001 - of whichever HTTP library huggingface_hub uses
+        return False
+    return True
 
 
 def _builder(name: str, subset: str | None) -> Any:

@@ -13,7 +13,6 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import file_sha256
-from luthier.core.hub import hub_or_offline
 from luthier.models import bundled
 from luthier.models.gguf import convert_gguf
 
@@ -84,7 +83,7 @@ def _from_hub(config: ModelConfig, console: Console) -> ModelFolder:
     patterns += _PICKLE_PATTERNS if config.allow_pickle else []
     patterns += ["*.py"] if config.trust_remote_code else []
     try:
-        with console.progress(f"Fetching {config.id}", None), hub_or_offline():
+        with console.progress(f"Fetching {config.id}", None):
             path = Path(
                 snapshot_download(config.id, revision=config.revision, allow_patterns=patterns)
             )

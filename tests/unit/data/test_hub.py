@@ -3,14 +3,15 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
+from huggingface_hub import constants
 
 from luthier.core.errors import DataError
 from luthier.data.hub import open_hub
@@ -78,7 +79,7 @@ def test_what_was_fetched_is_read_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_rows: Callable[..., Path]
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     fetched = tmp_path / "hub" / "datasets--owner--name"
     (fetched / "refs").mkdir(parents=True)
     (fetched / "refs" / "main").write_text("c0ffee", encoding="utf-8")
@@ -102,3 +103,35 @@ def test_offline_says_what_to_run(tmp_path: Path) -> None:
         check=True,
     )
     assert "hf download --repo-type dataset owner/nowhere" in run.stdout
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_the_switches_are_as_before(monkeypatch: pytest.MonkeyPatch, nowhere: str) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", nowhere)
+    with pytest.raises(DataError, match="the Hub cannot be reached"):
+        open_hub("owner/nowhere", None)
+    assert not constants.HF_HUB_OFFLINE
+    assert not datasets.config.HF_HUB_OFFLINE
+
+
+def test_nothing_is_tried_again_without_a_network(nowhere: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_ENDPOINT": nowhere, "HF_HUB_OFFLINE": "0"}
+    called = subprocess.run(
+        [sys.executable, "-m", "luthier", "evaluate", "--tasks", "glue/rte"],
+        env=environment | {"HF_HOME": str(tmp_path), "LUTHIER_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert called.returncode
+    assert "the Hub cannot be reached" in called.stderr
+    assert "Retry" not in called.stderr

@@ -149,15 +149,15 @@ class EndpointEngine(Engine):
             ) from error
         self._gives_scores = True
 
-    def _likeliest_after_probe(self, word: str) -> Score:
-        """The score of the token that is the likeliest in the place of a word."""
+    def _likeliest_after_probe(self, word: str) -> TextLoss:
+        """The loss of the token that is the likeliest in the place of a word."""
         text = _PROBE + word
 
-        def read(answer: Any, where: str) -> tuple[Score, Usage | None]:
+        def read(answer: Any, where: str) -> tuple[TextLoss, Usage | None]:
             found, usage = _echoed(text, answer, where)
             return scores.likeliest(found, len(_PROBE)), usage
 
-        return self._ask(Score, "/completions", self._echo(text), read, "likeliest")
+        return self._ask(TextLoss, "/completions", self._echo(text), read, "likeliest")
 
     def _ask(
         self,

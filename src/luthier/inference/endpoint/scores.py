@@ -92,20 +92,27 @@ def loss(found: list[Piece]) -> TextLoss:
     return TextLoss(-sum(logprobs), len(logprobs))
 
 
-def likeliest(found: list[Piece], cut: int) -> Score:
-    """The score of the likeliest token at the character ``cut``; of 0 where none begins there."""
+def likeliest(found: list[Piece], cut: int) -> TextLoss:
+    """The loss of the token that is the likeliest at the character ``cut``.
+
+    It is of no token where none begins there, or what is the likeliest is not known.
+    """
     best = next((piece.best for piece in found if piece.start == cut), None)
-    return Score(best or 0.0, greedy=True)
+    return TextLoss(0.0, 0) if best is None else TextLoss(-best, 1)
 
 
-def require_same(found: list[Score], where: str) -> None:
-    """Refuse scores of one place that differ by more than rounding.
+def require_same(found: list[TextLoss], where: str) -> None:
+    """Refuse losses of the likeliest token of one place that differ by more than rounding.
+
+    Args:
+        found: from `likeliest`; those of no token tell nothing.
+        where: the address, for error messages.
 
     Raises:
         DataError: they do.
     """
-    logprobs = [score.logprob for score in found]
-    if max(logprobs) - min(logprobs) > _ROUNDING:
+    nats = [loss.nats for loss in found if loss.tokens]
+    if nats and max(nats) - min(nats) > _ROUNDING:
         raise _mismatch(
             "what is likely in one place changes with the token that stands there", where
         )

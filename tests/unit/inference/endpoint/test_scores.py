@@ -9,6 +9,7 @@ import pytest
 from luthier.core.errors import DataError
 from luthier.inference.endpoint import scores
 from luthier.inference.endpoint.answers import Logprobs
+from luthier.inference.engine import TextLoss
 
 
 def logprobs(tokens: list[str], offsets: list[int], values: list[float | None]) -> Logprobs:
@@ -31,6 +32,20 @@ def test_what_follows_the_cut_counts_and_what_was_generated_does_not() -> None:
     assert scores.score(found, 2, "").greedy is False
     assert scores.score(found[:2], 2, "").greedy is True
     assert (scores.loss(found).nats, scores.loss(found).tokens) == (3.0, 2)
+
+
+def test_the_likeliest_token_of_a_place() -> None:
+    found = scores.pieces("ab cd", PLAIN, "")
+    assert scores.likeliest(found, 4) == TextLoss(1.0, 1)
+    assert scores.likeliest(found, 3) == TextLoss(0.0, 0)  # no token begins there
+    assert scores.likeliest(found, 0) == TextLoss(0.0, 0)  # the first is not predicted
+
+
+def test_what_is_likely_in_one_place_is_the_same() -> None:
+    scores.require_same([TextLoss(1.0, 1), TextLoss(1.2, 1), TextLoss(0.0, 0)], "")
+    scores.require_same([TextLoss(0.0, 0)], "")
+    with pytest.raises(DataError, match="changes with the token"):
+        scores.require_same([TextLoss(1.0, 1), TextLoss(0.0, 0), TextLoss(1.3, 1)], "")
 
 
 @pytest.mark.parametrize("offsets", [[0, 3, 5, 7, 8], [0, 0, 2, 4, 5]])
