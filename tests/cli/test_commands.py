@@ -203,7 +203,7 @@ def test_compare(call: Call, adapted: Any, tmp_path: Path) -> None:
     for comparison in task["comparisons"]:
         assert comparison["over"] == "zero-shot"
         assert comparison["n"] == adapted["examples"]["test"]
-        assert comparison["p"] <= comparison["p_holm"] <= 1
+        assert comparison["p"] <= comparison["p_adjusted"] <= 1
     page = tmp_path / "compared.html"
     shown = call("compare", *rungs, "--html", str(page), "--items", "1").out
     assert "few-shot" in shown

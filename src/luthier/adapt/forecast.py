@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from luthier.adapt.evaluation import notes_on_power
 from luthier.adapt.planning import check_memory, memory_limit, plan_within_memory
 from luthier.adapt.rungs import Rung, rungs_of
 from luthier.adapt.setup import Setup
@@ -113,6 +114,7 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
         longest_prompt=checked.longest_prompt,
         context_window=setup.renderer.context_window,
         methods=tuple(_forecast_method(setup, method) for method in checked.methods),
+        power=notes_on_power(setup),
     )
 
 

@@ -24,6 +24,7 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
         f"  metrics   {', '.join(forecast.metrics)}",
     ]
     lines += [f"  dropped   {count}: {reason}" for reason, count in forecast.dropped.items()]
+    lines += [f"  power     {note}" for note in forecast.power]
     print_result("\n".join(lines))
     if not forecast.methods:
         return

@@ -77,3 +77,5 @@ class Forecast(Record):
     longest_prompt: int
     context_window: int
     methods: tuple[MethodForecast, ...]
+    power: tuple[str, ...] = ()
+    """What the test examples can show."""

@@ -13,8 +13,8 @@ from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
 from luthier.evaluate.metrics.base import Floats, Metric
-from luthier.evaluate.power import detectable_effect, difference_error
-from luthier.evaluate.statistics import Resampling, bootstrap_interval
+from luthier.evaluate.power import detectable_difference, difference_error
+from luthier.evaluate.statistics import Resampling, Units, bootstrap_interval
 from luthier.evaluate.task import Evaluation, EvaluationTask
 from luthier.inference import Engine, Generation
 from luthier.prompts.render import Prompt, PromptRenderer
@@ -134,12 +134,13 @@ def _result(
 ) -> MetricResult:
     groups = [sample.group for sample in samples]
     estimate = bootstrap_interval(metric, stats, resampling, groups)
+    units = len(Units.of(stats, groups))
     return MetricResult(
         **estimate.model_dump(),
         name=metric.name,
         signature=metric.signature([sample.references for sample in samples]),
         higher_is_better=metric.higher_is_better,
-        detectable=detectable_effect(difference_error(estimate.standard_error or 0.0)),
+        detectable=detectable_difference(difference_error(estimate.standard_error or 0.0), units),
     )
 
 

@@ -27,7 +27,7 @@ _STATUS_STYLES = {"done": "", "skipped": "dim", "failed": "red", "broken": "red"
 
 def ladder_table(ladder: LadderRecord) -> Table:
     """The ladder: what each rung reached, gained, forgot and cost."""
-    table = _table("rung", *_stacked((ladder.metric, "interval"), ("gain", "p (Holm)")))
+    table = _table("rung", *_stacked((ladder.metric, "interval"), ("gain", "p (pairs)")))
     for heading in _stacked(
         ("forgetting", "nats/token"), ("trained", "artefact"), ("memory", "time")
     ):

@@ -98,7 +98,7 @@ def test_gains_are_corrected_for_their_number(whole: api.AdaptResult) -> None:
     for rung in others:
         assert rung.gain is not None
         assert rung.gain.n == whole.ladder.examples["test"]
-        assert rung.gain.p <= rung.gain.p_holm <= 1
+        assert rung.gain.p <= rung.gain.p_adjusted <= 1
 
 
 def test_tuned_rungs_leave_a_model_and_what_it_cost(whole: api.AdaptResult) -> None:

@@ -25,8 +25,10 @@ class Metric(ABC):
         name: what users call it.
         higher_is_better: whether a rise is a gain.
         needs_choices: whether every sample must come with its closed set of answers.
+        bounds: the least and the largest value; None where there is none.
     """
 
+    bounds: ClassVar[tuple[float, float] | None] = None
     higher_is_better: ClassVar[bool] = True
     needs_choices: ClassVar[bool] = False
 
@@ -113,7 +115,9 @@ class TextMetric(Metric):
 
 
 class TextScore(MeanMetric, TextMetric):
-    """The plain mean of a score of each text."""
+    """The plain mean of a score of each text, between 0 and 1 unless a metric says otherwise."""
+
+    bounds = (0.0, 1.0)
 
     @abstractmethod
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:

@@ -23,6 +23,8 @@ class LikelihoodAccuracy(MeanMetric):
         normalisation: what that is called in the signature.
     """
 
+    bounds = (0.0, 1.0)
+
     def __init__(self, name: str, length: Callable[[str], int], normalisation: str) -> None:
         super().__init__(name)
         self._length = length
@@ -54,6 +56,7 @@ class CalibrationError(Metric):
     """
 
     higher_is_better = False
+    bounds = (0.0, 1.0)
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each bin: whether the sample is in it, its confidence, and whether it is right.

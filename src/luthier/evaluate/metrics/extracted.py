@@ -18,6 +18,8 @@ class ExtractedMatch(MeanMetric):
         extractor: the name of the task's extractor, such as ``strict``.
     """
 
+    bounds = (0.0, 1.0)
+
     def __init__(self, extractor: str) -> None:
         super().__init__(f"match:{extractor}")
         self._extractor = extractor

@@ -22,6 +22,7 @@ class LabelMetric(Metric):
     """A metric of predicted and true labels; labels are the choices of the samples."""
 
     needs_choices = True
+    bounds = (0.0, 1.0)
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each label: predicted rightly, predicted, and true, ``[n, 3 * labels]``.
@@ -115,6 +116,8 @@ class Matthews(LabelMetric):
 
     0 where one label is always predicted or always true.
     """
+
+    bounds = (-1.0, 1.0)
 
     def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
         """Covariance over the root of the product of the variances, all times count²."""

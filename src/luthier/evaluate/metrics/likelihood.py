@@ -72,6 +72,8 @@ class BitsPerByte(Perplexity):
 class GreedyAccuracy(MeanMetric):
     """1 where greedy decoding gives exactly the answer."""
 
+    bounds = (0.0, 1.0)
+
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """1 or 0, ``[n, 1]``."""
         right = [[sample.prediction in sample.references] for sample in samples]

@@ -42,6 +42,8 @@ class Distinct(TextScore):
 class Words(TextScore):
     """The number of words of an answer. More is neither better nor worse."""
 
+    bounds = None
+
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """Words between white space."""
         return float(len(prediction.split()))

@@ -17,6 +17,8 @@ from luthier.evaluate.metrics.base import Floats, Metric
 class SetMetric(Metric):
     """The share of sets (`SampleRecord.part_of`) of which something is true."""
 
+    bounds = (0.0, 1.0)
+
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """Each sample's share of its set's score, and of its set, ``[n, 2]``.
 
