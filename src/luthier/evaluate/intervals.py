@@ -176,7 +176,7 @@ class _Jackknife:
         """The skewness of the units over the root of their number."""
         scaled = self._deviations / self._largest  # the powers of tiny deviations would vanish
         second, third = float((scaled**2).mean()), float((scaled**3).mean())
-        return third / (second**1.5 * math.sqrt(self._units))
+        return third / (math.sqrt(second) ** 3 * math.sqrt(self._units))
 
     @property
     def is_hard(self) -> bool:

@@ -155,7 +155,7 @@ def approximate_randomisation(units: Units, difference: Figure, resampling: Resa
 
 def is_enumerable(units: int, resampling: Resampling) -> bool:
     """Whether there are no more ways to swap units than draws would be made."""
-    return 2**units <= resampling.resamples
+    return units < 63 and 1 << units <= resampling.resamples
 
 
 def least_p(units: int) -> float:

@@ -117,7 +117,7 @@ class TextMetric(Metric):
 class TextScore(MeanMetric, TextMetric):
     """The plain mean of a score of each text, between 0 and 1 unless a metric says otherwise."""
 
-    bounds = (0.0, 1.0)
+    bounds: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     @abstractmethod
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Distinct(TextScore):
 class Words(TextScore):
     """The number of words of an answer. More is neither better nor worse."""
 
-    bounds = None
+    bounds: ClassVar[tuple[float, float] | None] = None
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """Words between white space."""

@@ -116,7 +116,8 @@ def _difference(
         interval = figure_interval(units, difference, resampling, _reach(metrics))
     return _Difference(
         units.figure(difference),
-        *interval,
+        interval.low,
+        interval.high,
         interval.missing,
         jackknife_error(units, difference),
         swapped(units, difference, resampling, f"randomisation of {task}"),
