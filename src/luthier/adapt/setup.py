@@ -147,7 +147,7 @@ class Setup:
         """
         if self.config.train.guards.max_forgetting is None:
             return ()
-        if not self.general_texts or not self.config.train.validations:
+        if not self.general_texts or not self.config.train.validates:
             raise UsageError(
                 "what is forgotten is measured at validations, on general text",
                 where="train.guards.max_forgetting",

@@ -21,6 +21,7 @@ from luthier.methods.companion import Companion
 from luthier.models.load import LoadedModel, ModelHandle
 from luthier.prompts.render import TrainingExample
 from luthier.train.layout import Layout, Packed, Padded
+from luthier.train.schedule import total_steps
 
 # Where nothing says how many fit.
 USUAL_TOKENS = 2048
@@ -116,9 +117,14 @@ class TrainingJob:
         return self.limits.micro_batch_tokens or usual
 
     @property
-    def epochs(self) -> float:
-        """Passes over the examples."""
-        return self.method.epochs or self.train.epochs
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return total_steps(self.order, self.train, self.method)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether examples come again, just as they were."""
+        return self.total_steps > self.order.steps_per_epoch
 
 
 def initial_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:

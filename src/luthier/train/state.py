@@ -29,8 +29,6 @@ from luthier.train.job import TrainingJob
 from luthier.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from luthier.train.weights import TrainedWeights
 
-_KEPT_CHECKPOINTS = 2
-
 
 @dataclass(slots=True)
 class Progress:
@@ -83,7 +81,7 @@ class TrainingState:
         whole = self._collected(tensors)
         if self.job.parallelism.ranks.is_first:
             save_checkpoint(folder, step, whole, state)
-            prune_checkpoints(folder, _KEPT_CHECKPOINTS)
+            prune_checkpoints(folder, self.job.train.keep_checkpoints)
         self.job.parallelism.ranks.wait()
         self._saved_step = step
 
@@ -196,7 +194,7 @@ class TrainingState:
         whole, folder = self._collected(self.weights.masters), self.job.run.checkpoints
         if self.job.parallelism.ranks.is_first:
             save_best(folder, self.progress.step, whole)
-            prune_checkpoints(folder, _KEPT_CHECKPOINTS)
+            prune_checkpoints(folder, self.job.train.keep_checkpoints)
         self.job.parallelism.ranks.wait()
 
     def restore_best(self) -> None:
