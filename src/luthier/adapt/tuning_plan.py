@@ -247,9 +247,20 @@ class _Planner:
 
     @property
     def _cluster(self) -> Cluster | None:
-        """What times are planned for; None for processes, which share a CPU's cores somehow."""
+        """What times are planned for; None for processes, which share a CPU's cores somehow.
+
+        Nor is it known how long a CPU takes for products in float16.
+        """
         device = _device_in_use()
-        return Cluster(device) if device and self.ranks.size == 1 else None
+        if device is None or self.ranks.size > 1 or self._dtype not in device.flops:
+            return None
+        return Cluster(device)
+
+    @property
+    def _dtype(self) -> str:
+        """What is multiplied."""
+        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        return str(dtype).removeprefix("torch.")
 
     def _mean(
         self, passes: Sequence[ForwardPass], seconds: Callable[..., float], cluster: Cluster
@@ -289,7 +300,7 @@ class _Planner:
             tuning=tuning_of(self._settings, self.architecture),
             precision=precision_in_memory(
                 config.base_of(self.method).quantisation,
-                short=resolve_dtype(config.model.dtype, device).itemsize == 2,
+                dtype=self._dtype,
                 master_weights=config.train.master_weights,
             ),
             optimizer=OPTIMIZERS[config.train.optimizer],

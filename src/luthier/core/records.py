@@ -280,6 +280,8 @@ class TrainingRecord(Record):
     first_loss: float
     last_loss: float
     stopped: Literal["finished", "early", "time", "forgetting"]
+    overflows: int = 0
+    """Steps that were left out because their gradient overflowed in float16."""
     seconds: float
     peak_memory_bytes: int
     extensions: tuple[Extension, ...] = ()

@@ -18,6 +18,7 @@ from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.methods import Method, method_for
 from luthier.methods.companion import Companion
+from luthier.models.device import default_device, resolve_dtype
 from luthier.models.load import LoadedModel, ModelHandle
 from luthier.prompts.render import TrainingExample
 from luthier.train.layout import Layout, Packed, Padded
@@ -156,6 +157,13 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
             where="train.activation_checkpointing",
             fix="switch it off, or choose prompt-tuning",
         )
+    if not config.train.master_weights and _is_float16(config):
+        raise UsageError(
+            "float16 weights without float32 copies lose small updates, and nothing here rounds "
+            "them at random",
+            where="train.master_weights",
+            fix="leave it on, or choose model.dtype=bfloat16",
+        )
     if config.train.compile is True and config.methods.of(name).drops:
         raise UsageError(
             f"{name} with dropout trains otherwise in compiled layers than as they are written, "
@@ -171,6 +179,10 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
             fix="leave it at auto",
         )
     return method
+
+
+def _is_float16(config: RunConfig) -> bool:
+    return resolve_dtype(config.model.dtype, default_device()) == torch.float16
 
 
 def can_be_packed(method: Method, base: LoadedModel | ModelHandle) -> bool:

@@ -21,6 +21,7 @@ from luthier.train.fit import fit_micro_batch, halve_after
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import mean_loss, require_trained_tokens
+from luthier.train.loss_scale import loss_scaling
 from luthier.train.observers import (
     Observer,
     ProgressObserver,
@@ -58,7 +59,8 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     guards = Guards(job.train.guards, ranks)
     optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
     progress = Progress(packed=job.packed, compiled=job.compiled)
-    state = TrainingState(job, weights, optimizer, guards, companion, progress)
+    scaling = loss_scaling(job.loaded.model)
+    state = TrainingState(job, weights, optimizer, guards, companion, progress, scaling)
     memory = PeakMemory(job.loaded.device)
     checkpoint_activations(job.loaded.model, job.train.activation_checkpointing)
     resumed = state.resume(console)
@@ -130,6 +132,8 @@ def _run(
         progress.step += 1
         seconds = time.monotonic() - started
         _count(state, result, seconds)
+        if result.overflowed:
+            audience.on_event("overflow", step=progress.step, loss_scale=state.scaling.scale)
         if result.updated:
             audience.on_step(_metrics(job, progress.step, result, rate, seconds, memory.read()))
 
@@ -177,6 +181,7 @@ def _take_step(
                 state.progress.step,
                 state.guards,
                 state.companion,
+                state.scaling,
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -316,6 +321,7 @@ def _record(
         first_loss=progress.first_loss,
         last_loss=progress.last_loss,
         stopped=stopped,
+        overflows=state.scaling.state.overflows,
         seconds=progress.seconds,
         peak_memory_bytes=progress.peak_memory_bytes,
         extensions=state.extensions,
