@@ -185,7 +185,8 @@ class _Planner:
         settings, architecture = self._settings, self.architecture
         order = self.data.order(self.setup.config)
         steps = total_steps(order, self.setup.config.train, settings)
-        repeats = steps > order.steps_per_epoch
+        noisy = self.setup.config.train.neftune_alpha is not None
+        repeats = steps > order.steps_per_epoch and not noisy
         if not isinstance(settings, LastLayersConfig) or not settings.cache or not repeats:
             return memory
         if architecture.is_encoder_decoder or settings.layers >= architecture.layers:

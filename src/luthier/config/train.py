@@ -125,6 +125,11 @@ class TrainConfig(Config):
     """What to do when a training goes wrong."""
     trackers: tuple[TrackerName, ...] = ("tensorboard",)
     """Where each step's numbers go beside metrics.jsonl: tensorboard, trackio, wandb, mlflow."""
+    neftune_alpha: float | None = Field(default=None, gt=0)
+    """Add noise to the embeddings of the training examples, never in validations (NEFTune, Jain et
+    al. 2023, arXiv 2310.05914; elsewhere neftune_noise_alpha). It is uniform within ±alpha/√(L·D)
+    for L tokens of D numbers; the paper tries 5, 10 and 15. Of an encoder-decoder model the
+    encoder's embeddings get it. null: no noise."""
     completions_only: bool = True
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""
 

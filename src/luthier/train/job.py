@@ -124,8 +124,9 @@ class TrainingJob:
 
     @property
     def repeats(self) -> bool:
-        """Whether examples come again, just as they were."""
-        return self.total_steps > self.order.steps_per_epoch
+        """Whether examples come again, just as they were: noise makes them others."""
+        noisy = self.train.neftune_alpha is not None
+        return self.total_steps > self.order.steps_per_epoch and not noisy
 
 
 def initial_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:

@@ -17,6 +17,7 @@ from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import loss_weight, padded_length, summed_loss, trained_tokens
 from luthier.train.loss_scale import LossScaling
+from luthier.train.neftune import noisy_embeddings
 from luthier.train.weights import TrainedWeights
 
 
@@ -67,7 +68,8 @@ def optimizer_step(
     cuts = job.layout.cut(lengths, job.micro_batch_tokens)
     for share in parallelism.shares(cuts, lengths):
         examples = [batch[i] for i in share.indices]
-        loss = summed_loss(model, examples, device, job.layout, factor) * share.counts
+        with noisy_embeddings(job, examples, step):
+            loss = summed_loss(model, examples, device, job.layout, factor) * share.counts
         (loss / divisor).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach().double().cpu() / factor
     # Gradients are added up over the processes, and a penalty belongs to the step as a whole.
