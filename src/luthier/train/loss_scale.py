@@ -18,7 +18,7 @@ from torch.nn import Parameter
 
 from luthier.core.errors import DivergedError
 
-_DOUBLE_AFTER = 2000
+_FIRST, _DOUBLE_AFTER = 2.0**16, 2000
 _LEAST, _MOST = 1.0, 2.0**32
 
 
@@ -71,7 +71,7 @@ class DynamicLossScaling(LossScaling):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state.scale = 2.0**16
+        self.state.scale = _FIRST
 
     def split(self, total: float) -> tuple[float, float]:
         """See `LossScaling.split`: all within the loss, whose slopes are rounded to float16."""
