@@ -113,6 +113,7 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
         dropped={reason.reason: reason.count for reason in dropped},
         longest_prompt=checked.longest_prompt,
         context_window=setup.renderer.context_window,
+        max_steps=setup.config.train.max_steps,
         methods=tuple(_forecast_method(setup, method) for method in checked.methods),
         power=notes_on_power(setup),
     )

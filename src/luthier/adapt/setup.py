@@ -147,7 +147,7 @@ class Setup:
         """
         if self.config.train.guards.max_forgetting is None:
             return ()
-        if not self.general_texts or not self.config.train.validations:
+        if not self.general_texts or not self.config.train.validates:
             raise UsageError(
                 "what is forgotten is measured at validations, on general text",
                 where="train.guards.max_forgetting",
@@ -211,7 +211,15 @@ class Setup:
             "watched": fingerprint(*(str(example.input_ids) for example in self._watched())),
         }
         inputs = {**self._base_inputs(), "train": loop, "method": method, "methods": settings}
-        return {**inputs, "general": general}
+        return {**inputs, "general": general, **self._weights()}
+
+    def _weights(self) -> Inputs:
+        """How much each example counts, where one counts more or less; no id depends on it."""
+        examples = (*self.dataset.train, *self.dataset.validation)
+        if all(example.weight == 1 for example in examples):
+            return {}
+        weights = (f"{example.id} {example.weight!r}" for example in examples)
+        return {"weights": {"examples": fingerprint(*weights)}}
 
     def training_fingerprint(self, method: MethodName) -> str:
         """A fingerprint of all that decides what a training with ``method`` gives."""

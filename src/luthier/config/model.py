@@ -17,8 +17,11 @@ class ModelConfig(Config):
     server, such as http://127.0.0.1:8000/v1."""
     revision: str | None = None
     """The Hub revision: a branch, a tag, or (best) a commit."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Weights in memory. auto: bfloat16 where this machine multiplies it faster than float32."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights in memory. auto: bfloat16 where this machine multiplies it faster than float32;
+    float16 on CUDA devices that have matrix units for that and not for bfloat16 (V100, T4);
+    else float32. Float16 is trained with a loss scale and float32 copies of the trained weights;
+    some models, T5 among them, have activations beyond its range."""
     quantisation: Quantisation | None = None
     """Store linear layers in 4 bits (nf4) or 8 (int8); adapters can be trained beside them."""
     trust_remote_code: bool = False

@@ -234,12 +234,14 @@ class Forgetting(Estimate):
 
 
 class Extension(Record):
-    """A line of ``extensions.jsonl``: a training that was given more epochs on purpose.
+    """A line of ``extensions.jsonl``: a training that was given more epochs or steps on purpose.
 
     Attributes:
         step: optimizer steps that had been taken, up to the newest checkpoint.
         epochs_before: the passes that were planned until then.
         epochs: the passes that are planned from now on, those before included.
+        max_steps_before: the steps that decided in their place until then, if any did.
+        max_steps: the steps that decide in their place from now on, if any do.
         learning_rate_before: the peak learning rate until then.
         learning_rate: the peak learning rate from now on.
         max_time: seconds that the training, and each extension, may take.
@@ -250,6 +252,8 @@ class Extension(Record):
     step: int
     epochs_before: float
     epochs: float
+    max_steps_before: int | None = None
+    max_steps: int | None = None
     learning_rate_before: float
     learning_rate: float
     max_time: float | None = None
@@ -278,6 +282,8 @@ class TrainingRecord(Record):
     first_loss: float
     last_loss: float
     stopped: Literal["finished", "early", "time", "forgetting"]
+    overflows: int = 0
+    """Steps that were left out because their gradient overflowed in float16."""
     seconds: float
     peak_memory_bytes: int
     extensions: tuple[Extension, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -53,7 +54,7 @@ def select_usable(
     max_length: int,
     too_long: Literal["drop", "error"],
 ) -> Tokenised:
-    """Take out rendered examples that are too long or have nothing to train on.
+    """Take out rendered examples that are too long, have nothing to train on, or weigh nothing.
 
     Args:
         examples: the examples, for their places.
@@ -62,16 +63,25 @@ def select_usable(
         too_long: as for `tokenise`.
 
     Raises:
-        DataError: an example is too long and ``too_long`` is "error".
+        DataError: an example is too long and ``too_long`` is "error", or a weight is no number of
+            at least 0.
     """
     kept: list[TrainingExample] = []
     empty: list[Dropped] = []
     long = collect_problems(too_long)
     for example, tokens in zip(examples, rendered, strict=True):
+        if not 0 <= tokens.weight < math.inf:
+            raise DataError(
+                f"the weight of an example is {tokens.weight}",
+                where=example.where,
+                fix="give a number of at least 0; 0 leaves the example out",
+            )
         if tokens.length > max_length:
             long.add(_too_long(tokens, example.where, max_length))
         elif not tokens.num_trained:
             empty.append(Dropped(example.where, "no token to train on"))
+        elif not tokens.weight:
+            empty.append(Dropped(example.where, "its weight is 0"))
         else:
             kept.append(tokens)
     return Tokenised(tuple(kept), (*long.finish(), *empty))

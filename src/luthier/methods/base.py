@@ -44,11 +44,11 @@ class Method(ABC):
         """
         return Companion()
 
-    def while_training(self, model: Any, epochs: float) -> AbstractContextManager[None]:
+    def while_training(self, model: Any, *, repeats: bool) -> AbstractContextManager[None]:
         """What is in place while the model trains, and gone after; most methods need nothing.
 
         Args:
             model: as `prepare` has made it.
-            epochs: passes over the training examples.
+            repeats: whether examples come again, just as they were.
         """
         return nullcontext()

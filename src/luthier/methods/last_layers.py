@@ -56,10 +56,10 @@ class LastLayersMethod(Method):
         }
         return train_only(loaded, "layers", chosen.__contains__)
 
-    def while_training(self, model: Any, epochs: float) -> AbstractContextManager[None]:
+    def while_training(self, model: Any, *, repeats: bool) -> AbstractContextManager[None]:
         """See `Method.while_training`: where examples come again, the layers below are skipped."""
         layers = _frozen_layers(model)
-        if not (self.config.cache and layers and epochs > 1):
+        if not (self.config.cache and layers and repeats):
             return nullcontext()
         return FrozenPrefix(model, layers).in_place()
 

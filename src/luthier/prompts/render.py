@@ -33,6 +33,7 @@ class TrainingExample:
             The first one never is, since nothing comes before it.
         prompt_length: how many of ``input_ids`` stand before the last answer.
         decoder_ids: the answer for encoder-decoder models, all of it trained; else empty.
+        weight: how much the loss counts each trained token, relative to other examples.
     """
 
     id: str
@@ -40,6 +41,7 @@ class TrainingExample:
     trained: tuple[bool, ...]
     prompt_length: int
     decoder_ids: tuple[int, ...] = ()
+    weight: float = 1.0
 
     @property
     def length(self) -> int:

@@ -127,7 +127,7 @@ def tune(
     if job.packed and ranks.is_first:
         console.say("  examples of a micro-batch share a row")
     with (
-        method.while_training(model, job.epochs),
+        method.while_training(model, repeats=job.repeats),
         tracking(config, method_name, run, console) as trackers,
     ):
         record = train(job, console, [*observers, *trackers])
