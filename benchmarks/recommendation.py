@@ -2,14 +2,14 @@
 
     python benchmarks/recommendation.py [LADDERS] [PROCESSES]
 
-Each rung is right on a share of the examples that is known, and rungs mostly agree: an example is as
-hard for one as for another, up to a part of their own. Settings: no rung is better; every rung is
+Each rung is right on a known share of the examples, and rungs mostly agree: an example is as hard
+for one as for another, up to a part of their own. Settings: no rung is better; every rung is
 better by 0.03, 0.04 or 0.06; one good rung early or late; the cheapest is the best. With 64 and 128
 examples, ungrouped and in 7 and 30 groups.
 
-For each: *false upgrades*, a step to a rung that is not better (aim: at most 5 %); *regret*, how far
-the chosen rung is behind the best (aim: at most 0.055 on staircases of 64 ungrouped examples); and
-*passed over*, a dearer rung that beats the chosen one with p < 0.01 in the test of the two by
+For each: *false upgrades*, a step to a rung that is not better (aim: at most 5 %); *regret*, how
+far the chosen rung is behind the best (aim: at most 0.055 on staircases of 64 ungrouped examples);
+and *passed over*, a dearer rung that beats the chosen one with p < 0.01 in the test of the two by
 itself (aim: at most 2 %). Beside it the rule that Luthier had before: each rung against the best
 cheaper one, with Holm's correction.
 

@@ -23,6 +23,7 @@ HARD: dict[str, tuple[Draw, float]] = {
     "zeros": (lambda g, n: np.where(g.random(n) < 0.8, 0, g.random(n)), 0.1),
     "few": (lambda g, n: g.choice([0, 0.5, 1], n, p=[0.03, 0.02, 0.95]), 0.96),
     "lognormal": (lambda g, n: g.lognormal(0, 1, n), float(np.exp(0.5))),
+    "heavy lognormal": (lambda g, n: g.lognormal(0, 1.5, n), float(np.exp(1.125))),
 }
 
 
@@ -79,7 +80,7 @@ def test_a_figure_without_spread_says_that_it_has_no_interval(name: str) -> None
 
 
 def test_scores_too_skewed_for_their_number_have_no_interval() -> None:
-    scores = np.array([*[1.0 + index / 100 for index in range(19)], 500.0])
+    scores = np.array([*[index / 100 for index in range(-9, 10)], 500.0])
     interval = bootstrap_interval(WORDS, scores[:, None], Resampling(0, 200, 0.95))
     assert interval.no_interval == "20 units are too few for such skewed scores"
     assert interval.low == interval.value == interval.high

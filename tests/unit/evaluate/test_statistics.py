@@ -215,8 +215,9 @@ def test_deviations_whose_powers_vanish_have_an_interval() -> None:
 @given(scores=scores)
 @settings(deadline=None, max_examples=30)
 def test_mirrored_scores_have_a_mirrored_interval(scores: np.ndarray) -> None:
-    one = figure_interval(Units.of(scores[:, None]), MEAN.aggregate, RESAMPLING)
-    other = figure_interval(Units.of(-scores[:, None]), MEAN.aggregate, RESAMPLING)
+    bounds = (-1.0, 1.0)
+    one = figure_interval(Units.of(scores[:, None]), MEAN.aggregate, RESAMPLING, bounds)
+    other = figure_interval(Units.of(-scores[:, None]), MEAN.aggregate, RESAMPLING, bounds)
     low, high = other
     assert tuple(one) == pytest.approx((-high, -low), abs=1e-9)
     assert bool(one.missing) == bool(other.missing)
