@@ -61,6 +61,13 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
     document = _parse_json(text, name, 1)
     rows = document.get("data") if isinstance(document, dict) else document
     if not isinstance(rows, list):
+        if isinstance(document, dict) and _is_columns(document):
+            raise DataError(
+                "the file holds columns, not rows: each key has the values of all rows",
+                where=name,
+                fix='write it with to_json(path, orient="records", lines=True), '
+                "and name the file .jsonl",
+            )
         raise DataError(
             "the file holds neither a list of rows nor an object with a list called 'data'",
             where=name,
@@ -72,6 +79,14 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
             yield Row(_object(value, where), where)
         except DataError as error:
             problems.add(error)
+
+
+def _is_columns(document: dict[str, Any]) -> bool:
+    """Whether a document is a table by columns: lists, or objects by row number, of one length."""
+    values = list(document.values())
+    kinds = {type(value) for value in values}
+    lengths = {len(value) for value in values if isinstance(value, (list, dict))}
+    return kinds in ({list}, {dict}) and len(lengths) == 1
 
 
 def _read_csv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
@@ -143,10 +158,10 @@ def _rows_of_cells(
 
 
 def _header(cells: Sequence[str], where: str) -> list[str]:
-    columns = [cell.strip() for cell in cells]
+    columns = [
+        cell.strip() or f"Unnamed: {index}" for index, cell in enumerate(cells)
+    ]  # as pandas reads them; it writes its row numbers without a name
     _require_distinct(columns, where)
-    if "" in columns:
-        raise DataError(f"column {columns.index('') + 1} of the header has no name", where=where)
     if len(columns) == 1 and (separator := next((c for c in ";\t" if c in columns[0]), "")):
         raise DataError(
             f"the columns seem to be separated by {separator!r}, not by a comma",
