@@ -44,6 +44,12 @@ class Rules:
             ignore_keys=frozenset(data.ignore_keys),
         )
 
+    def without_weight(self) -> Self:
+        """The rules for rows that are not trained on, in which the named column has no say."""
+        if self.weight is None:
+            return self
+        return replace(self, weight=None, ignore_keys=self.ignore_keys | {self.weight})
+
 
 def arrange(turns: Sequence[Turn], key: str, where: str, rules: Rules, notes: Notes) -> list[Turn]:
     """The turns in the order that chat templates know, ending with an answer.

@@ -31,6 +31,8 @@ from luthier.data.splits import (
 from luthier.prompts.library import library_templates, load_template
 from luthier.prompts.template import Template
 
+_TEMPLATE_USES = "a template would use them"
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -82,7 +84,8 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
         for name in (WHOLE, *SPLITS):  # what is trained on decides on the format
             if name in source.parts:
                 rows = _counted(source.parts[name](), advance)
-                parts[name] = with_unique_ids(reading.examples(rows))
+                trained = name in (WHOLE, "train")
+                parts[name] = with_unique_ids(reading.examples(rows, is_trained=trained))
     unusable = problems.finish() + tuple(reading.left_out)
     for warning in reading.warnings():
         console.warn(warning)
@@ -114,13 +117,20 @@ class _Reading:
         self._notes = Notes()
         self.left_out: list[Dropped] = []
 
-    def examples(self, rows: Iterable[Row]) -> Iterator[Example]:
-        """The examples of the rows that can be used."""
+    def examples(self, rows: Iterable[Row], *, is_trained: bool) -> Iterator[Example]:
+        """The examples of the rows that can be used.
+
+        Args:
+            rows: the rows.
+            is_trained: whether they are trained on, so that each needs a weight where a column of
+                weights is named.
+        """
+        rules = self._rules if is_trained else self._rules.without_weight()
         for row in rows:
             if self.format is None:
                 self.format = _detected_format(self.data, row)
             try:
-                example = self.format.convert(row, self._group_of(row), self._rules, self._notes)
+                example = self.format.convert(row, self._group_of(row), rules, self._notes)
             except DataError as error:
                 self._problems.add(error)
                 continue
@@ -140,18 +150,18 @@ class _Reading:
 
     def warnings(self) -> Iterator[str]:
         """What rows had that was left aside."""
-        unused = [name for name in self._notes.unused if name != self._group]
-        if index := [name for name in unused if is_index(name)]:
+        if self.data.source in BUNDLED:
+            return
+        unused = {name: v for name, v in self._notes.unused.items() if name != self._group}
+        index = [name for name, value in unused.items() if is_index(name, value)]
+        if index:
             yield (
                 f"left aside, as it looks like pandas' row numbers: {', '.join(map(repr, index))}; "
                 "to_csv(…, index=False) writes none"
             )
-        if names := ", ".join(repr(name) for name in unused if not is_index(name)):
-            yield (
-                f"these columns are not used: {names}; a template would use them"
-                if self.template is None
-                else f"these columns are not used: {names}; data.weight names a column of weights"
-            )
+        if names := ", ".join(repr(name) for name in unused if name not in index):
+            way = "data.weight names a column of weights" if self.template else _TEMPLATE_USES
+            yield f"these columns are not used: {names}; {way}"
         for note in self._notes.counts():
             yield f"{note.reason} ({note.count:,} times, such as {note.where})"
 
@@ -222,7 +232,8 @@ def _detected_format(data: DataConfig, row: Row) -> Format:
     """
     if data.format == "table":
         raise _needs_template(row, "data.format is table, which needs a template")
-    columns = row.values.keys()
+    named = {data.group, data.weight, *data.ignore_keys}
+    columns = [name for name in row.values if name not in named]
     if any(known.fits(columns) for known in FORMATS.values()):
         return detect(columns, row.where)
     raise _needs_template(

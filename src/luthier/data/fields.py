@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from luthier.core.errors import DataError
+from luthier.data.json_text import parse_json
 from luthier.data.problems import ReasonCount
 
 DROP_FIX = "mend the row, or drop such rows with data.invalid=drop"
@@ -160,13 +160,13 @@ class Fields:
         """The object ``value``, which stands under ``key``."""
         return Fields(value, self.where, self.place(key), self._ignored)
 
-    def unread(self) -> list[str]:
-        """The keys that say something and that nobody has read."""
-        return [
-            str(key)
+    def unread(self) -> dict[str, Any]:
+        """What nobody has read, by key, where it says something."""
+        return {
+            str(key): value
             for key, value in self._values.items()
             if key not in self._read and key not in self._ignored and not is_empty(value)
-        ]
+        }
 
 
 def field_error(problem: str, where: str, field: str, fix: str = DROP_FIX) -> DataError:
@@ -186,30 +186,6 @@ def is_empty(value: Any, depth: int = 0) -> bool:
     return value is None or value == []
 
 
-def parse_json(text: str) -> Any:
-    """The JSON document in ``text``.
-
-    Raises:
-        ValueError: it is not JSON, or nested too deep.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-
-
-def to_json(value: Any) -> str:
-    """``value`` as JSON on one line, in its own alphabet.
-
-    Raises:
-        ValueError: it is nested too deep, or holds what JSON has no word for.
-    """
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (RecursionError, TypeError) as error:
-        raise ValueError(f"it cannot be written as JSON: {error}") from None
-
-
 def kind_of(value: Any) -> str:
     """How errors call a value."""
     if value is None:
@@ -221,17 +197,22 @@ def kind_of(value: Any) -> str:
 
 
 class Notes:
-    """What was left aside without harm, counted, so that it can be said."""
+    """What was left aside without harm, so that it can be said: remarks, counted, and columns."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, str]] = {}
-        self.unused: dict[str, None] = {}
-        """Columns of which nothing came into an example, in their order."""
+        self.unused: dict[str, Any] = {}
+        """Columns of which nothing came into an example, with the first value of each."""
 
     def add(self, text: str, where: str) -> None:
         """Count what ``text`` says once more."""
         count, first = self._counts.get(text, (0, where))
         self._counts[text] = (count + 1, first)
+
+    def add_unused(self, columns: Mapping[str, Any]) -> None:
+        """Note columns that say something and that nobody read."""
+        for name, value in columns.items():
+            self.unused.setdefault(name, value)
 
     def counts(self) -> tuple[ReasonCount, ...]:
         """What was noted, how often, and where first."""

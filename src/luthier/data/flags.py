@@ -39,6 +39,7 @@ _PREFERENCES = ("label", "kto_tag")
 FLAGS = (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE, *_AMBIGUOUS, *_PARTS)
 """Every key by which a turn says whether it is trained."""
 _ROW_FLAGS = tuple(name for name in (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE) if name not in WEIGHTS)
+_BOOLEANS = ("true", "false")
 _WORDS = {"true": True, "yes": True, "1": True, "1.0": True} | {
     "false": False,
     "no": False,
@@ -73,7 +74,8 @@ def row_weight(row: Fields, column: str | None) -> float:
     """
     _refuse_unclear(row)
     for name in _PREFERENCES:
-        if isinstance(row.peek(name), bool):
+        value = row.peek(name)
+        if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS):
             raise row.error(
                 "this says whether the answer is a good one, as preference data does; every row "
                 "would be trained alike",

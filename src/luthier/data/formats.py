@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
@@ -32,7 +32,7 @@ _CHATS = ("messages", "conversations", "conversation")
 """Columns that hold a list of turns."""
 _SYSTEMS = ("system", "system_prompt")
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
-_INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__|level_0|index")
+_INDEX = re.compile(r"Unnamed: \d+(\.\d+)*|__index_level_\d+__|level_0|index")
 """What pandas calls the numbers of its rows in a file."""
 _DEFAULT = Rules()
 
@@ -87,9 +87,8 @@ class Format:
         messages = [turn.message for turn in turns]
         *before, answer = end_with_trained(messages, row.where, notes)
         is_trained = any(m.is_trained for m in (*before, answer) if m.role == "assistant")
-        notes.unused.update(
-            dict.fromkeys(name for name in fields.unread() if name not in _METADATA)
-        )
+        unread = fields.unread()
+        notes.add_unused({name: unread[name] for name in unread if name not in _METADATA})
         text = answer.content or "\n".join(map(call_text, answer.tool_calls))
         plain = answer == Message("assistant", answer.content)
         example = Example(
@@ -132,14 +131,19 @@ class Table:
             example = replace(example, weight=weight)
         if notes is not None:
             used = {*self.template.columns, *rules.ignore_keys, rules.weight}
-            said = (name for name in row.values if name in FLAGS or name in WEIGHTS)
-            notes.unused.update(dict.fromkeys(name for name in said if name not in used))
+            said = {name: row.values[name] for name in row.values if _says_something(name)}
+            notes.add_unused({name: said[name] for name in said if name not in used})
         return with_content_id(example)
 
 
-def is_index(column: str) -> bool:
-    """Whether a column has the name of the row numbers that pandas writes."""
-    return _INDEX.fullmatch(column) is not None
+def is_index(column: str, value: Any) -> bool:
+    """Whether a column holds the row numbers that pandas writes, by its name and a value."""
+    return _INDEX.fullmatch(column) is not None and str(value).isdecimal()
+
+
+def _says_something(column: str) -> bool:
+    """Whether a column that a template leaves out has a name that means something elsewhere."""
+    return column in FLAGS or column in WEIGHTS or _INDEX.fullmatch(column) is not None
 
 
 def detect(columns: Collection[str], where: str = "") -> Format:
@@ -313,7 +317,7 @@ def _read_glaive(row: Fields, notes: Notes) -> Conversation:
 
 
 def _fits_text(columns: Collection[str]) -> bool:
-    rest = {name for name in columns if name not in _BESIDE_TEXT and not is_index(name)}
+    rest = {name for name in columns if name not in _BESIDE_TEXT and not _INDEX.fullmatch(name)}
     return rest == {"text"}
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from luthier.core.example import Message, Role, ToolCall
 from luthier.data.fields import Fields
+from luthier.data.json_text import parse_json
 from luthier.data.tool_calls import arguments_text
 from luthier.data.turns import Turn
 
@@ -86,9 +87,9 @@ def _call(row: Fields, place: str, text: str) -> ToolCall:
     arguments = (found[2] or "").strip()
     if arguments[:1] == "'" == arguments[-1:]:
         arguments = arguments[1:-1].replace("\\'", "'")
-    elif arguments[:1] == '"':
-        arguments = json.loads(arguments)
     try:
+        if arguments[:1] == '"':
+            arguments = parse_json(arguments)
         return ToolCall(found[1], arguments_text(arguments))
     except ValueError as error:
         raise row.error(str(error), place) from None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from luthier.core.example import Example, Message
 from luthier.core.seeds import fingerprint
-from luthier.data.fields import to_json
+from luthier.data.json_text import to_json
 
 _SEPARATOR = "\x1e"
 

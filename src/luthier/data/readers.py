@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from luthier.core.errors import DataError
 from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text, read_text_lines
+from luthier.data.json_text import parse_json, repeated
 from luthier.data.problems import Problems
 
 _ROWS_PER_BATCH = 1024
@@ -158,9 +158,8 @@ def _rows_of_cells(
 
 
 def _header(cells: Sequence[str], where: str) -> list[str]:
-    columns = [
-        cell.strip() or f"Unnamed: {index}" for index, cell in enumerate(cells)
-    ]  # as pandas reads them; it writes its row numbers without a name
+    names = [cell.strip() for cell in cells]
+    columns = [name or _unnamed(index, names) for index, name in enumerate(names)]
     _require_distinct(columns, where)
     if len(columns) == 1 and (separator := next((c for c in ";\t" if c in columns[0]), "")):
         raise DataError(
@@ -169,6 +168,14 @@ def _header(cells: Sequence[str], where: str) -> list[str]:
             fix="name a tab-separated file .tsv, and write any other with commas",
         )
     return columns
+
+
+def _unnamed(index: int, others: Sequence[str]) -> str:
+    """What pandas calls a column without a name, such as the row numbers that it writes."""
+    name = f"Unnamed: {index}"
+    while name in others:
+        name += ".1"
+    return name
 
 
 def _read_txt(path: Path, name: str, problems: Problems) -> Iterator[Row]:
@@ -223,20 +230,11 @@ def _parse_json(text: str, name: str, first_line: int) -> Any:
     """
     where = f"{name}:{first_line}"
     try:
-        document = json.loads(text, object_pairs_hook=_distinct, parse_constant=lambda _: None)
-        if "\\ud" in text.lower():
-            json.dumps(document, ensure_ascii=False).encode()
+        return parse_json(text)
     except json.JSONDecodeError as error:
         _raise_malformed(error, name, first_line)
-    except UnicodeEncodeError:
-        raise DataError(
-            "an escape such as \\ud83d is half of a character", where=where, fix="write both halves"
-        ) from None
-    except RecursionError:
-        raise DataError("the JSON is nested too deep", where=where) from None
     except ValueError as error:
         raise DataError(f"this is not valid JSON: {error}", where=where) from None
-    return document
 
 
 def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) -> NoReturn:
@@ -247,13 +245,6 @@ def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) ->
         )
     message = (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
     raise DataError(f"this is not valid JSON: {message} at column {error.colno}", where=where)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError(f"the key {_repeated([key for key, _ in pairs])!r} stands twice")
-    return values
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
@@ -267,11 +258,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 def _require_distinct(columns: Sequence[str], where: str) -> None:
     if len(set(columns)) != len(columns):
-        raise DataError(f"two columns are called {_repeated(columns)!r}", where=where)
-
-
-def _repeated(names: Sequence[str]) -> str:
-    return Counter(names).most_common(1)[0][0]
+        raise DataError(f"two columns are called {repeated(columns)!r}", where=where)
 
 
 READERS: dict[str, Reader] = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from luthier.core.example import ToolCall
-from luthier.data.fields import Fields, is_empty, kind_of, to_json
+from luthier.data.fields import Fields, is_empty, kind_of
+from luthier.data.json_text import parse_json, to_json
 
 _ARGUMENTS = ("arguments", "parameters")
 _CALL = 'a call is an object such as {"name": "weather", "arguments": {"city": "Cremona"}}'
@@ -50,7 +50,7 @@ def tools_text(row: Fields, key: str, value: Any) -> str:
 def declared_arguments(tools: str) -> dict[str, frozenset[str]]:
     """The arguments that each of the functions of a row takes."""
     found = {}
-    for tool in json.loads(tools) if tools else ():
+    for tool in parse_json(tools) if tools else ():
         function = tool.get("function", tool)
         parameters = function.get("parameters")
         properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
@@ -104,16 +104,16 @@ def arguments_text(value: Any) -> str:
     Raises:
         ValueError: it is neither.
     """
-    if is_empty(value):
+    if value is None or (isinstance(value, str) and not value.strip()):
         return "{}"
     if isinstance(value, Mapping):
         return to_json(dict(value))
     if not isinstance(value, str):
         raise ValueError(f"arguments are an object or its JSON text, and this is {kind_of(value)}")
     try:
-        parsed = json.loads(value)
-    except (ValueError, RecursionError):
-        raise ValueError("the arguments are a text that is not JSON") from None
+        parsed = parse_json(value)
+    except ValueError as error:
+        raise ValueError(f"the arguments are a text that is not JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise ValueError(f"the arguments are {kind_of(parsed)} as JSON, not an object")
     return value.strip()
@@ -181,7 +181,7 @@ def _call(turn: Fields, place: str, value: Any, declared: Declared) -> ToolCall:
     except ValueError as error:
         raise function.error(str(error), key) from None
     for fields in (call, function):
-        if left := fields.unread():
+        if left := list(fields.unread()):
             raise fields.error(
                 f"a call has the key {left[0]!r}, which is not known", left[0], _call_keys()
             )

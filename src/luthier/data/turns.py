@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from luthier.core.example import Message, Role
-from luthier.data.fields import Fields, Notes, is_empty, kind_of, to_json
+from luthier.data.fields import Fields, Notes, is_empty, kind_of
 from luthier.data.flags import FLAGS, turn_flag
+from luthier.data.json_text import to_json
 from luthier.data.tool_calls import Declared, calls_in, read_calls
 
 ROLE_KEYS = ("role", "from")
@@ -176,7 +177,7 @@ def _joined(turn: Fields, key: str, parts: list[Any]) -> tuple[str, str]:
             texts.append(part.text("text"))
         else:
             thoughts.append(part.text(part.first((*_THINKING_PARTS, "text"), "thinking")))
-        if left := part.unread():
+        if left := list(part.unread()):
             raise part.error(
                 f"a part of a turn has the key {left[0]!r}, which is not known",
                 left[0],

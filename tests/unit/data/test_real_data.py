@@ -13,7 +13,7 @@ from luthier.config.prompt import PromptConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.data.dataset import Dataset, load_dataset
-from luthier.data.splits import prompt_key
+from luthier.data.identity import prompt_key
 
 
 def load(root: Path, source: str, template: str | None = None, **data: Any) -> Dataset:
