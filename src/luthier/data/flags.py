@@ -22,9 +22,10 @@ TRAINED_IF_TRUE = (
     "training",
     "trainable",
     "is_trained",
+    "output_with_loss",
 )
 """OpenAI, Mistral: weight. ms-swift: loss, loss_scale. LLaMA-Factory, verl: loss_mask. Axolotl:
-train, training. Fireworks, Tinker: trainable."""
+train, training. Fireworks, Tinker: trainable. XTuner: output_with_loss."""
 HIDDEN_IF_TRUE = ("masked",)
 """torchtune."""
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "sample_weight")

@@ -35,6 +35,7 @@ _HARMLESS = frozenset(
     | {"finish_reason", "tool_call_id"}
 )
 """Keys beside a text that neither carry text nor say whether it is trained."""
+_KNOWN = (*ROLE_KEYS, *TEXT_KEYS, *REASONING_KEYS, "tool_calls", "function_call", *FLAGS)
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _THINKING_PARTS = ("thinking", "reasoning")
 
@@ -70,16 +71,30 @@ class TurnReader:
         Raises:
             DataError: a turn is not an object, is empty, has an unknown role or an unknown key.
         """
-        turns = []
-        for index, value in enumerate(row.items(key)):
+        turns: list[Turn] = []
+        for index, value in enumerate(_objects(row, key)):
             place = f"{key}[{index}]"
             if not isinstance(value, Mapping):
                 raise row.error(f"a turn is an object, and this is {kind_of(value)}", place)
-            turn = self._turn(row.inside(place, value), is_trained)
-            if turn.message.role == "system" and not turn.message.content:
-                continue
-            turns.append(turn)
-        return turns
+            fields = row.inside(place, value)
+            if _is_exchange(fields):
+                turns += self._exchange(fields, is_trained)
+            else:
+                turns.append(self._turn(fields, is_trained))
+        return [turn for turn in turns if turn.message.role != "system" or turn.message.content]
+
+    def _exchange(self, pair: Fields, is_trained: bool) -> list[Turn]:
+        """Question and answer in one object, as in XTuner's and Capybara's data."""
+        flag = turn_flag(pair)
+        answer = Message(
+            "assistant", pair.text("output"), is_trained=is_trained if flag is None else flag
+        )
+        self._refuse_unread(pair, "system", "input", "output")
+        return [
+            Turn(Message("system", pair.optional_text("system")), pair.place("system")),
+            Turn(Message("user", pair.text("input")), pair.place("input")),
+            Turn(answer, pair.place("output")),
+        ]
 
     def _turn(self, turn: Fields, is_trained: bool) -> Turn:
         text_key = turn.first(TEXT_KEYS, "content")
@@ -118,18 +133,44 @@ class TurnReader:
         self._refuse_unread(turn)
         return Turn(message, turn.path, name in _CALLERS)
 
-    def _refuse_unread(self, turn: Fields) -> None:
+    def _refuse_unread(self, turn: Fields, *known: str) -> None:
         """Nothing in a turn is lost silently: harmless keys are counted, others are an error."""
-        for key in turn.unread():
-            if key not in _HARMLESS:
-                known = (*ROLE_KEYS, *TEXT_KEYS, *REASONING_KEYS, "tool_calls", *FLAGS)
-                raise turn.error(
-                    f"a turn has the key {key!r}, which is not known",
-                    key,
-                    f"known are {', '.join(known)}; name the key in data.ignore_keys to leave it "
-                    "aside",
-                )
+        unread = [key for key in turn.unread() if key not in known]
+        if strange := [key for key in unread if key not in _HARMLESS]:
+            listed = ", ".join(map(repr, strange))
+            raise turn.error(
+                f"a turn has the key {listed}, which is not known"
+                if len(strange) == 1
+                else f"a turn has the keys {listed}, which are not known",
+                strange[0],
+                f"known are {', '.join(known or _KNOWN)}; "
+                "keys that are named in data.ignore_keys are left aside",
+            )
+        for key in unread:
             self.notes.add(f"the key {key!r} of turns is not used", turn.where)
+
+
+def _objects(row: Fields, key: str) -> list[Any]:
+    """The list under ``key``, which some tables hold by columns: ``{"role": […], "content": […]}``.
+
+    Raises:
+        DataError: it is no list.
+    """
+    value = row.decoded(key)
+    if not isinstance(value, Mapping) or not value:
+        return row.items(key)
+    columns = list(value.values())
+    if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        return row.items(key)
+    return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _is_exchange(fields: Fields) -> bool:
+    return (
+        fields.has("input")
+        and fields.has("output")
+        and not any(fields.has(key) for key in (*ROLE_KEYS, *TEXT_KEYS))
+    )
 
 
 def _content(turn: Fields, key: str, role: Role, may_be_empty: bool) -> tuple[str, str]:

@@ -58,6 +58,13 @@ def in_completion(keys: tuple[str, str], **flags: Any) -> dict[str, Any]:
     return {"prompt": turns[:1], "completion": turns[1:]}
 
 
+def in_columns(keys: tuple[str, str], **flags: Any) -> dict[str, Any]:
+    """As Hub data sets hold a sequence of features."""
+    turns = conversation(keys, **flags)
+    names = {name: None for one in turns for name in one}
+    return {"conversations": {name: [one.get(name) for one in turns] for name in names}}
+
+
 def in_prompt(keys: tuple[str, str], **flags: Any) -> dict[str, Any]:
     turns = conversation(keys, **flags)
     return {"prompt": turns[:3], "completion": turns[3:]}
@@ -67,6 +74,7 @@ CHATS: tuple[Callable[..., dict[str, Any]], ...] = (
     in_messages,
     in_conversations,
     in_json_text,
+    in_columns,
     in_completion,
     in_prompt,
 )
@@ -93,7 +101,7 @@ def trained(example: Example) -> list[str]:
 
 
 def test_every_flag_is_tried() -> None:
-    assert set(ON + OFF + UNCLEAR) | {"is_trained"} == set(FLAGS)
+    assert set(ON + OFF + UNCLEAR) | {"is_trained", "output_with_loss"} == set(FLAGS)
     assert set(ROWS) == set(FORMATS)
 
 
@@ -174,6 +182,20 @@ def test_a_row_that_lists_a_flag_for_every_turn(
         for written in (values, [bool(value) for value in values], json.dumps(values)):
             example = convert({**chat(KEYS[0], train=True), name: written})
             assert trained(example) == expected
+
+
+@pytest.mark.parametrize("name", TRAINED_IF_TRUE)
+def test_a_question_with_its_answer_in_one_turn(name: str) -> None:
+    """XTuner, Capybara."""
+    pairs = [
+        {"system": "Be exact.", "input": "Where?", "output": BAD, name: False},
+        {"input": "Please be exact.", "output": GOOD, "source": "x"},
+    ]
+    example = convert({"conversation": pairs})
+    assert [one.role for one in example.messages] == ["system", "user", "assistant", "user"]
+    assert trained(example) == [GOOD]
+    with pytest.raises(DataError, match="the key 'thoughts', which is not known"):
+        convert({"conversation": [{**pairs[0], "thoughts": "Hm."}]})
 
 
 def test_a_list_of_flags_has_an_entry_for_every_turn() -> None:

@@ -111,6 +111,12 @@ def test_keys_that_might_mean_something_are_refused(key: str, value: Any) -> Non
         convert({"messages": [*chat(("user", "a")), {**chat(("assistant", "b"))[0], key: value}]})
 
 
+def test_all_keys_that_are_not_known_are_named_at_once() -> None:
+    turns = [{**one, "country": "IT", "toxic": False} for one in chat(("user", "a"))]
+    with pytest.raises(DataError, match="the keys 'country', 'toxic', which are not known"):
+        convert({"messages": [*turns, *chat(("assistant", "b"))]})
+
+
 def test_harmless_keys_are_counted() -> None:
     notes = Notes()
     turns = [{**one, "id": n, "timestamp": "2026"} for n, one in enumerate(chat(("user", "a")), 1)]
@@ -124,7 +130,12 @@ def test_harmless_keys_are_counted() -> None:
 
 def test_what_a_table_of_nested_columns_adds_says_nothing() -> None:
     """Arrow gives every turn the keys of all others, with null."""
-    padding = {"images": None, "loss": None, "tool_calls": [], "meta": {"x": None, "y": ""}}
+    padding: dict[str, Any] = {
+        "images": None,
+        "loss": None,
+        "tool_calls": [],
+        "meta": {"x": None, "y": ""},
+    }
     turns = [{**one, **padding} for one in chat(("user", "a"), ("assistant", "b"))]
     notes = Notes()
     example = convert({"messages": turns, "tools": None}, notes)
