@@ -179,10 +179,7 @@ def _shown_tokens(
 
 def _shown_text(example: Example) -> tuple[ShownText, ...]:
     turns = [
-        ShownText(
-            text=f"{message.content}\n",
-            trained=message.role == "assistant" and message.is_trained,
-        )
+        ShownText(text=f"{message.content}\n", trained=message.role == "assistant")
         for message in example.messages
     ]
     return (*turns, ShownText(text=example.references[0], trained=True))
