@@ -78,8 +78,8 @@ MISTAKES = (
                 ("gpt2 --hardware h100 --inference --devices 8", "planned on one device"),
                 ("gpt2 --hardware h100 --inference --best", "--best and --inference are different"),
                 ("gpt2 --hardware h100 --best --svg x.svg", "--best and --svg are different"),
-                ("gpt2 --hardware h100 --price nan", "a price of nan"),
-                ("gpt2 --hardware h100 --price -5", "a price of -5"),
+                ("gpt2 --hardware h100 --price nan", "--price is nan"),
+                ("gpt2 --hardware h100 --price -5", "--price is -5"),
                 ("gpt2 --hardware h100 --svg .", "this is a folder"),
             )
         )
