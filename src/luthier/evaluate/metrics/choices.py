@@ -9,7 +9,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric
 
 _BINS = 10
 
@@ -22,6 +22,8 @@ class LikelihoodAccuracy(MeanMetric):
         length: what the log-probability of a choice's words is divided by.
         normalisation: what that is called in the signature.
     """
+
+    bounds = SHARE
 
     def __init__(self, name: str, length: Callable[[str], int], normalisation: str) -> None:
         super().__init__(name)
@@ -52,6 +54,8 @@ class CalibrationError(Metric):
     The expected calibration error of Guo et al. 2017 (arXiv 1706.04599, equation 3), with ten bins
     of equal width. The confidence is the share of the chosen one in the probability of all choices.
     """
+
+    bounds = SHARE
 
     higher_is_better = False
 

@@ -20,6 +20,8 @@ _TIE = 1e-12
 class Correlation(Metric):
     """A correlation; 0 where the predictions, or the true values, are all equal."""
 
+    bounds = (-1.0, 1.0)
+
     def per_sample(self, statistics: Floats) -> Floats:
         """A pair of numbers has no correlation alone: 0 for each, ``[n]``."""
         return np.zeros(len(statistics))

@@ -8,7 +8,7 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric
 
 
 class ExtractedMatch(MeanMetric):
@@ -17,6 +17,8 @@ class ExtractedMatch(MeanMetric):
     Args:
         extractor: the name of the task's extractor, such as ``strict``.
     """
+
+    bounds = SHARE
 
     def __init__(self, extractor: str) -> None:
         super().__init__(f"match:{extractor}")

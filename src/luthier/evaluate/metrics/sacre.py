@@ -31,6 +31,8 @@ class SacrebleuMetric(TextMetric):
         make_scorers: makes sacrebleu's objects; called when they are first needed.
     """
 
+    bounds = (0.0, 100.0)
+
     def __init__(self, name: str, make_scorers: Callable[[], Scorers]) -> None:
         super().__init__(name)
         self._make_scorers = make_scorers
