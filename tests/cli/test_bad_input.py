@@ -63,6 +63,18 @@ class Mistake:
 MISTAKES = (
     Mistake("command", "adpat", USAGE, ('"adpat"', 'Did you mean "adapt"?', "--help")),
     Mistake("no-run-named", "compare one", USAGE, ("nothing to compare", "at least two runs")),
+    Mistake(
+        "target-of-90",
+        "adapt TASK --target 90",
+        USAGE,
+        ("exact_match lies between 0 and 1", "adapt.target", "did you mean 0.90?"),
+    ),
+    Mistake(
+        "target-of-90-in-a-dry-run",
+        "adapt TASK --target 90 --dry-run",
+        USAGE,
+        ("exact_match lies between 0 and 1",),
+    ),
     Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "Did you mean --target?")),
     *(
         Mistake(f"plan-{number}", f"plan {words}", USAGE, (says,))
@@ -78,8 +90,8 @@ MISTAKES = (
                 ("gpt2 --hardware h100 --inference --devices 8", "planned on one device"),
                 ("gpt2 --hardware h100 --inference --best", "--best and --inference are different"),
                 ("gpt2 --hardware h100 --best --svg x.svg", "--best and --svg are different"),
-                ("gpt2 --hardware h100 --price nan", "a price of nan"),
-                ("gpt2 --hardware h100 --price -5", "a price of -5"),
+                ("gpt2 --hardware h100 --price nan", "--price is nan"),
+                ("gpt2 --hardware h100 --price -5", "--price is -5"),
                 ("gpt2 --hardware h100 --svg .", "this is a folder"),
             )
         )

@@ -21,6 +21,7 @@ from luthier.data.splits import SPLITS, SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.evaluate.metrics import get_metric
+from luthier.evaluate.metrics.target import require_target
 from luthier.inference.endpoint import EndpointModel, open_endpoint
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.quantised import require_quantisation
@@ -83,8 +84,7 @@ class Setup:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics, the first being the one that decides."""
-        template = self.dataset.template
-        return self.config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
+        return _metrics(self.config, self.dataset)
 
     def decoding(self, shots: int) -> Decoding:
         """How answers are generated after so many worked examples."""
@@ -261,16 +261,30 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
         UsageError, DataError: whatever is wrong with configuration, data, template or model.
     """
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
+    _require_metrics(config, dataset, console)
     handle = find(config.model, console)
     renderer = make_renderer(config, handle)
     measured = _measured_texts(config, handle, console)
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
     longest = min(config.data.max_length or _room(config, handle), _room(config, handle))
     replay = replay_examples(texts, renderer, [ids for ids, _ in measured], longest)
-    setup = Setup(config, handle, dataset, renderer, measured, replay)
-    for name in setup.metrics:
-        get_metric(name)  # a metric is needed last, and its name is wrong from the beginning
-    return setup
+    return Setup(config, handle, dataset, renderer, measured, replay)
+
+
+def _metrics(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
+    template = dataset.template
+    return config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
+
+
+def _require_metrics(config: RunConfig, dataset: Dataset, console: Console) -> None:
+    """Check metrics and target: needed last, they are wrong from the beginning.
+
+    Raises:
+        UsageError: there is no such metric, or it cannot have the value of the target.
+    """
+    first, *_ = [get_metric(name) for name in _metrics(config, dataset)]
+    if config.adapt.target is not None and (doubt := require_target(first, config.adapt.target)):
+        console.warn(doubt)
 
 
 def find_model(config: ModelConfig, console: Console) -> ModelHandle | EndpointModel:

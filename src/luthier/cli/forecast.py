@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from luthier.cli.output import print_json, print_result
 from luthier.core.forecasts import Forecast, MethodForecast
+from luthier.core.tables import Table
 from luthier.core.units import format_bytes, format_count, format_duration
 
 
@@ -32,9 +31,8 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
     print_result("\n".join(lines))
     if not forecast.methods:
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("method", "trains", "steps", "time (estimate)", "memory (estimate)", "fits"):
-        table.add_column(heading)
+    table = Table("method", "trains", "steps", "time (estimate)", "memory (estimate)")
+    table.prose("fits")
     for method in forecast.methods:
         table.add_row(method.method, *_needs(method))
     print_result("", table)

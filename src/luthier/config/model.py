@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from luthier.config.base import Config
 from luthier.config.endpoint import EndpointConfig
 from luthier.config.methods import Quantisation
+from luthier.core.choices import Dtype
 
 
 class ModelConfig(Config):
@@ -17,7 +16,7 @@ class ModelConfig(Config):
     server, such as http://127.0.0.1:8000/v1."""
     revision: str | None = None
     """The Hub revision: a branch, a tag, or (best) a commit."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     """Weights in memory. auto: bfloat16 where this machine multiplies it faster than float32;
     float16 on CUDA devices that have matrix units for that and not for bfloat16 (V100, T4);
     else float32. Float16 is trained with a loss scale and float32 copies of the trained weights;

@@ -31,6 +31,7 @@ from luthier.evaluate.metrics.base import Floats
 
 _NORMAL = NormalDist()
 Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-math.inf, math.inf)
 
 _FEW_UNITS = 10
 _MANY_TIES = 0.5
@@ -81,12 +82,17 @@ class Interval:
         return replace(self, high=min(self.high, nearest))
 
 
+def is_finite(bounds: Bounds) -> bool:
+    """Whether there is a least and a largest value."""
+    return all(map(math.isfinite, bounds))
+
+
 def interval_of_draws(
     value: float,
     left_out_U: Floats,
     draws_R: Floats,
     confidence: float,
-    bounds: Bounds | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> Interval:
     """The interval of a figure; see the top of this module.
 
@@ -95,13 +101,13 @@ def interval_of_draws(
         left_out_U: the figure without each unit in turn, of at least two units.
         draws_R: the figure of each bootstrap resample.
         confidence: the level.
-        bounds: the least and the largest value that the figure can have; None where there is none.
+        bounds: the least and the largest value that the figure can have.
     """
     jackknife = _Jackknife(value, left_out_U)
     if jackknife.is_constant:
         return Interval(value, value, f"all {len(left_out_U)} units score alike")
-    has_tail = bounds is None and jackknife.is_positive
-    if bounds is None and not has_tail and jackknife.is_too_skewed:
+    has_tail = math.isinf(bounds[1]) and jackknife.is_positive
+    if not is_finite(bounds) and not has_tail and jackknife.is_too_skewed:
         return Interval(value, value, f"{len(left_out_U)} units are too few for such skewed scores")
     ends = np.quantile(draws_R, bca_levels(draws_R, value, left_out_U, confidence))
     intervals = [Interval(float(ends[0]), float(ends[1]))]
@@ -257,8 +263,6 @@ def _acceleration(left_out_U: Floats) -> float:
     return cubes / (6 * math.sqrt(squares) ** 3)
 
 
-def _within(interval: Interval, bounds: Bounds | None) -> Interval:
-    if bounds is None:
-        return interval
+def _within(interval: Interval, bounds: Bounds) -> Interval:
     least, largest = bounds
     return replace(interval, low=max(least, interval.low), high=min(largest, interval.high))

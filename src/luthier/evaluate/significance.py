@@ -117,8 +117,8 @@ def difference_interval(metric: Metric, units: Units, resampling: Resampling) ->
         units: statistics of a and of b side by side, ``[units, 2k]``.
         resampling: draws, seed and level.
     """
-    reach = metric.bounds[1] - metric.bounds[0] if metric.bounds else None
-    bounds = (-reach, reach) if reach else None
+    reach = metric.bounds[1] - metric.bounds[0]
+    bounds = (-reach, reach)
     if isinstance(metric, MeanMetric):
         moves = units.sums[:, 1:] - units.sums[:, :1]
         return mean_interval(Units(moves, units.counts), resampling, bounds)

@@ -27,7 +27,14 @@ from numpy.typing import NDArray
 from luthier.config import EvaluateConfig
 from luthier.core.records import Estimate
 from luthier.core.seeds import derive
-from luthier.evaluate.intervals import Bounds, Interval, constant_interval, interval_of_draws
+from luthier.evaluate.intervals import (
+    UNBOUNDED,
+    Bounds,
+    Interval,
+    constant_interval,
+    interval_of_draws,
+    is_finite,
+)
 from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
 from luthier.evaluate.metrics.sets import SetMetric
 from luthier.evaluate.proportions import proportion_interval
@@ -137,7 +144,7 @@ def bootstrap_interval(
 
 
 def figure_interval(
-    units: Units, figure: Figure, resampling: Resampling, bounds: Bounds | None = None
+    units: Units, figure: Figure, resampling: Resampling, bounds: Bounds = UNBOUNDED
 ) -> Interval:
     """The interval of any figure of ``units``; see `evaluate.intervals`.
 
@@ -145,7 +152,7 @@ def figure_interval(
         units: statistics.
         figure: computes the figure from their sum.
         resampling: draws, seed and level.
-        bounds: of the figure, where it is a mean of scores that have them.
+        bounds: the least and the largest value that the figure can have.
     """
     value = units.figure(figure)
     if len(units) < 2:
@@ -156,16 +163,16 @@ def figure_interval(
     return interval_of_draws(value, units.left_out(figure), draws, resampling.confidence, bounds)
 
 
-def mean_interval(units: Units, resampling: Resampling, bounds: Bounds | None) -> Interval:
+def mean_interval(units: Units, resampling: Resampling, bounds: Bounds) -> Interval:
     """The interval of the mean of the first statistic over all examples.
 
     Args:
         units: statistics.
         resampling: draws, seed and level.
-        bounds: the least and the largest score of an example; None where there is none.
+        bounds: the least and the largest score of an example.
     """
     means_U = units.sums[:, 0] / units.counts
-    if bounds and len(units) > 1 and np.ptp(means_U) <= _ALIKE * max(abs(bounds[0]), bounds[1]):
+    if is_finite(bounds) and len(units) > 1 and np.ptp(means_U) <= _ALIKE * np.abs(bounds).max():
         return constant_interval(float(means_U[0]), len(units), resampling.confidence, bounds)
     return figure_interval(units, _mean, resampling, bounds)
 

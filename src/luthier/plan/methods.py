@@ -99,6 +99,27 @@ METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
 }
 
 
+TITLES: Mapping[str, str] = {
+    "full": "Full fine-tuning",
+    "bitfit": "BitFit",
+    "layernorm": "Tuning of the norms",
+    "last-layers": "Tuning of the last layers",
+    "lora": "LoRA",
+    "rslora": "Rank-stabilised LoRA",
+    "dora": "DoRA",
+    "adalora": "AdaLoRA",
+    "qlora": "QLoRA",
+    "vera": "VeRA",
+    "ia3": "IA3",
+    "adapters": "Adapters",
+    "prompt-tuning": "Prompt tuning",
+    "prefix-tuning": "Prefix tuning",
+    "p-tuning": "P-tuning",
+    "any": "Any method",
+}
+"""Methods by name, as the subject of a sentence."""
+
+
 def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:
     """The method called ``name``. QLoRA is lora with a quantised precision.
 

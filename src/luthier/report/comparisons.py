@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from luthier.core.comparisons import (
@@ -16,6 +14,7 @@ from luthier.core.comparisons import (
     TaskComparison,
 )
 from luthier.core.records import Comparison, MetricResult
+from luthier.core.tables import Table
 from luthier.report.excerpts import common_ending, prompt_end
 from luthier.report.format import ABSENT, digits_of, format_value
 from luthier.report.rows import detectable_text, difference_interval, estimate_texts, gain_texts
@@ -57,12 +56,8 @@ def comparison_rows(comparison: RunComparison) -> list[ComparisonRow]:
 
 def comparison_table(comparison: RunComparison) -> Table:
     """A row for each task and run but the first, two lines high so that it fits 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    table.add_column(Text("task\nmetric"), overflow="fold", min_width=8)
-    table.add_column(Text("run"), overflow="fold", min_width=8)
-    table.add_column(Text("value and interval"), justify="right", no_wrap=True)
-    for heading in ("difference\ninterval", "better\nworse", "p (Holm)\nn"):
-        table.add_column(Text(heading), justify="right", no_wrap=True)
+    table = Table("task\nmetric", "run")
+    table.figures("value and interval", "difference\ninterval", "better\nworse", "p (Holm)\nn")
     for row in comparison_rows(comparison):
         style = "green" if row.is_real else ""
         table.add_row(
@@ -73,8 +68,7 @@ def comparison_table(comparison: RunComparison) -> Table:
             Text("\n".join(row.items.split(" / "))),
             Text(f"{row.p or ABSENT}\n{row.n}"),
         )
-    table.caption = Text(caption(comparison), style="not italic")
-    table.caption_justify = "left"
+    table.explain(caption(comparison))
     return table
 
 
@@ -172,9 +166,10 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
 
 
 def _item(names: Sequence[str], item: DifferentItem, ending: str) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in ("who", "score", "text"):
-        table.add_column(overflow="fold")
+    table = Table(headed=False)
+    table.text()
+    table.figures("")
+    table.prose()
     table.add_row("  asked", "", Text(prompt_end(item.prompt, ending, _LINE), style="dim"))
     for reference in item.references:
         table.add_row("  right", "", Text(_answer(item, reference)))

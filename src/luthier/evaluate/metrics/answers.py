@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-from luthier.evaluate.metrics.base import TextScore
+from luthier.evaluate.metrics.base import SHARE, TextScore
 
 
 class ExactMatch(TextScore):
     """1 where the prediction equals a reference, both stripped of surrounding white space."""
+
+    bounds = SHARE
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """1 or 0."""
@@ -27,6 +29,8 @@ class Accuracy(TextScore):
 
     The generated text is mapped to a choice by `chosen`; a text that names no choice is wrong.
     """
+
+    bounds = SHARE
 
     needs_choices: ClassVar[bool] = True
 

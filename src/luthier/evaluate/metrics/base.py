@@ -6,6 +6,7 @@ resample is a weighted sum, and all resamples together are one matrix product.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from luthier.core.records import SampleRecord
 
 Floats = NDArray[np.float64]
+SHARE = (0.0, 1.0)
+"""The bounds of a share of something."""
 
 
 class Metric(ABC):
@@ -25,12 +28,12 @@ class Metric(ABC):
         name: what users call it.
         higher_is_better: whether a rise is a gain.
         needs_choices: whether every sample must come with its closed set of answers.
-        bounds: the least and the largest value; None where there is none.
+        bounds: the least and the greatest value it can have.
     """
 
-    bounds: ClassVar[tuple[float, float] | None] = None
     higher_is_better: ClassVar[bool] = True
     needs_choices: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -115,9 +118,7 @@ class TextMetric(Metric):
 
 
 class TextScore(MeanMetric, TextMetric):
-    """The plain mean of a score of each text, between 0 and 1 unless a metric says otherwise."""
-
-    bounds: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    """The plain mean of a score of each text."""
 
     @abstractmethod
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric
 
 _BINS = 10
 
@@ -23,7 +23,7 @@ class LikelihoodAccuracy(MeanMetric):
         normalisation: what that is called in the signature.
     """
 
-    bounds = (0.0, 1.0)
+    bounds = SHARE
 
     def __init__(self, name: str, length: Callable[[str], int], normalisation: str) -> None:
         super().__init__(name)
@@ -55,8 +55,9 @@ class CalibrationError(Metric):
     of equal width. The confidence is the share of the chosen one in the probability of all choices.
     """
 
+    bounds = SHARE
+
     higher_is_better = False
-    bounds = (0.0, 1.0)
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each bin: whether the sample is in it, its confidence, and whether it is right.

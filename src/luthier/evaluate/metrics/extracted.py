@@ -8,7 +8,7 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric
 
 
 class ExtractedMatch(MeanMetric):
@@ -18,7 +18,7 @@ class ExtractedMatch(MeanMetric):
         extractor: the name of the task's extractor, such as ``strict``.
     """
 
-    bounds = (0.0, 1.0)
+    bounds = SHARE
 
     def __init__(self, extractor: str) -> None:
         super().__init__(f"match:{extractor}")

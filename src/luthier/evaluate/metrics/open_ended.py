@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
 from luthier.core.errors import UsageError
-from luthier.evaluate.metrics.base import Floats, TextMetric, TextScore
+from luthier.evaluate.metrics.base import SHARE, Floats, TextMetric, TextScore
 
 
 class Distinct(TextScore):
@@ -23,6 +23,8 @@ class Distinct(TextScore):
     Args:
         n: words in an n-gram, at least 1.
     """
+
+    bounds = SHARE
 
     def __init__(self, n: int) -> None:
         super().__init__(f"distinct:{n}")
@@ -43,7 +45,7 @@ class Distinct(TextScore):
 class Words(TextScore):
     """The number of words of an answer. More is neither better nor worse."""
 
-    bounds: ClassVar[tuple[float, float] | None] = None
+    bounds = (0.0, math.inf)
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """Words between white space."""
@@ -61,6 +63,8 @@ class LengthRatio(TextMetric):
     1 is as long as the references are. The closest is taken as in BLEU's brevity penalty (Papineni
     et al. 2002, section 2.2.2).
     """
+
+    bounds = (0.0, math.inf)
 
     def statistics(
         self,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from luthier.evaluate.metrics.base import TextScore
+from luthier.evaluate.metrics.base import SHARE, TextScore
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -25,6 +25,8 @@ class Squad(TextScore):
         name: what users call it.
         compare: scores two normalised texts, as lists of words.
     """
+
+    bounds = SHARE
 
     def __init__(self, name: str, compare: Callable[[list[str], list[str]], float]) -> None:
         super().__init__(name)

@@ -126,12 +126,9 @@ def _difference(
     )
 
 
-def _reach(metrics: Sequence[Metric]) -> Bounds | None:
+def _reach(metrics: Sequence[Metric]) -> Bounds:
     """The least and the largest difference of the mean of some metrics."""
-    bounds = [metric.bounds for metric in metrics if metric.bounds]
-    if len(bounds) < len(metrics):
-        return None
-    reach = sum(largest - least for least, largest in bounds) / len(bounds)
+    reach = sum(metric.bounds[1] - metric.bounds[0] for metric in metrics) / len(metrics)
     return -reach, reach
 
 
