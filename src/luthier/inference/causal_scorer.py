@@ -52,10 +52,13 @@ class CausalScorer(Scorer):
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
         most = settled_length(self._model.config) - self._soft_prompt.length
         lengths = [len(r.context) + len(r.continuation) - 1 for r in requests]
-        settled = [index for index, length in enumerate(lengths) if length <= most]
-        # Of longer texts frequencies follow the length, so only those of one length are neighbours.
-        longer = [index for index, length in enumerate(lengths) if length > most]
-        for part, way in ((settled, self.way), (longer, _Way(WholeOfOneLength()))):
+        parts: dict[int, list[int]] = defaultdict(list)
+        for index, length in enumerate(lengths):
+            parts[length if length > most else 0].append(index)
+        for length, part in parts.items():
+            # Beyond that frequencies follow the length, and a text is not even the beginning of
+            # another: those of each length are computed by themselves.
+            way = _Way(WholeOfOneLength()) if length else self.way
             chosen = [requests[index] for index in part]
             self._walk(chosen, tally.part(part), way, self._pass_cost)
 
