@@ -219,7 +219,7 @@ def _special(config: Any) -> set[int]:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def _raise_if_memory_lacks(error: Exception) -> None:
