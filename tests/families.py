@@ -88,7 +88,13 @@ _OWN: dict[str, dict[str, Any]] = {
         "mamba_headdim": 8,
         "n_mamba_heads": 8,
     },
-    "nemotron_h": {**_layers("mamba", "attention", "mlp", name=_BLOCKS), "num_hidden_layers": None},
+    "nemotron_h": {
+        **_layers("mamba", "attention", "mlp", name=_BLOCKS),
+        **{"num_hidden_layers": None, "mamba_num_heads": 4, "mamba_head_dim": 16},
+        **{"ssm_state_size": 8, "n_groups": 1},
+    },
+    "led": {"attention_window": 8},
+    "pegasus_x": {"block_size": 8},
     "xlstm": {"head_dim": None, "chunk_size": 16},
     "zaya": {"num_experts_per_tok": 1},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 8},
@@ -107,43 +113,54 @@ _OWN: dict[str, dict[str, Any]] = {
     "phi3": {"original_max_position_embeddings": 128},
 }
 
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # Those whose tests run always: every kind of attention, position and state.
-COMMON = tuple(
+COMMON = _names(
     """
-    llama mistral mixtral qwen2 qwen2_moe qwen3 qwen3_moe qwen3_next qwen3_5_text gemma gemma2
-    gemma3_text gemma4_text phi phi3 phimoe gpt2 gpt_neo gpt_neox gptj gpt_bigcode gpt_oss codegen
-    bloom mpt falcon opt olmo olmo2 olmo3 olmoe olmo_hybrid cohere cohere2 granite granitemoe
-    granitemoehybrid starcoder2 stablelm smollm3 glm glm4 deepseek_v2 deepseek_v3 llama4_text
-    mamba mamba2 falcon_mamba falcon_h1 rwkv recurrent_gemma jamba bamba zamba zamba2 nemotron_h
-    minimax lfm2 xlstm exaone4 ministral roberta bart xlnet
-    """.split()
+    llama mistral mixtral qwen2 qwen3 qwen3_next gemma gemma2 gemma3_text gemma4_text phi phi3
+    gpt2 gpt_neo gpt_neox gpt_oss bloom mpt falcon opt olmo3 olmoe cohere cohere2 starcoder2 glm4
+    deepseek_v3 llama4_text mamba mamba2 falcon_mamba falcon_h1 rwkv recurrent_gemma jamba bamba
+    zamba2 nemotron_h minimax lfm2 xlstm roberta bart xlnet
+    """
 )
-OTHER = tuple(
+OTHER = _names(
     """
     afmoe apertus arcee aria_text axk1 bert bert-generation big_bird bigbird_pegasus biogpt bitnet
-    blenderbot blenderbot-small camembert cohere2_moe cpmant cwm data2vec-text deepseek_v32
-    deepseek_v4 diffllama doge dots1 electra ernie ernie4_5 ernie4_5_moe exaone_moe flex_olmo flint
-    glm4_moe glm4_moe_lite glm_moe_dsa gpt-sw3 gpt_neox_japanese granite_swa granitemoe_swa
+    blenderbot blenderbot-small camembert codegen cohere2_moe cpmant cwm data2vec-text deepseek_v2
+    deepseek_v32 deepseek_v4 diffllama doge dots1 electra ernie ernie4_5 ernie4_5_moe exaone4
+    exaone_moe flex_olmo flint glm glm4_moe glm4_moe_lite glm_moe_dsa gpt-sw3 gpt_bigcode
+    gpt_neox_japanese gptj granite granite_swa granitemoe granitemoe_swa granitemoehybrid
     granitemoeshared helium hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax
     internlm3 iquestcoder jais2 jetmoe kolibri1 laguna lfm2_moe lfm3 longcat_flash marian mbart
-    megatron-bert mellum mimo_v2_flash minicpm3 minimax_m2 ministral3 modernbert-decoder moshi mvp
-    nanochat nemotron openai-gpt pegasus persimmon plbart prophetnet qwen3_5_moe_text rembert
-    roberta-prelayernorm roc_bert roformer seed_oss solar_open trocr vaultgemma xglm xlm
-    xlm-roberta xlm-roberta-xl youtu zaya
-    """.split()
-)
-ENCODER_DECODERS = tuple(
+    megatron-bert mellum mimo_v2_flash minicpm3 minimax_m2 ministral ministral3 modernbert-decoder
+    moshi mvp nanochat nemotron olmo olmo2 olmo_hybrid openai-gpt pegasus persimmon phimoe plbart
+    prophetnet qwen2_moe qwen3_5_moe_text qwen3_5_text qwen3_moe rembert roberta-prelayernorm
+    roc_bert roformer seed_oss smollm3 solar_open stablelm trocr vaultgemma xglm xlm xlm-roberta
+    xlm-roberta-xl youtu zamba zaya
     """
-    t5 mt5 umt5 bart mbart pegasus pegasus_x marian m2m_100 blenderbot blenderbot-small led longt5
-    bigbird_pegasus prophetnet switch_transformers
-    """.split()
+)
+ENCODER_DECODERS = _names(
+    """
+    t5 mt5 umt5 bart pegasus marian m2m_100 prophetnet
+    """
+)
+
+
+OTHER_ENCODER_DECODERS = _names(
+    """
+    bigbird_pegasus blenderbot blenderbot-small led longt5 mbart pegasus_x switch_transformers
+    """
 )
 
 
 class WordTokenizer:
     """Enough of a tokenizer to write answers down."""
 
-    bos_token_id = None
+    bos_token_id = 1
     eos_token_id = None
     all_special_ids = ()
 
@@ -203,10 +220,14 @@ def page() -> str:
     """The whole page."""
     head = "| model type | class | reused |\n|---|---|---|\n"
     causal = sorted(row(family(kind)) for kind in (*COMMON, *OTHER))
-    others = sorted(row(family(kind, encoder_decoder=True)) for kind in ENCODER_DECODERS)
+    both = (*ENCODER_DECODERS, *OTHER_ENCODER_DECODERS)
+    others = sorted(row(family(kind, encoder_decoder=True)) for kind in both)
     return (
-        f"{_BEFORE}\n## Causal models\n\n{head}" + "\n".join(causal)
-        + f"\n\n## Encoder-decoder models\n\n{head}" + "\n".join(others) + "\n"
+        f"{_BEFORE}\n## Causal models\n\n{head}"
+        + "\n".join(causal)
+        + f"\n\n## Encoder-decoder models\n\n{head}"
+        + "\n".join(others)
+        + "\n"
     )
 
 

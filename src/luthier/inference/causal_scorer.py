@@ -25,6 +25,7 @@ from luthier.models.continuing import settled_length
 from luthier.models.forward import last_feed_forward
 from luthier.models.load import LoadedModel
 
+
 class _Way(NamedTuple):
     """How passes are made.
 

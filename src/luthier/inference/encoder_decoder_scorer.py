@@ -78,7 +78,7 @@ class EncoderDecoderScorer(Scorer):
             passes = self._budget.passes(
                 members,
                 partial(self._score_whole, requests=requests, start=start),
-                length=lambda _, width=asked + said: width,
+                length=partial(_constant, asked + said),
                 cut=partial(rectangles, max_padding=0.0),
             )
             for _, (targets, scores) in passes:
@@ -169,6 +169,10 @@ def _inputs(begun: _Begun, ids_BT: Tensor) -> dict[str, Any]:
         "past_key_values": begun.cache,
         "use_cache": True,
     }
+
+
+def _constant(value: int, _item: object) -> int:
+    return value
 
 
 def _grouped(pairs: Iterable[tuple[Key, int]]) -> dict[Key, list[int]]:

@@ -68,7 +68,7 @@ class Trial:
         """Prompts and answers of tokens that mean nothing special to the model."""
         config = self._loaded.model.config
         text_config = config.get_text_config(decoder=True)
-        draw = random.Random(0)
+        draw = random.Random(0)  # noqa: S311 - nothing secret
         special = _special(text_config)
         known = [token for token in range(text_config.vocab_size) if token not in special]
         plain = known[_FIRST_PIECES_OF_A_VOCABULARY:] or known
@@ -82,7 +82,7 @@ class Trial:
         return [Text(prompt, tuple(draw.choice(plain) for _ in range(STEPS))) for prompt in prompts]
 
     @cached_property
-    def expected_NSV(self) -> Tensor:
+    def expected(self) -> Tensor:
         """Log-probabilities of each token of each answer, after all that comes before; float32.
 
         Raises:
@@ -117,14 +117,14 @@ class Trial:
             agrees: tries a way; whatever it raises means that the way does not work.
 
         Raises:
-            DataError: none does; or see `expected_NSV`.
+            DataError: none does; or see `expected`.
         """
-        _ = self.expected_NSV  # a model that is refused is refused for its own reason
+        _ = self.expected  # a model that is refused is refused for its own reason
         for way in ways:
             try:
                 if agrees(way):
                     return way
-            except Exception as error:  # IndexError, AttributeError, TypeError, … were all seen
+            except Exception as error:  # noqa: BLE001 - IndexError, AttributeError, … were all seen
                 _raise_if_memory_lacks(error)
         raise self._refused("it gives other numbers for a text in a batch than for the text alone")
 
@@ -141,7 +141,7 @@ class Trial:
         found = [one for rows in start(prompts, order) for one in self._driven(rows)]
         if {text for text, *_ in found} != set(order):
             return False
-        expected = torch.stack([self.expected_NSV[text, step] for text, step, _ in found])
+        expected = torch.stack([self.expected[text, step] for text, step, _ in found])
         return self._is_same(torch.stack([each for *_, each in found]), expected)
 
     def requests(self) -> list[ScoreRequest]:
@@ -152,7 +152,7 @@ class Trial:
     def agrees_with_scores(self, scores: Sequence[Score]) -> bool:
         """Whether these are the scores of the `requests`."""
         answers_NS = torch.tensor([text.answer for text in self.texts])
-        each_NS = self.expected_NSV.cpu().gather(2, answers_NS[..., None])[..., 0]
+        each_NS = self.expected.cpu().gather(2, answers_NS[..., None])[..., 0]
         expected = torch.cat([each_NS.sum(1), each_NS[:1, :2].sum(1)])
         found = torch.tensor([score.logprob for score in scores])
         return self._is_same(found[:, None], expected[:, None])
@@ -177,7 +177,10 @@ class Trial:
         inputs = without_cache(model)
         if self._loaded.is_encoder_decoder:
             start_11 = torch.full_like(answer_1S[:, :1], decoder_start(model))
-            inputs |= {"input_ids": prompt_1T, "decoder_input_ids": torch.cat([start_11, answer_1S], 1)}
+            inputs |= {
+                "input_ids": prompt_1T,
+                "decoder_input_ids": torch.cat([start_11, answer_1S], 1),
+            }
         else:
             inputs |= {"input_ids": torch.cat([prompt_1T, answer_1S], 1)}
         logits_TV: Tensor = model(**inputs, return_dict=True).logits[0]
@@ -194,7 +197,7 @@ class Trial:
             expected: like ``found``.
             scale_NSV: the expected numbers of the texts; None: they are there.
         """
-        scale_NSV = self.expected_NSV if scale_NSV is None else scale_NSV
+        scale_NSV = self.expected if scale_NSV is None else scale_NSV
         eps = torch.finfo(self._loaded.model.dtype).eps
         finite_NSV = scale_NSV.nan_to_num(neginf=0.0)
         spread = (finite_NSV - finite_NSV.mean((0, 1))).square().mean().sqrt()

@@ -92,8 +92,7 @@ class _SingleRows(Rows):
     def _select(self, rows: Sequence[int]) -> None:
         chosen = [self._rows[row] for row in rows]
         self._rows = [
-            row.copied() if row in chosen[:place] else row
-            for place, row in enumerate(chosen)
+            row.copied() if row in chosen[:place] else row for place, row in enumerate(chosen)
         ]
 
     def step(self, tokens: Sequence[int]) -> Tensor:

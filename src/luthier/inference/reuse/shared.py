@@ -137,9 +137,7 @@ class SharedPrefixes(Reuse):
             if members:
                 yield path, node.start + len(node.tokens), members
 
-    def _read(
-        self, cache: Any, suffixes: Sequence[Sequence[int]], prompts: list[int]
-    ) -> _Group:
+    def _read(self, cache: Any, suffixes: Sequence[Sequence[int]], prompts: list[int]) -> _Group:
         """Read what stands after a cache of one row; no text sees the padding after it."""
         start = cache.get_seq_length()
         cache = repeat_cache(cache, len(suffixes))
