@@ -19,7 +19,6 @@ from luthier.adapt.passes import (
 from luthier.adapt.setup import Setup
 from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
-from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
 from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
@@ -97,9 +96,9 @@ def plan_tuning(
 
 def architecture_of(setup: Setup) -> Architecture | None:
     """The structure of the setup's model, or None where the planner does not know its kind."""
-    path = setup.weights().folder.path / "config.json"
+    handle = setup.weights()
     try:
-        return read_architecture(read_json(path), str(path))
+        return read_architecture(handle.description, str(handle.folder.path / "config.json"))
     except DataError:
         return None
 
