@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from luthier.core.errors import DataError
 from luthier.core.files import file_sha256, read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "shared.weight")
 _PICKLED_WEIGHTS = "adapter_model.bin"
 # With it, peft imports a module that the file names.
 _NAMES_CODE = "megatron_config"
@@ -51,6 +54,14 @@ class AdapterFolder:
         """The revision of that model, where it says one."""
         found = self.settings.get("revision")
         return found if isinstance(found, str) and found else None
+
+    @property
+    def carries_embeddings(self) -> bool:
+        """Whether the base model's embeddings lie among its weights, as peft saves resized ones."""
+        if self.settings.get("modules_to_save"):
+            return False
+        with safe_open(self.path / ADAPTER_WEIGHTS, framework="numpy") as file:
+            return any(name.endswith(_EMBEDDINGS) for name in file.keys())  # noqa: SIM118
 
     def content(self) -> str:
         """A fingerprint of settings and weights."""

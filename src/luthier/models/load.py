@@ -39,12 +39,21 @@ _UNLOADABLE = (OSError, ValueError, KeyError, ImportError, StrictDataclassError)
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready for use. ``model`` is a transformers model, or a peft model around one."""
+    """A model ready for use.
+
+    Attributes:
+        model: a transformers model, or a peft model around one.
+        tokenizer: turns text into ids.
+        stamp: which model it is.
+        device: where it computes.
+        adapter: the adapter that it was loaded with, where the model that was named is one.
+    """
 
     model: Any
     tokenizer: Any
     stamp: ModelStamp
     device: torch.device
+    adapter: AdapterFolder | None = None
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -117,9 +126,9 @@ class ModelHandle:
         """The adapter beside the weights, where the model is one."""
         return self.folder.adapter
 
-    def without_adapter(self) -> ModelHandle:
-        """The base model by itself."""
-        return replace(self, folder=replace(self.folder, adapter=None))
+    def beside(self, adapter: AdapterFolder) -> ModelHandle:
+        """The same base model with another adapter."""
+        return replace(self, folder=replace(self.folder, adapter=adapter))
 
     @property
     def description(self) -> dict[str, Any]:
@@ -187,7 +196,9 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 
 def load_model(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
-    """Load the weights, in evaluation mode; those of a base model without its adapter.
+    """Load the weights, in evaluation mode: those of the base model, where there is an adapter.
+
+    `luthier.methods.adapted.load` puts the adapter beside them.
 
     Args:
         handle: which model.

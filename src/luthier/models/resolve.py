@@ -68,6 +68,11 @@ def resolve_model(config: ModelConfig, console: Console) -> ModelFolder:
     return found
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of one on the Hub: ``owner/name``."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
 def base_config(config: ModelConfig, adapter: AdapterFolder) -> ModelConfig:
     """The configuration of the model that an adapter belongs to.
 
@@ -83,17 +88,32 @@ def base_config(config: ModelConfig, adapter: AdapterFolder) -> ModelConfig:
             where=f'{adapter.path / ADAPTER_CONFIG}, field "base_model_name_or_path"',
             fix="name that model with model.base=…",
         )
-    beside = adapter.path / name
-    if not Path(name).expanduser().exists() and beside.is_dir():
-        name = str(beside)
+    if not Path(name).expanduser().exists():
+        name = _moved(name, adapter.path)
     revision = None if config.base else adapter.revision
     return config.model_copy(update={"id": name, "base": None, "revision": revision})
+
+
+def _moved(name: str, adapter: Path) -> str:
+    """Where the folder that an adapter names is found from here, or the name as it is."""
+    if (adapter / name).is_dir():
+        return str(adapter / name)
+    # The folder of a bundled model is in the cache of the machine that trained the adapter.
+    for model in bundled.BUNDLED_MODELS.values():
+        if Path(name).name == _converted_name(model):
+            return model.name
+    return name
+
+
+def _converted_name(model: bundled.BundledModel) -> str:
+    """The name of the folder with a bundled model's safetensors version."""
+    return f"{model.name}-{model.sha256[:12]}"
 
 
 def _find(config: ModelConfig, console: Console) -> ModelFolder:
     if model := bundled.BUNDLED_MODELS.get(config.id.lower()):
         source = bundled.require(model)
-        folder = convert_gguf(source, f"{model.name}-{model.sha256[:12]}", console)
+        folder = convert_gguf(source, _converted_name(model), console)
         return ModelFolder(model.name, folder, f"{model.package}=={model.version}", str(folder))
     path = Path(config.id).expanduser()
     if path.suffix == ".gguf":
@@ -104,7 +124,7 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
         entry, files = _checked(path, config)
         revision = _content(path, files)
         return ModelFolder(path.name, path, revision, str(path.absolute()), entry.variant)
-    if _HUB_ID.fullmatch(config.id) and not path.exists():
+    if is_hub_id(config.id) and not path.exists():
         path = fetch_model(config, console)
         if _holds_adapter(path, config):
             return _with_base(config.id, path, config, console)
