@@ -28,6 +28,8 @@ _OTHERS = {
     "MODEL_FOR_TIME_SERIES_PREDICTION_MAPPING_NAMES": "a model of time series",
 }
 
+_BOTH_WAYS = "whose tokens see those after them, so that it cannot learn to predict these"
+
 
 def model_class(settings: Any, where: str) -> Any:
     """The auto class of transformers that loads a model which reads and writes text.
@@ -112,22 +114,23 @@ def is_frozen(name: str, pattern: str | None) -> bool:
 
 
 def require_text(model: Any, where: str) -> None:
-    """Check that a vision-language model answers to text by itself.
+    """Check that a vision-language model continues text by itself.
 
     Raises:
-        DataError: it does not.
+        DataError: it fails without an image, or a token's logits depend on later tokens.
     """
     import torch
 
-    ids_1T = torch.tensor([[1, 1]], device=model.device)
+    ids_BT = torch.tensor([[1, 1], [1, 0]], device=model.device)
     try:
         with torch.inference_mode():
-            model(input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T))
+            logits_BTV = model(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT)).logits
     except Exception as error:  # a model may stumble over the missing image anywhere
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _not_supported(
-            model.config, where, f"a vision-language model that reads no text by itself: {reason}"
-        ) from error
+        kind = f"a vision-language model that reads no text by itself ({reason})"
+        raise _not_supported(model.config, where, kind) from error
+    if not torch.allclose(logits_BTV[0, 0], logits_BTV[1, 0], rtol=0.01, atol=0.01):
+        raise _not_supported(model.config, where, f"a vision-language model {_BOTH_WAYS}")
 
 
 def _language_names(model: Any) -> tuple[str, ...] | None:
@@ -162,14 +165,16 @@ def _require_language_model(settings: Any, wrapper: Any, where: str) -> None:
     """Check, from the config and the class, that the language model can be used by itself.
 
     Raises:
-        DataError: it is an encoder-decoder, is not apart from the part that sees, or needs an
-            image.
+        DataError: it is an encoder-decoder, is not apart from the part that sees, needs an image,
+            or lets a token see those after it.
     """
     text, kind = settings.get_text_config(decoder=True), _in_words(settings)
     if settings.is_encoder_decoder or getattr(text, "is_encoder_decoder", False):
         raise _not_supported(settings, where, f"{kind} whose encoder reads images")
     if not is_wrapper(settings):
         raise _not_supported(settings, where, f"{kind} without a language model of its own")
+    if getattr(text, "use_bidirectional_attention", False):
+        raise _not_supported(settings, where, f"{kind} {_BOTH_WAYS}")
     parameters = inspect.signature(wrapper.forward).parameters.values()
     needed = [
         one.name

@@ -16,7 +16,6 @@ from safetensors import SafetensorError
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.core.files import read_json
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.models.adapter_folder import AdapterFolder
@@ -33,6 +32,7 @@ from luthier.models.quantised import (
 from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model
 from luthier.models.vocabulary import check_vocabulary, resize_embeddings
+from luthier.models.weights import count_numbers
 
 _UNLOADABLE = (OSError, ValueError, KeyError, ImportError, StrictDataclassError)
 
@@ -132,17 +132,18 @@ class ModelHandle:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What ``config.json`` says, with the vocabulary that the model will have.
-
-        Raises:
-            DataError: the file cannot be read.
-        """
-        found: dict[str, Any] = read_json(self.folder.path / "config.json")
+        """The values of the configuration, with the vocabulary that the model will have."""
+        found: dict[str, Any] = self.settings.to_dict()
         if self.rows is None:
             return found
         if isinstance(text := found.get("text_config"), dict):
             return {**found, "text_config": {**text, "vocab_size": self.rows}}
         return {**found, "vocab_size": self.rows}
+
+    @property
+    def stored_numbers(self) -> int:
+        """Numbers in all tensors of its weight files, read from their headers."""
+        return count_numbers(self.folder.path, allow_pickle=self.config.allow_pickle)
 
     @property
     def has_chat_template(self) -> bool:

@@ -7,10 +7,13 @@ files that transformers loads are looked at; the others are neither required nor
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from luthier.core.errors import DataError
 
@@ -106,6 +109,28 @@ def read_index(path: Path) -> tuple[str, ...]:
                 f"the index names a file outside the model's folder: {shard}", where=str(path)
             )
     return tuple(shards)
+
+
+def count_numbers(folder: Path, *, allow_pickle: bool) -> int:
+    """Numbers in all tensors of a folder's safetensors weights; 0 for pickled ones.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    entry = find_entry([file.name for file in folder.iterdir()], allow_pickle=allow_pickle)
+    files = weight_files(folder, entry) if entry else ()
+    return sum(_numbers(file) for file in files if file.suffix == _SAFE[1])
+
+
+def _numbers(file: Path) -> int:
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return sum(
+                math.prod(tensors.get_slice(name).get_shape())
+                for name in tensors.keys()  # noqa: SIM118 - it is no mapping
+            )
+    except SafetensorError as error:
+        raise DataError(f"the weights cannot be read: {error}", where=str(file)) from None
 
 
 def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> DataError:
