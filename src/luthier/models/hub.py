@@ -39,30 +39,44 @@ def fetch_model(config: ModelConfig, console: Console) -> Path:
         with console.progress(f"Fetching {config.id}", None):
             names = _listed(config)
             if names is None:
-                folder = snapshot_download(
-                    config.id, revision=config.revision, local_files_only=True
-                )
-            else:
-                wanted = _wanted(config, names)
-                folder = snapshot_download(
-                    config.id,
-                    revision=config.revision,
-                    allow_patterns=[glob.escape(name) for name in wanted],
-                )
+                return _cached(config)
+            patterns = [glob.escape(name) for name in _wanted(config, names)]
+            folder = snapshot_download(config.id, revision=config.revision, allow_patterns=patterns)
             return Path(folder)
-    except LocalEntryNotFoundError:
-        raise DataError(
-            f"the model {config.id} is not on this machine and the Hub cannot be reached",
-            fix=f"go online once and run 'luthier models pull {config.id}', "
-            f"give a local folder, or use {', '.join(bundled.BUNDLED_MODELS)}",
-        ) from None
     except DataError:
         raise
+    except LocalEntryNotFoundError:
+        raise _unreachable(config) from None
     except Exception as error:
         raise DataError(
             f"the model {config.id} cannot be fetched: {error}",
             fix="check the spelling and the revision; for a gated model run 'hf auth login'",
         ) from error
+
+
+def _cached(config: ModelConfig) -> Path:
+    """The folder of a repository as it is in the cache; who looks into it sees what is missing.
+
+    Raises:
+        DataError: it is not there.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    for name in ("config.json", ADAPTER_CONFIG):
+        found = try_to_load_from_cache(
+            config.id, name, cache_dir=constants.HF_HUB_CACHE, revision=config.revision
+        )
+        if isinstance(found, str):
+            return Path(found).parent
+    raise _unreachable(config)
+
+
+def _unreachable(config: ModelConfig) -> DataError:
+    return DataError(
+        f"the model {config.id} is not on this machine and the Hub cannot be reached",
+        fix=f"go online once and run 'luthier models pull {config.id}', "
+        f"give a local folder, or use {', '.join(bundled.BUNDLED_MODELS)}",
+    )
 
 
 def needed_files(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from luthier.models.gguf import convert_gguf
 from luthier.models.hub import fetch_model
 from luthier.models.weights import Entry, find_entry, weight_files, weightless
 
+_EXPLICIT = "transformers_weights"
+_SAFE_ENDS = (".safetensors", ".safetensors.index.json")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -209,10 +212,31 @@ def _checked(path: Path, config: ModelConfig) -> tuple[Entry, tuple[Path, ...]]:
             fix="give the folder that save_pretrained wrote",
         )
     names = _names(path)
-    entry = find_entry(names, allow_pickle=config.allow_pickle)
+    entry = _named_entry(path) or find_entry(names, allow_pickle=config.allow_pickle)
     if entry is None:
         raise weightless(path, names, allow_pickle=config.allow_pickle)
     return entry, weight_files(path, entry)
+
+
+def _named_entry(path: Path) -> Entry | None:
+    """The file that ``config.json`` tells transformers to start with; None: it tells nothing.
+
+    Raises:
+        DataError: it is not a safetensors file of the folder.
+    """
+    try:
+        name = json.loads((path / "config.json").read_text(encoding="utf-8")).get(_EXPLICIT)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None  # who reads the settings next says what is wrong with them
+    if name is None:
+        return None
+    if not isinstance(name, str) or Path(name).name != name or not name.endswith(_SAFE_ENDS):
+        raise DataError(
+            f"config.json names weights that are not safetensors of this folder: {name!r}",
+            where=f'{path / "config.json"}, field "{_EXPLICIT}"',
+            fix="leave the field out",
+        )
+    return Entry(name)
 
 
 def _names(path: Path) -> tuple[str, ...]:
