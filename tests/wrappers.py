@@ -367,7 +367,6 @@ WRAPPERS: dict[str, Callable[[], Any]] = {
         vipllava,
         mistral3,
         gemma3,
-        paligemma,
         qwen2_vl,
         qwen2_5_vl,
         qwen3_vl,
@@ -384,10 +383,10 @@ WRAPPERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def make_wrapper(name: str) -> Any:
-    """A model of one kind, whose weights are large enough that answers differ by prompt."""
+def lively(make: Callable[[], Any]) -> Any:
+    """A model whose weights are large enough that answers differ by prompt."""
     torch.manual_seed(0)
-    model = WRAPPERS[name]().eval()
+    model = make().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
