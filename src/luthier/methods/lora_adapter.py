@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from luthier.config import LoraConfig, MethodsConfig, RunConfig
+from luthier.config import LoraConfig, MethodConfig, MethodsConfig, RunConfig
 from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
 from luthier.methods.base import merge_first
@@ -28,7 +28,7 @@ def with_adapter_settings(config: RunConfig, adapter: AdapterFolder) -> RunConfi
     """
     if not _is_lora(adapter):
         return config
-    changed = {}
+    changed: dict[str, MethodConfig] = {}
     for name in _methods_for(adapter):
         settings = config.methods.of(name)
         found = {

@@ -100,7 +100,8 @@ def _wanted(config: ModelConfig, names: Collection[str]) -> tuple[str, ...]:
     """What is fetched; an index is fetched first, to know which files it names."""
     from huggingface_hub import hf_hub_download
 
-    entry, shards = find_entry(names, allow_pickle=config.allow_pickle), ()
+    entry = find_entry(names, allow_pickle=config.allow_pickle)
+    shards: tuple[str, ...] = ()
     if entry is None and ADAPTER_CONFIG not in names:
         # Descriptions alone are enough to say in the usual words what is missing.
         return tuple(sorted(name for name in names if _describes(name)))
