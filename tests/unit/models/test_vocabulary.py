@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.wrappers import WRAPPERS, lively
 
 from luthier.cli.main import run as luthier
 from luthier.config import LoraConfig, ModelConfig
@@ -98,6 +99,12 @@ def test_a_gap_in_the_ids_is_no_room(make_folder: Any) -> None:
     path.write_text(json.dumps(rules))
     with pytest.raises(DataError, match="token ids up to 2100"):
         opened(folder)
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def test_a_padded_vocabulary_is_left_as_it_is(make_folder: Any) -> None:
@@ -225,3 +232,22 @@ def test_tuning_with_added_rows(
     assert trained.shape == start.shape
     assert not torch.equal(trained[2048], start[2048])
     assert luthier(["evaluate", "runs/run"]) == 0
+
+
+@pytest.mark.parametrize("wrapper", ["llava", "gemma3", "qwen2_5_vl", "idefics3", "llama4"])
+def test_rows_inside_a_vision_language_model(
+    wrapper: str, tmp_path: Path, small_tokenizer: Any
+) -> None:
+    """The rows that its text_config states are those that count, and those that are added to."""
+    lively(WRAPPERS[wrapper]).save_pretrained(tmp_path)
+    small_tokenizer.save_pretrained(tmp_path)
+    tokenizer = _tokenizer(tmp_path)
+    tokenizer.add_tokens(list(ADDED))
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(DataError, match=r"token ids up to 2050, .* 2048 rows"):
+        opened(tmp_path)
+    handle = opened(tmp_path, resize_embeddings=True)
+    assert handle.description["text_config"]["vocab_size"] == 2051
+    ids_1T = torch.tensor([[5, 2050]])
+    logits = load(handle).model(input_ids=ids_1T, attention_mask=torch.ones_like(ids_1T)).logits
+    assert logits.shape == (1, 2, 2051)
