@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.wrappers import WRAPPERS, lively
+from tests.wrappers import WRAPPERS, lively, paligemma
 
 from luthier.cli.main import run as luthier
 from luthier.config import MethodsConfig, ModelConfig
@@ -19,7 +19,13 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.methods import load, load_adapted, method_for, save_adapted
 from luthier.methods.merge import merge
-from luthier.models.kinds import excluding, frozen_pattern, is_frozen, model_class
+from luthier.models.kinds import (
+    excluding,
+    frozen_pattern,
+    is_frozen,
+    model_class,
+    require_text,
+)
 from luthier.models.load import LoadedModel, open_model
 from luthier.plan.families import FAMILIES, read_architecture
 from luthier.plan.from_config import tuning_of
@@ -274,3 +280,10 @@ def test_a_refusal_comes_before_the_plan(
     said = " ".join(capsys.readouterr().err.split())
     assert "WhisperForConditionalGeneration is a speech recognition model" in said
     assert "plan" not in said
+
+
+def test_a_trial_finds_tokens_that_see_those_after_them() -> None:
+    """Whatever its settings are called."""
+    with pytest.raises(DataError, match="tokens see those after them"):
+        require_text(lively(paligemma), "there")
+    require_text(lively(WRAPPERS["llava"]), "there")
