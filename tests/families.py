@@ -1,6 +1,6 @@
 """Small random models of the architectures that transformers can build, and what is reused of them.
 
-``python -m tests.families`` writes docs/models.md anew.
+``python -m tests.families`` writes docs/architectures.md anew.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from luthier.inference.encoder_decoder import EncoderDecoderGenerator
 from luthier.inference.generator import Generator
 from luthier.models.load import LoadedModel
 
-PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
 
 # What a setting is called in one configuration or another, and a small value for it.
 _SIZES: dict[str, Any] = {

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.config import RunConfig, load_config
+from luthier.config import ModelConfig, RunConfig, load_config
 from luthier.config.load import override, to_yaml
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
@@ -63,7 +63,7 @@ def adapt(
     check_adapt(setup)
     run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
     write_manifest(run, setup, "adapt")
-    _save_config(run, resolved)
+    _save_config(run, setup.config)
     ladder = climb(setup, run, console)
     return AdaptResult(run, ladder, write_report(run)[0])
 
@@ -91,7 +91,7 @@ def tune(
         run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
         if ranks.is_first:
             write_manifest(run, setup, "tune")
-            _save_config(run, resolved)
+            _save_config(run, setup.config)
         base, limit = BaseModel(setup.weights()), resolved.train.max_time
         _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
         report = write_report(run)[0] if ranks.is_first else run.report_html
@@ -164,7 +164,7 @@ def evaluate(
     run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.id)
     if not tuned:
         write_manifest(run, setup, "evaluate")
-        _save_config(run, resolved)
+        _save_config(run, setup.config)
     if tuned and tuned.model.is_dir():
         check_template(tuned, setup, console)
         model: Model = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
@@ -208,21 +208,38 @@ def prompt(
 
 
 def merge(
-    run: str | Path, output: str | Path | None = None, console: Console | None = None
+    run: str | Path,
+    output: str | Path | None = None,
+    console: Console | None = None,
+    *,
+    base: str | None = None,
 ) -> MergeResult:
-    """Merge a run's adapter into its base model, check that both agree, and save the whole.
+    """Merge an adapter into its base model, check that both agree, and save the whole.
 
     Args:
-        run: a finished tuning, or a rung of an adapt run.
+        run: a finished tuning, or a rung of an adapt run; or an adapter, as a folder or a Hub id.
         output: a folder for the merged model; None: ``merged`` in the run.
         console: shows progress.
+        base: the model that an adapter belongs to; None: the one that it names.
 
     Raises:
-        UsageError: the run has no adapter, or one that cannot be merged.
+        UsageError: there is no adapter, or one that cannot be merged; or no folder to save to.
         DataError: merged and unmerged disagree, or an artefact is damaged.
     """
-    from luthier.adapt.merging import merge_run
+    from luthier.adapt.merging import merge_adapter, merge_run, names_adapter
 
+    if names_adapter(str(run)):
+        if output is None:
+            raise UsageError(
+                "an adapter has no run directory that the merged model could go into",
+                where=str(run),
+                fix="name a folder with --output",
+            )
+        model = ModelConfig(id=str(run), base=base)
+        merged = merge_adapter(model, Path(output), console or Console())
+        return MergeResult(Path(output), merged.difference, merged.tolerance, merged.positions)
+    if base is not None:
+        raise UsageError("a run knows its base model", where=str(run), fix="leave --base out")
     opened = RunDirectory.open(Path(run))
     folder = Path(output) if output else opened.merged
     merged = merge_run(opened, folder, console or Console())

@@ -23,6 +23,7 @@ from luthier.evaluate import EvaluationTask
 from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.metrics.target import require_target
 from luthier.inference.endpoint import EndpointModel, open_endpoint
+from luthier.methods.lora_adapter import with_adapter_settings
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.quantised import require_quantisation
 from luthier.models.resolve import no_weights
@@ -263,6 +264,8 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
     _require_metrics(config, dataset, console)
     handle = find(config.model, console)
+    if isinstance(handle, ModelHandle) and handle.adapter:
+        config = with_adapter_settings(config, handle.adapter)
     renderer = make_renderer(config, handle)
     measured = _measured_texts(config, handle, console)
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()

@@ -19,13 +19,13 @@ from luthier.adapt.passes import (
 from luthier.adapt.setup import Setup
 from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
-from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
 from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
 from luthier.models.device import default_device, resolve_dtype
+from luthier.models.kinds import is_wrapper
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
@@ -98,9 +98,9 @@ def plan_tuning(
 
 def architecture_of(setup: Setup) -> Architecture | None:
     """The structure of the setup's model, or None where the planner does not know its kind."""
-    path = setup.weights().folder.path / "config.json"
+    handle = setup.weights()
     try:
-        return read_architecture(read_json(path), str(path))
+        return read_architecture(handle.description, str(handle.folder.path / "config.json"))
     except DataError:
         return None
 
@@ -143,7 +143,9 @@ class _Planner:
         ]
         plans = [plan_training(self.architecture, one, _overhead(compiled)) for one in setups]
         return TuningPlan(
-            memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
+            memory=self._with_other_parts(
+                self._with_kept_states(max(plans, key=lambda plan: plan.total))
+            ),
             trained_parameters=pass_cost(self.architecture, setups[0]).trained_count,
             steps=steps,
             seconds=seconds,
@@ -197,6 +199,18 @@ class _Planner:
         if default_device().type == "cpu":
             return replace(memory, cache=memory.cache + kept)
         return replace(memory, host=memory.host + kept)
+
+    def _with_other_parts(self, memory: MemoryPlan) -> MemoryPlan:
+        """Count the weights of a vision-language model that are not its language model's.
+
+        They are loaded and stay as they are, whole in each process.
+        """
+        handle = self.setup.weights()
+        if not is_wrapper(handle.settings):
+            return memory
+        numbers = handle.stored_numbers - self.architecture.parameters
+        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        return replace(memory, weights=memory.weights + max(0, numbers) * dtype.itemsize)
 
     def _seconds(
         self, passes: Sequence[ForwardPass], steps: int, times: float, tokens: int

@@ -210,7 +210,7 @@ class Trial:
         return DataError(
             f"{stamp.architecture} models cannot be used here: {reason}",
             where=stamp.id,
-            fix="choose another model; docs/models.md lists the architectures that work",
+            fix="choose another model; docs/architectures.md lists the architectures that work",
         )
 
 

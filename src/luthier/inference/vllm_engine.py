@@ -48,7 +48,8 @@ class VllmModel:
         Raises:
             UsageError: vLLM is not installed, or the model is one that it is not asked for here.
         """
-        if handle.is_encoder_decoder or handle.config.quantisation:
+        changed = handle.config.quantisation or handle.adapter or handle.rows
+        if handle.is_encoder_decoder or changed:
             raise UsageError(
                 "vLLM is asked for causal models alone, as they are stored",
                 where="evaluate.engine",

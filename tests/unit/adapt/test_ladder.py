@@ -21,7 +21,7 @@ from luthier.core.records import (
     SampleRecord,
     TrainingRecord,
 )
-from luthier.models.load import load_model
+from luthier.methods import load
 
 RUNGS = ("zero-shot", "one-shot", "few-shot", "prompt-tuning", "lora", "full")
 TUNED = RUNGS[3:]
@@ -352,11 +352,11 @@ def test_the_base_is_not_loaded_where_nothing_asks_it(
     """It may be too large as it is stored."""
     loaded: list[Any] = []
 
-    def load(handle: Any, **place: Any) -> Any:
+    def load_noted(handle: Any, **place: Any) -> Any:
         loaded.append(handle.config.quantisation)
-        return load_model(handle, **place)
+        return load(handle, **place)
 
-    monkeypatch.setattr(base_model, "load_model", load)
+    monkeypatch.setattr(base_model, "load", load_noted)
     silent = tmp_path / "silent.yaml"
     silent.write_text("evaluate: {general_text: null}", encoding="utf-8")
     settings = {**llama_settings, "adapt.rungs": ["qlora"], "train.epochs": 1}
