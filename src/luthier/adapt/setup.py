@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from luthier.adapt.fitting import Asking, leave_out, long_tests
 from luthier.config import Decoding, ModelConfig, RunConfig
 from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.config.train import NOT_THE_RESULT
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
+from luthier.core.example import Example
 from luthier.core.inputs import Inputs, inputs_fingerprint
 from luthier.core.records import TemplateStamp
 from luthier.core.seeds import fingerprint
+from luthier.data.caveats import added_system, text_caveats, token_caveats
 from luthier.data.dataset import Dataset, load_dataset
 from luthier.data.general import general_texts
 from luthier.data.replay import general_example, replay_examples
@@ -114,6 +117,31 @@ class Setup:
             decoding=self.decoding(shots),
         )
 
+    def asking(self, shots: int, method: MethodName | None = None) -> Asking:
+        """How the test questions are asked, where a method takes a part of the context window."""
+        renderer = self.renderer_beside(method) if method else self.renderer
+        return Asking(renderer, shots, self.decoding(shots).max_new_tokens)
+
+    def long_tests(self, *asked: Asking) -> list[Example]:
+        """The test examples whose prompt leaves no room for an answer in one of these ways."""
+        return long_tests(self.dataset, asked, self.config.seed)
+
+    def without_long_tests(self, *asked: Asking, console: Console) -> Setup:
+        """Without the test examples that do not fit, where ``evaluate.too_long`` is ``drop``.
+
+        Raises:
+            DataError: none is left.
+        """
+        if self.config.evaluate.too_long != "drop":
+            return self
+        dataset = leave_out(self.dataset, self.long_tests(*asked), console)
+        if not dataset.test:
+            raise DataError(
+                "no test example is left: every prompt is too long",
+                fix="use fewer shots, or a model with a longer context window",
+            )
+        return replace(self, dataset=dataset)
+
     def training_data(self, method: MethodName) -> TrainingData:
         """The tokenised training and validation examples, for training with ``method``.
 
@@ -135,6 +163,7 @@ class Setup:
             fingerprint=self.training_fingerprint(method),
             inputs=self.training_inputs(method),
             dropped=train.dropped,
+            caveats=tuple(token_caveats(train.rendered, self.renderer)),
             general=self.replay,
             watched=self._watched(),
         )
@@ -200,6 +229,7 @@ class Setup:
             max_length=_max_length(self.config, renderer),
             too_long=self.config.data.too_long,
             completions_only=self.config.train.completions_only,
+            invalid=self.config.data.invalid,
         )
 
     def training_inputs(self, method: MethodName) -> Inputs:
@@ -235,6 +265,8 @@ class Setup:
             for name, examples in ((split, self.dataset.split(split)) for split in SPLITS)
         }
         content["template"] = self.template.hash
+        if self.renderer.own_template is not None:
+            content["chat_template"] = fingerprint(self.renderer.own_template)
         content["model"] = self.handle.revision
         content["tokenizer"] = tokenizer_fingerprint(self.handle.tokenizer)
         return {**sections, "content": content}
@@ -262,7 +294,14 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     setup = Setup(config, handle, dataset, renderer, measured, replay)
     for name in setup.metrics:
         get_metric(name)  # a metric is needed last, and its name is wrong from the beginning
-    return setup
+    examples = [example for split in SPLITS for example in dataset.split(split)]
+    for caveat in text_caveats(examples, renderer):
+        console.warn(caveat)
+    if note := added_system(examples, renderer):
+        console.say(f"  {note}")
+    return setup.without_long_tests(
+        setup.asking(config.prompt.shots, config.method), console=console
+    )
 
 
 def find_model(config: ModelConfig, console: Console) -> ModelHandle | EndpointModel:

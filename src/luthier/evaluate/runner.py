@@ -18,6 +18,7 @@ from luthier.evaluate.statistics import Resampling, bootstrap_interval
 from luthier.evaluate.task import Evaluation, EvaluationTask
 from luthier.inference import Engine, Generation
 from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.thoughts import answer_only
 
 _RECORDED_PACKAGES = ("torch", "transformers", "peft", "rouge_score", "sacrebleu")
 
@@ -58,7 +59,7 @@ def evaluate_task(
             f"{task.decoding.max_new_tokens} tokens"
         )
     rows = zip(task.examples, prompts, answers, strict=True)
-    samples = [_sample(*row, said=renderer.said(row[-1].text)) for row in rows]
+    samples = [_sample(*row, said=renderer.said(row[-1].text, row[-1].ids)) for row in rows]
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         task=task.name,
@@ -149,7 +150,7 @@ def _sample(example: Example, prompt: Prompt, answer: Generation, said: str) -> 
         group=example.group,
         prompt=prompt.text,
         prediction=said,
-        references=example.references,
+        references=tuple(map(answer_only, example.references)),
         choices=example.choices,
         scores={},
         finish=answer.finish,

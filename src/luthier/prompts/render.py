@@ -18,6 +18,10 @@ from luthier.prompts.thoughts import KNOWN_TAGS, inline, thought_of
 from luthier.prompts.tokens import Encoder, Tokenizer
 
 
+class PromptTooLongError(DataError):
+    """A prompt leaves no room for its answer in the context window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What a model is fed before it answers."""
@@ -146,8 +150,9 @@ class PromptRenderer:
             answer_tokens: room to keep for the answer.
 
         Raises:
-            DataError: the prompt is too long, the chat template refuses it, or the example is
-                plain text.
+            PromptTooLongError: there is no room for the answer.
+            DataError: the chat template refuses the prompt or leaves a part of it out, or the
+                example is plain text.
         """
         if example.is_plain_text:
             raise DataError("plain text has no prompt", where=example.where)
@@ -155,11 +160,12 @@ class PromptRenderer:
         prompt = self._prompt(self._layout.question(messages, example.tools, example.where))
         room = self.context_window - (0 if self.encoder_decoder else answer_tokens)
         if len(prompt.ids) > room:
-            raise DataError(
+            raise PromptTooLongError(
                 f"the prompt has {len(prompt.ids)} tokens, and there is room for {room} in a "
                 f"context window of {self.context_window}",
                 where=example.where,
-                fix="use fewer shots, a shorter template, or a model with a longer context window",
+                fix="use fewer shots, a shorter template, or a model with a longer context window; "
+                "evaluate.too_long=drop leaves such test examples out",
             )
         return prompt
 
@@ -236,14 +242,17 @@ class PromptRenderer:
         return self.training(example, completions_only=False).length
 
     def text_ids(self, text: str) -> tuple[int, ...]:
-        """Running text as the tokenizer begins texts, without an end."""
-        return self._begin_of_text + self._encoder.literal_ids(text)
+        """Running text as the tokenizer writes it; only a training example gets an end."""
+        return self._encoder.literal_ids(text, add_special_tokens=True)
 
     def spelled_tokens(self, example: Example) -> list[str]:
         """The special tokens that an example spells out."""
         turns = (*example.messages, *((example.trained_answer,) if example.references else ()))
-        parts = (part for turn in turns for part in (turn.content, turn.reasoning) if part)
-        return [token for part in parts for token in self._encoder.spelled(part)]
+        found: list[str] = []
+        for turn in turns:
+            thought, content = thought_of(turn, KNOWN_TAGS[0])  # its tags are meant
+            found += self._encoder.spelled(thought.reasoning) + self._encoder.spelled(content)
+        return found
 
     @property
     def default_system(self) -> str:
@@ -351,11 +360,7 @@ class PromptRenderer:
     @cached_property
     def _begin(self) -> tuple[int, ...]:
         """The token that begins a plain text, where the tokenizer adds one; chat templates do."""
-        return () if self.use_chat_template else self._begin_of_text
-
-    @property
-    def _begin_of_text(self) -> tuple[int, ...]:
-        return self._encoder.begin
+        return () if self.use_chat_template else self._encoder.begin
 
 
 def _all_but_first(ids: tuple[int, ...]) -> tuple[bool, ...]:
