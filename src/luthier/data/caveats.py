@@ -107,7 +107,9 @@ def _unwritten(letters: Counter[str], tokenizer: Tokenizer) -> dict[str, int]:
 
 def _back(text: str, tokenizer: Tokenizer) -> str:
     ids: Sequence[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return tokenizer.decode(list(ids), skip_special_tokens=True)
+    # Bytes are special tokens here and there, and are not to be skipped.
+    text = tokenizer.decode(list(ids), skip_special_tokens=False)
+    return text.replace(getattr(tokenizer, "unk_token", None) or "\0", "")
 
 
 def _lacks_system(example: Example, renderer: PromptRenderer) -> bool:

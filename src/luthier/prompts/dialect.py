@@ -112,7 +112,7 @@ class Dialect:
             before, _, rest = text.partition(_THOUGHT)
             between, found, _ = rest.partition(_SAID)
             opened = before.removeprefix(asked) if before.startswith(asked) else ""
-            opened = opened.strip() or _last_tag(asked)
+            opened = opened.strip() or _last_tag(before)
             if found and opened and between.strip():
                 return ThinkTags(opened, between.strip())
         return self._inline_tags
@@ -333,9 +333,9 @@ def _matched_calls(turns: Sequence[Message], *, renumber: bool) -> list[Message]
     return matched
 
 
-def _last_tag(asked: str) -> str:
-    """The tag that ends a prompt, where it opens reasoning."""
-    match = re.search(r"(<[^<>\s]+>|\[[^\[\]\s]+\])\s*$", asked)
+def _last_tag(text: str) -> str:
+    """The tag that ends a text, as one that opens reasoning does."""
+    match = re.search(r"(<[^<>\s]+>|\[[^\[\]\s]+\])\s*$", text)
     return match[1] if match else ""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 CORPUS = [
     f"Where is parcel {n}? In depot {n % 5}, shelf {n}.\n\nuser: And who brought it? é 日本 "
     f'{{"depot": {n}}} [INST] assistant said: The answer is {n * 7}. <think> thinking </think>\n'
+    "abcdefghijklmnopqrstuvwxyz_ABC - find_parcel name parameters arguments number abcdefghi\n"
     for n in range(300)
 ]
 
