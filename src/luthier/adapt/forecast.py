@@ -39,8 +39,9 @@ class Checked(NamedTuple):
 
 
 def without_long_tests(setup: Setup, console: Console) -> Setup:
-    """Without the test examples that do not fit into the prompts of every rung, where that is
-    asked for: all rungs answer the same ones.
+    """Without the test examples that do not fit into the prompts of every rung.
+
+    All rungs answer the same ones. Only where ``evaluate.too_long`` is ``drop``.
 
     Raises:
         DataError: none is left.

@@ -114,9 +114,7 @@ def _back(text: str, tokenizer: Tokenizer) -> str:
 
 def _lacks_system(example: Example, renderer: PromptRenderer) -> bool:
     return (
-        renderer.system is None
-        and bool(example.messages)
-        and example.messages[0].role != "system"
+        renderer.system is None and bool(example.messages) and example.messages[0].role != "system"
     )
 
 

@@ -12,10 +12,10 @@ from typing import Literal
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.core.records import Record, TemplateStamp
+from luthier.data.caveats import token_caveats
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped, ReasonCount, count_reasons
 from luthier.data.splits import SPLITS
-from luthier.data.caveats import token_caveats
 from luthier.data.tokenised import render_examples, select_usable
 from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.thoughts import inline
@@ -202,9 +202,7 @@ def _shown_tokens(
 
 def _shown_text(example: Example) -> tuple[ShownText, ...]:
     turns = [
-        ShownText(
-            text=f"{inline(turn)}\n", trained=turn.role == "assistant" and turn.is_trained
-        )
+        ShownText(text=f"{inline(turn)}\n", trained=turn.role == "assistant" and turn.is_trained)
         for turn in example.messages
     ]
     answer = example.trained_answer

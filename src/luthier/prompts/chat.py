@@ -116,7 +116,7 @@ class ChatLayout:
         asked = self.dialect.write((_QUESTION,), "", ask=True)
         whole = self.encode(asked + self._lead + self.encoder.hide(text))
         place = len(self.show(asked))
-        return whole.ids[self.encoder.boundary(whole, self.encode(asked).ids, place).index :]
+        return whole.ids[self.encoder.boundary(whole, self.encode(asked).ids, place).at :]
 
     def said(self, text: str, ids: Sequence[int]) -> str:
         """A generated text without reasoning, and without what stands before every answer."""
@@ -252,7 +252,9 @@ class ChatLayout:
         content = hide(content)
         if not turn.reasoning:  # it stands in the content, perhaps as tags without a word
             reasoning = thought.reasoning
-            head = thought.text.replace(reasoning, hide(reasoning), 1) if reasoning else thought.text
+            head = (
+                thought.text.replace(reasoning, hide(reasoning), 1) if reasoning else thought.text
+            )
             content = head + content
         calls = tuple(
             replace(call, name=hide(call.name), arguments=hide(call.arguments))

@@ -67,7 +67,8 @@ def no_tools(what: str, where: str) -> DataError:
     return DataError(
         f"this chat template has no tools: it leaves out {what}",
         where=where,
-        fix="use a model whose template has tools, or give one with prompt.chat_template=FILE.jinja",
+        fix="use a model whose template has tools, or give a template with "
+        "prompt.chat_template=FILE.jinja",
     )
 
 

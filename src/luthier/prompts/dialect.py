@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -293,10 +294,9 @@ def read_own_template(setting: str) -> str | None:
 def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
     arguments: Any = call.arguments
     if not form.arguments_are_text:
-        try:
+        # A model that wrote other than JSON made a mistake, and the row says so.
+        with suppress(ValueError):
             arguments = json.loads(call.arguments or "{}")
-        except ValueError:
-            pass  # the model that wrote it made a mistake, and the row says so
     made = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
     return {"id": call.id, **made} if call.id else made
 

@@ -125,7 +125,7 @@ class PlainLayout:
         asked = "?" + self.separator.rstrip(" ")
         whole = self.encode(asked + self._lead + text)
         before = self.encode(asked).ids
-        return whole.ids[self.encoder.boundary(whole, before, len(asked)).index :]
+        return whole.ids[self.encoder.boundary(whole, before, len(asked)).at :]
 
     def said(self, text: str, ids: Sequence[int]) -> str:
         """The text, without reasoning in tags before the answer."""

@@ -60,8 +60,10 @@ class Masks:
         return Tokens(self.begin + ids, offsets)
 
     def parts(self, written: Written) -> Iterator[Written]:
-        """The conversation; or each trained answer behind its prompt, where the tokens of the
-        conversation do not begin with those of each prompt."""
+        """The conversation, or each trained answer behind its prompt.
+
+        The latter where the tokens of the conversation do not begin with those of each prompt.
+        """
         trained = [span for span in written.answers if span.is_trained]
         if len(written.answers) > 1 and trained:
             tokens = self.tokens(written.text)
@@ -83,18 +85,18 @@ class Masks:
             if span.is_trained:
                 trained[begin:end] = [True] * (end - begin)
                 withheld[begin:end] = [False] * (end - begin)
-        asked = self._boundary(tokens, written.text, written.answers[-1].asked).index
+        asked = self._boundary(tokens, written.text, written.answers[-1].asked).at
         return Masked(tokens.ids, tuple(trained), tuple(withheld), asked, is_joined)
 
     def _range(self, tokens: Tokens, text: str, span: Span) -> tuple[int, int, int]:
         """Where the tokens of an answer begin, where those that can be trained do, and the end."""
-        asked = begin = self._boundary(tokens, text, span.asked).index
+        asked = begin = self._boundary(tokens, text, span.asked).at
         if not self.trains_reasoning and span.content > span.asked:
-            begin = max(begin, self._boundary(tokens, text, span.content).index)
+            begin = max(begin, self._boundary(tokens, text, span.content).at)
         if span.end == len(text):
             return asked, begin, len(tokens.ids)
         if tokens.offsets is None:
-            end = self._boundary(tokens, text, span.end).index
+            end = self._boundary(tokens, text, span.end).at
         else:
             shown = len(self.layout.show(text[: span.end]))
             behind = (i for i, (start, _) in enumerate(tokens.offsets) if start >= shown)

@@ -200,9 +200,7 @@ class PromptRenderer:
         """The last of `trainings`: the one that ends with the example's first reference."""
         return self.trainings(example, completions_only=completions_only)[-1]
 
-    def trainings(
-        self, example: Example, *, completions_only: bool
-    ) -> tuple[TrainingExample, ...]:
+    def trainings(self, example: Example, *, completions_only: bool) -> tuple[TrainingExample, ...]:
         """The example with its first reference, as tokens to train on.
 
         Each ends with the tokenizer's end token. Length is for the caller to judge.

@@ -79,11 +79,11 @@ class Boundary(NamedTuple):
     """Where a text is cut between its tokens.
 
     Attributes:
-        index: how many tokens stand before it.
+        at: how many tokens stand before it.
         is_clean: whether these are the tokens of the text before the cut.
     """
 
-    index: int
+    at: int
     is_clean: bool
 
 

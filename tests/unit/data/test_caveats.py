@@ -23,9 +23,7 @@ def renderer(kind: str, style: str = "", *, encodes: bool = False, **prompt: Any
     if style:
         made.chat_template = STYLES[style].template
     config = PromptConfig(**prompt)
-    return PromptRenderer.from_config(
-        config, made, context_window=512, encoder_decoder=encodes
-    )
+    return PromptRenderer.from_config(config, made, context_window=512, encoder_decoder=encodes)
 
 
 def said_of(render: PromptRenderer, *examples: Example) -> list[str]:

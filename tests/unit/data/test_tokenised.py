@@ -104,9 +104,7 @@ def test_what_a_template_leaves_out_is_listed_or_dropped(
     assert len(dropped.dropped) == 3
 
 
-def test_a_conversation_may_give_several_examples(
-    make_example: Make, tokenizer: Any
-) -> None:
+def test_a_conversation_may_give_several_examples(make_example: Make, tokenizer: Any) -> None:
     changed = copy.copy(tokenizer)
     changed.chat_template = (
         "{% for m in messages %}{{ m.role }}: {{ '(now) ' if loop.last else '' }}{{ m.content }}\n"

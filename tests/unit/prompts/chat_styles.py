@@ -1,4 +1,4 @@
-"""Chat templates that behave like published ones, written anew, and small tokenizers of each kind."""
+"""Chat templates that behave like published ones, written anew; small tokenizers of each kind."""
 
 from __future__ import annotations
 
@@ -170,7 +170,8 @@ STYLES = {
     "llama-3": Style(
         "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
         "{{ m.content | trim }}<|eot_id|>{% endfor %}"
-        "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
+        "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n"
+        "{% endif %}",
         end="<|eot_id|>",
     ),
     "llama-3.1": Style(_LLAMA3, end="<|eot_id|>"),

@@ -99,7 +99,7 @@ def test_tools_go_through_the_template(name: str, kind: str) -> None:
     assert "find_parcel" in said
     assert said.index("find_parcel") < said.index("Indepot3.")
     assert "Where" not in said
-    assert "{\"depot\"" not in said
+    assert '{"depot"' not in said
     asked = render.tokenizer.apply_chat_template(turns[:-1], add_generation_prompt=True, **values)
     assert list(render.prompt(CALLED).ids) == asked["input_ids"]
 
@@ -204,9 +204,7 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
         assert trained_text(render, ASKED) == [f" In depot 4.{base.eos_token}"]
     for wrong in ("missing.jinja", str(tmp_path) + "/no/such.jinja"):
         with pytest.raises(DataError, match="cannot be read"):
-            PromptRenderer.from_config(
-                PromptConfig(chat_template=wrong), base, context_window=512
-            )
+            PromptRenderer.from_config(PromptConfig(chat_template=wrong), base, context_window=512)
     own.write_bytes(b"\xff\xfe" * 9)
     with pytest.raises(DataError, match="cannot be read"):
         PromptRenderer.from_config(config, base, context_window=512)
@@ -284,8 +282,7 @@ def test_special_tokens_in_rows_are_text_for_every_kind_of_tokenizer(name: str, 
     def count(text: str) -> int:
         example = Example("1", (Message("user", text),), (text,))
         return sum(
-            token in special
-            for token in render.training(example, completions_only=True).input_ids
+            token in special for token in render.training(example, completions_only=True).input_ids
         )
 
     assert count(SMUGGLED) == count("x y")
