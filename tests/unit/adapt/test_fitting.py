@@ -15,6 +15,7 @@ from luthier.adapt.setup import Setup, prepare
 from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.example import Example, Message
 from luthier.evaluate.runner import render_prompts
 
 
@@ -68,11 +69,14 @@ def test_long_questions_are_left_out_by_choice_and_counted(settings: dict[str, A
 
 def test_every_rung_answers_the_same_questions(settings: dict[str, Any]) -> None:
     """What fits without worked examples may not fit with some."""
+    renderer = prepared(settings)[0].renderer
+    asked, longer = "Where is it?", "Where is it? So far away."
+    while len(renderer.prompt(Example("1", (Message("user", longer),), ())).ids) < 1020:
+        asked, longer = longer, f"{longer} So far away."
     with Path(settings["data.test"]).open("a") as file:
-        asked = "Where is it? " + "So far away. " * 170
         file.write("\n" + json.dumps({"prompt": asked, "completion": "In depot 1."}))
     changes = {"evaluate.too_long": "drop", "adapt.rungs": ("zero-shot", "few-shot")}
-    setup, _ = prepared({**settings, "prompt.few_shots": 8}, **changes)
+    setup, _ = prepared({**settings, "prompt.few_shots": 3}, **changes)
     assert len(setup.dataset.test) == 10
     said = io.StringIO()
     setup = without_long_tests(setup, Console(said))
