@@ -63,8 +63,8 @@ def warn_of_long_tests(dataset: Dataset, long: Sequence[Example], console: Conso
     """Say before a training that the evaluation after it will stop."""
     if long:
         console.warn(
-            f"{len(long)} of {len(dataset.test)} test prompts: no room is left for an answer in the "
-            f"context window (such as {long[0].where}), so an evaluation will stop there; "
+            f"{len(long)} of {len(dataset.test)} test prompts: no room is left for an answer in "
+            f"the context window (such as {long[0].where}), so an evaluation will stop there; "
             "evaluate.too_long=drop leaves them out"
         )
 

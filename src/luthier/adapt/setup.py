@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -77,11 +78,17 @@ class Setup:
 
     @property
     def template(self) -> TemplateStamp:
-        """The template, or the stamp of rows that are used as they are."""
+        """The template, or the stamp of rows that are used as they are.
+
+        A chat template of one's own, and arguments of the chat template, count as a part of it.
+        """
         template = self.dataset.template
-        if template is None:
-            return TemplateStamp(id="as-is", hash=fingerprint("as-is"))
-        return TemplateStamp(id=template.id, hash=template.hash)
+        name, content = (template.id, template.hash) if template else ("as-is", "")
+        prompt = self.config.prompt
+        if self.renderer.own_template is not None or prompt.chat_template_kwargs:
+            values = json.dumps(dict(prompt.chat_template_kwargs), sort_keys=True, default=str)
+            content = fingerprint(content, self.renderer.own_template or "", values)
+        return TemplateStamp(id=name, hash=content or fingerprint("as-is"))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -265,8 +272,6 @@ class Setup:
             for name, examples in ((split, self.dataset.split(split)) for split in SPLITS)
         }
         content["template"] = self.template.hash
-        if self.renderer.own_template is not None:
-            content["chat_template"] = fingerprint(self.renderer.own_template)
         content["model"] = self.handle.revision
         content["tokenizer"] = tokenizer_fingerprint(self.handle.tokenizer)
         return {**sections, "content": content}

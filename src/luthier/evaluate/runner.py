@@ -60,6 +60,12 @@ def evaluate_task(
         )
     rows = zip(task.examples, prompts, answers, strict=True)
     samples = [_sample(*row, said=renderer.said(row[-1].text, row[-1].ids)) for row in rows]
+    unanswered = sum(bool(sample.generated) and not sample.prediction for sample in samples)
+    if unanswered:
+        console.warn(
+            f"{unanswered} of {len(samples)} answers end before their reasoning does; raise "
+            "evaluate.max_new_tokens"
+        )
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         task=task.name,
@@ -154,6 +160,7 @@ def _sample(example: Example, prompt: Prompt, answer: Generation, said: str) -> 
         choices=example.choices,
         scores={},
         finish=answer.finish,
+        generated=answer.text if answer.text.strip() != said else "",
     )
 
 

@@ -54,11 +54,18 @@ NO_THOUGHT = Thought("", "")
 
 
 def split_thought(content: str, known: Iterable[ThinkTags] = KNOWN_TAGS) -> tuple[Thought, str]:
-    """Reasoning that stands at the beginning of a text, and the rest of it."""
+    """Reasoning that stands at the beginning of a text, and the rest of it.
+
+    What a thinking model generated has no opening tag where the prompt ended with it.
+    """
     for tags in known:
         pattern = rf"\s*{re.escape(tags.open)}(.*?){re.escape(tags.close)}\s*"
         if match := re.match(pattern, content, re.DOTALL):
             return Thought(match[0], match[1].strip()), content[match.end() :]
+    usual = KNOWN_TAGS[0]
+    reasoning, closed, answer = content.partition(usual.close)
+    if closed and usual.open not in reasoning:
+        return Thought(usual.around(reasoning), reasoning.strip()), answer.lstrip()
     return NO_THOUGHT, content
 
 

@@ -53,6 +53,7 @@ THOUGHT = Example(
 INLINE = Example(
     "3", ASKED.messages, ("<think>\n4 modulo 5 is 4.\n</think>\n\nIn depot 4.",), where="x:3"
 )
+HEADLESS = Example("4", ASKED.messages, ("4 modulo 5 is 4.\n</think>\n\nIn depot 4.",), where="x:4")
 
 
 def renderer(name: str, kind: str = "byte-level", **changes: Any) -> PromptRenderer:
@@ -130,7 +131,9 @@ def test_a_template_without_tools_refuses_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in STYLES if name != "qwen3-fast"])
-@pytest.mark.parametrize("example", [THOUGHT, INLINE], ids=["apart", "inline"])
+@pytest.mark.parametrize(
+    "example", [THOUGHT, INLINE, HEADLESS], ids=["apart", "inline", "without an opening tag"]
+)
 def test_reasoning_is_trained_kept_or_dropped(name: str, example: Example) -> None:
     end = STYLES[name].end
     (said,) = trained_text(renderer(name), example)
