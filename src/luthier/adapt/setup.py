@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -292,6 +293,11 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
     handle = find(config.model, console)
     renderer = make_renderer(config, handle)
+    if renderer.own_template is not None and isinstance(handle, ModelHandle):
+        # A tuned model is saved with the template that it was tuned with.
+        tokenizer = copy.copy(handle.tokenizer)
+        tokenizer.chat_template = renderer.own_template
+        handle = replace(handle, tokenizer=tokenizer)
     measured = _measured_texts(config, handle, console)
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
     longest = min(config.data.max_length or _room(config, handle), _room(config, handle))
@@ -323,7 +329,15 @@ def make_renderer(config: RunConfig, handle: ModelHandle | EndpointModel) -> Pro
 
     Raises:
         DataError: a chat template is wanted, and the tokenizer has none.
+        UsageError: a server writes conversations with a template of its own.
     """
+    is_own = config.prompt.chat_template not in ("auto", "never")
+    if isinstance(handle, EndpointModel) and (is_own or config.prompt.chat_template_kwargs):
+        raise UsageError(
+            "a server writes conversations with its own chat template",
+            where="prompt.chat_template" if is_own else "prompt.chat_template_kwargs",
+            fix="leave it out, and set the template where the server is started",
+        )
     return PromptRenderer.from_config(
         config.prompt,
         handle.tokenizer,
