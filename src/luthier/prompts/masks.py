@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from luthier.prompts.layouts import Layout, Span, Written
 from luthier.prompts.tokens import Boundary, Encoder, Tokens
 
+_LAST_TEXTS = 16
 # Texts that hardly share a token with what follows them; a character each.
 _NEUTRAL = ("\n", ":", "]", "?")
 
@@ -31,7 +33,7 @@ class Masked(NamedTuple):
     is_joined: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: they exclude cached properties
 class Masks:
     """Finds the tokens of answers through their places in the text.
 
@@ -54,6 +56,14 @@ class Masks:
 
     def tokens(self, text: str) -> Tokens:
         """A text of the layout as tokens, with what stands before every one."""
+        return self._remembered(text)
+
+    @cached_property
+    def _remembered(self) -> Callable[[str], Tokens]:
+        """The same few texts are asked for again and again while a conversation is cut."""
+        return lru_cache(maxsize=_LAST_TEXTS)(self._encode)
+
+    def _encode(self, text: str) -> Tokens:
         ids, offsets = self.layout.encode(text)
         if offsets is not None:
             offsets = (*((0, 0) for _ in self.begin), *offsets)

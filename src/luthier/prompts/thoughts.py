@@ -51,6 +51,7 @@ class Thought(NamedTuple):
 
 
 NO_THOUGHT = Thought("", "")
+_BEGINNING = 200  # characters in which reasoning begins, behind white space
 
 
 def split_thought(content: str, known: Iterable[ThinkTags] = KNOWN_TAGS) -> tuple[Thought, str]:
@@ -58,9 +59,11 @@ def split_thought(content: str, known: Iterable[ThinkTags] = KNOWN_TAGS) -> tupl
 
     What a thinking model generated has no opening tag where the prompt ended with it.
     """
+    beginning = content[:_BEGINNING].lstrip()
     for tags in known:
         pattern = rf"\s*{re.escape(tags.open)}(.*?){re.escape(tags.close)}\s*"
-        if match := re.match(pattern, content, re.DOTALL):
+        begins = beginning.startswith(tags.open)
+        if begins and (match := re.match(pattern, content, re.DOTALL)):
             return Thought(match[0], match[1].strip()), content[match.end() :]
     usual = KNOWN_TAGS[0]
     reasoning, closed, answer = content.partition(usual.close)
