@@ -400,3 +400,71 @@ def test_without_offsets_the_masks_are_the_same(name: str, kind: str) -> None:
         assert slow.trainings(example, completions_only=True) == fast.trainings(
             example, completions_only=True
         )
+
+
+CALLS = {
+    "as an object": "{{ c.function.arguments | tojson }}",
+    "as text": "{{ '\\n' + c.function.arguments + '\\n' }}",
+    "as either": "{{ c.function.arguments if c.function.arguments is string "
+    "else c.function.arguments | tojson }}",
+    "as parameters": "{% for key, value in c.function.arguments.items() %}"
+    '<p name="{{ key }}">{{ value }}</p>{% endfor %}',
+}
+
+
+@pytest.mark.parametrize("written", CALLS.values(), ids=CALLS)
+def test_arguments_of_calls_are_given_as_the_template_takes_them(written: str) -> None:
+    made = copy.copy(tokenizer("byte-level", "</s>"))
+    made.chat_template = (
+        "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}"
+        "{{ m.role }}: {{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}"
+        + written
+        + "{% endfor %}{{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}assistant:"
+        "{% endif %}"
+    )
+    text = PromptRenderer(made, True, None, 10_000, False).prompt(CALLED).text
+    assert "'number'" not in text
+    assert '\\"number' not in text
+    wanted = '<p name="number">4</p>' if "<p" in written else '{"number": 4}'
+    assert wanted in text
+
+
+def test_templates_by_name_are_chosen_by_tools() -> None:
+    made = copy.copy(tokenizer("byte-level", "<|im_end|>"))
+    made.chat_template = {
+        "default": STYLES["chatml"].template,
+        "tool_use": STYLES["qwen2.5"].template,
+    }
+    render = PromptRenderer(made, True, None, 10_000, False)
+    assert "# Tools" in render.prompt(CALLED).text
+    assert render.prompt(ASKED).text.startswith("<|im_start|>user\nWhere is parcel 4?")
+
+
+def test_marks_of_trained_parts_in_a_template_change_nothing() -> None:
+    plain = renderer("chatml")
+    made = copy.copy(plain.tokenizer)
+    made.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+        "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}"
+        "<|im_end|>{% endif %}{{ '\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    marked = PromptRenderer(made, True, None, 10_000, False)
+    assert marked.training(ASKED, completions_only=True) == plain.training(
+        ASKED, completions_only=True
+    )
+
+
+def test_a_tokenizer_that_begins_texts_does_not_begin_a_conversation_twice() -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    for name in ("llama-3", "gemma-2", "vicuna"):
+        render = renderer(name)
+        made = copy.deepcopy(render.tokenizer)
+        made.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", made.bos_token_id)]
+        )
+        assert made("x")["input_ids"][0] == made.bos_token_id
+        begun = PromptRenderer(made, True, None, 10_000, False)
+        assert begun.prompt(ASKED).ids == render.prompt(ASKED).ids
+        assert begun.prompt(ASKED).ids.count(made.bos_token_id) == 1
