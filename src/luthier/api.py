@@ -54,12 +54,12 @@ def adapt(
         LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
     """
     from luthier.adapt import climb, prepare
-    from luthier.adapt.forecast import check_adapt
+    from luthier.adapt.forecast import check_adapt, without_long_tests
     from luthier.adapt.manifest import write_manifest
     from luthier.report import write_report
 
     resolved, console = configure(config, overrides), console or Console()
-    setup = prepare(resolved, console)
+    setup = without_long_tests(prepare(resolved, console), console)
     check_adapt(setup)
     run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
     write_manifest(run, setup, "adapt")
@@ -78,6 +78,7 @@ def tune(
     """
     from luthier.adapt import prepare
     from luthier.adapt.base_model import BaseModel
+    from luthier.adapt.fitting import warn_of_long_tests
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.tuning import tuned_model
     from luthier.distributed.ranks import joined_ranks
@@ -87,6 +88,8 @@ def tune(
         resolved = configure(config, overrides)
         console = (console or Console()) if ranks.is_first else Console(quiet=True)
         setup = prepare(resolved, console)
+        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(setup.dataset, long, console)
         kind = f"tune-{resolved.method}"
         run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
         if ranks.is_first:
@@ -276,11 +279,22 @@ def forecast(
         LuthierError: whatever the real run would find before it trains.
     """
     from luthier.adapt import prepare
-    from luthier.adapt.forecast import check_adapt, check_tune, forecast_run
+    from luthier.adapt.fitting import warn_of_long_tests
+    from luthier.adapt.forecast import (
+        check_adapt,
+        check_tune,
+        forecast_run,
+        without_long_tests,
+    )
     from luthier.adapt.manifest import check_manifest
 
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
+    if kind == "adapt":
+        setup = without_long_tests(setup, console)
+    else:
+        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(setup.dataset, long, console)
     checks = {"adapt": check_adapt, "tune": check_tune}
     checked = checks[kind](setup)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"

@@ -65,6 +65,8 @@ def tuned_model(
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
+    for caveat in data.caveats:
+        console.warn(caveat)
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
     plan = check_memory(replace(setup, config=config), method, data, ranks)

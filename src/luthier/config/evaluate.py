@@ -22,6 +22,9 @@ class EvaluateConfig(Config):
     text, the blank line before the next question."""
     decoding: Strategy = Greedy()
     """How each token of an answer is chosen."""
+    too_long: Literal["error", "drop"] = "error"
+    """What to do with a test example whose prompt leaves no room for an answer in the context
+    window. drop leaves it out, and says how many; of adapt's rungs all are asked the same ones."""
     engine: Literal["local", "vllm"] = "local"
     """What runs a model in files: this process, or vLLM in it (the extra vllm; a GPU). Tuned
     runs are always measured in this process."""

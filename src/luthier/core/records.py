@@ -134,6 +134,8 @@ class SampleRecord(Record):
         extracted: the answer that was found in a generated text, by the name of the extractor.
         accepted: the references in the form in which found answers are compared with them.
         counts: how long a text is, in words, bytes and tokens.
+        generated: all that was generated, where the prediction is only a part of it: what stands
+            behind reasoning.
     """
 
     id: str
@@ -150,6 +152,7 @@ class SampleRecord(Record):
     extracted: dict[str, str] = {}
     accepted: tuple[str, ...] = ()
     counts: dict[str, int] = {}
+    generated: str = ""
 
 
 class SuiteRecord(Record):
