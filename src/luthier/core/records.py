@@ -105,6 +105,12 @@ class EvaluationRecord(Record):
     format: str = ""
     version: str = ""
     labels: dict[str, str] = {}
+    cut_prompts: int = 0
+    """Prompts that lost the beginning of their text, because they would not fit."""
+    drawn: str = ""
+    """Which rows were measured, in words, where not all were."""
+    other_shots: int = 0
+    """Questions that stand among the worked examples, and were shown the next one instead."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.
@@ -132,6 +138,7 @@ class SampleRecord(Record):
         extracted: the answer that was found in a generated text, by the name of the extractor.
         accepted: the references in the form in which found answers are compared with them.
         counts: how long a text is, in words, bytes and tokens.
+        contexts: what stands before the answer in each choice, where choices differ in that.
     """
 
     id: str
@@ -148,6 +155,7 @@ class SampleRecord(Record):
     extracted: dict[str, str] = {}
     accepted: tuple[str, ...] = ()
     counts: dict[str, int] = {}
+    contexts: tuple[str, ...] = ()
 
 
 class SuiteRecord(Record):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import ClassVar
 
-from luthier.evaluate.metrics.base import TextScore
+from luthier.evaluate.metrics.base import Need, TextScore
 
 
 class ExactMatch(TextScore):
@@ -28,7 +27,7 @@ class Accuracy(TextScore):
     The generated text is mapped to a choice by `chosen`; a text that names no choice is wrong.
     """
 
-    needs_choices: ClassVar[bool] = True
+    needs = frozenset[Need]({"answers", "choices"})
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """1 or 0."""

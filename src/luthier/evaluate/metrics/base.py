@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from luthier.core.records import SampleRecord
 
 Floats = NDArray[np.float64]
+Need = Literal[
+    "answers", "choices", "likelihoods", "lengths", "written answers", "several answers"
+]
+"""What samples may come with: an answer that can be right or wrong; a closed set of answers; the log-probability of what was scored; the
+length of a text; an answer that the model wrote freely; several answers to each question."""
 
 
 class Metric(ABC):
@@ -24,11 +29,11 @@ class Metric(ABC):
     Attributes:
         name: what users call it.
         higher_is_better: whether a rise is a gain.
-        needs_choices: whether every sample must come with its closed set of answers.
+        needs: what every sample must come with.
     """
 
     higher_is_better: ClassVar[bool] = True
-    needs_choices: ClassVar[bool] = False
+    needs: frozenset[Need] = frozenset()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -78,6 +83,8 @@ class MeanMetric(Metric):
 
 class TextMetric(Metric):
     """A metric that looks at predicted and accepted texts alone."""
+
+    needs = frozenset[Need]({"answers"})
 
     @abstractmethod
     def statistics(

@@ -9,7 +9,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric, Need
 
 _BINS = 10
 
@@ -22,6 +22,8 @@ class LikelihoodAccuracy(MeanMetric):
         length: what the log-probability of a choice's words is divided by.
         normalisation: what that is called in the signature.
     """
+
+    needs = frozenset[Need]({"choices", "likelihoods"})
 
     def __init__(self, name: str, length: Callable[[str], int], normalisation: str) -> None:
         super().__init__(name)
@@ -54,6 +56,7 @@ class CalibrationError(Metric):
     """
 
     higher_is_better = False
+    needs = frozenset[Need]({"choices", "likelihoods"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each bin: whether the sample is in it, its confidence, and whether it is right.

@@ -9,7 +9,7 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.metrics.base import Floats, Metric, Need
 from luthier.evaluate.metrics.caveats import one_sided
 
 _MOST_RANKED = 4_000
@@ -19,6 +19,8 @@ _TIE = 1e-12
 
 class Correlation(Metric):
     """A correlation; 0 where the predictions, or the true values, are all equal."""
+
+    needs = frozenset[Need]({"answers"})
 
     def per_sample(self, statistics: Floats) -> Floats:
         """A pair of numbers has no correlation alone: 0 for each, ``[n]``."""

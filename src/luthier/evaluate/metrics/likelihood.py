@@ -10,7 +10,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric, Need
 
 _LARGEST = 700.0
 """A larger exponent is not a number any more."""
@@ -28,6 +28,7 @@ class Perplexity(Metric):
 
     def __init__(self, name: str, unit: str | None) -> None:
         super().__init__(name)
+        self.needs: frozenset[Need] = frozenset({"likelihoods", *(["lengths"] if unit else [])})
         self._unit = unit
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
@@ -71,6 +72,8 @@ class BitsPerByte(Perplexity):
 
 class GreedyAccuracy(MeanMetric):
     """1 where greedy decoding gives exactly the answer."""
+
+    needs = frozenset[Need]({"likelihoods"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """1 or 0, ``[n, 1]``."""

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from luthier.core.errors import UsageError
-from luthier.evaluate.metrics.base import Floats, TextMetric, TextScore
+from luthier.evaluate.metrics.base import Floats, Need, TextMetric, TextScore
 
 
 class Distinct(TextScore):
@@ -22,6 +22,8 @@ class Distinct(TextScore):
     Args:
         n: words in an n-gram, at least 1.
     """
+
+    needs = frozenset[Need]({"written answers"})
 
     def __init__(self, n: int) -> None:
         super().__init__(f"distinct:{n}")
@@ -42,6 +44,8 @@ class Distinct(TextScore):
 class Words(TextScore):
     """The number of words of an answer. More is neither better nor worse."""
 
+    needs = frozenset[Need]({"written answers"})
+
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """Words between white space."""
         return float(len(prediction.split()))
@@ -58,6 +62,8 @@ class LengthRatio(TextMetric):
     1 is as long as the references are. The closest is taken as in BLEU's brevity penalty (Papineni
     et al. 2002, section 2.2.2).
     """
+
+    needs = frozenset[Need]({"written answers"})
 
     def statistics(
         self,

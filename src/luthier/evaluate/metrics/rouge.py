@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import TextScore
+from luthier.evaluate.metrics.base import Need, TextScore
 
 _LOST_SHARE_TO_MENTION = 0.05
 
@@ -20,6 +20,8 @@ class Rouge(TextScore):
     stemmed. With several references a sample scores its best one. The corpus figure is the plain
     mean. ``rougeL`` ignores newlines, ``rougeLsum`` takes each line as a sentence.
     """
+
+    needs = frozenset[Need]({"written answers"})
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """The F-measure against the best reference."""

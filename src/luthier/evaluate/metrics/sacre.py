@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from luthier.evaluate.metrics.base import Floats, TextMetric
+from luthier.evaluate.metrics.base import Floats, Need, TextMetric
 
 
 class Scorers(NamedTuple):
@@ -30,6 +30,8 @@ class SacrebleuMetric(TextMetric):
         name: what users call it.
         make_scorers: makes sacrebleu's objects; called when they are first needed.
     """
+
+    needs = frozenset[Need]({"written answers"})
 
     def __init__(self, name: str, make_scorers: Callable[[], Scorers]) -> None:
         super().__init__(name)

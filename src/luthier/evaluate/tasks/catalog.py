@@ -16,8 +16,9 @@ from luthier.config.documents import validate_document
 from luthier.config.yaml import Document, Location, parse_yaml, read_yaml
 from luthier.core.errors import DataError, UsageError
 from luthier.core.run_directory import file_name
+from luthier.evaluate.tasks.candidates import CandidateTask, ContextTask
 from luthier.evaluate.tasks.generation import GenerationTask
-from luthier.evaluate.tasks.likelihood import CandidateTask, ChoiceTask, ClozeTask, RatingTask
+from luthier.evaluate.tasks.likelihood import ChoiceTask, ClozeTask, RatingTask
 from luthier.evaluate.tasks.suite import Suite
 from luthier.evaluate.tasks.task import Task
 from luthier.evaluate.tasks.text import TextTask
@@ -25,6 +26,7 @@ from luthier.evaluate.tasks.text import TextTask
 KINDS: Mapping[str, type[Task]] = {
     "choices": ChoiceTask,
     "candidates": CandidateTask,
+    "contexts": ContextTask,
     "rating": RatingTask,
     "cloze": ClozeTask,
     "generate": GenerationTask,

@@ -18,8 +18,8 @@ class Stopping:
     """Says when an answer is over, and what it is then.
 
     A stop string is looked for twice: in the answer as it is read, without special tokens, and in
-    the answer with its special tokens spelled out. So ``<|im_end|>``, ``</s>`` or
-    ``<|im_end|>\\nuser`` end an answer whether the tokenizer has such a token or not, and special
+    the answer with its special tokens spelled out. So ``<|im_end|>`` and ``</s>``
+    end an answer whether the tokenizer has such a token or not, and special
     tokens between the letters of a stop string do not hide it. lm-evaluation-harness looks at the
     spelled-out text.
 
