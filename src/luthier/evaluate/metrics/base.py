@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from luthier.core.records import SampleRecord
 
 Floats = NDArray[np.float64]
-Need = Literal[
-    "answers", "choices", "likelihoods", "lengths", "written answers", "several answers"
-]
-"""What samples may come with: an answer that can be right or wrong; a closed set of answers; the log-probability of what was scored; the
-length of a text; an answer that the model wrote freely; several answers to each question."""
+Need = Literal["answers", "choices", "likelihoods", "lengths", "written answers", "several answers"]
+"""What samples may come with: an answer that can be right or wrong; a closed set of answers; the
+log-probability of what was scored; the length of a text; an answer that the model wrote freely;
+several answers to each question."""
 
 
 class Metric(ABC):
