@@ -35,7 +35,7 @@ class Distinct(TextScore):
         grams = [tuple(words[i : i + self._n]) for i in range(len(words) - self._n + 1)]
         return len(set(grams)) / len(grams) if grams else 1.0
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """What a word is, and over what is divided."""
         del references
         return f"{self.name}|tok:white-space+casefold|mean:answers"
@@ -50,7 +50,7 @@ class Words(TextScore):
         """Words between white space."""
         return float(len(prediction.split()))
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """What a word is."""
         del references
         return f"{self.name}|tok:white-space"
@@ -90,7 +90,7 @@ class LengthRatio(TextMetric):
             where=summed[..., 1] > 0,
         )
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """What a word is, and which reference counts."""
         del references
         return f"{self.name}|tok:white-space|refs:closest"

@@ -24,6 +24,7 @@ from luthier.inference import Engine, Generation
 from luthier.prompts.template import Jinja
 
 _NOTHING = "[invalid]"
+_EXTRACTOR = re.compile(r"(?:^|:)match:(.+)$")
 
 
 def _valid_pattern(pattern: str) -> str:
@@ -84,9 +85,11 @@ class GenerationTask(Task):
     @model_validator(mode="after")
     def _metrics_know_the_extractors(self) -> Self:
         for metric in self.metrics:
-            name, _, extractor = metric.partition(":")
-            if name == "match" and extractor not in self.extract:
-                raise ValueError(f"the metric {metric} needs an extractor called {extractor!r}")
+            named = _EXTRACTOR.search(metric)
+            if named and named.group(1) not in self.extract:
+                raise ValueError(
+                    f"the metric {metric} needs an extractor called {named.group(1)!r}"
+                )
         return self
 
     @model_validator(mode="after")
