@@ -123,8 +123,9 @@ class TextMetric(Metric):
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """The statistics of the texts of each sample."""
+        (predictions,) = self._in_form([[sample.prediction for sample in samples]])
         return self.statistics(
-            *self._in_form([[sample.prediction for sample in samples]]),
+            predictions,
             self._in_form([sample.references for sample in samples]),
             self._in_form([sample.choices for sample in samples]),
         )

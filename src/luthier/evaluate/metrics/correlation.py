@@ -111,7 +111,9 @@ class Spearman(Correlation):
         mean_x, mean_y = (rows * rank_x).sum(axis=1) / totals, (rows * rank_y).sum(axis=1) / totals
         dx, dy = rank_x - mean_x[:, None], rank_y - mean_y[:, None]
         moments = [(rows * a * b).sum(axis=1) / totals for a, b in ((dx, dy), (dx, dx), (dy, dy))]
-        return _ratio(*moments, (1e-12, 1e-12)).reshape(counts.shape[:-1])
+        covariance, variance_x, variance_y = moments
+        ratio = _ratio(covariance, variance_x, variance_y, (1e-12, 1e-12))
+        return ratio.reshape(counts.shape[:-1])
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         """The treatment of ties."""

@@ -28,7 +28,8 @@ class Perplexity(Metric):
 
     def __init__(self, name: str, unit: str | None) -> None:
         super().__init__(name)
-        self.needs: frozenset[Need] = frozenset({"likelihoods", *(["lengths"] if unit else [])})
+        lengths: frozenset[Need] = frozenset({"lengths"} if unit else ())
+        self.needs = lengths | {"likelihoods"}
         self._unit = unit
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:

@@ -100,9 +100,25 @@ class RowChoices(LikelihoodTask):
     def references(self, row: Row) -> tuple[str, ...]:
         """What is right, as choices are called."""
         if self.answers is not None and self.labels is None:
-            return one_or_more(row, self.answers, self.name)
+            accepted = one_or_more(row, self.answers, self.name)
+            self._require_text(row, accepted)
+            return accepted
         names = self.names(row)
         return tuple(names[place] for place in self.right(row))
+
+    def _require_text(self, row: Row, accepted: tuple[str, ...]) -> None:
+        """Refuse a single right answer that is no candidate: it is often a label, or an index.
+
+        Raises:
+            DataError: it is one.
+        """
+        if len(accepted) == 1 and accepted[0] not in self.texts(row):
+            raise DataError(
+                f"the right answer {accepted[0][:80]!r} of the task {self.name!r} is none of the "
+                "row's choices",
+                where=row.where,
+                fix="name the column with their labels in labels, or give answer_index",
+            )
 
     def _flagged(self, row: Row, count: int) -> tuple[int, ...]:
         flags = [text.strip().lower() for text in texts_of(row, self.correct or "", self.name)]

@@ -80,8 +80,10 @@ class TextEncoder:
     @cached_property
     def _special(self) -> frozenset[int]:
         added = self.tokenizer.added_tokens_decoder.items()
-        named = {self.tokenizer.bos_token_id, self.tokenizer.eos_token_id} - {None}
-        return frozenset(id_ for id_, token in added if token.special) | named
+        named = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return frozenset(
+            [*(id_ for id_, token in added if token.special), *(i for i in named if i is not None)]
+        )
 
     def cut(self, request: ScoreRequest, where: str) -> ScoreRequest:
         """The request with a context that is `shortened` as far as it does not fit.

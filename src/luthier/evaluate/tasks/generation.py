@@ -113,7 +113,7 @@ class GenerationTask(Task):
     def gives(self) -> frozenset[Need]:
         """See `Task.gives`."""
         several: set[Need] = {"several answers"} if self.samples > 1 else set()
-        return frozenset({"answers", "written answers"} | several)
+        return frozenset[Need]({"answers", "written answers"}) | several
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """Nothing but the prompt."""

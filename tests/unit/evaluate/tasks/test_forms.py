@@ -151,6 +151,12 @@ def test_a_row_that_does_not_fit_is_named(
     assert caught.value.where.startswith("test.jsonl:1")
 
 
+def test_a_label_without_labels_is_refused(make_task: MakeTask) -> None:
+    keys = {name: value for name, value in ARC_TASK.items() if name != "labels"}
+    with pytest.raises(DataError, match="'B' of the task 'own' is none of the row's choices"):
+        prepare_task(make_task({**keys, "answers": "answerKey"}, test=ARC[:1]))
+
+
 def test_what_is_right_is_said_once(make_task: MakeTask) -> None:
     for more in ({}, {"answers": "a", "answer_index": "b"}):
         with pytest.raises(DataError, match="exactly one of answers, answer_index, correct"):
