@@ -146,6 +146,7 @@ def evaluate(
     from luthier.adapt.setup import find_model
     from luthier.adapt.subject import Model, loaded_model
     from luthier.evaluate.runner import render_prompts
+    from luthier.evaluate.settings import without_effect
     from luthier.methods import load_adapted
     from luthier.report import write_report
 
@@ -161,6 +162,9 @@ def evaluate(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
     check_key(tuned, resolved)
+    if unused := without_effect(resolved.evaluate, "data"):
+        names = ", ".join(f"evaluate.{name}" for name in unused)
+        console.warn(f"{names}: set, but without effect on the data; they are for tasks")
     setup = prepare(resolved, console, find_model)
     shots = resolved.prompt.shots
     render_prompts(setup.renderer, setup.task(shots))

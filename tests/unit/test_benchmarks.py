@@ -72,7 +72,8 @@ def test_a_task_is_measured_stored_and_comparable(
     stored = load_evaluation(first.run, "parity")
     assert stored.record == record
     assert len(stored.samples) == record.metrics[0].n == 30
-    assert {sample.group for sample in stored.samples} == {"0", "1", "2"}
+    assert {sample.group for sample in stored.samples} == {"0", "1", "2", "3"}
+    assert record.drawn == "30 of 40 rows, drawn with the seed 0"
     right = [sample.scores["acc"] for sample in stored.samples]
     assert record.metrics[0].value == pytest.approx(sum(right) / 30)
     comparison = compare_evaluations(

@@ -107,6 +107,12 @@ class EvaluationRecord(Record):
     format: str = ""
     version: str = ""
     labels: dict[str, str] = {}
+    cut_prompts: int = 0
+    """Prompts that lost the beginning of their text, because they would not fit."""
+    drawn: str = ""
+    """Which rows were measured, in words, where not all were."""
+    other_shots: int = 0
+    """Questions that stand among the worked examples, and were shown the next one instead."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.
@@ -136,6 +142,7 @@ class SampleRecord(Record):
         counts: how long a text is, in words, bytes and tokens.
         generated: all that was generated, where the prediction is only a part of it: what stands
             behind reasoning.
+        contexts: what stands before the answer in each choice, where choices differ in that.
     """
 
     id: str
@@ -153,6 +160,7 @@ class SampleRecord(Record):
     accepted: tuple[str, ...] = ()
     counts: dict[str, int] = {}
     generated: str = ""
+    contexts: tuple[str, ...] = ()
 
 
 class SuiteRecord(Record):
