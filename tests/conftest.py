@@ -274,6 +274,8 @@ def quick_settings(parity_file: Path) -> dict[str, Any]:
     return {
         "data.source": str(parity_file),
         "data.test_fraction": 0.3,
+        # Which type auto chooses depends on the CPU, and with it what so few steps teach.
+        "model.dtype": "float32",
         "evaluate.metrics": ["exact_match", "chrf"],
         "evaluate.max_new_tokens": 4,
         "evaluate.general_tokens": 256,

@@ -130,12 +130,11 @@ def _ladder(
     """The table: gains, tested over all pairs of rungs, and the recommendation."""
     config, dataset, metric = setup.config, setup.dataset, setup.metrics[0]
     evaluations: dict[str, Evaluation] = {
-        r.name: load_evaluation(run.rung(r.name), dataset.task)
-        for r in records
-        if r.metric and not r.unusable
+        r.name: load_evaluation(run.rung(r.name), dataset.task) for r in records if r.metric
     }
     resampling = Resampling.of(config.evaluate, config.seed)
-    gains = compare_rungs(metric, evaluations, resampling, config.adapt.alpha)
+    unusable = frozenset(record.name for record in records if record.unusable)
+    gains = compare_rungs(metric, evaluations, resampling, config.adapt.alpha, unusable)
     rungs = [record.model_copy(update={"gain": gains.get(record.name)}) for record in records]
     recommendation = recommend(rungs, config.adapt.target, config.adapt.alpha)
     found = measurer.contamination

@@ -17,7 +17,7 @@ from luthier.evaluate.power import can_show_nothing, too_few_units
 
 
 class _Measured(NamedTuple):
-    """A rung whose answers can be used."""
+    """A rung that was measured."""
 
     rung: RungRecord
     metric: MetricResult
@@ -42,18 +42,18 @@ def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -
     """Choose a rung.
 
     With a target: the cheapest rung whose metric reaches it. Without one: the final choice of
-    `luthier.evaluate.choice`, to which the gains of the rungs lead. A rung whose answers cannot be
-    used is never chosen, and where the test examples could not show any gain, none is.
+    `luthier.evaluate.choice`, to which the gains of the rungs lead. No rung is recommended whose
+    answers cannot be used, nor any where the test examples could not show a gain.
 
     Args:
         rungs: in order of cost, with their gains.
         target: the value to reach, or None.
         alpha: the level of the tests.
     """
-    measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric and not rung.unusable]
-    others = tuple(_why_not(rung) for rung in rungs if not rung.metric or rung.unusable)
+    measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
+    others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
     if not measured:
-        sentence = "No rung gave answers that can be used, so there is nothing to recommend."
+        sentence = "No rung was measured, so there is nothing to recommend."
         return Recommendation(rung=None, sentence=sentence, reasons=others)
     if target is not None:
         name, sentence, reasons = _cheapest_at_target(measured, target)
@@ -87,10 +87,12 @@ def _cheapest_at_target(
         f"in {name}, with {reaching}."
     )
     reasons = _facts(reaching.rung)
+    if reaching.rung.unusable:
+        reasons = [f"Read its answers first: {reaching.rung.unusable}.", *reasons]
     worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
     if reaching.metric.no_interval:
-        reasons = ["No interval can be given: measure on more examples before you rely on it."]
-        reasons += _facts(reaching.rung)
+        caveat = "No interval can be given: measure on more examples before you rely on it."
+        reasons = [caveat, *reasons]
     elif not _reaches(worst, reaching.metric, target):
         caveat = (
             f"Its interval includes {worst:.3f}, short of the target: measure on more examples "
@@ -121,13 +123,15 @@ def _not_testable(
 def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | None, str, list[str]]:
     choice = _choice(measured, alpha)
     dearer = measured[measured.index(choice) + 1 :]
+    if choice.rung.unusable:
+        return _nothing_usable(choice, dearer, alpha)
     parts = [_use(choice)]
     if dearer:
         parts.append(
             f"No dearer rung is shown to be better at the level {alpha:g}, all pairs of rungs "
             "tested together."
         )
-    best = _best(measured)
+    best = _best([m for m in measured if not m.rung.unusable])
     if best is not choice:
         parts.append(_best_in_words(best, choice))
     reasons = [_not_shown(m, alpha) for m in dearer]
@@ -136,12 +140,22 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
     return choice.rung.name, " ".join(parts), [*reasons, *_facts(choice.rung)]
 
 
+def _nothing_usable(
+    choice: _Measured, dearer: Sequence[_Measured], alpha: float
+) -> tuple[str | None, str, list[str]]:
+    """The cheapest rung gives answers that cannot be used, and no usable one is better."""
+    sentence = f"No rung can be recommended: of {choice.rung.name}, {choice.rung.unusable}"
+    if dearer:
+        sentence += f", and no rung with better answers is shown to be better at {alpha:g}"
+    return None, f"{sentence}.", [_not_shown(m, alpha) for m in dearer]
+
+
 def _choice(measured: Sequence[_Measured], alpha: float) -> _Measured:
-    """The last rung if its gain is real, else the one that it is compared with."""
-    last = measured[-1]
+    """The last usable rung if its gain is real, else the one that it is compared with."""
+    last = next((m for m in reversed(measured) if not m.rung.unusable), measured[0])
     gain = last.rung.gain
     if gain is None or last.has_real_gain(alpha):
-        return last if gain else measured[0]
+        return last
     return next(m for m in measured if m.rung.name == gain.over)
 
 
@@ -176,6 +190,8 @@ def _not_shown(dearer: _Measured, alpha: float) -> str:
     if gain is None:
         return f"{rung.name} was not compared."
     apart = f"{_difference(gain, dearer.metric.confidence)} against {gain.over}"
+    if rung.unusable:
+        return f"{rung.name} is left out, whatever it scored ({apart}): {rung.unusable}."
     if gain.difference and not dearer._is_higher(gain.difference):
         return f"{rung.name} costs more and scored worse: {apart}."
     return (
@@ -228,11 +244,6 @@ def _forgetting(forgetting: Forgetting) -> str:
 
 
 def _why_not(rung: RungRecord) -> str:
-    if rung.metric:
-        return (
-            f"{rung.name} is left out, though it scored {rung.metric.value:.3f} in "
-            f"{rung.metric.name}: {rung.unusable}."
-        )
     what = "was skipped" if rung.status == "skipped" else "failed"
     return f"{rung.name} {what}: {rung.reason}."
 

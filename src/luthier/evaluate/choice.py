@@ -17,7 +17,7 @@ upgrades and regret.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from luthier.core.records import Comparison
 from luthier.evaluate.metrics import Metric
@@ -28,6 +28,7 @@ def choice_path(
     metric: Metric,
     compare: Callable[[str, str], Comparison],
     alpha: float,
+    unusable: Collection[str] = (),
 ) -> list[str]:
     """The rungs that are chosen one after the other, from the cheapest to the final choice.
 
@@ -36,13 +37,18 @@ def choice_path(
         metric: says which direction is better.
         compare: the comparison of a dearer rung with a cheaper one.
         alpha: the level of the adjusted p-values.
+        unusable: rungs that no step leads to; the first rung may be one of them.
     """
     sign = 1 if metric.higher_is_better else -1
     path = [names[0]]
     while True:
         choice = path[-1]
         gains = {name: compare(choice, name) for name in names[names.index(choice) + 1 :]}
-        better = [name for name, gain in gains.items() if is_real_gain(gain, metric, alpha)]
+        better = [
+            name
+            for name, gain in gains.items()
+            if name not in unusable and is_real_gain(gain, metric, alpha)
+        ]
         if not better:
             return path
         best = max(better, key=lambda name: sign * gains[name].difference)

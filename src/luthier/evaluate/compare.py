@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -76,6 +76,7 @@ def compare_rungs(
     rungs: Mapping[str, Evaluation],
     resampling: Resampling,
     alpha: float = ALPHA,
+    unusable: Collection[str] = (),
 ) -> dict[str, Comparison]:
     """Compare every rung with the choice among the cheaper ones.
 
@@ -84,11 +85,12 @@ def compare_rungs(
         rungs: evaluations by the name of the rung, cheapest first.
         resampling: draws, seed and level.
         alpha: the family-wise error of all steps.
+        unusable: rungs that are compared and never chosen, whatever they score.
 
     Returns:
         A comparison for every rung but the first. ``p_adjusted`` is one-sided, for a gain, and
-        corrected for all pairs of rungs. A rung is the final choice if no later one is compared
-        with another rung, and it is really better than the one that it is compared with.
+        corrected for all pairs of rungs. The final choice is the rung that the last usable one
+        is compared with, or that one itself where its gain is real.
 
     Raises:
         DataError: as `compare_evaluations`.
@@ -107,7 +109,7 @@ def compare_rungs(
         return made[cheaper, dearer]
 
     names = list(rungs)
-    path = choice_path(names, metric, compare, alpha) if names else []
+    path = choice_path(names, metric, compare, alpha, unusable) if names else []
     comparisons: dict[str, Comparison] = {}
     choice = 0
     for place in range(1, len(names)):

@@ -220,18 +220,36 @@ def test_too_few_units_recommend_nothing() -> None:
     assert "best-measured rung is few-shot with 1.000" in answer.sentence
 
 
+LOOPS = "24 of its 24 answers repeat themselves until they are cut at the limit"
+
+
 def test_a_rung_whose_answers_cannot_be_used_is_never_chosen() -> None:
-    loops = "24 of its 24 answers repeat themselves until they are cut at the limit"
-    full = done("full", 0.9, unusable=loops)
-    for target in (None, 0.5):
-        answer = recommend([ZERO, full], target, 0.05)
-        assert answer.rung != "full"
-        assert answer.reasons[-1] == (
-            f"full is left out, though it scored 0.900 in rougeL: {loops}."
-        )
-    nothing = recommend([full], None, 0.05)
+    full = done("full", 0.9, gain("few-shot", 0.6, 0.001), unusable=LOOPS)
+    answer = recommend([ZERO, FEW, full], None, 0.05)
+    assert answer.rung == "few-shot"
+    assert answer.reasons[0] == (
+        "full is left out, whatever it scored (+0.600 (95% interval +0.580 to +0.620) against "
+        f"few-shot): {LOOPS}."
+    )
+    assert "best-measured" not in answer.sentence
+
+
+def test_an_unusable_first_rung_is_a_baseline_and_no_choice() -> None:
+    zero = done("zero-shot", 0.2, unusable=LOOPS)
+    assert recommend([zero, FEW], None, 0.05).rung == "few-shot"
+    nothing = recommend([zero, done("few-shot", 0.21, gain("zero-shot", 0.01, 0.8))], None, 0.05)
     assert nothing.rung is None
-    assert "nothing to recommend" in nothing.sentence
+    assert nothing.sentence == (
+        f"No rung can be recommended: of zero-shot, {LOOPS}, and no rung with better answers is "
+        "shown to be better at 0.05."
+    )
+    assert recommend([zero], None, 0.05).rung is None
+
+
+def test_a_target_is_the_users_own_word_with_a_caveat() -> None:
+    answer = recommend([done("full", 0.9, unusable=LOOPS)], 0.5, 0.05)
+    assert answer.rung == "full"
+    assert answer.reasons[0] == f"Read its answers first: {LOOPS}."
 
 
 def test_a_figure_without_an_interval_says_so() -> None:
