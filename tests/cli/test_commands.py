@@ -180,10 +180,10 @@ def test_what_was_forgotten_before_and_after(call: Call, adapted: Any) -> None:
 def test_how_many_examples_a_difference_needs(call: Call, adapted: Any) -> None:
     planned = call("evaluate", "--power", "0.02", "--base-rate", "0.7")
     assert planned.code == 0, planned.err
-    for part in ("8,242", "4,121", "0/1 scores of which 70% are right"):
+    for part in ("8,336", "4,210", "0/1 scores of which 70% are right"):
         assert part in planned.out
     document = call("evaluate", "--power", "0.02", "--base-rate", "0.7", "--json").document
-    assert [row["examples"] for row in document["rows"]] == [8242, 4121, 1649]
+    assert [row["examples"] for row in document["rows"]] == [8336, 4210, 1723]
     run = f"{adapted['run']}/rungs/zero-shot"
     from_run = call("evaluate", run, "--power", "0.1")  # a random model gets nothing right
     assert from_run.code == UsageError.exit_code

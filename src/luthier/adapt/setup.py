@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from luthier.adapt.fitting import Asking, leave_out, long_tests
+from luthier.adapt.metrics import metric_names, require_metrics
 from luthier.config import Decoding, ModelConfig, RunConfig
 from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.config.train import NOT_THE_RESULT
@@ -25,8 +26,6 @@ from luthier.data.replay import general_example, replay_examples
 from luthier.data.splits import SPLITS, SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
-from luthier.evaluate.metrics import get_metric
-from luthier.evaluate.metrics.target import require_target
 from luthier.inference.endpoint import EndpointModel, open_endpoint
 from luthier.methods.lora_adapter import with_adapter_settings
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
@@ -37,7 +36,6 @@ from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.train import TrainingData
 
-_DEFAULT_METRICS = ("rougeL", "rouge1", "chrf")
 _DEFAULT_NEW_TOKENS = 128
 Finding = Callable[[ModelConfig, Console], ModelHandle | EndpointModel]
 
@@ -96,7 +94,7 @@ class Setup:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics, the first being the one that decides."""
-        return _metrics(self.config, self.dataset)
+        return metric_names(self.config, self.dataset)
 
     def decoding(self, shots: int) -> Decoding:
         """How answers are generated after so many worked examples."""
@@ -300,7 +298,7 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
         UsageError, DataError: whatever is wrong with configuration, data, template or model.
     """
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
-    _require_metrics(config, dataset, console)
+    require_metrics(config, dataset, console)
     handle = find(config.model, console)
     if isinstance(handle, ModelHandle) and handle.adapter:
         config = with_adapter_settings(config, handle.adapter)
@@ -323,22 +321,6 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     return setup.without_long_tests(
         setup.asking(config.prompt.shots, config.method), console=console
     )
-
-
-def _metrics(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
-    template = dataset.template
-    return config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
-
-
-def _require_metrics(config: RunConfig, dataset: Dataset, console: Console) -> None:
-    """Check metrics and target: needed last, they are wrong from the beginning.
-
-    Raises:
-        UsageError: there is no such metric, or it cannot have the value of the target.
-    """
-    first, *_ = [get_metric(name) for name in _metrics(config, dataset)]
-    if config.adapt.target is not None and (doubt := require_target(first, config.adapt.target)):
-        console.warn(doubt)
 
 
 def find_model(config: ModelConfig, console: Console) -> ModelHandle | EndpointModel:

@@ -31,6 +31,7 @@ SETTINGS: Mapping[str, Reach] = {
     "max_new_tokens": Reach(field="max_new_tokens"),
     "stop": Reach(field="until"),
     "decoding": Reach(field="decoding"),
+    "too_long": Reach(measured="data"),
     "samples": Reach(field="samples", measured="tasks"),
     "engine": Reach(),
     "batch_tokens": Reach(),

@@ -37,6 +37,7 @@ from luthier.evaluate.intervals import (
 )
 from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
 from luthier.evaluate.metrics.sets import SetMetric
+from luthier.evaluate.metrics.several import Majority
 from luthier.evaluate.proportions import proportion_interval
 
 # [..., k] sums over the examples of a set and [...] how many they are, to the figure [...].
@@ -184,7 +185,7 @@ def _mean(summed: Floats, count: Floats) -> Floats:
 
 def _share(metric: Metric, stats: Floats, units: Units) -> tuple[Floats, Floats] | None:
     """Successes and trials of each unit, where the figure is the share of successes."""
-    if isinstance(metric, SetMetric):
+    if isinstance(metric, SetMetric | Majority):
         return units.sums[:, 0], units.sums[:, 1]
     if isinstance(metric, MeanMetric) and is_binary(stats):
         return units.sums[:, 0], units.counts

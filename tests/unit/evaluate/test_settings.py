@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "contamination_words": None,
     "general_text": None,
     "general_tokens": 128,
+    "too_long": "drop",
 }
 ROWS = [{"q": f"What is {n}+{n}?", "a": str(2 * n)} for n in range(6)]
 TASKS: dict[str, dict[str, Any]] = {

@@ -95,6 +95,7 @@ class TruthfulMass(MeanMetric):
     normalised total probability of the right ones.
     """
 
+    bounds = SHARE
     needs = frozenset[Need]({"choices", "likelihoods"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:

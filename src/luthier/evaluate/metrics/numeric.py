@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from luthier.evaluate.metrics.base import Need, TextScore
+from luthier.evaluate.metrics.base import SHARE, Need, TextScore
 from luthier.evaluate.metrics.options import text_metric
 
 _MOST_DIGITS = 400
@@ -49,6 +49,7 @@ class Numeric(TextScore):
     """
 
     needs = frozenset[Need]({"written answers"})
+    bounds = SHARE
 
     def __init__(self, name: str, options: frozenset[str]) -> None:
         super().__init__(name)

@@ -6,6 +6,7 @@ says why the signature matters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from itertools import zip_longest
@@ -115,6 +116,7 @@ class Ter(SacrebleuMetric):
     """
 
     higher_is_better = False
+    bounds = (0.0, math.inf)
 
 
 def _plain(make: Callable[[], Scorers]) -> MakeTextMetric:

@@ -12,7 +12,7 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric, Need
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric, Need
 from luthier.evaluate.metrics.extracted import ExtractedMatch
 
 _JUDGE = "exact_match"
@@ -28,6 +28,7 @@ class SeveralAnswers(Metric):
     """
 
     needs = frozenset[Need]({"several answers"})
+    bounds = SHARE
 
     def __init__(self, name: str, judge: MeanMetric) -> None:
         super().__init__(name)
