@@ -228,7 +228,8 @@ def test_runs(call: Call, adapted: Any, tmp_path: Path) -> None:
     folder = str(Path(adapted["run"]).parent)
     (found,) = call("runs", folder, "--json").document
     assert (found["name"], found["kind"], found["status"]) == ("mine", "adapt", "done")
-    assert found["result"].startswith(adapted["recommendation"]["rung"])
+    chosen = adapted["recommendation"]["rung"]  # a random model may give none that can be used
+    assert found["result"].startswith(chosen or "no rung")
     assert "mine" in call("runs", folder).out
     assert call("runs", str(tmp_path / "none"), "--json").document == []
     assert "luthier adapt" in call("runs", str(tmp_path / "none")).out
