@@ -19,6 +19,7 @@ import numpy as np
 
 from luthier.evaluate.intervals import Interval
 from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.proportions import paired_interval
 from luthier.evaluate.statistics import (
     Figure,
     Resampling,
@@ -86,15 +87,17 @@ def paired_test(
     difference = difference_figure(metric)
     value = units.figure(difference)
     ungrouped = len(units) == len(stats_a)
+    interval = difference_interval(metric, units, resampling)
     if isinstance(metric, MeanMetric) and ungrouped and is_binary(units.sums):
-        p, test = mcnemar(stats_a[:, 0], stats_b[:, 0]), EXACT_MCNEMAR
+        pair = (stats_a[:, 0], stats_b[:, 0])
+        p, test = mcnemar(*pair), EXACT_MCNEMAR
+        interval = paired_interval(*pair, resampling.confidence)
     elif is_enumerable(len(units), resampling):
         p = approximate_randomisation(units, difference, resampling)
         test = f"exact paired randomisation, {2 ** len(units):,} ways to swap"
     else:
         p = approximate_randomisation(units, difference, resampling)
         test = f"paired approximate randomisation, {resampling.resamples} draws"
-    interval = difference_interval(metric, units, resampling)
     interval = interval.deciding(value, p, resampling.confidence)
     return PairedTest(
         difference=value,
