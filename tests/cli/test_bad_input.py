@@ -69,12 +69,6 @@ MISTAKES = (
         USAGE,
         ("exact_match lies between 0 and 1", "adapt.target", "did you mean 0.90?"),
     ),
-    Mistake(
-        "target-of-90-in-a-dry-run",
-        "adapt TASK --target 90 --dry-run",
-        USAGE,
-        ("exact_match lies between 0 and 1",),
-    ),
     Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "Did you mean --target?")),
     *(
         Mistake(f"plan-{number}", f"plan {words}", USAGE, (says,))
