@@ -17,6 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.style import StyleType
+from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -96,7 +97,9 @@ class Table(RichTable):
         """The table without the columns that are the same in every row, which are said below."""
         if self.row_count < 2 or not self.show_header:
             return self
-        kept, pairs, prose = [], [], set()
+        kept: list[Column] = []
+        pairs: list[str] = []
+        prose: set[int] = set()
         for place, column in enumerate(self.columns):
             values = {_text(cell).plain for cell in column.cells}
             if place and len(values) == 1:

@@ -44,8 +44,11 @@ CHAT = "<|im_start|>system You help.<|im_end|> <|im_start|>user Why is the sky b
 )
 def test_an_excerpt_begins_with_a_whole_word_or_special_token(prompt: str) -> None:
     """Wherever it is cut: of a special token either all is there or nothing."""
-    special = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "[INST]", "[/INST]", "<start_of_turn>",
-               "<end_of_turn>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")  # fmt: skip
+    special = (
+        *("<|im_start|>", "<|im_end|>", "<s>", "</s>", "[INST]", "[/INST]"),
+        *("<start_of_turn>", "<end_of_turn>"),
+        *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+    )
     pieces = prompt
     for token in special:
         pieces = pieces.replace(token, f" {token} ")
