@@ -340,7 +340,7 @@ MISTAKES = (
         "memory",
         "tune TASK adapt.memory=1MiB",
         RESOURCES,
-        ("lora needs about", "1.0 MiB may be used", "train.micro_batch_tokens"),
+        ("lora needs about", "1.0 MiB available", "train.micro_batch_tokens"),
     ),
 )
 

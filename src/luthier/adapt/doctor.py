@@ -18,11 +18,12 @@ _SCARCE_MEMORY_BYTES = 4 * 2**30
 
 
 class Check(Record):
-    """One thing looked at."""
+    """A part of this machine, and whether it is as it should be."""
 
     name: str
     found: str
     ok: bool = True
+    optional: bool = False
     advice: str = ""
 
 
@@ -96,6 +97,7 @@ def _hub() -> Check:
         if missing
         else "parquet and Hub data sets can be read",
         ok=not missing,
+        optional=True,
         advice="pip install 'luthier[hub]'" if missing else "",
     )
 
