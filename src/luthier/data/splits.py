@@ -15,7 +15,7 @@ from luthier.data.problems import Dropped
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-DUPLICATE = "duplicate prompt"
+DUPLICATE = "the same prompt stands there already"
 _LEAKS: dict[SplitName, str] = {
     "test": "the same prompt is in the test split",
     "validation": "the same prompt is in the validation split",

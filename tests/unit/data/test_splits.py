@@ -121,13 +121,11 @@ def test_a_leak_is_removed_from_training_and_named(make_example: Make) -> None:
     )
     assert [example.references for example in splits.train] == [("d",)]
     assert len(splits.test) == len(splits.validation) == 1
-    assert sorted(dropped.reason for dropped in splits.dropped) == sorted(
-        [
-            "the same prompt is in the test split",
-            "the same prompt is in the validation split",
-            DUPLICATE,
-        ]
-    )
+    assert sorted(dropped.reason for dropped in splits.dropped) == [
+        "the same prompt is in the test split",
+        "the same prompt is in the validation split",
+        DUPLICATE,
+    ]
 
 
 def test_a_group_of_the_test_is_not_trained_on(make_example: Make) -> None:
