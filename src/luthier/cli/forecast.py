@@ -22,7 +22,7 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
         f"  prompts   {forecast.longest_prompt} tokens at most, of {forecast.context_window}",
         f"  metrics   {', '.join(forecast.metrics)}",
     ]
-    lines += [f"  dropped   {count}: {reason}" for reason, count in forecast.dropped.items()]
+    lines += [f"  left out  {count}: {reason}" for reason, count in forecast.dropped.items()]
     print_result("\n".join(lines))
     if not forecast.methods:
         return
@@ -42,5 +42,12 @@ def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:
         str(method.steps),
         "–" if method.seconds is None else format_duration(method.seconds),
         format_bytes(method.memory_bytes),
-        "yes" if method.fits else f"no: {format_bytes(method.usable_bytes)} may be used",
+        _fits(method),
     )
+
+
+def _fits(method: MethodForecast) -> str:
+    available = f"{format_bytes(method.usable_bytes)} available"
+    if method.verdict == "may not fit" and method.memory_high_bytes:
+        return f"maybe: up to {format_bytes(method.memory_high_bytes)}, {available}"
+    return "yes" if method.fits else f"no: {available}"
