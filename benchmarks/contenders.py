@@ -117,7 +117,7 @@ def _planned_growth(case: Case, rows: Sequence[Example]) -> int:
     batch = max(1, case.micro_batch // length)
     setup = TrainingSetup(
         tuning=tuning_of(MethodsConfig().of(case.kind), architecture),
-        precision=precision_in_memory("nf4" if case.kind == "qlora" else None, short=False),
+        precision=precision_in_memory("nf4" if case.kind == "qlora" else None, dtype="float32"),
         batch=batch,
         length=length,
         predicted=batch * max(sum(trained) for _, trained in rows),

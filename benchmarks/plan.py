@@ -150,7 +150,7 @@ def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
     setup = TrainingSetup(
         tuning=tuning_of(MethodsConfig().of(case.method), architecture),
         precision=precision_in_memory(
-            RunConfig().base_of(case.method).quantisation, short=case.dtype == "bfloat16"
+            RunConfig().base_of(case.method).quantisation, dtype=case.dtype
         ),
         checkpointing="full" if case.checkpointing else "none",
         batch=case.micro_batch,

@@ -40,11 +40,13 @@ def resume(run: str | Path, console: Console | None = None) -> TuneResult | Adap
 
 def extend(
     run: str | Path,
-    epochs: float,
+    epochs: float | None = None,
     learning_rate: float | None = None,
     console: Console | None = None,
+    *,
+    steps: int | None = None,
 ) -> TuneResult:
-    """Give a tuning, finished or not, more epochs, and go on with it from where it stands.
+    """Give a tuning, finished or not, more epochs or steps, and go on with it from where it stands.
 
     The schedule from now on is that of a training over the new total, entered at the step that was
     reached. If that is within its warm-up, the learning rate rises again. A limit of its time is
@@ -52,9 +54,12 @@ def extend(
 
     Args:
         run: the run directory.
-        epochs: passes over the examples beyond those planned so far.
+        epochs: passes over the examples beyond those planned so far. Where ``train.max_steps``
+            decides, it is raised by as many steps as they have.
         learning_rate: the peak from now on; None: as before.
         console: shows progress.
+        steps: optimizer steps beyond those planned so far, in the place of epochs.
+            ``train.max_steps`` decides from then on.
 
     Raises:
         UsageError: the run is no tuning, its inputs have changed, or a value is out of range.
@@ -70,19 +75,21 @@ def extend(
             f"only a tune run can be extended; this one is of the kind {kind!r}",
             where=str(opened.path),
         )
-    if epochs <= 0:
-        raise UsageError(f"{epochs} epochs cannot be added", fix="give a number above 0")
+    _require_one(epochs, steps)
     if (step := newest_step(opened.checkpoints)) is None:
         raise UsageError(
             "this run has no checkpoint to go on from",
             where=str(opened.checkpoints),
-            fix="tune again, with train.epochs set to the new total",
+            fix="tune again, with train.epochs or train.max_steps set to the new total",
         )
     config = _stored_config(opened)
     setup = prepare(config, console)
     check_manifest(opened, setup)
     limit = _time_of_a_training(opened, config)
-    changed = _with_more_time(opened, _with_more(config, epochs, learning_rate), limit)
+    longer = _with_more(setup, epochs, steps)
+    if learning_rate is not None:
+        longer = api.configure(longer, {f"methods.{config.method}.learning_rate": learning_rate})
+    changed = _with_more_time(opened, longer, limit)
     _note_extension(opened, setup, changed, step, limit)
     return api.tune(changed, console=console)
 
@@ -101,17 +108,27 @@ def _stored_config(run: RunDirectory) -> RunConfig:
     return api.configure(run.config, place)
 
 
-def _with_more(config: RunConfig, epochs: float, learning_rate: float | None) -> RunConfig:
-    section = f"methods.{config.method}"
-    own = config.method_config.epochs
-    changes: dict[str, float] = (
-        {"train.epochs": config.train.epochs + epochs}
-        if own is None
-        else {f"{section}.epochs": own + epochs}
-    )
-    if learning_rate is not None:
-        changes[f"{section}.learning_rate"] = learning_rate
-    return api.configure(config, changes)
+def _require_one(epochs: float | None, steps: int | None) -> None:
+    if (epochs is None) == (steps is None):
+        raise UsageError("how much longer to train is not clear", fix="give epochs, or steps")
+    for count, called in ((epochs, "epochs"), (steps, "steps")):
+        if count is not None and count <= 0:
+            raise UsageError(f"{count} {called} cannot be added", fix="give a number above 0")
+
+
+def _with_more(setup: Setup, epochs: float | None, steps: int | None) -> RunConfig:
+    """The configuration with more epochs or steps, of which one is None."""
+    from luthier.train.schedule import total_steps
+
+    config, own = setup.config, setup.config.method_config.epochs
+    if epochs is not None and config.train.max_steps is None:
+        if own is not None:
+            return api.configure(config, {f"methods.{config.method}.epochs": own + epochs})
+        return api.configure(config, {"train.epochs": config.train.epochs + epochs})
+    order = setup.training_data(config.method).order(config)
+    more = steps if epochs is None else order.total_steps(epochs)
+    before = total_steps(order, config.train, config.method_config)
+    return api.configure(config, {"train.max_steps": before + (more or 0)})
 
 
 def _time_of_a_training(run: RunDirectory, config: RunConfig) -> float | None:
@@ -137,6 +154,8 @@ def _note_extension(
         step=step,
         epochs_before=before.method_config.epochs or before.train.epochs,
         epochs=changed.method_config.epochs or changed.train.epochs,
+        max_steps_before=before.train.max_steps,
+        max_steps=changed.train.max_steps,
         learning_rate_before=before.method_config.learning_rate,
         learning_rate=changed.method_config.learning_rate,
         max_time=limit,

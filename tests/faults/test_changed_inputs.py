@@ -109,6 +109,24 @@ def test_a_finished_training_is_extended(make_tuning: Any, undisturbed: Any) -> 
     assert (extension["learning_rate_before"], extension["learning_rate"]) == (0.02, 0.01)
 
 
+def test_a_training_is_extended_by_steps_and_steps_by_epochs(
+    make_tuning: Any, undisturbed: Any
+) -> None:
+    reference, _ = undisturbed
+    tuning = make_tuning()
+    assert tuning.finish() == 0, tuning.log
+    first = tuning.losses()
+    epoch = len(first) // 3
+    assert tuning.finish("extend", str(tuning.run), "--steps", "4") == 0, tuning.log
+    assert tuning.losses()[: len(first)] == first == reference.losses()
+    assert len(tuning.losses()) == len(first) + 4
+    assert tuning.finish("extend", str(tuning.run), "--epochs", "1") == 0, tuning.log
+    assert len(tuning.losses()) == len(first) + 4 + epoch
+    extensions = read_json(tuning.run / "training.json")["extensions"]
+    limits = [(one["max_steps_before"], one["max_steps"]) for one in extensions]
+    assert limits == [(None, len(first) + 4), (len(first) + 4, len(first) + 4 + epoch)]
+
+
 def test_an_extension_has_the_time_of_the_training_once_more(make_tuning: Any) -> None:
     tuning = make_tuning(**{"train.max_time": 0.001})
     assert tuning.finish() == 0, tuning.log
@@ -144,7 +162,8 @@ def test_an_unfinished_training_is_extended_and_interrupted_again(
 
 
 def test_what_cannot_be_extended_is_refused(make_tuning: Any, stopped: Any) -> None:
-    assert stopped.finish("extend", str(stopped.run), "--epochs", "0") == 2
+    for wrong in (["--epochs", "0"], ["--steps", "-1"], [], ["--epochs", "1", "--steps", "1"]):
+        assert stopped.finish("extend", str(stopped.run), *wrong) == 2
     shutil.rmtree(stopped.run / "checkpoints")
     assert stopped.finish("extend", str(stopped.run), "--epochs", "1") == 2
     assert "no checkpoint to go on from" in stopped.log

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,7 @@ def small_tune(
 ) -> Tuned:
     """Tunes on ten examples: ``small_tune("tiny_llama", "lora", run="a", train={…})``.
 
+    ``weights`` are those of the examples, and 1 where there is none.
     ``general`` texts are mixed in with a share of ``replay``, and watched where a guard does so.
     """
 
@@ -80,6 +83,7 @@ def small_tune(
         dtype: str = "float32",
         fingerprint: str = "the data",
         validate: bool = True,
+        weights: Sequence[float] = (),
         general: int = 0,
         replay: float = 0.0,
         observers: Sequence[Any] = (),
@@ -99,6 +103,10 @@ def small_tune(
         )
         base = load(request.getfixturevalue(model), dtype, config.base_of(method).quantisation)
         examples = make_examples(base, 13)
+        examples = tuple(
+            dataclasses.replace(one, weight=weight)
+            for one, weight in zip_longest(examples, weights[:13], fillvalue=1.0)
+        )
         texts = _general_examples(base, general)
         data = TrainingData(
             examples[:10],

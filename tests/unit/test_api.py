@@ -200,6 +200,25 @@ def test_forecast_predicts_what_training_does(settings: dict[str, Any]) -> None:
         assert training.examples == forecast.examples["train"]
 
 
+def test_forecast_counts_steps_and_their_validations(settings: dict[str, Any]) -> None:
+    """Validations are a part of the time, however they are counted."""
+
+    def lora(**more: Any) -> Any:
+        loop = {f"train.{name}": value for name, value in more.items()}
+        return api.forecast(None, {**settings, "method": "lora", **loop}, QUIET, kind="tune")
+
+    ten, twenty = lora(max_steps=10), lora(max_steps=20)
+    assert (ten.max_steps, ten.methods[0].steps, twenty.methods[0].steps) == (10, 10, 20)
+    assert lora().max_steps is None
+    seconds = [
+        lora(max_steps=20, **when).methods[0].seconds
+        for when in ({"validations": 0}, {"validations": 4}, {"validate_every_steps": 1})
+    ]
+    one = (seconds[1] - seconds[0]) / 4
+    assert one > 0
+    assert seconds[2] == pytest.approx(seconds[0] + 20 * one)
+
+
 def test_prompt_asks_the_test_examples(settings: dict[str, Any]) -> None:
     answers = api.prompt(None, settings, QUIET, num=2)
     assert len(answers) == 2

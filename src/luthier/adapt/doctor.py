@@ -6,15 +6,22 @@ import os
 import shutil
 from importlib.util import find_spec
 
+import torch
+
 from luthier.adapt.manifest import hardware, versions
 from luthier.core.cache import cache_folder
 from luthier.core.records import Record
 from luthier.core.units import format_bytes
 from luthier.models.bundled import BUNDLED_MODELS, find
-from luthier.models.device import default_device, free_memory, has_fast_bfloat16
+from luthier.models.device import default_device, free_memory, resolve_dtype
 
 _SCARCE_DISK_BYTES = 5 * 2**30
 _SCARCE_MEMORY_BYTES = 4 * 2**30
+_PRECISIONS = {
+    torch.bfloat16: "bfloat16, which this machine multiplies natively",
+    torch.float16: "float16: this device has matrix units for it, and none for bfloat16",
+    torch.float32: "float32: this machine has no bfloat16 matrix instructions",
+}
 
 
 class Check(Record):
@@ -42,7 +49,7 @@ def examine() -> list[Check]:
 def _hardware() -> list[Check]:
     machine, device = hardware(), default_device()
     free = free_memory(device)
-    fast = has_fast_bfloat16(device)
+    dtype = resolve_dtype("auto", device)
     return [
         Check(
             name="device",
@@ -57,9 +64,7 @@ def _hardware() -> list[Check]:
         ),
         Check(
             name="precision",
-            found="bfloat16, which this machine multiplies natively"
-            if fast
-            else "float32: this machine has no bfloat16 matrix instructions",
+            found=_PRECISIONS[dtype],
         ),
     ]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from luthier.adapt.evaluation import notes_on_power
 from luthier.adapt.planning import check_memory, memory_limit, plan_within_memory
 from luthier.adapt.rungs import Rung, rungs_of
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import architecture_of
 from luthier.config.methods import MethodName
+from luthier.core.console import Console
 from luthier.core.forecasts import Forecast, MethodForecast
 from luthier.core.run_directory import RunDirectory
 from luthier.data.problems import Dropped, count_reasons
@@ -35,6 +37,18 @@ class Checked(NamedTuple):
     methods: tuple[MethodName, ...]
     longest_prompt: int
     dropped: tuple[Dropped, ...]
+
+
+def without_long_tests(setup: Setup, console: Console) -> Setup:
+    """Without the test examples that do not fit into the prompts of every rung.
+
+    All rungs answer the same ones. Only where ``evaluate.too_long`` is ``drop``.
+
+    Raises:
+        DataError: none is left.
+    """
+    ways = [setup.asking(rung.shots, rung.method) for rung in rungs_of(setup.config)]
+    return setup.without_long_tests(*ways, console=console)
 
 
 def check_adapt(setup: Setup) -> Checked:
@@ -114,7 +128,9 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
         dropped={reason.reason: reason.count for reason in dropped},
         longest_prompt=checked.longest_prompt,
         context_window=setup.renderer.context_window,
+        max_steps=setup.config.train.max_steps,
         methods=tuple(_forecast_method(setup, method) for method in checked.methods),
+        power=notes_on_power(setup),
     )
 
 

@@ -26,6 +26,7 @@ _NOT_WITHOUT_DATA = {"layernorm", "qlora"}
 _DTYPES: Mapping[PrecisionName, str] = {
     "float32": "float32",
     "bf16-mixed": "bfloat16",
+    "fp16-mixed": "float16",
     "bf16-pure": "bfloat16",
 }
 

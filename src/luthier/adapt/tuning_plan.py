@@ -19,13 +19,13 @@ from luthier.adapt.passes import (
 from luthier.adapt.setup import Setup
 from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
-from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
 from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
 from luthier.models.device import default_device, resolve_dtype
+from luthier.models.kinds import is_wrapper
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
@@ -40,6 +40,7 @@ from luthier.train.job import can_be_packed
 from luthier.train.layout import Packed, Padded
 from luthier.train.loss import padded_length
 from luthier.train.packing import lengths_by_step, plans_packing
+from luthier.train.schedule import total_steps, validation_steps
 
 # Steps whose batches are looked at, how many of the largest forward passes are planned, and how
 # many others are timed.
@@ -97,9 +98,9 @@ def plan_tuning(
 
 def architecture_of(setup: Setup) -> Architecture | None:
     """The structure of the setup's model, or None where the planner does not know its kind."""
-    path = setup.weights().folder.path / "config.json"
+    handle = setup.weights()
     try:
-        return read_architecture(read_json(path), str(path))
+        return read_architecture(handle.description, str(handle.folder.path / "config.json"))
     except DataError:
         return None
 
@@ -130,11 +131,11 @@ class _Planner:
         """
         train, data = self.setup.config.train, self.data
         order = data.order(self.setup.config)
-        steps = order.total_steps(self._epochs)
+        steps = total_steps(order, train, self._settings)
         seen = min(steps, _STEPS_SEEN)
         layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
         passes = training_passes(layout, data.examples, order, seen, tokens)
-        seconds = self._seconds(passes, steps / seen, tokens)
+        seconds = self._seconds(passes, steps, steps / seen, tokens)
         compiled = self._compiles(passes, steps / seen * self._share_in_time(seconds))
         setups = [
             replace(self._training_setup(one), compiled=compiled)
@@ -142,7 +143,9 @@ class _Planner:
         ]
         plans = [plan_training(self.architecture, one, _overhead(compiled)) for one in setups]
         return TuningPlan(
-            memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
+            memory=self._with_other_parts(
+                self._with_kept_states(max(plans, key=lambda plan: plan.total))
+            ),
             trained_parameters=pass_cost(self.architecture, setups[0]).trained_count,
             steps=steps,
             seconds=seconds,
@@ -154,10 +157,6 @@ class _Planner:
     @property
     def _settings(self) -> MethodConfig:
         return self.setup.config.methods.of(self.method)
-
-    @property
-    def _epochs(self) -> float:
-        return self._settings.epochs or self.setup.config.train.epochs
 
     def _packs(self, order: BatchOrder, tokens: int) -> bool:
         """Whether the loop will pack its micro-batches, if the model allows it."""
@@ -186,7 +185,11 @@ class _Planner:
         each met all examples.
         """
         settings, architecture = self._settings, self.architecture
-        if not isinstance(settings, LastLayersConfig) or not settings.cache or self._epochs <= 1:
+        order = self.data.order(self.setup.config)
+        steps = total_steps(order, self.setup.config.train, settings)
+        noisy = self.setup.config.train.neftune_alpha is not None
+        repeats = steps > order.steps_per_epoch and not noisy
+        if not isinstance(settings, LastLayersConfig) or not settings.cache or not repeats:
             return memory
         if architecture.is_encoder_decoder or settings.layers >= architecture.layers:
             return memory
@@ -197,8 +200,22 @@ class _Planner:
             return replace(memory, cache=memory.cache + kept)
         return replace(memory, host=memory.host + kept)
 
-    def _seconds(self, passes: Sequence[ForwardPass], times: float, tokens: int) -> float | None:
-        """Seconds of ``times`` the passes, and of the validations between them.
+    def _with_other_parts(self, memory: MemoryPlan) -> MemoryPlan:
+        """Count the weights of a vision-language model that are not its language model's.
+
+        They are loaded and stay as they are, whole in each process.
+        """
+        handle = self.setup.weights()
+        if not is_wrapper(handle.settings):
+            return memory
+        numbers = handle.stored_numbers - self.architecture.parameters
+        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        return replace(memory, weights=memory.weights + max(0, numbers) * dtype.itemsize)
+
+    def _seconds(
+        self, passes: Sequence[ForwardPass], steps: int, times: float, tokens: int
+    ) -> float | None:
+        """Seconds of ``times`` the passes, and of the validations in so many steps.
 
         Processes on a CPU share its cores, in a way that is not planned.
         """
@@ -213,7 +230,7 @@ class _Planner:
         seconds = self._mean(passes, trained, cluster) * len(passes) * times
         if measured := (*self.data.validation, *self.data.watched):
             validation = validation_passes(measured, tokens)
-            count = len(validation) * self.setup.config.train.validations
+            count = len(validation) * len(validation_steps(steps, self.setup.config.train))
             seconds += self._mean(validation, forward_time, cluster) * count
         return seconds
 
@@ -245,9 +262,20 @@ class _Planner:
 
     @property
     def _cluster(self) -> Cluster | None:
-        """What times are planned for; None for processes, which share a CPU's cores somehow."""
+        """What times are planned for; None for processes, which share a CPU's cores somehow.
+
+        Nor is it known how long a CPU takes for products in float16.
+        """
         device = _device_in_use()
-        return Cluster(device) if device and self.ranks.size == 1 else None
+        if device is None or self.ranks.size > 1 or self._dtype not in device.flops:
+            return None
+        return Cluster(device)
+
+    @property
+    def _dtype(self) -> str:
+        """What is multiplied."""
+        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        return str(dtype).removeprefix("torch.")
 
     def _mean(
         self, passes: Sequence[ForwardPass], seconds: Callable[..., float], cluster: Cluster
@@ -287,7 +315,7 @@ class _Planner:
             tuning=tuning_of(self._settings, self.architecture),
             precision=precision_in_memory(
                 config.base_of(self.method).quantisation,
-                short=resolve_dtype(config.model.dtype, device).itemsize == 2,
+                dtype=self._dtype,
                 master_weights=config.train.master_weights,
             ),
             optimizer=OPTIMIZERS[config.train.optimizer],

@@ -121,12 +121,22 @@ def latest_checkpoint(folder: Path, console: Console) -> Checkpoint | None:
         return _latest(folder, console)
 
 
-def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Delete all but the ``keep`` newest checkpoints, and what none of these needs.
+def prune_checkpoints(folder: Path, keep: int | None) -> None:
+    """Delete all but the ``keep`` newest checkpoints, and best weights that none of these needs.
+
+    The newest best weights stay in any case. Each folder gets another name before it is deleted, so
+    an interruption leaves no part of a checkpoint under its own name, and the next save deletes
+    what is left.
+
+    Args:
+        folder: the folder of checkpoints.
+        keep: how many; None: all.
 
     Raises:
         ResourceError: the folder cannot be written.
     """
+    if keep is None:
+        return
     with _changing(folder):
         steps, best = _steps(folder, _STEP), _steps(folder, _BEST)
         bases = [[b for b in best if b <= step] for step in steps[-keep:]]

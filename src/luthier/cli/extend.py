@@ -10,9 +10,14 @@ from luthier.cli.tune import STOPS
 
 
 def extend(
-    run: Path, *, epochs: float, learning_rate: float | None = None, json: Json = False
+    run: Path,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    json: Json = False,
 ) -> None:
-    """Train a tune run, finished or not, for more epochs; what it has learned is kept.
+    """Train a tune run, finished or not, for more epochs or steps; what it has learned is kept.
 
     The schedule from now on is that of a training over the new total, entered at the step that was
     reached. Interrupted, go on with 'luthier resume'.
@@ -20,11 +25,12 @@ def extend(
     Args:
         run: The run directory.
         epochs: Passes over the examples beyond those planned so far.
+        steps: Optimizer steps beyond those planned so far; train.max_steps decides from then on.
         learning_rate: The peak learning rate from now on.
     """
     from luthier.continuing import extend as train_longer
 
-    result = train_longer(run, epochs, learning_rate)
+    result = train_longer(run, epochs, learning_rate, steps=steps)
     training = result.training
     if json:
         document = {"run": str(result.run.path), "report": str(result.report)}

@@ -22,7 +22,12 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
         f"  prompts   {forecast.longest_prompt} tokens at most, of {forecast.context_window}",
         f"  metrics   {', '.join(forecast.metrics)}",
     ]
+    if forecast.max_steps and forecast.methods:
+        lines.append(
+            f"  steps     {forecast.max_steps}, since train.max_steps decides; epochs are not read"
+        )
     lines += [f"  left out  {count}: {reason}" for reason, count in forecast.dropped.items()]
+    lines += [f"  power     {note}" for note in forecast.power]
     print_result("\n".join(lines))
     if not forecast.methods:
         return

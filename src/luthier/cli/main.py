@@ -34,7 +34,7 @@ _COMMANDS = (
     ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
     ("launch", "luthier.cli.launch:launch", "Write files for Slurm and SkyPilot."),
     ("resume", "luthier.cli.resume:resume", "Resume an interrupted run."),
-    ("extend", "luthier.cli.extend:extend", "Train a tune run for more epochs."),
+    ("extend", "luthier.cli.extend:extend", "Train a tune run for more epochs or steps."),
     ("prompt", "luthier.cli.prompt:prompt", "Ask a model, zero-shot or few-shot."),
     ("evaluate", "luthier.cli.evaluate:evaluate", "Measure a model or a tuned run."),
     ("tasks", "luthier.cli.tasks:tasks", "List the benchmark tasks, or show one."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -165,11 +166,12 @@ def _one_for_each_value(error: ValidationError, values: Any) -> Iterator[dict[st
 
 
 def _explain(
-    kind: str, location: Location, message: str, given: Any, where: str, known: Sequence[str]
+    kind: str, location: Location, message: str, given: Any, where: str, known: Mapping[str, str]
 ) -> UsageError:
     dotted = ".".join(map(str, location))
     if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        unknown = str(location[-1])
+        close = _called_elsewhere(unknown, known) or difflib.get_close_matches(unknown, known, n=1)
         fix = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return UsageError(f"unknown key {dotted!r}", where=where, fix=fix)
     if kind == "union_tag_not_found":
@@ -188,12 +190,22 @@ def _explain(
     return UsageError(f"{dotted}: {detail}{shown}", where=where, fix=fix)
 
 
-def _known_keys(location: Location) -> list[str]:
-    """The keys of the part of the configuration at ``location``, as pydantic names it."""
+def _called_elsewhere(unknown: str, known: Mapping[str, str]) -> list[str]:
+    """The keys whose help mentions an unknown one, as the name that other tools give it."""
+    if "_" not in unknown:  # a plain word is mentioned in passing
+        return []
+    mentioned = re.compile(rf"\b{re.escape(unknown)}\b")
+    return [name for name, told in known.items() if mentioned.search(told)]
+
+
+def _known_keys(location: Location) -> dict[str, str]:
+    """The keys of the part of the configuration at ``location``, as pydantic names it, and help."""
     part: Any = RunConfig
     for name in location:
         part = _fields(part).get(str(name)) or _branch(part, name)
-    return list(_fields(part))
+    if not _fields(part):
+        return {}
+    return {f.alias or name: f.description or "" for name, f in part.model_fields.items()}
 
 
 def _tags(location: Location) -> list[str]:

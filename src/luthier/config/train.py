@@ -14,7 +14,15 @@ from luthier.core.choices import Parallelism
 # How often to save, when to stop and who shares the work decide how far a training comes and how
 # fast, not where it goes; trackers look on.
 NOT_THE_RESULT = frozenset(
-    {"max_time", "checkpoint_every", "parallelism", "shard_group", "trackers"}
+    {
+        "max_time",
+        "checkpoint_every",
+        "checkpoint_every_steps",
+        "keep_checkpoints",
+        "parallelism",
+        "shard_group",
+        "trackers",
+    }
 )
 
 
@@ -52,6 +60,10 @@ class TrainConfig(Config):
 
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the training examples."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Train for exactly so many optimizer steps, with as many passes over the examples as they
+    need; schedule and warm-up span them. It decides wherever it is given: epochs, a method's own
+    too, are not read then. null: as many steps as the epochs make."""
     batch_size: int = Field(default=16, ge=1)
     """Examples in an optimizer step, on all devices together."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 2048
@@ -81,10 +93,19 @@ class TrainConfig(Config):
     of weights and states, a little more noise."""
     validations: int = Field(default=4, ge=0)
     """How often the validation loss is measured over the whole training; the best state is kept."""
+    validate_every_steps: int | None = Field(default=None, ge=1)
+    """Validate after every so many optimizer steps, and after the last one, in place of
+    validations (elsewhere eval_steps). null: as often as validations says."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better loss; None: never."""
     checkpoint_every: Seconds = 120.0
     """Save a checkpoint to resume from when this much time has passed since the last."""
+    checkpoint_every_steps: int | None = Field(default=None, ge=1)
+    """Save a checkpoint after every so many optimizer steps too (elsewhere save_steps)."""
+    keep_checkpoints: int | None = Field(default=2, ge=1)
+    """Keep so many of the newest checkpoints, and the best weights that go with them (elsewhere
+    save_total_limit). With 1 there is none to fall back on where the newest is damaged. null: keep
+    all."""
     max_time: Seconds | None = None
     """Save and exit cleanly after this much training time, such as 2h."""
     parallelism: Parallelism = "ddp"
@@ -105,12 +126,22 @@ class TrainConfig(Config):
     """What to do when a training goes wrong."""
     trackers: tuple[TrackerName, ...] = ("tensorboard",)
     """Where each step's numbers go beside metrics.jsonl: tensorboard, trackio, wandb, mlflow."""
+    neftune_alpha: float | None = Field(default=None, gt=0)
+    """Add noise to the embeddings of the training examples, never in validations (NEFTune, Jain et
+    al. 2023, arXiv 2310.05914; elsewhere neftune_noise_alpha). It is uniform within ±alpha/√(L·D)
+    for L tokens of D numbers; the paper tries 5, 10 and 15. Of an encoder-decoder model the
+    encoder's embeddings get it. null: no noise."""
     completions_only: bool = True
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""
 
     def shards(self, processes: int) -> bool:
         """Whether so many processes hold a part of each trained weight and its states alone."""
         return self.parallelism != "ddp" and processes > 1
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are validations, if there is something to validate on."""
+        return self.validate_every_steps is not None or self.validations > 0
 
     @model_validator(mode="after")
     def _groups_are_of_shards(self) -> Self:
@@ -122,6 +153,6 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _patience_looks_at_validations(self) -> Self:
-        if self.patience and not self.validations:
+        if self.patience and not self.validates:
             raise ValueError("patience counts validations, and train.validations is 0")
         return self

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Dtype = Literal["auto", "float32", "bfloat16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 OptimizerName = Literal["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]
 Checkpointing = Literal["none", "selective", "full"]
 Parallelism = Literal["ddp", "zero2", "fsdp"]

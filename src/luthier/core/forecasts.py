@@ -87,4 +87,8 @@ class Forecast(Record):
     dropped: dict[str, int]
     longest_prompt: int
     context_window: int
+    max_steps: int | None = None
+    """The steps of each training, where they decide and the epochs do not."""
     methods: tuple[MethodForecast, ...]
+    power: tuple[str, ...] = ()
+    """What the test examples can show."""

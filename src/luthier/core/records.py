@@ -45,6 +45,8 @@ class Estimate(Record):
     confidence: float = 0.95
     standard_error: float | None = None
     """Clustered where examples belong together; None in records of earlier versions."""
+    no_interval: str = ""
+    """The reason why no interval can be given; ``low`` and ``high`` are the value then."""
 
 
 class MetricResult(Estimate):
@@ -105,6 +107,12 @@ class EvaluationRecord(Record):
     format: str = ""
     version: str = ""
     labels: dict[str, str] = {}
+    cut_prompts: int = 0
+    """Prompts that lost the beginning of their text, because they would not fit."""
+    drawn: str = ""
+    """Which rows were measured, in words, where not all were."""
+    other_shots: int = 0
+    """Questions that stand among the worked examples, and were shown the next one instead."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.
@@ -132,6 +140,9 @@ class SampleRecord(Record):
         extracted: the answer that was found in a generated text, by the name of the extractor.
         accepted: the references in the form in which found answers are compared with them.
         counts: how long a text is, in words, bytes and tokens.
+        generated: all that was generated, where the prediction is only a part of it: what stands
+            behind reasoning.
+        contexts: what stands before the answer in each choice, where choices differ in that.
     """
 
     id: str
@@ -148,6 +159,8 @@ class SampleRecord(Record):
     extracted: dict[str, str] = {}
     accepted: tuple[str, ...] = ()
     counts: dict[str, int] = {}
+    generated: str = ""
+    contexts: tuple[str, ...] = ()
 
 
 class SuiteRecord(Record):
@@ -232,12 +245,14 @@ class Forgetting(Estimate):
 
 
 class Extension(Record):
-    """A line of ``extensions.jsonl``: a training that was given more epochs on purpose.
+    """A line of ``extensions.jsonl``: a training that was given more epochs or steps on purpose.
 
     Attributes:
         step: optimizer steps that had been taken, up to the newest checkpoint.
         epochs_before: the passes that were planned until then.
         epochs: the passes that are planned from now on, those before included.
+        max_steps_before: the steps that decided in their place until then, if any did.
+        max_steps: the steps that decide in their place from now on, if any do.
         learning_rate_before: the peak learning rate until then.
         learning_rate: the peak learning rate from now on.
         max_time: seconds that the training, and each extension, may take.
@@ -248,6 +263,8 @@ class Extension(Record):
     step: int
     epochs_before: float
     epochs: float
+    max_steps_before: int | None = None
+    max_steps: int | None = None
     learning_rate_before: float
     learning_rate: float
     max_time: float | None = None
@@ -276,6 +293,8 @@ class TrainingRecord(Record):
     first_loss: float
     last_loss: float
     stopped: Literal["finished", "early", "time", "forgetting"]
+    overflows: int = 0
+    """Steps that were left out because their gradient overflowed in float16."""
     seconds: float
     peak_memory_bytes: int
     extensions: tuple[Extension, ...] = ()
@@ -287,14 +306,19 @@ class Comparison(Record):
     Attributes:
         over: the system that is compared with.
         difference: in the metric's own unit.
-        low: lower end of its interval.
+        low: lower end of its interval, which holds 0 exactly where ``p`` is above one minus the
+            interval's level.
         high: upper end.
         p: the two-sided p-value.
-        p_holm: the same after Holm's correction over all comparisons that were made.
+        p_adjusted: the p-value after the correction for all comparisons that were made together:
+            Holm's, or the step-down over all pairs of a ladder, which tests gains only.
         test: the name of the test.
         n: paired examples.
+        units: groups of examples that were swapped together; None in records of earlier versions.
         standard_error: of the difference, clustered where examples belong together.
-        detectable: the least true difference that so many examples show 8 times in 10.
+        detectable: the least true difference that so many examples show 8 times in 10; None where
+            no difference can be shown.
+        no_interval: the reason why no interval can be given.
     """
 
     over: str
@@ -302,11 +326,13 @@ class Comparison(Record):
     low: float
     high: float
     p: float
-    p_holm: float
+    p_adjusted: float
     test: str
     n: int
+    units: int | None = None
     standard_error: float | None = None
     detectable: float | None = None
+    no_interval: str = ""
 
 
 class RungRecord(Record):
@@ -315,6 +341,8 @@ class RungRecord(Record):
     name: str
     status: Literal["done", "skipped", "failed"]
     reason: str = ""
+    unusable: str = ""
+    """The reason why its answers cannot be used, whatever they score."""
     metric: MetricResult | None = None
     metrics: tuple[MetricResult, ...] = ()
     clean: MetricResult | None = None

@@ -28,6 +28,8 @@ def render_report(report: DataReport) -> RenderableType:
     for title, rows in (("left out", report.left_out), ("cannot be trained on", report.unusable)):
         if rows:
             parts += [_title(title), _left_out(rows)]
+    for caveat in report.caveats:
+        parts += [Text(f"\nwarning: {caveat}", style="yellow")]
     parts += [_title(f"{report.shown_where}, trained parts in {OPEN} {CLOSE}")]
     parts += [_shown(report.shown)]
     return Group(*parts)

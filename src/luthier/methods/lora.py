@@ -7,14 +7,17 @@ from typing import Any, ClassVar
 from luthier.config import LoraConfig
 from luthier.config.methods import MethodName
 from luthier.methods.base import Method
+from luthier.methods.lora_adapter import require_same, train_further
 from luthier.methods.peft_support import attach, task_type
+from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
 
 
 class LoraMethod(Method):
     """Trains ``B·A·alpha/rank`` beside frozen weights.
 
-    B starts at zero, so tuning starts from the base model's own answers.
+    B starts at zero, so tuning starts from the base model's own answers. A model that is a LoRA
+    adapter already is trained further: there is one adapter afterwards, of the same shape.
     """
 
     name: ClassVar[MethodName] = "lora"
@@ -30,6 +33,8 @@ class LoraMethod(Method):
         Raises:
             UsageError: no module has one of the target names.
         """
+        if loaded.adapter is not None:
+            return train_further(loaded.model)
         import peft
 
         targets = self.config.targets
@@ -42,3 +47,8 @@ class LoraMethod(Method):
             **self.variant,
         )
         return attach(loaded, settings, f"methods.{self.name}.targets")
+
+    def require_base(self, adapter: AdapterFolder | None) -> None:
+        """See `Method.require_base`: a LoRA adapter of the same kind is trained further."""
+        if adapter is not None:
+            require_same(self.name, self.config, adapter)

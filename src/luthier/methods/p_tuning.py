@@ -29,7 +29,7 @@ class PTuningMethod(Method):
         settings = peft.PromptEncoderConfig(
             task_type=task_type(loaded),
             num_virtual_tokens=self.config.virtual_tokens,
-            encoder_hidden_size=loaded.model.config.hidden_size,
+            encoder_hidden_size=loaded.model.config.get_text_config().hidden_size,
             num_transformer_submodules=1,
         )
         return attach(loaded, settings)

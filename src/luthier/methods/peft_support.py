@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from luthier.core.errors import UsageError
+from luthier.models.kinds import excluding, frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
+from luthier.plan.tunings import ends_with
 
 
 def task_type(loaded: LoadedModel) -> str:
@@ -27,6 +31,9 @@ def attach(loaded: LoadedModel, settings: Any, where: str = "") -> Any:
     """
     import peft
 
+    # Of a vision-language model only the language model is adapted.
+    if (frozen := frozen_pattern(loaded.model)) and hasattr(settings, "target_modules"):
+        _leave_out(loaded.model, settings, frozen)
     try:
         with quiet_transformers():
             return peft.get_peft_model(loaded.model, settings)
@@ -36,3 +43,26 @@ def attach(loaded: LoadedModel, settings: Any, where: str = "") -> Any:
             where=where,
             fix="name linear layers of this model, or use all-linear" if where else "choose lora",
         ) from None
+
+
+def _leave_out(model: Any, settings: Any, frozen: str) -> None:
+    """Have peft leave modules as they are, whichever it is to adapt.
+
+    Args:
+        model: a transformers model.
+        settings: a configuration of peft's that names modules; it is changed.
+        frozen: as `luthier.models.kinds.frozen_pattern` gives it.
+    """
+    if hasattr(settings, "exclude_modules"):
+        settings.exclude_modules = excluding(frozen, settings.exclude_modules)
+        return
+    # VeRA knows no exclusion, so it is given whole names.
+    targets, output = settings.target_modules, model.get_output_embeddings()
+    settings.target_modules = {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+        and module is not output
+        and (targets == "all-linear" or ends_with(name, tuple(targets)))
+        and not is_frozen(name, frozen)
+    }

@@ -19,7 +19,12 @@ _not_plain: WeakSet[nn.Module] = WeakSet()
 
 
 def summed_cross_entropy(
-    model: Any, inputs: dict[str, Any], rows_K: Tensor, columns_K: Tensor, targets_K: Tensor
+    model: Any,
+    inputs: dict[str, Any],
+    rows_K: Tensor,
+    columns_K: Tensor,
+    targets_K: Tensor,
+    weights_K: Tensor | None = None,
 ) -> Tensor:
     """Nats summed over some positions of a batch; a scalar.
 
@@ -29,20 +34,28 @@ def summed_cross_entropy(
         rows_K: rows of the batch.
         columns_K: positions counted from the end, as in `luthier.models.forward`.
         targets_K: the token that is right at each.
+        weights_K: by what each position's nats are multiplied (float32); None: by one.
     """
     output = model.get_output_embeddings()
     if output not in _not_plain and type(output) is nn.Linear:
-        with selected_rows(output, rows_K, columns_K), _losing(output, targets_K) as made:
+        with (
+            selected_rows(output, rows_K, columns_K),
+            _losing(output, targets_K, weights_K) as made,
+        ):
             result: Tensor = model(**inputs, return_dict=True).logits
         if result is made[0]:
             return result.sum()
         _not_plain.add(output)
     logits_KV = logits_at_indices(model, inputs, rows_K, columns_K).float()
-    return nn.functional.cross_entropy(logits_KV, targets_K, reduction="sum")
+    if weights_K is None:
+        return nn.functional.cross_entropy(logits_KV, targets_K, reduction="sum")
+    return nn.functional.cross_entropy(logits_KV, targets_K, reduction="none") @ weights_K
 
 
 @contextmanager
-def _losing(output: nn.Linear, targets_K: Tensor) -> Iterator[list[Tensor]]:
+def _losing(
+    output: nn.Linear, targets_K: Tensor, weights_K: Tensor | None
+) -> Iterator[list[Tensor]]:
     """Let an output layer give the loss in the place of logits; it stands in the list then.
 
     That happens inside the model's forward pass, where sharded weights are whole.
@@ -53,7 +66,7 @@ def _losing(output: nn.Linear, targets_K: Tensor) -> Iterator[list[Tensor]]:
         on_cpu = hidden_KD.device.type == "cpu"
         size = rows_at_once(output.out_features, len(hidden_KD), on_cpu=on_cpu)
         apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply
-        made.append(apply(hidden_KD, output.weight, output.bias, targets_K, size))
+        made.append(apply(hidden_KD, output.weight, output.bias, targets_K, weights_K, size))
         return made[0]
 
     output.forward = forward  # type: ignore[method-assign, assignment]
@@ -65,6 +78,9 @@ def _losing(output: nn.Linear, targets_K: Tensor) -> Iterator[list[Tensor]]:
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """The sum of ``logsumexp(h·Wᵀ + b) - (h·Wᵀ + b)[target]`` over rows, some rows at a time.
+
+    Each row may have a weight. It multiplies the row's slope before that is rounded to the type of
+    the weights, so a scale that keeps small slopes in the range of float16 can be a part of it.
 
     The gradient with respect to logits, softmax minus one at the target, is used as soon as it is
     there, so gradients of the inputs are made in the forward pass and no logits are kept, as in
@@ -79,6 +95,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_VD: Tensor,
         bias_V: Tensor | None,
         targets_K: Tensor,
+        weights_K: Tensor | None,
         rows: int,
     ) -> Tensor:
         """See the class; ``[1, 1]`` in float32, as logits are: a view would break hooks of FSDP."""
@@ -96,10 +113,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             logits -= logits.amax(1, keepdim=True)
             right = logits.gather(1, targets)
             sums = logits.exp_().sum(1, keepdim=True)
-            total += (sums.log() - right).sum()
+            nats = sums.log() - right
+            weights = None if weights_K is None else weights_K[part, None]
+            total += (nats if weights is None else nats * weights).sum()
             if not any(ctx.needs_input_grad):
                 continue
             slope = logits.div_(sums).scatter_add_(1, targets, -torch.ones_like(right))
+            if weights is not None:
+                slope *= weights
             if bias is not None:
                 bias += slope.sum(0)
             slope = slope.to(weight_VD.dtype)
@@ -123,4 +144,4 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             for gradient, dtype in zip(ctx.gradients, ctx.types, strict=True)
         ]
         ctx.gradients = ()
-        return *scaled, None, None
+        return *scaled, None, None, None

@@ -20,17 +20,22 @@ def default_device() -> torch.device:
 
 
 def resolve_dtype(
-    name: Literal["auto", "float32", "bfloat16"], device: torch.device
+    name: Literal["auto", "float32", "bfloat16", "float16"], device: torch.device
 ) -> torch.dtype:
     """The type of the weights; ``auto`` is bfloat16 only where matrix units multiply it natively.
+
+    It is float16 where a CUDA device has matrix units for float16 alone: V100 and T4.
 
     On a CPU without AMX or AVX512-BF16 a bfloat16 product is emulated and about a hundred times
     slower than a float32 one, so the hardware is asked, not a clock: the answer never changes
     between two runs on one machine.
     """
     if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+        named: torch.dtype = getattr(torch, name)
+        return named
+    if has_fast_bfloat16(device):
+        return torch.bfloat16
+    return torch.float16 if has_fast_float16(device) else torch.float32
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -40,6 +45,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     flags = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16")
     return any(capabilities.get(flag, False) for flag in flags)
+
+
+def has_fast_float16(device: torch.device) -> bool:
+    """Whether the device has float16 matrix units, as CUDA devices from compute capability 7.0."""
+    if device.type != "cuda":
+        return False
+    return bool(torch.cuda.get_device_capability(device) >= (7, 0))
 
 
 def free_memory(device: torch.device) -> int:

@@ -85,17 +85,21 @@ QUANTISED: Mapping[str, PrecisionName] = {"nf4": "nf4-double", "int8": "int8"}
 
 
 def precision_in_memory(
-    quantisation: str | None, *, short: bool, master_weights: bool = True
+    quantisation: str | None, *, dtype: str, master_weights: bool = True
 ) -> Precision:
     """How this project's loop holds a model.
 
     Args:
         quantisation: of the base's linear layers, ``nf4`` or ``int8``.
-        short: whether everything else is bfloat16; float32 otherwise.
+        dtype: of everything else: float32, bfloat16 or float16.
         master_weights: whether trained bfloat16 weights have float32 copies.
     """
-    in_short: PrecisionName = "bf16-mixed" if master_weights else "bf16-pure"
-    plain = PRECISIONS[in_short if short else "float32"]
+    names: Mapping[str, PrecisionName] = {
+        "float32": "float32",
+        "bfloat16": "bf16-mixed" if master_weights else "bf16-pure",
+        "float16": "fp16-mixed",
+    }
+    plain = PRECISIONS[names[dtype]]
     if quantisation is None:
         return plain
     packed = PRECISIONS[QUANTISED[quantisation]]

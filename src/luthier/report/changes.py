@@ -83,7 +83,7 @@ def _task_figures(task: TaskChange) -> tuple[str, ...]:
     compared = task.comparison
     figures = (task.before, task.after, compared.difference, compared.low, compared.high)
     counts = (f"{count} of {compared.n}" for count in (task.lost, task.gained))
-    return (*_figures(*figures), format_p(compared.p_holm), *counts)
+    return (*_figures(*figures), format_p(compared.p_adjusted), *counts)
 
 
 def _groups(heading: str, groups: Sequence[GroupChange]) -> Table:

@@ -16,8 +16,8 @@ from luthier.core.comparisons import (
 from luthier.core.records import Comparison, MetricResult
 from luthier.core.tables import Table
 from luthier.report.excerpts import common_ending, prompt_end
-from luthier.report.format import ABSENT, digits_of, format_interval, format_value
-from luthier.report.rows import detectable_text, estimate_texts, gain_texts
+from luthier.report.format import ABSENT, digits_of, format_value
+from luthier.report.rows import detectable_text, difference_interval, estimate_texts, gain_texts
 
 ALPHA = 0.05
 """The level at which a difference is shown as real."""
@@ -93,7 +93,7 @@ def comparison_sentence(comparison: RunComparison) -> str:
     """The outcome in words."""
     sentences = []
     for place, name in enumerate(comparison.names[1:]):
-        real = [task for task in comparison.tasks if task.comparisons[place].p_holm <= ALPHA]
+        real = [task for task in comparison.tasks if task.comparisons[place].p_adjusted <= ALPHA]
         better = sum(_is_better(task, task.comparisons[place]) for task in real)
         sentences.append(_verdict(name, comparison, place, better, len(real) - better))
     return " ".join(sentences)
@@ -135,8 +135,8 @@ def _row(
     difference, p = gain_texts(apart, digits_of(other))
     return ComparisonRow(
         *what, f"{apart.n:,}", *estimate_texts(first), name, *estimate_texts(other), difference,
-        format_interval(apart.low, apart.high, digits=digits_of(other), signed=True), p,
-        items, apart.p_holm <= ALPHA,
+        difference_interval(apart, digits_of(other)), p,
+        items, apart.p_adjusted <= ALPHA,
     )  # fmt: skip
 
 

@@ -238,7 +238,7 @@ def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[
         return
     gains = [rung.gain for rung in content.ladder.rungs if rung.gain]
     if gains:
-        yield "Test", f"{_joined(gain.test for gain in gains)}; Holm's correction"
+        yield "Test", f"{_joined(gain.test for gain in gains)}; step-down over all pairs of rungs"
         yield "Paired examples", _joined(f"{gain.n:,}" for gain in gains)
     if least := max((gain.detectable or 0.0 for gain in gains), default=0.0):
         yield "What they show", detectable_text(gains[0].n, content.ladder.metric, least)

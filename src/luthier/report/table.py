@@ -29,7 +29,7 @@ def ladder_table(ladder: LadderRecord) -> Table:
     table = Table("rung")
     table.figures(
         f"{ladder.metric}\ninterval",
-        "gain\np (Holm)",
+        "gain\np (pairs)",
         "forgetting\nnats/token",
         "trained\nartefact",
         "memory\ntime",

@@ -18,9 +18,11 @@ from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.methods import Method, method_for
 from luthier.methods.companion import Companion
+from luthier.models.device import default_device, resolve_dtype
 from luthier.models.load import LoadedModel, ModelHandle
 from luthier.prompts.render import TrainingExample
 from luthier.train.layout import Layout, Packed, Padded
+from luthier.train.schedule import total_steps
 
 # Where nothing says how many fit.
 USUAL_TOKENS = 2048
@@ -116,9 +118,15 @@ class TrainingJob:
         return self.limits.micro_batch_tokens or usual
 
     @property
-    def epochs(self) -> float:
-        """Passes over the examples."""
-        return self.method.epochs or self.train.epochs
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return total_steps(self.order, self.train, self.method)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether examples come again, just as they were: noise makes them others."""
+        noisy = self.train.neftune_alpha is not None
+        return self.total_steps > self.order.steps_per_epoch and not noisy
 
 
 def initial_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:
@@ -144,11 +152,19 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
         UsageError: they do.
     """
     method = method_for(name, config.methods)
+    method.require_base(base.adapter)
     if config.train.activation_checkpointing != "none" and not method.recomputable:
         raise UsageError(
             f"{name} keeps keys and values, which activation checkpointing would compute again",
             where="train.activation_checkpointing",
             fix="switch it off, or choose prompt-tuning",
+        )
+    if not config.train.master_weights and _is_float16(config):
+        raise UsageError(
+            "float16 weights without float32 copies lose small updates, and nothing here rounds "
+            "them at random",
+            where="train.master_weights",
+            fix="leave it on, or choose model.dtype=bfloat16",
         )
     if config.train.compile is True and config.methods.of(name).drops:
         raise UsageError(
@@ -165,6 +181,10 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
             fix="leave it at auto",
         )
     return method
+
+
+def _is_float16(config: RunConfig) -> bool:
+    return resolve_dtype(config.model.dtype, default_device()) == torch.float16
 
 
 def can_be_packed(method: Method, base: LoadedModel | ModelHandle) -> bool:

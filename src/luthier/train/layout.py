@@ -52,6 +52,10 @@ class Layout(ABC):
         """Rows of a forward pass over examples of these lengths, and tokens of a row."""
 
     @abstractmethod
+    def starts(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        """The row of each example of a forward pass, and the position where it begins."""
+
+    @abstractmethod
     def batch(self, examples: Sequence[TrainingExample]) -> Batch:
         """A forward pass of a decoder-only model over ``examples``."""
 
@@ -73,6 +77,10 @@ class Padded(Layout):
     def shape(self, lengths: Sequence[int]) -> tuple[int, int]:
         """See `Layout.shape`."""
         return len(lengths), max(lengths)
+
+    def starts(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        """See `Layout.starts`."""
+        return [(row, 0) for row in range(len(lengths))]
 
     def batch(self, examples: Sequence[TrainingExample]) -> Batch:
         """See `Layout.batch`."""
@@ -103,13 +111,16 @@ class Packed(Layout):
         """See `Layout.shape`."""
         return 1, sum(lengths)
 
+    def starts(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        """See `Layout.starts`."""
+        return [(0, start) for start in accumulate(lengths[:-1], initial=0)]
+
     def batch(self, examples: Sequence[TrainingExample]) -> Batch:
         """See `Layout.batch`."""
         lengths = [len(example.input_ids) for example in examples]
-        starts = accumulate(lengths[:-1], initial=0)
         predictions = [
             (0, start + column - sum(lengths), token)
-            for start, example in zip(starts, examples, strict=True)
+            for (_, start), example in zip(self.starts(lengths), examples, strict=True)
             for column, token in _predicted(example)
         ]
         inputs = {"input_ids": torch.tensor([[i for one in examples for i in one.input_ids]])}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from luthier.config import TrainConfig
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, PreemptedError
 from luthier.core.interrupt import StopRequest, stop_on_signals
@@ -20,6 +21,7 @@ from luthier.train.fit import fit_micro_batch, halve_after
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import mean_loss, require_trained_tokens
+from luthier.train.loss_scale import loss_scaling
 from luthier.train.observers import (
     Observer,
     ProgressObserver,
@@ -29,7 +31,7 @@ from luthier.train.observers import (
 )
 from luthier.train.optimizer import make_optimizer
 from luthier.train.recompute import checkpoint_activations
-from luthier.train.schedule import learning_rate_factor
+from luthier.train.schedule import learning_rate_factor, validation_steps
 from luthier.train.state import Progress, TrainingState
 from luthier.train.step import StepResult, optimizer_step
 from luthier.train.weights import TrainedWeights
@@ -50,14 +52,15 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         UsageError: the run directory holds a checkpoint of another configuration.
     """
     order = job.order
-    total_steps = order.total_steps(job.epochs)
+    total_steps = job.total_steps
     ranks = job.parallelism.ranks
     weights = TrainedWeights(job.loaded.model, job.train.master_weights)
     require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, ranks)
     optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
     progress = Progress(packed=job.packed, compiled=job.compiled)
-    state = TrainingState(job, weights, optimizer, guards, companion, progress)
+    scaling = loss_scaling(job.loaded.model)
+    state = TrainingState(job, weights, optimizer, guards, companion, progress, scaling)
     memory = PeakMemory(job.loaded.device)
     checkpoint_activations(job.loaded.model, job.train.activation_checkpointing)
     resumed = state.resume(console)
@@ -107,7 +110,7 @@ def _run(
 ) -> Stop | None:
     """Step until the end, a stop, or a request to stop (None)."""
     job, progress = state.job, state.progress
-    validation_steps = _validation_steps(total_steps, job.train.validations)
+    validates_after = validation_steps(total_steps, job.train)
     last_save = time.monotonic()
     while progress.step < total_steps:
         if job.train.patience and progress.validations_since_best >= job.train.patience:
@@ -129,10 +132,12 @@ def _run(
         progress.step += 1
         seconds = time.monotonic() - started
         _count(state, result, seconds)
+        if result.overflowed:
+            audience.on_event("overflow", step=progress.step, loss_scale=state.scaling.scale)
         if result.updated:
             audience.on_step(_metrics(job, progress.step, result, rate, seconds, memory.read()))
 
-        if (job.validation or job.watched) and progress.step in validation_steps:
+        if (job.validation or job.watched) and progress.step in validates_after:
             started = time.monotonic()
             _validate(state, audience)
             progress.seconds += time.monotonic() - started
@@ -140,7 +145,7 @@ def _run(
         asked, is_late, save_is_due = job.parallelism.ranks.any(
             request.is_set,
             bool(job.train.max_time and progress.seconds >= job.train.max_time),
-            time.monotonic() - last_save >= job.train.checkpoint_every,
+            _save_is_due(job.train, progress.step, time.monotonic() - last_save),
         )
         if asked:
             return None
@@ -153,6 +158,12 @@ def _run(
             audience.on_event("checkpoint", step=progress.step)
             last_save = time.monotonic()
     return "finished"
+
+
+def _save_is_due(config: TrainConfig, step: int, seconds: float) -> bool:
+    """Whether a checkpoint is saved after ``step``, and so long after the last one."""
+    every = config.checkpoint_every_steps
+    return seconds >= config.checkpoint_every or (every is not None and step % every == 0)
 
 
 def _take_step(
@@ -170,17 +181,13 @@ def _take_step(
                 state.progress.step,
                 state.guards,
                 state.companion,
+                state.scaling,
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             tokens = halve_after(error, state)
             audience.on_event("memory", step=state.progress.step + 1, micro_batch_tokens=tokens)
-
-
-def _validation_steps(total_steps: int, count: int) -> frozenset[int]:
-    """``count`` steps spread evenly, the last step being one of them."""
-    return frozenset(round(total_steps * (i + 1) / count) for i in range(count))
 
 
 def _validate(state: TrainingState, audience: _Audience) -> None:
@@ -314,6 +321,7 @@ def _record(
         first_loss=progress.first_loss,
         last_loss=progress.last_loss,
         stopped=stopped,
+        overflows=state.scaling.state.overflows,
         seconds=progress.seconds,
         peak_memory_bytes=progress.peak_memory_bytes,
         extensions=state.extensions,

@@ -29,6 +29,11 @@ def trained_tokens(example: TrainingExample) -> int:
     return len(example.decoder_ids) or sum(example.trained[1:])
 
 
+def loss_weight(example: TrainingExample) -> float:
+    """What the example adds to that by which a summed loss is divided: its tokens, weighted."""
+    return example.weight * trained_tokens(example)
+
+
 def require_trained_tokens(examples: Sequence[TrainingExample]) -> None:
     """Refuse examples of which nothing can be learned.
 
@@ -47,8 +52,11 @@ def summed_loss(
     examples: Sequence[TrainingExample],
     device: torch.device,
     layout: Layout = VALIDATION_LAYOUT,
+    factor: float = 1.0,
 ) -> Tensor:
     """Nats summed over the trained tokens of ``examples``, in one forward pass; a scalar.
+
+    Each token's nats are multiplied by its example's weight, and by ``factor``.
 
     The logits are cast to float32 before the softmax, as transformers does, and never exist all
     at once. Of a model with an encoder the rows are always padded.
@@ -62,7 +70,19 @@ def summed_loss(
         tensor.to(device) for tensor in (batch.rows_K, batch.columns_K, batch.targets_K)
     )
     options = inputs | {"use_cache": False}
-    return summed_cross_entropy(model, options, rows_K, columns_K, targets_K)
+    weights = _token_weights(examples, factor)
+    weights_K = None if weights is None else weights.to(device)
+    return summed_cross_entropy(model, options, rows_K, columns_K, targets_K, weights_K)
+
+
+def _token_weights(examples: Sequence[TrainingExample], factor: float) -> Tensor | None:
+    """A number for each trained token of ``examples``, in their order; None: all of them are 1."""
+    if all(example.weight * factor == 1 for example in examples):
+        return None
+    return torch.tensor(
+        [example.weight * factor for example in examples for _ in range(trained_tokens(example))],
+        dtype=torch.float32,
+    )
 
 
 @torch.no_grad()
@@ -73,7 +93,10 @@ def mean_loss(
     batch_tokens: int,
     parallelism: Parallelism | None = None,
 ) -> float:
-    """Nats per trained token over ``examples``; the model is left in evaluation mode."""
+    """Nats per trained token over ``examples``; the model is left in evaluation mode.
+
+    Tokens are weighted as in training: what is minimised is also what is watched.
+    """
     model.eval()
     parallelism = parallelism or Replicated()
     lengths = [padded_length(example) for example in examples]
@@ -83,4 +106,4 @@ def mean_loss(
         loss = summed_loss(model, [examples[i] for i in share.indices], device)
         total += loss.double().cpu() * share.counts
     nats = float(parallelism.ranks.sum(total))
-    return nats / sum(trained_tokens(example) for example in examples)
+    return nats / sum(map(loss_weight, examples))

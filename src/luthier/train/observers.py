@@ -77,7 +77,7 @@ class ProgressObserver:
 
     def on_event(self, event: str, **values: Any) -> None:
         """Remember the validation loss; count a step that was skipped."""
-        if event == "guard" and values["action"] == "skip":
+        if event == "overflow" or (event == "guard" and values["action"] == "skip"):
             self._advance(1)
         if event == "validation":
             self._validation = (f"validation {values['loss']:.3f}",)

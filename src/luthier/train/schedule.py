@@ -1,17 +1,34 @@
-"""The learning rate by step."""
+"""How many steps a training has, when it validates and saves, and its learning rate by step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from luthier.config import TrainConfig
+from luthier.config import MethodConfig, TrainConfig
+from luthier.data.batches import BatchOrder
 
 _DECAYS: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
     "linear": lambda progress: 1 - progress,
     "constant": lambda _progress: 1.0,
 }
+
+
+def total_steps(order: BatchOrder, config: TrainConfig, method: MethodConfig) -> int:
+    """Optimizer steps of a whole training: ``train.max_steps``, or those of its epochs."""
+    return config.max_steps or order.total_steps(method.epochs or config.epochs)
+
+
+def validation_steps(total_steps: int, config: TrainConfig) -> frozenset[int]:
+    """The steps, counted from 1, after which a training validates; the last is one of them.
+
+    There is one every ``validate_every_steps``, or ``validations`` of them spread evenly.
+    """
+    if every := config.validate_every_steps:
+        return frozenset((*range(every, total_steps, every), total_steps))
+    count = config.validations
+    return frozenset(max(1, round(total_steps * (i + 1) / count)) for i in range(count))
 
 
 def learning_rate_factor(step: int, total_steps: int, config: TrainConfig) -> float:

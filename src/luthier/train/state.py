@@ -26,10 +26,9 @@ from luthier.methods.companion import Companion
 from luthier.train.fit import halved
 from luthier.train.guards import Guards, GuardState, spoilt_weights
 from luthier.train.job import TrainingJob
+from luthier.train.loss_scale import LossScaling, ScaleState
 from luthier.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from luthier.train.weights import TrainedWeights
-
-_KEPT_CHECKPOINTS = 2
 
 
 @dataclass(slots=True)
@@ -62,6 +61,7 @@ class TrainingState:
     guards: Guards
     companion: Companion = field(default_factory=Companion)
     progress: Progress = field(default_factory=Progress)
+    scaling: LossScaling = field(default_factory=LossScaling)
     _saved_step: int | None = None
 
     def save(self) -> None:
@@ -77,13 +77,14 @@ class TrainingState:
             "fingerprint": self.job.fingerprint,
             "inputs": self.job.inputs,
             "guards": dataclasses.asdict(self.guards.state),
+            "loss_scale": dataclasses.asdict(self.scaling.state),
             **dataclasses.asdict(self.progress),
         }
         folder, step = self.job.run.checkpoints, self.progress.step
         whole = self._collected(tensors)
         if self.job.parallelism.ranks.is_first:
             save_checkpoint(folder, step, whole, state)
-            prune_checkpoints(folder, _KEPT_CHECKPOINTS)
+            prune_checkpoints(folder, self.job.train.keep_checkpoints)
         self.job.parallelism.ranks.wait()
         self._saved_step = step
 
@@ -131,6 +132,7 @@ class TrainingState:
         load_optimizer_tensors(self.optimizer, self.weights, _part(tensors, "optimizer/"), local)
         self.companion.load(_part(tensors, "method/"))
         self.guards.state = GuardState(**state.pop("guards", {}))
+        self.scaling.state = ScaleState(**state.pop("loss_scale", {}))
         self.progress = Progress(**state)
         self.job = dataclasses.replace(self.job, packed=self.progress.packed)
         self._set_micro_batch(self.progress.micro_batch_tokens)
@@ -196,7 +198,7 @@ class TrainingState:
         whole, folder = self._collected(self.weights.masters), self.job.run.checkpoints
         if self.job.parallelism.ranks.is_first:
             save_best(folder, self.progress.step, whole)
-            prune_checkpoints(folder, _KEPT_CHECKPOINTS)
+            prune_checkpoints(folder, self.job.train.keep_checkpoints)
         self.job.parallelism.ranks.wait()
 
     def restore_best(self) -> None:

@@ -15,7 +15,9 @@ from luthier.models.device import is_out_of_memory
 from luthier.prompts.render import TrainingExample
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
-from luthier.train.loss import padded_length, summed_loss, trained_tokens
+from luthier.train.loss import loss_weight, padded_length, summed_loss, trained_tokens
+from luthier.train.loss_scale import LossScaling
+from luthier.train.neftune import noisy_embeddings
 from luthier.train.weights import TrainedWeights
 
 
@@ -23,7 +25,8 @@ from luthier.train.weights import TrainedWeights
 class StepResult:
     """Loss in nats per trained token, the gradient's norm before clipping, and token counts.
 
-    ``updated`` says whether the weights were; the guards may leave a step out.
+    ``updated`` says whether the weights were: the guards may leave a step out, and so does an
+    overflow of float16, which ``overflowed`` tells.
     """
 
     loss: float
@@ -31,6 +34,7 @@ class StepResult:
     trained_tokens: int
     processed_tokens: int
     updated: bool = True
+    overflowed: bool = False
 
 
 def optimizer_step(
@@ -41,11 +45,12 @@ def optimizer_step(
     step: int,
     guards: Guards | None = None,
     companion: Companion | None = None,
+    scaling: LossScaling | None = None,
 ) -> StepResult:
     """Forward and backward over the micro-batches of ``batch``, then one update.
 
-    Every micro-batch's loss is divided by the trained tokens of the whole batch before its
-    backward pass, so the gradient does not depend on how the batch is cut.
+    Every micro-batch's loss is divided by the trained tokens of the whole batch, as their examples
+    weigh, before its backward pass, so the gradient does not depend on how the batch is cut.
 
     Raises:
         DivergedError: a guard's policy is to abort; no weight was changed.
@@ -55,28 +60,34 @@ def optimizer_step(
     rank = parallelism.ranks.rank
     torch.manual_seed(derive(job.seed, "step", step, *([rank] if rank else [])))
     total_trained = sum(map(trained_tokens, batch))
+    total_weight = sum(map(loss_weight, batch))
+    scaling = scaling or LossScaling()
+    factor, divisor = scaling.split(total_weight or 1)
     lengths = [padded_length(example) for example in batch]
     nats = torch.zeros((), dtype=torch.float64)
     cuts = job.layout.cut(lengths, job.micro_batch_tokens)
     for share in parallelism.shares(cuts, lengths):
         examples = [batch[i] for i in share.indices]
-        loss = summed_loss(model, examples, device, job.layout) * share.counts
-        (loss / max(total_trained, 1)).backward()  # type: ignore[no-untyped-call]
-        nats += loss.detach().double().cpu()
+        with noisy_embeddings(job, examples, step):
+            loss = summed_loss(model, examples, device, job.layout, factor) * share.counts
+        (loss / divisor).backward()  # type: ignore[no-untyped-call]
+        nats += loss.detach().double().cpu() / factor
     # Gradients are added up over the processes, and a penalty belongs to the step as a whole.
     if companion and parallelism.ranks.is_first:
         penalty = companion.penalty()
         if penalty is not None:
-            penalty.backward()  # type: ignore[no-untyped-call]
+            (penalty * scaling.scale).backward()  # type: ignore[no-untyped-call]
     masters = list(weights.masters.values())
     parallelism.reduce(masters)
+    scaling.unscale(masters)
     norm = float(
         parallelism.whole(torch.nn.utils.clip_grad_norm_(masters, job.train.max_grad_norm))
     )
     nats = parallelism.ranks.sum(nats)
-    mean = float(nats) / total_trained if total_trained else float("nan")
+    mean = float(nats) / total_weight if total_weight else float("nan")
     ids = [example.id for example in batch]
-    admitted = guards is None or guards.admit(step, mean, norm, total_trained, ids)
+    fits = scaling.admit(step, mean, norm)
+    admitted = fits and (guards is None or guards.admit(step, mean, norm, total_trained, ids))
     if admitted:
         held = [parallelism.held(master) for master in masters]
         before = guards.sample(held) if guards else []
@@ -90,7 +101,7 @@ def optimizer_step(
             guards.compare(before, [parallelism.held(master) for master in masters], step)
     optimizer.zero_grad(set_to_none=True)
     weights.publish()
-    return StepResult(mean, norm, total_trained, sum(lengths), admitted)
+    return StepResult(mean, norm, total_trained, sum(lengths), admitted, not fits)
 
 
 @contextmanager

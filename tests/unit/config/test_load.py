@@ -190,8 +190,23 @@ def test_a_wrong_override_or_flag_is_named() -> None:
         "patience counts validations"
         in problem(None, "train.patience=2", "train.validations=0").problem
     )
+    by_steps = ("train.validations=0", "train.validate_every_steps=5")
+    assert load_config(None, ["train.patience=2", *by_steps]).train.validates
     assert "not an override" in problem(None, "=1").problem
     assert "has no parts" in problem(None, "seed=1", "seed.x=1").problem
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("eval_steps", "validate_every_steps"),
+        ("save_steps", "checkpoint_every_steps"),
+        ("save_total_limit", "keep_checkpoints"),
+        ("max_step", "max_steps"),
+    ],
+)
+def test_a_name_of_another_tool_is_understood(written: str, meant: str) -> None:
+    assert problem(None, f"train.{written}=5").fix == f"did you mean {meant!r}?"
 
 
 def test_a_section_with_nothing_in_it_takes_overrides(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from luthier.evaluate.metrics import get_metric, known_metrics
 from luthier.evaluate.metrics.base import Metric, TextMetric
 from luthier.evaluate.metrics.target import require_target
 
-ARGUMENTS = {"f1": "f1:yes", "distinct": "distinct:2", "match": "match:number"}
+ARGUMENTS = {"f1": "f1:yes", "distinct": "distinct:2", "match": "match:number", "pass@k": "pass@2"}
 ALL = [get_metric(ARGUMENTS.get(name, name)) for name in known_metrics()]
 ANSWERS = ("yes", "no", "", "the quick brown fox jumps over it", "the slow brown dog", "Ünïcode 12")
 

@@ -199,25 +199,25 @@ def test_a_validation_is_as_always(prepare: Any, make_examples: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers", "settings", "epochs"),
+    ("name", "layers", "settings", "repeats"),
     [
-        ("tiny_llama", 1, {}, 1.0),
-        ("tiny_llama", 1, {"cache": False}, 2.0),
-        ("tiny_llama", 2, {}, 2.0),
-        ("tiny_t5", 1, {}, 2.0),
+        ("tiny_llama", 1, {}, False),
+        ("tiny_llama", 1, {"cache": False}, True),
+        ("tiny_llama", 2, {}, True),
+        ("tiny_t5", 1, {}, True),
     ],
 )
 def test_where_there_is_nothing_to_gain(
     name: str,
     layers: int,
     settings: dict[str, Any],
-    epochs: float,
+    repeats: bool,
     load: Any,
     request: pytest.FixtureRequest,
 ) -> None:
     method = LastLayersMethod(LastLayersConfig(layers=layers, **settings))
     model = method.prepare(load(request.getfixturevalue(name)))
-    assert isinstance(method.while_training(model, epochs), nullcontext)
+    assert isinstance(method.while_training(model, repeats=repeats), nullcontext)
 
 
 def test_a_tuning_learns_the_same_from_fewer_passes(small_tune: Any) -> None:

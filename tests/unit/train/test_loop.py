@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from tests.observers import StopAt
+from tests.resuming import assert_resumes_exactly, trained
 
 from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Advance, Console
@@ -49,22 +50,6 @@ CASES = [
     for model in MODELS.get(method, ("tiny_llama", "tiny_t5"))
 ]
 SEEN_ABOVE = {"full", "lora", "prompt-tuning"}
-
-
-def trained(loaded: Any) -> dict[str, torch.Tensor]:
-    return {
-        name: parameter.detach().clone()
-        for name, parameter in loaded.model.named_parameters()
-        if parameter.requires_grad
-    }
-
-
-def assert_equal_weights(one: Any, other: Any) -> None:
-    expected, found = trained(one), trained(other)
-    assert expected.keys() == found.keys()
-    assert expected
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
 
 
 @pytest.mark.parametrize(("model", "method"), CASES)
@@ -196,30 +181,6 @@ def test_so_it_does_with_every_optimizer(loop: dict[str, Any], dtype: str, small
     """A tiny Llama has a table that 8 bits hold, and norms that stay float32."""
     decay = {"weight_decay": 0.1}
     assert_resumes_exactly(small_tune, "tiny_llama", "full", loop, dtype=dtype, settings=decay)
-
-
-def assert_resumes_exactly(
-    small_tune: Any, model: str, method: str, loop: dict[str, Any] | None = None, **others: Any
-) -> None:
-    chosen: dict[str, Any] = {"train": {"validations": 3} | (loop or {}), **others}
-    straight, record, run = small_tune(model, method, run="straight", **chosen)
-    for step in (3, 7, 10):  # twice in the middle of an epoch, and after the last step
-        with pytest.raises(PreemptedError, match=f"SIGTERM after step {step} of 10"):
-            small_tune(model, method, run="broken", observers=[StopAt(step)], **chosen)
-    resumed, again, broken = small_tune(model, method, run="broken", **chosen)
-
-    keys = ("step", "loss", "gradient_norm", "learning_rate", "tokens")
-    expected, found = (
-        [[line[key] for key in keys] for line in read_lines(directory.metrics)]
-        for directory in (run, broken)
-    )
-    assert found == expected
-    assert_equal_weights(straight, resumed)
-    assert again.first_loss == record.first_loss
-    assert again.best_validation_loss == record.best_validation_loss
-    assert (again.best_step, again.trained_tokens) == (record.best_step, record.trained_tokens)
-    resumes = [e["step"] for e in read_lines(broken.events) if e["event"] == "resume"]
-    assert resumes == [3, 7, 10]
 
 
 class StopWhenDone(Console):

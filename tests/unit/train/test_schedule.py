@@ -1,11 +1,12 @@
-"""The learning rate by step."""
+"""How many steps a training has, when it validates, and its learning rate by step."""
 
 from __future__ import annotations
 
 import pytest
 
-from luthier.config import TrainConfig
-from luthier.train.schedule import learning_rate_factor
+from luthier.config import MethodsConfig, TrainConfig
+from luthier.data.batches import BatchOrder
+from luthier.train.schedule import learning_rate_factor, total_steps, validation_steps
 
 
 def factors(total: int, **settings: object) -> list[float]:
@@ -39,3 +40,40 @@ def test_one_step_is_taken_at_the_peak(schedule: str) -> None:
 
 def test_no_step_is_wasted_at_zero() -> None:
     assert all(factor > 0 for factor in factors(37, warmup_fraction=0.1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "own", "expected"),
+    [
+        ({}, None, 5),
+        ({"epochs": 2.5}, None, 12),
+        ({"epochs": 2.5}, 4.0, 20),
+        ({"max_steps": 7}, None, 7),
+        ({"max_steps": 7, "epochs": 100}, None, 7),
+        ({"max_steps": 700, "epochs": 1}, 2.0, 700),
+    ],
+)
+def test_a_number_of_steps_decides_before_the_epochs(
+    settings: dict[str, float], own: float | None, expected: int
+) -> None:
+    order = BatchOrder(num_examples=10, batch_size=2, seed=0)
+    method = MethodsConfig().of("lora").model_copy(update={"epochs": own})
+    assert total_steps(order, TrainConfig.model_validate(settings), method) == expected
+
+
+@pytest.mark.parametrize(
+    ("total", "settings", "expected"),
+    [
+        (10, {"validations": 0}, set()),
+        (10, {"validations": 4}, {2, 5, 8, 10}),
+        (2, {"validations": 9}, {1, 2}),
+        (10, {"validate_every_steps": 3}, {3, 6, 9, 10}),
+        (9, {"validate_every_steps": 3}, {3, 6, 9}),
+        (2, {"validate_every_steps": 3}, {2}),
+        (6, {"validate_every_steps": 4, "validations": 0}, {4, 6}),
+    ],
+)
+def test_the_last_step_is_validated(
+    total: int, settings: dict[str, int], expected: set[int]
+) -> None:
+    assert validation_steps(total, TrainConfig.model_validate(settings)) == expected

@@ -14,14 +14,14 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import SHARE, Floats, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, Metric, Need
 from luthier.evaluate.metrics.caveats import one_sided
 
 
 class LabelMetric(Metric):
     """A metric of predicted and true labels; labels are the choices of the samples."""
 
-    needs_choices = True
+    needs = frozenset[Need]({"answers", "choices"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each label: predicted rightly, predicted, and true, ``[n, 3 * labels]``.

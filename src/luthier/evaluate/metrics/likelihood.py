@@ -10,7 +10,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric, Need
 
 _LARGEST = 700.0
 """A larger exponent is not a number any more."""
@@ -30,6 +30,8 @@ class Perplexity(Metric):
 
     def __init__(self, name: str, unit: str | None) -> None:
         super().__init__(name)
+        lengths: frozenset[Need] = frozenset({"lengths"} if unit else ())
+        self.needs = lengths | {"likelihoods"}
         self._unit = unit
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
@@ -77,6 +79,7 @@ class GreedyAccuracy(MeanMetric):
     """1 where greedy decoding gives exactly the answer."""
 
     bounds = SHARE
+    needs = frozenset[Need]({"likelihoods"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """1 or 0, ``[n, 1]``."""
