@@ -116,13 +116,15 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
     """
     dataset = setup.dataset
     dropped = count_reasons(dataset.dropped + checked.dropped)
+    examples = {split: len(dataset.split(split)) for split in SPLITS}
+    examples["train"] -= len(checked.dropped)  # those that this model cannot take
     return Forecast(
         run=run.path,
         task=dataset.task,
         template=setup.template.id,
         metrics=setup.metrics,
         model=setup.handle.id,
-        examples={split: len(dataset.split(split)) for split in SPLITS},
+        examples=examples,
         dropped={reason.reason: reason.count for reason in dropped},
         longest_prompt=checked.longest_prompt,
         context_window=setup.renderer.context_window,
@@ -143,6 +145,7 @@ def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
         trained_parameters=plan.trained_parameters,
         steps=plan.steps,
         memory_bytes=plan.memory.total,
+        memory_high_bytes=plan.memory.total_interval.high,
         seconds=plan.seconds,
         usable_bytes=usable,
     )
