@@ -11,8 +11,8 @@ from torch import Tensor
 from luthier.config.methods import AdaloraConfig, MethodName
 from luthier.methods.base import Method
 from luthier.methods.companion import Companion
-from luthier.methods.new_tokens import token_rows
-from luthier.methods.peft_support import attach, modules_to_save, targets_of, task_type
+from luthier.methods.new_tokens import saved_modules, token_rows
+from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.models.load import LoadedModel
 
 _ADAPTER = "default"
@@ -49,7 +49,7 @@ class AdaloraMethod(Method):
             lora_dropout=config.dropout,
             target_modules=targets.target_modules,
             exclude_modules=targets.exclude_modules,
-            modules_to_save=modules_to_save(loaded, config.modules_to_save, where),
+            **saved_modules(loaded, config, where),
             trainable_token_indices=token_rows(loaded, config.trainable_tokens, where),
             deltaT=config.prune_every,
             total_step=1,  # known when the training starts

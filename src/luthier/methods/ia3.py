@@ -6,7 +6,8 @@ from typing import Any
 
 from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS, Ia3Config
 from luthier.methods.base import Method
-from luthier.methods.peft_support import attach, modules_to_save, targets_of, task_type
+from luthier.methods.new_tokens import saved_modules
+from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.models.load import LoadedModel
 from luthier.plan.targets import ends_with
 
@@ -39,6 +40,6 @@ class Ia3Method(Method):
             feedforward_modules=[
                 name for name in targets.names if ends_with(name, config.feedforward_modules)
             ],
-            modules_to_save=modules_to_save(loaded, config.modules_to_save, where),
+            **saved_modules(loaded, config, where),
         )
         return attach(loaded, settings, where)

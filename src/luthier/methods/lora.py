@@ -9,8 +9,8 @@ from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
 from luthier.methods.base import Method
 from luthier.methods.lora_adapter import require_same, train_further
-from luthier.methods.new_tokens import token_rows
-from luthier.methods.peft_support import attach, modules_to_save, targets_of, task_type
+from luthier.methods.new_tokens import saved_modules, token_rows
+from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.methods.targets import names_of_experts
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
@@ -61,7 +61,7 @@ class LoraMethod(Method):
             lora_dropout=self.config.dropout,
             target_modules=targets.target_modules,
             exclude_modules=targets.exclude_modules,
-            modules_to_save=modules_to_save(loaded, self.config.modules_to_save, where),
+            **saved_modules(loaded, self.config, where),
             trainable_token_indices=token_rows(loaded, self.config.trainable_tokens, where),
             **self.variant,
         )

@@ -1,4 +1,4 @@
-"""Rows of the embedding that are trained beside an adapter: those of tokens that are new."""
+"""What is trained whole beside an adapter: modules, and the embeddings of tokens that are new."""
 
 from __future__ import annotations
 
@@ -6,8 +6,57 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from luthier.config.methods import LoraConfig, ModulesConfig
 from luthier.core.errors import UsageError
 from luthier.models.load import LoadedModel
+from luthier.plan.targets import ends_with
+
+
+def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dict[str, Any]:
+    """Peft's settings for the modules that are trained whole and saved with the adapter.
+
+    Embeddings that are one tensor with the output layer stay one, where peft can do that (LoRA and
+    its variants); elsewhere the two would part, and the merged model could not be written.
+
+    Raises:
+        UsageError: a name matches no module with parameters; a token's row is trained by itself
+            too; or tied embeddings would part.
+    """
+    model, where, names = loaded.model, f"{where}.modules_to_save", config.modules_to_save
+    if not names:
+        return {}
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    has_end = False
+    for name in names:
+        found = [one for key, one in model.named_modules() if ends_with(key, (name,))]
+        if not any(True for module in found for _ in module.parameters()):
+            known = {key.rpartition(".")[2] for key, _ in model.named_modules()} - {""}
+            close = difflib.get_close_matches(name, sorted(known), n=2)
+            raise UsageError(
+                f"{loaded.stamp.architecture} has no module {name!r} to train and save",
+                where=where,
+                fix=f"did you mean {' or '.join(close)}?" if close else "leave it out",
+            )
+        has_end = has_end or any(module is end for module in found for end in ends)
+    if not has_end:
+        return {"modules_to_save": list(names)}
+    if isinstance(config, LoraConfig) and config.trainable_tokens:
+        raise UsageError(
+            "the whole embedding is trained and some of its rows by themselves too",
+            where=where,
+            fix="leave out one of modules_to_save and trainable_tokens",
+        )
+    if not _are_tied(model):
+        return {"modules_to_save": list(names)}
+    if loaded.is_encoder_decoder or not isinstance(config, LoraConfig):
+        raise UsageError(
+            f"input and output embeddings of {loaded.stamp.architecture} are one tensor, and "
+            "training a copy of one of them would part them",
+            where=where,
+            fix="give methods.lora.trainable_tokens=[…], which trains some of its rows"
+            + ("" if loaded.is_encoder_decoder else ", or choose lora"),
+        )
+    return {"modules_to_save": list(names), "ensure_weight_tying": True}
 
 
 def token_rows(
@@ -37,13 +86,17 @@ def token_rows(
             where=where,
             fix="add rows with model.resize_embeddings=true, and the token to the tokenizer",
         )
-    if output is None or output.weight is table.weight or _are_tied(loaded.model):
+    if _are_tied(loaded.model):
         return ids
     names = {id(module): name for name, module in loaded.model.named_modules()}
     return {names[id(module)]: ids for module in (table, output)}
 
 
 def _are_tied(model: Any) -> bool:
+    """Whether the output layer has no weights of its own."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if ends[1] is None or ends[0].weight is ends[1].weight:
+        return True
     return bool(model.config.get_text_config().tie_word_embeddings)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from luthier.config.methods import ModulesConfig
@@ -10,7 +9,7 @@ from luthier.core.errors import UsageError
 from luthier.methods.targets import Targets, find_targets
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
-from luthier.plan.targets import Selection, ends_with
+from luthier.plan.targets import Selection
 
 _REASON = 300  # characters
 
@@ -43,26 +42,6 @@ def attach(loaded: LoadedModel, settings: Any, where: str) -> Any:
             where=where,
             fix="name other modules, or choose another method",
         ) from None
-
-
-def modules_to_save(loaded: LoadedModel, names: tuple[str, ...], where: str) -> list[str] | None:
-    """For peft: the modules that are trained whole; None: there are none.
-
-    Raises:
-        UsageError: a name matches no module, or one without parameters.
-    """
-    for name in names:
-        found = [one for key, one in loaded.model.named_modules() if ends_with(key, (name,))]
-        if not any(True for module in found for _ in module.parameters()):
-            known = {key.rpartition(".")[2] for key, _ in loaded.model.named_modules()}
-            close = difflib.get_close_matches(name, sorted(known - {""}), n=2)
-            fix = f"did you mean {' or '.join(close)}?" if close else "name embed_tokens or lm_head"
-            raise UsageError(
-                f"{loaded.stamp.architecture} has no module {name!r} to train and save",
-                where=f"{where}.modules_to_save",
-                fix=fix,
-            )
-    return list(names) or None
 
 
 def targets_of(loaded: LoadedModel, config: ModulesConfig, where: str, **options: Any) -> Targets:

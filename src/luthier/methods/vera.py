@@ -7,7 +7,8 @@ from typing import Any
 
 from luthier.config.methods import VeraConfig
 from luthier.methods.base import Method
-from luthier.methods.peft_support import attach, modules_to_save, targets_of, task_type
+from luthier.methods.new_tokens import saved_modules
+from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.models.load import LoadedModel
 
 
@@ -40,7 +41,7 @@ class VeraMethod(Method):
                 r=self.config.rank,
                 vera_dropout=self.config.dropout,
                 target_modules=list(targets),
-                modules_to_save=modules_to_save(loaded, self.config.modules_to_save, where),
+                **saved_modules(loaded, self.config, where),
                 save_projection=False,
             )
         return attach(loaded, settings, where)
