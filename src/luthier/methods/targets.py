@@ -97,13 +97,43 @@ def find_targets(
             where=f"{where}.targets",
             fix=f"name modules with {where}.targets=[…]; there are {search.overview()}",
         )
-    targets = selection.targets
     return Targets(
         names,
-        targets if isinstance(targets, str) else list(targets),
+        _for_peft(selection, names, experts, f"{where}.targets", of_experts=of_experts),
         _exclusion(selection.exclude, frozen_pattern(model), left_out, names),
         of_experts,
     )
+
+
+def _for_peft(
+    selection: Selection,
+    names: tuple[str, ...],
+    experts: Collection[str],
+    where: str,
+    *,
+    of_experts: bool,
+) -> str | list[str]:
+    """Peft's ``target_modules``.
+
+    Of a model with stacked experts peft keeps only the last part of each name, so that an
+    expression for one layer would take them all; whole names it leaves as they are.
+
+    Raises:
+        UsageError: some of the stacked experts are meant, and peft would adapt all.
+    """
+    targets = selection.targets
+    if selection.is_all_linear or not experts:
+        return targets if isinstance(targets, str) else list(targets)
+    exact = list(names) if isinstance(targets, str) else list(targets)
+    with_path = [one for one in exact if "." in one and one.rpartition(".")[2] in experts]
+    if with_path or (of_experts and isinstance(targets, str)):
+        raise UsageError(
+            "peft adapts stacked experts in all layers or in none, and takes everything that ends "
+            f"in {', '.join(sorted(experts))} for a part of them",
+            where=where,
+            fix=f"give a list of names, of experts without a path: [{', '.join(sorted(experts))}]",
+        )
+    return exact
 
 
 def names_of_experts(model: Any) -> tuple[str, ...]:
