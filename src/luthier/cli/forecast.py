@@ -40,10 +40,12 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
 
 def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:
     """Trained parameters, steps, time, memory, and whether it fits."""
-    if method.trained_parameters is None or method.memory_bytes is None:
-        return "–", "–", "–", "–", "the planner does not know this architecture"
+    count = method.trained_parameters
+    trained = "–" if count is None else format_count(count)
+    if method.memory_bytes is None:
+        return trained, "–", "–", "–", "the planner does not know this architecture"
     return (
-        format_count(method.trained_parameters),
+        trained,
         str(method.steps),
         "–" if method.seconds is None else format_duration(method.seconds),
         format_bytes(method.memory_bytes),
