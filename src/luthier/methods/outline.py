@@ -56,12 +56,13 @@ def _count(question: _Question) -> int | None:
         return None
     with torch.random.fork_rng(devices=()):
         model = method_for(question.name, question.methods).prepare(outline)
-    return sum(
+    count: int = sum(
         parameter.numel()
         for name, parameter in model.named_parameters()
         # AdaLoRA's ranks are no parameters that learn, but count as such where values are missing.
         if parameter.requires_grad and ".ranknum." not in name
     )
+    return count
 
 
 def _outline(handle: ModelHandle) -> LoadedModel | None:

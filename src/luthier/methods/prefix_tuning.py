@@ -112,7 +112,7 @@ def _cached(model: Any, ids: Any) -> list[_Layer] | None:
             cache = None
     model.train(was_training)
     layers = getattr(getattr(cache, "self_attention_cache", cache), "layers", None)
-    pairs = [
+    pairs: list[tuple[Any, Any]] = [
         (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in layers or ()
     ]
     if not pairs or any(keys is None or values is None for keys, values in pairs):
