@@ -27,7 +27,7 @@ _FUSED_MODELS = frozenset(
     {"mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"}
     | {"bamba", "granitemoehybrid", "jamba", "zamba2"}
 )
-_FUSED_MODULES = ("out_proj", "conv1d")
+_FUSED_MODULES = ("out_proj", "conv1d", "dt_proj")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,9 @@ def find_targets(
     left_out: tuple[str, ...] = ()
     if selection.is_all_linear:
         linear = search.linear()
-        left_out = tuple(filter(search.is_fused, linear))
+        left_out = tuple(name for name in linear if search.is_fused(name))
         found = [name for name in linear if name not in left_out]
+        left_out += search.routers()
     else:
         for entry in _entries(selection.targets):
             if not (_is_absent(entry, absent) or _covers_experts(model, entry, experts)):
@@ -170,6 +171,10 @@ class _Search:
             for name, module in self.modules.items()
             if _is_linear(module) and module is not output
         ]
+
+    def routers(self) -> tuple[str, ...]:
+        """Routers that are written as linear layers, which peft would take for such."""
+        return tuple(name for name, module in self.modules.items() if _is_router(module))
 
     def is_fused(self, name: str) -> bool:
         """Whether a module's weight is used past the module, so that no adapter would be seen."""
@@ -269,14 +274,15 @@ def _adaptable_parts(model: Any) -> dict[str, Any]:
 
 
 def _is_linear(module: Any) -> bool:
-    """Whether a module is a linear layer that gives one tensor.
-
-    A router is written as one and gives two (Llama 4).
-    """
+    """Whether a module is a linear layer that gives one tensor."""
     from transformers.pytorch_utils import Conv1D
 
-    is_router = type(module).__name__.endswith("Router")
-    return isinstance(module, torch.nn.Linear | Conv1D) and not is_router
+    return isinstance(module, torch.nn.Linear | Conv1D) and not _is_router(module)
+
+
+def _is_router(module: Any) -> bool:
+    """Whether a module is written as a linear layer and gives two tensors (Llama 4, Phi-MoE)."""
+    return isinstance(module, torch.nn.Linear) and type(module).__name__.endswith("Router")
 
 
 def _entries(names: Names) -> tuple[Names, ...]:
