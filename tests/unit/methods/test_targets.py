@@ -148,7 +148,7 @@ def test_all_linear_is_pefts_but_the_output_layer(name: str) -> None:
         for key, one in model.named_modules()
         if isinstance(one, kinds)
         and one is not output
-        and not (name in STATE_SPACES and key.endswith((".out_proj", ".conv1d")))
+        and not (name in STATE_SPACES and key.endswith((".out_proj", ".conv1d", ".dt_proj")))
     }
     tuned = prepared(name, "vera", rank=4)
     assert adapted(tuned) == expected
@@ -160,7 +160,7 @@ def test_weights_that_kernels_read_have_no_adapter(name: str) -> None:
     for method in ("lora", "rslora", "dora", "adalora", "vera"):
         names = adapted(prepared(name, method, **({"rank": 4} if method == "vera" else {})))
         assert names
-        assert not [one for one in names if one.endswith(("out_proj", "conv1d"))]
+        assert not [one for one in names if one.endswith(("out_proj", "conv1d", "dt_proj"))]
     with pytest.raises(UsageError, match="fused kernels") as caught:
         prepared(name, "lora", targets=["out_proj"])
     assert caught.value.where == "methods.lora.targets"
