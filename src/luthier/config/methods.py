@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from luthier.config.base import Config
+from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
 
 MethodName = Literal[
     "full",
@@ -212,12 +213,6 @@ class VeraConfig(ModulesConfig):
     def drops(self) -> bool:
         """See `MethodConfig.drops`."""
         return self.dropout > 0
-
-
-# What IA3 scales: keys and values, where they are outputs of their own or of one product with the
-# queries, and the MLP's inner activations, which are the input of its last product.
-IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
-IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")
 
 
 class Ia3Config(ModulesConfig):

@@ -12,3 +12,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 OptimizerName = Literal["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]
 Checkpointing = Literal["none", "selective", "full"]
 Parallelism = Literal["ddp", "zero2", "fsdp"]
+# IA3 scales keys and values, where they are outputs of their own or of one product with the
+# queries, and the MLP's inner activations, which are the input of its last product.
+IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
+IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")

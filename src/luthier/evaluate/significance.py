@@ -88,13 +88,11 @@ def paired_test(
     value = units.figure(difference)
     ungrouped = len(units) == len(stats_a)
     if isinstance(metric, MeanMetric) and ungrouped and is_binary(units.sums):
-        pair = (stats_a[:, 0], stats_b[:, 0])
-        p, test = mcnemar(*pair), EXACT_MCNEMAR
-        interval = paired_interval(*pair, resampling.confidence)
+        p, test = mcnemar(stats_a[:, 0], stats_b[:, 0]), EXACT_MCNEMAR
     else:
         p = approximate_randomisation(units, difference, resampling)
         test = _randomisation(len(units), resampling)
-        interval = difference_interval(metric, units, resampling)
+    interval = difference_interval(metric, units, resampling)
     interval = interval.deciding(value, p, resampling.confidence)
     return PairedTest(
         difference=value,
@@ -110,7 +108,10 @@ def paired_test(
 
 
 def difference_interval(metric: Metric, units: Units, resampling: Resampling) -> Interval:
-    """The interval of the difference of two systems, from the bootstrap over units.
+    """The interval of the difference of two systems.
+
+    It is that of two shares for 0/1 scores of ungrouped examples, else from the bootstrap over
+    units.
 
     Args:
         metric: the metric.
@@ -120,6 +121,8 @@ def difference_interval(metric: Metric, units: Units, resampling: Resampling) ->
     reach = metric.bounds[1] - metric.bounds[0]
     bounds = (-reach, reach)
     if isinstance(metric, MeanMetric):
+        if is_binary(units.sums) and (units.counts == 1).all():
+            return paired_interval(units.sums[:, 0], units.sums[:, 1], resampling.confidence)
         moves = units.sums[:, 1:] - units.sums[:, :1]
         return mean_interval(Units(moves, units.counts), resampling, bounds)
     return figure_interval(units, difference_figure(metric), resampling, bounds)

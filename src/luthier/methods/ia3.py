@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS, Ia3Config
+from luthier.config.methods import Ia3Config
+from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
 from luthier.methods.base import Method
 from luthier.methods.new_tokens import saved_modules
 from luthier.methods.peft_support import attach, targets_of, task_type

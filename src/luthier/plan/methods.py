@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS
+from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
 from luthier.plan.targets import ALL_LINEAR, Names
