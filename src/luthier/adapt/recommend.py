@@ -81,14 +81,12 @@ def _cheapest_at_target(
             f"with {best}."
         )
         advice = "What is left: more or better training data, a larger model, a lower target."
-        return None, sentence, [*_facts(best.rung), advice]
+        return None, sentence, [*_facts(best.rung), *_caution(best), advice]
     sentence = (
         f"Use {reaching.rung.name}: it is the cheapest rung that reaches the target of {target:g} "
         f"in {name}, with {reaching}."
     )
-    reasons = _facts(reaching.rung)
-    if reaching.rung.unusable:
-        reasons = [f"Read its answers first: {reaching.rung.unusable}.", *reasons]
+    reasons = [*_caution(reaching), *_facts(reaching.rung)]
     worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
     if reaching.metric.no_interval:
         caveat = "No interval can be given: measure on more examples before you rely on it."
@@ -117,7 +115,7 @@ def _not_testable(
         f"The best-measured rung is {best.rung.name} with {best} in {best.metric.name}; the "
         f"cheapest is {first.rung.name} with {first}."
     )
-    return None, sentence, []
+    return None, sentence, _caution(best)
 
 
 def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | None, str, list[str]]:
@@ -126,16 +124,20 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
     if choice.rung.unusable:
         return _nothing_usable(choice, dearer, alpha)
     parts = [_use(choice)]
-    if dearer:
+    usable = [m for m in dearer if not m.rung.unusable]
+    if usable:
+        which = "dearer rung" if len(usable) == len(dearer) else "dearer rung with usable answers"
         parts.append(
-            f"No dearer rung is shown to be better at the level {alpha:g}, all pairs of rungs "
-            "tested together."
+            f"No {which} is shown to be better at the level {alpha:g}, all pairs of rungs tested "
+            "together."
         )
+    elif dearer:
+        parts.append("No dearer rung gives answers that can be used.")
     best = _best([m for m in measured if not m.rung.unusable])
     if best is not choice:
         parts.append(_best_in_words(best, choice))
-    reasons = [_not_shown(m, alpha) for m in dearer]
-    if dearer and (power := _power(dearer[-1])):
+    reasons = _sides(choice, alpha) + [_not_shown(m, alpha) for m in dearer]
+    if usable and (power := _power(usable[-1])):
         reasons.append(power)
     return choice.rung.name, " ".join(parts), [*reasons, *_facts(choice.rung)]
 
@@ -157,6 +159,23 @@ def _choice(measured: Sequence[_Measured], alpha: float) -> _Measured:
     if gain is None or last.has_real_gain(alpha):
         return last
     return next(m for m in measured if m.rung.name == gain.over)
+
+
+def _caution(named: _Measured) -> list[str]:
+    """A warning where the answers of a rung that the sentence names cannot be used."""
+    rung = named.rung
+    return [f"Read the answers of {rung.name} first: {rung.unusable}."] if rung.unusable else []
+
+
+def _sides(choice: _Measured, alpha: float) -> list[str]:
+    """Why the interval of the choice's gain holds 0 though its p-value shows a gain."""
+    gain = choice.rung.gain
+    if gain is None or gain.no_interval or not gain.low <= 0 <= gain.high:
+        return []
+    return [
+        f"The interval of its gain holds 0 and p is at most {alpha:g}: the test asks only whether "
+        "the dearer rung is better (one-sided), the interval shows both sides."
+    ]
 
 
 def _use(choice: _Measured) -> str:
@@ -194,9 +213,8 @@ def _not_shown(dearer: _Measured, alpha: float) -> str:
         return f"{rung.name} is left out, whatever it scored ({apart}): {rung.unusable}."
     if gain.difference and not dearer._is_higher(gain.difference):
         return f"{rung.name} costs more and scored worse: {apart}."
-    return (
-        f"{rung.name} is not shown to be better: {apart}, p {_p(gain.p_adjusted)}, above {alpha:g}."
-    )
+    p = _p(gain.p_adjusted, alpha)
+    return f"{rung.name} is not shown to be better: {apart}, p {p}, above {alpha:g}."
 
 
 def _power(dearer: _Measured) -> str:
@@ -205,7 +223,7 @@ def _power(dearer: _Measured) -> str:
         return ""
     return (
         f"With {gain.n:,} examples you can detect differences of {gain.detectable:.3f} or more "
-        "between two rungs (80 % power, α = 0.05)."
+        "between two rungs tested by themselves (80 % power, α = 0.05)."
     )
 
 
@@ -264,6 +282,8 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def _p(p: float) -> str:
-    """A p-value as ``< 0.001`` or ``= 0.034``."""
+def _p(p: float, above: float = 0.0) -> str:
+    """A p-value as ``< 0.001`` or ``= 0.034``; with more digits where it is hardly ``above``."""
+    if above and (p < 0.001 or float(f"{p:.3f}") <= above):
+        return f"= {p:.6g}"
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -61,14 +61,17 @@ def compare_evaluations(
         n=test.n,
         units=test.units,
         standard_error=test.standard_error,
-        detectable=_detectable(test, stats_a, stats_b),
+        detectable=_detectable(metric, test, stats_a, stats_b),
     )
 
 
-def _detectable(test: PairedTest, stats_a: Floats, stats_b: Floats) -> float | None:
+def _detectable(metric: Metric, test: PairedTest, stats_a: Floats, stats_b: Floats) -> float | None:
+    """The least difference that the test finds; None where none that can be is large enough."""
     if test.test == EXACT_MCNEMAR:
         return detectable_share(test.n, int(np.count_nonzero(stats_a != stats_b)))
-    return detectable_difference(test.standard_error, test.units)
+    least = detectable_difference(test.standard_error, test.units)
+    low, high = metric.bounds
+    return least if least is None or least <= high - low else None
 
 
 def compare_rungs(

@@ -23,14 +23,12 @@ def unusable_answers(samples: Sequence[SampleRecord]) -> str:
         samples: answered examples. Choices that were scored are never degenerate.
     """
     answers = [sample for sample in samples if not sample.likelihoods]
-    for is_so, reason in (
-        (_is_cut_in_a_loop, "repeat themselves until they are cut at the limit"),
-        (_is_empty, "are empty"),
-    ):
-        count = sum(map(is_so, answers))
-        if count > _MOST * len(samples):
-            return f"{count:,} of its {len(samples):,} answers {reason}"
-    return ""
+    empty, looping = sum(map(_is_empty, answers)), sum(map(_is_cut_in_a_loop, answers))
+    if empty + looping <= _MOST * len(samples):  # no answer is both
+        return ""
+    loops = "repeat themselves until they are cut at the limit"
+    reason = " or ".join([*(["are empty"] if empty else []), *([loops] if looping else [])])
+    return f"{empty + looping:,} of its {len(samples):,} answers {reason}"
 
 
 def repeats_itself(text: str) -> bool:

@@ -23,8 +23,8 @@ from luthier.evaluate.significance import least_p
 
 ALPHA = 0.05
 POWER = 0.8
-# The standard deviation of the difference of two 0/1 scores that differ on a quarter of examples.
-_TYPICAL_SPREAD = 0.5
+# The share of examples on which exactly one of two rungs is right.
+_TYPICAL_DISCORDANCE = 0.25
 # How alike the scores of two systems may be, from not at all to very.
 _CORRELATIONS = (0.0, 0.5, 0.8)
 
@@ -70,10 +70,10 @@ def can_show_nothing(units: int, alpha: float = ALPHA) -> bool:
 
 def too_few_units(units: int, alpha: float = ALPHA) -> str:
     """A sentence for units of which `can_show_nothing` is true."""
-    needed = math.ceil(-math.log2(alpha))
+    called = "1 unit" if units == 1 else f"{units} units"
     return (
-        f"{units} units of test examples cannot show any difference at the level {alpha:g}; at "
-        f"least {needed} are needed, and more to show small ones."
+        f"{called} of test examples cannot show any difference at the level {alpha:g}; at least "
+        f"{_least_units(alpha)} are needed, and more to show small ones."
     )
 
 
@@ -87,23 +87,29 @@ def power_notes(examples: int, units: int, alpha: float = ALPHA) -> tuple[str, .
     """
     apart = f"{examples:,} test examples" + (f" in {units:,} groups" if units < examples else "")
     if can_show_nothing(units, alpha):
-        return (f"{apart}: {too_few_units(units, alpha)}",)
-    if _exceptions(units, alpha) < 1:
-        return (f"{apart} can only show a gain that every one of {units} units has.",)
-    least = detectable_effect(_TYPICAL_SPREAD / math.sqrt(units), alpha=2 * alpha)
+        called = f"{apart}: " if units < examples else ""
+        return (f"{called}{too_few_units(units, alpha)}",)
+    least = _detectable_gain(units, _TYPICAL_DISCORDANCE, alpha)
+    if least is None or least > _TYPICAL_DISCORDANCE:
+        gaining = _least_units(alpha)
+        if gaining == units:
+            return (f"{apart} can only show a gain that every one of {units} units has.",)
+        return (
+            f"{apart} can only show large gains: at least {gaining} of {units} units must gain.",
+        )
     return (
         f"With {apart} you can detect gains of about {least:.2f} in a score of 0 or 1, if two "
         f"rungs disagree on a quarter of the examples (80 % power, α = {alpha:g}).",
     )
 
 
-def _exceptions(units: int, alpha: float) -> int:
-    """How many units may have a loss where a sign test still shows a gain."""
-    total, losses = 0, 0
-    while (total + math.comb(units, losses)) / 2**units <= alpha:
-        total += math.comb(units, losses)
-        losses += 1
-    return losses - 1
+def _least_units(alpha: float) -> int:
+    """The number of units that must gain before a one-sided p-value can be ``alpha``.
+
+    The outcome is no more extreme than those in which any of the units without a gain are swapped:
+    with g that gain, a share 2^-g of all ways to swap.
+    """
+    return math.ceil(-math.log2(alpha))
 
 
 def mcnemar_power(n: int, discordance: float, difference: float, alpha: float = ALPHA) -> float:
@@ -147,7 +153,16 @@ def detectable_share(
     Returns:
         None where even a difference of 1 is not found.
     """
-    discordance = (discordant + 1) / (n + 1)
+    return _least_share(n, (discordant + 1) / (n + 1), alpha, power)
+
+
+def _detectable_gain(n: int, discordance: float, alpha: float) -> float | None:
+    """The least gain that a one-sided test finds; rejections in one direction are what counts."""
+    return _least_share(n, discordance, 2 * alpha, POWER)
+
+
+def _least_share(n: int, discordance: float, alpha: float, power: float) -> float | None:
+    """The least difference that McNemar's test finds, whose discordance is at least as large."""
 
     def found(difference: float) -> bool:
         return mcnemar_power(n, max(discordance, difference), difference, alpha) >= power

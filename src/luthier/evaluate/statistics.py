@@ -35,7 +35,7 @@ from luthier.evaluate.intervals import (
     interval_of_draws,
     is_finite,
 )
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric
 from luthier.evaluate.metrics.sets import SetMetric
 from luthier.evaluate.metrics.several import Majority
 from luthier.evaluate.proportions import proportion_interval
@@ -187,7 +187,7 @@ def _share(metric: Metric, stats: Floats, units: Units) -> tuple[Floats, Floats]
     """Successes and trials of each unit, where the figure is the share of successes."""
     if isinstance(metric, SetMetric | Majority):
         return units.sums[:, 0], units.sums[:, 1]
-    if isinstance(metric, MeanMetric) and is_binary(stats):
+    if isinstance(metric, MeanMetric) and metric.bounds == SHARE and is_binary(stats):
         return units.sums[:, 0], units.counts
     return None
 

@@ -249,7 +249,7 @@ def test_an_unusable_first_rung_is_a_baseline_and_no_choice() -> None:
 def test_a_target_is_the_users_own_word_with_a_caveat() -> None:
     answer = recommend([done("full", 0.9, unusable=LOOPS)], 0.5, 0.05)
     assert answer.rung == "full"
-    assert answer.reasons[0] == f"Read its answers first: {LOOPS}."
+    assert answer.reasons[0] == f"Read the answers of full first: {LOOPS}."
 
 
 def test_a_figure_without_an_interval_says_so() -> None:
@@ -257,3 +257,40 @@ def test_a_figure_without_an_interval_says_so() -> None:
     assert recommend([alone], None, 0.05).sentence == (
         "Use zero-shot: 1.000 (no interval: few) in rougeL."
     )
+
+
+def test_a_better_rung_that_cannot_be_used_is_not_denied() -> None:
+    better = done("full", 0.9, gain("zero-shot", 0.7, 0.001), unusable=LOOPS)
+    answer = recommend([ZERO, better], None, 0.05)
+    assert answer.rung == "zero-shot"
+    assert "No dearer rung gives answers that can be used." in answer.sentence
+    assert "shown to be better" not in answer.sentence
+    between = done("few-shot", 0.21, gain("zero-shot", 0.01, 0.6))
+    answer = recommend([ZERO, between, better], None, 0.05)
+    assert "No dearer rung with usable answers is shown to be better" in answer.sentence
+
+
+def test_a_named_rung_that_cannot_be_used_is_warned_of() -> None:
+    warning = f"Read the answers of full first: {LOOPS}."
+    few = gain("zero-shot", 0.7, 0.001).model_copy(update={"units": 4})
+    ladder = [ZERO, done("full", 0.9, few, unusable=LOOPS)]
+    assert warning in recommend(ladder, 0.95, 0.05).reasons
+    assert warning in recommend(ladder, None, 0.05).reasons
+
+
+def test_a_one_sided_gain_whose_interval_holds_zero_is_explained() -> None:
+    ladder = [ZERO, done("few-shot", 0.21, gain("zero-shot", 0.01, 0.04))]
+    answer = recommend(ladder, None, 0.05)
+    assert answer.rung == "few-shot"
+    assert "one-sided" in answer.reasons[0]
+    assert not any("one-sided" in reason for reason in recommend([ZERO, FEW], None, 0.05).reasons)
+
+
+@pytest.mark.parametrize(
+    ("p", "alpha", "shown"), [(0.0502, 0.05, "0.0502"), (0.0008, 0.0005, "0.0008")]
+)
+def test_a_p_value_that_rounds_to_the_level_is_shown_above_it(
+    p: float, alpha: float, shown: str
+) -> None:
+    answer = recommend([ZERO, done("few-shot", 0.3, gain("zero-shot", 0.1, p))], None, alpha)
+    assert f"p = {shown}, above {alpha:g}." in answer.reasons[0]

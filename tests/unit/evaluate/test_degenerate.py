@@ -41,6 +41,13 @@ def test_a_system_is_unusable_where_most_answers_are() -> None:
     assert not unusable_answers([loop, sample("they talk", "stop")])
 
 
+def test_empty_answers_and_loops_count_together() -> None:
+    answers = [sample("and " * 9)] * 2 + [sample("", "stop")] * 2 + [sample("a talk", "stop")]
+    assert unusable_answers(answers) == (
+        "4 of its 5 answers are empty or repeat themselves until they are cut at the limit"
+    )
+
+
 def test_an_end_makes_a_repetition_an_answer() -> None:
     assert not unusable_answers([sample("ha ha ha ha ha ha ha", "stop")] * 4)
 

@@ -127,3 +127,9 @@ def test_the_design_effect_lies_between_independent_and_alike() -> None:
     assert 1 <= independent < alike <= 4.5
     assert design_effect(counts, counts) == 4
     assert effective_examples(np.ones(7), np.ones(7)) == 7
+
+
+def test_lengths_of_zero_are_no_shares() -> None:
+    """Wilson's interval ends at 1, but an answer may have any number of words."""
+    estimate = bootstrap_interval(WORDS, np.zeros((20, 1)), Resampling(0, 200, 0.95))
+    assert estimate.no_interval

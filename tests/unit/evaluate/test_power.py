@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.core.errors import UsageError
+from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.power import (
     bernoulli_error,
     detectable_difference,
@@ -20,6 +22,8 @@ from luthier.evaluate.power import (
     power_notes,
 )
 from luthier.evaluate.significance import mcnemar
+from luthier.evaluate.statistics import Resampling
+from luthier.evaluate.stepdown import gain_p_values
 
 
 def test_the_textbook_figure() -> None:
@@ -97,8 +101,28 @@ def test_too_few_units_detect_nothing() -> None:
 def test_notes_on_power_before_anything_is_measured() -> None:
     assert "cannot show any difference" in power_notes(80, 4)[0]
     assert "at least 5 are needed" in power_notes(80, 4)[0]
-    assert "every one of 7 units" in power_notes(64, 7)[0]
+    assert power_notes(1, 1)[0].startswith("1 unit of test examples cannot")
+    assert "every one of 5 units" in power_notes(64, 5)[0]
+    assert "at least 5 of 7 units must gain" in power_notes(64, 7)[0]
     assert "gains of about 0.16" in power_notes(64, 64)[0]
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("units", [5, 8, 12, 20, 24, 30, 64, 300])
+def test_no_note_promises_a_gain_above_the_share_that_differs(units: int, alpha: float) -> None:
+    """Two rungs that disagree on a quarter of the examples cannot be further apart than that."""
+    for text in re.findall(r"gains of about (\d\.\d+)", power_notes(units, units, alpha)[0]):
+        assert float(text) <= 0.25
+
+
+@pytest.mark.parametrize(("units", "gaining", "shown"), [(7, 5, True), (7, 4, False)])
+def test_five_units_must_gain(units: int, gaining: int, *, shown: bool) -> None:
+    """The others may stay as they were: they need not gain as well."""
+    before, after = np.zeros((units, 1)), np.zeros((units, 1))
+    after[:gaining] = 1
+    stats = {"before": before, "after": after}
+    p = gain_p_values(get_metric("rougeL"), stats, Resampling(0, 2000, 0.95))["before", "after"]
+    assert (p <= 0.05) == shown
 
 
 def test_shares_are_planned_with_the_exact_test() -> None:
