@@ -31,7 +31,7 @@ from scipy.stats import norm
 from common import provenance, store, table
 from luthier.adapt.manifest import hardware, versions
 from luthier.core.records import Comparison
-from luthier.evaluate.choice import choice_path
+from luthier.evaluate.choice import climb
 from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.significance import (
     approximate_randomisation,
@@ -39,7 +39,7 @@ from luthier.evaluate.significance import (
     holm,
     mcnemar,
 )
-from luthier.evaluate.statistics import Resampling, Units, clustered_error
+from luthier.evaluate.statistics import Resampling, Units
 from luthier.evaluate.stepdown import gain_p_values
 
 _RUNGS = tuple(f"rung {number}" for number in range(6))
@@ -80,10 +80,11 @@ def main(arguments: list[str]) -> None:
     processes = int(arguments[1]) if len(arguments) > 1 else 2
     settings = [
         Setting(name, examples, groups, agreement)
-        for agreement in (0.95, 0.8)
+        for agreement in (0.98, 0.95, 0.8)
         for examples in (64, 128)
         for groups in (0, 7, 30)
         for name in _SHARES
+        if agreement > 0.8 or (examples, groups) == (64, 0)
     ]
     with ProcessPoolExecutor(processes) as pool:
         measured = list(pool.map(_measure, settings, [ladders] * len(settings)))
@@ -154,13 +155,14 @@ class _Pairs:
             a, b = _RUNGS.index(cheaper), _RUNGS.index(dearer)
             difference = float(self._means[b] - self._means[a])
             return Comparison.model_construct(
-                difference=difference,
-                p_adjusted=adjusted[cheaper, dearer],
-                standard_error=self._error(a, b),
+                over=cheaper, difference=difference, p_adjusted=adjusted[cheaper, dearer]
             )
 
-        path = choice_path(_RUNGS, _METRIC, compare, _ALPHA)
-        return [_RUNGS.index(name) for name in path]
+        choice, gains = climb(_RUNGS, _METRIC, compare, _ALPHA)
+        path = [_RUNGS.index(choice)]
+        while path[0]:
+            path.insert(0, _RUNGS.index(gains[_RUNGS[path[0]]].over))
+        return path
 
     def path_before(self) -> list[int]:
         """The rule of before: the last rung with a real gain over the best cheaper one."""
@@ -190,10 +192,6 @@ class _Pairs:
                 p = mcnemar(one[:, 0], other[:, 0])
             self._p[a, b] = p
         return self._p[a, b]
-
-    def _error(self, a: int, b: int) -> float:
-        units = Units.of(self._columns[b] - self._columns[a], self._groups)
-        return clustered_error(units.sums[:, 0], units.counts)
 
 
 def _markdown(document: dict[str, Any]) -> str:

@@ -90,7 +90,7 @@ MISTAKES = (
             )
         )
     ),
-    Mistake("hours", "launch --hours nan", USAGE, ("a job of nan hours",)),
+    Mistake("hours", "launch --hours nan", USAGE, ("--hours is nan",)),
     Mistake("size", f"adapt TASK --memory {'9' * 400}", USAGE, ("larger than any size",)),
     Mistake("processes", "tune TASK --nproc 0", USAGE, ("--nproc", "Must be >= 1")),
     Mistake(
@@ -340,7 +340,7 @@ MISTAKES = (
         "memory",
         "tune TASK adapt.memory=1MiB",
         RESOURCES,
-        ("lora needs about", "1.0 MiB may be used", "train.micro_batch_tokens"),
+        ("lora needs about", "1.0 MiB available", "train.micro_batch_tokens"),
     ),
 )
 

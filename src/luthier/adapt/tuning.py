@@ -21,6 +21,7 @@ from luthier.data.problems import count_reasons
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import load_adapted
 from luthier.methods.lora_adapter import described
+from luthier.methods.outline import counted_parameters
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
 from luthier.train import Limits, tune
@@ -71,6 +72,10 @@ def tuned_model(
     config = setup.config.model_copy(update={"train": loop})
     plan = check_memory(replace(setup, config=config), method, data, ranks)
     stored = _announce(plan, run, console) if plan and ranks.is_first else None
+    if plan is None:
+        counted = counted_parameters(setup.weights(), method, setup.config.methods)
+        trained = "" if counted is None else f"; {format_count(counted)} trained"
+        console.say(f"  no plan: the planner does not know this architecture{trained}")
     try:
         # One that is cut into shards need not fit a device whole.
         place = torch.device("cpu") if loop.shards(ranks.size) else None

@@ -20,7 +20,7 @@ def doctor(*, json: Json = False) -> None:
     table.text()
     table.prose()
     for check in checks:
-        mark = "ok" if check.ok else "look"
+        mark = "ok" if check.ok else "optional" if check.optional else "check"
         table.add_row(
             mark, check.name, check.found + (f" – {check.advice}" if check.advice else "")
         )

@@ -1,18 +1,17 @@
 """Which rung of a ladder to choose, and how sure that is.
 
-The choice begins with the cheapest rung and moves to a dearer one only on evidence:
+The choice begins with the cheapest rung. Going up, a rung becomes the choice when it is really
+better than the choice so far. "Really" is decided for all pairs of rungs together
+(`evaluate.stepdown`): with probability 1 - alpha no chance gain is called real, so a false upgrade,
+a step to a rung that is not better than the choice before, happens in at most a share alpha of all
+ladders, though what is compared with what depends on the outcomes.
 
-1. Every dearer rung is tested against every cheaper one, all pairs together (`evaluate.stepdown`),
-   so that with probability 1 - alpha no chance gain is called real.
-2. Of the dearer rungs that are really better than the choice so far, the best-measured one is
-   looked at, and the cheapest that is within one standard error of it becomes the choice (the
-   one-standard-error rule of Breiman, Friedman, Olshen and Stone 1984, section 3.4.3).
-3. This goes on until no dearer rung is really better than the choice.
-
-So a false upgrade, a step to a rung that is not better than the choice before, happens in at most
-a share alpha of all ladders. Steps too small to be seen one by one add up to one that is: rungs are
-compared with the choice, not with their neighbours. `benchmarks/recommendation.py` measures false
-upgrades and regret.
+Rungs are compared with the choice, not with their neighbours or the best-measured one: steps too
+small to be seen one by one add up to one that is. `benchmarks/recommendation.py` measures false
+upgrades and regret. Choosing the cheapest rung within one standard error of the best one
+(Breiman, Friedman, Olshen and Stone 1984, section 3.4.3) has less regret on staircases, and steps
+to a rung that is no better than a cheaper one in half of the ladders whose rungs are equally good
+from the second on.
 """
 
 from __future__ import annotations
@@ -23,49 +22,34 @@ from luthier.core.records import Comparison
 from luthier.evaluate.metrics import Metric
 
 
-def choice_path(
+def climb(
     names: Sequence[str],
     metric: Metric,
     compare: Callable[[str, str], Comparison],
     alpha: float,
     unusable: Collection[str] = (),
-) -> list[str]:
-    """The rungs that are chosen one after the other, from the cheapest to the final choice.
+) -> tuple[str, dict[str, Comparison]]:
+    """Go up the ladder.
 
     Args:
         names: the rungs, cheapest first; at least one.
         metric: says which direction is better.
         compare: the comparison of a dearer rung with a cheaper one.
         alpha: the level of the adjusted p-values.
-        unusable: rungs that no step leads to; the first rung may be one of them.
+        unusable: rungs that never become the choice; the first rung may be one of them.
+
+    Returns:
+        The final choice, and the comparison of each rung but the first with the choice so far.
     """
-    sign = 1 if metric.higher_is_better else -1
-    path = [names[0]]
-    while True:
-        choice = path[-1]
-        gains = {name: compare(choice, name) for name in names[names.index(choice) + 1 :]}
-        better = [
-            name
-            for name, gain in gains.items()
-            if name not in unusable and is_real_gain(gain, metric, alpha)
-        ]
-        if not better:
-            return path
-        best = max(better, key=lambda name: sign * gains[name].difference)
-        path.append(next(name for name in better if _is_about_as_good(name, best, sign, compare)))
+    choice, gains = names[0], {}
+    for name in names[1:]:
+        gains[name] = compare(choice, name)
+        if name not in unusable and is_real_gain(gains[name], metric, alpha):
+            choice = name
+    return choice, gains
 
 
 def is_real_gain(gain: Comparison, metric: Metric, alpha: float) -> bool:
     """Whether the dearer rung is really better."""
     better = gain.difference > 0 if metric.higher_is_better else gain.difference < 0
     return better and gain.p_adjusted <= alpha
-
-
-def _is_about_as_good(
-    name: str, best: str, sign: int, compare: Callable[[str, str], Comparison]
-) -> bool:
-    """Whether a rung that is not dearer than the best one is within a standard error of it."""
-    if name == best:
-        return True
-    behind = compare(name, best)
-    return sign * behind.difference <= (behind.standard_error or 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import Comparison, SampleRecord
-from luthier.evaluate.choice import choice_path
+from luthier.evaluate.choice import climb
 from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.metrics.base import Floats
 from luthier.evaluate.power import ALPHA, detectable_difference, detectable_share
@@ -98,28 +98,18 @@ def compare_rungs(
     Raises:
         DataError: as `compare_evaluations`.
     """
+    if not rungs:
+        return {}
     metric = get_metric(metric_name)
     adjusted = _adjusted(metric, rungs, resampling)
-    made: dict[Pair, Comparison] = {}
 
     def compare(cheaper: str, dearer: str) -> Comparison:
-        if (cheaper, dearer) not in made:
-            compared = compare_evaluations(
-                metric_name, rungs[cheaper], rungs[dearer], cheaper, resampling
-            )
-            p = adjusted[cheaper, dearer]
-            made[cheaper, dearer] = compared.model_copy(update={"p_adjusted": p})
-        return made[cheaper, dearer]
+        compared = compare_evaluations(
+            metric_name, rungs[cheaper], rungs[dearer], cheaper, resampling
+        )
+        return compared.model_copy(update={"p_adjusted": adjusted[cheaper, dearer]})
 
-    names = list(rungs)
-    path = choice_path(names, metric, compare, alpha, unusable) if names else []
-    comparisons: dict[str, Comparison] = {}
-    choice = 0
-    for place in range(1, len(names)):
-        comparisons[names[place]] = compare(path[choice], names[place])
-        if choice + 1 < len(path) and path[choice + 1] == names[place]:
-            choice += 1
-    return comparisons
+    return climb(tuple(rungs), metric, compare, alpha, unusable)[1]
 
 
 def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from luthier.evaluate.intervals import Interval
 from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.proportions import paired_interval
 from luthier.evaluate.statistics import (
     Figure,
     Resampling,
@@ -87,14 +88,13 @@ def paired_test(
     value = units.figure(difference)
     ungrouped = len(units) == len(stats_a)
     if isinstance(metric, MeanMetric) and ungrouped and is_binary(units.sums):
-        p, test = mcnemar(stats_a[:, 0], stats_b[:, 0]), EXACT_MCNEMAR
-    elif is_enumerable(len(units), resampling):
-        p = approximate_randomisation(units, difference, resampling)
-        test = f"exact paired randomisation, {2 ** len(units):,} ways to swap"
+        pair = (stats_a[:, 0], stats_b[:, 0])
+        p, test = mcnemar(*pair), EXACT_MCNEMAR
+        interval = paired_interval(*pair, resampling.confidence)
     else:
         p = approximate_randomisation(units, difference, resampling)
-        test = f"paired approximate randomisation, {resampling.resamples} draws"
-    interval = difference_interval(metric, units, resampling)
+        test = _randomisation(len(units), resampling)
+        interval = difference_interval(metric, units, resampling)
     interval = interval.deciding(value, p, resampling.confidence)
     return PairedTest(
         difference=value,
@@ -151,6 +151,12 @@ def approximate_randomisation(units: Units, difference: Figure, resampling: Resa
         every = swapped_figures(units, difference, all_swaps(len(units)))
         return float(np.mean(np.abs(every) >= abs(observed) - TIE))
     return share_as_far(swapped(units, difference, resampling), observed)
+
+
+def _randomisation(units: int, resampling: Resampling) -> str:
+    if is_enumerable(units, resampling):
+        return f"exact paired randomisation, {2**units:,} ways to swap"
+    return f"paired approximate randomisation, {resampling.resamples} draws"
 
 
 def is_enumerable(units: int, resampling: Resampling) -> bool:

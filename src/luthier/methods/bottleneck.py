@@ -19,7 +19,7 @@ from luthier.config.methods import Placement
 from luthier.core.records import Record
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.plan.methods import ADAPTER_PLACES
-from luthier.plan.tunings import ends_with
+from luthier.plan.targets import ends_with
 
 _CHILD = "bottleneck_adapter"
 

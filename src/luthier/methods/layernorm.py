@@ -30,7 +30,7 @@ class LayernormMethod(Method):
             if _is_norm(type(module).__name__) and not is_frozen(name, frozen)
         ]
         settings = peft.LNTuningConfig(task_type=task_type(loaded), target_modules=norms)
-        return attach(loaded, settings)
+        return attach(loaded, settings, "methods.layernorm")
 
 
 def _is_norm(kind: str) -> bool:

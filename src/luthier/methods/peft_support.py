@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
+from luthier.config.methods import ModulesConfig
 from luthier.core.errors import UsageError
-from luthier.models.kinds import excluding, frozen_pattern, is_frozen
+from luthier.methods.targets import Targets, find_targets
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
-from luthier.plan.tunings import ends_with
+from luthier.plan.targets import Selection
+
+_REASON = 300  # characters
 
 
 def task_type(loaded: LoadedModel) -> str:
@@ -18,51 +19,32 @@ def task_type(loaded: LoadedModel) -> str:
     return "SEQ_2_SEQ_LM" if loaded.is_encoder_decoder else "CAUSAL_LM"
 
 
-def attach(loaded: LoadedModel, settings: Any, where: str = "") -> Any:
+def attach(loaded: LoadedModel, settings: Any, where: str) -> Any:
     """The model with peft's adapter around it.
 
     Args:
         loaded: the model; it is changed.
         settings: a configuration of peft's.
-        where: the setting that names what is adapted.
+        where: the settings of the method, as ``methods.lora``.
 
     Raises:
-        UsageError: peft finds nothing in this model that the settings name.
+        UsageError: peft cannot adapt this model so.
     """
     import peft
 
-    # Of a vision-language model only the language model is adapted.
-    if (frozen := frozen_pattern(loaded.model)) and hasattr(settings, "target_modules"):
-        _leave_out(loaded.model, settings, frozen)
     try:
         with quiet_transformers():
             return peft.get_peft_model(loaded.model, settings)
-    except ValueError as error:
+    except (ValueError, TypeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:_REASON]
         raise UsageError(
-            f"{settings.peft_type.value} finds nothing to adapt: {error}",
+            f"peft cannot adapt {loaded.stamp.architecture} so: {reason}",
             where=where,
-            fix="name linear layers of this model, or use all-linear" if where else "choose lora",
+            fix="name other modules, or choose another method",
         ) from None
 
 
-def _leave_out(model: Any, settings: Any, frozen: str) -> None:
-    """Have peft leave modules as they are, whichever it is to adapt.
-
-    Args:
-        model: a transformers model.
-        settings: a configuration of peft's that names modules; it is changed.
-        frozen: as `luthier.models.kinds.frozen_pattern` gives it.
-    """
-    if hasattr(settings, "exclude_modules"):
-        settings.exclude_modules = excluding(frozen, settings.exclude_modules)
-        return
-    # VeRA knows no exclusion, so it is given whole names.
-    targets, output = settings.target_modules, model.get_output_embeddings()
-    settings.target_modules = {
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-        and module is not output
-        and (targets == "all-linear" or ends_with(name, tuple(targets)))
-        and not is_frozen(name, frozen)
-    }
+def targets_of(loaded: LoadedModel, config: ModulesConfig, where: str, **options: Any) -> Targets:
+    """`find_targets` with a method's own settings."""
+    selection = Selection(config.targets, config.exclude_modules)
+    return find_targets(loaded.model, selection, where, **options)

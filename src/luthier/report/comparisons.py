@@ -149,7 +149,7 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
     if len(comparison.tasks) > 1:
         total = len(comparison.tasks)
         if not better and not worse:
-            return f"On none of {total} tasks is {name} shown to differ from {first}."
+            return f"No clear difference between {name} and {first} on any of {total} tasks."
         unclear = total - better - worse
         return (
             f"Of {total} tasks {name} is better than {first} on {better} and worse on {worse}; "
@@ -160,7 +160,7 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
     verdict = (
         f"{'better' if better else 'worse'} than {first}"
         if better or worse
-        else (f"not shown to differ from {first}")
+        else f"not clearly different from {first}"
     )
     return f"{name} is {verdict} on {task.task}: {difference} in {task.metric} ({p})."
 

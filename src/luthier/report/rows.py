@@ -13,6 +13,7 @@ from luthier.core.records import (
     MetricResult,
     RungRecord,
 )
+from luthier.core.units import counted
 from luthier.report.format import (
     ABSENT,
     NO_INTERVAL,
@@ -126,10 +127,13 @@ def difference_interval(apart: Comparison, digits: int) -> str:
 
 
 def detectable_text(n: int, metric: str, least: float, beside: str = "") -> str:
-    """What so many examples can show, in words."""
+    """The least difference that so many examples can detect, in words."""
     shown = format_value(least, digits=2 if least >= 10 else 3)
     which = f"{shown} or more in {metric}{f' {beside}' if beside else ''}"
-    return f"{n:,} examples show a difference of {which}: 8 times in 10, at the 5 % level."
+    return (
+        f"With {counted(n, 'example')} you can detect differences of {which} "
+        "(80 % power, α = 0.05)."
+    )
 
 
 def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:

@@ -223,7 +223,7 @@ def test_what_does_not_fit_is_skipped_with_advice(
     assert rungs["zero-shot"].status == "done"
     for name in TUNED:
         assert rungs[name].status == "skipped"
-        assert "1.0 MiB may be used" in rungs[name].reason
+        assert "1.0 MiB available" in rungs[name].reason
         assert "train.micro_batch_tokens" in rungs[name].reason
     assert any("lora was skipped" in reason for reason in ladder.recommendation.reasons)
 

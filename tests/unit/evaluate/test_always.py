@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luthier.core.records import Comparison
-from luthier.evaluate.choice import choice_path, is_real_gain
+from luthier.evaluate.choice import climb, is_real_gain
 from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.significance import paired_test
 from luthier.evaluate.statistics import Resampling, bootstrap_interval
@@ -101,11 +101,16 @@ def test_a_choice_is_reached_by_real_gains_to_usable_rungs_and_none_is_left(
             standard_error=0.05,
         )
 
-    path = choice_path(rungs, metric, compare, alpha, unusable)
-    assert path[0] == rungs[0]
-    for before, after in pairwise(path):
-        assert int(before) < int(after)
-        assert after not in unusable
-        assert is_real_gain(compare(before, after), metric, alpha)
-    for dearer in rungs[int(path[-1]) + 1 :]:
-        assert dearer in unusable or not is_real_gain(compare(path[-1], dearer), metric, alpha)
+    choice, gains = climb(rungs, metric, compare, alpha, unusable)
+    assert list(gains) == rungs[1:]
+    steps = [
+        name
+        for name, gain in gains.items()
+        if name not in unusable and is_real_gain(gain, metric, alpha)
+    ]
+    assert choice == [rungs[0], *steps][-1]
+    for before, after in pairwise([rungs[0], *steps]):
+        assert gains[after].over == before
+    for dearer in rungs[int(choice) + 1 :]:
+        assert gains[dearer].over == choice
+        assert dearer in unusable or not is_real_gain(gains[dearer], metric, alpha)

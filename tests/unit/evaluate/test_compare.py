@@ -93,3 +93,43 @@ def test_every_rung_is_compared_with_the_choice_among_the_cheaper_ones(
 
 def test_one_rung_has_nothing_to_be_compared_with(evaluation: Make, resampling: Resampling) -> None:
     assert compare_rungs("rouge1", {"lora": evaluation(["a"], ["a"])}, resampling) == {}
+
+
+def test_a_staircase_of_small_steps_ends_at_a_real_gain(
+    evaluation: Make, resampling: Resampling
+) -> None:
+    """No rung is really better than the one before it, and the last is better than the first."""
+    references = [f"right {number}" for number in range(120)]
+
+    def rung(right: int) -> Evaluation:
+        return evaluation([*references[:right], *["wrong"] * (120 - right)], references)
+
+    rungs = {f"rung {k}": rung(60 + 4 * k) for k in range(6)}
+    gains = compare_rungs("exact_match", rungs, resampling)
+    assert [gain.over for gain in gains.values()] == [
+        *("rung 0", "rung 0", "rung 2", "rung 2", "rung 4")
+    ]
+    assert gains["rung 1"].p_adjusted > 0.05 > gains["rung 2"].p_adjusted
+
+
+def test_rungs_that_are_equally_good_are_not_climbed(
+    evaluation: Make, resampling: Resampling
+) -> None:
+    rungs = {
+        name: evaluation(answers, REFERENCES)
+        for name, answers in (("a", WRONG), ("b", REFERENCES), ("c", REFERENCES))
+    }
+    gains = compare_rungs("exact_match", rungs, resampling)
+    assert (gains["b"].over, gains["c"].over) == ("a", "b")
+    assert gains["c"].p_adjusted == 1.0
+
+
+def test_a_rung_that_cannot_be_used_is_compared_and_not_chosen(
+    evaluation: Make, resampling: Resampling
+) -> None:
+    rungs = {
+        name: evaluation(answers, REFERENCES)
+        for name, answers in (("a", WRONG), ("b", REFERENCES), ("c", REFERENCES))
+    }
+    gains = compare_rungs("exact_match", rungs, resampling, unusable={"b"})
+    assert (gains["b"].over, gains["c"].over) == ("a", "a")

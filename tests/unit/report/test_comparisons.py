@@ -92,13 +92,15 @@ def test_the_sentence_counts_what_chance_does_not_explain() -> None:
         "chance."
     )
     alike = RUNS.model_copy(update={"tasks": (RUNS.tasks[2], RUNS.tasks[2])})
-    assert comparison_sentence(alike) == "On none of 2 tasks is large shown to differ from small."
+    assert comparison_sentence(alike) == (
+        "No clear difference between large and small on any of 2 tasks."
+    )
     one = RUNS.model_copy(update={"tasks": RUNS.tasks[:1]})
     assert comparison_sentence(one) == (
         "large is better than small on rte: +0.100 in acc (p = 0.001)."
     )
     unclear = RUNS.model_copy(update={"tasks": RUNS.tasks[2:]})
-    assert "not shown to differ from small" in comparison_sentence(unclear)
+    assert "not clearly different from small" in comparison_sentence(unclear)
 
 
 def test_an_item_shows_the_end_of_its_prompt_and_every_answer() -> None:
