@@ -173,8 +173,8 @@ def _sides(choice: _Measured, alpha: float) -> list[str]:
     if gain is None or gain.no_interval or not gain.low <= 0 <= gain.high:
         return []
     return [
-        f"The interval of its gain holds 0 and p is at most {alpha:g}: the test asks only whether "
-        "the dearer rung is better (one-sided), the interval shows both sides."
+        f"The interval of its gain holds 0 although p is at most {alpha:g}: the test is one-sided, "
+        f"for a gain only, and the interval is two-sided at {choice.metric.confidence:.0%}."
     ]
 
 

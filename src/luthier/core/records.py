@@ -221,6 +221,11 @@ class Contamination(Record):
     @property
     def sentence(self) -> str:
         """The outcome in words."""
+        if not self.checked:
+            return (
+                f"Whether test examples share {self.words} words in a row with the {self.train:,} "
+                f"training texts cannot be told: {self.test:,} of {self.test:,} have too few words."
+            )
         short = self.test - self.checked
         unchecked = f"; {short} have too few words of their own to tell" if short else ""
         share = f" ({self.share:.1%})" if self.examples else ""

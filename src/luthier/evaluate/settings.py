@@ -66,9 +66,10 @@ def with_settings(task: Task, config: RunConfig) -> Task:
     try:
         return task.overridden({field: values[name] for name, field in replaced.items()})
     except ValidationError as error:
-        reasons = "; ".join(
-            problem["msg"].removeprefix("Value error, ") for problem in error.errors()
-        )
+        problems = error.errors()
+        # A wrong entry of a list is left out of it, and the list may then be too short.
+        causes = [problem for problem in problems if problem["type"] != "too_short"] or problems
+        reasons = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in causes)
         raise _refused(task, tuple(replaced), reasons) from None
 
 

@@ -134,3 +134,11 @@ def test_the_clean_part_is_measured_apart(
     both = found.model_copy(update={"examples": (dirty, dirty.model_copy(update={"id": "id-1"}))})
     for nothing_to_add in (None, both, found.model_copy(update={"examples": ()})):
         assert with_clean_part(made, task, nothing_to_add, resampling) == made
+
+
+def test_nothing_long_enough_is_said_without_a_share_of_none() -> None:
+    found = Contamination(words=13, train=35, test=22, checked=0, examples=())
+    assert found.sentence == (
+        "Whether test examples share 13 words in a row with the 35 training texts cannot be told: "
+        "22 of 22 have too few words."
+    )

@@ -142,6 +142,13 @@ def test_a_metric_that_does_not_suit_the_task_is_refused(
         with_settings(task_of(tmp_path, kind), config)
 
 
+def test_an_unknown_metric_is_the_only_thing_that_is_wrong(tmp_path: Path) -> None:
+    config = configure(None, {"evaluate.metrics": ["rouge9"]})
+    with pytest.raises(UsageError, match="unknown metric 'rouge9'") as caught:
+        with_settings(task_of(tmp_path, "generate"), config)
+    assert "at least 1 item" not in str(caught.value)
+
+
 def test_several_samples_want_other_draws(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"samples.*set its strategy to sampling"):
         with_settings(task_of(tmp_path, "generate"), configure(None, {"evaluate.samples": 4}))
