@@ -38,7 +38,10 @@ def summed_cross_entropy(
     """
     output = model.get_output_embeddings()
     if output not in _not_plain and type(output) is nn.Linear:
-        with selected_rows(output, rows_K, columns_K), _losing(output, targets_K, weights_K) as made:
+        with (
+            selected_rows(output, rows_K, columns_K),
+            _losing(output, targets_K, weights_K) as made,
+        ):
             result: Tensor = model(**inputs, return_dict=True).logits
         if result is made[0]:
             return result.sum()

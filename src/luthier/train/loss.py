@@ -80,11 +80,7 @@ def _token_weights(examples: Sequence[TrainingExample], factor: float) -> Tensor
     if all(example.weight * factor == 1 for example in examples):
         return None
     return torch.tensor(
-        [
-            example.weight * factor
-            for example in examples
-            for _ in range(trained_tokens(example))
-        ],
+        [example.weight * factor for example in examples for _ in range(trained_tokens(example))],
         dtype=torch.float32,
     )
 
