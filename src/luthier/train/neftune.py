@@ -42,7 +42,7 @@ def noisy_embeddings(
     if alpha is None:
         yield
         return
-    made = []
+    made: list[Tensor] = []
 
     def add_noise(_table: Any, _arguments: Any, embedded_BTD: Tensor) -> Tensor | None:
         if made:
