@@ -68,7 +68,7 @@ def _prepare(name: str, case: Case, documents: int) -> PreparedTask:
     task = load_task(name)
     assert isinstance(task, Task)
     first = task.model_copy(update={"draw": "first"})
-    return prepare_task(first, shots=case.shots, limit=documents)
+    return prepare_task(first, shots=case.shots, limit=documents, limit_draw="first")
 
 
 def _luthier(prepared: Mapping[str, PreparedTask]) -> dict[str, Evaluation]:

@@ -73,7 +73,7 @@ def _row(rung: dict[str, Any]) -> list[str]:
     return [
         rung["name"],
         _estimate(rung["metric"]),
-        f"{gain['difference']:+.3f} over {gain['over']} ({gain['p_holm']:.3g})" if gain else "–",
+        _gain(gain) if gain else "–",
         _estimate(forgetting) if forgetting else "–",
         format_count(rung["trained_parameters"]) if rung["trained_parameters"] else "–",
         format_bytes(rung["artifact_bytes"]) if rung["artifact_bytes"] else "–",
@@ -81,6 +81,10 @@ def _row(rung: dict[str, Any]) -> list[str]:
         format_duration(rung["train_seconds"]) if rung["train_seconds"] else "–",
         format_duration(rung["evaluate_seconds"]),
     ]
+
+
+def _gain(gain: dict[str, Any]) -> str:
+    return f"{gain['difference']:+.3f} over {gain['over']} ({gain['p_adjusted']:.3g})"
 
 
 def _estimate(value: dict[str, Any]) -> str:

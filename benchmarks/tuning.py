@@ -124,9 +124,15 @@ def _shared(folder: Path, steps: int) -> tuple[dict[str, Any], list[tuple[int, i
 
 
 def _tried(result: Path, kind: Kind) -> list[dict[str, Any]]:
-    """What an earlier run found of each setting."""
+    """The settings that an earlier run tried, of the libraries that are installed here."""
     document = json.loads(result.read_text(encoding="utf-8"))
-    return next(each["tried"] for each in document["kinds"] if each["kind"] == kind)
+    rows = [row for each in document["kinds"] if each["kind"] == kind for row in each["tried"]]
+    if not rows:
+        raise SystemExit(f"{result} has no settings of {kind}; leave --tried or {kind} out")
+    installed = _installed()
+    for name in sorted({row["contender"] for row in rows} - set(installed)):
+        print(f"{name} is not installed and is left out", file=sys.stderr)
+    return [row for row in rows if row["contender"] in installed]
 
 
 def _try(common: dict[str, Any]) -> list[dict[str, Any]]:

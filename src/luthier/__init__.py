@@ -57,6 +57,10 @@ class _Stage:
 class _Luthier(ModuleType):
     """The package, with the stages as functions."""
 
+    def __dir__(self) -> list[str]:
+        """Every name, the stages included, without importing one of them."""
+        return sorted({*super().__dir__(), *__all__})
+
     adapt = _Stage()
     benchmark = _Stage("benchmarks")
     compare = _Stage("comparing")

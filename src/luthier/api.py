@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.config import RunConfig, load_config
+from luthier.config import ModelConfig, RunConfig, load_config
 from luthier.config.load import override, to_yaml
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
@@ -54,16 +54,16 @@ def adapt(
         LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
     """
     from luthier.adapt import climb, prepare
-    from luthier.adapt.forecast import check_adapt
+    from luthier.adapt.forecast import check_adapt, without_long_tests
     from luthier.adapt.manifest import write_manifest
     from luthier.report import write_report
 
     resolved, console = configure(config, overrides), console or Console()
-    setup = prepare(resolved, console)
+    setup = without_long_tests(prepare(resolved, console), console)
     check_adapt(setup)
     run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
     write_manifest(run, setup, "adapt")
-    _save_config(run, resolved)
+    _save_config(run, setup.config)
     ladder = climb(setup, run, console)
     return AdaptResult(run, ladder, write_report(run)[0])
 
@@ -78,6 +78,7 @@ def tune(
     """
     from luthier.adapt import prepare
     from luthier.adapt.base_model import BaseModel
+    from luthier.adapt.fitting import warn_of_long_tests
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.tuning import tuned_model
     from luthier.distributed.ranks import joined_ranks
@@ -87,11 +88,13 @@ def tune(
         resolved = configure(config, overrides)
         console = (console or Console()) if ranks.is_first else Console(quiet=True)
         setup = prepare(resolved, console)
+        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(setup.dataset, long, console)
         kind = f"tune-{resolved.method}"
         run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
         if ranks.is_first:
             write_manifest(run, setup, "tune")
-            _save_config(run, resolved)
+            _save_config(run, setup.config)
         base, limit = BaseModel(setup.weights()), resolved.train.max_time
         _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
         report = write_report(run)[0] if ranks.is_first else run.report_html
@@ -143,6 +146,7 @@ def evaluate(
     from luthier.adapt.setup import find_model
     from luthier.adapt.subject import Model, loaded_model
     from luthier.evaluate.runner import render_prompts
+    from luthier.evaluate.settings import without_effect
     from luthier.methods import load_adapted
     from luthier.report import write_report
 
@@ -158,13 +162,16 @@ def evaluate(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
     check_key(tuned, resolved)
+    if unused := without_effect(resolved.evaluate, "data"):
+        names = ", ".join(f"evaluate.{name}" for name in unused)
+        console.warn(f"{names}: set, but without effect on the data; they are for tasks")
     setup = prepare(resolved, console, find_model)
     shots = resolved.prompt.shots
     render_prompts(setup.renderer, setup.task(shots))
     run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.id)
     if not tuned:
         write_manifest(run, setup, "evaluate")
-        _save_config(run, resolved)
+        _save_config(run, setup.config)
     if tuned and tuned.model.is_dir():
         check_template(tuned, setup, console)
         model: Model = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
@@ -208,21 +215,38 @@ def prompt(
 
 
 def merge(
-    run: str | Path, output: str | Path | None = None, console: Console | None = None
+    run: str | Path,
+    output: str | Path | None = None,
+    console: Console | None = None,
+    *,
+    base: str | None = None,
 ) -> MergeResult:
-    """Merge a run's adapter into its base model, check that both agree, and save the whole.
+    """Merge an adapter into its base model, check that both agree, and save the whole.
 
     Args:
-        run: a finished tuning, or a rung of an adapt run.
+        run: a finished tuning, or a rung of an adapt run; or an adapter, as a folder or a Hub id.
         output: a folder for the merged model; None: ``merged`` in the run.
         console: shows progress.
+        base: the model that an adapter belongs to; None: the one that it names.
 
     Raises:
-        UsageError: the run has no adapter, or one that cannot be merged.
+        UsageError: there is no adapter, or one that cannot be merged; or no folder to save to.
         DataError: merged and unmerged disagree, or an artefact is damaged.
     """
-    from luthier.adapt.merging import merge_run
+    from luthier.adapt.merging import merge_adapter, merge_run, names_adapter
 
+    if names_adapter(str(run)):
+        if output is None:
+            raise UsageError(
+                "an adapter has no run directory that the merged model could go into",
+                where=str(run),
+                fix="name a folder with --output",
+            )
+        model = ModelConfig(id=str(run), base=base)
+        merged = merge_adapter(model, Path(output), console or Console())
+        return MergeResult(Path(output), merged.difference, merged.tolerance, merged.positions)
+    if base is not None:
+        raise UsageError("a run knows its base model", where=str(run), fix="leave --base out")
     opened = RunDirectory.open(Path(run))
     folder = Path(output) if output else opened.merged
     merged = merge_run(opened, folder, console or Console())
@@ -259,11 +283,22 @@ def forecast(
         LuthierError: whatever the real run would find before it trains.
     """
     from luthier.adapt import prepare
-    from luthier.adapt.forecast import check_adapt, check_tune, forecast_run
+    from luthier.adapt.fitting import warn_of_long_tests
+    from luthier.adapt.forecast import (
+        check_adapt,
+        check_tune,
+        forecast_run,
+        without_long_tests,
+    )
     from luthier.adapt.manifest import check_manifest
 
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
+    if kind == "adapt":
+        setup = without_long_tests(setup, console)
+    else:
+        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(setup.dataset, long, console)
     checks = {"adapt": check_adapt, "tune": check_tune}
     checked = checks[kind](setup)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -48,9 +48,12 @@ def benchmark(
         overrides: changed values.
         console: shows progress.
         shots: worked examples before each question; None: each task's own number.
-        limit: the first rows of each task; None: all.
+        limit: at most so many rows of each task, drawn as ``evaluate.limit_draw`` says; None: all.
+
+    Settings of ``evaluate`` that are not left at their defaults replace those of the tasks.
 
     Raises:
+        UsageError: a task cannot take one of the settings.
         LuthierError: see `luthier.core.errors`. A task that is named has no data; of a suite,
             tasks without data are left out, with a warning, as long as there is one with data.
     """
@@ -64,7 +67,7 @@ def benchmark(
     }
     given = {key: value for key, value in asked.items() if value is not None}
     resolved = api.configure(config, {**(overrides or {}), **given})
-    selection = select_tasks(resolved.evaluate.tasks)
+    selection = _with_settings(select_tasks(resolved.evaluate.tasks), resolved, console)
     prepared = _prepare(selection, resolved, console)
     return tuple(
         _measure(target, resolved, prepared, selection, console) for target in targets or (None,)
@@ -106,7 +109,7 @@ def submit(
     resolved = api.configure(config, overrides)
     written: list[Path] = []
     wanted = []
-    for task in select_tasks(tasks).tasks:
+    for task in _with_settings(select_tasks(tasks), resolved, console).tasks:
         if task.submission is None:
             raise UsageError(
                 f"{task.name} has no leaderboard that predictions are handed in to",
@@ -122,6 +125,34 @@ def submit(
         written.append(Path(folder) / submission.file)
         write_atomically(written[-1], submission.text(samples))
     return tuple(written)
+
+
+def _with_settings(selection: Selection, config: RunConfig, console: Console) -> Selection:
+    """The tasks with the settings of ``evaluate``; a suite says where its metrics are not its own.
+
+    Raises:
+        UsageError: a task cannot take one of them.
+    """
+    from luthier.evaluate.settings import with_settings, without_effect
+
+    if unused := without_effect(config.evaluate, "tasks"):
+        names = ", ".join(f"evaluate.{name}" for name in unused)
+        console.warn(f"{names}: set, but without effect on benchmark tasks")
+    changed = replace(
+        selection, tasks=tuple(with_settings(task, config) for task in selection.tasks)
+    )
+    metrics = config.evaluate.metrics
+    if metrics is None or not selection.suites:
+        return changed
+    console.warn(
+        "evaluate.metrics replaces the metrics of suites, so their scores are not the published "
+        "ones: leave it out for those"
+    )
+    note = f"metrics {', '.join(metrics)}"
+    suites = tuple(
+        suite.model_copy(update={"format": f"{suite.format}, {note}"}) for suite in selection.suites
+    )
+    return replace(changed, suites=suites)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +223,11 @@ def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple
             try:
                 prepared.append(
                     prepare_task(
-                        task, shots=settings.task_shots, limit=settings.limit, seed=config.seed
+                        task,
+                        shots=settings.task_shots,
+                        limit=settings.limit,
+                        limit_draw=settings.limit_draw,
+                        seed=config.seed,
                     )
                 )
             except MissingDataError as error:

@@ -96,7 +96,7 @@ def plan_examples(
         UsageError: neither or both of a run and a base rate are given, or a value is out of range.
         DataError: the run has no evaluation.
     """
-    from luthier.evaluate import bernoulli_error, plan_sample_size
+    from luthier.evaluate import plan_sample_size, plan_shares
 
     if (run is None) == (base_rate is None):
         raise UsageError(
@@ -104,13 +104,8 @@ def plan_examples(
             fix="name a run, or give --base-rate, such as 0.7",
         )
     if base_rate is not None:
-        if difference >= 1:
-            raise UsageError(
-                f"shares of right answers never differ by {difference:g}",
-                fix="give a difference below 1, such as 0.02 for two points in a hundred",
-            )
         source = f"0/1 scores of which {base_rate:.0%} are right, independent of each other"
-        return plan_sample_size(difference, bernoulli_error(base_rate), 1, source)
+        return plan_shares(difference, base_rate, source)
     opened = RunDirectory.open(Path(run or ""))
     result = _measured(opened, metric)
     if not result.standard_error:

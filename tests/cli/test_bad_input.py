@@ -63,6 +63,12 @@ class Mistake:
 MISTAKES = (
     Mistake("command", "adpat", USAGE, ('"adpat"', 'Did you mean "adapt"?', "--help")),
     Mistake("no-run-named", "compare one", USAGE, ("nothing to compare", "at least two runs")),
+    Mistake(
+        "target-of-90",
+        "adapt TASK --target 90",
+        USAGE,
+        ("exact_match lies between 0 and 1", "adapt.target", "did you mean 0.90?"),
+    ),
     Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "Did you mean --target?")),
     *(
         Mistake(f"plan-{number}", f"plan {words}", USAGE, (says,))
@@ -78,13 +84,13 @@ MISTAKES = (
                 ("gpt2 --hardware h100 --inference --devices 8", "planned on one device"),
                 ("gpt2 --hardware h100 --inference --best", "--best and --inference are different"),
                 ("gpt2 --hardware h100 --best --svg x.svg", "--best and --svg are different"),
-                ("gpt2 --hardware h100 --price nan", "a price of nan"),
-                ("gpt2 --hardware h100 --price -5", "a price of -5"),
+                ("gpt2 --hardware h100 --price nan", "--price is nan"),
+                ("gpt2 --hardware h100 --price -5", "--price is -5"),
                 ("gpt2 --hardware h100 --svg .", "this is a folder"),
             )
         )
     ),
-    Mistake("hours", "launch --hours nan", USAGE, ("a job of nan hours",)),
+    Mistake("hours", "launch --hours nan", USAGE, ("--hours is nan",)),
     Mistake("size", f"adapt TASK --memory {'9' * 400}", USAGE, ("larger than any size",)),
     Mistake("processes", "tune TASK --nproc 0", USAGE, ("--nproc", "Must be >= 1")),
     Mistake(
@@ -334,7 +340,7 @@ MISTAKES = (
         "memory",
         "tune TASK adapt.memory=1MiB",
         RESOURCES,
-        ("lora needs about", "1.0 MiB may be used", "train.micro_batch_tokens"),
+        ("lora needs about", "1.0 MiB available", "train.micro_batch_tokens"),
     ),
 )
 

@@ -180,10 +180,10 @@ def test_what_was_forgotten_before_and_after(call: Call, adapted: Any) -> None:
 def test_how_many_examples_a_difference_needs(call: Call, adapted: Any) -> None:
     planned = call("evaluate", "--power", "0.02", "--base-rate", "0.7")
     assert planned.code == 0, planned.err
-    for part in ("8,242", "4,121", "0/1 scores of which 70% are right"):
+    for part in ("8,336", "4,210", "0/1 scores of which 70% are right"):
         assert part in planned.out
     document = call("evaluate", "--power", "0.02", "--base-rate", "0.7", "--json").document
-    assert [row["examples"] for row in document["rows"]] == [8242, 4121, 1649]
+    assert [row["examples"] for row in document["rows"]] == [8336, 4210, 1723]
     run = f"{adapted['run']}/rungs/zero-shot"
     from_run = call("evaluate", run, "--power", "0.1")  # a random model gets nothing right
     assert from_run.code == UsageError.exit_code
@@ -203,7 +203,7 @@ def test_compare(call: Call, adapted: Any, tmp_path: Path) -> None:
     for comparison in task["comparisons"]:
         assert comparison["over"] == "zero-shot"
         assert comparison["n"] == adapted["examples"]["test"]
-        assert comparison["p"] <= comparison["p_holm"] <= 1
+        assert comparison["p"] <= comparison["p_adjusted"] <= 1
     page = tmp_path / "compared.html"
     shown = call("compare", *rungs, "--html", str(page), "--items", "1").out
     assert "few-shot" in shown
@@ -228,7 +228,8 @@ def test_runs(call: Call, adapted: Any, tmp_path: Path) -> None:
     folder = str(Path(adapted["run"]).parent)
     (found,) = call("runs", folder, "--json").document
     assert (found["name"], found["kind"], found["status"]) == ("mine", "adapt", "done")
-    assert found["result"].startswith(adapted["recommendation"]["rung"])
+    chosen = adapted["recommendation"]["rung"]  # a random model may give none that can be used
+    assert found["result"].startswith(chosen or "no rung")
     assert "mine" in call("runs", folder).out
     assert call("runs", str(tmp_path / "none"), "--json").document == []
     assert "luthier adapt" in call("runs", str(tmp_path / "none")).out

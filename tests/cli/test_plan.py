@@ -11,16 +11,18 @@ import pytest
 from luthier.cli.main import run
 from luthier.core.forecasts import MeasuredPlan
 
+EIGHT = ("llama-3.1-8b", "--hardware")
 SEVENTY = ("plan", "meta-llama/Llama-3.1-70B", "--hardware", "h100", "--devices", "8")
 
 
-def document(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    assert run([*arguments, "--json"]) == 0
+def document(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    assert run([*arguments, "--json"]) == code
     return json.loads(capsys.readouterr().out)
 
 
 def test_a_plan_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--method", "qlora"]) == 0
+    question = ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--method", "qlora")
+    assert run([*question, "--tokens", "1e6"]) == 0
     shown = capsys.readouterr().out
     assert "It fits on rtx-4090" in shown
     for word in ("weights", "activations", "tokens/s", "allocated", "device-hours"):
@@ -28,8 +30,63 @@ def test_a_plan_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(len(line) <= 100 for line in shown.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "verdict", "code"),
+    [
+        (("gpt2", "--hardware", "t4"), "fits", 0),
+        ((*EIGHT, "rtx-4090", "--length", "600"), "may not fit", 0),
+        ((*EIGHT, "t4"), "does not fit", 4),
+        (
+            (*EIGHT, "a30", "--inference", "--length", "45000"),
+            "may not fit",
+            0,
+        ),
+        ((*EIGHT, "t4", "--inference"), "does not fit", 4),
+    ],
+)
+def test_the_verdict_is_in_the_words_the_document_and_the_exit_code(
+    arguments: tuple[str, ...], verdict: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = document(capsys, "plan", *arguments, code=code)
+    assert found["verdict"] == verdict
+    assert found["fits"] == (verdict != "does not fit")
+    assert run(["plan", *arguments]) == code
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f" {verdict} on " in shown
+    assert ("upper end of the estimate" in shown) == (verdict == "may not fit")
+
+
+def test_searches_that_find_nothing_exit_with_4(capsys: pytest.CaptureFixture[str]) -> None:
+    huge = ("plan", "llama-3.1-70b", "--method", "full", "--hardware", "t4")
+    assert document(capsys, *huge, "--best", code=4)["best"] == []
+    assert run([*huge, "--best"]) == 4
+    assert "None of" in capsys.readouterr().out
+    any_model = ("plan", "any", "--largest", "--hardware", "t4", "--method", "full")
+    assert document(capsys, *any_model, "--length", "1024", "--batch", "64")
+
+
+def test_a_price_has_a_column_and_a_step_is_not_a_training(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    question = ("plan", "gpt2", "--price", "2")
+    assert run([*question, "--hardware", "h100"]) == 0
+    shown = capsys.readouterr().out
+    assert "a step; give --tokens" in shown
+    assert " 0.0 s" not in shown
+    assert "per million tokens" in shown
+    for search in (("h100", "--best"), ("any",), ("h100", "--largest")):
+        assert run([*question, "--hardware", *search]) == 0
+        assert "cost/1M tokens" in capsys.readouterr().out
+    question = (*question, "--hardware", "h100", "--best", "--tokens", "1e9")
+    assert run([*question]) == 0
+    shown = capsys.readouterr().out
+    assert "cost/1M" not in shown
+    (found, *_) = document(capsys, *question)["best"]
+    assert f"{found['cost']['money']:.2f}" in shown
+
+
 def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*SEVENTY, "--length", "2048", "--step-sequences", "64"]) == 0
+    assert run([*SEVENTY, "--length", "2048", "--step-sequences", "64"]) == 4
     shown = capsys.readouterr().out
     assert "It does not fit" in shown
     assert "because activations take" in shown
@@ -38,12 +95,11 @@ def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture
 
 def test_offloading_moves_the_states_to_the_host(capsys: pytest.CaptureFixture[str]) -> None:
     question = ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--method", "full")
-    assert run([*question]) == 0
-    assert "--offload" in capsys.readouterr().out
     assert run([*question, "--offload"]) == 0
     shown = capsys.readouterr().out
     assert "It fits" in shown
     assert "host" in shown
+    assert "tune cannot do this yet: offload" in shown
     found = document(capsys, *question, "--offload", "--best")
     assert {plan["parallel"] for plan in found["best"]} == {"fsdp"}
     for plan in found["best"]:
@@ -69,8 +125,8 @@ def test_the_best_are_in_order_of_speed(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_the_smallest_hardware_and_the_largest_model(capsys: pytest.CaptureFixture[str]) -> None:
     plans = document(capsys, "plan", "llama-3.1-8b", "--hardware", "any", "--method", "qlora")
-    capacities = [plan["devices"] * plan["limit"] for plan in plans]
-    assert capacities == sorted(capacities)
+    places = [(not plan["tune_can_run"], plan["devices"] * plan["limit"]) for plan in plans]
+    assert places == sorted(places)
     (largest,) = document(
         capsys, "plan", "any", "--largest", "--hardware", "rtx-4090", "--method", "qlora"
     )
@@ -89,7 +145,8 @@ def test_a_search_without_a_step_tries_every_micro_batch(
 def test_experts_are_not_quantised(capsys: pytest.CaptureFixture[str]) -> None:
     """What quantises goes through linear layers, and experts are stacks of matrices."""
     question = ("plan", "mistralai/Mixtral-8x7B-v0.1", "--hardware", "h100", "--method")
-    plain, quantised = (document(capsys, *question, m)["memory"] for m in ("lora", "qlora"))
+    answers = (document(capsys, *question, method, code=4) for method in ("lora", "qlora"))
+    plain, quantised = (answer["memory"] for answer in answers)
     assert 0.9 * plain["weights"] < quantised["weights"] < plain["weights"]
 
 
@@ -120,6 +177,7 @@ def test_any_method_may_win_and_equal_plans_are_listed_once(
     lora = document(capsys, "plan", "gpt2", "--hardware", "t4", "--best")
     assert found["tried"] > 5 * lora["tried"]
     assert found["best"][0]["tokens_per_second"] >= lora["best"][0]["tokens_per_second"]
+    assert all(plan["tune_can_run"] for plan in found["best"])
     sizes = [(plan["tokens_per_second"], plan["device_bytes"]) for plan in lora["best"]]
     assert len(set(sizes)) == len(sizes)
 
@@ -132,7 +190,7 @@ def test_generation_needs_weights_and_a_cache(capsys: pytest.CaptureFixture[str]
     # Keys and values of 8 heads of 128 in 32 layers, 2 bytes each: 128 KiB a token.
     assert one["cache"] == 4096 * 128 * 1024
     assert four["cache"] == 4 * one["cache"]
-    assert run([*arguments, "--length", "4096", "--batch", "64"]) == 0
+    assert run([*arguments, "--length", "4096", "--batch", "64"]) == 4
     assert "does not fit on rtx-4090" in capsys.readouterr().out
 
 
@@ -175,7 +233,7 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (("gpt2", "--method", "lorra"), "did you mean 'lora'"),
         (("gpt2", "--method", "qlorra"), "did you mean 'qlora'"),
         (("gpt2", "--precision", "fp4"), "known: float32"),
-        (("gpt2", "--precision", "bf16-mixed", "--hardware", "v100"), "no bfloat16 products"),
+        (("gpt2", "--precision", "bf16-mixed", "--hardware", "v100"), "V100-16GB lacks bfloat16"),
         (("gpt2", "--hardware", "h100", "--devices", "12"), "nodes of 8"),
         (
             ("gpt2", "--hardware", "h100", "--devices", "8", "--parallel", "single"),

@@ -12,7 +12,12 @@ from luthier.cli.main import run
 from luthier.config import load_config
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+)
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 # These take minutes, and the ladder's tests run them on small data.
 GROUPS = {"data", "config", "models"}

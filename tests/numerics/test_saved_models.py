@@ -135,6 +135,11 @@ def test_a_saved_model_answers_the_same_elsewhere(
     else:
         options = quantisation_options(quantisation, torch.float32)
         plain = kind.from_pretrained(base_folder, dtype=torch.float32, **options)
+        for module in plain.modules():
+            # On CPUs with bfloat16 instructions bitsandbytes packs weights anew, and cannot pack
+            # rows that are shorter than its block of 64.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
         attach = with_bottlenecks if method == "adapters" else peft.PeftModel.from_pretrained
         outside = attach(plain, run.model)
     assert outside_answers(outside, prompts, tuned.tokenizer.eos_token_id) == expected

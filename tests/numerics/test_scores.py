@@ -192,7 +192,7 @@ def test_prefixes_are_read_where_they_lie_if_attention_is_plain(
 ) -> None:
     loaded = family(name, **changed)
     before = loaded.model.config._attn_implementation
-    assert type(CausalScorer(loaded, Budget(*PLENTY))._way.layout) is way
+    assert type(CausalScorer(loaded, Budget(*PLENTY)).way.layout) is way
     assert loaded.model.config._attn_implementation == before
 
 
@@ -203,7 +203,7 @@ def test_the_last_feed_forward_part_is_computed_where_scores_are_asked_for(name:
     expected = scores(scorer, REQUESTS)
     part = last_feed_forward(loaded.model)
     assert part is not None
-    assert scorer._way.feed_forward is part
+    assert scorer.way.feed_forward is part
     seen: list[int] = []
     handle = part.register_forward_hook(lambda _, __, made: seen.append(made.shape[1]))
     try:
@@ -226,28 +226,48 @@ def test_a_feed_forward_part_that_layers_share_is_computed_whole() -> None:
         layer.mlp = first.mlp
     scorer = CausalScorer(loaded, Budget(*PLENTY))
     found = scores(scorer, REQUESTS)
-    assert scorer._way.feed_forward is None
+    assert scorer.way.feed_forward is None
     assert_same(found, [plain_score(loaded, one) for one in REQUESTS], REQUESTS)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        MambaConfig(vocab_size=100, hidden_size=32, state_size=4, num_hidden_layers=2),
-        AutoConfig.for_model(
-            "llama",
-            **FAMILIES["llama"],
-            rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0},
-        ),
-    ],
-    ids=["a state instead of keys", "frequencies of the batch"],
-)
-def test_what_cannot_be_continued_is_computed_whole(settings: Any) -> None:
+def test_what_cannot_be_continued_is_computed_whole() -> None:
+    settings = MambaConfig(vocab_size=100, hidden_size=32, state_size=4, num_hidden_layers=2)
     loaded = small_model(settings)
     with counted_tokens(loaded.model) as counts:
         found = scores(scorer_of(loaded), REQUESTS)
     assert_same(found, [plain_score(loaded, one) for one in REQUESTS], REQUESTS)
     assert sum(counts) >= tokens_apart(REQUESTS)
+
+
+def with_rope(kind: str, window: int) -> LoadedModel:
+    """A model whose frequencies follow the length of texts beyond a window."""
+    rope = {"rope_type": kind, "rope_theta": 10000.0, "factor": 2.0}
+    if kind == "longrope":
+        rope |= {"short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
+        rope |= {"original_max_position_embeddings": window}
+    if kind == "dynamic":
+        return family("llama", rope_parameters=rope, max_position_embeddings=window)
+    return family("llama", rope_parameters=rope)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_frequencies_that_follow_the_length_are_those_of_each_text(kind: str) -> None:
+    loaded = with_rope(kind, 24)
+    # A model of its own for each text: transformers keeps the frequencies of the longest one.
+    expected = [plain_score(with_rope(kind, 24), one) for one in REQUESTS]
+    engine = LocalEngine(loaded, 4096)
+    assert_same(engine.score(REQUESTS), expected, REQUESTS)
+    assert_same(engine.score(REQUESTS[::-1])[::-1], expected, REQUESTS)
+
+
+def test_within_its_window_a_model_with_dynamic_rope_shares_prefixes() -> None:
+    loaded = with_rope("dynamic", 64)
+    engine = LocalEngine(loaded, 4096)
+    engine.score(REQUESTS[:1])  # by now it has been tried out
+    with counted_tokens(loaded.model) as counts:
+        found = engine.score(REQUESTS)
+    assert_same(found, [plain_score(loaded, one) for one in REQUESTS], REQUESTS)
+    assert sum(counts) < 0.6 * tokens_apart(REQUESTS)
 
 
 class Forgetful(LlamaForCausalLM):

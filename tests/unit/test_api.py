@@ -118,7 +118,7 @@ def test_more_time_goes_on_where_time_ran_out(settings: dict[str, Any]) -> None:
 
 def test_tuning_that_does_not_fit_is_refused(settings: dict[str, Any]) -> None:
     for stage in (api.tune, lambda *given: api.forecast(*given, kind="tune")):
-        with pytest.raises(ResourceError, match=r"1\.0 MiB may be used") as caught:
+        with pytest.raises(ResourceError, match=r"1\.0 MiB available") as caught:
             stage(None, {**settings, "adapt.memory": "1MiB"}, QUIET)
         assert "train.micro_batch_tokens" in caught.value.fix
 

@@ -72,7 +72,8 @@ def test_a_task_is_measured_stored_and_comparable(
     stored = load_evaluation(first.run, "parity")
     assert stored.record == record
     assert len(stored.samples) == record.metrics[0].n == 30
-    assert {sample.group for sample in stored.samples} == {"0", "1", "2"}
+    assert {sample.group for sample in stored.samples} == {"0", "1", "2", "3"}
+    assert record.drawn == "30 of 40 rows, drawn with the seed 0"
     right = [sample.scores["acc"] for sample in stored.samples]
     assert record.metrics[0].value == pytest.approx(sum(right) / 30)
     comparison = compare_evaluations(
@@ -145,7 +146,7 @@ def test_a_suite_is_scored_from_what_is_there(
         other.suites[0].scores[0].value - suite.scores[0].value
     )
     assert apart.low <= apart.difference <= apart.high
-    assert apart.p == apart.p_holm > 0
+    assert apart.p == apart.p_adjusted > 0
     fewer = other.suites[0].model_copy(update={"tasks": ("glue/rte",)})
     fewer.write(other.run.suite("glue"))
     assert not luthier.compare([result.run.path, other.run.path], console=Console(shown)).suites
@@ -185,7 +186,7 @@ def test_runs_are_compared_on_all_tasks_or_on_one(two_runs: tuple[BenchmarkResul
     assert first.comparisons == second.comparisons  # the same questions under two names
     # Two equal p-values are both doubled by Holm's correction.
     p = first.comparisons[0]
-    assert p.p_holm == pytest.approx(min(1.0, 2 * p.p))
+    assert p.p_adjusted == pytest.approx(min(1.0, 2 * p.p))
     values = [result.evaluations[1].metrics[0].value for result in two_runs]
     assert [result.value for result in first.results] == values
     assert p.difference == pytest.approx(values[1] - values[0])
@@ -193,7 +194,7 @@ def test_runs_are_compared_on_all_tasks_or_on_one(two_runs: tuple[BenchmarkResul
     assert len(first.items) == min(3, first.better[0] + first.worse[0])
     (alone,) = luthier.compare(runs, "acc_norm", "other").tasks
     assert (alone.task, alone.metric) == ("other", "acc_norm")
-    assert alone.comparisons[0].p == alone.comparisons[0].p_holm
+    assert alone.comparisons[0].p == alone.comparisons[0].p_adjusted
 
 
 def test_a_run_of_tasks_has_a_report_with_every_choice(

@@ -47,7 +47,9 @@ def test_a_run_says_how_many_examples_are_needed(ladder: api.AdaptResult) -> Non
 
 def test_a_base_rate_does_without_a_run() -> None:
     plan = comparing.plan_examples(0.02, base_rate=0.7)
-    assert plan.rows[0].examples == pytest.approx(2 * 0.21 * (2.8016 / 0.02) ** 2, abs=2)
+    # McNemar's exact test needs a little more than the normal formula says.
+    approximate = 2 * 0.21 * (2.8016 / 0.02) ** 2
+    assert approximate < plan.rows[0].examples < 1.02 * approximate
     for arguments in ({}, {"run": "runs/x", "base_rate": 0.5}):
         with pytest.raises(UsageError, match="spread of the scores"):
             comparing.plan_examples(0.02, **arguments)
@@ -66,7 +68,9 @@ def test_runs_are_paired_with_the_first(ladder: api.AdaptResult) -> None:
     (task,) = compared.tasks
     assert (task.task, task.metric) == (ladder.ladder.task, ladder.ladder.metric)
     by_ladder = next(r.gain for r in ladder.ladder.rungs if r.name == "full")
-    assert task.comparisons[0] == by_ladder
+    assert by_ladder
+    alone = by_ladder.model_copy(update={"p_adjusted": by_ladder.p})
+    assert task.comparisons[0] == alone.model_copy(update={"over": "zero-shot"})
     assert comparing.compare(runs, "chrf", console=QUIET).tasks[0].metric == "chrf"
 
 

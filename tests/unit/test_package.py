@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -22,3 +24,14 @@ def test_packages_can_still_be_imported_from() -> None:
 
     assert callable(climb)
     assert callable(write_report)
+
+
+def test_the_functions_are_listed_without_importing_what_they_need() -> None:
+    code = (
+        "import sys, luthier; names = dir(luthier); "
+        "missing = set(luthier.__all__) - set(names); "
+        "heavy = {'torch', 'transformers', 'pydantic'}; "
+        "print(sorted(missing), sorted(heavy & set(sys.modules)), '__version__' in names)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "[] [] True"

@@ -60,7 +60,7 @@ def ask_model(
         SampleRecord(
             id=example.id,
             prompt=prompt.text,
-            prediction=renderer.said(answer.text),
+            prediction=renderer.said(answer.text, answer.ids),
             references=example.references,
             scores={},
             finish=answer.finish,

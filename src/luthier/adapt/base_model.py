@@ -8,7 +8,8 @@ import gc
 import torch
 
 from luthier.config import ModelConfig
-from luthier.models.load import LoadedModel, ModelHandle, load_model
+from luthier.methods import load
+from luthier.models.load import LoadedModel, ModelHandle
 
 
 class BaseModel:
@@ -22,7 +23,7 @@ class BaseModel:
         """The base model, to be used but not changed."""
         if self._loaded is None:
             gc.collect()  # a tuned model of the rung before may still wait to be freed
-            self._loaded = load_model(self._handle)
+            self._loaded = load(self._handle)
         return self._loaded
 
     def take(self, wanted: ModelConfig, place: torch.device | None = None) -> LoadedModel:
@@ -35,7 +36,7 @@ class BaseModel:
         if wanted != self._handle.config or place:
             self._loaded = None
             gc.collect()
-            return load_model(dataclasses.replace(self._handle, config=wanted), place=place)
+            return load(dataclasses.replace(self._handle, config=wanted), place=place)
         loaded = self.get()
         self._loaded = None
         return loaded

@@ -25,11 +25,12 @@ _PRECISIONS = {
 
 
 class Check(Record):
-    """One thing looked at."""
+    """A part of this machine, and whether it is as it should be."""
 
     name: str
     found: str
     ok: bool = True
+    optional: bool = False
     advice: str = ""
 
 
@@ -101,6 +102,7 @@ def _hub() -> Check:
         if missing
         else "parquet and Hub data sets can be read",
         ok=not missing,
+        optional=True,
         advice="pip install 'luthier[hub]'" if missing else "",
     )
 

@@ -14,6 +14,7 @@ from luthier.evaluate import (
     Evaluation,
     Resampling,
     evaluate_task,
+    power_notes,
     with_clean_part,
     write_evaluation,
 )
@@ -69,6 +70,15 @@ def measure_model(
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
+
+
+def notes_on_power(setup: Setup) -> tuple[str, ...]:
+    """What the test examples can show, to be said before anything is measured with them."""
+    test = setup.dataset.test
+    groups = {example.group or f"\x1f{example.id}" for example in test}
+    # Where all share one group, the examples are the units.
+    units = len(groups) if len(groups) > 1 else len(test)
+    return power_notes(len(test), units, setup.config.adapt.alpha)
 
 
 def general_losses(setup: Setup, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from luthier.adapt.evaluation import notes_on_power
 from luthier.adapt.planning import check_memory, memory_limit, plan_within_memory
 from luthier.adapt.rungs import Rung, rungs_of
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import architecture_of
 from luthier.config.methods import MethodName
+from luthier.core.console import Console
 from luthier.core.forecasts import Forecast, MethodForecast
 from luthier.core.run_directory import RunDirectory
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.distributed.ranks import ALONE
 from luthier.evaluate.runner import render_prompts
+from luthier.methods.outline import counted_parameters
 from luthier.models.device import default_device
 from luthier.plan.from_config import tuning_of
 from luthier.train.job import allowed_method
@@ -37,6 +40,18 @@ class Checked(NamedTuple):
     dropped: tuple[Dropped, ...]
 
 
+def without_long_tests(setup: Setup, console: Console) -> Setup:
+    """Without the test examples that do not fit into the prompts of every rung.
+
+    All rungs answer the same ones. Only where ``evaluate.too_long`` is ``drop``.
+
+    Raises:
+        DataError: none is left.
+    """
+    ways = [setup.asking(rung.shots, rung.method) for rung in rungs_of(setup.config)]
+    return setup.without_long_tests(*ways, console=console)
+
+
 def check_adapt(setup: Setup) -> Checked:
     """Check that every rung can use the examples. A rung that lacks memory is skipped later.
 
@@ -55,6 +70,7 @@ def check_adapt(setup: Setup) -> Checked:
     for method in methods:
         setup.require_trainable_base(method)
         allowed_method(method, setup.config, setup.weights())
+        counted_parameters(setup.weights(), method, setup.config.methods)  # for its checks
     if architecture := architecture_of(setup):
         for method in methods:
             tuning_of(setup.config.methods.of(method), architecture)
@@ -102,18 +118,21 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
     """
     dataset = setup.dataset
     dropped = count_reasons(dataset.dropped + checked.dropped)
+    examples = {split: len(dataset.split(split)) for split in SPLITS}
+    examples["train"] -= len(checked.dropped)  # those that this model cannot take
     return Forecast(
         run=run.path,
         task=dataset.task,
         template=setup.template.id,
         metrics=setup.metrics,
         model=setup.handle.id,
-        examples={split: len(dataset.split(split)) for split in SPLITS},
+        examples=examples,
         dropped={reason.reason: reason.count for reason in dropped},
         longest_prompt=checked.longest_prompt,
         context_window=setup.renderer.context_window,
         max_steps=setup.config.train.max_steps,
         methods=tuple(_forecast_method(setup, method) for method in checked.methods),
+        power=notes_on_power(setup),
     )
 
 
@@ -122,12 +141,14 @@ def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
     plan = plan_within_memory(setup, method, setup.training_data(method))
     usable = memory_limit(setup)
     if plan is None:
-        return MethodForecast(method=method, usable_bytes=usable)
+        counted = counted_parameters(setup.weights(), method, setup.config.methods)
+        return MethodForecast(method=method, trained_parameters=counted, usable_bytes=usable)
     return MethodForecast(
         method=method,
         trained_parameters=plan.trained_parameters,
         steps=plan.steps,
         memory_bytes=plan.memory.total,
+        memory_high_bytes=plan.memory.total_interval.high,
         seconds=plan.seconds,
         usable_bytes=usable,
     )

@@ -16,8 +16,8 @@ from luthier.evaluate.changes import task_change
 from luthier.evaluate.forgetting import topic_changes
 from luthier.evaluate.store import evaluated_tasks
 from luthier.inference import TextLoss
-from luthier.methods import load_adapted
-from luthier.models.load import LoadedModel, load_model, open_model, tokenizer_fingerprint
+from luthier.methods import load, load_adapted
+from luthier.models.load import LoadedModel, open_model, tokenizer_fingerprint
 
 
 def compare_with_before(
@@ -106,13 +106,13 @@ def _load_before(
     setup: Setup, before: RunDirectory | ModelConfig | None, console: Console
 ) -> LoadedModel:
     if before is None:
-        return load_model(setup.weights())
+        return load(setup.weights())
     if isinstance(before, ModelConfig):
-        return load_model(open_model(before, console))
+        return load(open_model(before, console))
     config = load_config(before.config)
     if before.model.is_dir():
         return load_adapted(before.model, config.base_of(config.method), console)
-    return load_model(open_model(config.model, console))
+    return load(open_model(config.model, console))
 
 
 def _tasks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from luthier.adapt.base_model import BaseModel
 from luthier.adapt.budget import TimeBudget
 from luthier.adapt.contamination import check_contamination, contamination_reasons
+from luthier.adapt.evaluation import notes_on_power
 from luthier.adapt.measure import RungMeasurer
 from luthier.adapt.recommend import is_at_target, recommend
 from luthier.adapt.rungs import Rung, rungs_of
@@ -40,6 +41,8 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
     found = check_contamination(setup, run, console)
     measurer = RungMeasurer(setup, run, BaseModel(setup.weights()), budget, console, found)
     records: list[RungRecord] = []
+    for note in notes_on_power(setup):
+        console.say(note)
     for number, rung in enumerate(rungs, start=1):
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")
         earlier = stored[rung.name]
@@ -112,7 +115,9 @@ def _outcome(record: RungRecord) -> str:
         return f"{record.status}: {record.reason}"
     metric = record.metric
     seconds = format_duration(record.train_seconds + record.evaluate_seconds)
-    return f"{metric.name} {metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}] · {seconds}"
+    spread = "no interval" if metric.no_interval else f"[{metric.low:.3f}, {metric.high:.3f}]"
+    note = f" · {record.unusable}" if record.unusable else ""
+    return f"{metric.name} {metric.value:.3f} {spread} · {seconds}{note}"
 
 
 def _ladder(
@@ -122,13 +127,14 @@ def _ladder(
     measurer: RungMeasurer,
     budget: TimeBudget,
 ) -> LadderRecord:
-    """The table: gains with Holm's correction over all of them, and the recommendation."""
+    """The table: gains, tested over all pairs of rungs, and the recommendation."""
     config, dataset, metric = setup.config, setup.dataset, setup.metrics[0]
     evaluations: dict[str, Evaluation] = {
         r.name: load_evaluation(run.rung(r.name), dataset.task) for r in records if r.metric
     }
     resampling = Resampling.of(config.evaluate, config.seed)
-    gains = compare_rungs(metric, evaluations, resampling)
+    unusable = frozenset(record.name for record in records if record.unusable)
+    gains = compare_rungs(metric, evaluations, resampling, config.adapt.alpha, unusable)
     rungs = [record.model_copy(update={"gain": gains.get(record.name)}) for record in records]
     recommendation = recommend(rungs, config.adapt.target, config.adapt.alpha)
     found = measurer.contamination

@@ -12,7 +12,7 @@ import torch
 
 import luthier
 from luthier.adapt.setup import Setup
-from luthier.config import load_config
+from luthier.config import RunConfig, load_config
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_json, write_json
@@ -68,8 +68,7 @@ def check_template(run: RunDirectory, setup: Setup, console: Console) -> None:
     if now.hash == tuned.hash:
         return
     problem = f"tuned with the template {tuned.id} ({tuned.hash}), asked with {now.id} ({now.hash})"
-    before, config = load_config(run.config), setup.config
-    if (config.prompt.template, config.data.source) != (before.prompt.template, before.data.source):
+    if _asked(setup.config) != _asked(load_config(run.config)):
         console.warn(f"{run.path} was {problem}")
         return
     raise UsageError(
@@ -77,6 +76,17 @@ def check_template(run: RunDirectory, setup: Setup, console: Console) -> None:
         where=str(run.path),
         fix="undo the change, or keep the new version under another name and give it with "
         "prompt.template=…",
+    )
+
+
+def _asked(config: RunConfig) -> tuple[object, ...]:
+    """What a user names to ask in other words."""
+    prompt = config.prompt
+    return (
+        prompt.template,
+        prompt.chat_template,
+        dict(prompt.chat_template_kwargs),
+        config.data.source,
     )
 
 

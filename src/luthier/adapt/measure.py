@@ -15,9 +15,9 @@ from luthier.config.load import to_yaml
 from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.files import write_atomically
-from luthier.core.records import Contamination, EvaluationRecord, Forgetting, RungRecord
+from luthier.core.records import Contamination, Forgetting, RungRecord
 from luthier.core.run_directory import RunDirectory
-from luthier.evaluate import measure_forgetting
+from luthier.evaluate import Evaluation, measure_forgetting, unusable_answers
 from luthier.inference import TextLoss
 from luthier.models.device import PeakMemory, default_device
 from luthier.models.load import LoadedModel
@@ -82,8 +82,8 @@ class RungMeasurer:
             run.config, to_yaml(self.setup.config.model_copy(update={"method": method}))
         )
 
-    def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> EvaluationRecord:
-        evaluation = measure_model(
+    def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> Evaluation:
+        return measure_model(
             self.setup,
             rung.shots,
             run,
@@ -92,7 +92,6 @@ class RungMeasurer:
             adapter=rung.method or "",
             contamination=self.contamination,
         )
-        return evaluation.record
 
     def _forgetting(
         self, run: RunDirectory, before: Sequence[TextLoss], loaded: LoadedModel
@@ -105,13 +104,15 @@ class RungMeasurer:
         forgetting.write(run.forgetting)
         return forgetting
 
-    def _record(self, rung: Rung, evaluation: EvaluationRecord, memory: PeakMemory) -> RungRecord:
+    def _record(self, rung: Rung, evaluation: Evaluation, memory: PeakMemory) -> RungRecord:
+        record = evaluation.record
         return RungRecord(
             name=rung.name,
             status="done",
-            metric=evaluation.metrics[0],
-            metrics=evaluation.metrics,
-            clean=next(iter(evaluation.clean), None),
-            evaluate_seconds=evaluation.seconds,
+            unusable=unusable_answers(evaluation.samples),
+            metric=record.metrics[0],
+            metrics=record.metrics,
+            clean=next(iter(record.clean), None),
+            evaluate_seconds=record.seconds,
             peak_memory_bytes=memory.read(),
         )

@@ -1,16 +1,19 @@
-"""Merging the adapter of a run."""
+"""Merging the adapter of a run, or one that lies by itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.config import load_config
+from luthier.config import ModelConfig, load_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
-from luthier.methods import load_adapted, save_adapted
+from luthier.methods import load, load_adapted, save_adapted
 from luthier.methods.merge import Merged, merge
+from luthier.models.adapter_folder import is_adapter_folder
+from luthier.models.load import LoadedModel, open_model
+from luthier.models.resolve import is_hub_id
 
 _PROBE_TEXT = "python-topics"
 _PROBES, _PROBE_TOKENS = 4, 64
@@ -36,7 +39,32 @@ def merge_run(run: RunDirectory, folder: Path, console: Console) -> Merged:
         )
     config = load_config(run.config)
     loaded = load_adapted(run.model, config.base_of(config.method), console)
-    texts = general_texts(config.evaluate.general_text or _PROBE_TEXT, console)[:_PROBES]
+    return _merge_into(loaded, config.evaluate.general_text or _PROBE_TEXT, folder, console)
+
+
+def names_adapter(name: str) -> bool:
+    """Whether a name is that of an adapter folder, or of something on the Hub."""
+    path = Path(name).expanduser()
+    return is_adapter_folder(path) or (is_hub_id(name) and not path.exists())
+
+
+def merge_adapter(model: ModelConfig, folder: Path, console: Console) -> Merged:
+    """Merge an adapter that no run made, check on general text, and save.
+
+    Args:
+        model: the adapter, and how its base model may be loaded.
+        folder: where the whole model goes.
+        console: shows progress.
+
+    Raises:
+        DataError: the adapter or its base is missing or damaged, or merged and unmerged disagree.
+        UsageError: it is no adapter, or one that cannot be merged.
+    """
+    return _merge_into(load(open_model(model, console)), _PROBE_TEXT, folder, console)
+
+
+def _merge_into(loaded: LoadedModel, source: str, folder: Path, console: Console) -> Merged:
+    texts = general_texts(source, console)[:_PROBES]
     probes = [
         loaded.tokenizer(text, add_special_tokens=False)["input_ids"][:_PROBE_TOKENS]
         for text, _ in texts

@@ -49,8 +49,8 @@ def check_memory(
     limit = memory_limit(setup, ranks)
     if plan and plan.memory.total > limit:
         raise ResourceError(
-            f"{method} needs about {format_bytes(plan.memory.total)}, "
-            f"and {format_bytes(limit)} may be used",
+            f"{method} needs about {format_bytes(plan.memory.total)}; "
+            f"{format_bytes(limit)} available",
             fix=SMALLER,
         )
     return plan

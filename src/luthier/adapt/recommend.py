@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from luthier.core.records import Forgetting, MetricResult, Recommendation, RungRecord
+from luthier.core.records import (
+    Comparison,
+    Forgetting,
+    MetricResult,
+    Recommendation,
+    RungRecord,
+)
 from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.evaluate.power import can_show_nothing, too_few_units
 
 
 class _Measured(NamedTuple):
@@ -16,26 +23,27 @@ class _Measured(NamedTuple):
     metric: MetricResult
 
     def is_better_than(self, other: _Measured) -> bool:
-        if self.metric.higher_is_better:
-            return self.metric.value > other.metric.value
-        return self.metric.value < other.metric.value
+        return self._is_higher(self.metric.value - other.metric.value)
 
     def has_real_gain(self, alpha: float) -> bool:
         gain = self.rung.gain
-        if gain is None or gain.p_holm >= alpha:
-            return False
-        return (gain.difference > 0) == self.metric.higher_is_better
+        return gain is not None and gain.p_adjusted <= alpha and self._is_higher(gain.difference)
+
+    def _is_higher(self, difference: float) -> bool:
+        return difference > 0 if self.metric.higher_is_better else difference < 0
 
     def __str__(self) -> str:
+        if self.metric.no_interval:
+            return f"{self.metric.value:.3f} (no interval: {self.metric.no_interval})"
         return f"{self.metric.value:.3f} [{self.metric.low:.3f}, {self.metric.high:.3f}]"
 
 
 def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -> Recommendation:
     """Choose a rung.
 
-    With a target: the cheapest rung whose metric reaches it. Without one: going up, a rung replaces
-    the choice so far when its gain over the best cheaper rung is real (Holm-corrected p below
-    ``alpha``) and it is the better of the two.
+    With a target: the cheapest rung whose metric reaches it. Without one: the final choice of
+    `luthier.evaluate.choice`, to which the gains of the rungs lead. No rung is recommended whose
+    answers cannot be used, nor any where the test examples could not show a gain.
 
     Args:
         rungs: in order of cost, with their gains.
@@ -47,10 +55,12 @@ def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -
     if not measured:
         sentence = "No rung was measured, so there is nothing to recommend."
         return Recommendation(rung=None, sentence=sentence, reasons=others)
-    if target is None:
-        name, sentence, reasons = _last_real_gain(measured, alpha)
-    else:
+    if target is not None:
         name, sentence, reasons = _cheapest_at_target(measured, target)
+    elif units := _too_few_units(measured, alpha):
+        name, sentence, reasons = _not_testable(measured, units, alpha)
+    else:
+        name, sentence, reasons = _final_choice(measured, alpha)
     return Recommendation(rung=name, sentence=sentence, reasons=(*reasons, *others))
 
 
@@ -71,14 +81,17 @@ def _cheapest_at_target(
             f"with {best}."
         )
         advice = "What is left: more or better training data, a larger model, a lower target."
-        return None, sentence, [*_facts(best.rung), advice]
+        return None, sentence, [*_facts(best.rung), *_caution(best), advice]
     sentence = (
         f"Use {reaching.rung.name}: it is the cheapest rung that reaches the target of {target:g} "
         f"in {name}, with {reaching}."
     )
-    reasons = _facts(reaching.rung)
+    reasons = [*_caution(reaching), *_facts(reaching.rung)]
     worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
-    if not _reaches(worst, reaching.metric, target):
+    if reaching.metric.no_interval:
+        caveat = "No interval can be given: measure on more examples before you rely on it."
+        reasons = [caveat, *reasons]
+    elif not _reaches(worst, reaching.metric, target):
         caveat = (
             f"Its interval includes {worst:.3f}, short of the target: measure on more examples "
             "before you rely on it."
@@ -87,39 +100,130 @@ def _cheapest_at_target(
     return reaching.rung.name, sentence, reasons
 
 
-def _last_real_gain(
-    measured: Sequence[_Measured], alpha: float
+def _too_few_units(measured: Sequence[_Measured], alpha: float) -> int:
+    """The number of units, where no difference of so few can be shown; else 0."""
+    units = next((m.rung.gain.units for m in measured if m.rung.gain), None)
+    return units if units and can_show_nothing(units, alpha) else 0
+
+
+def _not_testable(
+    measured: Sequence[_Measured], units: int, alpha: float
 ) -> tuple[str | None, str, list[str]]:
-    choice = measured[0]
-    for candidate in measured[1:]:
-        if candidate.has_real_gain(alpha) and candidate.is_better_than(choice):
-            choice = candidate
-    name, metric = choice.rung.name, choice.metric
-    dearer = [m.rung for m in measured[measured.index(choice) + 1 :]]
-    if gain := choice.rung.gain:
-        sentence = (
-            f"Use {name}: {choice} in {metric.name}, {_signed(gain.difference)} over {gain.over} "
-            f"({metric.confidence:.0%} interval {_signed(gain.low)} to {_signed(gain.high)}, "
-            f"p {_p(gain.p_holm)})."
+    best, first = _best(measured), measured[0]
+    sentence = (
+        f"No rung can be recommended on evidence: {too_few_units(units, alpha)} "
+        f"The best-measured rung is {best.rung.name} with {best} in {best.metric.name}; the "
+        f"cheapest is {first.rung.name} with {first}."
+    )
+    return None, sentence, _caution(best)
+
+
+def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | None, str, list[str]]:
+    choice = _choice(measured, alpha)
+    dearer = measured[measured.index(choice) + 1 :]
+    if choice.rung.unusable:
+        return _nothing_usable(choice, dearer, alpha)
+    parts = [_use(choice)]
+    usable = [m for m in dearer if not m.rung.unusable]
+    if usable:
+        which = "dearer rung" if len(usable) == len(dearer) else "dearer rung with usable answers"
+        parts.append(
+            f"No {which} is shown to be better at the level {alpha:g}, all pairs of rungs tested "
+            "together."
         )
+    elif dearer:
+        parts.append("No dearer rung gives answers that can be used.")
+    best = _best([m for m in measured if not m.rung.unusable])
+    if best is not choice:
+        parts.append(_best_in_words(best, choice))
+    reasons = _sides(choice, alpha) + [_not_shown(m, alpha) for m in dearer]
+    if usable and (power := _power(usable[-1])):
+        reasons.append(power)
+    return choice.rung.name, " ".join(parts), [*reasons, *_facts(choice.rung)]
+
+
+def _nothing_usable(
+    choice: _Measured, dearer: Sequence[_Measured], alpha: float
+) -> tuple[str | None, str, list[str]]:
+    """The cheapest rung gives answers that cannot be used, and no usable one is better."""
+    sentence = f"No rung can be recommended: of {choice.rung.name}, {choice.rung.unusable}"
+    if dearer:
+        sentence += f", and no rung with better answers is shown to be better at {alpha:g}"
+    return None, f"{sentence}.", [_not_shown(m, alpha) for m in dearer]
+
+
+def _choice(measured: Sequence[_Measured], alpha: float) -> _Measured:
+    """The last usable rung if its gain is real, else the one that it is compared with."""
+    last = next((m for m in reversed(measured) if not m.rung.unusable), measured[0])
+    gain = last.rung.gain
+    if gain is None or last.has_real_gain(alpha):
+        return last
+    return next(m for m in measured if m.rung.name == gain.over)
+
+
+def _caution(named: _Measured) -> list[str]:
+    """A warning where the answers of a rung that the sentence names cannot be used."""
+    rung = named.rung
+    return [f"Read the answers of {rung.name} first: {rung.unusable}."] if rung.unusable else []
+
+
+def _sides(choice: _Measured, alpha: float) -> list[str]:
+    """Why the interval of the choice's gain holds 0 though its p-value shows a gain."""
+    gain = choice.rung.gain
+    if gain is None or gain.no_interval or not gain.low <= 0 <= gain.high:
+        return []
+    return [
+        f"The interval of its gain holds 0 and p is at most {alpha:g}: the test asks only whether "
+        "the dearer rung is better (one-sided), the interval shows both sides."
+    ]
+
+
+def _use(choice: _Measured) -> str:
+    text = f"Use {choice.rung.name}: {choice} in {choice.metric.name}"
+    if gain := choice.rung.gain:
+        text += (
+            f", {_difference(gain, choice.metric.confidence)} over {gain.over}, "
+            f"p {_p(gain.p_adjusted)} for a gain"
+        )
+    return f"{text}."
+
+
+def _best_in_words(best: _Measured, choice: _Measured) -> str:
+    gain = best.rung.gain
+    if gain and gain.over == choice.rung.name:
+        apart = _difference(gain, choice.metric.confidence)
     else:
-        less = f", and no dearer rung gains on it at the level {alpha:g}" if dearer else ""
-        sentence = f"Use {name}: {choice} in {metric.name}{less}."
-    return name, sentence, [*(_not_worth_it(rung, alpha) for rung in dearer), *_facts(choice.rung)]
+        apart = _signed(best.metric.value - choice.metric.value)
+    return f"The best-measured rung, {best.rung.name}, differs from it by {apart}."
 
 
-def _not_worth_it(rung: RungRecord, alpha: float) -> str:
-    gain = rung.gain
+def _difference(gain: Comparison, confidence: float) -> str:
+    if gain.no_interval:
+        return f"{_signed(gain.difference)} (no interval: {gain.no_interval})"
+    spread = f"{confidence:.0%} interval {_signed(gain.low)} to {_signed(gain.high)}"
+    return f"{_signed(gain.difference)} ({spread})"
+
+
+def _not_shown(dearer: _Measured, alpha: float) -> str:
+    rung, gain = dearer.rung, dearer.rung.gain
     if gain is None:
         return f"{rung.name} was not compared."
-    if gain.p_holm < alpha:
-        return (
-            f"{rung.name} costs more and is worse: {_signed(gain.difference)} against {gain.over} "
-            f"(p {_p(gain.p_holm)})."
-        )
+    apart = f"{_difference(gain, dearer.metric.confidence)} against {gain.over}"
+    if rung.unusable:
+        return f"{rung.name} is left out, whatever it scored ({apart}): {rung.unusable}."
+    if gain.difference and not dearer._is_higher(gain.difference):
+        return f"{rung.name} costs more and scored worse: {apart}."
+    p = _p(gain.p_adjusted, alpha)
+    return f"{rung.name} is not shown to be better: {apart}, p {p}, above {alpha:g}."
+
+
+def _power(dearer: _Measured) -> str:
+    gain = dearer.rung.gain
+    if gain is None or gain.detectable is None:
+        return ""
     return (
-        f"{rung.name} differs by {_signed(gain.difference)} from {gain.over}, which may be chance "
-        f"(p {_p(gain.p_holm)}, not below {alpha:g})."
+        f"With {gain.n:,} examples you can detect differences of {gain.detectable:.3f} or more "
+        "between two rungs tested by themselves (80 % power, α = 0.05)."
     )
 
 
@@ -178,6 +282,8 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def _p(p: float) -> str:
-    """A p-value as ``< 0.001`` or ``= 0.034``."""
+def _p(p: float, above: float = 0.0) -> str:
+    """A p-value as ``< 0.001`` or ``= 0.034``; with more digits where it is hardly ``above``."""
+    if above and (p < 0.001 or float(f"{p:.3f}") <= above):
+        return f"= {p:.6g}"
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from luthier.adapt.fitting import Asking, leave_out, long_tests
+from luthier.adapt.metrics import metric_names, require_metrics
 from luthier.config import Decoding, ModelConfig, RunConfig
 from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.config.train import NOT_THE_RESULT
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
+from luthier.core.example import Example
 from luthier.core.inputs import Inputs, inputs_fingerprint
 from luthier.core.records import TemplateStamp
 from luthier.core.seeds import fingerprint
+from luthier.data.caveats import added_system, text_caveats, token_caveats
 from luthier.data.dataset import Dataset, load_dataset
 from luthier.data.general import general_texts
 from luthier.data.replay import general_example, replay_examples
 from luthier.data.splits import SPLITS, SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
-from luthier.evaluate.metrics import get_metric
 from luthier.inference.endpoint import EndpointModel, open_endpoint
+from luthier.methods.lora_adapter import with_adapter_settings
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.quantised import require_quantisation
 from luthier.models.resolve import no_weights
@@ -30,7 +36,6 @@ from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.train import TrainingData
 
-_DEFAULT_METRICS = ("rougeL", "rouge1", "chrf")
 _DEFAULT_NEW_TOKENS = 128
 Finding = Callable[[ModelConfig, Console], ModelHandle | EndpointModel]
 
@@ -74,17 +79,22 @@ class Setup:
 
     @property
     def template(self) -> TemplateStamp:
-        """The template, or the stamp of rows that are used as they are."""
+        """The template, or the stamp of rows that are used as they are.
+
+        A chat template of one's own, and arguments of the chat template, count as a part of it.
+        """
         template = self.dataset.template
-        if template is None:
-            return TemplateStamp(id="as-is", hash=fingerprint("as-is"))
-        return TemplateStamp(id=template.id, hash=template.hash)
+        name, content = (template.id, template.hash) if template else ("as-is", "")
+        prompt = self.config.prompt
+        if self.renderer.own_template is not None or prompt.chat_template_kwargs:
+            values = json.dumps(dict(prompt.chat_template_kwargs), sort_keys=True, default=str)
+            content = fingerprint(content, self.renderer.own_template or "", values)
+        return TemplateStamp(id=name, hash=content or fingerprint("as-is"))
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics, the first being the one that decides."""
-        template = self.dataset.template
-        return self.config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
+        return metric_names(self.config, self.dataset)
 
     def decoding(self, shots: int) -> Decoding:
         """How answers are generated after so many worked examples."""
@@ -114,6 +124,31 @@ class Setup:
             decoding=self.decoding(shots),
         )
 
+    def asking(self, shots: int, method: MethodName | None = None) -> Asking:
+        """How the test questions are asked, where a method takes a part of the context window."""
+        renderer = self.renderer_beside(method) if method else self.renderer
+        return Asking(renderer, shots, self.decoding(shots).max_new_tokens)
+
+    def long_tests(self, *asked: Asking) -> list[Example]:
+        """The test examples whose prompt leaves no room for an answer in one of these ways."""
+        return long_tests(self.dataset, asked, self.config.seed)
+
+    def without_long_tests(self, *asked: Asking, console: Console) -> Setup:
+        """Without the test examples that do not fit, where ``evaluate.too_long`` is ``drop``.
+
+        Raises:
+            DataError: none is left.
+        """
+        if self.config.evaluate.too_long != "drop":
+            return self
+        dataset = leave_out(self.dataset, self.long_tests(*asked), console)
+        if not dataset.test:
+            raise DataError(
+                "no test example is left: every prompt is too long",
+                fix="use fewer shots, or a model with a longer context window",
+            )
+        return replace(self, dataset=dataset)
+
     def training_data(self, method: MethodName) -> TrainingData:
         """The tokenised training and validation examples, for training with ``method``.
 
@@ -135,6 +170,7 @@ class Setup:
             fingerprint=self.training_fingerprint(method),
             inputs=self.training_inputs(method),
             dropped=train.dropped,
+            caveats=tuple(token_caveats(train.rendered, self.renderer)),
             general=self.replay,
             watched=self._watched(),
         )
@@ -200,6 +236,7 @@ class Setup:
             max_length=_max_length(self.config, renderer),
             too_long=self.config.data.too_long,
             completions_only=self.config.train.completions_only,
+            invalid=self.config.data.invalid,
         )
 
     def training_inputs(self, method: MethodName) -> Inputs:
@@ -261,16 +298,29 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
         UsageError, DataError: whatever is wrong with configuration, data, template or model.
     """
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
+    require_metrics(config, dataset, console)
     handle = find(config.model, console)
+    if isinstance(handle, ModelHandle) and handle.adapter:
+        config = with_adapter_settings(config, handle.adapter)
     renderer = make_renderer(config, handle)
+    if renderer.own_template is not None and isinstance(handle, ModelHandle):
+        # A tuned model is saved with the template that it was tuned with.
+        tokenizer = copy.copy(handle.tokenizer)
+        tokenizer.chat_template = renderer.own_template
+        handle = replace(handle, tokenizer=tokenizer)
     measured = _measured_texts(config, handle, console)
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
     longest = min(config.data.max_length or _room(config, handle), _room(config, handle))
     replay = replay_examples(texts, renderer, [ids for ids, _ in measured], longest)
     setup = Setup(config, handle, dataset, renderer, measured, replay)
-    for name in setup.metrics:
-        get_metric(name)  # a metric is needed last, and its name is wrong from the beginning
-    return setup
+    examples = [example for split in SPLITS for example in dataset.split(split)]
+    for caveat in text_caveats(examples, renderer):
+        console.warn(caveat)
+    if note := added_system(examples, renderer):
+        console.say(f"  {note}")
+    return setup.without_long_tests(
+        setup.asking(config.prompt.shots, config.method), console=console
+    )
 
 
 def find_model(config: ModelConfig, console: Console) -> ModelHandle | EndpointModel:
@@ -287,7 +337,15 @@ def make_renderer(config: RunConfig, handle: ModelHandle | EndpointModel) -> Pro
 
     Raises:
         DataError: a chat template is wanted, and the tokenizer has none.
+        UsageError: a server writes conversations with a template of its own.
     """
+    is_own = config.prompt.chat_template not in ("auto", "never")
+    if isinstance(handle, EndpointModel) and (is_own or config.prompt.chat_template_kwargs):
+        raise UsageError(
+            "a server writes conversations with its own chat template",
+            where="prompt.chat_template" if is_own else "prompt.chat_template_kwargs",
+            fix="leave it out, and set the template where the server is started",
+        )
     return PromptRenderer.from_config(
         config.prompt,
         handle.tokenizer,

@@ -15,12 +15,13 @@ from luthier.inference import Engine
 from luthier.inference.endpoint import EndpointModel
 from luthier.inference.local import LocalEngine
 from luthier.inference.vllm_engine import VllmEngine, VllmModel
+from luthier.methods import load
 from luthier.models.fingerprint import model_fingerprint
-from luthier.models.load import LoadedModel, ModelHandle, load_model
+from luthier.models.load import LoadedModel, ModelHandle
 
 Model = LoadedModel | EndpointModel | VllmModel
 _LOADING: Mapping[str, Callable[[ModelHandle], Model]] = {
-    "local": load_model,
+    "local": load,
     "vllm": VllmModel.load,
 }
 _VLLM_BATCH_TOKENS = 2**20

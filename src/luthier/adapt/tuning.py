@@ -20,6 +20,8 @@ from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import load_adapted
+from luthier.methods.lora_adapter import described
+from luthier.methods.outline import counted_parameters
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
 from luthier.train import Limits, tune
@@ -59,13 +61,21 @@ def tuned_model(
         return load_adapted(run.model, setup.config.base_of(method), console), record
     require_trackers(setup.config.train.trackers)
     allowed_method(method, setup.config, setup.weights())
+    if (adapter := setup.weights().adapter) is not None:
+        console.say(f"  goes on with the adapter {adapter.path}: {described(adapter)}")
     data = setup.training_data(method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
+    for caveat in data.caveats:
+        console.warn(caveat)
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
     plan = check_memory(replace(setup, config=config), method, data, ranks)
     stored = _announce(plan, run, console) if plan and ranks.is_first else None
+    if plan is None:
+        counted = counted_parameters(setup.weights(), method, setup.config.methods)
+        trained = "" if counted is None else f"; {format_count(counted)} trained"
+        console.say(f"  no plan: the planner does not know this architecture{trained}")
     try:
         # One that is cut into shards need not fit a device whole.
         place = torch.device("cpu") if loop.shards(ranks.size) else None

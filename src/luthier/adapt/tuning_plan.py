@@ -19,13 +19,14 @@ from luthier.adapt.passes import (
 from luthier.adapt.setup import Setup
 from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
 from luthier.core.errors import DataError
-from luthier.core.files import read_json
 from luthier.core.heap import pool_in_use
 from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
+from luthier.methods.outline import counted_parameters
 from luthier.models.device import default_device, resolve_dtype
+from luthier.models.kinds import is_wrapper
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
 from luthier.plan.from_config import tuning_of
 from luthier.plan.hardware import Cluster, Device, device_of_product, this_cpu
@@ -47,6 +48,7 @@ from luthier.train.schedule import total_steps, validation_steps
 _STEPS_SEEN = 2000
 _LARGEST = 6
 _TIMED = 24
+_FLOAT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +90,20 @@ def plan_tuning(
             the plan is that with as many as a step has that fit, or else with the fewest.
         ranks: the processes that train together.
     """
+    counted = counted_parameters(setup.weights(), method, setup.config.methods)
     architecture = architecture_of(setup)
     if architecture is None:
         return None
-    planner = _Planner(setup, method, data, architecture, ranks)
+    planner = _Planner(setup, method, data, architecture, ranks, counted)
     tokens = setup.config.train.micro_batch_tokens
     return planner.fitting(limit) if tokens == "auto" else planner.plan(tokens)
 
 
 def architecture_of(setup: Setup) -> Architecture | None:
     """The structure of the setup's model, or None where the planner does not know its kind."""
-    path = setup.weights().folder.path / "config.json"
+    handle = setup.weights()
     try:
-        return read_architecture(read_json(path), str(path))
+        return read_architecture(handle.description, str(handle.folder.path / "config.json"))
     except DataError:
         return None
 
@@ -114,6 +117,7 @@ class _Planner:
     data: TrainingData
     architecture: Architecture
     ranks: Ranks
+    counted: int | None
 
     def fitting(self, limit: float) -> TuningPlan:
         """The plan with the largest forward passes that fit, or else with the smallest."""
@@ -142,9 +146,11 @@ class _Planner:
             for one in largest(passes, _LARGEST)
         ]
         plans = [plan_training(self.architecture, one, _overhead(compiled)) for one in setups]
+        memory = self._with_kept_states(max(plans, key=lambda plan: plan.total))
+        planned = pass_cost(self.architecture, setups[0]).trained_count
         return TuningPlan(
-            memory=self._with_kept_states(max(plans, key=lambda plan: plan.total)),
-            trained_parameters=pass_cost(self.architecture, setups[0]).trained_count,
+            memory=self._with_other_parts(self._with_counted(memory, planned)),
+            trained_parameters=planned if self.counted is None else self.counted,
             steps=steps,
             seconds=seconds,
             micro_batch_tokens=tokens,
@@ -197,6 +203,31 @@ class _Planner:
         if default_device().type == "cpu":
             return replace(memory, cache=memory.cache + kept)
         return replace(memory, host=memory.host + kept)
+
+    def _with_counted(self, memory: MemoryPlan, planned: int) -> MemoryPlan:
+        """Count what the method trains beside linear layers, such as embeddings saved with it.
+
+        Each number is a float32 copy with its gradient and the optimizer's states.
+        """
+        more = max(0, (self.counted or 0) - planned)
+        return replace(
+            memory,
+            adapters=memory.adapters + more * _FLOAT,
+            gradients=memory.gradients + more * _FLOAT,
+            optimizer=memory.optimizer + more * memory.optimizer // max(planned, 1),
+        )
+
+    def _with_other_parts(self, memory: MemoryPlan) -> MemoryPlan:
+        """Count the weights of a vision-language model that are not its language model's.
+
+        They are loaded and stay as they are, whole in each process.
+        """
+        handle = self.setup.weights()
+        if not is_wrapper(handle.settings):
+            return memory
+        numbers = handle.stored_numbers - self.architecture.parameters
+        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        return replace(memory, weights=memory.weights + max(0, numbers) * dtype.itemsize)
 
     def _seconds(
         self, passes: Sequence[ForwardPass], steps: int, times: float, tokens: int

@@ -122,7 +122,7 @@ def latest_checkpoint(folder: Path, console: Console) -> Checkpoint | None:
 
 
 def prune_checkpoints(folder: Path, keep: int | None) -> None:
-    """Delete all but the ``keep`` newest checkpoints, and best weights that none of them needs.
+    """Delete all but the ``keep`` newest checkpoints, and best weights that none of these needs.
 
     The newest best weights stay in any case. Each folder gets another name before it is deleted, so
     an interruption leaves no part of a checkpoint under its own name, and the next save deletes

@@ -25,7 +25,7 @@ class BenchmarkOptions:
     shots: int | None = None
     "Worked examples before each question."
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
-    "Of each task, the first rows alone."
+    "Of each task, at most so many rows, drawn with the seed."
     submission: str | None = None
     """Do not measure: predict the unlabelled split of each task, and write it into this folder as
     the leaderboard wants it."""

@@ -29,6 +29,7 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
         renderer=setup.renderer,
         decode=lambda ids: str(setup.handle.tokenizer.decode(list(ids))),
         max_length=setup.max_length,
+        invalid=config.data.invalid,
     )
     report = inspect_dataset(setup.dataset, view, completions_only=config.train.completions_only)
     if json:

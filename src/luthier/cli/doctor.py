@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
+from luthier.core.tables import Table
 
 
 def doctor(*, json: Json = False) -> None:
@@ -16,9 +15,12 @@ def doctor(*, json: Json = False) -> None:
     if json:
         print_json([check.model_dump() for check in checks])
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), show_header=False)
+    table = Table(headed=False)
+    table.text()
+    table.text()
+    table.prose()
     for check in checks:
-        mark = "ok" if check.ok else "look"
+        mark = "ok" if check.ok else "optional" if check.optional else "check"
         table.add_row(
             mark, check.name, check.found + (f" – {check.advice}" if check.advice else "")
         )

@@ -24,7 +24,8 @@ def evaluate(
 
     Interrupted, the same command goes on with the answers it has; finished, it asks nothing again.
     Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
-    set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own.
+    set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own, which these
+    settings replace; a task that cannot take one of them is refused.
 
     Args:
         target: A run directory, a model (also the URL of a server that has one), or a YAML

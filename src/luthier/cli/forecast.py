@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from luthier.cli.output import print_json, print_result
 from luthier.core.forecasts import Forecast, MethodForecast
+from luthier.core.tables import Table
 from luthier.core.units import format_bytes, format_count, format_duration
 
 
@@ -27,13 +26,13 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
         lines.append(
             f"  steps     {forecast.max_steps}, since train.max_steps decides; epochs are not read"
         )
-    lines += [f"  dropped   {count}: {reason}" for reason, count in forecast.dropped.items()]
+    lines += [f"  left out  {count}: {reason}" for reason, count in forecast.dropped.items()]
+    lines += [f"  power     {note}" for note in forecast.power]
     print_result("\n".join(lines))
     if not forecast.methods:
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("method", "trains", "steps", "time (estimate)", "memory (estimate)", "fits"):
-        table.add_column(heading)
+    table = Table("method", "trains", "steps", "time (estimate)", "memory (estimate)")
+    table.prose("fits")
     for method in forecast.methods:
         table.add_row(method.method, *_needs(method))
     print_result("", table)
@@ -41,12 +40,21 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
 
 def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:
     """Trained parameters, steps, time, memory, and whether it fits."""
-    if method.trained_parameters is None or method.memory_bytes is None:
-        return "–", "–", "–", "–", "the planner does not know this architecture"
+    count = method.trained_parameters
+    trained = "–" if count is None else format_count(count)
+    if method.memory_bytes is None:
+        return trained, "–", "–", "–", "the planner does not know this architecture"
     return (
-        format_count(method.trained_parameters),
+        trained,
         str(method.steps),
         "–" if method.seconds is None else format_duration(method.seconds),
         format_bytes(method.memory_bytes),
-        "yes" if method.fits else f"no: {format_bytes(method.usable_bytes)} may be used",
+        _fits(method),
     )
+
+
+def _fits(method: MethodForecast) -> str:
+    available = f"{format_bytes(method.usable_bytes)} available"
+    if method.verdict == "may not fit" and method.memory_high_bytes:
+        return f"maybe: up to {format_bytes(method.memory_high_bytes)}, {available}"
+    return "yes" if method.fits else f"no: {available}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-from rich.text import Text
-
 from luthier.cli.output import print_json, print_result
 from luthier.core.inspection import Inspection
+from luthier.core.tables import Table
 from luthier.core.units import format_count
 
 
@@ -30,13 +28,12 @@ def print_inspection(inspection: Inspection, *, as_json: bool) -> None:
 
 
 def _groups(inspection: Inspection) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("trained", overflow="fold")
-    for heading in ("tensors", "shape", "parameters", "share", "dtype"):
-        table.add_column(heading, justify="left" if heading == "dtype" else "right")
+    table = Table("trained")
+    table.figures("tensors", "shape", "parameters", "share")
+    table.text("dtype")
     for group in inspection.groups:
         table.add_row(
-            Text(group.pattern),
+            group.pattern,
             str(group.tensors),
             " × ".join(map(str, group.shape)),
             format_count(group.parameters),
@@ -48,10 +45,10 @@ def _groups(inspection: Inspection) -> Table:
 
 def _words(inspection: Inspection) -> Table:
     """A row for each vector; words are quoted, so that spaces are seen and markup is not."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("vector", justify="right")
-    table.add_column("nearest words, and the cosine", overflow="fold")
+    table = Table()
+    table.figures("vector")
+    table.prose("nearest words, and the cosine")
     for number, neighbours in enumerate(inspection.neighbours, start=1):
         words = "  ".join(f"{one.text!r} {one.similarity:.2f}" for one in neighbours)
-        table.add_row(str(number), Text(words))
+        table.add_row(str(number), words)
     return table

@@ -30,18 +30,18 @@ app = App(
 # Commands are named by import path: none of them is imported until it is called.
 _COMMANDS = (
     ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
-    ("plan", "luthier.cli.plan:plan", "Memory, time and cost before you pay; what would fit."),
+    ("plan", "luthier.cli.plan:plan", "Plan memory, time and cost before you pay."),
     ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
     ("launch", "luthier.cli.launch:launch", "Write files for Slurm and SkyPilot."),
-    ("resume", "luthier.cli.resume:resume", "Go on with an interrupted tune or adapt run."),
+    ("resume", "luthier.cli.resume:resume", "Resume an interrupted run."),
     ("extend", "luthier.cli.extend:extend", "Train a tune run for more epochs or steps."),
-    ("prompt", "luthier.cli.prompt:prompt", "Ask a model, with zero or more worked examples."),
+    ("prompt", "luthier.cli.prompt:prompt", "Ask a model, zero-shot or few-shot."),
     ("evaluate", "luthier.cli.evaluate:evaluate", "Measure a model or a tuned run."),
     ("tasks", "luthier.cli.tasks:tasks", "List the benchmark tasks, or show one."),
     ("compare", "luthier.cli.compare:compare", "Compare runs on the same examples."),
     ("merge", "luthier.cli.merge:merge", "Merge a run's adapter into its base model."),
     ("report", "luthier.cli.report:report", "Write a run's report again."),
-    ("data", "luthier.cli.data:app", "Look at data: format, lengths, what is trained."),
+    ("data", "luthier.cli.data:app", "Inspect data: format, lengths, trained tokens."),
     ("models", "luthier.cli.models:app", "List the bundled models, or get one."),
     ("runs", "luthier.cli.runs:runs", "List the runs."),
     ("config", "luthier.cli.config:app", "Show the configuration or its schema."),
@@ -74,17 +74,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 ok, 2 usage or configuration, 3 data or artefact, 4 resources, 5 diverged,
-        75 stopped and can be resumed, 130 interrupted.
+        75 stopped and can be resumed, 130 interrupted. A command may give one of them back.
     """
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (LuthierError, CycloptsError, KeyboardInterrupt) as error:
         return _explain(error)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _explain(error: LuthierError | CycloptsError | KeyboardInterrupt) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cyclopts import App
-from rich.table import Table
 
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.core.tables import Table
 
 app = App(name="models", help="List the bundled models, or get one.")
 
@@ -32,9 +32,10 @@ def list_models(*, json: Json = False) -> None:
             ]
         )
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("model", "what", "licence", "on this machine"):
-        table.add_column(heading)
+    table = Table("model")
+    table.prose("about")
+    table.prose("licence")
+    table.prose("on this machine")
     for name, model in BUNDLED_MODELS.items():
         here = "yes" if places[name] else f"no: luthier models pull {name}"
         table.add_row(name, model.description, model.licence, here)

@@ -19,8 +19,17 @@ def print_json(value: Any) -> None:
 
 def print_result(*parts: RenderableType) -> None:
     """Print tables and text. Text is printed as it is, without markup."""
-    # A pipe has no width of its own: 100 columns keep the tables whole.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    console = RichConsole(width=width, highlight=False)
+    console = _console()
     for part in parts:
         console.print(part, markup=False)
+
+
+def output_width() -> int:
+    """Columns of standard output."""
+    return _console().width
+
+
+def _console() -> RichConsole:
+    # A pipe has no width of its own: 100 columns keep most tables whole.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
+    return RichConsole(width=width, highlight=False)

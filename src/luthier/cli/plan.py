@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from cyclopts import Parameter
 
@@ -18,8 +18,9 @@ from luthier.cli.plan_tables import (
     plans_table,
     trace_line,
 )
-from luthier.core.errors import UsageError
+from luthier.core.errors import ResourceError, UsageError
 from luthier.core.files import write_atomically
+from luthier.core.verdict import Verdict, verdict_of
 from luthier.plan.answers import (
     advice,
     best_plans,
@@ -29,7 +30,9 @@ from luthier.plan.answers import (
 )
 from luthier.plan.answers import plan as make
 from luthier.plan.ask import Question
+from luthier.plan.methods import METHODS
 from luthier.plan.request import Plan, sentence
+from luthier.plan.setup import Checkpointing, OptimizerName, ParallelName, PrecisionName
 
 if TYPE_CHECKING:
     from luthier.core.forecasts import PlanCheck
@@ -37,24 +40,33 @@ if TYPE_CHECKING:
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
+def _listed(names: object, more: str = "") -> Parameter:
+    """Help that names every choice, from the planner's own types."""
+    *first, last = names if isinstance(names, tuple) else get_args(names)
+    return Parameter(help=f"{', '.join(first)} or {last}{more}.")
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Choices:
     """How the model would be trained."""
 
-    method: str = "lora"
-    "full, lora, qlora, dora, vera, ia3, adapters, prompt-tuning, prefix-tuning, p-tuning, bitfit,"
-    " layernorm or last-layers; with --best and --largest also any."
-    precision: str | None = None
-    "float32, bf16-mixed, fp16-mixed, bf16-pure, int8, nf4 or nf4-double."
-    optimizer: str = "adamw"
-    "adamw, adamw-foreach, adamw-8bit, paged-adamw-8bit, adafactor, sgd or lion."
-    parallel: str | None = None
-    "single, ddp, zero1, zero2, zero3, fsdp or hybrid."
+    method: Annotated[str, _listed((*METHODS, "qlora"), "; with --best and --largest also any")] = (
+        "lora"
+    )
+    precision: Annotated[
+        str | None,
+        _listed(
+            PrecisionName,
+            "; default: the usual one of the device. With qlora, the precision "
+            "beside the quantised weights",
+        ),
+    ] = None
+    optimizer: Annotated[str, _listed(OptimizerName)] = "adamw"
+    parallel: Annotated[str | None, _listed(ParallelName)] = None
     group: int = 0
     "Devices that share one copy, for hybrid."
-    checkpointing: str | None = None
-    "none, selective or full."
+    checkpointing: Annotated[str | None, _listed(Checkpointing)] = None
     batch: int = 1
     "Sequences in a micro-batch on one device."
     length: int = 512
@@ -64,7 +76,7 @@ class Choices:
     step_sequences: int | None = None
     "Sequences of an optimizer step over all devices."
     tokens: float = 0.0
-    "Tokens of the whole training, such as 1e7."
+    "Tokens of the whole training, such as 1e7; without it, time is that of a step."
     trained_share: float = 1.0
     "The share of positions whose loss is counted."
     loss_chunks: int = 1
@@ -98,19 +110,21 @@ def plan(
     inference: Flag = False,
     svg: Path | None = None,
     json: Json = False,
-) -> None:
-    """Say what a training needs: memory, time, cost; and what would be better.
+) -> int:
+    """Plan a training: memory, time and cost; and what would be better.
+
+    Exit code 4: the answer is that it does not fit. Plans that tune cannot run are marked.
 
     Args:
         model: A Hub id, a folder, or a well-known name. With --check: the first run.
         runs: With --check: further runs.
         hardware: A device such as h100, rtx-4090 or cpu; any: the smallest that fits.
         devices: How many of them.
-        price: Of a device for an hour.
-        best: Search for the fastest way that fits; what is given of precision, parallel and
-            checkpointing stays.
+        price: Price per device-hour, in any currency.
+        best: Search for the fastest plan that fits; a given precision, parallel or checkpointing
+            stays.
         largest: Search for the largest well-known model that fits.
-        calibrate: Measure this machine first, for estimates of time.
+        calibrate: Measure this machine, for estimates of time.
         check: Compare the plans of runs with what was measured.
         trace: Run a step on tensors without data as a second opinion (up to a minute).
         inference: Plan generation instead of training: --batch answers of --length tokens at once.
@@ -120,7 +134,7 @@ def plan(
         _calibrate(json)
     if check:
         _check([Path(model), *runs], json)
-        return
+        return 0
     _require_one(
         {
             "--hardware any": hardware == "any",
@@ -132,20 +146,24 @@ def plan(
         }
     )
     if price is not None and not 0 <= price < math.inf:
-        raise UsageError(f"a price of {price}", fix="give a number of at least 0")
+        raise UsageError(f"--price is {price}", fix="give a number of at least 0")
     question = Question(
         model=model, hardware=hardware, devices=devices, **asdict(choices or Choices())
     )
     if hardware == "any":
-        _show_plans(smallest_plans(question, price), json)
-    elif largest:
-        _show_plans(largest_plans(question, price), json)
-    elif best:
-        _show_search(question, price, json)
-    elif inference:
-        _show_inference(question, json)
-    else:
-        _show_plan(question, price, svg, _trace(question) if trace else None, json)
+        return _show_plans(smallest_plans(question, price), json)
+    if largest:
+        return _show_plans(largest_plans(question, price), json)
+    if best:
+        return _show_search(question, price, json)
+    if inference:
+        return _show_inference(question, json)
+    return _show_plan(question, price, svg, _trace(question) if trace else None, json)
+
+
+def _exit_code(verdict: Verdict) -> int:
+    """4, as for every lack of resources, where it does not fit."""
+    return ResourceError.exit_code if verdict == "does not fit" else 0
 
 
 def _calibrate(as_json: bool) -> None:
@@ -183,7 +201,7 @@ def _show_plan(
     svg: Path | None,
     trace: PlanCheck | None,
     as_json: bool,
-) -> None:
+) -> int:
     result = make(question, price)
     if svg:
         from luthier.plan.bar import svg_bar
@@ -193,15 +211,14 @@ def _show_plan(
         write_atomically(svg, picture)
     if as_json:
         traced = trace and _checked(trace)
-        print_json(
-            {"model": question.model, "fits": result.fits, **_document(result), "trace": traced}
-        )
-        return
+        print_json({"model": question.model, **_document(result), "trace": traced})
+        return _exit_code(result.verdict)
     print_result(*plan_lines(question.model, result))
     if trace:
         print_result(trace_line(trace))
-    if not result.fits:
+    if result.verdict != "fits":
         print_result("", advice(question, price))
+    return _exit_code(result.verdict)
 
 
 def _require_one(asked: dict[str, bool]) -> None:
@@ -213,18 +230,21 @@ def _require_one(asked: dict[str, bool]) -> None:
         )
 
 
-def _show_inference(question: Question, as_json: bool) -> None:
+def _show_inference(question: Question, as_json: bool) -> int:
     memory, device = generation(question)
+    verdict = verdict_of(memory.total, memory.total_interval.high, device.memory)
     if as_json:
-        fits = memory.total <= device.memory
-        sizes = {"device_bytes": memory.total, "limit": device.memory, "fits": fits}
+        answer = {"fits": verdict != "does not fit", "verdict": verdict}
+        sizes = {"device_bytes": memory.total, "limit": device.memory, **answer}
         print_json({"model": question.model, **sizes, **asdict(memory)})
-        return
-    print_result(*inference_lines(question, memory, device))
+    else:
+        print_result(*inference_lines(question, memory, device))
+    return _exit_code(verdict)
 
 
-def _show_search(question: Question, price: float | None, as_json: bool) -> None:
+def _show_search(question: Question, price: float | None, as_json: bool) -> int:
     found = best_plans(question, price)
+    code = 0 if found.best else ResourceError.exit_code
     if as_json:
         print_json(
             {
@@ -233,35 +253,41 @@ def _show_search(question: Question, price: float | None, as_json: bool) -> None
                 "closest": _document(found.closest) if found.closest else None,
             }
         )
-        return
-    if found.best:
+    elif found.best:
         print_result(*plan_lines(question.model, found.best[0]))
-        print_result(
-            "", f"The fastest of {found.tried} that were planned:", plans_table(found.best)
-        )
+        print_result("", f"The fastest of {found.tried} plans:", plans_table(found.best))
     elif found.closest:
-        print_result(f"None of {found.tried} fits. The closest:", *plan_lines("", found.closest))
+        print_result(
+            f"None of {found.tried} plans fits. The closest:", *plan_lines("", found.closest)
+        )
     else:
         raise UsageError(
             "no configuration divides this step over the devices",
             fix="give another --step-sequences or --devices",
         )
+    return code
 
 
-def _show_plans(plans: tuple[tuple[str, Plan], ...], as_json: bool) -> None:
+def _show_plans(plans: tuple[tuple[str, Plan], ...], as_json: bool) -> int:
     if as_json:
         print_json([{"model": name, **_document(plan)} for name, plan in plans])
-        return
-    if not plans:
-        print_result("Nothing in the catalogue fits; try qlora, full checkpointing or --batch 1.")
-        return
-    name, first = plans[0]
-    print_result(f"{name}: {sentence(first)}", "", plans_table([plan for _, plan in plans[:10]]))
+    elif plans:
+        name, first = plans[0]
+        shown = plans_table([plan for _, plan in plans[:10]])
+        print_result(f"{name}: {sentence(first)}", "", shown)
+    else:
+        print_result(
+            "Nothing in the catalogue fits. Try --method qlora, --checkpointing full or --batch 1."
+        )
+    return 0 if plans else ResourceError.exit_code
 
 
 def _document(plan: Plan) -> dict[str, Any]:
     derived = {
         "sentence": sentence(plan),
+        "fits": plan.fits,
+        "verdict": plan.verdict,
+        "tune_can_run": plan.tune.can,
         "allocated_bytes": plan.memory.allocated,
         "reserved_bytes": plan.memory.reserved,
         "device_bytes": plan.memory.total,

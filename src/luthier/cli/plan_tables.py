@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
-from rich.table import Table
 
-from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.cli.output import output_width
+from luthier.core.tables import Table
+from luthier.core.units import counted, format_bytes, format_count, format_duration
+from luthier.core.verdict import verdict_of
 from luthier.plan.bar import legend, text_bar
 from luthier.plan.request import Plan, sentence
+from luthier.plan.runnable import NOT_YET
 
 if TYPE_CHECKING:
     from luthier.core.forecasts import PlanCheck
@@ -19,81 +22,87 @@ if TYPE_CHECKING:
     from luthier.plan.memory import MemoryPlan
 
 _GUESSED = " (a guess: measure with --calibrate)"
+_BAR = 60
 
 
 def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
     """One plan: the answer, where the memory goes, and what it takes."""
     memory, interval = plan.memory, plan.memory.total_interval
-    step, cost = plan.step, plan.cost
-    lines = [
+    step = plan.step
+    choice = {
+        "model": model,
+        "choice": f"{plan.method}, {plan.precision_in_words}, {plan.optimizer}, {plan.parallel}, "
+        f"checkpointing {plan.checkpointing}, batch {plan.batch} × {plan.accumulation}",
+        "settings" if plan.tune.can else "note": _tune_line(plan),
+        "trains": f"{format_count(plan.trained_parameters)} parameters, saves "
+        f"{format_bytes(plan.artefact_bytes)}",
+    }
+    takes = {
+        "peak": f"at the {memory.phase}: {format_bytes(memory.allocated)} allocated, "
+        f"{format_bytes(memory.reserved)} reserved",
+        "device": f"{format_bytes(memory.total)}, likely between {format_bytes(interval.low)} "
+        f"and {format_bytes(interval.high)}",
+        "host": _host(plan),
+        "speed": f"{format_count(step.tokens_per_second)} tokens/s, MFU {step.mfu:.1%}, "
+        f"HFU {step.hfu:.1%}{_GUESSED if plan.speed_is_guessed else ''}",
+        "time": _time_line(plan),
+        "cost": _cost_line(plan),
+    }
+    return [
         sentence(plan),
         "",
-        f"  model     {model}" if model else "",
-        f"  choice    {plan.method}, {plan.precision}, {plan.optimizer}, {plan.parallel}, "
-        f"checkpointing {plan.checkpointing}, batch {plan.batch} × {plan.accumulation}",
-        f"  trains    {format_count(plan.trained_parameters)} parameters, saves "
-        f"{format_bytes(plan.artefact_bytes)}",
+        _facts(choice),
         "",
-        f"  {text_bar(plan.memory_parts(), plan.limit)} {format_bytes(plan.limit)}",
-        *(f"  {line}" for line in legend(plan.memory_parts())),
+        *_bar(plan.memory_parts(), plan.limit),
         "",
-        f"  peak      at the {memory.phase}: {format_bytes(memory.allocated)} allocated, "
-        f"{format_bytes(memory.reserved)} reserved",
-        f"  device    {format_bytes(memory.total)}, likely between {format_bytes(interval.low)} "
-        f"and {format_bytes(interval.high)}",
-        *_host_line(plan),
-        f"  speed     {format_count(step.tokens_per_second)} tokens/s, MFU {step.mfu:.1%}, "
-        f"HFU {step.hfu:.1%}{_GUESSED if plan.speed_is_guessed else ''}",
-        f"  time      {format_duration(cost.seconds)}, {cost.device_hours:.3g} device-hours, "
-        f"{cost.petaflop_s_days:.2g} petaflop/s-days{_energy(plan)}",
+        _facts(takes),
     ]
-    return list(lines)
-
-
-def _host_line(plan: Plan) -> list[RenderableType]:
-    if not plan.memory.host:
-        return []
-    together = plan.memory.host * plan.devices
-    return [f"  host      {format_bytes(together)} for {plan.devices} device(s) together"]
 
 
 def inference_lines(question: Question, memory: MemoryPlan, device: Device) -> list[RenderableType]:
     """Where the memory of generation goes."""
     parts = {name: size for name, size in memory.parts().items() if size}
     parts["framework"] = memory.framework.expected
-    fits = "fits" if memory.total <= device.memory else "does not fit"
+    high = memory.total_interval.high
+    verdict = verdict_of(memory.total, high, device.memory)
     length = question.target_length or question.length
+    upper = f"; the upper end of the estimate, {format_bytes(high)}, does not fit"
     return [
-        f"{question.model} {fits} on {device.name} with {question.batch} answers of "
-        f"{length} tokens at once: {format_bytes(memory.total)} of {format_bytes(device.memory)}.",
+        f"{question.model} {verdict} on {device.name} with {counted(question.batch, 'answer')} of "
+        f"{length} tokens at once: {format_bytes(memory.total)} of {format_bytes(device.memory)}"
+        f"{upper if verdict == 'may not fit' else ''}.",
         "",
-        f"  {text_bar(parts, device.memory)} {format_bytes(device.memory)}",
-        *(f"  {line}" for line in legend(parts)),
+        *_bar(parts, device.memory),
     ]
 
 
-def trace_line(trace: PlanCheck) -> str:
+def trace_line(trace: PlanCheck) -> RenderableType:
     """What a step without data allocated, beside what was planned for it."""
     agree = "they agree" if abs(trace.error) <= 0.1 else "they differ by more than 10 %"
-    return (
-        f"  trace     {format_bytes(trace.measured_peak_bytes)} allocated on a CPU by a step on "
-        f"tensors without data,\n            planned {trace.error:+.1%}: {agree}"
+    return _facts(
+        {
+            "trace": f"{format_bytes(trace.measured_peak_bytes)} allocated on a CPU by a step on "
+            f"tensors without data, planned {trace.error:+.1%}: {agree}"
+        }
     )
 
 
 def plans_table(plans: Sequence[Plan]) -> Table:
-    """Several plans, one in a row."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    headings = ("devices", "method", "precision", "parallel", "checkpointing", "batch")
-    for heading in headings:
-        table.add_column(heading)
-    for heading in ("memory", "tokens/s", "MFU", "limit"):
-        table.add_column(heading, justify="right")
+    """Several plans, at least one, each a row."""
+    table = Table("devices", "method", "precision", "parallel", "checkpointing", "batch")
+    table.figures("memory", "tokens/s", "MFU", "limit")
+    table.figures(*(heading for heading, _ in _extras(plans[0])))
+    is_unsure = any(plan.verdict != "fits" for plan in plans)
+    is_lacking = any(not plan.tune.can for plan in plans)
+    if is_unsure:
+        table.text("verdict")
+    if is_lacking:
+        table.prose("note")
     for plan in plans:
-        table.add_row(
+        cells = [
             f"{plan.devices} × {plan.device}",
             plan.method,
-            plan.precision,
+            plan.precision_in_words,
             plan.parallel,
             plan.checkpointing,
             f"{plan.batch} × {plan.accumulation}",
@@ -101,16 +110,20 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             format_count(plan.step.tokens_per_second),
             f"{plan.step.mfu:.1%}",
             plan.binding,
-        )
+            *(value for _, value in _extras(plan)),
+        ]
+        if is_unsure:
+            cells.append(plan.verdict)
+        if is_lacking:
+            cells.append(_lacks(plan))
+        table.add_row(*cells)
     return table
 
 
 def checks_table(checks: Sequence[PlanCheck]) -> Table:
     """What was predicted beside what was measured."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("run", overflow="fold")
-    for heading in ("memory planned", "measured", "error", "time planned", "measured", "error"):
-        table.add_column(heading, justify="right")
+    table = Table("run")
+    table.figures("memory planned", "measured", "error", "time planned", "measured", "error")
     for check in checks:
         table.add_row(
             check.run,
@@ -122,15 +135,74 @@ def checks_table(checks: Sequence[PlanCheck]) -> Table:
     return table
 
 
+def _facts(facts: dict[str, str]) -> Table:
+    """A line for each fact, wrapped below itself; empty ones are left out."""
+    table = Table(headed=False)
+    table.text()
+    table.prose()
+    for name, value in facts.items():
+        if value:
+            table.add_row(f"  {name}", value)
+    return table
+
+
+def _bar(parts: dict[str, int], limit: int) -> list[RenderableType]:
+    size = format_bytes(limit)
+    # What is over the limit takes 8 more signs.
+    width = max(20, min(_BAR, output_width() - len(size) - 14))
+    return [f"  {text_bar(parts, limit, width)} {size}", *(f"  {line}" for line in legend(parts))]
+
+
+def _tune_line(plan: Plan) -> str:
+    """The settings of `tune`, or what it lacks."""
+    if not plan.tune.can or not plan.fits:
+        return _lacks(plan)
+    together = f" --nproc {plan.devices}" if plan.devices > 1 else ""
+    return " ".join(plan.tune.settings) + together
+
+
+def _lacks(plan: Plan) -> str:
+    return "" if plan.tune.can else f"{NOT_YET}: {', '.join(plan.tune.missing)}"
+
+
+def _host(plan: Plan) -> str:
+    if not plan.memory.host:
+        return ""
+    together = format_bytes(plan.memory.host * plan.devices)
+    return f"{together} for {counted(plan.devices, 'device')}"
+
+
+def _time_line(plan: Plan) -> str:
+    cost = plan.cost
+    if not plan.tokens:
+        return f"{format_duration(cost.seconds)} a step; give --tokens for the whole training"
+    energy = "" if cost.kilowatt_hours is None else f", {cost.kilowatt_hours:.3g} kWh"
+    return (
+        f"{format_duration(cost.seconds)} for {format_count(plan.tokens)} tokens, "
+        f"{cost.device_hours:.3g} device-hours, {cost.petaflop_s_days:.2g} petaflop/s-days{energy}"
+    )
+
+
+def _cost_line(plan: Plan) -> str:
+    if plan.cost.money is None or plan.money_per_million is None:
+        return ""
+    whole = f"{plan.cost.money:.2f}, " if plan.tokens else ""
+    return f"{whole}{plan.money_per_million:.3g} per million tokens"
+
+
+def _extras(plan: Plan) -> list[tuple[str, str]]:
+    """Columns that are there only where tokens or a price were given."""
+    columns = [("time", format_duration(plan.cost.seconds))] if plan.tokens else []
+    if plan.cost.money is not None and plan.tokens:
+        columns.append(("cost", f"{plan.cost.money:.2f}"))
+    elif plan.money_per_million is not None:
+        columns.append(("cost/1M tokens", f"{plan.money_per_million:.3g}"))
+    return columns
+
+
 def _times(check: PlanCheck) -> tuple[str, str, str]:
     if check.predicted_seconds is None or check.measured_seconds is None:
         return "–", "–", "–"
     error = "–" if check.seconds_error is None else f"{check.seconds_error:+.0%}"
     planned, measured = check.predicted_seconds, check.measured_seconds
     return format_duration(planned), format_duration(measured), error
-
-
-def _energy(plan: Plan) -> str:
-    cost = plan.cost
-    energy = "" if cost.kilowatt_hours is None else f", {cost.kilowatt_hours:.3g} kWh"
-    return energy + ("" if cost.money is None else f", costs {cost.money:.2f}")

@@ -60,17 +60,16 @@ def prompt(
 
 
 def _list_templates(*, as_json: bool) -> None:
-    from rich.table import Table
-
+    from luthier.core.tables import Table
     from luthier.prompts.library import library_templates
 
     found = library_templates()
     if as_json:
         print_json([template.model_dump(mode="json") for template in found])
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("template", "columns", "metrics"):
-        table.add_column(heading, overflow="fold")
+    table = Table("template")
+    table.prose("columns")
+    table.prose("metrics")
     for template in found:
         columns = ", ".join(sorted(template.columns))
         table.add_row(template.id, columns, ", ".join(template.metrics))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
+from luthier.core.tables import Table
 
 
 def tasks(name: str | None = None, *, json: Json = False) -> None:
@@ -36,9 +35,9 @@ def _list(*, as_json: bool) -> None:
         return
     suites = [item for item in found if isinstance(item, Suite)]
     many = {name for suite in suites if suite.categories for name in suite.tasks}
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("task", "format", "metrics", "about"):
-        table.add_column(heading, overflow="fold")
+    table = Table("task", "format")
+    table.prose("metrics")
+    table.prose("about")
     for item in found:
         if isinstance(item, Suite):
             table.add_row(item.name, item.format, f"{len(item.tasks)} tasks", item.about)

@@ -30,4 +30,4 @@ class AdaptConfig(Config):
     memory: Bytes | None = None
     """Memory that may be used, such as 12GiB; None: what is free on the device."""
     alpha: float = Field(default=0.05, gt=0, lt=1)
-    """The level at which a gain counts as real, after Holm's correction."""
+    """The probability that any gain of the ladder is called real by chance."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from luthier.config.base import Config
 
@@ -20,7 +21,7 @@ class DataConfig(Config):
     subset: str | None = None
     """The configuration of a Hub data set."""
     format: Literal[
-        "auto", "prompt-completion", "alpaca", "sharegpt", "openai", "text", "table"
+        "auto", "prompt-completion", "alpaca", "sharegpt", "openai", "glaive", "text", "table"
     ] = "auto"
     """The shape of a row. auto looks at the columns. table renders columns through the template."""
     validation: str | None = None
@@ -33,6 +34,22 @@ class DataConfig(Config):
     """The share of groups held out for the test where no file is given."""
     group: str | None = None
     """The column that says which rows belong together, so that they stay in one split."""
+    consecutive_turns: Literal["error", "merge"] = "error"
+    """Two turns of one role in a row: an error, or joined with a blank line between them."""
+    opening: Literal["error", "keep", "drop"] = "error"
+    """A conversation that begins with the assistant, such as with a greeting: an error, kept as it
+    is, or without that turn."""
+    ending: Literal["error", "drop"] = "error"
+    """A conversation that does not end with an answer: an error, or cut after the last answer."""
+    ignore_keys: tuple[str, ...] = ()
+    """Columns, and keys of turns, that are treated as if they were not there."""
+    weight: str | None = None
+    """The column that says how much a row counts in the loss, relative to the others; 0: the row
+    is left out. Without it, a column weight, loss_weight or sample_weight says so where no template
+    is used."""
+    class_weights: Literal["balanced"] | Mapping[str, PositiveFloat] | None = None
+    """How much the answers of a closed set count in the loss, such as {yes: 3, no: 1}. balanced:
+    each answer counts as much as every other in all, n / (answers * n of this answer)."""
     num_train: int | None = Field(default=None, ge=1)
     """At most this many training examples, drawn with the seed."""
     num_validation: int | None = Field(default=128, ge=1)

@@ -14,14 +14,18 @@ class EvaluateConfig(Config):
     """Generation, metrics, and statistics."""
 
     metrics: tuple[str, ...] | None = None
-    """Which metrics, the first being the one that decides; None: the template's."""
+    """Which metrics, the first being the one that decides; None: the template's, or each task's."""
     max_new_tokens: int | None = Field(default=None, ge=1)
-    """The longest answer, in tokens; None: the template's."""
+    """The longest answer, in tokens; None: the template's, or each task's."""
     stop: tuple[StopString, ...] | None = None
-    """An answer ends before the first of these texts in it. None: after worked examples in plain
-    text, the blank line before the next question."""
+    """An answer ends before the first of these texts in it, which may hold special tokens. None:
+    after worked examples in plain text, the blank line before the next question; in tasks, each
+    task's own."""
     decoding: Strategy = Greedy()
     """How each token of an answer is chosen."""
+    too_long: Literal["error", "drop"] = "error"
+    """What to do with a test example whose prompt leaves no room for an answer in the context
+    window. drop leaves it out, and says how many; of adapt's rungs all are asked the same ones."""
     engine: Literal["local", "vllm"] = "local"
     """What runs a model in files: this process, or vLLM in it (the extra vllm; a GPU). Tuned
     runs are always measured in this process."""
@@ -37,7 +41,12 @@ class EvaluateConfig(Config):
     task_shots: int | None = Field(default=None, ge=0)
     """Worked examples before each question of a task; None: each task's own number."""
     limit: int | None = Field(default=None, ge=1)
-    """The first rows of each task; None: all."""
+    """At most so many rows of each task; None: all."""
+    limit_draw: Literal["seeded", "first"] = "seeded"
+    """seeded: these rows are drawn with the run's seed. first: the first ones, as
+    lm-evaluation-harness takes them."""
+    samples: int = Field(default=1, ge=1)
+    """Answers to each question of a task that generates, drawn with evaluate.decoding=sampling."""
     contamination_words: int | None = Field(default=13, ge=1)
     """Test examples that share this many words in a row with the training data are named, and
     measured apart; null: they are not looked for."""

@@ -175,7 +175,11 @@ def _explain(
         fix = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return UsageError(f"unknown key {dotted!r}", where=where, fix=fix)
     if kind == "union_tag_not_found":
-        return UsageError(f"{dotted}: it is not said which", where=where, fix=message)
+        name = f"{dotted}.{message.rsplit(chr(39), 2)[1]}"
+        tags = ", ".join(_tags(location))
+        return UsageError(
+            f"{dotted}: missing discriminator", where=where, fix=f"set {name} to one of {tags}"
+        )
     detail = message.removeprefix("Value error, ").removeprefix("Input ")
     detail = detail.replace("a valid boolean", "true or false")
     choices = detail.removeprefix("should be ").replace(" or ", ", ").replace("'", "").split(", ")
@@ -202,6 +206,16 @@ def _known_keys(location: Location) -> dict[str, str]:
     if not _fields(part):
         return {}
     return {f.alias or name: f.description or "" for name, f in part.model_fields.items()}
+
+
+def _tags(location: Location) -> list[str]:
+    """The values of the discriminator of the union at ``location``."""
+    part: Any = RunConfig
+    for name in location:
+        part = _fields(part).get(str(name)) or _branch(part, name)
+    branches = [one for member in get_args(part) for one in (get_args(member) or (member,))]
+    firsts = (next(iter(_fields(branch).values()), None) for branch in branches)
+    return [str(tag) for first in firsts for tag in get_args(first)]
 
 
 def _fields(part: Any) -> dict[str, Any]:

@@ -28,7 +28,6 @@ MethodName = Literal[
     "p-tuning",
 ]
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
-Targets = tuple[str, ...] | Literal["all-linear"]
 Placement = Literal["houlsby", "pfeiffer"]
 Quantisation = Literal["nf4", "int8"]
 _PATTERN_CHARACTERS = 200
@@ -46,6 +45,12 @@ def _check_pattern(text: str) -> str:
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
 """A regular expression of bounded length; who looks for it bounds the time."""
+Targets = Annotated[tuple[str, ...], Field(min_length=1)] | Pattern
+"""Ends of modules' names; a regular expression for whole names; or ``all-linear``. As in peft."""
+Exclusion = tuple[str, ...] | Pattern
+"""Ends of modules' names, or a regular expression for whole names."""
+Token = Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)]
+"""A token as the tokenizer writes it, or its id."""
 
 
 class MethodConfig(Config):
@@ -111,7 +116,22 @@ class SelectiveConfig(MethodConfig):
     where one of them is found in its name."""
 
 
-class LoraConfig(MethodConfig):
+class ModulesConfig(MethodConfig):
+    """A method that adds something to modules of the model."""
+
+    targets: Targets = "all-linear"
+    """The modules to adapt: a list of names or ends of names, [q_proj, v_proj]; a regular
+    expression that matches whole names, '.*layers\\.[01]\\..*_proj'; or all linear layers but the
+    output layer."""
+    exclude_modules: Exclusion = ()
+    """Modules that are left as they are although they are targets: names or a regular expression,
+    as with targets."""
+    modules_to_save: tuple[str, ...] = ()
+    """Modules that are trained whole and saved with the adapter, such as [embed_tokens, lm_head].
+    """
+
+
+class LoraConfig(ModulesConfig):
     """Low-rank updates of linear layers (Hu et al. 2021, arXiv 2106.09685)."""
 
     learning_rate: float = Field(default=5e-4, gt=0)
@@ -122,8 +142,9 @@ class LoraConfig(MethodConfig):
     """The update is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the input of the update."""
-    targets: Targets = "all-linear"
-    """Names of the modules to adapt, or all linear layers but the output layer."""
+    trainable_tokens: tuple[Token, ...] = ()
+    """Tokens whose embeddings are trained besides, and the rows of the output layer that give
+    them: as the tokenizer writes them, [<|depot|>], or ids. Peft: trainable_token_indices."""
 
     @property
     def drops(self) -> bool:
@@ -177,7 +198,7 @@ class QloraConfig(LoraConfig):
     """nf4: 4 bits, with double quantisation; int8: LLM.int8 (Dettmers et al. 2022, 2208.07339)."""
 
 
-class VeraConfig(MethodConfig):
+class VeraConfig(ModulesConfig):
     """Trained scales of shared random matrices (Kopiczko et al. 2023, arXiv 2310.11454)."""
 
     learning_rate: float = Field(default=1e-2, gt=0)
@@ -186,8 +207,6 @@ class VeraConfig(MethodConfig):
     """The rank of the random matrices."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the input of the update."""
-    targets: Targets = "all-linear"
-    """Names of the modules to adapt, or all linear layers but the output layer."""
 
     @property
     def drops(self) -> bool:
@@ -195,11 +214,22 @@ class VeraConfig(MethodConfig):
         return self.dropout > 0
 
 
-class Ia3Config(MethodConfig):
+# What IA3 scales: keys and values, where they are outputs of their own or of one product with the
+# queries, and the MLP's inner activations, which are the input of its last product.
+IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
+IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")
+
+
+class Ia3Config(ModulesConfig):
     """Trained scales of keys, values and inner activations (Liu et al. 2022, arXiv 2205.05638)."""
 
     learning_rate: float = Field(default=1e-2, gt=0)
     """The peak learning rate."""
+    targets: Targets = IA3_OUTPUTS + IA3_INPUTS
+    """The modules to adapt, as with lora. By default those with the names that keys, values and the
+    MLP's last product have in most models; names that a model lacks are passed over."""
+    feedforward_modules: tuple[str, ...] = IA3_INPUTS
+    """Ends of the names of those targets whose inputs are scaled instead of their outputs."""
 
 
 class AdaptersConfig(MethodConfig):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from luthier.config.base import Config
 from luthier.config.endpoint import EndpointConfig
 from luthier.config.methods import Quantisation
+from luthier.core.choices import Dtype
 
 
 class ModelConfig(Config):
@@ -14,10 +13,12 @@ class ModelConfig(Config):
 
     id: str = "smollm2-135m-instruct"
     """A bundled name, a Hub id, a local folder, a .gguf file, or the URL of an OpenAI-compatible
-    server, such as http://127.0.0.1:8000/v1."""
+    server, such as http://127.0.0.1:8000/v1. A folder or Hub id may also be a peft adapter."""
+    base: str | None = None
+    """The model that an adapter given as id belongs to; None: the one that the adapter names."""
     revision: str | None = None
     """The Hub revision: a branch, a tag, or (best) a commit."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Dtype = "auto"
     """Weights in memory. auto: bfloat16 where this machine multiplies it faster than float32;
     float16 on CUDA devices that have matrix units for that and not for bfloat16 (V100, T4);
     else float32. Float16 is trained with a loss scale and float32 copies of the trained weights;
@@ -28,6 +29,9 @@ class ModelConfig(Config):
     """Run Python code that the model's repository carries. Leave off unless you have read it."""
     allow_pickle: bool = False
     """Accept weights in pickle files, which can run code when opened."""
+    resize_embeddings: bool = False
+    """Add rows to the embedding where the tokenizer has more tokens than it. New rows mean nothing
+    before they are trained."""
     endpoint: EndpointConfig = EndpointConfig()
     """How it is asked, where id is the URL of a server."""
 

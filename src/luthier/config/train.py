@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from luthier.config.base import Config, Seconds
+from luthier.core.choices import Checkpointing as Checkpointing
+from luthier.core.choices import OptimizerName as OptimizerName
+from luthier.core.choices import Parallelism
 
-OptimizerName = Literal["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]
-Checkpointing = Literal["none", "selective", "full"]
 # How often to save, when to stop and who shares the work decide how far a training comes and how
 # fast, not where it goes; trackers look on.
 NOT_THE_RESULT = frozenset(
@@ -107,7 +108,7 @@ class TrainConfig(Config):
     all."""
     max_time: Seconds | None = None
     """Save and exit cleanly after this much training time, such as 2h."""
-    parallelism: Literal["ddp", "zero2", "fsdp"] = "ddp"
+    parallelism: Parallelism = "ddp"
     """How several processes share the model. ddp: a copy each; zero2: whole weights while they
     compute, but shards of gradients and optimizer states; fsdp: shards of weights too, gathered
     layer by layer, in each direction."""

@@ -15,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -30,6 +31,8 @@ _THEME = Theme(
 )
 _PLAIN_INTERVAL_SECONDS = 10.0
 _PLAIN_COLUMNS = 100
+# The first unit is slower than those after it, so there is no estimate before so many.
+_ENOUGH_UNITS = 4
 
 
 class Advance(Protocol):
@@ -98,13 +101,13 @@ class Console:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TimeRemainingColumn(),
+                _TimeLeft(),
                 console=self._rich,
                 transient=True,
             )
             self._bar.start()
         bar = self._bar
-        task = bar.add_task(description, total=total, completed=done, status="")
+        task = bar.add_task(description, total=total, completed=done, status="", before=done)
 
         def advance(amount: float = 1, *, status: str = "") -> None:
             bar.update(task, advance=amount)
@@ -118,6 +121,16 @@ class Console:
             if owner:
                 bar.stop()
                 self._bar = None
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, once enough units are done to estimate it."""
+
+    def render(self, task: Task) -> Text:
+        """See `TimeRemainingColumn.render`."""
+        if task.completed - task.fields["before"] < _ENOUGH_UNITS and not task.finished:
+            return Text("-:--:--", style="progress.remaining")
+        return super().render(task)
 
 
 class _Bars(Progress):
@@ -135,21 +148,25 @@ def _plain_progress(
     say: Callable[[str], None], description: str, total: float | None, before: int
 ) -> Advance:
     """Progress as a line every few seconds, for logs and pipes."""
-    started = last = time.monotonic()
+    last = time.monotonic()
     done: float = before
+    first: tuple[float, float] | None = None  # when the first, slower unit was done, and the count
 
     def advance(amount: float = 1, *, status: str = "") -> None:
-        nonlocal done, last
+        nonlocal done, last, first
         done += amount
         now = time.monotonic()
+        if first is None and done > before:
+            first = now, done
         if now - last < _PLAIN_INTERVAL_SECONDS:
             return
         last = now
         parts = [f"{description}: {done:.0f}"]
         if total:
             parts = [f"{description}: {done:.0f}/{total:.0f}"]
-            if done > before:
-                left = (now - started) / (done - before) * (total - done)
+            since, counted = first or (now, done)
+            if done - before >= _ENOUGH_UNITS and done > counted:
+                left = (now - since) / (done - counted) * (total - done)
                 parts.append(f"{format_duration(left)} left")
         line = "  " + " · ".join([*parts, status] if status else parts)
         if len(line) <= _PLAIN_COLUMNS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from luthier.core.records import Record
+from luthier.core.verdict import Verdict, verdict_of
 
 
 class MeasuredPlan(Record):
@@ -55,13 +56,23 @@ class MethodForecast(Record):
     trained_parameters: int | None = None
     steps: int | None = None
     memory_bytes: int | None = None
+    memory_high_bytes: int | None = None
+    """The upper end of the estimate."""
     seconds: float | None = None
     usable_bytes: int
 
     @property
+    def verdict(self) -> Verdict | None:
+        """Whether the expected memory and its upper end are available."""
+        if self.memory_bytes is None:
+            return None
+        high = self.memory_high_bytes or self.memory_bytes
+        return verdict_of(self.memory_bytes, high, self.usable_bytes)
+
+    @property
     def fits(self) -> bool | None:
-        """Whether the predicted memory may be used."""
-        return None if self.memory_bytes is None else self.memory_bytes <= self.usable_bytes
+        """Whether the expected memory is available."""
+        return None if self.verdict is None else self.verdict != "does not fit"
 
 
 class Forecast(Record):
@@ -79,3 +90,5 @@ class Forecast(Record):
     max_steps: int | None = None
     """The steps of each training, where they decide and the epochs do not."""
     methods: tuple[MethodForecast, ...]
+    power: tuple[str, ...] = ()
+    """What the test examples can show."""

@@ -45,6 +45,8 @@ class Estimate(Record):
     confidence: float = 0.95
     standard_error: float | None = None
     """Clustered where examples belong together; None in records of earlier versions."""
+    no_interval: str = ""
+    """The reason why no interval can be given; ``low`` and ``high`` are the value then."""
 
 
 class MetricResult(Estimate):
@@ -105,6 +107,12 @@ class EvaluationRecord(Record):
     format: str = ""
     version: str = ""
     labels: dict[str, str] = {}
+    cut_prompts: int = 0
+    """Prompts that lost the beginning of their text, because they would not fit."""
+    drawn: str = ""
+    """Which rows were measured, in words, where not all were."""
+    other_shots: int = 0
+    """Questions that stand among the worked examples, and were shown the next one instead."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.
@@ -132,6 +140,9 @@ class SampleRecord(Record):
         extracted: the answer that was found in a generated text, by the name of the extractor.
         accepted: the references in the form in which found answers are compared with them.
         counts: how long a text is, in words, bytes and tokens.
+        generated: all that was generated, where the prediction is only a part of it: what stands
+            behind reasoning.
+        contexts: what stands before the answer in each choice, where choices differ in that.
     """
 
     id: str
@@ -148,6 +159,8 @@ class SampleRecord(Record):
     extracted: dict[str, str] = {}
     accepted: tuple[str, ...] = ()
     counts: dict[str, int] = {}
+    generated: str = ""
+    contexts: tuple[str, ...] = ()
 
 
 class SuiteRecord(Record):
@@ -293,14 +306,19 @@ class Comparison(Record):
     Attributes:
         over: the system that is compared with.
         difference: in the metric's own unit.
-        low: lower end of its interval.
+        low: lower end of its interval, which holds 0 exactly where ``p`` is above one minus the
+            interval's level.
         high: upper end.
         p: the two-sided p-value.
-        p_holm: the same after Holm's correction over all comparisons that were made.
+        p_adjusted: the p-value after the correction for all comparisons that were made together:
+            Holm's, or the step-down over all pairs of a ladder, which tests gains only.
         test: the name of the test.
         n: paired examples.
+        units: groups of examples that were swapped together; None in records of earlier versions.
         standard_error: of the difference, clustered where examples belong together.
-        detectable: the least true difference that so many examples show 8 times in 10.
+        detectable: the least true difference that so many examples show 8 times in 10; None where
+            no difference can be shown.
+        no_interval: the reason why no interval can be given.
     """
 
     over: str
@@ -308,11 +326,13 @@ class Comparison(Record):
     low: float
     high: float
     p: float
-    p_holm: float
+    p_adjusted: float
     test: str
     n: int
+    units: int | None = None
     standard_error: float | None = None
     detectable: float | None = None
+    no_interval: str = ""
 
 
 class RungRecord(Record):
@@ -321,6 +341,8 @@ class RungRecord(Record):
     name: str
     status: Literal["done", "skipped", "failed"]
     reason: str = ""
+    unusable: str = ""
+    """The reason why its answers cannot be used, whatever they score."""
     metric: MetricResult | None = None
     metrics: tuple[MetricResult, ...] = ()
     clean: MetricResult | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _DURATION = re.compile(
-    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?"
+    r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?!s))?(?:(\d+(?:\.\d+)?)s?)?"
+    r"(?:(\d+(?:\.\d+)?)ms)?"
 )
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
 _PREFIXES = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
@@ -21,8 +22,8 @@ def parse_duration(text: str | float) -> float:
     match = _DURATION.fullmatch(str(text).strip().lower().replace(" ", ""))
     if not match or not any(match.groups()):
         raise ValueError(f"{text!r} is not a duration; write it like 90s, 30m, 2h or 1h30m")
-    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    days, hours, minutes, seconds, thousandths = (float(part or 0) for part in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds + thousandths / 1000
 
 
 def parse_size(text: str | float) -> int:
@@ -41,8 +42,15 @@ def parse_size(text: str | float) -> int:
     return int(size)
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: ``"1 answer"``, ``"1,200 answers"``. The plural ends in s."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def format_duration(seconds: float) -> str:
-    """``"1h 05m"``, ``"3m 07s"``, ``"12 s"`` or ``"0.4 s"``."""
+    """``"1h 05m"``, ``"3m 07s"``, ``"12 s"``, ``"0.4 s"`` or ``"31 ms"``."""
+    if 0.00005 < seconds < 0.095:
+        return f"{seconds * 1000:.{1 if seconds < 0.001 else 0}f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -1,163 +1,196 @@
-"""Turns as data sets write them, checked and turned into messages."""
+"""From turns to a conversation that ends with an answer: order, merging, what is left aside."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
+from luthier.config.data import DataConfig
 from luthier.core.errors import DataError
-from luthier.core.example import Message, Role
+from luthier.core.example import Message
+from luthier.data.fields import DROP_FIX, Notes, field_error
+from luthier.data.turns import Turn
 
-_DROP_FIX = "mend the row, or drop such rows with data.invalid=drop"
-
-
-def field_error(problem: str, where: str, field: str, fix: str = _DROP_FIX) -> DataError:
-    """An error in one field of a row."""
-    return DataError(problem, where=f'{where}, field "{field}"', fix=fix)
-
-
-def text_field(values: Mapping[str, Any], key: str, where: str, *, field: str = "") -> str:
-    """The text under ``key``, without the blanks at its end.
-
-    Args:
-        values: a row, or a part of one.
-        key: the key.
-        where: the row's place.
-        field: how errors call the field, where that is not the key.
-
-    Raises:
-        DataError: it is missing, not a text, or empty.
-    """
-    text = optional_text_field(values, key, where, field=field)
-    if not text.strip():
-        present = key in values and values[key] is not None
-        raise field_error("the text is empty" if present else "it is missing", where, field or key)
-    return text
+_GAP = "\n\n"
+_FOLLOWS = {
+    "": ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user", "tool"),
+    "tool": ("assistant", "tool"),
+}
+"""Whose turn comes after whose; several results may follow several calls."""
 
 
-def optional_text_field(values: Mapping[str, Any], key: str, where: str, *, field: str = "") -> str:
-    """The text under ``key`` without the blanks at its end; empty where there is none.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is done with rows that say something in more than one way; fields as in `DataConfig`."""
 
-    Raises:
-        DataError: it is not a text.
-    """
-    value = values.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise field_error(
-            f"this is not a text but {_kind(value)}",
-            where,
-            field or key,
-            "write it in quotes, or make a text of it with a template",
+    consecutive_turns: Literal["error", "merge"] = "error"
+    opening: Literal["error", "keep", "drop"] = "error"
+    ending: Literal["error", "drop"] = "error"
+    weight: str | None = None
+    ignore_keys: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, data: DataConfig) -> Self:
+        """The rules that a configuration asks for."""
+        return cls(
+            consecutive_turns=data.consecutive_turns,
+            opening=data.opening,
+            ending=data.ending,
+            weight=data.weight,
+            ignore_keys=frozenset(data.ignore_keys),
         )
-    return value.rstrip()
+
+    def without_weight(self) -> Self:
+        """The rules for rows that are not trained on, in which the named column has no say."""
+        if self.weight is None:
+            return self
+        return replace(self, weight=None, ignore_keys=self.ignore_keys | {self.weight})
 
 
-def list_field(values: Mapping[str, Any], key: str, where: str) -> Sequence[Any]:
-    """The list under ``key``.
+def arrange(turns: Sequence[Turn], key: str, where: str, rules: Rules, notes: Notes) -> list[Turn]:
+    """The turns in the order that chat templates know, ending with an answer.
 
-    Raises:
-        DataError: it is missing, not a list, or empty.
-    """
-    value = values.get(key)
-    if not isinstance(value, list):
-        raise field_error(f"this is not a list but {_kind(value)}", where, key)
-    if not value:
-        raise field_error("the list is empty", where, key)
-    return value
-
-
-def read_turns(
-    values: Mapping[str, Any],
-    key: str,
-    names: tuple[str, str],
-    roles: Mapping[str, Role],
-    where: str,
-) -> list[Message]:
-    """The turns in a list of objects such as ``{"role": "user", "content": "Hello"}``.
+    A system message comes first, if at all. Then user and assistant take turns; results of tools
+    stand between a call and what the assistant says of it. Calls that follow the assistant's text
+    or other calls as turns of their own belong to the same turn.
 
     Args:
-        values: the row.
-        key: the column of the list.
-        names: the keys of the role and of the text in each object.
-        roles: our role for each one in the data.
+        turns: the turns of a row.
+        key: the column that errors about the whole conversation name.
         where: the row's place.
+        rules: what is done with turns in another order.
+        notes: takes turns that are left aside.
 
     Raises:
-        DataError: a turn is not an object, is empty, or has an unknown role.
+        DataError: they are in another order, and the rules do not say how to mend it.
     """
-    role_key, text_key = names
-    turns = []
-    for index, turn in enumerate(list_field(values, key, where)):
-        place = f"{key}[{index}]"
-        if not isinstance(turn, Mapping):
-            raise field_error(f"a turn is an object, and this is {_kind(turn)}", where, place)
-        name = text_field(turn, role_key, where, field=f"{place}.{role_key}")
-        if name not in roles:
-            raise field_error(
-                f"the role {name!r} is not known",
-                where,
-                f"{place}.{role_key}",
-                f"known roles are {', '.join(roles)}; tool calls are not supported",
-            )
-        turns.append(Message(roles[name], _content(turn, text_key, where, f"{place}.{text_key}")))
+    turns = _merged(turns, where, rules)
+    turns = _without_opening(turns, where, rules, notes)
+    turns = _without_ending(turns, key, where, rules, notes)
+    previous = ""
+    for index, turn in enumerate(turns):
+        role = turn.message.role
+        opens = role == "assistant" and rules.opening == "keep" and previous in ("", "system")
+        if role not in _FOLLOWS[previous] and not (opens and index < len(turns) - 1):
+            raise _order_error(turn, previous, where)
+        previous = role
     return turns
 
 
-def check_order(turns: Sequence[Message], key: str, where: str) -> None:
-    """Check that a system message comes first, if at all, then user and assistant take turns.
+def end_with_trained(messages: Sequence[Message], where: str, notes: Notes) -> list[Message]:
+    """The messages up to the last answer that is trained.
 
-    Raises:
-        DataError: they do not, or the last turn is not the assistant's.
+    Those after it are neither trained nor a good reference. Where no answer is trained, all stay:
+    the row as a whole is then left out.
     """
-    begin = 1 if turns and turns[0].role == "system" else 0
-    expected: tuple[Role, Role] = ("user", "assistant")
-    for index in range(begin, len(turns)):
-        role = turns[index].role
-        wanted = expected[(index - begin) % 2]
-        if role != wanted:
+    trained = [i for i, one in enumerate(messages) if one.role == "assistant" and one.is_trained]
+    if not trained or trained[-1] == len(messages) - 1:
+        return list(messages)
+    notes.add("turns after the last trained answer are left aside", where)
+    return list(messages[: trained[-1] + 1])
+
+
+def _merged(turns: Sequence[Turn], where: str, rules: Rules) -> list[Turn]:
+    """The turns, neighbours of one role joined where that is allowed."""
+    merged: list[Turn] = []
+    for turn in turns:
+        same = bool(merged) and merged[-1].message.role == turn.message.role
+        if not same or turn.message.role == "tool":
+            merged.append(turn)
+        elif rules.consecutive_turns == "merge" or turn.is_call:
+            merged[-1] = _joined(merged[-1], turn, where)
+        else:
             raise field_error(
-                _order_problem(role, wanted, index == begin), where, f"{key}[{index}]"
+                f"two turns of the {turn.message.role} in a row",
+                where,
+                turn.place,
+                "join them with data.consecutive_turns=merge, "
+                "or drop such rows with data.invalid=drop",
             )
-    if not turns or turns[-1].role != "assistant":
-        last = max(0, len(turns) - 1)
+    return merged
+
+
+def _joined(first: Turn, second: Turn, where: str) -> Turn:
+    one, other = first.message, second.message
+    if one.is_trained is not other.is_trained:
         raise field_error(
-            "the conversation does not end with the assistant's answer", where, f"{key}[{last}]"
+            "two turns of the assistant in a row cannot be joined: only one of them is trained",
+            where,
+            second.place,
         )
+    if one.tool_calls and other.content:
+        raise field_error(
+            "the assistant goes on in a turn of its own after a call, before the result",
+            where,
+            second.place,
+        )
+    return first._replace(
+        message=replace(
+            one,
+            content=_GAP.join(text for text in (one.content, other.content) if text),
+            reasoning=_GAP.join(text for text in (one.reasoning, other.reasoning) if text),
+            tool_calls=one.tool_calls + other.tool_calls,
+        ),
+        is_call=second.is_call,
+    )
 
 
-def _order_problem(role: Role, wanted: Role, is_first: bool) -> str:
+def _without_opening(turns: list[Turn], where: str, rules: Rules, notes: Notes) -> list[Turn]:
+    """The turns without what the assistant says before the user, where the rules say so."""
+    begin = 1 if turns and turns[0].message.role == "system" else 0
+    if rules.opening != "drop" or len(turns) <= begin:
+        return turns
+    if turns[begin].message.role != "assistant":
+        return turns
+    notes.add("what the assistant says before the user is left aside (data.opening)", where)
+    return turns[:begin] + turns[begin + 1 :]
+
+
+def _without_ending(
+    turns: list[Turn], key: str, where: str, rules: Rules, notes: Notes
+) -> list[Turn]:
+    """The turns up to the last answer."""
+    answers = [index for index, turn in enumerate(turns) if turn.message.role == "assistant"]
+    end = answers[-1] + 1 if answers else 0
+    if end == len(turns) > 0:
+        return turns
+    if rules.ending == "drop" and end:
+        notes.add("what follows the last answer is left aside (data.ending)", where)
+        return turns[:end]
+    place = turns[-1].place if turns else key
+    fix = (
+        "leave aside what follows the last answer with data.ending=drop, "
+        "or drop such rows with data.invalid=drop"
+    )
+    raise field_error(
+        "the conversation does not end with the assistant's answer"
+        if answers
+        else "the assistant says nothing in this conversation: it does not end with an answer",
+        where,
+        place,
+        fix if answers else DROP_FIX,
+    )
+
+
+def _order_error(turn: Turn, previous: str, where: str) -> DataError:
+    role, fix = turn.message.role, DROP_FIX
     if role == "system":
-        return "a system message stands in the middle of the conversation"
-    if is_first:
-        return f"the conversation begins with the {role}, not with the {wanted}"
-    return f"two turns of the {role} in a row"
-
-
-def _content(turn: Mapping[str, Any], key: str, where: str, field: str) -> str:
-    """The text of a turn, which may also be given as a list of text parts.
-
-    Raises:
-        DataError: there is no text, or something beside it, such as an image or a tool call.
-    """
-    if turn.get("tool_calls") or turn.get("function_call"):
-        raise field_error("a turn calls a tool, which is not supported", where, field)
-    parts = turn.get(key)
-    if not isinstance(parts, list):
-        return text_field(turn, key, where, field=field)
-    texts = []
-    for part in parts:
-        if not isinstance(part, Mapping) or part.get("type") != "text":
-            raise field_error("a part of the turn is not text", where, field)
-        texts.append(text_field(part, "text", where, field=f"{field}.text"))
-    return text_field({key: "\n".join(texts)}, key, where, field=field)
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    names = {int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
-    return names.get(type(value), f"a {type(value).__name__}")
+        problem = "a system message stands in the middle of the conversation"
+        fix = "move it to the beginning, or drop such rows with data.invalid=drop"
+    elif role == "tool":
+        problem = (
+            f"a tool's result follows {f'the {previous}' if previous else 'nothing'}, not a call"
+        )
+    elif previous == "tool":
+        problem = "the assistant says nothing of a tool's result before the user speaks"
+    else:
+        problem = "the conversation begins with the assistant, not with the user"
+        fix = (
+            "keep such a greeting with data.opening=keep, leave it aside with data.opening=drop, "
+            "or drop such rows with data.invalid=drop"
+        )
+    return field_error(problem, where, turn.place, fix)

@@ -12,7 +12,10 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example
 from luthier.core.seeds import fingerprint
 from luthier.data.bundled import BUNDLED
-from luthier.data.formats import FORMATS, Format, Table, detect
+from luthier.data.class_weights import constant_choices, weigh_classes
+from luthier.data.conversations import Rules
+from luthier.data.fields import Notes
+from luthier.data.formats import FORMATS, Format, Table, detect, is_index
 from luthier.data.problems import Dropped, Problems, collect_problems, count_reasons
 from luthier.data.readers import Row
 from luthier.data.sources import WHOLE, Source, open_source
@@ -27,6 +30,8 @@ from luthier.data.splits import (
 )
 from luthier.prompts.library import library_templates, load_template
 from luthier.prompts.template import Template
+
+_TEMPLATE_USES = "a template would use them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +84,11 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
         for name in (WHOLE, *SPLITS):  # what is trained on decides on the format
             if name in source.parts:
                 rows = _counted(source.parts[name](), advance)
-                parts[name] = with_unique_ids(reading.examples(rows))
-    if reading.unused:
-        names = ", ".join(map(repr, reading.unused))
-        console.warn(f"these columns are not used: {names}; a template would use them")
-    unusable = problems.finish() + tuple(reading.too_long)
+                trained = name in (WHOLE, "train")
+                parts[name] = with_unique_ids(reading.examples(rows, is_trained=trained))
+    unusable = problems.finish() + tuple(reading.left_out)
+    for warning in reading.warnings():
+        console.warn(warning)
     if WHOLE not in parts and "train" not in parts:
         raise DataError(
             "there is no data to train on",
@@ -108,28 +113,57 @@ class _Reading:
         self.format = Table(template) if template else _known_format(data)
         self._group = _group_column(data)
         self._problems = problems
-        self.too_long: list[Dropped] = []
-        self.unused: list[str] = []
-        """Columns of the first row that are not used."""
+        self._rules = Rules.of(data)
+        self._notes = Notes()
+        self.left_out: list[Dropped] = []
 
-    def examples(self, rows: Iterable[Row]) -> Iterator[Example]:
-        """The examples of the rows that can be used."""
+    def examples(self, rows: Iterable[Row], *, is_trained: bool) -> Iterator[Example]:
+        """The examples of the rows that can be used.
+
+        Args:
+            rows: the rows.
+            is_trained: whether they are trained on, so that each needs a weight where a column of
+                weights is named.
+        """
+        rules = self._rules if is_trained else self._rules.without_weight()
         for row in rows:
             if self.format is None:
                 self.format = _detected_format(self.data, row)
-                unused = self.format.unused(row.values)
-                self.unused = [name for name in unused if name != self._group]
             try:
-                example = self.format.convert(row, self._group_of(row))
+                example = self.format.convert(row, self._group_of(row), rules, self._notes)
             except DataError as error:
                 self._problems.add(error)
                 continue
-            limit = self.data.max_characters
-            if limit is None or example.characters <= limit:
-                yield example
+            if reason := self._reason_against(example):
+                self.left_out.append(Dropped(example.where, reason))
             else:
-                reason = f"longer than {limit:,} characters (data.max_characters)"
-                self.too_long.append(Dropped(example.where, reason))
+                yield example
+
+    def _reason_against(self, example: Example) -> str:
+        """Why an example is left out; empty where it is not."""
+        limit = self.data.max_characters
+        if not example.weight:
+            return "its flags or its weight leave nothing to train"
+        if limit is not None and example.characters > limit:
+            return f"longer than {limit:,} characters (data.max_characters)"
+        return ""
+
+    def warnings(self) -> Iterator[str]:
+        """What rows had that was left aside."""
+        if self.data.source in BUNDLED:
+            return
+        unused = {name: v for name, v in self._notes.unused.items() if name != self._group}
+        index = [name for name, value in unused.items() if is_index(name, value)]
+        if index:
+            yield (
+                f"left aside, as it looks like pandas' row numbers: {', '.join(map(repr, index))}; "
+                "to_csv(…, index=False) writes none"
+            )
+        if names := ", ".join(repr(name) for name in unused if name not in index):
+            way = "data.weight names a column of weights" if self.template else _TEMPLATE_USES
+            yield f"these columns are not used: {names}; {way}"
+        for note in self._notes.counts():
+            yield f"{note.reason} ({note.count:,} times, such as {note.where})"
 
     def _group_of(self, row: Row) -> str:
         if self._group is None:
@@ -198,7 +232,8 @@ def _detected_format(data: DataConfig, row: Row) -> Format:
     """
     if data.format == "table":
         raise _needs_template(row, "data.format is table, which needs a template")
-    columns = row.values.keys()
+    named = {data.group, data.weight, *data.ignore_keys}
+    columns = [name for name in row.values if name not in named]
     if any(known.fits(columns) for known in FORMATS.values()):
         return detect(columns, row.where)
     raise _needs_template(
@@ -247,6 +282,14 @@ def _drawn(task: str, reading: _Reading, splits: Splits, unusable: tuple[Dropped
     validation = draw(splits.validation, data.num_validation)
     test = draw(splits.test, data.num_test)
     ids = ("\x1e".join(example.id for example in part) for part in (train, validation, test))
+    content = fingerprint(*ids)
+    weights = [example.weight for example in train]
+    if data.class_weights is not None:
+        words = constant_choices(reading.template) if reading.template else {}
+        train = weigh_classes(train, data.class_weights, words)
+        weights = [example.weight for example in train]
+    if any(weight != 1.0 for weight in weights):
+        content = fingerprint(content, *map(repr, weights))
     return Dataset(
         task=task,
         template=reading.template,
@@ -254,7 +297,7 @@ def _drawn(task: str, reading: _Reading, splits: Splits, unusable: tuple[Dropped
         validation=validation,
         test=test,
         dropped=unusable + splits.dropped,
-        fingerprint=fingerprint(*ids),
+        fingerprint=content,
         format=reading.format.name if reading.format else "",
     )
 

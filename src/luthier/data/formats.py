@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
-from luthier.core.example import Example, Message, Role
-from luthier.core.seeds import fingerprint
-from luthier.data.conversations import (
-    check_order,
-    field_error,
-    list_field,
-    optional_text_field,
-    read_turns,
-    text_field,
-)
+from luthier.core.example import Example, Message
+from luthier.data.conversations import Rules, arrange, end_with_trained
+from luthier.data.fields import Fields, Notes
+from luthier.data.flags import FLAGS, WEIGHTS, row_weight, turn_flags
+from luthier.data.glaive import glaive_system, glaive_turns
+from luthier.data.identity import with_content_id
 from luthier.data.readers import Row
+from luthier.data.tool_calls import call_text, declared_arguments, read_tools, tools_text
+from luthier.data.turns import REASONING_KEYS, Turn, TurnReader
 from luthier.prompts.template import Template
 
 _PAIRS = (("prompt", "completion"), ("input", "output"), ("question", "answer"))
@@ -28,20 +27,23 @@ _CONTEXT = frozenset(
 """Columns that belong to a question. Rows with them need a template, or they would be lost."""
 _METADATA = frozenset({"id", "url", "source", "title", "date", "timestamp", "meta", "metadata"})
 """Columns beside a text that do not make it a task, as a label would."""
-_SHAREGPT_ROLES: dict[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "assistant": "assistant",
-}
-_OPENAI_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-}
+_BESIDE_TEXT = frozenset({*_METADATA, *FLAGS, *WEIGHTS})
+_CHATS = ("messages", "conversations", "conversation")
+"""Columns that hold a list of turns."""
+_SYSTEMS = ("system", "system_prompt")
+_MEDIA = ("image", "images", "video", "videos", "audio", "audios")
+_INDEX = re.compile(r"Unnamed: \d+(\.\d+)*|__index_level_\d+__|level_0|index")
+"""What pandas calls the numbers of its rows in a file."""
+_DEFAULT = Rules()
+
+
+class Conversation(NamedTuple):
+    """What a format finds in a row."""
+
+    turns: list[Turn]
+    key: str
+    """The column that errors about the whole conversation name."""
+    tools: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +54,53 @@ class Format:
         name: as in ``data.format``.
         shape: the columns, for people.
         fits: whether a row with these columns can have this shape.
-        turns: the conversation of a row, the answer being its last turn.
-        reads: those of the columns that it looks at.
+        read: the conversation of a row, the answer being its last turn.
     """
 
     name: str
     shape: str
     fits: Callable[[Collection[str]], bool]
-    turns: Callable[[Mapping[str, Any], str], list[Message]]
-    reads: Callable[[Collection[str]], Collection[str]]
+    read: Callable[[Fields, Notes], Conversation]
 
-    def unused(self, values: Mapping[str, Any]) -> list[str]:
-        """The columns of a row that say something, and of which nothing comes into the example."""
-        known = {*self.reads(values), *_METADATA}
-        return [name for name, value in values.items() if value and name not in known]
+    def convert(
+        self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
+    ) -> Example:
+        """The example that ``row`` stands for; its weight is 0 where nothing of it is trained.
 
-    def convert(self, row: Row, group: str = "") -> Example:
-        """The example that ``row`` stands for.
+        Args:
+            row: the row.
+            group: the example's group.
+            rules: what is done with rows that can be read in more than one way.
+            notes: takes what is left aside without harm.
 
         Raises:
             DataError: the row does not have this shape; with file, line and field.
         """
-        *messages, answer = self.turns(row.values, row.where)
-        example = Example("", tuple(messages), (answer.content,), group=group, where=row.where)
+        notes = notes or Notes()
+        fields = Fields(row.values, row.where, ignored=rules.ignore_keys)
+        _refuse_media(fields)
+        weight = row_weight(fields, rules.weight)
+        turns, key, tools = self.read(fields, notes)
+        turns = _flagged(turns, fields)
+        if self.name != "text":
+            turns = arrange(turns, key, row.where, rules, notes)
+        messages = [turn.message for turn in turns]
+        *before, answer = end_with_trained(messages, row.where, notes)
+        is_trained = any(m.is_trained for m in (*before, answer) if m.role == "assistant")
+        unread = fields.unread()
+        notes.add_unused({name: unread[name] for name in unread if name not in _METADATA})
+        text = answer.content or "\n".join(map(call_text, answer.tool_calls))
+        plain = answer == Message("assistant", answer.content)
+        example = Example(
+            id="",
+            messages=tuple(before),
+            references=(text,),
+            group=group,
+            where=row.where,
+            answer=None if plain else answer,
+            tools=tools,
+            weight=weight if is_trained else 0.0,
+        )
         return with_content_id(example)
 
 
@@ -85,21 +111,39 @@ class Table:
     template: Template
     name: str = "table"
 
-    def convert(self, row: Row, group: str = "") -> Example:
+    def convert(
+        self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
+    ) -> Example:
         """The example that ``row`` stands for.
+
+        Args:
+            row: the row.
+            group: the example's group.
+            rules: which column is the weight; other columns belong to the template.
+            notes: takes columns that look as if they said what is trained, and say nothing here.
 
         Raises:
             DataError: the template cannot render the row.
         """
         example = self.template.render(row.values, where=row.where, id="", group=group)
+        if rules.weight is not None:
+            weight = row_weight(_only(row, rules.weight), rules.weight)
+            example = replace(example, weight=weight)
+        if notes is not None:
+            used = {*self.template.columns, *rules.ignore_keys, rules.weight}
+            said = {name: row.values[name] for name in row.values if _says_something(name)}
+            notes.add_unused({name: said[name] for name in said if name not in used})
         return with_content_id(example)
 
 
-def with_content_id(example: Example) -> Example:
-    """The example with a fingerprint of its content as its id, wherever its row stands."""
-    turns = [text for message in example.messages for text in (message.role, message.content)]
-    name = fingerprint(*turns, "\x1e", *example.references, "\x1e", *example.choices)
-    return replace(example, id=name)
+def is_index(column: str, value: Any) -> bool:
+    """Whether a column holds the row numbers that pandas writes, by its name and a value."""
+    return _INDEX.fullmatch(column) is not None and str(value).isdecimal()
+
+
+def _says_something(column: str) -> bool:
+    """Whether a column that a template leaves out has a name that means something elsewhere."""
+    return column in FLAGS or column in WEIGHTS or _INDEX.fullmatch(column) is not None
 
 
 def detect(columns: Collection[str], where: str = "") -> Format:
@@ -127,6 +171,48 @@ def detect(columns: Collection[str], where: str = "") -> Format:
     )
 
 
+def _only(row: Row, column: str) -> Fields:
+    return Fields({column: row.values.get(column)}, row.where)
+
+
+def _refuse_media(row: Fields) -> None:
+    """Without its image, a conversation about it would teach something else."""
+    for name in _MEDIA:
+        if row.has(name):
+            raise row.error(
+                "only the text of a row is read, and this is more",
+                name,
+                "drop such rows with data.invalid=drop, "
+                "or name the column in data.ignore_keys to leave it aside",
+            )
+
+
+def _flagged(turns: list[Turn], row: Fields) -> list[Turn]:
+    """The turns, with the flags that columns of the row list for them: all flags must agree.
+
+    Such a list has an entry for every turn, or for every one but the system message.
+
+    Raises:
+        DataError: it has another length.
+    """
+    for name, flags in turn_flags(row):
+        skipped = len(turns) - len(flags)
+        if skipped not in (0, int(bool(turns) and turns[0].message.role == "system")):
+            raise row.error(
+                f"it has {len(flags)} entries, and the conversation has {len(turns)} turns",
+                name,
+                "give one entry for every turn",
+            )
+        aligned = [None] * skipped + flags
+        turns = [
+            turn._replace(message=replace(turn.message, is_trained=False))
+            if flag is False and turn.message.role == "assistant"
+            else turn
+            for turn, flag in zip(turns, aligned, strict=True)
+        ]
+    return turns
+
+
 def _pair_of(columns: Collection[str]) -> tuple[str, str] | None:
     return next((pair for pair in _PAIRS if set(pair) <= set(columns)), None)
 
@@ -136,104 +222,107 @@ def _fits_pair(columns: Collection[str]) -> bool:
     return _pair_of(columns) is not None and not foreign & set(columns)
 
 
-def _pair_turns(values: Mapping[str, Any], where: str) -> list[Message]:
-    pair = _pair_of(values)
+def _read_pair(row: Fields, notes: Notes) -> Conversation:
+    pair = _pair_of(row.keys())
     if pair is None:
         wanted = " or ".join(f"{prompt}/{answer}" for prompt, answer in _PAIRS)
         raise DataError(
-            "the row lacks a prompt or a completion", where=where, fix=f"its columns are {wanted}"
+            "the row lacks a prompt or a completion",
+            where=row.where,
+            fix=f"its columns are {wanted}",
         )
-    prompt, answer = pair
-    return [
-        *_system(values, where),
-        *_history(values, where),
-        Message("user", text_field(values, prompt, where)),
-        Message("assistant", text_field(values, answer, where)),
-    ]
+    prompt, completion = pair
+    tools = read_tools(row)
+    reader = TurnReader(notes, declared_arguments(tools))
+    asked = (
+        reader.turns(row, prompt, is_trained=False)
+        if row.lists(prompt)
+        else [Turn(Message("user", row.text(prompt)), prompt)]
+    )
+    answered = (
+        reader.turns(row, completion) if row.lists(completion) else [_answer(row, completion)]
+    )
+    turns = [*_history(row), *asked, *answered]
+    return Conversation(_with_system(turns, row), completion, tools)
 
 
 def _fits_alpaca(columns: Collection[str]) -> bool:
     return {"instruction", "output"} <= set(columns) and not _CONTEXT & set(columns)
 
 
-def _alpaca_turns(values: Mapping[str, Any], where: str) -> list[Message]:
-    question = text_field(values, "instruction", where)
-    if context := optional_text_field(values, "input", where):
+def _read_alpaca(row: Fields, notes: Notes) -> Conversation:
+    question = row.text("instruction")
+    if context := row.optional_text("input"):
         question = f"{question}\n\n{context}"
-    return [
-        *_system(values, where),
-        *_history(values, where),
-        Message("user", question),
-        Message("assistant", text_field(values, "output", where)),
+    turns = [
+        *_history(row),
+        Turn(Message("user", question), "instruction"),
+        _answer(row, "output"),
     ]
+    return Conversation(_with_system(turns, row), "output", read_tools(row))
 
 
-def _history(values: Mapping[str, Any], where: str) -> list[Message]:
+def _answer(row: Fields, key: str) -> Turn:
+    """The answer in a column of text, with the reasoning that the row keeps apart."""
+    reasoning = row.optional_text(row.first(REASONING_KEYS, REASONING_KEYS[0]))
+    return Turn(Message("assistant", row.text(key), reasoning=reasoning), key)
+
+
+def _history(row: Fields) -> list[Turn]:
     """Earlier turns as pairs of question and answer."""
-    if not values.get("history"):
+    if not row.has("history"):
         return []
     turns = []
-    for index, pair in enumerate(list_field(values, "history", where)):
-        field = f"history[{index}]"
+    for index, pair in enumerate(row.items("history")):
+        place = f"history[{index}]"
         if not isinstance(pair, list) or len(pair) != 2:
-            raise field_error("this is not a pair of question and answer", where, field)
-        named = dict(zip(("user", "assistant"), pair, strict=True))
+            raise row.error("this is not a pair of question and answer", place)
+        fields = Fields(dict(zip(("[0]", "[1]"), pair, strict=True)), row.where, place)
         turns += [
-            Message("user", text_field(named, "user", where, field=f"{field}[0]")),
-            Message("assistant", text_field(named, "assistant", where, field=f"{field}[1]")),
+            Turn(Message("user", fields.text("[0]")), f"{place}[0]"),
+            Turn(Message("assistant", fields.text("[1]")), f"{place}[1]"),
         ]
     return turns
 
 
-def _system(values: Mapping[str, Any], where: str) -> list[Message]:
-    text = optional_text_field(values, "system", where)
-    return [Message("system", text)] if text else []
+def _with_system(turns: list[Turn], row: Fields) -> list[Turn]:
+    """The turns after the system message of the row, unless they begin with the same one."""
+    key = row.first(_SYSTEMS, _SYSTEMS[0])
+    text = row.optional_text(key)
+    system = Turn(Message("system", text), key)
+    if not text or (turns and turns[0].message == system.message):
+        return turns
+    return [system, *turns]
 
 
-def _sharegpt_turns(values: Mapping[str, Any], where: str) -> list[Message]:
-    _refuse_tools(values, where)
-    turns = read_turns(values, "conversations", ("from", "value"), _SHAREGPT_ROLES, where)
-    check_order(turns, "conversations", where)
-    return _with_system(turns, values, where)
+def _reads_chat(preferred: str) -> Callable[[Fields, Notes], Conversation]:
+    """Reads the column with this name, or any other that holds turns."""
+
+    def read(row: Fields, notes: Notes) -> Conversation:
+        there = [name for name in (preferred, *_CHATS) if row.has(name)]
+        key = there[0] if there else preferred
+        tools = read_tools(row)
+        turns = TurnReader(notes, declared_arguments(tools)).turns(row, key)
+        return Conversation(_with_system(turns, row), key, tools)
+
+    return read
 
 
-def _openai_turns(values: Mapping[str, Any], where: str) -> list[Message]:
-    _refuse_tools(values, where)
-    turns = read_turns(values, "messages", ("role", "content"), _OPENAI_ROLES, where)
-    check_order(turns, "messages", where)
-    _refuse_weights(values, where)
-    return _with_system(turns, values, where)
-
-
-def _with_system(turns: list[Message], values: Mapping[str, Any], where: str) -> list[Message]:
-    """The turns, after the system message of the row where they have none themselves."""
-    return turns if turns[0].role == "system" else [*_system(values, where), *turns]
-
-
-def _refuse_weights(values: Mapping[str, Any], where: str) -> None:
-    """An answer that is not to be trained on, in OpenAI's format for fine-tuning."""
-    for index, turn in enumerate(values["messages"]):
-        if turn.get("weight") == 0:
-            raise field_error(
-                "this answer is not to be trained on, which is not supported",
-                where,
-                f"messages[{index}].weight",
-                "leave out the turns from here on, or drop such rows with data.invalid=drop",
-            )
-
-
-def _refuse_tools(values: Mapping[str, Any], where: str) -> None:
-    """Without its tools, a conversation about them would teach something else."""
-    if values.get("tools") not in (None, "", "[]", []):
-        raise field_error("the row offers tools, which are not supported", where, "tools")
+def _read_glaive(row: Fields, notes: Notes) -> Conversation:
+    system, functions = glaive_system(row, row.optional_text("system"))
+    turns = glaive_turns(row, "chat")
+    if system:
+        turns.insert(0, Turn(Message("system", system), "system"))
+    return Conversation(turns, "chat", tools_text(row, "system", functions))
 
 
 def _fits_text(columns: Collection[str]) -> bool:
-    return set(columns) - _METADATA == {"text"}
+    rest = {name for name in columns if name not in _BESIDE_TEXT and not _INDEX.fullmatch(name)}
+    return rest == {"text"}
 
 
-def _text_turns(values: Mapping[str, Any], where: str) -> list[Message]:
-    return [Message("assistant", text_field(values, "text", where))]
+def _read_text(row: Fields, notes: Notes) -> Conversation:
+    return Conversation([Turn(Message("assistant", row.text("text")), "text")], "text")
 
 
 FORMATS: dict[str, Format] = {
@@ -243,31 +332,28 @@ FORMATS: dict[str, Format] = {
             "prompt-completion",
             " or ".join("/".join(pair) for pair in _PAIRS),
             _fits_pair,
-            _pair_turns,
-            lambda columns: {*(_pair_of(columns) or ()), "system", "history"},
+            _read_pair,
         ),
-        Format(
-            "alpaca",
-            "instruction, output, maybe input",
-            _fits_alpaca,
-            _alpaca_turns,
-            lambda _: {"instruction", "input", "output", "system", "history"},
-        ),
+        Format("alpaca", "instruction, output, maybe input", _fits_alpaca, _read_alpaca),
         Format(
             "sharegpt",
             "conversations: a list of {from, value}",
-            lambda columns: "conversations" in columns,
-            _sharegpt_turns,
-            lambda _: {"conversations", "system", "tools"},
+            lambda columns: "conversations" in columns or "conversation" in columns,
+            _reads_chat("conversations"),
         ),
         Format(
             "openai",
             "messages: a list of {role, content}",
             lambda columns: "messages" in columns,
-            _openai_turns,
-            lambda _: {"messages", "system", "tools"},
+            _reads_chat("messages"),
         ),
-        Format("text", "text", _fits_text, _text_turns, lambda _: {"text"}),
+        Format(
+            "glaive",
+            "chat: a text of USER: and ASSISTANT:, and system",
+            lambda columns: {"chat", "system"} <= set(columns),
+            _read_glaive,
+        ),
+        Format("text", "text", _fits_text, _read_text),
     )
 }
 """By the name in ``data.format``."""

@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
+from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.core.records import Record, TemplateStamp
+from luthier.data.caveats import token_caveats
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped, ReasonCount, count_reasons
 from luthier.data.splits import SPLITS
-from luthier.data.tokenised import select_usable
+from luthier.data.tokenised import render_examples, select_usable
 from luthier.prompts.render import PromptRenderer, TrainingExample
+from luthier.prompts.thoughts import inline
 
 _BINS = 10
 _STEPS = (1, 2, 5, 10)
@@ -28,11 +32,13 @@ class ModelView:
         renderer: for the model's tokenizer.
         decode: from ids back to text, special tokens included.
         max_length: tokens an example may have.
+        invalid: what to do with an example that the chat template cannot write.
     """
 
     renderer: PromptRenderer
     decode: Callable[[Sequence[int]], str]
     max_length: int
+    invalid: Literal["drop", "error"] = "error"
 
 
 class SplitCount(Record):
@@ -81,7 +87,7 @@ class DataReport(Record):
 
     ``shown`` is the first training example as the model sees it; without a model, as plain text.
     ``left_out`` holds what loading left out: rows that cannot be used, duplicates, leaks.
-    ``unusable`` holds training examples that this model cannot take.
+    ``unusable`` holds training examples that this model cannot take, ``caveats`` what to beware of.
     """
 
     task: str
@@ -97,6 +103,7 @@ class DataReport(Record):
     labels: tuple[Label, ...]
     left_out: tuple[ReasonCount, ...]
     unusable: tuple[ReasonCount, ...]
+    caveats: tuple[str, ...] = ()
 
 
 def inspect_dataset(
@@ -108,6 +115,9 @@ def inspect_dataset(
         dataset: the data; its training split is not empty.
         model: how the model sees examples; without one, lengths are in characters.
         completions_only: train on answers, not on prompts.
+
+    Raises:
+        DataError: the chat template cannot write an example, and that is an error.
     """
     view = _with_model(dataset.train, model, completions_only) if model else _bare(dataset.train)
     template = dataset.template
@@ -119,12 +129,13 @@ def inspect_dataset(
         splits=tuple(_split_count(name, dataset.split(name)) for name in SPLITS),
         references=max((len(example.references) for example in dataset.test), default=0),
         shown=view.shown,
-        shown_where=dataset.train[0].where,
+        shown_where=view.where,
         lengths=view.lengths,
         trained_tokens=view.trained_tokens,
         labels=_labels(dataset.train),
         left_out=count_reasons(dataset.dropped),
         unusable=count_reasons(view.unusable),
+        caveats=view.caveats,
     )
 
 
@@ -133,27 +144,39 @@ class _View:
     """What depends on whether there is a model."""
 
     shown: tuple[ShownText, ...]
+    where: str
     lengths: Lengths
     trained_tokens: int | None
     unusable: tuple[Dropped, ...]
+    caveats: tuple[str, ...] = ()
 
 
 def _with_model(examples: Sequence[Example], model: ModelView, completions_only: bool) -> _View:
-    rendered = [
-        model.renderer.training(example, completions_only=completions_only) for example in examples
-    ]
-    selected = select_usable(examples, rendered, max_length=model.max_length, too_long="drop")
+    rendered = render_examples(
+        examples, model.renderer, completions_only=completions_only, invalid=model.invalid
+    )
+    if not rendered.pairs:
+        raise DataError(
+            f"no training example can be written: {rendered.dropped[0].reason}",
+            where=rendered.dropped[0].where,
+            fix="set prompt.chat_template to never, or to a file of your own",
+        )
+    selected = select_usable(rendered, max_length=model.max_length, too_long="drop")
+    example, tokens = rendered.pairs[0]
     return _View(
-        shown=_shown_tokens(rendered[0], model.decode),
-        lengths=_lengths([tokens.length for tokens in rendered], "tokens"),
-        trained_tokens=sum(tokens.num_trained for tokens in selected.examples),
+        shown=_shown_tokens(tokens, model.decode),
+        where=example.where,
+        lengths=_lengths([each.length for _, each in rendered.pairs], "tokens"),
+        trained_tokens=sum(each.num_trained for each in selected.examples),
         unusable=selected.dropped,
+        caveats=tuple(token_caveats(rendered, model.renderer)),
     )
 
 
 def _bare(examples: Sequence[Example]) -> _View:
     return _View(
         shown=_shown_text(examples[0]),
+        where=examples[0].where,
         lengths=_lengths([example.characters for example in examples], "characters"),
         trained_tokens=None,
         unusable=(),
@@ -179,10 +202,11 @@ def _shown_tokens(
 
 def _shown_text(example: Example) -> tuple[ShownText, ...]:
     turns = [
-        ShownText(text=f"{message.content}\n", trained=message.role == "assistant")
-        for message in example.messages
+        ShownText(text=f"{inline(turn)}\n", trained=turn.role == "assistant" and turn.is_trained)
+        for turn in example.messages
     ]
-    return (*turns, ShownText(text=example.references[0], trained=True))
+    answer = example.trained_answer
+    return (*turns, ShownText(text=inline(answer), trained=answer.is_trained))
 
 
 def _lengths(values: Sequence[int], unit: str) -> Lengths:

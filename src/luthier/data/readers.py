@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from luthier.core.errors import DataError
 from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text, read_text_lines
+from luthier.data.json_text import parse_json, repeated
 from luthier.data.problems import Problems
 
 _ROWS_PER_BATCH = 1024
@@ -61,6 +61,13 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
     document = _parse_json(text, name, 1)
     rows = document.get("data") if isinstance(document, dict) else document
     if not isinstance(rows, list):
+        if isinstance(document, dict) and _is_columns(document):
+            raise DataError(
+                "the file holds columns, not rows: each key has the values of all rows",
+                where=name,
+                fix='write it with to_json(path, orient="records", lines=True), '
+                "and name the file .jsonl",
+            )
         raise DataError(
             "the file holds neither a list of rows nor an object with a list called 'data'",
             where=name,
@@ -72,6 +79,14 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
             yield Row(_object(value, where), where)
         except DataError as error:
             problems.add(error)
+
+
+def _is_columns(document: dict[str, Any]) -> bool:
+    """Whether a document is a table by columns: lists, or objects by row number, of one length."""
+    values = list(document.values())
+    kinds = {type(value) for value in values}
+    lengths = {len(value) for value in values if isinstance(value, (list, dict))}
+    return kinds in ({list}, {dict}) and len(lengths) == 1
 
 
 def _read_csv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
@@ -143,10 +158,9 @@ def _rows_of_cells(
 
 
 def _header(cells: Sequence[str], where: str) -> list[str]:
-    columns = [cell.strip() for cell in cells]
+    names = [cell.strip() for cell in cells]
+    columns = [name or _unnamed(index, names) for index, name in enumerate(names)]
     _require_distinct(columns, where)
-    if "" in columns:
-        raise DataError(f"column {columns.index('') + 1} of the header has no name", where=where)
     if len(columns) == 1 and (separator := next((c for c in ";\t" if c in columns[0]), "")):
         raise DataError(
             f"the columns seem to be separated by {separator!r}, not by a comma",
@@ -154,6 +168,14 @@ def _header(cells: Sequence[str], where: str) -> list[str]:
             fix="name a tab-separated file .tsv, and write any other with commas",
         )
     return columns
+
+
+def _unnamed(index: int, others: Sequence[str]) -> str:
+    """What pandas calls a column without a name, such as the row numbers that it writes."""
+    name = f"Unnamed: {index}"
+    while name in others:
+        name += ".1"
+    return name
 
 
 def _read_txt(path: Path, name: str, problems: Problems) -> Iterator[Row]:
@@ -208,20 +230,11 @@ def _parse_json(text: str, name: str, first_line: int) -> Any:
     """
     where = f"{name}:{first_line}"
     try:
-        document = json.loads(text, object_pairs_hook=_distinct, parse_constant=lambda _: None)
-        if "\\ud" in text.lower():
-            json.dumps(document, ensure_ascii=False).encode()
+        return parse_json(text)
     except json.JSONDecodeError as error:
         _raise_malformed(error, name, first_line)
-    except UnicodeEncodeError:
-        raise DataError(
-            "an escape such as \\ud83d is half of a character", where=where, fix="write both halves"
-        ) from None
-    except RecursionError:
-        raise DataError("the JSON is nested too deep", where=where) from None
     except ValueError as error:
         raise DataError(f"this is not valid JSON: {error}", where=where) from None
-    return document
 
 
 def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) -> NoReturn:
@@ -232,13 +245,6 @@ def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) ->
         )
     message = (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
     raise DataError(f"this is not valid JSON: {message} at column {error.colno}", where=where)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError(f"the key {_repeated([key for key, _ in pairs])!r} stands twice")
-    return values
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
@@ -252,11 +258,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 def _require_distinct(columns: Sequence[str], where: str) -> None:
     if len(set(columns)) != len(columns):
-        raise DataError(f"two columns are called {_repeated(columns)!r}", where=where)
-
-
-def _repeated(names: Sequence[str]) -> str:
-    return Counter(names).most_common(1)[0][0]
+        raise DataError(f"two columns are called {repeated(columns)!r}", where=where)
 
 
 READERS: dict[str, Reader] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from luthier.core.errors import DataError
-from luthier.core.example import Example
 from luthier.data.general import GeneralText
 from luthier.prompts.render import PromptRenderer, TrainingExample
 
@@ -74,8 +73,7 @@ def general_example(name: str, ids: Sequence[int], question: int | None = None) 
 
 
 def _rendered(number: int, text: GeneralText, renderer: PromptRenderer) -> TrainingExample:
-    example = Example(f"general-{number}", (), (text.text,), where="data.replay_text")
-    return renderer.training(example, completions_only=False)
+    return general_example(f"general-{number}", renderer.text_ids(text.text))
 
 
 def _pieces(example: TrainingExample, max_length: int) -> Iterator[TrainingExample]:

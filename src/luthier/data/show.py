@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from luthier.core.tables import Table
 from luthier.core.units import format_count
 from luthier.data.inspect import DataReport, Lengths, ShownText
 from luthier.data.problems import ReasonCount
@@ -28,6 +28,8 @@ def render_report(report: DataReport) -> RenderableType:
     for title, rows in (("left out", report.left_out), ("cannot be trained on", report.unusable)):
         if rows:
             parts += [_title(title), _left_out(rows)]
+    for caveat in report.caveats:
+        parts += [Text(f"\nwarning: {caveat}", style="yellow")]
     parts += [_title(f"{report.shown_where}, trained parts in {OPEN} {CLOSE}")]
     parts += [_shown(report.shown)]
     return Group(*parts)
@@ -51,9 +53,8 @@ def _title(text: str) -> Text:
 
 
 def _splits(report: DataReport) -> Table:
-    table = Table("split", box=None, padding=(0, 2, 0, 0))
-    table.add_column("examples", justify="right")
-    table.add_column("groups", justify="right")
+    table = Table("split")
+    table.figures("examples", "groups")
     for part in report.splits:
         table.add_row(part.name, f"{part.examples:,}", f"{part.groups:,}")
     return table
@@ -71,10 +72,9 @@ def _bin_counts(lengths: Lengths) -> list[tuple[str, int]]:
 
 
 def _bars(counts: Sequence[tuple[str, int]]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(justify="right")
-    table.add_column(justify="right")
-    table.add_column()
+    table = Table(headed=False)
+    table.figures("", "")
+    table.text()
     most = max(count for _, count in counts) or 1
     for name, count in counts:
         bar = "█" * -(-count * _BAR_WIDTH // most)
@@ -83,8 +83,10 @@ def _bars(counts: Sequence[tuple[str, int]]) -> Table:
 
 
 def _left_out(rows: Iterable[ReasonCount]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(justify="right")
+    table = Table(headed=False)
+    table.figures("")
+    table.prose()
+    table.prose()
     for row in rows:
         table.add_row(f"{row.count:,}", Text(row.reason), Text(f"such as {row.where}"))
     return table

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from luthier.core.errors import UsageError
 from luthier.core.example import Example
-from luthier.core.seeds import derive, fingerprint
+from luthier.core.seeds import derive
+from luthier.data.identity import content_id, prompt_key, question_id
 from luthier.data.problems import Dropped
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-DUPLICATE = "the same prompt stands there already"
+DUPLICATE = "duplicate prompt and answer"
 _LEAKS: dict[SplitName, str] = {
     "test": "the same prompt is in the test split",
     "validation": "the same prompt is in the validation split",
@@ -78,6 +79,11 @@ def split(
     ``train`` whose prompt or group is held out are dropped, never the held-out ones; the test
     split stays as it is given.
 
+    Only an equal prompt with an equal answer, to the letter, is a duplicate, of which one stays.
+    Examples whose prompts differ in case, blanks or Unicode forms alone are all kept, in one split
+    and as one group. Several answers to one open question become the references of one example in
+    the test split.
+
     Args:
         train: the examples that training may use, and from which missing splits are taken. Their
             ids are unique.
@@ -89,21 +95,21 @@ def split(
         Splits in an order that depends only on seed and content.
     """
     pool, dropped = _without_duplicates(train)
-    parts: dict[SplitName, list[Example]] = {"train": [], "validation": [], "test": []}
+    parts: dict[SplitName, list[_Keyed]] = {"train": [], "validation": [], "test": []}
     wanted = Fractions(
         validation=0.0 if "validation" in held_out else fractions.validation,
         test=0.0 if "test" in held_out else fractions.test,
     )
-    groups = {example.id: _group(example) for example in pool}
-    homes = _homes(set(groups.values()), wanted, seed)
-    for example in pool:
-        parts[homes[groups[example.id]]].append(example)
+    homes = _homes({item.group for item in pool}, wanted, seed)
+    for item in pool:
+        parts[homes[item.group]].append(item)
     for name, examples in held_out.items():
-        parts[name] = list(examples)
+        parts[name] = _keyed(examples)
     for name, over in _PRECEDENCE:
         parts[name], leaks = _without_leaks(parts[name], parts[over], over)
         dropped += leaks
-    ordered = {name: _shuffled(examples, seed, name) for name, examples in parts.items()}
+    parts["test"] = _with_references(parts["test"])
+    ordered = {name: _shuffled(_grouped(part), seed, name) for name, part in parts.items()}
     return Splits(**ordered, dropped=tuple(dropped))
 
 
@@ -125,21 +131,20 @@ def with_unique_ids(examples: Iterable[Example]) -> list[Example]:
     return result
 
 
-def prompt_key(example: Example) -> str:
-    """What two examples share that ask the same: the prompt without regard to case and blanks.
+class _Keyed(NamedTuple):
+    """An example, and what it shares with those that ask nearly the same."""
 
-    Choices count as part of the prompt. Plain text is its own prompt.
-    """
-    texts = [message.content for message in example.messages] or list(example.references)
-    return fingerprint(*map(_normalised, texts), "\x1e", *map(_normalised, example.choices))
+    example: Example
+    key: str
+
+    @property
+    def group(self) -> str:
+        """What goes to one split as a whole."""
+        return f"group {self.example.group}" if self.example.group else f"prompt {self.key}"
 
 
-def _normalised(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
-
-
-def _group(example: Example) -> str:
-    return f"group {example.group}" if example.group else f"prompt {prompt_key(example)}"
+def _keyed(examples: Iterable[Example]) -> list[_Keyed]:
+    return [_Keyed(example, prompt_key(example)) for example in examples]
 
 
 def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, SplitName]:
@@ -161,18 +166,18 @@ def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, Spl
     return dict(zip(ordered, names, strict=False))
 
 
-def _without_duplicates(examples: Iterable[Example]) -> tuple[list[Example], list[Dropped]]:
-    """Of equal prompts one stays, whatever the order of the rows."""
+def _without_duplicates(examples: Iterable[Example]) -> tuple[list[_Keyed], list[Dropped]]:
+    """Of equal examples one stays, whatever the order of the rows: the one that weighs most."""
     kept: dict[str, Example] = {}
     dropped: list[Dropped] = []
-    ordered = sorted(examples, key=lambda example: (_content(example), example.group))
+    ordered = sorted(examples, key=lambda one: (_content(one), one.group, -one.weight))
     for example in ordered:
-        key = prompt_key(example)
-        if key in kept:
+        content = content_id(example)
+        if content in kept:
             dropped.append(Dropped(example.where, DUPLICATE))
         else:
-            kept[key] = replace(example, id=_content(example))
-    return list(kept.values()), dropped
+            kept[content] = replace(example, id=_content(example))
+    return _keyed(kept.values()), dropped
 
 
 def _content(example: Example) -> str:
@@ -181,20 +186,55 @@ def _content(example: Example) -> str:
 
 
 def _without_leaks(
-    examples: Sequence[Example], over: Sequence[Example], name: SplitName
-) -> tuple[list[Example], list[Dropped]]:
-    """``examples`` without those whose prompt or group is in the split ``over``."""
-    prompts = {prompt_key(example) for example in over}
-    groups = {example.group for example in over if example.group}
+    items: Sequence[_Keyed], over: Sequence[_Keyed], name: SplitName
+) -> tuple[list[_Keyed], list[Dropped]]:
+    """``items`` without those whose prompt or group is in the split ``over``."""
+    prompts = {item.key for item in over}
+    groups = {item.example.group for item in over if item.example.group}
     kept, dropped = [], []
-    for example in examples:
-        if prompt_key(example) in prompts:
-            dropped.append(Dropped(example.where, _LEAKS[name]))
-        elif example.group in groups:
-            dropped.append(Dropped(example.where, _STRADDLES[name]))
+    for item in items:
+        if item.key in prompts:
+            dropped.append(Dropped(item.example.where, _LEAKS[name]))
+        elif item.example.group in groups:
+            dropped.append(Dropped(item.example.where, _STRADDLES[name]))
         else:
-            kept.append(example)
+            kept.append(item)
     return kept, dropped
+
+
+def _with_references(items: Sequence[_Keyed]) -> list[_Keyed]:
+    """One example for each open question with several answers: they are all accepted.
+
+    Equal rows of a test with data of its own stay as they are, so that its size is the one that
+    others report. Answers of a closed set stay too: where labels contradict each other, accepting
+    both would flatter the model.
+    """
+    asked: dict[str, list[_Keyed]] = defaultdict(list)
+    for item in items:
+        open_question = item.example.messages and not item.example.choices
+        own = question_id(item.example) if open_question else f"row {item.example.id}"
+        asked[own].append(item)
+    merged = []
+    for same in asked.values():
+        if len({item.example.references for item in same}) == 1:
+            merged += same
+            continue
+        same.sort(key=lambda item: item.example.id)
+        texts = dict.fromkeys(text for item in same for text in item.example.references)
+        example = replace(same[0].example, references=tuple(texts))
+        merged.append(_Keyed(replace(example, id=content_id(example)), same[0].key))
+    return merged
+
+
+def _grouped(items: Sequence[_Keyed]) -> list[Example]:
+    """The examples; those that ask nearly the same and have no group are one."""
+    counts = Counter(item.key for item in items if not item.example.group)
+    return [
+        replace(item.example, group=f"prompt {item.key}")
+        if not item.example.group and counts[item.key] > 1
+        else item.example
+        for item in items
+    ]
 
 
 def _shuffled(examples: Sequence[Example], seed: int, name: SplitName) -> tuple[Example, ...]:

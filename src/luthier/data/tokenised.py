@@ -14,11 +14,64 @@ from luthier.prompts.render import PromptRenderer, TrainingExample
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered:
+    """Examples as tokens, before any is judged.
+
+    Attributes:
+        pairs: each training example with the example that it is from; a conversation can give
+            several.
+        dropped: examples that the chat template cannot write.
+    """
+
+    pairs: tuple[tuple[Example, TrainingExample], ...]
+    dropped: tuple[Dropped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Tokenised:
-    """Examples as tokens to train on, and those that cannot be used."""
+    """Examples as tokens to train on, and those that cannot be used.
+
+    Attributes:
+        examples: what can be trained on.
+        dropped: what cannot, with the reasons.
+        rendered: all of them, before any was judged.
+    """
 
     examples: tuple[TrainingExample, ...]
     dropped: tuple[Dropped, ...]
+    rendered: Rendered
+
+
+def render_examples(
+    examples: Sequence[Example],
+    renderer: PromptRenderer,
+    *,
+    completions_only: bool,
+    invalid: Literal["drop", "error"] = "error",
+) -> Rendered:
+    """Render examples for training.
+
+    Args:
+        examples: the examples.
+        renderer: for the model's tokenizer.
+        completions_only: train on answers, not on prompts.
+        invalid: drop examples that the chat template cannot write, or raise an error that lists
+            them.
+
+    Raises:
+        DataError: the template refuses an example or leaves a part of it out, and ``invalid`` is
+            "error".
+    """
+    pairs: list[tuple[Example, TrainingExample]] = []
+    refused = collect_problems(invalid)
+    for example in examples:
+        try:
+            made = renderer.trainings(example, completions_only=completions_only)
+        except DataError as problem:
+            refused.add(problem)
+        else:
+            pairs += [(example, each) for each in made]
+    return Rendered(tuple(pairs), refused.finish())
 
 
 def tokenise(
@@ -28,8 +81,9 @@ def tokenise(
     max_length: int,
     too_long: Literal["drop", "error"],
     completions_only: bool,
+    invalid: Literal["drop", "error"] = "error",
 ) -> Tokenised:
-    """Render examples for training. Nothing is ever truncated.
+    """Render examples for training, and take out what cannot be used. Nothing is ever truncated.
 
     Args:
         examples: the examples.
@@ -37,28 +91,25 @@ def tokenise(
         max_length: tokens an example may have, prompt and answer.
         too_long: drop longer examples, or raise an error that lists them.
         completions_only: train on answers, not on prompts.
+        invalid: what to do with an example that the chat template cannot write.
 
     Raises:
-        DataError: an example is too long and ``too_long`` is "error".
+        DataError: an example is too long and ``too_long`` is "error", or cannot be written and
+            ``invalid`` is "error".
     """
-    rendered = [
-        renderer.training(example, completions_only=completions_only) for example in examples
-    ]
-    return select_usable(examples, rendered, max_length=max_length, too_long=too_long)
+    rendered = render_examples(
+        examples, renderer, completions_only=completions_only, invalid=invalid
+    )
+    return select_usable(rendered, max_length=max_length, too_long=too_long)
 
 
 def select_usable(
-    examples: Sequence[Example],
-    rendered: Sequence[TrainingExample],
-    *,
-    max_length: int,
-    too_long: Literal["drop", "error"],
+    rendered: Rendered, *, max_length: int, too_long: Literal["drop", "error"]
 ) -> Tokenised:
     """Take out rendered examples that are too long, have nothing to train on, or weigh nothing.
 
     Args:
-        examples: the examples, for their places.
-        rendered: the same ones as tokens.
+        rendered: examples as tokens.
         max_length: as for `tokenise`.
         too_long: as for `tokenise`.
 
@@ -69,7 +120,7 @@ def select_usable(
     kept: list[TrainingExample] = []
     empty: list[Dropped] = []
     long = collect_problems(too_long)
-    for example, tokens in zip(examples, rendered, strict=True):
+    for example, tokens in rendered.pairs:
         if not 0 <= tokens.weight < math.inf:
             raise DataError(
                 f"the weight of an example is {tokens.weight}",
@@ -84,7 +135,7 @@ def select_usable(
             empty.append(Dropped(example.where, "its weight is 0"))
         else:
             kept.append(tokens)
-    return Tokenised(tuple(kept), (*long.finish(), *empty))
+    return Tokenised(tuple(kept), (*rendered.dropped, *long.finish(), *empty), rendered)
 
 
 def _too_long(rendered: TrainingExample, where: str, max_length: int) -> DataError:

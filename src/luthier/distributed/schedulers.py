@@ -9,15 +9,19 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from luthier.core.errors import UsageError
+from luthier.distributed.installing import Source
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PORT = 29500
 # Before the scheduler kills, a training has this long to save.
 _WARNING_SECONDS = 300
+_BUCKET_FOLDER = "/luthier-bucket"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class ClusterJob:
         gpus: of each machine; 0: one process each, on their processors.
         accelerator: the GPUs' name in SkyPilot's catalogue, such as ``H100``.
         hours: after which the scheduler ends the job; None: the queue's own limit.
+        source: what Luthier is installed from, into an environment of its own.
+        bucket: of SkyPilot, in which runs and the cache outlive the machines; empty: none.
 
     Raises:
         UsageError: counts that cannot be, or a name that a scheduler would not take.
@@ -42,6 +48,8 @@ class ClusterJob:
     gpus: int = 8
     accelerator: str = "H100"
     hours: float | None = None
+    source: Source = Source("luthier")
+    bucket: str = ""
 
     def __post_init__(self) -> None:
         if self.nodes < 1 or self.gpus < 0:
@@ -51,6 +59,11 @@ class ClusterJob:
             )
         if self.hours is not None and self.hours <= 0:
             raise UsageError(f"{self.hours} hours are none", fix="give a number above 0")
+        if self.bucket and not _BUCKET.fullmatch(self.bucket):
+            raise UsageError(
+                f"{self.bucket!r} cannot name a bucket",
+                fix="use 3 to 63 lower-case letters, digits, dots, dashes and underscores",
+            )
         for word in (self.name, self.accelerator):
             if not _WORD.fullmatch(word):
                 raise UsageError(
@@ -81,6 +94,11 @@ def slurm_script(job: ClusterJob) -> str:
             "#!/bin/bash",
             *lines,
             "",
+            "# All machines must see these folders. The environment is made once.",
+            'export LUTHIER_CACHE="${LUTHIER_CACHE:-$HOME/.cache/luthier}"',
+            'LUTHIER_VENV="${LUTHIER_VENV:-$HOME/.venvs/luthier}"',
+            *_environment(job.source.requirement),
+            "",
             "# The processes meet at the first machine.",
             'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
             f'export MASTER_ADDR MASTER_PORT={_PORT} NNODES="$SLURM_NNODES"',
@@ -97,27 +115,65 @@ def slurm_script(job: ClusterJob) -> str:
 
 
 def sky_task(job: ClusterJob) -> str:
-    """A task in YAML for ``sky launch``; it installs Luthier where it runs."""
+    """A task in YAML for ``sky launch``; it installs Luthier where it runs.
+
+    With a bucket, runs and the cache are in it, and a machine that is lost loses neither.
+    """
+    here = job.source.path
+    requirement = f"$HOME/luthier-source/{here.name}" if here else job.source.requirement
+    mounts: dict[str, Any] = {}
+    if here:
+        mounts[f"~/luthier-source/{here.name}"] = str(here)
+    if job.bucket:
+        mounts[_BUCKET_FOLDER] = {"name": job.bucket, "mode": "MOUNT_CACHED"}
     meeting = (
+        *_folders(job),
+        '. "$LUTHIER_VENV/bin/activate"',
         'MASTER_ADDR=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)',
         f"export MASTER_ADDR MASTER_PORT={_PORT}",
         'export NNODES="$SKYPILOT_NUM_NODES" NODE_RANK="$SKYPILOT_NODE_RANK"',
-        _tune(job),
+        _tune(job, f"output={_BUCKET_FOLDER}/runs" if job.bucket else ""),
     )
     task = {
         "name": job.name,
         "workdir": ".",
         "num_nodes": job.nodes,
         "resources": {"accelerators": f"{job.accelerator}:{job.gpus}"} if job.gpus else {},
-        "setup": "pip install luthier\n",
+        "file_mounts": mounts,
+        "setup": "\n".join((*_folders(job), *_environment(requirement))) + "\n",
         "run": "\n".join(meeting) + "\n",
     }
     return yaml.safe_dump({key: value for key, value in task.items() if value}, sort_keys=False)
 
 
-def _tune(job: ClusterJob) -> str:
-    """The command of a machine."""
-    arguments = (*job.arguments, "--nproc", str(max(1, job.gpus)))
+def _folders(job: ClusterJob) -> tuple[str, ...]:
+    """Where a machine of SkyPilot has its environment and its cache."""
+    cache = f"{_BUCKET_FOLDER}/cache" if job.bucket else "$HOME/.cache/luthier"
+    return ('LUTHIER_VENV="$HOME/.venvs/luthier"', f'export LUTHIER_CACHE="{cache}"')
+
+
+def _environment(requirement: str) -> tuple[str, ...]:
+    """Make the environment where it is missing, install Luthier into it, and use it."""
+    home = "$HOME/"
+    quoted = (
+        f'"$HOME"/{shlex.quote(requirement.removeprefix(home))}'
+        if requirement.startswith(home)
+        else shlex.quote(requirement)
+    )
+    return (
+        'if [ ! -x "$LUTHIER_VENV/bin/luthier" ]; then',
+        '  python3 -m venv "$LUTHIER_VENV" || exit 1',
+        f'  "$LUTHIER_VENV/bin/python" -m pip install {quoted} || exit 1',
+        "fi",
+        '. "$LUTHIER_VENV/bin/activate"',
+    )
+
+
+def _tune(job: ClusterJob, output: str = "") -> str:
+    """The command of a machine; a run's folder that is given stays."""
+    given = any(argument.startswith("output=") for argument in job.arguments)
+    own = (output,) if output and not given else ()
+    arguments = (*job.arguments, *own, "--nproc", str(max(1, job.gpus)))
     return shlex.join(["luthier", "tune", *arguments])
 
 

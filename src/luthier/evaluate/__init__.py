@@ -2,10 +2,11 @@
 
 from luthier.evaluate.compare import compare_evaluations, compare_rungs, with_holm
 from luthier.evaluate.contamination import example_text, find_contamination, with_clean_part
+from luthier.evaluate.degenerate import unusable_answers
 from luthier.evaluate.forgetting import measure_forgetting, measure_general
 from luthier.evaluate.kept import KeptEngine
 from luthier.evaluate.metrics import Metric, get_metric, known_metrics
-from luthier.evaluate.power import bernoulli_error, detectable_effect, plan_sample_size
+from luthier.evaluate.power import detectable_effect, plan_sample_size, plan_shares, power_notes
 from luthier.evaluate.runner import evaluate_task
 from luthier.evaluate.significance import PairedTest, holm, paired_test
 from luthier.evaluate.statistics import Resampling, bootstrap_interval
@@ -25,7 +26,6 @@ __all__ = [
     "Metric",
     "PairedTest",
     "Resampling",
-    "bernoulli_error",
     "bootstrap_interval",
     "compare_evaluations",
     "compare_rungs",
@@ -44,6 +44,9 @@ __all__ = [
     "measure_general",
     "paired_test",
     "plan_sample_size",
+    "plan_shares",
+    "power_notes",
+    "unusable_answers",
     "with_clean_part",
     "with_holm",
     "write_evaluation",

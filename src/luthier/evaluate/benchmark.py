@@ -43,6 +43,9 @@ def evaluate_benchmark(
     seconds = time.monotonic() - started
     results, scored = judge(answers.samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
+        cut_prompts=answers.cut_prompts,
+        drawn=prepared.drawn,
+        other_shots=prepared.other_shots,
         task=task.name,
         split=prepared.split,
         model=model,
@@ -58,7 +61,7 @@ def evaluate_benchmark(
         versions=recorded_versions(),
         format=task.format,
         version=str(task.version),
-        labels=dict(task.labels),
+        labels=dict(task.label_words),
     )
     return Evaluation(record, scored)
 
@@ -86,10 +89,18 @@ def _answers(
         lambda what, total: console.progress(f"{task.name}: {what}", total),
     )
     for count, what in (
+        (
+            prepared.other_shots,
+            "questions are worked examples themselves; they are shown the next ones instead",
+        ),
         (fewer, "questions have fewer shots, because they would not fit"),
         (answers.cut_prompts, "prompts lost their beginning, because they would not fit"),
-        (answers.cut_answers, "answers were cut before they ended"),
     ):
         if count:
             console.warn(f"{task.name}: {count:,} of {len(questions):,} {what}")
+    if answers.cut_answers:
+        console.warn(
+            f"{task.name}: {answers.cut_answers:,} of {len(answers.samples):,} answers were cut "
+            "before they ended"
+        )
     return answers

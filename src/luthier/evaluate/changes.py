@@ -8,9 +8,8 @@ from luthier.core.comparisons import GroupChange, ItemChange, TaskChange
 from luthier.core.records import SampleRecord
 from luthier.evaluate.compare import align_samples, compare_evaluations, item_scores
 from luthier.evaluate.metrics import Metric, get_metric
-from luthier.evaluate.significance import paired_test
+from luthier.evaluate.significance import TIE, paired_test
 from luthier.evaluate.statistics import Resampling, Units
-from luthier.evaluate.systems import TIE
 from luthier.evaluate.task import Evaluation
 
 

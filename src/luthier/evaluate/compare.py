@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import Comparison, SampleRecord
+from luthier.evaluate.choice import climb
 from luthier.evaluate.metrics import Metric, get_metric
-from luthier.evaluate.power import detectable_effect
-from luthier.evaluate.significance import holm, paired_test
+from luthier.evaluate.metrics.base import Floats
+from luthier.evaluate.power import ALPHA, detectable_difference, detectable_share
+from luthier.evaluate.significance import EXACT_MCNEMAR, PairedTest, holm, paired_test
 from luthier.evaluate.statistics import Resampling
+from luthier.evaluate.stepdown import Pair, gain_p_values
 from luthier.evaluate.task import Evaluation
 
 
@@ -33,7 +38,7 @@ def compare_evaluations(
         resampling: draws, seed and level.
 
     Returns:
-        ``p_holm`` equals ``p``: this is one comparison.
+        ``p_adjusted`` equals ``p``: this is one comparison.
 
     Raises:
         DataError: the templates, the examples or their references differ.
@@ -41,56 +46,70 @@ def compare_evaluations(
     _check_template(baseline, candidate)
     samples_a, samples_b = align_samples(baseline.samples, candidate.samples)
     metric = get_metric(metric_name)
-    test = paired_test(
-        metric,
-        metric.measure(samples_a),
-        metric.measure(samples_b),
-        resampling,
-        [sample.group for sample in samples_a],
-    )
+    stats_a, stats_b = metric.measure(samples_a), metric.measure(samples_b)
+    groups = [sample.group for sample in samples_a]
+    test = paired_test(metric, stats_a, stats_b, resampling, groups)
     return Comparison(
         over=over,
         difference=test.difference,
         low=test.low,
         high=test.high,
+        no_interval=test.no_interval,
         p=test.p,
-        p_holm=test.p,
+        p_adjusted=test.p,
         test=test.test,
         n=test.n,
+        units=test.units,
         standard_error=test.standard_error,
-        detectable=detectable_effect(test.standard_error),
+        detectable=_detectable(metric, test, stats_a, stats_b),
     )
 
 
-def compare_rungs(
-    metric_name: str, rungs: Mapping[str, Evaluation], resampling: Resampling
-) -> dict[str, Comparison]:
-    """Compare every rung with the best cheaper one, with Holm's correction over all of them.
+def _detectable(metric: Metric, test: PairedTest, stats_a: Floats, stats_b: Floats) -> float | None:
+    """The least difference that the test finds; None where none that can be is large enough."""
+    if test.test == EXACT_MCNEMAR:
+        return detectable_share(test.n, int(np.count_nonzero(stats_a != stats_b)))
+    least = detectable_difference(test.standard_error, test.units)
+    low, high = metric.bounds
+    return least if least is None or least <= high - low else None
 
-    The best cheaper rung is chosen on the same examples, which flatters it, so a gain over it is
-    if anything understated.
+
+def compare_rungs(
+    metric_name: str,
+    rungs: Mapping[str, Evaluation],
+    resampling: Resampling,
+    alpha: float = ALPHA,
+    unusable: Collection[str] = (),
+) -> dict[str, Comparison]:
+    """Compare every rung with the choice among the cheaper ones.
 
     Args:
         metric_name: the metric that decides.
         rungs: evaluations by the name of the rung, cheapest first.
         resampling: draws, seed and level.
+        alpha: the family-wise error of all steps.
+        unusable: rungs that are compared and never chosen, whatever they score.
 
     Returns:
-        A comparison for every rung but the first.
+        A comparison for every rung but the first. ``p_adjusted`` is one-sided, for a gain, and
+        corrected for all pairs of rungs. The final choice is the rung that the last usable one
+        is compared with, or that one itself where its gain is real.
 
     Raises:
         DataError: as `compare_evaluations`.
     """
-    comparisons: dict[str, Comparison] = {}
-    best = ""
-    for name, evaluation in rungs.items():
-        if best:
-            comparisons[name] = compare_evaluations(
-                metric_name, rungs[best], evaluation, best, resampling
-            )
-        if not best or _is_better(metric_name, evaluation, rungs[best]):
-            best = name
-    return dict(zip(comparisons, with_holm(comparisons.values()), strict=True))
+    if not rungs:
+        return {}
+    metric = get_metric(metric_name)
+    adjusted = _adjusted(metric, rungs, resampling)
+
+    def compare(cheaper: str, dearer: str) -> Comparison:
+        compared = compare_evaluations(
+            metric_name, rungs[cheaper], rungs[dearer], cheaper, resampling
+        )
+        return compared.model_copy(update={"p_adjusted": adjusted[cheaper, dearer]})
+
+    return climb(tuple(rungs), metric, compare, alpha, unusable)[1]
 
 
 def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
@@ -98,7 +117,7 @@ def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     made = tuple(comparisons)
     adjusted = holm([comparison.p for comparison in made])
     return tuple(
-        comparison.model_copy(update={"p_holm": p})
+        comparison.model_copy(update={"p_adjusted": p})
         for comparison, p in zip(made, adjusted, strict=True)
     )
 
@@ -145,6 +164,12 @@ def _check_template(baseline: Evaluation, candidate: Evaluation) -> None:
         )
 
 
-def _is_better(metric_name: str, evaluation: Evaluation, other: Evaluation) -> bool:
-    mine, theirs = evaluation.record.metric(metric_name), other.record.metric(metric_name)
-    return mine.value > theirs.value if mine.higher_is_better else mine.value < theirs.value
+def _adjusted(
+    metric: Metric, rungs: Mapping[str, Evaluation], resampling: Resampling
+) -> dict[Pair, float]:
+    if len(rungs) < 2:
+        return {}
+    first = next(iter(rungs.values())).samples
+    aligned = {name: align_samples(first, rung.samples)[1] for name, rung in rungs.items()}
+    stats = {name: metric.measure(samples) for name, samples in aligned.items()}
+    return gain_p_values(metric, stats, resampling, [sample.group for sample in first])

@@ -10,6 +10,7 @@ import numpy as np
 from luthier.core.comparisons import GroupChange
 from luthier.core.errors import DataError
 from luthier.core.records import Forgetting
+from luthier.evaluate.intervals import Interval
 from luthier.evaluate.metrics.base import Floats
 from luthier.evaluate.statistics import Resampling, Units, figure_interval, jackknife_error
 from luthier.inference import Engine, TextLoss
@@ -55,11 +56,12 @@ def measure_forgetting(
     rise = _rise(before, after, resampling)
     return Forgetting(
         value=rise.value,
-        low=rise.low,
-        high=rise.high,
+        low=rise.interval.low,
+        high=rise.interval.high,
         n=len(before),
         confidence=resampling.confidence,
         standard_error=rise.error,
+        no_interval=rise.interval.missing,
         before=rise.before,
         after=rise.after,
         tokens=rise.tokens,
@@ -94,8 +96,8 @@ def topic_changes(
                 n=len(chosen),
                 before=rise.before,
                 after=rise.after,
-                low=rise.low,
-                high=rise.high,
+                low=rise.interval.low,
+                high=rise.interval.high,
             )
         )
     return tuple(sorted(changes, key=lambda change: -change.change))
@@ -107,8 +109,7 @@ class _Rise(NamedTuple):
     before: float
     after: float
     value: float
-    low: float
-    high: float
+    interval: Interval
     error: float
     tokens: int
 
@@ -116,13 +117,12 @@ class _Rise(NamedTuple):
 def _rise(before: Sequence[TextLoss], after: Sequence[TextLoss], resampling: Resampling) -> _Rise:
     units = _units(before, after)
     nats_before, nats_after, tokens = units.sums.sum(axis=0).tolist()
-    low, high = figure_interval(units, _rise_per_token, resampling)
+    interval = figure_interval(units, _rise_per_token, resampling)
     return _Rise(
         before=nats_before / tokens,
         after=nats_after / tokens,
         value=units.figure(_rise_per_token),
-        low=low,
-        high=high,
+        interval=interval,
         error=jackknife_error(units, _rise_per_token),
         tokens=int(tokens),
     )

@@ -13,11 +13,12 @@ from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
 from luthier.evaluate.metrics.base import Floats, Metric
-from luthier.evaluate.power import detectable_effect, difference_error
-from luthier.evaluate.statistics import Resampling, bootstrap_interval
+from luthier.evaluate.power import detectable_difference, difference_error
+from luthier.evaluate.statistics import Resampling, Units, bootstrap_interval
 from luthier.evaluate.task import Evaluation, EvaluationTask
 from luthier.inference import Engine, Generation
 from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.thoughts import answer_only
 
 _RECORDED_PACKAGES = ("torch", "transformers", "peft", "rouge_score", "sacrebleu")
 
@@ -58,7 +59,13 @@ def evaluate_task(
             f"{task.decoding.max_new_tokens} tokens"
         )
     rows = zip(task.examples, prompts, answers, strict=True)
-    samples = [_sample(*row, said=renderer.said(row[-1].text)) for row in rows]
+    samples = [_sample(*row, said=renderer.said(row[-1].text, row[-1].ids)) for row in rows]
+    unanswered = sum(bool(sample.generated) and not sample.prediction for sample in samples)
+    if unanswered:
+        console.warn(
+            f"{unanswered} of {len(samples)} answers end before their reasoning does; raise "
+            "evaluate.max_new_tokens"
+        )
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         task=task.name,
@@ -134,12 +141,13 @@ def _result(
 ) -> MetricResult:
     groups = [sample.group for sample in samples]
     estimate = bootstrap_interval(metric, stats, resampling, groups)
+    units = len(Units.of(stats, groups))
     return MetricResult(
         **estimate.model_dump(),
         name=metric.name,
         signature=metric.signature([sample.references for sample in samples]),
         higher_is_better=metric.higher_is_better,
-        detectable=detectable_effect(difference_error(estimate.standard_error or 0.0)),
+        detectable=detectable_difference(difference_error(estimate.standard_error or 0.0), units),
     )
 
 
@@ -149,10 +157,11 @@ def _sample(example: Example, prompt: Prompt, answer: Generation, said: str) -> 
         group=example.group,
         prompt=prompt.text,
         prediction=said,
-        references=example.references,
+        references=tuple(map(answer_only, example.references)),
         choices=example.choices,
         scores={},
         finish=answer.finish,
+        generated=answer.text if answer.text.strip() != said else "",
     )
 
 

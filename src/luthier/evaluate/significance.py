@@ -3,7 +3,11 @@
 Which test: exact McNemar where both systems score 0 or 1 on ungrouped examples, otherwise paired
 approximate randomisation. The latter swaps the two outputs of a random half of the units and
 recomputes the figure of both systems; for a metric that is a mean this is the sign-flip
-permutation test, and for corpus metrics such as BLEU it is the same with the metric inside.
+permutation test, and for corpus metrics such as BLEU it is the same with the metric inside. With
+few units every way to swap is tried, and the p-value is exact.
+
+The interval of the difference agrees with the p-value: it holds 0 exactly where the test does not
+reject 0 at the interval's level (`Interval.deciding`).
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from luthier.evaluate.intervals import Interval
 from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.proportions import paired_interval
 from luthier.evaluate.statistics import (
     Figure,
     Resampling,
@@ -23,10 +29,12 @@ from luthier.evaluate.statistics import (
     figure_interval,
     is_binary,
     jackknife_error,
+    mean_interval,
 )
 
-# Differences this close are ties: sums of the same numbers in another order.
-_TIE = 1e-9
+EXACT_MCNEMAR = "exact McNemar"
+TIE = 1e-9
+"""Scores and differences this close are equal: sums of the same numbers in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,9 @@ class PairedTest:
         p: the two-sided p-value.
         test: the name of the test.
         n: paired examples.
+        units: that were swapped.
         standard_error: of the difference, clustered by unit.
+        no_interval: the reason why no interval can be given.
     """
 
     difference: float
@@ -49,7 +59,9 @@ class PairedTest:
     p: float
     test: str
     n: int
+    units: int
     standard_error: float
+    no_interval: str = ""
 
 
 def paired_test(
@@ -72,16 +84,45 @@ def paired_test(
         groups: the group of each example; see `Units.of`.
     """
     units = Units.of(np.hstack([stats_a, stats_b]), groups)
-    difference = _difference(metric)
-    low, high = figure_interval(units, difference, resampling)
+    difference = difference_figure(metric)
+    value = units.figure(difference)
     ungrouped = len(units) == len(stats_a)
     if isinstance(metric, MeanMetric) and ungrouped and is_binary(units.sums):
-        p, test = mcnemar(stats_a[:, 0], stats_b[:, 0]), "exact McNemar"
+        pair = (stats_a[:, 0], stats_b[:, 0])
+        p, test = mcnemar(*pair), EXACT_MCNEMAR
+        interval = paired_interval(*pair, resampling.confidence)
     else:
         p = approximate_randomisation(units, difference, resampling)
-        test = f"paired approximate randomisation, {resampling.resamples} draws"
-    error = _difference_error(metric, units, difference)
-    return PairedTest(units.figure(difference), low, high, p, test, len(stats_a), error)
+        test = _randomisation(len(units), resampling)
+        interval = difference_interval(metric, units, resampling)
+    interval = interval.deciding(value, p, resampling.confidence)
+    return PairedTest(
+        difference=value,
+        low=interval.low,
+        high=interval.high,
+        p=p,
+        test=test,
+        n=len(stats_a),
+        units=len(units),
+        standard_error=_difference_error(metric, units, difference),
+        no_interval=interval.missing,
+    )
+
+
+def difference_interval(metric: Metric, units: Units, resampling: Resampling) -> Interval:
+    """The interval of the difference of two systems, from the bootstrap over units.
+
+    Args:
+        metric: the metric.
+        units: statistics of a and of b side by side, ``[units, 2k]``.
+        resampling: draws, seed and level.
+    """
+    reach = metric.bounds[1] - metric.bounds[0]
+    bounds = (-reach, reach)
+    if isinstance(metric, MeanMetric):
+        moves = units.sums[:, 1:] - units.sums[:, :1]
+        return mean_interval(Units(moves, units.counts), resampling, bounds)
+    return figure_interval(units, difference_figure(metric), resampling, bounds)
 
 
 def mcnemar(scores_a: Floats, scores_b: Floats) -> float:
@@ -98,14 +139,34 @@ def mcnemar(scores_a: Floats, scores_b: Floats) -> float:
 
 
 def approximate_randomisation(units: Units, difference: Figure, resampling: Resampling) -> float:
-    """The two-sided p-value of approximate randomisation (Noreen 1989).
+    """The two-sided p-value of randomisation (Noreen 1989), exact where units are few.
 
     Args:
         units: statistics of a and of b side by side, ``[units, 2k]``.
         difference: from these to the figure of b minus that of a.
         resampling: number of draws, and seed.
     """
-    return share_as_far(swapped(units, difference, resampling), units.figure(difference))
+    observed = units.figure(difference)
+    if is_enumerable(len(units), resampling):
+        every = swapped_figures(units, difference, all_swaps(len(units)))
+        return float(np.mean(np.abs(every) >= abs(observed) - TIE))
+    return share_as_far(swapped(units, difference, resampling), observed)
+
+
+def _randomisation(units: int, resampling: Resampling) -> str:
+    if is_enumerable(units, resampling):
+        return f"exact paired randomisation, {2**units:,} ways to swap"
+    return f"paired approximate randomisation, {resampling.resamples} draws"
+
+
+def is_enumerable(units: int, resampling: Resampling) -> bool:
+    """Whether there are no more ways to swap units than draws would be made."""
+    return units < 63 and 1 << units <= resampling.resamples
+
+
+def least_p(units: int) -> float:
+    """The smallest two-sided p-value that swapping so many units can give."""
+    return 2.0 ** (1 - units)
 
 
 def swapped(
@@ -122,15 +183,25 @@ def swapped(
     Returns:
         ``[R]``, a difference a draw.
     """
+    swaps = drawn_swaps(len(units), resampling, draw)
+    return np.concatenate([swapped_figures(units, difference, chunk) for chunk in swaps])
+
+
+def swapped_figures(units: Units, difference: Figure, swaps_RU: Floats) -> Floats:
+    """The difference where chosen units are swapped.
+
+    Args:
+        units: statistics of a and of b side by side, ``[units, 2k]``.
+        difference: from these to the figure of b minus that of a.
+        swaps_RU: 1 where a unit is swapped.
+
+    Returns:
+        ``[R]``.
+    """
     k = units.sums.shape[1] // 2
-    move = units.sums[:, k:] - units.sums[:, :k]
-    total = units.sums.sum(axis=0)
-    drawn = []
-    for swaps in _swaps(len(units), resampling, draw):
-        moved = swaps @ move
-        sums = total + np.hstack([moved, -moved])
-        drawn.append(difference(sums, np.full(len(swaps), units.counts.sum())))
-    return np.concatenate(drawn)
+    moved = swaps_RU @ (units.sums[:, k:] - units.sums[:, :k])
+    sums = units.sums.sum(axis=0) + np.hstack([moved, -moved])
+    return difference(sums, np.full(len(swaps_RU), units.counts.sum()))
 
 
 def share_as_far(drawn_R: Floats, observed: float) -> float:
@@ -139,7 +210,7 @@ def share_as_far(drawn_R: Floats, observed: float) -> float:
     The observed outcome counts as one draw: p = (c + 1) / (R + 1) (Phipson and Smyth 2010), where
     c of R draws differ at least as much as observed.
     """
-    extreme = int(np.count_nonzero(np.abs(drawn_R) >= abs(observed) - _TIE))
+    extreme = int(np.count_nonzero(np.abs(drawn_R) >= abs(observed) - TIE))
     return (extreme + 1) / (len(drawn_R) + 1)
 
 
@@ -158,7 +229,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def _difference(metric: Metric) -> Figure:
+def difference_figure(metric: Metric) -> Figure:
     """The figure of b minus the figure of a, from statistics of both side by side."""
 
     def difference(summed: Floats, count: Floats) -> Floats:
@@ -168,15 +239,23 @@ def _difference(metric: Metric) -> Figure:
     return difference
 
 
+def drawn_swaps(
+    units: int, resampling: Resampling, draw: str = "randomisation"
+) -> Iterator[Floats]:
+    """Which units are swapped, at random: chunks ``[R, units]`` of zeros and ones."""
+    generator = resampling.generator(draw)
+    for rows in chunks(resampling.resamples, units):
+        yield generator.integers(2, size=(rows, units)).astype(np.float64)
+
+
+def all_swaps(units: int) -> Floats:
+    """Every way to swap units, ``[2 ** units, units]``; the first swaps none."""
+    numbers = np.arange(2**units)[:, None]
+    return ((numbers >> np.arange(units)) & 1).astype(np.float64)
+
+
 def _difference_error(metric: Metric, units: Units, difference: Figure) -> float:
     """The standard error of the difference, from statistics of both side by side."""
     if isinstance(metric, MeanMetric):
         return clustered_error(units.sums[:, 1] - units.sums[:, 0], units.counts)
     return jackknife_error(units, difference)
-
-
-def _swaps(units: int, resampling: Resampling, draw: str) -> Iterator[Floats]:
-    """Which units are swapped: chunks ``[R, units]`` of zeros and ones."""
-    generator = resampling.generator(draw)
-    for rows in chunks(resampling.resamples, units):
-        yield generator.integers(2, size=(rows, units)).astype(np.float64)

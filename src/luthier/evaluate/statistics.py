@@ -1,22 +1,17 @@
-"""Intervals: how far a measured value may be from the one of all examples of the task.
+"""Units, resampling, and the interval of a measured figure.
 
 Everything here works on *units*: groups of examples that share something (a passage, a module)
 and therefore count as one observation; an example without a group is a unit of its own. Not doing
 so makes intervals too narrow (Miller 2024, "Adding error bars to evals", arXiv 2411.00640,
 section 2.2).
 
-**One interval for everything but 0/1 scores:** the bootstrap over units, bias-corrected and
-accelerated (BCa; Efron 1987, "Better bootstrap confidence intervals"), its levels widened as for
-Student's t (Hesterberg 2015, "What teachers should know about the bootstrap", arXiv 1411.5279). It
-recomputes the whole figure in each resample, so it serves means, ratios and corpus metrics alike.
-In simulations of skewed scores it covers 92, 95 and 96 % of the time with 8, 20 and 50 units,
-where the percentile interval covers 86, 92 and 94 %; see the coverage tests.
+**Shares** (0/1 scores) have Wilson's interval on the effective number of examples; see
+`evaluate.proportions`. **Everything else** has an interval from the bootstrap over units, which
+recomputes the whole figure in each resample and so serves means, ratios and corpus metrics alike;
+see `evaluate.intervals`.
 
 **Standard errors** stand beside the intervals: clustered by unit for means, of the jackknife for
 every other figure. They say how many examples a difference needs; see `evaluate.power`.
-
-**0/1 scores of ungrouped examples:** the Wilson score interval, because no resample of 50 wrong
-answers contains a right one, and [0, 0] would claim a certainty that 50 examples do not give.
 """
 
 from __future__ import annotations
@@ -24,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Self
 
 import numpy as np
@@ -33,13 +27,25 @@ from numpy.typing import NDArray
 from luthier.config import EvaluateConfig
 from luthier.core.records import Estimate
 from luthier.core.seeds import derive
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.intervals import (
+    UNBOUNDED,
+    Bounds,
+    Interval,
+    constant_interval,
+    interval_of_draws,
+    is_finite,
+)
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.sets import SetMetric
+from luthier.evaluate.metrics.several import Majority
+from luthier.evaluate.proportions import proportion_interval
 
 # [..., k] sums over the examples of a set and [...] how many they are, to the figure [...].
 Figure = Callable[[Floats, Floats], Floats]
 
 _CELLS_AT_ONCE = 2**22
-_NORMAL = NormalDist()
+# Means this close are those of equal scores, but for rounding.
+_ALIKE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +124,72 @@ def bootstrap_interval(
         groups: the group of each example; see `Units.of`.
 
     Returns:
-        For a single unit the interval is the value itself: one observation has no spread.
+        `Estimate.no_interval` gives the reason where no interval can be given.
     """
     units = Units.of(stats, groups)
-    if isinstance(metric, MeanMetric) and is_binary(stats) and len(units) == len(stats):
-        return wilson_interval(stats[:, 0], resampling.confidence)
-    low, high = figure_interval(units, metric.aggregate, resampling)
+    if share := _share(metric, stats, units):
+        interval = proportion_interval(*share, resampling.confidence)
+    elif isinstance(metric, MeanMetric):
+        interval = mean_interval(units, resampling, metric.bounds)
+    else:
+        interval = figure_interval(units, metric.aggregate, resampling, metric.bounds)
     return Estimate(
         value=units.figure(metric.aggregate),
-        low=low,
-        high=high,
+        low=interval.low,
+        high=interval.high,
         n=len(stats),
         confidence=resampling.confidence,
         standard_error=standard_error(metric, units),
+        no_interval=interval.missing,
     )
 
 
-def figure_interval(units: Units, figure: Figure, resampling: Resampling) -> tuple[float, float]:
-    """The widened BCa interval of any figure of ``units``; see the top of this module."""
+def figure_interval(
+    units: Units, figure: Figure, resampling: Resampling, bounds: Bounds = UNBOUNDED
+) -> Interval:
+    """The interval of any figure of ``units``; see `evaluate.intervals`.
+
+    Args:
+        units: statistics.
+        figure: computes the figure from their sum.
+        resampling: draws, seed and level.
+        bounds: the least and the largest value that the figure can have.
+    """
     value = units.figure(figure)
     if len(units) < 2:
-        return value, value
+        return Interval(value, value, "one unit has no spread")
     draws = np.concatenate(
         [units.resampled(figure, weights) for weights in _bootstrap_weights(len(units), resampling)]
     )
-    levels = _bca_levels(draws, value, units.left_out(figure), resampling.confidence)
-    low, high = np.quantile(draws, levels)
-    return float(low), float(high)
+    return interval_of_draws(value, units.left_out(figure), draws, resampling.confidence, bounds)
+
+
+def mean_interval(units: Units, resampling: Resampling, bounds: Bounds) -> Interval:
+    """The interval of the mean of the first statistic over all examples.
+
+    Args:
+        units: statistics.
+        resampling: draws, seed and level.
+        bounds: the least and the largest score of an example.
+    """
+    means_U = units.sums[:, 0] / units.counts
+    if is_finite(bounds) and len(units) > 1 and np.ptp(means_U) <= _ALIKE * np.abs(bounds).max():
+        return constant_interval(float(means_U[0]), len(units), resampling.confidence, bounds)
+    return figure_interval(units, _mean, resampling, bounds)
+
+
+def _mean(summed: Floats, count: Floats) -> Floats:
+    mean: Floats = summed[..., 0] / count
+    return mean
+
+
+def _share(metric: Metric, stats: Floats, units: Units) -> tuple[Floats, Floats] | None:
+    """Successes and trials of each unit, where the figure is the share of successes."""
+    if isinstance(metric, SetMetric | Majority):
+        return units.sums[:, 0], units.sums[:, 1]
+    if isinstance(metric, MeanMetric) and metric.bounds == SHARE and is_binary(stats):
+        return units.sums[:, 0], units.counts
+    return None
 
 
 def standard_error(metric: Metric, units: Units) -> float:
@@ -192,24 +237,6 @@ def jackknife_error(units: Units, figure: Figure) -> float:
     return math.sqrt((len(units) - 1) / len(units) * float((deviations**2).sum()))
 
 
-def wilson_interval(scores: Floats, confidence: float) -> Estimate:
-    """The interval of a proportion (Wilson 1927; Brown, Cai and DasGupta 2001, equation 4).
-
-    Args:
-        scores: ``[n]``, each 0 or 1, independent of each other.
-        confidence: the level.
-    """
-    n, share = len(scores), float(scores.mean())
-    z2 = _NORMAL.inv_cdf((1 + confidence) / 2) ** 2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * n)) / n) / (1 + z2 / n)
-    low, high = min(share, centre - half), max(share, centre + half)
-    error = clustered_error(scores, np.ones(n))
-    return Estimate(
-        value=share, low=low, high=high, n=n, confidence=confidence, standard_error=error
-    )
-
-
 def is_binary(stats: Floats) -> bool:
     """Whether every score is 0 or 1."""
     return bool(np.isin(stats, (0.0, 1.0)).all())
@@ -230,44 +257,6 @@ def _bootstrap_weights(units: int, resampling: Resampling) -> Iterator[Floats]:
         cells = drawn + units * np.arange(rows)[:, None]
         counts = np.bincount(cells.ravel(), minlength=rows * units)
         yield counts.reshape(rows, units).astype(np.float64)
-
-
-def _bca_levels(
-    draws: Floats, value: float, left_out: Floats, confidence: float
-) -> tuple[float, float]:
-    """The quantiles of the draws that bound the interval.
-
-    Efron and Tibshirani 1993, "An introduction to the bootstrap", equations 14.10, 14.14 and
-    14.15, with z replaced by sqrt(n / (n - 1)) t(n - 1) as in Hesterberg 2015.
-    """
-    below = float(np.count_nonzero(draws < value)) + float(np.count_nonzero(draws == value)) / 2
-    edge = 1 / (len(draws) + 1)
-    bias = _NORMAL.inv_cdf(min(max(below / len(draws), edge), 1 - edge))
-    acceleration = _acceleration(left_out)
-    reach = _student_quantile((1 + confidence) / 2, len(left_out))
-    low, high = (bias + side * reach for side in (-1, 1))
-    return (
-        _NORMAL.cdf(bias + low / max(1 - acceleration * low, edge)),
-        _NORMAL.cdf(bias + high / max(1 - acceleration * high, edge)),
-    )
-
-
-def _acceleration(left_out: Floats) -> float:
-    """Efron and Tibshirani 1993, equation 14.15: a sixth of the skewness of the jackknife."""
-    deviations = left_out.mean() - left_out
-    largest = float(np.abs(deviations).max())
-    if largest == 0:
-        return 0.0
-    deviations = deviations / largest  # The powers of tiny deviations would vanish.
-    cubes, squares = float((deviations**3).sum()), float((deviations**2).sum())
-    return cubes / (6 * math.sqrt(squares) ** 3)
-
-
-def _student_quantile(level: float, units: int) -> float:
-    """sqrt(n / (n - 1)) times the quantile of Student's t with n - 1 degrees of freedom."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(units - 1, level)) * math.sqrt(units / (units - 1))
 
 
 def _members(groups: Sequence[str]) -> NDArray[np.intp]:

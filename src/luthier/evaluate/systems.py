@@ -9,11 +9,9 @@ from luthier.core.records import MetricResult, SampleRecord
 from luthier.evaluate.compare import align_samples, compare_evaluations, item_scores
 from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.runner import measure
+from luthier.evaluate.significance import TIE
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
-
-TIE = 1e-9
-"""Scores this close are equal."""
 
 
 def compare_systems(
@@ -31,7 +29,7 @@ def compare_systems(
         num_items: how many of the examples on which scores differ are listed.
 
     Returns:
-        ``p_holm`` equals ``p``: only the caller knows how many comparisons there are.
+        ``p_adjusted`` equals ``p``: only the caller knows how many comparisons there are.
 
     Raises:
         UsageError: there is no such metric.

@@ -65,7 +65,7 @@ class EvaluationTask:
 
 
 def _check_examples(examples: tuple[Example, ...], metrics: tuple[Metric, ...]) -> None:
-    needing = ", ".join(metric.name for metric in metrics if metric.needs_choices)
+    needing = ", ".join(metric.name for metric in metrics if "choices" in metric.needs)
     problems = ProblemList()
     seen: set[str] = set()
     for example in examples:

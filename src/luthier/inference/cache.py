@@ -7,7 +7,7 @@ arithmetic. This one is written in place while there is room, and grows by a blo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,14 +67,15 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         return repeated
 
     @classmethod
-    def merged(cls, layers: Sequence[RoomyLayer]) -> RoomyLayer:
-        """The rows of several layers as one, the shorter ones padded on the left with zeros."""
-        length = max(layer.get_seq_length() for layer in layers)
+    def merged(cls, parts: Sequence[tuple[RoomyLayer, slice, int]]) -> RoomyLayer:
+        """Rows of several layers, each up to a length, as one; see `merge_caches`."""
+        length = max(length for *_, length in parts)
+        first = parts[0][0]
         merged = cls()
-        merged.lazy_initialization(layers[0].keys, layers[0].values)
+        merged.lazy_initialization(first.keys, first.values)
         merged._buffers = (
-            cls._stacked([layer.keys for layer in layers], length),
-            cls._stacked([layer.values for layer in layers], length),
+            cls._stacked([layer.keys[rows, :, :end] for layer, rows, end in parts], length),
+            cls._stacked([layer.values[rows, :, :end] for layer, rows, end in parts], length),
         )
         merged.keys, merged.values = (buffer[..., :length, :] for buffer in merged._buffers)
         return merged
@@ -100,11 +101,25 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         return buffer
 
 
-def merge_caches(caches: Sequence[Any]) -> Any:
-    """The rows of several caches in one, the shorter ones padded on the left with zeros."""
+class Part(NamedTuple):
+    """Rows of a cache that hold so many tokens; what stands after them is padding."""
+
+    cache: Any
+    rows: slice
+    length: int
+
+
+def merge_caches(parts: Sequence[Part]) -> Any:
+    """Rows of several caches in one, the shorter ones padded on the left with zeros.
+
+    So the tokens of a row follow one another without a gap, and stand before its next one.
+    """
     merged = roomy_cache()
     merged.layers = [
-        RoomyLayer.merged(layers) for layers in zip(*(c.layers for c in caches), strict=True)
+        RoomyLayer.merged(
+            [(part.cache.layers[index], part.rows, part.length) for part in parts],
+        )
+        for index in range(len(parts[0].cache.layers))
     ]
     return merged
 

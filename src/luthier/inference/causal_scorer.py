@@ -18,18 +18,12 @@ import torch
 from luthier.inference.branch_cache import tokens_held
 from luthier.inference.budget import Budget, pass_cost_in_tokens
 from luthier.inference.engine import ScoreRequest, ignore_progress
-from luthier.inference.layouts import Layout, Whole, ways_to_share
+from luthier.inference.layouts import Layout, Whole, WholeOfOneLength, ways_to_share
 from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree, split_long_nodes
 from luthier.inference.scorer import Scorer, Tally, Target, score_targets
+from luthier.models.continuing import settled_length
 from luthier.models.forward import last_feed_forward
 from luthier.models.load import LoadedModel
-
-# Two prefixes that continue another, and ends of both, one longer: what a tree can hold.
-_TRIED = tuple(
-    ScoreRequest((1, 2, *middle, *end), (9,))
-    for middle in ((3, 4), (5, 6))
-    for end in ((7,), (8,), (9, 7, 8))
-)
 
 
 class _Way(NamedTuple):
@@ -57,27 +51,35 @@ class CausalScorer(Scorer):
         self._pass_cost = pass_cost_in_tokens(self._device) if pass_cost is None else pass_cost
 
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
-        self._walk(requests, tally, self._way, self._pass_cost)
+        most = settled_length(self._model.config) - self._soft_prompt.length
+        lengths = [len(r.context) + len(r.continuation) - 1 for r in requests]
+        parts: dict[int, list[int]] = defaultdict(list)
+        for index, length in enumerate(lengths):
+            parts[length if length > most else 0].append(index)
+        for length, part in parts.items():
+            # Beyond that frequencies follow the length, and a text is not even the beginning of
+            # another: those of each length are computed by themselves.
+            way = _Way(WholeOfOneLength()) if length else self.way
+            chosen = [requests[index] for index in part]
+            self._walk(chosen, tally.part(part), way, self._pass_cost)
 
     @cached_property
-    def _way(self) -> _Way:
-        """The first way, the fastest first, that gives what whole texts and layers give."""
+    def way(self) -> _Way:
+        """The first way, the fastest first, that gives what whole texts and layers give.
+
+        Raises:
+            DataError: none does, see `Trial`.
+        """
         parts = dict.fromkeys((last_feed_forward(self._model), None))
-        layouts = (*ways_to_share(self._model), Whole())
+        layouts = (*ways_to_share(self._model), Whole(), WholeOfOneLength())
         ways = (_Way(layout, part) for layout in layouts for part in parts)
-        return next(filter(self._agrees, ways), _Way(Whole()))
+        return self._trial.choose(ways, self._agrees)
 
     def _agrees(self, way: _Way) -> bool:
-        whole, other = (Tally(_TRIED, ignore_progress) for _ in range(2))
-        self._walk(_TRIED, whole, _Way(Whole()), pass_cost=0)
-        try:
-            self._walk(_TRIED, other, way, pass_cost=0)
-        except (TypeError, RuntimeError):  # the model's forward does not know this way
-            return False
-        # Rounding differs, by far less than what a forgotten prefix would change.
-        tolerance = 4 * torch.finfo(self._model.dtype).eps ** 0.5
-        pairs = zip(whole.scores(), other.scores(), strict=True)
-        return all(abs(a.logprob - b.logprob) <= tolerance for a, b in pairs)
+        requests = self._trial.requests()
+        tally = Tally(requests, ignore_progress)
+        self._walk(requests, tally, way, pass_cost=0)
+        return self._trial.agrees_with_scores(tally.scores())
 
     def _walk(
         self, requests: Sequence[ScoreRequest], tally: Tally, way: _Way, pass_cost: float

@@ -9,8 +9,8 @@ row.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -21,12 +21,13 @@ from transformers.modeling_outputs import BaseModelOutput
 from luthier.inference.branch_cache import begin, branch, select
 from luthier.inference.budget import rectangles
 from luthier.inference.encoder import encode
-from luthier.inference.engine import ScoreRequest
+from luthier.inference.engine import ScoreRequest, ignore_progress
 from luthier.inference.padding import MAX_PADDING, pad
 from luthier.inference.scorer import Scorer, Tally, Target, score_targets
-from luthier.models.forward import decoder_start
+from luthier.models.forward import decoder_start, without_cache
 
 Key = TypeVar("Key", bound=Hashable)
+_Way = Callable[[Sequence[ScoreRequest], Tally], None]
 
 
 class _Row(NamedTuple):
@@ -49,6 +50,61 @@ class EncoderDecoderScorer(Scorer):
     """Scores requests; see `Scorer`. A soft prompt stands before the encoder's input."""
 
     def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        self.way(requests, tally)
+
+    @cached_property
+    def way(self) -> _Way:
+        """How requests are scored: the faster way, if it gives what whole texts give.
+
+        Raises:
+            DataError: neither does, see `Trial`.
+        """
+
+        def agrees(way: _Way) -> bool:
+            requests = self._trial.requests()
+            tally = Tally(requests, ignore_progress)
+            way(requests, tally)
+            return self._trial.agrees_with_scores(tally.scores())
+
+        return self._trial.choose((self._sharing, self._apart), agrees)
+
+    def _apart(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        """Every request by itself, those of the same lengths in one pass."""
+        alike = _grouped(
+            ((len(r.context), len(r.continuation)), index) for index, r in enumerate(requests)
+        )
+        start = decoder_start(self._model)
+        for (asked, said), members in alike.items():
+            passes = self._budget.passes(
+                members,
+                partial(self._score_whole, requests=requests, start=start),
+                length=partial(_constant, asked + said),
+                cut=partial(rectangles, max_padding=0.0),
+            )
+            for _, (targets, scores) in passes:
+                tally.add(targets, *scores)
+
+    def _score_whole(
+        self, members: list[int], requests: Sequence[ScoreRequest], start: int
+    ) -> tuple[list[Target], tuple[list[float], list[bool]]]:
+        """One pass over requests of the same lengths."""
+        asked = [requests[index].context for index in members]
+        said = [(start, *requests[index].continuation[:-1]) for index in members]
+        model = self._loaded.model
+        inputs = {
+            "input_ids": torch.tensor(asked, device=self._device),
+            "decoder_input_ids": torch.tensor(said, device=self._device),
+            **without_cache(model),
+        }
+        targets = [
+            Target(index, token, row, column)
+            for row, index in enumerate(members)
+            for column, token in enumerate(requests[index].continuation)
+        ]
+        return targets, score_targets(model, inputs, targets, len(said[0]))
+
+    def _sharing(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        """Encode each context once, and continue the decoder's first step."""
         asked_by_context = _grouped((r.context, index) for index, r in enumerate(requests))
         contexts = [_Row(ids, 0, asked) for ids, asked in asked_by_context.items()]
         passes = partial(self._budget.passes, length=lambda row: len(row.ids))
@@ -113,6 +169,10 @@ def _inputs(begun: _Begun, ids_BT: Tensor) -> dict[str, Any]:
         "past_key_values": begun.cache,
         "use_cache": True,
     }
+
+
+def _constant(value: int, _item: object) -> int:
+    return value
 
 
 def _grouped(pairs: Iterable[tuple[Key, int]]) -> dict[Key, list[int]]:

@@ -32,6 +32,12 @@ class Generation:
     finish: Literal["stop", "length"]
 
 
+def before_stop(text: str, stops: Sequence[str]) -> str | None:
+    """The text before the first of some stop strings; None where there is none."""
+    places = [place for string in stops if (place := text.find(string)) >= 0]
+    return text[: min(places)] if places else None
+
+
 @dataclass(frozen=True, slots=True)
 class TextLoss:
     """The negative log-likelihood of a text in nats, over the ``tokens`` that were predicted."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from luthier.config import Decoding
 from luthier.inference.decoding import Rows, Stopping, decoder_for
 from luthier.inference.engine import Advance
 from luthier.inference.grouping import generation_batches
-from luthier.inference.soft_prompt import unwrap_soft_prompt
+from luthier.inference.soft_prompt import conditioned
+from luthier.inference.trial import Trial
 from luthier.models.load import LoadedModel
 
 
@@ -23,8 +24,10 @@ class Generator(ABC):
 
     def __init__(self, loaded: LoadedModel, batch_tokens: int) -> None:
         self._device = loaded.device
-        self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
+        self._conditioned = conditioned(loaded.model)
+        _, self._model, self._soft_prompt = self._conditioned
         self._batch_tokens = batch_tokens
+        self._trial = Trial(loaded)
 
     def generate(
         self,
@@ -37,10 +40,17 @@ class Generator(ABC):
         decoder = decoder_for(decoding.strategy, prompts)
         answers: dict[int, list[int]] = {}
         for batch in generation_batches(prompts, decoding, self._batch_tokens):
-            answers |= decoder.decode(self._start(prompts, batch), stopping)
+            for rows in self._start(prompts, batch, decoding.max_new_tokens):
+                answers |= decoder.decode(rows, stopping)
             advance(len(batch))
         return [answers[index] for index in range(len(prompts))]
 
     @abstractmethod
-    def _start(self, prompts: Sequence[Sequence[int]], batch: Sequence[int]) -> Rows:
-        """Compute the prompts of a batch."""
+    def _start(
+        self, prompts: Sequence[Sequence[int]], batch: Sequence[int], new_tokens: int
+    ) -> Iterator[Rows]:
+        """Read the prompts of a batch.
+
+        Yields:
+            Rows that are answered together. Each is to be used up before the next is asked for.
+        """

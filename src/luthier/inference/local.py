@@ -24,6 +24,7 @@ from luthier.inference.engine import (
 )
 from luthier.inference.generator import Generator
 from luthier.inference.scorer import Scorer, losses_from_scores
+from luthier.models.continuing import rope_of_each_pass
 from luthier.models.load import LoadedModel
 
 # What answers and what scores, by whether a model has an encoder.
@@ -61,7 +62,8 @@ class LocalEngine(Engine):
         """See `Engine.generate`. The model is put in evaluation mode."""
         self._loaded.model.eval()
         stopping = Stopping(self._loaded.tokenizer, stop_ids(self._loaded), decoding)
-        answers = self._generator.generate(prompts, decoding, stopping, advance)
+        with rope_of_each_pass(self._loaded.model):
+            answers = self._generator.generate(prompts, decoding, stopping, advance)
         return [stopping.generation(ids) for ids in answers]
 
     @torch.inference_mode()
@@ -70,7 +72,8 @@ class LocalEngine(Engine):
     ) -> list[Score]:
         """See `Engine.score`. The model is put in evaluation mode."""
         self._loaded.model.eval()
-        return self._scorer.score(requests, advance)
+        with rope_of_each_pass(self._loaded.model):
+            return self._scorer.score(requests, advance)
 
     def losses(
         self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress

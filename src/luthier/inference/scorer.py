@@ -12,8 +12,9 @@ import torch
 
 from luthier.core.errors import DataError, UsageError
 from luthier.inference.budget import Budget
-from luthier.inference.engine import Advance, Score, ScoreRequest, TextLoss
+from luthier.inference.engine import Advance, Score, ScoreRequest, TextLoss, ignore_progress
 from luthier.inference.soft_prompt import unwrap_soft_prompt
+from luthier.inference.trial import Trial
 from luthier.models.forward import log_probabilities, logits_at_indices
 from luthier.models.load import LoadedModel
 
@@ -38,6 +39,7 @@ class Scorer(ABC):
     def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
         self._loaded, self._device, self._budget = loaded, loaded.device, budget
         self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
+        self._trial = Trial(loaded)
 
     def score(self, requests: Sequence[ScoreRequest], advance: Advance) -> list[Score]:
         """See `Engine.score`.
@@ -123,9 +125,27 @@ class Tally:
         if done:
             self._advance(done)
 
+    def part(self, requests: Sequence[int]) -> Tally:
+        """Counts for some of the requests, by the numbers that those have among them."""
+        return _PartOfTally(self, requests)
+
     def scores(self) -> list[Score]:
         """The answers, in the order of the requests."""
         return [Score(*pair) for pair in zip(self._logprobs, self._greedy, strict=True)]
+
+
+class _PartOfTally(Tally):
+    """Hands on to another under the numbers there."""
+
+    def __init__(self, whole: Tally, requests: Sequence[int]) -> None:
+        super().__init__((), ignore_progress)
+        self._whole, self._numbers = whole, requests
+
+    def add(
+        self, targets: Sequence[Target], logprobs: Sequence[float], greedy: Sequence[bool]
+    ) -> None:
+        named = [target._replace(request=self._numbers[target.request]) for target in targets]
+        self._whole.add(named, logprobs, greedy)
 
 
 def with_contexts(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[ScoreRequest]:

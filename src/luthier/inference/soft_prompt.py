@@ -6,7 +6,7 @@ It is given as vectors before the input, or as keys and values that such vectors
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,13 @@ class SoftPrompt:
     vectors_VD: Tensor | None = None
     layers: tuple[tuple[Tensor, Tensor], ...] = ()
 
+    @property
+    def length(self) -> int:
+        """How many tokens it stands for."""
+        if self.vectors_VD is not None:
+            return len(self.vectors_VD)
+        return self.layers[0][0].shape[2] if self.layers else 0
+
     def fill(self, model: Any, cache: Any) -> None:
         """Put the keys and values that it leaves into the empty cache of one row."""
         self.fill_layers(cache)
@@ -39,6 +46,25 @@ class SoftPrompt:
         """Put the keys and values that are given as such into the empty cache of one row."""
         for index, (keys, values) in enumerate(self.layers):
             cache.update(keys, values, index)
+
+
+class Conditioned(NamedTuple):
+    """A model and what stands before every request.
+
+    Attributes:
+        whole: the model as it was loaded, which puts it before every pass by itself.
+        bare: the model without it.
+        soft_prompt: what stands before every request.
+    """
+
+    whole: Any
+    bare: Any
+    soft_prompt: SoftPrompt
+
+
+def conditioned(model: Any) -> Conditioned:
+    """Take a soft prompt apart from a model; see `unwrap_soft_prompt`."""
+    return Conditioned(model, *unwrap_soft_prompt(model))
 
 
 def unwrap_soft_prompt(model: Any) -> tuple[Any, SoftPrompt]:

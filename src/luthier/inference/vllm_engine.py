@@ -48,7 +48,8 @@ class VllmModel:
         Raises:
             UsageError: vLLM is not installed, or the model is one that it is not asked for here.
         """
-        if handle.is_encoder_decoder or handle.config.quantisation:
+        changed = handle.config.quantisation or handle.adapter or handle.rows
+        if handle.is_encoder_decoder or changed:
             raise UsageError(
                 "vLLM is asked for causal models alone, as they are stored",
                 where="evaluate.engine",
@@ -130,6 +131,8 @@ class VllmEngine(Engine):
         """See `Engine.generate`."""
         settings = parameters(decoding.strategy)
         settings |= {"max_tokens": decoding.max_new_tokens, "stop": list(decoding.stop)}
+        if tokens := self._special_stops(decoding.stop):
+            settings["stop_token_ids"] = tokens
         outputs = self._run(prompts, settings)
         advance(len(prompts))
         return [_generation(output.outputs[0]) for output in outputs]
@@ -153,6 +156,11 @@ class VllmEngine(Engine):
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
         return losses_from_scores(self.score, sequences, 1, advance)
+
+    def _special_stops(self, stops: Sequence[str]) -> list[int]:
+        """The stop strings that are special tokens: vLLM does not see them in its text."""
+        added = self._model.tokenizer.added_tokens_decoder.items()
+        return sorted(id_ for id_, token in added if token.special and str(token.content) in stops)
 
     def _run(self, prompts: Sequence[Sequence[int]], settings: dict[str, Any]) -> list[Any]:
         from vllm import SamplingParams

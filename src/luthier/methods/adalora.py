@@ -11,7 +11,8 @@ from torch import Tensor
 from luthier.config.methods import AdaloraConfig, MethodName
 from luthier.methods.base import Method
 from luthier.methods.companion import Companion
-from luthier.methods.peft_support import attach, task_type
+from luthier.methods.new_tokens import saved_modules, token_rows
+from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.models.load import LoadedModel
 
 _ADAPTER = "default"
@@ -34,22 +35,26 @@ class AdaloraMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: no module has one of the target names.
+            UsageError: a target, an exclusion or a token is not there, or cannot be trained.
         """
         import peft
 
-        config, targets = self.config, self.config.targets
+        config, where = self.config, "methods.adalora"
+        targets = targets_of(loaded, config, where)
         settings = peft.AdaLoraConfig(
             task_type=task_type(loaded),
             init_r=config.rank,
             target_r=config.final_rank,
             lora_alpha=config.alpha,
             lora_dropout=config.dropout,
-            target_modules=targets if isinstance(targets, str) else list(targets),
+            target_modules=targets.target_modules,
+            exclude_modules=targets.exclude_modules,
+            **saved_modules(loaded, config, where),
+            trainable_token_indices=token_rows(loaded, config.trainable_tokens, where),
             deltaT=config.prune_every,
             total_step=1,  # known when the training starts
         )
-        return attach(loaded, settings, "methods.adalora.targets")
+        return attach(loaded, settings, where)
 
     def accompany(self, model: Any, total_steps: int) -> Companion:
         """See `Method.accompany`: importance is measured and directions pruned after each step."""

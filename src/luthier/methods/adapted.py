@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import Parameter
@@ -15,9 +16,12 @@ from torch.nn import Parameter
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.core.files import read_json, replace_folder, unwritable
-from luthier.models.load import LoadedModel, load_model, open_model
+from luthier.core.files import replace_folder, unwritable
+from luthier.models.adapter_folder import AdapterFolder, is_adapter_folder, read_adapter
+from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
+
+_REASON = 300  # characters
 
 
 def save_adapted(
@@ -60,32 +64,53 @@ def is_adapter(loaded: LoadedModel) -> bool:
     return hasattr(loaded.model, "peft_config") or has_adapters(loaded.model)
 
 
+def load(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
+    """Load a model, with its adapter where it has one, in evaluation mode.
+
+    Args:
+        handle: which model.
+        place: where the weights are put; None: on the device that computes.
+
+    Raises:
+        DataError: see `luthier.models.load.load_model`; or the adapter does not fit the model.
+    """
+    loaded = load_model(handle, place)
+    if handle.adapter is None:
+        return loaded
+    model = _attach(loaded, handle.adapter)
+    return dataclasses.replace(loaded, model=model, adapter=handle.adapter)
+
+
 def load_adapted(folder: Path, base: ModelConfig, console: Console) -> LoadedModel:
     """Load what `save_adapted` wrote.
 
     Args:
         folder: an adapter, or a whole transformers model.
-        base: the model that an adapter belongs to, and how it may be loaded.
+        base: the model that an adapter belongs to, and how it may be loaded. Where it is an adapter
+            itself, the folder holds that one, trained further.
         console: shows progress.
 
     Raises:
         DataError: the folder is incomplete or does not fit the base model.
     """
-    if not (folder / "adapter_config.json").is_file():
-        whole = base.model_copy(update={"id": str(folder), "revision": None})
-        return load_model(open_model(whole, console))
-    loaded = load_model(open_model(base, console))
-    return dataclasses.replace(loaded, model=_attach(loaded, folder))
+    if not is_adapter_folder(folder):
+        whole = {"id": str(folder), "revision": None, "base": None}
+        return load(open_model(base.model_copy(update=whole), console))
+    adapter = read_adapter(folder)
+    return load(open_model(base, console).beside(adapter))
 
 
 def _write(loaded: LoadedModel, folder: Path, state: Mapping[str, Tensor] | None) -> None:
     from luthier.methods.bottleneck import has_adapters, save_adapters
 
     if has_adapters(loaded.model):
-        save_adapters(loaded.model, loaded.stamp.id, folder, state)
+        save_adapters(loaded.model, loaded.model.name_or_path, folder, state)
         return
-    # The embeddings are the base model's own: peft must not ask the Hub about them.
-    options: dict[str, Any] = {"save_embedding_layers": False} if is_adapter(loaded) else {}
+    options: dict[str, Any] = {}
+    if is_adapter(loaded):
+        # The embeddings are the base model's own: peft must not ask the Hub about them.
+        resized = loaded.adapter is not None and loaded.adapter.carries_embeddings
+        options["save_embedding_layers"] = resized
     if state is not None:
         options["state_dict"] = dict(state)
         _make_prompt_whole(loaded.model, state)
@@ -100,23 +125,50 @@ def _make_prompt_whole(model: Any, state: Mapping[str, Tensor]) -> None:
             setattr(model.get_submodule(module), own, Parameter(state[name], requires_grad=False))
 
 
-def _attach(loaded: LoadedModel, folder: Path) -> Any:
+def _attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
+    """The model with an adapter beside its weights.
+
+    Raises:
+        DataError: the adapter belongs to another model, or is damaged.
+    """
+    try:
+        with quiet_transformers():
+            return _attached(loaded, adapter).eval()
+    except (
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        SafetensorError,
+    ) as error:
+        reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
+        raise DataError(
+            f"the adapter does not fit {loaded.stamp.id}: {reason}",
+            where=str(adapter.path),
+            fix="name the model that it was trained on with model.base=…, or get the adapter again",
+        ) from error
+
+
+def _attached(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
+    """As `_attach`, with the errors of those who do it."""
     import peft
 
     from luthier.methods.bottleneck import load_adapters
 
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise DataError("the adapter has no safetensors weights", where=str(folder))
-    settings = read_json(folder / "adapter_config.json")
-    if not isinstance(settings, dict):
-        raise DataError("adapter_config.json is not a JSON object", where=str(folder))
-    # Each kind of file names itself: peft's by its peft_type, ours by its adapter_type.
-    attach = load_adapters if "adapter_type" in settings else peft.PeftModel.from_pretrained
-    try:
-        with quiet_transformers():
-            model = attach(loaded.model, folder)
-    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise DataError(
-            f"the adapter does not fit {loaded.stamp.id}: {error}", where=str(folder)
-        ) from error
-    return model.eval()
+    if not adapter.is_peft:
+        return load_adapters(loaded.model, adapter.path)
+    own_name = loaded.model.name_or_path
+    model = peft.PeftModel.from_pretrained(loaded.model, adapter.path)
+    settings = model.active_peft_config
+    settings.base_model_name_or_path = own_name
+    # AdaLoRA's tensors are cut when they are read, and cannot be read again.
+    if not settings.is_prompt_learning and adapter.kind != "ADALORA":
+        # Peft leaves updates out that a file has no tensors for, and tensors that no update takes.
+        found = model.load_adapter(adapter.path, model.active_adapter)
+        if wrong := [*found.missing_keys, *found.unexpected_keys]:
+            raise ValueError(
+                f"{len(wrong)} tensors of one are not in the other, such as {wrong[0]}"
+            )
+    return model

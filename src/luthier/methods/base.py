@@ -7,8 +7,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from luthier.config.methods import MethodName
+from luthier.core.errors import UsageError
 from luthier.methods.companion import Companion
+from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
+
+
+def merge_first(adapter: AdapterFolder) -> str:
+    """The advice to tune the model that base and adapter make together."""
+    return f"merge it first: luthier merge {adapter.path} --output FOLDER, and tune that model"
 
 
 class Method(ABC):
@@ -34,6 +41,23 @@ class Method(ABC):
         The base model inside ``loaded`` may be changed; load it again to have it as it was.
         New parameters are drawn from torch's global generator.
         """
+
+    def require_base(self, adapter: AdapterFolder | None) -> None:
+        """Check that the method can go on from a model that is an adapter.
+
+        Args:
+            adapter: the adapter beside the base model; None: there is none.
+
+        Raises:
+            UsageError: it cannot; most methods begin with a whole model.
+        """
+        if adapter is not None:
+            raise UsageError(
+                f"{self.name} cannot go on with an adapter ({adapter.kind}): it begins with a "
+                "whole model",
+                where=str(adapter.path),
+                fix=merge_first(adapter),
+            )
 
     def accompany(self, model: Any, total_steps: int) -> Companion:
         """What the method does in every step of a training beside the gradient of the loss.

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from luthier.config.methods import Placement
 from luthier.core.records import Record
+from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.plan.methods import ADAPTER_PLACES
-from luthier.plan.tunings import ends_with
+from luthier.plan.targets import ends_with
 
 _CHILD = "bottleneck_adapter"
 
@@ -122,8 +123,10 @@ def _apply(linear: Any, _inputs: Any, output: Tensor) -> Tensor:
 
 def _places(model: Any, placement: Placement) -> Iterator[tuple[str, Any]]:
     """The linear layers that adapters follow, by name."""
+    frozen = frozen_pattern(model)
     for name, module in model.named_modules():
-        if ends_with(name, ADAPTER_PLACES[placement]) and hasattr(module, "weight"):
+        ends = ends_with(name, ADAPTER_PLACES[placement]) and hasattr(module, "weight")
+        if ends and not is_frozen(name, frozen):
             yield name, module
 
 

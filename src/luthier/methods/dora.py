@@ -12,3 +12,4 @@ class DoraMethod(LoraMethod):
 
     name = "dora"
     variant: ClassVar[dict[str, Any]] = {"use_dora": True}
+    adapts_experts: ClassVar[bool] = False

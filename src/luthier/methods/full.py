@@ -6,11 +6,12 @@ from typing import Any
 
 from luthier.config import FullConfig
 from luthier.methods.base import Method
+from luthier.methods.selective import train_only
 from luthier.models.load import LoadedModel
 
 
 class FullMethod(Method):
-    """Trains every parameter."""
+    """Trains every parameter; of a vision-language model, every one of the language model."""
 
     name = "full"
 
@@ -19,4 +20,4 @@ class FullMethod(Method):
 
     def prepare(self, loaded: LoadedModel) -> Any:
         """See `Method.prepare`."""
-        return loaded.model.requires_grad_(True)
+        return train_only(loaded, "parameters", lambda _name: True)

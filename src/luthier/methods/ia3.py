@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from luthier.config.methods import Ia3Config
+from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS, Ia3Config
 from luthier.methods.base import Method
-from luthier.methods.peft_support import attach, task_type
+from luthier.methods.new_tokens import saved_modules
+from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.models.load import LoadedModel
-from luthier.plan.methods import IA3_INPUTS, IA3_OUTPUTS
+from luthier.plan.targets import ends_with
 
 
 class Ia3Method(Method):
@@ -23,13 +24,22 @@ class Ia3Method(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: no module has one of the names of keys, values and inner activations.
+            UsageError: a target or an exclusion is not there, or cannot be adapted; or no module
+                has one of the usual names of keys, values and inner activations.
         """
         import peft
 
+        config, where = self.config, "methods.ia3"
+        is_default = config.targets == IA3_OUTPUTS + IA3_INPUTS
+        absent = IA3_OUTPUTS + IA3_INPUTS if is_default else ()
+        targets = targets_of(loaded, config, where, absent=absent)
         settings = peft.IA3Config(
             task_type=task_type(loaded),
-            target_modules=[*IA3_OUTPUTS, *IA3_INPUTS],
-            feedforward_modules=list(IA3_INPUTS),
+            # Whole names, of which peft wants those of the second list in the first.
+            target_modules=list(targets.names),
+            feedforward_modules=[
+                name for name in targets.names if ends_with(name, config.feedforward_modules)
+            ],
+            **saved_modules(loaded, config, where),
         )
-        return attach(loaded, settings)
+        return attach(loaded, settings, where)

@@ -11,6 +11,7 @@ from luthier.core.errors import UsageError
 from luthier.methods.base import Method
 from luthier.methods.frozen_prefix import FrozenPrefix
 from luthier.methods.selective import train_only
+from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 
 _NUMBER = re.compile(r"\.(\d+)\.")
@@ -35,10 +36,13 @@ class LastLayersMethod(Method):
         """
         model = loaded.model
         outside = {id(table.weight) for table in _tables(model)}
+        frozen = frozen_pattern(model)
         numbers = {
             name: _layer(name)
             for name, parameter in model.named_parameters()
-            if id(parameter) not in outside and "encoder" not in name.split(".")
+            if id(parameter) not in outside
+            and "encoder" not in name.split(".")
+            and not is_frozen(name, frozen)
         }
         count = 1 + max(number for number in numbers.values() if number is not None)
         if self.config.layers > count:

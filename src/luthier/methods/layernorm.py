@@ -7,6 +7,7 @@ from typing import Any
 from luthier.config.methods import LayernormConfig
 from luthier.methods.base import Method
 from luthier.methods.peft_support import attach, task_type
+from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 
 
@@ -22,11 +23,14 @@ class LayernormMethod(Method):
         """See `Method.prepare`."""
         import peft
 
+        frozen = frozen_pattern(loaded.model)
         norms = [
-            name for name, module in loaded.model.named_modules() if _is_norm(type(module).__name__)
+            name
+            for name, module in loaded.model.named_modules()
+            if _is_norm(type(module).__name__) and not is_frozen(name, frozen)
         ]
         settings = peft.LNTuningConfig(task_type=task_type(loaded), target_modules=norms)
-        return attach(loaded, settings)
+        return attach(loaded, settings, "methods.layernorm")
 
 
 def _is_norm(kind: str) -> bool:

@@ -26,10 +26,13 @@ class PTuningMethod(Method):
         """See `Method.prepare`."""
         import peft
 
+        text = loaded.model.config.get_text_config()
         settings = peft.PromptEncoderConfig(
             task_type=task_type(loaded),
             num_virtual_tokens=self.config.virtual_tokens,
-            encoder_hidden_size=loaded.model.config.hidden_size,
+            encoder_hidden_size=text.hidden_size,
             num_transformer_submodules=1,
+            # Peft does not find it in every model's config. No vector depends on it.
+            num_attention_heads=getattr(text, "num_attention_heads", None),
         )
-        return attach(loaded, settings)
+        return attach(loaded, settings, "methods.p-tuning")

@@ -36,13 +36,20 @@ class PrefixTuningMethod(Method):
         encoder-decoder it is the decoder's self-attention that has a prefix, as in peft.
 
         Raises:
-            UsageError: the layers keep keys of different shapes; the initial text has no tokens.
+            UsageError: the layers keep keys of different shapes, or no keys; the initial text has
+                no tokens.
         """
         import peft
         import torch
 
         ids = initial_ids(loaded, self.config.initial_text, self.config.virtual_tokens, self.name)
         start = _cached(loaded.model, ids)
+        if start is None:
+            raise UsageError(
+                f"the layers of {loaded.stamp.architecture} do not all keep keys and values, which "
+                "a prefix consists of",
+                fix="choose prompt-tuning",
+            )
         if len({keys.shape for keys, _ in start}) > 1:
             raise UsageError(
                 f"the layers of {loaded.stamp.architecture} keep keys and values of different "
@@ -59,7 +66,7 @@ class PrefixTuningMethod(Method):
             num_attention_heads=heads,
             token_dim=heads * width,
         )
-        prepared = attach(loaded, settings)
+        prepared = attach(loaded, settings, "methods.prefix-tuning")
         flat = torch.stack([part for pair in start for part in pair]).permute(2, 0, 1, 3).flatten(1)
         prepared.prompt_encoder[prepared.active_adapter].load_prompt_embeddings(flat)
         return prepared
@@ -80,7 +87,7 @@ def _as_peft_deals_them(layers: Sequence[_Layer]) -> list[_Layer]:
     return dealt
 
 
-def _cached(model: Any, ids: Any) -> list[_Layer]:
+def _cached(model: Any, ids: Any) -> list[_Layer] | None:
     """What tokens leave in a decoder's key/value cache: the keys and values of each layer.
 
     Args:
@@ -88,7 +95,8 @@ def _cached(model: Any, ids: Any) -> list[_Layer]:
         ids: (tokens,).
 
     Returns:
-        Each (heads, tokens, head dimension).
+        Each (heads, tokens, head dimension); None: a layer keeps something else, as recurrent ones
+        do.
     """
     import torch
 
@@ -98,7 +106,15 @@ def _cached(model: Any, ids: Any) -> list[_Layer]:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        cache = model(**inputs, use_cache=True).past_key_values
+        try:
+            cache = getattr(model(**inputs, use_cache=True), "past_key_values", None)
+        except ValueError:  # a model of recurrent layers may not read one passage with a cache
+            cache = None
     model.train(was_training)
-    layers = getattr(cache, "self_attention_cache", cache).layers
-    return [(layer.keys[0], layer.values[0]) for layer in layers]
+    layers = getattr(getattr(cache, "self_attention_cache", cache), "layers", None)
+    pairs: list[tuple[Any, Any]] = [
+        (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in layers or ()
+    ]
+    if not pairs or any(keys is None or values is None for keys, values in pairs):
+        return None
+    return [(keys[0], values[0]) for keys, values in pairs]

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 from luthier.config import PromptTuningConfig
 from luthier.methods.base import Method
 from luthier.methods.initial_words import initial_ids
-from luthier.methods.peft_support import task_type
+from luthier.methods.peft_support import attach, task_type
 from luthier.models.load import LoadedModel
-from luthier.models.quiet import quiet_transformers
 
 
 class PromptTuningMethod(Method):
@@ -32,14 +31,16 @@ class PromptTuningMethod(Method):
         import peft
         import torch
 
+        text = loaded.model.config.get_text_config()
         settings = peft.PromptTuningConfig(
             task_type=task_type(loaded),
             num_virtual_tokens=self.config.virtual_tokens,
             # Vectors for the encoder only: peft would make a second set for the decoder, unused.
             num_transformer_submodules=1,
+            # Peft does not find it in every model's config. No vector depends on it.
+            num_attention_heads=getattr(text, "num_attention_heads", None),
         )
-        with quiet_transformers():
-            model = peft.get_peft_model(loaded.model, settings)
+        model = attach(loaded, settings, "methods.prompt-tuning")
         prompt = model.prompt_encoder[model.active_adapter].embedding
         ids = initial_ids(loaded, self.config.initial_text, prompt.num_embeddings, self.name)
         with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any
 from luthier.config.methods import SelectiveConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Method
+from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 from luthier.plan.named import pick_names
 
@@ -34,6 +35,8 @@ class SelectiveMethod(Method):
 def train_only(loaded: LoadedModel, what: str, chosen: Callable[[str], bool]) -> Any:
     """Freeze all parameters but those whose names are chosen.
 
+    Of a vision-language model only the language model has any to choose from.
+
     Args:
         loaded: the model.
         what: what is chosen, in words.
@@ -43,8 +46,9 @@ def train_only(loaded: LoadedModel, what: str, chosen: Callable[[str], bool]) ->
         UsageError: the model has none of them.
     """
     model = loaded.model
+    frozen = frozen_pattern(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(chosen(name))
+        parameter.requires_grad_(chosen(name) and not is_frozen(name, frozen))
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError(
             f"{loaded.stamp.architecture} has no {what} to train",

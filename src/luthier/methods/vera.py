@@ -7,7 +7,8 @@ from typing import Any
 
 from luthier.config.methods import VeraConfig
 from luthier.methods.base import Method
-from luthier.methods.peft_support import attach, task_type
+from luthier.methods.new_tokens import saved_modules
+from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.models.load import LoadedModel
 
 
@@ -26,18 +27,21 @@ class VeraMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: no module has one of the target names.
+            UsageError: a target or an exclusion is not there, or cannot be adapted.
         """
         import peft
 
-        targets = self.config.targets
+        where = "methods.vera"
+        # VeRA knows no exclusion, so it is given whole names.
+        targets = targets_of(loaded, self.config, where).names
         with warnings.catch_warnings():  # that A and B are not saved is meant
             warnings.filterwarnings("ignore", "Specified to not save vera_A")
             settings = peft.VeraConfig(
                 task_type=task_type(loaded),
                 r=self.config.rank,
                 vera_dropout=self.config.dropout,
-                target_modules=targets if isinstance(targets, str) else list(targets),
+                target_modules=list(targets),
+                **saved_modules(loaded, self.config, where),
                 save_projection=False,
             )
-        return attach(loaded, settings, "methods.vera.targets")
+        return attach(loaded, settings, where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import torch
@@ -17,27 +17,46 @@ from luthier.plan.hardware import Calibration, machine_key, store_calibration
 # (tokens, in, out) of products as small models have them.
 _PRODUCTS = ((512, 576, 1536), (1024, 768, 768), (1024, 2048, 2048))
 _COPY_BYTES = 256 * 2**20
-_SECONDS_EACH = 2.0
+_SECONDS_EACH = 1.0
+# Two measurements of an idle machine differ by less.
+_TOLERATED = 0.15
 _TINY_LAYERS = 8
 
 
 def calibrate(console: Console) -> Calibration:
     """Measure this machine in less than half a minute, and keep the result for later plans."""
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    flops = {}
+    first = {}
     for name, dtype in dtypes.items():
         console.say(f"measuring products in {name} …")
-        flops[name] = _product_flops(dtype)
+        first[name] = _product_flops(dtype)
     console.say("measuring memory and small operations …")
+    bandwidth, overhead = _bandwidth(), _layer_overhead()
+    # Other programs slow a machine for a while, so the products are measured at two times.
+    again = {name: _product_flops(dtype) for name, dtype in dtypes.items()}
+    if doubt := _disagreement(first, again):
+        console.warn(doubt)
     calibration = Calibration(
-        flops=flops,
-        bandwidth=_bandwidth(),
-        overhead=_layer_overhead(),
+        flops={name: max(first[name], again[name]) for name in dtypes},
+        bandwidth=bandwidth,
+        overhead=overhead,
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         machine=machine_key(),
     )
     store_calibration(calibration)
     return calibration
+
+
+def _disagreement(first: Mapping[str, float], again: Mapping[str, float]) -> str:
+    """A warning where two measurements of a peak cannot both be right; else nothing."""
+    apart = {name: abs(first[name] / again[name] - 1) for name in first}
+    worst = max(apart, key=lambda name: apart[name])
+    if apart[worst] <= _TOLERATED:
+        return ""
+    return (
+        f"two measurements of {worst} differ by {apart[worst]:.0%}: other programs used this "
+        "machine. The faster one is kept; run 'luthier plan --calibrate' again when it is idle"
+    )
 
 
 def _product_flops(dtype: torch.dtype) -> float:
@@ -58,7 +77,7 @@ def _product_flops(dtype: torch.dtype) -> float:
             gradient @ weight
             gradient.T @ x
 
-        seconds += _seconds(products)
+        seconds += min(_times(products))  # a peak is what nothing slowed
         flops += 6.0 * tokens * inside * outside
     return flops / seconds
 
@@ -92,7 +111,12 @@ def _layer_overhead() -> float:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The median time of ``work``, after one run to warm up."""
+    """The median time of ``work``."""
+    return statistics.median(_times(work))
+
+
+def _times(work: Callable[[], object]) -> list[float]:
+    """The seconds of several runs of ``work``, after one to warm up."""
     work()
     times: list[float] = []
     end = time.perf_counter() + _SECONDS_EACH
@@ -100,4 +124,4 @@ def _seconds(work: Callable[[], object]) -> float:
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return times

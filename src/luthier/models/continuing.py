@@ -1,17 +1,73 @@
-"""Which models give the same for a text at once and in parts."""
+"""Which models give the same for a text at once and in parts, and for a row among others."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # Rotary frequencies that follow the longest row of a batch.
 _ROPE_OF_THE_BATCH = ("dynamic", "longrope")
+_INITIAL = "original_inv_freq"
 
 
 def rope_follows_the_batch(config: Any) -> bool:
     """Whether a row's rotary frequencies depend on the rows beside it, or on what comes later."""
     rope = repr(getattr(config, "rope_parameters", None))
     return any(repr(kind) in rope for kind in _ROPE_OF_THE_BATCH)
+
+
+def settled_length(config: Any) -> float:
+    """Tokens up to which a model's rotary frequencies are the same for every text.
+
+    Dynamic and long RoPE have one set of frequencies for texts within the window of the
+    pre-training, and others for longer texts.
+    """
+    text = config.get_text_config(decoder=True)
+    if not rope_follows_the_batch(text):
+        return math.inf
+    rope = text.rope_parameters
+    parts = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    stated = [part.get("original_max_position_embeddings") for part in parts]
+    stated.append(getattr(text, "max_position_embeddings", None))
+    # transformers keeps the frequencies of a longer text for one of exactly that length.
+    return min((float(length) for length in stated if length), default=1.0) - 1
+
+
+@contextmanager
+def rope_of_each_pass(model: Any) -> Iterator[None]:
+    """Let dynamic RoPE follow the text of a pass, whatever passes came before.
+
+    transformers keeps the frequencies of the longest text so far until a short one comes.
+    """
+    rotary = [
+        module
+        for module in model.modules()
+        if any(name.endswith(_INITIAL) for name in vars(module) | module._buffers)
+        and hasattr(module, "original_max_seq_len")
+    ]
+    hooks = [module.register_forward_pre_hook(_forget_longer_texts) for module in rotary]
+    try:
+        yield
+    finally:
+        for module, hook in zip(rotary, hooks, strict=True):
+            hook.remove()
+            _forget_longer_texts(module)
+
+
+def _forget_longer_texts(module: Any, *_arguments: Any) -> None:
+    for name in [*vars(module), *module._buffers]:
+        if not name.endswith(_INITIAL):
+            continue
+        prefix = name.removesuffix(_INITIAL)
+        longest = f"{prefix}max_seq_len_cached"
+        if getattr(module, longest, 0) > module.original_max_seq_len:
+            current = getattr(module, f"{prefix}inv_freq")
+            module.register_buffer(
+                f"{prefix}inv_freq", getattr(module, name).to(current.device), persistent=False
+            )
+            setattr(module, longest, module.original_max_seq_len)
 
 
 def keeps_all_states(model: Any) -> bool:
@@ -25,5 +81,19 @@ def keeps_all_states(model: Any) -> bool:
 
     if getattr(model, "_is_stateful", False):
         return False
-    kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    try:
+        kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+    except (KeyError, AttributeError, TypeError, ValueError):  # kinds of layers it does not know
+        return False
     return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+
+
+def counts_places(config: Any) -> bool:
+    """Whether a token's place in its row matters beside its position, so that padding changes it.
+
+    Chunks of attention begin at fixed places, and so do the steps of a temperature that grows with
+    the place (Llama 4).
+    """
+    text = config.get_text_config(decoder=True)
+    kinds = getattr(text, "layer_types", None) or ()
+    return "chunked_attention" in kinds or bool(getattr(text, "attn_temperature_tuning", False))

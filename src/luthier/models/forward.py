@@ -7,6 +7,7 @@ its input, which works for any architecture, with adapters and with soft prompts
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -70,12 +71,30 @@ def logits_at_indices(
     Returns:
         ``[K, vocabulary]``.
     """
+    logits: Tensor = outputs_at_indices(model, inputs, rows_K, columns_K, feed_forward).logits
+    return logits
+
+
+def outputs_at_indices(
+    model: Any,
+    inputs: dict[str, Any],
+    rows_K: Tensor,
+    columns_K: Tensor,
+    feed_forward: torch.nn.Module | None = None,
+) -> Any:
+    """All that a forward pass gives, with logits at some positions; see `logits_at_indices`."""
     narrow = (
         _narrowed(feed_forward, rows_K, columns_K) if feed_forward is not None else nullcontext()
     )
     with narrow, selected_rows(model.get_output_embeddings(), rows_K, columns_K):
-        logits: Tensor = model(**inputs, return_dict=True).logits
-    return logits
+        return model(**inputs, return_dict=True)
+
+
+def without_cache(model: Any) -> dict[str, Any]:
+    """The arguments with which a model's forward keeps nothing for a later pass."""
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    known = inspect.signature(base.forward).parameters
+    return {"use_cache": False} if "use_cache" in known else {}
 
 
 def last_feed_forward(model: Any) -> torch.nn.Module | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +18,10 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
+from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
+from luthier.models.kinds import is_wrapper, model_class, require_text
 from luthier.models.quantised import (
     detach_from_file,
     keep_trainable,
@@ -28,18 +31,29 @@ from luthier.models.quantised import (
 )
 from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model
+from luthier.models.vocabulary import check_vocabulary, resize_embeddings
+from luthier.models.weights import count_numbers
 
 _UNLOADABLE = (OSError, ValueError, KeyError, ImportError, StrictDataclassError)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready for use. ``model`` is a transformers model, or a peft model around one."""
+    """A model ready for use.
+
+    Attributes:
+        model: a transformers model, or a peft model around one.
+        tokenizer: turns text into ids.
+        stamp: which model it is.
+        device: where it computes.
+        adapter: the adapter that it was loaded with, where the model that was named is one.
+    """
 
     model: Any
     tokenizer: Any
     stamp: ModelStamp
     device: torch.device
+    adapter: AdapterFolder | None = None
 
     @property
     def is_encoder_decoder(self) -> bool:
@@ -69,12 +83,23 @@ def context_window(config: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ModelHandle:
-    """A model that has been found and described, but whose weights are not loaded."""
+    """A model that has been found and described, but whose weights are not loaded.
+
+    Attributes:
+        folder: where its files are.
+        config: how it is to be loaded.
+        settings: its transformers config.
+        tokenizer: turns text into ids.
+        auto_class: the auto class of transformers that loads it.
+        rows: rows that the embedding is given when it is loaded; None: those that it has.
+    """
 
     folder: ModelFolder
     config: ModelConfig
     settings: Any
     tokenizer: Any
+    auto_class: Any
+    rows: int | None = None
 
     @property
     def id(self) -> str:
@@ -97,6 +122,30 @@ class ModelHandle:
         return context_window(self.settings)
 
     @property
+    def adapter(self) -> AdapterFolder | None:
+        """The adapter beside the weights, where the model is one."""
+        return self.folder.adapter
+
+    def beside(self, adapter: AdapterFolder) -> ModelHandle:
+        """The same base model with another adapter."""
+        return replace(self, folder=replace(self.folder, adapter=adapter))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The values of the configuration, with the vocabulary that the model will have."""
+        found: dict[str, Any] = self.settings.to_dict()
+        if self.rows is None:
+            return found
+        if isinstance(text := found.get("text_config"), dict):
+            return {**found, "text_config": {**text, "vocab_size": self.rows}}
+        return {**found, "vocab_size": self.rows}
+
+    @property
+    def stored_numbers(self) -> int:
+        """Numbers in all tensors of its weight files, read from their headers."""
+        return count_numbers(self.folder.path, allow_pickle=self.config.allow_pickle)
+
+    @property
     def has_chat_template(self) -> bool:
         """Whether the tokenizer knows how a conversation is written for this model."""
         return bool(getattr(self.tokenizer, "chat_template", None))
@@ -115,12 +164,22 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
     try:
         with quiet_transformers():
             settings = AutoConfig.from_pretrained(folder.path, **options)
-            tokenizer = AutoTokenizer.from_pretrained(folder.path, **options)
+            tokenizer = AutoTokenizer.from_pretrained(_tokenizer_folder(folder), **options)
     except _UNLOADABLE as error:
         raise _unloadable("description", folder, error) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    return ModelHandle(folder, config, settings, tokenizer)
+    where = str(folder.path)
+    auto_class = model_class(settings, where)
+    rows = check_vocabulary(tokenizer, settings, config, console, where)
+    return ModelHandle(folder, config, settings, tokenizer, auto_class, rows)
+
+
+def _tokenizer_folder(folder: ModelFolder) -> Path:
+    """Where the tokenizer is: an adapter may bring its own, with more tokens than the base's."""
+    if folder.adapter and (folder.adapter.path / "tokenizer_config.json").is_file():
+        return folder.adapter.path
+    return folder.path
 
 
 @lru_cache(maxsize=4)
@@ -138,7 +197,9 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 
 def load_model(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
-    """Load the weights, in evaluation mode.
+    """Load the weights, in evaluation mode: those of the base model, where there is an adapter.
+
+    `luthier.methods.adapted.load` puts the adapter beside them.
 
     Args:
         handle: which model.
@@ -149,8 +210,6 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
         DataError: the weights are missing or damaged, or need code or pickle files that the
             configuration does not allow.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
     device = default_device()
     dtype, quantisation = resolve_dtype(handle.config.dtype, device), handle.config.quantisation
     place = place or device
@@ -158,25 +217,30 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
         keep_freed_memory()
     if quantisation:
         require_quantisation()
-    kind = AutoModelForSeq2SeqLM if handle.is_encoder_decoder else AutoModelForCausalLM
     try:
         with quiet_transformers():
-            model, found = kind.from_pretrained(
+            model, found = handle.auto_class.from_pretrained(
                 handle.folder.path,
                 dtype=dtype,
                 use_safetensors=None if handle.config.allow_pickle else True,
                 trust_remote_code=handle.config.trust_remote_code,
                 device_map={"": place} if quantisation else None,
                 output_loading_info=True,
+                variant=handle.folder.variant or None,
                 **quantisation_options(quantisation, dtype),
             )
     except (*_UNLOADABLE, RuntimeError, SafetensorError) as error:
         raise _unloadable("weights", handle.folder, error) from error
     _require_all(found, handle.folder)
+    if handle.rows is not None:
+        resize_embeddings(model, handle.rows)
+    model.name_or_path = handle.folder.loads_as
     if quantisation:
         detach_from_file(model)
         keep_trainable(model)
     model = (model if quantisation else model.to(place)).eval()
+    if is_wrapper(handle.settings):
+        require_text(model, str(handle.folder.path))
     stamp = ModelStamp(
         id=handle.folder.id,
         revision=handle.folder.revision,

@@ -6,7 +6,8 @@ import difflib
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from luthier.config import ModelConfig
@@ -14,46 +15,150 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import file_sha256
 from luthier.models import bundled
+from luthier.models.adapter_folder import (
+    ADAPTER_CONFIG,
+    AdapterFolder,
+    is_adapter_folder,
+    read_adapter,
+)
 from luthier.models.gguf import convert_gguf
+from luthier.models.hub import fetch_model
+from luthier.models.weights import Entry, find_entry, weight_files, weightless
 
+_EXPLICIT = "transformers_weights"
+_SAFE_ENDS = (".safetensors", ".safetensors.index.json")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_WEIGHT_PATTERNS = ["*.safetensors", "*.safetensors.index.json"]
-_PICKLE_PATTERNS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
-_OTHER_PATTERNS = ["*.json", "*.model", "*.txt", "*.jinja", "LICENSE*"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A local folder with a model in transformers' format."""
+    """A local folder with a model in transformers' format.
+
+    Attributes:
+        id: what the model is called.
+        path: the folder of the model, or of the base model of an adapter.
+        revision: which version of it, adapter included.
+        loads_as: what other tools load it by: a Hub id, or a folder.
+        variant: of the weights, where their names carry one.
+        adapter: the adapter beside it, where the model is one.
+    """
 
     id: str
     path: Path
     revision: str
+    loads_as: str
+    variant: str = ""
+    adapter: AdapterFolder | None = None
 
 
 def resolve_model(config: ModelConfig, console: Console) -> ModelFolder:
     """Find the model, fetching or converting it where that is needed.
 
     Raises:
-        UsageError: it is on a server.
+        UsageError: it is on a server, or a base is named for a model that is not an adapter.
         DataError: there is no such model, or its files are not safe to load.
         ResourceError: it cannot be fetched.
     """
     if config.is_remote:
         raise no_weights(config.id)
+    found = _find(config, console)
+    if config.base is not None and found.adapter is None:
+        raise UsageError(
+            f"{config.id} is a whole model, not an adapter, so it has no base",
+            where="model.base",
+            fix="leave it out, or name an adapter with model.id",
+        )
+    return found
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of one on the Hub: ``owner/name``."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def base_config(config: ModelConfig, adapter: AdapterFolder) -> ModelConfig:
+    """The configuration of the model that an adapter belongs to.
+
+    A folder that the adapter names may be meant from the working directory, or from its own.
+
+    Raises:
+        DataError: the adapter does not say which model, and nor does ``model.base``.
+    """
+    name = config.base or adapter.base
+    if name is None:
+        raise DataError(
+            "the adapter does not say which model it belongs to",
+            where=f'{adapter.path / ADAPTER_CONFIG}, field "base_model_name_or_path"',
+            fix="name that model with model.base=…",
+        )
+    if not Path(name).expanduser().exists():
+        name = _moved(name, adapter.path)
+    revision = None if config.base else adapter.revision
+    return config.model_copy(update={"id": name, "base": None, "revision": revision})
+
+
+def _moved(name: str, adapter: Path) -> str:
+    """Where the folder that an adapter names is found from here, or the name as it is."""
+    if (adapter / name).is_dir():
+        return str(adapter / name)
+    # The folder of a bundled model is in the cache of the machine that trained the adapter.
+    for model in bundled.BUNDLED_MODELS.values():
+        if Path(name).name == _converted_name(model):
+            return model.name
+    return name
+
+
+def _converted_name(model: bundled.BundledModel) -> str:
+    """The name of the folder with a bundled model's safetensors version."""
+    return f"{model.name}-{model.sha256[:12]}"
+
+
+def _find(config: ModelConfig, console: Console) -> ModelFolder:
     if model := bundled.BUNDLED_MODELS.get(config.id.lower()):
         source = bundled.require(model)
-        folder = convert_gguf(source, f"{model.name}-{model.sha256[:12]}", console)
-        return ModelFolder(model.name, folder, f"{model.package}=={model.version}")
+        folder = convert_gguf(source, _converted_name(model), console)
+        return ModelFolder(model.name, folder, f"{model.package}=={model.version}", str(folder))
     path = Path(config.id).expanduser()
     if path.suffix == ".gguf":
         return _from_gguf(path, console)
     if path.is_dir():
-        _check_folder(path, config)
-        return ModelFolder(path.name, path, _folder_revision(path))
-    if _HUB_ID.fullmatch(config.id) and not path.exists():
-        return _from_hub(config, console)
+        if _holds_adapter(path, config):
+            return _with_base(path.name, path, config, console)
+        entry, files = _checked(path, config)
+        revision = _content(path, files)
+        return ModelFolder(path.name, path, revision, str(path.absolute()), entry.variant)
+    if is_hub_id(config.id) and not path.exists():
+        path = fetch_model(config, console)
+        if _holds_adapter(path, config):
+            return _with_base(config.id, path, config, console)
+        entry, _ = _checked(path, config)
+        return ModelFolder(config.id, path, path.name, config.id, entry.variant)
     raise _unknown(config.id)
+
+
+def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> ModelFolder:
+    """The model that an adapter belongs to, with the adapter."""
+    adapter = read_adapter(path)
+    named = base_config(config, adapter)
+    if named.is_remote:
+        raise no_weights(named.id)
+    try:
+        base = _find(named, console)
+    except DataError as error:
+        raise DataError(
+            f"the adapter's base model {named.id} cannot be used: {error.problem}",
+            where=str(path),
+            fix=f"name the model that it belongs to with model.base=…; {error.fix}".rstrip("; "),
+        ) from error
+    if base.adapter is not None:
+        raise DataError(
+            f"the adapter belongs to {named.id}, which is an adapter itself",
+            where=str(path),
+            fix="merge that one first with 'luthier merge', and name the merged model with "
+            "model.base=…",
+        )
+    revision = f"{base.revision}+{adapter.content()}"
+    return replace(base, id=name, revision=revision, adapter=adapter)
 
 
 def no_weights(url: str) -> UsageError:
@@ -72,74 +177,77 @@ def _from_gguf(path: Path, console: Console) -> ModelFolder:
     # The same content under another name is not converted again.
     names = {model.sha256: model.name for model in bundled.BUNDLED_MODELS.values()}
     folder = convert_gguf(path, f"{names.get(digest, path.stem)}-{digest[:12]}", console)
-    return ModelFolder(path.name, folder, f"sha256:{digest[:16]}")
+    return ModelFolder(path.name, folder, f"sha256:{digest[:16]}", str(folder))
 
 
-def _from_hub(config: ModelConfig, console: Console) -> ModelFolder:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def _holds_adapter(path: Path, config: ModelConfig) -> bool:
+    """Whether a folder is an adapter's; its base model's ``config.json`` may lie beside it.
 
-    patterns = _OTHER_PATTERNS + _WEIGHT_PATTERNS
-    patterns += _PICKLE_PATTERNS if config.allow_pickle else []
-    patterns += ["*.py"] if config.trust_remote_code else []
-    try:
-        with console.progress(f"Fetching {config.id}", None):
-            path = Path(
-                snapshot_download(config.id, revision=config.revision, allow_patterns=patterns)
-            )
-    except LocalEntryNotFoundError:
+    Raises:
+        DataError: it holds an adapter and a whole model, and nothing says which is meant.
+    """
+    if not is_adapter_folder(path):
+        return False
+    whole = find_entry(_names(path), allow_pickle=config.allow_pickle)
+    if whole and (path / "config.json").is_file():
         raise DataError(
-            f"the model {config.id} is not on this machine and the Hub cannot be reached",
-            fix=f"go online once and run 'luthier models pull {config.id}', "
-            f"give a local folder, or use {', '.join(bundled.BUNDLED_MODELS)}",
-        ) from None
-    except Exception as error:
-        raise DataError(
-            f"the model {config.id} cannot be fetched: {error}",
-            fix="check the spelling and the revision; for a gated model run 'hf auth login'",
-        ) from error
-    _check_folder(path, config)
-    return ModelFolder(config.id, path, path.name)
+            f"this folder holds a whole model ({whole.name}) and an adapter ({ADAPTER_CONFIG}), "
+            "and transformers would load the adapter on another base",
+            where=str(path),
+            fix="move one of the two into a folder of its own",
+        )
+    return True
 
 
-def _check_folder(path: Path, config: ModelConfig) -> None:
+def _checked(path: Path, config: ModelConfig) -> tuple[Entry, tuple[Path, ...]]:
+    """Where the loading of a folder's weights starts, and the files that hold them.
+
+    Raises:
+        DataError: there is no model, or it is incomplete or not safe to load.
+    """
     if not (path / "config.json").is_file():
         raise DataError(
             "this folder holds no model: it has no config.json",
             where=str(path),
             fix="give the folder that save_pretrained wrote",
         )
-    if not config.allow_pickle and not any(path.glob("*.safetensors")):
-        raise DataError(
-            "this model has no safetensors weights",
-            where=str(path),
-            fix="convert it, or set model.allow_pickle=true if you trust where it comes from: "
-            "pickle files can run code",
-        )
-    for index in path.glob("*.index.json"):
-        _check_shards(index)
+    names = _names(path)
+    entry = _named_entry(path) or find_entry(names, allow_pickle=config.allow_pickle)
+    if entry is None:
+        raise weightless(path, names, allow_pickle=config.allow_pickle)
+    return entry, weight_files(path, entry)
 
 
-def _check_shards(index: Path) -> None:
-    """Refuse an index that names files outside the model's folder."""
+def _named_entry(path: Path) -> Entry | None:
+    """The file that ``config.json`` tells transformers to start with; None: it tells nothing.
+
+    Raises:
+        DataError: it is not a safetensors file of the folder.
+    """
     try:
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        shards = {Path(name) for name in named}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError):
-        raise DataError("this is not a readable index of weights", where=str(index)) from None
-    for shard in shards:
-        if shard.name != str(shard):
-            raise DataError(
-                f"the index names a file outside the model's folder: {shard}", where=str(index)
-            )
-        if not (index.parent / shard).is_file():
-            raise DataError(f"the weights are incomplete: {shard} is missing", where=str(index))
+        name = json.loads((path / "config.json").read_text(encoding="utf-8")).get(_EXPLICIT)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None  # who reads the settings next says what is wrong with them
+    if name is None:
+        return None
+    if not isinstance(name, str) or Path(name).name != name or not name.endswith(_SAFE_ENDS):
+        raise DataError(
+            f"config.json names weights that are not safetensors of this folder: {name!r}",
+            where=f'{path / "config.json"}, field "{_EXPLICIT}"',
+            fix="leave the field out",
+        )
+    return Entry(name)
 
 
-def _folder_revision(path: Path) -> str:
-    """A fingerprint of a local model's content."""
+def _names(path: Path) -> tuple[str, ...]:
+    """The names in a folder; transformers looks no deeper."""
+    return tuple(sorted(file.name for file in path.iterdir()))
+
+
+def _content(path: Path, files: Sequence[Path]) -> str:
+    """A fingerprint of a local model's content: of what is loaded, not of what lies beside it."""
     digest = hashlib.sha256()
-    for file in sorted([path / "config.json", *path.glob("*.safetensors"), *path.glob("*.bin")]):
+    for file in sorted([path / "config.json", *files]):
         digest.update(file.name.encode())
         digest.update(file_sha256(file).encode())
     return f"sha256:{digest.hexdigest()[:16]}"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
+from luthier.core.choices import OptimizerName
 from luthier.core.errors import UsageError
 from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
 from luthier.plan.find import known_models
 from luthier.plan.hardware import Device
 from luthier.plan.memory import MemoryPlan, plan_inference
+from luthier.plan.methods import TITLES
 from luthier.plan.overhead import usual_overhead
+from luthier.plan.precision import precision_on
 from luthier.plan.request import Plan, in_words, make_plan
 from luthier.plan.search import Search, largest_model, search, smallest_hardware
-from luthier.plan.setup import PRECISIONS
 
 
 def plan(question: Question, price: float | None = None) -> Plan:
@@ -76,8 +79,8 @@ def generation(question: Question) -> tuple[MemoryPlan, Device]:
             f"{question.length} tokens are more than the context of {architecture.context}",
             fix=f"give a length of at most {architecture.context}",
         )
-    precision = PRECISIONS[question.choice(device).precision]
-    device.peak(precision.dtype)
+    choice = question.choice(device)
+    precision = precision_on(device, choice.precision, choice.compute)
     memory = plan_inference(
         architecture,
         precision,
@@ -89,31 +92,45 @@ def generation(question: Question) -> tuple[MemoryPlan, Device]:
 
 
 def advice(question: Question, price: float | None = None) -> str:
-    """What to try where the asked configuration does not fit, in a sentence.
+    """What to try where the asked configuration does not surely fit, in a sentence.
+
+    It names only what `tune` can run.
 
     Raises:
         UsageError, DataError: as `plan`.
     """
-    free = replace(question, precision=None, parallel=None, checkpointing=None)
-    found = best_plans(free, price)
-    if found.best:
-        return f"Try {in_words(found.best[0])}"
-    tries = [_try("", replace(free, method="qlora"), price)]
-    if not question.offload and not question.cluster().device.is_cpu:
-        patient = replace(free, offload=True, tables_apart=True)
-        tries.append(_try("with --offload --tables-apart: ", patient, price))
-    found_ways = [words for words in tries if words]
-    if found_ways:
-        return f"{question.method} fits in no way. Try {'; or '.join(found_ways)}."
-    return "No way to train it fits; more devices or a smaller model would."
+    free = _runnable(question)
+    if found := _first_that_runs(free, price):
+        return f"Try {in_words(found)}"
+    name = TITLES.get(question.method, question.method)
+    if found := _first_that_runs(replace(free, method="qlora"), price):
+        return f"{name} does not fit with any setting tried. Try {in_words(found)}"
+    return f"{name} does not fit with any setting tried. Use more devices or a smaller model."
 
 
-def _try(how: str, question: Question, price: float | None) -> str:
+def _runnable(question: Question) -> Question:
+    """The question, free where a search may choose, and without what `tune` lacks."""
+    has_optimizer = question.optimizer in get_args(OptimizerName)
+    return replace(
+        question,
+        precision=None,
+        parallel=None,
+        checkpointing=None,
+        offload=False,
+        tables_apart=False,
+        update_in_backward=False,
+        loss_chunks=1,
+        optimizer=question.optimizer if has_optimizer else "adamw",
+    )
+
+
+def _first_that_runs(question: Question, price: float | None) -> Plan | None:
+    """The best plan that `tune` can run, if there is one."""
     try:
         found = best_plans(question, price)
     except UsageError:  # no such way, of this model
-        return ""
-    return how + in_words(found.best[0]).rstrip(".") if found.best else ""
+        return None
+    return next((plan for plan in found.best if plan.tune.can), None)
 
 
 def smallest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:

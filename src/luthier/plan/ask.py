@@ -12,9 +12,16 @@ from luthier.plan.families import read_architecture
 from luthier.plan.find import find_config
 from luthier.plan.hardware import Cluster, Device, find_device
 from luthier.plan.methods import METHODS, Size
+from luthier.plan.precision import usual_precision
 from luthier.plan.request import Choice, Workload
 from luthier.plan.search import BATCHES
-from luthier.plan.setup import Checkpointing, OptimizerName, ParallelName, PrecisionName
+from luthier.plan.setup import (
+    PRECISIONS,
+    Checkpointing,
+    OptimizerName,
+    ParallelName,
+    PrecisionName,
+)
 
 _QLORA: PrecisionName = "nf4-double"
 
@@ -28,7 +35,8 @@ class Question:
         hardware: a device of the catalogue, or ``cpu``.
         devices: how many.
         method: by name; ``qlora`` too, which is lora on a base in NF4; in a search also ``any``.
-        precision: of weights and activations.
+        precision: of weights and activations; with ``qlora`` and a precision that is not quantised,
+            that of everything beside the quantised base.
         optimizer: which one.
         parallel: how devices share the work.
         group: devices that share one copy, for hybrid.
@@ -130,15 +138,19 @@ class Question:
         Raises:
             UsageError: an unknown precision, optimizer, way to share or checkpointing.
         """
+        usual = usual_precision(device)
+        precision = cast(PrecisionName, _one_of("precision", self.precision, PrecisionName, usual))
+        compute: PrecisionName | None = None
         quantised = self.method == "qlora"
-        usual: PrecisionName = _QLORA if quantised else usual_precision(device)
-        precision = _one_of("precision", self.precision, PrecisionName, usual)
+        if quantised and not PRECISIONS[precision].linear:
+            precision, compute = _QLORA, precision
         layout = _one_of("parallel", self.parallel, ParallelName, self._usual_layout())
         optimizer = _one_of("optimizer", self.optimizer, OptimizerName, "")
         checkpointing = _one_of("checkpointing", self.checkpointing, Checkpointing, "none")
         return Choice(
             method="lora" if quantised else self.method,
-            precision=cast(PrecisionName, precision),
+            precision=precision,
+            compute=compute,
             optimizer=cast(OptimizerName, optimizer),
             parallel=cast(ParallelName, layout),
             group=self.group or (device.per_node if layout == "hybrid" else 0),
@@ -164,20 +176,13 @@ class Question:
         choice = named.choice(device)
         given = {
             "precision": self.precision is not None or self.method == "qlora",
+            "compute": self.precision is not None or self.method == "qlora",
             "parallel": self.parallel is not None or (self.offload and self.devices == 1),
             "group": self.parallel is not None,
             "checkpointing": self.checkpointing is not None,
             "optimizer": True,
         }
         return {name: getattr(choice, name) for name, is_given in given.items() if is_given}
-
-
-def usual_precision(device: Device) -> PrecisionName:
-    """bfloat16 where the device multiplies it faster than float32, then float16, then float32."""
-    single = device.flops.get("float32", 0.0)
-    if device.flops.get("bfloat16", 0.0) > single:
-        return "bf16-mixed"
-    return "fp16-mixed" if device.flops.get("float16", 0.0) > single else "float32"
 
 
 def _one_of(what: str, given: str | None, names: object, usual: str) -> str:

@@ -18,7 +18,7 @@ def text_bar(parts: Mapping[str, int], limit: int, width: int = 60) -> str:
 
     Args:
         parts: bytes by name.
-        limit: bytes that there are.
+        limit: bytes available.
         width: signs for the limit.
     """
     signs = ""
@@ -69,7 +69,7 @@ def svg_bar(title: str, answer: str, parts: Mapping[str, int], limit: int) -> st
         + f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="42" y2="92" stroke="#000000" '
         f'stroke-width="2" stroke-dasharray="4 3"/>'
         f'<text x="{edge - 4:.1f}" y="104" text-anchor="end" font-size="11">'
-        f"{format_bytes(limit)} there are</text></svg>\n"
+        f"{format_bytes(limit)} available</text></svg>\n"
     )
 
 

@@ -36,7 +36,10 @@ def find_config(model: str, revision: str | None = None) -> tuple[Config, str]:
         DataError: it is nowhere, or is no configuration.
     """
     _check(model, revision)
-    if (path := _local(Path(model).expanduser())) is not None:
+    folder = Path(model).expanduser()
+    if (base := _base_of_adapter(folder)) is not None:
+        return find_config(base)
+    if (path := _local(folder)) is not None:
         return _read(path), str(path)
     if (path := _in_hub_cache(model, revision)) is not None:
         return _read(path), str(path)
@@ -89,6 +92,28 @@ def _check(model: str, revision: str | None) -> None:
         raise DataError(
             f"{revision[:80]!r} is no revision", fix="give a branch, a tag or a commit of the model"
         )
+
+
+def _base_of_adapter(folder: Path) -> str | None:
+    """The model that the peft adapter in a folder belongs to; None: there is no adapter.
+
+    Raises:
+        DataError: the adapter does not say, or names an adapter in its turn.
+    """
+    path = folder / "adapter_config.json"
+    try:
+        if not path.is_file() or (folder / "config.json").is_file():
+            return None
+    except OSError:  # a name too long for a path is none
+        return None
+    base = _read(path).get("base_model_name_or_path")
+    if not isinstance(base, str) or (Path(base) / path.name).is_file():
+        raise DataError(
+            "the adapter does not say which model it belongs to",
+            where=f'{path}, field "base_model_name_or_path"',
+            fix="plan with that model's own name",
+        )
+    return base
 
 
 def _local(path: Path) -> Path | None:

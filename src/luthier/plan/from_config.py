@@ -27,6 +27,7 @@ from luthier.plan.tunings import (
     Adapters,
     Dora,
     Full,
+    Ia3,
     Lora,
     Tuning,
     Vera,
@@ -60,16 +61,16 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
             return tuning_called("last-layers", model, Size(last_layers=count))
         case SelectiveConfig(parameters=patterns):
             return named(patterns, model)
-        case DoraConfig(rank=rank, targets=targets, dropout=dropout):
-            return Dora(targets=targets, rank=rank, dropout=dropout)
-        case AdaloraConfig(rank=rank, targets=targets, dropout=dropout):
-            return Adalora(targets=targets, rank=rank, dropout=dropout)
-        case LoraConfig(rank=rank, targets=targets, dropout=dropout):
-            return Lora(targets=targets, rank=rank, dropout=dropout)
-        case VeraConfig(rank=rank, targets=targets):
-            return Vera(targets=targets, rank=rank)
-        case Ia3Config():
-            return tuning_called("ia3", model, Size())
+        case DoraConfig(targets=targets, exclude_modules=exclude, rank=rank, dropout=dropout):
+            return Dora(targets, exclude, rank=rank, dropout=dropout)
+        case AdaloraConfig(targets=targets, exclude_modules=exclude, rank=rank, dropout=dropout):
+            return Adalora(targets, exclude, rank=rank, dropout=dropout)
+        case LoraConfig(targets=targets, exclude_modules=exclude, rank=rank, dropout=dropout):
+            return Lora(targets, exclude, rank=rank, dropout=dropout)
+        case VeraConfig(targets=targets, exclude_modules=exclude, rank=rank):
+            return Vera(targets, exclude, rank=rank)
+        case Ia3Config(targets=targets, exclude_modules=exclude, feedforward_modules=inputs):
+            return Ia3(targets, exclude, inputs=inputs)
         case AdaptersConfig(bottleneck=width, placement=place):
             return Adapters(targets=ADAPTER_PLACES[place], bottleneck=width)
         case PromptTuningConfig(virtual_tokens=count):

@@ -78,6 +78,11 @@ class Device:
         """Whether it is a CPU."""
         return self.name == "cpu"
 
+    @property
+    def title(self) -> str:
+        """Its name at the beginning of a sentence."""
+        return self.name.upper()
+
     def peak(self, dtype: str) -> float:
         """FLOP/s of dense products in ``dtype``.
 
@@ -86,8 +91,7 @@ class Device:
         """
         if dtype not in self.flops:
             raise UsageError(
-                f"{self.name} has no {dtype} products",
-                fix=f"it multiplies {', '.join(self.flops)}",
+                f"{self.title} lacks {dtype}", fix=f"use one of {', '.join(self.flops)}"
             )
         return self.flops[dtype]
 

@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from luthier.config.methods import IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
+from luthier.plan.targets import ALL_LINEAR, Names
 from luthier.plan.tunings import (
     Adalora,
     Adapters,
@@ -16,7 +18,6 @@ from luthier.plan.tunings import (
     Ia3,
     LastLayers,
     Lora,
-    Targets,
     Tuning,
     Vera,
     bitfit,
@@ -38,10 +39,6 @@ _SUBLAYER_ENDS = (
     "o",
     "wo",
 )
-# What IA3 scales: keys and values, where they are outputs of their own or of one product with the
-# queries, and the MLP's inner activations, which are the input of its last product.
-IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
-IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Size:
     rank: int = 8
     virtual_tokens: int = 16
     bottleneck: int = 64
-    targets: Targets = "all-linear"
+    targets: Names = ALL_LINEAR
     last_layers: int = 2
 
 
@@ -89,7 +86,7 @@ METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
     "dora": lambda _, size: Dora(targets=size.targets, rank=size.rank),
     "adalora": lambda _, size: Adalora(targets=size.targets, rank=size.rank),
     "vera": lambda _, size: Vera(targets=size.targets, rank=size.rank),
-    "ia3": lambda _, size: Ia3(targets=IA3_OUTPUTS, inputs=IA3_INPUTS),
+    "ia3": lambda _, size: Ia3(targets=IA3_OUTPUTS + IA3_INPUTS, inputs=IA3_INPUTS),
     "adapters": lambda _, size: Adapters(targets=_SUBLAYER_ENDS, bottleneck=size.bottleneck),
     "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens),
     "prefix-tuning": lambda model, size: prefix_tuning(
@@ -97,6 +94,27 @@ METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
     ),
     "p-tuning": lambda _, size: p_tuning(size.virtual_tokens),
 }
+
+
+TITLES: Mapping[str, str] = {
+    "full": "Full fine-tuning",
+    "bitfit": "BitFit",
+    "layernorm": "Tuning of the norms",
+    "last-layers": "Tuning of the last layers",
+    "lora": "LoRA",
+    "rslora": "Rank-stabilised LoRA",
+    "dora": "DoRA",
+    "adalora": "AdaLoRA",
+    "qlora": "QLoRA",
+    "vera": "VeRA",
+    "ia3": "IA3",
+    "adapters": "Adapters",
+    "prompt-tuning": "Prompt tuning",
+    "prefix-tuning": "Prefix tuning",
+    "p-tuning": "P-tuning",
+    "any": "Any method",
+}
+"""Methods by name, as the subject of a sentence."""
 
 
 def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:

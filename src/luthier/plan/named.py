@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
+from luthier.plan.patterns import matching
 from luthier.plan.tape import Weight
 from luthier.plan.tunings import Frozen
 
 _WHERE = "methods.selective.parameters"
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 _LISTED = 12
-# Of this process, not of the clock on the wall, so that a busy machine refuses nothing.
-_PATTERN_SECONDS = 1.0
-_LEAST_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ def pick_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
         UsageError: there is no expression, or one is found in no name, or takes too long.
     """
     known = tuple(names)
-    found = {pattern: _matching(pattern, known) for pattern in patterns}
+    found = {pattern: matching(pattern, known, _WHERE) for pattern in patterns}
     if not found:
         raise UsageError(
             "selective trains the parameters that you name, and none is named",
@@ -78,32 +75,6 @@ def pick_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
                 fix=f"there are {_overview(known)}",
             )
     return frozenset(name for picked in found.values() for name in picked)
-
-
-def _matching(pattern: str, names: Sequence[str]) -> list[str]:
-    """The names in which an expression is found, in bounded time.
-
-    The standard library's matcher cannot be told to give up, and a repeat of a repeat may take it
-    longer than anyone waits.
-    """
-    import regex
-
-    try:
-        compiled = regex.compile(pattern)
-        end = time.process_time() + _PATTERN_SECONDS
-        return [
-            name
-            for name in names
-            if compiled.search(name, timeout=max(end - time.process_time(), _LEAST_SECONDS))
-        ]
-    except TimeoutError:
-        raise UsageError(
-            f"looking for {pattern!r} in the names of the parameters takes too long",
-            where=_WHERE,
-            fix="put no repeat into a repeat, as (a+)+ does; a part of a name is often enough",
-        ) from None
-    except regex.error as error:
-        raise UsageError(f"{pattern!r} cannot be looked for: {error}", where=_WHERE) from None
 
 
 def without_numbers(name: str) -> str:

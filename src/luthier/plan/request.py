@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 from luthier.core.errors import UsageError
 from luthier.core.units import format_bytes
+from luthier.core.verdict import Verdict, verdict_of
 from luthier.plan.architecture import Architecture
 from luthier.plan.cost import Cost, training_cost
 from luthier.plan.hardware import Cluster
 from luthier.plan.memory import MemoryPlan, pass_cost, peak_memory
 from luthier.plan.methods import TRAIN_THE_BASE, Size, tuning_called
+from luthier.plan.precision import precision_on, usual_precision
+from luthier.plan.runnable import TuneRun, Wanted, tune_run
 from luthier.plan.setup import (
     OPTIMIZERS,
-    PRECISIONS,
     Checkpointing,
     OptimizerName,
     Parallel,
@@ -32,6 +34,8 @@ class Choice:
     Attributes:
         method: by name; ``qlora`` is lora on a base in NF4 with double quantisation.
         precision: of weights and activations.
+        compute: of a quantised base, the precision of everything that is not quantised; None: the
+            device's usual one.
         optimizer: which one.
         parallel: how the devices share the work.
         group: devices that share one copy, for hybrid.
@@ -46,6 +50,7 @@ class Choice:
     group: int = 0
     checkpointing: Checkpointing = "none"
     batch: int = 1
+    compute: PrecisionName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,9 @@ class Plan:
         trained_parameters: numbers that are trained.
         artefact_bytes: of what is saved: the adapter, or the model.
         speed_is_guessed: whether the device is a CPU that was not calibrated.
+        computes_in: the type of the products.
+        tokens: of the whole training; 0: its cost is that of one step.
+        tune: how `tune` would run it, or what `tune` lacks.
     """
 
     method: str
@@ -117,11 +125,32 @@ class Plan:
     trained_parameters: int
     artefact_bytes: int
     speed_is_guessed: bool
+    computes_in: str
+    tokens: float
+    tune: TuneRun
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the expected peak and the upper end of its estimate fit."""
+        return verdict_of(self.memory.total, self.memory.total_interval.high, self.limit)
 
     @property
     def fits(self) -> bool:
-        """Whether the expected peak is within what a device has."""
-        return self.memory.total <= self.limit
+        """Whether the expected peak fits; see `verdict` for the upper end."""
+        return self.verdict != "does not fit"
+
+    @property
+    def precision_in_words(self) -> str:
+        """The precision, with the type of the products where the base is quantised."""
+        is_quantised = self.precision in {"int8", "nf4", "nf4-double"}
+        return f"{self.precision} + {self.computes_in}" if is_quantised else self.precision
+
+    @property
+    def money_per_million(self) -> float | None:
+        """The cost of a million tokens; None where no price was given."""
+        if self.cost.money is None:
+            return None
+        return self.cost.money / (self.tokens or self.step.tokens) * 1e6
 
     @property
     def binding(self) -> str:
@@ -165,10 +194,16 @@ def make_plan(
     """The plan of one choice.
 
     Raises:
-        UsageError: a choice that contradicts itself, the batch or the device.
+        UsageError: a choice that contradicts itself, the batch or the device, or a method that
+            finds nothing to train in the model.
     """
     setup = training_setup(work, choice, cluster)
     cost = pass_cost(work.model, setup)
+    if not cost.trained_count:
+        raise UsageError(
+            f"{choice.method} finds nothing to train in this model",
+            fix="choose another method, such as lora",
+        )
     step = step_time(setup, cluster, cost)
     steps = max(1.0, work.tokens / step.tokens)
     flops = step.model_flops * steps * cluster.devices
@@ -189,6 +224,9 @@ def make_plan(
         trained_parameters=cost.trained_count,
         artefact_bytes=_artefact_bytes(work, setup, cost),
         speed_is_guessed=cluster.device.is_cpu and not cluster.device.measured,
+        computes_in=setup.precision.dtype,
+        tokens=work.tokens,
+        tune=_tune_run(work, choice, cluster),
     )
 
 
@@ -205,7 +243,7 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
             f"{work.length} tokens are more than the context of {model.context}",
             fix=f"give a length of at most {model.context}",
         )
-    precision = PRECISIONS[choice.precision]
+    precision = precision_on(cluster.device, choice.precision, choice.compute)
     if name in TRAIN_THE_BASE and precision.linear:
         raise UsageError(
             f"a base in {choice.precision} cannot be trained itself",
@@ -216,7 +254,6 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
             "a CPU has no host to offload to",
             fix="leave --offload out, or name an accelerator with --hardware",
         )
-    cluster.device.peak(precision.dtype)
     together = choice.batch * cluster.devices
     if work.step_sequences % together:
         raise UsageError(
@@ -248,19 +285,59 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
     )
 
 
+def _tune_run(work: Workload, choice: Choice, cluster: Cluster) -> TuneRun:
+    """How `tune` would run a choice, or what it lacks."""
+    length = max(work.length, work.target_length)
+    sizes = (
+        f"train.batch_size={work.step_sequences}",
+        f"train.micro_batch_tokens={choice.batch * length}",
+        f"data.max_length={length}",
+    )
+    extras = {
+        "offload": work.offload,
+        "tables apart": work.tables_apart,
+        "update in backward": work.update_in_backward,
+        "loss in chunks": work.loss_chunks > 1,
+    }
+    return tune_run(
+        Wanted(
+            method=choice.method,
+            precision=choice.precision,
+            compute=choice.compute or usual_precision(cluster.device),
+            optimizer=choice.optimizer,
+            parallel=choice.parallel,
+            group=choice.group,
+            checkpointing=choice.checkpointing,
+            devices=cluster.devices,
+            on_cpu=cluster.device.is_cpu,
+            rank=work.size.rank,
+            virtual_tokens=work.size.virtual_tokens,
+            sizes=sizes,
+            extras=tuple(name for name, wanted in extras.items() if wanted),
+            compiled=work.compiled,
+        )
+    )
+
+
 def sentence(plan: Plan) -> str:
-    """The answer in words: fits or not, and because of what."""
+    """The answer in words: fits, may not fit or does not fit, and because of what."""
     need, have = format_bytes(plan.memory.total), format_bytes(plan.limit)
     where = f"{plan.devices} × {plan.device}" if plan.devices > 1 else plan.device
-    if plan.fits:
+    if plan.verdict == "fits":
         return f"It fits on {where}: {need} of {have}; {plan.binding} limits the speed."
+    if plan.verdict == "may not fit":
+        high = format_bytes(plan.memory.total_interval.high)
+        return (
+            f"It may not fit on {where}: the expected {need} of {have} fits, but the upper end of "
+            f"the estimate, {high}, does not."
+        )
     return f"It does not fit on {where}: it needs {need} of {have}, because {plan.largest()}."
 
 
 def in_words(plan: Plan) -> str:
     """A choice that can be tried."""
     return (
-        f"{plan.method} in {plan.precision} with {plan.parallel}, checkpointing "
+        f"{plan.method} in {plan.precision_in_words} with {plan.parallel}, checkpointing "
         f"{plan.checkpointing}, micro-batch {plan.batch}: {format_bytes(plan.memory.total)}, "
         f"{plan.step.tokens_per_second:,.0f} tokens/s."
     )

@@ -25,7 +25,8 @@ class Search:
     """What a search found.
 
     Attributes:
-        best: the plans that fit, the fastest first.
+        best: the plans that fit: those that `tune` can run come first, those whose upper end fits
+            before those whose does not, and the fastest first.
         tried: choices that were planned.
         closest: the plan that needs the least memory, where none fits.
     """
@@ -47,6 +48,7 @@ def search(
     """The fastest choices that fit a cluster, in order.
 
     Every choice is planned; equal speed goes to the smaller peak, so the order is always the same.
+    A plan that `tune` cannot run never comes before one that it can.
 
     Args:
         work: what is trained.
@@ -64,14 +66,22 @@ def search(
         for choice in choices(cluster, methods, fixed):
             with attempt():  # a batch may not divide, or the device lack a type
                 plans.append(make_plan(work, choice, cluster, price=price))
-    # Names that come to the same, such as two precisions of a base that is not trained, are one.
+    # Names that come to the same, such as two precisions of a base that is not trained, are one:
+    # the first that `tune` has.
+    plans.sort(key=lambda plan: not plan.tune.can)
     distinct = {(plan.step, plan.memory): plan for plan in reversed(plans) if plan.fits}
     fitting = list(reversed(distinct.values()))
-    fitting.sort(key=lambda plan: (-plan.step.tokens_per_second, plan.memory.total))
+    fitting.sort(key=_rank)
     closest = None
     if not fitting and plans:
-        closest = min(plans, key=lambda plan: plan.memory.total)
+        closest = min(plans, key=lambda plan: (not plan.tune.can, plan.memory.total))
     return Search(best=tuple(fitting[:keep]), tried=len(plans), closest=closest)
+
+
+def _rank(plan: Plan) -> tuple[bool, bool, float, int]:
+    """The place of a plan that fits, the best first."""
+    is_tight = plan.verdict == "may not fit"
+    return not plan.tune.can, is_tight, -plan.step.tokens_per_second, plan.memory.total
 
 
 def choices(
@@ -104,7 +114,8 @@ def smallest_hardware(
 ) -> tuple[Plan, ...]:
     """For each accelerator the fewest devices on which a choice fits.
 
-    In order of the memory that they have together, as prices change.
+    Those that `tune` can train on come first, in order of the memory that they have together, as
+    prices change.
 
     Args:
         work: what is trained.
@@ -121,7 +132,14 @@ def smallest_hardware(
             with attempt():
                 if plan := _fewest(work, choice_for(device), device, price):
                     found.append(plan)
-    found.sort(key=lambda plan: (plan.devices * plan.limit, plan.devices, plan.device))
+    found.sort(
+        key=lambda plan: (
+            not plan.tune.can,
+            plan.devices * plan.limit,
+            plan.devices,
+            plan.device,
+        )
+    )
     return tuple(found)
 
 
@@ -135,6 +153,8 @@ def largest_model(
 ) -> tuple[str, Plan] | None:
     """The model with the most parameters of which some choice fits, and the fastest such plan.
 
+    A model that `tune` can train, and whose upper end fits, comes before a larger one.
+
     Args:
         works: models by name, and what is trained of each.
         cluster: on which devices.
@@ -143,17 +163,20 @@ def largest_model(
         price: of a device for an hour.
     """
     ordered = sorted(works, key=lambda item: -item[1].model.parameters)
+    otherwise: tuple[str, Plan] | None = None
     with _some_must_succeed() as attempt:
         for name, work in ordered:
             with attempt():  # a context may be too short
                 found = search(work, cluster, methods=methods, fixed=fixed, keep=1, price=price)
-                if found.best:
+                if found.best and found.best[0].tune.can and found.best[0].verdict == "fits":
                     return name, found.best[0]
-    return None
+                if found.best and otherwise is None:
+                    otherwise = name, found.best[0]
+    return otherwise
 
 
 def _fewest(work: Workload, choice: Choice, device: Device, price: float | None) -> Plan | None:
-    """The plan on the fewest devices of a kind on which a choice fits.
+    """The plan on the fewest devices of a kind on which a choice fits, its upper end included.
 
     Raises:
         UsageError: it can be planned on no number of them, and why not on the last one.
@@ -165,7 +188,7 @@ def _fewest(work: Workload, choice: Choice, device: Device, price: float | None)
             shared = replace(choice, parallel=kind)
             with attempt():
                 plan = make_plan(wide, shared, Cluster(device, count), price=price)
-                if plan.fits:
+                if plan.verdict == "fits":
                     return plan
     return None
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from luthier.plan.tape import Adaptation, Tape, Value, Weight
+from luthier.plan.targets import ALL_LINEAR, Names, Selection, ends_with
 
 _FLOAT = 4
-Targets = tuple[str, ...] | Literal["all-linear"]
 
 
 class Tuning(Adaptation, Protocol):
@@ -125,16 +125,24 @@ class LastLayers(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class OnLinears(Frozen):
-    """A method that adds something to the linear layers it targets."""
+    """A method that adds something to the linear layers it targets; see `Selection`."""
 
-    targets: Targets = "all-linear"
+    targets: Names = ALL_LINEAR
+    exclude: Names = ()
     itemsize: int = _FLOAT
+
+    @property
+    def selection(self) -> Selection:
+        """The layers that it targets."""
+        return Selection(self.targets, self.exclude)
 
     def is_target(self, weight: Weight) -> bool:
         """Whether this layer is adapted; all-linear leaves out the output layer."""
-        if self.targets == "all-linear":
-            return True
-        return ends_with(weight.name, self.targets)
+        return self.selection.takes(weight.name)
+
+    def layer_key(self, name: str) -> object:
+        """The layer's own name, where targets may tell layers apart by it."""
+        return name if self.selection.tells_layers_apart else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +181,8 @@ class Lora(OnLinears):
         Peft makes W + s·B·A for all experts in every pass, as large as W itself, from factors in
         the precision of W; its gradient is as large again.
         """
-        if self.targets != "all-linear" and not set(parts) & set(self.targets):
+        container = weight.name.rpartition(".")[0]
+        if not any(self.selection.takes(f"{container}.{part}") for part in parts):
             return False
         experts, outputs, inputs = (1, *weight.shape)[-3:]
         rank = self.rank * len(parts) * experts
@@ -257,10 +266,9 @@ class Ia3(OnLinears):
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
         """Adds one parameter for each output, or each input."""
-        scales_input = ends_with(weight.name, self.inputs)
-        if not (scales_input or self.is_target(weight)):
+        if not self.is_target(weight):
             return out
-        scaled = x if scales_input else out
+        scaled = x if ends_with(weight.name, self.inputs) else out
         tape.added.append(Weight(f"{weight.name}.ia3_l", (scaled.width,), "adapter"))
         tape.keep(scaled)
         return tape.new(out, out.width, grad=True)
@@ -376,11 +384,6 @@ def _odd_keys_and_values(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -
 
 def _encoded_vectors(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
     return tokens * hidden + 3 * (hidden + 1) * hidden
-
-
-def ends_with(name: str, targets: tuple[str, ...]) -> bool:
-    """Whether a module's name ends with one of the targets, as peft compares them."""
-    return f".{name}".endswith(tuple(f".{target}" for target in targets))
 
 
 def _layer(name: str) -> int | None:

@@ -46,10 +46,15 @@ class CharacterTokenizer:
     )
 
     def __call__(
-        self, text: str, *, add_special_tokens: bool = True, split_special_tokens: bool = False
+        self,
+        text: str,
+        *,
+        add_special_tokens: bool = True,
+        split_special_tokens: bool = False,
+        **options: Any,
     ) -> Mapping[str, list[int]]:
         """The code points of ``text``; marks of roles are one token unless they are split."""
-        del add_special_tokens  # nothing begins or ends a text
+        del add_special_tokens, options  # nothing begins or ends a text
         if split_special_tokens:
             return {"input_ids": [*map(ord, text)]}
         ids: list[int] = []
@@ -66,7 +71,7 @@ class CharacterTokenizer:
 
     def apply_chat_template(
         self,
-        conversation: list[dict[str, str]],
+        conversation: list[dict[str, Any]],
         *,
         tokenize: bool = False,
         add_generation_prompt: bool = True,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
-from luthier.config.prompt import PromptConfig
+from luthier.config.prompt import AnswersTrained, PromptConfig, Reasoning
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example, Message
-from luthier.prompts.layouts import ChatLayout, Layout, PlainLayout, Segment
+from luthier.prompts.chat import ChatLayout
+from luthier.prompts.dialect import Dialect, read_own_template
+from luthier.prompts.layouts import Layout, PlainLayout, Written
+from luthier.prompts.masks import Masks
+from luthier.prompts.thoughts import KNOWN_TAGS, inline, thought_of
 from luthier.prompts.tokens import Encoder, Tokenizer
+
+
+class PromptTooLongError(DataError):
+    """A prompt leaves no room for its answer in the context window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,9 @@ class TrainingExample:
             The first one never is, since nothing comes before it.
         prompt_length: how many of ``input_ids`` stand before the last answer.
         decoder_ids: the answer for encoder-decoder models, all of it trained; else empty.
-        weight: how much the loss counts each trained token, relative to other examples.
+        weight: how much the loss counts the example, relative to the others.
+        is_joined: the tokens are those of a prompt, and of an answer apart. The tokens of the whole
+            text would be others: one would have characters of both.
     """
 
     id: str
@@ -42,6 +52,7 @@ class TrainingExample:
     prompt_length: int
     decoder_ids: tuple[int, ...] = ()
     weight: float = 1.0
+    is_joined: bool = False
 
     @property
     def length(self) -> int:
@@ -67,6 +78,11 @@ class PromptRenderer:
         encoder_decoder: the model reads the prompt in an encoder; chat templates do not apply.
         answer_separator: what stands between question and answer in plain text. Its trailing
             spaces are tokenised with the answer.
+        own_template: a chat template to use instead of the tokenizer's.
+        template_values: further arguments of the chat template.
+        keep_special: let rows spell out special tokens.
+        train_on: the answers of a conversation that are trained.
+        reasoning: whether the reasoning before an answer is trained, kept, or dropped.
 
     Raises:
         DataError: a chat template is wanted and the tokenizer has none.
@@ -78,9 +94,15 @@ class PromptRenderer:
     context_window: int
     encoder_decoder: bool
     answer_separator: str = "\n"
+    own_template: str | None = None
+    template_values: Mapping[str, Any] = field(default_factory=dict)
+    keep_special: bool = False
+    train_on: AnswersTrained = "all-answers"
+    reasoning: Reasoning = "train"
 
     def __post_init__(self) -> None:
-        if self.use_chat_template and not self.tokenizer.chat_template:
+        has_template = bool(self.own_template or self.tokenizer.chat_template)
+        if self.use_chat_template and not has_template:
             raise DataError(
                 "the tokenizer has no chat template", fix="set prompt.chat_template to never"
             )
@@ -96,14 +118,24 @@ class PromptRenderer:
         context_window: int,
         encoder_decoder: bool = False,
     ) -> Self:
-        """The renderer that a configuration asks for."""
+        """The renderer that a configuration asks for.
+
+        Raises:
+            DataError: a chat template of one's own cannot be read.
+        """
+        own = read_own_template(config.chat_template)
         has_template = bool(tokenizer.chat_template) and not encoder_decoder
         return cls(
             tokenizer=tokenizer,
-            use_chat_template=config.chat_template == "auto" and has_template,
+            use_chat_template=config.chat_template != "never" and bool(own or has_template),
             system=config.system,
             context_window=context_window,
             encoder_decoder=encoder_decoder,
+            own_template=own,
+            template_values=config.chat_template_kwargs,
+            keep_special=config.special_tokens == "keep",
+            train_on=config.train_on,
+            reasoning=config.reasoning,
         )
 
     def beside(self, positions: int) -> PromptRenderer:
@@ -118,30 +150,39 @@ class PromptRenderer:
             answer_tokens: room to keep for the answer.
 
         Raises:
-            DataError: the prompt is too long, the chat template refuses it, or the example is
-                plain text.
+            PromptTooLongError: there is no room for the answer.
+            DataError: the chat template refuses the prompt or leaves a part of it out, or the
+                example is plain text.
         """
         if example.is_plain_text:
             raise DataError("plain text has no prompt", where=example.where)
-        segments = self._layout.question(self._messages(example), example.where)
-        prompt = self._prompt(segments)
+        messages = self._messages(example)
+        prompt = self._prompt(self._layout.question(messages, example.tools, example.where))
         room = self.context_window - (0 if self.encoder_decoder else answer_tokens)
         if len(prompt.ids) > room:
-            raise DataError(
+            raise PromptTooLongError(
                 f"the prompt has {len(prompt.ids)} tokens, and there is room for {room} in a "
                 f"context window of {self.context_window}",
                 where=example.where,
-                fix="use fewer shots, a shorter template, or a model with a longer context window",
+                fix="use fewer shots, a shorter template, or a model with a longer context window; "
+                "evaluate.too_long=drop leaves such test examples out",
             )
         return prompt
 
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end: for scoring choices."""
+        if self.encoder_decoder:
+            return self._encoder.literal_ids(text)
         return self._layout.answer(text)
 
-    def said(self, text: str) -> str:
-        """What a generated text says, without what a chat template writes before every answer."""
-        return self._layout.said(text)
+    def said(self, text: str, ids: Sequence[int] = ()) -> str:
+        """What a generated text says, without reasoning and what stands before every answer.
+
+        Args:
+            text: what was generated.
+            ids: its tokens; they show the tags around reasoning where these are special tokens.
+        """
+        return self._layout.said(text, ids)
 
     def stop_strings(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """The texts that end an answer, where worked examples before it show how a text goes on.
@@ -156,48 +197,95 @@ class PromptRenderer:
         )
 
     def training(self, example: Example, *, completions_only: bool) -> TrainingExample:
+        """The last of `trainings`: the one that ends with the example's first reference."""
+        return self.trainings(example, completions_only=completions_only)[-1]
+
+    def trainings(self, example: Example, *, completions_only: bool) -> tuple[TrainingExample, ...]:
         """The example with its first reference, as tokens to train on.
 
-        It always ends with the tokenizer's end token. Length is for the caller to judge.
+        Each ends with the tokenizer's end token. Length is for the caller to judge.
 
         Args:
             example: the example.
             completions_only: train on the answers alone; if not, on every token but the first.
 
+        Returns:
+            One; or one for each answer that is trained, where the chat template writes earlier
+            turns otherwise when a conversation goes on. Their prompts are never trained.
+
         Raises:
             DataError: the example has no answer, the tokenizer has no end token, or the chat
-                template refuses the conversation.
+                template refuses the conversation or leaves a part of it out.
         """
         if not example.references:
             raise DataError("the example has no answer to train on", where=example.where)
         if self.encoder_decoder:
-            return self._encoder_decoder_training(example)
+            return (self._encoder_decoder_training(example),)
         if example.is_plain_text:
-            ids = self._encoder.literal_ids(example.references[0], add_special_tokens=True)
-            return TrainingExample(example.id, ids, _all_but_first(ids), prompt_length=0)
-        return self._conversation_training(example, completions_only)
+            return (self._text_training(example),)
+        messages = (*self._messages(example), self._kept(example.trained_answer))
+        written = self._layout.conversations(messages, example.tools, example.where)
+        if self.train_on == "last-answer":
+            *earlier, last = written[-1].answers
+            untrained = (replace(span, is_trained=False) for span in earlier)
+            written = (replace(written[-1], answers=(*untrained, last)),)
+        parts = [part for each in written for part in self._masks.parts(each)]
+        made = [self._conversation_training(example, part, completions_only) for part in parts]
+        if len(made) == 1:
+            return tuple(made)
+        return tuple(replace(each, id=f"{each.id}-{n}") for n, each in enumerate(made, start=1))
 
     def length(self, example: Example) -> int:
         """Tokens of the example, prompt and answer."""
         return self.training(example, completions_only=False).length
 
-    def _conversation_training(self, example: Example, completions_only: bool) -> TrainingExample:
-        answer = Message("assistant", example.references[0])
-        messages = (*self._messages(example), answer)
-        ids, trained = self._begin, [False] * len(self._begin)
-        prompt_length = 0
-        for segment in self._layout.conversation(messages, example.where):
-            if segment.is_answer:
-                prompt_length = len(ids)
-            piece = self._layout.ids(segment.text)
-            ids += piece
-            trained += [segment.is_answer] * len(piece)
-        end = self._end(example.where)
-        if ids[-1:] != (end,):
-            ids += (end,)
-            trained.append(True)
-        mask = tuple(trained) if completions_only else _all_but_first(ids)
-        return TrainingExample(example.id, ids, mask, prompt_length)
+    def text_ids(self, text: str) -> tuple[int, ...]:
+        """Running text as the tokenizer writes it; only a training example gets an end."""
+        return self._encoder.literal_ids(text, add_special_tokens=True)
+
+    def spelled_tokens(self, example: Example) -> list[str]:
+        """The special tokens that an example spells out."""
+        turns = (*example.messages, *((example.trained_answer,) if example.references else ()))
+        found: list[str] = []
+        for turn in turns:
+            thought, content = thought_of(turn, KNOWN_TAGS[0])  # its tags are meant
+            found += self._encoder.spelled(thought.reasoning) + self._encoder.spelled(content)
+        return found
+
+    @property
+    def default_system(self) -> str:
+        """The system message that the chat template writes where there is none."""
+        return self._dialect.default_system if self.use_chat_template else ""
+
+    def _text_training(self, example: Example) -> TrainingExample:
+        text = example.references[0]
+        end = self.tokenizer.eos_token
+        if self.keep_special and end and text.rstrip().endswith(end):
+            text = text.rstrip()
+        ids = self._ended(self._encoder.literal_ids(text, add_special_tokens=True), example.where)
+        return TrainingExample(
+            example.id, ids, _all_but_first(ids), prompt_length=0, weight=example.weight
+        )
+
+    def _conversation_training(
+        self, example: Example, written: Written, completions_only: bool
+    ) -> TrainingExample:
+        """A conversation as tokens: the whole text at once, and a mask from its answers' places."""
+        masked = self._masks.mask(written)
+        ids = self._ended(masked.ids, example.where)
+        added = len(ids) - len(masked.ids)
+        trained = (*masked.trained, *(written.answers[-1].is_trained for _ in range(added)))
+        if not completions_only and written.trains_prompt:
+            withheld = (*masked.withheld, *(False for _ in range(added)))
+            trained = tuple(not held for held in withheld)
+        return TrainingExample(
+            example.id,
+            ids,
+            (False, *trained[1:]),
+            prompt_length=masked.prompt_length,
+            weight=example.weight,
+            is_joined=masked.is_joined,
+        )
 
     def _encoder_decoder_training(self, example: Example) -> TrainingExample:
         if example.is_plain_text:
@@ -206,24 +294,37 @@ class PromptRenderer:
                 where=example.where,
                 fix="give examples with a prompt and a completion, or use a decoder-only model",
             )
-        segments = self._layout.question(self._messages(example), example.where)
-        ids = self._prompt(segments).ids
-        answer = (*self.answer_ids(example.references[0]), self._end(example.where))
-        return TrainingExample(example.id, ids, (False,) * len(ids), len(ids), answer)
+        messages, turn = self._messages(example), self._kept(example.trained_answer)
+        ids = self._prompt(self._layout.question(messages, example.tools, example.where)).ids
+        answer = self._ended(self.answer_ids(inline(turn)), example.where)
+        return TrainingExample(
+            example.id, ids, (False,) * len(ids), len(ids), answer, weight=example.weight
+        )
 
-    def _prompt(self, segments: list[Segment]) -> Prompt:
-        text = "".join(self._layout.show(segment.text) for segment in segments)
+    def _prompt(self, text: str) -> Prompt:
+        shown = self._layout.show(text)
         if self.encoder_decoder:
             # The end of the question is marked by the tokenizer's own end token.
-            text = text.rstrip()
-            return Prompt(self._encoder.literal_ids(text, add_special_tokens=True), text)
-        pieces = (self._layout.ids(segment.text) for segment in segments)
-        return Prompt(self._begin + tuple(token for piece in pieces for token in piece), text)
+            shown = shown.rstrip()
+            return Prompt(self._encoder.literal_ids(shown, add_special_tokens=True), shown)
+        return Prompt(self._masks.tokens(text).ids, shown)
 
     def _messages(self, example: Example) -> tuple[Message, ...]:
+        turns = tuple(map(self._kept, example.messages))
         if self.system is None or example.messages[0].role == "system":
-            return example.messages
-        return (Message("system", self.system), *example.messages)
+            return turns
+        return (Message("system", self.system), *turns)
+
+    def _kept(self, turn: Message) -> Message:
+        """A turn with its reasoning, or without it."""
+        if self.reasoning != "drop" or turn.role != "assistant":
+            return turn
+        return replace(turn, content=thought_of(turn, KNOWN_TAGS[0])[1], reasoning="")
+
+    def _ended(self, ids: tuple[int, ...], where: str) -> tuple[int, ...]:
+        """The ids with the end token, where it does not stand there."""
+        end = self._end(where)
+        return ids if ids[-1:] == (end,) else (*ids, end)
 
     def _end(self, where: str) -> int:
         end = self.tokenizer.eos_token_id
@@ -237,21 +338,27 @@ class PromptRenderer:
 
     @cached_property
     def _encoder(self) -> Encoder:
-        return Encoder(self.tokenizer)
+        return Encoder(self.tokenizer, keep_special=self.keep_special)
+
+    @cached_property
+    def _dialect(self) -> Dialect:
+        return Dialect(self.tokenizer, self.own_template, self.template_values)
 
     @cached_property
     def _layout(self) -> Layout:
         if self.use_chat_template:
-            return ChatLayout(self.tokenizer, self._encoder)
+            return ChatLayout(self._dialect, self._encoder, self.tokenizer.eos_token or "")
         separator = "\n" if self.encoder_decoder else self.answer_separator
         return PlainLayout(self._encoder, separator)
 
     @cached_property
+    def _masks(self) -> Masks:
+        return Masks(self._layout, self._encoder, self._begin, self.reasoning == "train")
+
+    @cached_property
     def _begin(self) -> tuple[int, ...]:
         """The token that begins a plain text, where the tokenizer adds one; chat templates do."""
-        if self.use_chat_template:
-            return ()
-        return self._encoder.begin
+        return () if self.use_chat_template else self._encoder.begin
 
 
 def _all_but_first(ids: tuple[int, ...]) -> tuple[bool, ...]:

@@ -68,7 +68,7 @@ def with_shots(example: Example, shots: Sequence[Example]) -> Example:
 
 def _turns(shot: Example) -> tuple[Message, ...]:
     question = (message for message in shot.messages if message.role != "system")
-    return (*question, Message("assistant", shot.references[0]))
+    return (*question, shot.trained_answer)
 
 
 def _length(example: Example) -> int:

@@ -2,19 +2,28 @@
 
 Only a tokenizer or its chat template may make special tokens. A row that spells one out, such as
 ``<|im_end|>``, would otherwise end its own turn and could begin another in anybody's name.
+
+A text is tokenised whole, as ``apply_chat_template(tokenize=True)`` does it: many tokenizers write
+a blank before a text, so the pieces of a text have other tokens than the text. Which tokens belong
+to a piece is read from their offsets.
 """
 
 from __future__ import annotations
 
+import copy
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-# Unicode guarantees that these two never stand for a character, so rows hardly ever have them;
-# where one does, it is hidden like a special token.
+# Unicode guarantees that these never stand for a character, so rows hardly ever have them; where
+# one does, it is hidden like a special token.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 _HIDDEN = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+# Around the number of a special token that is meant, where those that are not are spelled out.
+_MEANT_OPEN, _MEANT_CLOSE = "\ufdd2", "\ufdd3"
 
 
 class Tokenizer(Protocol):
@@ -40,35 +49,68 @@ class Tokenizer(Protocol):
     def added_tokens_decoder(self) -> Mapping[int, Any]:
         """The added tokens by id; each has ``content`` and ``special``."""
 
-    def __call__(
-        self, text: str, *, add_special_tokens: bool, split_special_tokens: bool
-    ) -> Mapping[str, Any]:
-        """``input_ids`` of ``text``; special tokens in it are split like other text or kept."""
+    def __call__(self, text: str, **options: Any) -> Mapping[str, Any]:
+        """``input_ids`` of ``text``.
 
-    def get_chat_template(self) -> str:
-        """The template that writes a conversation."""
+        With ``split_special_tokens``, special tokens in it are text like any other.
+        """
 
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, str]],
-        *,
-        tokenize: bool,
-        add_generation_prompt: bool,
-        **values: Any,
-    ) -> Any:
+    def decode(self, ids: Sequence[int], **options: Any) -> str:
+        """The text that ids stand for."""
+
+    def apply_chat_template(self, conversation: list[dict[str, Any]], **options: Any) -> Any:
         """The conversation as the model was trained to see it."""
 
 
-class Encoder:
-    """Turns text into ids, keeping special tokens that were `hide`-den from being special."""
+class Tokens(NamedTuple):
+    """A text as tokens.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    Attributes:
+        ids: the tokens.
+        offsets: where each begins and ends in the text, in characters; None where the tokenizer
+            cannot say it.
+    """
+
+    ids: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...] | None
+
+
+class Boundary(NamedTuple):
+    """Where a text is cut between its tokens.
+
+    Attributes:
+        at: how many tokens stand before it.
+        is_clean: whether these are the tokens of the text before the cut.
+    """
+
+    at: int
+    is_clean: bool
+
+
+class Encoder:
+    """Turns text into ids, keeping special tokens that were `hide`-den from being special.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        keep_special: let rows spell out special tokens; nothing is hidden then.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, keep_special: bool = False) -> None:
         self._tokenizer = tokenizer
-        added = tokenizer.added_tokens_decoder.values()
-        special = {str(token.content) for token in added if token.special}
+        self._keeps = keep_special
+        added = tokenizer.added_tokens_decoder
+        self._ids = {str(token.content): number for number, token in added.items() if token.special}
+        self._ids.pop("", None)
         # The longest first: a special token may begin with another one.
-        self._special = [*sorted(special - {""}, key=len, reverse=True), _OPEN, _CLOSE]
+        names = sorted(self._ids, key=len, reverse=True)
+        self._special = [*names, _OPEN, _CLOSE]
+        self._place = {name: index for index, name in enumerate(self._special)}
         self._pattern = re.compile("|".join(map(re.escape, self._special)))
+        unknown = getattr(tokenizer, "unk_token_id", None)
+        # Any character may become bytes, and some tokenizers call these special.
+        bytes_ = {number for name, number in self._ids.items() if _BYTE.fullmatch(name)}
+        self._guarded = frozenset(self._ids.values()) - {unknown} - bytes_
+        self._has_offsets = bool(getattr(tokenizer, "is_fast", False))
 
     @cached_property
     def begin(self) -> tuple[int, ...]:
@@ -76,38 +118,211 @@ class Encoder:
         custom = self.literal_ids("", add_special_tokens=True)
         return custom[:1] if custom[:1] == (self._tokenizer.bos_token_id,) else ()
 
+    def spelled(self, text: str) -> list[str]:
+        """The special tokens that ``text`` spells out, in order."""
+        return [name for name in self._pattern.findall(text) if name in self._ids]
+
+    def bare(self, text: str) -> str:
+        """``text`` without the special tokens that it spells out."""
+        return self._pattern.sub("", text)
+
     def hide(self, text: str) -> str:
         """``text`` with a mark in place of each special token that it spells out."""
-        return self._pattern.sub(
-            lambda match: f"{_OPEN}{self._special.index(match.group())}{_CLOSE}", text
-        )
+        if self._keeps:
+            return text
+        return self._pattern.sub(lambda match: f"{_OPEN}{self._place[match[0]]}{_CLOSE}", text)
 
     def show(self, text: str) -> str:
         """``text`` as it was before `hide`."""
-        return _HIDDEN.sub(lambda match: self._special[int(match.group(1))], text)
+        if self._keeps:
+            return text
+        return _HIDDEN.sub(lambda match: self._special[int(match[1])], text)
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Ids of marked-up text: special tokens count as such, hidden ones as plain text."""
-        if _OPEN not in text:
-            return self._encode(text, literal=False)
-        return tuple(token for piece in self._pieces(text) for token in piece)
+        return self.encode(text).ids
+
+    def encode(self, text: str) -> Tokens:
+        """Marked-up text as tokens; offsets are those in the text that `show` gives."""
+        if self._keeps or _OPEN not in text:
+            meant = [m.start() for m in self._pattern.finditer(text) if self._is_guarded(m[0])]
+            return self._without_smuggled(self._encode(text, literal=False), text, meant)
+        return self._encode_hidden(text) or self._encode_pieces(text)
+
+    def literal(self, text: str, *, add_special_tokens: bool = False) -> Tokens:
+        """Plain text as tokens, perhaps with the special tokens around it that are the custom."""
+        inner = self._encode(text, literal=not self._keeps)
+        safe = self._without_smuggled(inner, text, [])
+        if not add_special_tokens:
+            return safe
+        outer = self._encode(text, literal=not self._keeps, add_special_tokens=True)
+        if safe.ids == inner.ids:
+            return outer
+        # The tokens around the text are the same whatever it says.
+        before = next(
+            start
+            for start in range(len(outer.ids) + 1)
+            if outer.ids[start : start + len(inner.ids)] == inner.ids
+        )
+        after = before + len(inner.ids)
+        return Tokens((*outer.ids[:before], *safe.ids, *outer.ids[after:]), None)
 
     def literal_ids(self, text: str, *, add_special_tokens: bool = False) -> tuple[int, ...]:
-        """Ids of plain text, perhaps with the special tokens around it that are the custom."""
-        return self._encode(text, literal=True, add_special_tokens=add_special_tokens)
+        """The ids of `literal`."""
+        return self.literal(text, add_special_tokens=add_special_tokens).ids
 
-    def _pieces(self, text: str) -> Iterator[tuple[int, ...]]:
+    def boundary(self, whole: Tokens, before: Sequence[int], place: int) -> Boundary:
+        """Where a text is cut.
+
+        A token that has characters on both sides belongs to the second part: what stands there
+        could not be learned otherwise.
+
+        Args:
+            whole: the tokens of the text.
+            before: the tokens of its part before the cut.
+            place: where that part ends in the text, in characters.
+        """
+        if whole.ids[: len(before)] == tuple(before):
+            return Boundary(len(before), True)
+        if whole.offsets is not None:
+            reaching = (i for i, (_, end) in enumerate(whole.offsets) if end > place)
+            return Boundary(next(reaching, len(whole.ids)), False)
+        pairs = zip(whole.ids, before, strict=False)
+        shared = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
+        return Boundary(min(len(whole.ids), len(before)) if shared is None else shared, False)
+
+    def _is_guarded(self, name: str) -> bool:
+        return self._ids.get(name) in self._guarded
+
+    def _encode(self, text: str, *, literal: bool, add_special_tokens: bool = False) -> Tokens:
+        options = {"return_offsets_mapping": True} if self._has_offsets else {}
+        encoded = self._tokenizer(
+            text, add_special_tokens=add_special_tokens, split_special_tokens=literal, **options
+        )
+        offsets = encoded["offset_mapping"] if self._has_offsets else None
+        ids: Sequence[int] = encoded["input_ids"]
+        return Tokens(tuple(ids), None if offsets is None else tuple(map(tuple, offsets)))
+
+    def _without_smuggled(self, tokens: Tokens, text: str, meant: Sequence[int]) -> Tokens:
+        """The tokens, with characters in place of special tokens that nobody meant.
+
+        A unigram or word model finds the piece ``</s>`` in plain text too, and some normalisers
+        make it from other characters.
+
+        Args:
+            tokens: those of ``text``.
+            text: the text.
+            meant: where special tokens stand that the template wrote.
+        """
+        found = sum(token in self._guarded for token in tokens.ids)
+        if self._keeps or tokens.offsets is None or found == len(meant):
+            return tokens
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        for token, (start, end) in zip(tokens.ids, tokens.offsets, strict=True):
+            if token not in self._guarded or any(start <= place < end for place in meant):
+                spelled: tuple[int, ...] = (token,)
+            else:
+                letters = (self._encode(letter, literal=True).ids for letter in text[start:end])
+                spelled = tuple(i for each in letters for i in each if i not in self._guarded)
+            ids += spelled
+            offsets += [(start, end)] * len(spelled)
+        return Tokens(tuple(ids), tuple(offsets))
+
+    def _encode_hidden(self, text: str) -> Tokens | None:
+        """The whole text at once, by a tokenizer that knows special tokens under other names.
+
+        Those that are meant get these names, and the hidden ones are spelled out.
+        """
+        shown = self.show(text)
+        if self._renamed is None or _MEANT_OPEN in shown or _MEANT_CLOSE in shown:
+            return None
+        parts: list[str] = []
+        ends, shifts, meant = [0], [0], []
+        length = at = 0  # characters under the other names, and as shown
+        for number, piece in enumerate(_HIDDEN.split(text)):
+            if number % 2:
+                name = self._special[int(piece)]
+                parts.append(name)
+                length, at = length + len(name), at + len(name)
+                continue
+            last = 0
+            for match in (*self._pattern.finditer(piece), None):
+                plain = piece[last : match.start() if match else None]
+                parts.append(plain)
+                length, at = length + len(plain), at + len(plain)
+                if match is None:
+                    break
+                renamed = f"{_MEANT_OPEN}{self._place[match[0]]}{_MEANT_CLOSE}"
+                parts.append(renamed)
+                if self._is_guarded(match[0]):
+                    meant.append(at)
+                length, at = length + len(renamed), at + len(match[0])
+                ends.append(length)
+                shifts.append(at - length)
+                last = match.end()
+        encoding = self._renamed.encode("".join(parts), add_special_tokens=False)
+
+        def place(here: int) -> int:
+            return here + shifts[bisect_right(ends, here) - 1]
+
+        ids = tuple(self._meant.get(token, token) for token in encoding.ids)
+        offsets = tuple((place(start), place(end)) for start, end in encoding.offsets)
+        return self._without_smuggled(Tokens(ids, offsets), shown, meant)
+
+    @cached_property
+    def _meant(self) -> dict[int, int]:
+        """From the ids of the other names to the special tokens."""
+        if self._renamed is None:
+            return {}
+        names = {
+            self._renamed.token_to_id(f"{_MEANT_OPEN}{index}{_MEANT_CLOSE}"): self._ids.get(name)
+            for index, name in enumerate(self._special)
+        }
+        return {other: number for other, number in names.items() if number is not None}
+
+    @cached_property
+    def _renamed(self) -> Any | None:
+        """The tokenizer with special tokens that no row can spell; None: it cannot be made."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None or not self._has_offsets:
+            return None
+        made = copy.deepcopy(backend)
+        made.no_truncation()
+        made.no_padding()
+        made.encode_special_tokens = True  # the old names are text from now on
+        renamed = []
+        for token in self._tokenizer.added_tokens_decoder.values():
+            if token.special and token.content in self._ids:
+                name = f"{_MEANT_OPEN}{self._place[str(token.content)]}{_MEANT_CLOSE}"
+                flags = {
+                    flag: getattr(token, flag)
+                    for flag in ("single_word", "lstrip", "rstrip", "normalized")
+                }
+                renamed.append(type(token)(name, special=False, **flags))
+        made.add_tokens(renamed)
+        names = (token.content for token in renamed)
+        works = all(len(made.encode(name, add_special_tokens=False).ids) == 1 for name in names)
+        return made if works else None
+
+    def _encode_pieces(self, text: str) -> Tokens:
+        """Piece by piece, where the text cannot be encoded whole with its hidden tokens."""
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] | None = []
+        at = 0
+        for shown, tokens in self._pieces(text):
+            ids += tokens.ids
+            if offsets is not None and tokens.offsets is not None:
+                offsets += [(at + start, at + end) for start, end in tokens.offsets]
+            else:
+                offsets = None
+            at += len(shown)
+        return Tokens(tuple(ids), None if offsets is None else tuple(offsets))
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, Tokens]]:
         for index, piece in enumerate(_HIDDEN.split(text)):
             if index % 2:
-                yield self.literal_ids(self._special[int(piece)])
+                name = self._special[int(piece)]
+                yield name, self.literal(name)
             elif piece:
-                yield self._encode(piece, literal=False)
-
-    def _encode(
-        self, text: str, *, literal: bool, add_special_tokens: bool = False
-    ) -> tuple[int, ...]:
-        encoded = self._tokenizer(
-            text, add_special_tokens=add_special_tokens, split_special_tokens=literal
-        )
-        ids: Sequence[int] = encoded["input_ids"]
-        return tuple(ids)
+                yield piece, self._encode(piece, literal=False)

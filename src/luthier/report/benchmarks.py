@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from luthier.core.records import EvaluationRecord, MetricResult, SuiteRecord
+from luthier.core.tables import Table
 from luthier.report.rows import estimate_texts
 
 
@@ -60,13 +59,8 @@ def task_rows(systems: Sequence[Benchmarked]) -> list[BenchmarkRow]:
 
 def benchmark_table(systems: Sequence[Benchmarked]) -> Table:
     """Scores of suites, then every metric of every task, each with its interval."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    for heading in ("task", "metric", "format"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("shots", justify="right")
-    table.add_column("n", justify="right")
-    for system in systems:
-        table.add_column(system.name, justify="right", overflow="fold")
+    table = Table("task", "metric", "format")
+    table.figures("shots", "n", *(system.name for system in systems))
     for row in (*suite_rows(systems), *task_rows(systems)):
         named = map(Text, (row.task, row.metric, row.format, row.shots, row.n))
         table.add_row(*named, *(Text(value).append(f" {i}", "dim") for value, i in row.cells))

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from luthier.core.comparisons import (
     ForgettingReport,
     GroupChange,
@@ -15,6 +11,7 @@ from luthier.core.comparisons import (
     SampleSize,
     TaskChange,
 )
+from luthier.core.tables import Table
 from luthier.report.format import ABSENT, format_interval, format_p, format_value
 
 _GROUPS_SHOWN = 10
@@ -22,29 +19,28 @@ _GROUPS_SHOWN = 10
 
 def sample_size_table(plan: SampleSize) -> Table:
     """Examples needed, by how much the scores of the two systems agree."""
-    table = _table(
-        "correlation of the two systems' scores", f"examples to show {plan.difference:g}"
-    )
+    table = Table()
+    table.prose("correlation of the two systems' scores")
+    table.figures(f"examples to detect {plan.difference:g}")
     if plan.measured_on > 1:
-        table.add_column(f"shown by the {plan.measured_on:,} there are", justify="right")
+        table.figures(f"detectable with these {plan.measured_on:,}")
     for row in plan.rows:
         cells = [f"{row.correlation:g}", f"{row.examples:,}"]
         if plan.measured_on > 1:
             cells.append(format_value(row.detectable))
         table.add_row(*cells)
-    table.caption = Text(
-        f"Spread: {plan.source}. Found {plan.power * 10:.0f} times in 10, at the level "
-        f"{plan.alpha:g}; both systems answer the same examples.",
-        style="not italic",
+    table.explain(
+        f"Spread: {plan.source}. {plan.power:.0%} power, α = {plan.alpha:g}; both systems answer "
+        "the same examples."
     )
-    table.caption_justify = "left"
     return table
 
 
 def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
     """The whole first, then by kind: general text, and each evaluation that both have."""
-    table = _table("measured on", "before", "after", "change", "interval", "p (Holm)", "lost")
-    table.add_column("gained", justify="right")
+    table = _table(
+        "measured on", "before", "after", "change", "interval", "p (Holm)", "lost", "gained"
+    )
     if report.general:
         general = report.general
         cells = (general.before, general.after, general.value, general.low, general.high)
@@ -62,12 +58,12 @@ def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
 def judgement_table(judgements: Sequence[Judgement]) -> Table:
     """A row for each system that was judged."""
     table = _table("run", "over", "win rate", "interval", "won", "tied", "lost", "inconsistent")
-    table.add_column("unread", justify="right")
+    table.figures("unread")
     for each in judgements:
         rate = each.win_rate
         table.add_row(
-            Text(each.candidate),
-            Text(each.over),
+            each.candidate,
+            each.over,
             format_value(rate.value),
             format_interval(rate.low, rate.high),
             *(f"{count:,}" for count in (each.wins, each.ties, each.losses)),
@@ -76,12 +72,10 @@ def judgement_table(judgements: Sequence[Judgement]) -> Table:
         )
     judge = judgements[0].judge
     place = f" at {judge.endpoint}, whose weights are not known" if judge.endpoint else ""
-    table.caption = Text(
+    table.explain(
         f"Judge: {judge.id}{place}. Each pair was asked in both orders; verdicts that contradict "
-        "each other (inconsistent), or that cannot be read, are ties, and a tie is half a win.",
-        style="not italic",
+        "each other (inconsistent), or that cannot be read, are ties, and a tie is half a win."
     )
-    table.caption_justify = "left"
     return table
 
 
@@ -89,7 +83,7 @@ def _task_figures(task: TaskChange) -> tuple[str, ...]:
     compared = task.comparison
     figures = (task.before, task.after, compared.difference, compared.low, compared.high)
     counts = (f"{count} of {compared.n}" for count in (task.lost, task.gained))
-    return (*_figures(*figures), format_p(compared.p_holm), *counts)
+    return (*_figures(*figures), format_p(compared.p_adjusted), *counts)
 
 
 def _groups(heading: str, groups: Sequence[GroupChange]) -> Table:
@@ -97,11 +91,10 @@ def _groups(heading: str, groups: Sequence[GroupChange]) -> Table:
     table = _table(heading, "n", "before", "after", "change", "interval")
     for group in groups[:_GROUPS_SHOWN]:
         figures = _figures(group.before, group.after, group.change, group.low, group.high)
-        table.add_row(Text(group.group or "(not said)"), str(group.n), *figures)
+        table.add_row(group.group or "(none)", str(group.n), *figures)
     left = len(groups) - _GROUPS_SHOWN
     if left > 0:
-        table.caption = Text(f"and {left} more, which lost less", style="not italic")
-        table.caption_justify = "left"
+        table.explain(f"and {left} more, which lost less")
     return table
 
 
@@ -113,8 +106,6 @@ def _figures(
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    table.add_column(first, overflow="fold")
-    for heading in others:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(first)
+    table.figures(*others)
     return table

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from luthier.core.comparisons import (
@@ -16,9 +14,10 @@ from luthier.core.comparisons import (
     TaskComparison,
 )
 from luthier.core.records import Comparison, MetricResult
+from luthier.core.tables import Table
 from luthier.report.excerpts import common_ending, prompt_end
-from luthier.report.format import ABSENT, digits_of, format_interval, format_value
-from luthier.report.rows import detectable_text, estimate_texts, gain_texts
+from luthier.report.format import ABSENT, digits_of, format_value
+from luthier.report.rows import detectable_text, difference_interval, estimate_texts, gain_texts
 
 ALPHA = 0.05
 """The level at which a difference is shown as real."""
@@ -57,12 +56,8 @@ def comparison_rows(comparison: RunComparison) -> list[ComparisonRow]:
 
 def comparison_table(comparison: RunComparison) -> Table:
     """A row for each task and run but the first, two lines high so that it fits 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    table.add_column(Text("task\nmetric"), overflow="fold", min_width=8)
-    table.add_column(Text("run"), overflow="fold", min_width=8)
-    table.add_column(Text("value and interval"), justify="right", no_wrap=True)
-    for heading in ("difference\ninterval", "better\nworse", "p (Holm)\nn"):
-        table.add_column(Text(heading), justify="right", no_wrap=True)
+    table = Table("task\nmetric", "run")
+    table.figures("value and interval", "difference\ninterval", "better\nworse", "p (Holm)\nn")
     for row in comparison_rows(comparison):
         style = "green" if row.is_real else ""
         table.add_row(
@@ -73,8 +68,7 @@ def comparison_table(comparison: RunComparison) -> Table:
             Text("\n".join(row.items.split(" / "))),
             Text(f"{row.p or ABSENT}\n{row.n}"),
         )
-    table.caption = Text(caption(comparison), style="not italic")
-    table.caption_justify = "left"
+    table.explain(caption(comparison))
     return table
 
 
@@ -99,7 +93,7 @@ def comparison_sentence(comparison: RunComparison) -> str:
     """The outcome in words."""
     sentences = []
     for place, name in enumerate(comparison.names[1:]):
-        real = [task for task in comparison.tasks if task.comparisons[place].p_holm <= ALPHA]
+        real = [task for task in comparison.tasks if task.comparisons[place].p_adjusted <= ALPHA]
         better = sum(_is_better(task, task.comparisons[place]) for task in real)
         sentences.append(_verdict(name, comparison, place, better, len(real) - better))
     return " ".join(sentences)
@@ -141,8 +135,8 @@ def _row(
     difference, p = gain_texts(apart, digits_of(other))
     return ComparisonRow(
         *what, f"{apart.n:,}", *estimate_texts(first), name, *estimate_texts(other), difference,
-        format_interval(apart.low, apart.high, digits=digits_of(other), signed=True), p,
-        items, apart.p_holm <= ALPHA,
+        difference_interval(apart, digits_of(other)), p,
+        items, apart.p_adjusted <= ALPHA,
     )  # fmt: skip
 
 
@@ -155,7 +149,7 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
     if len(comparison.tasks) > 1:
         total = len(comparison.tasks)
         if not better and not worse:
-            return f"On none of {total} tasks is {name} shown to differ from {first}."
+            return f"No clear difference between {name} and {first} on any of {total} tasks."
         unclear = total - better - worse
         return (
             f"Of {total} tasks {name} is better than {first} on {better} and worse on {worse}; "
@@ -166,15 +160,16 @@ def _verdict(name: str, comparison: RunComparison, place: int, better: int, wors
     verdict = (
         f"{'better' if better else 'worse'} than {first}"
         if better or worse
-        else (f"not shown to differ from {first}")
+        else f"not clearly different from {first}"
     )
     return f"{name} is {verdict} on {task.task}: {difference} in {task.metric} ({p})."
 
 
 def _item(names: Sequence[str], item: DifferentItem, ending: str) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in ("who", "score", "text"):
-        table.add_column(overflow="fold")
+    table = Table(headed=False)
+    table.text()
+    table.figures("")
+    table.prose()
     table.add_row("  asked", "", Text(prompt_end(item.prompt, ending, _LINE), style="dim"))
     for reference in item.references:
         table.add_row("  right", "", Text(_answer(item, reference)))

@@ -8,6 +8,8 @@ from itertools import takewhile
 
 # Where words, or the tokens of a chat template, begin.
 _BOUNDARY = re.compile(r"[\s<\[]")
+# As chat templates write them: <|im_end|>, <s>, </s>, <end_of_turn>, [INST].
+_SPECIAL = re.compile(r"<\|[^<>|]{1,60}\|>|</?[\w:.-]{1,60}>|\[/?[A-Z_]{1,60}\]")
 
 
 def common_ending(prompts: Iterable[str]) -> str:
@@ -32,7 +34,26 @@ def prompt_end(prompt: str, ending: str, longest: int) -> str:
     Args:
         prompt: as a model sees it.
         ending: what all prompts end with; it is left out.
-        longest: characters that are kept.
+        longest: characters that are kept at most; words and special tokens stay whole.
     """
     flat = " ".join(prompt.removesuffix(ending).split())
-    return flat if len(flat) <= longest else f"… {flat[-longest:]}"
+    if len(flat) <= longest:
+        return flat
+    start = _whole_from(flat, len(flat) - longest)
+    return f"… {flat[start:]}"
+
+
+def _whole_from(text: str, start: int) -> int:
+    """The first place from ``start`` on where neither a word nor a special token is cut.
+
+    A word longer than all that is kept is cut: nothing else would be left of it.
+    """
+    inside = next((m for m in _SPECIAL.finditer(text) if m.start() < start < m.end()), None)
+    if inside:
+        return inside.end() + (text[inside.end() : inside.end() + 1] == " ")
+    if text[start - 1].isspace() or _BOUNDARY.match(text, start):
+        return start + text[start].isspace()
+    boundary = _BOUNDARY.search(text, start)
+    if boundary is None:
+        return start
+    return boundary.end() if boundary.group().isspace() else boundary.start()

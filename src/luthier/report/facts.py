@@ -186,6 +186,18 @@ def _main_results(system: System) -> list[tuple[str, str, MetricResult, str]]:
     return [*suites, *tasks]
 
 
+def _trained_on(ladder: LadderRecord) -> str:
+    """How many training examples the rungs were trained on, where some were left out."""
+    given = ladder.examples.get("train", 0)
+    trained = [rung.training.examples for rung in ladder.rungs if rung.training]
+    if not trained or min(trained) >= given:
+        return ""
+    left_out = given - min(trained)
+    return (
+        f"; trained on {min(trained):,}, since {left_out:,} were too long or had nothing to train"
+    )
+
+
 def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[str, str]]:
     records = content.records
     yield "Task", _joined(each.task for each in records)
@@ -196,7 +208,8 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
         yield "Contaminated examples", _contaminated(content.contamination)
     if content.ladder:
         counts = content.ladder.examples.items()
-        yield "Examples", ", ".join(f"{split} {count:,}" for split, count in counts)
+        shown = (f"{split} {count:,}" for split, count in counts)
+        yield "Examples", ", ".join(shown) + _trained_on(content.ladder)
     yield "Template", _joined(each.template.id for each in records)
     yield "Template hash", _joined(each.template.hash for each in records)
     yield "Shots", _joined(str(each.shots) for each in records)
@@ -225,7 +238,7 @@ def _metric_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[
         return
     gains = [rung.gain for rung in content.ladder.rungs if rung.gain]
     if gains:
-        yield "Test", f"{_joined(gain.test for gain in gains)}; Holm's correction"
+        yield "Test", f"{_joined(gain.test for gain in gains)}; step-down over all pairs of rungs"
         yield "Paired examples", _joined(f"{gain.n:,}" for gain in gains)
     if least := max((gain.detectable or 0.0 for gain in gains), default=0.0):
         yield "What they show", detectable_text(gains[0].n, content.ladder.metric, least)

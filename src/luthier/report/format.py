@@ -6,6 +6,7 @@ from luthier.core.records import Estimate
 from luthier.core.units import format_bytes, format_count, format_duration
 
 ABSENT = "–"
+NO_INTERVAL = "no interval"
 
 
 def format_value(value: float, *, digits: int = 3, signed: bool = False) -> str:

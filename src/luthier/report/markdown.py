@@ -59,7 +59,10 @@ def _ladder(ladder: LadderRecord) -> Iterator[str]:
     )  # fmt: skip
     yield from _table(headings, map(_ladder_cells, ladder_rows(ladder)))
     yield ""
-    yield f"p is Holm-corrected; a gain counts as real at p ≤ {ladder.alpha:g}."
+    yield (
+        "p is one-sided, for a gain, and corrected for all pairs of rungs; a gain counts as real "
+        f"at p ≤ {ladder.alpha:g}."
+    )
 
 
 def _ladder_cells(row: LadderRow) -> Sequence[str]:

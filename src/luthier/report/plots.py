@@ -35,7 +35,8 @@ _TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
 _HOUR_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 _MAX_LABEL = 28
 _MAX_CURVE_POINTS = 400
-_SMOOTHING = 0.9
+# The running mean follows a share of the steps, so that a short training is not smoothed away.
+_SMOOTHED_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +236,15 @@ def _describe(points: Sequence[_Point]) -> str:
 
 
 def _smooth(points: Points) -> Points:
-    """The exponential running mean, corrected for its start as Adam's moments are."""
+    """The exponential running mean over a share of the steps, corrected for its start.
+
+    The correction is that of Adam's moments; a mean over one step is the steps themselves.
+    """
+    kept = 1 - 1 / max(1.0, _SMOOTHED_SHARE * len(points))
     total, weight, smoothed = 0.0, 0.0, []
     for step, value in points:
-        total = _SMOOTHING * total + (1 - _SMOOTHING) * value
-        weight = _SMOOTHING * weight + (1 - _SMOOTHING)
+        total = kept * total + (1 - kept) * value
+        weight = kept * weight + (1 - kept)
         smoothed.append((step, total / weight))
     return tuple(smoothed)
 

@@ -13,8 +13,10 @@ from luthier.core.records import (
     MetricResult,
     RungRecord,
 )
+from luthier.core.units import counted
 from luthier.report.format import (
     ABSENT,
+    NO_INTERVAL,
     bytes_or_absent,
     digits_of,
     duration_or_absent,
@@ -99,7 +101,7 @@ def gain_texts(gain: Comparison | None, digits: int = 3) -> tuple[str, str]:
     """A difference and its corrected p-value."""
     if gain is None:
         return ABSENT, ""
-    return format_value(gain.difference, digits=digits, signed=True), format_p(gain.p_holm)
+    return format_value(gain.difference, digits=digits, signed=True), format_p(gain.p_adjusted)
 
 
 def estimate_texts(
@@ -109,15 +111,29 @@ def estimate_texts(
     if estimate is None:
         return ABSENT, ""
     digits = digits_of(estimate)
-    interval = format_interval(estimate.low, estimate.high, digits=digits)
+    interval = (
+        NO_INTERVAL
+        if estimate.no_interval
+        else format_interval(estimate.low, estimate.high, digits=digits)
+    )
     return format_estimate(estimate, signed=signed), interval
 
 
+def difference_interval(apart: Comparison, digits: int) -> str:
+    """The interval of a difference, with signs."""
+    if apart.no_interval:
+        return NO_INTERVAL
+    return format_interval(apart.low, apart.high, digits=digits, signed=True)
+
+
 def detectable_text(n: int, metric: str, least: float, beside: str = "") -> str:
-    """What so many examples can show, in words."""
+    """The least difference that so many examples can detect, in words."""
     shown = format_value(least, digits=2 if least >= 10 else 3)
     which = f"{shown} or more in {metric}{f' {beside}' if beside else ''}"
-    return f"{n:,} examples show a difference of {which}: 8 times in 10, at the 5 % level."
+    return (
+        f"With {counted(n, 'example')} you can detect differences of {which} "
+        "(80 % power, α = 0.05)."
+    )
 
 
 def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
@@ -134,7 +150,7 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
         gain=gain,
         p=p,
         over=rung.gain.over if rung.gain else "",
-        is_real=rung.gain is not None and rung.gain.p_holm <= ladder.alpha,
+        is_real=_is_real(rung, ladder.alpha),
         forgetting=forgetting,
         forgetting_interval=forgetting_interval,
         trained=parameters_or_absent(rung.trained_parameters),
@@ -144,6 +160,12 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
         evaluate_time=duration_or_absent(rung.evaluate_seconds),
         time=duration_or_absent(rung.train_seconds + rung.evaluate_seconds),
     )
+
+
+def _is_real(rung: RungRecord, alpha: float) -> bool:
+    if rung.gain is None or rung.metric is None or rung.gain.p_adjusted > alpha:
+        return False
+    return (rung.gain.difference > 0) == rung.metric.higher_is_better
 
 
 def _error_text(metric: MetricResult) -> str:

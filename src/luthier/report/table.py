@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 from luthier.core.records import EvaluationRecord, LadderRecord
+from luthier.core.tables import Table
 from luthier.report.format import format_percent
 from luthier.report.rows import (
     LadderRow,
@@ -27,11 +26,14 @@ _STATUS_STYLES = {"done": "", "skipped": "dim", "failed": "red", "broken": "red"
 
 def ladder_table(ladder: LadderRecord) -> Table:
     """The ladder: what each rung reached, gained, forgot and cost."""
-    table = _table("rung", *_stacked((ladder.metric, "interval"), ("gain", "p (Holm)")))
-    for heading in _stacked(
-        ("forgetting", "nats/token"), ("trained", "artefact"), ("memory", "time")
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table("rung")
+    table.figures(
+        f"{ladder.metric}\ninterval",
+        "gain\np (pairs)",
+        "forgetting\nnats/token",
+        "trained\nartefact",
+        "memory\ntime",
+    )
     for row in ladder_rows(ladder):
         table.add_row(*(_rung_cells(row) if row.is_done else _missing_cells(row)))
     _explain_missing(table, ladder)
@@ -40,49 +42,30 @@ def ladder_table(ladder: LadderRecord) -> Table:
 
 def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
     """Every metric of every evaluation, with interval, number of examples and signature."""
-    table = _table("task")
-    for heading in ("split", "shots", "metric"):
-        table.add_column(heading)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column(_interval_heading(records), justify="right", no_wrap=True)
-    for heading in ("std. error", "n"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("signature", overflow="fold", style="dim")
+    table = Table("task", "split", "shots", "metric")
+    table.figures("value", _interval_heading(records), "std. error", "n")
+    table.prose("signature", style="dim")
     for row in metric_rows("", records):
         cells = (row.task, row.split, row.shots, row.metric, row.value, row.interval, row.error)
         table.add_row(*map(Text, cells), Text(row.n), Text(row.signature))
     first = next((record.metrics[0] for record in records if record.metrics), None)
     if first and first.detectable:
         beside = "from another model, or a smaller one where both find the same examples hard"
-        _caption(table, detectable_text(first.n, first.name, first.detectable, beside))
+        table.explain(detectable_text(first.n, first.name, first.detectable, beside))
     return table
 
 
 def runs_table(runs: Sequence[RunSummary]) -> Table:
     """Runs, as `luthier runs` lists them."""
-    table = _table("run")
-    table.columns[0].no_wrap = True  # other commands are given the name
-    for heading in ("kind", "model", "task", "status", "result"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("created", justify="right", no_wrap=True)
+    table = Table("run", "kind", "model", "task", "status")
+    table.prose("result")
+    table.figures("created")
     for run in runs:
         cells = (run.name, run.kind, run.model, run.task)
         status = Text(run.status, style=_STATUS_STYLES.get(run.status, ""))
         created = Text(f"{run.created:%Y-%m-%d %H:%M}")
         table.add_row(*map(Text, cells), status, Text(run.result), created)
     return table
-
-
-def _table(first: str, *stacked: Text) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    table.add_column(first, overflow="fold", min_width=12)
-    for heading in stacked:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _stacked(*headings: tuple[str, str]) -> list[Text]:
-    return [_two_lines(above, below) for above, below in headings]
 
 
 def _rung_cells(row: LadderRow) -> list[Text]:
@@ -111,12 +94,7 @@ def _explain_missing(table: Table, ladder: LadderRecord) -> None:
         f"{row.name} {row.status}: {row.reason}" for row in ladder_rows(ladder) if row.reason
     ]
     if reasons:
-        _caption(table, "\n".join(reasons))
-
-
-def _caption(table: Table, text: str) -> None:
-    table.caption = Text(text, style="not italic")
-    table.caption_justify = "left"
+        table.explain("\n".join(reasons))
 
 
 def _two_lines(above: str, below: str, style: str = "", below_style: str = "dim") -> Text:

@@ -152,6 +152,7 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
         UsageError: they do.
     """
     method = method_for(name, config.methods)
+    method.require_base(base.adapter)
     if config.train.activation_checkpointing != "none" and not method.recomputable:
         raise UsageError(
             f"{name} keeps keys and values, which activation checkpointing would compute again",

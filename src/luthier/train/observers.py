@@ -70,7 +70,7 @@ class ProgressObserver:
             f"lr {metrics.learning_rate:.3g}",
             f"norm {metrics.gradient_norm:.3g}",
             f"{metrics.tokens_per_second:,.0f} tokens/s",
-            *(() if metrics.mfu is None else (f"MFU {metrics.mfu:.0%}",)),
+            *_utilisation(metrics.mfu),
             format_bytes(metrics.memory_bytes),
         )
         self._advance(1, status=" · ".join(parts))
@@ -83,14 +83,27 @@ class ProgressObserver:
             self._validation = (f"validation {values['loss']:.3f}",)
 
 
+def _utilisation(mfu: float | None) -> tuple[str, ...]:
+    """The model FLOPs utilisation in words, where it is known and can be right."""
+    return (f"MFU {mfu:.0%}",) if mfu is not None and mfu <= 1 else ()
+
+
 class WarningObserver:
-    """Warns of what the guards found."""
+    """Warns of what the guards found, and of a speed above the calibrated peak."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._is_above_peak = False
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """Nothing."""
+        """Say once that the calibration cannot be right."""
+        if metrics.mfu is None or metrics.mfu <= 1 or self._is_above_peak:
+            return
+        self._is_above_peak = True
+        self._console.warn(
+            f"this step reached {metrics.mfu:.0%} of the calibrated peak, so the calibration is "
+            "wrong; run 'luthier plan --calibrate' when this machine is idle"
+        )
 
     def on_event(self, event: str, **values: Any) -> None:
         """Say what was found, and what was done."""

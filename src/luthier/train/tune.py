@@ -45,6 +45,7 @@ class TrainingData:
         inputs: what the fingerprint is made of.
         general: texts to mix in.
         watched: texts that may not be forgotten; empty where no guard looks at them.
+        caveats: what to beware of in the tokens.
     """
 
     train: tuple[TrainingExample, ...]
@@ -54,6 +55,7 @@ class TrainingData:
     inputs: Inputs = field(default_factory=dict)
     general: tuple[TrainingExample, ...] = ()
     watched: tuple[TrainingExample, ...] = ()
+    caveats: tuple[str, ...] = ()
 
     @property
     def examples(self) -> tuple[TrainingExample, ...]:

@@ -25,7 +25,7 @@ def gain(over: str, difference: float, p: float) -> Comparison:
         low=difference - 0.02,
         high=difference + 0.02,
         p=p / 2,
-        p_holm=p,
+        p_adjusted=p,
         test="paired permutation",
         n=100,
     )
@@ -101,8 +101,8 @@ def test_no_rung_reaches_the_target() -> None:
 def test_the_last_real_gain() -> None:
     answer = recommend([ZERO, FEW, LORA], None, 0.05)
     assert answer.rung == "lora"
-    assert "+0.100 over few-shot" in answer.sentence
-    assert "p < 0.001" in answer.sentence
+    assert "+0.100 (95% interval +0.080 to +0.120) over few-shot" in answer.sentence
+    assert "p < 0.001 for a gain" in answer.sentence
     assert "It trains 921.6 k parameters in 1m 30s and makes a file of 1.0 MiB." in answer.reasons
 
 
@@ -110,29 +110,33 @@ def test_a_gain_that_may_be_chance_is_not_worth_it() -> None:
     chance = tuned("lora", 0.32, gain("few-shot", 0.02, 0.34))
     answer = recommend([ZERO, FEW, chance], None, 0.05)
     assert answer.rung == "few-shot"
+    assert "The best-measured rung, lora, differs from it by +0.020 (95%" in answer.sentence
     assert answer.reasons[0] == (
-        "lora differs by +0.020 from few-shot, which may be chance (p = 0.340, not below 0.05)."
+        "lora is not shown to be better: +0.020 (95% interval +0.000 to +0.040) against few-shot, "
+        "p = 0.340, above 0.05."
     )
 
 
-def test_the_level_is_exclusive() -> None:
+def test_the_level_is_inclusive() -> None:
     edge = done("few-shot", 0.30, gain("zero-shot", 0.10, 0.05))
-    assert recommend([ZERO, edge], None, 0.05).rung == "zero-shot"
-    assert recommend([ZERO, edge], None, 0.051).rung == "few-shot"
+    assert recommend([ZERO, edge], None, 0.05).rung == "few-shot"
+    assert recommend([ZERO, edge], None, 0.049).rung == "zero-shot"
 
 
 def test_worse_is_said_to_be_worse() -> None:
     worse = tuned("lora", 0.10, gain("few-shot", -0.20, 0.001))
     answer = recommend([ZERO, FEW, worse], None, 0.05)
     assert answer.rung == "few-shot"
-    assert answer.reasons[0] == "lora costs more and is worse: −0.200 against few-shot (p = 0.001)."
+    assert answer.reasons[0] == (
+        "lora costs more and scored worse: −0.200 (95% interval −0.220 to −0.180) against few-shot."
+    )
 
 
 def test_no_rung_gains() -> None:
     same = done("few-shot", 0.21, gain("zero-shot", 0.01, 0.8))
     answer = recommend([ZERO, same], None, 0.05)
     assert answer.rung == "zero-shot"
-    assert "no dearer rung gains on it at the level 0.05" in answer.sentence
+    assert "No dearer rung is shown to be better at the level 0.05" in answer.sentence
 
 
 def test_one_rung_alone() -> None:
@@ -195,3 +199,98 @@ def test_at_target_needs_a_metric_and_a_target() -> None:
     assert not is_at_target(metric(0.29), 0.3)
     assert not is_at_target(None, 0.3)
     assert not is_at_target(metric(0.3), None)
+
+
+def test_a_choice_two_steps_up_names_the_rung_it_was_compared_with() -> None:
+    small = done("few-shot", 0.24, gain("zero-shot", 0.04, 0.2))
+    lora = tuned("lora", 0.28, gain("zero-shot", 0.08, 0.01))
+    full = tuned("full", 0.29, gain("lora", 0.01, 0.9))
+    answer = recommend([ZERO, small, lora, full], None, 0.05)
+    assert answer.rung == "lora"
+    assert "over zero-shot" in answer.sentence
+    assert "The best-measured rung, full, differs from it by +0.010" in answer.sentence
+
+
+def test_too_few_units_recommend_nothing() -> None:
+    few = gain("zero-shot", 0.8, 0.0625).model_copy(update={"units": 4})
+    answer = recommend([ZERO, done("few-shot", 1.0, few)], None, 0.05)
+    assert answer.rung is None
+    assert "4 units of test examples cannot show any difference" in answer.sentence
+    assert "at least 5 are needed" in answer.sentence
+    assert "best-measured rung is few-shot with 1.000" in answer.sentence
+
+
+LOOPS = "24 of its 24 answers repeat themselves until they are cut at the limit"
+
+
+def test_a_rung_whose_answers_cannot_be_used_is_never_chosen() -> None:
+    full = done("full", 0.9, gain("few-shot", 0.6, 0.001), unusable=LOOPS)
+    answer = recommend([ZERO, FEW, full], None, 0.05)
+    assert answer.rung == "few-shot"
+    assert answer.reasons[0] == (
+        "full is left out, whatever it scored (+0.600 (95% interval +0.580 to +0.620) against "
+        f"few-shot): {LOOPS}."
+    )
+    assert "best-measured" not in answer.sentence
+
+
+def test_an_unusable_first_rung_is_a_baseline_and_no_choice() -> None:
+    zero = done("zero-shot", 0.2, unusable=LOOPS)
+    assert recommend([zero, FEW], None, 0.05).rung == "few-shot"
+    nothing = recommend([zero, done("few-shot", 0.21, gain("zero-shot", 0.01, 0.8))], None, 0.05)
+    assert nothing.rung is None
+    assert nothing.sentence == (
+        f"No rung can be recommended: of zero-shot, {LOOPS}, and no rung with better answers is "
+        "shown to be better at 0.05."
+    )
+    assert recommend([zero], None, 0.05).rung is None
+
+
+def test_a_target_is_the_users_own_word_with_a_caveat() -> None:
+    answer = recommend([done("full", 0.9, unusable=LOOPS)], 0.5, 0.05)
+    assert answer.rung == "full"
+    assert answer.reasons[0] == f"Read the answers of full first: {LOOPS}."
+
+
+def test_a_figure_without_an_interval_says_so() -> None:
+    alone = done("zero-shot", 0, metric=metric(1.0).model_copy(update={"no_interval": "few"}))
+    assert recommend([alone], None, 0.05).sentence == (
+        "Use zero-shot: 1.000 (no interval: few) in rougeL."
+    )
+
+
+def test_a_better_rung_that_cannot_be_used_is_not_denied() -> None:
+    better = done("full", 0.9, gain("zero-shot", 0.7, 0.001), unusable=LOOPS)
+    answer = recommend([ZERO, better], None, 0.05)
+    assert answer.rung == "zero-shot"
+    assert "No dearer rung gives answers that can be used." in answer.sentence
+    assert "shown to be better" not in answer.sentence
+    between = done("few-shot", 0.21, gain("zero-shot", 0.01, 0.6))
+    answer = recommend([ZERO, between, better], None, 0.05)
+    assert "No dearer rung with usable answers is shown to be better" in answer.sentence
+
+
+def test_a_named_rung_that_cannot_be_used_is_warned_of() -> None:
+    warning = f"Read the answers of full first: {LOOPS}."
+    few = gain("zero-shot", 0.7, 0.001).model_copy(update={"units": 4})
+    ladder = [ZERO, done("full", 0.9, few, unusable=LOOPS)]
+    assert warning in recommend(ladder, 0.95, 0.05).reasons
+    assert warning in recommend(ladder, None, 0.05).reasons
+
+
+def test_a_one_sided_gain_whose_interval_holds_zero_is_explained() -> None:
+    ladder = [ZERO, done("few-shot", 0.21, gain("zero-shot", 0.01, 0.04))]
+    answer = recommend(ladder, None, 0.05)
+    assert answer.rung == "few-shot"
+    assert "one-sided" in answer.reasons[0]
+    assert not any("one-sided" in reason for reason in recommend([ZERO, FEW], None, 0.05).reasons)
+
+
+@pytest.mark.parametrize(
+    ("p", "alpha", "shown"), [(0.0502, 0.05, "0.0502"), (0.0008, 0.0005, "0.0008")]
+)
+def test_a_p_value_that_rounds_to_the_level_is_shown_above_it(
+    p: float, alpha: float, shown: str
+) -> None:
+    answer = recommend([ZERO, done("few-shot", 0.3, gain("zero-shot", 0.1, p))], None, alpha)
+    assert f"p = {shown}, above {alpha:g}." in answer.reasons[0]

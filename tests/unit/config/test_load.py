@@ -140,7 +140,7 @@ def test_a_wrong_value_is_named_at_its_line(
             "evaluate.decoding.strategy: should be 'greedy', 'sampling' or 'beam', not 'samplin'",
             "did you mean 'sampling'?",
         ),
-        ("temperature: 0.5", "not said which", "'strategy'"),
+        ("temperature: 0.5", "missing discriminator", "strategy to one of greedy"),
         ("strategy: sampling\n    temperatur: 1", "decoding.temperatur'", "'temperature'"),
         ("strategy: greedy\n    temperature: 1", "key 'evaluate.decoding.temperature'", "strategy"),
         ("strategy: sampling\n    top_p: 2", "evaluate.decoding.top_p: ", ""),

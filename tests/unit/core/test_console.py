@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from rich.progress import Progress
 
 from luthier.core import console as module
 from luthier.core.console import Console
@@ -23,7 +24,7 @@ def test_plain_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) 
         advance(5)
         advance(15)
     assert out.getvalue().splitlines() == [
-        "  Training: 10/40 · 30 s left · loss 2.00 [best]",
+        "  Training: 10/40 · 36 s left · loss 2.00 [best]",
         "  Training: 30/40 · 10 s left",
     ]
 
@@ -31,13 +32,45 @@ def test_plain_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) 
 def test_what_was_done_before_says_nothing_about_the_time_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = iter([0.0, 10.0, 30.0])
+    clock = iter([0.0, 10.0, 30.0, 50.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     out = io.StringIO()
     with Console(out).progress("Training", 40, done=30) as advance:
         advance(0)
-        advance(6)
-    assert out.getvalue().splitlines() == ["  Training: 30/40", "  Training: 36/40 · 20 s left"]
+        advance(4)
+        advance(2)
+    assert out.getvalue().splitlines() == [
+        "  Training: 30/40",
+        "  Training: 34/40",
+        "  Training: 36/40 · 40 s left",
+    ]
+
+
+def test_a_slow_first_step_says_nothing_about_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 100.0, 111.0, 122.0, 133.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    with Console(out).progress("Training", 40) as advance:
+        for _ in range(4):
+            advance(1)
+    lines = out.getvalue().splitlines()
+    assert [" left" in line for line in lines] == [False, False, False, True]
+    assert "6m 36s left" in lines[-1]
+
+
+@pytest.mark.parametrize(("steps", "is_estimated"), [(1, False), (3, False), (4, True)])
+def test_a_bar_says_how_much_is_left_after_enough_steps(steps: int, is_estimated: bool) -> None:
+    times = iter(range(100))
+    bar = Progress(
+        module._TimeLeft(), get_time=lambda: float(next(times)), auto_refresh=False, disable=False
+    )
+    task = bar.add_task("Training", total=40, before=0)
+    for _ in range(steps):
+        bar.update(task, advance=1)
+    shown = str(bar.columns[0].render(bar.tasks[0]))
+    assert (shown != "-:--:--") == is_estimated
 
 
 def test_plain_progress_guesses_no_time_before_the_first_unit(

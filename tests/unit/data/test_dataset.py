@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,3 +225,176 @@ def test_a_folder_without_training_data(tmp_path: Path, write_rows: Write) -> No
 def test_a_source_that_is_not_there(source: str) -> None:
     with pytest.raises(LuthierError, match="no data called"):
         load(source)
+
+
+def warned(path: Path, template: str | None = None, **data: Any) -> tuple[Dataset, str]:
+    out = io.StringIO()
+    config = DataConfig(source=str(path), **data)
+    dataset = load_dataset(config, PromptConfig(template=template), 0, Console(out))
+    return dataset, " ".join(out.getvalue().split())
+
+
+def flagged(count: int, **flags: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"Where is {n}?"},
+                {"role": "assistant", "content": f"BAD {n}", **flags},
+                {"role": "user", "content": "Be exact."},
+                {"role": "assistant", "content": f"In depot {n}."},
+            ]
+        }
+        for n in range(count)
+    ]
+
+
+def test_answers_that_are_not_to_be_trained_are_kept_as_context(write_rows: Write) -> None:
+    dataset, said = warned(write_rows("rows.jsonl", flagged(40, weight=0)))
+    assert said == ""
+    for example in dataset.train:
+        answers = [one for one in example.messages if one.role == "assistant"]
+        assert [one.is_trained for one in answers] == [False]
+        assert answers[0].content.startswith("BAD")
+        assert example.trained_answer.content.startswith("In depot")
+
+
+def test_rows_with_nothing_to_train_are_left_out_and_named(write_rows: Write) -> None:
+    rows: list[Any] = [*pairs(40), {**pairs(1, 90)[0], "train": False}]
+    rows += [{**pairs(1, 91)[0], "weight": 0}]
+    dataset, said = warned(write_rows("rows.jsonl", rows))
+    assert sum(len(dataset.split(name)) for name in ("train", "validation", "test")) == 40
+    assert [item.where for item in dataset.dropped] == ["rows.jsonl:41", "rows.jsonl:42"]
+    assert "2 left out: its flags or its weight leave nothing to train" in said
+
+
+def test_a_column_of_weights(write_rows: Write) -> None:
+    rows = [{**row, "w": n % 3 + 1} for n, row in enumerate(pairs(60))]
+    path = write_rows("rows.jsonl", rows)
+    test = write_rows("exam.jsonl", pairs(5, 100))  # rows of a test need no weight
+    dataset, said = warned(path, weight="w", test=str(test))
+    assert {example.weight for example in dataset.train} == {1.0, 2.0, 3.0}
+    assert {example.weight for example in dataset.test} == {1.0}
+    assert said == ""
+    plain, said = warned(path, test=str(test))
+    assert "these columns are not used: 'w'" in said
+    assert [one.id for one in plain.train] == [one.id for one in dataset.train]
+    assert plain.fingerprint != dataset.fingerprint
+    with pytest.raises(DataError, match="a number from 0"):
+        load(path, weight="note")
+
+
+def test_a_column_of_weights_beside_a_template(write_rows: Write) -> None:
+    rows = [{**row, "weight": 2} for row in dialogues(30)]
+    path = write_rows("rows.jsonl", rows)
+    dataset, said = warned(path, "summarise-dialogue/short", weight="weight")
+    assert {example.weight for example in dataset.train} == {2.0}
+    assert said == ""
+    dataset, said = warned(path, "summarise-dialogue/short")  # it may mean anything there
+    assert {example.weight for example in dataset.train} == {1.0}
+    assert "not used: 'weight'; data.weight names a column of weights" in said
+
+
+def test_columns_that_a_setting_names_do_not_hide_the_format(write_rows: Write) -> None:
+    rows = [{"text": f"once {n}", "book": n, "w": 1, "junk": "x"} for n in range(50)]
+    path = write_rows("rows.jsonl", rows)
+    assert load(path, group="book", weight="w", ignore_keys=("junk",)).format == "text"
+
+
+def news(counts: tuple[int, ...]) -> list[dict[str, Any]]:
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    return [{"text": f"Item {n}.", "label": label} for n, label in enumerate(labels)]
+
+
+def test_balanced_classes_count_alike(write_rows: Write) -> None:
+    path = write_rows("news.jsonl", news((200, 40, 20, 10)))
+    plain = load(path, "classify-topic/plain")
+    dataset = load(path, "classify-topic/plain", class_weights="balanced")
+    sums: dict[str, float] = {}
+    for example in dataset.train:
+        answer = example.references[0]
+        sums[answer] = sums.get(answer, 0.0) + example.weight
+    assert len(sums) == 4
+    assert list(sums.values()) == pytest.approx([len(dataset.train) / 4] * 4)
+    assert {example.weight for example in dataset.test} == {1.0}
+    assert plain.fingerprint != dataset.fingerprint
+    assert [one.id for one in plain.train] == [one.id for one in dataset.train]
+
+
+def test_weights_of_classes_by_label_or_word(write_rows: Write) -> None:
+    path = write_rows("news.jsonl", news((60, 60, 60, 60)))
+    word = load(path, "classify-topic/plain").train[0].choices[1]
+    for name in ("1", word):
+        dataset = load(path, "classify-topic/plain", class_weights={name: 3})
+        weights = {(one.references[0] == word, one.weight) for one in dataset.train}
+        assert weights == {(True, 3.0), (False, 1.0)}
+    with pytest.raises(UsageError, match="'Weather' is no answer") as caught:
+        load(path, "classify-topic/plain", class_weights={"Weather": 3})
+    assert word in caught.value.fix
+
+
+def test_open_answers_have_no_classes(write_rows: Write) -> None:
+    path = write_rows("sums.jsonl", pairs(60))
+    with pytest.raises(UsageError, match="the answers are open"):
+        load(path, class_weights="balanced")
+    rows = [{"prompt": f"Is {n} odd?", "completion": ("no", "yes")[n % 2]} for n in range(90)]
+    dataset = load(write_rows("odd.jsonl", rows), class_weights="balanced")
+    assert sum(one.weight for one in dataset.train) == pytest.approx(len(dataset.train))
+
+
+def test_every_column_that_is_not_used_is_named_not_only_those_of_the_first_row(
+    write_rows: Write,
+) -> None:
+    rows: list[Any] = pairs(40)
+    rows[30]["mood"] = "bad"
+    assert "these columns are not used: 'mood'" in warned(write_rows("rows.jsonl", rows))[1]
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "level_0", "__index_level_0__"])
+@pytest.mark.parametrize("columns", [("prompt", "completion"), ("text",), ("dialogue", "summary")])
+def test_row_numbers_of_pandas_are_left_aside(
+    tmp_path: Path, name: str, columns: tuple[str, ...]
+) -> None:
+    path = tmp_path / "rows.csv"
+    lines = [",".join((name, *columns))]
+    lines += [",".join((str(n), *(f"{column} {n}" for column in columns))) for n in range(40)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    template = "summarise-dialogue/short" if "dialogue" in columns else None
+    dataset, said = warned(path, template)
+    assert sum(len(dataset.split(part)) for part in ("train", "validation", "test")) == 40
+    assert f"pandas' row numbers: {name or 'Unnamed: 0'!r}; to_csv" in said
+    assert "not used" not in said
+
+
+def test_a_column_without_a_name_that_is_no_index_is_said_not_to_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    lines = ["prompt,completion,", *(f"What is {n}?,{n},well" for n in range(40))]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert "these columns are not used: 'Unnamed: 2'" in warned(path)[1]
+
+
+def test_turns_in_cells(tmp_path: Path) -> None:
+    rows = flagged(40, train=False)
+    path = tmp_path / "rows.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["messages"])
+        writer.writerows([json.dumps(row["messages"])] for row in rows)
+    in_cells = load(path)
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert in_cells.fingerprint == load(tmp_path / "rows.jsonl").fingerprint
+
+
+def test_turns_are_mended_as_the_configuration_says(write_rows: Write) -> None:
+    rows = flagged(40)
+    for row in rows:
+        hello = {"role": "assistant", "content": "Hello."}
+        row["messages"] = [hello, *row["messages"], {"role": "user", "content": "Thanks."}]
+    path = write_rows("rows.jsonl", rows)
+    for fix, setting in (("data.ending", {}), ("data.opening", {"ending": "drop"})):
+        with pytest.raises(DataError, match="40 problems") as caught:
+            load(path, **setting)
+        assert f"{fix}=drop" in str(caught.value)
+    dataset, said = warned(path, opening="drop", ending="drop")
+    assert dataset.train[0].messages[0].role == "user"
+    assert "what follows the last answer is left aside (data.ending) (40 times" in said
+    assert "what the assistant says before the user is left aside" in said

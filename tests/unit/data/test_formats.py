@@ -30,6 +30,10 @@ def turns(*pairs: tuple[str, str], keys: tuple[str, str] = ("from", "value")) ->
         (["instruction", "output"], "alpaca"),
         (["conversations", "tools"], "sharegpt"),
         (["messages"], "openai"),
+        (["conversation"], "sharegpt"),
+        (["system", "chat"], "glaive"),
+        (["prompt", "messages", "prompt_id"], "openai"),
+        (["text", "weight", "Unnamed: 0"], "text"),
         (["text"], "text"),
         (["text", "url", "timestamp"], "text"),
     ],
@@ -183,12 +187,12 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
     ("sharegpt", {"conversations": ["a"]}, "conversations[0]", "a turn is an object"),
     ("sharegpt", {"conversations": [{"value": "a"}]}, "conversations[0].from", "missing"),
     ("sharegpt", {"conversations": turns(HUMAN, ("gpt", " "))}, "conversations[1].value", "empty"),
-    ("sharegpt", {"conversations": turns(HUMAN, ("bot", "b"))}, "conversations[1].from", "'bot'"),
+    ("sharegpt", {"conversations": turns(HUMAN, ("elf", "b"))}, "conversations[1].from", "'elf'"),
     (
         "sharegpt",
         {"conversations": turns(HUMAN, ("function_call", "b"))},
-        "conversations[1].from",
-        "'function_call'",
+        "conversations[1].value",
+        "a call is an object",
     ),
     (
         "sharegpt",
@@ -205,9 +209,17 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
     ("sharegpt", {"conversations": turns(HUMAN, GPT, HUMAN)}, "conversations[2]", "does not end"),
     ("sharegpt", {"conversations": turns(GPT)}, "conversations[0]", "begins with the assistant"),
     ("sharegpt", {"conversations": turns(("system", "s"))}, "conversations[0]", "does not end"),
-    ("sharegpt", {"conversations": turns(HUMAN, GPT), "tools": "[{}]"}, "tools", "not supported"),
+    ("sharegpt", {"conversations": turns(HUMAN, GPT), "tools": "[{}]"}, "tools[0]", "no name"),
+    ("sharegpt", {"conversations": turns(HUMAN, GPT), "tools": "[{"}, "tools", "like JSON"),
     ("openai", chat(USER, ("system", "s"), ASSISTANT), "messages[1]", "in the middle"),
-    ("openai", chat(USER, ("tool", "b"), ASSISTANT), "messages[1].role", "'tool'"),
+    ("openai", chat(USER, ("tool", "b"), ASSISTANT), "messages[1]", "follows the user"),
+    ("openai", chat(("tool", "b"), ASSISTANT), "messages[0]", "follows nothing"),
+    (
+        "openai",
+        chat(USER, ASSISTANT, ("tool", "r"), USER, ASSISTANT),
+        "messages[3]",
+        "nothing of a tool's result",
+    ),
     (
         "openai",
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
@@ -216,9 +228,9 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "openai",
-        {"messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]},
-        "messages[0].content",
-        "calls a tool",
+        {"messages": [{"role": "assistant", "content": "", "tool_calls": [{"x": 1}]}]},
+        "messages[0].tool_calls[0].name",
+        "missing",
     ),
     ("text", {"text": ""}, "text", "empty"),
 ]
@@ -264,10 +276,3 @@ def test_every_format_honours_a_system_column() -> None:
         example = FORMATS[name].convert(row)
         assert [m.content for m in example.messages] == ["Be kind.", "Hi"]
         assert example.references == ("Ho",)
-
-
-def test_an_answer_that_is_not_to_be_trained_on_is_refused() -> None:
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "weight": 0}]
-    with pytest.raises(DataError, match="not to be trained on") as caught:
-        FORMATS["openai"].convert(Row({"messages": turns}, "x.jsonl:1"))
-    assert "messages[1].weight" in caught.value.where

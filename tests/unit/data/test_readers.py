@@ -142,7 +142,8 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
     ("few.csv", b"x,y\n1,2\n1\n", "few.csv:3", "1 cells"),
     ("few.tsv", b"x\ty\n1\n", "few.tsv:2", "1 cells"),
     ("same.csv", b"x,y,x\n", "same.csv:1", "two columns are called 'x'"),
-    ("unnamed.csv", b"x,,z\n", "unnamed.csv:1", "column 2"),
+    ("columns.json", b'{"x": [1, 2], "y": [3, 4]}', "columns.json", "columns, not rows"),
+    ("by-row.json", b'{"x": {"0": 1, "1": 2}, "y": {"0": 3, "1": 4}}', "by-row.json", "columns"),
     ("open.csv", b'x,y\n1,2\n"3,4\n5,6\n', "open.csv:3", "the row that begins here"),
     ("semicolons.csv", b"x;y\n1;2\n", "semicolons.csv:1", "separated by ';'"),
     ("tabs.csv", b"x\ty\n1\t2\n", "tabs.csv:1", "separated by '\\t'"),
@@ -158,6 +159,20 @@ def test_hostile_input(tmp_path: Path, name: str, content: bytes, where: str, pr
     error = error_of(put(tmp_path / name, content))
     assert error.where == where
     assert problem in error.problem
+
+
+def test_the_way_out_of_a_file_of_columns(tmp_path: Path) -> None:
+    error = error_of(put(tmp_path / "a.json", '{"x": [1, 2], "y": [3, 4]}'))
+    assert 'orient="records", lines=True' in error.fix
+    uneven = error_of(put(tmp_path / "b.json", '{"x": [1, 2], "y": [3]}'))
+    assert "neither a list of rows" in uneven.problem
+
+
+def test_columns_without_a_name_are_called_as_pandas_calls_them(tmp_path: Path) -> None:
+    rows = read(put(tmp_path / "a.csv", ",x,\n0,a,\n1,b,\n"))
+    assert rows[1].values == {"Unnamed: 0": "1", "x": "b", "Unnamed: 2": ""}
+    (row,) = read(put(tmp_path / "b.csv", ",Unnamed: 0,x\n0,7,a\n"))  # written twice
+    assert row.values == {"Unnamed: 0.1": "0", "Unnamed: 0": "7", "x": "a"}
 
 
 def test_all_bad_rows_are_named(tmp_path: Path) -> None:

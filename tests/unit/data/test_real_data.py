@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from luthier.config.prompt import PromptConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.data.dataset import Dataset, load_dataset
-from luthier.data.splits import prompt_key
+from luthier.data.identity import prompt_key
+from luthier.data.splits import SPLITS
 
 
 def load(root: Path, source: str, template: str | None = None, **data: Any) -> Dataset:
@@ -74,15 +76,17 @@ def test_multi_turn_alpaca(data_root: Path) -> None:
 
 
 def test_sharegpt_with_tools(data_root: Path) -> None:
-    source = "instruct/llamafactory/glaive_toolcall_en_demo.json.gz"
-    with pytest.raises(DataError, match="the row offers tools"):
-        load(data_root, source)
-    dataset = load(data_root, source, invalid="drop")
+    dataset = load(data_root, "instruct/llamafactory/glaive_toolcall_en_demo.json.gz")
     assert dataset.format == "sharegpt"
-    assert len(dataset.train) > 50
-    assert all(
-        example.messages[-1].role == "user" and example.references[0] for example in dataset.train
-    )
+    assert sum(len(dataset.split(name)) for name in SPLITS) + len(dataset.dropped) == 300
+    calling = [one for one in dataset.train if any(turn.tool_calls for turn in one.messages)]
+    assert len(calling) > 50
+    for example in calling:
+        offered = {tool["function"]["name"] for tool in json.loads(example.tools)}
+        calls = [call for turn in example.messages for call in turn.tool_calls]
+        assert {call.name for call in calls} <= offered
+        assert all(isinstance(json.loads(call.arguments), dict) for call in calls)
+        assert {turn.role for turn in example.messages} >= {"user", "assistant", "tool"}
 
 
 def test_sst2(data_root: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from luthier.core.errors import UsageError
 from luthier.core.example import Example, Message
-from luthier.data.formats import with_content_id
+from luthier.data.identity import prompt_key, with_content_id
 from luthier.data.splits import (
     DUPLICATE,
     SPLITS,
@@ -18,7 +18,6 @@ from luthier.data.splits import (
     SplitName,
     Splits,
     draw,
-    prompt_key,
     split,
     with_unique_ids,
 )
@@ -77,7 +76,8 @@ def test_the_order_of_rows_does_not_matter(
 @given(PAIRS, SEEDS)
 def test_every_row_is_somewhere(pairs: list[tuple[int, int]], seed: int) -> None:
     splits = split(rows(pairs), {}, FRACTIONS, seed)
-    places = [example.where for part in parts(splits).values() for example in part]
+    answers = [text for part in parts(splits).values() for one in part for text in one.references]
+    places = [text.replace("answer", "row") for text in answers]
     places += [dropped.where for dropped in splits.dropped]
     assert sorted(places) == sorted(f"row {number}" for number in range(len(pairs)))
 
@@ -112,7 +112,7 @@ def test_the_seed_decides() -> None:
 
 def test_a_leak_is_removed_from_training_and_named(make_example: Make) -> None:
     train = [make_example("Who?", "a"), make_example("who? ", "b"), make_example("What?", "c")]
-    train.append(make_example("Where?", "d"))
+    train += [make_example("Where?", "d"), make_example("Where?", "d", id="again")]
     splits = split(
         train,
         {"test": [make_example("WHO?", "e")], "validation": [make_example("what?", "f")]},
@@ -122,9 +122,10 @@ def test_a_leak_is_removed_from_training_and_named(make_example: Make) -> None:
     assert [example.references for example in splits.train] == [("d",)]
     assert len(splits.test) == len(splits.validation) == 1
     assert sorted(dropped.reason for dropped in splits.dropped) == [
+        DUPLICATE,
+        "the same prompt is in the test split",
         "the same prompt is in the test split",
         "the same prompt is in the validation split",
-        DUPLICATE,
     ]
 
 
@@ -185,3 +186,60 @@ def test_equal_rows_of_two_groups_go_where_they_go_in_any_order() -> None:
         parts = (splits.train, splits.validation, splits.test)
         found.append([[(one.id, one.group) for one in part] for part in parts])
     assert found[0] == found[1]
+
+
+def near_duplicates() -> list[Example]:
+    """Prompts that differ in case, blanks and Unicode form alone."""
+    texts = ("x2", "X2", "x\u00b2", " x2", "x2  ", "x\t2", "x 2", "\ufb01ne", "fine", "FINE")
+    rows = [Example("", (Message("user", t),), (f"{len(t)}",), where=t) for t in texts]
+    return with_unique_ids(map(with_content_id, rows))
+
+
+@given(SEEDS)
+def test_near_duplicates_all_stay_and_share_a_split(seed: int) -> None:
+    splits = split(near_duplicates(), {}, FRACTIONS, seed)
+    assert splits.dropped == ()
+    assert sum(len(part) for part in parts(splits).values()) == len(near_duplicates())
+    for part in parts(splits).values():
+        for one in part:
+            same = [other for other in near_duplicates() if prompt_key(other) == prompt_key(one)]
+            assert {other.id for other in same} <= {other.id for other in part}
+            assert bool(one.group) == (len(same) > 1)
+
+
+@given(SEEDS, st.randoms(use_true_random=False))
+def test_several_answers_are_kept_and_are_references_in_the_test(
+    seed: int, shuffle: random.Random
+) -> None:
+    rows = [
+        Example("", (Message("user", f"q{n % 6}"),), (f"answer {n}",), where=str(n))
+        for n in range(48)
+    ]
+    shuffle.shuffle(rows)
+    splits = split(with_unique_ids(map(with_content_id, rows)), {}, FRACTIONS, seed)
+    assert splits.dropped == ()
+    answers = [text for part in parts(splits).values() for one in part for text in one.references]
+    assert sorted(answers) == sorted(f"answer {n}" for n in range(48))
+    assert all(len(one.references) == 8 for one in splits.test)
+    assert all(len(one.references) == 1 for one in (*splits.train, *splits.validation))
+    assert len({one.group for one in splits.train}) == len(splits.train) / 8
+    assert len({one.id for one in splits.test}) == len(splits.test)
+
+
+def test_labels_that_contradict_each_other_are_not_both_right(make_example: Make) -> None:
+    test = [make_example("a", label, choices=("yes", "no")) for label in ("yes", "no")]
+    splits = split([make_example("b")], {"test": test, "validation": []}, FRACTIONS, 0)
+    assert [one.references for one in splits.test] in ([("yes",), ("no",)], [("no",), ("yes",)])
+    assert len({one.group for one in splits.test}) == 1
+
+
+def test_of_equal_examples_the_one_that_weighs_most_stays(make_example: Make) -> None:
+    rows = [make_example("a", id=f"{n}", weight=float(n)) for n in (1, 3, 2)]
+    for order in (rows, rows[::-1]):
+        equal = [replace(one, id="same" if n == 0 else f"same-{n}") for n, one in enumerate(order)]
+        splits = split([*equal, make_example("b"), make_example("c")], {}, FRACTIONS, 0)
+        weights = [
+            one.weight for part in parts(splits).values() for one in part if "a" in one.where
+        ]
+        assert weights == [3.0]
+        assert [dropped.reason for dropped in splits.dropped] == [DUPLICATE] * 2

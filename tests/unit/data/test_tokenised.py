@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from luthier.config.prompt import PromptConfig
 from luthier.core.errors import DataError
-from luthier.core.example import Example
+from luthier.core.example import Example, Message
+from luthier.data.caveats import token_caveats
 from luthier.data.tokenised import tokenise
 from luthier.prompts.render import PromptRenderer
 
@@ -67,11 +70,52 @@ def test_nothing_is_truncated(examples: list[Example], renderer: PromptRenderer)
         )
 
 
-def test_plain_text_of_one_token_trains_nothing(tokenizer: Any) -> None:
-    renderer = PromptRenderer.from_config(
-        PromptConfig(chat_template="never"), tokenizer, context_window=2048
+def test_an_example_without_a_trained_answer_is_left_out(
+    make_example: Make, renderer: PromptRenderer
+) -> None:
+    withheld = replace(
+        make_example("a", "b", where="f:1"), answer=Message("assistant", "b", is_trained=False)
     )
-    texts = [Example(text, (), (text,), where=f"f:{text}") for text in ("a", "a longer text")]
-    tokenised = tokenise(texts, renderer, max_length=9, too_long="error", completions_only=True)
-    assert [example.id for example in tokenised.examples] == ["a longer text"]
+    kept = make_example("c", "d")
+    tokenised = tokenise(
+        [withheld, kept], renderer, max_length=99, too_long="error", completions_only=True
+    )
+    assert [example.id for example in tokenised.examples] == [kept.id]
     assert [dropped.reason for dropped in tokenised.dropped] == ["no token to train on"]
+
+
+@pytest.fixture
+def losing(tokenizer: Any) -> PromptRenderer:
+    """A template that iterates over texts as if they were lists of parts, and finds nothing."""
+    changed = copy.copy(tokenizer)
+    changed.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content.words }}{% endfor %}"
+    return PromptRenderer.from_config(PromptConfig(), changed, context_window=2048)
+
+
+def test_what_a_template_leaves_out_is_listed_or_dropped(
+    examples: list[Example], losing: PromptRenderer
+) -> None:
+    options: dict[str, Any] = {"max_length": 99, "too_long": "drop", "completions_only": True}
+    with pytest.raises(DataError, match=r"(?s)3 problems.*the chat template leaves out") as caught:
+        tokenise(examples, losing, **options)
+    assert "rows.jsonl:817" in str(caught.value)
+    dropped = tokenise(examples, losing, invalid="drop", **options)
+    assert not dropped.examples
+    assert len(dropped.dropped) == 3
+
+
+def test_a_conversation_may_give_several_examples(make_example: Make, tokenizer: Any) -> None:
+    changed = copy.copy(tokenizer)
+    changed.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ '(now) ' if loop.last else '' }}{{ m.content }}\n"
+        "{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    renderer = PromptRenderer.from_config(PromptConfig(), changed, context_window=2048)
+    turns = (Message("user", "one?"), Message("assistant", "1"), Message("user", "two?"))
+    example = replace(make_example("x", "2"), messages=turns)
+    tokenised = tokenise(
+        [example], renderer, max_length=99, too_long="error", completions_only=True
+    )
+    assert [each.id for each in tokenised.examples] == [f"{example.id}-1", f"{example.id}-2"]
+    (caveat,) = token_caveats(tokenised.rendered, renderer)
+    assert "1 conversations are trained as 2 examples" in caveat

@@ -28,7 +28,7 @@ def test_a_better_system(evaluation: Make, resampling: Resampling) -> None:
     assert comparison.over == "wrong"
     assert (comparison.difference, comparison.n) == (1.0, 10)
     assert comparison.test == "exact McNemar"
-    assert comparison.p == comparison.p_holm == pytest.approx(2 / 2**10)
+    assert comparison.p == comparison.p_adjusted == pytest.approx(2 / 2**10)
 
 
 def test_the_metric_is_computed_from_the_answers_not_from_stored_scores(
@@ -69,7 +69,7 @@ def test_another_template_is_refused(evaluation: Make, resampling: Resampling) -
         compare_evaluations("rouge1", a, b, "a", resampling)
 
 
-def test_every_rung_is_compared_with_the_best_cheaper_one(
+def test_every_rung_is_compared_with_the_choice_among_the_cheaper_ones(
     evaluation: Make, resampling: Resampling
 ) -> None:
     rungs = {
@@ -84,13 +84,52 @@ def test_every_rung_is_compared_with_the_best_cheaper_one(
         "few-shot": "zero-shot",
         "lora": "zero-shot",
         "full": "lora",
-        "more": "lora",  # as good as full, and cheaper
+        "more": "lora",
     }
     assert comparisons["few-shot"].difference < 0 < comparisons["lora"].difference
-    # Holm by hand: the two small p-values are equal, so both are multiplied by four.
-    assert comparisons["lora"].p_holm == pytest.approx(4 * comparisons["lora"].p)
-    assert comparisons["full"].p_holm == 1.0
+    assert comparisons["lora"].p < comparisons["lora"].p_adjusted < 0.01
+    assert comparisons["full"].p_adjusted == 1.0
 
 
 def test_one_rung_has_nothing_to_be_compared_with(evaluation: Make, resampling: Resampling) -> None:
     assert compare_rungs("rouge1", {"lora": evaluation(["a"], ["a"])}, resampling) == {}
+
+
+def test_a_staircase_of_small_steps_ends_at_a_real_gain(
+    evaluation: Make, resampling: Resampling
+) -> None:
+    """No rung is really better than the one before it, and the last is better than the first."""
+    references = [f"right {number}" for number in range(120)]
+
+    def rung(right: int) -> Evaluation:
+        return evaluation([*references[:right], *["wrong"] * (120 - right)], references)
+
+    rungs = {f"rung {k}": rung(60 + 4 * k) for k in range(6)}
+    gains = compare_rungs("exact_match", rungs, resampling)
+    assert [gain.over for gain in gains.values()] == [
+        *("rung 0", "rung 0", "rung 2", "rung 2", "rung 4")
+    ]
+    assert gains["rung 1"].p_adjusted > 0.05 > gains["rung 2"].p_adjusted
+
+
+def test_rungs_that_are_equally_good_are_not_climbed(
+    evaluation: Make, resampling: Resampling
+) -> None:
+    rungs = {
+        name: evaluation(answers, REFERENCES)
+        for name, answers in (("a", WRONG), ("b", REFERENCES), ("c", REFERENCES))
+    }
+    gains = compare_rungs("exact_match", rungs, resampling)
+    assert (gains["b"].over, gains["c"].over) == ("a", "b")
+    assert gains["c"].p_adjusted == 1.0
+
+
+def test_a_rung_that_cannot_be_used_is_compared_and_not_chosen(
+    evaluation: Make, resampling: Resampling
+) -> None:
+    rungs = {
+        name: evaluation(answers, REFERENCES)
+        for name, answers in (("a", WRONG), ("b", REFERENCES), ("c", REFERENCES))
+    }
+    gains = compare_rungs("exact_match", rungs, resampling, unusable={"b"})
+    assert (gains["b"].over, gains["c"].over) == ("a", "a")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -8,13 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.core.errors import UsageError
+from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.power import (
     bernoulli_error,
+    detectable_difference,
     detectable_effect,
+    detectable_share,
     difference_error,
+    mcnemar_power,
     plan_sample_size,
+    plan_shares,
+    power_notes,
 )
 from luthier.evaluate.significance import mcnemar
+from luthier.evaluate.statistics import Resampling
+from luthier.evaluate.stepdown import gain_p_values
 
 
 def test_the_textbook_figure() -> None:
@@ -57,3 +66,69 @@ def test_a_base_rate_is_a_share(rate: float) -> None:
 def test_a_difference_is_above_zero() -> None:
     with pytest.raises(UsageError, match="cannot be planned"):
         plan_sample_size(0.0, 0.1, 10, "")
+
+
+@pytest.mark.parametrize(("n", "discordance", "difference"), [(20, 0.4, 0.2), (60, 0.3, 0.2)])
+def test_mcnemars_power_is_how_often_it_rejects(
+    n: int, discordance: float, difference: float
+) -> None:
+    generator = np.random.default_rng(0)
+    better = (discordance + difference) / 2
+    counts = generator.multinomial(n, [better, discordance - better, 1 - discordance], size=4000)
+    found = 0
+    for right, wrong, _ in counts:
+        b = np.repeat([1.0, 0.0], [right, wrong])
+        found += bool(len(b)) and mcnemar(1 - b, b) <= 0.05 and right > wrong
+    power = mcnemar_power(n, discordance, difference)
+    assert found / 4000 == pytest.approx(power, abs=4 * math.sqrt(0.25 / 4000))
+
+
+def test_the_detectable_share_has_its_power() -> None:
+    least = detectable_share(64, 15)
+    assert least
+    assert mcnemar_power(64, max(16 / 65, least), least) >= 0.8
+    assert mcnemar_power(64, max(16 / 65, least - 0.01), least - 0.01) < 0.8
+    assert detectable_share(5, 0) is None  # five examples cannot show even a difference of 1
+    assert detectable_share(64, 0) == pytest.approx(detectable_share(64, 1), abs=0.02)
+
+
+def test_too_few_units_detect_nothing() -> None:
+    assert detectable_difference(0.01, 5) is None
+    assert detectable_difference(0.01, 6) == detectable_effect(0.01)
+    assert detectable_difference(0.0, 60) is None
+
+
+def test_notes_on_power_before_anything_is_measured() -> None:
+    assert "cannot show any difference" in power_notes(80, 4)[0]
+    assert "at least 5 are needed" in power_notes(80, 4)[0]
+    assert power_notes(1, 1)[0].startswith("1 unit of test examples cannot")
+    assert "every one of 5 units" in power_notes(64, 5)[0]
+    assert "at least 5 of 7 units must gain" in power_notes(64, 7)[0]
+    assert "gains of about 0.16" in power_notes(64, 64)[0]
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("units", [5, 8, 12, 20, 24, 30, 64, 300])
+def test_no_note_promises_a_gain_above_the_share_that_differs(units: int, alpha: float) -> None:
+    """Two rungs that disagree on a quarter of the examples cannot be further apart than that."""
+    for text in re.findall(r"gains of about (\d\.\d+)", power_notes(units, units, alpha)[0]):
+        assert float(text) <= 0.25
+
+
+@pytest.mark.parametrize(("units", "gaining", "shown"), [(7, 5, True), (7, 4, False)])
+def test_five_units_must_gain(units: int, gaining: int, *, shown: bool) -> None:
+    """The others may stay as they were: they need not gain as well."""
+    before, after = np.zeros((units, 1)), np.zeros((units, 1))
+    after[:gaining] = 1
+    stats = {"before": before, "after": after}
+    p = gain_p_values(get_metric("rougeL"), stats, Resampling(0, 2000, 0.95))["before", "after"]
+    assert (p <= 0.05) == shown
+
+
+def test_shares_are_planned_with_the_exact_test() -> None:
+    plan = plan_shares(0.1, 0.7, "guessed")
+    for row in plan.rows:
+        discordance = max(2 * 0.7 * 0.3 * (1 - row.correlation), 0.1)
+        assert mcnemar_power(row.examples, discordance, 0.1) >= 0.8
+    with pytest.raises(UsageError, match="never differ"):
+        plan_shares(1.0, 0.5, "guessed")

@@ -10,15 +10,14 @@ from scipy.stats import binomtest, bootstrap, norm, sem, t
 from luthier.config import EvaluateConfig
 from luthier.evaluate import statistics
 from luthier.evaluate.metrics import get_metric
+from luthier.evaluate.proportions import proportion_interval
 from luthier.evaluate.statistics import (
     Resampling,
     Units,
     bootstrap_interval,
     figure_interval,
-    is_binary,
     jackknife_error,
     standard_error,
-    wilson_interval,
 )
 
 RESAMPLING = Resampling(seed=0, resamples=1000, confidence=0.95)
@@ -80,7 +79,8 @@ def test_coverage_of_right_answers_is_95_percent_within_two() -> None:
     generator = np.random.default_rng(9)
     hits = 0
     for rate in generator.uniform(0.1, 0.9, 2000):
-        interval = wilson_interval((generator.random(100) < rate).astype(float), 0.95)
+        right = (generator.random(100) < rate).astype(float)
+        interval = proportion_interval(right, np.ones(100), 0.95)
         hits += interval.low <= rate <= interval.high
     assert hits / 2000 == pytest.approx(0.95, abs=0.02)
 
@@ -199,24 +199,28 @@ def test_interval_of_a_corpus_metric_recomputes_it_in_each_resample() -> None:
 @settings(deadline=None, max_examples=50)
 def test_interval_of_a_mean_lies_within_the_scores(scores: np.ndarray) -> None:
     interval = bootstrap_interval(MEAN, scores[:, None], RESAMPLING)
-    lowest, highest = (0, 1) if is_binary(scores) else (scores.min(), scores.max())
     assert interval.value == pytest.approx(scores.mean())
-    assert lowest - 1e-9 <= interval.low <= interval.high <= highest + 1e-9
+    assert 0 <= interval.low <= interval.value + 1e-9
+    assert interval.value - 1e-9 <= interval.high <= 1
+    assert interval.low < interval.high
     assert interval.n == len(scores)
 
 
 def test_deviations_whose_powers_vanish_have_an_interval() -> None:
     scores = np.array([[1e-130], [0.0], [0.0]])
     interval = bootstrap_interval(MEAN, scores, RESAMPLING)
-    assert 0 <= interval.low <= interval.value <= interval.high <= 1e-130
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
 
 
 @given(scores=scores)
 @settings(deadline=None, max_examples=30)
 def test_mirrored_scores_have_a_mirrored_interval(scores: np.ndarray) -> None:
-    one = figure_interval(Units.of(scores[:, None]), MEAN.aggregate, RESAMPLING)
-    other = figure_interval(Units.of(-scores[:, None]), MEAN.aggregate, RESAMPLING)
-    assert one == pytest.approx((-other[1], -other[0]), abs=1e-9)
+    bounds = (-1.0, 1.0)
+    one = figure_interval(Units.of(scores[:, None]), MEAN.aggregate, RESAMPLING, bounds)
+    other = figure_interval(Units.of(-scores[:, None]), MEAN.aggregate, RESAMPLING, bounds)
+    low, high = other
+    assert tuple(one) == pytest.approx((-high, -low), abs=1e-9)
+    assert bool(one.missing) == bool(other.missing)
 
 
 def test_same_seed_same_interval_and_other_seed_another() -> None:
@@ -247,7 +251,6 @@ def test_zero_or_one_scores_have_wilsons_interval(right: int) -> None:
     interval = bootstrap_interval(MEAN, stats, RESAMPLING)
     expected = binomtest(right, 40).proportion_ci(0.95, method="wilson")
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
-    assert interval == wilson_interval(stats[:, 0], 0.95)
 
 
 def test_grouped_zero_or_one_scores_are_resampled_by_group() -> None:
@@ -272,6 +275,7 @@ def test_one_group_only_falls_back_to_its_examples() -> None:
 def test_one_example_has_no_spread() -> None:
     interval = bootstrap_interval(MEAN, np.array([[0.4]]), RESAMPLING)
     assert (interval.low, interval.value, interval.high) == (0.4, 0.4, 0.4)
+    assert interval.no_interval == "one unit has no spread"
 
 
 def test_the_configuration_decides_the_draws() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
-from luthier.inference.cache import merge_caches, repeat_cache, roomy_cache
+from luthier.inference.cache import Part, merge_caches, repeat_cache, roomy_cache
 
 
 def states(rows: int, length: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,7 +61,7 @@ def test_a_row_is_cut_back_repeated_and_stays_as_it_was() -> None:
 
 def test_caches_of_unequal_length_are_merged_on_the_right() -> None:
     long, short = fill(roomy_cache(), 2, [5]), fill(roomy_cache(), 1, [3])
-    merged = merge_caches([long, short])
+    merged = merge_caches([Part(long, slice(0, 2), 5), Part(short, slice(0, 1), 3)])
     assert merged.get_seq_length() == 5
     for layer, (one, other) in enumerate(zip(long.layers, short.layers, strict=True)):
         keys = merged.layers[layer].keys

@@ -196,7 +196,7 @@ def test_loras_settings_reach_peft(load: Any, tiny_llama: Path) -> None:
 
 
 def test_lora_without_a_target_is_a_users_mistake(load: Any, tiny_llama: Path) -> None:
-    with pytest.raises(UsageError, match="finds nothing to adapt") as caught:
+    with pytest.raises(UsageError, match="no module's name ends with 'query'") as caught:
         LoraMethod(LoraConfig(targets=("query",))).prepare(load(tiny_llama))
     assert caught.value.where == "methods.lora.targets"
 

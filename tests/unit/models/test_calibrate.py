@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 
@@ -38,3 +39,26 @@ def test_what_holds_up_one_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "_SECONDS_EACH", 0.0)
     delays = iter([0.3, 0.01, 0.3, 0.01])
     assert 0.01 <= module._seconds(lambda: time.sleep(next(delays))) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("again", "is_busy"), [(1.0, False), (0.9, False), (0.7, True), (2.0, True)]
+)
+def test_two_measurements_that_cannot_both_be_right_are_said(again: float, is_busy: bool) -> None:
+    first = {"float32": 1e11, "bfloat16": 2e11}
+    said = module._disagreement(first, {"float32": again * 1e11, "bfloat16": 2e11})
+    assert bool(said) == is_busy
+    assert ("float32" in said and "again" in said) == is_busy
+
+
+def test_a_busy_beginning_does_not_lower_the_peak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path))
+    monkeypatch.setattr(module, "_SECONDS_EACH", 0.02)
+    monkeypatch.setattr(module, "_COPY_BYTES", 2**24)
+    speeds = iter([1e10, 1e9, 1e11, 1e9])  # float32 and bfloat16, then both again
+    monkeypatch.setattr(module, "_product_flops", lambda dtype: next(speeds))
+    out = io.StringIO()
+    assert calibrate(Console(out)).flops == {"float32": 1e11, "bfloat16": 1e9}
+    assert "warning: two measurements of float32 differ by 90%" in out.getvalue()

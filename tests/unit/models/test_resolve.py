@@ -145,11 +145,18 @@ def test_pickled_weights_beside_safetensors_are_not_looked_at(
     assert not trap.exists()
 
 
+def _index(folder: Path, content: str) -> Path:
+    """An index in place of the whole file, which would be loaded before it is looked at."""
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(content)
+    return index
+
+
 @pytest.mark.parametrize("shard", ["../outside.safetensors", "/etc/hostname", "a/b.safetensors"])
 def test_a_shard_outside_the_folder_is_refused(shard: str, model_folder: Path) -> None:
     shutil.copy(model_folder / "model.safetensors", model_folder.parent / "outside.safetensors")
-    index = model_folder / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": {"shared.weight": shard}}))
+    index = _index(model_folder, json.dumps({"weight_map": {"shared.weight": shard}}))
     with pytest.raises(DataError, match="outside the model's folder") as caught:
         resolve(model_folder)
     assert caught.value.where == str(index)
@@ -159,14 +166,14 @@ def test_a_shard_outside_the_folder_is_refused(shard: str, model_folder: Path) -
     "content", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}', "\x00"]
 )
 def test_an_unreadable_index(content: str, model_folder: Path) -> None:
-    (model_folder / "model.safetensors.index.json").write_text(content)
+    _index(model_folder, content)
     with pytest.raises(DataError, match="not a readable index"):
         resolve(model_folder)
 
 
 def test_a_missing_shard(model_folder: Path) -> None:
     index = {"weight_map": {"shared.weight": "model-00001-of-00002.safetensors"}}
-    (model_folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    _index(model_folder, json.dumps(index))
     with pytest.raises(DataError, match=r"model-00001-of-00002\.safetensors is missing"):
         resolve(model_folder)
 

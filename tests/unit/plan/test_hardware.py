@@ -104,7 +104,7 @@ def test_a_name_like_none_gets_the_whole_list() -> None:
 
 @pytest.mark.parametrize("name", ["t4", "v100", "p100", "rtx-2080-ti"])
 def test_cards_before_ampere_multiply_no_bfloat16(name: str) -> None:
-    with pytest.raises(UsageError, match="no bfloat16") as caught:
+    with pytest.raises(UsageError, match="lacks bfloat16") as caught:
         find_device(name).peak("bfloat16")
     assert "float16" in caught.value.fix
 

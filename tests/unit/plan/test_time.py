@@ -114,7 +114,7 @@ def test_slower_memory_lengthens_traffic_and_update() -> None:
 
 
 def test_a_type_that_the_card_lacks_is_refused() -> None:
-    with pytest.raises(UsageError, match="no bfloat16"):
+    with pytest.raises(UsageError, match="lacks bfloat16"):
         timed(device=find_device("t4"))
 
 

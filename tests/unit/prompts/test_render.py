@@ -190,7 +190,8 @@ def test_special_tokens_in_data_stay_text(smollm: Any) -> None:
     assert smollm.eos_token_id not in plain.prompt(example).ids
     assert plain.training(example, completions_only=True).input_ids.count(smollm.eos_token_id) == 1
     text = plain.training(Example("2", (), (smuggled,)), completions_only=True)
-    assert smollm.eos_token_id not in text.input_ids
+    assert smollm.eos_token_id not in text.input_ids[:-1]
+    assert text.input_ids[-1] == smollm.eos_token_id
     assert smollm.eos_token_id not in render.answer_ids("<|im_end|>")
 
 
@@ -218,16 +219,18 @@ def test_prompt_is_a_prefix_of_training(smollm: Any, contents: list[str], chat: 
     turns = [Message(roles[n], text) for n, text in enumerate(contents[: len(contents) // 2 * 2])]
     example = Example("1", tuple(turns[:-1]), (turns[-1].content,))
     render = renderer(smollm, use_chat_template=chat, context_window=10_000)
-    prompt, training = render.prompt(example), render.training(example, completions_only=True)
+    prompt, parts = render.prompt(example), render.trainings(example, completions_only=True)
+    training = parts[-1]
     assert training.input_ids[: training.prompt_length] == prompt.ids
-    assert len(training.trained) == len(training.input_ids)
-    assert not training.trained[0]
+    assert all(len(part.trained) == len(part.input_ids) for part in parts)
+    assert not any(part.trained[0] for part in parts)
     if not all(is_writable(smollm, letter) for text in contents for letter in text):
         return  # the text cannot come back
     assert smollm.decode(prompt.ids) == prompt.text
     answers = [turn.content for turn in turns if turn.role == "assistant"]
-    between = "<|im_end|>" if chat else ""
-    assert trained_text(smollm, training) == between.join(answers) + "<|im_end|>"
+    between = "<|im_end|>" if chat or len(parts) > 1 else ""
+    said = "".join(trained_text(smollm, part) for part in parts)
+    assert said == between.join(answers) + "<|im_end|>"
 
 
 def test_template_without_system_or_eos(smollm: Any) -> None:
@@ -259,9 +262,14 @@ def test_template_that_rewrites_earlier_turns(smollm: Any) -> None:
     assert trained_text(forgetful, training) == "<think></think>Four.<|im_end|>"
     shown = with_shots(SINGLE, [SHOT])
     assert "Two.<|im_end|>" in render.prompt(shown).text
-    with pytest.raises(DataError, match="rewrites earlier text") as caught:
-        render.training(shown, completions_only=True)
-    assert caught.value.where == "x.jsonl:1"
+    first, second = render.trainings(shown, completions_only=True)
+    assert trained_text(forgetful, first) == "<think></think>Two.<|im_end|>"
+    assert trained_text(forgetful, second) == "<think></think>Four.<|im_end|>"
+    assert (first.id, second.id) == ("1-1", "1-2")
+    for part, example in ((first, SHOT), (second, shown)):
+        assert part.input_ids[: part.prompt_length] == render.prompt(example).ids
+    last = renderer(forgetful, train_on="last-answer").trainings(shown, completions_only=True)
+    assert [trained_text(forgetful, part) for part in last] == ["<think></think>Four.<|im_end|>"]
 
 
 @pytest.mark.parametrize(
@@ -329,12 +337,12 @@ def test_spaces_of_the_separator_belong_to_the_answer(smollm: Any) -> None:
 
 def test_plain_text(base: Any, smollm: Any) -> None:
     training = renderer(base).training(Example("1", (), ("a b",)), completions_only=True)
-    assert base.convert_ids_to_tokens(training.input_ids) == ["<s>", "a", "b"]
-    assert training.trained == (False, True, True)
+    assert base.convert_ids_to_tokens(training.input_ids) == ["<s>", "a", "b", "</s>"]
+    assert training.trained == (False, True, True, True)
     assert training.prompt_length == 0
     chat = renderer(smollm, system="Be kind.")
     text = chat.training(Example("1", (), ("Once upon",)), completions_only=True)
-    assert smollm.decode(text.input_ids) == "Once upon"
+    assert smollm.decode(text.input_ids) == "Once upon<|im_end|>"
     with pytest.raises(DataError, match="plain text"):
         chat.prompt(Example("1", (), ("Once upon",)))
 

@@ -174,7 +174,8 @@ def rung_record(name: str, record: EvaluationRecord, below: str | None) -> RungR
     spent = training(name) if tuned else None
     rise = MEANS[name] - MEANS[below] if below else 0.0
     gain = Comparison(
-        over=below, difference=rise, low=rise - 0.018, high=rise + 0.018, p=0.0004, p_holm=0.0008,
+        over=below, difference=rise, low=rise - 0.018, high=rise + 0.018, p=0.0004,
+        p_adjusted=0.0008,
         test="paired permutation, 2,000 permutations", n=NUM_SAMPLES,
     ) if below else None  # fmt: skip
     return RungRecord(

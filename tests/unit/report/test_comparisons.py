@@ -32,7 +32,7 @@ def compared(task: str, before: float, after: float, p: float = 0.001) -> TaskCo
         comparisons=(
             Comparison(
                 over="small", difference=apart, low=apart - 0.02, high=apart + 0.02, p=p / 2,
-                p_holm=p, test="exact McNemar", n=200, detectable=0.04,
+                p_adjusted=p, test="exact McNemar", n=200, detectable=0.04,
             ),
         ),
         better=(30,),
@@ -55,7 +55,7 @@ RUNS = RunComparison(
             results=(figure(0.5), figure(0.6)),
             comparisons=(
                 Comparison(
-                    over="small", difference=0.1, low=0.05, high=0.15, p=0.002, p_holm=0.002,
+                    over="small", difference=0.1, low=0.05, high=0.15, p=0.002, p_adjusted=0.002,
                     test="paired approximate randomisation within tasks, 999 draws", n=600,
                 ),
             ),
@@ -92,13 +92,15 @@ def test_the_sentence_counts_what_chance_does_not_explain() -> None:
         "chance."
     )
     alike = RUNS.model_copy(update={"tasks": (RUNS.tasks[2], RUNS.tasks[2])})
-    assert comparison_sentence(alike) == "On none of 2 tasks is large shown to differ from small."
+    assert comparison_sentence(alike) == (
+        "No clear difference between large and small on any of 2 tasks."
+    )
     one = RUNS.model_copy(update={"tasks": RUNS.tasks[:1]})
     assert comparison_sentence(one) == (
         "large is better than small on rte: +0.100 in acc (p = 0.001)."
     )
     unclear = RUNS.model_copy(update={"tasks": RUNS.tasks[2:]})
-    assert "not shown to differ from small" in comparison_sentence(unclear)
+    assert "not clearly different from small" in comparison_sentence(unclear)
 
 
 def test_an_item_shows_the_end_of_its_prompt_and_every_answer() -> None:

@@ -65,7 +65,7 @@ def test_it_says_how_it_was_measured(adapt_run: RunDirectory) -> None:
     for fact in (
         "rouge_score 0.1.2, rougeL F1",
         "paired permutation",
-        "Holm",
+        "step-down over all pairs of rungs",
         "0.05",
         "5f0c1be6a7d2e934",
         "12fd25f77366fa6b3b4b768ec3050bf629380bac",

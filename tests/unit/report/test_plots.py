@@ -7,7 +7,7 @@ import pytest
 
 from luthier.core.records import LadderRecord
 from luthier.report.content import LossCurve
-from luthier.report.plots import ladder_plots, loss_plot
+from luthier.report.plots import _smooth, ladder_plots, loss_plot
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -122,3 +122,14 @@ def test_a_very_long_name_leaves_room_for_the_plot(ladder: LadderRecord) -> None
     for plot in ladder_plots(with_names(ladder, "long" * 200)):
         assert max(map(len, texts(plot.svg))) < 40
         assert "long" * 200 in plot.svg  # in the description
+
+
+@pytest.mark.parametrize("steps", [1, 3, 12, 40, 200, 2000])
+def test_the_smoothed_loss_starts_unbiased_and_ends_where_the_loss_is(steps: int) -> None:
+    """A training of 12 steps from 3.0 down to 0.23 ends near 0.23, not at 1.0."""
+    curve = tuple((n, 0.23 + 2.77 * 0.6 ** (n * 12 / steps)) for n in range(1, steps + 1))
+    smoothed = _smooth(curve)
+    assert smoothed[0] == curve[0]
+    assert abs(smoothed[-1][1] - curve[-1][1]) < 0.06
+    flat = tuple((n, 1.5) for n in range(1, steps + 1))
+    assert [value for _, value in _smooth(flat)] == pytest.approx([1.5] * steps)

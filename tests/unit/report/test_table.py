@@ -56,7 +56,7 @@ def test_a_worse_rung_shows_its_loss_with_a_minus_sign(ladder: LadderRecord) -> 
         low=-0.05,
         high=-0.01,
         p=0.01,
-        p_holm=0.04,
+        p_adjusted=0.04,
         test="t",
         n=9,
     )

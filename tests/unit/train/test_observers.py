@@ -11,7 +11,7 @@ from luthier.core import console as module
 from luthier.core.console import Console
 from luthier.core.files import read_lines
 from luthier.train import Limits
-from luthier.train.observers import ProgressObserver, StepMetrics
+from luthier.train.observers import ProgressObserver, StepMetrics, WarningObserver
 
 
 def metrics(**changes: Any) -> StepMetrics:
@@ -63,10 +63,10 @@ def test_a_log_fits_a_hundred_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     with Console(out).progress("Training prefix-tuning", 1000) as advance:
         observer = ProgressObserver(advance)
         observer.on_event("validation", step=6, loss=2.4)
-        observer.on_step(metrics(mfu=0.314))
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("  Training prefix-tuning: 1/1000 · ")
+        for _ in range(5):
+            observer.on_step(metrics(mfu=0.314))
+    lines = out.getvalue().splitlines()[-2:]
+    assert lines[0].startswith("  Training prefix-tuning: 5/1000 · ")
     assert lines[1].startswith("    loss 2.346 · validation 2.400 · ")
     assert max(map(len, lines)) <= 100
 
@@ -84,3 +84,15 @@ def test_memory_is_measured_and_mfu_follows_from_the_peak(small_tune: Any) -> No
 def test_without_a_known_peak_there_is_no_mfu(small_tune: Any) -> None:
     _, _, run = small_tune()
     assert {line["mfu"] for line in read_lines(run.metrics)} == {None}
+
+
+def test_a_speed_above_the_peak_is_said_once_and_never_shown() -> None:
+    """More than 100 % cannot be: the peak was measured on a busy machine."""
+    assert "MFU" not in status(metrics(mfu=1.09))
+    out = io.StringIO()
+    observer = WarningObserver(Console(out))
+    for mfu in (None, 0.8, 1.0, 1.09, 1.2):
+        observer.on_step(metrics(mfu=mfu))
+    assert out.getvalue().count("warning") == 1
+    assert "109% of the calibrated peak" in out.getvalue()
+    assert "luthier plan --calibrate" in out.getvalue()

@@ -16,7 +16,7 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.core.files import read_lines
 from luthier.core.run_directory import RunDirectory
-from luthier.data.tokenised import select_usable
+from luthier.data.tokenised import Rendered, select_usable
 from luthier.models import cross_entropy
 from luthier.prompts.render import TrainingExample
 from luthier.train.job import TrainingJob
@@ -202,7 +202,9 @@ def test_what_weighs_nothing_is_left_out_and_counted() -> None:
         TrainingExample(one.id, (1, 2), (False, True), 1, weight=weight)
         for one, weight in zip(examples, (1.0, 0.0, 0.5), strict=True)
     ]
-    kept = select_usable(examples, tokens, max_length=9, too_long="drop")
+    kept = select_usable(
+        Rendered(tuple(zip(examples, tokens, strict=True))), max_length=9, too_long="drop"
+    )
     assert [one.id for one in kept.examples] == ["0", "2"]
     (left,) = kept.dropped
     assert (left.where, left.reason) == ("line 1", "its weight is 0")
@@ -213,5 +215,5 @@ def test_what_is_no_weight_is_refused(weight: float) -> None:
     example = Example("a", (Message("user", "a"),), ("b",), where="line 7")
     tokens = TrainingExample("a", (1, 2), (False, True), 1, weight=weight)
     with pytest.raises(DataError, match="the weight of an example") as caught:
-        select_usable([example], [tokens], max_length=9, too_long="drop")
+        select_usable(Rendered(((example, tokens),)), max_length=9, too_long="drop")
     assert caught.value.where == "line 7"

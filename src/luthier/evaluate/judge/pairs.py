@@ -12,7 +12,7 @@ from luthier.evaluate.compare import align_samples
 from luthier.evaluate.judge.template import JudgeTemplate
 from luthier.evaluate.judge.verdicts import TIE, outcome_of
 from luthier.evaluate.task import Evaluation
-from luthier.inference import Engine, Generation
+from luthier.inference import Engine
 from luthier.prompts.render import Prompt, PromptRenderer
 
 # What was said in each order, by the place of the candidate.
@@ -76,7 +76,8 @@ def judged_pairs(
     prompts = _prompts(renderer, template, asked)
     decoding = Decoding(max_new_tokens=template.max_new_tokens)
     with console.progress("judging", len(prompts)) as advance:
-        said = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
+        answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
+    said = [renderer.said(answer.text, answer.ids) for answer in answers]
     found = {
         pair.id: _verdict(template, *orders)
         for pair, orders in zip(asked, zip(said[::2], said[1::2], strict=True), strict=True)
@@ -106,9 +107,9 @@ def _prompts(
     return prompts
 
 
-def _verdict(template: JudgeTemplate, second: Generation, first: Generation) -> dict[str, str]:
-    outcome = outcome_of(template.read(second.text), template.read(first.text))
-    return {**outcome, AS_SECOND: second.text, AS_FIRST: first.text}
+def _verdict(template: JudgeTemplate, second: str, first: str) -> dict[str, str]:
+    outcome = outcome_of(template.read(second), template.read(first))
+    return {**outcome, AS_SECOND: second, AS_FIRST: first}
 
 
 def _against_reference(sample: SampleRecord) -> SampleRecord:

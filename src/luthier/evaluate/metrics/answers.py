@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import ClassVar
 
-from luthier.evaluate.metrics.base import TextScore
+from luthier.evaluate.metrics.base import SHARE, Need, TextScore
+from luthier.evaluate.metrics.options import text_metric
 
 
 class ExactMatch(TextScore):
     """1 where the prediction equals a reference, both stripped of surrounding white space."""
 
+    bounds = SHARE
+
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """1 or 0."""
         return float(prediction.strip() in {reference.strip() for reference in references})
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """The normalisation and the treatment of several references."""
         del references
         return f"{self.name}|norm:strip|refs:any"
@@ -28,14 +29,15 @@ class Accuracy(TextScore):
     The generated text is mapped to a choice by `chosen`; a text that names no choice is wrong.
     """
 
-    needs_choices: ClassVar[bool] = True
+    bounds = SHARE
+    needs = frozenset[Need]({"answers", "choices"})
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """1 or 0."""
         right = {_normalised(reference) for reference in references}
         return float(chosen(prediction, choices) in right)
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """How a text becomes a choice, and the normalisation."""
         del references
         return f"{self.name}|norm:strip+casefold|choice:equal,longest-prefix|refs:any"
@@ -64,5 +66,5 @@ def _normalised(text: str) -> str:
     return text.strip().casefold()
 
 
-exact_match = partial(ExactMatch, "exact_match")
-accuracy = partial(Accuracy, "accuracy")
+exact_match = text_metric("exact_match", lambda name, _options: ExactMatch(name))
+accuracy = text_metric("accuracy", lambda name, _options: Accuracy(name))

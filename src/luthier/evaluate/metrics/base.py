@@ -6,9 +6,11 @@ resample is a weighted sum, and all resamples together are one matrix product.
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,17 @@ from numpy.typing import NDArray
 from luthier.core.records import SampleRecord
 
 Floats = NDArray[np.float64]
+SHARE = (0.0, 1.0)
+"""The bounds of a share of something."""
+Need = Literal["answers", "choices", "likelihoods", "lengths", "written answers", "several answers"]
+"""What samples may come with: an answer that can be right or wrong; a closed set of answers; the
+log-probability of what was scored; the length of a text; an answer that the model wrote freely;
+several answers to each question."""
+
+
+UnicodeForm = Literal["NFC", "NFKC"]
+UNICODE_FORMS: Mapping[str, UnicodeForm] = {"nfc": "NFC", "nfkc": "NFKC"}
+"""Unicode's normalisation forms, by the option that asks for them."""
 
 
 class Metric(ABC):
@@ -24,11 +37,13 @@ class Metric(ABC):
     Attributes:
         name: what users call it.
         higher_is_better: whether a rise is a gain.
-        needs_choices: whether every sample must come with its closed set of answers.
+        needs: what every sample must come with.
+        bounds: the least and the greatest value it can have.
     """
 
     higher_is_better: ClassVar[bool] = True
-    needs_choices: ClassVar[bool] = False
+    needs: frozenset[Need] = frozenset()
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -79,6 +94,19 @@ class MeanMetric(Metric):
 class TextMetric(Metric):
     """A metric that looks at predicted and accepted texts alone."""
 
+    needs = frozenset[Need]({"answers"})
+    unicode: UnicodeForm | None = None
+    """The form in which texts are compared; None: as they are."""
+
+    @abstractmethod
+    def described(self, references: Sequence[Sequence[str]]) -> str:
+        """The signature, but for the form of Unicode."""
+
+    def signature(self, references: Sequence[Sequence[str]]) -> str:
+        """Everything that must be equal for two values to be comparable."""
+        form = f"|unicode:{self.unicode}" if self.unicode else ""
+        return self.described(self._in_form(references)) + form
+
     @abstractmethod
     def statistics(
         self,
@@ -100,16 +128,49 @@ class TextMetric(Metric):
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """The statistics of the texts of each sample."""
+        (predictions,) = self._in_form([[sample.prediction for sample in samples]])
         return self.statistics(
-            [sample.prediction for sample in samples],
-            [sample.references for sample in samples],
-            [sample.choices for sample in samples],
+            predictions,
+            self._in_form([sample.references for sample in samples]),
+            self._in_form([sample.choices for sample in samples]),
         )
 
+    def _in_form(self, texts: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+        form = self.unicode
+        if form is None:
+            return texts
+        return [tuple(unicodedata.normalize(form, text) for text in row) for row in texts]
+
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Says how many answers are empty: often a wrong template, or an end that comes at once."""
+        """Says how many answers are empty, and for how many the form of Unicode matters.
+
+        Empty answers often mean a wrong template, or an end that comes at once.
+        """
         empty = sum(not sample.prediction.strip() for sample in samples)
-        return (f"{empty:,} of {len(samples):,} answers are empty",) if empty else ()
+        found = [f"{empty:,} of {len(samples):,} answers are empty"] if empty else []
+        for option, form in UNICODE_FORMS.items() if self.unicode is None else ():
+            if apart := sum(_agrees_only_in(form, sample) for sample in samples):
+                found.append(
+                    f"{apart:,} of {len(samples):,} answers have words of their references only "
+                    f"after Unicode normalisation ({form}); write :{option} behind the metric to "
+                    f"compare in that form, such as exact_match:{option}"
+                )
+                break
+        return tuple(found)
+
+
+def _agrees_only_in(form: UnicodeForm, sample: SampleRecord) -> bool:
+    """Whether more words of an answer are those of a reference in a form of Unicode."""
+    texts = (sample.prediction, *sample.references)
+    if all(text.isascii() for text in texts):
+        return False
+    said, *accepted = (set(text.split()) for text in texts)
+    normal = (unicodedata.normalize(form, text) for text in texts)
+    said_too, *accepted_too = (set(text.split()) for text in normal)
+    return any(
+        len(said_too & words_too) > len(said & words)
+        for words, words_too in zip(accepted, accepted_too, strict=True)
+    )
 
 
 class TextScore(MeanMetric, TextMetric):

@@ -9,7 +9,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric, Need
 
 _BINS = 10
 
@@ -22,6 +22,9 @@ class LikelihoodAccuracy(MeanMetric):
         length: what the log-probability of a choice's words is divided by.
         normalisation: what that is called in the signature.
     """
+
+    bounds = SHARE
+    needs = frozenset[Need]({"choices", "likelihoods"})
 
     def __init__(self, name: str, length: Callable[[str], int], normalisation: str) -> None:
         super().__init__(name)
@@ -53,7 +56,10 @@ class CalibrationError(Metric):
     of equal width. The confidence is the share of the chosen one in the probability of all choices.
     """
 
+    bounds = SHARE
+
     higher_is_better = False
+    needs = frozenset[Need]({"choices", "likelihoods"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each bin: whether the sample is in it, its confidence, and whether it is right.
@@ -82,6 +88,32 @@ class CalibrationError(Metric):
         return f"{self.name}|bins:{_BINS}-equal-width|confidence:share-of-choices"
 
 
+class TruthfulMass(MeanMetric):
+    """The share of the right choices in the probability of all choices: TruthfulQA's MC2.
+
+    Lin et al. 2021 (arXiv 2109.07958, section 3.2): with several right and wrong choices, the
+    normalised total probability of the right ones.
+    """
+
+    bounds = SHARE
+    needs = frozenset[Need]({"choices", "likelihoods"})
+
+    def measure(self, samples: Sequence[SampleRecord]) -> Floats:
+        """The share of each sample, ``[n, 1]``."""
+        return np.array([[self._share(sample)] for sample in samples], dtype=np.float64)
+
+    def signature(self, references: Sequence[Sequence[str]]) -> str:
+        """What is divided by what."""
+        del references
+        return f"{self.name}|mass:right-of-all|norm:none"
+
+    def _share(self, sample: SampleRecord) -> float:
+        logprobs = np.array(likelihoods(sample, self.name))
+        weights = np.exp(logprobs - logprobs.max())
+        right = np.array([choice in sample.references for choice in sample.choices])
+        return float(weights[right].sum() / weights.sum())
+
+
 def likelihoods(sample: SampleRecord, metric: str) -> tuple[float, ...]:
     """The log-probabilities of a sample's choices, in nats.
 
@@ -101,3 +133,5 @@ acc = partial(LikelihoodAccuracy, "acc", lambda _words: 1, "none")
 acc_norm = partial(LikelihoodAccuracy, "acc_norm", len, "characters")
 acc_bytes = partial(LikelihoodAccuracy, "acc_bytes", lambda words: len(words.encode()), "bytes")
 ece = partial(CalibrationError, "ece")
+mc1 = partial(LikelihoodAccuracy, "mc1", lambda _words: 1, "none")
+mc2 = partial(TruthfulMass, "mc2")

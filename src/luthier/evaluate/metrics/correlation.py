@@ -1,24 +1,41 @@
-"""Correlation of predicted and true numbers."""
+"""Correlation of predicted and true numbers.
+
+Both are centred and scaled before statistics are made of them. A correlation does not depend on
+that, but the rounding of its sums does: without it numbers such as 1e8 + x lose all that varies.
+Paired tests swap the answers of two systems, whose numbers must then be on one scale. So both are
+put on the scale of the true values, which they share. Only answers so far away from the true values
+that this would lose digits are put on a scale of their own, and swapped on it.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, Metric
-from luthier.evaluate.metrics.caveats import one_sided
+from luthier.evaluate.metrics.base import Floats, Metric, Need
 
 _MOST_RANKED = 4_000
 # What is divided by a count after being multiplied by it may differ in the last digit.
 _TIE = 1e-12
+# Further away, in standard deviations, than this loses more than six of a number's sixteen digits.
+_FAR = 1e3
+_MOST_POWERS = 100
+# Sums of n squares are right to about n times the rounding of one.
+_ROUNDING = 1e-14
 
 
 class Correlation(Metric):
     """A correlation; 0 where the predictions, or the true values, are all equal."""
+
+    bounds = (-1.0, 1.0)
+    needs = frozenset[Need]({"answers"})
 
     def per_sample(self, statistics: Floats) -> Floats:
         """A pair of numbers has no correlation alone: 0 for each, ``[n]``."""
@@ -26,21 +43,31 @@ class Correlation(Metric):
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
         """Warns where there is nothing to correlate with."""
-        return one_sided(self.name, "value", samples)
+        said, true = numbers(samples, self.name)
+        for values, whose in ((true, "true value"), (said, "answer")):
+            if len(values) and (values == values[0]).all():
+                return (
+                    f"every {whose} is {values[0]:g}: {self.name} is not defined there, and is "
+                    "given as 0",
+                )
+        return ()
 
 
 class Pearson(Correlation):
     """Pearson's correlation: how well a straight line fits."""
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
-        """x, y, x², y² and xy of each sample, ``[n, 5]``."""
-        x, y = numbers(samples, self.name)
+        """x, y, x², y² and xy of each sample, centred and scaled, ``[n, 5]``."""
+        said, true = numbers(samples, self.name)
+        scale, own = _Scale.of(true), _Scale.of(said)
+        x, y = (scale if scale.serves(own) else own).apply(said), scale.apply(true)
         return np.stack([x, y, x * x, y * y, x * y], axis=1)
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
         """Covariance over the root of the product of the variances."""
         x, y, xx, yy, xy = np.moveaxis(summed, -1, 0) / count
-        return _ratio(xy - x * y, xx - x * x, yy - y * y)
+        least = _ROUNDING * count
+        return _ratio(xy - x * y, xx - x * x, yy - y * y, (least * xx, least * yy))
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         """Nothing but the name decides it."""
@@ -68,7 +95,11 @@ class Spearman(Correlation):
                 f"{self.name} ranks at most {_MOST_RANKED:,} examples, and these are {n:,}",
                 fix="measure with pearson, or on fewer examples with --limit",
             )
-        x, y = numbers(samples, self.name)
+        said, true = numbers(samples, self.name)
+        scale = _Scale.of(true)
+        if abs(scale.centre) > _FAR * scale.spread and scale.serves(_Scale.of(said)):
+            said, true = scale.apply(said), scale.apply(true)
+        x, y = _told_apart(said), _told_apart(true)
         return np.hstack([np.eye(n), np.diag(x), np.diag(y)])
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
@@ -81,7 +112,9 @@ class Spearman(Correlation):
         mean_x, mean_y = (rows * rank_x).sum(axis=1) / totals, (rows * rank_y).sum(axis=1) / totals
         dx, dy = rank_x - mean_x[:, None], rank_y - mean_y[:, None]
         moments = [(rows * a * b).sum(axis=1) / totals for a, b in ((dx, dy), (dx, dx), (dy, dy))]
-        return _ratio(*moments).reshape(counts.shape[:-1])
+        covariance, variance_x, variance_y = moments
+        ratio = _ratio(covariance, variance_x, variance_y, (1e-12, 1e-12))
+        return ratio.reshape(counts.shape[:-1])
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         """The treatment of ties."""
@@ -93,7 +126,7 @@ def numbers(samples: Sequence[SampleRecord], metric: str) -> tuple[Floats, Float
     """Predictions and first references as numbers, ``[n]`` each.
 
     Raises:
-        DataError: one of them is no number.
+        DataError: one of them is no number, or not finite.
     """
     pairs = [(sample.prediction, sample.references[0], sample.id) for sample in samples]
     try:
@@ -103,7 +136,76 @@ def numbers(samples: Sequence[SampleRecord], metric: str) -> tuple[Floats, Float
             f"{metric} needs numbers: {error}", fix="use a task of the kind rating"
         ) from (None)
     x, y = np.array(read, dtype=np.float64).reshape(-1, 2).T
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        name = next(pairs[i][2] for i, pair in enumerate(read) if not np.isfinite(pair).all())
+        raise DataError(
+            f"{metric} needs finite numbers", where=f"sample {name!r}", fix="leave the sample out"
+        )
     return x, y
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Where some numbers lie.
+
+    Attributes:
+        power: numbers times 2 to this power are so small that their squares exist.
+        centre: their mean, times that.
+        spread: their standard deviation, times that; 0 where they are all equal.
+    """
+
+    power: int
+    centre: float
+    spread: float
+
+    @classmethod
+    def of(cls, values: Floats) -> Self:
+        """The scale of at least one number."""
+        power = -int(np.frexp(np.abs(values).max())[1])
+        near = _times_power(values, power)
+        if (values == values[0]).all():
+            return cls(power, float(near[0]), 0.0)
+        centre = math.fsum(near) / len(near)
+        apart = near - centre
+        largest = float(np.abs(apart).max())
+        return cls(
+            power, centre, largest * math.sqrt(math.fsum((apart / largest) ** 2) / len(near))
+        )
+
+    def serves(self, other: _Scale) -> bool:
+        """Whether numbers of another scale keep their digits on this one."""
+        shift = self.power - other.power
+        if not self.spread or not other.spread or abs(shift) > _MOST_POWERS:
+            return False
+        centre, spread = (math.ldexp(value, shift) for value in (other.centre, other.spread))
+        near = abs(self.centre - centre) < _FAR * spread
+        return near and 1 / _FAR < spread / self.spread < _FAR
+
+    def apply(self, values: Floats) -> Floats:
+        """The numbers on this scale; zeros where it has no spread."""
+        if not self.spread:
+            return np.zeros_like(values)
+        scaled: Floats = (_times_power(values, self.power) - self.centre) / self.spread
+        return scaled
+
+
+def _times_power(values: Floats, power: int) -> Floats:
+    """Exactly; in two steps, since 2 to the power may not exist."""
+    scaled: Floats = np.ldexp(np.ldexp(values, power // 2), power - power // 2)
+    return scaled
+
+
+def _told_apart(values: Floats) -> Floats:
+    """The numbers, or their ranks where different ones are so close that they would count as ties.
+
+    Args:
+        values: ``[n]``.
+    """
+    distinct, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if (np.diff(distinct) > 2 * _TIE * np.abs(distinct[1:])).all():
+        return values
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks
 
 
 def _ranks(counts: Floats, sums: Floats) -> Floats:
@@ -134,11 +236,16 @@ def _ranks(counts: Floats, sums: Floats) -> Floats:
     return ranks
 
 
-def _ratio(covariance: Floats, variance_x: Floats, variance_y: Floats) -> Floats:
-    # Rounding leaves a little variance in equal numbers.
-    defined = (variance_x > 1e-12) & (variance_y > 1e-12)
-    root = np.sqrt(np.where(defined, variance_x * variance_y, 1.0))
-    return np.where(defined, covariance / root, 0.0)
+def _ratio(
+    covariance: Floats,
+    variance_x: Floats,
+    variance_y: Floats,
+    least: tuple[Floats | float, Floats | float],
+) -> Floats:
+    """The correlation; 0 where a variance is at most what rounding leaves of equal numbers."""
+    defined = (variance_x > least[0]) & (variance_y > least[1])
+    roots = [np.sqrt(np.where(defined, variance, 1.0)) for variance in (variance_x, variance_y)]
+    return np.where(defined, np.clip(covariance / roots[0] / roots[1], -1.0, 1.0), 0.0)
 
 
 pearson = partial(Pearson, "pearson")

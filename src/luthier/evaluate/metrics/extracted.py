@@ -8,7 +8,7 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Need
 
 
 class ExtractedMatch(MeanMetric):
@@ -17,6 +17,9 @@ class ExtractedMatch(MeanMetric):
     Args:
         extractor: the name of the task's extractor, such as ``strict``.
     """
+
+    bounds = SHARE
+    needs = frozenset[Need]({"written answers"})
 
     def __init__(self, extractor: str) -> None:
         super().__init__(f"match:{extractor}")
@@ -32,13 +35,21 @@ class ExtractedMatch(MeanMetric):
         return f"match|extractor:{self._extractor}|refs:any"
 
     def _score(self, sample: SampleRecord) -> float:
+        return float(self.found(sample) in sample.accepted)
+
+    def found(self, sample: SampleRecord) -> str:
+        """What the extractor found in a sample's answer.
+
+        Raises:
+            DataError: the task has no such extractor.
+        """
         if self._extractor not in sample.extracted:
             raise DataError(
                 f"{self.name} needs what the extractor {self._extractor!r} found",
                 where=f"sample {sample.id!r}",
                 fix=f"the extractors are {', '.join(sample.extracted) or 'none'}",
             )
-        return float(sample.extracted[self._extractor] in sample.accepted)
+        return sample.extracted[self._extractor]
 
 
 def match(extractor: str = "") -> ExtractedMatch:

@@ -14,14 +14,14 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, Metric, Need
 from luthier.evaluate.metrics.caveats import one_sided
 
 
 class LabelMetric(Metric):
     """A metric of predicted and true labels; labels are the choices of the samples."""
 
-    needs_choices = True
+    needs = frozenset[Need]({"answers", "choices"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each label: predicted rightly, predicted, and true, ``[n, 3 * labels]``.
@@ -69,6 +69,8 @@ class F1(LabelMetric):
         label: the label that counts as positive.
     """
 
+    bounds = SHARE
+
     def __init__(self, label: str) -> None:
         super().__init__(f"f1:{label}")
         self._label = label
@@ -99,6 +101,8 @@ class F1(LabelMetric):
 class MacroF1(LabelMetric):
     """The plain mean of the F-measures of all labels of the task."""
 
+    bounds = SHARE
+
     def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
         """The mean over labels."""
         mean: Floats = _f_measures(right, predicted, true).mean(axis=-1)
@@ -115,6 +119,8 @@ class Matthews(LabelMetric):
 
     0 where one label is always predicted or always true.
     """
+
+    bounds = (-1.0, 1.0)
 
     def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
         """Covariance over the root of the product of the variances, all times count²."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, MeanMetric, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Metric, Need
 
 _LARGEST = 700.0
 """A larger exponent is not a number any more."""
@@ -24,10 +24,14 @@ class Perplexity(Metric):
         unit: which of the counts of a sample the nats are shared among; None: each sample is one.
     """
 
+    bounds = (1.0, math.inf)
+
     higher_is_better = False
 
     def __init__(self, name: str, unit: str | None) -> None:
         super().__init__(name)
+        lengths: frozenset[Need] = frozenset({"lengths"} if unit else ())
+        self.needs = lengths | {"likelihoods"}
         self._unit = unit
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
@@ -63,6 +67,8 @@ class Perplexity(Metric):
 class BitsPerByte(Perplexity):
     """Bits for each byte of UTF-8, which tokenizers do not change the meaning of."""
 
+    bounds = (0.0, math.inf)
+
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
         """Nats a byte over ln 2."""
         bits: Floats = summed[..., 0] / summed[..., 1] / math.log(2)
@@ -71,6 +77,9 @@ class BitsPerByte(Perplexity):
 
 class GreedyAccuracy(MeanMetric):
     """1 where greedy decoding gives exactly the answer."""
+
+    bounds = SHARE
+    needs = frozenset[Need]({"likelihoods"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """1 or 0, ``[n, 1]``."""

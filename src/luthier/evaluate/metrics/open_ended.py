@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from luthier.core.errors import UsageError
-from luthier.evaluate.metrics.base import Floats, TextMetric, TextScore
+from luthier.evaluate.metrics.base import SHARE, Floats, Need, TextMetric, TextScore
 
 
 class Distinct(TextScore):
@@ -23,6 +24,9 @@ class Distinct(TextScore):
         n: words in an n-gram, at least 1.
     """
 
+    bounds = SHARE
+    needs = frozenset[Need]({"written answers"})
+
     def __init__(self, n: int) -> None:
         super().__init__(f"distinct:{n}")
         self._n = n
@@ -33,7 +37,7 @@ class Distinct(TextScore):
         grams = [tuple(words[i : i + self._n]) for i in range(len(words) - self._n + 1)]
         return len(set(grams)) / len(grams) if grams else 1.0
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """What a word is, and over what is divided."""
         del references
         return f"{self.name}|tok:white-space+casefold|mean:answers"
@@ -42,11 +46,14 @@ class Distinct(TextScore):
 class Words(TextScore):
     """The number of words of an answer. More is neither better nor worse."""
 
+    bounds = (0.0, math.inf)
+    needs = frozenset[Need]({"written answers"})
+
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """Words between white space."""
         return float(len(prediction.split()))
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """What a word is."""
         del references
         return f"{self.name}|tok:white-space"
@@ -58,6 +65,9 @@ class LengthRatio(TextMetric):
     1 is as long as the references are. The closest is taken as in BLEU's brevity penalty (Papineni
     et al. 2002, section 2.2.2).
     """
+
+    bounds = (0.0, math.inf)
+    needs = frozenset[Need]({"written answers"})
 
     def statistics(
         self,
@@ -84,7 +94,7 @@ class LengthRatio(TextMetric):
             where=summed[..., 1] > 0,
         )
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """What a word is, and which reference counts."""
         del references
         return f"{self.name}|tok:white-space|refs:closest"

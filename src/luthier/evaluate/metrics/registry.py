@@ -2,12 +2,15 @@
 
 A package adds a metric through the entry point group ``luthier.metrics``; the entry point names a
 callable that returns a `Metric`. What follows a colon in the name of a metric is its one argument:
-``f1:duplicate`` is the F-measure of the label *duplicate*. Without a colon there is no argument.
+``f1:duplicate`` is the F-measure of the label *duplicate*, and the argument of a metric of texts is
+its options, such as ``rouge1:stem+nfc``. ``pass@5`` is ``pass@k`` with the argument 5. Without a
+colon there is no argument.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -15,6 +18,8 @@ from luthier.core.errors import LuthierError, UsageError
 from luthier.evaluate.metrics.base import Metric
 
 GROUP = "luthier.metrics"
+
+_PASS_AT = re.compile(r"^pass@(?=[0-9])")
 
 # Entry points as well, so that nothing is imported before it is used.
 _BUILT_IN = {
@@ -30,6 +35,10 @@ _BUILT_IN = {
     "acc": "luthier.evaluate.metrics.choices:acc",
     "acc_norm": "luthier.evaluate.metrics.choices:acc_norm",
     "acc_bytes": "luthier.evaluate.metrics.choices:acc_bytes",
+    "mc1": "luthier.evaluate.metrics.choices:mc1",
+    "mc2": "luthier.evaluate.metrics.choices:mc2",
+    "numeric": "luthier.evaluate.metrics.numeric:numeric",
+    "ter": "luthier.evaluate.metrics.sacre:ter",
     "ece": "luthier.evaluate.metrics.choices:ece",
     "f1": "luthier.evaluate.metrics.labels:f1",
     "macro_f1": "luthier.evaluate.metrics.labels:macro_f1",
@@ -38,6 +47,8 @@ _BUILT_IN = {
     "spearman": "luthier.evaluate.metrics.correlation:spearman",
     "em": "luthier.evaluate.metrics.squad:em",
     "token_f1": "luthier.evaluate.metrics.squad:token_f1",
+    "pass@k": "luthier.evaluate.metrics.several:pass_at",
+    "majority": "luthier.evaluate.metrics.several:majority",
     "all_right": "luthier.evaluate.metrics.sets:all_right",
     "parity": "luthier.evaluate.metrics.sets:parity",
     "match": "luthier.evaluate.metrics.extracted:match",
@@ -66,7 +77,7 @@ def get_metric(name: str) -> Metric:
             much, or the package that provides it is broken.
     """
     table = _table()
-    base, _, argument = name.partition(":")
+    base, _, argument = _PASS_AT.sub("pass@k:", name).partition(":")
     if base not in table:
         close = difflib.get_close_matches(base, table, n=1, cutoff=0.5)
         fix = f"did you mean {close[0]!r}?" if close else f"known metrics: {', '.join(table)}"

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import TextScore
+from luthier.evaluate.metrics.base import SHARE, Need, TextScore
+from luthier.evaluate.metrics.options import text_metric
 
 _LOST_SHARE_TO_MENTION = 0.05
 
@@ -16,20 +17,30 @@ _LOST_SHARE_TO_MENTION = 0.05
 class Rouge(TextScore):
     """The F-measure of one ROUGE type, between 0 and 1.
 
-    Text is lower-cased, everything outside ``[a-z0-9]`` separates words, and words are not
-    stemmed. With several references a sample scores its best one. The corpus figure is the plain
-    mean. ``rougeL`` ignores newlines, ``rougeLsum`` takes each line as a sentence.
+    Text is lower-cased, everything outside ``[a-z0-9]`` separates words, and words are stemmed
+    (Porter, words of more than three letters) only with the option ``stem``. With several
+    references a sample scores its best one. The corpus figure is the plain mean. ``rougeL`` ignores
+    newlines, ``rougeLsum`` takes each line as a sentence.
     """
+
+    bounds = SHARE
+    needs = frozenset[Need]({"written answers"})
+
+    def __init__(self, kind: str, name: str, options: frozenset[str]) -> None:
+        super().__init__(name)
+        self._kind = kind
+        self._stems = "stem" in options
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """The F-measure against the best reference."""
-        best = self._scorer.score_multi(list(references), prediction)[self.name]
+        best = self._scorer.score_multi(list(references), prediction)[self._kind]
         return float(best.fmeasure)
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """Type, measure, treatment of several references, stemming and version."""
         del references
-        parts = (self.name, "measure:f", "refs:best", "stemmer:no", "agg:mean")
+        stemmer = "porter" if self._stems else "no"
+        parts = (self._kind, "measure:f", "refs:best", f"stemmer:{stemmer}", "agg:mean")
         return "|".join((*parts, f"rouge_score:{version('rouge_score')}"))
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
@@ -48,7 +59,7 @@ class Rouge(TextScore):
     def _scorer(self) -> Any:
         from rouge_score.rouge_scorer import RougeScorer  # imports nltk: seconds
 
-        return RougeScorer([self.name], use_stemmer=False)
+        return RougeScorer([self._kind], use_stemmer=self._stems)
 
 
 def _lost_share(text: str) -> float:
@@ -58,7 +69,7 @@ def _lost_share(text: str) -> float:
     return lost / visible if visible else 0.0
 
 
-rouge1 = partial(Rouge, "rouge1")
-rouge2 = partial(Rouge, "rouge2")
-rougeL = partial(Rouge, "rougeL")  # noqa: N816 - the metric's own name
-rougeLsum = partial(Rouge, "rougeLsum")  # noqa: N816 - the metric's own name
+rouge1 = text_metric("rouge1", partial(Rouge, "rouge1"), options=("stem",))
+rouge2 = text_metric("rouge2", partial(Rouge, "rouge2"), options=("stem",))
+rougeL = text_metric("rougeL", partial(Rouge, "rougeL"), options=("stem",))  # noqa: N816
+rougeLsum = text_metric("rougeLsum", partial(Rouge, "rougeLsum"), options=("stem",))  # noqa: N816

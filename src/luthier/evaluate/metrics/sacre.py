@@ -1,4 +1,4 @@
-"""BLEU and chrF as ``sacrebleu`` computes them: its statistics, its formula, its signature.
+"""BLEU, chrF and TER as ``sacrebleu`` computes them: its statistics, its formula, its signature.
 
 BLEU: Papineni et al. 2002. chrF: Popović 2015; chrF++: Popović 2017. Post 2018 (arXiv 1804.08771)
 says why the signature matters.
@@ -6,6 +6,7 @@ says why the signature matters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from itertools import zip_longest
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from luthier.evaluate.metrics.base import Floats, TextMetric
+from luthier.evaluate.metrics.base import Floats, Need, TextMetric
+from luthier.evaluate.metrics.options import MakeTextMetric, text_metric
 
 
 class Scorers(NamedTuple):
@@ -31,6 +33,9 @@ class SacrebleuMetric(TextMetric):
         make_scorers: makes sacrebleu's objects; called when they are first needed.
     """
 
+    bounds = (0.0, 100.0)
+    needs = frozenset[Need]({"written answers"})
+
     def __init__(self, name: str, make_scorers: Callable[[], Scorers]) -> None:
         super().__init__(name)
         self._make_scorers = make_scorers
@@ -44,7 +49,8 @@ class SacrebleuMetric(TextMetric):
         """The statistics sacrebleu itself keeps, ``[n, k]``.
 
         BLEU: lengths of hypothesis and closest reference, then matched and total n-grams of order
-        1 to 4. chrF: n-grams of hypothesis, best reference and their match, for each order.
+        1 to 4. chrF: n-grams of hypothesis, best reference and their match, for each order. TER:
+        edits to the closest reference, and the mean number of words of the references.
         """
         del choices
         rows = self._scorers.corpus._extract_corpus_statistics(predictions, _streams(references))
@@ -59,7 +65,7 @@ class SacrebleuMetric(TextMetric):
         """Sentence scores. BLEU uses its effective order here, or short texts would all be 0."""
         return _score_rows(self._scorers.sentence, statistics)
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """The signature of sacrebleu, which counts the references."""
         scorer = self._make_scorers().corpus
         # Reading the references is what tells a sacrebleu object how many there are.
@@ -96,6 +102,28 @@ def _chrf_scorers(word_order: int) -> Scorers:
     return Scorers(scorer, scorer)
 
 
-bleu = partial(SacrebleuMetric, "bleu", _bleu_scorers)
-chrf = partial(SacrebleuMetric, "chrf", partial(_chrf_scorers, 0))
-chrf_plus_plus = partial(SacrebleuMetric, "chrf++", partial(_chrf_scorers, 2))
+def _ter_scorers() -> Scorers:
+    from sacrebleu.metrics.ter import TER
+
+    scorer = TER()
+    return Scorers(scorer, scorer)
+
+
+class Ter(SacrebleuMetric):
+    """Edits over words of the references, in percent: the less, the better.
+
+    Snover et al. 2006, "A study of translation edit rate with targeted human annotation".
+    """
+
+    higher_is_better = False
+    bounds = (0.0, math.inf)
+
+
+def _plain(make: Callable[[], Scorers]) -> MakeTextMetric:
+    return lambda name, _options: SacrebleuMetric(name, make)
+
+
+bleu = text_metric("bleu", _plain(_bleu_scorers))
+chrf = text_metric("chrf", _plain(partial(_chrf_scorers, 0)))
+chrf_plus_plus = text_metric("chrf++", _plain(partial(_chrf_scorers, 2)))
+ter = text_metric("ter", lambda name, _options: Ter(name, _ter_scorers))

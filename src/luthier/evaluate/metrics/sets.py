@@ -11,11 +11,13 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import Floats, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, Metric
 
 
 class SetMetric(Metric):
     """The share of sets (`SampleRecord.part_of`) of which something is true."""
+
+    bounds = SHARE
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """Each sample's share of its set's score, and of its set, ``[n, 2]``.

@@ -10,9 +10,9 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 
-from luthier.evaluate.metrics.base import TextScore
+from luthier.evaluate.metrics.base import SHARE, TextScore
+from luthier.evaluate.metrics.options import text_metric
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -26,6 +26,8 @@ class Squad(TextScore):
         compare: scores two normalised texts, as lists of words.
     """
 
+    bounds = SHARE
+
     def __init__(self, name: str, compare: Callable[[list[str], list[str]], float]) -> None:
         super().__init__(name)
         self._compare = compare
@@ -35,7 +37,7 @@ class Squad(TextScore):
         words = normalised_words(prediction)
         return max(self._compare(words, normalised_words(text)) for text in references)
 
-    def signature(self, references: Sequence[Sequence[str]]) -> str:
+    def described(self, references: Sequence[Sequence[str]]) -> str:
         """The normalisation and the treatment of several references."""
         del references
         return f"{self.name}|norm:squad|refs:best"
@@ -54,5 +56,9 @@ def _f_measure(predicted: list[str], accepted: list[str]) -> float:
     return 2 * shared / (len(predicted) + len(accepted))
 
 
-em = partial(Squad, "em", lambda predicted, accepted: float(predicted == accepted))
-token_f1 = partial(Squad, "token_f1", _f_measure)
+def _equal(predicted: list[str], accepted: list[str]) -> float:
+    return float(predicted == accepted)
+
+
+em = text_metric("em", lambda name, _options: Squad(name, _equal))
+token_f1 = text_metric("token_f1", lambda name, _options: Squad(name, _f_measure))

@@ -16,8 +16,9 @@ from luthier.config.documents import validate_document
 from luthier.config.yaml import Document, Location, parse_yaml, read_yaml
 from luthier.core.errors import DataError, UsageError
 from luthier.core.run_directory import file_name
+from luthier.evaluate.tasks.candidates import CandidateTask, ContextTask
 from luthier.evaluate.tasks.generation import GenerationTask
-from luthier.evaluate.tasks.likelihood import CandidateTask, ChoiceTask, ClozeTask, RatingTask
+from luthier.evaluate.tasks.likelihood import ChoiceTask, ClozeTask, RatingTask
 from luthier.evaluate.tasks.suite import Suite
 from luthier.evaluate.tasks.task import Task
 from luthier.evaluate.tasks.text import TextTask
@@ -25,6 +26,7 @@ from luthier.evaluate.tasks.text import TextTask
 KINDS: Mapping[str, type[Task]] = {
     "choices": ChoiceTask,
     "candidates": CandidateTask,
+    "contexts": ContextTask,
     "rating": RatingTask,
     "cloze": ClozeTask,
     "generate": GenerationTask,
@@ -35,7 +37,7 @@ _FILES = (".yaml", ".yml")
 
 
 def load_task(name_or_path: str) -> Task | Suite:
-    """A task or a suite by its name, or a task from a YAML file of the user.
+    """A task or a suite by its name, or from a YAML file of the user.
 
     Raises:
         UsageError: there is none of that name (with a suggestion), or the file cannot be read.
@@ -46,17 +48,19 @@ def load_task(name_or_path: str) -> Task | Suite:
         return library[name_or_path]
     path = Path(name_or_path)
     if path.suffix in _FILES:
-        task = _task(read_yaml(path))
-        taken = {file_name(name): name for name in library}.get(file_name(task.name))
+        document = read_yaml(path)
+        is_suite = document.values.get("kind") == "suite"
+        found = _own_suite(document, path) if is_suite else _task(document).located(path.parent)
+        taken = {file_name(name): name for name in library}.get(file_name(found.name))
         if taken:
             raise DataError(
-                f"the name {task.name!r} is that of a task that Luthier brings along"
-                if taken == task.name
-                else f"the results of {task.name!r} would be the files of the task {taken!r}",
+                f"the name {found.name!r} is that of a task that Luthier brings along"
+                if taken == found.name
+                else f"the results of {found.name!r} would be the files of the task {taken!r}",
                 where=str(path),
                 fix="give the task a name of its own",
             )
-        return task.located(path.parent)
+        return found
     close = difflib.get_close_matches(name_or_path, library, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UsageError(
@@ -125,9 +129,32 @@ def task_names() -> tuple[str, ...]:
 
 def _members(suite: Suite) -> Iterator[Task]:
     for name in (*suite.tasks, *suite.diagnostics):
-        task = load_task(name)
+        task = suite.own.get(name) or load_task(name)
         if isinstance(task, Task):
             yield task
+
+
+def _own_suite(document: Document, path: Path) -> Suite:
+    """A suite of the user, whose tasks may be files beside it.
+
+    Raises:
+        DataError: it is not valid, or holds another suite.
+    """
+    suite = validate_document(Suite, "suite", document)
+    own: dict[str, Task] = {}
+    names: dict[str, str] = {}
+    for name in (*suite.tasks, *suite.diagnostics):
+        is_file = Path(name).suffix in _FILES
+        task = load_task(str(path.parent / name) if is_file else name)
+        if isinstance(task, Suite):
+            raise DataError(
+                f"the suite {suite.name!r} holds the suite {task.name!r}, and is made of tasks",
+                where=document.where(("tasks",)),
+                fix="name the tasks of that suite",
+            )
+        if is_file:
+            own[task.name], names[name] = task, task.name
+    return suite.renamed(names).holding(own)
 
 
 @cache

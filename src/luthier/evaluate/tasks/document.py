@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from luthier.core.records import SampleRecord
@@ -24,6 +26,7 @@ class Document:
         references: accepted labels, or accepted answers; empty where they are not known.
         solution: what a worked example shows as its answer, without the delimiter.
         counts: how long a text is, in words and bytes.
+        contexts: what stands before each choice's words, where choices differ in that.
     """
 
     id: str
@@ -36,6 +39,16 @@ class Document:
     group: str = ""
     part_of: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
+    contexts: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        """What is asked, whatever the right answer: equal for rows that ask the same.
+
+        White space, case and the order of choices do not make another question.
+        """
+        parts = zip_longest(self.contexts, self.words if self.choices else (), fillvalue="")
+        return _plain(self.prompt), tuple(sorted((_plain(a), _plain(b)) for a, b in parts))
 
     def sample(self, prompt: str, prediction: str, **more: Any) -> SampleRecord:
         """The record of what a model answered to ``prompt``; scores are added later."""
@@ -48,10 +61,15 @@ class Document:
             "references": self.references,
             "choices": self.choices,
             "words": self.words,
+            "contexts": self.contexts,
             "scores": {},
             "finish": "stop",
         }
         return SampleRecord(**(values | more))
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,34 @@ class TextEncoder:
             return len(request.context) <= self.context_window
         return len(request.context) + len(request.continuation) <= self.context_window + 1
 
+    def shortened(self, ids: tuple[int, ...], room: int) -> tuple[int, ...]:
+        """The last ``room`` tokens of a context, behind the tokens that begin any text.
+
+        Models such as Gemma and Llama depend on their first token (BOS), so it is kept, and the
+        text behind it loses its beginning: description first, then worked examples. Tokenizers
+        that add no such token get the last tokens, as in lm-evaluation-harness.
+        """
+        if len(ids) <= room:
+            return ids
+        begin = ids[: self._num_beginning(ids)]
+        kept = room - len(begin)
+        return (*begin, *ids[len(ids) - kept :]) if kept > 0 else ids[-room:]
+
+    def _num_beginning(self, ids: Sequence[int]) -> int:
+        """Leading special tokens. Those that rows spell out are not special; see `Encoder`."""
+        special = self._special
+        return next((n for n, token in enumerate(ids) if token not in special), len(ids))
+
+    @cached_property
+    def _special(self) -> frozenset[int]:
+        added = self.tokenizer.added_tokens_decoder.items()
+        named = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
+        return frozenset(
+            [*(id_ for id_, token in added if token.special), *(i for i in named if i is not None)]
+        )
+
     def cut(self, request: ScoreRequest, where: str) -> ScoreRequest:
-        """The request without as many of its first tokens as do not fit.
+        """The request with a context that is `shortened` as far as it does not fit.
 
         Raises:
             DataError: the continuation alone does not fit.
@@ -76,7 +102,7 @@ class TextEncoder:
                 where=where,
                 fix="leave it out, or use a model with a longer context window",
             )
-        return ScoreRequest(request.context[-room:], request.continuation)
+        return ScoreRequest(self.shortened(request.context, room), request.continuation)
 
     @cached_property
     def _encoder(self) -> Encoder:

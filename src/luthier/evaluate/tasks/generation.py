@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from luthier.config import Decoding
 from luthier.config.base import Config
-from luthier.config.decoding import StopString
+from luthier.config.decoding import Greedy, Sampling, StopString, Strategy
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
+from luthier.core.seeds import derive
 from luthier.data.readers import Row
+from luthier.evaluate.metrics.base import Need
+from luthier.evaluate.tasks.columns import Column, one_or_more
 from luthier.evaluate.tasks.document import Question
 from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.task import Answers, Progress, Task
@@ -21,6 +24,7 @@ from luthier.inference import Engine, Generation
 from luthier.prompts.template import Jinja
 
 _NOTHING = "[invalid]"
+_EXTRACTOR = re.compile(r"(?:^|:)match:(.+)$")
 
 
 def _valid_pattern(pattern: str) -> str:
@@ -53,17 +57,25 @@ class Extractor(Config):
 
 
 class GenerationTask(Task):
-    """An answer that is generated greedily."""
+    """An answer that is generated, greedily unless ``decoding`` says otherwise."""
 
-    has_choices: ClassVar[bool] = False
+    _ADDED: ClassVar[set[str]] = {*Task._ADDED, "answers", "decoding", "samples"}
+    _advice: ClassVar[str] = "measure with exact_match, or add what it needs"
 
     kind: Literal["generate"]
-    answer: Jinja
-    """The accepted answer, as a worked example shows it."""
+    answer: Jinja | None = None
+    """The accepted answer, as a worked example shows it; None: the first of ``answers``."""
+    answers: Column | None = None
+    """The column with a list of accepted answers (or with one); ``answer`` is accepted too."""
     until: tuple[StopString, ...] = ()
     """The answer ends where one of these texts begins."""
     max_new_tokens: int = Field(default=256, ge=1)
     """The longest answer, in tokens."""
+    decoding: Strategy = Greedy()
+    """How each token is chosen."""
+    samples: int = Field(default=1, ge=1)
+    """How many answers are drawn for each question; they are scored together by pass@k and
+    majority."""
     extract: Mapping[str, Extractor] = Field(default_factory=dict)
     """Ways to find the answer in a text, by name; the metric match:NAME judges one of them."""
     ignore: tuple[Pattern, ...] = ()
@@ -73,19 +85,46 @@ class GenerationTask(Task):
     @model_validator(mode="after")
     def _metrics_know_the_extractors(self) -> Self:
         for metric in self.metrics:
-            name, _, extractor = metric.partition(":")
-            if name == "match" and extractor not in self.extract:
-                raise ValueError(f"the metric {metric} needs an extractor called {extractor!r}")
+            named = _EXTRACTOR.search(metric)
+            if named and named.group(1) not in self.extract:
+                raise ValueError(
+                    f"the metric {metric} needs an extractor called {named.group(1)!r}"
+                )
         return self
+
+    @model_validator(mode="after")
+    def _has_answers(self) -> Self:
+        if self.answer is None and self.answers is None:
+            raise ValueError("give the accepted answer, or the column of accepted answers")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Self:
+        if self.samples > 1 and not isinstance(self.decoding, Sampling):
+            raise ValueError(
+                f"{self.samples} samples of each answer would be equal: their decoding is "
+                f"{self.decoding.strategy}; set its strategy to sampling"
+            )
+        if self.samples > 1 and self.part_of is not None:
+            raise ValueError("several samples are scored together, so there can be no part_of")
+        return self
+
+    @property
+    def gives(self) -> frozenset[Need]:
+        """See `Task.gives`."""
+        several: set[Need] = {"several answers"} if self.samples > 1 else set()
+        return frozenset[Need]({"answers", "written answers"}) | several
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """Nothing but the prompt."""
         return {}
 
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
-        """The accepted answer, which is also what is shown."""
-        answer = self.render("answer", self.answer, row)
-        return {"references": (answer,), "solution": answer}
+        """The accepted answers, the first of which is shown."""
+        first = () if self.answer is None else (self.render("answer", self.answer, row),)
+        more = () if self.answers is None else one_or_more(row, self.answers, self.name)
+        accepted = tuple(dict.fromkeys((*first, *more)))
+        return {"references": accepted, "solution": accepted[0]}
 
     def fits(self, question: Question, encoder: TextEncoder) -> bool:
         """Whether there is room for the longest answer."""
@@ -109,28 +148,46 @@ class GenerationTask(Task):
                 fix="lower max_new_tokens, or use a model with a longer context window",
             )
         whole = [encoder.ids(question.context) for question in questions]
-        prompts = [ids[-room:] for ids in whole]
-        with progress("answering", len(prompts)) as advance:
-            answers = engine.generate(prompts, self._decoding, advance)
-        rows = list(zip(questions, answers, strict=True))
+        prompts = [encoder.shortened(ids, room) for ids in whole]
+        with progress("answering", len(prompts) * self.samples) as advance:
+            drawn = [engine.generate(prompts, each, advance) for each in self._decodings()]
         return Answers(
-            samples=tuple(self._sample(question, answer) for question, answer in rows),
+            samples=tuple(
+                self._sample(question, answer, number)
+                for question, answers in zip(questions, zip(*drawn, strict=True), strict=True)
+                for number, answer in enumerate(answers, start=1)
+            ),
             prompt_tokens=sum(map(len, prompts)),
-            generated_tokens=sum(len(answer.ids) for answer in answers),
+            generated_tokens=sum(len(answer.ids) for answers in drawn for answer in answers),
             cut_prompts=sum(len(ids) > room for ids in whole),
-            cut_answers=sum(answer.finish == "length" for answer in answers),
+            cut_answers=sum(answer.finish == "length" for answers in drawn for answer in answers),
         )
 
-    def _sample(self, question: Question, answer: Generation) -> SampleRecord:
+    def _decodings(self) -> Iterator[Decoding]:
+        """How each of the samples is drawn: what is drawn follows from the seed and the prompt."""
+        for number in range(self.samples):
+            strategy = self.decoding
+            if number and isinstance(strategy, Sampling):
+                seed = derive(strategy.seed, "sample", number)
+                strategy = strategy.model_copy(update={"seed": seed})
+            yield Decoding(max_new_tokens=self.max_new_tokens, stop=self.until, strategy=strategy)
+
+    def _sample(self, question: Question, answer: Generation, number: int) -> SampleRecord:
         found = {name: self._compared(e.find(answer.text)) for name, e in self.extract.items()}
         accepted = tuple(map(self._compared, question.document.references)) if found else ()
-        return question.document.sample(
-            question.context, answer.text, finish=answer.finish, extracted=found, accepted=accepted
+        document, several = question.document, {}
+        if self.samples > 1:
+            # The answers to a question are one observation, and scored together.
+            group = document.group or document.id
+            several = {"id": f"{document.id}#{number}", "part_of": document.id, "group": group}
+        return document.sample(
+            question.context,
+            answer.text,
+            finish=answer.finish,
+            extracted=found,
+            accepted=accepted,
+            **several,
         )
-
-    @property
-    def _decoding(self) -> Decoding:
-        return Decoding(max_new_tokens=self.max_new_tokens, stop=self.until)
 
     def _compared(self, text: str) -> str:
         for pattern in self.ignore:

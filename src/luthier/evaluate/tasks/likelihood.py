@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
 from luthier.data.readers import Row
+from luthier.evaluate.metrics.base import Need
 from luthier.evaluate.tasks.document import Question
 from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.sources import TextKeys
 from luthier.evaluate.tasks.task import Answers, Progress, Task
 from luthier.inference import Engine, Score, ScoreRequest
-from luthier.prompts.sandbox import compile_snippet
 from luthier.prompts.template import Jinja
+
+# A column, perhaps with keys and indices behind it.
+_PRINTED = re.compile(
+    r"""\{\{-?\s*([^\W\d]\w*(?:\.\w+|\[\s*(?:-?\d+|'[^']*'|"[^"]*")\s*\])*)\s*-?\}\}"""
+)
 
 Words = Annotated[Mapping[str, Jinja], TextKeys, Field(min_length=2)]
 
@@ -91,14 +97,14 @@ class ChoiceTask(LikelihoodTask):
         return self
 
     @property
-    def labels(self) -> Mapping[str, str]:
+    def label_words(self) -> Mapping[str, str]:
         """The words of each label; ``<column>`` stands for what each row has there."""
         return _in_general(self.choices)
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The labels and their words."""
         words = [self.render(f"choices.{x}", text, row) for x, text in self.choices.items()]
-        return {"choices": tuple(self.choices), "words": _spoken(words, self, row)}
+        return {"choices": tuple(self.choices), "words": spoken(words, self, row)}
 
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The label, and its words for a worked example.
@@ -120,45 +126,7 @@ class ChoiceTask(LikelihoodTask):
 
     def judged(self, question: Question, scores: Sequence[Score]) -> SampleRecord:
         """The likeliest label."""
-        return _chosen(question, scores)
-
-
-class CandidateTask(LikelihoodTask):
-    """One of the candidates that each row brings along, some of which are right."""
-
-    kind: Literal["candidates"]
-    candidates: str
-    """The column with the list of candidates."""
-    words: Jinja
-    """What is scored for one of them; it is called ``candidate`` here."""
-    answers: str
-    """The column with the list of right ones."""
-
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
-        """The candidates and their words."""
-        candidates = self._list(self.candidates, row)
-        words = [self.render("words", self.words, row, candidate=text) for text in candidates]
-        return {"choices": candidates, "words": _spoken(words, self, row)}
-
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
-        """All right candidates, and the words of the first."""
-        answers = self._list(self.answers, row)
-        words = self.render("words", self.words, row, candidate=answers[0])
-        return {"references": answers, "solution": words}
-
-    def judged(self, question: Question, scores: Sequence[Score]) -> SampleRecord:
-        """The likeliest candidate."""
-        return _chosen(question, scores)
-
-    def _list(self, column: str, row: Row) -> tuple[str, ...]:
-        values = row.values.get(column)
-        if not isinstance(values, list) or not values:
-            raise DataError(
-                f"the task {self.name!r} needs a list in the column {column!r}",
-                where=row.where,
-                fix=f"the columns are {', '.join(map(str, row.values))}; see rename",
-            )
-        return tuple(map(str, values))
+        return likeliest(question, scores)
 
 
 class RatingTask(LikelihoodTask):
@@ -177,14 +145,14 @@ class RatingTask(LikelihoodTask):
         return self
 
     @property
-    def labels(self) -> Mapping[str, str]:
+    def label_words(self) -> Mapping[str, str]:
         """The words of each step; ``<column>`` stands for what each row has there."""
         return _in_general(self.scale)
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The steps and their words."""
         words = [self.render(f"scale.{x}", text, row) for x, text in self.scale.items()]
-        return {"choices": tuple(self.scale), "words": _spoken(words, self, row)}
+        return {"choices": tuple(self.scale), "words": spoken(words, self, row)}
 
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The number, and the words of the nearest step.
@@ -219,15 +187,18 @@ class RatingTask(LikelihoodTask):
 class ClozeTask(LikelihoodTask):
     """The end of a text: is it what greedy decoding gives, and how likely is it?"""
 
-    has_choices: ClassVar[bool] = False
-
     kind: Literal["cloze"]
     target: Jinja
     """The end."""
 
+    @property
+    def gives(self) -> frozenset[Need]:
+        """See `Task.gives`."""
+        return frozenset({"answers", "likelihoods"})
+
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The end is all that is scored, so it is needed even where nobody judges."""
-        return {"words": _spoken([self.render("target", self.target, row)], self, row)}
+        return {"words": spoken([self.render("target", self.target, row)], self, row)}
 
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The end."""
@@ -241,14 +212,14 @@ class ClozeTask(LikelihoodTask):
         return question.document.sample(question.context, prediction, likelihoods=(score.logprob,))
 
 
-def _chosen(question: Question, scores: Sequence[Score]) -> SampleRecord:
+def likeliest(question: Question, scores: Sequence[Score]) -> SampleRecord:
     """The likeliest choice; of equally likely ones the first."""
     logprobs = tuple(score.logprob for score in scores)
     prediction = question.document.choices[logprobs.index(max(logprobs))]
     return question.document.sample(question.context, prediction, likelihoods=logprobs)
 
 
-def _spoken(words: Sequence[str], task: Task, row: Row) -> tuple[str, ...]:
+def spoken(words: Sequence[str], task: Task, row: Row) -> tuple[str, ...]:
     """``words``, each of which has something to score."""
     if not all(text.strip() for text in words):
         raise DataError(f"an answer of the task {task.name!r} has no words", where=row.where)
@@ -261,11 +232,13 @@ def _in_general(words: Mapping[str, str]) -> dict[str, str]:
 
 
 def _with_names(text: str) -> str:
-    snippet = compile_snippet(text)
-    try:
-        return snippet.render({column: f"<{column}>" for column in snippet.columns})
-    except DataError:  # the words are made of something other than text
-        return text
+    """``text`` with the names of columns in place of what rows have in them.
+
+    Only a column that is printed as it is, or a part of it such as ``c[0]`` or ``c.text``, has a
+    name; a text that does anything else is shown as it is written.
+    """
+    named = _PRINTED.sub(lambda match: f"<{match.group(1)}>", text)
+    return text if "{{" in named or "{%" in named else named
 
 
 def _number(text: str) -> float:

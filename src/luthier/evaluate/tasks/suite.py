@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PrivateAttr, model_validator
 
 from luthier.config.base import Config
 from luthier.core.records import EvaluationRecord, MetricResult, SuiteRecord
@@ -33,6 +34,8 @@ class Suite(Config):
 
     The score is a mean over tasks of the mean of each task's metrics: GLUE's and SuperGLUE's score
     with equal weights, MMLU's accuracy with every task counting by its size.
+
+    In a file of one's own a task may also be the path of its file, seen from the suite's.
     """
 
     kind: Literal["suite"]
@@ -44,12 +47,54 @@ class Suite(Config):
     """What the score is made of."""
     diagnostics: tuple[str, ...] = ()
     """Tasks that are measured with the others and do not count."""
-    weights: Literal["equal", "size"] = "equal"
-    """How much each task counts."""
+    weights: Literal["equal", "size"] | Mapping[str, PositiveFloat] = "equal"
+    """How much each task counts: all the same, by its number of examples, or as stated for each. Of
+    tasks that count as one, the weight is stated under the name of that one."""
     categories: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     """Parts of the suite that have a score of their own."""
     combined: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     """Tasks that count as one, by the name of that one: both halves of MNLI."""
+    _own: dict[str, Config] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        grouped = [task for members in self.combined.values() for task in members]
+        if strange := sorted({*grouped} - {*self.tasks}):
+            raise ValueError(f"combined names {strange[0]!r}, which is none of the tasks")
+        if len(set(grouped)) < len(grouped):
+            raise ValueError("a task is in two of combined, and can count as one with one alone")
+        if not isinstance(self.weights, str):
+            wanted = {*self.tasks} - {*grouped} | {*self.combined}
+            if missing := sorted(wanted - self.weights.keys()):
+                raise ValueError(f"weights do not say how much {missing[0]!r} counts")
+            if strange := sorted(self.weights.keys() - wanted):
+                raise ValueError(f"weights name {strange[0]!r}, which does not count by itself")
+        return self
+
+    @property
+    def own(self) -> Mapping[str, Config]:
+        """The tasks that come from files of the user, by name."""
+        return self._own
+
+    def holding(self, own: Mapping[str, Config]) -> Self:
+        """The suite with tasks that come from files of the user."""
+        suite = self.model_copy()
+        suite._own = dict(own)
+        return suite
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The suite with other names for some of its tasks."""
+        values = self.model_dump()
+        for field in ("tasks", "diagnostics"):
+            values[field] = [names.get(task, task) for task in values[field]]
+        for field in ("categories", "combined"):
+            values[field] = {
+                group: [names.get(task, task) for task in tasks]
+                for group, tasks in values[field].items()
+            }
+        if not isinstance(self.weights, str):
+            values["weights"] = {names.get(n, n): w for n, w in self.weights.items()}
+        return type(self).model_validate(values)
 
 
 def score_suite(suite: Suite, records: Sequence[EvaluationRecord]) -> SuiteRecord:
@@ -114,8 +159,14 @@ def _mean(
         n=sum(figure.n for figure in figures.values()),
         confidence=next(iter(figures.values())).confidence,
         name=name,
-        signature=f"mean-over-tasks|weights:{suite.weights}|tasks:{len(share)}|format:{suite.format}",
+        signature=f"mean-over-tasks|weights:{_called(suite)}|tasks:{len(share)}|format:{suite.format}",
     )
+
+
+def _called(suite: Suite) -> str:
+    if isinstance(suite.weights, str):
+        return suite.weights
+    return ",".join(f"{name}={weight:g}" for name, weight in sorted(suite.weights.items()))
 
 
 def mean_metric(record: EvaluationRecord) -> MetricResult:
@@ -134,12 +185,13 @@ def _shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, float]:
     if suite.weights == "size":
         weights = {task: float(size) for task, size in sizes.items()}
     else:
-        sharing = {
-            task: sum(member in sizes for member in members)
-            for members in suite.combined.values()
-            for task in members
+        stated = {} if isinstance(suite.weights, str) else suite.weights
+        group = {task: name for name, members in suite.combined.items() for task in members}
+        present = Counter(group.get(task, task) for task in sizes)
+        weights = {
+            task: stated.get(name, 1.0) / present[name]
+            for task, name in ((task, group.get(task, task)) for task in sizes)
         }
-        weights = {task: 1 / sharing.get(task, 1) for task in sizes}
     total = sum(weights.values())
     return {task: weight / total for task, weight in weights.items()}
 

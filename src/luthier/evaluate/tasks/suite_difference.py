@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from luthier.core.comparisons import SuiteComparison
 from luthier.core.records import Comparison
 from luthier.evaluate.compare import align_samples
-from luthier.evaluate.metrics import get_metric
+from luthier.evaluate.intervals import Bounds, Interval
+from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.metrics.base import Floats
 from luthier.evaluate.power import detectable_effect
-from luthier.evaluate.significance import share_as_far, swapped
+from luthier.evaluate.significance import difference_interval, share_as_far, swapped
 from luthier.evaluate.statistics import Resampling, Units, figure_interval, jackknife_error
 from luthier.evaluate.task import Evaluation
 from luthier.evaluate.tasks.suite import (
@@ -74,17 +75,21 @@ class _Difference(NamedTuple):
         value: the difference.
         low: lower end of its interval.
         high: its upper end.
+        missing: the reason why there is no interval.
         error: its standard error.
         drawn_R: the differences that chance alone makes.
         n: examples.
+        confidence: the level of the interval.
     """
 
     value: float
     low: float
     high: float
+    missing: str
     error: float
     drawn_R: Floats
     n: int
+    confidence: float
 
 
 def _difference(
@@ -105,13 +110,26 @@ def _difference(
         return mean
 
     units = Units.of(np.hstack([*stats[0], *stats[1]]), [sample.group for sample in aligned[0]])
+    if len(metrics) == 1:
+        interval = difference_interval(metrics[0], units, resampling)
+    else:
+        interval = figure_interval(units, difference, resampling, _reach(metrics))
     return _Difference(
         units.figure(difference),
-        *figure_interval(units, difference, resampling),
+        interval.low,
+        interval.high,
+        interval.missing,
         jackknife_error(units, difference),
         swapped(units, difference, resampling, f"randomisation of {task}"),
         first.record.metrics[0].n,
+        resampling.confidence,
     )
+
+
+def _reach(metrics: Sequence[Metric]) -> Bounds:
+    """The least and the largest difference of the mean of some metrics."""
+    reach = sum(metric.bounds[1] - metric.bounds[0] for metric in metrics) / len(metrics)
+    return -reach, reach
 
 
 def _together(
@@ -123,15 +141,19 @@ def _together(
     drawn_R = np.sum([part * one.drawn_R for part, one in parts], axis=0)
     error = root_of_squares([part * one.error for part, one in parts])
     p = share_as_far(drawn_R, value)
+    missing = next((one.missing for _, one in parts if one.missing), "")
+    confidence = next(iter(apart.values())).confidence
+    interval = Interval(low, high, missing).deciding(value, p, confidence)
     return Comparison(
         over=over,
         difference=value,
-        low=low,
-        high=high,
+        low=interval.low,
+        high=interval.high,
+        no_interval=interval.missing,
         p=p,
-        p_holm=p,
+        p_adjusted=p,
         test=f"paired approximate randomisation within tasks, {len(drawn_R)} draws",
         n=sum(one.n for _, one in parts),
         standard_error=error,
-        detectable=detectable_effect(error),
+        detectable=detectable_effect(error) if error else None,
     )

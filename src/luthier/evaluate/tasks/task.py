@@ -19,6 +19,7 @@ from luthier.core.records import SampleRecord, TemplateStamp
 from luthier.core.seeds import fingerprint
 from luthier.data.readers import Row
 from luthier.evaluate.metrics import Metric, get_metric
+from luthier.evaluate.metrics.base import Need
 from luthier.evaluate.tasks.document import Document, Question
 from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.sources import FileSource, HubSource, Rowset, read_split
@@ -84,12 +85,16 @@ class Task(Config, ABC):
     """The split that is measured."""
     shots_from: str = "train"
     """The split that worked examples come from."""
+    examples: tuple[Mapping[str, Any], ...] = ()
+    """Rows of worked examples that are written here, instead of those of ``shots_from``; they are
+    shown in this order."""
     shots: int = Field(default=0, ge=0)
     """How many worked examples there are where nobody says otherwise."""
     draw: Literal["seeded", "first"] = "seeded"
     """seeded: shots are drawn with the run's seed, labels taking turns. first: the first ones."""
     too_long: Literal["cut", "fewer-shots"] = "cut"
-    """cut: a prompt that does not fit loses its beginning. fewer-shots: it loses its last shots."""
+    """cut: a prompt that does not fit loses the beginning of its text, the description first, but
+    not the token that begins texts (BOS). fewer-shots: it loses its last shots."""
     id: Jinja | None = None
     """What identifies a row; None: its place in the split."""
     group: Jinja | None = None
@@ -110,17 +115,20 @@ class Task(Config, ABC):
     """How predictions are handed in to the leaderboard."""
 
     takes_shots: ClassVar[bool] = True
-    has_choices: ClassVar[bool] = True
+    _advice: ClassVar[str] = "measure choices with acc, and ratings with pearson"
     _folder: Path | None = PrivateAttr(default=None)
     _NOT_ASKED: ClassVar[set[str]] = {
         "about", "version", "files", "hub", "split", "shots", "metrics", "submission", "name",
     }  # fmt: skip
+    _ADDED: ClassVar[set[str]] = {"examples"}
+    """Fields that do not change what is asked while they have their defaults, so that the
+    fingerprints of tasks that do not use them stay what they were."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
         if not self.files and self.hub is None:
             raise ValueError("give files, or hub")
-        if self.split == self.shots_from:
+        if self.split == self.shots_from and not self.examples:
             raise ValueError(
                 f"worked examples would come from the split {self.split!r} that is measured; "
                 "name another one in shots_from"
@@ -129,23 +137,33 @@ class Task(Config, ABC):
 
     @model_validator(mode="after")
     def _has_what_its_metrics_need(self) -> Self:
-        needing = [metric.name for metric in self.load_metrics() if metric.needs_choices]
-        if needing and not self.has_choices:
-            raise ValueError(
-                f"answers of this kind are not choices, which {', '.join(needing)} needs; "
-                "measure with exact_match"
-            )
+        for metric in self.load_metrics():
+            if missing := sorted(metric.needs - self.gives):
+                raise ValueError(
+                    f"the metric {metric.name} needs {' and '.join(missing)}, which a task of "
+                    f"this kind does not have; {self._advice}"
+                )
         return self
 
     @property
-    def labels(self) -> Mapping[str, str]:
+    def gives(self) -> frozenset[Need]:
+        """What samples of this kind come with."""
+        return frozenset({"answers", "choices", "likelihoods"})
+
+    @property
+    def label_words(self) -> Mapping[str, str]:
         """From every label to the words that stand for it, for people; empty for open answers."""
         return {}
 
     @property
     def template(self) -> TemplateStamp:
         """The name of the task, and a fingerprint of everything that decides what is asked."""
-        content = self.model_dump(mode="json", exclude=self._NOT_ASKED)
+        unused = {
+            name
+            for name in self._ADDED
+            if getattr(self, name) == type(self).model_fields[name].default
+        }
+        content = self.model_dump(mode="json", exclude=self._NOT_ASKED | unused)
         return TemplateStamp(id=self.name, hash=fingerprint(json.dumps(content, sort_keys=True)))
 
     def located(self, folder: Path) -> Self:
@@ -153,6 +171,32 @@ class Task(Config, ABC):
         task = self.model_copy()
         task._folder = folder
         return task
+
+    def overridden(self, values: Mapping[str, Any]) -> Self:
+        """The task with other values of some fields.
+
+        Raises:
+            ValidationError: they do not go together, or a metric does not suit the task.
+        """
+        task = type(self).model_validate(self.model_dump() | dict(values))
+        task._folder = self._folder
+        return task
+
+    def shown(self, shot: Document) -> str:
+        """A worked example as it is shown."""
+        return f"{shot.prompt}{self.delimiter}{shot.solution}"
+
+    def read_shots(self, limit: int) -> Rowset:
+        """The rows that worked examples come from.
+
+        Raises:
+            DataError: they are nowhere, or not valid.
+        """
+        if not self.examples:
+            return self.read(self.shots_from, limit)
+        where = f"examples of the task {self.name}"
+        rows = (Row(dict(v), f"{where}, {n}") for n, v in enumerate(self.examples, start=1))
+        return Rowset(tuple(rows), {})
 
     def load_metrics(self) -> tuple[Metric, ...]:
         """The metrics, in order."""
@@ -201,8 +245,12 @@ class Task(Config, ABC):
             example,
             id=self._name("id", self.id, row) or example.id,
             group=self._name("group", self.group, row),
-            part_of=self._name("part_of", self.part_of, row),
+            part_of=self.part_of_row(row),
         )
+
+    def part_of_row(self, row: Row) -> str:
+        """What a row is scored as a part of; empty where it stands for itself."""
+        return self._name("part_of", self.part_of, row)
 
     @abstractmethod
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:

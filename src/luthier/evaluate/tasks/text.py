@@ -11,6 +11,7 @@ from pydantic import model_validator
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
 from luthier.data.readers import Row
+from luthier.evaluate.metrics.base import Need
 from luthier.evaluate.tasks.document import Question
 from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.task import Answers, Progress, Task
@@ -22,7 +23,6 @@ class TextTask(Task):
     """The likelihood of whole texts. A text longer than the context window is cut into windows."""
 
     takes_shots: ClassVar[bool] = False
-    has_choices: ClassVar[bool] = False
 
     kind: Literal["text"]
     delimiter: str = ""
@@ -30,6 +30,11 @@ class TextTask(Task):
     """What is scored."""
     counted: Jinja | None = None
     """The text whose words and bytes are counted, where that is another one."""
+
+    @property
+    def gives(self) -> frozenset[Need]:
+        """See `Task.gives`."""
+        return frozenset({"likelihoods", "lengths"})
 
     @model_validator(mode="after")
     def _has_no_question(self) -> Self:

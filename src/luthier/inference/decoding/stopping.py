@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 from luthier.config import Decoding
-from luthier.inference.engine import Generation
+from luthier.inference.engine import Generation, before_stop
 
 # A tokenizer may drop or move a space between tokens, so a few more are looked at.
 _MARGIN_TOKENS = 4
@@ -15,6 +16,12 @@ _MARGIN_TOKENS = 4
 
 class Stopping:
     """Says when an answer is over, and what it is then.
+
+    A stop string is looked for twice: in the answer as it is read, without special tokens, and in
+    the answer with its special tokens spelled out. So ``<|im_end|>`` and ``</s>``
+    end an answer whether the tokenizer has such a token or not, and special
+    tokens between the letters of a stop string do not hide it. lm-evaluation-harness looks at the
+    spelled-out text.
 
     Args:
         tokenizer: turns tokens into text, in which stop strings are looked for.
@@ -30,7 +37,7 @@ class Stopping:
         # No token of text is shorter than a byte.
         longest = max((len(string.encode()) for string in decoding.stop), default=0)
         self._tail = longest + _MARGIN_TOKENS
-        self._special = frozenset(tokenizer.all_special_ids) if decoding.stop else frozenset()
+        self._special = special_ids(tokenizer) if decoding.stop else frozenset()
 
     def is_ended(self, ids: Sequence[int]) -> bool:
         """Whether the last token ends the answer, which had not ended before.
@@ -42,8 +49,12 @@ class Stopping:
         if not self._strings:
             return False
         visible = (token for token in reversed(ids) if token not in self._special)
-        tail = list(islice(visible, self._tail))[::-1]
-        return self._cut(self._text(tail)) is not None and self._cut(self._text(ids)) is not None
+        tails = [list(islice(visible, self._tail))[::-1]]
+        if not self._special.isdisjoint(ids[-self._tail :]):
+            tails.append(list(ids[-self._tail :]))
+        return any(self._before_stop(tail) is not None for tail in tails) and (
+            self._before_stop(ids) is not None
+        )
 
     def is_over(self, ids: Sequence[int]) -> bool:
         """Whether the answer has ended, or may not become longer."""
@@ -53,17 +64,46 @@ class Stopping:
         """The answer that is made of these tokens."""
         ended = bool(ids) and ids[-1] in self.stop_ids
         kept = tuple(ids[:-1] if ended else ids)
-        text = self._text(kept)
-        before = self._cut(text)
+        # The token that ends the turn may be the last part of a stop string.
+        before = self._before_stop(ids)
         if before is not None:
             return Generation(kept, before.strip(), "stop")
-        return Generation(kept, text.strip(), "stop" if ended else "length")
+        return Generation(kept, self._visible(kept).strip(), "stop" if ended else "length")
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def _before_stop(self, ids: Sequence[int]) -> str | None:
+        """The visible text before the first stop string; None where there is none."""
+        found = [before_stop(self._visible(ids), self._strings)]
+        if not self._special.isdisjoint(ids):
+            found.append(self._before_spelled(ids))
+        return min((text for text in found if text is not None), key=len, default=None)
+
+    def _before_spelled(self, ids: Sequence[int]) -> str | None:
+        """The visible text before the first stop string of the spelled-out text."""
+        before = before_stop(self._spelled(ids), self._strings)
+        if before is None:
+            return None
+        place = len(before)
+        # The shortest beginning of the tokens that reaches into the stop string.
+        lengths = range(len(ids))
+        count = bisect_right(lengths, place, key=lambda n: len(self._spelled(ids[: n + 1]))) + 1
+        if ids[count - 1] in self._special:
+            return self._visible(ids[: count - 1])
+        beyond = len(self._spelled(ids[:count])) - place
+        text = self._visible(ids[:count])
+        return text[: max(len(text) - beyond, 0)]
+
+    def _visible(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
-    def _cut(self, text: str) -> str | None:
-        """The text before the first stop string; None where there is none."""
-        places = [place for string in self._strings if (place := text.find(string)) >= 0]
-        return text[: min(places)] if places else None
+    def _spelled(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(
+            ids, skip_special_tokens=False, spaces_between_special_tokens=False
+        )
+        return text
+
+
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """The tokens that a tokenizer leaves out of visible text."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(tokenizer.all_special_ids) | {id_ for id_, token in added if token.special}

@@ -22,6 +22,7 @@ from luthier.inference.engine import (
     Score,
     ScoreRequest,
     TextLoss,
+    before_stop,
     ignore_progress,
 )
 from luthier.prompts.characters import as_conversation, as_text
@@ -75,7 +76,8 @@ class EndpointEngine(Engine):
         settings = {"max_tokens": decoding.max_new_tokens, **parameters(decoding.strategy)}
         if decoding.stop:
             settings["stop"] = list(decoding.stop)
-        return self._client.ask_all(partial(self._generation, settings), prompts, advance)
+        answers = self._client.ask_all(partial(self._generation, settings), prompts, advance)
+        return [_until(answer, decoding.stop) for answer in answers]
 
     def score(
         self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
@@ -198,6 +200,15 @@ def _(strategy: Greedy) -> dict[str, Any]:
 def _(strategy: Sampling) -> dict[str, Any]:
     values = strategy.model_dump(exclude={"strategy"}, exclude_defaults=True)
     return {"temperature": strategy.temperature, "seed": strategy.seed, **values}
+
+
+def _until(answer: Generation, stops: Sequence[str]) -> Generation:
+    """An answer that ends at a stop string though the server did not end it there.
+
+    Some servers ignore stop strings, or do not see those that are special tokens.
+    """
+    before = before_stop(answer.text, stops)
+    return answer if before is None else Generation(answer.ids, before.strip(), "stop")
 
 
 def _continued(answer: Any, where: str) -> tuple[Generation, Usage | None]:

@@ -8,19 +8,21 @@ from typing import Any
 from luthier.inference.layouts.base import Laid, Layout
 from luthier.inference.layouts.packed import Packed
 from luthier.inference.layouts.packed_attention import may_pack
-from luthier.inference.layouts.rows import Joined, Whole
-from luthier.models.continuing import keeps_all_states, rope_follows_the_batch
+from luthier.inference.layouts.rows import Joined, Whole, WholeOfOneLength
+from luthier.models.continuing import keeps_all_states
 
-__all__ = ["Joined", "Laid", "Layout", "Packed", "Whole", "ways_to_share"]
+__all__ = ["Joined", "Laid", "Layout", "Packed", "Whole", "WholeOfOneLength", "ways_to_share"]
 
 
 def ways_to_share(model: Any) -> Iterator[Layout]:
     """The layouts that may suit a causal model, the fastest first; each is to be tried out.
 
+    All of them are for texts up to `settled_length`.
+
     Args:
         model: a transformers or peft model.
     """
-    if keeps_all_states(model) and not rope_follows_the_batch(model.config):
+    if keeps_all_states(model):
         if may_pack(model):
             yield Packed()
         yield Joined()

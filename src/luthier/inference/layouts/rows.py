@@ -42,6 +42,17 @@ class Whole(Layout):
         return Laid({"input_ids": ids_BT, "use_cache": False}, firsts, ids_BT.shape[1], None)
 
 
+class WholeOfOneLength(Whole):
+    """Nothing is shared, and only texts of one length share a pass."""
+
+    def cut(
+        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+    ) -> list[list[int]]:
+        """See `Layout.cut`."""
+        del cache, go_on
+        return rectangles(lengths, room, 0.0)
+
+
 class Joined(Layout):
     """Each layer puts the keys of the earlier passes before the new ones."""
 

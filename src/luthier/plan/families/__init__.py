@@ -41,6 +41,11 @@ FAMILIES: Mapping[str, Callable[[str, Settings], Architecture]] = {
     "mt5": t5,
 }
 
+_TIED = "tie_word_embeddings"
+
+# Language models inside vision-language models that have a name of their own.
+_INNER = {"qwen2_vl_text": "qwen2", "qwen2_5_vl_text": "qwen2", "qwen3_vl_text": "qwen3"}
+
 # Sizes that published configurations leave to transformers.
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "gemma3_text": {
@@ -64,7 +69,10 @@ def read_architecture(config: Mapping[str, Any], where: str = "config.json") -> 
     """
     text = config.get("text_config")
     values = {**config, **text} if isinstance(text, Mapping) else dict(config)
+    if isinstance(text, Mapping) and isinstance(config.get(_TIED), bool):
+        values[_TIED] = config[_TIED]  # the output layer is outside the language model
     family = values.get("model_type")
+    family = _INNER.get(family, family) if isinstance(family, str) else family
     if not isinstance(family, str) or family not in FAMILIES:
         raise _unknown(family, where)
     return FAMILIES[family](family, Settings({**_DEFAULTS.get(family, {}), **values}, where))

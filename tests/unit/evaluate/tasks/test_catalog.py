@@ -76,14 +76,14 @@ def test_metrics_are_the_official_ones() -> None:
 
 def test_every_label_is_paired_with_its_words() -> None:
     """MultiRC's are inverted in a widely used harness: its label 1 means a right answer."""
-    assert dict(task("superglue/multirc").labels) == {
+    assert dict(task("superglue/multirc").label_words) == {
         "0": "<answer>\nIs the answer correct? no",
         "1": "<answer>\nIs the answer correct? yes",
     }
-    assert dict(task("superglue/copa").labels) == {"0": " <end1>", "1": " <end2>"}
-    assert dict(task("glue/rte").labels) == {"entailment": "True", "not_entailment": "False"}
-    assert dict(task("glue/wnli").labels) == {"not_entailment": "False", "entailment": "True"}
-    assert dict(task("superglue/boolq").labels) == {"false": "no", "true": "yes"}
+    assert dict(task("superglue/copa").label_words) == {"0": " <end1>", "1": " <end2>"}
+    assert dict(task("glue/rte").label_words) == {"entailment": "True", "not_entailment": "False"}
+    assert dict(task("glue/wnli").label_words) == {"not_entailment": "False", "entailment": "True"}
+    assert dict(task("superglue/boolq").label_words) == {"false": "no", "true": "yes"}
 
 
 def test_the_two_formats_of_mmlu_are_told_apart() -> None:
@@ -99,7 +99,7 @@ def test_a_task_of_ones_own_takes_a_few_lines(tmp_path: Path) -> None:
     found = load_task(write(tmp_path, OWN))
     assert isinstance(found, Task)
     assert found.name == "tickets"
-    assert dict(found.labels) == {"0": "no", "1": "yes"}
+    assert dict(found.label_words) == {"0": "no", "1": "yes"}
 
 
 def test_what_decides_the_answers_is_in_the_fingerprint(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_task_without_a_kind_is_told_the_kinds(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="candidates, rating, cloze, generate, text"):
+    with pytest.raises(DataError, match="candidates, contexts, rating, cloze, generate, text"):
         load_task(write(tmp_path, "name: x\n"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from luthier.core.errors import DataError
+from luthier.evaluate.compare import align_samples
 from luthier.evaluate.tasks import MissingDataError, Task, TextEncoder, load_task, prepare_task
 
 MakeTask = Callable[..., Task]
@@ -65,9 +67,173 @@ def test_a_context_that_does_not_fit_loses_shots_where_the_task_says_so(
     assert question.context == whole.context.replace("train 3 is hot\n\n", "")
 
 
-def test_the_limit_takes_the_first_rows(make_task: MakeTask, choices: dict[str, Any]) -> None:
-    documents = prepare_task(make_task(choices, test=TEST), limit=2).documents
-    assert [document.prompt for document in documents] == ["test 0 is", "test 1 is"]
+def test_the_limit_draws_rows_with_the_seed(make_task: MakeTask, choices: dict[str, Any]) -> None:
+    rows = [{"text": f"test {n}", "label": n % 2} for n in range(200)]
+    task = make_task(choices, test=rows)
+    prepared = [prepare_task(task, limit=20, seed=seed) for seed in (0, 0, 1)]
+    drawn = [[int(document.id) for document in each.documents] for each in prepared]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] == sorted(set(drawn[0]))
+    assert max(drawn[0]) > 100  # not the first rows
+    assert all(d.prompt == f"test {d.id} is" for d in prepared[0].documents)
+    assert prepared[2].drawn == "20 of 200 rows, drawn with the seed 1"
+    smaller = {document.id for document in prepare_task(task, limit=5).documents}
+    assert smaller < {document.id for document in prepared[0].documents}
+    assert prepare_task(task, limit=200).drawn == prepare_task(task).drawn == ""
+
+
+def test_the_limit_takes_the_first_rows_on_request(
+    make_task: MakeTask, choices: dict[str, Any]
+) -> None:
+    prepared = prepare_task(make_task(choices, test=TEST), limit=2, limit_draw="first")
+    assert [document.prompt for document in prepared.documents] == ["test 0 is", "test 1 is"]
+    assert prepared.drawn == "the first 2 rows"
+
+
+def test_the_limit_draws_what_is_scored_together_together(
+    make_task: MakeTask, choices: dict[str, Any]
+) -> None:
+    rows = [{"text": f"test {n}", "label": n % 2, "set": n // 3} for n in range(30)]
+    task = make_task({**choices, "part_of": "{{ set }}"}, test=rows)
+    documents = prepare_task(task, limit=10).documents
+    assert len(documents) == 9
+    assert set(Counter(document.part_of for document in documents).values()) == {3}
+    with pytest.raises(DataError, match="a limit of 2 rows holds no whole set"):
+        prepare_task(task, limit=2)
+
+
+def test_other_rows_of_the_limit_are_not_compared(
+    make_task: MakeTask, choices: dict[str, Any]
+) -> None:
+    rows = [{"text": f"test {n}", "label": n % 2} for n in range(50)]
+    task = make_task(choices, test=rows)
+    first, second = (
+        [document.sample("", "0") for document in prepare_task(task, limit=10, seed=seed).documents]
+        for seed in (0, 1)
+    )
+    with pytest.raises(DataError):
+        align_samples(first, second)
+
+
+LEAKING = [
+    {"text": "Snow", "label": 0},
+    {"text": "Fire", "label": 1},
+    {"text": "Ice", "label": 0},
+    {"text": "Lava", "label": 1},
+]
+
+
+@pytest.mark.parametrize(
+    "own",
+    ["Snow", " snow ", "SNOW", "\uff33now"],
+    ids=["equal", "spaces", "case", "full-width"],
+)
+@pytest.mark.parametrize("place", ["first", "examples"])
+def test_no_question_is_shown_to_itself(
+    make_task: MakeTask, choices: dict[str, Any], tokenizer: Any, own: str, place: str
+) -> None:
+    keys: dict[str, Any] = {**choices, "draw": "first"}
+    if place == "examples":
+        keys["examples"] = LEAKING
+    test = [{"text": own, "label": 0}, {"text": "Steam", "label": 1}, {"text": own, "label": 0}]
+    prepared = prepare_task(make_task(keys, test=test, train=LEAKING), shots=2)
+    assert prepared.other_shots == 2
+    questions, _ = prepared.questions(TextEncoder(tokenizer, 1000))
+    shown = [question.context.split("\n\n")[:-1] for question in questions]
+    assert shown[0] == shown[2] == ["Fire is hot", "Ice is cold"]
+    assert shown[1] == ["Snow is cold", "Fire is hot"]
+
+
+def test_one_file_may_be_asked_and_shown(
+    make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
+) -> None:
+    rows = [{"text": f"row {n}", "label": n % 2} for n in range(6)]
+    task = make_task({**choices, "draw": "first"}, test=rows, train=rows)
+    questions, _ = prepare_task(task, shots=2).questions(TextEncoder(tokenizer, 1000))
+    for question in questions:
+        assert question.document.prompt not in question.context.split("\n\n")[:-1]
+        assert question.context.count(question.document.prompt) == 1
+        assert question.context.count(" is ") == 2
+    assert len(prepare_task(task, shots=5).documents) == 6
+    with pytest.raises(DataError, match="1 ask what this row asks") as caught:
+        prepare_task(task, shots=6)
+    assert caught.value.where.startswith("test.jsonl:1")
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked", "shown"),
+    [
+        (
+            {"kind": "generate", "prompt": "{{ q }}", "answer": "{{ a }}", "metrics": ["em"]},
+            {"q": "Who?", "a": "Al"},
+            {"q": "Who?", "a": "Bo"},
+        ),
+        (
+            {"kind": "cloze", "prompt": "{{ q }}", "target": "{{ a }}", "metrics": ["greedy_acc"]},
+            {"q": "He is", "a": "old"},
+            {"q": "He is", "a": "new"},
+        ),
+        (
+            {
+                "kind": "candidates",
+                "prompt": "{{ q }}",
+                "candidates": "c",
+                "answers": "a",
+                "metrics": ["acc"],
+            },
+            {"q": "Who?", "c": ["Al", "Bo"], "a": ["Al"]},
+            {"q": "Who?", "c": ["Bo", "Al"], "a": ["Al"]},
+        ),
+        (
+            {
+                "kind": "contexts",
+                "contexts": "c",
+                "continuation": "{{ q }}",
+                "answer_index": "a",
+                "metrics": ["acc"],
+            },
+            {"q": "ran.", "c": ["Al", "Bo"], "a": 0},
+            {"q": "ran.", "c": ["Al", "Bo"], "a": 1},
+        ),
+        (
+            {
+                "kind": "rating",
+                "prompt": "{{ q }}",
+                "label": "{{ a }}",
+                "scale": {"0": "no", "1": "yes"},
+                "metrics": ["pearson"],
+            },
+            {"q": "How?", "a": 0},
+            {"q": "How?", "a": 1},
+        ),
+    ],
+    ids=["generate", "cloze", "candidates", "contexts", "rating"],
+)
+def test_every_kind_knows_its_own_question(
+    make_task: MakeTask, keys: dict[str, Any], asked: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    other = {name: "Other" if name == "q" else value for name, value in asked.items()}
+    task = make_task({**keys, "draw": "first"}, test=[asked], train=[shown, other])
+    prepared = prepare_task(task, shots=1)
+    (document,) = prepared.documents
+    (shot,) = prepared.shots_of(document)
+    assert shot.where.startswith("train.jsonl:2")
+    assert prepared.other_shots == 1
+    seeded = prepare_task(make_task(keys, test=[asked], train=[shown, other]), shots=1)
+    assert seeded.shots[0].where.startswith("train.jsonl:2")
+
+
+def test_another_answer_about_the_same_passage_is_another_question(
+    make_task: MakeTask, choices: dict[str, Any]
+) -> None:
+    keys = {
+        **choices,
+        "draw": "first",
+        "choices": {"0": "{{ answer }} no", "1": "{{ answer }} yes"},
+    }
+    row = {"text": "Snow", "label": 0}
+    task = make_task(keys, test=[row | {"answer": "a"}], train=[row | {"answer": "b"}])
+    assert prepare_task(task, shots=1).other_shots == 0
 
 
 @pytest.mark.parametrize(

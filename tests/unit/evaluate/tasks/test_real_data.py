@@ -77,7 +77,7 @@ def test_questions_are_those_of_lm_eval(
     data_root: Path, tokenizer: Any, name: str, shots: int, rows: int, expected: str
 ) -> None:
     first_shots = task(name).model_copy(update={"draw": "first"})
-    ready = prepared(first_shots, shots=shots, limit=rows)
+    ready = prepared(first_shots, shots=shots, limit=rows, limit_draw="first")
     questions, _ = ready.questions(TextEncoder(tokenizer, 10**6))
     texts: list[str] = []
     for question in questions:

@@ -47,7 +47,8 @@ def test_by_size_a_score_is_that_of_all_questions_together() -> None:
 
 def test_an_interval_of_many_tasks_covers_as_often_as_it_says() -> None:
     """Sizes as of small subjects; the intervals of the tasks are those of proportions."""
-    from luthier.evaluate.statistics import wilson_interval
+    from luthier.evaluate.metrics import get_metric
+    from luthier.evaluate.statistics import Resampling, bootstrap_interval
 
     generator = np.random.default_rng(0)
     shares = generator.uniform(0.2, 0.9, size=12)
@@ -57,8 +58,8 @@ def test_an_interval_of_many_tasks_covers_as_often_as_it_says() -> None:
     for _ in range(300):
         records = []
         for name, share in zip(names, shares, strict=True):
-            answers = (generator.random(40) < share).astype(float)
-            estimate = wilson_interval(answers, 0.95)
+            answers = (generator.random((40, 1)) < share).astype(float)
+            estimate = bootstrap_interval(get_metric("acc"), answers, Resampling(0, 100, 0.95))
             metric = MetricResult(**estimate.model_dump(), name="acc", signature="")
             records.append(evaluation_record(name, metric))
         (score,) = score_suite(of_all, records).scores

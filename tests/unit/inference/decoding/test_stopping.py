@@ -50,11 +50,67 @@ def test_a_stop_string_may_span_tokens(tokenizer: Any, stop: tuple[str, ...], te
 
 def test_special_tokens_are_no_text_and_hide_none(tokenizer: Any) -> None:
     first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("xy", "z"))
-    rule = stopping(tokenizer, "xyz", "<|im_start|>")
+    rule = stopping(tokenizer, "xyz")
     ids = [*first, *[1] * 50, *second]
     assert not rule.is_ended(ids[:-1])
     assert rule.is_ended(ids)
     assert rule.generation(ids).text == ""
+
+
+def ids_of(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of a text in which special tokens count as such."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+# <|im_start|> is the token 1 and <repo_name> a further one; 2, <|im_end|>, ends the turn.
+@pytest.mark.parametrize(
+    ("made", "stop", "text"),
+    [
+        (" Paris<|im_start|>user", ("<|im_start|>",), "Paris"),
+        (" Paris<repo_name>x", ("<repo_name>",), "Paris"),
+        (" Paris<|im_start|>user\nWhat?", ("<|im_start|>user",), "Paris"),
+        (" Paris<|im_start|>", ("is<|im_start|>",), "Par"),
+        (" Paris.\n<|im_start|>", (".\n<|im_start|>",), "Paris"),
+        (" Paris<|im_start|><repo_name>x", ("<|im_start|><repo_name>",), "Paris"),
+        (" Paris<|im_start|>a<repo_name>b", ("<|im_start|>a<repo_name>b",), "Paris"),
+        (" Paris<repo_name> is<|im_start|>", ("<|im_start|>",), "Paris is"),
+        (" Paris<repo_name>é🜁<|im_start|>", ("🜁<|im_start|>",), "Parisé"),
+        (" Paris<|im_start|>x", ("<|im_st",), "Paris"),
+        (" Paris\n\n<|im_start|>", ("<|im_start|>", "\n\n"), "Paris"),
+        ("<|im_start|>", ("<|im_start|>",), ""),
+        (" Paris.<|im_end|>", (".<|im_end|>",), "Paris"),
+    ],
+)
+def test_a_special_token_in_a_stop_string_ends_the_answer(
+    tokenizer: Any, made: str, stop: tuple[str, ...], text: str
+) -> None:
+    rule = stopping(tokenizer, *stop)
+    ids = ids_of(tokenizer, made)
+    ended = grown(rule, [*ids, *ids_of(tokenizer, " more")])
+    assert ids[: len(ended)] == ended
+    answer = rule.generation(ended)
+    assert (answer.text, answer.finish) == (text, "stop")
+    if len(ended) < len(ids):  # the stop string has begun and not ended before
+        assert not rule.is_over(ended[:-1])
+
+
+@pytest.mark.parametrize("stop", ["</s>", "<|im_start|>"])
+def test_a_stop_string_that_is_spelled_in_letters_ends_the_answer(
+    tokenizer: Any, stop: str
+) -> None:
+    letters = tokenizer(stop, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert len(letters) > 1
+    rule = stopping(tokenizer, stop)
+    ended = grown(rule, [*ids_of(tokenizer, " Paris"), *letters, 5, 6])
+    assert rule.generation(ended).text == "Paris"
+
+
+def test_other_special_tokens_end_nothing(tokenizer: Any) -> None:
+    rule = stopping(tokenizer, "</s>", "<|im_start|>user")
+    ids = ids_of(tokenizer, " Paris<|im_start|>assistant<repo_name> is")
+    assert grown(rule, ids) == ids
+    assert rule.generation(ids) == Generation(tuple(ids), "Parisassistant is", "length")
 
 
 def test_the_end_of_the_turn_and_the_limit(tokenizer: Any) -> None:

@@ -195,6 +195,23 @@ def test_an_answer_without_words_is_an_empty_one(server: Any) -> None:
     assert (answer.text, answer.finish) == ("", "stop")
 
 
+@pytest.mark.parametrize(
+    ("said", "stop", "text", "finish"),
+    [
+        ("Paris<|im_end|>\nuser", ("<|im_end|>",), "Paris", "stop"),
+        ("Paris \n\nQ: Where?", ("</s>", "\n\n"), "Paris", "stop"),
+        ("Paris", ("<|im_end|>",), "Paris", "length"),
+    ],
+)
+def test_a_server_that_goes_on_after_a_stop_string_is_cut_there(
+    server: Any, said: str, stop: tuple[str, ...], text: str, finish: str
+) -> None:
+    engine = opened(server).engine()
+    server.rule = lambda _path, _body: {"choices": [{"text": said, "finish_reason": "length"}]}
+    (answer,) = engine.generate(texts("Hi"), Decoding(max_new_tokens=9, stop=stop))
+    assert (answer.text, answer.finish) == (text, finish)
+
+
 def test_nothing_is_asked_twice(server: Any, tmp_path: Path) -> None:
     log, decoding = tmp_path / "log.jsonl", Decoding(max_new_tokens=4)
     model = opened(server)

@@ -1,0 +1,77 @@
+"""Test questions that leave no room for an answer in the model's context window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from luthier.core.console import Console
+from luthier.core.example import Example
+from luthier.core.seeds import fingerprint
+from luthier.data.dataset import Dataset
+from luthier.data.problems import Dropped
+from luthier.prompts.render import PromptRenderer, PromptTooLongError
+from luthier.prompts.shots import choose_shots, with_shots
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How test questions are asked.
+
+    Attributes:
+        renderer: makes prompts; its context window is what a method leaves of it.
+        shots: worked examples in each prompt.
+        answer_tokens: the longest answer.
+    """
+
+    renderer: PromptRenderer
+    shots: int
+    answer_tokens: int
+
+
+def long_tests(dataset: Dataset, asked: Iterable[Asking], seed: int) -> list[Example]:
+    """The test examples whose prompt is too long in one of the ways to ask."""
+    found: dict[str, Example] = {}
+    for way in asked:
+        shown = choose_shots(dataset.train, way.shots, seed)
+        for example in dataset.test:
+            if not example.is_plain_text and not _fits(example, shown, way):
+                found.setdefault(example.id, example)
+    return list(found.values())
+
+
+def leave_out(dataset: Dataset, long: Sequence[Example], console: Console) -> Dataset:
+    """The data set without these test examples; they are counted and named."""
+    if not long:
+        return dataset
+    reason = "the prompt leaves no room for an answer in the context window"
+    console.warn(
+        f"{len(long)} of {len(dataset.test)} test examples left out: {reason} "
+        f"(such as {long[0].where})"
+    )
+    names = {example.id for example in long}
+    kept = tuple(example for example in dataset.test if example.id not in names)
+    return replace(
+        dataset,
+        test=kept,
+        dropped=(*dataset.dropped, *(Dropped(example.where, reason) for example in long)),
+        fingerprint=fingerprint(dataset.fingerprint, *(example.id for example in kept)),
+    )
+
+
+def warn_of_long_tests(dataset: Dataset, long: Sequence[Example], console: Console) -> None:
+    """Say before a training that the evaluation after it will stop."""
+    if long:
+        console.warn(
+            f"{len(long)} of {len(dataset.test)} test prompts: no room is left for an answer in "
+            f"the context window (such as {long[0].where}), so an evaluation will stop there; "
+            "evaluate.too_long=drop leaves them out"
+        )
+
+
+def _fits(example: Example, shown: Sequence[Example], way: Asking) -> bool:
+    try:
+        way.renderer.prompt(with_shots(example, shown), answer_tokens=way.answer_tokens)
+    except PromptTooLongError:
+        return False
+    return True

@@ -1,0 +1,183 @@
+"""Tables for the terminal, of any width.
+
+A table that fits is drawn as one. Of one that does not, columns of prose are wrapped between words;
+then columns that are the same in every row are said once, below. Where that is not enough, the rows
+are stacked: the first cell as a title, and below it each other cell beside its heading. No cell is
+ever cut, and none is left out but empty ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.style import StyleType
+from rich.table import Column
+from rich.table import Table as RichTable
+from rich.text import Text
+
+# Prose is not wrapped to fewer columns than this, nor inside a word.
+_LEAST_PROSE = 20
+_UNLIMITED = 10_000
+_ABSENT = {"", "–"}
+_SEPARATOR = " · "
+
+
+class Table(RichTable):
+    """A table that never cuts a cell.
+
+    Cells and headings are text; of two lines in both, each belongs to the one above it.
+
+    Args:
+        headings: of the first columns, to the left.
+        headed: whether headings are shown above the columns.
+    """
+
+    def __init__(self, *headings: str, headed: bool = True) -> None:
+        super().__init__(
+            box=box.SIMPLE_HEAD if headed else None,
+            show_header=headed,
+            pad_edge=False,
+            show_edge=False,
+            collapse_padding=headed,
+            padding=(0, 1) if headed else (0, 2, 0, 0),
+        )
+        self._prose: set[int] = set()
+        for heading in headings:
+            self.text(heading)
+
+    def text(self, heading: str | Text = "", *, style: str = "") -> None:
+        """Add a column of names or short texts, to the left."""
+        self.add_column(heading, no_wrap=True, style=style)
+
+    def figures(self, *headings: str | Text) -> None:
+        """Add columns of figures, to the right."""
+        for heading in headings:
+            self.add_column(heading, no_wrap=True, justify="right")
+
+    def prose(self, heading: str | Text = "", *, style: str = "") -> None:
+        """Add a column of words that may be wrapped."""
+        self._prose.add(len(self.columns))
+        self.add_column(heading, overflow="fold", style=style)
+
+    def add_row(
+        self,
+        *cells: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
+        """Add a row. Text is shown as it is, never read as markup."""
+        plain = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*plain, style=style, end_section=end_section)
+
+    def explain(self, text: str) -> None:
+        """Put a sentence below."""
+        self.caption = Text(text, style="not italic")
+        self.caption_justify = "left"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As a table where it fits, else stacked."""
+        for table in (self, self._factored()):
+            if fitted := table._fitted(console, options):
+                below, fitted.caption = fitted.caption, None  # as wide as the terminal
+                yield from RichTable.__rich_console__(fitted, console, options)
+                break
+        else:
+            yield from self._stacked(options.max_width)
+            below = self.caption
+        if below:
+            yield Text.assemble("\n", _text(below))
+
+    def _factored(self) -> Table:
+        """The table without the columns that are the same in every row, which are said below."""
+        if self.row_count < 2 or not self.show_header:
+            return self
+        kept: list[Column] = []
+        pairs: list[str] = []
+        prose: set[int] = set()
+        for place, column in enumerate(self.columns):
+            values = {_text(cell).plain for cell in column.cells}
+            if place and len(values) == 1:
+                pairs += _pairs(_text(column.header).plain, values.pop())
+                continue
+            if place in self._prose:
+                prose.add(len(kept))
+            kept.append(replace(column, _index=len(kept)))
+        factored = copy.copy(self)
+        factored.columns, factored._prose = kept, prose
+        if pairs:
+            below = [f"In every row: {_SEPARATOR.join(pairs)}."]
+            factored.explain("\n".join([*below, *([str(self.caption)] if self.caption else [])]))
+        return factored
+
+    def _fitted(self, console: Console, options: ConsoleOptions) -> Table | None:
+        """The table with its prose as wide as there is room; None: it does not fit."""
+        wide = options.update(max_width=_UNLIMITED)
+        excess = RichTable.__rich_measure__(self, console, wide).maximum - options.max_width
+        if excess <= 0:
+            return copy.copy(self)
+        sizes = {place: self._size(place, console, wide) for place in self._prose}
+        widths = {place: size.maximum for place, size in sizes.items()}
+        while excess > 0:
+            shrinking = [place for place in widths if widths[place] > sizes[place].minimum]
+            if not shrinking:
+                return None
+            widths[max(shrinking, key=lambda place: widths[place])] -= 1
+            excess -= 1
+        fitted = copy.copy(self)
+        fitted.columns = [copy.copy(column) for column in self.columns]
+        for place, width in widths.items():
+            fitted.columns[place].width = width
+        return fitted
+
+    def _size(self, place: int, console: Console, options: ConsoleOptions) -> Measurement:
+        """The fewest and the most columns that a column of prose takes."""
+        column = self.columns[place]
+        sizes = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
+        most = max(size.maximum for size in sizes)
+        word = max(size.minimum for size in sizes)
+        return Measurement(min(most, max(word, _LEAST_PROSE)), most)
+
+    def _stacked(self, width: int) -> Iterator[RenderableType]:
+        headings = [_text(column.header) if self.show_header else Text() for column in self.columns]
+        for cells in zip(*(column.cells for column in self.columns), strict=True):
+            first, *others = map(_text, cells)
+            yield Text(first.plain, style=first.style or "bold", overflow="fold")
+            pairs = [
+                pair
+                for heading, cell in zip(headings[1:], others, strict=True)
+                for pair in _pairs(heading.plain, cell.plain)
+            ]
+            for line in _lines(pairs, width - 2):
+                yield Padding(Text(line, overflow="fold"), (0, 0, 0, 2), expand=False)
+
+
+def _text(cell: RenderableType) -> Text:
+    return cell if isinstance(cell, Text) else Text(str(cell))
+
+
+def _pairs(heading: str, cell: str) -> list[str]:
+    """Each line of a cell beside its own heading, or all of them beside the one that there is."""
+    names, values = heading.split("\n"), cell.split("\n")
+    if len(names) == 1:
+        names, values = [" ".join(names)], [" / ".join(values)]
+    pairs = zip(names, values, strict=False)
+    return [f"{name} {value}".strip() for name, value in pairs if value.strip() not in _ABSENT]
+
+
+def _lines(pairs: Sequence[str], width: int) -> Iterator[str]:
+    """Pairs, as many on a line as fit."""
+    line = ""
+    for pair in pairs:
+        longer = f"{line}{_SEPARATOR}{pair}" if line else pair
+        if line and len(longer) > width:
+            yield line
+            longer = pair
+        line = longer
+    if line:
+        yield line

@@ -1,0 +1,221 @@
+"""One object of a row, read key by key, so that no key of it can be lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from luthier.core.errors import DataError
+from luthier.data.json_text import parse_json
+from luthier.data.problems import ReasonCount
+
+DROP_FIX = "mend the row, or drop such rows with data.invalid=drop"
+_MAX_DEPTH = 20
+_LIST_OF_OBJECTS = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
+"""The beginning of turns as JSON text; other texts that begin with a bracket are texts."""
+
+
+class Fields:
+    """The values of a row, or of an object in a row.
+
+    It remembers which keys were read: the others are what would be lost.
+
+    Attributes:
+        where: the row's place.
+        path: the object's place in the row, such as ``messages[2]``; empty for the row itself.
+
+    Args:
+        values: by key.
+        where: as above.
+        path: as above.
+        ignored: keys that are treated as if they were not there.
+    """
+
+    __slots__ = ("_ignored", "_read", "_values", "path", "where")
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        where: str,
+        path: str = "",
+        ignored: Collection[str] = (),
+    ) -> None:
+        self.where = where
+        self.path = path
+        self._values = values
+        self._ignored = ignored
+        self._read: set[str] = set()
+
+    def place(self, key: str) -> str:
+        """The name of a key in error messages, such as ``messages[2].role``."""
+        return f"{self.path}.{key}" if self.path and key[:1] != "[" else f"{self.path}{key}"
+
+    def error(self, problem: str, key: str, fix: str = DROP_FIX) -> DataError:
+        """An error in the field ``key``; in the object itself where the key is empty."""
+        return field_error(problem, self.where, self.place(key) if key else self.path, fix)
+
+    def get(self, key: str) -> Any:
+        """The value under ``key``; None where there is none."""
+        self._read.add(key)
+        return self.peek(key)
+
+    def peek(self, key: str) -> Any:
+        """The value under ``key``, which still counts as not read; None where it is ignored."""
+        return None if key in self._ignored else self._values.get(key)
+
+    def has(self, key: str) -> bool:
+        """Whether there is something under ``key``, which still counts as not read."""
+        return not is_empty(self.peek(key))
+
+    def keys(self) -> list[str]:
+        """The keys that are there and not ignored."""
+        return [key for key in self._values if key not in self._ignored]
+
+    def lists(self, key: str) -> bool:
+        """Whether a list of objects stands under ``key``, or the JSON text of one."""
+        value = self.peek(key)
+        if isinstance(value, str):
+            return _LIST_OF_OBJECTS.match(value) is not None
+        return isinstance(value, list) and (not value or isinstance(value[0], Mapping))
+
+    def first(self, keys: Collection[str], otherwise: str) -> str:
+        """The one key of several that has a value, or else that is there, or else ``otherwise``.
+
+        All of them count as read.
+
+        Raises:
+            DataError: several have, and the values differ.
+        """
+        present = [key for key in keys if self.has(key)]
+        if len({repr(self._values[key]) for key in present}) > 1:
+            names = " and ".join(map(repr, present))
+            raise self.error(f"{names} both have a value, and only one can be used", present[1])
+        self._read.update(keys)
+        there = [key for key in keys if key in self.keys()]
+        return next(iter((*present, *there)), otherwise)
+
+    def text(self, key: str) -> str:
+        """The text under ``key``, without the blanks at its end.
+
+        Raises:
+            DataError: it is missing, not a text, or empty.
+        """
+        text = self.optional_text(key)
+        if not text.strip():
+            present = self.peek(key) is not None
+            raise self.error("the text is empty" if present else "it is missing", key)
+        return text
+
+    def optional_text(self, key: str) -> str:
+        """The text under ``key`` without the blanks at its end; empty where there is none.
+
+        Raises:
+            DataError: it is not a text.
+        """
+        value = self.get(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self.error(
+                f"this is not a text but {kind_of(value)}",
+                key,
+                "write it in quotes, or make a text of it with a template",
+            )
+        return value.rstrip()
+
+    def items(self, key: str) -> list[Any]:
+        """The list under ``key``, which a file of cells writes as JSON text.
+
+        Raises:
+            DataError: it is missing, not a list, or empty.
+        """
+        value = self.decoded(key)
+        if not isinstance(value, list):
+            raise self.error(f"this is not a list but {kind_of(value)}", key)
+        if not value:
+            raise self.error("the list is empty", key)
+        return value
+
+    def decoded(self, key: str) -> Any:
+        """The value under ``key``; read as JSON where it is the text of a list or an object.
+
+        Raises:
+            DataError: it looks like JSON and is not.
+        """
+        value = self.get(key)
+        if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+            return value
+        try:
+            return parse_json(value)
+        except ValueError as error:
+            raise self.error(
+                f"this text begins like JSON and is not: {error}",
+                key,
+                "write it with json.dumps (Python's own str() is not JSON), "
+                "or save the rows as .jsonl or .parquet",
+            ) from None
+
+    def inside(self, key: str, value: Mapping[str, Any]) -> Fields:
+        """The object ``value``, which stands under ``key``."""
+        return Fields(value, self.where, self.place(key), self._ignored)
+
+    def unread(self) -> dict[str, Any]:
+        """What nobody has read, by key, where it says something."""
+        return {
+            str(key): value
+            for key, value in self._values.items()
+            if key not in self._read and key not in self._ignored and not is_empty(value)
+        }
+
+
+def field_error(problem: str, where: str, field: str, fix: str = DROP_FIX) -> DataError:
+    """An error in one field of a row."""
+    return DataError(problem, where=f'{where}, field "{field}"', fix=fix)
+
+
+def is_empty(value: Any, depth: int = 0) -> bool:
+    """Whether a value says nothing: null, blanks, or an object of such values.
+
+    A table of nested columns (parquet, Arrow) gives every object the keys of all others, with null.
+    """
+    if isinstance(value, str):
+        return not value.strip()
+    if isinstance(value, Mapping):
+        return depth < _MAX_DEPTH and all(is_empty(item, depth + 1) for item in value.values())
+    return value is None or value == []
+
+
+def kind_of(value: Any) -> str:
+    """How errors call a value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    names = {int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+class Notes:
+    """What was left aside without harm, so that it can be said: remarks, counted, and columns."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[int, str]] = {}
+        self.unused: dict[str, Any] = {}
+        """Columns of which nothing came into an example, with the first value of each."""
+
+    def add(self, text: str, where: str) -> None:
+        """Count what ``text`` says once more."""
+        count, first = self._counts.get(text, (0, where))
+        self._counts[text] = (count + 1, first)
+
+    def add_unused(self, columns: Mapping[str, Any]) -> None:
+        """Note columns that say something and that nobody read."""
+        for name, value in columns.items():
+            self.unused.setdefault(name, value)
+
+    def counts(self) -> tuple[ReasonCount, ...]:
+        """What was noted, how often, and where first."""
+        return tuple(
+            ReasonCount(text, count, first) for text, (count, first) in self._counts.items()
+        )

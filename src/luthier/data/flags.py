@@ -1,0 +1,175 @@
+"""What rows say about training: flags of a turn, flags and weights of a row.
+
+Every published name of a flag is here with its meaning. A name with more than one published
+meaning is refused, since a guess would train the wrong turns without a word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from luthier.data.fields import Fields, kind_of
+
+TRAINED_IF_TRUE = (
+    "weight",
+    "loss",
+    "loss_mask",
+    "loss_weight",
+    "loss_scale",
+    "train",
+    "training",
+    "trainable",
+    "is_trained",
+    "output_with_loss",
+)
+"""OpenAI, Mistral: weight. ms-swift: loss, loss_scale. LLaMA-Factory, verl: loss_mask. Axolotl:
+train, training. Fireworks, Tinker: trainable. XTuner: output_with_loss."""
+HIDDEN_IF_TRUE = ("masked",)
+"""torchtune."""
+WEIGHTS = ("weight", "loss_weight", "loss_scale", "sample_weight")
+"""Columns that say how much an example counts."""
+_AMBIGUOUS = ("mask",)
+"""True is "masked, not trained" to some tools and "in the mask of trained turns" to others; in
+NeMo it names the role that is not trained."""
+_PARTS = ("train_detail", "training_detail")
+"""Axolotl: which characters of a turn are trained."""
+_PREFERENCES = ("label", "kto_tag")
+"""Whether an answer is a good one, in data for KTO (TRL, LLaMA-Factory)."""
+FLAGS = (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE, *_AMBIGUOUS, *_PARTS)
+"""Every key by which a turn says whether it is trained."""
+_ROW_FLAGS = tuple(name for name in (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE) if name not in WEIGHTS)
+_BOOLEANS = ("true", "false")
+_WORDS = {"true": True, "yes": True, "1": True, "1.0": True} | {
+    "false": False,
+    "no": False,
+    "0": False,
+    "0.0": False,
+}
+_FIX = (
+    "write train: true or train: false in its place; "
+    "or name the key in data.ignore_keys if it has nothing to do with training"
+)
+
+
+def turn_flag(turn: Fields) -> bool | None:
+    """Whether a turn says that it is trained; None where it says nothing.
+
+    Raises:
+        DataError: a flag has no clear meaning, or two contradict each other.
+    """
+    _refuse_unclear(turn)
+    return _agreed(turn, (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE))
+
+
+def row_weight(row: Fields, column: str | None) -> float:
+    """How much a row counts in the loss, relative to the others; 0: it is not trained.
+
+    Args:
+        row: the row.
+        column: the column that says so, as ``data.weight`` names it; None: one of `WEIGHTS`.
+
+    Raises:
+        DataError: the weight is not a number from 0, or a flag has no clear meaning.
+    """
+    _refuse_unclear(row)
+    for name in _PREFERENCES:
+        value = row.peek(name)
+        if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS):
+            raise row.error(
+                "this says whether the answer is a good one, as preference data does; every row "
+                "would be trained alike",
+                name,
+                "keep the rows with true and leave the column out, or name it in data.ignore_keys",
+            )
+    if column is not None:
+        weight = _number(row, column)
+    else:
+        scalars = [name for name in WEIGHTS if not _lists_turns(row, name)]
+        name = row.first(scalars, "") if scalars else ""
+        weight = _number(row, name) if name else 1.0
+    scalar_flags = [name for name in _ROW_FLAGS if not _lists_turns(row, name)]
+    return 0.0 if _agreed(row, scalar_flags) is False else weight
+
+
+def turn_flags(row: Fields) -> list[tuple[str, list[bool | None]]]:
+    """The columns of a row that list a flag for every turn, such as ``loss_mask: [0, 0, 0, 1]``.
+
+    Raises:
+        DataError: an entry is not a flag.
+    """
+    found = []
+    for name in (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE):
+        if _lists_turns(row, name):
+            values = row.items(name)
+            places = (f"{name}[{index}]" for index in range(len(values)))
+            flags = [_flag(row, place, value) for place, value in zip(places, values, strict=True)]
+            hidden = name in HIDDEN_IF_TRUE
+            found.append((name, [None if f is None else f is not hidden for f in flags]))
+    return found
+
+
+def _lists_turns(row: Fields, name: str) -> bool:
+    """Whether a column holds a flag for every turn, maybe as JSON text."""
+    value = row.peek(name)
+    listed = isinstance(value, list) or (isinstance(value, str) and value.lstrip()[:1] == "[")
+    return listed and bool(value) and (name in TRAINED_IF_TRUE or name in HIDDEN_IF_TRUE)
+
+
+def _refuse_unclear(fields: Fields) -> None:
+    for name in _AMBIGUOUS:
+        if fields.has(name):
+            raise fields.error(
+                f"{name!r} means 'not trained' to some tools and 'trained' to others", name, _FIX
+            )
+    for name in _PARTS:
+        if fields.has(name):
+            raise fields.error("a part of a turn cannot be left out of the training", name, _FIX)
+
+
+def _agreed(fields: Fields, names: Collection[str]) -> bool | None:
+    """What the flags of these names say."""
+    said: dict[str, bool] = {}
+    for name in names:
+        if (value := _flag(fields, name, fields.get(name))) is not None:
+            said[name] = value is not (name in HIDDEN_IF_TRUE)
+    if len(set(said.values())) > 1:
+        both = " and ".join(map(repr, said))
+        raise fields.error(f"{both} contradict each other", next(iter(said)), _FIX)
+    return next(iter(said.values()), None)
+
+
+def _flag(fields: Fields, name: str, value: Any) -> bool | None:
+    """A flag as a file writes it: true, 1, "True"; None where it is not given."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, str):
+        value = _WORDS.get(value.strip().lower(), value)
+    if value in (0, 1) and isinstance(value, (bool, int, float)):
+        return bool(value)
+    said = f"{value:g}" if isinstance(value, float) else str(value)[:40]
+    raise fields.error(
+        f"whether this is trained is said by true or false, 1 or 0, and this is {said!r}"
+        if isinstance(value, (str, int, float))
+        else f"whether this is trained is said by true or false, and this is {kind_of(value)}",
+        name,
+        _FIX,
+    )
+
+
+def _number(row: Fields, column: str) -> float:
+    """The weight in a column: a finite number from 0."""
+    value = row.get(column)
+    try:
+        weight = float(value) if isinstance(value, (str, int, float)) else math.nan
+    except (ValueError, OverflowError):
+        weight = math.nan
+    if math.isfinite(weight) and weight >= 0:
+        return weight
+    said = repr(value)[:40] if isinstance(value, (str, int, float)) else kind_of(value)
+    raise row.error(
+        f"the weight of an example is a number from 0, and this is {said}",
+        column,
+        "mend the row, or name the column in data.ignore_keys if it is no weight",
+    )

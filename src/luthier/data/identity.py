@@ -1,0 +1,72 @@
+"""When two examples are the same, and when they ask the same."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+
+from luthier.core.example import Example, Message
+from luthier.core.seeds import fingerprint
+from luthier.data.json_text import to_json
+
+_SEPARATOR = "\x1e"
+
+
+def with_content_id(example: Example) -> Example:
+    """The example with a fingerprint of its content as its id, wherever its row stands."""
+    return replace(example, id=content_id(example))
+
+
+def content_id(example: Example) -> str:
+    """A fingerprint of all that an example says; its weight, group and place are no part of it.
+
+    What only some examples have is part of it only where it is there, so that an example keeps its
+    id when the format learns of something new.
+    """
+    turns = [text for message in example.messages for text in _texts(message)]
+    end = [_SEPARATOR, *example.references, _SEPARATOR, *example.choices]
+    more = [_SEPARATOR, "answer", *_texts(example.answer)] if example.answer else []
+    tools = [_SEPARATOR, "tools", example.tools] if example.tools else []
+    return fingerprint(*turns, *end, *more, *tools)
+
+
+def question_id(example: Example) -> str:
+    """A fingerprint of the question, to the letter: tools and choices are part of it."""
+    turns = [text for message in example.messages for text in _texts(message)]
+    return fingerprint(*turns, _SEPARATOR, *example.choices, _SEPARATOR, example.tools)
+
+
+def prompt_key(example: Example) -> str:
+    """What two examples share that ask nearly the same: the prompt without case, blanks and forms.
+
+    It is for keeping them out of different splits; two that differ so are still two examples.
+    Choices count as part of the prompt. Plain text is its own prompt.
+    """
+    texts = [text for message in example.messages for text in _said(message)]
+    texts = texts or list(example.references)
+    return fingerprint(*map(_normalised, texts), _SEPARATOR, *map(_normalised, example.choices))
+
+
+def _texts(message: Message) -> Sequence[str]:
+    """Role and text of a message, and what else it says."""
+    plain = Message(message.role, message.content)
+    if message == plain:
+        return (message.role, message.content)
+    more = {
+        "reasoning": message.reasoning,
+        "tool_calls": [[call.name, call.arguments, call.id] for call in message.tool_calls],
+        "name": message.name,
+        "tool_call_id": message.tool_call_id,
+        "is_trained": message.is_trained,
+    }
+    return (message.role, message.content, f"\x1d{to_json(more)}")
+
+
+def _said(message: Message) -> Sequence[str]:
+    calls = [f"{call.name} {call.arguments}" for call in message.tool_calls]
+    return (message.content, *calls)
+
+
+def _normalised(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()

@@ -1,0 +1,127 @@
+"""Going on with a LoRA adapter that was trained before, by whichever tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from luthier.config import LoraConfig, MethodConfig, MethodsConfig, RunConfig
+from luthier.config.methods import MethodName
+from luthier.core.errors import UsageError
+from luthier.methods.base import merge_first
+from luthier.models.adapter_folder import AdapterFolder
+
+# The settings of a LoRA method, and what peft calls them.
+_SETTINGS = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
+# Kinds of LoRA, by the switches of peft's that tell them apart.
+_KINDS: Mapping[tuple[bool, bool], tuple[MethodName, ...]] = {
+    (False, False): ("lora", "qlora"),
+    (True, False): ("rslora",),
+    (False, True): ("dora",),
+}
+
+
+def with_adapter_settings(config: RunConfig, adapter: AdapterFolder) -> RunConfig:
+    """The configuration with the sizes of an adapter in the methods that can go on with it.
+
+    What the configuration says otherwise than by default stays, for `require_same` to find.
+    """
+    if not _is_lora(adapter):
+        return config
+    changed: dict[str, MethodConfig] = {}
+    for name in _methods_for(adapter):
+        settings = config.methods.of(name)
+        found = {
+            key: value
+            for key, value in _sizes(adapter).items()
+            if getattr(settings, key) == type(settings).model_fields[key].default
+        }
+        changed[name] = settings.model_copy(update=found)
+    methods: MethodsConfig = config.methods.model_copy(update=changed)
+    return config.model_copy(update={"methods": methods})
+
+
+def require_same(name: MethodName, settings: LoraConfig, adapter: AdapterFolder) -> None:
+    """Check that a LoRA method goes on with an adapter as it is.
+
+    Args:
+        name: the method.
+        settings: of the method.
+        adapter: the adapter.
+
+    Raises:
+        UsageError: the adapter is of another kind, is more than LoRA, or has other sizes.
+    """
+    where = str(adapter.path)
+    if not _is_lora(adapter):
+        raise UsageError(
+            f"{name} cannot go on with an adapter of the kind {adapter.kind}",
+            where=where,
+            fix=merge_first(adapter),
+        )
+    kinds = _methods_for(adapter)
+    if name not in kinds:
+        fix = f"use the method {kinds[0]}, or " if kinds else ""
+        raise UsageError(
+            f"the adapter was not trained with {name}"
+            + (f" but with {kinds[0]}" if kinds else ", but with variants of LoRA together"),
+            where=where,
+            fix=fix + merge_first(adapter),
+        )
+    if adapter.settings.get("bias", "none") != "none":
+        raise UsageError(
+            "the adapter has trained biases of the base model beside its own weights",
+            where=where,
+            fix=merge_first(adapter),
+        )
+    for key, value in _sizes(adapter).items():
+        given = getattr(settings, key)
+        same = set(given) == set(value) if key == "targets" else given == value
+        if not same:
+            shown = ", ".join(value) if key == "targets" else value
+            raise UsageError(
+                f"methods.{name}.{key} is {given}, and the adapter was made with {shown}: an "
+                "adapter keeps its shape",
+                where=where,
+                fix=f"leave methods.{name}.{key} out, or {merge_first(adapter)}",
+            )
+
+
+def train_further(model: Any) -> Any:
+    """A peft model whose adapter was loaded for use, ready to be trained."""
+    name = model.active_adapter
+    model.requires_grad_(False)
+    model.set_adapter(name)
+    model.peft_config[name].inference_mode = False
+    return model
+
+
+def described(adapter: AdapterFolder) -> str:
+    """The sizes of an adapter in words, for the screen."""
+    sizes = {key: value for key, value in _sizes(adapter).items() if key != "targets"}
+    return ", ".join(f"{key} {value:g}" for key, value in sizes.items())
+
+
+def _is_lora(adapter: AdapterFolder) -> bool:
+    return adapter.is_peft and adapter.kind == "LORA"
+
+
+def _methods_for(adapter: AdapterFolder) -> tuple[MethodName, ...]:
+    """The methods that train such an adapter."""
+    switches = (
+        bool(adapter.settings.get("use_rslora")),
+        bool(adapter.settings.get("use_dora")),
+    )
+    return _KINDS.get(switches, ())
+
+
+def _sizes(adapter: AdapterFolder) -> dict[str, Any]:
+    """What a LoRA method and an adapter must agree on, in the method's words.
+
+    Targets that are a regular expression are peft's to read, so they are not compared.
+    """
+    found = {key: adapter.settings.get(name) for key, name in _SETTINGS.items()}
+    targets = adapter.settings.get("target_modules")
+    if isinstance(targets, list):
+        found["targets"] = tuple(sorted(map(str, targets)))
+    return {key: value for key, value in found.items() if value is not None}

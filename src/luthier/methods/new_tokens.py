@@ -1,0 +1,120 @@
+"""What is trained whole beside an adapter: modules, and the embeddings of tokens that are new."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from luthier.config.methods import LoraConfig, ModulesConfig
+from luthier.core.errors import UsageError
+from luthier.models.load import LoadedModel
+from luthier.plan.targets import ends_with
+
+
+def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dict[str, Any]:
+    """Peft's settings for the modules that are trained whole and saved with the adapter.
+
+    Embeddings that are one tensor with the output layer stay one, where peft can do that (LoRA and
+    its variants); elsewhere the two would part, and the merged model could not be written.
+
+    Raises:
+        UsageError: a name matches no module with parameters; a token's row is trained by itself
+            too; or tied embeddings would part.
+    """
+    model, where, names = loaded.model, f"{where}.modules_to_save", config.modules_to_save
+    if not names:
+        return {}
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    has_end = False
+    for name in names:
+        found = [one for key, one in model.named_modules() if ends_with(key, (name,))]
+        if not any(True for module in found for _ in module.parameters()):
+            known = {key.rpartition(".")[2] for key, _ in model.named_modules()} - {""}
+            close = difflib.get_close_matches(name, sorted(known), n=2)
+            raise UsageError(
+                f"{loaded.stamp.architecture} has no module {name!r} to train and save",
+                where=where,
+                fix=f"did you mean {' or '.join(close)}?" if close else "leave it out",
+            )
+        has_end = has_end or any(module is end for module in found for end in ends)
+    if not has_end:
+        return {"modules_to_save": list(names)}
+    if isinstance(config, LoraConfig) and config.trainable_tokens:
+        raise UsageError(
+            "the whole embedding is trained and some of its rows by themselves too",
+            where=where,
+            fix="leave out one of modules_to_save and trainable_tokens",
+        )
+    if not _are_tied(model):
+        return {"modules_to_save": list(names)}
+    if loaded.is_encoder_decoder or not isinstance(config, LoraConfig):
+        raise UsageError(
+            f"input and output embeddings of {loaded.stamp.architecture} are one tensor, and "
+            "training a copy of one of them would part them",
+            where=where,
+            fix="give methods.lora.trainable_tokens=[…], which trains some of its rows"
+            + ("" if loaded.is_encoder_decoder else ", or choose lora"),
+        )
+    return {"modules_to_save": list(names), "ensure_weight_tying": True}
+
+
+def token_rows(
+    loaded: LoadedModel, tokens: Sequence[str | int], where: str
+) -> list[int] | dict[str, list[int]] | None:
+    """For peft's ``trainable_token_indices``: the rows of some tokens.
+
+    Where the output layer has weights of its own, its rows are trained too: a token whose input
+    alone is trained is read and never written. Tied weights are one tensor, which peft keeps so.
+
+    Args:
+        loaded: model and tokenizer.
+        tokens: as the tokenizer writes them, or ids.
+        where: the method's settings, as ``methods.lora``.
+
+    Raises:
+        UsageError: the tokenizer has no such token, or the embedding no row for it.
+    """
+    if not tokens:
+        return None
+    where = f"{where}.trainable_tokens"
+    table, output = loaded.model.get_input_embeddings(), loaded.model.get_output_embeddings()
+    ids = sorted({_id_of(loaded.tokenizer, token, where) for token in tokens})
+    if ids[-1] >= table.num_embeddings:
+        raise UsageError(
+            f"the embedding has {table.num_embeddings} rows, and none for token {ids[-1]}",
+            where=where,
+            fix="add rows with model.resize_embeddings=true, and the token to the tokenizer",
+        )
+    if _are_tied(loaded.model):
+        return ids
+    names = {id(module): name for name, module in loaded.model.named_modules()}
+    return {names[id(module)]: ids for module in (table, output)}
+
+
+def _are_tied(model: Any) -> bool:
+    """Whether the output layer has no weights of its own."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if ends[1] is None or ends[0].weight is ends[1].weight:
+        return True
+    return bool(model.config.get_text_config().tie_word_embeddings)
+
+
+def _id_of(tokenizer: Any, token: str | int, where: str) -> int:
+    """The id of a token that is given as text or as an id.
+
+    Raises:
+        UsageError: the tokenizer has none.
+    """
+    if isinstance(token, int):
+        return token
+    vocabulary = tokenizer.get_vocab()
+    if token in vocabulary:
+        return int(vocabulary[token])
+    close = difflib.get_close_matches(token, vocabulary, n=3, cutoff=0.6)
+    raise UsageError(
+        f"the tokenizer has no token {token!r}",
+        where=where,
+        fix=(f"did you mean {' or '.join(map(repr, close))}? Or " if close else "")
+        + "add it to the tokenizer beside the model, and set model.resize_embeddings=true",
+    )

@@ -1,0 +1,86 @@
+"""A model without weights: enough to check what a method adapts and to count what it trains."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+
+from luthier.config import MethodsConfig
+from luthier.config.methods import MethodName, ModulesConfig
+from luthier.core.records import ModelStamp
+from luthier.methods.registry import method_for
+from luthier.models.load import LoadedModel, ModelHandle
+from luthier.models.quiet import quiet_transformers
+
+
+def counted_parameters(handle: ModelHandle, name: MethodName, methods: MethodsConfig) -> int | None:
+    """The numbers that a method which adapts modules will train, counted in the model itself.
+
+    The method prepares the model on torch's meta device, where tensors have shapes and no values.
+
+    Args:
+        handle: which model.
+        name: the method.
+        methods: its settings.
+
+    Returns:
+        None for other methods, for a model that is an adapter already, and for one that cannot be
+        made so.
+
+    Raises:
+        UsageError: the method cannot adapt this model as it is set.
+    """
+    if not isinstance(methods.of(name), ModulesConfig) or handle.adapter is not None:
+        return None
+    key = f"{handle.folder.path} {handle.rows} {name} {methods.of(name).model_dump_json()}"
+    return _count(_Question(key, handle, name, methods))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is counted; equal keys have equal answers."""
+
+    key: str
+    handle: ModelHandle = field(compare=False)
+    name: MethodName = field(compare=False)
+    methods: MethodsConfig = field(compare=False)
+
+
+@lru_cache(maxsize=32)
+def _count(question: _Question) -> int | None:
+    outline = _outline(question.handle)
+    if outline is None:
+        return None
+    with torch.random.fork_rng(devices=()):
+        model = method_for(question.name, question.methods).prepare(outline)
+    count: int = sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        # AdaLoRA's ranks are no parameters that learn, but count as such where values are missing.
+        if parameter.requires_grad and ".ranknum." not in name
+    )
+    return count
+
+
+def _outline(handle: ModelHandle) -> LoadedModel | None:
+    """The model on the meta device; None: its class cannot be made there."""
+    settings = copy.deepcopy(handle.settings)
+    if handle.rows is not None:
+        settings.get_text_config().vocab_size = handle.rows
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            model = handle.auto_class.from_config(
+                settings, trust_remote_code=handle.config.trust_remote_code
+            )
+    except (ValueError, RuntimeError, TypeError, AttributeError, ImportError, NotImplementedError):
+        return None  # classes need not expect tensors without values
+    stamp = ModelStamp(
+        id=handle.id,
+        parameters=sum(one.numel() for one in model.parameters()),
+        dtype=str(model.dtype).removeprefix("torch."),
+        architecture=type(model).__name__,
+    )
+    return LoadedModel(model, handle.tokenizer, stamp, torch.device("meta"))

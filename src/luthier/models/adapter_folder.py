@@ -1,0 +1,123 @@
+"""Adapter folders: what they say of themselves, before any weight is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from luthier.core.errors import DataError
+from luthier.core.files import file_sha256, read_json
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "shared.weight")
+_PICKLED_WEIGHTS = "adapter_model.bin"
+# With it, peft imports a module that the file names.
+_NAMES_CODE = "megatron_config"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFolder:
+    """A folder with an adapter: peft's, or bottleneck adapters as Luthier saves them.
+
+    Attributes:
+        path: the folder.
+        settings: what ``adapter_config.json`` says.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def is_peft(self) -> bool:
+        """Whether peft made it. Each kind of file names itself, ours by its ``adapter_type``."""
+        return "adapter_type" not in self.settings
+
+    @property
+    def kind(self) -> str:
+        """The kind of adapter, as its file names it."""
+        return str(self.settings.get("peft_type" if self.is_peft else "adapter_type"))
+
+    @property
+    def base(self) -> str | None:
+        """The name or folder of the model that it belongs to; None: it does not say."""
+        found = self.settings.get("base_model_name_or_path" if self.is_peft else "base_model")
+        return found if isinstance(found, str) and found else None
+
+    @property
+    def revision(self) -> str | None:
+        """The revision of that model, where it says one."""
+        found = self.settings.get("revision")
+        return found if isinstance(found, str) and found else None
+
+    @property
+    def carries_embeddings(self) -> bool:
+        """Whether the base model's embeddings lie among its weights, as peft saves resized ones."""
+        if self.settings.get("modules_to_save"):
+            return False
+        with safe_open(self.path / ADAPTER_WEIGHTS, framework="numpy") as file:
+            return any(name.endswith(_EMBEDDINGS) for name in file.keys())  # noqa: SIM118
+
+    def content(self) -> str:
+        """A fingerprint of settings and weights."""
+        digest = hashlib.sha256()
+        for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+            digest.update(file_sha256(self.path / name).encode())
+        return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def is_adapter_folder(path: Path) -> bool:
+    """Whether there is an adapter in a folder."""
+    return (path / ADAPTER_CONFIG).is_file()
+
+
+def adapter_files(names: Collection[str]) -> tuple[str, ...]:
+    """The files of an adapter among ``names``."""
+    return tuple(name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if name in names)
+
+
+def read_adapter(path: Path) -> AdapterFolder:
+    """What an adapter folder says of itself.
+
+    Raises:
+        DataError: its settings are not readable or would import code; its weights are missing,
+            pickled, or only a pointer to the file.
+    """
+    where = str(path)
+    settings = read_json(path / ADAPTER_CONFIG)
+    if not isinstance(settings, dict):
+        raise DataError("adapter_config.json is not a JSON object", where=where)
+    if not (path / ADAPTER_WEIGHTS).is_file():
+        raise _without_weights(path)
+    if not isinstance(settings.get("peft_type", settings.get("adapter_type")), str):
+        raise DataError(
+            "adapter_config.json does not say what kind of adapter this is",
+            where=f'{where}, field "peft_type"',
+            fix="save the adapter again with peft's save_pretrained",
+        )
+    if settings.get(_NAMES_CODE):
+        raise DataError(
+            f"{ADAPTER_CONFIG} names Python code to import",
+            where=f'{where}, field "{_NAMES_CODE}"',
+            fix="save the adapter again without it",
+        )
+    return AdapterFolder(path, settings)
+
+
+def _without_weights(path: Path) -> DataError:
+    if (path / _PICKLED_WEIGHTS).is_file():
+        return DataError(
+            f"the adapter has no safetensors weights, only {_PICKLED_WEIGHTS}: pickle files "
+            "can run code when they are opened",
+            where=str(path),
+            fix="load it with peft where you trust it and save it again: save_pretrained writes "
+            f"{ADAPTER_WEIGHTS}",
+        )
+    return DataError(
+        f"the adapter has no safetensors weights: {ADAPTER_WEIGHTS} is missing", where=str(path)
+    )

@@ -1,0 +1,200 @@
+"""Which files hold a model's weights, among all that lie beside them.
+
+A repository may carry the same weights in several formats, each with an index of its own. Only the
+files that transformers loads are looked at; the others are neither required nor fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from luthier.core.errors import DataError
+
+_INDEX = ".index.json"
+# A stem and its suffix; transformers asks for them in this order.
+_SAFE, _PICKLED = ("model", ".safetensors"), ("pytorch_model", ".bin")
+_SHARD = re.compile(r"(model|pytorch_model).*-\d+-of-\d+\.(safetensors|bin)")
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The file at which transformers starts to load weights.
+
+    Attributes:
+        name: a file with all tensors, or an index of several.
+        variant: the part of its name that says which of several precisions it has; empty for
+            the usual one.
+    """
+
+    name: str
+    variant: str = ""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it names other files."""
+        return self.name.endswith(".json")
+
+
+def find_entry(names: Collection[str], *, allow_pickle: bool) -> Entry | None:
+    """The file with which loading starts; None: there are no weights that may be loaded.
+
+    Args:
+        names: of all files in the model's folder.
+        allow_pickle: whether pickle files count. They come last even then.
+
+    Raises:
+        DataError: there are only variants, and more than one.
+    """
+    kinds = (_SAFE, _PICKLED) if allow_pickle else (_SAFE,)
+    for stem, suffix in kinds:
+        for name in (f"{stem}{suffix}", f"{stem}{suffix}{_INDEX}"):
+            if name in names:
+                return Entry(name)
+    variants = [entry for kind in kinds for entry in _variants(names, *kind)]
+    if len({entry.variant for entry in variants}) > 1:
+        raise DataError(
+            "the weights are there in several variants, and none is the usual one: "
+            + ", ".join(entry.name for entry in variants),
+            fix="keep the files of one variant",
+        )
+    return variants[0] if variants else None
+
+
+def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
+    """The files that hold the tensors, in the order of their names.
+
+    Raises:
+        DataError: the index cannot be read or names files outside the folder; a file is missing,
+            or is only a pointer to one.
+    """
+    names = read_index(folder / entry.name) if entry.is_index else (entry.name,)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(
+            f"the weights are incomplete: {missing[0]} is missing{more}",
+            where=str(folder / entry.name),
+            fix="get the missing files from where the others come from",
+        )
+    files = tuple(folder / name for name in names)
+    for file in files:
+        _require_content(file)
+    return files
+
+
+def read_index(path: Path) -> tuple[str, ...]:
+    """The files that an index of weights names, sorted.
+
+    Raises:
+        DataError: it cannot be read, or it names files outside its folder.
+    """
+    try:
+        named = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = sorted({str(Path(name)) for name in named})
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+        raise DataError("this is not a readable index of weights", where=str(path)) from None
+    if not shards:
+        raise DataError("this index of weights names no file", where=str(path))
+    for shard in shards:
+        if Path(shard).name != shard:
+            raise DataError(
+                f"the index names a file outside the model's folder: {shard}", where=str(path)
+            )
+    return tuple(shards)
+
+
+def count_numbers(folder: Path, *, allow_pickle: bool) -> int:
+    """Numbers in all tensors of a folder's safetensors weights; 0 for pickled ones.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    entry = find_entry([file.name for file in folder.iterdir()], allow_pickle=allow_pickle)
+    files = weight_files(folder, entry) if entry else ()
+    return sum(_numbers(file) for file in files if file.suffix == _SAFE[1])
+
+
+def _numbers(file: Path) -> int:
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return sum(
+                math.prod(tensors.get_slice(name).get_shape())
+                for name in tensors.keys()  # noqa: SIM118 - it is no mapping
+            )
+    except SafetensorError as error:
+        raise DataError(f"the weights cannot be read: {error}", where=str(file)) from None
+
+
+def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> DataError:
+    """The error to raise where `find_entry` finds nothing, by what there is instead."""
+    where = str(folder)
+    if shards := sorted(name for name in names if _SHARD.fullmatch(name)):
+        safe = [name for name in shards if name.endswith(_SAFE[1])]
+        if safe or allow_pickle:
+            stem, suffix = _SAFE if safe else _PICKLED
+            return DataError(
+                f"the weights are in parts, and the index that says which tensors are in which "
+                f"part is missing: {stem}{suffix}{_INDEX}",
+                where=where,
+                fix="get the index from where the parts come from",
+            )
+    if any(name.startswith("consolidated") and name.endswith(_SAFE[1]) for name in names):
+        return DataError(
+            "the weights are only there as consolidated.safetensors, in a format of their own "
+            "that transformers does not load",
+            where=where,
+            fix="get the repository's model*.safetensors, or a version of the model that has them",
+        )
+    if any(name.endswith(".gguf") for name in names):
+        return DataError(
+            "this folder has its weights in a GGUF file",
+            where=where,
+            fix="name the .gguf file itself",
+        )
+    if not allow_pickle and find_entry(names, allow_pickle=True):
+        fix = (
+            "convert it, or set model.allow_pickle=true if you trust where it comes from: "
+            "pickle files can run code"
+        )
+    else:
+        fix = "give a folder with model.safetensors, or with its parts and their index"
+    return DataError("this model has no safetensors weights", where=where, fix=fix)
+
+
+def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
+    """Weights that carry a variant in their names, as transformers puts it there."""
+    whole = re.compile(rf"{stem}\.([A-Za-z0-9_]+){re.escape(suffix)}")
+    index = re.compile(rf"{stem}{re.escape(suffix)}\.index\.([A-Za-z0-9_]+)\.json")
+    return [
+        Entry(name, found.group(1))
+        for pattern in (whole, index)
+        for name in sorted(names)
+        if (found := pattern.fullmatch(name))
+    ]
+
+
+def _require_content(file: Path) -> None:
+    """Refuse what stands for a file that was not fetched."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(len(_LFS))
+    except OSError as error:
+        raise DataError(f"this file cannot be read: {error.strerror}", where=str(file)) from None
+    if start == _LFS:
+        raise DataError(
+            "this is a pointer of Git LFS, not the file itself",
+            where=str(file),
+            fix="run 'git lfs pull' in that folder, or fetch the model with 'luthier models pull'",
+        )
+    if not start:
+        raise DataError(
+            "this file is empty", where=str(file), fix="get it again from where it comes from"
+        )

@@ -1,0 +1,58 @@
+"""Which modules a method adapts, told by their names as peft reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from luthier.plan.patterns import matching
+
+ALL_LINEAR = "all-linear"
+Names = tuple[str, ...] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Modules by name, without those that are excluded.
+
+    Attributes:
+        targets: ends of names; a regular expression that matches whole names; or ``all-linear``.
+        exclude: ends of names, or a regular expression that matches whole names.
+    """
+
+    targets: Names = ALL_LINEAR
+    exclude: Names = ()
+
+    @property
+    def is_all_linear(self) -> bool:
+        """Whether it stands for all linear layers."""
+        return self.targets == ALL_LINEAR
+
+    @property
+    def tells_layers_apart(self) -> bool:
+        """Whether layers of one kind may be treated otherwise, by their numbers."""
+        return any(
+            isinstance(names, str)
+            or any(character.isdigit() for name in names for character in name)
+            for names in (() if self.is_all_linear else self.targets, self.exclude)
+        )
+
+    def takes(self, name: str) -> bool:
+        """Whether a linear layer of this name is adapted."""
+        chosen = self.is_all_linear or is_named(name, self.targets)
+        return chosen and not self.excludes(name)
+
+    def excludes(self, name: str) -> bool:
+        """Whether a module of this name is left as it is."""
+        return is_named(name, self.exclude)
+
+
+def is_named(name: str, names: Names) -> bool:
+    """Whether ends of names, or a regular expression for whole ones, cover a module's name."""
+    if isinstance(names, str):
+        return bool(matching(names, [name], whole=True))
+    return ends_with(name, names)
+
+
+def ends_with(name: str, targets: tuple[str, ...]) -> bool:
+    """Whether a module's name ends with one of the targets, as peft compares them."""
+    return f".{name}".endswith(tuple(f".{target}" for target in targets))

@@ -1,0 +1,294 @@
+"""Conversations as a model's chat template writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from luthier.core.errors import DataError
+from luthier.core.example import Message
+from luthier.prompts.contained import (
+    holds_calls,
+    is_in,
+    no_tools,
+    require_tools,
+    require_turns,
+    tool_name,
+)
+from luthier.prompts.dialect import PROBE, Dialect
+from luthier.prompts.layouts import Span, Written
+from luthier.prompts.thoughts import (
+    KNOWN_TAGS,
+    Thought,
+    missing_part,
+    thought_of,
+    without_thought,
+)
+from luthier.prompts.tokens import Encoder, Tokens
+
+_QUESTION = Message("user", "zqxquestion")
+
+
+class _Answered(NamedTuple):
+    """A conversation up to the end of its last answer; places are characters.
+
+    Attributes:
+        text: all of it.
+        asked: where the question ends.
+        content: where the answer begins behind its reasoning; ``asked`` where it has none.
+    """
+
+    text: str
+    asked: int
+    content: int
+
+
+@dataclass(frozen=True)  # no slots: they exclude cached properties
+class ChatLayout:
+    """The model's chat template decides.
+
+    What it writes before every answer, such as a space or a pair of tags without thoughts in them,
+    belongs to the answer, where it is trained and where it is scored. Templates that write the date
+    get one that never changes.
+
+    A prompt is always what inference asks. Where the template writes an answered conversation
+    otherwise (it opens reasoning in the prompt, or cuts it out of the answer), the answer is put
+    behind the prompt: its reasoning in the template's tags, then its text and the end of the turn.
+
+    Attributes:
+        dialect: the template.
+        encoder: makes tokens.
+        end: the text of the token that ends a turn; empty where there is none.
+    """
+
+    dialect: Dialect
+    encoder: Encoder
+    end: str
+
+    def question(self, messages: Sequence[Message], tools: str, where: str) -> str:
+        """The conversation so far, up to where the assistant's answer begins.
+
+        Raises:
+            DataError: the template refuses the conversation, or leaves a part of it out.
+        """
+        turns, listed = self._turns(messages), self._tools(tools, where)
+        text = self.dialect.write(turns, where, ask=True, tools=listed)
+        self._require(turns, listed, text, where)
+        return text
+
+    def conversations(
+        self, messages: Sequence[Message], tools: str, where: str
+    ) -> tuple[Written, ...]:
+        """A conversation with its answers, each up to the end of its turn.
+
+        Templates that write earlier turns otherwise when a conversation goes on (they drop the
+        reasoning, or move the system message) give a text for each answer that is trained, as
+        inference would ask for it. A first turn answers nothing.
+
+        Raises:
+            DataError: the template refuses the conversation, or leaves a part of it out.
+        """
+        turns, listed = self._turns(messages), self._tools(tools, where)
+        answered = {
+            index: self._answered(turns[: index + 1], listed, where)
+            for index, turn in enumerate(turns)
+            if turn.role == "assistant" and index
+        }
+        whole = self._last(answered, turns, where)
+        self._require(turns, listed, whole.text, where)
+        if all(whole.text.startswith(part.text) for part in answered.values()):
+            return (Written(whole.text, tuple(self._spans(answered, turns))),)
+        trained = {index: part for index, part in answered.items() if turns[index].is_trained}
+        return tuple(
+            Written(part.text, tuple(self._spans({index: part}, turns)), trains_prompt=False)
+            for index, part in (trained or {len(turns) - 1: whole}).items()
+        )
+
+    def encode(self, text: str) -> Tokens:
+        """The tokens of ``text`` with the template's special tokens."""
+        return self.encoder.encode(text)
+
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The ids of an answer, with what the template writes before every one."""
+        asked = self.dialect.write((_QUESTION,), "", ask=True)
+        whole = self.encode(asked + self._lead + self.encoder.hide(text))
+        place = len(self.show(asked))
+        return whole.ids[self.encoder.boundary(whole, self.encode(asked).ids, place).at :]
+
+    def said(self, text: str, ids: Sequence[int]) -> str:
+        """A generated text without reasoning, and without what stands before every answer."""
+        if ids and self._marks_are_special:
+            # They are in the tokens alone; a stop string cuts the text alone.
+            whole = self.dialect.tokenizer.decode(list(ids), skip_special_tokens=False)
+            answer = self.encoder.bare(self._answer_in(whole)).strip()
+            before = self.encoder.bare(whole).strip()
+            before = before[: len(before) - len(answer)] if before.endswith(answer) else ""
+            return text.strip().removeprefix(before).strip()
+        return self._answer_in(text)
+
+    def show(self, text: str) -> str:
+        """The text with the special tokens that rows spell out."""
+        return self.encoder.show(text)
+
+    def stop_strings(self, answers: Iterable[str]) -> tuple[str, ...]:
+        """None: a token of the template ends a turn."""
+        return ()
+
+    def _answer_in(self, text: str) -> str:
+        tags = (self.dialect.tags, *KNOWN_TAGS)
+        answer = without_thought(text, tags, is_opened=self.dialect.opens_thought)
+        return answer.strip().removeprefix(self._lead.strip()).strip()
+
+    @cached_property
+    def _marks_are_special(self) -> bool:
+        """Whether what parts reasoning from an answer is a special token, which no text shows."""
+        return any(self.encoder.spelled(mark) for mark in (*self.dialect.tags, self._lead))
+
+    def _spans(self, answered: dict[int, _Answered], turns: Sequence[Message]) -> list[Span]:
+        return [
+            Span(part.asked, part.content, len(part.text), turns[index].is_trained)
+            for index, part in answered.items()
+        ]
+
+    def _last(
+        self, answered: dict[int, _Answered], turns: Sequence[Message], where: str
+    ) -> _Answered:
+        if len(turns) - 1 not in answered:
+            raise DataError("the conversation has no answer to a question", where=where)
+        return answered[len(turns) - 1]
+
+    def _require(
+        self, turns: Sequence[Message], tools: Sequence[Any], text: str, where: str
+    ) -> None:
+        """Check that the template wrote everything.
+
+        Raises:
+            DataError: it did not.
+        """
+        if tools and not self.dialect.takes_tools:
+            raise no_tools(f"the tool {tool_name(tools[0])!r}", where)
+        require_tools(tools, text, where)
+        require_turns(map(_without_thought, turns), text, where)
+
+    def _answered(self, turns: Sequence[Message], tools: Sequence[Any], where: str) -> _Answered:
+        """The last turn behind what inference asks for it.
+
+        Raises:
+            DataError: the template refuses the conversation, or leaves the answer out.
+        """
+        asked = self.dialect.write(turns[:-1], where, ask=True, tools=tools)
+        full = self.dialect.write(turns, where, ask=False, tools=tools)
+        thought, content = thought_of(turns[-1], self.dialect.tags)
+        answer = replace(turns[-1], content=content, reasoning=thought.reasoning)
+        written = full[len(asked) :] if full.startswith(asked) else ""
+        if not _holds(answer, written):
+            written = self._put_behind(asked, full, thought, answer, where)
+            require_turns((_without_thought(turns[-1]),), written, where)
+        at = written.find(thought.reasoning) + len(thought.reasoning)
+        found = written.find(content.strip(), at)
+        begins = found if found >= 0 else at
+        place = len(asked) + begins if thought.reasoning else len(asked)
+        end = self._end_of_turn(written, begins + len(content.strip()))
+        return _Answered(asked + written[:end], len(asked), place)
+
+    def _put_behind(
+        self, asked: str, full: str, thought: Thought, answer: Message, where: str
+    ) -> str:
+        """The answer as it follows a prompt that the template does not write so itself."""
+        tags = self.dialect.tags
+        begins = asked.rstrip()
+        if answer.reasoning and begins.endswith(tags.close):
+            raise DataError(
+                "the prompt ends the reasoning, and the answer has some",
+                where=where,
+                fix="set prompt.reasoning to drop, or leave such an argument (enable_thinking) out "
+                "of prompt.chat_template_kwargs",
+            )
+        before = ""
+        if answer.reasoning:
+            before = missing_part(thought.text, asked)
+        elif begins.endswith(tags.open):
+            before = missing_part(tags.around(""), asked)
+        # The turn begins where the two texts part, or with the tags of the prompt.
+        opened = asked.rfind(tags.open)
+        shared = _shared(asked, full)
+        start = min(shared, opened) if opened >= 0 else shared
+        content = answer.content.strip()
+        found = full.find(content, start) if content else start
+        return before + full[found:] if found >= 0 else ""
+
+    @cached_property
+    def _lead(self) -> str:
+        """What stands between a question and every answer to it."""
+        try:
+            part = self._answered((_QUESTION, Message("assistant", PROBE)), (), "")
+        except DataError:
+            return ""
+        written = part.text[part.asked :]
+        return written[: max(written.find(PROBE), 0)]
+
+    def _end_of_turn(self, written: str, behind: int) -> int:
+        """Where the turn ends, without what a template writes after it, such as a line break."""
+        found = written.find(self.end, behind) if self.end else -1
+        return found + len(self.end) if found >= 0 else len(written.rstrip())
+
+    def _turns(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """The messages with special tokens hidden, and a system message only where it is shown."""
+        turns = tuple(map(self._hidden, messages))
+        if len(turns) < 2 or turns[0].role != "system" or turns[1].role != "user":
+            return turns
+        if self.dialect.takes_system:
+            return turns
+        system, user, *rest = turns
+        return (Message("user", f"{system.content}\n\n{user.content}"), *rest)
+
+    def _hidden(self, turn: Message) -> Message:
+        """A turn with special tokens hidden; tags around its reasoning are meant."""
+        hide = self.encoder.hide
+        thought, content = thought_of(turn, self.dialect.tags)
+        content = hide(content)
+        if not turn.reasoning:  # it stands in the content, perhaps as tags without a word
+            reasoning = thought.reasoning
+            head = (
+                thought.text.replace(reasoning, hide(reasoning), 1) if reasoning else thought.text
+            )
+            content = head + content
+        calls = tuple(
+            replace(call, name=hide(call.name), arguments=hide(call.arguments))
+            for call in turn.tool_calls
+        )
+        return replace(
+            turn,
+            content=content,
+            reasoning=hide(turn.reasoning),
+            tool_calls=calls,
+            name=hide(turn.name),
+        )
+
+    def _tools(self, tools: str, where: str) -> tuple[Any, ...]:
+        if not tools:
+            return ()
+        try:
+            listed = json.loads(self.encoder.hide(tools))
+        except ValueError as error:
+            raise DataError(f"the tools are not JSON: {error}", where=where) from None
+        return tuple(listed) if isinstance(listed, list) else (listed,)
+
+
+def _without_thought(turn: Message) -> Message:
+    """Templates may leave earlier reasoning out; the trained one is looked at by itself."""
+    return replace(turn, content=thought_of(turn, KNOWN_TAGS[0])[1], reasoning="")
+
+
+def _holds(answer: Message, written: str) -> bool:
+    """Whether a text has all parts of an answer."""
+    parts = (answer.reasoning, answer.content)
+    return all(is_in(part, written) for part in parts) and holds_calls(answer.tool_calls, written)
+
+
+def _shared(one: str, other: str) -> int:
+    size = min(len(one), len(other))
+    return next((i for i in range(size) if one[i] != other[i]), size)

@@ -1,0 +1,129 @@
+"""Whether a chat template wrote what it was given.
+
+Templates are programs of strangers: they drop roles that they do not know, iterate over a text as
+if it were a list, cut reasoning, or escape JSON. So each rendered conversation is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from luthier.core.errors import DataError
+from luthier.core.example import Message, ToolCall
+
+_QUOTED = 60
+_OWNER = {
+    "system": "the system message",
+    "user": "the user's message",
+    "assistant": "the answer",
+    "tool": "the tool's result",
+}
+
+
+def is_in(wanted: str, text: str) -> bool:
+    """Whether ``text`` has ``wanted``, whatever was done to its white space or JSON escapes."""
+    wanted = wanted.strip()
+    if wanted in text:
+        return True
+    bare = _squeezed(text)
+    return _squeezed(wanted) in bare or _squeezed(json.dumps(wanted, ensure_ascii=False)) in bare
+
+
+def require_turns(turns: Iterable[Message], text: str, where: str) -> None:
+    """Check that the template wrote every turn.
+
+    Raises:
+        DataError: it did not.
+    """
+    for turn in turns:
+        if turn.tool_calls:
+            _require_calls(turn.tool_calls, text, where)
+        if turn.content.strip() and not _is_written(turn, text):
+            quoted = " ".join(turn.content.split())[:_QUOTED]
+            raise DataError(
+                f"the chat template leaves out {_OWNER[turn.role]}",
+                where=f"{where} ({quoted!r})",
+                fix="give a template that writes it with prompt.chat_template=FILE.jinja, "
+                "or set prompt.chat_template to never",
+            )
+
+
+def require_tools(tools: Sequence[Any], text: str, where: str) -> None:
+    """Check that the template wrote the names of all tools.
+
+    Raises:
+        DataError: it did not.
+    """
+    for tool in tools:
+        name = tool_name(tool)
+        if name and not is_in(name, text):
+            raise no_tools(f"the tool {name!r}", where)
+
+
+def no_tools(what: str, where: str) -> DataError:
+    """The refusal of a row whose tools the template does not write."""
+    return DataError(
+        f"this chat template has no tools: it leaves out {what}",
+        where=where,
+        fix="use a model whose template has tools, or give a template with "
+        "prompt.chat_template=FILE.jinja",
+    )
+
+
+def tool_name(tool: Any) -> str:
+    """The name of a tool in a list of tools, in OpenAI's form or a bare function."""
+    function = tool.get("function", tool) if isinstance(tool, dict) else tool
+    name = function.get("name", "") if isinstance(function, dict) else function
+    return name if isinstance(name, str) else ""
+
+
+def holds_calls(calls: Iterable[ToolCall], text: str) -> bool:
+    """Whether ``text`` has all calls with their arguments."""
+    return all(is_in(part, text) for call in calls for part in _parts(call))
+
+
+def _require_calls(calls: Iterable[ToolCall], text: str, where: str) -> None:
+    for call in calls:
+        if not holds_calls((call,), text):
+            raise no_tools(f"the call of {call.name!r}", where)
+
+
+def _is_written(turn: Message, text: str) -> bool:
+    if is_in(turn.content, text):
+        return True
+    if turn.role != "tool":
+        return False
+    try:  # some templates read a result that is JSON, and write it in their own way
+        leaves = list(_leaves(json.loads(turn.content)))
+    except ValueError:
+        return False
+    return all(is_in(leaf, text) for leaf in leaves)
+
+
+def _parts(call: ToolCall) -> Iterator[str]:
+    yield call.name
+    try:
+        yield from _leaves(json.loads(call.arguments))
+    except ValueError:
+        yield call.arguments
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """The texts and numbers in a JSON value, with the keys."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield json.dumps(value)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())

@@ -1,0 +1,146 @@
+"""Which tokens of a conversation are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+from luthier.prompts.layouts import Layout, Span, Written
+from luthier.prompts.tokens import Boundary, Encoder, Tokens
+
+_LAST_TEXTS = 16
+# Texts that hardly share a token with what follows them; a character each.
+_NEUTRAL = ("\n", ":", "]", "?")
+
+
+class Masked(NamedTuple):
+    """A conversation as tokens.
+
+    Attributes:
+        ids: the tokens.
+        trained: whether each is part of an answer that is trained.
+        withheld: whether each is part of an answer, or of reasoning, that is not.
+        prompt_length: how many tokens stand before the last answer.
+        is_joined: the tokens are those of the prompt and of the answer apart.
+    """
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+    withheld: tuple[bool, ...]
+    prompt_length: int
+    is_joined: bool
+
+
+@dataclass(frozen=True)  # no slots: they exclude cached properties
+class Masks:
+    """Finds the tokens of answers through their places in the text.
+
+    The text is tokenised whole. Inference feeds the tokens of the prompt; where these are not the
+    first tokens of the whole, since one token has characters of prompt and answer, the answer is
+    tokenised apart, as it is when it is generated. A conversation with such a place is cut into one
+    text for each answer.
+
+    Attributes:
+        layout: makes tokens of a text.
+        encoder: finds boundaries.
+        begin: what stands before every text.
+        trains_reasoning: the reasoning before an answer is trained too.
+    """
+
+    layout: Layout
+    encoder: Encoder
+    begin: tuple[int, ...]
+    trains_reasoning: bool
+
+    def tokens(self, text: str) -> Tokens:
+        """A text of the layout as tokens, with what stands before every one."""
+        return self._remembered(text)
+
+    @cached_property
+    def _remembered(self) -> Callable[[str], Tokens]:
+        """The same few texts are asked for again and again while a conversation is cut."""
+        return lru_cache(maxsize=_LAST_TEXTS)(self._encode)
+
+    def _encode(self, text: str) -> Tokens:
+        ids, offsets = self.layout.encode(text)
+        if offsets is not None:
+            offsets = (*((0, 0) for _ in self.begin), *offsets)
+        return Tokens(self.begin + ids, offsets)
+
+    def parts(self, written: Written) -> Iterator[Written]:
+        """The conversation, or each trained answer behind its prompt.
+
+        The latter where the tokens of the conversation do not begin with those of each prompt.
+        """
+        trained = [span for span in written.answers if span.is_trained]
+        if len(written.answers) > 1 and trained:
+            tokens = self.tokens(written.text)
+            places = (self._boundary(tokens, written.text, span.asked) for span in trained)
+            if not all(place.is_clean for place in places):
+                for span in trained:
+                    yield Written(written.text[: span.end], (span,), trains_prompt=False)
+                return
+        yield written
+
+    def mask(self, written: Written) -> Masked:
+        """The tokens of a conversation, and which are trained."""
+        tokens, is_joined = self._behind_prompt(written)
+        trained = [False] * len(tokens.ids)
+        withheld = [False] * len(tokens.ids)
+        for span in written.answers:
+            asked, begin, end = self._range(tokens, written.text, span)
+            withheld[asked:end] = [True] * (end - asked)
+            if span.is_trained:
+                trained[begin:end] = [True] * (end - begin)
+                withheld[begin:end] = [False] * (end - begin)
+        asked = self._boundary(tokens, written.text, written.answers[-1].asked).at
+        return Masked(tokens.ids, tuple(trained), tuple(withheld), asked, is_joined)
+
+    def _range(self, tokens: Tokens, text: str, span: Span) -> tuple[int, int, int]:
+        """Where the tokens of an answer begin, where those that can be trained do, and the end."""
+        asked = begin = self._boundary(tokens, text, span.asked).at
+        if not self.trains_reasoning and span.content > span.asked:
+            begin = max(begin, self._boundary(tokens, text, span.content).at)
+        if span.end == len(text):
+            return asked, begin, len(tokens.ids)
+        if tokens.offsets is None:
+            end = self._boundary(tokens, text, span.end).at
+        else:
+            shown = len(self.layout.show(text[: span.end]))
+            behind = (i for i, (start, _) in enumerate(tokens.offsets) if start >= shown)
+            end = next(behind, len(tokens.ids))
+        return asked, begin, max(begin, end)
+
+    def _behind_prompt(self, written: Written) -> tuple[Tokens, bool]:
+        """The tokens of a text, and whether they are those of its prompt and its answer apart."""
+        text, asked = written.text, written.answers[-1].asked
+        whole = self.tokens(text)
+        if len(written.answers) > 1 or self._boundary(whole, text, asked).is_clean:
+            return whole, False
+        before = self.tokens(text[:asked])
+        for neutral in _NEUTRAL:  # a text's first token may have a blank that this one has not
+            context = self.layout.encode(neutral)
+            both = self.layout.encode(neutral + text[asked:])
+            length = len(context.ids)
+            if both.ids[:length] == context.ids:
+                ids = before.ids + both.ids[length:]
+                shift = len(self.layout.show(text[:asked])) - len(neutral)
+                return Tokens(ids, _joined_offsets(before, both, length, shift)), True
+        return whole, True
+
+    def _boundary(self, tokens: Tokens, text: str, place: int) -> Boundary:
+        before = text[:place]
+        shown = len(self.layout.show(before))
+        return self.encoder.boundary(tokens, self.tokens(before).ids, shown)
+
+
+def _joined_offsets(
+    before: Tokens, both: Tokens, length: int, shift: int
+) -> tuple[tuple[int, int], ...] | None:
+    """Offsets of a prompt, and of an answer that was encoded behind a neutral text."""
+    if before.offsets is None or both.offsets is None:
+        return None
+    answer = ((start + shift, end + shift) for start, end in both.offsets[length:])
+    return (*before.offsets, *answer)

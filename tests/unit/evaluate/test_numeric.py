@@ -1,0 +1,128 @@
+"""Numbers in answers: which are equal, and which are none."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from luthier.core.errors import UsageError
+from luthier.core.records import SampleRecord
+from luthier.evaluate.metrics import get_metric
+from luthier.evaluate.metrics.numeric import number_in
+
+
+def score(name: str, said: str, *accepted: str) -> float:
+    sample = SampleRecord(
+        id="1", prompt="", prediction=said, references=accepted, scores={}, finish="stop"
+    )
+    return float(get_metric(name).measure([sample])[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("29", "29"),
+        ("29.0", "29"),
+        ("29.", "29"),
+        ("+29", "29"),
+        (" 29\n", "29"),
+        ("$29.00", "29"),
+        ("29 €", "29"),
+        ("-$5", "-5"),
+        ("$-5", "-5"),
+        ("\u22125", "-5"),
+        ("\u20135", "-5"),
+        ("- 5", "-5"),
+        ("1,234.5", "2469/2"),
+        ("1,234,567", "1234567"),
+        ("0.1", "1/10"),
+        (".5", "1/2"),
+        ("1/2", "1/2"),
+        ("-1/2", "-1/2"),
+        ("1 1/2", "3/2"),
+        ("0.5/2", "1/4"),
+        ("\\frac{1}{2}", "1/2"),
+        ("-\\dfrac{3}{4}", "-3/4"),
+        ("$\\frac{3}{4}$", "3/4"),
+        ("\\$1,000", "1000"),
+        ("50%", "1/2"),
+        ("50 %", "1/2"),
+        ("50\\%", "1/2"),
+        ("0.5%", "1/200"),
+        ("1e3", "1000"),
+        ("1.5E-2", "3/200"),
+        ("007", "7"),
+        ("\uff12\uff19", "29"),
+        ("\uff11\uff0c\uff12\uff13\uff14", "1234"),
+        ("\u0662\u0669", "29"),
+        ("0.30000000000000004", "30000000000000004/100000000000000000"),
+    ],
+)
+def test_a_text_that_is_a_number(text: str, number: str) -> None:
+    assert number_in(text) == Fraction(number)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "-", ".", "$", "%", "about 29", "29 apples", "29 30", "1,23", "12,34,567", "1.2.3",
+        "1/0", "x2", "2x", "nan", "inf", "1e999999999", "9" * 1000, "--5", "one", "5²",
+        "1_000", "0x10",
+    ],
+)  # fmt: skip
+def test_a_text_that_is_no_number(text: str) -> None:
+    assert number_in(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "first"),
+    [
+        ("So 3 + 4 = 7.", "7", "3"),
+        ("It costs $1,234.50, not 20%.", "1/5", "2469/2"),
+        ("From -2 to 1/2", "1/2", "-2"),
+        ("#### 29", "29", "29"),
+        ("x=-5", "-5", "-5"),
+        ("no number", None, None),
+        ("version 1.2.3", None, None),
+    ],
+)
+def test_a_number_in_a_text(text: str, last: str | None, first: str | None) -> None:
+    assert number_in(text, "last") == (Fraction(last) if last else None)
+    assert number_in(text, "first") == (Fraction(first) if first else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "accepted", "right"),
+    [
+        ("numeric", "$29.00", "29", 1),
+        ("numeric", "1/2", "0.5", 1),
+        ("numeric", "50%", "0.5", 1),
+        ("numeric", "50%", "50", 0),
+        ("numeric:units", "50%", "50", 1),
+        ("numeric", "29 apples", "29", 0),
+        ("numeric:units", "29 apples", "29", 1),
+        ("numeric:units", "29 apples", "29 pears", 1),
+        ("numeric:units", "5 km/h", "5", 1),
+        ("numeric:units", "29 of 30", "29", 0),
+        ("numeric", "-3", "3", 0),
+        ("numeric", "0.333", "1/3", 0),
+        ("numeric:last", "He has 3, she has 29.", "29", 1),
+        ("numeric:first", "29 it is, not 30", "29", 1),
+        ("numeric:last+units", "It is 50 %", "50", 1),
+        ("numeric", "Paris", "Paris", 1),
+        ("numeric", "Paris", "29", 0),
+        ("numeric", "29", "Paris", 0),
+    ],
+)
+def test_equal_numbers_are_right(name: str, said: str, accepted: str, right: int) -> None:
+    assert score(name, said, accepted) == right
+    assert score(name, said, "no number", accepted) == right
+
+
+def test_the_signature_says_how_numbers_are_found() -> None:
+    assert get_metric("numeric:last").signature([]) == (
+        "numeric:last|number:last|units:refused|equal:exactly|refs:any"
+    )
+    with pytest.raises(UsageError, match="numeric has no option 'unit'"):
+        get_metric("numeric:unit")

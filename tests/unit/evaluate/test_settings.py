@@ -1,0 +1,222 @@
+"""Every setting of ``evaluate`` reaches tasks, is refused, or is said to have no effect."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import luthier
+from luthier.api import configure
+from luthier.config import EvaluateConfig, Sampling
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.evaluate import load_evaluation
+from luthier.evaluate.settings import SETTINGS, with_settings, without_effect
+from luthier.evaluate.tasks import Task, load_task, select_tasks
+from luthier.evaluate.tasks.catalog import KINDS
+from luthier.evaluate.tasks.generation import GenerationTask
+
+# A value for each setting that is not its default.
+OTHER: dict[str, Any] = {
+    "metrics": ["em"],
+    "max_new_tokens": 3,
+    "stop": ["e"],
+    "decoding": {"strategy": "sampling", "temperature": 0.5},
+    "samples": 2,
+    "engine": "vllm",
+    "batch_tokens": 64,
+    "confidence": 0.9,
+    "resamples": 150,
+    "tasks": ["gsm8k"],
+    "task_shots": 1,
+    "limit": 2,
+    "limit_draw": "first",
+    "contamination_words": None,
+    "general_text": None,
+    "general_tokens": 128,
+    "too_long": "drop",
+}
+ROWS = [{"q": f"What is {n}+{n}?", "a": str(2 * n)} for n in range(6)]
+TASKS: dict[str, dict[str, Any]] = {
+    "generate": {"prompt": "{{ q }}", "answer": "{{ a }}", "max_new_tokens": 8, "metrics": ["em"]},
+    "choices": {
+        "prompt": "{{ q }}",
+        "label": "{{ a }}",
+        "choices": {str(n): str(n) for n in range(0, 12, 2)},
+        "metrics": ["acc"],
+    },
+    "candidates": {"prompt": "", "candidates": "c", "answers": "a", "metrics": ["acc"]},
+    "contexts": {"contexts": "c", "continuation": "x", "answer_index": "a", "metrics": ["acc"]},
+    "rating": {
+        "prompt": "{{ q }}",
+        "label": "{{ a }}",
+        "scale": {"0": "no", "10": "yes"},
+        "metrics": ["pearson"],
+    },
+    "cloze": {"prompt": "{{ q }}", "target": "{{ a }}", "metrics": ["greedy_acc"]},
+    "text": {"text": "{{ q }}", "metrics": ["byte_perplexity"]},
+}
+
+
+def written(folder: Path, kind: str, **more: Any) -> str:
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    (folder / "t.jsonl").write_text(lines, encoding="utf-8")
+    keys = {"name": f"own-{kind}", "kind": kind, "files": {"splits": {"test": "t.jsonl"}}}
+    path = folder / f"{kind}.yaml"
+    path.write_text(json.dumps(keys | TASKS[kind] | more), encoding="utf-8")
+    return str(path)
+
+
+def task_of(folder: Path, kind: str) -> Task:
+    found = load_task(written(folder, kind))
+    assert isinstance(found, Task)
+    return found
+
+
+def test_every_setting_is_decided_on() -> None:
+    assert set(SETTINGS) == set(EvaluateConfig.model_fields) == set(OTHER)
+    assert set(TASKS) == set(KINDS)
+    for name, value in OTHER.items():
+        assert getattr(EvaluateConfig.model_validate({name: value}), name) != getattr(
+            EvaluateConfig(), name
+        )
+
+
+@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize("name", [name for name, reach in SETTINGS.items() if reach.field])
+def test_a_setting_replaces_the_tasks_or_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    task, field = task_of(tmp_path, kind), SETTINGS[name].field
+    more = {"decoding": OTHER["decoding"]} if name == "samples" else {}
+    value = task.metrics if name == "metrics" else OTHER[name]
+    value = value[::-1] if name == "metrics" else value
+    config = configure(None, {"evaluate": {name: value, **more}})
+    if field not in type(task).model_fields:
+        with pytest.raises(UsageError, match=f"own-{kind} does not take evaluate.") as caught:
+            with_settings(task, config)
+        assert f"evaluate.{name}" in caught.value.problem or name == "samples"
+        return
+    changed = with_settings(task, config)
+    wanted = config.strategy if name == "decoding" else getattr(config.evaluate, name)
+    assert getattr(changed, field) == wanted
+    assert changed.read("test").rows == task.read("test").rows
+    # What was asked otherwise has another fingerprint, so it is never compared.
+    assert (changed.template == task.template) is (name == "metrics")
+
+
+@pytest.mark.parametrize("name", [n for n, r in SETTINGS.items() if not r.field])
+def test_any_other_setting_leaves_the_tasks_as_they_are(tmp_path: Path, name: str) -> None:
+    config = configure(None, {"evaluate": {name: OTHER[name]}})
+    task = task_of(tmp_path, "generate")
+    assert with_settings(task, config) is task
+    reach = SETTINGS[name].measured
+    assert without_effect(config.evaluate, "tasks") == ((name,) if reach == "data" else ())
+    assert without_effect(config.evaluate, "data") == ((name,) if reach == "tasks" else ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric"),
+    [
+        ("generate", "acc"),
+        ("generate", "perplexity"),
+        ("generate", "f1:1"),
+        ("choices", "word_perplexity"),
+        ("choices", "chrf"),
+        ("choices", "rougeL"),
+        ("rating", "bleu"),
+        ("cloze", "acc"),
+        ("cloze", "byte_perplexity"),
+        ("text", "acc_norm"),
+        ("text", "exact_match"),
+        ("text", "pearson"),
+    ],
+)
+def test_a_metric_that_does_not_suit_the_task_is_refused(
+    tmp_path: Path, kind: str, metric: str
+) -> None:
+    config = configure(None, {"evaluate.metrics": [metric]})
+    with pytest.raises(UsageError, match=rf"own-{kind} does not take evaluate.metrics.*{metric}"):
+        with_settings(task_of(tmp_path, kind), config)
+
+
+def test_several_samples_want_other_draws(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"samples.*set its strategy to sampling"):
+        with_settings(task_of(tmp_path, "generate"), configure(None, {"evaluate.samples": 4}))
+
+
+def test_draws_follow_from_the_seed_of_the_run(tmp_path: Path) -> None:
+    task, settings = task_of(tmp_path, "generate"), {"evaluate.decoding": OTHER["decoding"]}
+    first, second = (
+        with_settings(task, configure(None, {**settings, "seed": seed})) for seed in (0, 1)
+    )
+    assert isinstance(first, GenerationTask)
+    assert isinstance(second, GenerationTask)
+    assert isinstance(first.decoding, Sampling)
+    assert first.decoding != second.decoding
+
+
+def test_built_in_tasks_are_as_published_where_nothing_is_set() -> None:
+    config = configure(None, {})
+    for task in select_tasks(["glue", "superglue", "gsm8k", "lambada", "wikitext2"]).tasks:
+        assert with_settings(task, config) is task
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    return {"output": str(tmp_path / "runs"), "evaluate.resamples": 100, "model.dtype": "float32"}
+
+
+def test_settings_reach_what_is_measured(
+    tmp_path: Path, settings: dict[str, Any], tiny_gpt2: Path
+) -> None:
+    own, shown = written(tmp_path, "generate"), io.StringIO()
+    chosen = {
+        "evaluate.metrics": ["chrf"],
+        "evaluate.max_new_tokens": 3,
+        "evaluate.decoding.strategy": "sampling",
+        "evaluate.general_tokens": 128,
+    }
+    plain, changed = (
+        luthier.benchmark([tiny_gpt2], [own], None, {**settings, **more}, Console(shown))[0]
+        for more in ({}, chosen)
+    )
+    assert [metric.name for metric in plain.evaluations[0].metrics] == ["em"]
+    assert [metric.name for metric in changed.evaluations[0].metrics] == ["chrf"]
+    assert changed.evaluations[0].generated_tokens <= 3 * len(ROWS)
+    assert plain.evaluations[0].generated_tokens > 3 * len(ROWS)
+    assert plain.evaluations[0].template != changed.evaluations[0].template
+    assert "evaluate.general_tokens: set, but without effect on benchmark tasks" in shown.getvalue()
+    answers = [load_evaluation(one.run, "own-generate").samples for one in (plain, changed)]
+    stop = next(s.prediction[0] for s in answers[0] if s.prediction)
+    (stopped,) = luthier.benchmark(
+        [tiny_gpt2], [own], None, {**settings, "evaluate.stop": [stop]}, Console(quiet=True)
+    )
+    assert all(
+        stop not in sample.prediction
+        for sample in load_evaluation(stopped.run, "own-generate").samples
+    )
+
+
+def test_a_suite_says_that_its_metrics_were_replaced(
+    tmp_path: Path,
+    settings: dict[str, Any],
+    tiny_gpt2: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "glue" / "RTE"
+    folder.mkdir(parents=True)
+    rows = "".join(f"{n}\tIt is {n}.\tIs it?\tentailment\n" for n in range(4))
+    (folder / "dev.tsv").write_text("index\tsentence1\tsentence2\tlabel\n" + rows, encoding="utf-8")
+    monkeypatch.setenv("LUTHIER_DATA", str(tmp_path))
+    shown = io.StringIO()
+    chosen = {**settings, "evaluate.metrics": ["acc_norm"]}
+    (result,) = luthier.benchmark([tiny_gpt2], ["glue"], None, chosen, Console(shown))
+    assert [metric.name for metric in result.evaluations[0].metrics] == ["acc_norm"]
+    assert result.suites[0].format == "lm-eval, metrics acc_norm"
+    assert "not the published ones" in shown.getvalue()
+    chosen = {**settings, "evaluate.max_new_tokens": 5}
+    with pytest.raises(UsageError, match=r"mmlu/.* does not take evaluate.max_new_tokens"):
+        luthier.benchmark([tiny_gpt2], ["mmlu"], None, chosen, Console(shown))

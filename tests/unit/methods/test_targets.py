@@ -1,0 +1,243 @@
+"""Target modules: what is found, what is refused, and that the plan counts what is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+
+from luthier.config import MethodsConfig
+from luthier.config.methods import MethodName
+from luthier.config.yaml import read_yaml
+from luthier.core.errors import DataError, UsageError
+from luthier.core.records import ModelStamp
+from luthier.methods import method_for
+from luthier.models.load import LoadedModel
+from luthier.plan import read_architecture
+from luthier.plan.from_config import tuning_of
+from luthier.plan.memory import pass_cost
+from luthier.plan.setup import TrainingSetup
+
+SMALL = read_yaml(Path(__file__).parents[2] / "small_models.yaml").values
+COMMON = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 100,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+# Architectures that the planner does not know.
+OTHERS: dict[str, dict[str, Any]] = {
+    "mamba": {"state_size": 8},
+    "mamba2": {"head_dim": 16, "num_heads": 8, "n_groups": 1, "state_size": 8},
+    "falcon_mamba": {"state_size": 8},
+    "falcon_h1": {
+        "mamba_d_ssm": 64,
+        "mamba_n_heads": 4,
+        "mamba_d_head": 16,
+        "mamba_d_state": 16,
+        "num_key_value_heads": 2,
+    },
+    "bamba": {
+        "mamba_n_heads": 8,
+        "mamba_d_head": 16,
+        "mamba_d_state": 16,
+        "attn_layer_indices": [1],
+        "num_key_value_heads": 2,
+    },
+    "rwkv": {"attention_hidden_size": 64},
+    "bart": {"d_model": 64, "encoder_layers": 2, "decoder_layers": 2},
+}
+STATE_SPACES = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "bamba")
+ONE_OF_EACH = [name for name in SMALL if " " not in name]
+
+
+def bare(name: str) -> Any:
+    """A model without values, of one of the small configurations."""
+    values = SMALL.get(name) or {**COMMON, **OTHERS[name]}
+    config = transformers.AutoConfig.for_model(name.split()[0]).__class__(**values)
+    auto = transformers.AutoModelForCausalLM
+    if config.is_encoder_decoder:
+        auto = transformers.AutoModelForSeq2SeqLM
+    with torch.device("meta"):
+        return auto.from_config(config)
+
+
+def around(model: Any) -> LoadedModel:
+    stamp = ModelStamp(id="small", parameters=1, dtype="float32", architecture=type(model).__name__)
+    return LoadedModel(model, None, stamp, torch.device("meta"))
+
+
+def prepared(name: str, method: MethodName, **settings: Any) -> Any:
+    methods = MethodsConfig.model_validate({method: settings})
+    return method_for(method, methods).prepare(around(bare(name)))
+
+
+def trained(model: Any) -> int:
+    return sum(
+        one.numel()
+        for name, one in model.named_parameters()
+        if one.requires_grad and ".ranknum." not in name  # made without values, it looks trained
+    )
+
+
+def planned(name: str, method: MethodName, **settings: Any) -> int:
+    """What the planner says, from the configuration's values only."""
+    config = bare(name).config
+    architecture = read_architecture(config.to_dict(), name)
+    of_method = MethodsConfig.model_validate({method: settings}).of(method)
+    return pass_cost(architecture, TrainingSetup(tuning_of(of_method, architecture))).trained_count
+
+
+def adapted(model: Any) -> set[str]:
+    """The names of the modules that have an adapter."""
+    return {
+        name.removeprefix("base_model.model.")
+        for name, module in model.named_modules()
+        if isinstance(module, peft.tuners.tuners_utils.BaseTunerLayer)
+    }
+
+
+def linear_ends(name: str) -> list[str]:
+    """The ends of the names of some linear layers."""
+    model = bare(name)
+    kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
+    names = [key for key, one in model.named_modules() if isinstance(one, kinds)]
+    output = model.get_output_embeddings()
+    inside = [key for key in names if model.get_submodule(key) is not output]
+    return list(dict.fromkeys(key.rpartition(".")[2] for key in inside))
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "vera"])
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_the_planner_counts_part_of_the_layers(name: str, method: MethodName) -> None:
+    ends = linear_ends(name)
+    number = r".*\.0\..*"  # the first layer
+    # Peft takes the names that experts' matrices had, so that a few plain layers are named here.
+    plain = [end for end in ends if end not in ("gate", "gate_proj", "up_proj", "down_proj")]
+    ways: list[dict[str, Any]] = [
+        {"targets": [plain[0]]},
+        {"targets": plain[:2]},
+        {"targets": rf"{number}\.({'|'.join(plain)})"},
+        {"targets": plain, "exclude_modules": rf"{number}\.{plain[0]}"},
+    ]
+    if len(plain) > 1:
+        ways.append({"targets": plain, "exclude_modules": [plain[0]]})
+    for way in ways:
+        settings = {"rank": 4, **({"final_rank": 2} if method == "adalora" else {}), **way}
+        found = trained(prepared(name, method, **settings))
+        assert found > 0
+        assert planned(name, method, **settings) == found, way
+
+
+@pytest.mark.parametrize("name", [*ONE_OF_EACH, *OTHERS])
+def test_all_linear_is_pefts_but_the_output_layer(name: str) -> None:
+    model = bare(name)
+    output = model.get_output_embeddings()
+    kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
+    expected = {
+        key
+        for key, one in model.named_modules()
+        if isinstance(one, kinds)
+        and one is not output
+        and not (name in STATE_SPACES and key.endswith((".out_proj", ".conv1d", ".dt_proj")))
+    }
+    tuned = prepared(name, "vera", rank=4)
+    assert adapted(tuned) == expected
+    assert trained(prepared(name, "lora")) > 0
+
+
+@pytest.mark.parametrize("name", STATE_SPACES)
+def test_weights_that_kernels_read_have_no_adapter(name: str) -> None:
+    for method in ("lora", "rslora", "dora", "adalora", "vera"):
+        names = adapted(prepared(name, method, **({"rank": 4} if method == "vera" else {})))
+        assert names
+        assert not [one for one in names if one.endswith(("out_proj", "conv1d", "dt_proj"))]
+    with pytest.raises(UsageError, match="fused kernels") as caught:
+        prepared(name, "lora", targets=["out_proj"])
+    assert caught.value.where == "methods.lora.targets"
+    with pytest.raises(DataError):
+        planned(name, "lora")
+
+
+METHODS: tuple[MethodName, ...] = ("lora", "rslora", "dora", "qlora", "adalora", "vera", "ia3")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("settings", "message", "advice"),
+    [
+        ({"targets": ["q_proj", "gate_projj"]}, "'gate_projj'", "did you mean gate_proj"),
+        ({"targets": ["self_attn.qproj"]}, "'self_attn.qproj'", "self_attn.q_proj"),
+        ({"targets": "q_proj"}, "whole name of no module", r"\[q_proj\]"),
+        ({"targets": r"layers\.0\..*_proj"}, "whole name of no module", "begin it with"),
+        ({"targets": ["mlp"]}, "LlamaMLP", "q_proj"),
+        ({"targets": ["norm"]}, "LlamaRMSNorm", "q_proj"),
+        ({"targets": r".*layers\.0.*"}, "LlamaDecoderLayer", "q_proj"),
+        ({"exclude_modules": ["k_prj"]}, "'k_prj'", "k_proj"),
+        ({"exclude_modules": ["self_attn"]}, "leaves nothing out", "regular expression"),
+        ({"exclude_modules": r".*vision.*"}, "whole name of no module", "q_proj"),
+        ({"targets": ["q_proj"], "exclude_modules": ["q_proj"]}, "not excluded", "q_proj"),
+        ({"modules_to_save": ["lm_heads"]}, "'lm_heads'", "lm_head"),
+        ({"targets": "(a+)+" * 30 + "b"}, "", ""),
+    ],
+)
+def test_what_matches_nothing_is_refused(
+    method: MethodName, settings: dict[str, Any], message: str, advice: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        prepared("llama", method, **settings)
+    assert caught.value.where in {f"methods.{method}.{key}" for key in settings}
+    assert re.search(advice, caught.value.fix or "")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_takes_every_way_of_naming(method: MethodName) -> None:
+    layer = "model.layers.{}.self_attn.{}"
+    for targets, exclude, expected in (
+        (["q_proj"], (), [(0, "q_proj"), (1, "q_proj")]),
+        (["layers.1.self_attn.q_proj"], (), [(1, "q_proj")]),
+        (r".*\.1\..*(q|v)_proj", (), [(1, "q_proj"), (1, "v_proj")]),
+        (
+            ["q_proj", "v_proj"],
+            ["0.self_attn.v_proj"],
+            [(0, "q_proj"), (1, "q_proj"), (1, "v_proj")],
+        ),
+        ("all-linear", r".*(mlp.*|[kvo]_proj)", [(0, "q_proj"), (1, "q_proj")]),
+    ):
+        found = adapted(prepared("llama", method, targets=targets, exclude_modules=exclude))
+        assert found == {layer.format(*one) for one in expected}, (targets, exclude)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
+def test_experts_in_a_stack(name: str) -> None:
+    with pytest.raises(UsageError, match="dora cannot adapt experts") as caught:
+        prepared(name, "dora")
+    assert "q_proj" in (caught.value.fix or "")
+    assert trained(prepared(name, "dora", targets=["q_proj", "v_proj"])) > 0
+    parts = ["w1", "w2", "w3"] if name == "mixtral" else ["gate_proj", "up_proj", "down_proj"]
+    assert trained(prepared(name, "lora", targets=parts)) == planned(name, "lora", targets=parts)
+    with pytest.raises(UsageError, match="fused"):
+        prepared(name, "lora", targets=parts[:1])
+    for some in (rf".*\.0\..*({'|'.join(parts)})", [f"mlp.experts.{one}" for one in parts]):
+        with pytest.raises(UsageError, match="in all layers or in none"):
+            prepared(name, "lora", targets=some)
+
+
+@pytest.mark.parametrize("name", ["mamba", "rwkv", "bamba"])
+def test_methods_that_have_nothing_to_hold_on_to(name: str) -> None:
+    prefix = method_for("prefix-tuning", MethodsConfig())
+    loaded = around(bare(name))
+    with pytest.raises(UsageError, match="keep keys and values"):
+        prefix.prepare(loaded)
+    if name != "bamba":
+        with pytest.raises(UsageError, match=r"methods\.ia3\.targets"):
+            prepared(name, "ia3")
