@@ -50,6 +50,23 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
         assert stopped.weights()[name].equal(value), name
 
 
+@pytest.mark.parametrize("parallelism", ["ddp", "fsdp"])
+def test_all_leave_out_the_same_steps_of_float16(parallelism: str, training: Make) -> None:
+    """Copies that had parted by a step would be made alike by a resume, and go on otherwise."""
+    layout = {"train.parallelism": parallelism, "model.dtype": "float16", **LAUNCHED}
+    whole, stopped = training("whole", **layout), training("stopped", **layout)
+    whole.finish(processes=2)
+    left = whole.record.overflows
+    assert left > 0
+    assert len(whole.losses) == 20 - left
+    assert stopped.stop(2, step=3) == [75, 75], stopped.log
+    stopped.finish(processes=2)
+    assert stopped.record.overflows == left
+    assert [loss.hex() for loss in stopped.losses] == [loss.hex() for loss in whole.losses]
+    for name, value in whole.weights().items():
+        assert stopped.weights()[name].equal(value), name
+
+
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_killed_process_ends_all_and_the_run_goes_on(victim: int, training: Make) -> None:
     whole, killed = (training(name, **SAVING, **LAUNCHED) for name in ("whole", "killed"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,7 @@ REPLAYED = {
         ("lora", {}),
         ("full", {}),
         ("full", {"train.packing": True}),
+        ("full", {"train.neftune_alpha": 5}),
         # Frozen layers are computed once, but not where each pass gathers their weights.
         ("last-layers", {"methods.last-layers.layers": 1}),
         # What decodes the weights is whole in each process, the weights are not.
@@ -71,6 +74,26 @@ def test_two_ranks_replay_and_watch_as_one(training: Make) -> None:
     """Twenty-five steps, since a fifth of the examples is general text."""
     alone, runs = trained_alone_and_together(training, "lora", REPLAYED)
     assert (len(alone.losses), len(alone.rises)) == (25, 5)
+    assert_the_same(runs, alone)
+
+
+def test_two_ranks_weigh_examples_as_one(training: Make, tmp_path: Path) -> None:
+    """Weights lie unevenly over the processes, and the loss is divided by those of all."""
+    rows = [
+        {
+            "prompt": f"{n} plus {n % 7} is",
+            "completion": "x" * (1 + n % 5),
+            "weight": (0.5, 1, 4)[n % 3],
+        }
+        for n in range(40)
+    ]
+    data = tmp_path / "weighted.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    settings = {"data.source": str(data), "train.epochs": 1}
+    alone, runs = trained_alone_and_together(training, "full", settings)
+    plain = training("plain", method="full", **{"train.epochs": 1})
+    plain.finish()
+    assert alone.losses != plain.losses
     assert_the_same(runs, alone)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import torch
 from tests.observers import StopAt
 from tests.resuming import assert_resumes_exactly, trained
+from tests.unit.conftest import LEARNING_RATES
 
 from luthier.checkpoint import latest_checkpoint
 from luthier.config import RunConfig
@@ -28,7 +28,7 @@ HUGE = 2.0**32
 
 
 class Watch:
-    """The largest change of a master weight in each step, by what happened in it."""
+    """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -109,20 +109,23 @@ def test_unscaled_gradients_are_those_of_the_loss() -> None:
 def test_float16_trains_as_float32_does(
     model: str, method: str, small_tune: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Step by step, from a scale at which none overflows; later on, rounding adds up."""
-    monkeypatch.setattr(loss_scale, "_FIRST", 2.0**10)
+    """Nearer than bfloat16, whose numbers are eight times as far apart."""
+    # Steps of two examples have large gradients, and no step is to be left out here. At the rates
+    # of the other tests any rounding leads elsewhere within twenty steps.
+    monkeypatch.setattr(loss_scale, "_FIRST", 2.0**12)
+    rate = LEARNING_RATES[method] / 20
     losses = {}
-    for dtype in ("float32", "float16"):
+    for dtype in ("float32", "float16", "bfloat16"):
         loaded, record, run = small_tune(
-            model, method, run=dtype, dtype=dtype, train={"epochs": 2, "schedule": "constant"}
+            model, method, run=dtype, dtype=dtype, settings={"learning_rate": rate}
         )
-        losses[dtype] = [line["loss"] for line in read_lines(run.metrics)]
+        losses[dtype] = torch.tensor([line["loss"] for line in read_lines(run.metrics)])
         assert record.overflows == 0
+        assert loaded.model.get_output_embeddings().weight.dtype == getattr(torch, dtype)
     assert len(losses["float16"]) == 10
-    assert losses["float16"] == pytest.approx(losses["float32"], rel=0.02)
-    assert losses["float16"] != losses["float32"]
-    used = {parameter.dtype for parameter in loaded.model.parameters()}
-    assert torch.float16 in used
+    parted = {n: float((found - losses["float32"]).abs().max()) for n, found in losses.items()}
+    assert 0 < parted["float16"] < 0.01
+    assert parted["float16"] < parted["bfloat16"]
 
 
 def test_masters_are_float32(small_tune: Any) -> None:
@@ -135,16 +138,16 @@ def test_masters_are_float32(small_tune: Any) -> None:
     assert checkpoint.state["loss_scale"] == {"scale": 65536.0, "good_steps": 10, "overflows": 0}
 
 
-def test_small_gradients_would_vanish_without_a_scale(small_tune: Any) -> None:
-    """A tenth of the gradients of a tiny model is below the least number of float16, or near it."""
-    shares = []
+def test_small_slopes_keep_their_precision() -> None:
+    """From 1e-9 on they are within float16's range when they are scaled, and vanish when not."""
+    slopes = torch.logspace(-9, -3, 61)
+    kept = []
     for scaling in (LossScaling(), DynamicLossScaling()):
-        gradient = torch.logspace(-9, -3, 61)
         factor, _ = scaling.split(1.0)
-        short = (gradient * factor).half().float() / factor
-        shares.append(float(((short - gradient).abs() < 1e-3 * gradient).float().mean()))
-    assert shares[0] < 0.6
-    assert shares[1] > 0.95
+        short = (slopes * factor).half().float() / factor
+        kept.append(float(((short - slopes).abs() < 1e-2 * slopes).float().mean()))
+    assert kept[0] < 0.6
+    assert kept[1] > 0.95
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -173,11 +176,21 @@ def test_a_step_that_overflows_is_left_out_and_counted(
 
 
 def test_an_overflow_changes_no_weight(
-    small_tune: Any, load: Any, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+    small_tune: Any,
+    load: Any,
+    tiny_llama: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loss_scale, "_FIRST", HUGE)
+    saving = {"max_steps": 3, "validations": 0, "checkpoint_every_steps": 1}
     with pytest.raises(DivergedError, match="every step was skipped"):
-        small_tune("tiny_llama", "full", dtype="float16", train={"max_steps": 2, "validations": 0})
+        small_tune("tiny_llama", "full", dtype="float16", train=saving)
+    checkpoint = latest_checkpoint(tmp_path / "run" / "checkpoints", Console(quiet=True))
+    assert checkpoint is not None
+    before = dict(load(tiny_llama, "float16").model.named_parameters())
+    for name, value in before.items():
+        assert torch.equal(checkpoint.tensors()[f"weights/{name}"], value.detach().float()), name
 
 
 @pytest.mark.parametrize(
@@ -266,4 +279,4 @@ def test_a_dry_run_knows_float16(
         for dtype in ("float16", "bfloat16")
     ]
     assert plans[0].memory_bytes == plans[1].memory_bytes
-    assert json.loads(plans[0].model_dump_json())["seconds"] is None
+    assert plans[0].seconds is None

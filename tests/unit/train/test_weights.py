@@ -122,7 +122,7 @@ def test_where_the_output_layer_is_not_plain_too(
     monkeypatch.setattr(cross_entropy, "_not_plain", {loaded.model.get_output_embeddings()})
     plain = summed_loss(loaded.model, examples, loaded.device)
     plain.backward()
-    assert float(plain) == pytest.approx(float(chunked), rel=1e-6)
+    assert plain.item() == pytest.approx(chunked.item(), rel=1e-6)
     for name, parameter in loaded.model.named_parameters():
         if parameter.grad is not None:
             size = float(slopes[name].abs().max())
