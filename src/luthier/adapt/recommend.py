@@ -120,10 +120,15 @@ def _not_testable(
 
 def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | None, str, list[str]]:
     choice = _choice(measured, alpha)
-    dearer = measured[measured.index(choice) + 1 :]
+    place = measured.index(choice)
+    cheaper, dearer = measured[:place], measured[place + 1 :]
     if choice.rung.unusable:
-        return _nothing_usable(choice, dearer, alpha)
+        sentence = "No rung can be recommended: none gives answers that can be used."
+        return None, sentence, [_left_out(m) for m in measured]
     parts = [_use(choice)]
+    left_out = [m for m in cheaper if m.rung.unusable]
+    if left_out and len(left_out) == len(cheaper):
+        parts.append("It is the cheapest rung whose answers can be used.")
     usable = [m for m in dearer if not m.rung.unusable]
     if usable:
         which = "dearer rung" if len(usable) == len(dearer) else "dearer rung with usable answers"
@@ -136,29 +141,26 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
     best = _best([m for m in measured if not m.rung.unusable])
     if best is not choice:
         parts.append(_best_in_words(best, choice))
-    reasons = _sides(choice, alpha) + [_not_shown(m, alpha) for m in dearer]
+    reasons = _sides(choice, alpha) + [_left_out(m) for m in left_out]
+    reasons += [_not_shown(m, alpha) for m in dearer]
     if usable and (power := _power(usable[-1])):
         reasons.append(power)
     return choice.rung.name, " ".join(parts), [*reasons, *_facts(choice.rung)]
 
 
-def _nothing_usable(
-    choice: _Measured, dearer: Sequence[_Measured], alpha: float
-) -> tuple[str | None, str, list[str]]:
-    """The cheapest rung gives answers that cannot be used, and no usable one is better."""
-    sentence = f"No rung can be recommended: of {choice.rung.name}, {choice.rung.unusable}"
-    if dearer:
-        sentence += f", and no rung with better answers is shown to be better at {alpha:g}"
-    return None, f"{sentence}.", [_not_shown(m, alpha) for m in dearer]
-
-
 def _choice(measured: Sequence[_Measured], alpha: float) -> _Measured:
-    """The last usable rung if its gain is real, else the one that it is compared with."""
-    last = next((m for m in reversed(measured) if not m.rung.unusable), measured[0])
-    gain = last.rung.gain
-    if gain is None or last.has_real_gain(alpha):
-        return last
-    return next(m for m in measured if m.rung.name == gain.over)
+    """The rung to which the gains lead; an unusable one only where no rung is usable."""
+    choice = measured[0]
+    for dearer in measured[1:]:
+        if dearer.rung.unusable:
+            continue
+        if choice.rung.unusable or dearer.has_real_gain(alpha):
+            choice = dearer
+    return choice
+
+
+def _left_out(rung: _Measured) -> str:
+    return f"{rung.rung.name} is left out, whatever it scored ({rung}): {rung.rung.unusable}."
 
 
 def _caution(named: _Measured) -> list[str]:
@@ -170,7 +172,9 @@ def _caution(named: _Measured) -> list[str]:
 def _sides(choice: _Measured, alpha: float) -> list[str]:
     """Why the interval of the choice's gain holds 0 though its p-value shows a gain."""
     gain = choice.rung.gain
-    if gain is None or gain.no_interval or not gain.low <= 0 <= gain.high:
+    if gain is None or not choice.has_real_gain(alpha):
+        return []
+    if gain.no_interval or not gain.low <= 0 <= gain.high:
         return []
     return [
         f"The interval of its gain holds 0 although p is at most {alpha:g}: the test is one-sided, "

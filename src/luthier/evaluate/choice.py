@@ -1,7 +1,7 @@
 """Which rung of a ladder to choose, and how sure that is.
 
-The choice begins with the cheapest rung. Going up, a rung becomes the choice when it is really
-better than the choice so far. "Really" is decided for all pairs of rungs together
+The choice begins with the cheapest rung whose answers can be used. Going up, a rung becomes the
+choice when it is really better than the choice so far. "Really" is decided for all pairs of rungs together
 (`evaluate.stepdown`): with probability 1 - alpha no chance gain is called real, so a false upgrade,
 a step to a rung that is not better than the choice before, happens in at most a share alpha of all
 ladders, though what is compared with what depends on the outcomes.
@@ -36,15 +36,18 @@ def climb(
         metric: says which direction is better.
         compare: the comparison of a dearer rung with a cheaper one.
         alpha: the level of the adjusted p-values.
-        unusable: rungs that never become the choice; the first rung may be one of them.
+        unusable: rungs that never become the choice, unless all of them are unusable.
 
     Returns:
-        The final choice, and the comparison of each rung but the first with the choice so far.
+        The final choice, and the comparison of each rung but the first with the choice so far; up
+        to the first usable rung, with the first rung.
     """
     choice, gains = names[0], {}
     for name in names[1:]:
         gains[name] = compare(choice, name)
-        if name not in unusable and is_real_gain(gains[name], metric, alpha):
+        if name in unusable:
+            continue
+        if choice in unusable or is_real_gain(gains[name], metric, alpha):
             choice = name
     return choice, gains
 

@@ -92,8 +92,8 @@ def compare_rungs(
 
     Returns:
         A comparison for every rung but the first. ``p_adjusted`` is one-sided, for a gain, and
-        corrected for all pairs of rungs. The final choice is the rung that the last usable one
-        is compared with, or that one itself where its gain is real.
+        corrected for all pairs of rungs. `luthier.evaluate.choice` says how they lead to the
+        final choice.
 
     Raises:
         DataError: as `compare_evaluations`.

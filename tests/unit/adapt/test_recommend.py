@@ -234,16 +234,34 @@ def test_a_rung_whose_answers_cannot_be_used_is_never_chosen() -> None:
     assert "best-measured" not in answer.sentence
 
 
-def test_an_unusable_first_rung_is_a_baseline_and_no_choice() -> None:
+def test_the_choice_begins_with_the_cheapest_usable_rung() -> None:
     zero = done("zero-shot", 0.2, unusable=LOOPS)
     assert recommend([zero, FEW], None, 0.05).rung == "few-shot"
-    nothing = recommend([zero, done("few-shot", 0.21, gain("zero-shot", 0.01, 0.8))], None, 0.05)
-    assert nothing.rung is None
-    assert nothing.sentence == (
-        f"No rung can be recommended: of zero-shot, {LOOPS}, and no rung with better answers is "
-        "shown to be better at 0.05."
-    )
-    assert recommend([zero], None, 0.05).rung is None
+    better = done("few-shot", 0.21, gain("zero-shot", 0.01, 0.8))
+    worse = done("few-shot", 0.15, gain("zero-shot", -0.05, 1.0))
+    for first in (better, worse):
+        answer = recommend(
+            [zero, first, tuned("lora", 0.22, gain("few-shot", 0.01, 0.7))], None, 0.05
+        )
+        assert answer.rung == "few-shot"
+        assert "It is the cheapest rung whose answers can be used." in answer.sentence
+        assert (
+            f"zero-shot is left out, whatever it scored ({zero.metric.value:.3f}"
+            in answer.reasons[0]
+        )
+        assert LOOPS in answer.reasons[0]
+
+
+def test_nothing_is_recommended_where_no_rung_is_usable() -> None:
+    zero = done("zero-shot", 0.2, unusable=LOOPS)
+    full = done("full", 0.9, gain("zero-shot", 0.7, 0.001), unusable=LOOPS)
+    for ladder in ([zero], [zero, full]):
+        answer = recommend(ladder, None, 0.05)
+        assert answer.rung is None
+        assert answer.sentence == (
+            "No rung can be recommended: none gives answers that can be used."
+        )
+        assert len(answer.reasons) == len(ladder)
 
 
 def test_a_target_is_the_users_own_word_with_a_caveat() -> None:
