@@ -1,10 +1,10 @@
 """Which rung of a ladder to choose, and how sure that is.
 
 The choice begins with the cheapest rung whose answers can be used. Going up, a rung becomes the
-choice when it is really better than the choice so far. "Really" is decided for all pairs of rungs together
-(`evaluate.stepdown`): with probability 1 - alpha no chance gain is called real, so a false upgrade,
-a step to a rung that is not better than the choice before, happens in at most a share alpha of all
-ladders, though what is compared with what depends on the outcomes.
+choice when it is really better than the choice so far. "Really" is decided for all pairs of rungs
+together (`evaluate.stepdown`): with probability 1 - alpha no chance gain is called real, so a false
+upgrade, a step to a rung that is not better than the choice before, happens in at most a share
+alpha of all ladders, though what is compared with what depends on the outcomes.
 
 Rungs are compared with the choice, not with their neighbours or the best-measured one: steps too
 small to be seen one by one add up to one that is. `benchmarks/recommendation.py` measures false
