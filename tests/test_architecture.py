@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +50,62 @@ def test_every_package_says_what_it_is() -> None:
     assert not silent
     folders = {path.parent for path in SOURCES}
     assert folders == {path.parent for path in packages}
+
+
+# Files of a run are opened in core.files and core.folders, which follow no link. These modules open
+# something else, or write into a folder that `new_folder` has just made.
+OPENS_OTHER_THINGS = {
+    "core/files.py": "files of a run",
+    "core/folders.py": "folders of a run",
+    "core/run_directory.py": "makes the folder of a run, and tries to write there",
+    "core/run_lock.py": "the lock of a run, and the table of processes",
+    "checkpoint/store.py": "writes into a new folder",
+    "methods/bottleneck.py": "writes into a new folder; reads an adapter",
+    "train/tune.py": "removes a record of its own, which is no opening",
+    "train/trackers/tensorboard.py": "a new file of a random name",
+    "train/trackers/services.py": "folders that services write to",
+    "cli/main.py": "the null device",
+    "config/yaml.py": "a configuration that the user names",
+    "data/bytestream.py": "data",
+    "data/docstrings.py": "the standard library",
+    "distributed/launch.py": "a temporary folder of its own",
+    "distributed/installing.py": "what was installed",
+    "evaluate/judge/template.py": "the package's own files",
+    "evaluate/kept.py": "the package's own files",
+    "evaluate/tasks/catalog.py": "the package's own files",
+    "inference/endpoint/transport.py": "a server",
+    "inference/vllm_engine.py": "a model",
+    "models/adapter_folder.py": "an adapter",
+    "models/bundled.py": "the cache of models",
+    "models/device.py": "the system",
+    "models/gguf.py": "the cache of models",
+    "models/resolve.py": "a model",
+    "models/weights.py": "a model",
+    "plan/find.py": "a model",
+    "plan/hardware.py": "the system, and the cache",
+    "plan/tables.py": "the package's own files",
+    "prompts/dialect.py": "a template that the user names",
+    "prompts/library.py": "the package's own files",
+    "report/html.py": "the package's own files",
+}
+OPENING = {"open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes", "touch"}
+OPENING |= {"mkdir", "makedirs", "unlink", "rmtree", "rename", "replace_file", "symlink_to"}
+OPENING |= {"safe_open", "save_file", "load_file", "copyfile", "copytree", "move"}
+
+
+def test_files_of_a_run_are_opened_in_one_place() -> None:
+    opening = set()
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            of = called.value if isinstance(called, ast.Attribute) else None
+            if name not in OPENING or (isinstance(of, ast.Name) and of.id == "RunDirectory"):
+                continue
+            if name in ("read_text", "read_bytes") and of is None:
+                continue  # those of core.files
+            opening.add(str(path.relative_to(ROOT / "src" / "luthier")))
+    assert opening - set(OPENS_OTHER_THINGS) == set()
+    assert set(OPENS_OTHER_THINGS) - opening == set()

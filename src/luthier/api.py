@@ -12,6 +12,7 @@ changes single values by their dotted key::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,7 @@ from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
 from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.core.run_lock import writing
 from luthier.results import AdaptResult, EvaluateResult, MergeResult, TuneResult
 
 if TYPE_CHECKING:
@@ -62,10 +64,11 @@ def adapt(
     setup = without_long_tests(prepare(resolved, console), console)
     check_adapt(setup)
     run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
-    write_manifest(run, setup, "adapt")
-    _save_config(run, setup.config)
-    ladder = climb(setup, run, console)
-    return AdaptResult(run, ladder, write_report(run)[0])
+    with writing(run, console):
+        write_manifest(run, setup, "adapt")
+        _save_config(run, setup.config)
+        ladder = climb(setup, run, console)
+        return AdaptResult(run, ladder, write_report(run)[0])
 
 
 def tune(
@@ -92,13 +95,14 @@ def tune(
         warn_of_long_tests(setup.dataset, long, console)
         kind = f"tune-{resolved.method}"
         run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
-        if ranks.is_first:
-            write_manifest(run, setup, "tune")
-            _save_config(run, setup.config)
-        base, limit = BaseModel(setup.weights()), resolved.train.max_time
-        _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
-        report = write_report(run)[0] if ranks.is_first else run.report_html
-        return TuneResult(run, training, report)
+        with writing(run, console) if ranks.is_first else nullcontext():
+            if ranks.is_first:
+                write_manifest(run, setup, "tune")
+                _save_config(run, setup.config)
+            base, limit = BaseModel(setup.weights()), resolved.train.max_time
+            _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
+            report = write_report(run)[0] if ranks.is_first else run.report_html
+            return TuneResult(run, training, report)
 
 
 def inspect(
@@ -169,20 +173,21 @@ def evaluate(
     shots = resolved.prompt.shots
     render_prompts(setup.renderer, setup.task(shots))
     run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.id)
-    if not tuned:
-        write_manifest(run, setup, "evaluate")
-        _save_config(run, setup.config)
-    if tuned and tuned.model.is_dir():
-        check_template(tuned, setup, console)
-        model: Model = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
-        found = check_contamination(setup, run, console)
-    else:
-        model, found = loaded_model(setup.handle, resolved.evaluate), None
-    adapter = resolved.method if tuned and tuned.model.is_dir() else ""
-    evaluation = measure_model(
-        setup, shots, run, model, console, adapter=adapter, contamination=found
-    )
-    return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
+    with writing(run, console):
+        if not tuned:
+            write_manifest(run, setup, "evaluate")
+            _save_config(run, setup.config)
+        if tuned and tuned.model.is_dir():
+            check_template(tuned, setup, console)
+            model: Model = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
+            found = check_contamination(setup, run, console)
+        else:
+            model, found = loaded_model(setup.handle, resolved.evaluate), None
+        adapter = resolved.method if tuned and tuned.model.is_dir() else ""
+        evaluation = measure_model(
+            setup, shots, run, model, console, adapter=adapter, contamination=found
+        )
+        return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
 
 
 def prompt(
@@ -249,7 +254,8 @@ def merge(
         raise UsageError("a run knows its base model", where=str(run), fix="leave --base out")
     opened = RunDirectory.open(Path(run))
     folder = Path(output) if output else opened.merged
-    merged = merge_run(opened, folder, console or Console())
+    with writing(opened, console):
+        merged = merge_run(opened, folder, console or Console())
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
 
 

@@ -19,6 +19,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.core.records import EvaluationRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.core.run_lock import writing
 from luthier.results import BenchmarkResult
 
 if TYPE_CHECKING:
@@ -254,13 +255,25 @@ def _measure(
     selection: Selection,
     console: Console,
 ) -> BenchmarkResult:
+    measured = _load(target, config, console)
+    run = measured.run or _new_run(measured)
+    with writing(run, console):
+        return _measure_in(run, measured, config, prepared, selection, console)
+
+
+def _measure_in(
+    run: RunDirectory,
+    measured: _Measured,
+    config: RunConfig,
+    prepared: Sequence[PreparedTask],
+    selection: Selection,
+    console: Console,
+) -> BenchmarkResult:
     from luthier.evaluate import Resampling, write_evaluation
     from luthier.evaluate.benchmark import evaluate_benchmark
     from luthier.evaluate.tasks import score_suite
     from luthier.report import write_report
 
-    measured = _load(target, config, console)
-    run = measured.run or _new_run(measured)
     resampling = Resampling.of(measured.config.evaluate, config.seed)
     records: list[EvaluationRecord] = []
     for task in prepared:

@@ -13,6 +13,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_json, read_lines, write_lines
 from luthier.core.records import Extension, TrainingRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.core.run_lock import writing
 from luthier.results import AdaptResult, TuneResult
 
 if TYPE_CHECKING:
@@ -85,13 +86,15 @@ def extend(
     config = _stored_config(opened)
     setup = prepare(config, console)
     check_manifest(opened, setup)
-    limit = _time_of_a_training(opened, config)
-    longer = _with_more(setup, epochs, steps)
-    if learning_rate is not None:
-        longer = api.configure(longer, {f"methods.{config.method}.learning_rate": learning_rate})
-    changed = _with_more_time(opened, longer, limit)
-    _note_extension(opened, setup, changed, step, limit)
-    return api.tune(changed, console=console)
+    with writing(opened, console):
+        limit = _time_of_a_training(opened, config)
+        longer = _with_more(setup, epochs, steps)
+        if learning_rate is not None:
+            rate = {f"methods.{config.method}.learning_rate": learning_rate}
+            longer = api.configure(longer, rate)
+        changed = _with_more_time(opened, longer, limit)
+        _note_extension(opened, setup, changed, step, limit)
+        return api.tune(changed, console=console)
 
 
 def _kind(run: RunDirectory) -> str:

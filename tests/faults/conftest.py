@@ -45,6 +45,13 @@ class Run:
         self._start(list(arguments) or self.command)
         return self._wait()
 
+    def race(self, count: int) -> tuple[list[int], list[str]]:
+        """Start it ``count`` times at once; each one's exit code, and what each printed."""
+        logs = [self._log.with_name(f"{self._log.stem}-{number}.log") for number in range(count)]
+        self._server.start(*(Command(self.command, str(log)) for log in logs))
+        codes = self._server.wait()
+        return codes, [log.read_text(encoding="utf-8") for log in logs]
+
     def kill_after(self, seconds: float) -> int:
         """Kill it after some time; its exit code, 0 if it was over before."""
         process = self._start(self.command)

@@ -12,7 +12,7 @@ from luthier.core.errors import PreemptedError
 
 
 def is_saving(tuning: Any) -> bool:
-    return any((tuning.run / "checkpoints").glob(".tmp-*"))
+    return any((tuning.run / "checkpoints").glob(".step-*.partial"))
 
 
 def kill_until_finished(tuning: Any, lasts: float, draw: random.Random) -> list[int]:
@@ -39,7 +39,7 @@ def test_killed_while_saving_and_between_steps(make_tuning: Any, undisturbed: An
 def test_killed_while_the_model_is_written(make_tuning: Any, undisturbed: Any) -> None:
     reference, _ = undisturbed
     tuning = make_tuning()
-    code = tuning.stop(lambda: (tuning.run / ".model.partial").exists(), signal.SIGKILL)
+    code = tuning.stop(lambda: any(tuning.run.glob(".model.*.partial")), signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert not (tuning.run / "training.json").exists()
     assert tuning.finish() == 0, tuning.log

@@ -11,6 +11,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_lines
 from luthier.core.records import Forgetting
 from luthier.core.run_directory import RunDirectory
+from luthier.core.run_lock import writing
 from luthier.evaluate import load_evaluation, measure_forgetting, with_holm
 from luthier.evaluate.changes import task_change
 from luthier.evaluate.forgetting import topic_changes
@@ -51,9 +52,10 @@ def compare_with_before(
             where=str(run.path),
             fix="set evaluate.general_text, or evaluate both runs on the same task",
         )
-    write_lines(run.forgetting_items, (item.model_dump(mode="json") for item in items))
-    if general:
-        general.write(run.forgetting)
+    with writing(run, console):
+        write_lines(run.forgetting_items, (item.model_dump(mode="json") for item in items))
+        if general:
+            general.write(run.forgetting)
     return ForgettingReport(
         before=name, after=run.name, general=general, topics=topics, tasks=tasks
     )

@@ -16,6 +16,7 @@ from luthier.core.content_log import ContentLog
 from luthier.core.files import write_lines
 from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.core.run_lock import writing
 from luthier.evaluate import Resampling
 from luthier.evaluate.judge import JudgeTemplate, WinRate, judged_pairs, load_judge_template
 from luthier.evaluate.runner import measure
@@ -61,13 +62,14 @@ class Judge:
             DataError: a prompt leaves no room for the verdict.
             ResourceError: the run directory cannot be written, or a server is out of reach.
         """
-        engine = self.subject.engine(ContentLog(run.verdicts))
-        judged = judged_pairs(engine, self.renderer, self.template, pairs, console)
-        judgement = self._judgement(run.name, task, over, judged)
-        lines = (pair.model_dump(mode="json") for pair in judged)
-        write_lines(run.judged_pairs(task, over), lines)
-        judgement.write(run.judgement(task, over))
-        return judgement
+        with writing(run, console):
+            engine = self.subject.engine(ContentLog(run.verdicts))
+            judged = judged_pairs(engine, self.renderer, self.template, pairs, console)
+            judgement = self._judgement(run.name, task, over, judged)
+            lines = (pair.model_dump(mode="json") for pair in judged)
+            write_lines(run.judged_pairs(task, over), lines)
+            judgement.write(run.judgement(task, over))
+            return judgement
 
     def _judgement(
         self, candidate: str, task: str, over: str, judged: Sequence[SampleRecord]

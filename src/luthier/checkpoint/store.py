@@ -12,7 +12,6 @@ best weights up to then. One to resume from is usable if the newest best before 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,11 +27,11 @@ from luthier.core.errors import DataError, LuthierError
 from luthier.core.files import (
     file_sha256,
     read_json,
-    replace_folder,
-    settle_folder,
+    read_text,
     unwritable,
     write_atomically,
 )
+from luthier.core.folders import new_folder, remove_folder, remove_leftovers, settle_folder
 
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _LATEST, _STEP, _BEST = "latest", "step", "best"
@@ -99,7 +98,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for file, digest in found.items():
         if digest != expected.get(file):
             raise DataError("this file is not what was saved", where=str(path / file))
-    if (path / _MANIFEST).read_bytes() != _manifest(found).encode():
+    if read_text(path / _MANIFEST) != _manifest(found):
         raise DataError("this file is not what was saved", where=str(path / _MANIFEST))
     return Checkpoint(path, read_json(path / _STATE))
 
@@ -142,10 +141,10 @@ def prune_checkpoints(folder: Path, keep: int | None) -> None:
         bases = [[b for b in best if b <= step] for step in steps[-keep:]]
         needed = {older[-1] for older in (*bases, best) if older}
         for step in steps[:-keep]:
-            _remove(folder / _name(_STEP, step))
+            remove_folder(folder / _name(_STEP, step))
         for step in best:
             if step not in needed:
-                _remove(folder / _name(_BEST, step))
+                remove_folder(folder / _name(_BEST, step))
 
 
 @contextmanager
@@ -160,20 +159,17 @@ def _changing(folder: Path) -> Iterator[None]:
 def _save(
     folder: Path, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
 ) -> Path:
-    partial, target = folder / f".tmp-{name}", folder / name
+    target = folder / name
     text = json.dumps(dict(state), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     plain = {key: _plain(value) for key, value in tensors.items()}
     try:
-        for left in folder.glob(".tmp-*"):
-            shutil.rmtree(left)
-        partial.mkdir(parents=True)
-        save_file(plain, partial / _TENSORS)
-        (partial / _STATE).write_text(text, encoding="utf-8")
-        found = {file: file_sha256(partial / file) for file in (_TENSORS, _STATE)}
-        (partial / _MANIFEST).write_text(_manifest(found), encoding="utf-8")
-        replace_folder(partial, target)
+        remove_leftovers(folder)
+        with new_folder(target) as partial:
+            save_file(plain, partial / _TENSORS)
+            (partial / _STATE).write_text(text, encoding="utf-8")
+            found = {file: file_sha256(partial / file) for file in (_TENSORS, _STATE)}
+            (partial / _MANIFEST).write_text(_manifest(found), encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         needed = sum(value.nbytes for value in plain.values()) + len(text.encode())
         raise unwritable(target, error, needed) from error
     return target
@@ -196,7 +192,7 @@ def _latest(folder: Path, console: Console) -> Checkpoint | None:
     reached = found.state["step"] if found else -1
     for step in _steps(folder, _BEST):
         if step > reached:
-            _remove(folder / _name(_BEST, step))
+            remove_folder(folder / _name(_BEST, step))
     return found
 
 
@@ -213,8 +209,8 @@ def _verified(path: Path, step: int) -> Checkpoint:
 def _pointer(folder: Path) -> str:
     """The name in ``latest``, or nothing if that file is missing or damaged."""
     try:
-        name = (folder / _LATEST).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
+        name = read_text(folder / _LATEST).strip()
+    except LuthierError:
         return ""
     return name if name.startswith(f"{_STEP}-") and Path(name).name == name else ""
 
@@ -231,16 +227,9 @@ def _steps(folder: Path, kind: str) -> list[int]:
 
 def _set_aside(path: Path) -> None:
     damaged = path.with_name(f"damaged-{path.name}")
-    shutil.rmtree(damaged, ignore_errors=True)
+    if damaged.exists():
+        remove_folder(damaged)
     path.rename(damaged)
-
-
-def _remove(path: Path) -> None:
-    """Delete a checkpoint, which is never seen half deleted."""
-    leaving = path.with_name(f".tmp-{path.name}")
-    shutil.rmtree(leaving, ignore_errors=True)
-    path.rename(leaving)
-    shutil.rmtree(leaving)
 
 
 def _sha256(path: Path) -> str:

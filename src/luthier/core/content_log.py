@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from luthier.core.files import append_lines, read_lines, write_lines
+from luthier.core.files import append_lines, read_bytes, read_lines, write_lines
 
 
 class ContentLog:
@@ -29,7 +29,7 @@ class ContentLog:
             line for line in lines if isinstance(line, dict) and {"key", "value"} <= set(line)
         ]
         # A line without its end would swallow the one that is appended to it.
-        if path.exists() and _is_torn(path.read_bytes(), len(entries)):
+        if path.exists() and _is_torn(read_bytes(path), len(entries)):
             write_lines(path, entries)
         self._values: dict[str, Any] = {entry["key"]: entry["value"] for entry in entries}
 

@@ -1,4 +1,9 @@
-"""Files that are either whole or absent, whatever interrupts the writing."""
+"""Files that are either whole or absent, whatever interrupts the writing.
+
+Files of a run are opened here and nowhere else. A run may come from somebody else, so the file that
+a name stands for is opened, and never what a link points to: not for reading, not for writing.
+Temporary files have random names in the folder of the file that they become.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,68 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 from luthier.core.errors import DataError, ResourceError, UsageError
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+# A FIFO without a writer would be waited for.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading; a link is not followed.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it is a link, a folder, a FIFO or a device; or it cannot be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAIT)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _refused(path, error) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DataError("this is no regular file", where=str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that Luthier wrote.
+
+    Raises:
+        FileNotFoundError, DataError: as `open_file`.
+    """
+    with open_file(path) as file:
+        return file.read()
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that Luthier wrote.
+
+    Raises:
+        DataError: the file is missing, is not UTF-8, or as `open_file`.
+    """
+    try:
+        return read_bytes(path).decode("utf-8")
+    except FileNotFoundError:
+        raise DataError("the file does not exist", where=str(path)) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"this is not readable: {error}", where=str(path)) from None
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` beside ``path`` and move it there, so that a reader never sees a part of it.
+
+    A link at ``path`` is replaced, and what it points to stays.
 
     Raises:
         UsageError: the path is a folder.
@@ -25,17 +82,36 @@ def write_atomically(path: Path, text: str) -> None:
     """
     if path.is_dir() or not path.name:
         raise UsageError("this is a folder", where=str(path), fix="name a file")
-    partial = path.with_name(f".{path.name}.partial")
+    content = text.encode("utf-8", "backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with _new_beside(path) as file:
+            file.write(content)
+        flush(path.parent)
+    except OSError as error:
+        raise unwritable(path, error, needed=len(content)) from error
+
+
+@contextmanager
+def _new_beside(path: Path) -> Iterator[IO[bytes]]:
+    """A new file under a random name, which gets the name ``path`` when it is on the disk."""
+    partial = partial_name(path)
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        flush(path.parent)
-    except OSError as error:
-        raise unwritable(path, error, needed=len(text.encode())) from error
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def partial_name(path: Path) -> Path:
+    """A name beside ``path`` that nobody could have taken before."""
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.partial")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,10 +126,10 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode("utf-8"))
     except FileNotFoundError:
         raise DataError("the file does not exist", where=str(path)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"this is not readable JSON: {error}", where=str(path)) from None
 
 
@@ -64,45 +140,96 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Append one JSON document as a line."""
-    line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    """Append one JSON document as a line.
+
+    Raises:
+        ResourceError: the file cannot be written.
+        DataError: it is a link, or no regular file.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    content = text.encode("utf-8", "backslashreplace")
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with _open_to_append(path) as file:
+            file.write(content)
     except OSError as error:
-        raise unwritable(path, error, needed=len(line.encode())) from error
+        raise unwritable(path, error, needed=len(content)) from error
 
 
 def append_lines(path: Path, values: Iterable[Any]) -> None:
     """Append one JSON document a line, and wait until they are on the disk.
 
     Raises:
-        ResourceError: the file cannot be written.
+        ResourceError, DataError: as `append_line`.
     """
     text = "".join(json.dumps(v, ensure_ascii=False, allow_nan=False) + "\n" for v in values)
+    content = text.encode("utf-8", "backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
+        with _open_to_append(path) as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if is_new:
             flush(path.parent)
     except OSError as error:
-        raise unwritable(path, error, needed=len(text.encode())) from error
+        raise unwritable(path, error, needed=len(content)) from error
+
+
+def _open_to_append(path: Path) -> IO[bytes]:
+    """Open a regular file to append to.
+
+    A file that has a second name, a hard link, is copied first: what has the other name is not
+    this run's to change.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK | _NO_WAIT
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _refused(path, error) from None
+        raise
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        raise DataError("this is no regular file", where=str(path))
+    if found.st_nlink > 1:
+        os.close(handle)
+        with open_file(path) as old, _new_beside(path) as new:
+            shutil.copyfileobj(old, new)
+        return _open_to_append(path)
+    return os.fdopen(handle, "ab")
+
+
+def _refused(path: Path, error: OSError) -> DataError:
+    if error.errno == errno.ELOOP:
+        return DataError(
+            "this is a link, and links in a run are not followed",
+            where=str(path),
+            fix="if you trust it, put a copy of what it points to in its place",
+        )
+    if error.errno == errno.ENXIO:
+        return DataError("this is no regular file", where=str(path))
+    return DataError(f"this cannot be read: {error.strerror}", where=str(path))
 
 
 def read_lines(path: Path) -> Iterator[Any]:
-    """The documents of a JSON-lines file; a line torn by an interruption ends the reading."""
+    """The documents of a JSON-lines file; a line torn by an interruption ends the reading.
+
+    Raises:
+        DataError: as `open_file`.
+    """
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for line in file:
+    with open_file(path) as file:
+        for number, line in enumerate(file, start=1):
             # A tear may go through a character, which this decoder leaves out.
             text = codecs.getincrementaldecoder("utf-8")().decode(line)
             try:
                 yield json.loads(text)
+            except RecursionError:
+                problem = "this line is nested too deeply"
+                raise DataError(problem, where=f"{path}:{number}") from None
             except ValueError:
                 return
 
@@ -128,41 +255,6 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def replace_folder(partial: Path, target: Path) -> None:
-    """Flush a finished folder to the disk and give it its name, in place of one that has it.
-
-    There is never a part under the name. Between the two renames there is nothing; who stops
-    there leaves the old folder whole, and `settle_folder` gives it its name back.
-
-    Raises:
-        OSError: ``target`` is as it was.
-    """
-    for path in (*partial.rglob("*"), partial):
-        flush(path)
-    settle_folder(target)
-    old = _old(target)
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    try:
-        partial.rename(target)
-    except OSError:
-        settle_folder(target)
-        raise
-    flush(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def settle_folder(target: Path) -> None:
-    """Undo a `replace_folder` that was stopped between its two renames."""
-    if _old(target).exists() and not target.exists():
-        _old(target).rename(target)
-
-
-def _old(target: Path) -> Path:
-    return target.with_name(f".old-{target.name}")
-
-
 def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
     """The error to raise when ``path`` could not be written.
 
@@ -171,8 +263,7 @@ def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
         error: an `OSError`, or one that names it in its text, as safetensors does.
         needed: the size of what was to be written, in bytes; 0 where it is not known.
     """
-    named = re.search(r"os error (\d+)", str(error))
-    number = error.errno if isinstance(error, OSError) else int(named[1]) if named else None
+    number = _system_number(error)
     if number in (errno.ENOSPC, errno.EDQUOT):
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         wanted = f"{needed:,} bytes are needed, " if needed else ""
@@ -186,3 +277,15 @@ def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
         where=str(path),
         fix="choose a folder you may write to with --output",
     )
+
+
+def is_of_the_system(error: Exception) -> bool:
+    """Whether an error came from the operating system, through a library that names its number."""
+    return _system_number(error) is not None
+
+
+def _system_number(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    named = re.search(r"\(os error (\d+)\)", str(error))
+    return int(named[1]) if named else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import unwritable
+from luthier.core.files import partial_name, unwritable
+from luthier.core.folders import refuse_links
 
 _RUNGS = "rungs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -28,15 +28,17 @@ class RunDirectory:
         Raises:
             UsageError: the name is not a plain file name.
             ResourceError: the folder cannot be written.
+            DataError: something in it is a link.
         """
         path = _place(output, name)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".write-probe-{os.getpid()}"
-            probe.touch()
+            probe = partial_name(path / "probe")
+            probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
             raise unwritable(path, error) from error
+        refuse_links(path)
         return cls(path)
 
     @classmethod
@@ -56,10 +58,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """An existing run.
+        """An existing run, which others may have written.
 
         Raises:
-            DataError: there is none at ``path``.
+            DataError: there is none at ``path``; or something in it is a link.
         """
         if not (path / "config.yaml").is_file():
             raise DataError(
@@ -67,6 +69,7 @@ class RunDirectory:
                 where=str(path),
                 fix="list the runs with 'luthier runs'",
             )
+        refuse_links(path)
         return cls(path)
 
     @property
@@ -84,6 +87,11 @@ class RunDirectory:
     def config(self) -> Path:
         """The resolved configuration; running it again repeats the run."""
         return self.path / "config.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes here; see `luthier.core.run_lock`."""
+        return self.whole.path / ".lock"
 
     @property
     def manifest(self) -> Path:

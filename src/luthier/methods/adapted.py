@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from torch.nn import Parameter
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.core.files import replace_folder, unwritable
+from luthier.core.files import is_of_the_system, unwritable
+from luthier.core.folders import new_folder
 from luthier.models.adapter_folder import AdapterFolder, is_adapter_folder, read_adapter
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
@@ -37,17 +37,15 @@ def save_adapted(
     Raises:
         ResourceError: the folder cannot be written.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        with quiet_transformers():
+        with new_folder(folder) as partial, quiet_transformers():
             _write(loaded, partial, state)
             loaded.tokenizer.save_pretrained(partial)
-        replace_folder(partial, folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise unwritable(folder, error, needed=_saved_bytes(loaded)) from error
+    except Exception as error:
+        # The libraries of tensors and tokenizers raise errors of their own kinds for a full disk.
+        if isinstance(error, (OSError, SafetensorError)) or is_of_the_system(error):
+            raise unwritable(folder, error, needed=_saved_bytes(loaded)) from error
+        raise
 
 
 def _saved_bytes(loaded: LoadedModel) -> int:

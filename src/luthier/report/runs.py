@@ -9,6 +9,7 @@ from pathlib import Path
 
 from luthier.config import load_config
 from luthier.core.errors import DataError, LuthierError
+from luthier.core.folders import refuse_links
 from luthier.core.records import LadderRecord, MetricResult, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report.content import read_evaluations, run_kind
@@ -55,6 +56,7 @@ def collect_runs(output: Path) -> list[RunSummary]:
 def _summary(run: RunDirectory) -> RunSummary:
     kind = model = task = "?"
     try:
+        refuse_links(run.path)
         kind = run_kind(run)
         config = load_config(run.config)
         model, task = config.model.id, config.data.source

@@ -23,6 +23,7 @@ from luthier.checkpoint import (
 )
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
+from luthier.core.files import partial_name
 
 FILES = ("tensors.safetensors", "state.json", "manifest.json")
 
@@ -133,11 +134,15 @@ def test_damage_is_set_aside_and_said(
 
 def test_an_interrupted_save_is_not_taken_for_a_checkpoint(tmp_path: Path) -> None:
     path = save(tmp_path, 1)
-    shutil.copytree(path, tmp_path / ".tmp-step-000002")
+    killed = partial_name(tmp_path / "step-000002")
+    shutil.copytree(path, killed)
+    own = tmp_path / ".mine.partial"
+    own.mkdir()
     assert_holds(tmp_path, 1)
     save(tmp_path, 2)
     assert_holds(tmp_path, 2)
-    assert not (tmp_path / ".tmp-step-000002").exists()
+    assert not killed.exists()
+    assert own.exists()
 
 
 @pytest.mark.parametrize("limit", [0, 100, 4096])

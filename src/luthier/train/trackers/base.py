@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.config.train import TrackerName
-from luthier.core.files import write_atomically
+from luthier.core.files import read_text, write_atomically
 from luthier.core.run_directory import RunDirectory
 
 _IDENTITY = re.compile(r"[0-9a-f]{8}")
@@ -42,7 +42,7 @@ class Opening:
     def identity(self, tracker: TrackerName) -> str:
         """What tells this training from others there: new when it starts, kept when resumed."""
         path = self.run.path / f"{tracker}-id"
-        kept = path.read_text(encoding="utf-8").strip() if self.resumed and path.exists() else ""
+        kept = read_text(path).strip() if self.resumed and path.exists() else ""
         if _IDENTITY.fullmatch(kept):
             return kept
         made = secrets.token_hex(4)
