@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from luthier.adapt.base_model import BaseModel
+from luthier.adapt.cards import write_card
 from luthier.adapt.planning import SMALLER, check_memory, memory_limit
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import TuningPlan
@@ -88,6 +89,8 @@ def tuned_model(
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
+    if ranks.is_first:
+        write_card(run, setup.weights())
     if stored:
         measured = {
             "measured_peak_bytes": record.peak_memory_bytes,

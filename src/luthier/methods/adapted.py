@@ -22,6 +22,7 @@ from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
 
 _REASON = 300  # characters
+_CARD = "README.md"
 
 
 def save_adapted(
@@ -43,6 +44,8 @@ def save_adapted(
         partial.mkdir(parents=True)
         with quiet_transformers():
             _write(loaded, partial, state)
+            # Peft's card is a blank form; who knows the data writes ours.
+            (partial / _CARD).unlink(missing_ok=True)
             loaded.tokenizer.save_pretrained(partial)
         replace_folder(partial, folder)
     except (OSError, SafetensorError) as error:
