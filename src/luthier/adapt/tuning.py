@@ -25,6 +25,7 @@ from luthier.methods.lora_adapter import described
 from luthier.methods.outline import counted_parameters
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
+from luthier.plan.hardware import GUESSED
 from luthier.train import Limits, tune
 from luthier.train.job import USUAL_TOKENS, allowed_method
 from luthier.train.trackers import require_trackers
@@ -96,7 +97,10 @@ def tuned_model(
             "measured_peak_bytes": record.peak_memory_bytes,
             "measured_seconds": record.seconds * record.planned_steps / record.steps,
         }
-        stored.model_copy(update=measured).write(run.plan)
+        stored = stored.model_copy(update=measured)
+        stored.write(run.plan)
+        if stored.doubt:
+            console.warn(stored.doubt)
     return loaded, record
 
 
@@ -122,6 +126,7 @@ def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> Measured
     """Say what the tuning will take, and store it where the measured figure will join it."""
     memory = plan.memory
     time = "" if plan.seconds is None else f", about {format_duration(plan.seconds)}"
+    time += f" ({GUESSED})" if plan.seconds_are_guessed else ""
     console.say(
         f"  plan: {format_count(plan.trained_parameters)} trained, {plan.steps} steps, "
         f"{format_bytes(memory.total)} of memory{time}"

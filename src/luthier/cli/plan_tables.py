@@ -12,6 +12,7 @@ from luthier.core.tables import Table
 from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.core.verdict import verdict_of
 from luthier.plan.bar import legend, text_bar
+from luthier.plan.hardware import GUESSED
 from luthier.plan.request import Plan, sentence
 from luthier.plan.runnable import NOT_YET
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from luthier.plan.hardware import Device
     from luthier.plan.memory import MemoryPlan
 
-_GUESSED = " (a guess: measure with --calibrate)"
 _BAR = 60
 
 
@@ -44,7 +44,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         f"and {format_bytes(interval.high)}",
         "host": _host(plan),
         "speed": f"{format_count(step.tokens_per_second)} tokens/s, MFU {step.mfu:.1%}, "
-        f"HFU {step.hfu:.1%}{_GUESSED if plan.speed_is_guessed else ''}",
+        f"HFU {step.hfu:.1%}{f' ({GUESSED})' if plan.speed_is_guessed else ''}",
         "time": _time_line(plan),
         "cost": _cost_line(plan),
     }

@@ -38,8 +38,8 @@ class ModelFolder:
         id: what the model is called.
         path: the folder of the model, or of the base model of an adapter.
         revision: which version of it, adapter included.
-        loads_as: what an adapter calls it: a Hub id, a folder, a GGUF file, or a bundled name; never
-            a place in a cache, which no one else has.
+        loads_as: what an adapter calls it: a Hub id, a folder, a GGUF file, or a bundled name;
+            never a place in a cache, which no one else has.
         variant: of the weights, where their names carry one.
         adapter: the adapter beside it, where the model is one.
     """

@@ -223,7 +223,7 @@ def make_plan(
         cost=training_cost(step.seconds * steps, flops, cluster, price=price),
         trained_parameters=cost.trained_count,
         artefact_bytes=_artefact_bytes(work, setup, cost),
-        speed_is_guessed=cluster.device.is_cpu and not cluster.device.measured,
+        speed_is_guessed=cluster.device.is_guessed,
         computes_in=setup.precision.dtype,
         tokens=work.tokens,
         tune=_tune_run(work, choice, cluster),

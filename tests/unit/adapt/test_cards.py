@@ -1,4 +1,4 @@
-"""Model cards: their code runs, their facts are the run's, and nothing of the machine is in them."""
+"""Model cards: their code runs, their facts are the run's, and no place of the machine is told."""
 
 from __future__ import annotations
 
