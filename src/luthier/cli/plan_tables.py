@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -158,7 +159,7 @@ def _tune_line(plan: Plan) -> str:
     if not plan.tune.can or not plan.fits:
         return _lacks(plan)
     together = f" --nproc {plan.devices}" if plan.devices > 1 else ""
-    return " ".join(plan.tune.settings) + together
+    return shlex.join(plan.tune.settings) + together
 
 
 def _lacks(plan: Plan) -> str:

@@ -11,8 +11,9 @@ from luthier.plan.architecture import Architecture
 from luthier.plan.cost import Cost, training_cost
 from luthier.plan.hardware import Cluster
 from luthier.plan.memory import MemoryPlan, pass_cost, peak_memory
-from luthier.plan.methods import TRAIN_THE_BASE, Size, tuning_called
+from luthier.plan.methods import TRAIN_THE_BASE, tuning_called
 from luthier.plan.precision import precision_on, usual_precision
+from luthier.plan.required import require_targets
 from luthier.plan.runnable import TuneRun, Wanted, tune_run
 from luthier.plan.setup import (
     OPTIMIZERS,
@@ -23,6 +24,7 @@ from luthier.plan.setup import (
     PrecisionName,
     TrainingSetup,
 )
+from luthier.plan.sizes import Size
 from luthier.plan.step import StepCost
 from luthier.plan.time import StepTime, step_time
 
@@ -199,6 +201,7 @@ def make_plan(
     """
     setup = training_setup(work, choice, cluster)
     cost = pass_cost(work.model, setup)
+    require_targets(work.model, choice.method, work.size, setup)
     if not cost.trained_count:
         raise UsageError(
             f"{choice.method} finds nothing to train in this model",
@@ -310,8 +313,7 @@ def _tune_run(work: Workload, choice: Choice, cluster: Cluster) -> TuneRun:
             checkpointing=choice.checkpointing,
             devices=cluster.devices,
             on_cpu=cluster.device.is_cpu,
-            rank=work.size.rank,
-            virtual_tokens=work.size.virtual_tokens,
+            size=work.size,
             sizes=sizes,
             extras=tuple(name for name, wanted in extras.items() if wanted),
             compiled=work.compiled,
