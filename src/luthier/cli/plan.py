@@ -158,7 +158,10 @@ def plan(
 ) -> int:
     """Plan a training: memory, time and cost; and what would be better.
 
-    Exit code 4: the answer is that it does not fit. Plans that tune cannot run are marked.
+    Plans that tune cannot run are marked. For what is no option here, there is
+    luthier tune --dry-run: modules_to_save, trainable_tokens, placement,
+    feedforward_modules, dropout, packing, and your own data.
+    Exit code 4: the answer is that it does not fit.
 
     Args:
         model: A Hub id, a folder, or a well-known name. With --check: the first run.
