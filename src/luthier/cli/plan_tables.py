@@ -32,8 +32,8 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
     step = plan.step
     choice = {
         "model": model,
-        "choice": f"{plan.method}, {plan.precision_in_words}, {plan.optimizer}, {plan.parallel}, "
-        f"checkpointing {plan.checkpointing}, batch {plan.batch} × {plan.accumulation}",
+        "choice": f"{plan.method_in_words}, {plan.precision_in_words}, {plan.optimizer}, "
+        f"{plan.parallel}, checkpointing {plan.checkpointing}, batch {plan.batch} × {plan.accumulation}",
         "settings" if plan.tune.can else "note": _tune_line(plan),
         "trains": f"{format_count(plan.trained_parameters)} parameters, saves "
         f"{format_bytes(plan.artefact_bytes)}",
@@ -102,7 +102,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
     for plan in plans:
         cells = [
             f"{plan.devices} × {plan.device}",
-            plan.method,
+            plan.method_in_words,
             plan.precision_in_words,
             plan.parallel,
             plan.checkpointing,

@@ -17,6 +17,7 @@ from luthier.plan.required import require_targets
 from luthier.plan.runnable import TuneRun, Wanted, tune_run
 from luthier.plan.setup import (
     OPTIMIZERS,
+    PRECISIONS,
     Checkpointing,
     OptimizerName,
     Parallel,
@@ -112,7 +113,7 @@ class Plan:
     """
 
     method: str
-    precision: str
+    precision: PrecisionName
     optimizer: str
     parallel: str
     checkpointing: str
@@ -142,10 +143,18 @@ class Plan:
         return self.verdict != "does not fit"
 
     @property
+    def method_in_words(self) -> str:
+        """The method as `tune` calls it: LoRA beside a quantised base is qlora."""
+        return "qlora" if self.method == "lora" and self._is_quantised else self.method
+
+    @property
+    def _is_quantised(self) -> bool:
+        return bool(PRECISIONS[self.precision].linear)
+
+    @property
     def precision_in_words(self) -> str:
         """The precision, with the type of the products where the base is quantised."""
-        is_quantised = self.precision in {"int8", "nf4", "nf4-double"}
-        return f"{self.precision} + {self.computes_in}" if is_quantised else self.precision
+        return f"{self.precision} + {self.computes_in}" if self._is_quantised else self.precision
 
     @property
     def money_per_million(self) -> float | None:
@@ -339,7 +348,7 @@ def sentence(plan: Plan) -> str:
 def in_words(plan: Plan) -> str:
     """A choice that can be tried."""
     return (
-        f"{plan.method} in {plan.precision_in_words} with {plan.parallel}, checkpointing "
+        f"{plan.method_in_words} in {plan.precision_in_words} with {plan.parallel}, checkpointing "
         f"{plan.checkpointing}, micro-batch {plan.batch}: {format_bytes(plan.memory.total)}, "
         f"{plan.step.tokens_per_second:,.0f} tokens/s."
     )

@@ -273,7 +273,12 @@ def test_what_is_in_a_manifest_of_others_cannot_break_a_card(tuned: Any, tmp_pat
     run.model.mkdir()
     run.config.write_text("method: lora\n")
     handle = open_model(ModelConfig(id=str(tuned("lora").model)), QUIET)
-    for manifest in ([], {"data": 3, "versions": [], "template": "x"}, {"data": {"train": "many"}}):
+    manifests: tuple[Any, ...] = (
+        [],
+        {"data": 3, "versions": [], "template": "x"},
+        {"data": {"train": "many"}},
+    )
+    for manifest in manifests:
         run.manifest.write_text(json.dumps(manifest))
         write_card(run, handle)
         assert "| method | lora |" in (run.model / CARD).read_text()

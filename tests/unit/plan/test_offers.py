@@ -214,9 +214,11 @@ def test_a_target_that_names_nothing_is_refused_by_the_plan_too(
 @pytest.mark.parametrize("hardware", ["t4", "a100-40gb", "rtx-4090", "cpu"])
 @pytest.mark.parametrize("method", [*METHODS, "qlora", "any"])
 def test_searches_and_advice_keep_the_sizes_and_name_what_runs(method: str, hardware: str) -> None:
-    size = {"selective": {"parameters": ("mlp",)}, "lora": {"rank": 3}}.get(method, {})
-    if method == "bitfit":
-        size = {}
+    sizes: dict[str, dict[str, Any]] = {
+        "selective": {"parameters": ("mlp",)},
+        "lora": {"rank": 3},
+    }
+    size = sizes.get(method, {})
     question = Question("gpt2", hardware, method=method, length=64, **size)
     for found in best_plans(question).best[:2]:
         if found.tune.can:
@@ -224,3 +226,44 @@ def test_searches_and_advice_keep_the_sizes_and_name_what_runs(method: str, hard
     said = advice(replace(question, model="llama-3.1-70b", length=2048, parameters=()))
     assert "lion" not in said
     assert "zero" not in said
+
+
+@pytest.mark.parametrize("hardware", ["t4", "v100", "rtx-4090"])
+def test_what_is_asked_as_qlora_is_called_qlora(
+    hardware: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan of qlora was shown as lora, and advice as ``Try lora in nf4-double``."""
+    assert run(["plan", "llama-3.1-8b", "--hardware", hardware, "--method", "qlora"]) == 0
+    assert "choice    qlora, nf4-double + " in capsys.readouterr().out
+    said = advice(Question("llama-3.1-8b", hardware, method="full"))
+    assert "Try qlora in nf4-double + " in said
+
+
+@pytest.mark.parametrize("kind", ["none", "selective", "full"])
+def test_what_is_computed_again_is_not_planned_as_kept(kind: Any) -> None:
+    """A planner that ignored the kind of checkpointing let 107 GB through as 6 (ART#913)."""
+    sizes = {
+        name: plan(
+            Question("llama-3.1-8b", "h100", length=4096, checkpointing=name)
+        ).memory.activations
+        for name in ("none", "selective", "full")
+    }
+    assert sizes["full"] < sizes["selective"] < sizes["none"]
+    assert sizes[kind] > 0
+
+
+def test_frozen_parameters_have_no_states() -> None:
+    """DeepSpeed's estimates count them as trained (DeepSpeed#5304)."""
+    found = plan(Question("llama-3.1-8b", "h100"))
+    assert found.memory.optimizer == 8 * found.trained_parameters
+
+
+def test_logits_grow_with_the_vocabulary_and_not_with_the_length() -> None:
+    """All of them at once are what runs out of memory elsewhere (trl#3678, Automodel#3907)."""
+    at_the_loss = {
+        (model, length): plan(Question(model, "h100", length=length)).memory.logits
+        for model in ("llama-2-7b", "llama-3.1-8b")
+        for length in (512, 1024)
+    }
+    assert at_the_loss["llama-3.1-8b", 512] > 2 * at_the_loss["llama-2-7b", 512]
+    assert at_the_loss["llama-3.1-8b", 1024] < 1.5 * at_the_loss["llama-3.1-8b", 512]
