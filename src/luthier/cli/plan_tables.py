@@ -33,7 +33,8 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
     choice = {
         "model": model,
         "choice": f"{plan.method_in_words}, {plan.precision_in_words}, {plan.optimizer}, "
-        f"{plan.parallel}, checkpointing {plan.checkpointing}, batch {plan.batch} × {plan.accumulation}",
+        f"{plan.parallel}, checkpointing {plan.checkpointing}, "
+        f"batch {plan.batch} × {plan.accumulation}",
         "settings" if plan.tune.can else "note": _tune_line(plan),
         "trains": f"{format_count(plan.trained_parameters)} parameters, saves "
         f"{format_bytes(plan.artefact_bytes)}",
