@@ -144,6 +144,7 @@ def evaluate(
         LuthierError: see `luthier.core.errors`.
     """
     from luthier.adapt import prepare
+    from luthier.adapt.cards import write_card
     from luthier.adapt.contamination import check_contamination
     from luthier.adapt.evaluation import measure_model
     from luthier.adapt.manifest import check_template, write_manifest
@@ -152,6 +153,7 @@ def evaluate(
     from luthier.evaluate.runner import render_prompts
     from luthier.evaluate.settings import without_effect
     from luthier.methods import load_adapted
+    from luthier.models.load import ModelHandle
     from luthier.report import write_report
 
     console = console or Console()
@@ -187,6 +189,8 @@ def evaluate(
         evaluation = measure_model(
             setup, shots, run, model, console, adapter=adapter, contamination=found
         )
+        if adapter and isinstance(setup.handle, ModelHandle):
+            write_card(run, setup.handle)  # with the scores
         return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
 
 

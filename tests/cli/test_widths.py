@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import itertools
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 import luthier
-from luthier.cli.main import run
+from luthier.cli.main import _COMMANDS, run
 from luthier.config.methods import METHOD_NAMES
 from luthier.plan.methods import METHODS
 from luthier.plan.setup import OPTIMIZERS, PRECISIONS
@@ -85,3 +88,19 @@ def test_no_help_text_is_cut_where_a_second_string_begins() -> None:
             ]
             pairs = itertools.pairwise(is_text)
             assert (True, True) not in pairs, f"{path.name}: {node.name}"
+
+
+@pytest.mark.parametrize("command", [name for name, *_ in _COMMANDS])
+def test_a_commands_help_holds_all_that_its_docstring_says(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each, only the line was shown with which all are listed."""
+    monkeypatch.setenv("COLUMNS", "80")
+    path = next(path for name, path, _ in _COMMANDS if name == command)
+    module, _, function = path.partition(":")
+    found = getattr(importlib.import_module(module), function)
+    written = found.help if isinstance(found, App) else inspect.getdoc(found)
+    assert written
+    assert run([command, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert " ".join(written.partition("Args:")[0].split()) in shown

@@ -150,5 +150,6 @@ def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
         memory_bytes=plan.memory.total,
         memory_high_bytes=plan.memory.total_interval.high,
         seconds=plan.seconds,
+        seconds_are_guessed=plan.seconds_are_guessed,
         usable_bytes=usable,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from luthier.adapt.base_model import BaseModel
 from luthier.adapt.budget import TimeBudget
+from luthier.adapt.cards import write_card
 from luthier.adapt.evaluation import general_losses, measure_model, resampling_of
 from luthier.adapt.rungs import Rung
 from luthier.adapt.setup import Setup
@@ -75,6 +76,7 @@ class RungMeasurer:
             "peak_memory_bytes": max(record.peak_memory_bytes, training.peak_memory_bytes),
             "forgetting": self._forgetting(run, before, loaded),
         }
+        write_card(run, self.setup.weights())  # with the scores
         return record.model_copy(update=update)
 
     def _write_config(self, run: RunDirectory, method: MethodName) -> None:

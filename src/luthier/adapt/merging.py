@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from luthier.adapt.cards import write_merged_card
 from luthier.config import ModelConfig, load_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError
@@ -38,8 +39,11 @@ def merge_run(run: RunDirectory, folder: Path, console: Console) -> Merged:
             fix="finish it with 'luthier tune'; of an adapt run, name a rung: RUN/rungs/lora",
         )
     config = load_config(run.config)
-    loaded = load_adapted(run.model, config.base_of(config.method), console)
-    return _merge_into(loaded, config.evaluate.general_text or _PROBE_TEXT, folder, console)
+    base = config.base_of(config.method)
+    loaded = load_adapted(run.model, base, console)
+    merged = _merge_into(loaded, config.evaluate.general_text or _PROBE_TEXT, folder, console)
+    write_merged_card(folder, run, open_model(base, console))
+    return merged
 
 
 def names_adapter(name: str) -> bool:
@@ -60,7 +64,10 @@ def merge_adapter(model: ModelConfig, folder: Path, console: Console) -> Merged:
         DataError: the adapter or its base is missing or damaged, or merged and unmerged disagree.
         UsageError: it is no adapter, or one that cannot be merged.
     """
-    return _merge_into(load(open_model(model, console)), _PROBE_TEXT, folder, console)
+    handle = open_model(model, console)
+    merged = _merge_into(load(handle), _PROBE_TEXT, folder, console)
+    write_merged_card(folder, None, handle)
+    return merged
 
 
 def _merge_into(loaded: LoadedModel, source: str, folder: Path, console: Console) -> Merged:

@@ -50,9 +50,7 @@ def trace_question(question: Question) -> PlanCheck:
             "train.master_weights": choice.precision != "bf16-pure",
             "train.optimizer": choice.optimizer,
             "train.activation_checkpointing": choice.checkpointing,
-            "methods.lora.rank": question.rank,
-            "methods.prompt-tuning.virtual_tokens": question.virtual_tokens,
-            "methods.prefix-tuning.virtual_tokens": question.virtual_tokens,
+            **question.size_settings,
         }
     )
     positions = (work.target_length or work.length - 1) * question.batch

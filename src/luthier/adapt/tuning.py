@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from luthier.adapt.base_model import BaseModel
+from luthier.adapt.cards import write_card
 from luthier.adapt.planning import SMALLER, check_memory, memory_limit
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import TuningPlan
@@ -24,6 +25,7 @@ from luthier.methods.lora_adapter import described
 from luthier.methods.outline import counted_parameters
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
+from luthier.plan.hardware import GUESSED
 from luthier.train import Limits, tune
 from luthier.train.job import USUAL_TOKENS, allowed_method
 from luthier.train.trackers import require_trackers
@@ -88,12 +90,17 @@ def tuned_model(
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
+    if ranks.is_first:
+        write_card(run, setup.weights())
     if stored:
         measured = {
             "measured_peak_bytes": record.peak_memory_bytes,
             "measured_seconds": record.seconds * record.planned_steps / record.steps,
         }
-        stored.model_copy(update=measured).write(run.plan)
+        stored = stored.model_copy(update=measured)
+        stored.write(run.plan)
+        if stored.doubt:
+            console.warn(stored.doubt)
     return loaded, record
 
 
@@ -119,6 +126,7 @@ def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> Measured
     """Say what the tuning will take, and store it where the measured figure will join it."""
     memory = plan.memory
     time = "" if plan.seconds is None else f", about {format_duration(plan.seconds)}"
+    time += f" ({GUESSED})" if plan.seconds_are_guessed else ""
     console.say(
         f"  plan: {format_count(plan.trained_parameters)} trained, {plan.steps} steps, "
         f"{format_bytes(memory.total)} of memory{time}"

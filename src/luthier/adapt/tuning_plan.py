@@ -60,6 +60,7 @@ class TuningPlan:
         trained_parameters: numbers that are trained.
         steps: optimizer steps.
         seconds: of all of them, validations included; None where the device's speed is not known.
+        seconds_are_guessed: whether the device is a CPU that was not calibrated.
         micro_batch_tokens: of a forward pass, as configured or as many as fit.
         peak_tokens_per_second: over all processes, if their devices did nothing but the model's
             products, at their peak; None where that is not known.
@@ -70,6 +71,7 @@ class TuningPlan:
     trained_parameters: int
     steps: int
     seconds: float | None
+    seconds_are_guessed: bool
     micro_batch_tokens: int
     peak_tokens_per_second: float | None
     compiled: bool
@@ -153,6 +155,7 @@ class _Planner:
             trained_parameters=planned if self.counted is None else self.counted,
             steps=steps,
             seconds=seconds,
+            seconds_are_guessed=self._cluster is not None and self._cluster.device.is_guessed,
             micro_batch_tokens=tokens,
             peak_tokens_per_second=self._peak_tokens_per_second(passes),
             compiled=compiled,

@@ -9,7 +9,7 @@ from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.console import Console
 
-app = App(name="data", help="Look at data: format, lengths, what is trained.")
+app = App(name="data", help="Inspect data: format, lengths, trained tokens.")
 
 
 @app.command

@@ -6,6 +6,7 @@ from luthier.cli.output import print_json, print_result
 from luthier.core.forecasts import Forecast, MethodForecast
 from luthier.core.tables import Table
 from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.plan.hardware import GUESSED
 
 
 def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
@@ -36,6 +37,8 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
     for method in forecast.methods:
         table.add_row(method.method, *_needs(method))
     print_result("", table)
+    if any(method.seconds_are_guessed for method in forecast.methods):
+        print_result(f"Each time is {GUESSED}.")
 
 
 def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:

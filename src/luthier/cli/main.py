@@ -18,15 +18,6 @@ Start with 'luthier adapt': it runs on a bundled model and task, offline.
 Any setting: section.key=value, such as train.epochs=2; 'luthier config show' lists them all.
 """
 
-app = App(
-    name="luthier",
-    version=__version__,
-    help="Find the cheapest adaptation of a language model that does your job, and prove it.",
-    help_format="plaintext",  # rendering Markdown would take a third of the time of --help
-    help_epilogue=_EPILOGUE,
-    version_flags=["--version"],
-    suppress_keyboard_interrupt=False,  # it would exit without a word
-)
 # Commands are named by import path: none of them is imported until it is called.
 _COMMANDS = (
     ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
@@ -47,11 +38,29 @@ _COMMANDS = (
     ("config", "luthier.cli.config:app", "Show the configuration or its schema."),
     ("doctor", "luthier.cli.doctor:doctor", "Check this machine."),
 )
-for _place, (_name, _path, _help) in enumerate(_COMMANDS):
-    app.command(_path, name=_name, help=_help, sort_key=_place)
-app.register_install_completion_command(help="Install completion for your shell.")
-
 _INTERRUPTED = 130
+
+
+def application(asked: str = "") -> App:
+    """The command line.
+
+    Args:
+        asked: the command that is called; its help is its own docstring, whole, and not the line
+            with which the others are listed without being imported.
+    """
+    app = App(
+        name="luthier",
+        version=__version__,
+        help="Find the cheapest adaptation of a language model that does your job, and prove it.",
+        help_format="plaintext",  # rendering Markdown would take a third of the time of --help
+        help_epilogue=_EPILOGUE,
+        version_flags=["--version"],
+        suppress_keyboard_interrupt=False,  # it would exit without a word
+    )
+    for place, (name, path, line) in enumerate(_COMMANDS):
+        app.command(path, name=name, help=None if name == asked else line, sort_key=place)
+    app.register_install_completion_command(help="Install completion for your shell.")
+    return app
 
 
 class _Terminated(KeyboardInterrupt):
@@ -76,8 +85,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 ok, 2 usage or configuration, 3 data or artefact, 4 resources, 5 diverged,
         75 stopped and can be resumed, 130 interrupted. A command may give one of them back.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    app = application(next(iter(given), ""))
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read the output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -33,6 +33,7 @@ from luthier.plan.ask import Question
 from luthier.plan.methods import METHODS
 from luthier.plan.request import Plan, sentence
 from luthier.plan.setup import Checkpointing, OptimizerName, ParallelName, PrecisionName
+from luthier.plan.targets import Names
 
 if TYPE_CHECKING:
     from luthier.core.forecasts import PlanCheck
@@ -44,6 +45,31 @@ def _listed(names: object, more: str = "") -> Parameter:
     """Help that names every choice, from the planner's own types."""
     *first, last = names if isinstance(names, tuple) else get_args(names)
     return Parameter(help=f"{', '.join(first)} or {last}{more}.")
+
+
+def _names(text: str | None) -> Names | None:
+    """Names as the configuration writes them: a list in brackets, or one text.
+
+    Raises:
+        UsageError: a bracket is opened, and no list of names follows.
+    """
+    if text is None or not text.lstrip().startswith("["):
+        return text
+    import yaml
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+        raise UsageError(f"{text!r} is no list of names", fix="write it as [q_proj, v_proj]")
+    return tuple(found)
+
+
+def _listed_names(text: str | None) -> tuple[str, ...]:
+    """One name or several, as a list."""
+    found = _names(text) or ()
+    return (found,) if isinstance(found, str) else found
 
 
 @Parameter(name="*")
@@ -89,10 +115,29 @@ class Choices:
     "Keep sharded weights, gradients and states in the host's memory, and update them there."
     tables_apart: Flag = False
     "Gather embedding and output layer like layers, each when it is used."
-    rank: int = 8
-    "The rank of LoRA."
-    virtual_tokens: int = 16
+    rank: int | None = None
+    "The rank of LoRA and its variants; default, here and below: as tune has it."
+    targets: str | None = None
+    "Modules to adapt, as in tune: [q_proj, v_proj], a regular expression, or all-linear."
+    exclude_modules: str | None = None
+    "Modules to leave as they are, written as targets are."
+    virtual_tokens: int | None = None
     "The virtual tokens of a soft prompt."
+    bottleneck: int | None = None
+    "The width inside adapters."
+    last_layers: int | None = None
+    "How many layers last-layers trains."
+    parameters: str | None = None
+    "Regular expressions of the names that selective trains, as in tune: [mlp, norm]."
+
+    def asked(self) -> dict[str, Any]:
+        """The fields of `Question`."""
+        names = {
+            "targets": _names(self.targets),
+            "exclude_modules": _names(self.exclude_modules) or (),
+            "parameters": _listed_names(self.parameters),
+        }
+        return {**asdict(self), **names}
 
 
 def plan(
@@ -113,7 +158,10 @@ def plan(
 ) -> int:
     """Plan a training: memory, time and cost; and what would be better.
 
-    Exit code 4: the answer is that it does not fit. Plans that tune cannot run are marked.
+    Plans that tune cannot run are marked. For what is no option here, there is
+    luthier tune --dry-run: modules_to_save, trainable_tokens, placement,
+    feedforward_modules, dropout, packing, and your own data.
+    Exit code 4: the answer is that it does not fit.
 
     Args:
         model: A Hub id, a folder, or a well-known name. With --check: the first run.
@@ -148,7 +196,7 @@ def plan(
     if price is not None and not 0 <= price < math.inf:
         raise UsageError(f"--price is {price}", fix="give a number of at least 0")
     question = Question(
-        model=model, hardware=hardware, devices=devices, **asdict(choices or Choices())
+        model=model, hardware=hardware, devices=devices, **(choices or Choices()).asked()
     )
     if hardware == "any":
         return _show_plans(smallest_plans(question, price), json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from luthier.core.tables import Table
 from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.core.verdict import verdict_of
 from luthier.plan.bar import legend, text_bar
+from luthier.plan.hardware import GUESSED
 from luthier.plan.request import Plan, sentence
 from luthier.plan.runnable import NOT_YET
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from luthier.plan.hardware import Device
     from luthier.plan.memory import MemoryPlan
 
-_GUESSED = " (a guess: measure with --calibrate)"
 _BAR = 60
 
 
@@ -31,8 +32,9 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
     step = plan.step
     choice = {
         "model": model,
-        "choice": f"{plan.method}, {plan.precision_in_words}, {plan.optimizer}, {plan.parallel}, "
-        f"checkpointing {plan.checkpointing}, batch {plan.batch} × {plan.accumulation}",
+        "choice": f"{plan.method_in_words}, {plan.precision_in_words}, {plan.optimizer}, "
+        f"{plan.parallel}, checkpointing {plan.checkpointing}, "
+        f"batch {plan.batch} × {plan.accumulation}",
         "settings" if plan.tune.can else "note": _tune_line(plan),
         "trains": f"{format_count(plan.trained_parameters)} parameters, saves "
         f"{format_bytes(plan.artefact_bytes)}",
@@ -44,7 +46,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         f"and {format_bytes(interval.high)}",
         "host": _host(plan),
         "speed": f"{format_count(step.tokens_per_second)} tokens/s, MFU {step.mfu:.1%}, "
-        f"HFU {step.hfu:.1%}{_GUESSED if plan.speed_is_guessed else ''}",
+        f"HFU {step.hfu:.1%}{f' ({GUESSED})' if plan.speed_is_guessed else ''}",
         "time": _time_line(plan),
         "cost": _cost_line(plan),
     }
@@ -101,7 +103,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
     for plan in plans:
         cells = [
             f"{plan.devices} × {plan.device}",
-            plan.method,
+            plan.method_in_words,
             plan.precision_in_words,
             plan.parallel,
             plan.checkpointing,
@@ -158,7 +160,7 @@ def _tune_line(plan: Plan) -> str:
     if not plan.tune.can or not plan.fits:
         return _lacks(plan)
     together = f" --nproc {plan.devices}" if plan.devices > 1 else ""
-    return " ".join(plan.tune.settings) + together
+    return shlex.join(plan.tune.settings) + together
 
 
 def _lacks(plan: Plan) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from luthier.core.records import Record
+from luthier.core.units import format_duration
 from luthier.core.verdict import Verdict, verdict_of
+
+# A plan of a calibrated machine errs by some tens of per cent; by so much more, it cannot be right.
+# In a shorter training it is mostly the first step that is measured.
+_CREDIBLE = 3.0
+_LEAST_SECONDS = 20.0
 
 
 class MeasuredPlan(Record):
@@ -25,6 +31,20 @@ class MeasuredPlan(Record):
     predicted_seconds: float | None = None
     measured_peak_bytes: int | None = None
     measured_seconds: float | None = None
+
+    @property
+    def doubt(self) -> str:
+        """What to do about a planned time that was not the training's at all; else nothing."""
+        planned, took = self.predicted_seconds, self.measured_seconds
+        if not planned or not took or max(planned, took) < _LEAST_SECONDS:
+            return ""
+        if 1 / _CREDIBLE <= planned / took <= _CREDIBLE:
+            return ""
+        return (
+            f"planned were {format_duration(planned)} for the whole training, and at its speed it "
+            f"takes {format_duration(took)}: the speed of this machine is not what the plan takes "
+            "it for; measure it with 'luthier plan --calibrate' when nothing else runs"
+        )
 
 
 class PlanCheck(Record):
@@ -59,6 +79,8 @@ class MethodForecast(Record):
     memory_high_bytes: int | None = None
     """The upper end of the estimate."""
     seconds: float | None = None
+    seconds_are_guessed: bool = False
+    """Whether the speed of this machine was never measured."""
     usable_bytes: int
 
     @property

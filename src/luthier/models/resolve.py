@@ -38,7 +38,8 @@ class ModelFolder:
         id: what the model is called.
         path: the folder of the model, or of the base model of an adapter.
         revision: which version of it, adapter included.
-        loads_as: what other tools load it by: a Hub id, or a folder.
+        loads_as: what an adapter calls it: a Hub id, a folder, a GGUF file, or a bundled name;
+            never a place in a cache, which no one else has.
         variant: of the weights, where their names carry one.
         adapter: the adapter beside it, where the model is one.
     """
@@ -117,7 +118,7 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
     if model := bundled.BUNDLED_MODELS.get(config.id.lower()):
         source = bundled.require(model)
         folder = convert_gguf(source, _converted_name(model), console)
-        return ModelFolder(model.name, folder, f"{model.package}=={model.version}", str(folder))
+        return ModelFolder(model.name, folder, f"{model.package}=={model.version}", model.name)
     path = Path(config.id).expanduser()
     if path.suffix == ".gguf":
         return _from_gguf(path, console)
@@ -177,7 +178,7 @@ def _from_gguf(path: Path, console: Console) -> ModelFolder:
     # The same content under another name is not converted again.
     names = {model.sha256: model.name for model in bundled.BUNDLED_MODELS.values()}
     folder = convert_gguf(path, f"{names.get(digest, path.stem)}-{digest[:12]}", console)
-    return ModelFolder(path.name, folder, f"sha256:{digest[:16]}", str(folder))
+    return ModelFolder(path.name, folder, f"sha256:{digest[:16]}", str(path.absolute()))
 
 
 def _holds_adapter(path: Path, config: ModelConfig) -> bool:

@@ -11,7 +11,7 @@ from luthier.plan.architecture import Architecture
 from luthier.plan.families import read_architecture
 from luthier.plan.find import find_config
 from luthier.plan.hardware import Cluster, Device, find_device
-from luthier.plan.methods import METHODS, Size
+from luthier.plan.methods import METHODS
 from luthier.plan.precision import usual_precision
 from luthier.plan.request import Choice, Workload
 from luthier.plan.search import BATCHES
@@ -22,6 +22,8 @@ from luthier.plan.setup import (
     ParallelName,
     PrecisionName,
 )
+from luthier.plan.sizes import Size, require_taken, size_settings
+from luthier.plan.targets import Names
 
 _QLORA: PrecisionName = "nf4-double"
 
@@ -54,8 +56,14 @@ class Question:
         compiled: whether each layer is compiled.
         offload: whether shards of weights, gradients and states lie in the host's memory.
         tables_apart: whether embedding and output layer are gathered like layers.
-        rank: of LoRA.
+        rank: of LoRA and its variants; this and the next ones None: as the method has them by
+            default.
         virtual_tokens: of soft prompts.
+        bottleneck: the width inside adapters.
+        targets: the modules that a method adapts: ends of names, or a regular expression.
+        exclude_modules: modules that are left as they are although they are targets.
+        last_layers: how many layers last-layers trains.
+        parameters: regular expressions of the names of the parameters that selective trains.
         revision: of the model on the Hub.
     """
 
@@ -79,8 +87,13 @@ class Question:
     compiled: bool = False
     offload: bool = False
     tables_apart: bool = False
-    rank: int = 8
-    virtual_tokens: int = 16
+    rank: int | None = None
+    virtual_tokens: int | None = None
+    bottleneck: int | None = None
+    targets: Names | None = None
+    exclude_modules: Names = ()
+    last_layers: int | None = None
+    parameters: tuple[str, ...] = ()
     revision: str | None = None
 
     def architecture(self) -> tuple[Architecture, str]:
@@ -106,8 +119,9 @@ class Question:
         Raises:
             UsageError: a number that is out of range.
         """
-        counts = ("batch", "length", "devices", "rank", "virtual_tokens", "loss_chunks")
-        for name in (*counts, "target_length", "step_sequences"):
+        sizes = ("rank", "virtual_tokens", "bottleneck", "last_layers")
+        counts = ("batch", "length", "devices", "loss_chunks", "target_length", "step_sequences")
+        for name in (*counts, *sizes):
             given = getattr(self, name)
             if given is not None and given < 1:
                 raise UsageError(f"{name} is {given}", fix="give at least 1")
@@ -129,8 +143,26 @@ class Question:
             compiled=self.compiled,
             offload=self.offload,
             tables_apart=self.tables_apart,
-            size=Size(rank=self.rank, virtual_tokens=self.virtual_tokens),
+            size=self._size(),
         )
+
+    def _size(self) -> Size:
+        size = Size(
+            rank=self.rank,
+            virtual_tokens=self.virtual_tokens,
+            bottleneck=self.bottleneck,
+            targets=self.targets,
+            exclude_modules=self.exclude_modules,
+            last_layers=self.last_layers,
+            parameters=self.parameters,
+        )
+        require_taken(self.method, size)
+        return size
+
+    @property
+    def size_settings(self) -> dict[str, Any]:
+        """The settings of `tune` for the sizes of the method."""
+        return size_settings(self.method, self._size())
 
     def choice(self, device: Device) -> Choice:
         """Everything that a search may choose otherwise.
@@ -163,7 +195,9 @@ class Question:
 
     def methods(self) -> tuple[str, ...]:
         """The methods among which a search chooses."""
-        several = {"any": tuple(METHODS), "qlora": ("lora",)}
+        # Which parameters would be trained selectively, only a user can say.
+        any_method = tuple(name for name in METHODS if name != "selective" or self.parameters)
+        several = {"any": any_method, "qlora": ("lora",)}
         return several.get(self.method, (self.method,))
 
     def for_search(self) -> Question:

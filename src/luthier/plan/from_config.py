@@ -20,8 +20,9 @@ from luthier.config.methods import (
     VeraConfig,
 )
 from luthier.plan.architecture import Architecture
-from luthier.plan.methods import ADAPTER_PLACES, Size, tuning_called
+from luthier.plan.methods import ADAPTER_PLACES, tuning_called
 from luthier.plan.named import named
+from luthier.plan.sizes import Size
 from luthier.plan.tunings import (
     Adalora,
     Adapters,

@@ -18,14 +18,21 @@ from luthier.core.files import write_atomically
 from luthier.plan.tables import read_table
 
 _GIB = 2**30
-# What a CPU is taken for before it has been measured: figures of one AVX2 core.
+# What a CPU is taken for before it has been measured: figures of one AVX2 core. With instructions
+# for bfloat16 it multiplies that at least twice as fast as float32; without them, it emulates it.
 _CORE_FLOPS = 50e9
 _CPU_BANDWIDTH = 15e9
+_NATIVE_BFLOAT16, _EMULATED_BFLOAT16 = 2.0, 0.01
+# As Linux names such instructions, of x86 and of Arm; torch asks for the same.
+_BFLOAT16_FLAGS = frozenset({"amx_bf16", "amx_tile", "avx512_bf16", "bf16"})
+_CPU_INFO = Path("/proc/cpuinfo")
 # What a CPU multiplies in the time in which it moves a byte between products: fitted on the 54 rows
 # in float32 of the matrix of 2026-11-23 in benchmarks/results; 40 to 100 fit almost as well.
 _CPU_FLOPS_A_BYTE = 60.0
 # The share of its peak that a device reaches of which nothing was published.
 _UNKNOWN_EFFICIENCY = 0.5
+GUESSED = "a guess: measure this machine with 'luthier plan --calibrate'"
+"""The words beside a time on a CPU that was not calibrated."""
 _ALIASES = {
     "a100": "a100-80gb",
     "a100-sxm": "a100-80gb",
@@ -77,6 +84,11 @@ class Device:
     def is_cpu(self) -> bool:
         """Whether it is a CPU."""
         return self.name == "cpu"
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether its speed is a guess: that of a CPU which was not calibrated."""
+        return self.is_cpu and not self.measured
 
     @property
     def title(self) -> str:
@@ -187,8 +199,26 @@ def this_cpu() -> Device:
     import psutil
 
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    flops = {"float32": _CORE_FLOPS * cores, "bfloat16": _CORE_FLOPS * cores / 100}
-    return measured_cpu(flops, _CPU_BANDWIDTH, 0.0)
+    single = _CORE_FLOPS * cores
+    factor = _NATIVE_BFLOAT16 if multiplies_bfloat16() else _EMULATED_BFLOAT16
+    return measured_cpu({"float32": single, "bfloat16": factor * single}, _CPU_BANDWIDTH, 0.0)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this CPU says that it has instructions for products in bfloat16."""
+    return any(
+        not _BFLOAT16_FLAGS.isdisjoint(line.split()) for line in _cpu_info("flags", "Features")
+    )
+
+
+def _cpu_info(*names: str) -> list[str]:
+    """What Linux tells of the processor under one of the names; nothing elsewhere."""
+    try:
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    parts = (line.partition(":") for line in lines)
+    return [value.strip() for name, _, value in parts if name.strip() in names]
 
 
 def measured_cpu(flops: Mapping[str, float], bandwidth: float, overhead: float) -> Device:
@@ -232,12 +262,8 @@ def calibration_path() -> Path:
 
 def machine_key() -> str:
     """What a calibration is valid for: the processor and the number of its cores."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
+    usual = platform.processor() or platform.machine()
+    name = next(iter(_cpu_info("model name")), usual)
     return f"{name}, {os.cpu_count()} threads"
 
 

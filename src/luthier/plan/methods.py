@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Any
 
 from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
 from luthier.plan.architecture import Architecture
-from luthier.plan.targets import ALL_LINEAR, Names
+from luthier.plan.named import named
+from luthier.plan.sizes import Size
 from luthier.plan.tunings import (
     Adalora,
     Adapters,
@@ -27,6 +28,7 @@ from luthier.plan.tunings import (
     prompt_tuning,
 )
 
+_VIRTUAL_TOKENS, _LAST_LAYERS = 16, 2  # as the configuration has them by default
 # What bottleneck adapters follow: the output of attention and of the MLP, by family.
 _SUBLAYER_ENDS = (
     "o_proj",
@@ -39,25 +41,6 @@ _SUBLAYER_ENDS = (
     "o",
     "wo",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """The size of what a method adds.
-
-    Attributes:
-        rank: of LoRA and its variants.
-        virtual_tokens: of soft prompts.
-        bottleneck: of adapters.
-        targets: the linear layers that LoRA adapts.
-        last_layers: how many layers are trained, for last-layers.
-    """
-
-    rank: int = 8
-    virtual_tokens: int = 16
-    bottleneck: int = 64
-    targets: Names = ALL_LINEAR
-    last_layers: int = 2
 
 
 # Where bottleneck adapters stand: after both sub-layers (Houlsby et al.), or after the MLP's last
@@ -73,26 +56,36 @@ TRAIN_THE_BASE = frozenset({"full", "bitfit", "layernorm", "last-layers", "selec
 
 
 def _last_layers(model: Architecture, size: Size) -> Tuning:
-    return LastLayers(max(0, len(model.decoder.layers) - size.last_layers))
+    count = size.last_layers or _LAST_LAYERS
+    return LastLayers(max(0, len(model.decoder.layers) - count))
 
 
+def _adapted(size: Size, method: str) -> dict[str, Any]:
+    """What of the sizes a method's tuning takes, in its words."""
+    found = size.of(method)
+    return {_WORDS.get(name, name): value for name, value in found.items()}
+
+
+_WORDS = {"exclude_modules": "exclude"}
+_IA3: Mapping[str, Any] = {"targets": IA3_OUTPUTS + IA3_INPUTS, "inputs": IA3_INPUTS}
 METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
     "full": lambda _model, _size: Full(),
     "bitfit": lambda _model, _size: bitfit(),
     "layernorm": lambda _model, _size: layernorm(),
     "last-layers": _last_layers,
-    "lora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
-    "rslora": lambda _, size: Lora(targets=size.targets, rank=size.rank),
-    "dora": lambda _, size: Dora(targets=size.targets, rank=size.rank),
-    "adalora": lambda _, size: Adalora(targets=size.targets, rank=size.rank),
-    "vera": lambda _, size: Vera(targets=size.targets, rank=size.rank),
-    "ia3": lambda _, size: Ia3(targets=IA3_OUTPUTS + IA3_INPUTS, inputs=IA3_INPUTS),
-    "adapters": lambda _, size: Adapters(targets=_SUBLAYER_ENDS, bottleneck=size.bottleneck),
-    "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens),
+    "selective": lambda model, size: named(size.parameters, model),
+    "lora": lambda _, size: Lora(**_adapted(size, "lora")),
+    "rslora": lambda _, size: Lora(**_adapted(size, "rslora")),
+    "dora": lambda _, size: Dora(**_adapted(size, "dora")),
+    "adalora": lambda _, size: Adalora(**_adapted(size, "adalora")),
+    "vera": lambda _, size: Vera(**_adapted(size, "vera")),
+    "ia3": lambda _, size: Ia3(**{**_IA3, **_adapted(size, "ia3")}),
+    "adapters": lambda _, size: Adapters(_SUBLAYER_ENDS, **_adapted(size, "adapters")),
+    "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens or _VIRTUAL_TOKENS),
     "prefix-tuning": lambda model, size: prefix_tuning(
-        size.virtual_tokens, after_encoder=model.is_encoder_decoder
+        size.virtual_tokens or _VIRTUAL_TOKENS, after_encoder=model.is_encoder_decoder
     ),
-    "p-tuning": lambda _, size: p_tuning(size.virtual_tokens),
+    "p-tuning": lambda _, size: p_tuning(size.virtual_tokens or _VIRTUAL_TOKENS),
 }
 
 
@@ -101,6 +94,7 @@ TITLES: Mapping[str, str] = {
     "bitfit": "BitFit",
     "layernorm": "Tuning of the norms",
     "last-layers": "Tuning of the last layers",
+    "selective": "Tuning of the named parameters",
     "lora": "LoRA",
     "rslora": "Rank-stabilised LoRA",
     "dora": "DoRA",

@@ -11,11 +11,13 @@ from luthier.plan.architecture import Architecture
 from luthier.plan.cost import Cost, training_cost
 from luthier.plan.hardware import Cluster
 from luthier.plan.memory import MemoryPlan, pass_cost, peak_memory
-from luthier.plan.methods import TRAIN_THE_BASE, Size, tuning_called
+from luthier.plan.methods import TRAIN_THE_BASE, tuning_called
 from luthier.plan.precision import precision_on, usual_precision
+from luthier.plan.required import require_targets
 from luthier.plan.runnable import TuneRun, Wanted, tune_run
 from luthier.plan.setup import (
     OPTIMIZERS,
+    PRECISIONS,
     Checkpointing,
     OptimizerName,
     Parallel,
@@ -23,6 +25,7 @@ from luthier.plan.setup import (
     PrecisionName,
     TrainingSetup,
 )
+from luthier.plan.sizes import Size
 from luthier.plan.step import StepCost
 from luthier.plan.time import StepTime, step_time
 
@@ -110,7 +113,7 @@ class Plan:
     """
 
     method: str
-    precision: str
+    precision: PrecisionName
     optimizer: str
     parallel: str
     checkpointing: str
@@ -140,10 +143,18 @@ class Plan:
         return self.verdict != "does not fit"
 
     @property
+    def method_in_words(self) -> str:
+        """The method as `tune` calls it: LoRA beside a quantised base is qlora."""
+        return "qlora" if self.method == "lora" and self._is_quantised else self.method
+
+    @property
+    def _is_quantised(self) -> bool:
+        return bool(PRECISIONS[self.precision].linear)
+
+    @property
     def precision_in_words(self) -> str:
         """The precision, with the type of the products where the base is quantised."""
-        is_quantised = self.precision in {"int8", "nf4", "nf4-double"}
-        return f"{self.precision} + {self.computes_in}" if is_quantised else self.precision
+        return f"{self.precision} + {self.computes_in}" if self._is_quantised else self.precision
 
     @property
     def money_per_million(self) -> float | None:
@@ -199,6 +210,7 @@ def make_plan(
     """
     setup = training_setup(work, choice, cluster)
     cost = pass_cost(work.model, setup)
+    require_targets(work.model, choice.method, work.size, setup)
     if not cost.trained_count:
         raise UsageError(
             f"{choice.method} finds nothing to train in this model",
@@ -223,7 +235,7 @@ def make_plan(
         cost=training_cost(step.seconds * steps, flops, cluster, price=price),
         trained_parameters=cost.trained_count,
         artefact_bytes=_artefact_bytes(work, setup, cost),
-        speed_is_guessed=cluster.device.is_cpu and not cluster.device.measured,
+        speed_is_guessed=cluster.device.is_guessed,
         computes_in=setup.precision.dtype,
         tokens=work.tokens,
         tune=_tune_run(work, choice, cluster),
@@ -310,8 +322,7 @@ def _tune_run(work: Workload, choice: Choice, cluster: Cluster) -> TuneRun:
             checkpointing=choice.checkpointing,
             devices=cluster.devices,
             on_cpu=cluster.device.is_cpu,
-            rank=work.size.rank,
-            virtual_tokens=work.size.virtual_tokens,
+            size=work.size,
             sizes=sizes,
             extras=tuple(name for name, wanted in extras.items() if wanted),
             compiled=work.compiled,
@@ -337,7 +348,7 @@ def sentence(plan: Plan) -> str:
 def in_words(plan: Plan) -> str:
     """A choice that can be tried."""
     return (
-        f"{plan.method} in {plan.precision_in_words} with {plan.parallel}, checkpointing "
+        f"{plan.method_in_words} in {plan.precision_in_words} with {plan.parallel}, checkpointing "
         f"{plan.checkpointing}, micro-batch {plan.batch}: {format_bytes(plan.memory.total)}, "
         f"{plan.step.tokens_per_second:,.0f} tokens/s."
     )

@@ -14,6 +14,7 @@ from typing import get_args
 
 from luthier.core.choices import Checkpointing, Dtype, OptimizerName, Parallelism
 from luthier.plan.setup import PRECISIONS, QUANTISED, PrecisionName
+from luthier.plan.sizes import Size, size_arguments
 
 NOT_YET = "tune cannot do this yet"
 """The words beside a plan that `tune` cannot run."""
@@ -26,8 +27,6 @@ Settings = tuple[str, ...]
 NOT_SHARDED = frozenset({"adalora"})
 NOT_RECOMPUTED = frozenset({"prefix-tuning"})
 SHARDED_OPTIMIZERS = frozenset({"adamw", "sgd"})
-_RANKED = frozenset({"lora", "rslora", "dora", "adalora", "vera"})
-_SOFT = frozenset({"prompt-tuning", "prefix-tuning", "p-tuning"})
 _SHARDS = frozenset({"zero2", "fsdp", "hybrid"})
 
 
@@ -63,8 +62,7 @@ class Wanted:
         checkpointing: which kind.
         devices: how many.
         on_cpu: whether the device is a CPU.
-        rank: of LoRA and its variants.
-        virtual_tokens: of soft prompts.
+        size: of what the method trains or adds.
         sizes: further settings, which `tune` has whatever the plan.
         extras: what else is wanted and `tune` lacks, in words.
         compiled: whether each layer is compiled.
@@ -79,8 +77,7 @@ class Wanted:
     checkpointing: str
     devices: int
     on_cpu: bool
-    rank: int
-    virtual_tokens: int
+    size: Size = Size()
     sizes: Settings = ()
     extras: tuple[str, ...] = ()
     compiled: bool = False
@@ -138,15 +135,11 @@ def _method(wanted: Wanted) -> tuple[str, Settings | None]:
         base = (f"model.quantisation={kind}",)
     if wanted.is_sharded and name in NOT_SHARDED:
         return f"{name} with {wanted.parallel}", None
-    sizes: Settings = ()
-    if wanted.method in _RANKED:
-        sizes = (f"methods.{name}.rank={wanted.rank}",)
-    elif name in _SOFT:
-        sizes = (f"methods.{name}.virtual_tokens={wanted.virtual_tokens}",)
-    if name == "adalora":
-        if wanted.rank < 2:
+    sizes = size_arguments(name, wanted.size)
+    if name == "adalora" and (rank := wanted.size.rank):
+        if rank < 2:
             return "adalora of rank 1", None
-        sizes = (*sizes, f"methods.adalora.final_rank={max(1, wanted.rank * 2 // 3)}")
+        sizes = (*sizes, f"methods.adalora.final_rank={max(1, rank * 2 // 3)}")
     return name, (f"method={name}", *base, *sizes)
 
 

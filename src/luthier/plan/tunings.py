@@ -231,6 +231,8 @@ class Adalora(Lora):
         tape.added.append(Weight(f"{weight.name}.lora_E", (self.rank, 1), "adapter"))
         if x.grad:
             tape.keep(Value(self.rank, x.width, self.itemsize, True))
+        if x.itemsize != self.itemsize:  # beside a 16-bit base the update is kept before division
+            tape.keep(tape.new(out, out.width, itemsize=self.itemsize))
         return adapted
 
 

@@ -41,7 +41,7 @@ def render_markdown(content: Content) -> str:
     lines += ["", "## How it was measured"]
     for group in measurement_facts(content):
         lines += ["", *_facts(group)]
-    lines += ["", "## Configuration", "", *_fenced(content.config, "yaml")]
+    lines += ["", "## Configuration", "", *fenced(content.config, "yaml")]
     return "\n".join(lines) + "\n"
 
 
@@ -57,7 +57,7 @@ def _ladder(ladder: LadderRecord) -> Iterator[str]:
         "rung", ladder.metric, "gain", "forgetting (nats/token)",
         "trained", "artefact", "peak memory", "time",
     )  # fmt: skip
-    yield from _table(headings, map(_ladder_cells, ladder_rows(ladder)))
+    yield from table_lines(headings, map(_ladder_cells, ladder_rows(ladder)))
     yield ""
     yield (
         "p is one-sided, for a gain, and corrected for all pairs of rungs; a gain counts as real "
@@ -81,7 +81,7 @@ def _metrics(content: Content) -> Iterator[str]:
         for system in content.systems
         for row in metric_rows(system.name, (each.record for each in system.measured))
     )
-    yield from _table(("system", "task", "shots", "metric", "value and interval", "n"), rows)
+    yield from table_lines(("system", "task", "shots", "metric", "value and interval", "n"), rows)
 
 
 def _suites(content: Content) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _suites(content: Content) -> Iterator[str]:
         (row.task, row.format, row.shots, row.n, *(f"{value} {i}" for value, i in row.cells))
         for row in suite_rows(systems)
     )
-    yield from _table(headings, rows)
+    yield from table_lines(headings, rows)
 
 
 def _facts(group: FactGroup) -> Iterator[str]:
@@ -104,9 +104,9 @@ def _facts(group: FactGroup) -> Iterator[str]:
 def _examples(examples: Examples) -> Iterator[str]:
     for row in examples.rows[:_NUM_EXAMPLES]:
         yield from ("", f"### {escape_markdown(row.id)}", "")
-        yield from _fenced(row.prompt, "text")
+        yield from fenced(row.prompt, "text")
         yield ""
-        yield from _table(("answer by", "text", "score"), _answers(row, examples.systems))
+        yield from table_lines(("answer by", "text", "score"), _answers(row, examples.systems))
 
 
 def _answers(row: SideBySide, systems: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -117,7 +117,8 @@ def _answers(row: SideBySide, systems: Sequence[str]) -> Iterator[Sequence[str]]
             yield name, output.text, "" if output.score is None else f"{output.score:.3f}"
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table_lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table, its cells escaped."""
     yield _table_line(headings)
     yield "|" + "---|" * len(headings)
     for row in rows:
@@ -128,7 +129,7 @@ def _table_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(map(escape_markdown, cells)) + " |"
 
 
-def _fenced(text: str, language: str) -> list[str]:
+def fenced(text: str, language: str) -> list[str]:
     """A code block whose fence is longer than any the text holds."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from math import ceil, floor, log, sqrt
 from typing import Any
 
 from luthier.core.records import Estimate, LadderRecord
 from luthier.core.seeds import fingerprint
+from luthier.core.units import format_duration
 from luthier.report.content import LossCurve, Points
 from luthier.report.format import format_estimate
 from luthier.report.style import LIGHT, Palette, plot_style
@@ -33,6 +35,12 @@ _WIDTH, _HEIGHT = 5.6, 3.4
 _INCHES_PER_ROW = 0.47
 _TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
 _HOUR_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+# From tick to tick where the times lie too close together for those: the widest that shows enough.
+_TIME_STEPS = (
+    36_000, 18_000, 7_200, 3_600, 1_800, 900, 600, 300, 120, 60, 30, 20, 10, 5, 2, 1,
+    0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001,
+)  # fmt: skip
+_LEAST_TICKS, _MOST_TICKS = 3, 7
 _MAX_LABEL = 28
 _MAX_CURVE_POINTS = 400
 # The running mean follows a share of the steps, so that a short training is not smoothed away.
@@ -166,18 +174,39 @@ def _draw_intervals(axes: Any, points: Sequence[_Point]) -> None:
 
 def _mark_times(axes: Any) -> None:
     """Mark a logarithmic time axis where people expect marks, in their units."""
-    low, high = axes.get_xlim()
-    marks = (*_TIME_TICKS, *(3_600 * hours for hours in _HOUR_TICKS))
-    shown = [seconds for seconds in marks if low <= seconds <= high]
+    shown = _time_ticks(*axes.get_xlim())
     axes.set_xticks(shown, [_tick_text(seconds) for seconds in shown])
     axes.set_xticks([], minor=True)
 
 
-def _tick_text(seconds: int) -> str:
-    for size, unit in ((3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+def _time_ticks(low: float, high: float) -> list[float]:
+    """Up to seven times between two others, in seconds, whose names differ and never meet.
+
+    At least three where the names can tell so many apart, and always one.
+    """
+    usual = (*_TIME_TICKS, *(3_600 * hours for hours in _HOUR_TICKS))
+    shown: list[float] = [seconds for seconds in usual if low <= seconds <= high]
+    for step in _TIME_STEPS:
+        if len(shown) >= _LEAST_TICKS:
+            break
+        finer = [step * place for place in range(ceil(low / step), floor(high / step) + 1)]
+        if len({_tick_text(seconds) for seconds in finer}) < len(finer):
+            break
+        shown = finer if len(finer) > len(shown) else shown
+    gap = log(high / low) / _MOST_TICKS
+    apart: list[float] = []
+    for seconds in shown or [sqrt(low * high)]:
+        if not apart or log(seconds / apart[-1]) >= gap:
+            apart.append(seconds)
+    return apart
+
+
+def _tick_text(seconds: float) -> str:
+    if seconds % 3_600 == 0:
+        return f"{seconds / 3_600:g} h"
+    if seconds % 60 == 0 and seconds < 3_600:
+        return f"{seconds / 60:g} min"
+    return f"{seconds:g} s" if seconds % 1 == 0 and seconds < 60 else format_duration(seconds)
 
 
 def _label_points(axes: Any, points: Sequence[_Point]) -> None:

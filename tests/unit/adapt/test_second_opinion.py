@@ -68,12 +68,16 @@ def test_plan_and_trace_agree(
     assert check.error == pytest.approx(0, abs=0.10)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16-mixed"])
 @pytest.mark.parametrize(
     "method",
     sorted({*METHOD_NAMES} - NOT_TRACED - {"full", "lora", "prompt-tuning"}),
 )
-def test_plan_and_trace_agree_for_every_method(method: str, small_model: str) -> None:
-    check = trace_question(Question(small_model, method=method, batch=4, length=192))
+def test_plan_and_trace_agree_for_every_method(
+    method: str, precision: str, small_model: str
+) -> None:
+    question = Question(small_model, method=method, precision=precision, batch=4, length=192)
+    check = trace_question(question)
     assert check.error == pytest.approx(0, abs=0.10)
 
 

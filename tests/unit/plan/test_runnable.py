@@ -37,6 +37,7 @@ from luthier.plan.setup import (
     ParallelName,
     PrecisionName,
 )
+from luthier.plan.sizes import Size
 from luthier.train.optimizer import _KINDS, require_optimizer
 
 GPT2 = "openai-community/gpt2"
@@ -50,8 +51,7 @@ USUAL = Wanted(
     checkpointing="none",
     devices=1,
     on_cpu=False,
-    rank=8,
-    virtual_tokens=16,
+    size=Size(),
 )
 EIGHT = replace(USUAL, parallel="ddp", devices=8, group=4)
 WAYS = [

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import itertools
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from luthier.core.records import LadderRecord
 from luthier.report.content import LossCurve
-from luthier.report.plots import _smooth, ladder_plots, loss_plot
+from luthier.report.plots import _smooth, _tick_text, _time_ticks, ladder_plots, loss_plot
 
+A_TIME = re.compile(r"[\d.]+ (ms|s|min|h)|\d+m \d+s|\d+h \d+m")
 NS = "{http://www.w3.org/2000/svg}"
 
 
@@ -133,3 +138,37 @@ def test_the_smoothed_loss_starts_unbiased_and_ends_where_the_loss_is(steps: int
     assert abs(smoothed[-1][1] - curve[-1][1]) < 0.06
     flat = tuple((n, 1.5) for n in range(1, steps + 1))
     assert [value for _, value in _smooth(flat)] == pytest.approx([1.5] * steps)
+
+
+@settings(max_examples=300)
+@given(st.floats(-3, 5.9), st.floats(0.0005, 7))
+def test_a_time_axis_has_names_that_differ_and_do_not_meet(start: float, decades: float) -> None:
+    low = 10**start
+    high = min(10 ** (start + decades), max(4e6, low * 1.01))  # a thousand hours, and a bit
+    ticks = _time_ticks(low, high)
+    names = [_tick_text(tick) for tick in ticks]
+    assert 1 <= len(ticks) <= 8
+    assert len(set(names)) == len(names)
+    assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
+    gaps = [later / earlier for earlier, later in itertools.pairwise(ticks)]
+    assert all(gap >= (high / low) ** (1 / 7.001) for gap in gaps)
+    if low >= 1 and high / low > 1.5:  # a name cannot tell hours apart by seconds
+        assert len(ticks) >= 2, names
+
+
+@pytest.mark.parametrize(
+    "seconds", [(12.0, 19.0), (61.0, 70.0), (2.1, 2.9), (0.2, 0.9), (3000.0, 5000.0), (40.0, 40.0)]
+)
+def test_times_within_a_decade_have_a_scale(
+    seconds: tuple[float, float], ladder: LadderRecord
+) -> None:
+    """Between 11 and 19 seconds there is no usual mark: the axis had none."""
+    first, second, *_ = [rung for rung in ladder.rungs if rung.metric]
+    update = {"train_seconds": 0.0}
+    rungs = tuple(
+        rung.model_copy(update={**update, "evaluate_seconds": took})
+        for rung, took in zip((first, second), seconds, strict=True)
+    )
+    cost = ladder_plots(ladder.model_copy(update={"rungs": rungs}))[1]
+    shown = [text for text in texts(cost.svg) if A_TIME.fullmatch(text)]
+    assert len(shown) >= (2 if seconds[0] < seconds[1] else 1), texts(cost.svg)
