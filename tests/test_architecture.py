@@ -60,6 +60,7 @@ OPENS_OTHER_THINGS = {
     "core/run_directory.py": "makes the folder of a run, and tries to write there",
     "core/run_lock.py": "the lock of a run, and the table of processes",
     "checkpoint/store.py": "writes into a new folder",
+    "methods/adapted.py": "removes a file of a new folder",
     "methods/bottleneck.py": "writes into a new folder; reads an adapter",
     "train/tune.py": "removes a record of its own, which is no opening",
     "train/trackers/tensorboard.py": "a new file of a random name",
