@@ -240,8 +240,10 @@ the model at hand which reuse gives the same numbers. The first of these that do
 1. **shared beginnings, one cache for prompts of any length**: what prompts begin with alike is
    computed once, and answers are made side by side. This is the fastest.
 2. **shared beginnings, one cache for prompts of one length**: the same without any padding.
-3. **the model's own cache or state, prompts of one length together**: recurrent and hybrid models.
-4. **the model's own cache or state, prompts one by one**.
+3. **shared beginnings, the model's own cache or state, prompts of one length together**: recurrent
+   and hybrid models, whose state is copied where prompts fork. Some of them continue a state by one
+   token only (Mamba, Falcon Mamba, Jamba, Zamba), so that only long beginnings are worth it.
+4. **shared beginnings, the model's own cache or state, prompts one by one**.
 5. **nothing: every token is made from the whole text**: right for any model, and slow.
 
 A model that cannot be given plain text, or whose predictions depend on later tokens, is refused
