@@ -196,6 +196,8 @@ def family(kind: str, *, encoder_decoder: bool = False, **changed: Any) -> Loade
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    # What a generation config demands has tests of its own (BART's asks for an end at the limit).
+    model.generation_config.forced_eos_token_id = None
     stamp = ModelStamp(id=kind, parameters=0, dtype="float32", architecture=type(model).__name__)
     return LoadedModel(model, WordTokenizer(), stamp, torch.device("cpu"))
 
@@ -245,6 +247,9 @@ the model at hand which reuse gives the same numbers. The first of these that do
    token only (Mamba, Falcon Mamba, Jamba, Zamba), so that only long beginnings are worth it.
 4. **shared beginnings, the model's own cache or state, prompts one by one**.
 5. **nothing: every token is made from the whole text**: right for any model, and slow.
+
+RoBERTa and its kind count positions without the padding token, which may stand in any text, and so
+are computed by the fifth way.
 
 A model that cannot be given plain text, or whose predictions depend on later tokens, is refused
 before anything is measured. Models with dynamic or long RoPE are computed by the fifth way where a
