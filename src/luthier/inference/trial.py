@@ -75,7 +75,7 @@ class Trial:
         plain = known[_FIRST_PIECES_OF_A_VOCABULARY:] or known
         fits = min(_LONGEST, self._loaded.context_window, settled_length(config))
         # Some models count positions without it, wherever it stands (RoBERTa).
-        padding = getattr(text_config, "pad_token_id", None)
+        padding: Any = getattr(text_config, "pad_token_id", None)
         pieces: dict[str, Tokens] = {}
         for name, length in (piece for text in _TEXTS for piece in text):
             shorter = max(1, int(length * (fits - STEPS) / (_LONGEST - STEPS)))

@@ -121,7 +121,7 @@ def _cached(model: Any, ids: Any) -> list[_Layer] | None:
     model.eval()
     with torch.no_grad():
         try:
-            cache = getattr(model(**inputs, use_cache=True), "past_key_values", None)
+            cache: Any = getattr(model(**inputs, use_cache=True), "past_key_values", None)
         except (RuntimeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise

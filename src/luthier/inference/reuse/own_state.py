@@ -106,6 +106,12 @@ class OwnState(Reuse):
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
     ) -> Iterator[Rows]:
         """See `Reuse.start`."""
+        yield from self._read_all(prompts, batch, pass_cost)
+
+    def _read_all(
+        self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
+    ) -> Iterator[_OwnRows]:
+        """Read prompts, those that can be read together in one pass."""
         for start, members, before in self._forks(prompts, batch, pass_cost):
             suffixes = [prompts[index][start:] for index in members]
             for together in of_one_length(suffixes, range(len(members)), self._tokens):
@@ -155,7 +161,7 @@ class OwnStateByRow(OwnState):
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
     ) -> Iterator[Rows]:
         """See `Reuse.start`."""
-        rows = list(super().start(prompts, batch, pass_cost))
+        rows = list(self._read_all(prompts, batch, pass_cost))
         if rows:
             yield _SingleRows(rows)
 

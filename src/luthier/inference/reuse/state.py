@@ -110,8 +110,8 @@ class ReaderByToken(Reader):
 
     def go_on(self, read: Read, ids_BT: Tensor) -> Read:
         """See `Reader.go_on`."""
-        for ids_B1 in ids_BT.split(1, dim=1):
-            read = super().go_on(read, ids_B1)
+        for place in range(ids_BT.shape[1]):
+            read = super().go_on(read, ids_BT[:, place : place + 1])
         return read
 
     def passes(self, tokens: int) -> int:
