@@ -236,6 +236,10 @@ def page() -> str:
 _BEFORE = """# Models that can be used
 
 Greedy answers and scores are those that transformers gives for each text alone and without a cache.
+What a model's generation config demands of answers (a repetition penalty, a least length, forced,
+suppressed or bad words) is obeyed as `generate` obeys it, and `guidance_scale` and `token_healing`
+are refused. How tokens are chosen (greedy, sampling, beams) is Luthier's setting only.
+
 Luthier saves work by reusing what it has computed already, and before the first answer it tries on
 the model at hand which reuse gives the same numbers. The first of these that does is used:
 

@@ -66,7 +66,7 @@ class Trial:
 
     @cached_property
     def texts(self) -> list[Text]:
-        """Prompts and answers of tokens that mean nothing special to the model."""
+        """Prompts and answers of tokens that mean nothing special to the model, and padding."""
         config = self._loaded.model.config
         text_config = config.get_text_config(decoder=True)
         draw = random.Random(0)  # noqa: S311 - nothing secret
