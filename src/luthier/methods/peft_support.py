@@ -8,6 +8,7 @@ from luthier.config.methods import ModulesConfig
 from luthier.core.errors import UsageError
 from luthier.methods.targets import Targets, find_targets
 from luthier.models.device import is_out_of_memory
+from luthier.models.forward import without_cache
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
 from luthier.plan.targets import Selection
@@ -63,7 +64,9 @@ def _require_read(model: Any, loaded: LoadedModel, where: str) -> None:
     import torch
 
     ids_1T = torch.zeros(1, 2, dtype=torch.long, device=loaded.device)
-    inputs = {"decoder_input_ids": ids_1T} if loaded.is_encoder_decoder else {}
+    inputs = without_cache(model)
+    if loaded.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids_1T
     was_training = model.training
     try:
         with torch.no_grad():
