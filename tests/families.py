@@ -196,6 +196,8 @@ def family(kind: str, *, encoder_decoder: bool = False, **changed: Any) -> Loade
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    # What a generation config demands has tests of its own (BART's asks for an end at the limit).
+    model.generation_config.forced_eos_token_id = None
     stamp = ModelStamp(id=kind, parameters=0, dtype="float32", architecture=type(model).__name__)
     return LoadedModel(model, WordTokenizer(), stamp, torch.device("cpu"))
 
@@ -234,15 +236,24 @@ def page() -> str:
 _BEFORE = """# Models that can be used
 
 Greedy answers and scores are those that transformers gives for each text alone and without a cache.
+What a model's generation config demands of answers (a repetition penalty, a least length, forced,
+suppressed or bad words) is obeyed as `generate` obeys it, and `guidance_scale` and `token_healing`
+are refused. How tokens are chosen (greedy, sampling, beams) is Luthier's setting only.
+
 Luthier saves work by reusing what it has computed already, and before the first answer it tries on
 the model at hand which reuse gives the same numbers. The first of these that does is used:
 
 1. **shared beginnings, one cache for prompts of any length**: what prompts begin with alike is
    computed once, and answers are made side by side. This is the fastest.
 2. **shared beginnings, one cache for prompts of one length**: the same without any padding.
-3. **the model's own cache or state, prompts of one length together**: recurrent and hybrid models.
-4. **the model's own cache or state, prompts one by one**.
+3. **shared beginnings, the model's own cache or state, prompts of one length together**: recurrent
+   and hybrid models, whose state is copied where prompts fork. Some of them continue a state by one
+   token only (Mamba, Falcon Mamba, Jamba, Zamba), so that only long beginnings are worth it.
+4. **shared beginnings, the model's own cache or state, prompts one by one**.
 5. **nothing: every token is made from the whole text**: right for any model, and slow.
+
+RoBERTa and its kind count positions without the padding token, which may stand in any text, and so
+are computed by the fifth way.
 
 A model that cannot be given plain text, or whose predictions depend on later tokens, is refused
 before anything is measured. Models with dynamic or long RoPE are computed by the fifth way where a

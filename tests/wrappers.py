@@ -29,6 +29,20 @@ _CLIP = {
     "patch_size": 14,
 }
 _ROTARY = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
+# Of Qwen's and GLM's, which see in layers of their own.
+_SEEING = {
+    "depth": 1,
+    "hidden_size": 16,
+    "num_heads": 2,
+    "intermediate_size": 32,
+    "out_hidden_size": 32,
+}
+_QWEN_TOKENS = {
+    "image_token_id": 5,
+    "video_token_id": 6,
+    "vision_start_token_id": 7,
+    "vision_end_token_id": 8,
+}
 
 
 def _clip() -> Any:
@@ -160,59 +174,26 @@ def qwen2_vl() -> Any:
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     vision = {"depth": 1, "embed_dim": 16, "num_heads": 2, "hidden_size": 32, "mlp_ratio": 2}
-    config = Qwen2VLConfig(
-        text_config={**_TEXT, "rope_parameters": _ROTARY},
-        vision_config=vision,
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=7,
-        vision_end_token_id=8,
-    )
+    text = {**_TEXT, "rope_parameters": _ROTARY}
+    config = Qwen2VLConfig(text_config=text, vision_config=vision, **_QWEN_TOKENS)
     return Qwen2VLForConditionalGeneration(config)
 
 
 def qwen2_5_vl() -> Any:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    vision = {
-        "depth": 1,
-        "hidden_size": 16,
-        "num_heads": 2,
-        "intermediate_size": 32,
-        "out_hidden_size": 32,
-        "fullatt_block_indexes": [0],
-    }
-    config = Qwen2_5_VLConfig(
-        text_config={**_TEXT, "rope_parameters": _ROTARY},
-        vision_config=vision,
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=7,
-        vision_end_token_id=8,
-    )
+    vision = {**_SEEING, "fullatt_block_indexes": [0]}
+    text = {**_TEXT, "rope_parameters": _ROTARY}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **_QWEN_TOKENS)
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
 def qwen3_vl() -> Any:
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-    vision = {
-        "depth": 1,
-        "hidden_size": 16,
-        "num_heads": 2,
-        "intermediate_size": 32,
-        "out_hidden_size": 32,
-        "deepstack_visual_indexes": [0],
-        "num_position_embeddings": 16,
-    }
-    config = Qwen3VLConfig(
-        text_config={**_TEXT, "head_dim": 8, "rope_parameters": _ROTARY},
-        vision_config=vision,
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=7,
-        vision_end_token_id=8,
-    )
+    vision = {**_SEEING, "deepstack_visual_indexes": [0], "num_position_embeddings": 16}
+    text = {**_TEXT, "head_dim": 8, "rope_parameters": _ROTARY}
+    config = Qwen3VLConfig(text_config=text, vision_config=vision, **_QWEN_TOKENS)
     return Qwen3VLForConditionalGeneration(config)
 
 
@@ -332,25 +313,10 @@ def got_ocr2() -> Any:
 def glm4v() -> Any:
     from transformers import Glm4vConfig, Glm4vForConditionalGeneration
 
-    vision = {
-        "depth": 1,
-        "hidden_size": 16,
-        "num_heads": 2,
-        "intermediate_size": 32,
-        "out_hidden_size": 32,
-        "image_size": 28,
-        "patch_size": 14,
-    }
+    half = {**_ROTARY, "mrope_section": [1, 1, 0], "partial_rotary_factor": 0.5}
     config = Glm4vConfig(
-        text_config={
-            **_TEXT,
-            "rope_parameters": {
-                **_ROTARY,
-                "mrope_section": [1, 1, 0],
-                "partial_rotary_factor": 0.5,
-            },
-        },
-        vision_config=vision,
+        text_config={**_TEXT, "rope_parameters": half},
+        vision_config={**_SEEING, "image_size": 28, "patch_size": 14},
         image_token_id=5,
         video_token_id=6,
     )

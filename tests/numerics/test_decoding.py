@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.decoding import our_answers, prompts_of, that_ends, transformers_answers
 from transformers import (
     LogitsProcessorList,
     MinPLogitsWarper,
@@ -15,13 +16,11 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from luthier.config import Beam, Decoding, Greedy, Sampling, Strategy
+from luthier.config import Beam, Greedy, Sampling
 from luthier.inference import Generation
 from luthier.inference.decoding.sampling import filter_logits
-from luthier.inference.local import LocalEngine
 
 MODELS = ("tiny_llama", "tiny_gpt2", "tiny_t5")
-NEW_TOKENS = 10
 BEAMS = [
     Beam(num_beams=2),
     Beam(num_beams=4, length_penalty=2.0),
@@ -35,55 +34,7 @@ BEAMS = [
 @pytest.fixture(params=MODELS)
 def loaded(request: pytest.FixtureRequest, load_lively: Any) -> Any:
     """A random model, some of whose answers end: its end token is likely."""
-    loaded = load_lively(request.getfixturevalue(request.param))
-    old = loaded.model.lm_head
-    torch.manual_seed(1)
-    with torch.no_grad():  # an output layer with a bias for the end, and few other words
-        head = torch.nn.Linear(old.in_features, old.out_features)
-        # T5 makes what comes before it small.
-        head.weight.normal_(std=0.5 if loaded.is_encoder_decoder else old.in_features**-0.5)
-        head.bias.zero_()[40:] = -20.0
-        head.bias[loaded.tokenizer.eos_token_id] = 1.0
-    loaded.model.lm_head = head
-    return loaded
-
-
-def prompts_of(loaded: Any) -> list[list[int]]:
-    generator = torch.Generator().manual_seed(1)
-    lengths = (7, 1, 30, 12, 13, 3, 30, 2)
-    prompts = [torch.randint(5, 900, (n,), generator=generator).tolist() for n in lengths]
-    shared = torch.randint(5, 900, (40,), generator=generator).tolist()
-    ending = [loaded.tokenizer.eos_token_id] if loaded.is_encoder_decoder else []
-    return [[*ids, *ending] for ids in (*prompts, *([*shared, *ids] for ids in prompts[:4]))]
-
-
-def transformers_answers(
-    loaded: Any, prompts: Sequence[Sequence[int]], **settings: Any
-) -> list[tuple[int, ...]]:
-    """What transformers' ``generate`` adds to each prompt, without the end."""
-    answers = []
-    for prompt in prompts:
-        ids_1T = torch.tensor([prompt])
-        with torch.inference_mode():
-            output = loaded.model.generate(
-                input_ids=ids_1T,
-                attention_mask=torch.ones_like(ids_1T),
-                max_new_tokens=NEW_TOKENS,
-                pad_token_id=0,
-                do_sample=False,
-                **settings,
-            )[0].tolist()
-        new = output[1:] if loaded.is_encoder_decoder else output[len(prompt) :]
-        end = loaded.tokenizer.eos_token_id
-        answers.append(tuple(new[: new.index(end)] if end in new else new))
-    return answers
-
-
-def our_answers(
-    loaded: Any, prompts: Sequence[Sequence[int]], strategy: Strategy, batch_tokens: int = 4096
-) -> list[Generation]:
-    decoding = Decoding(max_new_tokens=NEW_TOKENS, strategy=strategy)
-    return LocalEngine(loaded, batch_tokens).generate(prompts, decoding)
+    return that_ends(load_lively(request.getfixturevalue(request.param)))
 
 
 def assert_equal_and_telling(ours: Sequence[Generation], theirs: Sequence[tuple[int, ...]]) -> None:

@@ -17,8 +17,6 @@ from luthier.inference.local import LocalEngine
 from luthier.models.load import LoadedModel, load_model, open_model
 
 NEW_TOKENS = 10
-# Of its layers that attend to images alone, no cache holds anything.
-WITHOUT_ALL_CACHES = {"mllama"}
 
 
 @pytest.fixture(params=WRAPPERS)
@@ -66,9 +64,7 @@ def test_scores(wrapper: LoadedModel) -> None:
         assert score.logprob == pytest.approx(expected, abs=1e-4)
 
 
-def test_greedy_answers(wrapper: LoadedModel, request: pytest.FixtureRequest) -> None:
-    if request.node.callspec.params["wrapper"] in WITHOUT_ALL_CACHES:
-        pytest.skip("its cache is not held row by row")
+def test_greedy_answers(wrapper: LoadedModel) -> None:
     prompts = _prompts()
     answers = LocalEngine(wrapper).generate(prompts, Decoding(max_new_tokens=NEW_TOKENS))
     for prompt, answer in zip(prompts, answers, strict=True):

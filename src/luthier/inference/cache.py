@@ -72,6 +72,8 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         length = max(length for *_, length in parts)
         first = parts[0][0]
         merged = cls()
+        if not first.is_initialized:  # a layer that attends to images only, of which there are none
+            return merged
         merged.lazy_initialization(first.keys, first.values)
         merged._buffers = (
             cls._stacked([layer.keys[rows, :, :end] for layer, rows, end in parts], length),

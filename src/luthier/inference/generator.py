@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from luthier.config import Decoding
-from luthier.inference.decoding import Rows, Stopping, decoder_for
+from luthier.inference.decoding import Constraints, Rows, Stopping, decoder_for
 from luthier.inference.engine import Advance
 from luthier.inference.grouping import generation_batches
 from luthier.inference.soft_prompt import conditioned
@@ -37,7 +37,8 @@ class Generator(ABC):
         advance: Advance,
     ) -> list[list[int]]:
         """The new tokens of each prompt, the one that ends the turn included."""
-        decoder = decoder_for(decoding.strategy, prompts)
+        constraints = Constraints(self._conditioned.whole, prompts, stopping)
+        decoder = decoder_for(decoding.strategy, prompts, constraints)
         answers: dict[int, list[int]] = {}
         for batch in generation_batches(prompts, decoding, self._batch_tokens):
             for rows in self._start(prompts, batch, decoding.max_new_tokens):

@@ -61,7 +61,12 @@ class LocalEngine(Engine):
     ) -> list[Generation]:
         """See `Engine.generate`. The model is put in evaluation mode."""
         self._loaded.model.eval()
-        stopping = Stopping(self._loaded.tokenizer, stop_ids(self._loaded), decoding)
+        strings = decoding.stop + stop_strings(self._loaded)
+        stopping = Stopping(
+            self._loaded.tokenizer,
+            stop_ids(self._loaded),
+            decoding.model_copy(update={"stop": strings}),
+        )
         with rope_of_each_pass(self._loaded.model):
             answers = self._generator.generate(prompts, decoding, stopping, advance)
         return [stopping.generation(ids) for ids in answers]
@@ -89,3 +94,9 @@ def stop_ids(loaded: LoadedModel) -> frozenset[int]:
     configured = loaded.model.generation_config.eos_token_id
     values = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in [*values, loaded.tokenizer.eos_token_id] if i is not None)
+
+
+def stop_strings(loaded: LoadedModel) -> tuple[str, ...]:
+    """The texts before which an answer ends, by the generation config."""
+    configured = loaded.model.generation_config.stop_strings or ()
+    return (configured,) if isinstance(configured, str) else tuple(configured)

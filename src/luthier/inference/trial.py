@@ -38,6 +38,7 @@ _TEXTS = (
     (("a", 12), ("b", 8), ("f", 9)),
     (("g", 3),),
 )
+_WITH_PADDING = "ac"
 _LONGEST = 12 + 8 + 9 + STEPS
 # These are seldom plain text.
 _FIRST_PIECES_OF_A_VOCABULARY = 10
@@ -65,7 +66,7 @@ class Trial:
 
     @cached_property
     def texts(self) -> list[Text]:
-        """Prompts and answers of tokens that mean nothing special to the model."""
+        """Prompts and answers of tokens that mean nothing special to the model, and padding."""
         config = self._loaded.model.config
         text_config = config.get_text_config(decoder=True)
         draw = random.Random(0)  # noqa: S311 - nothing secret
@@ -73,11 +74,15 @@ class Trial:
         known = [token for token in range(text_config.vocab_size) if token not in special]
         plain = known[_FIRST_PIECES_OF_A_VOCABULARY:] or known
         fits = min(_LONGEST, self._loaded.context_window, settled_length(config))
+        # Some models count positions without it, wherever it stands (RoBERTa).
+        padding: Any = getattr(text_config, "pad_token_id", None)
         pieces: dict[str, Tokens] = {}
         for name, length in (piece for text in _TEXTS for piece in text):
             shorter = max(1, int(length * (fits - STEPS) / (_LONGEST - STEPS)))
             if name not in pieces:
                 pieces[name] = tuple(draw.choice(plain) for _ in range(shorter))
+                if name in _WITH_PADDING and padding in range(text_config.vocab_size):
+                    pieces[name] = (*pieces[name][:-1], padding)
         prompts = [tuple(t for name, _ in text for t in pieces[name]) for text in _TEXTS]
         return [Text(prompt, tuple(draw.choice(plain) for _ in range(STEPS))) for prompt in prompts]
 

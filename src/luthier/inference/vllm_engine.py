@@ -7,6 +7,7 @@ before you rely on it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
 from luthier.core.errors import UsageError
+from luthier.core.files import read_json
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.inference.engine import (
@@ -27,6 +29,19 @@ from luthier.inference.engine import (
 )
 from luthier.inference.scorer import losses_from_scores, with_contexts
 from luthier.models.load import ModelHandle, tokenizer_fingerprint
+
+# What a generation config may demand beside the end tokens, which vLLM reads by itself: what is
+# handed on, under the name of its argument, and what is not; each with what demands nothing.
+_HANDED_ON = {"repetition_penalty": "repetition_penalty", "min_new_tokens": "min_tokens"}
+_NOT_HANDED_ON = {
+    **dict.fromkeys(("encoder_repetition_penalty", "guidance_scale"), 1.0),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length"), 0),
+    **dict.fromkeys(("bad_words_ids", "suppress_tokens", "begin_suppress_tokens")),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "sequence_bias")),
+    **dict.fromkeys(("exponential_decay_length_penalty", "watermarking_config", "stop_strings")),
+    "token_healing": False,
+}
+_NEUTRAL = {"repetition_penalty": 1.0, "min_new_tokens": 0, **_NOT_HANDED_ON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +92,18 @@ class VllmModel:
 
     def content(self) -> str:
         """A fingerprint of all that decides its answers: weights, tokenizer, where a turn ends."""
-        settings = self.handle.folder.path / "generation_config.json"
         return fingerprint(
             self.stamp.model_dump_json(exclude={"id"}),
             tokenizer_fingerprint(self.tokenizer),
-            settings.read_text(encoding="utf-8") if settings.is_file() else "",
+            json.dumps(self.generation_config, sort_keys=True),
         )
+
+    @property
+    def generation_config(self) -> dict[str, Any]:
+        """The model's generation config; empty where it has none."""
+        path = self.handle.folder.path / "generation_config.json"
+        settings: dict[str, Any] = read_json(path) if path.is_file() else {}
+        return settings
 
     @property
     def tokenizer(self) -> Any:
@@ -129,7 +150,7 @@ class VllmEngine(Engine):
         advance: Advance = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`."""
-        settings = parameters(decoding.strategy)
+        settings = parameters(decoding.strategy) | demanded(self._model.generation_config)
         settings |= {"max_tokens": decoding.max_new_tokens, "stop": list(decoding.stop)}
         if tokens := self._special_stops(decoding.stop):
             settings["stop_token_ids"] = tokens
@@ -193,6 +214,28 @@ def _(strategy: Greedy) -> dict[str, Any]:
 @parameters.register
 def _(strategy: Sampling) -> dict[str, Any]:
     return strategy.model_dump(exclude={"strategy"}, exclude_none=True)
+
+
+def demanded(generation_config: dict[str, Any]) -> dict[str, Any]:
+    """What a generation config demands of answers, as arguments of ``vllm.SamplingParams``.
+
+    vLLM applies it to requests without arguments only (lm-evaluation-harness#3154).
+
+    Raises:
+        UsageError: it demands what is not handed on to vLLM.
+    """
+    asked = {
+        name: value
+        for name, value in generation_config.items()
+        if name in _NEUTRAL and value is not None and value != _NEUTRAL[name]
+    }
+    if names := sorted(asked.keys() - _HANDED_ON.keys()):
+        raise UsageError(
+            f"vLLM is not told what the model's generation config demands: {', '.join(names)}",
+            where="generation_config.json",
+            fix="set evaluate.engine=local, or remove the fields if answers without them will do",
+        )
+    return {_HANDED_ON[name]: value for name, value in asked.items()}
 
 
 def _generation(output: Any) -> Generation:

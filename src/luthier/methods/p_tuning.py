@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from luthier.config.methods import PTuningConfig
 from luthier.methods.base import Method
-from luthier.methods.peft_support import attach, task_type
+from luthier.methods.peft_support import attach_prompt, task_type
 from luthier.models.load import LoadedModel
 
 
@@ -32,7 +32,8 @@ class PTuningMethod(Method):
             num_virtual_tokens=self.config.virtual_tokens,
             encoder_hidden_size=text.hidden_size,
             num_transformer_submodules=1,
-            # Peft does not find it in every model's config. No vector depends on it.
-            num_attention_heads=getattr(text, "num_attention_heads", None),
+            # Peft does not find it in every model's config, and some models have none. No vector
+            # depends on it.
+            num_attention_heads=getattr(text, "num_attention_heads", 1),
         )
-        return attach(loaded, settings, "methods.p-tuning")
+        return attach_prompt(loaded, settings, "methods.p-tuning")

@@ -10,6 +10,7 @@ from luthier.core.errors import UsageError
 from luthier.methods.base import Method
 from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
+from luthier.models.device import is_out_of_memory
 from luthier.models.load import LoadedModel
 
 _Layer: TypeAlias = tuple[Any, Any]  # the keys and values of some tokens, as tensors
@@ -50,10 +51,10 @@ class PrefixTuningMethod(Method):
                 "a prefix consists of",
                 fix="choose prompt-tuning",
             )
-        if len({keys.shape for keys, _ in start}) > 1:
+        if len({part.shape for pair in start for part in pair}) > 1:
             raise UsageError(
-                f"the layers of {loaded.stamp.architecture} keep keys and values of different "
-                "shapes, which peft's prefixes cannot have",
+                f"the keys and values that {loaded.stamp.architecture} keeps are not of one shape, "
+                "as peft's prefixes are",
                 fix="choose prompt-tuning",
             )
         if loaded.is_encoder_decoder:
@@ -68,7 +69,14 @@ class PrefixTuningMethod(Method):
         )
         prepared = attach(loaded, settings, "methods.prefix-tuning")
         flat = torch.stack([part for pair in start for part in pair]).permute(2, 0, 1, 3).flatten(1)
-        prepared.prompt_encoder[prepared.active_adapter].load_prompt_embeddings(flat)
+        encoder = prepared.prompt_encoder[prepared.active_adapter]
+        if encoder.embedding.weight.shape != flat.shape:  # it goes by the configuration (DeepSeek)
+            raise UsageError(
+                f"{loaded.stamp.architecture} keeps keys and values of another size than peft's "
+                "prefixes have",
+                fix="choose prompt-tuning",
+            )
+        encoder.load_prompt_embeddings(flat)
         return prepared
 
 
@@ -95,10 +103,16 @@ def _cached(model: Any, ids: Any) -> list[_Layer] | None:
         ids: (tokens,).
 
     Returns:
-        Each (heads, tokens, head dimension); None: a layer keeps something else, as recurrent ones
-        do.
+        Each (heads, tokens, head dimension); None: a layer keeps something else or more, as
+        recurrent and hybrid ones do.
     """
     import torch
+    from transformers.cache_utils import (
+        DynamicCache,
+        DynamicLayer,
+        DynamicSlidingWindowLayer,
+        EncoderDecoderCache,
+    )
 
     inputs = {"input_ids": ids[None]}
     if model.config.is_encoder_decoder:
@@ -107,14 +121,16 @@ def _cached(model: Any, ids: Any) -> list[_Layer] | None:
     model.eval()
     with torch.no_grad():
         try:
-            cache = getattr(model(**inputs, use_cache=True), "past_key_values", None)
-        except ValueError:  # a model of recurrent layers may not read one passage with a cache
-            cache = None
+            cache: Any = getattr(model(**inputs, use_cache=True), "past_key_values", None)
+        except (RuntimeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
+            cache = None  # a model of recurrent layers may not read one passage with a cache
     model.train(was_training)
-    layers = getattr(getattr(cache, "self_attention_cache", cache), "layers", None)
-    pairs: list[tuple[Any, Any]] = [
-        (getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in layers or ()
-    ]
-    if not pairs or any(keys is None or values is None for keys, values in pairs):
+    if isinstance(cache, EncoderDecoderCache):
+        cache = cache.self_attention_cache
+    layers = cache.layers if type(cache) is DynamicCache else []
+    plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+    if not layers or not plain or not all(layer.is_initialized for layer in layers):
         return None
-    return [(keys[0], values[0]) for keys, values in pairs]
+    return [(layer.keys[0], layer.values[0]) for layer in layers]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from luthier.config import PromptTuningConfig
 from luthier.methods.base import Method
 from luthier.methods.initial_words import initial_ids
-from luthier.methods.peft_support import attach, task_type
+from luthier.methods.peft_support import attach_prompt, task_type
 from luthier.models.load import LoadedModel
 
 
@@ -37,10 +37,11 @@ class PromptTuningMethod(Method):
             num_virtual_tokens=self.config.virtual_tokens,
             # Vectors for the encoder only: peft would make a second set for the decoder, unused.
             num_transformer_submodules=1,
-            # Peft does not find it in every model's config. No vector depends on it.
-            num_attention_heads=getattr(text, "num_attention_heads", None),
+            # Peft does not find it in every model's config, and some models have none. No vector
+            # depends on it.
+            num_attention_heads=getattr(text, "num_attention_heads", 1),
         )
-        model = attach(loaded, settings, "methods.prompt-tuning")
+        model = attach_prompt(loaded, settings, "methods.prompt-tuning")
         prompt = model.prompt_encoder[model.active_adapter].embedding
         ids = initial_ids(loaded, self.config.initial_text, prompt.num_embeddings, self.name)
         with torch.no_grad():

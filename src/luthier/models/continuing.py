@@ -14,7 +14,7 @@ _INITIAL = "original_inv_freq"
 
 def rope_follows_the_batch(config: Any) -> bool:
     """Whether a row's rotary frequencies depend on the rows beside it, or on what comes later."""
-    rope = repr(getattr(config, "rope_parameters", None))
+    rope = repr(getattr(config.get_text_config(decoder=True), "rope_parameters", None))
     return any(repr(kind) in rope for kind in _ROPE_OF_THE_BATCH)
 
 

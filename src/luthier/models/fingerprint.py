@@ -37,14 +37,14 @@ def model_fingerprint(loaded: LoadedModel) -> str:
 
 
 def _settings(loaded: LoadedModel) -> dict[str, Any]:
-    """What is not in the tensors: sizes, scales, where a turn ends, and how text is cut."""
+    """What is not in the tensors: sizes, scales, what answers must obey, and how text is cut."""
     model = loaded.model
     adapters = getattr(model, "peft_config", None) or {}
     return {
         "modules": str(model),
         "config": _plain(model.config.to_dict()),
         "adapters": {name: _plain(config.to_dict()) for name, config in adapters.items()},
-        "end": model.generation_config.eos_token_id,
+        "generation": _plain(model.generation_config.to_dict()),
         "tokenizer": tokenizer_fingerprint(loaded.tokenizer),
         "device": loaded.device.type,
     }

@@ -13,6 +13,7 @@ from luthier.core.errors import DivergedError, PreemptedError
 from luthier.core.interrupt import StopRequest, stop_on_signals
 from luthier.core.records import TrainingRecord
 from luthier.data.batches import BatchOrder
+from luthier.models.continuing import rope_of_each_pass
 from luthier.models.device import PeakMemory, is_out_of_memory
 from luthier.models.quantised import parameter_count
 from luthier.prompts.render import TrainingExample
@@ -68,6 +69,8 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         fit_micro_batch(state, console)
         state.keep_micro_batch()
     with (
+        # A step must not depend on how long the texts of earlier ones were.
+        rope_of_each_pass(job.loaded.model),
         compiled_layers(state, console, resumed=resumed),
         stop_on_signals() as request,
         console.progress(

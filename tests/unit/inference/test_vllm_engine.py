@@ -12,7 +12,7 @@ from luthier.config import ModelConfig
 from luthier.config.decoding import Beam, Greedy, Sampling
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
-from luthier.inference.vllm_engine import VllmModel, parameters
+from luthier.inference.vllm_engine import VllmModel, demanded, parameters
 from luthier.models.load import open_model
 
 
@@ -27,6 +27,24 @@ def test_strategies_become_sampling_parameters() -> None:
     }
     with pytest.raises(UsageError, match="beam"):
         parameters(Beam())
+
+
+def test_what_the_generation_config_demands_is_handed_on_or_refused() -> None:
+    usual = {"eos_token_id": [2, 3], "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+    assert demanded(usual | {"do_sample": True, "temperature": 0.7, "min_length": 0}) == {}
+    assert demanded(usual | {"repetition_penalty": 1.1, "min_new_tokens": 4}) == {
+        "repetition_penalty": 1.1,
+        "min_tokens": 4,
+    }
+    for name, value in (
+        ("no_repeat_ngram_size", 3),
+        ("forced_bos_token_id", 0),
+        ("suppress_tokens", [7]),
+        ("bad_words_ids", [[7, 8]]),
+        ("stop_strings", "###"),
+    ):
+        with pytest.raises(UsageError, match=f"demands: {name}"):
+            demanded(usual | {name: value})
 
 
 def test_what_decides_its_answers_decides_its_fingerprint(tiny_llama: Path, tmp_path: Path) -> None:

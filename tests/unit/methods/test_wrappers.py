@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests import parcels
 from tests.wrappers import WRAPPERS, lively, paligemma
 
 from luthier.cli.main import run as luthier
@@ -197,12 +198,7 @@ def test_the_plan_counts_what_is_trained(
 def test_tuning_by_the_command(
     make_folder: Any, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"prompt": f"Where is {n}?", "completion": f"In depot {n}."} for n in range(20)]
-    data = in_tmp_path / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    settings = ["--data", str(data), "--method", "lora", "--name", "run", "train.epochs=1"]
-    settings += ["evaluate.general_text=null", "train.compile=false", "model.dtype=float32"]
-    assert luthier(["tune", "--model", str(make_folder("qwen2_5_vl")), *settings, "--json"]) == 0
+    assert parcels.tuned(make_folder("qwen2_5_vl"), parcels.written(in_tmp_path, 20), "lora") == 0
     record = json.loads(capsys.readouterr().out)
     plan = json.loads(Path("runs/run/plan.json").read_text())
     # The part that sees is in memory too, though nothing is planned of it.
@@ -272,11 +268,7 @@ def test_a_refusal_comes_before_the_plan(
     WhisperConfig(architectures=["WhisperForConditionalGeneration"]).save_pretrained(folder)
     small_tokenizer.save_pretrained(folder)
     (folder / "model.safetensors").write_bytes(b"not weights")
-    data = tmp_path / "rows.jsonl"
-    rows = [{"prompt": f"Where is {n}?", "completion": f"In depot {n}."} for n in range(40)]
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked = ["tune", "--model", str(folder), "--method", "lora", "--data", str(data), "--dry-run"]
-    assert luthier(asked) == 3
+    assert parcels.tuned(folder, parcels.written(tmp_path, 40), "lora", "--dry-run") == 3
     said = " ".join(capsys.readouterr().err.split())
     assert "WhisperForConditionalGeneration is a speech recognition model" in said
     assert "plan" not in said

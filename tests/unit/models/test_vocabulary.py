@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests import parcels
 from tests.wrappers import WRAPPERS, lively
 
 from luthier.cli.main import run as luthier
@@ -141,9 +142,7 @@ def test_every_command_refuses_before_any_weight(
     command: list[str], beyond: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (beyond / "model.safetensors").write_bytes(b"not weights")  # nobody gets as far as these
-    rows = [{"prompt": f"Where is {n}?", "completion": f"In [DEPOT] {n}."} for n in range(40)]
-    data = in_tmp_path / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = parcels.written(in_tmp_path, 40, "In [DEPOT] {}.")
     assert luthier([*command, "--model", str(beyond), "--data", str(data)]) == 3
     said = capsys.readouterr().err
     assert "token ids up to 2049" in said
@@ -217,13 +216,9 @@ def test_tuning_with_added_rows(
     beyond: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The plan counts the new rows, full trains them, and the tuned model needs no setting."""
-    rows = [{"prompt": f"Where is {n}?", "completion": f"[DEPOT] {n}"} for n in range(20)]
-    data = in_tmp_path / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    settings = ["--data", str(data), "--method", "full", "--name", "run", "train.epochs=1"]
-    settings += ["model.dtype=float32", "evaluate.general_text=null", "train.compile=false"]
-    settings += ["methods.full.learning_rate=0.01", "model.resize_embeddings=true"]
-    assert luthier(["tune", "--model", str(beyond), *settings, "--json"]) == 0
+    data = parcels.written(in_tmp_path, 20, "[DEPOT] {}")
+    settings = ("methods.full.learning_rate=0.01", "model.resize_embeddings=true")
+    assert parcels.tuned(beyond, data, "full", *settings) == 0
     record = json.loads(capsys.readouterr().out)
     whole = load(opened(Path("runs/run/model")))
     assert record["trained_parameters"] == sum(p.numel() for p in whole.model.parameters())

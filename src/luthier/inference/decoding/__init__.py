@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from luthier.config import Beam, Greedy, Sampling, Strategy
 from luthier.inference.decoding.base import Decoder, Rows
 from luthier.inference.decoding.beam import BeamDecoder
+from luthier.inference.decoding.constraints import Constraints
 from luthier.inference.decoding.sampling import SamplingDecoder
 from luthier.inference.decoding.stepwise import GreedyDecoder
 from luthier.inference.decoding.stopping import Stopping
 
-__all__ = ["Decoder", "Rows", "Stopping", "decoder_for"]
+__all__ = ["Constraints", "Decoder", "Rows", "Stopping", "decoder_for"]
 
 
-def decoder_for(strategy: Strategy, prompts: Sequence[Sequence[int]]) -> Decoder:
-    """What decodes as a strategy says."""
+def decoder_for(
+    strategy: Strategy, prompts: Sequence[Sequence[int]], constraints: Constraints
+) -> Decoder:
+    """What decodes as a strategy says, within a model's constraints."""
     match strategy:
         case Greedy():
-            return GreedyDecoder()
+            return GreedyDecoder(constraints)
         case Sampling():
-            return SamplingDecoder(strategy, prompts)
+            return SamplingDecoder(constraints, strategy, prompts)
         case Beam():
-            return BeamDecoder(strategy)
+            return BeamDecoder(constraints, strategy)

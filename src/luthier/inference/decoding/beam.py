@@ -15,6 +15,7 @@ from torch import Tensor
 
 from luthier.config import Beam
 from luthier.inference.decoding.base import Decoder, Rows
+from luthier.inference.decoding.constraints import Constraints
 from luthier.inference.decoding.stopping import Stopping
 
 
@@ -33,10 +34,15 @@ class _Hypothesis(NamedTuple):
 
 
 class BeamDecoder(Decoder):
-    """Searches for the likeliest answers."""
+    """Searches for the likeliest answers.
 
-    def __init__(self, beam: Beam) -> None:
-        self._beam = beam
+    Args:
+        constraints: what the model demands.
+        beam: the settings.
+    """
+
+    def __init__(self, constraints: Constraints, beam: Beam) -> None:
+        self._constraints, self._beam = constraints, beam
 
     def decode(self, rows: Rows, stopping: Stopping) -> dict[int, list[int]]:
         """See `Decoder.decode`."""
@@ -47,7 +53,11 @@ class BeamDecoder(Decoder):
         while True:
             kept: list[int] = []
             first = 0
-            proposed = _likeliest(logits_BV, [search.running for search in searches], count)
+            running = [search.running for search in searches]
+            said = [hypothesis.ids for each in running for hypothesis in each]
+            logprobs_BV = logits_BV.float().log_softmax(-1)
+            allowed_BV = self._constraints.apply(logprobs_BV, rows.prompts, said)
+            proposed = _likeliest(allowed_BV, running, count)
             for search, candidates in zip(searches, proposed, strict=True):
                 width = len(search.running)
                 search.advance(candidates)
@@ -125,19 +135,20 @@ class _Search:
 
 
 def _likeliest(
-    logits_BV: Tensor, running: Sequence[Sequence[_Hypothesis]], count: int
+    logprobs_BV: Tensor, running: Sequence[Sequence[_Hypothesis]], count: int
 ) -> list[list[_Hypothesis]]:
     """The likeliest continuations by one token, for each prompt by itself.
 
     Args:
-        logits_BV: of the next token, for all hypotheses of all prompts.
+        logprobs_BV: of the next token, for all hypotheses of all prompts.
         running: the hypotheses of each prompt; as many for each.
         count: how many continuations.
     """
-    before_B = torch.tensor([h.logprob for each in running for h in each], device=logits_BV.device)
-    logprobs_BV = logits_BV.float().log_softmax(-1) + before_B[:, None]
-    vocabulary = logits_BV.shape[-1]
-    together = logprobs_BV.view(len(running), -1)
+    before_B = torch.tensor(
+        [h.logprob for each in running for h in each], device=logprobs_BV.device
+    )
+    vocabulary = logprobs_BV.shape[-1]
+    together = (logprobs_BV + before_B[:, None]).view(len(running), -1)
     values, places = together.topk(min(count, together.shape[1]))
     likeliest: list[list[_Hypothesis]] = []
     for hypotheses, *pair in zip(running, values.tolist(), places.tolist(), strict=True):

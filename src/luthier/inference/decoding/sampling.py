@@ -9,6 +9,7 @@ from torch import Tensor
 
 from luthier.config import Sampling
 from luthier.core.seeds import derive
+from luthier.inference.decoding.constraints import Constraints
 from luthier.inference.decoding.stepwise import StepwiseDecoder
 
 _NEVER = -torch.inf
@@ -21,11 +22,15 @@ class SamplingDecoder(StepwiseDecoder):
     other answers come with another seed.
 
     Args:
+        constraints: what the model demands.
         sampling: the settings.
         prompts: all prompts, since the draws follow from their tokens.
     """
 
-    def __init__(self, sampling: Sampling, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, constraints: Constraints, sampling: Sampling, prompts: Sequence[Sequence[int]]
+    ) -> None:
+        super().__init__(constraints)
         self._sampling = sampling
         self._seeds = [derive(sampling.seed, " ".join(map(str, ids))) for ids in prompts]
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from luthier.inference.decoding.base import Decoder, Rows
+from luthier.inference.decoding.constraints import Constraints
 from luthier.inference.decoding.stopping import Stopping
 
 # Dropping ended rows copies the cache, so it waits until that share of the rows has ended.
@@ -15,7 +16,14 @@ _COMPACT_FRACTION = 0.25
 
 
 class StepwiseDecoder(Decoder):
-    """Chooses the next token of each row. Rows that have ended leave the batch."""
+    """Chooses the next token of each row. Rows that have ended leave the batch.
+
+    Args:
+        constraints: what the model demands.
+    """
+
+    def __init__(self, constraints: Constraints) -> None:
+        self._constraints = constraints
 
     def decode(self, rows: Rows, stopping: Stopping) -> dict[int, list[int]]:
         """See `Decoder.decode`."""
@@ -23,7 +31,9 @@ class StepwiseDecoder(Decoder):
         running = set(answers)
         logits_BV = rows.logits_BV
         for position in range(stopping.max_new_tokens):
-            tokens = self._choose(logits_BV, rows.prompts, position).tolist()
+            said = [answers[prompt] for prompt in rows.prompts]
+            allowed_BV = self._constraints.apply(logits_BV, rows.prompts, said)
+            tokens = self._choose(allowed_BV, rows.prompts, position).tolist()
             for prompt, token in zip(rows.prompts, tokens, strict=True):
                 if prompt in running:
                     answers[prompt].append(token)

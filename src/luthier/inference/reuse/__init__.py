@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 from luthier.inference.reuse.afresh import Afresh, AfreshByRow
 from luthier.inference.reuse.base import Reuse
-from luthier.inference.reuse.own_state import OwnState, OwnStateAtPositions, OwnStateByRow
+from luthier.inference.reuse.own_state import (
+    OwnState,
+    OwnStateAtPositions,
+    OwnStateByRow,
+    OwnStateByToken,
+)
 from luthier.inference.reuse.shared import SharedPrefixes, SharedPrefixesByLength
 from luthier.inference.soft_prompt import Conditioned
 from luthier.models.continuing import counts_places, keeps_all_states
@@ -17,6 +22,7 @@ __all__ = [
     "OwnState",
     "OwnStateAtPositions",
     "OwnStateByRow",
+    "OwnStateByToken",
     "Reuse",
     "SharedPrefixes",
     "SharedPrefixesByLength",
@@ -38,6 +44,7 @@ def ways_to_reuse(conditioned: Conditioned) -> Iterator[Reuse]:
         yield SharedPrefixesByLength(conditioned)
     yield OwnState(conditioned)
     yield OwnStateAtPositions(conditioned)
+    yield OwnStateByToken(conditioned)
     yield OwnStateByRow(conditioned)
     yield Afresh(conditioned)
     yield AfreshByRow(conditioned)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from luthier.inference.decoding import Rows
+from luthier.inference.radix_tree import Node, Tokens, merge_cheap_prefixes, radix_tree
 
 # Tokens that are computed together: enough to keep the arithmetic units busy.
 PREFILL_TOKENS = 2048
@@ -49,3 +50,25 @@ def of_one_length(
         count = max(1, tokens // length)
         for first in range(0, len(members), count):
             yield members[first : first + count]
+
+
+def forks(
+    prompts: Sequence[Tokens], pass_cost: float
+) -> Iterator[tuple[tuple[Node, ...], int, list[int]]]:
+    """Where prompts leave what they share with others, as far as sharing pays.
+
+    Args:
+        prompts: token ids.
+        pass_cost: how many tokens sharing must spare, see `merge_cheap_prefixes`.
+
+    Yields:
+        The nodes of what is shared, their tokens, and the prompts that go on alone from there. What
+        lies on one way down the tree is neighbours.
+    """
+    root = radix_tree(prompts)
+    merge_cheap_prefixes(root, pass_cost)
+    for node, path in (root, ()), *root.ancestry():
+        # A prompt has at least one token of its own: its last one is read for its logits.
+        members = [index for child in node.children for index in child.ends]
+        if members:
+            yield path, node.start + len(node.tokens), members

@@ -1,84 +1,50 @@
-"""The model's own cache or state, whatever it is: keys and values, a recurrent state, or both.
+"""The model's own cache or state is copied wherever prompts fork.
 
-It is what the model makes by itself and hands back, so that nothing needs to be known of it. A
-recurrent state would take in padding like text, so only prompts of one length are read together.
+A recurrent state would take in padding like text, and states of unequal length cannot be merged
+without knowing what they hold. So prompts are read and answered together where they leave what they
+share at one place and are of one length.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from luthier.inference.decoding import Rows
-from luthier.inference.reuse.base import Reuse, of_one_length
+from luthier.inference.radix_tree import Node, Tokens, common_length
+from luthier.inference.reuse.base import PREFILL_TOKENS, Reuse, forks, of_one_length
+from luthier.inference.reuse.state import Read, Reader, ReaderAtPositions, ReaderByToken
 from luthier.inference.soft_prompt import Conditioned
-from luthier.models.forward import outputs_at_indices
-
-# The names under which transformers' models hand back and take what they carry on.
-_NAMES = ("past_key_values", "cache_params", "state", "mems")
-
-
-class _State(NamedTuple):
-    """What a model carries on, and the name under which it takes it."""
-
-    name: str
-    value: Any
 
 
 class _OwnRows(Rows):
     """Rows of one length that a model continues with its own state.
 
     Args:
-        model: what continues them.
-        state: what it has read.
-        length: how many tokens that is in each row, a soft prompt included.
-        logits_BV, prompts: see `Rows`.
+        reader: the model.
+        read: what it has read.
+        prompts: see `Rows`.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        state: _State,
-        length: int,
-        logits_BV: Tensor,
-        prompts: Sequence[int],
-    ) -> None:
-        super().__init__(logits_BV, prompts)
-        self._model, self._state, self._length = model, state, length
+    def __init__(self, reader: Reader, read: Read, prompts: Sequence[int]) -> None:
+        super().__init__(read.logits_BV, prompts)
+        self._reader, self._read = reader, read
 
     def _select(self, rows: Sequence[int]) -> None:
-        name, value = self._state
-        self._state = _State(name, _selected(value, torch.tensor(rows, device=self._model.device)))
+        self._read = self._read.selected(rows)
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         """See `Rows.step`."""
-        input_B1 = torch.tensor(tokens, device=self._model.device)[:, None]
-        inputs = {"input_ids": input_B1, self._state.name: self._state.value}
-        self._state, logits_BV = _forward(self._model, inputs | self._told(input_B1))
-        self._length += 1
-        return logits_BV
+        ids_B1 = torch.tensor(tokens, device=self._reader.device)[:, None]
+        self._read = self._reader.go_on(self._read, ids_B1)
+        return self._read.logits_BV
 
     def copied(self) -> _OwnRows:
         """The same rows with a state of their own."""
-        other = copy.copy(self)
-        other._state = copy.deepcopy(self._state)
-        return other
-
-    def _told(self, input_B1: Tensor) -> dict[str, Tensor]:
-        """What a model is told beside its state."""
-        del input_B1
-        return {}
-
-
-class _PlacedRows(_OwnRows):
-    """For models that do not know by themselves where their state ends (Bamba)."""
-
-    def _told(self, input_B1: Tensor) -> dict[str, Tensor]:
-        return {"position_ids": torch.full_like(input_B1, self._length)}
+        return _OwnRows(self._reader, self._read.copied(), self.prompts)
 
 
 class _SingleRows(Rows):
@@ -101,71 +67,108 @@ class _SingleRows(Rows):
         return torch.cat(made)
 
 
-class OwnState(Reuse):
-    """Every prompt is read from its beginning, and its answer continues the model's own state."""
+class _Trunk:
+    """The states at the nodes on the way to a fork; they stay as long as what is asked needs them.
 
-    description: ClassVar[str] = "the model's own cache or state, prompts of one length together"
-    _rows: ClassVar[type[_OwnRows]] = _OwnRows
+    Args:
+        reader: the model. It must not change while this is used.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._held: list[tuple[Tokens, Read]] = []
+
+    def reach(self, path: Sequence[Node]) -> Read | None:
+        """What the model carries on after these nodes, to be copied; None: nothing is read yet."""
+        pairs = zip(self._held, path, strict=False)
+        common = next((i for i, (held, node) in enumerate(pairs) if held[0] != node.tokens), None)
+        del self._held[len(path) if common is None else common :]
+        for node in path[len(self._held) :]:
+            before = self._held[-1][1] if self._held else None
+            self._held.append((node.tokens, _read_after(self._reader, before, [node.tokens])))
+        return self._held[-1][1] if path else None
+
+
+class OwnState(Reuse):
+    """What prompts begin with alike is read once, and its state continued for each."""
+
+    description: ClassVar[str] = (
+        "shared beginnings, the model's own cache or state, prompts of one length together"
+    )
+    _reader: ClassVar[type[Reader]] = Reader
+    _tokens: ClassVar[int] = PREFILL_TOKENS
 
     def __init__(self, conditioned: Conditioned) -> None:
-        self._whole, self._bare, self._soft_prompt = conditioned
+        self._model = self._reader(conditioned)
+        self._trunk = _Trunk(self._model)
 
     def start(
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
     ) -> Iterator[Rows]:
         """See `Reuse.start`."""
-        del pass_cost
-        for together in of_one_length(prompts, batch):
-            yield self._read(prompts, together)
+        yield from self._read_all(prompts, batch, pass_cost)
 
-    def _read(self, prompts: Sequence[Sequence[int]], together: list[int]) -> _OwnRows:
-        """Read prompts of one length."""
-        input_BT = torch.tensor([prompts[i] for i in together], device=self._bare.device)
-        state, logits_BV = _forward(self._whole, {"input_ids": input_BT})
-        length = self._soft_prompt.length + input_BT.shape[1]
-        return self._rows(self._bare, state, length, logits_BV, together)
+    def _read_all(
+        self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
+    ) -> Iterator[_OwnRows]:
+        """Read prompts, those that can be read together in one pass."""
+        for start, members, before in self._forks(prompts, batch, pass_cost):
+            suffixes = [prompts[index][start:] for index in members]
+            for together in of_one_length(suffixes, range(len(members)), self._tokens):
+                read = _read_after(self._model, before, [suffixes[place] for place in together])
+                yield _OwnRows(self._model, read, [members[place] for place in together])
+
+    def _forks(
+        self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
+    ) -> Iterator[tuple[int, list[int], Read | None]]:
+        """Where prompts of a batch go on alone: from which token, which ones, and after what."""
+        asked = [tuple(prompts[index]) for index in batch]
+        for path, start, members in forks(asked, pass_cost * self._passes(asked)):
+            yield start, [batch[member] for member in members], self._trunk.reach(path)
+
+    def _passes(self, prompts: Sequence[Tokens]) -> int:
+        """How many passes it takes to read on after what all of them share, at most."""
+        if not prompts:
+            return 0
+        shared = common_length(min(prompts), max(prompts))
+        return self._model.passes(max(map(len, prompts)) - shared)
 
 
 class OwnStateAtPositions(OwnState):
     """The same with the position of each new token."""
 
-    _rows: ClassVar[type[_OwnRows]] = _PlacedRows
+    _reader: ClassVar[type[Reader]] = ReaderAtPositions
+
+
+class OwnStateByToken(OwnState):
+    """The same where the model continues its state by one token only.
+
+    What follows a shared beginning takes a pass a token, so that only long beginnings are shared.
+    """
+
+    _reader: ClassVar[type[Reader]] = ReaderByToken
 
 
 class OwnStateByRow(OwnState):
     """A state for each prompt, for models whose state cannot be cut into rows (RWKV, MiniMax)."""
 
-    description: ClassVar[str] = "the model's own cache or state, prompts one by one"
+    description: ClassVar[str] = (
+        "shared beginnings, the model's own cache or state, prompts one by one"
+    )
+    _tokens: ClassVar[int] = 1
 
     def start(
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
     ) -> Iterator[Rows]:
         """See `Reuse.start`."""
-        del pass_cost
-        if batch:
-            yield _SingleRows([self._read(prompts, [index]) for index in batch])
+        rows = list(self._read_all(prompts, batch, pass_cost))
+        if rows:
+            yield _SingleRows(rows)
 
 
-def _forward(model: Any, inputs: dict[str, Any]) -> tuple[_State, Tensor]:
-    """A pass; what it leaves, and the logits after the last token of each row."""
-    rows_B = torch.arange(len(inputs["input_ids"]), device=model.device)
-    output = outputs_at_indices(
-        model, inputs | {"use_cache": True}, rows_B, torch.full_like(rows_B, -1)
-    )
-    found = (_State(name, getattr(output, name, None)) for name in _NAMES)
-    state = next((state for state in found if state.value is not None), None)
-    if state is None:
-        raise NotImplementedError("the model hands back no state")
-    return state, output.logits
-
-
-def _selected(value: Any, rows_B: Tensor) -> Any:
-    """Some rows of a state, whose tensors have a row each in their first dimension."""
-    if hasattr(value, "reorder_cache"):
-        value.reorder_cache(rows_B)
-        return value
-    if isinstance(value, Tensor):
-        return value[rows_B]
-    if isinstance(value, list | tuple):
-        return type(value)(_selected(each, rows_B) for each in value)
-    raise NotImplementedError(f"a state of type {type(value).__name__}")
+def _read_after(reader: Reader, before: Read | None, texts: Sequence[Sequence[int]]) -> Read:
+    """Read texts of one length, each after the only row of what was read before, which stays."""
+    ids_BT = torch.tensor(list(map(list, texts)), device=reader.device)
+    if before is None:
+        return reader.begin(ids_BT)
+    return reader.go_on(before.copied().selected([0] * len(texts)), ids_BT)

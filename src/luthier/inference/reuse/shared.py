@@ -24,8 +24,7 @@ from luthier.data.batches import micro_batches
 from luthier.inference.cache import Part, merge_caches, repeat_cache
 from luthier.inference.decoding import Rows
 from luthier.inference.padding import MAX_PADDING, pad
-from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree
-from luthier.inference.reuse.base import PREFILL_TOKENS, Reuse
+from luthier.inference.reuse.base import PREFILL_TOKENS, Reuse, forks
 from luthier.inference.soft_prompt import Conditioned
 from luthier.inference.trunk import Trunk
 from luthier.models.forward import logits_at
@@ -104,9 +103,7 @@ class SharedPrefixes(Reuse):
     ) -> Iterator[Rows]:
         """See `Reuse.start`."""
         groups: list[_Group] = []
-        for path, start, members in self._forks(
-            [tuple(prompts[index]) for index in batch], pass_cost
-        ):
+        for path, start, members in forks([tuple(prompts[i]) for i in batch], pass_cost):
             cache = self._trunk.reach(path)
             suffixes = [prompts[batch[member]][start:] for member in members]
             lengths = list(map(len, suffixes))
@@ -120,22 +117,6 @@ class SharedPrefixes(Reuse):
     def _answered_together(self, groups: list[_Group]) -> Iterable[list[_Group]]:
         """Which groups are answered side by side."""
         return [groups] if groups else []
-
-    def _forks(
-        self, prompts: Sequence[tuple[int, ...]], pass_cost: float
-    ) -> Iterator[tuple[tuple[Node, ...], int, list[int]]]:
-        """Where prompts leave what they share with others, as far as sharing pays.
-
-        Yields:
-            The nodes of what is shared, their tokens, and the prompts that go on alone from there.
-        """
-        root = radix_tree(prompts)
-        merge_cheap_prefixes(root, pass_cost)
-        for node, path in (root, ()), *root.ancestry():
-            # A prompt has at least one token of its own: its last one is read for its logits.
-            members = [index for child in node.children for index in child.ends]
-            if members:
-                yield path, node.start + len(node.tokens), members
 
     def _read(self, cache: Any, suffixes: Sequence[Sequence[int]], prompts: list[int]) -> _Group:
         """Read what stands after a cache of one row; no text sees the padding after it."""
