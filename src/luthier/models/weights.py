@@ -86,7 +86,7 @@ def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
         )
     files = tuple(folder / name for name in names)
     for file in files:
-        _require_content(file)
+        require_content(file)
     return files
 
 
@@ -97,12 +97,26 @@ def read_index(path: Path) -> tuple[str, ...]:
         DataError: it cannot be read, or it names files outside its folder.
     """
     try:
-        named = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
-        shards = sorted({str(Path(name)) for name in named})
+        index = json.loads(path.read_text(encoding="utf-8"))
+        shards = sorted({str(Path(name)) for name in index["weight_map"].values()})
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
-        raise DataError("this is not a readable index of weights", where=str(path)) from None
+        raise DataError(
+            "this is not a readable index of weights",
+            where=str(path),
+            fix="get it again from where the weights come from",
+        ) from None
     if not shards:
-        raise DataError("this index of weights names no file", where=str(path))
+        raise DataError(
+            "this index of weights names no file",
+            where=str(path),
+            fix="get it again from where the weights come from",
+        )
+    if not isinstance(index.get("metadata"), dict):
+        raise DataError(
+            "this index of weights has no metadata, and transformers does not load it so",
+            where=str(path),
+            fix='add the field "metadata": {}, or get the index again',
+        )
     for shard in shards:
         if Path(shard).name != shard:
             raise DataError(
@@ -111,26 +125,36 @@ def read_index(path: Path) -> tuple[str, ...]:
     return tuple(shards)
 
 
-def count_numbers(folder: Path, *, allow_pickle: bool) -> int:
-    """Numbers in all tensors of a folder's safetensors weights; 0 for pickled ones.
+def count_numbers(files: Iterable[Path]) -> int:
+    """Numbers in all tensors of some weight files; pickled ones count as empty.
 
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: a file is damaged.
     """
-    entry = find_entry([file.name for file in folder.iterdir()], allow_pickle=allow_pickle)
-    files = weight_files(folder, entry) if entry else ()
-    return sum(_numbers(file) for file in files if file.suffix == _SAFE[1])
+    return sum(math.prod(shape) for shape in stored_shapes(files).values())
 
 
-def _numbers(file: Path) -> int:
-    try:
-        with safe_open(file, framework="numpy") as tensors:
-            return sum(
-                math.prod(tensors.get_slice(name).get_shape())
-                for name in tensors.keys()  # noqa: SIM118 - it is no mapping
-            )
-    except SafetensorError as error:
-        raise DataError(f"the weights cannot be read: {error}", where=str(file)) from None
+def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in safetensors files, by name, from their headers.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        if file.suffix != _SAFE[1]:
+            continue
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                    found[name] = tuple(tensors.get_slice(name).get_shape())
+        except (SafetensorError, OSError) as error:
+            raise DataError(
+                f"this file of weights is damaged: {error}",
+                where=str(file),
+                fix="get it again from where it comes from",
+            ) from None
+    return found
 
 
 def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> DataError:
@@ -181,7 +205,7 @@ def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
     ]
 
 
-def _require_content(file: Path) -> None:
+def require_content(file: Path) -> None:
     """Refuse what stands for a file that was not fetched."""
     try:
         with file.open("rb") as opened:
