@@ -190,9 +190,7 @@ def _narrow_tensor(folder: Path) -> None:
 
 def _more_tensors(folder: Path) -> None:
     """Buffers that older versions of transformers saved."""
-    buffers = {
-        f"model.layers.{n}.self_attn.rotary_emb.inv_freq": torch.zeros(4) for n in range(2)
-    }
+    buffers = {f"model.layers.{n}.self_attn.rotary_emb.inv_freq": torch.zeros(4) for n in range(2)}
     write(folder, tensors(folder) | buffers)
 
 
@@ -273,9 +271,7 @@ def _remote_code_beside(folder: Path) -> None:
 
 
 def _remote_tokenizer(folder: Path) -> None:
-    (folder / "tokenization_own.py").write_text(
-        f"open({str(folder / 'it-ran')!r}, 'w').close()\n"
-    )
+    (folder / "tokenization_own.py").write_text(f"open({str(folder / 'it-ran')!r}, 'w').close()\n")
     edit(
         folder,
         "tokenizer_config.json",
@@ -502,7 +498,9 @@ LAYOUTS = (
         "an index with a wrong size",
         _reindexed(lambda index: index["metadata"].update(total_size=1)),
     ),
-    Layout("an index without metadata", _reindexed(lambda index: index.pop("metadata")), "no metadata"),
+    Layout(
+        "an index without metadata", _reindexed(lambda index: index.pop("metadata")), "no metadata"
+    ),
     Layout("an index of nothing", _reindexed(lambda index: index["weight_map"].clear()), "index"),
     # Tied weights.
     Layout("tied, stored twice", _head_too),

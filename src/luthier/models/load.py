@@ -221,9 +221,7 @@ def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) 
         )
     try:
         with quiet_transformers():
-            found = AutoTokenizer.from_pretrained(
-                place, trust_remote_code=config.trust_remote_code
-            )
+            found = AutoTokenizer.from_pretrained(place, trust_remote_code=config.trust_remote_code)
     except Exception as error:  # the files may hold anything
         raise _unloadable("tokenizer", replace(folder, path=place), error) from error
     if found.pad_token_id is None:

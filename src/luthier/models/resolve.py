@@ -159,9 +159,7 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
     raise _unknown(config.id)
 
 
-def _whole(
-    name: str, path: Path, revision: str, loads_as: str, config: ModelConfig
-) -> ModelFolder:
+def _whole(name: str, path: Path, revision: str, loads_as: str, config: ModelConfig) -> ModelFolder:
     """A model that is not an adapter, with the files of its weights."""
     entry, files = _checked(path, config)
     return ModelFolder(name, path, revision, loads_as, entry.variant, files)

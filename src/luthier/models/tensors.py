@@ -121,7 +121,9 @@ def require_all(found: Mapping[str, Any], folder: ModelFolder) -> None:
     )
 
 
-def _require_layers(settings: Any, stored: Mapping[str, Sequence[int]], folder: ModelFolder) -> None:
+def _require_layers(
+    settings: Any, stored: Mapping[str, Sequence[int]], folder: ModelFolder
+) -> None:
     """Refuse more layers than there are tensors before anything is made of so many."""
     layers = getattr(settings.get_text_config(), "num_hidden_layers", None)
     if isinstance(layers, int) and layers > len(stored):

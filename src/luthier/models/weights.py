@@ -87,6 +87,8 @@ def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
     files = tuple(folder / name for name in names)
     for file in files:
         require_content(file)
+    if entry.is_index:
+        _require_metadata(folder / entry.name)
     return files
 
 
@@ -111,18 +113,26 @@ def read_index(path: Path) -> tuple[str, ...]:
             where=str(path),
             fix="get it again from where the weights come from",
         )
-    if not isinstance(index.get("metadata"), dict):
-        raise DataError(
-            "this index of weights has no metadata, and transformers does not load it so",
-            where=str(path),
-            fix='add the field "metadata": {}, or get the index again',
-        )
     for shard in shards:
         if Path(shard).name != shard:
             raise DataError(
                 f"the index names a file outside the model's folder: {shard}", where=str(path)
             )
     return tuple(shards)
+
+
+def _require_metadata(path: Path) -> None:
+    """Refuse an index of which transformers would stumble over what is missing.
+
+    Raises:
+        DataError: it has no metadata, which may be empty.
+    """
+    if not isinstance(json.loads(path.read_text(encoding="utf-8")).get("metadata"), dict):
+        raise DataError(
+            "this index of weights has no metadata, and transformers does not load it so",
+            where=str(path),
+            fix='add the field "metadata": {}, or get the index again',
+        )
 
 
 def count_numbers(files: Iterable[Path]) -> int:

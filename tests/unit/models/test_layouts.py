@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from tests.families import COMMON, ENCODER_DECODERS, family
 from tests.layouts import LAYOUTS, Layout, changed, edit, tensors, write
+from tests.wrappers import WRAPPERS
 
 from luthier.cli.main import run as luthier
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, LuthierError, UsageError
 from luthier.methods import load
+from luthier.models.kinds import model_class
 from luthier.models.load import LoadedModel, open_model
 from luthier.models.quantised import is_quantised
+from luthier.models.resolve import ModelFolder
+from luthier.models.tensors import check_tensors
 
 QUIET = Console(quiet=True)
 IDS = torch.tensor([[1, 40, 41, 7, 300, 301]])
@@ -165,6 +170,36 @@ def test_a_tuned_model_is_whole(
         expected = model.eval()(input_ids=IDS).logits[..., :2048]
     torch.testing.assert_close(answers(saved), expected)
     capsys.readouterr()
+
+
+# The check takes no model's own files for another's.
+
+
+@pytest.mark.parametrize("kind", [*COMMON, *ENCODER_DECODERS])
+def test_what_transformers_saves_is_whole(kind: str, tmp_path: Path) -> None:
+    family(kind, encoder_decoder=kind in ENCODER_DECODERS).model.save_pretrained(tmp_path)
+    _check_saved(tmp_path)
+
+
+@pytest.mark.parametrize("kind", WRAPPERS)
+def test_so_is_a_vision_language_model(kind: str, tmp_path: Path) -> None:
+    WRAPPERS[kind]().save_pretrained(tmp_path)
+    _check_saved(tmp_path)
+
+
+def _check_saved(folder: Path) -> None:
+    """Whole, it is found to be so; without one tensor, it is not."""
+    from transformers import AutoConfig
+
+    settings = AutoConfig.from_pretrained(folder)
+    auto_class = model_class(settings, str(folder))
+    model = ModelFolder("saved", folder, "", "", weights=tuple(folder.glob("*.safetensors")))
+    check_tensors(settings, auto_class, model, QUIET)
+    values = tensors(folder)
+    del values[max(name for name in values if "norm" in name.lower() or "ln" in name.lower())]
+    write(folder, values)
+    with pytest.raises(DataError, match="not in its files"):
+        check_tensors(settings, auto_class, model, QUIET)
 
 
 # What is not seen in a folder by itself.
