@@ -27,8 +27,8 @@ from luthier.data.splits import SPLITS, SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.inference.endpoint import EndpointModel, open_endpoint
-from luthier.methods.outline import check_adapter
 from luthier.methods.lora_adapter import with_adapter_settings
+from luthier.methods.outline import check_adapter
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.quantised import require_quantisation
 from luthier.models.resolve import no_weights

@@ -81,8 +81,8 @@ class TrainConfig(Config):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up (elsewhere lr_scheduler_type)."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """The share of steps over which the learning rate rises (elsewhere warmup_ratio, or warmup_steps
-    of the whole)."""
+    """The share of steps over which the learning rate rises (elsewhere warmup_ratio, or
+    warmup_steps of the whole)."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this global norm."""
     optimizer: OptimizerName = "adamw"

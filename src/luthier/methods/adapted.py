@@ -94,7 +94,7 @@ def load_adapted(folder: Path, base: ModelConfig, console: Console) -> LoadedMod
         DataError: the folder is incomplete or does not fit the base model.
     """
     if not is_adapter_folder(folder):
-        whole = {"id": str(folder), "revision": None, "base": None}
+        whole = {"id": str(folder), "revision": None, "base": None, "tokenizer": None}
         return load(open_model(base.model_copy(update=whole), console))
     adapter = read_adapter(folder)
     return load(open_model(base, console).beside(adapter))

@@ -24,6 +24,7 @@ from luthier.models.device import default_device, resolve_dtype
 from luthier.models.kinds import is_wrapper, model_class, require_text
 from luthier.models.quantised import (
     detach_from_file,
+    is_decoded,
     keep_trainable,
     loading_options,
     parameter_count,
@@ -306,8 +307,9 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
     except _UNLOADABLE as error:
         raise _unloadable("weights", handle.folder, error) from error
     require_all(found, handle.folder)
-    if names:
-        del model._weight_conversions  # or the model would be saved under the wrapper's names
+    if names or is_decoded(handle.settings):
+        # Or the plain weights would be saved under the names that they were stored by.
+        model._weight_conversions = []
     if handle.rows is not None:
         resize_embeddings(model, handle.rows)
     model.name_or_path = handle.folder.loads_as

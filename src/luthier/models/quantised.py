@@ -36,9 +36,9 @@ def stored_as(config: ModelConfig, settings: Any, where: str) -> ModelConfig:
         UsageError: another quantisation is asked for.
     """
     found = stored_settings(settings)
-    if not found or (method := found.get("quant_method")) in _DECODED:
+    if not found or is_decoded(settings):
         return config
-    if method != "bitsandbytes":
+    if (method := found.get("quant_method")) != "bitsandbytes":
         raise DataError(
             f"the weights are stored quantised ({_named(method)}), which is not supported",
             where=f'{where}/config.json, field "quantization_config"',
@@ -62,6 +62,11 @@ def stored_settings(settings: Any) -> Mapping[str, Any]:
     found = getattr(settings, "quantization_config", None)
     found = found.to_dict() if hasattr(found, "to_dict") else found
     return found if isinstance(found, Mapping) else {}
+
+
+def is_decoded(settings: Any) -> bool:
+    """Whether weights are stored in a format that loading decodes to plain ones."""
+    return stored_settings(settings).get("quant_method") in _DECODED
 
 
 def _named(method: Any) -> str:

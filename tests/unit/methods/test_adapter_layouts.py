@@ -127,7 +127,7 @@ def test_what_loads_computes_as_in_peft(
 def test_new_tokens_with_their_rows_saved_as_a_whole(
     tiny_gpt2: Path, tmp_path: Path, parity_file: Path
 ) -> None:
-    """Peft saves resized embeddings beside the trained copies of them, each under names of its own."""
+    """Peft saves resized embeddings beside their trained copies, under names of their own."""
     from transformers import AutoTokenizer
 
     adapter = tmp_path / "adapter"

@@ -1,4 +1,4 @@
-"""Folders as they lie around: each computes what it holds, or each command says why it is refused."""
+"""Folders as they lie around compute what they hold, or each command says why they are refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from luthier.cli.main import run as luthier
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, LuthierError, UsageError
-from luthier.methods import load
+from luthier.methods import load, save_adapted
 from luthier.models.kinds import model_class
 from luthier.models.load import LoadedModel, open_model
 from luthier.models.quantised import is_quantised
@@ -295,3 +295,67 @@ def test_settings_that_make_no_sense_are_no_traceback(change: Any, folder: Path)
     change(folder)
     with pytest.raises(LuthierError):
         opened(folder)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_keeps_the_tokenizer_from_elsewhere(
+    method: str, folder: Path, tiny_llama: Path, parity_file: Path
+) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / name).unlink()
+    given = arguments(folder, BY_NAME["plain"], parity_file)
+    named = f"model.tokenizer={tiny_llama}"
+    assert luthier(["tune", "--method", method, "--name", "run", *given, named]) == 0
+    run = folder.parent.parent / "runs" / "run"
+    assert luthier(["evaluate", str(run)]) == 0
+    assert (run / "model" / "tokenizer.json").is_file()
+
+
+def test_mxfp4_weights_are_decoded_and_saved_as_plain_ones(
+    small_tokenizer: Any, tmp_path: Path
+) -> None:
+    """GPT-OSS is published so: two numbers of four bits a byte, and an exponent for each 32."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    config = GptOssConfig(
+        vocab_size=2048,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        sliding_window=8,
+        max_position_embeddings=256,
+        pad_token_id=2,
+        eos_token_id=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+    )
+    torch.manual_seed(0)
+    folder = tmp_path / "model"
+    GptOssForCausalLM(config).save_pretrained(folder)
+    small_tokenizer.save_pretrained(folder)
+    values, plain = tensors(folder), {}
+    table = torch.tensor([0.0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    table = torch.cat([table, -table])
+    for name in [name for name in values if name.endswith("_proj") and "experts" in name]:
+        experts, columns, rows = values.pop(name).shape
+        blocks = torch.randint(0, 256, (experts, rows, columns // 32, 16), dtype=torch.uint8)
+        scales = torch.randint(118, 122, blocks.shape[:3], dtype=torch.uint8)
+        values |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+        pairs = torch.stack([table[(blocks & 15).long()], table[(blocks >> 4).long()]], -1)
+        numbers = pairs.flatten(-2) * 2.0 ** (scales.int() - 127)[..., None]
+        plain[name] = numbers.flatten(-2).transpose(1, 2)
+    write(folder, values)
+    edit(folder, quantization_config={"quant_method": "mxfp4"})
+    loaded = opened(folder)
+    found = loaded.model.state_dict()
+    for name, expected in plain.items():
+        torch.testing.assert_close(found[name], expected)
+    save_adapted(loaded, tmp_path / "saved")
+    again = opened(tmp_path / "saved").model.state_dict()
+    for name, value in found.items():
+        assert torch.equal(again[name], value), name

@@ -21,7 +21,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.models import gguf
 from luthier.models.device import PeakMemory, default_device, free_memory, resolve_dtype
-from luthier.models.load import load_model, open_model
+from luthier.models.load import open_model
 
 CPU = torch.device("cpu")
 
