@@ -225,6 +225,11 @@ def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) 
             found = AutoTokenizer.from_pretrained(place, trust_remote_code=config.trust_remote_code)
     except Exception as error:  # the files may hold anything
         raise _unloadable("tokenizer", replace(folder, path=place), error) from error
+    if not (place / "tokenizer_config.json").is_file():
+        console.warn(
+            f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "
+            "tokens are guessed; get that file from where the model comes from"
+        )
     if found.pad_token_id is None:
         found.pad_token = found.eos_token or found.unk_token
     return found

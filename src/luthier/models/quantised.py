@@ -59,8 +59,9 @@ def stored_as(config: ModelConfig, settings: Any, where: str) -> ModelConfig:
 
 def stored_settings(settings: Any) -> Mapping[str, Any]:
     """How a transformers config says that the weights are stored; empty where they are plain."""
-    found = getattr(settings, "quantization_config", None)
-    found = found.to_dict() if hasattr(found, "to_dict") else found
+    found: Any = getattr(settings, "quantization_config", None)
+    if hasattr(found, "to_dict"):
+        found = found.to_dict()
     return found if isinstance(found, Mapping) else {}
 
 

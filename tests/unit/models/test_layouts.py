@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -359,3 +360,37 @@ def test_mxfp4_weights_are_decoded_and_saved_as_plain_ones(
     again = opened(tmp_path / "saved").model.state_dict()
     for name, value in found.items():
         assert torch.equal(again[name], value), name
+
+
+def test_a_tokenizer_whose_kind_is_guessed_is_warned_of(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tokenizer_config.json").unlink()
+    open_model(ModelConfig(id=str(folder)), Console())
+    assert "no tokenizer_config.json" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_sentencepiece_model_by_itself(folder: Path, tmp_path: Path) -> None:
+    """A tokenizer.model with its settings, and no tokenizer.json."""
+    import sentencepiece
+    from pydoc_data.topics import topics
+
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(topics[name] for name in sorted(topics)[:20]), encoding="utf-8")
+    trained = tmp_path / "tokenizer"
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(trained),
+        vocab_size=512,
+        model_type="bpe",
+        byte_fallback=True,
+        minloglevel=2,
+    )
+    (folder / "tokenizer.json").unlink()
+    trained.with_suffix(".model").rename(folder / "tokenizer.model")
+    settings = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"unk_token": "<unk>"}))
+    own = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    asked = "Which statement binds names?"
+    tokenizer = open_model(ModelConfig(id=str(folder)), QUIET).tokenizer
+    assert tokenizer(asked, add_special_tokens=False)["input_ids"] == own.encode(asked)
