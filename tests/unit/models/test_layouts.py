@@ -372,8 +372,9 @@ def test_a_tokenizer_whose_kind_is_guessed_is_warned_of(
 
 def test_a_sentencepiece_model_by_itself(folder: Path, tmp_path: Path) -> None:
     """A tokenizer.model with its settings, and no tokenizer.json."""
-    import sentencepiece
     from pydoc_data.topics import topics
+
+    import sentencepiece
 
     text = tmp_path / "text.txt"
     text.write_text("\n".join(topics[name] for name in sorted(topics)[:20]), encoding="utf-8")
