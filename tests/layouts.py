@@ -94,6 +94,16 @@ def _all(*changes: Change) -> Change:
     return change
 
 
+def _instead(*names: str) -> Change:
+    """Weights of other tools, and none of transformers'."""
+
+    def change(folder: Path) -> None:
+        (folder / "model.safetensors").unlink()
+        _touch(*names)(folder)
+
+    return change
+
+
 # Weights in parts.
 
 
@@ -521,6 +531,20 @@ LAYOUTS = (
     Layout("more layers than the config says", _more_layers, "layers.2"),
     Layout("more rows in the config", _wrong_rows, "embed_tokens"),
     Layout("in float16", _half, same=False),
+    # Other formats only.
+    Layout("DeepSpeed", _instead("zero_to_fp32.py", "global_step5/bf16_zero.pt"), "zero_to_fp32"),
+    Layout(
+        "DeepSpeed with a pickle",
+        _instead("zero_to_fp32.py", "pytorch_model.bin"),
+        "model.allow_pickle=true",
+    ),
+    Layout("FSDP", _instead("pytorch_model_fsdp_0/__0_0.distcp"), "accelerate merge-weights"),
+    Layout("Meta", _instead("consolidated.00.pth", "params.json"), "Meta's own format"),
+    Layout("TensorFlow", _instead("tf_model.h5"), "another framework"),
+    Layout("Flax", _instead("flax_model.msgpack"), "another framework"),
+    Layout("Lightning", _instead("last.ckpt"), "a trainer's own"),
+    Layout("GGUF", _instead("model-Q4_K_M.gguf"), "name the .gguf file"),
+    Layout("Mistral", _instead("consolidated.safetensors"), "a format of their own"),
     # Pickles.
     Layout("a pickle", _as_pickle, "pickle"),
     Layout("a pickle, allowed", _as_pickle, settings={"model.allow_pickle": True}),

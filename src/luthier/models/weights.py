@@ -21,6 +21,46 @@ _INDEX = ".index.json"
 # A stem and its suffix; transformers asks for them in this order.
 _SAFE, _PICKLED = ("model", ".safetensors"), ("pytorch_model", ".bin")
 _SHARD = re.compile(r"(model|pytorch_model).*-\d+-of-\d+\.(safetensors|bin)")
+# What there is in the place of weights that transformers loads, and what to do about it.
+_INSTEAD = (
+    (
+        r"consolidated.*\.safetensors",
+        "the weights are only there as consolidated.safetensors, in a format of their own that "
+        "transformers does not load",
+        "get the repository's model*.safetensors, or a version of the model that has them",
+    ),
+    (
+        r".*\.gguf",
+        "this folder has its weights in a GGUF file",
+        "name the .gguf file itself",
+    ),
+    (
+        r"zero_to_fp32\.py|global_step\d+",
+        "this is a checkpoint of DeepSpeed, whose weights are in the parts of several processes",
+        "put them together with its own zero_to_fp32.py (--safe_serialization)",
+    ),
+    (
+        r"pytorch_model_fsdp_\d+|.*\.distcp",
+        "this is a checkpoint of FSDP, whose weights are in the parts of several processes",
+        "put them together with 'accelerate merge-weights'",
+    ),
+    (
+        r"consolidated\.\d+\.pth",
+        "the weights are in Meta's own format",
+        "get the version of the model for transformers, or convert it with transformers' "
+        "convert_llama_weights_to_hf",
+    ),
+    (
+        r"tf_model.*\.h5|flax_model.*\.msgpack",
+        "the weights are those of another framework, TensorFlow or Flax",
+        "get the version of the model that has safetensors",
+    ),
+    (
+        r"(?!optimizer|scheduler|scaler|rng_state).*\.(ckpt|pth|pt)",
+        "the weights are in a file of a trainer's own, which is no model of transformers",
+        "load it with that trainer, and write the model with save_pretrained",
+    ),
+)
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -180,27 +220,21 @@ def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> D
                 where=where,
                 fix="get the index from where the parts come from",
             )
-    if any(name.startswith("consolidated") and name.endswith(_SAFE[1]) for name in names):
-        return DataError(
-            "the weights are only there as consolidated.safetensors, in a format of their own "
-            "that transformers does not load",
-            where=where,
-            fix="get the repository's model*.safetensors, or a version of the model that has them",
-        )
-    if any(name.endswith(".gguf") for name in names):
-        return DataError(
-            "this folder has its weights in a GGUF file",
-            where=where,
-            fix="name the .gguf file itself",
-        )
     if not allow_pickle and find_entry(names, allow_pickle=True):
-        fix = (
-            "convert it, or set model.allow_pickle=true if you trust where it comes from: "
-            "pickle files can run code"
+        return DataError(
+            "this model has no safetensors weights",
+            where=where,
+            fix="convert it, or set model.allow_pickle=true if you trust where it comes from: "
+            "pickle files can run code",
         )
-    else:
-        fix = "give a folder with model.safetensors, or with its parts and their index"
-    return DataError("this model has no safetensors weights", where=where, fix=fix)
+    for pattern, said, fix in _INSTEAD:
+        if any(re.fullmatch(pattern, name) for name in names):
+            return DataError(said, where=where, fix=fix)
+    return DataError(
+        "this model has no safetensors weights",
+        where=where,
+        fix="give a folder with model.safetensors, or with its parts and their index",
+    )
 
 
 def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
