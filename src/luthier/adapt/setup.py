@@ -28,6 +28,7 @@ from luthier.data.tokenised import Tokenised, tokenise
 from luthier.evaluate import EvaluationTask
 from luthier.inference.endpoint import EndpointModel, open_endpoint
 from luthier.methods.lora_adapter import with_adapter_settings
+from luthier.methods.outline import check_adapter
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.quantised import require_quantisation
 from luthier.models.resolve import no_weights
@@ -300,8 +301,11 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     dataset = load_dataset(config.data, config.prompt, config.seed, console)
     require_metrics(config, dataset, console)
     handle = find(config.model, console)
-    if isinstance(handle, ModelHandle) and handle.adapter:
-        config = with_adapter_settings(config, handle.adapter)
+    if isinstance(handle, ModelHandle):
+        config = config.model_copy(update={"model": handle.config})
+        check_adapter(handle)
+        if handle.adapter:
+            config = with_adapter_settings(config, handle.adapter)
     renderer = make_renderer(config, handle)
     if renderer.own_template is not None and isinstance(handle, ModelHandle):
         # A tuned model is saved with the template that it was tuned with.

@@ -16,6 +16,8 @@ class ModelConfig(Config):
     server, such as http://127.0.0.1:8000/v1. A folder or Hub id may also be a peft adapter."""
     base: str | None = None
     """The model that an adapter given as id belongs to; None: the one that the adapter names."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if not beside the weights: a folder, a Hub id or a bundled name."""
     revision: str | None = None
     """The Hub revision: a branch, a tag, or (best) a commit."""
     dtype: Dtype = "auto"

@@ -59,13 +59,15 @@ class TrainConfig(Config):
     """The one loop."""
 
     epochs: float = Field(default=1.0, gt=0)
-    """Passes over the training examples."""
+    """Passes over the training examples (elsewhere num_train_epochs)."""
     max_steps: int | None = Field(default=None, ge=1)
     """Train for exactly so many optimizer steps, with as many passes over the examples as they
     need; schedule and warm-up span them. It decides wherever it is given: epochs, a method's own
     too, are not read then. null: as many steps as the epochs make."""
     batch_size: int = Field(default=16, ge=1)
-    """Examples in an optimizer step, on all devices together."""
+    """Examples in an optimizer step, on all devices together: elsewhere
+    per_device_train_batch_size times gradient_accumulation_steps times the devices. How many of
+    them a device computes at once is micro_batch_tokens."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 2048
     """Tokens in one forward pass, padding included; auto: as many as fit, tried before the first
     step. It changes memory and speed, not the result, but for what dropout leaves out, and is
@@ -77,9 +79,10 @@ class TrainConfig(Config):
     padded rows. auto: on a GPU, where full micro-batches would have more padding than max_padding,
     and more than packing costs in attention. Refused where a model lets examples see each other."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    """How the learning rate falls after the warm-up (elsewhere lr_scheduler_type)."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """The share of steps over which the learning rate rises."""
+    """The share of steps over which the learning rate rises (elsewhere warmup_ratio, or
+    warmup_steps of the whole)."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this global norm."""
     optimizer: OptimizerName = "adamw"
@@ -97,7 +100,8 @@ class TrainConfig(Config):
     """Validate after every so many optimizer steps, and after the last one, in place of
     validations (elsewhere eval_steps). null: as often as validations says."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after this many validations without a better loss; None: never."""
+    """Stop after this many validations without a better loss (elsewhere early_stopping_patience).
+    null: never."""
     checkpoint_every: Seconds = 120.0
     """Save a checkpoint to resume from when this much time has passed since the last."""
     checkpoint_every_steps: int | None = Field(default=None, ge=1)
@@ -117,7 +121,7 @@ class TrainConfig(Config):
     activation_checkpointing: Annotated[Checkpointing, BeforeValidator(_named)] = "none"
     """What the backward pass computes again. full, or true: whole layers, for the least memory and
     about a third more time; selective: all but matrix products and attention; none, or false:
-    nothing."""
+    nothing (elsewhere gradient_checkpointing)."""
     compile: Literal["auto"] | bool = "auto"
     """Compile the layers before the first step. auto: where the plan says that this saves more time
     than it takes. It needs a C++ compiler, or Triton on a GPU. What it changes in the losses is

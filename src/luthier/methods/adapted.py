@@ -78,7 +78,7 @@ def load(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
     loaded = load_model(handle, place)
     if handle.adapter is None:
         return loaded
-    model = _attach(loaded, handle.adapter)
+    model = attach(loaded, handle.adapter)
     return dataclasses.replace(loaded, model=model, adapter=handle.adapter)
 
 
@@ -95,7 +95,7 @@ def load_adapted(folder: Path, base: ModelConfig, console: Console) -> LoadedMod
         DataError: the folder is incomplete or does not fit the base model.
     """
     if not is_adapter_folder(folder):
-        whole = {"id": str(folder), "revision": None, "base": None}
+        whole = {"id": str(folder), "revision": None, "base": None, "tokenizer": None}
         return load(open_model(base.model_copy(update=whole), console))
     adapter = read_adapter(folder)
     return load(open_model(base, console).beside(adapter))
@@ -126,8 +126,15 @@ def _make_prompt_whole(model: Any, state: Mapping[str, Tensor]) -> None:
             setattr(model.get_submodule(module), own, Parameter(state[name], requires_grad=False))
 
 
-def _attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
-    """The model with an adapter beside its weights.
+def attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
+    """A model with an adapter beside its weights.
+
+    Args:
+        loaded: a transformers model; it is changed.
+        adapter: the adapter.
+
+    Returns:
+        What peft makes of the two, or the same model with bottleneck adapters.
 
     Raises:
         DataError: the adapter belongs to another model, or is damaged.
@@ -153,7 +160,7 @@ def _attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
 
 
 def _attached(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
-    """As `_attach`, with the errors of those who do it."""
+    """As `attach`, with the errors of those who do it."""
     import peft
 
     from luthier.methods.bottleneck import load_adapters
@@ -168,7 +175,9 @@ def _attached(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
     if not settings.is_prompt_learning and adapter.kind != "ADALORA":
         # Peft leaves updates out that a file has no tensors for, and tensors that no update takes.
         found = model.load_adapter(adapter.path, model.active_adapter)
-        if wrong := [*found.missing_keys, *found.unexpected_keys]:
+        # Peft saves the copies of resized embeddings under two names, and reads one.
+        unexpected = [n for n in found.unexpected_keys if ".modules_to_save." not in n]
+        if wrong := [*found.missing_keys, *unexpected]:
             raise ValueError(
                 f"{len(wrong)} tensors of one are not in the other, such as {wrong[0]}"
             )

@@ -11,6 +11,7 @@ import torch
 from luthier.config import MethodsConfig
 from luthier.config.methods import MethodName, ModulesConfig
 from luthier.core.records import ModelStamp
+from luthier.methods.adapted import attach
 from luthier.methods.registry import method_for
 from luthier.models.load import LoadedModel, ModelHandle
 from luthier.models.quiet import quiet_transformers
@@ -84,3 +85,21 @@ def _outline(handle: ModelHandle) -> LoadedModel | None:
         architecture=type(model).__name__,
     )
     return LoadedModel(model, handle.tokenizer, stamp, torch.device("meta"))
+
+
+def check_adapter(handle: ModelHandle) -> None:
+    """Check, where a model is a LoRA adapter, that it fits its base; of that no weights are read.
+
+    Adapters of other kinds, and those that begin from their base's values, are checked when they
+    are loaded.
+
+    Raises:
+        DataError: it does not.
+    """
+    adapter = handle.adapter
+    if adapter is None or not adapter.is_peft or adapter.kind != "LORA":
+        return
+    if not isinstance(adapter.settings.get("init_lora_weights", True), bool):
+        return
+    if (outline := _outline(handle)) is not None:
+        attach(outline, adapter)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from luthier.core.errors import DataError
 from luthier.core.files import file_sha256, read_json
+from luthier.models.weights import require_content, stored_shapes
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "shared.weight")
 _PICKLED_WEIGHTS = "adapter_model.bin"
+_TASKS = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM")
 # With it, peft imports a module that the file names.
 _NAMES_CODE = "megatron_config"
 
@@ -56,12 +56,15 @@ class AdapterFolder:
         return found if isinstance(found, str) and found else None
 
     @property
+    def _weights(self) -> tuple[Path, ...]:
+        return (self.path / ADAPTER_WEIGHTS,)
+
+    @property
     def carries_embeddings(self) -> bool:
         """Whether the base model's embeddings lie among its weights, as peft saves resized ones."""
         if self.settings.get("modules_to_save"):
             return False
-        with safe_open(self.path / ADAPTER_WEIGHTS, framework="numpy") as file:
-            return any(name.endswith(_EMBEDDINGS) for name in file.keys())  # noqa: SIM118
+        return any(name.endswith(_EMBEDDINGS) for name in stored_shapes(self._weights))
 
     def content(self) -> str:
         """A fingerprint of settings and weights."""
@@ -94,11 +97,19 @@ def read_adapter(path: Path) -> AdapterFolder:
         raise DataError("adapter_config.json is not a JSON object", where=where)
     if not (path / ADAPTER_WEIGHTS).is_file():
         raise _without_weights(path)
+    require_content(path / ADAPTER_WEIGHTS)
+    stored_shapes([path / ADAPTER_WEIGHTS])  # of a damaged file they cannot be read
     if not isinstance(settings.get("peft_type", settings.get("adapter_type")), str):
         raise DataError(
             "adapter_config.json does not say what kind of adapter this is",
             where=f'{where}, field "peft_type"',
             fix="save the adapter again with peft's save_pretrained",
+        )
+    if (task := settings.get("task_type")) not in _TASKS:
+        raise DataError(
+            f"the adapter is for another task than writing text: {task}",
+            where=f'{where}, field "task_type"',
+            fix="choose an adapter of a causal or an encoder-decoder language model",
         )
     if settings.get(_NAMES_CODE):
         raise DataError(

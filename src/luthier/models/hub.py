@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from luthier.models import bundled
 from luthier.models.adapter_folder import ADAPTER_CONFIG, adapter_files
 from luthier.models.weights import Entry, find_entry, read_index
 
+_Choice = Callable[[ModelConfig, Collection[str]], tuple[str, ...]]
 _TIMEOUT_S = 10.0
 # Settings, tokenizers and templates; beside the model's own folder only further templates count.
 _DESCRIPTIONS = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.bpe", "LICENSE*")
@@ -32,6 +33,19 @@ def fetch_model(config: ModelConfig, console: Console) -> Path:
     Raises:
         DataError: the repository cannot be fetched, or has no weights that may be loaded.
     """
+    return _fetch(config, console, _wanted)
+
+
+def fetch_tokenizer(config: ModelConfig, console: Console) -> Path:
+    """As `fetch_model`, without any weights.
+
+    Raises:
+        DataError: the repository cannot be fetched.
+    """
+    return _fetch(config, console, _descriptions)
+
+
+def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -40,7 +54,7 @@ def fetch_model(config: ModelConfig, console: Console) -> Path:
             names = _listed(config)
             if names is None:
                 return _cached(config)
-            patterns = [glob.escape(name) for name in _wanted(config, names)]
+            patterns = [glob.escape(name) for name in wanted(config, names)]
             folder = snapshot_download(config.id, revision=config.revision, allow_patterns=patterns)
             return Path(folder)
     except DataError:
@@ -62,7 +76,7 @@ def _cached(config: ModelConfig) -> Path:
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
-    for name in ("config.json", ADAPTER_CONFIG):
+    for name in ("config.json", ADAPTER_CONFIG, "tokenizer_config.json"):
         found = try_to_load_from_cache(
             config.id, name, cache_dir=constants.HF_HUB_CACHE, revision=config.revision
         )
@@ -96,6 +110,10 @@ def needed_files(
     return tuple(sorted(wanted))
 
 
+def _descriptions(_config: ModelConfig, names: Collection[str]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if _describes(name)))
+
+
 def _wanted(config: ModelConfig, names: Collection[str]) -> tuple[str, ...]:
     """What is fetched; an index is fetched first, to know which files it names."""
     from huggingface_hub import hf_hub_download
@@ -104,7 +122,7 @@ def _wanted(config: ModelConfig, names: Collection[str]) -> tuple[str, ...]:
     shards: tuple[str, ...] = ()
     if entry is None and ADAPTER_CONFIG not in names:
         # Descriptions alone are enough to say in the usual words what is missing.
-        return tuple(sorted(name for name in names if _describes(name)))
+        return _descriptions(config, names)
     if entry and entry.is_index:
         index = hf_hub_download(config.id, entry.name, revision=config.revision)
         shards = read_index(Path(index))

@@ -48,7 +48,7 @@ def model_class(settings: Any, where: str) -> Any:
     )
 
     usual: Any = AutoModelForSeq2SeqLM if settings.is_encoder_decoder else AutoModelForCausalLM
-    own, wrapper = _class_in(usual, settings), _class_in(AutoModelForImageTextToText, settings)
+    own, wrapper = class_in(usual, settings), class_in(AutoModelForImageTextToText, settings)
     if own is None and getattr(settings, "auto_map", None):
         return usual  # code of the model's own, which the configuration has allowed
     if own is not None and settings.is_encoder_decoder:
@@ -152,8 +152,8 @@ def _layers_for_images(model: Any, language: tuple[str, ...]) -> list[str]:
     return [f"{language[0]}.layers.{number}" for number in numbers]
 
 
-def _class_in(auto: Any, settings: Any) -> Any:
-    """The class that an auto class has for a config; None: it has none."""
+def class_in(auto: Any, settings: Any) -> Any:
+    """The class that an auto class of transformers has for a config; None: it has none."""
     table = auto._model_mapping
     if type(settings) not in table:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.files import read_json
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.models.adapter_folder import AdapterFolder
@@ -24,17 +24,44 @@ from luthier.models.device import default_device, resolve_dtype
 from luthier.models.kinds import is_wrapper, model_class, require_text
 from luthier.models.quantised import (
     detach_from_file,
+    is_decoded,
     keep_trainable,
+    loading_options,
     parameter_count,
-    quantisation_options,
     require_quantisation,
+    stored_as,
 )
 from luthier.models.quiet import quiet_transformers
-from luthier.models.resolve import ModelFolder, resolve_model
+from luthier.models.resolve import ModelFolder, resolve_model, resolve_tokenizer
+from luthier.models.tensors import check_tensors, renaming, require_all
 from luthier.models.vocabulary import check_vocabulary, resize_embeddings
-from luthier.models.weights import count_numbers
+from luthier.models.weights import count_numbers, stored_shapes
 
-_UNLOADABLE = (OSError, ValueError, KeyError, ImportError, StrictDataclassError)
+# One of these is there where there is a tokenizer.
+_TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "vocab.json",
+    "vocab.txt",
+    "vocab.bpe",
+    "merges.txt",
+    "tekken.json",
+    "tokenizer_config.json",
+)
+_UNLOADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    ImportError,
+    AssertionError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +170,7 @@ class ModelHandle:
     @property
     def stored_numbers(self) -> int:
         """Numbers in all tensors of its weight files, read from their headers."""
-        return count_numbers(self.folder.path, allow_pickle=self.config.allow_pickle)
+        return count_numbers(self.folder.weights)
 
     @property
     def has_chat_template(self) -> bool:
@@ -152,34 +179,85 @@ class ModelHandle:
 
 
 def open_model(config: ModelConfig, console: Console) -> ModelHandle:
-    """Find a model and load its tokenizer and settings; quick, and enough for most checks.
+    """Find a model, load its tokenizer and settings, and check its files; no weights are read.
 
     Raises:
-        DataError: the model is missing, incomplete, or of an unknown architecture.
+        UsageError: its weights are stored in another quantisation than is asked for.
+        DataError: the model is missing, incomplete, or of an unknown architecture; its tokenizer is
+            missing, or has tokens without a row.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     folder = resolve_model(config, console)
-    options = {"trust_remote_code": config.trust_remote_code}
+    where, code = str(folder.path), config.trust_remote_code
     try:
         with quiet_transformers():
-            settings = AutoConfig.from_pretrained(folder.path, **options)
-            tokenizer = AutoTokenizer.from_pretrained(_tokenizer_folder(folder), **options)
-    except _UNLOADABLE as error:
+            settings = AutoConfig.from_pretrained(folder.path, trust_remote_code=code)
+    except Exception as error:  # the file may hold anything
         raise _unloadable("description", folder, error) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    where = str(folder.path)
+    _require_readable(folder.path / "generation_config.json")
+    tokenizer = _load_tokenizer(folder, config, console)
     auto_class = model_class(settings, where)
+    config = stored_as(config, settings, where)
     rows = check_vocabulary(tokenizer, settings, config, console, where)
+    check_tensors(settings, auto_class, folder, console)
     return ModelHandle(folder, config, settings, tokenizer, auto_class, rows)
 
 
-def _tokenizer_folder(folder: ModelFolder) -> Path:
+def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) -> Any:
+    """The tokenizer; its padding token is the end where it names none.
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    place = _tokenizer_folder(folder, config, console)
+    if not any((place / name).is_file() for name in _TOKENIZERS):
+        raise DataError(
+            f"{folder.id} has no tokenizer",
+            where=str(place),
+            fix="copy the tokenizer's files there, or name a folder or model that has it with "
+            "model.tokenizer=…",
+        )
+    try:
+        with quiet_transformers():
+            found = AutoTokenizer.from_pretrained(place, trust_remote_code=config.trust_remote_code)
+    except Exception as error:  # the files may hold anything
+        raise _unloadable("tokenizer", replace(folder, path=place), error) from error
+    if not (place / "tokenizer_config.json").is_file():
+        console.warn(
+            f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "
+            "tokens are guessed; get that file from where the model comes from"
+        )
+    if found.pad_token_id is None:
+        found.pad_token = found.eos_token or found.unk_token
+    return found
+
+
+def _tokenizer_folder(folder: ModelFolder, config: ModelConfig, console: Console) -> Path:
     """Where the tokenizer is: an adapter may bring its own, with more tokens than the base's."""
+    if config.tokenizer is not None:
+        return resolve_tokenizer(config.tokenizer, config, console)
     if folder.adapter and (folder.adapter.path / "tokenizer_config.json").is_file():
         return folder.adapter.path
     return folder.path
+
+
+def _require_readable(path: Path) -> None:
+    """Refuse a damaged file that transformers passes over: answers would end elsewhere.
+
+    Raises:
+        DataError: it is there and is no JSON.
+    """
+    if not path.is_file():
+        return
+    try:
+        read_json(path)
+    except DataError as error:
+        raise DataError(
+            error.problem, where=error.where, fix="get the file again, or delete it"
+        ) from None
 
 
 @lru_cache(maxsize=4)
@@ -217,6 +295,7 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
         keep_freed_memory()
     if quantisation:
         require_quantisation()
+    names = renaming(stored_shapes(handle.folder.weights))
     try:
         with quiet_transformers():
             model, found = handle.auto_class.from_pretrained(
@@ -227,11 +306,15 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
                 device_map={"": place} if quantisation else None,
                 output_loading_info=True,
                 variant=handle.folder.variant or None,
-                **quantisation_options(quantisation, dtype),
+                key_mapping=names or None,
+                **loading_options(handle.settings, quantisation, dtype),
             )
-    except (*_UNLOADABLE, RuntimeError, SafetensorError) as error:
+    except _UNLOADABLE as error:
         raise _unloadable("weights", handle.folder, error) from error
-    _require_all(found, handle.folder)
+    require_all(found, handle.folder)
+    if names or is_decoded(handle.settings):
+        # Or the plain weights would be saved under the names that they were stored by.
+        model._weight_conversions = []
     if handle.rows is not None:
         resize_embeddings(model, handle.rows)
     model.name_or_path = handle.folder.loads_as
@@ -249,31 +332,6 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
         architecture=type(model).__name__,
     )
     return LoadedModel(model, handle.tokenizer, stamp, place)
-
-
-def _require_all(found: Mapping[str, Any], folder: ModelFolder) -> None:
-    """Refuse weights of which a part is missing: transformers would fill it with random numbers.
-
-    Args:
-        found: what transformers says of the loading; tied weights count as there.
-        folder: where they are.
-
-    Raises:
-        DataError: tensors are missing.
-    """
-    missing, unexpected = (sorted(found[name]) for name in ("missing_keys", "unexpected_keys"))
-    if not missing:
-        return
-    others = f"; instead there are {_some(unexpected)}" if unexpected else ""
-    raise DataError(
-        f"{len(missing)} tensors of {folder.id} are not in its files: {_some(missing)}{others}",
-        where=str(folder.path),
-        fix="get the files again, or export the model again with save_pretrained",
-    )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def _unloadable(what: str, folder: ModelFolder, error: Exception) -> DataError:

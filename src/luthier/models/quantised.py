@@ -6,13 +6,92 @@ and the output layer stay as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+from luthier.config import ModelConfig
 from luthier.config.methods import Quantisation
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
+
+# What other tools' formats are decoded to plain weights with, by the name that a config gives.
+_DECODED = {"fp8": "FineGrainedFP8Config", "mxfp4": "Mxfp4Config"}
+
+
+def stored_as(config: ModelConfig, settings: Any, where: str) -> ModelConfig:
+    """The configuration of a model whose weights may be stored quantised, as many are published.
+
+    Args:
+        config: how it is to be loaded.
+        settings: its transformers config.
+        where: the model's folder, for errors.
+
+    Returns:
+        The same, with the quantisation of the files where they have one of bitsandbytes.
+
+    Raises:
+        DataError: the weights are stored in a format that nothing here can train beside.
+        UsageError: another quantisation is asked for.
+    """
+    found = stored_settings(settings)
+    if not found or is_decoded(settings):
+        return config
+    if (method := found.get("quant_method")) != "bitsandbytes":
+        raise DataError(
+            f"the weights are stored quantised ({_named(method)}), which is not supported",
+            where=f'{where}/config.json, field "quantization_config"',
+            fix="choose the model's version with plain weights; model.quantisation=nf4 or the "
+            "method qlora quantises it while it is loaded",
+        )
+    stored: Quantisation = "int8" if found.get("load_in_8bit") else "nf4"
+    if config.quantisation not in (None, stored):
+        raise UsageError(
+            f"the weights are stored in {stored}, so they cannot be loaded in "
+            f"{config.quantisation}",
+            where="model.quantisation",
+            fix=f"set it, or methods.qlora.quantisation, to {stored}, or choose the model's "
+            "version with plain weights",
+        )
+    return config.model_copy(update={"quantisation": stored})
+
+
+def stored_settings(settings: Any) -> Mapping[str, Any]:
+    """How a transformers config says that the weights are stored; empty where they are plain."""
+    found: Any = getattr(settings, "quantization_config", None)
+    if hasattr(found, "to_dict"):
+        found = found.to_dict()
+    return found if isinstance(found, Mapping) else {}
+
+
+def is_decoded(settings: Any) -> bool:
+    """Whether weights are stored in a format that loading decodes to plain ones."""
+    return stored_settings(settings).get("quant_method") in _DECODED
+
+
+def _named(method: Any) -> str:
+    return str(method) if method else "by a tool that does not name itself"
+
+
+def loading_options(
+    settings: Any, quantisation: Quantisation | None, dtype: torch.dtype
+) -> dict[str, Any]:
+    """What ``from_pretrained`` must be told of quantised weights.
+
+    Args:
+        settings: the model's transformers config; it may say that they are stored so.
+        quantisation: in which they are to be in memory.
+        dtype: in which products are computed.
+    """
+    import transformers
+
+    found = stored_settings(settings)
+    if (decoder := _DECODED.get(found.get("quant_method", ""))) is not None:
+        options = {key: value for key, value in found.items() if key != "quant_method"}
+        how = getattr(transformers, decoder)(**{**options, "dequantize": True})
+        return {"quantization_config": how}
+    return {} if found else quantisation_options(quantisation, dtype)
 
 
 def require_quantisation() -> None:

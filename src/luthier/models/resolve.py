@@ -22,7 +22,7 @@ from luthier.models.adapter_folder import (
     read_adapter,
 )
 from luthier.models.gguf import convert_gguf
-from luthier.models.hub import fetch_model
+from luthier.models.hub import fetch_model, fetch_tokenizer
 from luthier.models.weights import Entry, find_entry, weight_files, weightless
 
 _EXPLICIT = "transformers_weights"
@@ -41,6 +41,7 @@ class ModelFolder:
         loads_as: what an adapter calls it: a Hub id, a folder, a GGUF file, or a bundled name;
             never a place in a cache, which no one else has.
         variant: of the weights, where their names carry one.
+        weights: the files that hold the tensors, in the order of their names.
         adapter: the adapter beside it, where the model is one.
     """
 
@@ -49,6 +50,7 @@ class ModelFolder:
     revision: str
     loads_as: str
     variant: str = ""
+    weights: tuple[Path, ...] = ()
     adapter: AdapterFolder | None = None
 
 
@@ -70,6 +72,28 @@ def resolve_model(config: ModelConfig, console: Console) -> ModelFolder:
             fix="leave it out, or name an adapter with model.id",
         )
     return found
+
+
+def resolve_tokenizer(name: str, config: ModelConfig, console: Console) -> Path:
+    """The folder of a tokenizer that lies elsewhere than the model.
+
+    Args:
+        name: a folder, a bundled model, or a Hub id, of which no weights are fetched.
+        config: of the model.
+        console: shows progress.
+
+    Raises:
+        DataError: there is none.
+        ResourceError: it cannot be fetched.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if name.lower() in bundled.BUNDLED_MODELS:
+        return _find(config.model_copy(update={"id": name}), console).path
+    if is_hub_id(name):
+        return fetch_tokenizer(config.model_copy(update={"id": name, "revision": None}), console)
+    raise _unknown(name)
 
 
 def is_hub_id(name: str) -> bool:
@@ -118,23 +142,28 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
     if model := bundled.BUNDLED_MODELS.get(config.id.lower()):
         source = bundled.require(model)
         folder = convert_gguf(source, _converted_name(model), console)
-        return ModelFolder(model.name, folder, f"{model.package}=={model.version}", model.name)
+        revision = f"{model.package}=={model.version}"
+        return _whole(model.name, folder, revision, model.name, config)
     path = Path(config.id).expanduser()
     if path.suffix == ".gguf":
-        return _from_gguf(path, console)
+        return _from_gguf(path, config, console)
     if path.is_dir():
         if _holds_adapter(path, config):
             return _with_base(path.name, path, config, console)
-        entry, files = _checked(path, config)
-        revision = _content(path, files)
-        return ModelFolder(path.name, path, revision, str(path.absolute()), entry.variant)
+        found = _whole(path.name, path, "", str(path.absolute()), config)
+        return replace(found, revision=_content(path, found.weights))
     if is_hub_id(config.id) and not path.exists():
         path = fetch_model(config, console)
         if _holds_adapter(path, config):
             return _with_base(config.id, path, config, console)
-        entry, _ = _checked(path, config)
-        return ModelFolder(config.id, path, path.name, config.id, entry.variant)
+        return _whole(config.id, path, path.name, config.id, config)
     raise _unknown(config.id)
+
+
+def _whole(name: str, path: Path, revision: str, loads_as: str, config: ModelConfig) -> ModelFolder:
+    """A model that is not an adapter, with the files of its weights."""
+    entry, files = _checked(path, config)
+    return ModelFolder(name, path, revision, loads_as, entry.variant, files)
 
 
 def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> ModelFolder:
@@ -143,6 +172,8 @@ def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> 
     named = base_config(config, adapter)
     if named.is_remote:
         raise no_weights(named.id)
+    if is_adapter_folder(Path(named.id).expanduser()):
+        raise _base_is_adapter(path, named.id)
     try:
         base = _find(named, console)
     except DataError as error:
@@ -152,14 +183,18 @@ def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> 
             fix=f"name the model that it belongs to with model.base=…; {error.fix}".rstrip("; "),
         ) from error
     if base.adapter is not None:
-        raise DataError(
-            f"the adapter belongs to {named.id}, which is an adapter itself",
-            where=str(path),
-            fix="merge that one first with 'luthier merge', and name the merged model with "
-            "model.base=…",
-        )
+        raise _base_is_adapter(path, named.id)
     revision = f"{base.revision}+{adapter.content()}"
     return replace(base, id=name, revision=revision, adapter=adapter)
+
+
+def _base_is_adapter(path: Path, base: str) -> DataError:
+    return DataError(
+        f"the adapter belongs to {base}, which is an adapter itself",
+        where=str(path),
+        fix="merge that one first with 'luthier merge', and name the merged model with "
+        "model.base=…",
+    )
 
 
 def no_weights(url: str) -> UsageError:
@@ -171,14 +206,14 @@ def no_weights(url: str) -> UsageError:
     )
 
 
-def _from_gguf(path: Path, console: Console) -> ModelFolder:
+def _from_gguf(path: Path, config: ModelConfig, console: Console) -> ModelFolder:
     if not path.is_file():
         raise DataError("the file does not exist", where=str(path))
     digest = file_sha256(path)
     # The same content under another name is not converted again.
     names = {model.sha256: model.name for model in bundled.BUNDLED_MODELS.values()}
     folder = convert_gguf(path, f"{names.get(digest, path.stem)}-{digest[:12]}", console)
-    return ModelFolder(path.name, folder, f"sha256:{digest[:16]}", str(path.absolute()))
+    return _whole(path.name, folder, f"sha256:{digest[:16]}", str(path.absolute()), config)
 
 
 def _holds_adapter(path: Path, config: ModelConfig) -> bool:
@@ -207,16 +242,36 @@ def _checked(path: Path, config: ModelConfig) -> tuple[Entry, tuple[Path, ...]]:
         DataError: there is no model, or it is incomplete or not safe to load.
     """
     if not (path / "config.json").is_file():
-        raise DataError(
-            "this folder holds no model: it has no config.json",
-            where=str(path),
-            fix="give the folder that save_pretrained wrote",
-        )
+        raise _no_model(path)
     names = _names(path)
     entry = _named_entry(path) or find_entry(names, allow_pickle=config.allow_pickle)
     if entry is None:
         raise weightless(path, names, allow_pickle=config.allow_pickle)
     return entry, weight_files(path, entry)
+
+
+def _no_model(path: Path) -> DataError:
+    """The error to raise for a folder without a model; those below it may have one."""
+    below = sorted(
+        inner.name
+        for inner in path.iterdir()
+        if any((inner / name).is_file() for name in ("config.json", ADAPTER_CONFIG))
+    )
+    if below:
+        return DataError(
+            f"this folder holds no model itself, but there are models below it: {_listed(below)}",
+            where=str(path),
+            fix=f"name one of them, such as {path / below[-1]}",
+        )
+    return DataError(
+        "this folder holds no model: it has no config.json",
+        where=str(path),
+        fix="give the folder that save_pretrained wrote",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _named_entry(path: Path) -> Entry | None:

@@ -52,6 +52,7 @@ def check_vocabulary(
         DataError: there are tokens without a row, and none may be added.
     """
     rows, needed = embedding_rows(settings), rows_needed(tokenizer)
+    _require_padding_row(settings, rows, where)
     if rows is None or needed <= rows:
         return None
     without = _names_from(tokenizer, rows)
@@ -69,6 +70,21 @@ def check_vocabulary(
         "them; an adapter leaves them as they are unless it is told to train token rows"
     )
     return needed
+
+
+def _require_padding_row(settings: Any, rows: int | None, where: str) -> None:
+    """Refuse a padding id that the embedding has no row for; torch makes no embedding with it.
+
+    Raises:
+        DataError: it has none. −1 stands for the last row.
+    """
+    padding = getattr(settings.get_text_config(), "pad_token_id", None)
+    if rows is not None and isinstance(padding, int) and not -rows <= padding < rows:
+        raise DataError(
+            f"the padding token has id {padding}, and the model's embedding has {rows} rows",
+            where=f'{where}/config.json, field "pad_token_id"',
+            fix="leave the field out; padding is masked here",
+        )
 
 
 def resize_embeddings(model: Any, rows: int) -> None:

@@ -21,6 +21,46 @@ _INDEX = ".index.json"
 # A stem and its suffix; transformers asks for them in this order.
 _SAFE, _PICKLED = ("model", ".safetensors"), ("pytorch_model", ".bin")
 _SHARD = re.compile(r"(model|pytorch_model).*-\d+-of-\d+\.(safetensors|bin)")
+# What there is in the place of weights that transformers loads, and what to do about it.
+_INSTEAD = (
+    (
+        r"consolidated.*\.safetensors",
+        "the weights are only there as consolidated.safetensors, in a format of their own that "
+        "transformers does not load",
+        "get the repository's model*.safetensors, or a version of the model that has them",
+    ),
+    (
+        r".*\.gguf",
+        "this folder has its weights in a GGUF file",
+        "name the .gguf file itself",
+    ),
+    (
+        r"zero_to_fp32\.py|global_step\d+",
+        "this is a checkpoint of DeepSpeed, whose weights are in the parts of several processes",
+        "put them together with its own zero_to_fp32.py (--safe_serialization)",
+    ),
+    (
+        r"pytorch_model_fsdp_\d+|.*\.distcp",
+        "this is a checkpoint of FSDP, whose weights are in the parts of several processes",
+        "put them together with 'accelerate merge-weights'",
+    ),
+    (
+        r"consolidated\.\d+\.pth",
+        "the weights are in Meta's own format",
+        "get the version of the model for transformers, or convert it with transformers' "
+        "convert_llama_weights_to_hf",
+    ),
+    (
+        r"tf_model.*\.h5|flax_model.*\.msgpack",
+        "the weights are those of another framework, TensorFlow or Flax",
+        "get the version of the model that has safetensors",
+    ),
+    (
+        r"(?!optimizer|scheduler|scaler|rng_state).*\.(ckpt|pth|pt)",
+        "the weights are in a file of a trainer's own, which is no model of transformers",
+        "load it with that trainer, and write the model with save_pretrained",
+    ),
+)
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -86,7 +126,9 @@ def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
         )
     files = tuple(folder / name for name in names)
     for file in files:
-        _require_content(file)
+        require_content(file)
+    if entry.is_index:
+        _require_metadata(folder / entry.name)
     return files
 
 
@@ -97,12 +139,20 @@ def read_index(path: Path) -> tuple[str, ...]:
         DataError: it cannot be read, or it names files outside its folder.
     """
     try:
-        named = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
-        shards = sorted({str(Path(name)) for name in named})
+        index = json.loads(path.read_text(encoding="utf-8"))
+        shards = sorted({str(Path(name)) for name in index["weight_map"].values()})
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
-        raise DataError("this is not a readable index of weights", where=str(path)) from None
+        raise DataError(
+            "this is not a readable index of weights",
+            where=str(path),
+            fix="get it again from where the weights come from",
+        ) from None
     if not shards:
-        raise DataError("this index of weights names no file", where=str(path))
+        raise DataError(
+            "this index of weights names no file",
+            where=str(path),
+            fix="get it again from where the weights come from",
+        )
     for shard in shards:
         if Path(shard).name != shard:
             raise DataError(
@@ -111,26 +161,50 @@ def read_index(path: Path) -> tuple[str, ...]:
     return tuple(shards)
 
 
-def count_numbers(folder: Path, *, allow_pickle: bool) -> int:
-    """Numbers in all tensors of a folder's safetensors weights; 0 for pickled ones.
+def _require_metadata(path: Path) -> None:
+    """Refuse an index of which transformers would stumble over what is missing.
 
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: it has no metadata, which may be empty.
     """
-    entry = find_entry([file.name for file in folder.iterdir()], allow_pickle=allow_pickle)
-    files = weight_files(folder, entry) if entry else ()
-    return sum(_numbers(file) for file in files if file.suffix == _SAFE[1])
+    if not isinstance(json.loads(path.read_text(encoding="utf-8")).get("metadata"), dict):
+        raise DataError(
+            "this index of weights has no metadata, and transformers does not load it so",
+            where=str(path),
+            fix='add the field "metadata": {}, or get the index again',
+        )
 
 
-def _numbers(file: Path) -> int:
-    try:
-        with safe_open(file, framework="numpy") as tensors:
-            return sum(
-                math.prod(tensors.get_slice(name).get_shape())
-                for name in tensors.keys()  # noqa: SIM118 - it is no mapping
-            )
-    except SafetensorError as error:
-        raise DataError(f"the weights cannot be read: {error}", where=str(file)) from None
+def count_numbers(files: Iterable[Path]) -> int:
+    """Numbers in all tensors of some weight files; pickled ones count as empty.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    return sum(math.prod(shape) for shape in stored_shapes(files).values())
+
+
+def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor in safetensors files, by name, from their headers.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        if file.suffix != _SAFE[1]:
+            continue
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                    found[name] = tuple(tensors.get_slice(name).get_shape())
+        except (SafetensorError, OSError) as error:
+            raise DataError(
+                f"this file of weights is damaged: {error}",
+                where=str(file),
+                fix="get it again from where it comes from",
+            ) from None
+    return found
 
 
 def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> DataError:
@@ -146,27 +220,21 @@ def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> D
                 where=where,
                 fix="get the index from where the parts come from",
             )
-    if any(name.startswith("consolidated") and name.endswith(_SAFE[1]) for name in names):
-        return DataError(
-            "the weights are only there as consolidated.safetensors, in a format of their own "
-            "that transformers does not load",
-            where=where,
-            fix="get the repository's model*.safetensors, or a version of the model that has them",
-        )
-    if any(name.endswith(".gguf") for name in names):
-        return DataError(
-            "this folder has its weights in a GGUF file",
-            where=where,
-            fix="name the .gguf file itself",
-        )
     if not allow_pickle and find_entry(names, allow_pickle=True):
-        fix = (
-            "convert it, or set model.allow_pickle=true if you trust where it comes from: "
-            "pickle files can run code"
+        return DataError(
+            "this model has no safetensors weights",
+            where=where,
+            fix="convert it, or set model.allow_pickle=true if you trust where it comes from: "
+            "pickle files can run code",
         )
-    else:
-        fix = "give a folder with model.safetensors, or with its parts and their index"
-    return DataError("this model has no safetensors weights", where=where, fix=fix)
+    for pattern, said, fix in _INSTEAD:
+        if any(re.fullmatch(pattern, name) for name in names):
+            return DataError(said, where=where, fix=fix)
+    return DataError(
+        "this model has no safetensors weights",
+        where=where,
+        fix="give a folder with model.safetensors, or with its parts and their index",
+    )
 
 
 def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
@@ -181,7 +249,7 @@ def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
     ]
 
 
-def _require_content(file: Path) -> None:
+def require_content(file: Path) -> None:
     """Refuse what stands for a file that was not fetched."""
     try:
         with file.open("rb") as opened:

@@ -24,6 +24,12 @@ _LEAST_DEVIATION = 0.05  # of the median: a loss that hardly varies may still va
 _GRADIENT_FACTOR = 100.0
 _IDLE_STEPS = 8
 _SAMPLED = 4096
+_FIX = "change the learning rate, or look at these examples with 'luthier data show'"
+# Before the first update the learning rate is not why.
+_FIX_AT_FIRST = (
+    "see with 'luthier prompt' whether the model itself gives numbers: its weights may come from a "
+    "training that diverged, or need the range of model.dtype=float32"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class Guards:
             return True
         self._findings.append(finding)
         if finding.action == "abort":
-            raise _diverged(finding.message, batch_ids)
+            raise _diverged(finding.message, batch_ids, _FIX if step else _FIX_AT_FIRST)
         if finding.action == "skip":
             self._count_skipped(step, batch_ids)
             return False
@@ -181,10 +187,10 @@ def _sampled(weight: Tensor) -> Tensor:
     return flat[:: max(1, -(-flat.numel() // _SAMPLED))].clone()
 
 
-def _diverged(message: str, batch_ids: Sequence[str]) -> DivergedError:
+def _diverged(message: str, batch_ids: Sequence[str], fix: str = _FIX) -> DivergedError:
     shown = ", ".join(batch_ids[:8]) + (", …" if len(batch_ids) > 8 else "")
     return DivergedError(
         message,
         where=f"examples {shown}" if shown else "",
-        fix="change the learning rate, or look at these examples with 'luthier data show'",
+        fix=fix,
     )

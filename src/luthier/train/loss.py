@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,16 @@ def trained_tokens(example: TrainingExample) -> int:
 def loss_weight(example: TrainingExample) -> float:
     """What the example adds to that by which a summed loss is divided: its tokens, weighted."""
     return example.weight * trained_tokens(example)
+
+
+def weight_unit(examples: Sequence[TrainingExample]) -> float:
+    """The power of two in which the weights of a batch are counted: the greatest is 1 to 2 of them.
+
+    Only their relation matters, and losses are summed in float32, whose range they may exceed.
+    Dividing by a power of two loses no bit.
+    """
+    greatest = max((example.weight for example in examples), default=0.0)
+    return 2.0 ** (math.frexp(greatest)[1] - 1) if greatest else 1.0
 
 
 def require_trained_tokens(examples: Sequence[TrainingExample]) -> None:
@@ -99,11 +110,13 @@ def mean_loss(
     """
     model.eval()
     parallelism = parallelism or Replicated()
+    unit = weight_unit(examples)
     lengths = [padded_length(example) for example in examples]
     cuts = VALIDATION_LAYOUT.cut(lengths, batch_tokens)
     total = torch.zeros((), dtype=torch.float64)
     for share in parallelism.shares(cuts, lengths):
-        loss = summed_loss(model, [examples[i] for i in share.indices], device)
+        part = [examples[i] for i in share.indices]
+        loss = summed_loss(model, part, device, factor=1 / unit)
         total += loss.double().cpu() * share.counts
     nats = float(parallelism.ranks.sum(total))
-    return nats / sum(map(loss_weight, examples))
+    return nats / sum(loss_weight(example) / unit for example in examples)

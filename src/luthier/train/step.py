@@ -15,7 +15,13 @@ from luthier.models.device import is_out_of_memory
 from luthier.prompts.render import TrainingExample
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
-from luthier.train.loss import loss_weight, padded_length, summed_loss, trained_tokens
+from luthier.train.loss import (
+    loss_weight,
+    padded_length,
+    summed_loss,
+    trained_tokens,
+    weight_unit,
+)
 from luthier.train.loss_scale import LossScaling
 from luthier.train.neftune import noisy_embeddings
 from luthier.train.weights import TrainedWeights
@@ -60,7 +66,8 @@ def optimizer_step(
     rank = parallelism.ranks.rank
     torch.manual_seed(derive(job.seed, "step", step, *([rank] if rank else [])))
     total_trained = sum(map(trained_tokens, batch))
-    total_weight = sum(map(loss_weight, batch))
+    unit = weight_unit(batch)
+    total_weight = sum(loss_weight(example) / unit for example in batch)
     scaling = scaling or LossScaling()
     factor, divisor = scaling.split(total_weight or 1)
     lengths = [padded_length(example) for example in batch]
@@ -69,7 +76,7 @@ def optimizer_step(
     for share in parallelism.shares(cuts, lengths):
         examples = [batch[i] for i in share.indices]
         with noisy_embeddings(job, examples, step):
-            loss = summed_loss(model, examples, device, job.layout, factor) * share.counts
+            loss = summed_loss(model, examples, device, job.layout, factor / unit) * share.counts
         (loss / divisor).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach().double().cpu() / factor
     # Gradients are added up over the processes, and a penalty belongs to the step as a whole.

@@ -21,7 +21,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.models import gguf
 from luthier.models.device import PeakMemory, default_device, free_memory, resolve_dtype
-from luthier.models.load import load_model, open_model
+from luthier.models.load import open_model
 
 CPU = torch.device("cpu")
 
@@ -80,9 +80,8 @@ def test_weights_of_which_a_part_is_missing_are_refused(tiny_llama: Path, tmp_pa
     kept = {name: value for name, value in weights.items() if "layers.1." not in name}
     kept |= {f"wrong.{name}": value for name, value in weights.items() if "layers.1." in name}
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
-    handle = open_model(ModelConfig(id=str(folder)), Console(quiet=True))
     with pytest.raises(DataError, match="9 tensors of model are not in its files") as caught:
-        load_model(handle)
+        open_model(ModelConfig(id=str(folder)), Console(quiet=True))
     assert "instead there are wrong.model.layers.1." in caught.value.problem
 
 

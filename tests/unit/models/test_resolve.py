@@ -199,25 +199,25 @@ def test_code_of_a_repository_is_not_run(model_folder: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("file", "content"),
+    ("file", "content", "called"),
     [
-        ("config.json", "{"),
-        ("config.json", '{"model_type": "no-such-architecture"}'),
-        ("tokenizer.json", "{"),
+        ("config.json", "{", "description"),
+        ("config.json", '{"model_type": "no-such-architecture"}', "description"),
+        ("tokenizer.json", "{", "tokenizer"),
     ],
 )
-def test_a_damaged_description(file: str, content: str, model_folder: Path) -> None:
+def test_a_damaged_description(file: str, content: str, called: str, model_folder: Path) -> None:
     (model_folder / file).write_text(content)
-    with pytest.raises(DataError, match="the description of model cannot be loaded"):
+    with pytest.raises(DataError, match=f"the {called} of model cannot be loaded"):
         open_model(ModelConfig(id=str(model_folder)), QUIET)
 
 
 def test_torn_weights(model_folder: Path) -> None:
     weights = model_folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
-    handle = open_model(ModelConfig(id=str(model_folder)), QUIET)
-    with pytest.raises(DataError, match="the weights of model cannot be loaded"):
-        load_model(handle)
+    with pytest.raises(DataError, match="this file of weights is damaged") as caught:
+        open_model(ModelConfig(id=str(model_folder)), QUIET)
+    assert caught.value.where == str(weights)
 
 
 def test_the_published_file_is_checked(tmp_path: Path, bundled_handle: Any) -> None:

@@ -107,6 +107,17 @@ def test_a_step_that_is_not_finite_aborts(
     (event,) = watch.found
     assert event["action"] == "abort"
     assert all(name in caught.value.where for name in event["examples"])
+    assert "learning rate" in caught.value.fix
+
+
+def test_before_the_first_update_it_is_the_model_that_is_looked_at(
+    small_tune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Poison(monkeypatch, {0}, "loss", math.nan)
+    with pytest.raises(DivergedError, match="the loss is not finite in step 1") as caught:
+        small_tune()
+    assert "learning rate" not in caught.value.fix
+    assert "float32" in caught.value.fix
 
 
 @pytest.mark.parametrize(

@@ -217,3 +217,23 @@ def test_what_is_no_weight_is_refused(weight: float) -> None:
     with pytest.raises(DataError, match="the weight of an example") as caught:
         select_usable(Rendered(((example, tokens),)), max_length=9, too_long="drop")
     assert caught.value.where == "line 7"
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**1000, 1e-300, 1e300])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_weights_beyond_the_range_of_float32_keep_their_relation(
+    dtype: str, scale: float, small_tune: Any
+) -> None:
+    weights = [0.5, 2.0, 1.0, 4.0] * 3 + [2.0]
+    _, expected, _ = small_tune(run="plain", weights=weights, dtype=dtype)
+    _, found, _ = small_tune(run="scaled", weights=[w * scale for w in weights], dtype=dtype)
+    exact = scale in (2.0**-1000, 2.0**1000)
+    close = {"rel": 0.0, "abs": 0.0} if exact else {"rel": 1e-3}
+    assert found.last_loss == pytest.approx(expected.last_loss, **close)
+    assert found.best_validation_loss == pytest.approx(expected.best_validation_loss, **close)
+
+
+def test_weights_of_very_different_sizes_are_finite(small_tune: Any) -> None:
+    _, record, _ = small_tune(weights=[1e30, 1.0, 1e-30] * 4)
+    assert record.overflows == 0
+    assert 0 < record.last_loss < 20
