@@ -27,9 +27,7 @@ RESAMPLING = Resampling(0, 2000, 0.95)
 
 def sample(index: int, said: str, right: str, **more: Any) -> SampleRecord:
     usual = {"group": "", "prompt": "", "choices": (), "scores": {}, "finish": "stop"}
-    return SampleRecord(
-        id=str(index), prediction=said, references=(right,), **{**usual, **more}
-    )
+    return SampleRecord(id=str(index), prediction=said, references=(right,), **{**usual, **more})
 
 
 def decide(
@@ -46,9 +44,7 @@ def decide(
         evaluations[name] = Evaluation(evaluation_record("t", metric), samples)
     gains = compare_rungs("exact_match", evaluations, RESAMPLING)
     records = [
-        RungRecord(
-            name=name, status="done", metric=one.record.metrics[0], gain=gains.get(name)
-        )
+        RungRecord(name=name, status="done", metric=one.record.metrics[0], gain=gains.get(name))
         for name, one in evaluations.items()
     ]
     return recommend(records, None, 0.05), gains
@@ -171,9 +167,7 @@ def test_differences_with_many_ties_are_covered(n: int, draw: Callable[..., Any]
     assert covered / 200 >= 0.92 - 3 * (0.92 * 0.08 / 200) ** 0.5
 
 
-@pytest.mark.parametrize(
-    ("offset", "scale"), [(1e6, 1.0), (1e8, 1.0), (1.7e9, 10.0), (0.0, 1e-7)]
-)
+@pytest.mark.parametrize(("offset", "scale"), [(1e6, 1.0), (1e8, 1.0), (1.7e9, 10.0), (0.0, 1e-7)])
 def test_a_correlation_far_from_zero_is_scipys(offset: float, scale: float) -> None:
     generator = np.random.default_rng(0)
     z = generator.normal(0, 1, 60)

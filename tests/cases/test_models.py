@@ -39,7 +39,7 @@ def drawn(chance: random.Random, length: int) -> list[int]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ragged_batches_answer_as_whole_texts_do(kind: str) -> None:
-    """Half of the prompts begin alike, longer than the windows; the others have nothing in common."""
+    """Half of the prompts begin alike, for longer than a window; the others share nothing."""
     changed = {"sliding_window": 16} if kind in ("mistral", "gemma3_text") else {}
     loaded = family(kind, **changed)
     chance = random.Random(0)
@@ -106,9 +106,7 @@ def mamba(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> str
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "mamba"
     ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
-    config = MambaConfig(
-        vocab_size=2048, hidden_size=32, num_hidden_layers=2, state_size=8, **ids
-    )
+    config = MambaConfig(vocab_size=2048, hidden_size=32, num_hidden_layers=2, state_size=8, **ids)
     MambaForCausalLM(config).save_pretrained(folder)
     small_tokenizer.save_pretrained(folder)
     return str(folder)
@@ -153,9 +151,7 @@ def test_all_linear_leaves_out_what_kernels_read(
     assert measured.code == 0, measured.err
 
 
-def test_text_alone_leaves_the_part_that_sees_alone(
-    call: Call, wrapped: Any, rows: str
-) -> None:
+def test_text_alone_leaves_the_part_that_sees_alone(call: Call, wrapped: Any, rows: str) -> None:
     asked = ("tune", "--model", wrapped("gemma3"), "--method", "lora", "--inspect")
     outcome = call(*asked, "--data", rows, "--json", "model.dtype=float32")
     assert outcome.code == 0, outcome.err

@@ -15,7 +15,8 @@ TOOLS = """\
 {% if tools %}<|im_start|>system
 Tools: {{ tools | tojson }}<|im_end|>
 {% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
-{{ m.content or '' }}{% for c in m.tool_calls or [] %}<call>{{ c.function | tojson }}</call>{% endfor %}<|im_end|>
+{{ m.content or '' }}{% for c in m.tool_calls or [] -%}
+<call>{{ c.function | tojson }}</call>{% endfor %}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 
@@ -52,7 +53,10 @@ def test_an_answer_with_a_flag_is_never_trained(
     for row in rows:
         number = row.example.where.rpartition(":")[2]
         assert "BAD answer" in row.whole
-        assert row.trained == f"Parcel {int(number) - 1} is in depot {(int(number) - 1) % 5}.<|im_end|>"
+        assert (
+            row.trained
+            == f"Parcel {int(number) - 1} is in depot {(int(number) - 1) % 5}.<|im_end|>"
+        )
 
 
 @pytest.mark.parametrize("file", ["conversations-role-content", "prompt-completion-messages"])
@@ -132,7 +136,9 @@ def test_several_answers_to_one_prompt_stay_in_one_split(
     outcome = show("rows/several-answers.jsonl", "--json")
     assert outcome.document["references"] == 8
     dataset = reading("rows/several-answers.jsonl", tokenizer).dataset
-    asked = [{one.messages for one in part} for part in (dataset.train, dataset.validation, dataset.test)]
+    asked = [
+        {one.messages for one in part} for part in (dataset.train, dataset.validation, dataset.test)
+    ]
     assert sum(map(len, asked)) == len(set().union(*asked)) == 6
     (tested,) = dataset.test
     assert len(dataset.train) + len(dataset.validation) + len(set(tested.references)) == 48
@@ -142,7 +148,9 @@ def test_several_answers_to_one_prompt_stay_in_one_split(
 def test_numbers_as_answers_are_refused_with_a_way_out(show: Call) -> None:
     outcome = show("rows/number-answers.jsonl")
     assert outcome.code == DataError.exit_code
-    assert 'number-answers.jsonl:1, field "completion": this is not a text but a number' in outcome.err
+    assert (
+        'number-answers.jsonl:1, field "completion": this is not a text but a number' in outcome.err
+    )
     assert "write it in quotes, or make a text of it with a template" in outcome.err
 
 

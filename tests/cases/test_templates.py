@@ -24,7 +24,9 @@ OPENS = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
 # Thoughts of answers are cut.
-STRIPS = OPENS.replace("[-1] %}", "[-1].lstrip('\\n') %}").replace("<think>\n{% endif %}", "{% endif %}")
+STRIPS = OPENS.replace("[-1] %}", "[-1].lstrip('\\n') %}").replace(
+    "<think>\n{% endif %}", "{% endif %}"
+)
 # Empty thoughts stand in the last answer only.
 HYBRID = (
     "{% for m in messages %}" + TURN + "{% if m['role'] == 'assistant' and loop.last and "
@@ -71,9 +73,7 @@ def test_a_prompt_that_opens_thoughts_has_them_closed_by_the_answer(shown: Any) 
 
 
 @pytest.mark.parametrize(("template", "opening"), [(OPENS, ""), (STRIPS, "<think>\n")])
-def test_reasoning_that_a_template_cuts_is_trained(
-    template: str, opening: str, shown: Any
-) -> None:
+def test_reasoning_that_a_template_cuts_is_trained(template: str, opening: str, shown: Any) -> None:
     rows, _ = shown("thinking/thoughts.jsonl", template)
     assert len(rows) == 24
     for row in rows:
@@ -248,7 +248,9 @@ def trained_pieces() -> Any:
     """A byte-pair tokenizer that puts a blank before each text, as Llama 2 has it."""
     from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 
-    texts = [f"Where is parcel {i}? In depot {i % 5}, shelf {i}. [INST] [/INST]" for i in range(300)]
+    texts = [
+        f"Where is parcel {i}? In depot {i % 5}, shelf {i}. [INST] [/INST]" for i in range(300)
+    ]
     inner = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     inner.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
