@@ -100,6 +100,8 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     splits = split(train, held_out, fractions, seed)
     for reason in count_reasons(unusable + splits.dropped):
         console.warn(f"{reason.count} left out: {reason.reason} (such as {reason.where})")
+    if not train and not unusable:
+        raise _without_rows(data.source)
     _require_examples(splits, len(train), held_out, data.source)
     return _drawn(source.name, reading, splits, unusable)
 
@@ -252,6 +254,14 @@ def _needs_template(row: Row, problem: str) -> DataError:
         if fitting
         else "write a template for these columns and name it in prompt.template, or rename the "
         f"columns to those of a format: {shapes}",
+    )
+
+
+def _without_rows(source: str) -> DataError:
+    return DataError(
+        "the train split is empty: there are no rows",
+        where=source,
+        fix="give rows; an empty file and a header without rows below it hold none",
     )
 
 

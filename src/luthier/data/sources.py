@@ -31,6 +31,7 @@ _SPLIT_WORDS: dict[str, SplitName] = {
     "dev": "validation",
     "test": "test",
 }
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _NOT_DATA = ("readme", "license", "licence", "copying", "citation", "notice", "changelog")
 
 
@@ -131,12 +132,7 @@ def _open_folder(folder: Path, problems: Problems) -> Source:
     """A folder's data files, by the split in their names where there is one in any of them."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
     if not files:
-        known = ", ".join(READERS)
-        raise DataError(
-            "the folder holds no data files",
-            where=str(folder),
-            fix=f"data files end in {known}, each also with .gz",
-        )
+        raise _without_files(folder)
     by_split: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         by_split[_split_of(path) or WHOLE].append(path)
@@ -145,6 +141,24 @@ def _open_folder(folder: Path, problems: Problems) -> Source:
         split: partial(_read_files, tuple(paths), problems) for split, paths in by_split.items()
     }
     return Source(_file_name(folder.resolve().name), parts, tuple(path.name for path in unnamed))
+
+
+def _without_files(folder: Path) -> DataError:
+    """The error for a folder without data files; folders inside could be meant as labels."""
+    inner = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if not inner:
+        return DataError("the folder holds no data files", where=str(folder), fix=_known_kinds())
+    names = ", ".join(map(repr, inner[:5])) + (", …" if len(inner) > 5 else "")
+    return DataError(
+        f"the folder holds no data files, only the folders {names}, which are not read",
+        where=str(folder),
+        fix="name the folder or the file that holds the rows; if folders are labels, write one "
+        "file with a column for the text and one for the label",
+    )
+
+
+def _known_kinds() -> str:
+    return f"data files end in {', '.join(READERS)}, each also with .gz"
 
 
 def _is_data(path: Path) -> bool:
@@ -164,10 +178,11 @@ def read_file(path: Path, problems: Problems) -> Iterator[Row]:
     """
     reader = reader_of(path)
     if reader is None:
+        is_sheet = path.suffix.lower() in _SPREADSHEETS
         raise DataError(
             f"files of the kind {''.join(path.suffixes) or 'without a suffix'} are not read",
             where=str(path),
-            fix=f"data files end in {', '.join(READERS)}, each also with .gz",
+            fix='save the sheet as "CSV UTF-8"' if is_sheet else _known_kinds(),
         )
     return reader(path, path.name, problems)
 

@@ -98,7 +98,13 @@ class Template(Config):
     @property
     def input_columns(self) -> frozenset[str]:
         """The columns that a question needs, its choices included."""
-        return _columns((self.system or "", self.input, *self.choices.values()))
+        return _columns(self._question.values())
+
+    @property
+    def _question(self) -> dict[str, str]:
+        """The texts that make a question, by their fields."""
+        choices = {f"choices.{label}": source for label, source in self.choices.items()}
+        return {"system": self.system or "", "input": self.input, **choices}
 
     @property
     def columns(self) -> frozenset[str]:
@@ -128,7 +134,7 @@ class Template(Config):
             DataError: a column is missing, a label is not among the choices, a text cannot be
                 rendered, or the question or an answer is empty.
         """
-        self._require(self.input_columns, row, where)
+        self._require(self._question, row, where)
         messages = [Message("user", self._text("input", self.input, row, where))]
         if self.system is not None:
             messages.insert(0, Message("system", self._text("system", self.system, row, where)))
@@ -157,14 +163,14 @@ class Template(Config):
         sources = {"target": self.target or "", **sources}
         present = {name: text for name, text in sources.items() if _columns((text,)) <= row.keys()}
         if not present and needs_target:
-            self._require(self.columns, row, where)
+            self._require(sources, row, where)
         texts = [self._text(name, source, row, where) for name, source in present.items()]
         return tuple(dict.fromkeys(texts))
 
     def _words_of_label(
         self, source: str, row: Mapping[str, Any], words: Mapping[str, str], where: str
     ) -> str:
-        self._require(_columns((source,)), row, where)
+        self._require({"label": source}, row, where)
         label = self._text("label", source, row, where)
         if label not in words:
             known = ", ".join(f"{name!r} ({word!r})" for name, word in words.items())
@@ -191,14 +197,16 @@ class Template(Config):
             )
         return text
 
-    def _require(self, columns: Iterable[str], row: Mapping[str, Any], where: str) -> None:
-        missing = sorted(set(columns) - row.keys())
-        if missing:
-            raise DataError(
-                f"the template {self.id!r} needs the column {missing[0]!r}, which is not there",
-                where=where,
-                fix=_suggest(missing[0], row, f"the columns are {', '.join(map(str, row))}"),
-            )
+    def _require(self, sources: Mapping[str, str], row: Mapping[str, Any], where: str) -> None:
+        for field, source in sources.items():
+            missing = sorted(_columns((source,)) - row.keys())
+            if missing:
+                raise DataError(
+                    f"{field!r} of the template {self.id!r} needs the column {missing[0]!r}, "
+                    "which is not there",
+                    where=where,
+                    fix=_suggest(missing[0], row, f"the columns are {', '.join(map(str, row))}"),
+                )
 
 
 def _columns(sources: Iterable[str]) -> frozenset[str]:

@@ -191,7 +191,7 @@ def test_fractions_that_leave_nothing() -> None:
 
 
 EMPTY: list[tuple[dict[str, list[Any]], dict[str, str], str]] = [
-    ({"all.jsonl": []}, {}, "train split is empty: no row could be used"),
+    ({"all.jsonl": []}, {}, "train split is empty: there are no rows"),
     ({"all.jsonl": pairs(2)}, {}, "test split is empty: of 2 examples"),
     ({"all.jsonl": pairs(50), "exam.jsonl": []}, {"test": "exam.jsonl"}, "test split is empty"),
     ({"all.jsonl": pairs(9), "exam.jsonl": pairs(9)}, {"test": "exam.jsonl"}, "9 are duplicates"),
