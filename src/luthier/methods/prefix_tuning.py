@@ -7,9 +7,10 @@ from typing import Any, ClassVar, TypeAlias
 
 from luthier.config.methods import PrefixTuningConfig
 from luthier.core.errors import UsageError
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 _Layer: TypeAlias = tuple[Any, Any]  # the keys and values of some tokens, as tensors
@@ -28,7 +29,7 @@ class PrefixTuningMethod(Method):
     def __init__(self, config: PrefixTuningConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         The prefix starts as what real tokens leave in the cache. Numbers drawn at random, peft's
@@ -69,7 +70,7 @@ class PrefixTuningMethod(Method):
         prepared = attach(loaded, settings, "methods.prefix-tuning")
         flat = torch.stack([part for pair in start for part in pair]).permute(2, 0, 1, 3).flatten(1)
         prepared.prompt_encoder[prepared.active_adapter].load_prompt_embeddings(flat)
-        return prepared
+        return Adapted(prepared)
 
 
 def _as_peft_deals_them(layers: Sequence[_Layer]) -> list[_Layer]:

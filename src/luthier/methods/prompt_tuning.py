@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from luthier.config import PromptTuningConfig
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 
@@ -20,7 +21,7 @@ class PromptTuningMethod(Method):
     def __init__(self, config: PromptTuningConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         The vectors start from the embeddings of real tokens.
@@ -45,4 +46,4 @@ class PromptTuningMethod(Method):
         ids = initial_ids(loaded, self.config.initial_text, prompt.num_embeddings, self.name)
         with torch.no_grad():
             prompt.weight.copy_(loaded.model.get_input_embeddings().weight[ids])
-        return model
+        return Adapted(model)

@@ -130,11 +130,12 @@ class OnLinears(Frozen):
     targets: Names = ALL_LINEAR
     exclude: Names = ()
     itemsize: int = _FLOAT
+    layers: tuple[int, ...] = ()
 
     @property
     def selection(self) -> Selection:
         """The layers that it targets."""
-        return Selection(self.targets, self.exclude)
+        return Selection(self.targets, self.exclude, self.layers)
 
     def is_target(self, weight: Weight) -> bool:
         """Whether this layer is adapted; all-linear leaves out the output layer."""
@@ -182,7 +183,8 @@ class Lora(OnLinears):
         the precision of W; its gradient is as large again.
         """
         container = weight.name.rpartition(".")[0]
-        if not any(self.selection.takes(f"{container}.{part}") for part in parts):
+        named = any(self.selection.takes(f"{container}.{part}") for part in parts)
+        if not named or self.selection.excludes(container):
             return False
         experts, outputs, inputs = (1, *weight.shape)[-3:]
         rank = self.rank * len(parts) * experts
@@ -216,6 +218,10 @@ class Dora(Lora):
         )
         return adapted
 
+    def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
+        """Peft's DoRA leaves stacks as they are."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Adalora(Lora):
@@ -232,6 +238,10 @@ class Adalora(Lora):
         if x.grad:
             tape.keep(Value(self.rank, x.width, self.itemsize, True))
         return adapted
+
+    def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
+        """Peft's AdaLoRA leaves stacks as they are."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
