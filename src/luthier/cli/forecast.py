@@ -35,7 +35,8 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
     table.prose("fits")
     for method in forecast.methods:
         table.add_row(method.method, *_needs(method))
-    print_result("", table)
+    notes = [f"{method.method}: {note}" for method in forecast.methods for note in method.notes]
+    print_result("", table, *notes)
 
 
 def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:

@@ -60,6 +60,8 @@ class MethodForecast(Record):
     """The upper end of the estimate."""
     seconds: float | None = None
     usable_bytes: int
+    notes: tuple[str, ...] = ()
+    """What the method leaves as it is although it could be meant."""
 
     @property
     def verdict(self) -> Verdict | None:

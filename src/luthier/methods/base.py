@@ -12,7 +12,7 @@ import torch
 from luthier.config.methods import MethodName
 from luthier.core.errors import LuthierError, UsageError
 from luthier.methods.companion import Companion
-from luthier.methods.reach import Reach, reason_of, require_learning, require_pass
+from luthier.methods.reach import Reach, numberless, reason_of, require_learning, require_pass
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
 
@@ -68,7 +68,8 @@ class Method(ABC):
         """
         reach = require_pass(loaded, f"{loaded.stamp.architecture} cannot be trained")
         try:
-            adapted = self._adapt(loaded, reach)
+            with numberless(loaded.device):
+                adapted = self._adapt(loaded, reach)
         except (LuthierError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # a model's own code, or peft's, may stumble anywhere

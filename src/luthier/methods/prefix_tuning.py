@@ -57,6 +57,12 @@ class PrefixTuningMethod(Method):
                 "shapes, which peft's prefixes cannot have",
                 fix="choose prompt-tuning",
             )
+        if any(keys.shape != values.shape for keys, values in start):
+            raise UsageError(
+                f"{loaded.stamp.architecture} keeps keys of another width than values, and peft's "
+                "prefixes have one width",
+                fix="choose prompt-tuning",
+            )
         if loaded.is_encoder_decoder:
             start = _as_peft_deals_them(start)
         heads, tokens, width = start[0][0].shape
@@ -69,7 +75,14 @@ class PrefixTuningMethod(Method):
         )
         prepared = attach(loaded, settings, "methods.prefix-tuning")
         flat = torch.stack([part for pair in start for part in pair]).permute(2, 0, 1, 3).flatten(1)
-        prepared.prompt_encoder[prepared.active_adapter].load_prompt_embeddings(flat)
+        encoder = prepared.prompt_encoder[prepared.active_adapter]
+        if encoder.embedding.weight.shape != flat.shape:
+            raise UsageError(
+                f"{loaded.stamp.architecture} keeps {heads} keys of width {width} in each layer, and "
+                "peft takes others from its configuration",
+                fix="choose prompt-tuning",
+            )
+        encoder.load_prompt_embeddings(flat)
         return Adapted(prepared)
 
 

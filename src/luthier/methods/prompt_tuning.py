@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from luthier.config import PromptTuningConfig
+from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
 from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
@@ -27,7 +28,7 @@ class PromptTuningMethod(Method):
         The vectors start from the embeddings of real tokens.
 
         Raises:
-            UsageError: the initial text has no tokens.
+            UsageError: the initial text has no tokens; embeddings and layers differ in width.
         """
         import peft
         import torch
@@ -44,6 +45,13 @@ class PromptTuningMethod(Method):
         model = attach(loaded, settings, "methods.prompt-tuning")
         prompt = model.prompt_encoder[model.active_adapter].embedding
         ids = initial_ids(loaded, self.config.initial_text, prompt.num_embeddings, self.name)
+        table = loaded.model.get_input_embeddings().weight
+        if table.shape[1] != prompt.embedding_dim:
+            raise UsageError(
+                f"the embeddings of {loaded.stamp.architecture} have width {table.shape[1]}, and "
+                f"peft's prompts have that of its layers, {prompt.embedding_dim}",
+                fix="choose lora",
+            )
         with torch.no_grad():
-            prompt.weight.copy_(loaded.model.get_input_embeddings().weight[ids])
+            prompt.weight.copy_(table[ids])
         return Adapted(model)

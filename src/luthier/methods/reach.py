@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ def reach_of(loaded: LoadedModel) -> Reach:
         for _ in range(1 if is_meta else _PASSES):
             inputs = _inputs(loaded, generator)
             try:
-                outputs, found = _pass(model, inputs, without_numbers=is_meta)
+                outputs, found = _pass(model, inputs)
             except (torch.OutOfMemoryError, MemoryError):
                 raise
             except Exception as error:  # a model's own code may stumble anywhere
@@ -104,6 +104,11 @@ def reach_of(loaded: LoadedModel) -> Reach:
             if wanted <= reached:
                 break
     return Reach(frozenset(modules), frozenset(reached))
+
+
+def numberless(device: torch.device) -> AbstractContextManager[object]:
+    """Within, code on the meta device gets answers where it asks for numbers; elsewhere nothing."""
+    return _Numberless() if device.type == "meta" else nullcontext()
 
 
 def require_pass(loaded: LoadedModel, refusal: str) -> Reach:
@@ -174,7 +179,7 @@ def _is_untrained(name: str) -> bool:
 
 
 def _pass(
-    model: Any, inputs: Mapping[str, Any], *, without_numbers: bool
+    model: Any, inputs: Mapping[str, Any]
 ) -> tuple[dict[str, list[Any]], _AlongGraph]:
     """One pass.
 
@@ -187,10 +192,9 @@ def _pass(
         for name, module in model.named_modules()
     ]
     device = inputs["input_ids"].device
-    mode = _Numberless() if without_numbers else nullcontext()
     devices = [device] if device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices), torch.enable_grad(), mode:
+        with torch.random.fork_rng(devices), torch.enable_grad(), numberless(device):
             logits = model(**inputs).logits
     finally:
         for handle in handles:
