@@ -21,6 +21,6 @@ class BitfitMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: the model has no biases, as Llama and its kin have none, or none that learns.
+            UsageError: the model has no biases that can learn, as Llama and its kin have none.
         """
         return train_only(loaded, reach, "biases", lambda name: name.endswith("bias"))

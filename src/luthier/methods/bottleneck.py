@@ -162,9 +162,7 @@ def _require_fitting(
         The layers that adapters follow.
     """
     names = tuple(
-        name
-        for name in places(model, record.placement)
-        if f"{name}.{_CHILD}.down.weight" in saved
+        name for name in places(model, record.placement) if f"{name}.{_CHILD}.down.weight" in saved
     )
     expected: dict[str, tuple[int, ...]] = {}
     for name in names:

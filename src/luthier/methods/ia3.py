@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from luthier.config.methods import Ia3Config
 from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
 from luthier.methods.base import Adapted, Method

@@ -83,7 +83,9 @@ def _note_on_stacks(
     if not left:
         return ()
     sizes = {name: one.numel() for name, one in model.named_parameters(remove_duplicate=False)}
-    share = sum(sizes[stack.name] for stack in left) / sum(one.numel() for one in model.parameters())
+    share = sum(sizes[stack.name] for stack in left) / sum(
+        one.numel() for one in model.parameters()
+    )
     return (
         f"{listed([stack.name for stack in left])} ({share:.0%} of the model's parameters) get no "
         "adapter: they are no linear layers, but stacks of matrices, as those of experts",

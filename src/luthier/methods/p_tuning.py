@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from luthier.config.methods import PTuningConfig
 from luthier.methods.base import Adapted, Method

@@ -61,6 +61,7 @@ class PrefixTuningMethod(Method):
             raise UsageError(
                 f"{loaded.stamp.architecture} keeps keys of another width than values, and peft's "
                 "prefixes have one width",
+                where="methods.prefix-tuning",
                 fix="choose prompt-tuning",
             )
         if loaded.is_encoder_decoder:
@@ -78,8 +79,9 @@ class PrefixTuningMethod(Method):
         encoder = prepared.prompt_encoder[prepared.active_adapter]
         if encoder.embedding.weight.shape != flat.shape:
             raise UsageError(
-                f"{loaded.stamp.architecture} keeps {heads} keys of width {width} in each layer, and "
-                "peft takes others from its configuration",
+                f"{loaded.stamp.architecture} keeps keys of another shape ({heads} heads of width "
+                f"{width}) than peft takes from its configuration for a prefix",
+                where="methods.prefix-tuning",
                 fix="choose prompt-tuning",
             )
         encoder.load_prompt_embeddings(flat)

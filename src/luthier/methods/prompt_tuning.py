@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from luthier.config import PromptTuningConfig
 from luthier.core.errors import UsageError
@@ -50,6 +50,7 @@ class PromptTuningMethod(Method):
             raise UsageError(
                 f"the embeddings of {loaded.stamp.architecture} have width {table.shape[1]}, and "
                 f"peft's prompts have that of its layers, {prompt.embedding_dim}",
+                where="methods.prompt-tuning",
                 fix="choose lora",
             )
         with torch.no_grad():

@@ -70,8 +70,8 @@ NOT_TRIED = Reach(frozenset(), frozenset(), tried=False)
 def reach_of(loaded: LoadedModel) -> Reach:
     """Run a few tokens through a model, and follow what they gave back to the weights.
 
-    Nothing is changed: not the model, not torch's random state, and no gradient is computed. A model
-    on the meta device is run without numbers, where its code can be.
+    The model and torch's random state stay as they are, and no gradient is computed. A model on the
+    meta device is run without numbers, where its code can be.
 
     Args:
         loaded: the model, with an adapter or without one.
@@ -92,7 +92,7 @@ def reach_of(loaded: LoadedModel) -> Reach:
                 outputs, found = _pass(model, inputs)
             except (torch.OutOfMemoryError, MemoryError):
                 raise
-            except Exception as error:  # a model's own code may stumble anywhere
+            except Exception as error:  # noqa: BLE001 - a model's code may stumble anywhere
                 return Reach(frozenset(), frozenset(), failure=reason_of(error))
             variables = {id(node.variable) for node in found if hasattr(node, "variable")}
             reached |= {_without_expert(n) for n, one in parameters.items() if id(one) in variables}
@@ -178,9 +178,7 @@ def _is_untrained(name: str) -> bool:
     return ".ranknum." in name
 
 
-def _pass(
-    model: Any, inputs: Mapping[str, Any]
-) -> tuple[dict[str, list[Any]], _AlongGraph]:
+def _pass(model: Any, inputs: Mapping[str, Any]) -> tuple[dict[str, list[Any]], _AlongGraph]:
     """One pass.
 
     Returns:
@@ -206,7 +204,9 @@ def _inputs(loaded: LoadedModel, generator: torch.Generator) -> dict[str, Any]:
     """Some words, as the loop gives them."""
     settings, table = loaded.model.config, loaded.model.get_input_embeddings().weight
     others = {value for key, value in _values(settings.to_dict()) if key.endswith("token_id")}
-    words = torch.tensor([one for one in range(len(table)) if one not in others][_FIRST_WORD:] or [0])
+    words = torch.tensor(
+        [one for one in range(len(table)) if one not in others][_FIRST_WORD:] or [0]
+    )
     length = max(1, min(_TOKENS, loaded.context_window))
     chosen_BT = torch.randint(len(words), (_ROWS, length), generator=generator)
     ids_BT = words[chosen_BT].to(table.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+
 from luthier.config.methods import SelectiveConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method

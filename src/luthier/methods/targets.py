@@ -69,7 +69,7 @@ def find_targets(
     *,
     embeddings: bool = False,
     absent: Collection[str] = (),
-    parameters: Parameters = Parameters(),  # noqa: B008
+    parameters: Parameters = Parameters(),
 ) -> Targets:
     """The modules of a model that are selected, and the stacks.
 
@@ -147,9 +147,7 @@ def _require_parameters(
     Raises:
         UsageError: the method adapts none.
     """
-    others = dict.fromkeys(
-        name.rpartition(".")[2] for name in names if name not in set(clashing)
-    )
+    others = dict.fromkeys(name.rpartition(".")[2] for name in names if name not in set(clashing))
     fix = f"name other modules, {where}.targets=[{','.join(others)}]" if others else "choose lora"
     method = where.rpartition(".")[2]
     if stacks and not parameters.stacks:

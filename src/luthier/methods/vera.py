@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from luthier.config.methods import VeraConfig
 from luthier.methods.base import Adapted, Method

@@ -218,9 +218,7 @@ class Dora(Lora):
         )
         return adapted
 
-    def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
-        """Peft's DoRA leaves stacks as they are."""
-        return False
+    fold = OnLinears.fold  # peft's DoRA leaves stacks as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +237,7 @@ class Adalora(Lora):
             tape.keep(Value(self.rank, x.width, self.itemsize, True))
         return adapted
 
-    def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
-        """Peft's AdaLoRA leaves stacks as they are."""
-        return False
+    fold = OnLinears.fold  # peft's AdaLoRA leaves stacks as they are
 
 
 @dataclass(frozen=True, slots=True)
