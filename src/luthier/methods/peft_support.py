@@ -87,5 +87,10 @@ def targets_of(
     loaded: LoadedModel, config: ModulesConfig, where: str, reach: Reach, **options: Any
 ) -> Targets:
     """`find_targets` with a method's own settings."""
-    selection = Selection(config.targets, config.exclude_modules, config.layers_to_transform)
+    selection = Selection(
+        config.targets,
+        config.exclude_modules,
+        config.layers_to_transform,
+        config.modules_to_save,
+    )
     return find_targets(loaded.model, selection, where, reach, **options)

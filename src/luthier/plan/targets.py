@@ -21,11 +21,13 @@ class Selection:
         exclude: ends of names, or a regular expression that matches whole names.
         layers: numbers of the layers that are adapted; none given: all of them, and what is in no
             layer.
+        saved: modules that are trained whole; what is in them is not adapted.
     """
 
     targets: Names = ALL_LINEAR
     exclude: Names = ()
     layers: tuple[int, ...] = ()
+    saved: tuple[str, ...] = ()
 
     @property
     def is_all_linear(self) -> bool:
@@ -49,7 +51,8 @@ class Selection:
     def excludes(self, name: str) -> bool:
         """Whether a module of this name is left as it is."""
         in_layers = not self.layers or layer_of(name) in self.layers
-        return not in_layers or is_named(name, self.exclude)
+        is_saved = any(f".{one}." in f".{name}." for one in self.saved)
+        return not in_layers or is_saved or is_named(name, self.exclude)
 
 
 def layer_of(name: str) -> int | None:

@@ -272,6 +272,17 @@ def test_layers_to_transform(method: MethodName) -> None:
     assert caught.value.where == f"methods.{method}.layers_to_transform"
 
 
+@pytest.mark.parametrize("method", ["lora", "vera", "ia3"])
+def test_what_is_trained_whole_has_no_adapter(method: MethodName) -> None:
+    settings: dict[str, Any] = {"rank": 4} if method == "vera" else {}
+    model = prepared("llama", method, modules_to_save=["k_proj", "0.mlp"], **settings)
+    names = adapted(model)
+    assert names
+    assert not [one for one in names if one.endswith("k_proj") or ".0.mlp." in one]
+    whole = [key for key, one in model.named_parameters() if one.requires_grad and "_save" in key]
+    assert len(whole) == 2 + 3
+
+
 @pytest.mark.parametrize("name", ["mamba", "rwkv", "bamba"])
 def test_methods_that_have_nothing_to_hold_on_to(name: str) -> None:
     prefix = method_for("prefix-tuning", MethodsConfig())
