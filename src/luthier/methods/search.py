@@ -225,8 +225,20 @@ def is_linear(module: Any) -> bool:
     if not looks_linear(module):
         return False
     kind = type(module)
-    of_a_model = kind.__module__.startswith(_MODELS)
-    return not of_a_model or kind.forward is torch.nn.Linear.forward
+    if not kind.__module__.startswith(_MODELS) or kind.forward is torch.nn.Linear.forward:
+        return True
+    return _gives_a_vector(module)
+
+
+@torch.no_grad()
+def _gives_a_vector(module: Any) -> bool:
+    """Whether a module takes a vector of its inputs, and gives one of its outputs."""
+    x_11D = module.weight.new_zeros(1, 1, module.in_features)
+    try:
+        found = module(x_11D)
+    except Exception:  # noqa: BLE001 - what it takes is something else
+        return False
+    return isinstance(found, torch.Tensor) and found.shape == (1, 1, module.out_features)
 
 
 def _ends(name: str) -> Iterable[str]:
