@@ -12,7 +12,8 @@ import torch
 from luthier.config.methods import MethodName
 from luthier.core.errors import LuthierError, UsageError
 from luthier.methods.companion import Companion
-from luthier.methods.reach import Reach, numberless, reason_of, require_learning, require_pass
+from luthier.methods.numberless import numberless
+from luthier.methods.reach import Reach, reason_of, require_learning, require_pass
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from luthier.core.errors import UsageError
+from luthier.methods.numberless import numberless
 from luthier.models.device import default_device
 from luthier.models.forward import without_cache
 from luthier.models.load import LoadedModel
@@ -104,11 +104,6 @@ def reach_of(loaded: LoadedModel) -> Reach:
             if wanted <= reached:
                 break
     return Reach(frozenset(modules), frozenset(reached))
-
-
-def numberless(device: torch.device) -> AbstractContextManager[object]:
-    """Within, code on the meta device gets answers where it asks for numbers; elsewhere nothing."""
-    return _Numberless() if device.type == "meta" else nullcontext()
 
 
 def require_pass(loaded: LoadedModel, refusal: str) -> Reach:
@@ -272,22 +267,3 @@ def _may_learn(parameter: Tensor) -> bool:
 def _without_expert(name: str) -> str:
     """A name without the number of an expert, since tokens choose which of them they see."""
     return _EXPERT.sub(r"\1*", name)
-
-
-class _Numberless(TorchDispatchMode):
-    """Lets code on tensors without numbers ask for some: each is zero, and one of them is not.
-
-    So loops over the experts that were chosen run once, and masks are neither full nor empty.
-    """
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        first: Any = args[0] if args else None
-        if isinstance(first, Tensor) and first.is_meta:
-            if func is torch.ops.aten._local_scalar_dense.default:
-                return torch.zeros((), dtype=first.dtype).item()
-            if func is torch.ops.aten.nonzero.default:
-                return torch.empty((1, first.dim()), dtype=torch.long, device="meta")
-            if func is torch.ops.aten._grouped_mm.default:  # without numbers, of bfloat16 only
-                return first.new_empty((*first.shape[:-1], args[1].shape[-1]))
-        return func(*args, **kwargs)
