@@ -192,6 +192,8 @@ def _pass(model: Any, inputs: Mapping[str, Any]) -> tuple[dict[str, list[Any]], 
     finally:
         for handle in handles:
             handle.remove()
+    if logits.shape[1] < inputs["input_ids"].shape[1]:
+        raise ValueError("it gives logits for fewer tokens than there are")
     return outputs, _steps_to(logits)
 
 
