@@ -31,6 +31,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.config.yaml import read_yaml
 from luthier.methods.bottleneck import insert_adapters
+from luthier.methods.bottleneck import places as places_of
 from luthier.plan.families import read_architecture
 from luthier.plan.methods import ADAPTER_PLACES
 from luthier.plan.step import Loss, step_cost
@@ -276,7 +277,7 @@ def test_the_tape_keeps_what_autograd_keeps(name: str, method: str, condition: C
 @pytest.mark.parametrize("name", FAMILIES)
 def test_bottleneck_adapters(name: str, placement: Any, condition: Condition) -> None:
     def apply(model: Any, family: Family) -> Any:
-        insert_adapters(model, 8, placement)
+        insert_adapters(model, places_of(model, placement), 8)
         return model
 
     tuning = Adapters(targets=ADAPTER_PLACES[placement], bottleneck=8)

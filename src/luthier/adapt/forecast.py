@@ -18,7 +18,7 @@ from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.distributed.ranks import ALONE
 from luthier.evaluate.runner import render_prompts
-from luthier.methods.outline import counted_parameters
+from luthier.methods.outline import outlined
 from luthier.models.device import default_device
 from luthier.plan.from_config import tuning_of
 from luthier.train.job import allowed_method
@@ -70,7 +70,7 @@ def check_adapt(setup: Setup) -> Checked:
     for method in methods:
         setup.require_trainable_base(method)
         allowed_method(method, setup.config, setup.weights())
-        counted_parameters(setup.weights(), method, setup.config.methods)  # for its checks
+        outlined(setup.weights(), method, setup.config.methods)  # for its checks
     if architecture := architecture_of(setup):
         for method in methods:
             tuning_of(setup.config.methods.of(method), architecture)
@@ -140,9 +140,14 @@ def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
     """What tuning with ``method`` would take."""
     plan = plan_within_memory(setup, method, setup.training_data(method))
     usable = memory_limit(setup)
+    outline = outlined(setup.weights(), method, setup.config.methods)
     if plan is None:
-        counted = counted_parameters(setup.weights(), method, setup.config.methods)
-        return MethodForecast(method=method, trained_parameters=counted, usable_bytes=usable)
+        return MethodForecast(
+            method=method,
+            trained_parameters=outline.trained,
+            usable_bytes=usable,
+            notes=outline.notes,
+        )
     return MethodForecast(
         method=method,
         trained_parameters=plan.trained_parameters,
@@ -152,4 +157,5 @@ def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
         seconds=plan.seconds,
         seconds_are_guessed=plan.seconds_are_guessed,
         usable_bytes=usable,
+        notes=outline.notes,
     )

@@ -17,14 +17,14 @@ from luthier.adapt.passes import (
     validation_passes,
 )
 from luthier.adapt.setup import Setup
-from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName
+from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName, ModulesConfig
 from luthier.core.errors import DataError
 from luthier.core.heap import pool_in_use
 from luthier.data.batches import BatchOrder
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
-from luthier.methods.outline import counted_parameters
+from luthier.methods.outline import outlined
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.kinds import is_wrapper
 from luthier.plan import Architecture, MemoryPlan, TrainingSetup, plan_training, read_architecture
@@ -92,7 +92,10 @@ def plan_tuning(
             the plan is that with as many as a step has that fit, or else with the fewest.
         ranks: the processes that train together.
     """
-    counted = counted_parameters(setup.weights(), method, setup.config.methods)
+    outline = outlined(setup.weights(), method, setup.config.methods)
+    # Of other methods the planner counts the parameters as they lie in the files, tied or not.
+    on_modules = isinstance(setup.config.methods.of(method), ModulesConfig)
+    counted = outline.trained if on_modules or outline.notes else None
     architecture = architecture_of(setup)
     if architecture is None:
         return None

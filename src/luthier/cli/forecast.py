@@ -36,7 +36,8 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
     table.prose("fits")
     for method in forecast.methods:
         table.add_row(method.method, *_needs(method))
-    print_result("", table)
+    notes = [f"{method.method}: {note}" for method in forecast.methods for note in method.notes]
+    print_result("", table, *notes)
     if any(method.seconds_are_guessed for method in forecast.methods):
         print_result(f"Each time is {GUESSED}.")
 

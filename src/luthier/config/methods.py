@@ -127,6 +127,8 @@ class ModulesConfig(MethodConfig):
     exclude_modules: Exclusion = ()
     """Modules that are left as they are although they are targets: names or a regular expression,
     as with targets."""
+    layers_to_transform: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Numbers of the layers whose targets are adapted, [0, 1]; none: all layers."""
     modules_to_save: tuple[str, ...] = ()
     """Modules that are trained whole and saved with the adapter, such as [embed_tokens, lm_head].
     """

@@ -82,6 +82,8 @@ class MethodForecast(Record):
     seconds_are_guessed: bool = False
     """Whether the speed of this machine was never measured."""
     usable_bytes: int
+    notes: tuple[str, ...] = ()
+    """What the method leaves as it is although it could be meant."""
 
     @property
     def verdict(self) -> Verdict | None:

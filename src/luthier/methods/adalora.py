@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from luthier.config.methods import AdaloraConfig, MethodName
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.companion import Companion
 from luthier.methods.new_tokens import saved_modules, token_rows
 from luthier.methods.peft_support import attach, targets_of, task_type
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 _ADAPTER = "default"
@@ -31,7 +32,7 @@ class AdaloraMethod(Method):
     def __init__(self, config: AdaloraConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
@@ -40,21 +41,21 @@ class AdaloraMethod(Method):
         import peft
 
         config, where = self.config, "methods.adalora"
-        targets = targets_of(loaded, config, where)
+        targets = targets_of(loaded, config, where, reach)
         settings = peft.AdaLoraConfig(
             task_type=task_type(loaded),
             init_r=config.rank,
             target_r=config.final_rank,
             lora_alpha=config.alpha,
             lora_dropout=config.dropout,
-            target_modules=targets.target_modules,
-            exclude_modules=targets.exclude_modules,
+            target_modules=list(targets.modules),
+            exclude_modules=list(targets.not_adapted) or None,
             **saved_modules(loaded, config, where),
             trainable_token_indices=token_rows(loaded, config.trainable_tokens, where),
             deltaT=config.prune_every,
             total_step=1,  # known when the training starts
         )
-        return attach(loaded, settings, where)
+        return Adapted(attach(loaded, settings, where, targets.names), targets.notes)
 
     def accompany(self, model: Any, total_steps: int) -> Companion:
         """See `Method.accompany`: importance is measured and directions pruned after each step."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from luthier.config.methods import AdaptersConfig
 from luthier.core.errors import UsageError
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
+from luthier.methods.left_out import notes_on_mute
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 
@@ -18,18 +18,21 @@ class AdaptersMethod(Method):
     def __init__(self, config: AdaptersConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
             UsageError: no module has one of the names of attention's and the MLP's last products.
         """
-        from luthier.methods.bottleneck import insert_adapters
+        from luthier.methods.bottleneck import insert_adapters, places
 
-        if not insert_adapters(loaded.model, self.config.bottleneck, self.config.placement):
+        found = places(loaded.model, self.config.placement)
+        names = [name for name in found if reach.has_module(name)]
+        if not names:
             raise UsageError(
                 f"{loaded.stamp.architecture} has no sub-layer that adapters can follow",
                 where="methods.adapters.placement",
                 fix="choose lora",
             )
-        return loaded.model
+        insert_adapters(loaded.model, names, self.config.bottleneck)
+        return Adapted(loaded.model, notes_on_mute([n for n in found if n not in names]))

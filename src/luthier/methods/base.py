@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import torch
+
 from luthier.config.methods import MethodName
-from luthier.core.errors import UsageError
+from luthier.core.errors import LuthierError, UsageError
 from luthier.methods.companion import Companion
+from luthier.methods.numberless import numberless
+from luthier.methods.reach import Reach, reason_of, require_learning, require_pass
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A model that is ready to be trained.
+
+    Attributes:
+        model: with its trained parameters in place and all others frozen.
+        notes: what is left as it is although it could have been meant, in sentences.
+    """
+
+    model: Any
+    notes: tuple[str, ...] = ()
 
 
 def merge_first(adapter: AdapterFolder) -> str:
@@ -34,12 +52,46 @@ class Method(ABC):
     # Whether examples may share a row: not where something is put before each row.
     packable: ClassVar[bool] = True
 
-    @abstractmethod
+    # What `prepare` left as it is although it could have been meant, in sentences.
+    notes: tuple[str, ...] = ()
+
     def prepare(self, loaded: LoadedModel) -> Any:
         """The model with its trained parameters in place and all others frozen.
 
         The base model inside ``loaded`` may be changed; load it again to have it as it was.
         New parameters are drawn from torch's global generator.
+
+        A pass of a few tokens before, and one after, find out whether whatever is trained can
+        learn; see `luthier.methods.reach`.
+
+        Raises:
+            UsageError: the model has nothing for this method, or cannot be trained with it.
+        """
+        reach = require_pass(loaded, f"{loaded.stamp.architecture} cannot be trained")
+        try:
+            with numberless(loaded.device):
+                adapted = self._adapt(loaded, reach)
+        except (LuthierError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # a model's own code, or peft's, may stumble anywhere
+            raise UsageError(
+                f"{self.name} cannot adapt {loaded.stamp.architecture}: {reason_of(error)}",
+                where=f"methods.{self.name}",
+                fix="choose another method, such as lora",
+            ) from error
+        self.notes = adapted.notes
+        if reach.is_known:
+            tuned = replace(loaded, model=adapted.model)
+            require_learning(tuned, self.name)
+        return adapted.model
+
+    @abstractmethod
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
+        """What `prepare` does between the passes.
+
+        Args:
+            loaded: the model; it may be changed.
+            reach: what its output depends on.
         """
 
     def require_base(self, adapter: AdapterFolder | None) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from luthier.config.methods import BitfitConfig
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
+from luthier.methods.reach import Reach
 from luthier.methods.selective import train_only
 from luthier.models.load import LoadedModel
 
@@ -18,10 +17,10 @@ class BitfitMethod(Method):
     def __init__(self, config: BitfitConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
-            UsageError: the model has no biases, as Llama and its kin have none.
+            UsageError: the model has no biases that can learn, as Llama and its kin have none.
         """
-        return train_only(loaded, "biases", lambda name: name.endswith("bias"))
+        return train_only(loaded, reach, "biases", lambda name: name.endswith("bias"))

@@ -6,7 +6,7 @@ class, and its own parameters keep their names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,24 +50,20 @@ class AdapterRecord(Record):
     placement: Placement
 
 
-def insert_adapters(model: Any, bottleneck: int, placement: Placement) -> int:
-    """Put an adapter after each sub-layer, and freeze everything else.
+def insert_adapters(model: Any, names: Collection[str], bottleneck: int) -> None:
+    """Put an adapter after some linear layers, and freeze everything else.
 
     Args:
         model: a transformers model; it is changed.
+        names: of the layers, some of `places`.
         bottleneck: the width inside an adapter.
-        placement: after attention and MLP, or after the MLP alone.
-
-    Returns:
-        How many there are; 0 where no module has a known name.
     """
     model.requires_grad_(False)
-    places = dict(_places(model, placement))
-    for linear in places.values():
+    for name in names:
+        linear = model.get_submodule(name)
         adapter = BottleneckAdapter(_width(linear), bottleneck, linear.weight.device)
         linear.add_module(_CHILD, adapter)
         linear.register_forward_hook(_apply)
-    return len(places)
 
 
 def has_adapters(model: Any) -> bool:
@@ -87,8 +83,8 @@ def save_adapters(
         state: the model's tensors, where it holds parts of them alone.
     """
     adapters = dict(_adapters(model))
-    houlsby = dict(_places(model, "houlsby"))
-    placement: Placement = "houlsby" if len(adapters) == len(houlsby) else "pfeiffer"
+    after_mlp = {f"{name}.{_CHILD}" for name in places(model, "pfeiffer")}
+    placement: Placement = "pfeiffer" if after_mlp.issuperset(adapters) else "houlsby"
     bottleneck = next(iter(adapters.values())).down.out_features
     record = AdapterRecord(base_model=base_model, bottleneck=bottleneck, placement=placement)
     record.write(folder / "adapter_config.json")
@@ -108,8 +104,8 @@ def load_adapters(model: Any, folder: Path) -> Any:
     """
     record = AdapterRecord.read(folder / "adapter_config.json")
     saved = load_file(folder / "adapter_model.safetensors")
-    _require_fitting(model, record, saved)
-    insert_adapters(model, record.bottleneck, record.placement)
+    names = _require_fitting(model, record, saved)
+    insert_adapters(model, names, record.bottleneck)
     with torch.no_grad():
         for name, value in _tensors(model).items():
             value.copy_(saved[name])
@@ -121,13 +117,21 @@ def _apply(linear: Any, _inputs: Any, output: Tensor) -> Tensor:
     return changed
 
 
-def _places(model: Any, placement: Placement) -> Iterator[tuple[str, Any]]:
-    """The linear layers that adapters follow, by name."""
+def places(model: Any, placement: Placement) -> tuple[str, ...]:
+    """The linear layers that adapters may follow, by name.
+
+    Args:
+        model: a transformers model.
+        placement: after attention and MLP, or after the MLP alone.
+    """
     frozen = frozen_pattern(model)
-    for name, module in model.named_modules():
-        ends = ends_with(name, ADAPTER_PLACES[placement]) and hasattr(module, "weight")
-        if ends and not is_frozen(name, frozen):
-            yield name, module
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        if ends_with(name, ADAPTER_PLACES[placement])
+        and hasattr(module, "weight")
+        and not is_frozen(name, frozen)
+    )
 
 
 def _width(linear: Any) -> int:
@@ -149,11 +153,20 @@ def _tensors(model: Any) -> dict[str, Tensor]:
     }
 
 
-def _require_fitting(model: Any, record: AdapterRecord, saved: dict[str, Tensor]) -> None:
-    """Compare shapes before anything is made from numbers in a file."""
+def _require_fitting(
+    model: Any, record: AdapterRecord, saved: dict[str, Tensor]
+) -> tuple[str, ...]:
+    """Compare shapes before anything is made from numbers in a file.
+
+    Returns:
+        The layers that adapters follow.
+    """
+    names = tuple(
+        name for name in places(model, record.placement) if f"{name}.{_CHILD}.down.weight" in saved
+    )
     expected: dict[str, tuple[int, ...]] = {}
-    for name, linear in _places(model, record.placement):
-        width, inner = _width(linear), record.bottleneck
+    for name in names:
+        width, inner = _width(model.get_submodule(name)), record.bottleneck
         expected |= {
             f"{name}.{_CHILD}.down.weight": (inner, width),
             f"{name}.{_CHILD}.down.bias": (inner,),
@@ -164,3 +177,4 @@ def _require_fitting(model: Any, record: AdapterRecord, saved: dict[str, Tensor]
     if not expected or found != expected:
         wrong = sorted(name for name, _ in found.items() ^ expected.items())
         raise ValueError(f"{wrong[0] if wrong else 'every tensor'} is missing or of another shape")
+    return names

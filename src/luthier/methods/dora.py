@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from luthier.methods.lora import LoraMethod
+from luthier.methods.targets import Parameters
 
 
 class DoraMethod(LoraMethod):
@@ -12,4 +13,4 @@ class DoraMethod(LoraMethod):
 
     name = "dora"
     variant: ClassVar[dict[str, Any]] = {"use_dora": True}
-    adapts_experts: ClassVar[bool] = False
+    parameters: ClassVar[Parameters] = Parameters(converts=True)

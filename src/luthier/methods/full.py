@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from luthier.config import FullConfig
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
+from luthier.methods.reach import Reach
 from luthier.methods.selective import train_only
 from luthier.models.load import LoadedModel
 
@@ -18,6 +17,6 @@ class FullMethod(Method):
     def __init__(self, config: FullConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`."""
-        return train_only(loaded, "parameters", lambda _name: True)
+        return train_only(loaded, reach, "parameters", lambda _name: True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from luthier.config.methods import Ia3Config
 from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.new_tokens import saved_modules
 from luthier.methods.peft_support import attach, targets_of, task_type
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 from luthier.plan.targets import ends_with
 
@@ -21,7 +20,7 @@ class Ia3Method(Method):
     def __init__(self, config: Ia3Config) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
@@ -33,14 +32,15 @@ class Ia3Method(Method):
         config, where = self.config, "methods.ia3"
         is_default = config.targets == IA3_OUTPUTS + IA3_INPUTS
         absent = IA3_OUTPUTS + IA3_INPUTS if is_default else ()
-        targets = targets_of(loaded, config, where, absent=absent)
+        targets = targets_of(loaded, config, where, reach, absent=absent)
         settings = peft.IA3Config(
             task_type=task_type(loaded),
             # Whole names, of which peft wants those of the second list in the first.
-            target_modules=list(targets.names),
+            target_modules=list(targets.modules),
             feedforward_modules=[
-                name for name in targets.names if ends_with(name, config.feedforward_modules)
+                name for name in targets.modules if ends_with(name, config.feedforward_modules)
             ],
+            exclude_modules=list(targets.not_adapted) or None,
             **saved_modules(loaded, config, where),
         )
-        return attach(loaded, settings, where)
+        return Adapted(attach(loaded, settings, where, targets.names), targets.notes)

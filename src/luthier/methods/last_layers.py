@@ -8,8 +8,9 @@ from typing import Any
 
 from luthier.config.methods import LastLayersConfig
 from luthier.core.errors import UsageError
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.frozen_prefix import FrozenPrefix
+from luthier.methods.reach import Reach
 from luthier.methods.selective import train_only
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
@@ -28,7 +29,7 @@ class LastLayersMethod(Method):
     def __init__(self, config: LastLayersConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
@@ -41,10 +42,10 @@ class LastLayersMethod(Method):
             name: _layer(name)
             for name, parameter in model.named_parameters()
             if id(parameter) not in outside
-            and "encoder" not in name.split(".")
+            and not (loaded.is_encoder_decoder and "encoder" in name.split("."))
             and not is_frozen(name, frozen)
         }
-        count = 1 + max(number for number in numbers.values() if number is not None)
+        count = 1 + max((one for one in numbers.values() if one is not None), default=-1)
         if self.config.layers > count:
             raise UsageError(
                 f"{loaded.stamp.id} has {count} layers, not {self.config.layers}",
@@ -58,7 +59,7 @@ class LastLayersMethod(Method):
             for name, number in numbers.items()
             if (number is not None and number >= first) or name in after
         }
-        return train_only(loaded, "layers", chosen.__contains__)
+        return train_only(loaded, reach, "layers", chosen.__contains__)
 
     def while_training(self, model: Any, *, repeats: bool) -> AbstractContextManager[None]:
         """See `Method.while_training`: where examples come again, the layers below are skipped."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from luthier.config.methods import LayernormConfig
-from luthier.methods.base import Method
+from luthier.core.errors import UsageError
+from luthier.methods.base import Adapted, Method
+from luthier.methods.left_out import notes_on_mute
 from luthier.methods.peft_support import attach, task_type
+from luthier.methods.reach import Reach
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 
@@ -19,7 +22,7 @@ class LayernormMethod(Method):
     def __init__(self, config: LayernormConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`."""
         import peft
 
@@ -27,12 +30,23 @@ class LayernormMethod(Method):
         norms = [
             name
             for name, module in loaded.model.named_modules()
-            if _is_norm(type(module).__name__) and not is_frozen(name, frozen)
+            if _is_norm(module) and not is_frozen(name, frozen)
         ]
+        mute = [name for name in norms if not reach.has_module(name)]
+        norms = [name for name in norms if reach.has_module(name)]
+        if not norms:
+            raise UsageError(
+                f"{loaded.stamp.architecture} has no norms with numbers to train",
+                where="methods.layernorm",
+                fix="choose another method, such as lora",
+            )
         settings = peft.LNTuningConfig(task_type=task_type(loaded), target_modules=norms)
-        return attach(loaded, settings, "methods.layernorm")
+        return Adapted(attach(loaded, settings, "methods.layernorm", norms), notes_on_mute(mute))
 
 
-def _is_norm(kind: str) -> bool:
-    """Whether a module's class is a norm: LayerNorm, LlamaRMSNorm, T5LayerNorm and their kin."""
-    return kind.endswith("Norm")
+def _is_norm(module: Any) -> bool:
+    """Whether a module is a norm with a scale: LayerNorm, LlamaRMSNorm, T5LayerNorm and their kin.
+
+    Llama 4 normalises queries without one.
+    """
+    return type(module).__name__.endswith("Norm") and getattr(module, "weight", None) is not None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from luthier.config import LoraConfig
 from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.lora_adapter import require_same, train_further
 from luthier.methods.new_tokens import saved_modules, token_rows
 from luthier.methods.peft_support import attach, targets_of, task_type
-from luthier.methods.targets import names_of_experts
+from luthier.methods.reach import Reach
+from luthier.methods.stacks import patterns
+from luthier.methods.targets import Parameters
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
+from luthier.models.quantised import is_quantised
 
 
 class LoraMethod(Method):
@@ -26,46 +30,51 @@ class LoraMethod(Method):
     name: ClassVar[MethodName] = "lora"
     # What a variant asks of peft besides.
     variant: ClassVar[dict[str, Any]] = {}
-    # Whether it adapts experts that lie in one stack.
-    adapts_experts: ClassVar[bool] = True
+    parameters: ClassVar[Parameters] = Parameters(converts=True, stacks=True, weights=True)
 
     def __init__(self, config: LoraConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
             UsageError: a target, an exclusion or a token is not there, or cannot be trained.
         """
         if loaded.adapter is not None:
-            return train_further(loaded.model)
+            return Adapted(train_further(loaded.model))
         import peft
 
         where = f"methods.{self.name}"
-        experts = names_of_experts(loaded.model)
-        targets = targets_of(loaded, self.config, where, embeddings=True, experts=experts)
-        if targets.of_experts and not self.adapts_experts:
-            ends = dict.fromkeys(name.rpartition(".")[2] for name in targets.names)
-            others = ",".join(end for end in ends if end not in experts)
+        options: dict[str, Any] = {"embeddings": True, "parameters": self._adaptable(loaded)}
+        targets = targets_of(loaded, self.config, where, reach, **options)
+        if targets.parameters and self.config.dropout:
             raise UsageError(
-                f"{self.name} cannot adapt experts that lie in one stack, as those of "
-                f"{loaded.stamp.architecture} do, nor their router",
-                where=f"{where}.targets",
-                fix=f"name other modules, {where}.targets=[{others}]" if others else "choose lora",
+                f"{targets.parameters[0]} is adapted as a parameter, and peft has no dropout there",
+                where=f"{where}.dropout",
+                fix=f"set {where}.dropout=0, or exclude it with {where}.exclude_modules=[…]",
             )
         settings = peft.LoraConfig(
             task_type=task_type(loaded),
             r=self.config.rank,
             lora_alpha=self.config.alpha,
             lora_dropout=self.config.dropout,
-            target_modules=targets.target_modules,
-            exclude_modules=targets.exclude_modules,
+            target_modules=list(targets.modules),
+            target_parameters=targets.parameters,
+            exclude_modules=list(targets.not_adapted) or None,
+            rank_pattern=patterns(targets.stacks, self.config.rank),
+            alpha_pattern=patterns(targets.stacks, self.config.alpha),
             **saved_modules(loaded, self.config, where),
             trainable_token_indices=token_rows(loaded, self.config.trainable_tokens, where),
             **self.variant,
         )
-        return attach(loaded, settings, where)
+        return Adapted(attach(loaded, settings, where, targets.names), targets.notes)
+
+    def _adaptable(self, loaded: LoadedModel) -> Parameters:
+        """What is adapted as parameters of this model: no weights that are quantised."""
+        if is_quantised(loaded.model):
+            return replace(self.parameters, weights=False)
+        return self.parameters
 
     def require_base(self, adapter: AdapterFolder | None) -> None:
         """See `Method.require_base`: a LoRA adapter of the same kind is trained further."""

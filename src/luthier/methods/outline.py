@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 
 from luthier.config import MethodsConfig
-from luthier.config.methods import MethodName, ModulesConfig
+from luthier.config.methods import MethodName
 from luthier.core.records import ModelStamp
 from luthier.methods.adapted import attach
 from luthier.methods.registry import method_for
@@ -17,8 +17,21 @@ from luthier.models.load import LoadedModel, ModelHandle
 from luthier.models.quiet import quiet_transformers
 
 
-def counted_parameters(handle: ModelHandle, name: MethodName, methods: MethodsConfig) -> int | None:
-    """The numbers that a method which adapts modules will train, counted in the model itself.
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a method will do to a model.
+
+    Attributes:
+        trained: the numbers that it will train; None where the model could not be made.
+        notes: what it will leave as it is although it could be meant, in sentences.
+    """
+
+    trained: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def outlined(handle: ModelHandle, name: MethodName, methods: MethodsConfig) -> Outline:
+    """What a method will do to a model, found in a model without weights.
 
     The method prepares the model on torch's meta device, where tensors have shapes and no values.
 
@@ -28,21 +41,25 @@ def counted_parameters(handle: ModelHandle, name: MethodName, methods: MethodsCo
         methods: its settings.
 
     Returns:
-        None for other methods, for a model that is an adapter already, and for one that cannot be
-        made so.
+        Nothing for a model that is an adapter already, and for one that cannot be made so.
 
     Raises:
-        UsageError: the method cannot adapt this model as it is set.
+        UsageError: the method cannot adapt this model as it is set, or it would learn nothing.
     """
-    if not isinstance(methods.of(name), ModulesConfig) or handle.adapter is not None:
-        return None
+    if handle.adapter is not None:
+        return Outline()
     key = f"{handle.folder.path} {handle.rows} {name} {methods.of(name).model_dump_json()}"
-    return _count(_Question(key, handle, name, methods))
+    return _outlined(_Question(key, handle, name, methods))
+
+
+def counted_parameters(handle: ModelHandle, name: MethodName, methods: MethodsConfig) -> int | None:
+    """The numbers that a method will train; see `outlined`."""
+    return outlined(handle, name, methods).trained
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is counted; equal keys have equal answers."""
+    """What is asked; equal keys have equal answers."""
 
     key: str
     handle: ModelHandle = field(compare=False)
@@ -51,22 +68,23 @@ class _Question:
 
 
 @lru_cache(maxsize=32)
-def _count(question: _Question) -> int | None:
-    outline = _outline(question.handle)
-    if outline is None:
-        return None
+def _outlined(question: _Question) -> Outline:
+    loaded = _without_weights(question.handle)
+    if loaded is None:
+        return Outline()
+    method = method_for(question.name, question.methods)
     with torch.random.fork_rng(devices=()):
-        model = method_for(question.name, question.methods).prepare(outline)
+        model = method.prepare(loaded)
     count: int = sum(
         parameter.numel()
         for name, parameter in model.named_parameters()
         # AdaLoRA's ranks are no parameters that learn, but count as such where values are missing.
         if parameter.requires_grad and ".ranknum." not in name
     )
-    return count
+    return Outline(count, method.notes)
 
 
-def _outline(handle: ModelHandle) -> LoadedModel | None:
+def _without_weights(handle: ModelHandle) -> LoadedModel | None:
     """The model on the meta device; None: its class cannot be made there."""
     settings = copy.deepcopy(handle.settings)
     if handle.rows is not None:
@@ -101,5 +119,5 @@ def check_adapter(handle: ModelHandle) -> None:
         return
     if not isinstance(adapter.settings.get("init_lora_weights", True), bool):
         return
-    if (outline := _outline(handle)) is not None:
+    if (outline := _without_weights(handle)) is not None:
         attach(outline, adapter)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from luthier.config.methods import PTuningConfig
-from luthier.methods.base import Method
-from luthier.methods.peft_support import attach_prompt, task_type
+from luthier.methods.base import Adapted, Method
+from luthier.methods.peft_support import attach, task_type
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 
@@ -22,7 +23,7 @@ class PTuningMethod(Method):
     def __init__(self, config: PTuningConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`."""
         import peft
 
@@ -36,4 +37,4 @@ class PTuningMethod(Method):
             # depends on it.
             num_attention_heads=getattr(text, "num_attention_heads", 1),
         )
-        return attach_prompt(loaded, settings, "methods.p-tuning")
+        return Adapted(attach(loaded, settings, "methods.p-tuning"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from luthier.config.methods import ModulesConfig
 from luthier.core.errors import UsageError
+from luthier.methods.left_out import listed
+from luthier.methods.reach import Reach
 from luthier.methods.targets import Targets, find_targets
-from luthier.models.device import is_out_of_memory
-from luthier.models.forward import without_cache
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
 from luthier.plan.targets import Selection
@@ -21,72 +22,75 @@ def task_type(loaded: LoadedModel) -> str:
     return "SEQ_2_SEQ_LM" if loaded.is_encoder_decoder else "CAUSAL_LM"
 
 
-def attach(loaded: LoadedModel, settings: Any, where: str) -> Any:
+def attach(
+    loaded: LoadedModel, settings: Any, where: str, planned: Collection[str] | None = None
+) -> Any:
     """The model with peft's adapter around it.
 
     Args:
         loaded: the model; it is changed.
         settings: a configuration of peft's.
         where: the settings of the method, as ``methods.lora``.
+        planned: the modules that get something, by whole names; None: it is no method of modules.
 
     Raises:
-        UsageError: peft cannot adapt this model so.
+        UsageError: peft cannot adapt this model so, or adapts other modules.
     """
     import peft
 
     try:
         with quiet_transformers():
-            return peft.get_peft_model(loaded.model, settings)
+            model = peft.get_peft_model(loaded.model, settings)
     except (ValueError, TypeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:_REASON]
         raise UsageError(
-            f"peft cannot adapt {loaded.stamp.architecture} so: {_short(error)}",
+            f"peft cannot adapt {loaded.stamp.architecture} so: {reason}",
             where=where,
             fix="name other modules, or choose another method",
         ) from None
-
-
-def attach_prompt(loaded: LoadedModel, settings: Any, where: str) -> Any:
-    """The model with peft's soft prompt before its input.
-
-    The arguments are those of `attach`.
-
-    Raises:
-        UsageError: peft cannot adapt this model so, or the model cannot be given vectors.
-    """
-    model = attach(loaded, settings, where)
-    if loaded.device.type != "meta":
-        _require_read(model, loaded, where)
+    if planned is not None:
+        _require_exactly(set(planned), _adapted(model), where)
     return model
 
 
-def _require_read(model: Any, loaded: LoadedModel, where: str) -> None:
-    """Give the model a text after its soft prompt; some models need the tokens of all vectors."""
-    import torch
+def _adapted(model: Any) -> set[str]:
+    """The modules of a peft model that have something, by the names that they had before."""
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    ids_1T = torch.zeros(1, 2, dtype=torch.long, device=loaded.device)
-    inputs = without_cache(model)
-    if loaded.is_encoder_decoder:
-        inputs["decoder_input_ids"] = ids_1T
-    was_training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(input_ids=ids_1T, **inputs)
-    except (RuntimeError, ValueError, TypeError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise UsageError(
-            f"{loaded.stamp.architecture} cannot be given a soft prompt: {_short(error)}",
-            where=where,
-            fix="choose another method",
-        ) from None
-    model.train(was_training)
+    return {
+        name.replace(".base_layer", "")
+        for name, module in model.get_base_model().named_modules()
+        if isinstance(module, BaseTunerLayer) and not isinstance(module, TrainableTokensLayer)
+    }
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:_REASON]
+def _require_exactly(planned: set[str], adapted: set[str], where: str) -> None:
+    """Check that peft adapted the modules that were meant.
+
+    Raises:
+        UsageError: it left some out, or took others.
+    """
+    if planned == adapted:
+        return
+    missing, more = sorted(planned - adapted), sorted(adapted - planned)
+    raise UsageError(
+        "peft adapted other modules than were meant"
+        + (f"; it left out {listed(missing)}" if missing else "")
+        + (f"; it took {listed(more)} besides" if more else ""),
+        where=f"{where}.targets",
+        fix="name the modules one by one, or choose another method",
+    )
 
 
-def targets_of(loaded: LoadedModel, config: ModulesConfig, where: str, **options: Any) -> Targets:
+def targets_of(
+    loaded: LoadedModel, config: ModulesConfig, where: str, reach: Reach, **options: Any
+) -> Targets:
     """`find_targets` with a method's own settings."""
-    selection = Selection(config.targets, config.exclude_modules)
-    return find_targets(loaded.model, selection, where, **options)
+    selection = Selection(
+        config.targets,
+        config.exclude_modules,
+        config.layers_to_transform,
+        config.modules_to_save,
+    )
+    return find_targets(loaded.model, selection, where, reach, **options)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, TypeAlias
 
 from luthier.config.methods import PrefixTuningConfig
 from luthier.core.errors import UsageError
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
+from luthier.methods.reach import Reach
 from luthier.models.device import is_out_of_memory
 from luthier.models.load import LoadedModel
 
@@ -29,7 +30,7 @@ class PrefixTuningMethod(Method):
     def __init__(self, config: PrefixTuningConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         The prefix starts as what real tokens leave in the cache. Numbers drawn at random, peft's
@@ -57,6 +58,13 @@ class PrefixTuningMethod(Method):
                 "as peft's prefixes are",
                 fix="choose prompt-tuning",
             )
+        if any(keys.shape != values.shape for keys, values in start):
+            raise UsageError(
+                f"{loaded.stamp.architecture} keeps keys of another width than values, and peft's "
+                "prefixes have one width",
+                where="methods.prefix-tuning",
+                fix="choose prompt-tuning",
+            )
         if loaded.is_encoder_decoder:
             start = _as_peft_deals_them(start)
         heads, tokens, width = start[0][0].shape
@@ -70,14 +78,15 @@ class PrefixTuningMethod(Method):
         prepared = attach(loaded, settings, "methods.prefix-tuning")
         flat = torch.stack([part for pair in start for part in pair]).permute(2, 0, 1, 3).flatten(1)
         encoder = prepared.prompt_encoder[prepared.active_adapter]
-        if encoder.embedding.weight.shape != flat.shape:  # it goes by the configuration (DeepSeek)
+        if encoder.embedding.weight.shape != flat.shape:
             raise UsageError(
-                f"{loaded.stamp.architecture} keeps keys and values of another size than peft's "
-                "prefixes have",
+                f"{loaded.stamp.architecture} keeps keys of another shape ({heads} heads of width "
+                f"{width}) than peft takes from its configuration for a prefix",
+                where="methods.prefix-tuning",
                 fix="choose prompt-tuning",
             )
         encoder.load_prompt_embeddings(flat)
-        return prepared
+        return Adapted(prepared)
 
 
 def _as_peft_deals_them(layers: Sequence[_Layer]) -> list[_Layer]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from luthier.config import PromptTuningConfig
-from luthier.methods.base import Method
+from luthier.core.errors import UsageError
+from luthier.methods.base import Adapted, Method
 from luthier.methods.initial_words import initial_ids
-from luthier.methods.peft_support import attach_prompt, task_type
+from luthier.methods.peft_support import attach, task_type
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 
@@ -20,13 +22,13 @@ class PromptTuningMethod(Method):
     def __init__(self, config: PromptTuningConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         The vectors start from the embeddings of real tokens.
 
         Raises:
-            UsageError: the initial text has no tokens.
+            UsageError: the initial text has no tokens; embeddings and layers differ in width.
         """
         import peft
         import torch
@@ -41,9 +43,17 @@ class PromptTuningMethod(Method):
             # depends on it.
             num_attention_heads=getattr(text, "num_attention_heads", 1),
         )
-        model = attach_prompt(loaded, settings, "methods.prompt-tuning")
+        model = attach(loaded, settings, "methods.prompt-tuning")
         prompt = model.prompt_encoder[model.active_adapter].embedding
         ids = initial_ids(loaded, self.config.initial_text, prompt.num_embeddings, self.name)
+        table = loaded.model.get_input_embeddings().weight
+        if table.shape[1] != prompt.embedding_dim:
+            raise UsageError(
+                f"the embeddings of {loaded.stamp.architecture} have width {table.shape[1]}, and "
+                f"peft's prompts have that of its layers, {prompt.embedding_dim}",
+                where="methods.prompt-tuning",
+                fix="choose lora",
+            )
         with torch.no_grad():
-            prompt.weight.copy_(loaded.model.get_input_embeddings().weight[ids])
-        return model
+            prompt.weight.copy_(table[ids])
+        return Adapted(model)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from luthier.methods.lora import LoraMethod
+from luthier.methods.targets import Parameters
 
 
 class QloraMethod(LoraMethod):
     """Trains LoRA's update in float32; the base was quantised when it was loaded."""
 
     name = "qlora"
+    # Linear layers are quantised, stacks are not.
+    parameters: ClassVar[Parameters] = Parameters(converts=True, stacks=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from luthier.config.methods import SelectiveConfig
 from luthier.core.errors import UsageError
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
+from luthier.methods.left_out import notes_on_mute
+from luthier.methods.reach import Reach
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 from luthier.plan.named import pick_names
@@ -21,7 +22,7 @@ class SelectiveMethod(Method):
     def __init__(self, config: SelectiveConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
@@ -29,16 +30,20 @@ class SelectiveMethod(Method):
         """
         names = [name for name, _ in loaded.model.named_parameters()]
         chosen = pick_names(self.config.parameters, names)
-        return train_only(loaded, "such parameters", chosen.__contains__)
+        return train_only(loaded, reach, "such parameters", chosen.__contains__)
 
 
-def train_only(loaded: LoadedModel, what: str, chosen: Callable[[str], bool]) -> Any:
+def train_only(
+    loaded: LoadedModel, reach: Reach, what: str, chosen: Callable[[str], bool]
+) -> Adapted:
     """Freeze all parameters but those whose names are chosen.
 
-    Of a vision-language model only the language model has any to choose from.
+    Of a vision-language model only the language model has any to choose from. Those that the
+    model's output does not depend on are frozen too.
 
     Args:
         loaded: the model.
+        reach: of the model.
         what: what is chosen, in words.
         chosen: from a parameter's name.
 
@@ -47,11 +52,17 @@ def train_only(loaded: LoadedModel, what: str, chosen: Callable[[str], bool]) ->
     """
     model = loaded.model
     frozen = frozen_pattern(model)
+    mute = []
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(chosen(name) and not is_frozen(name, frozen))
+        is_chosen = chosen(name) and not is_frozen(name, frozen)
+        can_learn = reach.has_parameter(name)
+        parameter.requires_grad_(is_chosen and can_learn)
+        if is_chosen and not can_learn:
+            mute.append(name)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError(
-            f"{loaded.stamp.architecture} has no {what} to train",
+            f"{loaded.stamp.architecture} has no {what} to train"
+            + (" that its output depends on" if mute else ""),
             fix="choose another method, such as lora",
         )
-    return model
+    return Adapted(model, notes_on_mute(mute))

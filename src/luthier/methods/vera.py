@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from luthier.config.methods import VeraConfig
-from luthier.methods.base import Method
+from luthier.methods.base import Adapted, Method
 from luthier.methods.new_tokens import saved_modules
 from luthier.methods.peft_support import attach, targets_of, task_type
+from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 
@@ -23,7 +23,7 @@ class VeraMethod(Method):
     def __init__(self, config: VeraConfig) -> None:
         self.config = config
 
-    def prepare(self, loaded: LoadedModel) -> Any:
+    def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
         Raises:
@@ -32,16 +32,15 @@ class VeraMethod(Method):
         import peft
 
         where = "methods.vera"
-        # VeRA knows no exclusion, so it is given whole names.
-        targets = targets_of(loaded, self.config, where).names
+        targets = targets_of(loaded, self.config, where, reach)
         with warnings.catch_warnings():  # that A and B are not saved is meant
             warnings.filterwarnings("ignore", "Specified to not save vera_A")
             settings = peft.VeraConfig(
                 task_type=task_type(loaded),
                 r=self.config.rank,
                 vera_dropout=self.config.dropout,
-                target_modules=list(targets),
+                target_modules=list(targets.modules),
                 **saved_modules(loaded, self.config, where),
                 save_projection=False,
             )
-        return attach(loaded, settings, where)
+        return Adapted(attach(loaded, settings, where, targets.names), targets.notes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Collection
 from typing import Any
 
 from luthier.core.errors import DataError
@@ -76,8 +75,7 @@ def frozen_pattern(model: Any) -> str | None:
     """A regular expression for the names of all modules that text does not pass through.
 
     Methods leave these as they are: the part that sees, what joins it to the language model, and
-    layers that attend to images alone. It matches whole names, of modules or of parameters, as
-    peft's ``exclude_modules`` does.
+    layers that attend to images alone. It matches whole names, of modules or of parameters.
 
     Args:
         model: a transformers model, without an adapter.
@@ -92,20 +90,6 @@ def frozen_pattern(model: Any) -> str | None:
     return rf"(?!({inside})(\.|$)).*" + "".join(
         rf"|{re.escape(name)}\..*" for name in _layers_for_images(model, language)
     )
-
-
-def excluding(pattern: str, given: str | Collection[str] | None) -> str:
-    """One regular expression for modules that a pattern covers, and those excluded otherwise.
-
-    Args:
-        pattern: as `frozen_pattern` gives it.
-        given: what peft's ``exclude_modules`` may be: an expression for whole names, or their ends.
-    """
-    if not given:
-        return pattern
-    if not isinstance(given, str):
-        given = rf"(.*\.)?({'|'.join(map(re.escape, sorted(given)))})"
-    return f"{pattern}|{given}"
 
 
 def is_frozen(name: str, pattern: str | None) -> bool:

@@ -13,6 +13,7 @@ from luthier.config.methods import (
     LayernormConfig,
     LoraConfig,
     MethodConfig,
+    ModulesConfig,
     PrefixTuningConfig,
     PromptTuningConfig,
     PTuningConfig,
@@ -30,6 +31,7 @@ from luthier.plan.tunings import (
     Full,
     Ia3,
     Lora,
+    OnLinears,
     Tuning,
     Vera,
     bitfit,
@@ -62,16 +64,8 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
             return tuning_called("last-layers", model, Size(last_layers=count))
         case SelectiveConfig(parameters=patterns):
             return named(patterns, model)
-        case DoraConfig(targets=targets, exclude_modules=exclude, rank=rank, dropout=dropout):
-            return Dora(targets, exclude, rank=rank, dropout=dropout)
-        case AdaloraConfig(targets=targets, exclude_modules=exclude, rank=rank, dropout=dropout):
-            return Adalora(targets, exclude, rank=rank, dropout=dropout)
-        case LoraConfig(targets=targets, exclude_modules=exclude, rank=rank, dropout=dropout):
-            return Lora(targets, exclude, rank=rank, dropout=dropout)
-        case VeraConfig(targets=targets, exclude_modules=exclude, rank=rank):
-            return Vera(targets, exclude, rank=rank)
-        case Ia3Config(targets=targets, exclude_modules=exclude, feedforward_modules=inputs):
-            return Ia3(targets, exclude, inputs=inputs)
+        case ModulesConfig():
+            return _on_linears(method)
         case AdaptersConfig(bottleneck=width, placement=place):
             return Adapters(targets=ADAPTER_PLACES[place], bottleneck=width)
         case PromptTuningConfig(virtual_tokens=count):
@@ -80,4 +74,22 @@ def tuning_of(method: MethodConfig, model: Architecture) -> Tuning:
             return prefix_tuning(count, after_encoder=model.is_encoder_decoder)
         case PTuningConfig(virtual_tokens=count):
             return p_tuning(count)
+    raise TypeError(f"the planner does not know {type(method).__name__}")
+
+
+def _on_linears(method: ModulesConfig) -> OnLinears:
+    """A method that adds something to modules."""
+    where = (method.targets, method.exclude_modules)
+    layers = method.layers_to_transform
+    match method:
+        case DoraConfig(rank=rank, dropout=dropout):
+            return Dora(*where, layers=layers, rank=rank, dropout=dropout)
+        case AdaloraConfig(rank=rank, dropout=dropout):
+            return Adalora(*where, layers=layers, rank=rank, dropout=dropout)
+        case LoraConfig(rank=rank, dropout=dropout):
+            return Lora(*where, layers=layers, rank=rank, dropout=dropout)
+        case VeraConfig(rank=rank):
+            return Vera(*where, layers=layers, rank=rank)
+        case Ia3Config(feedforward_modules=inputs):
+            return Ia3(*where, layers=layers, inputs=inputs)
     raise TypeError(f"the planner does not know {type(method).__name__}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from luthier.plan.patterns import matching
 
 ALL_LINEAR = "all-linear"
 Names = tuple[str, ...] | str
+_LAYER = re.compile(r".*?\.[^.]*\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +19,15 @@ class Selection:
     Attributes:
         targets: ends of names; a regular expression that matches whole names; or ``all-linear``.
         exclude: ends of names, or a regular expression that matches whole names.
+        layers: numbers of the layers that are adapted; none given: all of them, and what is in no
+            layer.
+        saved: modules that are trained whole; what is in them is not adapted.
     """
 
     targets: Names = ALL_LINEAR
     exclude: Names = ()
+    layers: tuple[int, ...] = ()
+    saved: tuple[str, ...] = ()
 
     @property
     def is_all_linear(self) -> bool:
@@ -30,20 +37,28 @@ class Selection:
     @property
     def tells_layers_apart(self) -> bool:
         """Whether layers of one kind may be treated otherwise, by their numbers."""
-        return any(
+        return bool(self.layers) or any(
             isinstance(names, str)
             or any(character.isdigit() for name in names for character in name)
             for names in (() if self.is_all_linear else self.targets, self.exclude)
         )
 
     def takes(self, name: str) -> bool:
-        """Whether a linear layer of this name is adapted."""
+        """Whether a module of this name is adapted."""
         chosen = self.is_all_linear or is_named(name, self.targets)
         return chosen and not self.excludes(name)
 
     def excludes(self, name: str) -> bool:
         """Whether a module of this name is left as it is."""
-        return is_named(name, self.exclude)
+        in_layers = not self.layers or layer_of(name) in self.layers
+        is_saved = any(f".{one}." in f".{name}." for one in self.saved)
+        return not in_layers or is_saved or is_named(name, self.exclude)
+
+
+def layer_of(name: str) -> int | None:
+    """The number of the layer that a module is in: the first in its name, as peft reads it."""
+    found = _LAYER.match(name)
+    return int(found[1]) if found else None
 
 
 def is_named(name: str, names: Names) -> bool:

@@ -130,11 +130,12 @@ class OnLinears(Frozen):
     targets: Names = ALL_LINEAR
     exclude: Names = ()
     itemsize: int = _FLOAT
+    layers: tuple[int, ...] = ()
 
     @property
     def selection(self) -> Selection:
         """The layers that it targets."""
-        return Selection(self.targets, self.exclude)
+        return Selection(self.targets, self.exclude, self.layers)
 
     def is_target(self, weight: Weight) -> bool:
         """Whether this layer is adapted; all-linear leaves out the output layer."""
@@ -182,7 +183,8 @@ class Lora(OnLinears):
         the precision of W; its gradient is as large again.
         """
         container = weight.name.rpartition(".")[0]
-        if not any(self.selection.takes(f"{container}.{part}") for part in parts):
+        named = any(self.selection.takes(f"{container}.{part}") for part in parts)
+        if not named or self.selection.excludes(container):
             return False
         experts, outputs, inputs = (1, *weight.shape)[-3:]
         rank = self.rank * len(parts) * experts
@@ -216,6 +218,8 @@ class Dora(Lora):
         )
         return adapted
 
+    fold = OnLinears.fold  # peft's DoRA leaves stacks as they are
+
 
 @dataclass(frozen=True, slots=True)
 class Adalora(Lora):
@@ -234,6 +238,8 @@ class Adalora(Lora):
         if x.itemsize != self.itemsize:  # beside a 16-bit base the update is kept before division
             tape.keep(tape.new(out, out.width, itemsize=self.itemsize))
         return adapted
+
+    fold = OnLinears.fold  # peft's AdaLoRA leaves stacks as they are
 
 
 @dataclass(frozen=True, slots=True)

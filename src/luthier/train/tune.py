@@ -103,6 +103,9 @@ def tune(
         ResourceError: the run directory cannot be written.
     """
     method, model = initial_model(base, method_name, config)
+    if ranks.is_first:
+        for note in method.notes:
+            console.warn(f"{method_name}: {note}")
     parallelism = _parallelism(config, ranks, method, base)
     device = parallelism.place(model, base.device)
     job = TrainingJob(

@@ -58,9 +58,14 @@ def test_where_adapters_stand(
 
 def test_a_model_without_known_sub_layers(load: Any, tiny_llama: Path) -> None:
     loaded = load(tiny_llama)
-    unknown = dataclasses.replace(loaded, model=loaded.model.lm_head)
+    for layer in loaded.model.model.layers:
+        layer.self_attn.project, layer.mlp.project = layer.self_attn.o_proj, layer.mlp.down_proj
+        del layer.self_attn.o_proj, layer.mlp.down_proj
+        # The same computation under other names.
+        layer.self_attn.__dict__["o_proj"] = layer.self_attn.project
+        layer.mlp.__dict__["down_proj"] = layer.mlp.project
     with pytest.raises(UsageError, match="no sub-layer"):
-        AdaptersMethod(AdaptersConfig()).prepare(unknown)
+        AdaptersMethod(AdaptersConfig()).prepare(loaded)
 
 
 def load_on(base: Path, folder: Path, dtype: Any = "float32") -> Any:

@@ -217,19 +217,70 @@ def test_every_method_takes_every_way_of_naming(method: MethodName) -> None:
         assert found == {layer.format(*one) for one in expected}, (targets, exclude)
 
 
-@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
+PARTS = {"mixtral": ["w1", "w2", "w3"], "qwen3_moe": ["gate_proj", "up_proj", "down_proj"]}
+
+
+@pytest.mark.parametrize("name", PARTS)
 def test_experts_in_a_stack(name: str) -> None:
-    with pytest.raises(UsageError, match="dora cannot adapt experts") as caught:
-        prepared(name, "dora")
-    assert "q_proj" in (caught.value.fix or "")
-    assert trained(prepared(name, "dora", targets=["q_proj", "v_proj"])) > 0
-    parts = ["w1", "w2", "w3"] if name == "mixtral" else ["gate_proj", "up_proj", "down_proj"]
-    assert trained(prepared(name, "lora", targets=parts)) == planned(name, "lora", targets=parts)
+    parts = PARTS[name]
+    tuned = prepared(name, "lora", targets=parts)
+    assert trained(tuned) == planned(name, "lora", targets=parts)
+    stacks = [f"model.layers.{n}.mlp.experts" for n in (0, 1)]
+    assert adapted(tuned) == {*stacks, *(f"{one}.base_layer" for one in stacks)}
     with pytest.raises(UsageError, match="fused"):
         prepared(name, "lora", targets=parts[:1])
-    for some in (rf".*\.0\..*({'|'.join(parts)})", [f"mlp.experts.{one}" for one in parts]):
-        with pytest.raises(UsageError, match="in all layers or in none"):
-            prepared(name, "lora", targets=some)
+    for settings in (
+        {"targets": rf".*\.0\..*({'|'.join(parts)})"},
+        {"targets": [f"layers.0.mlp.experts.{one}" for one in parts]},
+        {"targets": ["0.mlp.experts.gate_up_proj", "0.mlp.experts.down_proj"]},
+        {"targets": parts, "exclude_modules": ["1.mlp.experts"]},
+        {"targets": parts, "layers_to_transform": [0]},
+    ):
+        assert trained(prepared(name, "lora", **settings)) * 2 == trained(tuned), settings
+
+
+@pytest.mark.parametrize("method", ["dora", "adalora", "vera"])
+@pytest.mark.parametrize("name", PARTS)
+def test_stacks_that_a_method_leaves_are_named(name: str, method: MethodName) -> None:
+    """All linear layers are adapted, and it is said that the experts are not."""
+    methods = MethodsConfig.model_validate({method: {"rank": 4} if method == "vera" else {}})
+    chosen = method_for(method, methods)
+    model = chosen.prepare(around(bare(name)))
+    names = adapted(model)
+    assert names
+    assert all("self_attn" in one for one in names)
+    assert any("experts.gate_up_proj" in note and "of the model" in note for note in chosen.notes)
+    if method != "vera":
+        assert planned(name, method) == trained(model)
+    if method == "dora":
+        with pytest.raises(UsageError, match="dora cannot adapt experts") as caught:
+            prepared(name, "dora", targets=["q_proj", *PARTS[name]])
+        assert "q_proj" in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "vera", "ia3"])
+def test_layers_to_transform(method: MethodName) -> None:
+    """As peft reads the word: numbers of layers; what is in no layer is left as it is."""
+    settings: dict[str, Any] = {"rank": 4} if method == "vera" else {}
+    found = prepared("llama", method, layers_to_transform=[1], **settings)
+    names = adapted(found)
+    assert names
+    assert all(one.startswith("model.layers.1.") for one in names)
+    assert planned("llama", method, layers_to_transform=[1], **settings) == trained(found)
+    with pytest.raises(UsageError, match="no layer 7") as caught:
+        prepared("llama", method, layers_to_transform=[0, 7], **settings)
+    assert caught.value.where == f"methods.{method}.layers_to_transform"
+
+
+@pytest.mark.parametrize("method", ["lora", "vera", "ia3"])
+def test_what_is_trained_whole_has_no_adapter(method: MethodName) -> None:
+    settings: dict[str, Any] = {"rank": 4} if method == "vera" else {}
+    model = prepared("llama", method, modules_to_save=["k_proj", "0.mlp"], **settings)
+    names = adapted(model)
+    assert names
+    assert not [one for one in names if one.endswith("k_proj") or ".0.mlp." in one]
+    whole = [key for key, one in model.named_parameters() if one.requires_grad and "_save" in key]
+    assert len(whole) == 2 + 3
 
 
 @pytest.mark.parametrize("name", ["mamba", "rwkv", "bamba"])

@@ -21,7 +21,6 @@ from luthier.core.errors import DataError
 from luthier.methods import load, load_adapted, method_for, save_adapted
 from luthier.methods.merge import merge
 from luthier.models.kinds import (
-    excluding,
     frozen_pattern,
     is_frozen,
     model_class,
@@ -209,18 +208,6 @@ def test_tuning_by_the_command(
     assert record["trained_parameters"] > 0
     assert luthier(["evaluate", "runs/run"]) == 0
     assert luthier(["merge", "runs/run"]) == 0
-
-
-def test_excluded_modules_are_joined() -> None:
-    pattern = r"(?!model\.language_model(\.|$)).*"
-    assert excluding(pattern, None) == pattern
-    both = excluding(pattern, ["gate", "mlp.up_proj"])
-    inside = "model.language_model.layers.0"
-    for name in (f"{inside}.gate", f"{inside}.mlp.up_proj", "model.visual.blocks.0.attn.qkv"):
-        assert is_frozen(name, both), name
-    for name in (f"{inside}.mlp.gate_proj", f"{inside}.attn.up_proj"):
-        assert not is_frozen(name, both), name
-    assert is_frozen(f"{inside}.x", excluding(pattern, r".*\.x"))
 
 
 REFUSED = {

@@ -1,0 +1,34 @@
+"""Running a model's code on the meta device, where tensors have shapes and no numbers."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def numberless(device: torch.device) -> AbstractContextManager[object]:
+    """Within, code on the meta device gets answers where it asks for numbers; elsewhere nothing."""
+    return _Numberless() if device.type == "meta" else nullcontext()
+
+
+class _Numberless(TorchDispatchMode):
+    """Lets code on tensors without numbers ask for some: each is zero, and one of them is not.
+
+    So loops over the experts that were chosen run once, and masks are neither full nor empty.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        first: Any = args[0] if args else None
+        if isinstance(first, Tensor) and first.is_meta:
+            if func is torch.ops.aten._local_scalar_dense.default:
+                return torch.zeros((), dtype=first.dtype).item()
+            if func is torch.ops.aten.nonzero.default:
+                return torch.empty((1, first.dim()), dtype=torch.long, device="meta")
+            if func is torch.ops.aten._grouped_mm.default:  # without numbers, of bfloat16 only
+                return first.new_empty((*first.shape[:-1], args[1].shape[-1]))
+        return func(*args, **kwargs)
