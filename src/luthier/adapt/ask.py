@@ -60,7 +60,7 @@ def ask_model(
         SampleRecord(
             id=example.id,
             prompt=prompt.text,
-            prediction=renderer.said(answer.text, answer.ids),
+            prediction=renderer.reader.answer(answer.text, answer.ids, prompt.text),
             references=example.references,
             scores={},
             finish=answer.finish,

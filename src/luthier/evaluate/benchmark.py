@@ -6,6 +6,7 @@ import time
 
 from luthier.core.console import Console
 from luthier.core.records import EvaluationRecord, ModelStamp, SampleRecord
+from luthier.evaluate.answering import warn_of_unfinished
 from luthier.evaluate.runner import judge, recorded_versions
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
@@ -98,6 +99,7 @@ def _answers(
     ):
         if count:
             console.warn(f"{task.name}: {count:,} of {len(questions):,} {what}")
+    warn_of_unfinished(answers.samples, console)
     if answers.cut_answers:
         console.warn(
             f"{task.name}: {answers.cut_answers:,} of {len(answers.samples):,} answers were cut "

@@ -15,13 +15,16 @@ from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
 from luthier.core.seeds import derive
 from luthier.data.readers import Row
+from luthier.evaluate.answering import Reply, replies
 from luthier.evaluate.metrics.base import Need
 from luthier.evaluate.tasks.columns import Column, one_or_more
 from luthier.evaluate.tasks.document import Question
 from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.task import Answers, Progress, Task
-from luthier.inference import Engine, Generation
+from luthier.inference import Engine
+from luthier.prompts.render import Prompt
 from luthier.prompts.template import Jinja
+from luthier.prompts.thoughts import answer_only
 
 _NOTHING = "[invalid]"
 _EXTRACTOR = re.compile(r"(?:^|:)match:(.+)$")
@@ -124,7 +127,9 @@ class GenerationTask(Task):
         first = () if self.answer is None else (self.render("answer", self.answer, row),)
         more = () if self.answers is None else one_or_more(row, self.answers, self.name)
         accepted = tuple(dict.fromkeys((*first, *more)))
-        return {"references": accepted, "solution": accepted[0]}
+        # A worked example shows the reasoning of a row; an answer is compared without it.
+        references = tuple(dict.fromkeys(map(answer_only, accepted)))
+        return {"references": references, "solution": accepted[0]}
 
     def fits(self, question: Question, encoder: TextEncoder) -> bool:
         """Whether there is room for the longest answer."""
@@ -148,19 +153,25 @@ class GenerationTask(Task):
                 fix="lower max_new_tokens, or use a model with a longer context window",
             )
         whole = [encoder.ids(question.context) for question in questions]
-        prompts = [encoder.shortened(ids, room) for ids in whole]
+        prompts = [
+            Prompt(encoder.shortened(ids, room), question.context)
+            for ids, question in zip(whole, questions, strict=True)
+        ]
         with progress("answering", len(prompts) * self.samples) as advance:
-            drawn = [engine.generate(prompts, each, advance) for each in self._decodings()]
+            drawn = [
+                replies(engine, prompts, each, encoder.reader, advance)
+                for each in self._decodings()
+            ]
         return Answers(
             samples=tuple(
-                self._sample(question, answer, number)
-                for question, answers in zip(questions, zip(*drawn, strict=True), strict=True)
-                for number, answer in enumerate(answers, start=1)
+                self._sample(question, reply, number)
+                for question, drawing in zip(questions, zip(*drawn, strict=True), strict=True)
+                for number, reply in enumerate(drawing, start=1)
             ),
-            prompt_tokens=sum(map(len, prompts)),
-            generated_tokens=sum(len(answer.ids) for answers in drawn for answer in answers),
+            prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
+            generated_tokens=sum(reply.tokens for drawing in drawn for reply in drawing),
             cut_prompts=sum(len(ids) > room for ids in whole),
-            cut_answers=sum(answer.finish == "length" for answers in drawn for answer in answers),
+            cut_answers=sum(reply.finish == "length" for drawing in drawn for reply in drawing),
         )
 
     def _decodings(self) -> Iterator[Decoding]:
@@ -172,8 +183,8 @@ class GenerationTask(Task):
                 strategy = strategy.model_copy(update={"seed": seed})
             yield Decoding(max_new_tokens=self.max_new_tokens, stop=self.until, strategy=strategy)
 
-    def _sample(self, question: Question, answer: Generation, number: int) -> SampleRecord:
-        found = {name: self._compared(e.find(answer.text)) for name, e in self.extract.items()}
+    def _sample(self, question: Question, reply: Reply, number: int) -> SampleRecord:
+        found = {name: self._compared(e.find(reply.answer)) for name, e in self.extract.items()}
         accepted = tuple(map(self._compared, question.document.references)) if found else ()
         document, several = question.document, {}
         if self.samples > 1:
@@ -182,8 +193,9 @@ class GenerationTask(Task):
             several = {"id": f"{document.id}#{number}", "part_of": document.id, "group": group}
         return document.sample(
             question.context,
-            answer.text,
-            finish=answer.finish,
+            reply.answer,
+            finish=reply.finish,
+            generated=reply.generated,
             extracted=found,
             accepted=accepted,
             **several,
