@@ -19,6 +19,7 @@ from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import Resampling
 from luthier.evaluate.judge import JudgeTemplate, WinRate, judged_pairs, load_judge_template
 from luthier.evaluate.runner import measure
+from luthier.evaluate.settings import require_reach
 from luthier.prompts.render import PromptRenderer
 
 
@@ -101,8 +102,10 @@ def load_judge(config: RunConfig, template: str | Path | None, console: Console)
         console: shows progress.
 
     Raises:
-        UsageError, DataError, ResourceError: the template or the model is wrong or missing.
+        UsageError, DataError, ResourceError: the template or the model is wrong or missing, or a
+            setting has no effect on a judge.
     """
+    require_reach(config.evaluate, "judge")
     asked = load_judge_template(template)
     handle = find_model(config.model, console)
     renderer = make_renderer(config, handle)

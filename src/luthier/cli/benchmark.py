@@ -46,6 +46,11 @@ def benchmark(
 ) -> None:
     """Measure models and runs on tasks, or write predictions for leaderboards."""
     if options.submission:
+        if options.limit:
+            raise UsageError(
+                "--limit has no effect on predictions for a leaderboard, which wants all of them",
+                fix="leave it out",
+            )
         _submit(targets, tasks, config, options.shots, options.submission, as_json=as_json)
     else:
         _measure(targets, tasks, config, options, as_json=as_json)

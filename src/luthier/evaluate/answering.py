@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from luthier.config import Decoding
+from luthier.config.decoding import Sampling, Strategy
 from luthier.core.console import Console
+from luthier.core.errors import UsageError
 from luthier.core.records import SampleRecord
+from luthier.core.seeds import derive
 from luthier.inference import Engine, Generation
 from luthier.inference.engine import Advance, before_stop, ignore_progress
 from luthier.prompts.answers import AnswerReader
@@ -69,6 +72,51 @@ def replies(
         whole = _read(reader, prompts[place], generation)
         read[place] = _cut(whole, decoding.stop)
     return read
+
+
+def drawings(decoding: Decoding, samples: int) -> Iterator[Decoding]:
+    """How each of several answers to a question is drawn.
+
+    The first is drawn as a single one would be; all follow from the seed and the prompt.
+
+    Args:
+        decoding: how one answer is drawn.
+        samples: how many answers there are.
+    """
+    for number in range(samples):
+        strategy = decoding.strategy
+        if number and isinstance(strategy, Sampling):
+            seed = derive(strategy.seed, "sample", number)
+            strategy = strategy.model_copy(update={"seed": seed})
+        yield decoding.model_copy(update={"strategy": strategy})
+
+
+def require_draws(strategy: Strategy, samples: int) -> None:
+    """Refuse several answers that would all be the same.
+
+    Raises:
+        UsageError: they are not drawn.
+    """
+    if samples > 1 and not isinstance(strategy, Sampling):
+        raise UsageError(
+            f"{samples} samples of each answer would be equal: their decoding is "
+            f"{strategy.strategy}",
+            where="evaluate.samples",
+            fix="set its strategy to sampling: evaluate.decoding.strategy=sampling",
+        )
+
+
+def as_one_of(name: str, group: str, number: int) -> dict[str, str]:
+    """What a sample record says of the answer with this number, of several to a question.
+
+    They are one observation, and scored together.
+
+    Args:
+        name: the id of the question.
+        group: what the question is of; empty where it stands for itself.
+        number: from 1.
+    """
+    return {"id": f"{name}#{number}", "part_of": name, "group": group or name}
 
 
 def warn_of_unfinished(samples: Sequence[SampleRecord], console: Console) -> None:

@@ -12,7 +12,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
-from luthier.evaluate.answering import Reply, replies, warn_of_unfinished
+from luthier.evaluate.answering import Reply, as_one_of, drawings, replies, warn_of_unfinished
 from luthier.evaluate.metrics.base import Floats, Metric
 from luthier.evaluate.power import detectable_difference, difference_error
 from luthier.evaluate.statistics import Resampling, Units, bootstrap_interval
@@ -50,8 +50,12 @@ def evaluate_task(
     """
     prompts = render_prompts(renderer, task)
     started = time.monotonic()
-    with console.progress(f"{task.name}: answering", len(prompts)) as advance:
-        answers = replies(engine, prompts, task.decoding, renderer.reader, advance)
+    with console.progress(f"{task.name}: answering", len(prompts) * task.samples) as advance:
+        drawn = [
+            replies(engine, prompts, decoding, renderer.reader, advance)
+            for decoding in drawings(task.decoding, task.samples)
+        ]
+    answers = [reply for drawing in drawn for reply in drawing]
     seconds = time.monotonic() - started
     truncated = sum(answer.finish == "length" for answer in answers)
     if truncated:
@@ -59,8 +63,11 @@ def evaluate_task(
             f"{truncated} of {len(answers)} answers were cut at "
             f"{task.decoding.max_new_tokens} tokens"
         )
-    rows = zip(task.examples, prompts, answers, strict=True)
-    samples = [_sample(*row) for row in rows]
+    samples = [
+        _sample(example, prompt, reply, number if task.samples > 1 else 0)
+        for example, prompt, *replied in zip(task.examples, prompts, *drawn, strict=True)
+        for number, reply in enumerate(replied, start=1)
+    ]
     warn_of_unfinished(samples, console)
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
@@ -147,10 +154,11 @@ def _result(
     )
 
 
-def _sample(example: Example, prompt: Prompt, reply: Reply) -> SampleRecord:
+def _sample(example: Example, prompt: Prompt, reply: Reply, number: int) -> SampleRecord:
+    """The record of a reply; ``number`` is 0 where it is the only one to its question."""
+    alone = {"id": example.id, "group": example.group}
     return SampleRecord(
-        id=example.id,
-        group=example.group,
+        **(as_one_of(example.id, example.group, number) if number else alone),
         prompt=prompt.text,
         prediction=reply.answer,
         references=tuple(map(answer_only, example.references)),

@@ -10,12 +10,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from luthier.config import Decoding
 from luthier.config.base import Config
-from luthier.config.decoding import Greedy, Sampling, StopString, Strategy
-from luthier.core.errors import DataError
+from luthier.config.decoding import Greedy, StopString, Strategy
+from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.core.seeds import derive
 from luthier.data.readers import Row
-from luthier.evaluate.answering import Reply, replies
+from luthier.evaluate.answering import Reply, as_one_of, drawings, replies, require_draws
 from luthier.evaluate.metrics.base import Need
 from luthier.evaluate.tasks.columns import Column, one_or_more
 from luthier.evaluate.tasks.document import Question
@@ -103,11 +102,10 @@ class GenerationTask(Task):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
-        if self.samples > 1 and not isinstance(self.decoding, Sampling):
-            raise ValueError(
-                f"{self.samples} samples of each answer would be equal: their decoding is "
-                f"{self.decoding.strategy}; set its strategy to sampling"
-            )
+        try:
+            require_draws(self.decoding, self.samples)
+        except UsageError as error:
+            raise ValueError(f"{error.problem}; {error.fix}") from None
         if self.samples > 1 and self.part_of is not None:
             raise ValueError("several samples are scored together, so there can be no part_of")
         return self
@@ -115,8 +113,8 @@ class GenerationTask(Task):
     @property
     def gives(self) -> frozenset[Need]:
         """See `Task.gives`."""
-        several: set[Need] = {"several answers"} if self.samples > 1 else set()
-        return frozenset[Need]({"answers", "written answers"}) | several
+        several: set[Need] = {"several answers", "sets of answers"} if self.samples > 1 else set()
+        return frozenset[Need]({"answers", "written answers", "extractors"}) | several
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """Nothing but the prompt."""
@@ -175,22 +173,18 @@ class GenerationTask(Task):
         )
 
     def _decodings(self) -> Iterator[Decoding]:
-        """How each of the samples is drawn: what is drawn follows from the seed and the prompt."""
-        for number in range(self.samples):
-            strategy = self.decoding
-            if number and isinstance(strategy, Sampling):
-                seed = derive(strategy.seed, "sample", number)
-                strategy = strategy.model_copy(update={"seed": seed})
-            yield Decoding(max_new_tokens=self.max_new_tokens, stop=self.until, strategy=strategy)
+        """How each of the samples is drawn."""
+        decoding = Decoding(
+            max_new_tokens=self.max_new_tokens, stop=self.until, strategy=self.decoding
+        )
+        return drawings(decoding, self.samples)
 
     def _sample(self, question: Question, reply: Reply, number: int) -> SampleRecord:
         found = {name: self._compared(e.find(reply.answer)) for name, e in self.extract.items()}
         accepted = tuple(map(self._compared, question.document.references)) if found else ()
         document, several = question.document, {}
         if self.samples > 1:
-            # The answers to a question are one observation, and scored together.
-            group = document.group or document.id
-            several = {"id": f"{document.id}#{number}", "part_of": document.id, "group": group}
+            several = as_one_of(document.id, document.group, number)
         return document.sample(
             question.context,
             reply.answer,

@@ -137,8 +137,9 @@ class Task(Config, ABC):
 
     @model_validator(mode="after")
     def _has_what_its_metrics_need(self) -> Self:
+        sets: set[Need] = set() if self.part_of is None else {"sets of answers"}
         for metric in self.load_metrics():
-            if missing := sorted(metric.needs - self.gives):
+            if missing := sorted(metric.needs - self.gives - sets):
                 raise ValueError(
                     f"the metric {metric.name} needs {' and '.join(missing)}, which a task of "
                     f"this kind does not have; {self._advice}"
