@@ -81,12 +81,19 @@ def _measure(
             ]
         )
         return
-    from luthier.report.benchmarks import Benchmarked, benchmark_table, label_lines
+    from luthier.report.benchmarks import (
+        Benchmarked,
+        asked_lines,
+        benchmark_table,
+        label_lines,
+    )
 
     systems = [Benchmarked(_name(r), r.evaluations, r.suites) for r in results]
+    measured = [(system.name, system.evaluations) for system in systems]
     labels = label_lines(record for result in results for record in result.evaluations)
+    notes = (*asked_lines(measured), *labels)
     reports = [f"Report: {result.report}" for result in results]
-    print_result(benchmark_table(systems), "", *labels, "", *reports)
+    print_result(benchmark_table(systems), "", *notes, *([""] if notes else []), *reports)
     if len(results) > 1:
         runs = " ".join(str(result.run.path) for result in results)
         print_result(f"Are the differences real? luthier compare {runs}")

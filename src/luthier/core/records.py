@@ -113,6 +113,10 @@ class EvaluationRecord(Record):
     """Which rows were measured, in words, where not all were."""
     other_shots: int = 0
     """Questions that stand among the worked examples, and were shown the next one instead."""
+    fewer_shots: int = 0
+    """Questions with fewer worked examples than the others, because they would not fit."""
+    unfinished: int = 0
+    """Answers that end before their reasoning does, and so say nothing."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.

@@ -119,14 +119,15 @@ def as_one_of(name: str, group: str, number: int) -> dict[str, str]:
     return {"id": f"{name}#{number}", "part_of": name, "group": group or name}
 
 
-def warn_of_unfinished(samples: Sequence[SampleRecord], console: Console) -> None:
-    """Say how many answers there are not, because reasoning did not end."""
+def count_unfinished(samples: Sequence[SampleRecord], console: Console) -> int:
+    """Count the answers that there are not, because reasoning did not end, and say so."""
     unfinished = sum(bool(sample.generated) and not sample.prediction for sample in samples)
     if unfinished:
         console.warn(
             f"{unfinished:,} of {len(samples):,} answers end before their reasoning does; raise "
             "evaluate.max_new_tokens"
         )
+    return unfinished
 
 
 def _read(reader: AnswerReader, prompt: Prompt, made: Generation) -> Reply:

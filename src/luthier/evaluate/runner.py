@@ -12,7 +12,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
-from luthier.evaluate.answering import Reply, as_one_of, drawings, replies, warn_of_unfinished
+from luthier.evaluate.answering import Reply, as_one_of, count_unfinished, drawings, replies
 from luthier.evaluate.metrics.base import Floats, Metric
 from luthier.evaluate.power import detectable_difference, difference_error
 from luthier.evaluate.statistics import Resampling, Units, bootstrap_interval
@@ -68,7 +68,7 @@ def evaluate_task(
         for example, prompt, *replied in zip(task.examples, prompts, *drawn, strict=True)
         for number, reply in enumerate(replied, start=1)
     ]
-    warn_of_unfinished(samples, console)
+    unfinished = count_unfinished(samples, console)
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         task=task.name,
@@ -84,6 +84,7 @@ def evaluate_task(
         prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
         truncated_outputs=truncated,
         versions=recorded_versions(),
+        unfinished=unfinished,
     )
     return Evaluation(record, scored)
 
