@@ -41,6 +41,24 @@ UNICODE_FORMS: Mapping[str, UnicodeForm] = {"nfc": "NFC", "nfkc": "NFKC"}
 """Unicode's normalisation forms, by the option that asks for them."""
 
 
+def within(values: Floats, bounds: tuple[float, float]) -> Floats:
+    """Values inside the bounds of their formula, where rounding may have carried them out.
+
+    BLEU is 100.00000000000004 where every answer is right.
+
+    Args:
+        values: of a formula, ``[...]``.
+        bounds: the least and the greatest value it has in exact arithmetic.
+
+    Raises:
+        ArithmeticError: a value is further off than rounding carries it: the formula is wrong.
+    """
+    inside: Floats = np.clip(values, *bounds)
+    if not np.allclose(values, inside, rtol=1e-9, atol=1e-9, equal_nan=True):
+        raise ArithmeticError(f"a value lies outside {bounds}")
+    return inside
+
+
 class Metric(ABC):
     """A figure of merit of answered samples.
 
