@@ -13,26 +13,6 @@ from luthier.evaluate.metrics import get_metric, known_metrics
 from luthier.evaluate.metrics.base import within
 
 WORDS = [*"abcdefghij", "the", "cat", "sat", "on", "hill", ".", ",", "½", "猫"]
-    "the",
-    "cat",
-    "sat",
-    "on",
-    "a",
-    "mat",
-    "and",
-    "dog",
-    "ran",
-    "over",
-    "big",
-    "red",
-    "hill",
-    "quickly",
-    ".",
-    ",",
-    "I",
-    "½",
-    "猫",
-]
 LABELS = ("a", "b", "c")
 Says = Callable[[random.Random, str], str]
 
