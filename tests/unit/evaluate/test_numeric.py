@@ -145,6 +145,10 @@ def test_a_number_in_a_text(text: str, last: str | None, first: str | None) -> N
         ("numeric", "0.333", "1/3", 0),
         ("numeric:last", "He has 3, she has 29.", "29", 1),
         ("numeric:first", "29 it is, not 30", "29", 1),
+        ("numeric:last", "It is 5.", "2 + 3 = 5 apples.\n#### 5", 1),
+        ("numeric:last", "It is 3.", "2 + 3 = 5 apples.\n#### 5", 0),
+        ("numeric:first", "2, I think", "2 of 3", 1),
+        ("numeric", "5", "2 + 3 = 5 apples", 0),
         ("numeric:last+units", "It is 50 %", "50", 1),
         ("numeric", "Paris", "Paris", 1),
         ("numeric", "Paris", "29", 0),
@@ -162,3 +166,18 @@ def test_the_signature_says_how_numbers_are_found() -> None:
     )
     with pytest.raises(UsageError, match="numeric has no option 'unit'"):
         get_metric("numeric:unit")
+
+
+def test_references_that_are_no_numbers_are_said() -> None:
+    rows = [("5", "#### 5"), ("5", "five"), ("5", "5")]
+    samples = [
+        SampleRecord(
+            id=str(n), prompt="", prediction=said, references=(right,), scores={}, finish="stop"
+        )
+        for n, (said, right) in enumerate(rows)
+    ]
+    (caveat,) = get_metric("numeric").caveats(samples)
+    assert "the references of 2 of 3 examples are no numbers" in caveat
+    (caveat,) = get_metric("numeric:last").caveats(samples)
+    assert "the references of 1 of 3 examples are no numbers" in caveat
+    assert get_metric("numeric").caveats(samples[2:]) == ()

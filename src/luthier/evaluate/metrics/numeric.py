@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import SHARE, Need, TextScore
 from luthier.evaluate.metrics.notation import plain_numbers, unwrapped
 from luthier.evaluate.metrics.options import text_metric
@@ -41,7 +42,9 @@ class _Reading(NamedTuple):
 class Numeric(TextScore):
     """1 where the prediction is the same number as a reference, exactly; see `number_in`.
 
-    A reference that is no number is compared as text, without white space around it.
+    Where a number is taken out of the prediction, one is taken out of a reference that is more than
+    a number too, as in GSM8K's worked answers. A reference without a number is compared as text,
+    without white space around it.
     """
 
     needs = frozenset[Need]({"written answers"})
@@ -63,10 +66,30 @@ class Numeric(TextScore):
         return f"{self.name}|number:{self._reading.take}|units:{units}|equal:exactly|refs:any"
 
     def _equal(self, prediction: str, reference: str) -> bool:
-        wanted = number_in(reference, "whole", units=self._reading.units)
+        wanted = self._wanted(reference)
         if wanted is None:
             return prediction.strip() == reference.strip()
         return number_in(prediction, self._reading.take, units=self._reading.units) == wanted
+
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Says of how many examples no reference is a number."""
+        lacking = sum(
+            all(self._wanted(reference) is None for reference in sample.references)
+            for sample in samples
+        )
+        if not lacking:
+            return super().caveats(samples)
+        return (
+            f"{self.name}: the references of {lacking:,} of {len(samples):,} examples are no "
+            "numbers, so they are compared as text",
+            *super().caveats(samples),
+        )
+
+    def _wanted(self, reference: str) -> Fraction | None:
+        whole = number_in(reference, "whole", units=self._reading.units)
+        if whole is not None or self._reading.take == "whole":
+            return whole
+        return number_in(reference, self._reading.take, units=self._reading.units)
 
 
 def number_in(text: str, take: str = "whole", *, units: bool = False) -> Fraction | None:
