@@ -164,7 +164,9 @@ def evaluate(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
     check_key(tuned, resolved)
-    require_reach(resolved.evaluate, "data", *(["tuned"] if tuned and tuned.model.is_dir() else []))
+    require_reach(resolved.evaluate, "data")
+    if tuned and tuned.model.is_dir():
+        require_reach(resolved.evaluate, "tuned")
     setup = prepare(resolved, console, find_model)
     shots = resolved.prompt.shots
     render_prompts(setup.renderer, setup.task(shots))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.records import SampleRecord
 from luthier.core.seeds import derive
+from luthier.evaluate.metrics import Metric
 from luthier.inference import Engine, Generation
 from luthier.inference.engine import Advance, before_stop, ignore_progress
 from luthier.prompts.answers import AnswerReader
@@ -104,6 +105,22 @@ def require_draws(strategy: Strategy, samples: int) -> None:
             where="evaluate.samples",
             fix="set its strategy to sampling: evaluate.decoding.strategy=sampling",
         )
+
+
+def require_enough(metrics: Iterable[Metric], samples: int) -> None:
+    """Refuse a metric of more answers to a question than there will be.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for metric in metrics:
+        if samples < metric.least_answers:
+            raise UsageError(
+                f"{metric.name} needs {metric.least_answers} answers to each question, and there "
+                f"are {samples}",
+                where="evaluate.samples",
+                fix=f"set evaluate.samples to {metric.least_answers} or more",
+            )
 
 
 def as_one_of(name: str, group: str, number: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ Use = Literal["data", "ladder", "tasks", "submission", "judge", "server", "tuned
 """What is measured (a run's own data, a ladder's rungs on it, benchmark tasks, a leaderboard's
 unlabelled split, pairs of answers that a judge compares) and who answers (a server, a tuned model,
 vLLM)."""
-Refusals = Mapping[Use, tuple[str, str]]
+Refusals = dict[Use, tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from luthier.config import Decoding
 from luthier.core.errors import DataError, ProblemList, UsageError
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, SampleRecord, TemplateStamp
-from luthier.evaluate.answering import require_draws
+from luthier.evaluate.answering import require_draws, require_enough
 from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.metrics.base import Need
 
@@ -64,6 +64,7 @@ class EvaluationTask:
             raise DataError(f"the {self.split} split of {self.name!r} has no examples")
         require_draws(self.decoding.strategy, self.samples)
         self._require_needs()
+        require_enough(self.load_metrics(), self.samples)
         _check_examples(self.examples, self.load_metrics())
 
     def _require_needs(self) -> None:

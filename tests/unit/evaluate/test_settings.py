@@ -398,3 +398,29 @@ def test_a_suite_says_that_its_metrics_were_replaced(
     chosen = {**settings, "evaluate.max_new_tokens": 5}
     with pytest.raises(UsageError, match=r"mmlu/.* does not take evaluate.max_new_tokens"):
         luthier.benchmark([tiny_gpt2], ["mmlu"], None, chosen, Console(shown))
+
+
+def test_more_answers_than_there_will_be_are_refused_before_anything_runs(
+    tmp_path: Path, parity_file: Path, tiny_gpt2: Path
+) -> None:
+    """pass@k of fewer than k answers has no estimate, and one answer for each k has."""
+    draws = {"decoding": OTHER["decoding"], "samples": 2}
+    own = written(tmp_path, "generate")
+    base = {
+        "data.source": str(parity_file), "model.id": str(tiny_gpt2), "model.dtype": "float32",
+        "output": str(tmp_path / "runs"), "evaluate.resamples": 100, "data.num_test": 3,
+        "evaluate.max_new_tokens": 2,
+    }  # fmt: skip
+
+    def config(metric: str) -> RunConfig:
+        return configure(None, {**base, "evaluate": {**draws, "metrics": [metric]}})
+
+    quiet = Console(quiet=True)
+    for metric in ("pass@3", "pass@3:numeric:last"):
+        with pytest.raises(UsageError, match="needs 3 answers to each question, and there are 2"):
+            luthier.evaluate(None, config(metric), console=quiet)
+        with pytest.raises(UsageError, match="needs 3 answers to each question, and there are 2"):
+            luthier.benchmark([], [own], config(metric), console=quiet)
+    assert not (tmp_path / "runs").exists()
+    result = luthier.evaluate(None, config("pass@2"), console=quiet)
+    assert result.evaluation.metrics[0].name == "pass@2"

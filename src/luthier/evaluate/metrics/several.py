@@ -96,7 +96,7 @@ class PassAtK(SeveralAnswers):
 
     def __init__(self, name: str, k: int, judge: MeanMetric) -> None:
         super().__init__(name, judge)
-        self._k = k
+        self._k = self.least_answers = k
 
     @property
     def estimator(self) -> str:

@@ -14,7 +14,14 @@ from luthier.config.decoding import Greedy, StopString, Strategy
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
 from luthier.data.readers import Row
-from luthier.evaluate.answering import Reply, as_one_of, drawings, replies, require_draws
+from luthier.evaluate.answering import (
+    Reply,
+    as_one_of,
+    drawings,
+    replies,
+    require_draws,
+    require_enough,
+)
 from luthier.evaluate.metrics.base import Need
 from luthier.evaluate.tasks.columns import Column, one_or_more
 from luthier.evaluate.tasks.document import Question
@@ -104,6 +111,7 @@ class GenerationTask(Task):
     def _samples_differ(self) -> Self:
         try:
             require_draws(self.decoding, self.samples)
+            require_enough(self.load_metrics(), self.samples)
         except UsageError as error:
             raise ValueError(f"{error.problem}; {error.fix}") from None
         if self.samples > 1 and self.part_of is not None:

@@ -347,3 +347,35 @@ def test_a_suite_that_does_not_add_up_is_refused(
     path.write_text(json.dumps(suite), encoding="utf-8")
     with pytest.raises(DataError, match=problem):
         load_task(str(path))
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "place"),
+    [
+        (None, "1", 1), (None, "B", 1), (None, 1, 1), (["1", "2"], "2", 1), ([1, 2], "2", 1),
+        ([1, 2], 2, 1), (["1.0", "2.0"], "2.0", 1), (["E", "F"], "F", 1), (["y", "Y"], "Y", 1),
+    ],
+)  # fmt: skip
+def test_an_index_however_it_is_written(
+    make_task: MakeTask, labels: Any, given: Any, place: int
+) -> None:
+    keys = {"kind": "candidates", "candidates": "c", "answer_index": "gold", "metrics": ["acc"]}
+    row = {"c": ["x", "z"], "gold": given} | ({"labels": labels} if labels else {})
+    keys |= {"labels": "labels"} if labels else {}
+    (document,) = prepare_task(make_task(keys, test=[row])).documents
+    assert document.references == (document.choices[place],)
+
+
+def test_more_choices_than_letters_and_equal_ones(
+    make_task: MakeTask, ask: Callable[..., Any]
+) -> None:
+    """Choices that are equal are equally likely, and right together only where called alike."""
+    many = [f"choice {n}" for n in range(30)]
+    keys = {"kind": "candidates", "candidates": "c", "answer_index": "g", "metrics": ["acc"]}
+    rows = [{"c": many, "g": 29}, {"c": ["same", "same", "other"], "g": 1}]
+    answers = ask(make_task(keys, test=rows))
+    assert answers.samples[0].references == ("29",)
+    first, second, _ = answers.samples[1].likelihoods
+    assert first == pytest.approx(second, abs=1e-5)
+    with pytest.raises(DataError, match="has no words"):
+        prepare_task(make_task(keys, test=[{"c": ["", "x"], "g": 1}]))
