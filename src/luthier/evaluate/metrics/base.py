@@ -60,21 +60,17 @@ _READINGS: Mapping[str, tuple[str, Callable[[str], str]]] = {
 
 
 def within(values: Floats, bounds: tuple[float, float]) -> Floats:
-    """Values inside the bounds of their formula, where rounding may have carried them out.
+    """Values at their bound, where rounding has carried them past it.
 
-    BLEU is 100.00000000000004 where every answer is right.
+    BLEU is 100.00000000000004 where every answer is right. What is further off than rounding goes
+    stays as it is: a wrong formula is not hidden.
 
     Args:
         values: of a formula, ``[...]``.
         bounds: the least and the greatest value it has in exact arithmetic.
-
-    Raises:
-        ArithmeticError: a value is further off than rounding carries it: the formula is wrong.
     """
     inside: Floats = np.clip(values, *bounds)
-    if not np.allclose(values, inside, rtol=1e-9, atol=1e-9, equal_nan=True):
-        raise ArithmeticError(f"a value lies outside {bounds}")
-    return inside
+    return np.where(np.isclose(values, inside, rtol=1e-9, atol=1e-9), inside, values)
 
 
 class Metric(ABC):
@@ -202,8 +198,10 @@ class TextMetric(Metric):
         """
         empty = sum(not sample.prediction.strip() for sample in samples)
         found = [f"{empty:,} of {len(samples):,} answers are empty"] if empty else []
-        if void := sum(any(not text.strip() for text in s.references) for s in samples):
-            found.append(f"{void:,} of {len(samples):,} examples have an empty reference")
+        if void := sum(not any(text.strip() for text in s.references) for s in samples):
+            found.append(
+                f"{void:,} of {len(samples):,} examples have no reference but an empty one"
+            )
         for option, (when, read) in _READINGS.items():
             if self.only_visible if option == VISIBLE else self.unicode:
                 continue
