@@ -199,9 +199,7 @@ class TextMetric(Metric):
         empty = sum(not sample.prediction.strip() for sample in samples)
         found = [f"{empty:,} of {len(samples):,} answers are empty"] if empty else []
         if void := sum(not any(text.strip() for text in s.references) for s in samples):
-            found.append(
-                f"{void:,} of {len(samples):,} examples have no reference but an empty one"
-            )
+            found.append(f"{void:,} of {len(samples):,} examples have only empty references")
         for option, (when, read) in _READINGS.items():
             if self.only_visible if option == VISIBLE else self.unicode:
                 continue
