@@ -20,7 +20,7 @@ from luthier.core.units import format_bytes, format_count, format_duration
 _HEAD = (
     "rung",
     "{metric}",
-    "gain (p, Holm)",
+    "gain (p, all pairs)",
     "forgetting, nats/token",
     "trained",
     "artefact",

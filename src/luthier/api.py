@@ -58,9 +58,11 @@ def adapt(
     from luthier.adapt import climb, prepare
     from luthier.adapt.forecast import check_adapt, without_long_tests
     from luthier.adapt.manifest import write_manifest
+    from luthier.evaluate.settings import require_reach
     from luthier.report import write_report
 
     resolved, console = configure(config, overrides), console or Console()
+    require_reach(resolved.evaluate, "ladder")
     setup = without_long_tests(prepare(resolved, console), console)
     check_adapt(setup)
     run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
@@ -151,7 +153,7 @@ def evaluate(
     from luthier.adapt.setup import find_model
     from luthier.adapt.subject import Model, loaded_model
     from luthier.evaluate.runner import render_prompts
-    from luthier.evaluate.settings import without_effect
+    from luthier.evaluate.settings import require_reach
     from luthier.methods import load_adapted
     from luthier.models.load import ModelHandle
     from luthier.report import write_report
@@ -168,9 +170,9 @@ def evaluate(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
     check_key(tuned, resolved)
-    if unused := without_effect(resolved.evaluate, "data"):
-        names = ", ".join(f"evaluate.{name}" for name in unused)
-        console.warn(f"{names}: set, but without effect on the data; they are for tasks")
+    require_reach(resolved.evaluate, "data")
+    if tuned and tuned.model.is_dir():
+        require_reach(resolved.evaluate, "tuned")
     setup = prepare(resolved, console, find_model)
     shots = resolved.prompt.shots
     render_prompts(setup.renderer, setup.task(shots))
@@ -301,8 +303,11 @@ def forecast(
         without_long_tests,
     )
     from luthier.adapt.manifest import check_manifest
+    from luthier.evaluate.settings import require_reach
 
     resolved, console = configure(config, overrides), console or Console()
+    if kind == "adapt":
+        require_reach(resolved.evaluate, "ladder")
     setup = prepare(resolved, console)
     if kind == "adapt":
         setup = without_long_tests(setup, console)

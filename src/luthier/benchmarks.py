@@ -54,7 +54,7 @@ def benchmark(
     Settings of ``evaluate`` that are not left at their defaults replace those of the tasks.
 
     Raises:
-        UsageError: a task cannot take one of the settings.
+        UsageError: a task cannot take one of the settings, or one has no effect on tasks.
         LuthierError: see `luthier.core.errors`. A task that is named has no data; of a suite,
             tasks without data are left out, with a warning, as long as there is one with data.
     """
@@ -104,12 +104,15 @@ def submit(
         DataError: the data of a task is missing or not valid.
     """
     from luthier.evaluate.benchmark import predict_benchmark
+    from luthier.evaluate.settings import require_reach
     from luthier.evaluate.tasks import prepare_task, select_tasks
 
     console = console or Console()
     resolved = api.configure(config, overrides)
     written: list[Path] = []
     wanted = []
+    require_reach(resolved.evaluate, "submission")
+    shots = resolved.evaluate.task_shots if shots is None else shots
     for task in _with_settings(select_tasks(tasks), resolved, console).tasks:
         if task.submission is None:
             raise UsageError(
@@ -132,13 +135,11 @@ def _with_settings(selection: Selection, config: RunConfig, console: Console) ->
     """The tasks with the settings of ``evaluate``; a suite says where its metrics are not its own.
 
     Raises:
-        UsageError: a task cannot take one of them.
+        UsageError: a task cannot take one of them, or one has no effect on tasks.
     """
-    from luthier.evaluate.settings import with_settings, without_effect
+    from luthier.evaluate.settings import require_reach, with_settings
 
-    if unused := without_effect(config.evaluate, "tasks"):
-        names = ", ".join(f"evaluate.{name}" for name in unused)
-        console.warn(f"{names}: set, but without effect on benchmark tasks")
+    require_reach(config.evaluate, "tasks")
     changed = replace(
         selection, tasks=tuple(with_settings(task, config) for task in selection.tasks)
     )
@@ -178,6 +179,7 @@ class _Measured:
 def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Measured:
     from luthier.adapt.setup import find_model
     from luthier.adapt.subject import Model, loaded_model, subject_of
+    from luthier.evaluate.settings import require_reach
     from luthier.evaluate.tasks import TextEncoder
     from luthier.methods import load_adapted
 
@@ -200,6 +202,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
     tuned = run is not None and run.model.is_dir()
     model: Model
     if run and tuned:
+        require_reach(config.evaluate, "tuned")
         model = load_adapted(run.model, config.base_of(config.method), console)
     else:
         model = loaded_model(find_model(config.model, console), config.evaluate)

@@ -71,6 +71,7 @@ def compare(
         names=tuple(measured),
         tasks=tasks,
         suites=_compare_suites(opened, measured, resampling, console) if whole else (),
+        of_ladder=_ladder_of(opened),
     )
     if html:
         write_comparison(opened, comparison, Path(html))
@@ -242,6 +243,14 @@ def _names(runs: Sequence[RunDirectory]) -> list[str]:
         raise UsageError("a run is named twice", fix="name different runs")
     names = [run.name for run in runs]
     return names if len({*names}) == len(names) else [str(run.path) for run in runs]
+
+
+def _ladder_of(runs: Sequence[RunDirectory]) -> str:
+    """The adapt run whose rungs all of these are; empty where there is none."""
+    above = [run.ladder_run for run in runs]
+    first = above[0]
+    same = first is not None and all(one and one.path == first.path for one in above)
+    return first.name if first and same else ""
 
 
 def _compare_tasks(

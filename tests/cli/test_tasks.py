@@ -63,7 +63,11 @@ def test_models_are_measured_side_by_side(
     assert "tiny-gpt2" in head
     assert row.split()[:5] == ["parity", "acc", "own", "0", "6"]
     assert "parity: 0 = 'even', 1 = 'odd'" in rest
-    assert sum(line.startswith("Report: runs/") for line in rest) == 2
+    drawn = "parity: 6 of 20 rows, drawn with the seed 0."
+    assert drawn in rest
+    reports = [line.removeprefix("Report: ") for line in rest if line.startswith("Report: runs/")]
+    assert len(reports) == 2
+    assert all(drawn in Path(path).read_text(encoding="utf-8") for path in reports)
     assert any("luthier compare runs/" in line for line in rest)
     first, second = call("evaluate", str(tiny_llama), str(tiny_gpt2), *options, "--json").document
     assert first["run"] != second["run"]
@@ -81,6 +85,31 @@ def test_the_stored_configuration_measures_the_same_again(
         (again,) = call("evaluate", target, "--json").document
         assert again["run"] == first["run"]
         assert again["tasks"][0]["metrics"] == first["tasks"][0]["metrics"]
+
+
+def test_what_was_done_to_prompts_and_examples_is_said(
+    call: Call, in_tmp_path: Path, tiny_llama: Path
+) -> None:
+    """On the terminal and in the report: cut prompts, and questions that are worked examples."""
+    rows = [{"q": f"What is {n}?", "a": str(n)} for n in range(5)]
+    rows.append({"q": "Well, " * 3000 + "what?", "a": "x"})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    for name in ("test.jsonl", "train.jsonl"):
+        (in_tmp_path / name).write_text(lines, encoding="utf-8")
+    task = {
+        "name": "leaky", "kind": "generate", "prompt": "{{ q }}", "answer": "{{ a }}",
+        "files": {"splits": {"train": "train.jsonl", "test": "test.jsonl"}}, "draw": "first",
+        "max_new_tokens": 4, "metrics": ["exact_match"],
+    }  # fmt: skip
+    (in_tmp_path / "leaky.yaml").write_text(json.dumps(task), encoding="utf-8")
+    options = ("--tasks", "leaky.yaml", "--shots", "2", "model.dtype=float32")
+    outcome = call("evaluate", str(tiny_llama), *options)
+    assert outcome.code == 0, outcome.err
+    said = " ".join(outcome.out.split())
+    assert "1 prompt was cut; 2 questions were shown other worked examples" in said
+    (report,) = in_tmp_path.glob("runs/*/report.html")
+    page = report.read_text(encoding="utf-8")
+    assert "1 prompt was cut; 2 questions were shown other worked examples" in page
 
 
 def test_predictions_go_to_a_folder(call: Call, own: str, tiny_llama: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console as Screen
 
 from luthier import api, comparing
 from luthier.core.comparisons import ItemChange
@@ -15,6 +17,8 @@ from luthier.core.files import read_lines
 from luthier.core.records import EvaluationRecord, Forgetting
 from luthier.core.run_directory import RunDirectory
 from luthier.report.changes import forgetting_tables, sample_size_table
+from luthier.report.comparisons import caption
+from luthier.report.table import ladder_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUIET = Console(quiet=True)
@@ -69,9 +73,43 @@ def test_runs_are_paired_with_the_first(ladder: api.AdaptResult) -> None:
     assert (task.task, task.metric) == (ladder.ladder.task, ladder.ladder.metric)
     by_ladder = next(r.gain for r in ladder.ladder.rungs if r.name == "full")
     assert by_ladder
-    alone = by_ladder.model_copy(update={"p_adjusted": by_ladder.p})
+    alone = by_ladder.model_copy(
+        update={"p_adjusted": by_ladder.p, "adjustment": by_ladder.alternative}
+    )
     assert task.comparisons[0] == alone.model_copy(update={"over": "zero-shot"})
     assert comparing.compare(runs, "chrf", console=QUIET).tasks[0].metric == "chrf"
+
+
+def test_it_is_said_what_each_p_is_a_test_of(
+    ladder: api.AdaptResult, tmp_path: Path, quick_settings: dict[str, Any], tiny_llama: Path
+) -> None:
+    """A rung's p in the ladder and in a comparison are other numbers, and must not look alike."""
+    gain = next(r.gain for r in ladder.ladder.rungs if r.name == "full")
+    assert gain
+    assert gain.alternative == "two-sided, for any difference"
+    assert gain.adjustment.startswith("one-sided, for a gain; corrected for all pairs of rungs")
+    runs = [rung(ladder, name).path for name in ("zero-shot", "full")]
+    two = comparing.compare(runs, console=QUIET)
+    assert two.of_ladder == ladder.run.name
+    assert two.tasks[0].comparisons[0].adjustment == "two-sided, for any difference"
+    said = caption(two)
+    assert "p is two-sided, for any difference." in said
+    assert f"The p of the ladder {ladder.run.name} answers another question: it is one" in said
+    shown = io.StringIO()
+    Screen(file=shown, width=80).print(ladder_table(ladder.ladder))
+    assert "p is one-sided, for a gain, and corrected for all pairs of rungs." in shown.getvalue()
+    page = tmp_path / "page.html"
+    comparing.compare(runs, console=QUIET, html=page)
+    assert "p is two-sided, for any difference" in page.read_text(encoding="utf-8")
+    base = {**quick_settings, "output": str(tmp_path), "model.id": str(tiny_llama)}
+    apart = api.evaluate(None, None, base, QUIET).run.path
+    three = comparing.compare([*runs, apart], console=QUIET)
+    assert three.of_ladder == ""
+    for one in three.tasks[0].comparisons:
+        assert one.adjustment == "two-sided, for any difference; corrected for 2 comparisons (Holm)"
+    said = caption(three)
+    assert "p is two-sided, for any difference, and corrected for 2 comparisons (Holm)." in said
+    assert "ladder" not in said
 
 
 def test_what_is_not_compared(

@@ -10,6 +10,7 @@ from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.evaluate.settings import require_reach
 from luthier.methods import load_adapted
 from luthier.prompts.shots import choose_shots, with_shots
 
@@ -50,6 +51,8 @@ def ask_model(
     room = decoding.max_new_tokens
     prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]
     base = config.base_of(config.method)
+    if run:
+        require_reach(config.evaluate, "tuned")
     model: Model = (
         load_adapted(run.model, base, console) if run else loaded_model(handle, config.evaluate)
     )
@@ -60,7 +63,7 @@ def ask_model(
         SampleRecord(
             id=example.id,
             prompt=prompt.text,
-            prediction=renderer.said(answer.text, answer.ids),
+            prediction=renderer.reader.answer(answer.text, answer.ids, prompt.text),
             references=example.references,
             scores={},
             finish=answer.finish,

@@ -20,6 +20,7 @@ from luthier.core.run_lock import writing
 from luthier.evaluate import Resampling
 from luthier.evaluate.judge import JudgeTemplate, WinRate, judged_pairs, load_judge_template
 from luthier.evaluate.runner import measure
+from luthier.evaluate.settings import require_reach
 from luthier.prompts.render import PromptRenderer
 
 
@@ -103,8 +104,10 @@ def load_judge(config: RunConfig, template: str | Path | None, console: Console)
         console: shows progress.
 
     Raises:
-        UsageError, DataError, ResourceError: the template or the model is wrong or missing.
+        UsageError, DataError, ResourceError: the template or the model is wrong or missing, or a
+            setting has no effect on a judge.
     """
+    require_reach(config.evaluate, "judge")
     asked = load_judge_template(template)
     handle = find_model(config.model, console)
     renderer = make_renderer(config, handle)

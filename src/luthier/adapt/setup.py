@@ -123,6 +123,7 @@ class Setup:
             chat_template=self.renderer.use_chat_template,
             metrics=self.metrics,
             decoding=self.decoding(shots),
+            samples=self.config.evaluate.samples,
         )
 
     def asking(self, shots: int, method: MethodName | None = None) -> Asking:

@@ -11,6 +11,7 @@ from luthier.config import EvaluateConfig
 from luthier.core.content_log import ContentLog
 from luthier.core.records import ModelStamp
 from luthier.evaluate import Evaluation, KeptEngine
+from luthier.evaluate.settings import require_reach
 from luthier.inference import Engine
 from luthier.inference.endpoint import EndpointModel
 from luthier.inference.local import LocalEngine
@@ -52,9 +53,13 @@ def loaded_model(found: ModelHandle | EndpointModel, settings: EvaluateConfig) -
     """A model that was found, ready for use: its weights are loaded, or a server has them.
 
     Raises:
-        UsageError: the engine is not installed.
+        UsageError: the engine is not installed, or a setting has no effect on it.
         DataError: the weights are missing or damaged.
     """
+    if isinstance(found, EndpointModel):
+        require_reach(settings, "server")
+    elif settings.engine == "vllm":
+        require_reach(settings, "vllm")
     return found if isinstance(found, EndpointModel) else _LOADING[settings.engine](found)
 
 

@@ -46,6 +46,11 @@ def benchmark(
 ) -> None:
     """Measure models and runs on tasks, or write predictions for leaderboards."""
     if options.submission:
+        if options.limit:
+            raise UsageError(
+                "--limit has no effect on predictions for a leaderboard, which wants all of them",
+                fix="leave it out",
+            )
         _submit(targets, tasks, config, options.shots, options.submission, as_json=as_json)
     else:
         _measure(targets, tasks, config, options, as_json=as_json)
@@ -76,12 +81,19 @@ def _measure(
             ]
         )
         return
-    from luthier.report.benchmarks import Benchmarked, benchmark_table, label_lines
+    from luthier.report.benchmarks import (
+        Benchmarked,
+        asked_lines,
+        benchmark_table,
+        label_lines,
+    )
 
     systems = [Benchmarked(_name(r), r.evaluations, r.suites) for r in results]
+    measured = [(system.name, system.evaluations) for system in systems]
     labels = label_lines(record for result in results for record in result.evaluations)
+    notes = (*asked_lines(measured), *labels)
     reports = [f"Report: {result.report}" for result in results]
-    print_result(benchmark_table(systems), "", *labels, "", *reports)
+    print_result(benchmark_table(systems), "", *notes, *([""] if notes else []), *reports)
     if len(results) > 1:
         runs = " ".join(str(result.run.path) for result in results)
         print_result(f"Are the differences real? luthier compare {runs}")

@@ -99,5 +99,8 @@ def _evaluate_data(
         print_json({**document, **result.evaluation.model_dump(mode="json")})
         return
     from luthier.report import evaluation_table
+    from luthier.report.benchmarks import asked_lines
 
-    print_result(evaluation_table([result.evaluation]), "", f"Report: {result.report}")
+    notes = asked_lines([("", [result.evaluation])])
+    table = evaluation_table([result.evaluation])
+    print_result(table, "", *notes, *([""] if notes else []), f"Report: {result.report}")

@@ -46,7 +46,8 @@ class EvaluateConfig(Config):
     """seeded: these rows are drawn with the run's seed. first: the first ones, as
     lm-evaluation-harness takes them."""
     samples: int = Field(default=1, ge=1)
-    """Answers to each question of a task that generates, drawn with evaluate.decoding=sampling."""
+    """Answers to each question whose answer is generated, drawn with
+    evaluate.decoding.strategy=sampling; pass@K and majority score them together."""
     contamination_words: int | None = Field(default=13, ge=1)
     """Test examples that share this many words in a row with the training data are named, and
     measured apart; null: they are not looked for."""

@@ -234,8 +234,10 @@ class RunComparison(Record):
         names: of the runs, all different.
         tasks: the tasks that all of them have.
         suites: the suites that all of them have, over the same tasks.
+        of_ladder: the adapt run whose rungs they all are; empty where they are not.
     """
 
     names: tuple[str, ...]
     tasks: tuple[TaskComparison, ...]
     suites: tuple[SuiteComparison, ...] = ()
+    of_ladder: str = ""

@@ -113,6 +113,10 @@ class EvaluationRecord(Record):
     """Which rows were measured, in words, where not all were."""
     other_shots: int = 0
     """Questions that stand among the worked examples, and were shown the next one instead."""
+    fewer_shots: int = 0
+    """Questions with fewer worked examples than the others, because they would not fit."""
+    unfinished: int = 0
+    """Answers that end before their reasoning does, and so say nothing."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.
@@ -305,6 +309,9 @@ class TrainingRecord(Record):
     extensions: tuple[Extension, ...] = ()
 
 
+TWO_SIDED = "two-sided, for any difference"
+
+
 class Comparison(Record):
     """A paired comparison of two systems on the same examples.
 
@@ -317,6 +324,8 @@ class Comparison(Record):
         p: the two-sided p-value.
         p_adjusted: the p-value after the correction for all comparisons that were made together:
             Holm's, or the step-down over all pairs of a ladder, which tests gains only.
+        alternative: what ``p`` is a test of, in words.
+        adjustment: what ``p_adjusted`` is a test of, and how it is corrected, in words.
         test: the name of the test.
         n: paired examples.
         units: groups of examples that were swapped together; None in records of earlier versions.
@@ -338,6 +347,8 @@ class Comparison(Record):
     standard_error: float | None = None
     detectable: float | None = None
     no_interval: str = ""
+    alternative: str = TWO_SIDED
+    adjustment: str = TWO_SIDED
 
 
 class RungRecord(Record):

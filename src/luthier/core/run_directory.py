@@ -215,6 +215,13 @@ class RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""
         return RunDirectory.create(self.path / _RUNGS, name)
 
+    @property
+    def ladder_run(self) -> RunDirectory | None:
+        """The adapt run that this is a rung of."""
+        folder = self.path.resolve().parent
+        above = RunDirectory(folder.parent)
+        return above if folder.name == _RUNGS and above.ladder.is_file() else None
+
     def rungs(self) -> list[RunDirectory]:
         """The rungs of this adapt run that have left something."""
         folder = self.path / _RUNGS

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from luthier.core.console import Console
 from luthier.core.records import EvaluationRecord, ModelStamp, SampleRecord
+from luthier.evaluate.answering import count_unfinished
 from luthier.evaluate.runner import judge, recorded_versions
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
@@ -41,11 +43,14 @@ def evaluate_benchmark(
     started = time.monotonic()
     answers = _answers(engine, encoder, prepared, console)
     seconds = time.monotonic() - started
+    unfinished = count_unfinished(answers.samples, console)
     results, scored = judge(answers.samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         cut_prompts=answers.cut_prompts,
         drawn=prepared.drawn,
         other_shots=prepared.other_shots,
+        fewer_shots=answers.fewer_shots,
+        unfinished=unfinished,
         task=task.name,
         split=prepared.split,
         model=model,
@@ -74,7 +79,9 @@ def predict_benchmark(
     Raises:
         DataError: a question does not fit into the model's context window.
     """
-    return _answers(engine, encoder, prepared, console).samples
+    answers = _answers(engine, encoder, prepared, console)
+    count_unfinished(answers.samples, console)
+    return answers.samples
 
 
 def _answers(
@@ -103,4 +110,4 @@ def _answers(
             f"{task.name}: {answers.cut_answers:,} of {len(answers.samples):,} answers were cut "
             "before they ended"
         )
-    return answers
+    return replace(answers, fewer_shots=fewer)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from luthier.core.errors import DataError
-from luthier.core.records import Comparison, SampleRecord
+from luthier.core.records import TWO_SIDED, Comparison, SampleRecord
 from luthier.evaluate.choice import climb
 from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.metrics.base import Floats
@@ -16,6 +16,8 @@ from luthier.evaluate.significance import EXACT_MCNEMAR, PairedTest, holm, paire
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.stepdown import Pair, gain_p_values
 from luthier.evaluate.task import Evaluation
+
+_OF_GAINS = "one-sided, for a gain; corrected for all pairs of rungs (step-down)"
 
 
 def compare_evaluations(
@@ -107,7 +109,8 @@ def compare_rungs(
         compared = compare_evaluations(
             metric_name, rungs[cheaper], rungs[dearer], cheaper, resampling
         )
-        return compared.model_copy(update={"p_adjusted": adjusted[cheaper, dearer]})
+        update = {"p_adjusted": adjusted[cheaper, dearer], "adjustment": _OF_GAINS}
+        return compared.model_copy(update=update)
 
     return climb(tuple(rungs), metric, compare, alpha, unusable)[1]
 
@@ -116,8 +119,10 @@ def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
     """The comparisons, their p-values corrected for their number (Holm 1979)."""
     made = tuple(comparisons)
     adjusted = holm([comparison.p for comparison in made])
+    words = f"{TWO_SIDED}; corrected for {len(made)} comparisons (Holm)"
+    told = {"adjustment": words} if len(made) > 1 else {}
     return tuple(
-        comparison.model_copy(update={"p_adjusted": p})
+        comparison.model_copy(update={"p_adjusted": p, **told})
         for comparison, p in zip(made, adjusted, strict=True)
     )
 

@@ -88,7 +88,7 @@ def with_clean_part(
     Where no example is contaminated, or none is clean, there is nothing to add.
     """
     dirty = {example.id for example in contamination.examples} if contamination else set()
-    clean = [sample for sample in evaluation.samples if sample.id not in dirty]
+    clean = [sample for sample in evaluation.samples if (sample.part_of or sample.id) not in dirty]
     if not clean or len(clean) == len(evaluation.samples):
         return evaluation
     results = tuple(measure(metric, clean, resampling) for metric in task.load_metrics())

@@ -12,11 +12,12 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
+from luthier.evaluate.answering import Reply, as_one_of, count_unfinished, drawings, replies
 from luthier.evaluate.metrics.base import Floats, Metric
 from luthier.evaluate.power import detectable_difference, difference_error
 from luthier.evaluate.statistics import Resampling, Units, bootstrap_interval
 from luthier.evaluate.task import Evaluation, EvaluationTask
-from luthier.inference import Engine, Generation
+from luthier.inference import Engine
 from luthier.prompts.render import Prompt, PromptRenderer
 from luthier.prompts.thoughts import answer_only
 
@@ -49,8 +50,12 @@ def evaluate_task(
     """
     prompts = render_prompts(renderer, task)
     started = time.monotonic()
-    with console.progress(f"{task.name}: answering", len(prompts)) as advance:
-        answers = engine.generate([prompt.ids for prompt in prompts], task.decoding, advance)
+    with console.progress(f"{task.name}: answering", len(prompts) * task.samples) as advance:
+        drawn = [
+            replies(engine, prompts, decoding, renderer.reader, advance)
+            for decoding in drawings(task.decoding, task.samples)
+        ]
+    answers = [reply for drawing in drawn for reply in drawing]
     seconds = time.monotonic() - started
     truncated = sum(answer.finish == "length" for answer in answers)
     if truncated:
@@ -58,14 +63,12 @@ def evaluate_task(
             f"{truncated} of {len(answers)} answers were cut at "
             f"{task.decoding.max_new_tokens} tokens"
         )
-    rows = zip(task.examples, prompts, answers, strict=True)
-    samples = [_sample(*row, said=renderer.said(row[-1].text, row[-1].ids)) for row in rows]
-    unanswered = sum(bool(sample.generated) and not sample.prediction for sample in samples)
-    if unanswered:
-        console.warn(
-            f"{unanswered} of {len(samples)} answers end before their reasoning does; raise "
-            "evaluate.max_new_tokens"
-        )
+    samples = [
+        _sample(example, prompt, reply, number if task.samples > 1 else 0)
+        for example, prompt, *replied in zip(task.examples, prompts, *drawn, strict=True)
+        for number, reply in enumerate(replied, start=1)
+    ]
+    unfinished = count_unfinished(samples, console)
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         task=task.name,
@@ -77,10 +80,11 @@ def evaluate_task(
         chat_template=task.chat_template,
         metrics=results,
         seconds=seconds,
-        generated_tokens=sum(len(answer.ids) for answer in answers),
+        generated_tokens=sum(answer.tokens for answer in answers),
         prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
         truncated_outputs=truncated,
         versions=recorded_versions(),
+        unfinished=unfinished,
     )
     return Evaluation(record, scored)
 
@@ -151,17 +155,18 @@ def _result(
     )
 
 
-def _sample(example: Example, prompt: Prompt, answer: Generation, said: str) -> SampleRecord:
+def _sample(example: Example, prompt: Prompt, reply: Reply, number: int) -> SampleRecord:
+    """The record of a reply; ``number`` is 0 where it is the only one to its question."""
+    alone = {"id": example.id, "group": example.group}
     return SampleRecord(
-        id=example.id,
-        group=example.group,
+        **(as_one_of(example.id, example.group, number) if number else alone),
         prompt=prompt.text,
-        prediction=said,
+        prediction=reply.answer,
         references=tuple(map(answer_only, example.references)),
         choices=example.choices,
         scores={},
-        finish=answer.finish,
-        generated=answer.text if answer.text.strip() != said else "",
+        finish=reply.finish,
+        generated=reply.generated,
     )
 
 

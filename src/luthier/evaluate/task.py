@@ -9,7 +9,9 @@ from luthier.config import Decoding
 from luthier.core.errors import DataError, ProblemList, UsageError
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, SampleRecord, TemplateStamp
+from luthier.evaluate.answering import require_draws, require_enough
 from luthier.evaluate.metrics import Metric, get_metric
+from luthier.evaluate.metrics.base import Need
 
 
 class Evaluation(NamedTuple):
@@ -34,9 +36,11 @@ class EvaluationTask:
         chat_template: whether the tokenizer's chat template is used.
         metrics: names of metrics; the first decides.
         decoding: how answers are generated.
+        samples: how many answers to each question are drawn.
 
     Raises:
-        UsageError: no metric, an unknown one, or one named twice.
+        UsageError: no metric, an unknown one, one named twice, or one that data never suits; or
+            several answers that are not drawn.
         DataError: examples are missing, share an id, or lack what a metric needs; all at once.
     """
 
@@ -48,6 +52,7 @@ class EvaluationTask:
     chat_template: bool
     metrics: tuple[str, ...]
     decoding: Decoding
+    samples: int = 1
 
     def __post_init__(self) -> None:
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
@@ -57,7 +62,30 @@ class EvaluationTask:
             )
         if not self.examples:
             raise DataError(f"the {self.split} split of {self.name!r} has no examples")
+        require_draws(self.decoding.strategy, self.samples)
+        self._require_needs()
+        require_enough(self.load_metrics(), self.samples)
         _check_examples(self.examples, self.load_metrics())
+
+    def _require_needs(self) -> None:
+        """Refuse a metric of what no evaluation of data gives: its answers are generated.
+
+        Raises:
+            UsageError: there is one.
+        """
+        several: set[Need] = {"several answers", "sets of answers"} if self.samples > 1 else set()
+        given = frozenset[Need]({"answers", "choices", "written answers"}) | several
+        for metric in self.load_metrics():
+            if missing := sorted(metric.needs - given):
+                raise UsageError(
+                    f"the metric {metric.name} needs {' and '.join(missing)}, which the answers of "
+                    f"{self.name!r} do not come with",
+                    where="evaluate.metrics",
+                    fix="draw several with evaluate.samples and evaluate.decoding.strategy=sampling"
+                    if "several answers" in missing
+                    else "measure generated answers, such as with exact_match or rougeL; "
+                    "likelihoods, sets and extractors are those of benchmark tasks",
+                )
 
     def load_metrics(self) -> tuple[Metric, ...]:
         """The metrics, in order."""

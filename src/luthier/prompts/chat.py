@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
+from luthier.prompts.answers import AnswerReader
 from luthier.prompts.contained import (
     holds_calls,
     is_in,
@@ -25,7 +26,6 @@ from luthier.prompts.thoughts import (
     Thought,
     missing_part,
     thought_of,
-    without_thought,
 )
 from luthier.prompts.tokens import Encoder, Tokens
 
@@ -118,16 +118,15 @@ class ChatLayout:
         place = len(self.show(asked))
         return whole.ids[self.encoder.boundary(whole, self.encode(asked).ids, place).at :]
 
-    def said(self, text: str, ids: Sequence[int]) -> str:
-        """A generated text without reasoning, and without what stands before every answer."""
-        if ids and self._marks_are_special:
-            # They are in the tokens alone; a stop string cuts the text alone.
-            whole = self.dialect.tokenizer.decode(list(ids), skip_special_tokens=False)
-            answer = self.encoder.bare(self._answer_in(whole)).strip()
-            before = self.encoder.bare(whole).strip()
-            before = before[: len(before) - len(answer)] if before.endswith(answer) else ""
-            return text.strip().removeprefix(before).strip()
-        return self._answer_in(text)
+    @property
+    def reader(self) -> AnswerReader:
+        """See `Layout.reader`: the template's own tags, and what it writes before every answer."""
+        return AnswerReader(
+            self.encoder,
+            [self.dialect.tags],
+            lead=self._lead,
+            is_opened=self.dialect.opens_thought,
+        )
 
     def show(self, text: str) -> str:
         """The text with the special tokens that rows spell out."""
@@ -136,16 +135,6 @@ class ChatLayout:
     def stop_strings(self, answers: Iterable[str]) -> tuple[str, ...]:
         """None: a token of the template ends a turn."""
         return ()
-
-    def _answer_in(self, text: str) -> str:
-        tags = (self.dialect.tags, *KNOWN_TAGS)
-        answer = without_thought(text, tags, is_opened=self.dialect.opens_thought)
-        return answer.strip().removeprefix(self._lead.strip()).strip()
-
-    @cached_property
-    def _marks_are_special(self) -> bool:
-        """Whether what parts reasoning from an answer is a special token, which no text shows."""
-        return any(self.encoder.spelled(mark) for mark in (*self.dialect.tags, self._lead))
 
     def _spans(self, answered: dict[int, _Answered], turns: Sequence[Message]) -> list[Span]:
         return [

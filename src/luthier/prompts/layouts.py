@@ -12,7 +12,8 @@ from typing import Protocol
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
-from luthier.prompts.thoughts import KNOWN_TAGS, thought_of, without_thought
+from luthier.prompts.answers import AnswerReader
+from luthier.prompts.thoughts import KNOWN_TAGS, thought_of
 from luthier.prompts.tokens import Encoder, Tokens
 
 _BETWEEN_TURNS = "\n\n"
@@ -72,8 +73,9 @@ class Layout(Protocol):
     def answer(self, text: str) -> tuple[int, ...]:
         """The ids of an answer as they stand after a question, without the end of the turn."""
 
-    def said(self, text: str, ids: Sequence[int]) -> str:
-        """What a generated text says."""
+    @property
+    def reader(self) -> AnswerReader:
+        """Finds the answer in a generated text."""
 
     def show(self, text: str) -> str:
         """A text for people."""
@@ -127,9 +129,10 @@ class PlainLayout:
         before = self.encode(asked).ids
         return whole.ids[self.encoder.boundary(whole, before, len(asked)).at :]
 
-    def said(self, text: str, ids: Sequence[int]) -> str:
-        """The text, without reasoning in tags before the answer."""
-        return without_thought(text, KNOWN_TAGS, is_opened=False)
+    @property
+    def reader(self) -> AnswerReader:
+        """See `Layout.reader`: reasoning stands in tags before the answer."""
+        return AnswerReader(self.encoder)
 
     def show(self, text: str) -> str:
         """The text itself."""

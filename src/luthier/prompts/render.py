@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -10,6 +10,7 @@ from typing import Any, Self
 from luthier.config.prompt import AnswersTrained, PromptConfig, Reasoning
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example, Message
+from luthier.prompts.answers import AnswerReader
 from luthier.prompts.chat import ChatLayout
 from luthier.prompts.dialect import Dialect, read_own_template
 from luthier.prompts.layouts import Layout, PlainLayout, Written
@@ -175,14 +176,10 @@ class PromptRenderer:
             return self._encoder.literal_ids(text)
         return self._layout.answer(text)
 
-    def said(self, text: str, ids: Sequence[int] = ()) -> str:
-        """What a generated text says, without reasoning and what stands before every answer.
-
-        Args:
-            text: what was generated.
-            ids: its tokens; they show the tags around reasoning where these are special tokens.
-        """
-        return self._layout.said(text, ids)
+    @cached_property
+    def reader(self) -> AnswerReader:
+        """Finds the answer in a generated text."""
+        return self._layout.reader
 
     def stop_strings(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """The texts that end an answer, where worked examples before it show how a text goes on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from luthier.core.example import Message
@@ -92,7 +92,7 @@ def inline(turn: Message) -> str:
     return thought.text + content
 
 
-def without_thought(text: str, known: Iterable[ThinkTags], *, is_opened: bool) -> str:
+def without_thought(text: str, known: Sequence[ThinkTags], *, is_opened: bool) -> str:
     """A generated text without the reasoning before the answer.
 
     Args:
@@ -101,14 +101,18 @@ def without_thought(text: str, known: Iterable[ThinkTags], *, is_opened: bool) -
         is_opened: the prompt ends with the tag that opens reasoning.
 
     Returns:
-        Nothing where the reasoning does not end.
+        Nothing where the reasoning does not end. A text that closes what it did not open began
+        within its reasoning, whatever stands in the prompt. Reasoning may come in several parts.
     """
     beginning = text.lstrip()
     for tags in known:
+        before, closed, answer = text.partition(tags.close)
         begins = beginning.startswith(tags.open)
-        if begins or (is_opened and tags.close in text):
-            _, closed, answer = text.partition(tags.close)
-            return answer.lstrip() if closed else ""
+        unopened = tags in KNOWN_TAGS and tags.open not in before
+        if closed and (begins or is_opened or unopened):
+            return without_thought(answer.lstrip(), known, is_opened=False)
+        if begins:
+            return ""
     return "" if is_opened else text
 
 

@@ -122,6 +122,10 @@ class Encoder:
         """The special tokens that ``text`` spells out, in order."""
         return [name for name in self._pattern.findall(text) if name in self._ids]
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of some tokens, special tokens spelled out."""
+        return self._tokenizer.decode(list(ids), skip_special_tokens=False)
+
     def bare(self, text: str) -> str:
         """``text`` without the special tokens that it spells out."""
         return self._pattern.sub("", text)

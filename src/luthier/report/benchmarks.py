@@ -77,6 +77,46 @@ def label_lines(records: Iterable[EvaluationRecord]) -> list[str]:
     return [f"{_listed(tasks)}: {words}" for words, tasks in by_mapping.items()]
 
 
+def asked_lines(systems: Iterable[tuple[str, Iterable[EvaluationRecord]]]) -> list[str]:
+    """Lines that say what was done to the rows, prompts and answers of tasks.
+
+    Tasks of which the same is said share a line. A system is named where there are several and
+    not the same is said of all.
+
+    Args:
+        systems: what was measured of each model or run, by its name.
+    """
+    said: dict[str, dict[str, str]] = {}
+    for name, records in systems:
+        for record in records:
+            said.setdefault(record.task, {})[name] = "; ".join(_notes(record))
+    by_note: dict[str, list[str]] = {}
+    for task, notes in said.items():
+        of_all = len(set(notes.values())) == 1
+        for name, note in [*notes.items()][: 1 if of_all else None]:
+            if note:
+                by_note.setdefault(note, []).append(task if of_all else f"{task} by {name}")
+    return [f"{_listed(tasks)}: {note}." for note, tasks in by_note.items()]
+
+
+def _notes(record: EvaluationRecord) -> Iterator[str]:
+    """What was done to rows, prompts and answers, each with its number."""
+    if record.drawn:
+        yield record.drawn
+    for count, one, more in (
+        (record.cut_prompts, "prompt was cut", "prompts were cut"),
+        (record.other_shots, "question was shown another worked example, being one itself",
+         "questions were shown other worked examples, being some themselves"),
+        (record.fewer_shots, "question had fewer worked examples, to fit",
+         "questions had fewer worked examples, to fit"),
+        (record.truncated_outputs, "answer was cut at the limit", "answers were cut at the limit"),
+        (record.unfinished, "answer ends before its reasoning does",
+         "answers end before their reasoning does"),
+    ):  # fmt: skip
+        if count:
+            yield f"{count:,} {one if count == 1 else more}"
+
+
 def _suite_figures(system: Benchmarked) -> Iterator[tuple[_Figure, MetricResult]]:
     for suite in system.suites:
         total = len(suite.tasks) + len(suite.missing)

@@ -39,7 +39,7 @@ def sample_size_table(plan: SampleSize) -> Table:
 def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
     """The whole first, then by kind: general text, and each evaluation that both have."""
     table = _table(
-        "measured on", "before", "after", "change", "interval", "p (Holm)", "lost", "gained"
+        "measured on", "before", "after", "change", "interval", "p (two-sided)", "lost", "gained"
     )
     if report.general:
         general = report.general

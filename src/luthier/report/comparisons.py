@@ -57,7 +57,7 @@ def comparison_rows(comparison: RunComparison) -> list[ComparisonRow]:
 def comparison_table(comparison: RunComparison) -> Table:
     """A row for each task and run but the first, two lines high so that it fits 80 columns."""
     table = Table("task\nmetric", "run")
-    table.figures("value and interval", "difference\ninterval", "better\nworse", "p (Holm)\nn")
+    table.figures("value and interval", "difference\ninterval", "better\nworse", "p (two-sided)\nn")
     for row in comparison_rows(comparison):
         style = "green" if row.is_real else ""
         table.add_row(
@@ -78,9 +78,16 @@ def caption(comparison: RunComparison) -> str:
     text = f"Differences are from {first}, on the same examples."
     tests = [one for task in comparison.tasks for one in task.comparisons]
     of_suites = sum(len(suite.comparisons) for suite in comparison.suites)
+    text += " p is two-sided, for any difference"
     if len(tests) > 1:
         both = f" of tasks, and for {of_suites} of suites" if of_suites else ""
-        text += f" p is corrected for {len(tests)} comparisons{both}."
+        text += f", and corrected for {len(tests)} comparisons{both} (Holm)"
+    text += "."
+    if comparison.of_ladder:
+        text += (
+            f" The p of the ladder {comparison.of_ladder} answers another question: it is "
+            "one-sided, for a gain, and corrected for all pairs of rungs."
+        )
     if len(comparison.tasks) == 1:
         least = max((one.detectable or 0.0 for one in tests), default=0.0)
         text += (

@@ -72,7 +72,12 @@ class Content:
     @property
     def records(self) -> list[EvaluationRecord]:
         """The evaluation records of all systems, in order."""
-        return [measured.record for system in self.systems for measured in system.measured]
+        return [record for _, records in self.records_by_system for record in records]
+
+    @property
+    def records_by_system(self) -> list[tuple[str, list[EvaluationRecord]]]:
+        """The evaluation records of each system, with its name."""
+        return [(s.name, [measured.record for measured in s.measured]) for s in self.systems]
 
 
 def run_kind(run: RunDirectory) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from luthier.report.benchmarks import Benchmarked, suite_rows
+from luthier.report.benchmarks import Benchmarked, asked_lines, suite_rows
 from luthier.report.comparisons import caption, comparison_rows
 from luthier.report.content import Content
 from luthier.report.examples import collect_examples
@@ -48,6 +48,7 @@ def render_html(content: Content) -> str:
             comparison_rows=comparison_rows(compared) if compared else (),
             comparison_caption=caption(compared) if compared else "",
             suite_rows=suite_rows(suites),
+            asked_lines=asked_lines(content.records_by_system),
             metric_rows=metrics,
             metrics_open=not ladder and not compared and len(metrics) <= _METRICS_SHOWN,
             plots=ladder_plots(ladder) if ladder else [],

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from luthier.core.records import LadderRecord
-from luthier.report.benchmarks import Benchmarked, suite_rows
+from luthier.report.benchmarks import Benchmarked, asked_lines, suite_rows
 from luthier.report.content import Content
 from luthier.report.examples import Examples, SideBySide, collect_examples
 from luthier.report.facts import FactGroup, headline, measurement_facts, training_facts
@@ -30,6 +30,8 @@ def render_markdown(content: Content) -> str:
     if any(system.suites for system in content.systems):
         lines += ["", "## Suites", "", *_suites(content)]
     lines += ["", "## Metrics", "", *_metrics(content)]
+    if notes := asked_lines(content.records_by_system):
+        lines += ["", *(f"- {escape_markdown(note)}" for note in notes)]
     trained = [(system.name, system.training) for system in content.systems if system.training]
     if trained:
         lines += ["", "## Training"]

@@ -36,7 +36,7 @@ def ladder_table(ladder: LadderRecord) -> Table:
     )
     for row in ladder_rows(ladder):
         table.add_row(*(_rung_cells(row) if row.is_done else _missing_cells(row)))
-    _explain_missing(table, ladder)
+    _explain(table, ladder)
     return table
 
 
@@ -88,13 +88,14 @@ def _missing_cells(row: LadderRow) -> list[Text]:
     return [Text(f"  {row.name}", style=style), Text(row.status, style=style)]
 
 
-def _explain_missing(table: Table, ladder: LadderRecord) -> None:
-    """Say below the table why rungs are missing: a cell is too narrow for a sentence."""
-    reasons = [
-        f"{row.name} {row.status}: {row.reason}" for row in ladder_rows(ladder) if row.reason
-    ]
-    if reasons:
-        table.explain("\n".join(reasons))
+def _explain(table: Table, ladder: LadderRecord) -> None:
+    """Say below the table what p is, and why rungs are missing: no cell has room for it."""
+    rows = ladder_rows(ladder)
+    lines = [f"{row.name} {row.status}: {row.reason}" for row in rows if row.reason]
+    if any(row.p for row in rows):
+        lines.insert(0, "p is one-sided, for a gain, and corrected for all pairs of rungs.")
+    if lines:
+        table.explain("\n".join(lines))
 
 
 def _two_lines(above: str, below: str, style: str = "", below_style: str = "dim") -> Text:

@@ -37,3 +37,31 @@ def test_exact_match_ignores_only_surrounding_space() -> None:
     metric = get_metric("exact_match")
     stats = metric.statistics([" a b\n", "A b", "a  b"], [["x", "a b"]] * 3)
     assert metric.per_sample(stats).tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "(B)",
+        "[B]",
+        "**B**",
+        "*B*",
+        "`B`",
+        '"B"',
+        "\u201cB\u201d",
+        "- B",
+        "$B$",
+        "(b) iron",
+        "**B.** iron",
+    ],
+)
+def test_signs_around_a_choice_do_not_count(said: str) -> None:
+    assert chosen(said, ("A", "B", "C")) == "b"
+
+
+def test_signs_that_are_choices_do_count() -> None:
+    assert chosen("-1", ("-1", "1")) == "-1"
+    assert chosen("(B)", ("(B)", "B")) == "(b)"
+    assert chosen("*", ("*", "+")) == "*"
+    assert chosen("(D)", ("A", "B")) is None
+    assert chosen("**", ("A", "B")) is None

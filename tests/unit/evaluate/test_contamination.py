@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from luthier.config import Decoding
 from luthier.core.example import Example, Message
 from luthier.core.records import ContaminatedExample, Contamination, TemplateStamp
 from luthier.evaluate.contamination import example_text, find_contamination, with_clean_part
@@ -120,7 +121,8 @@ def test_question_and_answers_are_looked_for() -> None:
 def task() -> EvaluationTask:
     examples = tuple(Example(f"id-{i}", (Message("user", "?"),), (w,)) for i, w in enumerate("ab"))
     stamp = TemplateStamp(id="as-is", hash="aa")
-    return EvaluationTask("task", "test", examples, stamp, 0, False, ("rouge1",), 8)
+    decoding = Decoding(max_new_tokens=8)
+    return EvaluationTask("task", "test", examples, stamp, 0, False, ("rouge1",), decoding)
 
 
 def test_the_clean_part_is_measured_apart(
@@ -142,3 +144,19 @@ def test_nothing_long_enough_is_said_without_a_share_of_none() -> None:
         "Whether test examples share 13 words in a row with the 35 training texts cannot be told: "
         "22 of 22 have too few words."
     )
+
+
+def test_every_answer_to_a_question_that_is_contained_is_left_out(
+    task: EvaluationTask, evaluation: Callable[..., Evaluation], resampling: Resampling
+) -> None:
+    made = evaluation(["a", "x", "b"], ["a", "a", "b"])
+    named = zip(made.samples, ("id-0", "id-0", "id-1"), ("id-0#1", "id-0#2", "id-1#1"), strict=True)
+    samples = tuple(
+        sample.model_copy(update={"id": name, "part_of": question})
+        for sample, question, name in named
+    )
+    dirty = ContaminatedExample(id="id-0", runs=1, shared=1, where="row 1")
+    found = Contamination(words=13, train=1, test=2, checked=2, examples=(dirty,))
+    several = made._replace(samples=samples)
+    (clean,) = with_clean_part(several, task, found, resampling).record.clean
+    assert (clean.value, clean.n) == (1.0, 1)

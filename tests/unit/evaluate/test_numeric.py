@@ -57,6 +57,36 @@ def score(name: str, said: str, *accepted: str) -> float:
         ("\uff11\uff0c\uff12\uff13\uff14", "1234"),
         ("\u0662\u0669", "29"),
         ("0.30000000000000004", "30000000000000004/100000000000000000"),
+        # LaTeX: boxes, fonts, fractions without braces, mixed numbers, groups of digits.
+        ("\\boxed{42}", "42"),
+        ("\\boxed{\\frac{1}{2}}", "1/2"),
+        ("$\\boxed{\\text{-7}}$", "-7"),
+        ("\\(72\\)", "72"),
+        ("\\[ 72 \\]", "72"),
+        ("\\frac12", "1/2"),
+        ("\\tfrac{1}{2}", "1/2"),
+        ("\\frac{-1}{2}", "-1/2"),
+        ("\\frac{1.5}{2}", "3/4"),
+        ("\\frac{1,000}{2}", "500"),
+        ("3\\frac{1}{2}", "7/2"),
+        ("1{,}000", "1000"),
+        ("1\\,000", "1000"),
+        ("1.5 \\times 10^{3}", "1500"),
+        ("1.5 \u00d7 10^-3", "3/2000"),
+        # Unicode: narrow spaces, slashes, fractions of one character, what cannot be seen.
+        ("1\u202f000", "1000"),
+        ("1\u00a0000\u00a0000", "1000000"),
+        ("1 000", "1000"),
+        ("1'000", "1000"),
+        ("1\u20442", "1/2"),
+        ("\u00bd", "1/2"),
+        ("1\u00bd", "3/2"),
+        ("5\u200b", "5"),
+        ("\ufeff5", "5"),
+        ("\u20605\u200d", "5"),
+        # Markdown.
+        ("**72**", "72"),
+        ("`72`", "72"),
     ],
 )
 def test_a_text_that_is_a_number(text: str, number: str) -> None:
@@ -83,6 +113,12 @@ def test_a_text_that_is_no_number(text: str) -> None:
         ("From -2 to 1/2", "1/2", "-2"),
         ("#### 29", "29", "29"),
         ("x=-5", "-5", "-5"),
+        ("The total is 72 clips, altogether.", "72", "72"),
+        ("$80,000 and $50,000 make **$130,000**.", "130000", "80000"),
+        ("Thus \\boxed{\\frac{3}{4}}.", "3/4", "3/4"),
+        ("#### -3", "-3", "-3"),
+        ("It is \u22123\u00b0C", "-3", "-3"),
+        ("\u7b54\u3048\u306f\uff11\uff12\u200b", "12", "12"),
         ("no number", None, None),
         ("version 1.2.3", None, None),
     ],
@@ -109,6 +145,10 @@ def test_a_number_in_a_text(text: str, last: str | None, first: str | None) -> N
         ("numeric", "0.333", "1/3", 0),
         ("numeric:last", "He has 3, she has 29.", "29", 1),
         ("numeric:first", "29 it is, not 30", "29", 1),
+        ("numeric:last", "It is 5.", "2 + 3 = 5 apples.\n#### 5", 1),
+        ("numeric:last", "It is 3.", "2 + 3 = 5 apples.\n#### 5", 0),
+        ("numeric:first", "2, I think", "2 of 3", 1),
+        ("numeric", "5", "2 + 3 = 5 apples", 0),
         ("numeric:last+units", "It is 50 %", "50", 1),
         ("numeric", "Paris", "Paris", 1),
         ("numeric", "Paris", "29", 0),
@@ -126,3 +166,18 @@ def test_the_signature_says_how_numbers_are_found() -> None:
     )
     with pytest.raises(UsageError, match="numeric has no option 'unit'"):
         get_metric("numeric:unit")
+
+
+def test_references_that_are_no_numbers_are_said() -> None:
+    rows = [("5", "#### 5"), ("5", "five"), ("5", "5")]
+    samples = [
+        SampleRecord(
+            id=str(n), prompt="", prediction=said, references=(right,), scores={}, finish="stop"
+        )
+        for n, (said, right) in enumerate(rows)
+    ]
+    (caveat,) = get_metric("numeric").caveats(samples)
+    assert "the references of 2 of 3 examples are no numbers" in caveat
+    (caveat,) = get_metric("numeric:last").caveats(samples)
+    assert "the references of 1 of 3 examples are no numbers" in caveat
+    assert get_metric("numeric").caveats(samples[2:]) == ()

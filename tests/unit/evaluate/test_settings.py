@@ -1,24 +1,35 @@
-"""Every setting of ``evaluate`` reaches tasks, is refused, or is said to have no effect."""
+"""Every setting of ``evaluate`` reaches what is measured, or is refused with the reason."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import luthier
+from luthier.adapt.judging import load_judge
+from luthier.adapt.subject import loaded_model
 from luthier.api import configure
-from luthier.config import EvaluateConfig, Sampling
+from luthier.config import EvaluateConfig, ModelConfig, RunConfig, Sampling
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.evaluate import load_evaluation
-from luthier.evaluate.settings import SETTINGS, with_settings, without_effect
+from luthier.evaluate.settings import (
+    SETTINGS,
+    Use,
+    _default,
+    require_reach,
+    with_settings,
+)
 from luthier.evaluate.tasks import Task, load_task, select_tasks
 from luthier.evaluate.tasks.catalog import KINDS
 from luthier.evaluate.tasks.generation import GenerationTask
+from luthier.inference.endpoint import open_endpoint
+from luthier.models.load import ModelHandle, open_model
 
 # A value for each setting that is not its default.
 OTHER: dict[str, Any] = {
@@ -87,9 +98,9 @@ def test_every_setting_is_decided_on() -> None:
 
 
 @pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("name", [name for name, reach in SETTINGS.items() if reach.field])
+@pytest.mark.parametrize("name", [name for name, reach in SETTINGS.items() if reach.task_field])
 def test_a_setting_replaces_the_tasks_or_is_refused(tmp_path: Path, name: str, kind: str) -> None:
-    task, field = task_of(tmp_path, kind), SETTINGS[name].field
+    task, field = task_of(tmp_path, kind), SETTINGS[name].task_field
     more = {"decoding": OTHER["decoding"]} if name == "samples" else {}
     value = task.metrics if name == "metrics" else OTHER[name]
     value = value[::-1] if name == "metrics" else value
@@ -107,14 +118,176 @@ def test_a_setting_replaces_the_tasks_or_is_refused(tmp_path: Path, name: str, k
     assert (changed.template == task.template) is (name == "metrics")
 
 
-@pytest.mark.parametrize("name", [n for n, r in SETTINGS.items() if not r.field])
+@pytest.mark.parametrize("name", [n for n, r in SETTINGS.items() if not r.task_field])
 def test_any_other_setting_leaves_the_tasks_as_they_are(tmp_path: Path, name: str) -> None:
     config = configure(None, {"evaluate": {name: OTHER[name]}})
     task = task_of(tmp_path, "generate")
     assert with_settings(task, config) is task
-    reach = SETTINGS[name].measured
-    assert without_effect(config.evaluate, "tasks") == ((name,) if reach == "data" else ())
-    assert without_effect(config.evaluate, "data") == ((name,) if reach == "tasks" else ())
+
+
+Entry = Callable[[RunConfig], object]
+REFUSED = [(name, use) for name, reach in SETTINGS.items() for use in reach.refused]
+
+
+@pytest.fixture
+def entries(tmp_path: Path, parity_file: Path, tiny_gpt2: Path, server: Any) -> dict[str, Entry]:
+    """How each use is asked for; ``suite`` is one more way to measure tasks."""
+    quiet = Console(quiet=True)
+    base = {
+        "data.source": str(parity_file),
+        "model.id": str(tiny_gpt2),
+        "model.dtype": "float32",
+        "output": str(tmp_path / "runs"),
+    }
+    run = tmp_path / "runs" / "tuned"
+    (run / "model").mkdir(parents=True)
+    (run / "config.yaml").write_text("{}", encoding="utf-8")
+    own = written(tmp_path, "generate")
+    suite = tmp_path / "suite.yaml"
+    keys = {"kind": "suite", "name": "own", "tasks": ["generate.yaml"]}
+    suite.write_text(json.dumps(keys), encoding="utf-8")
+    on_server = ModelConfig.model_validate({"id": server.url})
+
+    def files(config: RunConfig) -> ModelHandle:
+        return open_model(configure(config, base).model, quiet)
+
+    return {
+        "data": lambda c: luthier.evaluate(None, c, base, quiet),
+        "ladder": lambda c: luthier.adapt(c, base, quiet),
+        "rehearsed ladder": lambda c: luthier.forecast(c, base, quiet),
+        "tasks": lambda c: luthier.benchmark([], [own], c, base, quiet),
+        "suite": lambda c: luthier.benchmark([], [str(suite)], c, base, quiet),
+        "submission": lambda c: luthier.submit(None, [own], tmp_path / "out", c, base, quiet),
+        "judge": lambda c: load_judge(configure(c, base), None, quiet),
+        "server": lambda c: loaded_model(open_endpoint(on_server, quiet), c.evaluate),
+        "tuned": lambda c: luthier.evaluate(run, c, base, quiet),
+        "vllm": lambda c: loaded_model(files(c), c.evaluate.model_copy(update={"engine": "vllm"})),
+    }
+
+
+ALSO = {"ladder": ("rehearsed ladder",), "tasks": ("suite",)}
+
+
+@pytest.mark.parametrize(("name", "use"), REFUSED)
+def test_a_setting_without_effect_is_refused(
+    tmp_path: Path, entries: dict[str, Entry], name: str, use: str
+) -> None:
+    """By whatever is called, with the reason, and before anything is written."""
+    config = configure(None, {"evaluate": {name: OTHER[name]}})
+    before = set(tmp_path.rglob("*"))
+    for entry in (use, *ALSO.get(use, ())):
+        with pytest.raises(UsageError, match=rf"evaluate\.{name} has no effect on .*: ") as caught:
+            entries[entry](config)
+        assert caught.value.where == f"evaluate.{name}"
+        assert f"its default is evaluate.{name}" in (caught.value.fix or "")
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_setting_with_an_effect_is_taken(name: str) -> None:
+    config = EvaluateConfig.model_validate({name: OTHER[name]})
+    for use in get_args(Use):
+        if use not in SETTINGS[name].refused:
+            require_reach(config, use)
+
+
+def test_defaults_that_are_named_can_be_written() -> None:
+    for name in OTHER:
+        key, _, value = _default(name).partition("=")
+        assert configure(None, {key: json.loads(value) if name != "decoding" else value}) == (
+            configure(None, {})
+        )
+
+
+DATA_EFFECTS: dict[str, Callable[[Any, Any], bool]] = {
+    "metrics": lambda a, b: [m.name for m in b.evaluation.metrics] == ["em"],
+    "max_new_tokens": lambda a, b: b.evaluation.generated_tokens < a.evaluation.generated_tokens,
+    "stop": lambda a, b: not any("e" in sample.prediction for sample in b.samples),
+    "decoding": lambda a, b: [s.prediction for s in a.samples] != [s.prediction for s in b.samples],
+    "samples": lambda a, b: len(b.samples) == 2 * len(a.samples),
+    "confidence": lambda a, b: {m.confidence for m in b.evaluation.metrics} == {0.9},
+}
+
+
+@pytest.mark.parametrize("name", DATA_EFFECTS)
+def test_a_setting_reaches_the_data(
+    tmp_path: Path, parity_file: Path, tiny_gpt2: Path, name: str
+) -> None:
+    base = {
+        "data.source": str(parity_file),
+        "data.num_test": 6,
+        "model.id": str(tiny_gpt2),
+        "model.dtype": "float32",
+        "output": str(tmp_path / "runs"),
+        "evaluate.resamples": 100,
+        "evaluate.max_new_tokens": 8,
+    }
+    more = {"evaluate.decoding": OTHER["decoding"]} if name == "samples" else {}
+    plain, changed = (
+        luthier.evaluate(None, None, {**base, **values}, Console(quiet=True))
+        for values in ({}, {f"evaluate.{name}": OTHER[name], **more})
+    )
+    assert DATA_EFFECTS[name](plain, changed)
+
+
+def test_answers_of_the_data_are_scored_together(
+    tmp_path: Path, parity_file: Path, tiny_gpt2: Path
+) -> None:
+    """pass@k and the majority, of answers that are one observation."""
+    settings = {
+        "data.source": str(parity_file),
+        "data.num_test": 6,
+        "model.id": str(tiny_gpt2),
+        "model.dtype": "float32",
+        "output": str(tmp_path / "runs"),
+        "evaluate.resamples": 100,
+        "evaluate.max_new_tokens": 3,
+        "evaluate.decoding": OTHER["decoding"],
+        "evaluate.samples": 3,
+        "evaluate.metrics": ["chrf", "pass@2", "majority"],
+    }
+    result = luthier.evaluate(None, None, settings, Console(quiet=True))
+    assert len(result.samples) == 18
+    first = result.samples[:3]
+    assert len({sample.part_of for sample in first}) == len({s.group for s in first}) == 1
+    assert [sample.id for sample in first] == [f"{first[0].part_of}#{n}" for n in (1, 2, 3)]
+    assert len({sample.prediction for sample in first}) > 1
+    alone = luthier.evaluate(
+        None,
+        None,
+        {**settings, "evaluate.samples": 1, "evaluate.metrics": ["chrf"]},
+        Console(quiet=True),
+    )
+    assert [s.prediction for s in alone.samples] == [s.prediction for s in result.samples[::3]]
+    with pytest.raises(UsageError, match="would be equal: their decoding is greedy"):
+        luthier.evaluate(None, None, {**settings, "evaluate.decoding": {"strategy": "greedy"}})
+
+
+@pytest.mark.parametrize(
+    ("metric", "lacks"),
+    [
+        ("pass@2", "several answers"),
+        ("majority", "several answers"),
+        ("perplexity", "likelihoods"),
+        ("acc", "likelihoods"),
+        ("bits_per_byte", "lengths"),
+        ("all_right", "sets of answers"),
+        ("match:strict", "extractors"),
+        ("majority:match:strict", "extractors"),
+    ],
+)
+def test_a_metric_that_data_never_suits_is_refused_before_anything_runs(
+    tmp_path: Path, parity_file: Path, tiny_gpt2: Path, metric: str, lacks: str
+) -> None:
+    settings = {
+        "data.source": str(parity_file),
+        "model.id": str(tiny_gpt2),
+        "output": str(tmp_path / "runs"),
+        "evaluate.metrics": [metric],
+    }
+    with pytest.raises(UsageError, match=f"the metric {metric} needs .*{lacks}"):
+        luthier.evaluate(None, None, settings, Console(quiet=True))
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +357,6 @@ def test_settings_reach_what_is_measured(
         "evaluate.metrics": ["chrf"],
         "evaluate.max_new_tokens": 3,
         "evaluate.decoding.strategy": "sampling",
-        "evaluate.general_tokens": 128,
     }
     plain, changed = (
         luthier.benchmark([tiny_gpt2], [own], None, {**settings, **more}, Console(shown))[0]
@@ -195,7 +367,6 @@ def test_settings_reach_what_is_measured(
     assert changed.evaluations[0].generated_tokens <= 3 * len(ROWS)
     assert plain.evaluations[0].generated_tokens > 3 * len(ROWS)
     assert plain.evaluations[0].template != changed.evaluations[0].template
-    assert "evaluate.general_tokens: set, but without effect on benchmark tasks" in shown.getvalue()
     answers = [load_evaluation(one.run, "own-generate").samples for one in (plain, changed)]
     stop = next(s.prediction[0] for s in answers[0] if s.prediction)
     (stopped,) = luthier.benchmark(
@@ -227,3 +398,29 @@ def test_a_suite_says_that_its_metrics_were_replaced(
     chosen = {**settings, "evaluate.max_new_tokens": 5}
     with pytest.raises(UsageError, match=r"mmlu/.* does not take evaluate.max_new_tokens"):
         luthier.benchmark([tiny_gpt2], ["mmlu"], None, chosen, Console(shown))
+
+
+def test_more_answers_than_there_will_be_are_refused_before_anything_runs(
+    tmp_path: Path, parity_file: Path, tiny_gpt2: Path
+) -> None:
+    """pass@k of fewer than k answers has no estimate, and one answer for each k has."""
+    draws = {"decoding": OTHER["decoding"], "samples": 2}
+    own = written(tmp_path, "generate")
+    base = {
+        "data.source": str(parity_file), "model.id": str(tiny_gpt2), "model.dtype": "float32",
+        "output": str(tmp_path / "runs"), "evaluate.resamples": 100, "data.num_test": 3,
+        "evaluate.max_new_tokens": 2,
+    }  # fmt: skip
+
+    def config(metric: str) -> RunConfig:
+        return configure(None, {**base, "evaluate": {**draws, "metrics": [metric]}})
+
+    quiet = Console(quiet=True)
+    for metric in ("pass@3", "pass@3:numeric:last"):
+        with pytest.raises(UsageError, match="needs 3 answers to each question, and there are 2"):
+            luthier.evaluate(None, config(metric), console=quiet)
+        with pytest.raises(UsageError, match="needs 3 answers to each question, and there are 2"):
+            luthier.benchmark([], [own], config(metric), console=quiet)
+    assert not (tmp_path / "runs").exists()
+    result = luthier.evaluate(None, config("pass@2"), console=quiet)
+    assert result.evaluation.metrics[0].name == "pass@2"

@@ -137,3 +137,19 @@ def test_several_samples_are_drawn_for_each_question(tmp_path: Path, tiny_gpt2: 
         luthier.benchmark(
             [tiny_gpt2], [str(path)], None, {"evaluate.metrics": ["pass@2"]}, Console(quiet=True)
         )
+
+
+def test_votes_are_counted_by_the_number_that_is_meant() -> None:
+    """Sentences that name one number are one answer."""
+    said = ["It is 4.", "So the answer is 5.", "We get 5", "5"]
+    samples = [
+        SampleRecord(
+            id=f"1#{n}", prompt="", prediction=text, references=("2 + 3 = 5\n#### 5",), scores={},
+            finish="stop", part_of="1",
+        )
+        for n, text in enumerate(said)
+    ]  # fmt: skip
+    for name, value in (("majority:numeric:last", 1.0), ("pass@1:numeric:last", 0.75)):
+        metric = get_metric(name)
+        rows = metric.measure(samples)
+        assert metric.aggregate(rows.sum(axis=0), np.array(4.0)) == pytest.approx(value)

@@ -61,6 +61,38 @@ def test_a_form_that_matters_is_said() -> None:
     assert not get_metric("exact_match:nfc").caveats(samples([apart], [[plain]]))
 
 
+HIDDEN = ["\u200b", "\u2060", "\ufeff", "\u00ad", "\u200e"]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_what_is_not_shown_is_left_out_where_wanted(name: str, hidden: str) -> None:
+    said = [f"Par{hidden}is is{hidden} a city", f"{hidden}yes"]
+    accepted = [["Paris is a city"], ["yes"]]
+    best = value(name, [text.replace(hidden, "") for text in said], accepted)
+    for option in ("visible", "nfc+visible", "visible+nfkc"):
+        assert value(f"{name}:{option}", said, accepted) == pytest.approx(best)
+        assert "|invisible:left-out" in get_metric(f"{name}:{option}").signature(accepted)
+    (caveat,) = get_metric(name).caveats(samples(said, accepted))
+    assert "2 of 2 answers have words of their references only without characters" in caveat
+    assert ":visible" in caveat
+    assert not get_metric(f"{name}:visible").caveats(samples(said, accepted))
+
+
+def test_empty_references_are_said() -> None:
+    for name in ("exact_match", "chrf", "bleu", "em"):
+        caveats = get_metric(name).caveats(samples(["a", "b"], [[""], ["", "b"]]))
+        assert "1 of 2 examples have only empty references" in caveats
+
+
+@pytest.mark.parametrize("reference", ["A", "the", "?", "An."])
+@pytest.mark.parametrize("name", ["em", "token_f1"])
+def test_a_reference_of_which_squads_rules_leave_nothing_is_said(name: str, reference: str) -> None:
+    caveats = get_metric(name).caveats(samples(["A", "b"], [[reference], ["b"]]))
+    assert any("1 of 2 examples accept an answer without words" in text for text in caveats)
+    assert not get_metric(name).caveats(samples(["A b", "b"], [["A b"], ["b"]]))
+
+
 @pytest.mark.parametrize("kind", ["rouge1", "rouge2", "rougeL", "rougeLsum"])
 def test_stemmed_rouge_is_the_reference_implementations(kind: str) -> None:
     scorer = RougeScorer([kind], use_stemmer=True)

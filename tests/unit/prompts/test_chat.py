@@ -160,15 +160,15 @@ def test_thinking_is_no_part_of_what_is_said(name: str) -> None:
         ids = list(part.input_ids[part.prompt_length :])
         # The engine takes the end of the turn away, and decodes without special tokens.
         text = render.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        assert render.said(text, ids[:-1]) == "In depot 4."
+        assert render.reader.answer(text, ids[:-1]) == "In depot 4."
 
 
 def test_reasoning_that_does_not_end_is_no_answer() -> None:
     for name in ("deepseek-r1", "qwq"):
-        assert renderer(name).said("Well, 4 modulo 5 is") == ""
+        assert renderer(name).reader.answer("Well, 4 modulo 5 is") == ""
     for name in ("chatml", "qwen3"):
-        assert renderer(name).said("<think>\nWell, 4 modulo 5 is") == ""
-        assert renderer(name).said("The tag <think> opens.") == "The tag <think> opens."
+        assert renderer(name).reader.answer("<think>\nWell, 4 modulo 5 is") == ""
+        assert renderer(name).reader.answer("The tag <think> opens.") == "The tag <think> opens."
 
 
 def test_the_prompt_of_a_thinking_model_opens_reasoning_for_plain_answers_too() -> None:

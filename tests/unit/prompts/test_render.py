@@ -126,8 +126,8 @@ def test_an_answer_is_what_the_template_writes_of_it(
         answer = render.answer_ids("Four.")
         assert training.input_ids[: len(prompt.ids)] == prompt.ids
         assert training.input_ids[len(prompt.ids) :][: len(answer)] == answer
-    assert render.said(generated) == "Four."
-    assert render.said("Four. <think>") == "Four. <think>"
+    assert render.reader.answer(generated) == "Four."
+    assert render.reader.answer("Four. <think>") == "Four. <think>"
 
 
 def test_a_system_message_that_a_template_forgets_is_folded(smollm: Any) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from tests.records import evaluation_record, metric_result
 
 from luthier.core.records import EvaluationRecord, SuiteRecord
-from luthier.report.benchmarks import Benchmarked, benchmark_table, label_lines
+from luthier.report.benchmarks import Benchmarked, asked_lines, benchmark_table, label_lines
 
 
 def record(task: str, value: float, labels: dict[str, str]) -> EvaluationRecord:
@@ -48,4 +48,35 @@ def test_the_words_of_labels_are_said_once_for_tasks_that_share_them() -> None:
     assert label_lines([*records, other]) == [
         "mmlu/0 and 4 more: A = 'A', B = 'B'",
         "rte: entailment = 'True'",
+    ]
+
+
+def asked(task: str, **counts: object) -> EvaluationRecord:
+    return evaluation_record(task, metric_result("acc", 0.5), **counts)
+
+
+def test_what_was_done_to_rows_prompts_and_answers_is_said() -> None:
+    drawn = "5 of 20 rows, drawn with the seed 3"
+    records = [
+        asked("a", drawn=drawn, cut_prompts=2, other_shots=1, fewer_shots=3),
+        asked("b", drawn=drawn),
+        asked("c", drawn=drawn),
+        asked("d", truncated_outputs=1, unfinished=1),
+        asked("e"),
+    ]
+    assert asked_lines([("one", records)]) == [
+        f"a: {drawn}; 2 prompts were cut; 1 question was shown another worked example, being one "
+        "itself; 3 questions had fewer worked examples, to fit.",
+        f"b, c: {drawn}.",
+        "d: 1 answer was cut at the limit; 1 answer ends before its reasoning does.",
+    ]
+
+
+def test_a_system_is_named_where_not_the_same_is_said_of_all() -> None:
+    first = [asked("a", drawn="5 rows"), asked("b", cut_prompts=1), asked("c")]
+    second = [asked("a", drawn="5 rows"), asked("b", cut_prompts=2), asked("c", cut_prompts=1)]
+    assert asked_lines([("one", first), ("two", second)]) == [
+        "a: 5 rows.",
+        "b by one, c by two: 1 prompt was cut.",
+        "b by two: 2 prompts were cut.",
     ]

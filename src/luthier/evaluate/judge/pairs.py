@@ -77,7 +77,10 @@ def judged_pairs(
     decoding = Decoding(max_new_tokens=template.max_new_tokens)
     with console.progress("judging", len(prompts)) as advance:
         answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
-    said = [renderer.said(answer.text, answer.ids) for answer in answers]
+    said = [
+        renderer.reader.answer(answer.text, answer.ids, prompt.text)
+        for answer, prompt in zip(answers, prompts, strict=True)
+    ]
     found = {
         pair.id: _verdict(template, *orders)
         for pair, orders in zip(asked, zip(said[::2], said[1::2], strict=True), strict=True)

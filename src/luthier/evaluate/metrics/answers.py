@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from luthier.evaluate.metrics.base import SHARE, Need, TextScore
 from luthier.evaluate.metrics.options import text_metric
+
+# Brackets, quotes, and the signs of Markdown, LaTeX and lists.
+_WRAPPERS = "([{<\"'`*_#-•$\u201c\u2018\u300c\u201e\u00ab\uff08\u3010 \t\n"
 
 
 class ExactMatch(TextScore):
@@ -40,7 +43,7 @@ class Accuracy(TextScore):
     def described(self, references: Sequence[Sequence[str]]) -> str:
         """How a text becomes a choice, and the normalisation."""
         del references
-        return f"{self.name}|norm:strip+casefold|choice:equal,longest-prefix|refs:any"
+        return f"{self.name}|norm:strip+casefold|choice:equal,longest-prefix,unwrapped|refs:any"
 
 
 def chosen(prediction: str, choices: Sequence[str]) -> str | None:
@@ -48,10 +51,15 @@ def chosen(prediction: str, choices: Sequence[str]) -> str | None:
 
     Stripped and case-folded, the text means the choice it equals, otherwise the longest choice
     that it starts with and that ends where a word of the text ends: of *no* and *not sure*,
-    "Not sure, as ..." means the second, and "Nothing" means neither.
+    "Not sure, as ..." means the second, and "Nothing" means neither. Where it means none so, signs
+    around its beginning do not count: "(B)", "**B**" and "- B" mean B.
     """
     answer = _normalised(prediction)
     known = {_normalised(choice) for choice in choices}
+    return _meant(answer, known) or _meant(answer.lstrip(_WRAPPERS), known)
+
+
+def _meant(answer: str, known: Collection[str]) -> str | None:
     if answer in known:
         return answer
     begun = [choice for choice in known if _starts_with_words(answer, choice)]

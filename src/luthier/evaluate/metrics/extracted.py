@@ -19,7 +19,7 @@ class ExtractedMatch(MeanMetric):
     """
 
     bounds = SHARE
-    needs = frozenset[Need]({"written answers"})
+    needs = frozenset[Need]({"written answers", "extractors"})
 
     def __init__(self, extractor: str) -> None:
         super().__init__(f"match:{extractor}")

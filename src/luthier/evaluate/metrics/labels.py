@@ -14,7 +14,7 @@ import numpy as np
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import SHARE, Floats, Metric, Need
+from luthier.evaluate.metrics.base import SHARE, Floats, Metric, Need, within
 from luthier.evaluate.metrics.caveats import one_sided
 
 
@@ -131,7 +131,7 @@ class Matthews(LabelMetric):
         )
         defined = spread > 0
         root = np.sqrt(np.where(defined, spread, 1.0))
-        return np.where(defined, covariance / root, 0.0)
+        return within(np.where(defined, covariance / root, 0.0), self.bounds)
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         """The formula."""

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import SHARE, Need, TextScore
+from luthier.evaluate.metrics.notation import plain_numbers, unwrapped
 from luthier.evaluate.metrics.options import text_metric
 
 _MOST_DIGITS = 400
@@ -17,16 +19,11 @@ _DECIMAL = rf"(?:{_DIGITS}(?:\.\d*)?|\.\d+)"
 _POWER = r"(?:[eE][+-]?\d+)?"
 _NUMBER = re.compile(
     rf"""(?:(?<![\w)])(?P<sign>[+-]))?(?:{_CURRENCY}\s?(?P<inner>-?))?
-    (?:\\d?frac\{{(?P<top>\d+)\}}\{{(?P<bottom>\d+)\}}
-      |(?P<whole>\d+)\s(?P<part>\d+)/(?P<parts>\d+)
+    (?:(?P<whole>\d+)\s(?P<part>\d+)/(?P<parts>\d+)
       |(?P<over>{_DECIMAL})\s?/\s?(?P<under>{_DECIMAL})
       |(?P<decimal>{_DECIMAL}{_POWER}))
     (?:\s?{_CURRENCY})?(?P<percent>\s?%)?""",
     re.VERBOSE,
-)
-# Minus signs and dashes, spaces that do not break, and the full-width signs of East Asian text.
-_SIGNS = str.maketrans(
-    "\u2212\u2013\u2012\uff0d\u00a0\u202f\uff0e\uff0c\uff0f\uff05\uff04\uffe5", "----  .,/%$¥"
 )
 
 
@@ -45,7 +42,9 @@ class _Reading(NamedTuple):
 class Numeric(TextScore):
     """1 where the prediction is the same number as a reference, exactly; see `number_in`.
 
-    A reference that is no number is compared as text, without white space around it.
+    Where a number is taken out of the prediction, one is taken out of a reference that is more than
+    a number too, as in GSM8K's worked answers. A reference without a number is compared as text,
+    without white space around it.
     """
 
     needs = frozenset[Need]({"written answers"})
@@ -67,19 +66,40 @@ class Numeric(TextScore):
         return f"{self.name}|number:{self._reading.take}|units:{units}|equal:exactly|refs:any"
 
     def _equal(self, prediction: str, reference: str) -> bool:
-        wanted = number_in(reference, "whole", units=self._reading.units)
+        wanted = self._wanted(reference)
         if wanted is None:
             return prediction.strip() == reference.strip()
         return number_in(prediction, self._reading.take, units=self._reading.units) == wanted
+
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Says of how many examples no reference is a number."""
+        lacking = sum(
+            all(self._wanted(reference) is None for reference in sample.references)
+            for sample in samples
+        )
+        if not lacking:
+            return super().caveats(samples)
+        return (
+            f"{self.name}: the references of {lacking:,} of {len(samples):,} examples are no "
+            "numbers, so they are compared as text",
+            *super().caveats(samples),
+        )
+
+    def _wanted(self, reference: str) -> Fraction | None:
+        whole = number_in(reference, "whole", units=self._reading.units)
+        if whole is not None or self._reading.take == "whole":
+            return whole
+        return number_in(reference, self._reading.take, units=self._reading.units)
 
 
 def number_in(text: str, take: str = "whole", *, units: bool = False) -> Fraction | None:
     """The number that a text is, or that stands in it, without rounding.
 
-    Read are: digits, with commas between groups of three; a decimal point; a sign, also the minus
-    sign of Unicode; a power of ten as in 1.5e3; fractions such as 1/2, 1 1/2 and LaTeX's;
-    one sign of a currency before or behind; digits of any script. A percent sign makes hundredths:
-    50% is 0.5. A full stop at the end of the text does not count, nor do LaTeX's signs around it.
+    Read are: digits, with commas, narrow spaces or apostrophes between groups of three; a decimal
+    point; a sign, also the minus sign of Unicode; a power of ten as in 1.5e3 and 1.5 × 10^3;
+    fractions such as 1/2, 1 1/2, ½ and LaTeX's; one sign of a currency before or behind; digits of
+    any script. A percent sign makes hundredths: 50% is 0.5. A full stop at the end of the text does
+    not count, nor do a LaTeX box, LaTeX's and Markdown's signs around it, and invisible characters.
 
     Args:
         text: any text.
@@ -89,11 +109,9 @@ def number_in(text: str, take: str = "whole", *, units: bool = False) -> Fractio
     Returns:
         None where there is no number: in "about 29" without ``units``, in 1,23 and in 1/0.
     """
-    text = text.translate(_SIGNS)
-    text = text.replace("\\$", "$").replace("\\%", "%").replace("\\!", "").strip()
+    text = plain_numbers(text)
     if take == "whole" and not units:
-        inner = text[1:-1] if len(text) > 2 and text[0] == text[-1] == "$" else text
-        inner = re.sub(r"^([+-])\s+", r"\1", inner.strip())
+        inner = re.sub(r"^([+-])\s+", r"\1", unwrapped(text))
         match = _NUMBER.fullmatch(inner.removesuffix(".")) or _NUMBER.fullmatch(inner)
         return _value(match, units=units) if match else None
     values = [_value(match, units=units) for match in _matches(text)]
@@ -127,7 +145,6 @@ def _is_whole(text: str, match: re.Match[str]) -> bool:
 def _value(match: re.Match[str], *, units: bool) -> Fraction | None:
     part = {name: text or "" for name, text in match.groupdict().items()}
     pairs = {
-        "top": (part["top"], part["bottom"]),
         "over": (part["over"], part["under"]),
         "whole": (part["part"], part["parts"]),
     }

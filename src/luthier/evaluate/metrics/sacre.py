@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from luthier.evaluate.metrics.base import Floats, Need, TextMetric
+from luthier.evaluate.metrics.base import Floats, Need, TextMetric, within
 from luthier.evaluate.metrics.options import MakeTextMetric, text_metric
 
 
@@ -59,11 +59,11 @@ class SacrebleuMetric(TextMetric):
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
         """The corpus score of summed statistics."""
         del count
-        return _score_rows(self._scorers.corpus, summed)
+        return within(_score_rows(self._scorers.corpus, summed), self.bounds)
 
     def per_sample(self, statistics: Floats) -> Floats:
         """Sentence scores. BLEU uses its effective order here, or short texts would all be 0."""
-        return _score_rows(self._scorers.sentence, statistics)
+        return within(_score_rows(self._scorers.sentence, statistics), self.bounds)
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
         """The signature of sacrebleu, which counts the references."""

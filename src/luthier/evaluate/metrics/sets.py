@@ -11,12 +11,13 @@ import numpy as np
 
 from luthier.core.errors import DataError
 from luthier.core.records import SampleRecord
-from luthier.evaluate.metrics.base import SHARE, Floats, Metric
+from luthier.evaluate.metrics.base import SHARE, Floats, Metric, Need
 
 
 class SetMetric(Metric):
     """The share of sets (`SampleRecord.part_of`) of which something is true."""
 
+    needs = frozenset[Need]({"answers", "sets of answers"})
     bounds = SHARE
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:

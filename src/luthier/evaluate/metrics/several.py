@@ -27,12 +27,12 @@ class SeveralAnswers(Metric):
         judge: says of each answer whether it is right, by 1 or 0.
     """
 
-    needs = frozenset[Need]({"several answers"})
     bounds = SHARE
 
     def __init__(self, name: str, judge: MeanMetric) -> None:
         super().__init__(name)
         self._judge = judge
+        self.needs = judge.needs | {"several answers"}
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """Each answer's share of its question's score, and of its question, ``[n, 2]``.
@@ -96,7 +96,7 @@ class PassAtK(SeveralAnswers):
 
     def __init__(self, name: str, k: int, judge: MeanMetric) -> None:
         super().__init__(name, judge)
-        self._k = k
+        self._k = self.least_answers = k
 
     @property
     def estimator(self) -> str:
@@ -177,7 +177,8 @@ def _judge(name: str) -> MeanMetric:
     from luthier.evaluate.metrics.registry import get_metric
 
     metric = get_metric(name)
-    if not isinstance(metric, MeanMetric) or not metric.needs <= {"answers", "written answers"}:
+    judged: set[Need] = {"answers", "written answers", "extractors"}
+    if not isinstance(metric, MeanMetric) or not metric.needs <= judged:
         raise UsageError(
             f"{name} does not say of a single answer whether it is right",
             fix="judge by exact_match, em, numeric or match:NAME",

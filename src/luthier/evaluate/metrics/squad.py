@@ -11,6 +11,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import SHARE, TextScore
 from luthier.evaluate.metrics.options import text_metric
 
@@ -41,6 +42,21 @@ class Squad(TextScore):
         """The normalisation and the treatment of several references."""
         del references
         return f"{self.name}|norm:squad|refs:best"
+
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Says for how many examples nothing is left of a reference, so that nothing is right."""
+        gone = sum(
+            any(not normalised_words(text) for text in sample.references) for sample in samples
+        )
+        found = super().caveats(samples)
+        if not gone:
+            return found
+        return (
+            f"{self.name}: {gone:,} of {len(samples):,} examples accept an answer without words "
+            "once articles and punctuation are removed, such as A or ?, and an empty one is right "
+            "there; measure such answers with exact_match",
+            *found,
+        )
 
 
 def normalised_words(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from luthier.core.run_directory import file_name
 from luthier.evaluate.tasks.candidates import CandidateTask, ContextTask
 from luthier.evaluate.tasks.generation import GenerationTask
 from luthier.evaluate.tasks.likelihood import ChoiceTask, ClozeTask, RatingTask
-from luthier.evaluate.tasks.suite import Suite
+from luthier.evaluate.tasks.suite import Suite, renamed
 from luthier.evaluate.tasks.task import Task
 from luthier.evaluate.tasks.text import TextTask
 
@@ -140,21 +140,28 @@ def _own_suite(document: Document, path: Path) -> Suite:
     Raises:
         DataError: it is not valid, or holds another suite.
     """
-    suite = validate_document(Suite, "suite", document)
     own: dict[str, Task] = {}
     names: dict[str, str] = {}
-    for name in (*suite.tasks, *suite.diagnostics):
+    for name in _listed(document.values):
         is_file = Path(name).suffix in _FILES
         task = load_task(str(path.parent / name) if is_file else name)
         if isinstance(task, Suite):
             raise DataError(
-                f"the suite {suite.name!r} holds the suite {task.name!r}, and is made of tasks",
+                f"the suite holds the suite {task.name!r}, and is made of tasks",
                 where=document.where(("tasks",)),
                 fix="name the tasks of that suite",
             )
         if is_file:
             own[task.name], names[name] = task, task.name
-    return suite.renamed(names).holding(own)
+    values = renamed(document.values, names)
+    return validate_document(Suite, "suite", document, values=values).holding(own)
+
+
+def _listed(values: Mapping[str, Any]) -> Iterator[str]:
+    """The tasks that a suite's document names; what is no list of texts is found wrong later."""
+    for field in ("tasks", "diagnostics"):
+        if isinstance(listed := values.get(field), list):
+            yield from (name for name in listed if isinstance(name, str))
 
 
 @cache

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from luthier.core.errors import DataError
 from luthier.inference import ScoreRequest
+from luthier.prompts.answers import AnswerReader
 from luthier.prompts.tokens import Encoder, Tokenizer
 
 
@@ -103,6 +104,11 @@ class TextEncoder:
                 fix="leave it out, or use a model with a longer context window",
             )
         return ScoreRequest(self.shortened(request.context, room), request.continuation)
+
+    @cached_property
+    def reader(self) -> AnswerReader:
+        """Finds the answer in a generated text."""
+        return AnswerReader(self._encoder)
 
     @cached_property
     def _encoder(self) -> Encoder:

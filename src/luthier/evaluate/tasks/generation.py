@@ -10,18 +10,27 @@ from pydantic import AfterValidator, Field, model_validator
 
 from luthier.config import Decoding
 from luthier.config.base import Config
-from luthier.config.decoding import Greedy, Sampling, StopString, Strategy
-from luthier.core.errors import DataError
+from luthier.config.decoding import Greedy, StopString, Strategy
+from luthier.core.errors import DataError, UsageError
 from luthier.core.records import SampleRecord
-from luthier.core.seeds import derive
 from luthier.data.readers import Row
+from luthier.evaluate.answering import (
+    Reply,
+    as_one_of,
+    drawings,
+    replies,
+    require_draws,
+    require_enough,
+)
 from luthier.evaluate.metrics.base import Need
 from luthier.evaluate.tasks.columns import Column, one_or_more
 from luthier.evaluate.tasks.document import Question
 from luthier.evaluate.tasks.encode import TextEncoder
 from luthier.evaluate.tasks.task import Answers, Progress, Task
-from luthier.inference import Engine, Generation
+from luthier.inference import Engine
+from luthier.prompts.render import Prompt
 from luthier.prompts.template import Jinja
+from luthier.prompts.thoughts import answer_only
 
 _NOTHING = "[invalid]"
 _EXTRACTOR = re.compile(r"(?:^|:)match:(.+)$")
@@ -100,11 +109,11 @@ class GenerationTask(Task):
 
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
-        if self.samples > 1 and not isinstance(self.decoding, Sampling):
-            raise ValueError(
-                f"{self.samples} samples of each answer would be equal: their decoding is "
-                f"{self.decoding.strategy}; set its strategy to sampling"
-            )
+        try:
+            require_draws(self.decoding, self.samples)
+            require_enough(self.load_metrics(), self.samples)
+        except UsageError as error:
+            raise ValueError(f"{error.problem}; {error.fix}") from None
         if self.samples > 1 and self.part_of is not None:
             raise ValueError("several samples are scored together, so there can be no part_of")
         return self
@@ -112,8 +121,8 @@ class GenerationTask(Task):
     @property
     def gives(self) -> frozenset[Need]:
         """See `Task.gives`."""
-        several: set[Need] = {"several answers"} if self.samples > 1 else set()
-        return frozenset[Need]({"answers", "written answers"}) | several
+        several: set[Need] = {"several answers", "sets of answers"} if self.samples > 1 else set()
+        return frozenset[Need]({"answers", "written answers", "extractors"}) | several
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """Nothing but the prompt."""
@@ -124,7 +133,9 @@ class GenerationTask(Task):
         first = () if self.answer is None else (self.render("answer", self.answer, row),)
         more = () if self.answers is None else one_or_more(row, self.answers, self.name)
         accepted = tuple(dict.fromkeys((*first, *more)))
-        return {"references": accepted, "solution": accepted[0]}
+        # A worked example shows the reasoning of a row; an answer is compared without it.
+        references = tuple(dict.fromkeys(map(answer_only, accepted)))
+        return {"references": references, "solution": accepted[0]}
 
     def fits(self, question: Question, encoder: TextEncoder) -> bool:
         """Whether there is room for the longest answer."""
@@ -148,42 +159,45 @@ class GenerationTask(Task):
                 fix="lower max_new_tokens, or use a model with a longer context window",
             )
         whole = [encoder.ids(question.context) for question in questions]
-        prompts = [encoder.shortened(ids, room) for ids in whole]
+        prompts = [
+            Prompt(encoder.shortened(ids, room), question.context)
+            for ids, question in zip(whole, questions, strict=True)
+        ]
         with progress("answering", len(prompts) * self.samples) as advance:
-            drawn = [engine.generate(prompts, each, advance) for each in self._decodings()]
+            drawn = [
+                replies(engine, prompts, each, encoder.reader, advance)
+                for each in self._decodings()
+            ]
         return Answers(
             samples=tuple(
-                self._sample(question, answer, number)
-                for question, answers in zip(questions, zip(*drawn, strict=True), strict=True)
-                for number, answer in enumerate(answers, start=1)
+                self._sample(question, reply, number)
+                for question, drawing in zip(questions, zip(*drawn, strict=True), strict=True)
+                for number, reply in enumerate(drawing, start=1)
             ),
-            prompt_tokens=sum(map(len, prompts)),
-            generated_tokens=sum(len(answer.ids) for answers in drawn for answer in answers),
+            prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
+            generated_tokens=sum(reply.tokens for drawing in drawn for reply in drawing),
             cut_prompts=sum(len(ids) > room for ids in whole),
-            cut_answers=sum(answer.finish == "length" for answers in drawn for answer in answers),
+            cut_answers=sum(reply.finish == "length" for drawing in drawn for reply in drawing),
         )
 
     def _decodings(self) -> Iterator[Decoding]:
-        """How each of the samples is drawn: what is drawn follows from the seed and the prompt."""
-        for number in range(self.samples):
-            strategy = self.decoding
-            if number and isinstance(strategy, Sampling):
-                seed = derive(strategy.seed, "sample", number)
-                strategy = strategy.model_copy(update={"seed": seed})
-            yield Decoding(max_new_tokens=self.max_new_tokens, stop=self.until, strategy=strategy)
+        """How each of the samples is drawn."""
+        decoding = Decoding(
+            max_new_tokens=self.max_new_tokens, stop=self.until, strategy=self.decoding
+        )
+        return drawings(decoding, self.samples)
 
-    def _sample(self, question: Question, answer: Generation, number: int) -> SampleRecord:
-        found = {name: self._compared(e.find(answer.text)) for name, e in self.extract.items()}
+    def _sample(self, question: Question, reply: Reply, number: int) -> SampleRecord:
+        found = {name: self._compared(e.find(reply.answer)) for name, e in self.extract.items()}
         accepted = tuple(map(self._compared, question.document.references)) if found else ()
         document, several = question.document, {}
         if self.samples > 1:
-            # The answers to a question are one observation, and scored together.
-            group = document.group or document.id
-            several = {"id": f"{document.id}#{number}", "part_of": document.id, "group": group}
+            several = as_one_of(document.id, document.group, number)
         return document.sample(
             question.context,
-            answer.text,
-            finish=answer.finish,
+            reply.answer,
+            finish=reply.finish,
+            generated=reply.generated,
             extracted=found,
             accepted=accepted,
             **several,

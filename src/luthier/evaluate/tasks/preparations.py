@@ -149,6 +149,18 @@ def _last_word(row: dict[str, Any]) -> dict[str, str]:
     return {"context": context, "continuation": continuation}
 
 
+def _filled(row: dict[str, Any]) -> dict[str, Any]:
+    """WinoGrande: the sentence up to its blank with each option in it, their places, the rest."""
+    before, _, after = row["sentence"].partition("_")
+    if not after.strip() or "_" in after:
+        raise ValueError("'sentence' needs one blank, a '_', with words behind it")
+    return {
+        "contexts": [before + str(row[option]) for option in ("option1", "option2")],
+        "places": ["1", "2"],
+        "end": after.strip(),
+    }
+
+
 def _pages(rows: Iterator[Row]) -> Iterator[Row]:
     """WikiText's files: paragraphs joined to articles, which begin with ``= Title =``."""
     paragraphs: list[str] = []
@@ -205,6 +217,7 @@ PREPARATIONS: Mapping[str, Preparation] = {
     "record-notes": _each(_notes),
     "four-choices": _each(_four_choices),
     "last-word": _each(_last_word),
+    "winogrande-options": _each(_filled),
     "wikitext-pages": _pages,
     "wikitext-spaces": _each(_ordinary_spaces),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field, PositiveFloat, PrivateAttr, model_validator
 
@@ -82,19 +82,31 @@ class Suite(Config):
         suite._own = dict(own)
         return suite
 
-    def renamed(self, names: Mapping[str, str]) -> Self:
-        """The suite with other names for some of its tasks."""
-        values = self.model_dump()
-        for field in ("tasks", "diagnostics"):
-            values[field] = [names.get(task, task) for task in values[field]]
-        for field in ("categories", "combined"):
-            values[field] = {
-                group: [names.get(task, task) for task in tasks]
-                for group, tasks in values[field].items()
-            }
-        if not isinstance(self.weights, str):
-            values["weights"] = {names.get(n, n): w for n, w in self.weights.items()}
-        return type(self).model_validate(values)
+
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a suite with the tasks' own names, wherever it may call them by their files.
+
+    Args:
+        values: as a document has them, valid or not.
+        names: from the path of a task's file to the task's name.
+    """
+
+    def task(name: Any) -> Any:
+        return names.get(name, name) if isinstance(name, str) else name
+
+    def tasks(listed: Any) -> Any:
+        return [task(name) for name in listed] if isinstance(listed, list) else listed
+
+    changed = dict(values)
+    for field in ("tasks", "diagnostics"):
+        if field in values:
+            changed[field] = tasks(values[field])
+    for field in ("categories", "combined"):
+        if isinstance(groups := values.get(field), Mapping):
+            changed[field] = {group: tasks(listed) for group, listed in groups.items()}
+    if isinstance(weights := values.get("weights"), Mapping):
+        changed["weights"] = {task(name): weight for name, weight in weights.items()}
+    return changed
 
 
 def score_suite(suite: Suite, records: Sequence[EvaluationRecord]) -> SuiteRecord:

@@ -51,6 +51,7 @@ class Answers:
         generated_tokens: tokens that the model made.
         cut_prompts: contexts that lost their beginning, because they did not fit.
         cut_answers: generated answers that had not ended at the limit.
+        fewer_shots: questions with fewer worked examples than the others.
     """
 
     samples: tuple[SampleRecord, ...]
@@ -58,6 +59,7 @@ class Answers:
     generated_tokens: int = 0
     cut_prompts: int = 0
     cut_answers: int = 0
+    fewer_shots: int = 0
 
 
 class Task(Config, ABC):
@@ -137,8 +139,9 @@ class Task(Config, ABC):
 
     @model_validator(mode="after")
     def _has_what_its_metrics_need(self) -> Self:
+        sets: set[Need] = set() if self.part_of is None else {"sets of answers"}
         for metric in self.load_metrics():
-            if missing := sorted(metric.needs - self.gives):
+            if missing := sorted(metric.needs - self.gives - sets):
                 raise ValueError(
                     f"the metric {metric.name} needs {' and '.join(missing)}, which a task of "
                     f"this kind does not have; {self._advice}"

@@ -276,15 +276,33 @@ def test_a_cut_prompt_keeps_what_begins_a_text(bundled_handle: Any, encoder_deco
     assert encoder.cut(ScoreRequest((5,) * 20, (6,)), "row 1").context == (5,) * 12
 
 
-def test_a_suite_of_ones_own(make_task: MakeTask, choices: dict[str, Any], tmp_path: Path) -> None:
+def test_winogrande_is_read_as_it_is_published(make_task: MakeTask) -> None:
+    keys = {
+        "kind": "contexts", "contexts": "contexts", "continuation": "{{ end }}",
+        "labels": "places", "answer_index": "answer", "metrics": ["acc"],
+        "files": {"splits": {"test": "test.jsonl"}, "prepare": ["winogrande-options"]},
+    }  # fmt: skip
+    row = {"sentence": "Ann beat Eve, so _ won.", "option1": "Ann", "option2": "Eve", "answer": "2"}
+    (document,) = prepare_task(make_task(keys, test=[row])).documents
+    assert document.contexts == ("Ann beat Eve, so Ann", "Ann beat Eve, so Eve")
+    assert (document.words, document.references) == (("won.", "won."), ("2",))
+    for wrong in ("no blank", "ends in _", "_ and _ again"):
+        with pytest.raises(DataError, match="needs one blank"):
+            prepare_task(make_task(keys, test=[{**row, "sentence": wrong}]))
+
+
+@pytest.mark.parametrize("called", ["own.yaml", "own"])
+def test_a_suite_of_ones_own(
+    make_task: MakeTask, choices: dict[str, Any], tmp_path: Path, called: str
+) -> None:
     make_task(choices, test=[{"text": "Snow", "label": 0}])
     suite = {
         "kind": "suite",
         "name": "mine",
         "tasks": ["own.yaml", "glue/mnli", "glue/mnli_mm", "glue/rte"],
         "combined": {"mnli": ["glue/mnli", "glue/mnli_mm"]},
-        "categories": {"inference": ["glue/rte", "own.yaml"]},
-        "weights": {"own.yaml": 3, "mnli": 2, "glue/rte": 1},
+        "categories": {"inference": ["glue/rte", called]},
+        "weights": {called: 3, "mnli": 2, "glue/rte": 1},
     }
     path = tmp_path / "suite.yaml"
     path.write_text(json.dumps(suite), encoding="utf-8")
@@ -315,6 +333,9 @@ def test_a_suite_of_ones_own(make_task: MakeTask, choices: dict[str, Any], tmp_p
         ({"weights": {"glue/rte": 0, "glue/cola": 1}}, "greater than 0"),
         ({"combined": {"a": ["glue/qqp"]}}, "'glue/qqp', which is none of the tasks"),
         ({"tasks": ["glue"]}, "holds the suite 'glue'"),
+        ({"tasks": "glue/rte"}, "tasks"),
+        ({"tasks": [1]}, "tasks"),
+        ({"weights": "heavy"}, "weights"),
         ({"name": "glue"}, "the name 'glue' is that of a task"),
     ],
 )
@@ -326,3 +347,35 @@ def test_a_suite_that_does_not_add_up_is_refused(
     path.write_text(json.dumps(suite), encoding="utf-8")
     with pytest.raises(DataError, match=problem):
         load_task(str(path))
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "place"),
+    [
+        (None, "1", 1), (None, "B", 1), (None, 1, 1), (["1", "2"], "2", 1), ([1, 2], "2", 1),
+        ([1, 2], 2, 1), (["1.0", "2.0"], "2.0", 1), (["E", "F"], "F", 1), (["y", "Y"], "Y", 1),
+    ],
+)  # fmt: skip
+def test_an_index_however_it_is_written(
+    make_task: MakeTask, labels: Any, given: Any, place: int
+) -> None:
+    keys = {"kind": "candidates", "candidates": "c", "answer_index": "gold", "metrics": ["acc"]}
+    row = {"c": ["x", "z"], "gold": given} | ({"labels": labels} if labels else {})
+    keys |= {"labels": "labels"} if labels else {}
+    (document,) = prepare_task(make_task(keys, test=[row])).documents
+    assert document.references == (document.choices[place],)
+
+
+def test_more_choices_than_letters_and_equal_ones(
+    make_task: MakeTask, ask: Callable[..., Any]
+) -> None:
+    """Choices that are equal are equally likely, and right together only where called alike."""
+    many = [f"choice {n}" for n in range(30)]
+    keys = {"kind": "candidates", "candidates": "c", "answer_index": "g", "metrics": ["acc"]}
+    rows = [{"c": many, "g": 29}, {"c": ["same", "same", "other"], "g": 1}]
+    answers = ask(make_task(keys, test=rows))
+    assert answers.samples[0].references == ("29",)
+    first, second, _ = answers.samples[1].likelihoods
+    assert first == pytest.approx(second, abs=1e-5)
+    with pytest.raises(DataError, match="has no words"):
+        prepare_task(make_task(keys, test=[{"c": ["", "x"], "g": 1}]))
