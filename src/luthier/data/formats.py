@@ -11,7 +11,8 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.data.conversations import Rules, arrange, end_with_trained
 from luthier.data.fields import Fields, Notes
-from luthier.data.flags import FLAGS, WEIGHTS, row_weight, turn_flags
+from luthier.data.flag_names import FLAGS, WEIGHTS
+from luthier.data.flags import refuse_unknown_flags, row_flag, row_weight, turn_flags
 from luthier.data.glaive import glaive_system, glaive_turns
 from luthier.data.identity import with_content_id
 from luthier.data.readers import Row
@@ -87,6 +88,7 @@ class Format:
         messages = [turn.message for turn in turns]
         *before, answer = end_with_trained(messages, row.where, notes)
         is_trained = any(m.is_trained for m in (*before, answer) if m.role == "assistant")
+        refuse_unknown_flags(fields)
         unread = fields.unread()
         notes.add_unused({name: unread[name] for name in unread if name not in _METADATA})
         text = answer.content or "\n".join(map(call_text, answer.tool_calls))
@@ -114,25 +116,28 @@ class Table:
     def convert(
         self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
     ) -> Example:
-        """The example that ``row`` stands for.
+        """The example that ``row`` stands for; its weight is 0 where a flag says so.
 
         Args:
             row: the row.
             group: the example's group.
-            rules: which column is the weight; other columns belong to the template.
+            rules: which column is the weight; columns that the template uses say nothing else.
             notes: takes columns that look as if they said what is trained, and say nothing here.
 
         Raises:
-            DataError: the template cannot render the row.
+            DataError: the template cannot render the row, or a flag has no clear meaning.
         """
         example = self.template.render(row.values, where=row.where, id="", group=group)
-        if rules.weight is not None:
+        used = {*self.template.columns, *rules.ignore_keys, rules.weight}
+        beside = Fields({k: v for k, v in row.values.items() if k not in used}, row.where)
+        if row_flag(beside) is False:
+            example = replace(example, weight=0.0)
+        elif rules.weight is not None:
             weight = row_weight(_only(row, rules.weight), rules.weight)
             example = replace(example, weight=weight)
         if notes is not None:
-            used = {*self.template.columns, *rules.ignore_keys, rules.weight}
-            said = {name: row.values[name] for name in row.values if _says_something(name)}
-            notes.add_unused({name: said[name] for name in said if name not in used})
+            unread = beside.unread()
+            notes.add_unused({name: unread[name] for name in unread if _says_something(name)})
         return with_content_id(example)
 
 

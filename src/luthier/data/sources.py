@@ -191,13 +191,18 @@ def _split_of(path: Path) -> SplitName | None:
 
 
 def _task_name(path: Path) -> str:
-    """The file's name without suffixes and split: "dialogsum" for dialogsum.train.jsonl.gz."""
+    """The file's name without suffixes and the split at its end.
+
+    "dialogsum" for dialogsum.train.jsonl.gz, but "train-false" for train-false.jsonl. A name that
+    says nothing but a split and the number of a part is that of its folder.
+    """
     suffixes = 2 if path.suffix == ".gz" else 1
     stem = path.name.rsplit(".", suffixes)[0]
-    words = [word for word in re.split(r"[._-]+", stem) if word.lower() not in _SPLIT_WORDS]
-    if not words:
+    words = [word for word in re.split(r"[._-]+", stem.lower()) if word]
+    if all(word in _SPLIT_WORDS or word in ("of", "part") or word.isdigit() for word in words):
         return _file_name(path.resolve().parent.name)
-    return _file_name(stem if len(words) == len(re.split(r"[._-]+", stem)) else "-".join(words))
+    end = re.fullmatch(r"(.+?)[._-]+([^._-]+)", stem)
+    return _file_name(end[1] if end and end[2].lower() in _SPLIT_WORDS else stem)
 
 
 def _file_name(text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from luthier.core.example import Message, Role
 from luthier.data.fields import Fields, Notes, is_empty, kind_of
-from luthier.data.flags import FLAGS, turn_flag
+from luthier.data.flag_names import FLAGS
+from luthier.data.flags import turn_flag
 from luthier.data.json_text import to_json
 from luthier.data.tool_calls import Declared, calls_in, read_calls
 

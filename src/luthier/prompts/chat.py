@@ -183,10 +183,11 @@ class ChatLayout:
         full = self.dialect.write(turns, where, ask=False, tools=tools)
         thought, content = thought_of(turns[-1], self.dialect.tags)
         answer = replace(turns[-1], content=content, reasoning=thought.reasoning)
-        written = full[len(asked) :] if full.startswith(asked) else ""
+        shared = _shared(asked, full)
+        written = full[shared:] if shared == len(asked) else ""
         if not _holds(answer, written):
             written = self._put_behind(asked, full, thought, answer, where)
-            require_turns((_without_thought(turns[-1]),), written, where)
+            require_turns((_without_thought(turns[-1]),), written, where, full[shared:])
         at = written.find(thought.reasoning) + len(thought.reasoning)
         found = written.find(content.strip(), at)
         begins = found if found >= 0 else at

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
@@ -37,7 +36,13 @@ _STOPPED_CLOCK = (
     + "".join(f"|replace('%{code}', '{_TODAY:%{code}}')" for code in "aAbBdeHIjmMpSyY")
     + " }}{% endmacro %}\n"
 )
-_MAX_TEMPLATE_BYTES = 2**20
+# transformers takes null out of turns, and some templates look for it beside calls.
+_NULL_BESIDE_CALLS = (
+    "{% set given = namespace(turns=[]) %}{% for turn in messages %}"
+    "{% set silent = turn.tool_calls and not turn.content %}"
+    "{% set given.turns = given.turns + [dict(turn, content=none) if silent else turn] %}"
+    "{% endfor %}{% set messages = given.turns %}\n"
+)
 _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _FAILURES = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -50,12 +55,14 @@ class _Form(NamedTuple):
         reasoning_key: where an assistant's reasoning goes; empty: into the content.
         arguments_are_text: a call's arguments are JSON as text, not an object.
         numbers_ids: calls get ids of nine letters and digits, whatever the data says.
+        silence_is_null: a turn that only calls has null for its content, not an empty text.
     """
 
     parts: frozenset[str] = frozenset()
     reasoning_key: str = ""
     arguments_are_text: bool = False
     numbers_ids: bool = False
+    silence_is_null: bool = False
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
@@ -121,7 +128,7 @@ class Dialect:
     @cached_property
     def _inline_tags(self) -> ThinkTags:
         """What stands around reasoning that is given as a part of the content."""
-        source = self._template(False) or ""
+        source = self._source(False) or ""
         return next((tags for tags in KNOWN_TAGS if tags.close in source), KNOWN_TAGS[0])
 
     @cached_property
@@ -169,7 +176,11 @@ class Dialect:
     def _form(self) -> _Form:
         parts = self._parts()
         form = _Form(parts, self._reasoning_key(parts))
-        return form._replace(arguments_are_text=self._arguments_are_text(form))
+        ways = (
+            form._replace(arguments_are_text=as_text, silence_is_null=as_null)
+            for as_null, as_text in product((False, True), repeat=2)
+        )
+        return next(filter(self._takes_calls, ways), form)
 
     def _parts(self) -> frozenset[str]:
         """Content is text, unless it is lost so and found as a list of parts."""
@@ -189,23 +200,16 @@ class Dialect:
                 return key
         return ""
 
-    def _arguments_are_text(self, form: _Form) -> bool:
+    def _takes_calls(self, form: _Form) -> bool:
+        """Whether a call is written, with its arguments as they are."""
         call = ToolCall(_RULE, json.dumps({_ASKED: _SAID}), "call00000")
         turns = (Message("user", PROBE), Message("assistant", "", tool_calls=(call,)))
         tools = ({"type": "function", "function": {"name": _RULE, "parameters": {}}},)
-
-        def is_written(text: str | None) -> bool:
-            spoilt = (f"'{_ASKED}'", f'\\"{_ASKED}')  # as Python shows a dict; escaped twice
-            if text is None or any(sign in text for sign in spoilt):
-                return False
-            return all(word in text for word in (_RULE, _ASKED, _SAID))
-
-        texts = (
-            self._try(turns, form._replace(arguments_are_text=as_text), tools=tools)
-            for as_text in (False, True)
-        )
-        as_object, as_text = map(is_written, texts)
-        return as_text and not as_object
+        text = self._try(turns, form, tools=tools)
+        spoilt = (f"'{_ASKED}'", f'\\"{_ASKED}')  # as Python shows a dict; escaped twice
+        if text is None or any(sign in text for sign in spoilt):
+            return False
+        return all(word in text for word in (_RULE, _ASKED, _SAID))
 
     def _try(
         self,
@@ -227,7 +231,7 @@ class Dialect:
         options: dict[str, Any] = {"date_string": f"{_TODAY:%d %b %Y}", **self.values}
         if tools:
             options["tools"] = list(tools)
-        if template := self._template(bool(tools)):
+        if template := self._template(bool(tools), form):
             options["chat_template"] = template
         text = self.tokenizer.apply_chat_template(
             [self._given(turn, form) for turn in turns],
@@ -255,40 +259,20 @@ class Dialect:
             given["tool_call_id"] = turn.tool_call_id
         return given
 
-    def _template(self, has_tools: bool) -> str | None:
-        """The template with a clock that stands; None: the tokenizer knows which one it takes."""
+    def _template(self, has_tools: bool, form: _Form) -> str | None:
+        """The template with what must stand before it; None: the tokenizer has another kind."""
+        source = self._source(has_tools)
+        if source is None:
+            return None
+        before = _STOPPED_CLOCK if _CLOCK in source else ""
+        return before + (_NULL_BESIDE_CALLS if form.silence_is_null else "") + source
+
+    def _source(self, has_tools: bool) -> str | None:
         source = self.own or self.tokenizer.chat_template
         if isinstance(source, Mapping):
             names = ("tool_use", "default") if has_tools else ("default",)
             source = next((source[name] for name in names if name in source), None)
-        if not isinstance(source, str):
-            return None
-        return _STOPPED_CLOCK + source if _CLOCK in source else source
-
-
-def read_own_template(setting: str) -> str | None:
-    """The text of a user's own chat template.
-
-    Args:
-        setting: a file, or a word that names none: ``auto`` or ``never``.
-
-    Raises:
-        DataError: the file cannot be read, is not text, or is too large.
-    """
-    if setting in ("auto", "never"):
-        return None
-    try:
-        with Path(setting).expanduser().open("rb") as file:
-            content = file.read(_MAX_TEMPLATE_BYTES + 1)
-        if len(content) > _MAX_TEMPLATE_BYTES:
-            raise ValueError(f"it has more than {_MAX_TEMPLATE_BYTES:,} bytes")
-        return content.decode("utf-8")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(
-            f"the chat template cannot be read: {error}",
-            where=setting,
-            fix="name a text file with a Jinja template in prompt.chat_template",
-        ) from None
+        return source if isinstance(source, str) else None
 
 
 def _call(call: ToolCall, form: _Form) -> dict[str, Any]:

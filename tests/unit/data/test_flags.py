@@ -15,7 +15,7 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
-from luthier.data.flags import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIGHTS
+from luthier.data.flag_names import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIGHTS
 from luthier.data.formats import FORMATS, detect
 from luthier.data.readers import Row
 
