@@ -47,6 +47,9 @@ class Conversation(NamedTuple):
     tools: str = ""
 
 
+Read = Callable[[Fields, Notes, Rules], Conversation]
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A shape of rows.
@@ -61,7 +64,7 @@ class Format:
     name: str
     shape: str
     fits: Callable[[Collection[str]], bool]
-    read: Callable[[Fields, Notes], Conversation]
+    read: Read
 
     def convert(
         self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
@@ -81,7 +84,7 @@ class Format:
         fields = Fields(row.values, row.where, ignored=rules.ignore_keys)
         _refuse_media(fields)
         weight = row_weight(fields, rules.weight)
-        turns, key, tools = self.read(fields, notes)
+        turns, key, tools = self.read(fields, notes, rules)
         turns = _flagged(turns, fields)
         if self.name != "text":
             turns = arrange(turns, key, row.where, rules, notes)
@@ -227,7 +230,7 @@ def _fits_pair(columns: Collection[str]) -> bool:
     return _pair_of(columns) is not None and not foreign & set(columns)
 
 
-def _read_pair(row: Fields, notes: Notes) -> Conversation:
+def _read_pair(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     pair = _pair_of(row.keys())
     if pair is None:
         wanted = " or ".join(f"{prompt}/{answer}" for prompt, answer in _PAIRS)
@@ -238,7 +241,7 @@ def _read_pair(row: Fields, notes: Notes) -> Conversation:
         )
     prompt, completion = pair
     tools = read_tools(row)
-    reader = TurnReader(notes, declared_arguments(tools))
+    reader = _reader(tools, notes, rules)
     asked = (
         reader.turns(row, prompt, is_trained=False)
         if row.lists(prompt)
@@ -251,11 +254,15 @@ def _read_pair(row: Fields, notes: Notes) -> Conversation:
     return Conversation(_with_system(turns, row), completion, tools)
 
 
+def _reader(tools: str, notes: Notes, rules: Rules) -> TurnReader:
+    return TurnReader(notes, declared_arguments(tools), rules.refusals == "train")
+
+
 def _fits_alpaca(columns: Collection[str]) -> bool:
     return {"instruction", "output"} <= set(columns) and not _CONTEXT & set(columns)
 
 
-def _read_alpaca(row: Fields, notes: Notes) -> Conversation:
+def _read_alpaca(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     question = row.text("instruction")
     if context := row.optional_text("input"):
         question = f"{question}\n\n{context}"
@@ -300,20 +307,20 @@ def _with_system(turns: list[Turn], row: Fields) -> list[Turn]:
     return [system, *turns]
 
 
-def _reads_chat(preferred: str) -> Callable[[Fields, Notes], Conversation]:
+def _reads_chat(preferred: str) -> Read:
     """Reads the column with this name, or any other that holds turns."""
 
-    def read(row: Fields, notes: Notes) -> Conversation:
+    def read(row: Fields, notes: Notes, rules: Rules) -> Conversation:
         there = [name for name in (preferred, *_CHATS) if row.has(name)]
         key = there[0] if there else preferred
         tools = read_tools(row)
-        turns = TurnReader(notes, declared_arguments(tools)).turns(row, key)
+        turns = _reader(tools, notes, rules).turns(row, key)
         return Conversation(_with_system(turns, row), key, tools)
 
     return read
 
 
-def _read_glaive(row: Fields, notes: Notes) -> Conversation:
+def _read_glaive(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     system, functions = glaive_system(row, row.optional_text("system"))
     turns = glaive_turns(row, "chat")
     if system:
@@ -326,7 +333,7 @@ def _fits_text(columns: Collection[str]) -> bool:
     return rest == {"text"}
 
 
-def _read_text(row: Fields, notes: Notes) -> Conversation:
+def _read_text(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     return Conversation([Turn(Message("assistant", row.text("text")), "text")], "text")
 
 

@@ -99,7 +99,6 @@ def test_no_key_of_a_turn_is_lost(key: str, value: Any, column: str, index: int)
         ("do_train", False),
         ("should_train", 0),
         ("ignore", True),
-        ("refusal", "I cannot do that."),
         ("thoughts", "Let me see."),
         ("images", ["a.png"]),
         ("redacted", False),
@@ -215,6 +214,7 @@ def test_a_system_column_beside_a_system_message() -> None:
     assert said(convert(row, consecutive_turns="merge"))[0] == ("system", "t\n\ns")
 
 
+# fmt: off
 ORDER: list[tuple[str, dict[str, Any], str | list[str]]] = [
     ("ua", {}, ["user: 0", "assistant: 1"]),
     ("uua", {}, "two turns of the user in a row"),
@@ -241,9 +241,24 @@ ORDER: list[tuple[str, dict[str, Any], str | list[str]]] = [
     ("usa", {}, "in the middle"),
     ("uasua", {"consecutive_turns": "merge", "opening": "keep"}, "in the middle"),
     ("us", {"ending": "drop"}, "the assistant says nothing"),
+    ("usa", {"system_turns": "merge"}, ["user: 0\n\n1", "assistant: 2"]),
+    ("uasua", {"system_turns": "merge"}, ["user: 0", "assistant: 1", "user: 2\n\n3", "assistant: 4"]),
+    ("suasua", {"system_turns": "merge"}, ["system: 0", "user: 1", "assistant: 2", "user: 3\n\n4", "assistant: 5"]),
+    ("uassua", {"system_turns": "merge"}, ["user: 0", "assistant: 1", "user: 2\n\n3\n\n4", "assistant: 5"]),
+    ("suusa", {"system_turns": "merge", "consecutive_turns": "merge"}, ["system: 0", "user: 1\n\n2\n\n3", "assistant: 4"]),
+    ("uasa", {"system_turns": "merge"}, "in the middle"),
+    ("uatsa", {"system_turns": "merge"}, "in the middle"),
+    ("uas", {"system_turns": "merge"}, "does not end with the assistant"),
+    ("uas", {"system_turns": "merge", "ending": "drop"}, ["user: 0", "assistant: 1"]),
+    ("usa", {"system_turns": "keep"}, ["user: 0", "system: 1", "assistant: 2"]),
+    ("uasua", {"system_turns": "keep"}, ["user: 0", "assistant: 1", "system: 2", "user: 3", "assistant: 4"]),
+    ("uasa", {"system_turns": "keep"}, ["user: 0", "assistant: 1", "system: 2", "assistant: 3"]),
+    ("uassua", {"system_turns": "keep"}, "two turns of the system"),
+    ("uaa", {"system_turns": "keep"}, "two turns of the assistant"),
     ("uatta", {}, ["user: 0", "assistant: 1", "tool: 2", "tool: 3", "assistant: 4"]),
     ("utua", {}, "follows the user"),
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize(("order", "rules", "expected"), ORDER)
@@ -286,3 +301,34 @@ def test_python_is_not_json() -> None:
     for hostile in ("[" * 100_000, '[{"role": "\\ud83d"}]', '[{"role": 1, "role": 2}]'):
         with pytest.raises(DataError, match="begins like JSON and is not"):
             convert({"messages": hostile})
+
+
+REFUSED = {
+    "a key": {"content": None, "refusal": "I cannot say."},
+    "a key beside nothing": {"content": "", "refusal": "I cannot say."},
+    "a key without content": {"refusal": "I cannot say."},
+    "a part": {"content": [{"type": "refusal", "refusal": "I cannot say."}]},
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_a_refusal_is_named_and_trained_by_choice(refused: dict[str, Any]) -> None:
+    row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", **refused}]}
+    with pytest.raises(DataError, match=r"the answer is a refusal: 'I cannot say\.'") as caught:
+        convert(row)
+    assert "data.refusals=train" in caught.value.fix
+    example = convert(row, refusals="train")
+    assert said(example) == [("user", "a"), ("assistant", "I cannot say.")]
+
+
+def test_a_refusal_that_is_none_or_has_an_answer_beside_it() -> None:
+    row = {"messages": [{"role": "user", "content": "a", "refusal": None}]}
+    row["messages"].append({"role": "assistant", "content": "b", "refusal": None})
+    assert said(convert(row)) == [("user", "a"), ("assistant", "b")]
+    row["messages"][1]["refusal"] = "No."
+    for rules in ({}, {"refusals": "train"}):
+        with pytest.raises(DataError, match="both a text and a refusal"):
+            convert(row, **rules)
+    row["messages"][0]["refusal"], row["messages"][1]["refusal"] = "No.", None
+    with pytest.raises(DataError, match="the key 'refusal', which is not known"):
+        convert(row, refusals="train")
