@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from tests.unit.prompts import later_styles as later
+
 CORPUS = [
     f"Where is parcel {n}? In depot {n % 5}, shelf {n}.\n\nuser: And who brought it? é 日本 "
     f'{{"depot": {n}}} [INST] assistant said: The answer is {n * 7}. <think> thinking </think>\n'
@@ -243,6 +245,24 @@ STYLES = {
         opens=True,
     ),
     "yi": Style(_CHATML, end="<|im_end|>"),
+    "deepseek-v3": Style(later.DEEPSEEK_V3),
+    "deepseek-v3.1": Style(later.DEEPSEEK_V31),
+    "deepseek-v3.1-thinking": Style(later.DEEPSEEK_V31, {"thinking": True}, opens=True),
+    "kimi-k2": Style(later.KIMI_K2, end="<|im_end|>"),
+    "smollm3": Style(later.SMOLLM3, end="<|im_end|>"),
+    "smollm3-fast": Style(later.SMOLLM3, {"enable_thinking": False}, end="<|im_end|>"),
+    "gemma-4": Style(later.GEMMA4, opens=True, end="<end_of_turn>"),
+    "gemma-4-thinking": Style(later.GEMMA4, {"enable_thinking": True}, end="<end_of_turn>"),
+    "mistral-v7": Style(later.MISTRAL_V7),
+    "glm-4.5": Style(later.GLM45),
+    "glm-4.5-fast": Style(later.GLM45, {"enable_thinking": False}),
+    "qwen3.5": Style(later.QWEN35, opens=True, end="<|im_end|>"),
+    "qwen3.5-fast": Style(later.QWEN35, {"enable_thinking": False}, end="<|im_end|>"),
+    "late-end": Style(later.LATE_END, end="<|im_end|>"),
+    "command-a": Style(later.COMMAND_A, end="<|END_OF_TURN_TOKEN|>"),
+    "granite-3.3": Style(later.GRANITE_33),
+    "llama-4": Style(later.LLAMA4, end="<|eot_id|>"),
+    "phi-4-mini": Style(later.PHI4_MINI, end="<|end|>"),
 }
 
 SPECIAL = (
@@ -253,6 +273,7 @@ SPECIAL = (
     "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "<|START_OF_TURN_TOKEN|>",
     "<|END_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>",
     "<|start_of_role|>", "<|end_of_role|>", "[gMASK]", "<sop>", "<SPECIAL_10>", "<SPECIAL_11>",
+    "<|START_RESPONSE|>", "<|END_RESPONSE|>",
 )  # fmt: skip
 _FIRST = SPECIAL[:3]
 _FEW = ("llama-legacy", "llama", "prepend", "metaspace")

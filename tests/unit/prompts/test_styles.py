@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from itertools import compress
 from typing import Any
 
@@ -11,6 +13,8 @@ from tests.unit.prompts.chat_styles import STYLES, TOKENIZERS, tokenizer
 from luthier.core.example import Example, Message
 from luthier.prompts.render import PromptRenderer
 
+TODAY = datetime(2024, 7, 26, tzinfo=UTC)
+"""What templates take for today."""
 SINGLE = Example("1", (Message("user", "Where is parcel 4?"),), ("In depot 4.",), where="x:1")
 MULTI = Example(
     "2",
@@ -52,6 +56,9 @@ def test_ids_are_those_of_transformers(name: str, kind: str) -> None:
     render, style = renderer(name, kind), STYLES[name]
     made = render.tokenizer
     values = {**style.values, "date_string": "26 Jul 2024"}
+    values["chat_template"] = re.sub(
+        r"strftime_now\('(.*?)'\)", lambda found: f"'{TODAY:{found[1]}}'", style.template
+    )
     takes_system = name not in ("gemma-2", "mistral-v0.1")
     for example in (SINGLE, MULTI, *([RULED] if takes_system else [])):
         turns = chat(example, name == "parts")
@@ -87,7 +94,7 @@ def squeezed(text: str) -> str:
 def without_marks(made: Any, said: str) -> str:
     for token in made.added_tokens_decoder.values():
         said = said.replace(str(token.content), "")
-    marks = ("<think>", "</think>", "analysis", "final", "<|end|>", "<|im_end|>", "<end_of_turn>")
+    marks = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<think>", "</think>", "analysis", "final", "<|end|>", "<|im_end|>", "<end_of_turn>")
     for mark in (*marks, "<|eot_id|>", "<|channel|>", "<|message|>"):
         said = said.replace(mark, "")
     return said
