@@ -138,9 +138,12 @@ class ChatLayout:
         return ()
 
     def _answer_in(self, text: str) -> str:
-        tags = (self.dialect.tags, *KNOWN_TAGS)
-        answer = without_thought(text, tags, is_opened=self.dialect.opens_thought)
-        return answer.strip().removeprefix(self._lead.strip()).strip()
+        tags, lead = (self.dialect.tags, *KNOWN_TAGS), self._lead.strip()
+        is_opened = self.dialect.opens_thought
+        if not is_opened:
+            text = text.strip().removeprefix(lead)
+        answer = without_thought(text, tags, is_opened=is_opened)
+        return answer.strip().removeprefix(lead).strip()
 
     @cached_property
     def _marks_are_special(self) -> bool:
@@ -183,10 +186,17 @@ class ChatLayout:
         full = self.dialect.write(turns, where, ask=False, tools=tools)
         thought, content = thought_of(turns[-1], self.dialect.tags)
         answer = replace(turns[-1], content=content, reasoning=thought.reasoning)
+        if answer.reasoning and asked.rstrip().endswith(self.dialect.tags.close):
+            raise DataError(
+                "the prompt ends the reasoning, and the answer has some",
+                where=where,
+                fix="set prompt.reasoning to drop, or change the argument that asks for it "
+                "(enable_thinking, thinking) in prompt.chat_template_kwargs",
+            )
         shared = _shared(asked, full)
         written = full[shared:] if shared == len(asked) else ""
         if not _holds(answer, written):
-            written = self._put_behind(asked, full, thought, answer, where)
+            written = self._put_behind(asked, full, thought, answer)
             require_turns((_without_thought(turns[-1]),), written, where, full[shared:])
         at = written.find(thought.reasoning) + len(thought.reasoning)
         found = written.find(content.strip(), at)
@@ -196,22 +206,14 @@ class ChatLayout:
         return _Answered(asked + written[:end], len(asked), place)
 
     def _put_behind(
-        self, asked: str, full: str, thought: Thought, answer: Message, where: str
+        self, asked: str, full: str, thought: Thought, answer: Message
     ) -> str:
         """The answer as it follows a prompt that the template does not write so itself."""
         tags = self.dialect.tags
-        begins = asked.rstrip()
-        if answer.reasoning and begins.endswith(tags.close):
-            raise DataError(
-                "the prompt ends the reasoning, and the answer has some",
-                where=where,
-                fix="set prompt.reasoning to drop, or leave such an argument (enable_thinking) out "
-                "of prompt.chat_template_kwargs",
-            )
         before = ""
         if answer.reasoning:
             before = missing_part(thought.text, asked)
-        elif begins.endswith(tags.open):
+        elif asked.rstrip().endswith(tags.open):
             before = missing_part(tags.around(""), asked)
         # The turn begins where the two texts part, or with the tags of the prompt.
         opened = asked.rfind(tags.open)

@@ -120,6 +120,9 @@ class Dialect:
             before, _, rest = text.partition(_THOUGHT)
             between, found, _ = rest.partition(_SAID)
             opened = before.removeprefix(asked) if before.startswith(asked) else ""
+            if not opened.strip():
+                plain = self._try((turns[0], replace(turns[1], reasoning="")), self._form) or ""
+                opened = before[len(_shared_prefix(before, plain)) :]
             opened = opened.strip() or _last_tag(before)
             if found and opened and between.strip():
                 return ThinkTags(opened, between.strip())

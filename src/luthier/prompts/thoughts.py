@@ -33,6 +33,7 @@ KNOWN_TAGS = tuple(
         ("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker, Sky-T1
         ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
         ("◁think▷", "◁/think▷"),  # Kimi
+        ("<|channel>thought", "<channel|>"),  # Gemma 4
         ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
     )
 )

@@ -131,7 +131,11 @@ def test_a_template_without_tools_refuses_them(name: str) -> None:
         plain.trainings(CALLED, completions_only=True)
 
 
-@pytest.mark.parametrize("name", [name for name in STYLES if name != "qwen3-fast"])
+CLOSED = [name for name in STYLES if name.endswith("-fast")] + ["deepseek-v3.1", "gemma-4"]
+"""Styles whose prompt ends reasoning, so that none can follow it."""
+
+
+@pytest.mark.parametrize("name", [name for name in STYLES if name not in CLOSED])
 @pytest.mark.parametrize(
     "example", [THOUGHT, INLINE, HEADLESS], ids=["apart", "inline", "without an opening tag"]
 )
@@ -156,7 +160,7 @@ def test_reasoning_is_trained_kept_or_dropped(name: str, example: Example) -> No
 def test_thinking_is_no_part_of_what_is_said(name: str) -> None:
     """What training puts behind a prompt is what generation gives, and the answer is found."""
     render = renderer(name)
-    for example in (ASKED, *([THOUGHT] if name != "qwen3-fast" else [])):
+    for example in (ASKED, *([THOUGHT] if name not in CLOSED else [])):
         part = render.training(example, completions_only=True)
         ids = list(part.input_ids[part.prompt_length :])
         # The engine takes the end of the turn away, and decodes without special tokens.
@@ -184,9 +188,18 @@ def test_arguments_of_the_template() -> None:
     fast = renderer("qwen3", template_values={"enable_thinking": False})
     assert fast.prompt(ASKED).text.endswith("<think>\n\n</think>\n\n")
     assert trained_text(fast, ASKED) == ["In depot 4.<|im_end|>"]
+
+
+@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("example", [THOUGHT, INLINE], ids=["apart", "inline"])
+def test_no_reasoning_follows_a_prompt_that_ends_it(name: str, example: Example) -> None:
+    render = renderer(name)
     with pytest.raises(DataError, match="the prompt ends the reasoning") as caught:
-        fast.trainings(THOUGHT, completions_only=True)
+        render.trainings(example, completions_only=True)
     assert "prompt.reasoning" in caught.value.fix
+    (said,) = trained_text(render, ASKED)
+    assert said.strip().startswith("In depot 4.")
+    assert trained_text(renderer(name, reasoning="drop"), example) == [said]
 
 
 @pytest.mark.parametrize("name", ["tools", "messages", "tokenize", "add_generation_prompt"])
