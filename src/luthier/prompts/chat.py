@@ -100,7 +100,8 @@ class ChatLayout:
         whole = self._last(answered, turns, where)
         self._require(turns, listed, whole.text, where)
         if all(whole.text.startswith(part.text) for part in answered.values()):
-            return (Written(whole.text, tuple(self._spans(answered, turns))),)
+            spans = self._spans(answered, turns)
+            return (Written(whole.text, tuple(self._ended(span, whole.text) for span in spans)),)
         trained = {index: part for index, part in answered.items() if turns[index].is_trained}
         return tuple(
             Written(part.text, tuple(self._spans({index: part}, turns)), trains_prompt=False)
@@ -155,6 +156,12 @@ class ChatLayout:
             Span(part.asked, part.content, len(part.text), turns[index].is_trained)
             for index, part in answered.items()
         ]
+
+    def _ended(self, span: Span, text: str) -> Span:
+        """The answer with its end, where the template writes that only before the next turn."""
+        if text.startswith(self.end, span.end) and not text.endswith(self.end, 0, span.end):
+            return replace(span, end=span.end + len(self.end))
+        return span
 
     def _last(
         self, answered: dict[int, _Answered], turns: Sequence[Message], where: str

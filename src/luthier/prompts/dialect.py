@@ -20,6 +20,7 @@ from jinja2 import TemplateError
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
+from luthier.prompts.calls import MakeId, by_function, matched_calls, nine_letters, own_id
 from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags, thought_of
 from luthier.prompts.tokens import Tokenizer
 
@@ -54,15 +55,17 @@ class _Form(NamedTuple):
         parts: the roles whose content is a list of parts.
         reasoning_key: where an assistant's reasoning goes; empty: into the content.
         arguments_are_text: a call's arguments are JSON as text, not an object.
-        numbers_ids: calls get ids of nine letters and digits, whatever the data says.
+        make_id: what ids calls get.
         silence_is_null: a turn that only calls has null for its content, not an empty text.
+        tools_in_system: tools are a key of the system message, not an argument.
     """
 
     parts: frozenset[str] = frozenset()
     reasoning_key: str = ""
     arguments_are_text: bool = False
-    numbers_ids: bool = False
+    make_id: MakeId = own_id
     silence_is_null: bool = False
+    tools_in_system: bool = False
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
@@ -100,7 +103,7 @@ class Dialect:
                 if not any(turn.tool_calls or turn.tool_call_id for turn in turns):
                     raise
                 # Mistral's want ids of nine letters and digits.
-                numbered = self._form._replace(numbers_ids=True)
+                numbered = self._form._replace(make_id=nine_letters)
                 return self._render(turns, numbered, ask, tools)
         except _FAILURES as error:
             roles = ", ".join(turn.role for turn in turns) or "none"
@@ -151,11 +154,14 @@ class Dialect:
     @cached_property
     def takes_tools(self) -> bool:
         """Whether tools that are offered are written."""
+        return self._writes_tools(self._form)
+
+    def _writes_tools(self, form: _Form) -> bool:
         function = {"name": PROBE, "description": _RULE, "parameters": {}}
         tools = ({"type": "function", "function": function},)
         user = Message("user", _ASKED)
         texts = (
-            self._try(turns, self._form, ask=True, tools=tools)
+            self._try(turns, form, ask=True, tools=tools)
             for turns in ((user,), (Message("system", _SAID), user))
         )
         return any(text is not None and PROBE in text for text in texts)
@@ -179,9 +185,13 @@ class Dialect:
     def _form(self) -> _Form:
         parts = self._parts()
         form = _Form(parts, self._reasoning_key(parts))
+        places = (form._replace(tools_in_system=is_there) for is_there in (False, True))
+        form = next(filter(self._writes_tools, places), form)
         ways = (
-            form._replace(arguments_are_text=as_text, silence_is_null=as_null)
-            for as_null, as_text in product((False, True), repeat=2)
+            form._replace(make_id=make_id, arguments_are_text=as_text, silence_is_null=as_null)
+            for make_id, as_null, as_text in product(
+                (own_id, by_function), (False, True), (False, True)
+            )
         )
         return next(filter(self._takes_calls, ways), form)
 
@@ -209,10 +219,11 @@ class Dialect:
         turns = (Message("user", PROBE), Message("assistant", "", tool_calls=(call,)))
         tools = ({"type": "function", "function": {"name": _RULE, "parameters": {}}},)
         text = self._try(turns, form, tools=tools)
+        offered = (self._try(turns[:1], form, tools=tools) or "").count(_RULE)
         spoilt = (f"'{_ASKED}'", f'\\"{_ASKED}')  # as Python shows a dict; escaped twice
         if text is None or any(sign in text for sign in spoilt):
             return False
-        return all(word in text for word in (_RULE, _ASKED, _SAID))
+        return text.count(_RULE) > offered and _ASKED in text and _SAID in text
 
     def _try(
         self,
@@ -230,14 +241,18 @@ class Dialect:
     def _render(
         self, turns: Sequence[Message], form: _Form, ask: bool, tools: Sequence[Any]
     ) -> str:
-        turns = _matched_calls(turns, renumber=form.numbers_ids)
+        given = [self._given(turn, form) for turn in matched_calls(turns, form.make_id)]
+        if tools and form.tools_in_system:
+            if given[0]["role"] != "system":
+                given.insert(0, {"role": "system", "content": ""})
+            given[0]["tools"] = json.dumps(list(tools), ensure_ascii=False)
         options: dict[str, Any] = {"date_string": f"{_TODAY:%d %b %Y}", **self.values}
         if tools:
             options["tools"] = list(tools)
         if template := self._template(bool(tools), form):
             options["chat_template"] = template
         text = self.tokenizer.apply_chat_template(
-            [self._given(turn, form) for turn in turns],
+            given,
             tokenize=False,
             add_generation_prompt=ask,
             **options,
@@ -286,38 +301,6 @@ def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
             arguments = json.loads(call.arguments or "{}")
     made = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
     return {"id": call.id, **made} if call.id else made
-
-
-def _matched_calls(turns: Sequence[Message], *, renumber: bool) -> list[Message]:
-    """The turns with the name of the function in each result, by its id or else in order.
-
-    Args:
-        turns: a conversation.
-        renumber: give calls and results new ids of nine letters and digits.
-    """
-    matched: list[Message] = []
-    waiting: list[tuple[ToolCall, ToolCall]] = []  # as the row has it, and as it is given
-    number = 0
-    for turn in turns:
-        given = list(turn.tool_calls)
-        if renumber:
-            given = [
-                replace(call, id=f"call{number + index:05d}") for index, call in enumerate(given)
-            ]
-            number += len(given)
-        waiting += zip(turn.tool_calls, given, strict=True)
-        if given:
-            turn = replace(turn, tool_calls=tuple(given))
-        if turn.role == "tool" and waiting:
-            same = (i for i, (call, _) in enumerate(waiting) if call.id == turn.tool_call_id)
-            call = waiting.pop(next(same, 0))[1]
-            turn = replace(
-                turn,
-                name=turn.name or call.name,
-                tool_call_id=call.id if renumber else turn.tool_call_id,
-            )
-        matched.append(turn)
-    return matched
 
 
 def _last_tag(text: str) -> str:

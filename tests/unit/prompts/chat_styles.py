@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -265,6 +267,15 @@ STYLES = {
     "phi-4-mini": Style(later.PHI4_MINI, end="<|end|>"),
 }
 
+TODAY = datetime(2024, 7, 26, tzinfo=UTC)
+"""What templates take for today."""
+
+
+def dated(template: str) -> str:
+    """A template with the date in place of the clock, for transformers to render."""
+    return re.sub(r"strftime_now\('(.*?)'\)", lambda found: f"'{TODAY:{found[1]}}'", template)
+
+
 SPECIAL = (
     "<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|eot_id|>",
     "<|start_header_id|>", "<|end_header_id|>", "<start_of_turn>", "<end_of_turn>", "<|User|>",
@@ -285,7 +296,7 @@ def tokenizer(name: str, end: str) -> Any:
     """A tokenizer of one kind that ends texts with ``end``."""
     import copy
 
-    from transformers import PreTrainedTokenizerFast
+    from transformers import AddedToken, PreTrainedTokenizerFast
 
     special = [*_FIRST, end] if name in _FEW else [*SPECIAL]
     options = {"bos_token": "<s>", "eos_token": end, "unk_token": "<unk>"}
@@ -295,6 +306,8 @@ def tokenizer(name: str, end: str) -> Any:
         return made
     backend = copy.deepcopy(_BACKENDS[name]())
     made = PreTrainedTokenizerFast(tokenizer_object=backend, **options)
+    if name == "stripping":  # as Phi-3's, which take white space beside them
+        special = [AddedToken(each, special=True, rstrip=True, lstrip="end" in each) for each in special]
     made.add_special_tokens({"additional_special_tokens": special})
     return made
 
@@ -430,5 +443,6 @@ _BACKENDS = {
     "unigram": _unigram,
     "word-piece": _word_piece,
     "mistral-v3": _metaspace,
+    "stripping": _byte_level,
 }
 TOKENIZERS = ("llama-legacy", "llama", *_BACKENDS)

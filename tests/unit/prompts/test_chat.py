@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.unit.prompts.chat_styles import STYLES, TOKENIZERS, tokenizer
+from tests.unit.prompts.chat_styles import STYLES, TOKENIZERS, dated, tokenizer
 
 from luthier.config.prompt import PromptConfig
 from luthier.core.errors import DataError
@@ -89,11 +89,16 @@ def as_given(turn: Message) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@pytest.mark.parametrize("name", ["qwen2.5", "llama-3.1", "mistral-v0.3", "mistral-tekken"])
+@pytest.mark.parametrize(
+    "name",
+    ["qwen2.5", "llama-3.1", "mistral-v0.3", "mistral-tekken", "qwen3.5-fast", "glm-4.5-fast"]
+    + ["granite-3.3"],
+)
 def test_tools_go_through_the_template(name: str, kind: str) -> None:
     render = renderer(name, kind)
     turns = [as_given(turn) for turn in (*CALLED.messages, CALLED.trained_answer)]
-    values = {"tools": json.loads(TOOLS), "date_string": "26 Jul 2024"}
+    values = {"tools": json.loads(TOOLS), "date_string": "26 Jul 2024", **STYLES[name].values}
+    values["chat_template"] = dated(STYLES[name].template)
     for part in render.trainings(CALLED, completions_only=True):
         whole = render.tokenizer.apply_chat_template(turns, **values)["input_ids"]
         assert list(part.input_ids[:-1]) == whole[: len(part.input_ids) - 1]
@@ -116,6 +121,58 @@ def test_calls_without_the_ids_that_a_template_wants_get_such() -> None:
     text = renderer("mistral-v0.3").prompt(Example("1", bare, ("x",), tools=TOOLS)).text
     assert text.count("call00000") == 2
     assert call.tool_calls[0].id in renderer("mistral-v0.3").prompt(CALLED).text
+
+
+def test_calls_beside_null_as_a_template_wants_it() -> None:
+    """DeepSeek-V3's: calls are written only where the content is null (oumi#2603)."""
+    render = renderer("deepseek-v3")
+    parts = trained_text(render, CALLED)
+    assert parts[-1].endswith("In depot 3.</s>")
+    assert parts[0].startswith('function:find_parcel\n```json\n{"number": 4}\n```</s>')
+    assert "<tool_output>{" not in "".join(parts)
+    turns = [as_given(turn) for turn in (*CALLED.messages, CALLED.trained_answer)]
+    turns[1]["tool_calls"][0]["function"]["arguments"] = '{"number": 4}'
+    written = render.tokenizer.chat_template.replace("m['content'] is none", "m['content'] == ''")
+    values = {"tools": json.loads(TOOLS), "chat_template": written}
+    whole = render.tokenizer.apply_chat_template(turns, **values)["input_ids"]
+    (part,) = render.trainings(CALLED, completions_only=True)
+    assert list(part.input_ids) == whole
+
+
+def test_ids_of_calls_hold_the_function_where_a_template_writes_nothing_else() -> None:
+    """Kimi-K2's (mlx-lm#821, exo#2281)."""
+    render = renderer("kimi-k2")
+    turns = [as_given(turn) for turn in (*CALLED.messages, CALLED.trained_answer)]
+    turns[1]["tool_calls"][0]["id"] = turns[2]["tool_call_id"] = "functions.find_parcel:0"
+    whole = render.tokenizer.apply_chat_template(turns, tools=json.loads(TOOLS))["input_ids"]
+    (part,) = render.trainings(CALLED, completions_only=True)
+    assert list(part.input_ids) == whole
+    (said,) = trained_text(render, CALLED)
+    assert said.startswith('[call]functions.find_parcel:0[with]{"number": 4}[end]<|im_end|>')
+
+
+def test_tools_in_the_system_message_where_a_template_looks_for_them_there() -> None:
+    """Phi-4-mini's; it has no calls."""
+    render = renderer("phi-4-mini")
+    for system in ((), (Message("system", "Be exact."),)):
+        example = Example("1", (*system, *ASKED.messages), ("In depot 4.",), tools=TOOLS)
+        text = render.prompt(example).text
+        rule = "Be exact." if system else ""
+        assert text.startswith(f'<|system|>{rule}<tool>[{{"type": "function"')
+        assert trained_text(render, example) == ["In depot 4.<|end|>"]
+    with pytest.raises(DataError, match="leaves out the call of 'find_parcel'"):
+        render.trainings(CALLED, completions_only=True)
+
+
+def test_an_end_that_is_written_before_the_next_turn_is_trained() -> None:
+    """TRL#5988: else no answer but the last one would be taught to end."""
+    turns = (*ASKED.messages, Message("assistant", "In depot 4."), Message("user", "Its shelf?"))
+    render = renderer("late-end")
+    (said,) = trained_text(render, Example("1", turns, ("Shelf 4.",)))
+    assert said == "In depot 4.<|im_end|>Shelf 4.<|im_end|>"
+    hidden = (turns[0], Message("assistant", "BAD", is_trained=False), turns[2])
+    (said,) = trained_text(render, Example("1", hidden, ("Shelf 4.",)))
+    assert said == "Shelf 4.<|im_end|>"
 
 
 @pytest.mark.parametrize("name", ["chatml", "gemma-2", "zephyr", "phi-4", "yi"])

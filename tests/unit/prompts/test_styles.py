@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from itertools import compress
 from typing import Any
 
 import pytest
-from tests.unit.prompts.chat_styles import STYLES, TOKENIZERS, tokenizer
+from tests.unit.prompts.chat_styles import STYLES, TOKENIZERS, dated, tokenizer
 
 from luthier.core.example import Example, Message
 from luthier.prompts.render import PromptRenderer
 
-TODAY = datetime(2024, 7, 26, tzinfo=UTC)
-"""What templates take for today."""
 SINGLE = Example("1", (Message("user", "Where is parcel 4?"),), ("In depot 4.",), where="x:1")
 MULTI = Example(
     "2",
@@ -56,9 +52,7 @@ def test_ids_are_those_of_transformers(name: str, kind: str) -> None:
     render, style = renderer(name, kind), STYLES[name]
     made = render.tokenizer
     values = {**style.values, "date_string": "26 Jul 2024"}
-    values["chat_template"] = re.sub(
-        r"strftime_now\('(.*?)'\)", lambda found: f"'{TODAY:{found[1]}}'", style.template
-    )
+    values["chat_template"] = dated(style.template)
     takes_system = name not in ("gemma-2", "mistral-v0.1")
     for example in (SINGLE, MULTI, *([RULED] if takes_system else [])):
         turns = chat(example, name == "parts")
