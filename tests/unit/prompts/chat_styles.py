@@ -391,10 +391,41 @@ def _gemma() -> Any:
 
 
 def _byte_level() -> Any:
+    from tokenizers import pre_tokenizers
+
+    return _bytes(pre_tokenizers.ByteLevel(add_prefix_space=False))
+
+
+def _prefix_space() -> Any:
+    """GPT-2's and Falcon's with a blank before every text."""
+    from tokenizers import pre_tokenizers
+
+    return _bytes(pre_tokenizers.ByteLevel(add_prefix_space=True))
+
+
+def _tiktoken() -> Any:
+    """Those of Llama 3, Qwen and Tekken: line breaks are one word, digits are cut in threes."""
+    from tokenizers import Regex, pre_tokenizers
+
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    return _bytes(
+        pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(words), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    )
+
+
+def _bytes(before: Any) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.pre_tokenizer = before
     made.decoder = decoders.ByteLevel()
     made.post_processor = processors.ByteLevel(trim_offsets=True)
     trainer = trainers.BpeTrainer(
@@ -444,5 +475,7 @@ _BACKENDS = {
     "word-piece": _word_piece,
     "mistral-v3": _metaspace,
     "stripping": _byte_level,
+    "prefix-space": _prefix_space,
+    "tiktoken": _tiktoken,
 }
 TOKENIZERS = ("llama-legacy", "llama", *_BACKENDS)
