@@ -25,6 +25,7 @@ from luthier.data.flag_names import (
 _ROW_FLAGS = tuple(name for name in (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE) if name not in WEIGHTS)
 _HINTS = frozenset(
     {"train", "trained", "training", "trainable", "loss", "mask", "masked", "masking", "unmasked"}
+    | {"ignore", "ignored", "skip", "skipped", "exclude", "excluded"}
     | {"learn", "learned", "learnable", "supervise", "supervised", "weight", "weights"}
 )
 """Words in the name of a column that may say what is trained, under a name that is not known."""
@@ -97,10 +98,9 @@ def refuse_unknown_flags(row: Fields) -> None:
         DataError: there is one, such as ``is_supervised: false``.
     """
     for name, value in row.unread().items():
-        words = {word.lower() for word in _WORD.findall(name)} & _HINTS
-        numbers = any(word.startswith("weight") for word in words)
+        allows = _is_number if "weight" in name.lower() else _is_flag
         values = value if isinstance(value, list) else [value]
-        if words and all(_is_flag(one) or (numbers and _is_number(one)) for one in values):
+        if looks_like_flag(name) and all(map(allows, values)):
             raise row.error(
                 "this column may say what is trained, and no meaning of its name is known",
                 name,
@@ -171,6 +171,11 @@ def _flag(fields: Fields, name: str, value: Any) -> bool | None:
         name,
         _FIX,
     )
+
+
+def looks_like_flag(name: str) -> bool:
+    """Whether a word in the name of a column is one that names of flags and weights have."""
+    return not _HINTS.isdisjoint(word.lower() for word in _WORD.findall(name))
 
 
 def _is_flag(value: Any) -> bool:

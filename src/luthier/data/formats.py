@@ -12,7 +12,7 @@ from luthier.core.example import Example, Message
 from luthier.data.conversations import Rules, arrange, end_with_trained
 from luthier.data.fields import Fields, Notes
 from luthier.data.flag_names import FLAGS, WEIGHTS
-from luthier.data.flags import refuse_unknown_flags, row_flag, row_weight, turn_flags
+from luthier.data.flags import looks_like_flag, refuse_unknown_flags, row_flag, row_weight, turn_flags
 from luthier.data.glaive import glaive_system, glaive_turns
 from luthier.data.identity import with_content_id
 from luthier.data.readers import Row
@@ -151,7 +151,8 @@ def is_index(column: str, value: Any) -> bool:
 
 def _says_something(column: str) -> bool:
     """Whether a column that a template leaves out has a name that means something elsewhere."""
-    return column in FLAGS or column in WEIGHTS or _INDEX.fullmatch(column) is not None
+    known = column in FLAGS or column in WEIGHTS or _INDEX.fullmatch(column) is not None
+    return known or looks_like_flag(column)
 
 
 def detect(columns: Collection[str], where: str = "") -> Format:

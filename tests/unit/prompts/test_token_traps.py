@@ -104,3 +104,26 @@ def test_all_of_an_answer_is_trained_and_nothing_else(name: str, kind: str, answ
     assert squeezed == "".join((answer + answer).split())
     assert parts[-1].input_ids[-1] == made.eos_token_id
     assert parts[-1].trained[-1]
+
+
+def test_an_end_token_that_pads_too_is_trained() -> None:
+    """TRL#1623, #3091: elsewhere labels are taken away where an id is that of padding."""
+    from luthier.train.layout import Padded
+
+    made = copy.copy(tokenizer("byte-level", "<|im_end|>"))
+    made.pad_token = made.eos_token
+    render = rendered("chatml", made)
+    texts = ("In depot 4.", "I cannot say where it is, since nobody has seen it.")
+    examples = [
+        render.training(Example(str(n), ASKED, (text,)), completions_only=True)
+        for n, text in enumerate(texts)
+    ]
+    targets = Padded(1.0).batch(examples).targets_K.tolist()
+    wanted = [
+        token
+        for each in examples
+        for token, is_trained in zip(each.input_ids, each.trained, strict=True)
+        if is_trained
+    ]
+    assert sorted(targets) == sorted(wanted)
+    assert targets.count(made.eos_token_id) == 2
