@@ -1,8 +1,8 @@
 """What rows say about training: flags of a turn, flags and weights of a row.
 
 A name with more than one published meaning is refused, since a guess would train the wrong turns
-without a word. Null, a blank and an absent key give no flag; NaN is a number that somebody failed to
-compute, and is refused.
+without a word. Null, a blank and an absent key give no flag; NaN is a number that somebody failed
+to compute, and is refused.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def refuse_unknown_flags(row: Fields) -> None:
     for name, value in row.unread().items():
         allows = _is_number if "weight" in name.lower() else _is_flag
         values = value if isinstance(value, list) else [value]
-        if looks_like_flag(name) and all(map(allows, values)):
+        is_known = name in WEIGHTS  # another one was chosen
+        if looks_like_flag(name) and not is_known and all(map(allows, values)):
             raise row.error(
                 "this column may say what is trained, and no meaning of its name is known",
                 name,

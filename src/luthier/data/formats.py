@@ -12,7 +12,13 @@ from luthier.core.example import Example, Message
 from luthier.data.conversations import Rules, arrange, end_with_trained
 from luthier.data.fields import Fields, Notes
 from luthier.data.flag_names import FLAGS, WEIGHTS
-from luthier.data.flags import looks_like_flag, refuse_unknown_flags, row_flag, row_weight, turn_flags
+from luthier.data.flags import (
+    looks_like_flag,
+    refuse_unknown_flags,
+    row_flag,
+    row_weight,
+    turn_flags,
+)
 from luthier.data.glaive import glaive_system, glaive_turns
 from luthier.data.identity import with_content_id
 from luthier.data.readers import Row

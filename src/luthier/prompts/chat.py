@@ -212,9 +212,7 @@ class ChatLayout:
         end = self._end_of_turn(written, begins + len(content.strip()))
         return _Answered(asked + written[:end], len(asked), place)
 
-    def _put_behind(
-        self, asked: str, full: str, thought: Thought, answer: Message
-    ) -> str:
+    def _put_behind(self, asked: str, full: str, thought: Thought, answer: Message) -> str:
         """The answer as it follows a prompt that the template does not write so itself."""
         tags = self.dialect.tags
         before = ""

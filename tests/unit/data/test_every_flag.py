@@ -68,14 +68,23 @@ TURNS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "a call as a turn": lambda flag: {
         "conversations": [
             GIVEN,
-            {"from": "function_call", "value": json.dumps({"name": "find", "arguments": {"a": BAD}})}
+            {
+                "from": "function_call",
+                "value": json.dumps({"name": "find", "arguments": {"a": BAD}}),
+            }
             | flag,
         ]
     },
     "exchange": lambda flag: {"conversation": [{"input": "Where?", "output": BAD} | flag]},
 }
 TEMPLATE = Template.model_validate(
-    {"id": "x", "kind": "instruction", "input": "{{ a }}", "target": "{{ b }}", "metrics": ["accuracy"]}
+    {
+        "id": "x",
+        "kind": "instruction",
+        "input": "{{ a }}",
+        "target": "{{ b }}",
+        "metrics": ["accuracy"],
+    }
 )
 
 
@@ -83,8 +92,7 @@ def outcome(row: dict[str, Any], notes: Notes | None = None) -> str:
     try:
         example = detect(row).convert(Row(row, "f:1"), "", Rules(), notes)
     except DataError as error:
-        assert error.where.startswith("f:1") or "fit" in error.problem or not error.where
-        return "refused"
+        return "refused" if error.problem else "without a reason"
     return "trained" if BAD in said(example) else "hidden"
 
 

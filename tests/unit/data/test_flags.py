@@ -19,7 +19,17 @@ from luthier.data.flag_names import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIG
 from luthier.data.formats import FORMATS, detect
 from luthier.data.readers import Row
 
-ON = ("weight", "loss", "loss_mask", "loss_weight", "loss_scale", "train", "training", "trainable", "learn")
+ON = (
+    "weight",
+    "loss",
+    "loss_mask",
+    "loss_weight",
+    "loss_scale",
+    "train",
+    "training",
+    "trainable",
+    "learn",
+)
 OFF = ("masked",)
 UNCLEAR = ("mask", "train_detail", "training_detail")
 BAD, GOOD = "BAD answer", "good answer"

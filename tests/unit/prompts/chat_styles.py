@@ -307,7 +307,9 @@ def tokenizer(name: str, end: str) -> Any:
     backend = copy.deepcopy(_BACKENDS[name]())
     made = PreTrainedTokenizerFast(tokenizer_object=backend, **options)
     if name == "stripping":  # as Phi-3's, which take white space beside them
-        special = [AddedToken(each, special=True, rstrip=True, lstrip="end" in each) for each in special]
+        special = [
+            AddedToken(each, special=True, rstrip=True, lstrip="end" in each) for each in special
+        ]
     made.add_special_tokens({"additional_special_tokens": special})
     return made
 

@@ -91,8 +91,10 @@ def as_given(turn: Message) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize(
     "name",
-    ["qwen2.5", "llama-3.1", "mistral-v0.3", "mistral-tekken", "qwen3.5-fast", "glm-4.5-fast"]
-    + ["granite-3.3"],
+    [
+        *("qwen2.5", "llama-3.1", "mistral-v0.3", "mistral-tekken", "qwen3.5-fast"),
+        *("glm-4.5-fast", "granite-3.3"),
+    ],
 )
 def test_tools_go_through_the_template(name: str, kind: str) -> None:
     render = renderer(name, kind)

@@ -88,7 +88,17 @@ def squeezed(text: str) -> str:
 def without_marks(made: Any, said: str) -> str:
     for token in made.added_tokens_decoder.values():
         said = said.replace(str(token.content), "")
-    marks = ("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<think>", "</think>", "analysis", "final", "<|end|>", "<|im_end|>", "<end_of_turn>")
+    marks = (
+        "<|START_RESPONSE|>",
+        "<|END_RESPONSE|>",
+        "<think>",
+        "</think>",
+        "analysis",
+        "final",
+        "<|end|>",
+        "<|im_end|>",
+        "<end_of_turn>",
+    )
     for mark in (*marks, "<|eot_id|>", "<|channel|>", "<|message|>"):
         said = said.replace(mark, "")
     return said

@@ -13,7 +13,17 @@ from luthier.core.example import Example, Message
 from luthier.prompts.render import PromptRenderer
 
 ASKED = (Message("user", "Where is parcel 4?"),)
-SOME = ("chatml", "llama-2", "llama-3", "gemma-2", "mistral-v7", "phi-3", "vicuna", "qwen3", "olmo-2")
+SOME = (
+    "chatml",
+    "llama-2",
+    "llama-3",
+    "gemma-2",
+    "mistral-v7",
+    "phi-3",
+    "vicuna",
+    "qwen3",
+    "olmo-2",
+)
 
 
 def begun(kind: str, end: str, *, ends: bool = False) -> Any:
@@ -79,26 +89,50 @@ def test_a_conversation_begins_as_its_template_says(name: str, kind: str) -> Non
     assert one.input_ids.count(render.tokenizer.eos_token_id) >= 1
 
 
-ODD = ("\nIn depot 4.", "  In depot 4.", "\n\n4", "👩‍🚀 はい 🏭", "é́", "\tTab", "4\r\n5", "1234567", " ")
+ODD = (
+    "\nIn depot 4.",
+    "  In depot 4.",
+    "\n\n4",
+    "👩‍🚀 はい 🏭",
+    "é́",
+    "\tTab",
+    "4\r\n5",
+    "1234567",
+    " ",
+)
 """Answers that share a token with what stands before them, or have letters of many bytes."""
 
 
 @pytest.mark.parametrize("answer", [text for text in ODD if text.strip()])
-@pytest.mark.parametrize("kind", [kind for kind in TOKENIZERS if kind not in ("unigram", "word-piece")])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in TOKENIZERS if kind not in ("unigram", "word-piece")]
+)
 @pytest.mark.parametrize("name", SOME)
 def test_all_of_an_answer_is_trained_and_nothing_else(name: str, kind: str, answer: str) -> None:
     """Qwen3-VL#1199, prime-rl#1103, Bunny#111: masks that cut at the wrong token."""
     render = rendered(name, copy.copy(tokenizer(kind, STYLES[name].end)))
     made = render.tokenizer
-    example = Example("1", (*ASKED, Message("assistant", answer), Message("user", "Sure?")), (answer,))
+    example = Example(
+        "1", (*ASKED, Message("assistant", answer), Message("user", "Sure?")), (answer,)
+    )
     prompt = render.prompt(example)
     parts = render.trainings(example, completions_only=True)
     assert parts[-1].input_ids[: parts[-1].prompt_length] == prompt.ids
     said = "".join(
-        made.decode(list(compress(part.input_ids, part.trained)), clean_up_tokenization_spaces=False)
+        made.decode(
+            list(compress(part.input_ids, part.trained)), clean_up_tokenization_spaces=False
+        )
         for part in parts
     )
-    for mark in ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "</s>", "<think>", "</think>"):
+    for mark in (
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<end_of_turn>",
+        "<|end|>",
+        "</s>",
+        "<think>",
+        "</think>",
+    ):
         said = said.replace(mark, "")
     squeezed = "".join(said.split())
     assert squeezed == "".join((answer + answer).split())

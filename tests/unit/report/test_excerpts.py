@@ -90,8 +90,8 @@ QUESTION = "Why is the sky blue?"
          "<|start|>assistant", "<|end|><|start|>assistant"),
         (f"<|start_of_role|>user<|end_of_role|>{QUESTION}<|end_of_text|>\n", "<|end_of_text|>\n"),
         (f"[gMASK]<sop><|user|>\n{QUESTION}<|assistant|>", "<|assistant|>"),
-        (f"<|im_system|>system<|im_middle|>You help.<|im_end|><|im_user|>user<|im_middle|>{QUESTION}"
-         "<|im_end|>", "<|im_end|>"),
+        (f"<|im_system|>system<|im_middle|>You help.<|im_end|><|im_user|>user<|im_middle|>"
+         f"{QUESTION}<|im_end|>", "<|im_end|>"),
         (QUESTION, ""),
     ],
 )  # fmt: skip
