@@ -27,7 +27,8 @@ KIMI_K2 = (  # of a call only its id is written, and it holds the function's nam
     "You are Probe.<|im_end|>{% endif %}<|im_start|>{{ m.name or m.role }}<|im_sep|>"
     "{% if m.role == 'tool' %}## Return of {{ m.tool_call_id }}\n{{ m.content }}"
     "{% elif m.tool_calls %}{{ m.content }}{% for c in m.tool_calls %}[call]{{ c['id'] }}[with]"
-    "{% set a = c.function.arguments %}{{ a if a is string else a | tojson }}[end]{% endfor %}{% else %}{{ m.content }}{% endif %}<|im_end|>{% endfor %}"
+    "{% set a = c.function.arguments %}{{ a if a is string else a | tojson }}[end]"
+    "{% endfor %}{% else %}{{ m.content }}{% endif %}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant<|im_sep|>{% endif %}"
 )
 SMOLLM3 = (  # a system block of its own with the date; answers are marked for transformers' mask
@@ -41,10 +42,12 @@ SMOLLM3 = (  # a system block of its own with the date; answers are marked for t
     "{% if xml_tools is not defined %}{% set xml_tools = tools %}{% endif %}"
     "{% if xml_tools %}<tools>{% for t in xml_tools %}\n{{ t | string }}{% endfor %}\n</tools>"
     "{% endif %}<|im_end|>\n{% for m in turns %}"
-    "{% set said = m.content if m.content is string else '' %}{% if m.role == 'assistant' %}{% generation %}{{ '<|im_start|>assistant\n' }}"
+    "{% set said = m.content if m.content is string else '' %}"
+    "{% if m.role == 'assistant' %}{% generation %}{{ '<|im_start|>assistant\n' }}"
     "{{ said if enable_thinking else '<think>\n\n</think>\n' + said.lstrip('\n') }}<|im_end|>"
     "{{ '\n' }}{% endgeneration %}{% else %}<|im_start|>"
-    "{{ 'user' if m.role == 'tool' else m.role }}\n{{ said }}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}"
+    "{{ 'user' if m.role == 'tool' else m.role }}"
+    "\n{{ said }}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}"
     "<|im_start|>assistant\n{{ '' if enable_thinking else '<think>\n\n</think>\n' }}{% endif %}"
 )
 GEMMA4 = (  # a prompt without thinking has an empty channel that the answered text lacks
@@ -153,7 +156,8 @@ LLAMA4 = (  # content may be text or parts, and is trimmed
 )
 PHI4_MINI = (  # tools are a key of the system message
     "{% for m in messages %}{% if m['role'] == 'system' and 'tools' in m and "
-    "m['tools'] is not none %}<|system|>{{ m['content'] }}<tool>{{ m['tools'] }}</tool><|end|>{% else %}"
+    "m['tools'] is not none %}"
+    "<|system|>{{ m['content'] }}<tool>{{ m['tools'] }}</tool><|end|>{% else %}"
     "<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% else %}{{ eos_token }}{% endif %}"
 )
