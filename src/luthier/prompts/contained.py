@@ -55,7 +55,7 @@ def require_turns(turns: Iterable[Message], text: str, where: str, whole: str = 
     for turn in turns:
         if turn.tool_calls:
             _require_calls(turn.tool_calls, text, where)
-        if turn.content.strip() and not _is_written(turn, text):
+        if turn.content.strip() and not (_is_written(turn, text) and _often(turn, turns, text)):
             quoted = " ".join(turn.content.split())[:_QUOTED]
             others = (other.content for other in turns if other is not turn)
             made = _most_alike(quoted, _without(others, whole or text))
@@ -118,6 +118,13 @@ def _is_written(turn: Message, text: str) -> bool:
     except ValueError:
         return False
     return all(is_in(leaf, text) for leaf in leaves)
+
+
+def _often(turn: Message, turns: Iterable[Message], text: str) -> bool:
+    """Whether a text is written as often as it is said: a short one stands in other turns too."""
+    wanted = turn.content.strip()
+    times = sum(other.content.count(wanted) for other in turns if other.role != "tool")
+    return wanted not in text or text.count(wanted) >= times
 
 
 def _parts(call: ToolCall) -> Iterator[str]:

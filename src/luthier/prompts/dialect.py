@@ -31,10 +31,20 @@ _ASKED, _SAID, _THOUGHT, _RULE = "zqxasked", "zqxsaid", "zqxthought", "zqxrule"
 # sees the same text. It is what Llama 3's write where there is no clock.
 _TODAY = datetime(2024, 7, 26, tzinfo=UTC)
 _CLOCK = "strftime_now"
+_CODES = {code: f"{_TODAY:%{code}}" for code in "aAbBdeHIjmMpSyY"} | {
+    "-d": f"{_TODAY.day}",  # these are not the same everywhere
+    "-m": f"{_TODAY.month}",
+    "F": f"{_TODAY:%Y-%m-%d}",
+    "D": f"{_TODAY:%m/%d/%y}",
+    "T": f"{_TODAY:%H:%M:%S}",
+    "R": f"{_TODAY:%H:%M}",
+    "z": "+0000",
+    "Z": "UTC",
+}
 # transformers gives templates a clock of that name; a macro stands before it.
 _STOPPED_CLOCK = (
     f"{{% macro {_CLOCK}(format) %}}{{{{ format"
-    + "".join(f"|replace('%{code}', '{_TODAY:%{code}}')" for code in "aAbBdeHIjmMpSyY")
+    + "".join(f"|replace('%{code}', '{text}')" for code, text in _CODES.items())
     + " }}{% endmacro %}\n"
 )
 # transformers takes null out of turns, and some templates look for it beside calls.
@@ -107,10 +117,12 @@ class Dialect:
                 return self._render(turns, numbered, ask, tools)
         except _FAILURES as error:
             roles = ", ".join(turn.role for turn in turns) or "none"
+            system = "" if "system" in roles else "; prompt.system gives all a system message"
             raise DataError(
                 f"the chat template refuses the conversation: {error}",
                 where=where,
-                fix=f"its roles are: {roles}; most templates want user and assistant in turns",
+                fix=f"its roles are: {roles}; most templates want user and assistant in turns"
+                f"{system}",
             ) from None
 
     @cached_property

@@ -34,7 +34,11 @@ KNOWN_TAGS = tuple(
         ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
         ("◁think▷", "◁/think▷"),  # Kimi
         ("<|channel>thought", "<channel|>"),  # Gemma 4
-        ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+        (  # gpt-oss; a message of its own, or the same one
+            "<|channel|>analysis<|message|>",
+            "<|end|><|start|>assistant<|channel|>final<|message|>",
+        ),
+        ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
     )
 )
 

@@ -54,6 +54,13 @@ THOUGHT = Example(
 INLINE = Example(
     "3", ASKED.messages, ("<think>\n4 modulo 5 is 4.\n</think>\n\nIn depot 4.",), where="x:3"
 )
+CHANNELS = Example(
+    "5",
+    ASKED.messages,
+    ("<|channel|>analysis<|message|>4 modulo 5 is 4.<|end|><|start|>assistant<|channel|>final"
+     "<|message|>In depot 4.",),
+    where="x:5",
+)  # fmt: skip
 HEADLESS = Example("4", ASKED.messages, ("4 modulo 5 is 4.\n</think>\n\nIn depot 4.",), where="x:4")
 
 
@@ -103,7 +110,8 @@ def test_tools_go_through_the_template(name: str, kind: str) -> None:
     values["chat_template"] = dated(STYLES[name].template)
     for part in render.trainings(CALLED, completions_only=True):
         whole = render.tokenizer.apply_chat_template(turns, **values)["input_ids"]
-        assert list(part.input_ids[:-1]) == whole[: len(part.input_ids) - 1]
+        if not part.is_joined:  # GLM's ">\n" is one token of some
+            assert list(part.input_ids[:-1]) == whole[: len(part.input_ids) - 1]
     said = "".join("".join(trained_text(render, CALLED)).split())
     assert "find_parcel" in said
     assert said.index("find_parcel") < said.index("Indepot3.")
@@ -225,6 +233,32 @@ def test_thinking_is_no_part_of_what_is_said(name: str) -> None:
         # The engine takes the end of the turn away, and decodes without special tokens.
         text = render.tokenizer.decode(ids, skip_special_tokens=True).strip()
         assert render.said(text, ids[:-1]) == "In depot 4."
+
+
+def test_an_answer_in_channels_is_one_with_reasoning() -> None:
+    """gpt-oss: what a model wrote, given back as content (llm-mlx#24)."""
+    for name in ("gpt-oss", "qwen3", "chatml"):
+        said = trained_text(renderer(name, reasoning="drop"), CHANNELS)
+        assert said == trained_text(renderer(name), ASKED)
+    assert trained_text(renderer("gpt-oss"), CHANNELS) == trained_text(renderer("gpt-oss"), THOUGHT)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("%d %b %Y", "26 Jul 2024"),
+        ("%A, %B %-d, %Y", "Friday, July 26, 2024"),
+        ("%F %T", "2024-07-26 00:00:00"),
+        ("%-m/%y %H:%M %Z", "7/24 00:00 UTC"),
+    ],
+)
+def test_the_clock_stands(code: str, text: str) -> None:
+    made = copy.copy(tokenizer("byte-level", "<|im_end|>"))
+    guard = "{% if strftime_now is defined %}{{ strftime_now('" + code + "') }}{% endif %}\n"
+    made.chat_template = guard + "{% set f = '" + code + "' %}{{ strftime_now(f) }}\n"
+    made.chat_template += STYLES["chatml"].template
+    prompt = PromptRenderer(made, True, None, 10_000, False).prompt(ASKED)
+    assert prompt.text.startswith(f"{text}{text}\n<|im_start|>")
 
 
 def test_reasoning_that_does_not_end_is_no_answer() -> None:
@@ -413,6 +447,22 @@ def test_what_a_template_changes_is_shown(written: str, shown: str, only: str) -
         assert "Where is parcel 4?" in caught.value.where
     else:
         assert "the answer" in caught.value.problem
+
+
+@pytest.mark.parametrize("first", ["4", "Where", "depot", "In 4."])
+def test_a_short_turn_that_stands_in_another_is_missed(first: str) -> None:
+    made = copy.copy(tokenizer("byte-level", "</s>"))
+    made.chat_template = LOSING["the first turn"]
+    turns = (Message("user", first), Message("assistant", "In 4."), Message("user", "Where is 4?"))
+    render = PromptRenderer(made, True, None, 10_000, False)
+    for keeps_all in (False, True):
+        if keeps_all:
+            made.chat_template = made.chat_template.replace("[-2:]", "")
+            render = PromptRenderer(made, True, None, 10_000, False)
+            assert render.prompt(Example("1", turns, ())).text.count("user: ") == 2
+        else:
+            with pytest.raises(DataError, match="the chat template leaves out"):
+                render.prompt(Example("1", turns, ()))
 
 
 def test_another_turn_that_is_alike_is_no_change() -> None:
