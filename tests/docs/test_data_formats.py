@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from luthier.config.data import DataConfig
-from luthier.data.flags import FLAGS, WEIGHTS
+from luthier.data.flag_names import FLAGS, WEIGHTS
 from luthier.data.formats import FORMATS, detect
 from luthier.data.readers import Row
 from luthier.data.turns import REASONING_KEYS, ROLE_KEYS, ROLES, TEXT_KEYS

@@ -41,6 +41,11 @@ class DataConfig(Config):
     is, or without that turn."""
     ending: Literal["error", "drop"] = "error"
     """A conversation that does not end with an answer: an error, or cut after the last answer."""
+    system_turns: Literal["error", "merge", "keep"] = "error"
+    """A system message in the middle of a conversation: an error, joined with the user's turn that
+    follows it (or with the one before, where an answer follows), or kept where it stands."""
+    refusals: Literal["error", "train"] = "error"
+    """An answer that is a refusal, under a key of its own (OpenAI's data): an error, or trained."""
     ignore_keys: tuple[str, ...] = ()
     """Columns, and keys of turns, that are treated as if they were not there."""
     weight: str | None = None

@@ -13,12 +13,14 @@ from luthier.data.fields import DROP_FIX, Notes, field_error
 from luthier.data.turns import Turn
 
 _GAP = "\n\n"
+_KEPT = "a system message that is kept in the middle"
 _FOLLOWS = {
     "": ("system", "user"),
     "system": ("user",),
     "user": ("assistant",),
     "assistant": ("user", "tool"),
     "tool": ("assistant", "tool"),
+    _KEPT: ("user", "assistant"),
 }
 """Whose turn comes after whose; several results may follow several calls."""
 
@@ -30,6 +32,8 @@ class Rules:
     consecutive_turns: Literal["error", "merge"] = "error"
     opening: Literal["error", "keep", "drop"] = "error"
     ending: Literal["error", "drop"] = "error"
+    system_turns: Literal["error", "merge", "keep"] = "error"
+    refusals: Literal["error", "train"] = "error"
     weight: str | None = None
     ignore_keys: frozenset[str] = frozenset()
 
@@ -40,6 +44,8 @@ class Rules:
             consecutive_turns=data.consecutive_turns,
             opening=data.opening,
             ending=data.ending,
+            system_turns=data.system_turns,
+            refusals=data.refusals,
             weight=data.weight,
             ignore_keys=frozenset(data.ignore_keys),
         )
@@ -68,12 +74,16 @@ def arrange(turns: Sequence[Turn], key: str, where: str, rules: Rules, notes: No
     Raises:
         DataError: they are in another order, and the rules do not say how to mend it.
     """
+    turns = _without_late_systems(turns, where, rules)
     turns = _merged(turns, where, rules)
     turns = _without_opening(turns, where, rules, notes)
     turns = _without_ending(turns, key, where, rules, notes)
     previous = ""
     for index, turn in enumerate(turns):
         role = turn.message.role
+        if role == "system" and index and rules.system_turns == "keep":
+            previous = _KEPT
+            continue
         opens = role == "assistant" and rules.opening == "keep" and previous in ("", "system")
         if role not in _FOLLOWS[previous] and not (opens and index < len(turns) - 1):
             raise _order_error(turn, previous, where)
@@ -139,6 +149,33 @@ def _joined(first: Turn, second: Turn, where: str) -> Turn:
     )
 
 
+def _without_late_systems(turns: Sequence[Turn], where: str, rules: Rules) -> list[Turn]:
+    """The turns with system messages behind the first turn joined to the user's, by choice."""
+    if rules.system_turns != "merge":
+        return list(turns)
+    begin = next((i for i, turn in enumerate(turns) if turn.message.role != "system"), 0)
+    kept, waiting = list(turns[:begin]), list[Turn]()
+    for turn in turns[begin:]:
+        role = turn.message.role
+        if role == "system":
+            waiting.append(turn)
+            continue
+        if waiting and role == "user":
+            turn = _with_content(turn, (*waiting, turn))
+        elif waiting and kept and kept[-1].message.role == "user":
+            kept[-1] = _with_content(kept[-1], (kept[-1], *waiting))
+        elif waiting:
+            raise _order_error(waiting[0], role, where)
+        waiting = []
+        kept.append(turn)
+    return kept + waiting
+
+
+def _with_content(turn: Turn, parts: Sequence[Turn]) -> Turn:
+    content = _GAP.join(part.message.content for part in parts)
+    return turn._replace(message=replace(turn.message, content=content))
+
+
 def _without_opening(turns: list[Turn], where: str, rules: Rules, notes: Notes) -> list[Turn]:
     """The turns without what the assistant says before the user, where the rules say so."""
     begin = 1 if turns and turns[0].message.role == "system" else 0
@@ -180,7 +217,10 @@ def _order_error(turn: Turn, previous: str, where: str) -> DataError:
     role, fix = turn.message.role, DROP_FIX
     if role == "system":
         problem = "a system message stands in the middle of the conversation"
-        fix = "move it to the beginning, or drop such rows with data.invalid=drop"
+        fix = (
+            "join it with the user's turn with data.system_turns=merge, keep it with "
+            "data.system_turns=keep, or drop such rows with data.invalid=drop"
+        )
     elif role == "tool":
         problem = (
             f"a tool's result follows {f'the {previous}' if previous else 'nothing'}, not a call"

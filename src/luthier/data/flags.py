@@ -1,45 +1,35 @@
 """What rows say about training: flags of a turn, flags and weights of a row.
 
-Every published name of a flag is here with its meaning. A name with more than one published
-meaning is refused, since a guess would train the wrong turns without a word.
+A name with more than one published meaning is refused, since a guess would train the wrong turns
+without a word. Null, a blank and an absent key give no flag; NaN is a number that somebody failed
+to compute, and is refused.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 from typing import Any
 
 from luthier.data.fields import Fields, kind_of
-
-TRAINED_IF_TRUE = (
-    "weight",
-    "loss",
-    "loss_mask",
-    "loss_weight",
-    "loss_scale",
-    "train",
-    "training",
-    "trainable",
-    "is_trained",
-    "output_with_loss",
+from luthier.data.flag_names import (
+    AMBIGUOUS,
+    HIDDEN_IF_TRUE,
+    PARTS,
+    PREFERENCES,
+    TRAINED_IF_TRUE,
+    WEIGHTS,
 )
-"""OpenAI, Mistral: weight. ms-swift: loss, loss_scale. LLaMA-Factory, verl: loss_mask. Axolotl:
-train, training. Fireworks, Tinker: trainable. XTuner: output_with_loss."""
-HIDDEN_IF_TRUE = ("masked",)
-"""torchtune."""
-WEIGHTS = ("weight", "loss_weight", "loss_scale", "sample_weight")
-"""Columns that say how much an example counts."""
-_AMBIGUOUS = ("mask",)
-"""True is "masked, not trained" to some tools and "in the mask of trained turns" to others; in
-NeMo it names the role that is not trained."""
-_PARTS = ("train_detail", "training_detail")
-"""Axolotl: which characters of a turn are trained."""
-_PREFERENCES = ("label", "kto_tag")
-"""Whether an answer is a good one, in data for KTO (TRL, LLaMA-Factory)."""
-FLAGS = (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE, *_AMBIGUOUS, *_PARTS)
-"""Every key by which a turn says whether it is trained."""
+
 _ROW_FLAGS = tuple(name for name in (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE) if name not in WEIGHTS)
+_HINTS = frozenset(
+    {"train", "trained", "training", "trainable", "loss", "mask", "masked", "masking", "unmasked"}
+    | {"ignore", "ignored", "skip", "skipped", "exclude", "excluded"}
+    | {"learn", "learned", "learnable", "supervise", "supervised", "weight", "weights"}
+)
+"""Words in the name of a column that may say what is trained, under a name that is not known."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _BOOLEANS = ("true", "false")
 _WORDS = {"true": True, "yes": True, "1": True, "1.0": True} | {
     "false": False,
@@ -74,7 +64,7 @@ def row_weight(row: Fields, column: str | None) -> float:
         DataError: the weight is not a number from 0, or a flag has no clear meaning.
     """
     _refuse_unclear(row)
-    for name in _PREFERENCES:
+    for name in PREFERENCES:
         value = row.peek(name)
         if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS):
             raise row.error(
@@ -88,9 +78,35 @@ def row_weight(row: Fields, column: str | None) -> float:
     else:
         scalars = [name for name in WEIGHTS if not _lists_turns(row, name)]
         name = row.first(scalars, "") if scalars else ""
-        weight = _number(row, name) if name else 1.0
-    scalar_flags = [name for name in _ROW_FLAGS if not _lists_turns(row, name)]
-    return 0.0 if _agreed(row, scalar_flags) is False else weight
+        weight = _number(row, name) if row.has(name) else 1.0
+    return 0.0 if row_flag(row) is False else weight
+
+
+def row_flag(row: Fields) -> bool | None:
+    """Whether a row says that it is trained, by a flag that is no weight; None: it says nothing.
+
+    Raises:
+        DataError: a flag has no clear meaning, or two contradict each other.
+    """
+    return _agreed(row, [name for name in _ROW_FLAGS if not _lists_turns(row, name)])
+
+
+def refuse_unknown_flags(row: Fields) -> None:
+    """Refuse a column that nobody read, whose name and value are those of a flag or a weight.
+
+    Raises:
+        DataError: there is one, such as ``is_supervised: false``.
+    """
+    for name, value in row.unread().items():
+        allows = _is_number if "weight" in name.lower() else _is_flag
+        values = value if isinstance(value, list) else [value]
+        is_known = name in WEIGHTS  # another one was chosen
+        if looks_like_flag(name) and not is_known and all(map(allows, values)):
+            raise row.error(
+                "this column may say what is trained, and no meaning of its name is known",
+                name,
+                f"{_FIX}; data.weight names a column of weights",
+            )
 
 
 def turn_flags(row: Fields) -> list[tuple[str, list[bool | None]]]:
@@ -118,12 +134,12 @@ def _lists_turns(row: Fields, name: str) -> bool:
 
 
 def _refuse_unclear(fields: Fields) -> None:
-    for name in _AMBIGUOUS:
+    for name in AMBIGUOUS:
         if fields.has(name):
             raise fields.error(
                 f"{name!r} means 'not trained' to some tools and 'trained' to others", name, _FIX
             )
-    for name in _PARTS:
+    for name in PARTS:
         if fields.has(name):
             raise fields.error("a part of a turn cannot be left out of the training", name, _FIX)
 
@@ -156,6 +172,25 @@ def _flag(fields: Fields, name: str, value: Any) -> bool | None:
         name,
         _FIX,
     )
+
+
+def looks_like_flag(name: str) -> bool:
+    """Whether a word in the name of a column is one that names of flags and weights have."""
+    return not _HINTS.isdisjoint(word.lower() for word in _WORD.findall(name))
+
+
+def _is_flag(value: Any) -> bool:
+    """Whether a value is one of those that flags have."""
+    if isinstance(value, str):
+        return value.strip().lower() in _WORDS
+    return isinstance(value, (bool, int, float)) and value in (0, 1)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, (str, int, float)) and math.isfinite(float(value))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _number(row: Fields, column: str) -> float:

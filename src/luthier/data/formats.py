@@ -11,7 +11,14 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.data.conversations import Rules, arrange, end_with_trained
 from luthier.data.fields import Fields, Notes
-from luthier.data.flags import FLAGS, WEIGHTS, row_weight, turn_flags
+from luthier.data.flag_names import FLAGS, WEIGHTS
+from luthier.data.flags import (
+    looks_like_flag,
+    refuse_unknown_flags,
+    row_flag,
+    row_weight,
+    turn_flags,
+)
 from luthier.data.glaive import glaive_system, glaive_turns
 from luthier.data.identity import with_content_id
 from luthier.data.readers import Row
@@ -46,6 +53,9 @@ class Conversation(NamedTuple):
     tools: str = ""
 
 
+Read = Callable[[Fields, Notes, Rules], Conversation]
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """A shape of rows.
@@ -60,7 +70,7 @@ class Format:
     name: str
     shape: str
     fits: Callable[[Collection[str]], bool]
-    read: Callable[[Fields, Notes], Conversation]
+    read: Read
 
     def convert(
         self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
@@ -80,13 +90,14 @@ class Format:
         fields = Fields(row.values, row.where, ignored=rules.ignore_keys)
         _refuse_media(fields)
         weight = row_weight(fields, rules.weight)
-        turns, key, tools = self.read(fields, notes)
+        turns, key, tools = self.read(fields, notes, rules)
         turns = _flagged(turns, fields)
         if self.name != "text":
             turns = arrange(turns, key, row.where, rules, notes)
         messages = [turn.message for turn in turns]
         *before, answer = end_with_trained(messages, row.where, notes)
         is_trained = any(m.is_trained for m in (*before, answer) if m.role == "assistant")
+        refuse_unknown_flags(fields)
         unread = fields.unread()
         notes.add_unused({name: unread[name] for name in unread if name not in _METADATA})
         text = answer.content or "\n".join(map(call_text, answer.tool_calls))
@@ -114,25 +125,28 @@ class Table:
     def convert(
         self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
     ) -> Example:
-        """The example that ``row`` stands for.
+        """The example that ``row`` stands for; its weight is 0 where a flag says so.
 
         Args:
             row: the row.
             group: the example's group.
-            rules: which column is the weight; other columns belong to the template.
+            rules: which column is the weight; columns that the template uses say nothing else.
             notes: takes columns that look as if they said what is trained, and say nothing here.
 
         Raises:
-            DataError: the template cannot render the row.
+            DataError: the template cannot render the row, or a flag has no clear meaning.
         """
         example = self.template.render(row.values, where=row.where, id="", group=group)
-        if rules.weight is not None:
+        used = {*self.template.columns, *rules.ignore_keys, rules.weight}
+        beside = Fields({k: v for k, v in row.values.items() if k not in used}, row.where)
+        if row_flag(beside) is False:
+            example = replace(example, weight=0.0)
+        elif rules.weight is not None:
             weight = row_weight(_only(row, rules.weight), rules.weight)
             example = replace(example, weight=weight)
         if notes is not None:
-            used = {*self.template.columns, *rules.ignore_keys, rules.weight}
-            said = {name: row.values[name] for name in row.values if _says_something(name)}
-            notes.add_unused({name: said[name] for name in said if name not in used})
+            unread = beside.unread()
+            notes.add_unused({name: unread[name] for name in unread if _says_something(name)})
         return with_content_id(example)
 
 
@@ -143,7 +157,8 @@ def is_index(column: str, value: Any) -> bool:
 
 def _says_something(column: str) -> bool:
     """Whether a column that a template leaves out has a name that means something elsewhere."""
-    return column in FLAGS or column in WEIGHTS or _INDEX.fullmatch(column) is not None
+    known = column in FLAGS or column in WEIGHTS or _INDEX.fullmatch(column) is not None
+    return known or looks_like_flag(column)
 
 
 def detect(columns: Collection[str], where: str = "") -> Format:
@@ -222,7 +237,7 @@ def _fits_pair(columns: Collection[str]) -> bool:
     return _pair_of(columns) is not None and not foreign & set(columns)
 
 
-def _read_pair(row: Fields, notes: Notes) -> Conversation:
+def _read_pair(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     pair = _pair_of(row.keys())
     if pair is None:
         wanted = " or ".join(f"{prompt}/{answer}" for prompt, answer in _PAIRS)
@@ -233,7 +248,7 @@ def _read_pair(row: Fields, notes: Notes) -> Conversation:
         )
     prompt, completion = pair
     tools = read_tools(row)
-    reader = TurnReader(notes, declared_arguments(tools))
+    reader = _reader(tools, notes, rules)
     asked = (
         reader.turns(row, prompt, is_trained=False)
         if row.lists(prompt)
@@ -246,11 +261,15 @@ def _read_pair(row: Fields, notes: Notes) -> Conversation:
     return Conversation(_with_system(turns, row), completion, tools)
 
 
+def _reader(tools: str, notes: Notes, rules: Rules) -> TurnReader:
+    return TurnReader(notes, declared_arguments(tools), rules.refusals == "train")
+
+
 def _fits_alpaca(columns: Collection[str]) -> bool:
     return {"instruction", "output"} <= set(columns) and not _CONTEXT & set(columns)
 
 
-def _read_alpaca(row: Fields, notes: Notes) -> Conversation:
+def _read_alpaca(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     question = row.text("instruction")
     if context := row.optional_text("input"):
         question = f"{question}\n\n{context}"
@@ -295,20 +314,20 @@ def _with_system(turns: list[Turn], row: Fields) -> list[Turn]:
     return [system, *turns]
 
 
-def _reads_chat(preferred: str) -> Callable[[Fields, Notes], Conversation]:
+def _reads_chat(preferred: str) -> Read:
     """Reads the column with this name, or any other that holds turns."""
 
-    def read(row: Fields, notes: Notes) -> Conversation:
+    def read(row: Fields, notes: Notes, rules: Rules) -> Conversation:
         there = [name for name in (preferred, *_CHATS) if row.has(name)]
         key = there[0] if there else preferred
         tools = read_tools(row)
-        turns = TurnReader(notes, declared_arguments(tools)).turns(row, key)
+        turns = _reader(tools, notes, rules).turns(row, key)
         return Conversation(_with_system(turns, row), key, tools)
 
     return read
 
 
-def _read_glaive(row: Fields, notes: Notes) -> Conversation:
+def _read_glaive(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     system, functions = glaive_system(row, row.optional_text("system"))
     turns = glaive_turns(row, "chat")
     if system:
@@ -321,7 +340,7 @@ def _fits_text(columns: Collection[str]) -> bool:
     return rest == {"text"}
 
 
-def _read_text(row: Fields, notes: Notes) -> Conversation:
+def _read_text(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     return Conversation([Turn(Message("assistant", row.text("text")), "text")], "text")
 
 

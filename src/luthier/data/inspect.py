@@ -16,7 +16,7 @@ from luthier.data.caveats import token_caveats
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped, ReasonCount, count_reasons
 from luthier.data.splits import SPLITS
-from luthier.data.tokenised import render_examples, select_usable
+from luthier.data.tokenised import tokenise
 from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.thoughts import inline
 
@@ -152,16 +152,21 @@ class _View:
 
 
 def _with_model(examples: Sequence[Example], model: ModelView, completions_only: bool) -> _View:
-    rendered = render_examples(
-        examples, model.renderer, completions_only=completions_only, invalid=model.invalid
+    selected = tokenise(
+        examples,
+        model.renderer,
+        max_length=model.max_length,
+        too_long="drop",
+        completions_only=completions_only,
+        invalid=model.invalid,
     )
+    rendered = selected.rendered
     if not rendered.pairs:
         raise DataError(
             f"no training example can be written: {rendered.dropped[0].reason}",
             where=rendered.dropped[0].where,
             fix="set prompt.chat_template to never, or to a file of your own",
         )
-    selected = select_usable(rendered, max_length=model.max_length, too_long="drop")
     example, tokens = rendered.pairs[0]
     return _View(
         shown=_shown_tokens(tokens, model.decode),

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from luthier.data.flag_names import FLAGS, WEIGHTS
+
+_SAYS_WHAT_IS_TRAINED = frozenset((*FLAGS, *WEIGHTS))
+
 
 def parse_json(text: str) -> Any:
-    """The JSON document in ``text``; NaN is read as null.
+    """The JSON document in ``text``; NaN and Infinity are read as null.
+
+    They stay what they are under a key that says what is trained: null means there that nothing is
+    said.
 
     Raises:
         ValueError: it is not JSON, repeats a key, is nested too deep, or holds half a surrogate
             pair. A `json.JSONDecodeError` says where.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_distinct, parse_constant=lambda _: None)
+        document = json.loads(text, object_pairs_hook=_distinct, parse_constant=float)
+        if "NaN" in text or "Infinity" in text:
+            document = null_for_nan(document)
         if "\\ud" in text.lower():
             json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -35,9 +45,28 @@ def to_json(value: Any) -> str:
         ValueError: it is nested too deep, or holds what JSON has no word for.
     """
     try:
-        return json.dumps(value, ensure_ascii=False)
-    except (RecursionError, TypeError) as error:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"it cannot be written as JSON: {error}") from None
+
+
+def null_for_nan(value: Any, key: str = "") -> Any:
+    """``value`` with null for each number that is not finite, as pandas writes a missing one.
+
+    Args:
+        value: a value of a row, nested or not.
+        key: what it stands under. Below a key that says what is trained, such numbers stay.
+
+    Raises:
+        RecursionError: it is nested too deep.
+    """
+    if key in _SAYS_WHAT_IS_TRAINED:
+        return value
+    if isinstance(value, dict):
+        return {name: null_for_nan(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [null_for_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def repeated(names: Sequence[str]) -> str:

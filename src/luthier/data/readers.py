@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from luthier.core.errors import DataError
 from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text, read_text_lines
-from luthier.data.json_text import parse_json, repeated
+from luthier.data.json_text import null_for_nan, parse_json, repeated
 from luthier.data.problems import Problems
 
 _ROWS_PER_BATCH = 1024
@@ -215,7 +215,7 @@ def _read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH):
                 for values in batch.to_pylist():
                     index += 1
-                    yield Row(values, f"{name} row {index}")
+                    yield Row(null_for_nan(values), f"{name} row {index}")
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise DataError(
                 f"this is not a readable parquet file: {error}", where=f"{name} row {index + 1}"

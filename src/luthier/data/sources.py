@@ -206,13 +206,19 @@ def _split_of(path: Path) -> SplitName | None:
 
 
 def _task_name(path: Path) -> str:
-    """The file's name without suffixes and split: "dialogsum" for dialogsum.train.jsonl.gz."""
+    """The file's name without suffixes and the split behind its first word.
+
+    "dialogsum" for dialogsum.train.jsonl.gz, but "train-false" for train-false.jsonl. A name that
+    says nothing but a split and the number of a part is that of its folder.
+    """
     suffixes = 2 if path.suffix == ".gz" else 1
     stem = path.name.rsplit(".", suffixes)[0]
-    words = [word for word in re.split(r"[._-]+", stem) if word.lower() not in _SPLIT_WORDS]
-    if not words:
+    words = re.split(r"[._-]+", stem)
+    if all(word.lower() in (*_SPLIT_WORDS, "of", "part") or word.isdigit() for word in words):
         return _file_name(path.resolve().parent.name)
-    return _file_name(stem if len(words) == len(re.split(r"[._-]+", stem)) else "-".join(words))
+    first, *rest = words
+    kept = [word for word in rest if word.lower() not in _SPLIT_WORDS]
+    return _file_name(stem if len(kept) == len(rest) else "-".join((first, *kept)))
 
 
 def _file_name(text: str) -> str:

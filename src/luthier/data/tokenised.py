@@ -42,38 +42,6 @@ class Tokenised:
     rendered: Rendered
 
 
-def render_examples(
-    examples: Sequence[Example],
-    renderer: PromptRenderer,
-    *,
-    completions_only: bool,
-    invalid: Literal["drop", "error"] = "error",
-) -> Rendered:
-    """Render examples for training.
-
-    Args:
-        examples: the examples.
-        renderer: for the model's tokenizer.
-        completions_only: train on answers, not on prompts.
-        invalid: drop examples that the chat template cannot write, or raise an error that lists
-            them.
-
-    Raises:
-        DataError: the template refuses an example or leaves a part of it out, and ``invalid`` is
-            "error".
-    """
-    pairs: list[tuple[Example, TrainingExample]] = []
-    refused = collect_problems(invalid)
-    for example in examples:
-        try:
-            made = renderer.trainings(example, completions_only=completions_only)
-        except DataError as problem:
-            refused.add(problem)
-        else:
-            pairs += [(example, each) for each in made]
-    return Rendered(tuple(pairs), refused.finish())
-
-
 def tokenise(
     examples: Sequence[Example],
     renderer: PromptRenderer,
@@ -97,9 +65,16 @@ def tokenise(
         DataError: an example is too long and ``too_long`` is "error", or cannot be written and
             ``invalid`` is "error".
     """
-    rendered = render_examples(
-        examples, renderer, completions_only=completions_only, invalid=invalid
-    )
+    pairs: list[tuple[Example, TrainingExample]] = []
+    refused = collect_problems(invalid)
+    for example in examples:
+        try:
+            made = renderer.trainings(example, completions_only=completions_only)
+        except DataError as problem:
+            refused.add(problem)
+        else:
+            pairs += [(example, each) for each in made]
+    rendered = Rendered(tuple(pairs), refused.finish())
     return select_usable(rendered, max_length=max_length, too_long=too_long)
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from luthier.core.example import Message, Role
 from luthier.data.fields import Fields, Notes, is_empty, kind_of
-from luthier.data.flags import FLAGS, turn_flag
+from luthier.data.flag_names import FLAGS
+from luthier.data.flags import turn_flag
 from luthier.data.json_text import to_json
 from luthier.data.tool_calls import Declared, calls_in, read_calls
 
@@ -35,7 +36,10 @@ _HARMLESS = frozenset(
     | {"finish_reason", "tool_call_id"}
 )
 """Keys beside a text that neither carry text nor say whether it is trained."""
-_KNOWN = (*ROLE_KEYS, *TEXT_KEYS, *REASONING_KEYS, "tool_calls", "function_call", *FLAGS)
+_REFUSAL = "refusal"
+_CALLS = ("tool_calls", "function_call")
+_KNOWN = (*ROLE_KEYS, *TEXT_KEYS, *REASONING_KEYS, *_CALLS, _REFUSAL, *FLAGS)
+_QUOTED = 60
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _THINKING_PARTS = ("thinking", "reasoning")
 
@@ -55,10 +59,12 @@ class TurnReader:
     Attributes:
         notes: takes keys that are left aside.
         declared: the arguments of the row's tools.
+        trains_refusals: a refusal in a key of its own is an answer like any other.
     """
 
     notes: Notes
     declared: Declared = field(default_factory=dict)
+    trains_refusals: bool = False
 
     def turns(self, row: Fields, key: str, *, is_trained: bool = True) -> list[Turn]:
         """The turns in a list of objects such as ``{"role": "user", "content": "Hello"}``.
@@ -113,7 +119,10 @@ class TurnReader:
             calls = tuple(calls_in(turn, text_key, self.declared))
             content, thoughts = "", ""
         else:
-            content, thoughts = _content(turn, text_key, role, bool(calls))
+            refusal = self._refusal(turn, text_key) if role == "assistant" else ""
+            content, thoughts = (
+                (refusal, "") if refusal else _content(turn, text_key, role, bool(calls))
+            )
         reasoning = turn.optional_text(turn.first(REASONING_KEYS, REASONING_KEYS[0])) or thoughts
         message = Message(role, content)
         if role == "assistant":
@@ -132,6 +141,29 @@ class TurnReader:
             message = replace(message, name=tool, tool_call_id=call_id)
         self._refuse_unread(turn)
         return Turn(message, turn.path, name in _CALLERS)
+
+    def _refusal(self, turn: Fields, text_key: str) -> str:
+        """What OpenAI's models say in place of an answer, in a key or a part of its own.
+
+        Raises:
+            DataError: there is one, and it is not to be trained or stands beside an answer.
+        """
+        key, holder = _REFUSAL, turn
+        value = turn.peek(text_key)
+        if isinstance(value, list) and len(value) == 1 and _is_refusal(value[0]):
+            turn.get(text_key)
+            key, holder = text_key, turn.inside(f"{text_key}[0]", value[0])
+        elif turn.has(_REFUSAL) and turn.has(text_key):
+            raise turn.error("the turn has both a text and a refusal", _REFUSAL)
+        refusal = holder.optional_text(_REFUSAL)
+        if refusal and not self.trains_refusals:
+            raise turn.error(
+                f"the answer is a refusal: {refusal[:_QUOTED]!r}",
+                key,
+                "train such answers with data.refusals=train, "
+                "or drop such rows with data.invalid=drop",
+            )
+        return refusal
 
     def _refuse_unread(self, turn: Fields, *known: str) -> None:
         """Nothing in a turn is lost silently: harmless keys are counted, others are an error."""
@@ -192,6 +224,10 @@ def _content(turn: Fields, key: str, role: Role, may_be_empty: bool) -> tuple[st
     if not text and not may_be_empty and role in ("user", "assistant"):
         raise turn.error("it is missing" if value is None else "the text is empty", key)
     return text, thoughts
+
+
+def _is_refusal(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == _REFUSAL
 
 
 def _is_parts(value: Any) -> bool:

@@ -61,6 +61,8 @@ class AnswerReader:
         return bool(self._encoder.spelled(text))
 
     def _behind(self, text: str, *, is_opened: bool) -> str:
+        if not is_opened:
+            text = text.strip().removeprefix(self._lead)
         answer = without_thought(text, self._tags, is_opened=is_opened)
         return answer.strip().removeprefix(self._lead).strip()
 

@@ -100,7 +100,8 @@ class ChatLayout:
         whole = self._last(answered, turns, where)
         self._require(turns, listed, whole.text, where)
         if all(whole.text.startswith(part.text) for part in answered.values()):
-            return (Written(whole.text, tuple(self._spans(answered, turns))),)
+            spans = self._spans(answered, turns)
+            return (Written(whole.text, tuple(self._ended(span, whole.text) for span in spans)),)
         trained = {index: part for index, part in answered.items() if turns[index].is_trained}
         return tuple(
             Written(part.text, tuple(self._spans({index: part}, turns)), trains_prompt=False)
@@ -142,6 +143,12 @@ class ChatLayout:
             for index, part in answered.items()
         ]
 
+    def _ended(self, span: Span, text: str) -> Span:
+        """The answer with its end, where the template writes that only before the next turn."""
+        if text.startswith(self.end, span.end) and not text.endswith(self.end, 0, span.end):
+            return replace(span, end=span.end + len(self.end))
+        return span
+
     def _last(
         self, answered: dict[int, _Answered], turns: Sequence[Message], where: str
     ) -> _Answered:
@@ -172,10 +179,18 @@ class ChatLayout:
         full = self.dialect.write(turns, where, ask=False, tools=tools)
         thought, content = thought_of(turns[-1], self.dialect.tags)
         answer = replace(turns[-1], content=content, reasoning=thought.reasoning)
-        written = full[len(asked) :] if full.startswith(asked) else ""
+        if answer.reasoning and asked.rstrip().endswith(self.dialect.tags.close):
+            raise DataError(
+                "the prompt ends the reasoning, and the answer has some",
+                where=where,
+                fix="set prompt.reasoning to drop, or change the argument that asks for it "
+                "(enable_thinking, thinking) in prompt.chat_template_kwargs",
+            )
+        shared = _shared(asked, full)
+        written = full[shared:] if shared == len(asked) else ""
         if not _holds(answer, written):
-            written = self._put_behind(asked, full, thought, answer, where)
-            require_turns((_without_thought(turns[-1]),), written, where)
+            written = self._put_behind(asked, full, thought, answer)
+            require_turns((_without_thought(turns[-1]),), written, where, full[shared:])
         at = written.find(thought.reasoning) + len(thought.reasoning)
         found = written.find(content.strip(), at)
         begins = found if found >= 0 else at
@@ -183,23 +198,13 @@ class ChatLayout:
         end = self._end_of_turn(written, begins + len(content.strip()))
         return _Answered(asked + written[:end], len(asked), place)
 
-    def _put_behind(
-        self, asked: str, full: str, thought: Thought, answer: Message, where: str
-    ) -> str:
+    def _put_behind(self, asked: str, full: str, thought: Thought, answer: Message) -> str:
         """The answer as it follows a prompt that the template does not write so itself."""
         tags = self.dialect.tags
-        begins = asked.rstrip()
-        if answer.reasoning and begins.endswith(tags.close):
-            raise DataError(
-                "the prompt ends the reasoning, and the answer has some",
-                where=where,
-                fix="set prompt.reasoning to drop, or leave such an argument (enable_thinking) out "
-                "of prompt.chat_template_kwargs",
-            )
         before = ""
         if answer.reasoning:
             before = missing_part(thought.text, asked)
-        elif begins.endswith(tags.open):
+        elif asked.rstrip().endswith(tags.open):
             before = missing_part(tags.around(""), asked)
         # The turn begins where the two texts part, or with the tags of the prompt.
         opened = asked.rfind(tags.open)

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
 
 _QUOTED = 60
+_SEARCHED = 20_000
+"""Characters of a text in which something like a turn is looked for."""
+_ALIKE = 0.6
+_FIX = (
+    "give a template that writes it with prompt.chat_template=FILE.jinja, "
+    "or set prompt.chat_template to never"
+)
 _OWNER = {
     "system": "the system message",
     "user": "the user's message",
@@ -31,22 +39,32 @@ def is_in(wanted: str, text: str) -> bool:
     return _squeezed(wanted) in bare or _squeezed(json.dumps(wanted, ensure_ascii=False)) in bare
 
 
-def require_turns(turns: Iterable[Message], text: str, where: str) -> None:
+def require_turns(turns: Iterable[Message], text: str, where: str, whole: str = "") -> None:
     """Check that the template wrote every turn.
 
+    Args:
+        turns: what it was given.
+        text: where they must stand.
+        where: the row's place.
+        whole: all that the template wrote, where ``text`` is a part of it.
+
     Raises:
-        DataError: it did not.
+        DataError: it did not: a turn is missing, or was changed.
     """
+    turns = list(turns)
     for turn in turns:
         if turn.tool_calls:
             _require_calls(turn.tool_calls, text, where)
-        if turn.content.strip() and not _is_written(turn, text):
+        if turn.content.strip() and not (_is_written(turn, text) and _often(turn, turns, text)):
             quoted = " ".join(turn.content.split())[:_QUOTED]
+            others = (other.content for other in turns if other is not turn)
+            made = _most_alike(quoted, _without(others, whole or text))
             raise DataError(
-                f"the chat template leaves out {_OWNER[turn.role]}",
+                f"the chat template changes {_OWNER[turn.role]}: it writes {made!r}"
+                if made
+                else f"the chat template leaves out {_OWNER[turn.role]}",
                 where=f"{where} ({quoted!r})",
-                fix="give a template that writes it with prompt.chat_template=FILE.jinja, "
-                "or set prompt.chat_template to never",
+                fix=_FIX,
             )
 
 
@@ -102,6 +120,13 @@ def _is_written(turn: Message, text: str) -> bool:
     return all(is_in(leaf, text) for leaf in leaves)
 
 
+def _often(turn: Message, turns: Iterable[Message], text: str) -> bool:
+    """Whether a text is written as often as it is said: a short one stands in other turns too."""
+    wanted = turn.content.strip()
+    times = sum(other.content.count(wanted) for other in turns if other.role != "tool")
+    return wanted not in text or text.count(wanted) >= times
+
+
 def _parts(call: ToolCall) -> Iterator[str]:
     yield call.name
     try:
@@ -123,6 +148,27 @@ def _leaves(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield json.dumps(value)
+
+
+def _without(parts: Iterable[str], text: str) -> str:
+    for part in filter(None, map(str.strip, parts)):
+        text = text.replace(part, "\0")
+    return text
+
+
+def _most_alike(wanted: str, text: str) -> str:
+    """What a template made of a text: the part of its own text that is most like it.
+
+    Returns:
+        Nothing where no part is alike.
+    """
+    text = " ".join(text[-_SEARCHED:].split())
+    matcher = SequenceMatcher(None, text.lower(), wanted.lower(), autojunk=False)
+    match = matcher.find_longest_match()
+    begin = max(0, match.a - match.b)
+    part = text[begin : begin + len(wanted)]
+    matcher.set_seq1(part.lower())
+    return part if matcher.ratio() >= _ALIKE else ""
 
 
 def _squeezed(text: str) -> str:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
+from luthier.prompts.calls import MakeId, by_function, matched_calls, nine_letters, own_id
 from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags, thought_of
 from luthier.prompts.tokens import Tokenizer
 
@@ -31,13 +31,29 @@ _ASKED, _SAID, _THOUGHT, _RULE = "zqxasked", "zqxsaid", "zqxthought", "zqxrule"
 # sees the same text. It is what Llama 3's write where there is no clock.
 _TODAY = datetime(2024, 7, 26, tzinfo=UTC)
 _CLOCK = "strftime_now"
+_CODES = {code: f"{_TODAY:%{code}}" for code in "aAbBdeHIjmMpSyY"} | {
+    "-d": f"{_TODAY.day}",  # these are not the same everywhere
+    "-m": f"{_TODAY.month}",
+    "F": f"{_TODAY:%Y-%m-%d}",
+    "D": f"{_TODAY:%m/%d/%y}",
+    "T": f"{_TODAY:%H:%M:%S}",
+    "R": f"{_TODAY:%H:%M}",
+    "z": "+0000",
+    "Z": "UTC",
+}
 # transformers gives templates a clock of that name; a macro stands before it.
 _STOPPED_CLOCK = (
     f"{{% macro {_CLOCK}(format) %}}{{{{ format"
-    + "".join(f"|replace('%{code}', '{_TODAY:%{code}}')" for code in "aAbBdeHIjmMpSyY")
+    + "".join(f"|replace('%{code}', '{text}')" for code, text in _CODES.items())
     + " }}{% endmacro %}\n"
 )
-_MAX_TEMPLATE_BYTES = 2**20
+# transformers takes null out of turns, and some templates look for it beside calls.
+_NULL_BESIDE_CALLS = (
+    "{% set given = namespace(turns=[]) %}{% for turn in messages %}"
+    "{% set silent = turn.tool_calls and not turn.content %}"
+    "{% set given.turns = given.turns + [dict(turn, content=none) if silent else turn] %}"
+    "{% endfor %}{% set messages = given.turns %}\n"
+)
 _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _FAILURES = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -49,13 +65,17 @@ class _Form(NamedTuple):
         parts: the roles whose content is a list of parts.
         reasoning_key: where an assistant's reasoning goes; empty: into the content.
         arguments_are_text: a call's arguments are JSON as text, not an object.
-        numbers_ids: calls get ids of nine letters and digits, whatever the data says.
+        make_id: what ids calls get.
+        silence_is_null: a turn that only calls has null for its content, not an empty text.
+        tools_in_system: tools are a key of the system message, not an argument.
     """
 
     parts: frozenset[str] = frozenset()
     reasoning_key: str = ""
     arguments_are_text: bool = False
-    numbers_ids: bool = False
+    make_id: MakeId = own_id
+    silence_is_null: bool = False
+    tools_in_system: bool = False
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
@@ -93,14 +113,16 @@ class Dialect:
                 if not any(turn.tool_calls or turn.tool_call_id for turn in turns):
                     raise
                 # Mistral's want ids of nine letters and digits.
-                numbered = self._form._replace(numbers_ids=True)
+                numbered = self._form._replace(make_id=nine_letters)
                 return self._render(turns, numbered, ask, tools)
         except _FAILURES as error:
             roles = ", ".join(turn.role for turn in turns) or "none"
+            system = "" if "system" in roles else "; prompt.system gives all a system message"
             raise DataError(
                 f"the chat template refuses the conversation: {error}",
                 where=where,
-                fix=f"its roles are: {roles}; most templates want user and assistant in turns",
+                fix=f"its roles are: {roles}; most templates want user and assistant in turns"
+                f"{system}",
             ) from None
 
     @cached_property
@@ -113,6 +135,9 @@ class Dialect:
             before, _, rest = text.partition(_THOUGHT)
             between, found, _ = rest.partition(_SAID)
             opened = before.removeprefix(asked) if before.startswith(asked) else ""
+            if not opened.strip():
+                plain = self._try((turns[0], replace(turns[1], reasoning="")), self._form) or ""
+                opened = before[len(_shared_prefix(before, plain)) :]
             opened = opened.strip() or _last_tag(before)
             if found and opened and between.strip():
                 return ThinkTags(opened, between.strip())
@@ -121,7 +146,7 @@ class Dialect:
     @cached_property
     def _inline_tags(self) -> ThinkTags:
         """What stands around reasoning that is given as a part of the content."""
-        source = self._template(False) or ""
+        source = self._source(False) or ""
         return next((tags for tags in KNOWN_TAGS if tags.close in source), KNOWN_TAGS[0])
 
     @cached_property
@@ -141,11 +166,14 @@ class Dialect:
     @cached_property
     def takes_tools(self) -> bool:
         """Whether tools that are offered are written."""
+        return self._writes_tools(self._form)
+
+    def _writes_tools(self, form: _Form) -> bool:
         function = {"name": PROBE, "description": _RULE, "parameters": {}}
         tools = ({"type": "function", "function": function},)
         user = Message("user", _ASKED)
         texts = (
-            self._try(turns, self._form, ask=True, tools=tools)
+            self._try(turns, form, ask=True, tools=tools)
             for turns in ((user,), (Message("system", _SAID), user))
         )
         return any(text is not None and PROBE in text for text in texts)
@@ -169,7 +197,15 @@ class Dialect:
     def _form(self) -> _Form:
         parts = self._parts()
         form = _Form(parts, self._reasoning_key(parts))
-        return form._replace(arguments_are_text=self._arguments_are_text(form))
+        places = (form._replace(tools_in_system=is_there) for is_there in (False, True))
+        form = next(filter(self._writes_tools, places), form)
+        ways = (
+            form._replace(make_id=make_id, arguments_are_text=as_text, silence_is_null=as_null)
+            for make_id, as_null, as_text in product(
+                (own_id, by_function), (False, True), (False, True)
+            )
+        )
+        return next(filter(self._takes_calls, ways), form)
 
     def _parts(self) -> frozenset[str]:
         """Content is text, unless it is lost so and found as a list of parts."""
@@ -189,23 +225,17 @@ class Dialect:
                 return key
         return ""
 
-    def _arguments_are_text(self, form: _Form) -> bool:
+    def _takes_calls(self, form: _Form) -> bool:
+        """Whether a call is written, with its arguments as they are."""
         call = ToolCall(_RULE, json.dumps({_ASKED: _SAID}), "call00000")
         turns = (Message("user", PROBE), Message("assistant", "", tool_calls=(call,)))
         tools = ({"type": "function", "function": {"name": _RULE, "parameters": {}}},)
-
-        def is_written(text: str | None) -> bool:
-            spoilt = (f"'{_ASKED}'", f'\\"{_ASKED}')  # as Python shows a dict; escaped twice
-            if text is None or any(sign in text for sign in spoilt):
-                return False
-            return all(word in text for word in (_RULE, _ASKED, _SAID))
-
-        texts = (
-            self._try(turns, form._replace(arguments_are_text=as_text), tools=tools)
-            for as_text in (False, True)
-        )
-        as_object, as_text = map(is_written, texts)
-        return as_text and not as_object
+        text = self._try(turns, form, tools=tools)
+        offered = (self._try(turns[:1], form, tools=tools) or "").count(_RULE)
+        spoilt = (f"'{_ASKED}'", f'\\"{_ASKED}')  # as Python shows a dict; escaped twice
+        if text is None or any(sign in text for sign in spoilt):
+            return False
+        return text.count(_RULE) > offered and _ASKED in text and _SAID in text
 
     def _try(
         self,
@@ -223,14 +253,18 @@ class Dialect:
     def _render(
         self, turns: Sequence[Message], form: _Form, ask: bool, tools: Sequence[Any]
     ) -> str:
-        turns = _matched_calls(turns, renumber=form.numbers_ids)
+        given = [self._given(turn, form) for turn in matched_calls(turns, form.make_id)]
+        if tools and form.tools_in_system:
+            if given[0]["role"] != "system":
+                given.insert(0, {"role": "system", "content": ""})
+            given[0]["tools"] = json.dumps(list(tools), ensure_ascii=False)
         options: dict[str, Any] = {"date_string": f"{_TODAY:%d %b %Y}", **self.values}
         if tools:
             options["tools"] = list(tools)
-        if template := self._template(bool(tools)):
+        if template := self._template(bool(tools), form):
             options["chat_template"] = template
         text = self.tokenizer.apply_chat_template(
-            [self._given(turn, form) for turn in turns],
+            given,
             tokenize=False,
             add_generation_prompt=ask,
             **options,
@@ -255,40 +289,20 @@ class Dialect:
             given["tool_call_id"] = turn.tool_call_id
         return given
 
-    def _template(self, has_tools: bool) -> str | None:
-        """The template with a clock that stands; None: the tokenizer knows which one it takes."""
+    def _template(self, has_tools: bool, form: _Form) -> str | None:
+        """The template with what must stand before it; None: the tokenizer has another kind."""
+        source = self._source(has_tools)
+        if source is None:
+            return None
+        before = _STOPPED_CLOCK if _CLOCK in source else ""
+        return before + (_NULL_BESIDE_CALLS if form.silence_is_null else "") + source
+
+    def _source(self, has_tools: bool) -> str | None:
         source = self.own or self.tokenizer.chat_template
         if isinstance(source, Mapping):
             names = ("tool_use", "default") if has_tools else ("default",)
             source = next((source[name] for name in names if name in source), None)
-        if not isinstance(source, str):
-            return None
-        return _STOPPED_CLOCK + source if _CLOCK in source else source
-
-
-def read_own_template(setting: str) -> str | None:
-    """The text of a user's own chat template.
-
-    Args:
-        setting: a file, or a word that names none: ``auto`` or ``never``.
-
-    Raises:
-        DataError: the file cannot be read, is not text, or is too large.
-    """
-    if setting in ("auto", "never"):
-        return None
-    try:
-        with Path(setting).expanduser().open("rb") as file:
-            content = file.read(_MAX_TEMPLATE_BYTES + 1)
-        if len(content) > _MAX_TEMPLATE_BYTES:
-            raise ValueError(f"it has more than {_MAX_TEMPLATE_BYTES:,} bytes")
-        return content.decode("utf-8")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(
-            f"the chat template cannot be read: {error}",
-            where=setting,
-            fix="name a text file with a Jinja template in prompt.chat_template",
-        ) from None
+        return source if isinstance(source, str) else None
 
 
 def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
@@ -299,38 +313,6 @@ def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
             arguments = json.loads(call.arguments or "{}")
     made = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
     return {"id": call.id, **made} if call.id else made
-
-
-def _matched_calls(turns: Sequence[Message], *, renumber: bool) -> list[Message]:
-    """The turns with the name of the function in each result, by its id or else in order.
-
-    Args:
-        turns: a conversation.
-        renumber: give calls and results new ids of nine letters and digits.
-    """
-    matched: list[Message] = []
-    waiting: list[tuple[ToolCall, ToolCall]] = []  # as the row has it, and as it is given
-    number = 0
-    for turn in turns:
-        given = list(turn.tool_calls)
-        if renumber:
-            given = [
-                replace(call, id=f"call{number + index:05d}") for index, call in enumerate(given)
-            ]
-            number += len(given)
-        waiting += zip(turn.tool_calls, given, strict=True)
-        if given:
-            turn = replace(turn, tool_calls=tuple(given))
-        if turn.role == "tool" and waiting:
-            same = (i for i, (call, _) in enumerate(waiting) if call.id == turn.tool_call_id)
-            call = waiting.pop(next(same, 0))[1]
-            turn = replace(
-                turn,
-                name=turn.name or call.name,
-                tool_call_id=call.id if renumber else turn.tool_call_id,
-            )
-        matched.append(turn)
-    return matched
 
 
 def _last_tag(text: str) -> str:

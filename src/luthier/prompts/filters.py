@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -55,12 +56,14 @@ def text_of(value: Any) -> str:
     """A single value as text: numbers as Python prints them, booleans as JSON does.
 
     Raises:
-        ValueError: the value is null or a list, which in a prompt is nearly always a slip.
+        ValueError: the value is null, NaN or a list, which in a prompt is nearly always a slip.
     """
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a value is {value}, which is no number to print")
     if isinstance(value, int | float | Undefined):
         return str(value)  # an undefined value says which one it is
     if value is None:

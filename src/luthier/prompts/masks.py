@@ -65,9 +65,11 @@ class Masks:
 
     def _encode(self, text: str) -> Tokens:
         ids, offsets = self.layout.encode(text)
+        # A text that spells out its beginning has it once.
+        begin = self.begin if ids[: len(self.begin)] != self.begin else ()
         if offsets is not None:
-            offsets = (*((0, 0) for _ in self.begin), *offsets)
-        return Tokens(self.begin + ids, offsets)
+            offsets = (*((0, 0) for _ in begin), *offsets)
+        return Tokens(begin + ids, offsets)
 
     def parts(self, written: Written) -> Iterator[Written]:
         """The conversation, or each trained answer behind its prompt.

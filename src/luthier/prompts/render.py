@@ -12,7 +12,8 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example, Message
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.chat import ChatLayout
-from luthier.prompts.dialect import Dialect, read_own_template
+from luthier.prompts.chat_files import read_own_template, require_usable
+from luthier.prompts.dialect import Dialect
 from luthier.prompts.layouts import Layout, PlainLayout, Written
 from luthier.prompts.masks import Masks
 from luthier.prompts.thoughts import KNOWN_TAGS, inline, thought_of
@@ -122,13 +123,16 @@ class PromptRenderer:
         """The renderer that a configuration asks for.
 
         Raises:
-            DataError: a chat template of one's own cannot be read.
+            DataError: the chat template cannot be read, is empty, or is not valid Jinja.
         """
         own = read_own_template(config.chat_template)
-        has_template = bool(tokenizer.chat_template) and not encoder_decoder
+        has_template = tokenizer.chat_template not in (None, {}) and not encoder_decoder
+        uses_template = config.chat_template != "never" and (own is not None or has_template)
+        if uses_template:
+            require_usable(tokenizer, own, config.chat_template)
         return cls(
             tokenizer=tokenizer,
-            use_chat_template=config.chat_template != "never" and bool(own or has_template),
+            use_chat_template=uses_template,
             system=config.system,
             context_window=context_window,
             encoder_decoder=encoder_decoder,

@@ -33,7 +33,12 @@ KNOWN_TAGS = tuple(
         ("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker, Sky-T1
         ("<|inner_prefix|>", "<|inner_suffix|>"),  # Apertus
         ("◁think▷", "◁/think▷"),  # Kimi
-        ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
+        ("<|channel>thought", "<channel|>"),  # Gemma 4
+        (  # gpt-oss; a message of its own, or the same one
+            "<|channel|>analysis<|message|>",
+            "<|end|><|start|>assistant<|channel|>final<|message|>",
+        ),
+        ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
     )
 )
 

@@ -160,16 +160,19 @@ class Encoder:
         if not add_special_tokens:
             return safe
         outer = self._encode(text, literal=not self._keeps, add_special_tokens=True)
-        if safe.ids == inner.ids:
+        if safe.ids == inner.ids and not self._keeps:
             return outer
         # The tokens around the text are the same whatever it says.
-        before = next(
+        start = next(
             start
             for start in range(len(outer.ids) + 1)
             if outer.ids[start : start + len(inner.ids)] == inner.ids
         )
-        after = before + len(inner.ids)
-        return Tokens((*outer.ids[:before], *safe.ids, *outer.ids[after:]), None)
+        before, after = outer.ids[:start], outer.ids[start + len(inner.ids) :]
+        if self._keeps:  # the text may spell them out itself
+            before = () if before == safe.ids[: len(before)] else before
+            after = () if after and after == safe.ids[-len(after) :] else after
+        return Tokens((*before, *safe.ids, *after), None)
 
     def literal_ids(self, text: str, *, add_special_tokens: bool = False) -> tuple[int, ...]:
         """The ids of `literal`."""

@@ -1,4 +1,4 @@
-"""The telling part of a prompt, on one line: its end, without what all prompts end with."""
+"""The telling part of a prompt, on one line: its last question, without what all end with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,21 @@ from itertools import takewhile
 # Where words, or the tokens of a chat template, begin.
 _BOUNDARY = re.compile(r"[\s<\[]")
 # As chat templates write them: <|im_end|>, <s>, </s>, <end_of_turn>, [INST].
-_SPECIAL = re.compile(r"<\|[^<>|]{1,60}\|>|</?[\w:.-]{1,60}>|\[/?[A-Z_]{1,60}\]")
+_SPECIAL = re.compile(r"<[|｜][^<>|｜]{1,60}[|｜]>|</?[\w:.-]{1,60}>|\[/?[A-Z_]{1,60}\]")
+# Those that no text of a person or a program is likely to hold.
+_MARK = (
+    r"(?:<[|｜][^<>|｜]{1,60}[|｜]>|</?s>|<(?:bos|eos|sop|start_of_turn|end_of_turn|SPECIAL_\d+)>"
+    r"|\[/?INST\]|\[gMASK\])"
+)
+_ROLE = r"(?:system|developer|user|assistant|model|tool|ipython|human)"
+_HEAD = re.compile(rf"\s*(?:{_MARK}\s*)+(?:{_ROLE}\b\s*(?:{_MARK}\s*)*)?", re.I)
+"""Where somebody begins to speak."""
+_ASKED = re.compile(
+    rf"{_MARK}user\b\s*(?:{_MARK}\s*)*|<[|｜]user(?:_token)?[|｜]>\s*"
+    r"|\[INST\]\s*(?:<<SYS>>.*?<</SYS>>)?\s*",
+    re.I | re.S,
+)
+"""Where the user does."""
 
 
 def common_ending(prompts: Iterable[str]) -> str:
@@ -29,7 +43,9 @@ def common_ending(prompts: Iterable[str]) -> str:
 
 
 def prompt_end(prompt: str, ending: str, longest: int) -> str:
-    """The last ``longest`` characters of a prompt, on one line.
+    """The last question of a prompt, or its last ``longest`` characters, on one line.
+
+    It begins with words of the conversation, where it has any, not with a chat template's tokens.
 
     Args:
         prompt: as a model sees it.
@@ -37,10 +53,17 @@ def prompt_end(prompt: str, ending: str, longest: int) -> str:
         longest: characters that are kept at most; words and special tokens stay whole.
     """
     flat = " ".join(prompt.removesuffix(ending).split())
-    if len(flat) <= longest:
-        return flat
-    start = _whole_from(flat, len(flat) - longest)
-    return f"… {flat[start:]}"
+    asked = [match.end() for match in _ASKED.finditer(flat) if flat[match.end() :].strip()]
+    begin = asked[-1] if asked else _behind_head(flat, 0)
+    if len(flat) - begin <= longest:
+        return flat[begin:]
+    return f"… {flat[_behind_head(flat, _whole_from(flat, len(flat) - longest)) :]}"
+
+
+def _behind_head(flat: str, start: int) -> int:
+    """The place behind the tokens and the role at ``start``; ``start`` where nothing follows."""
+    head = _HEAD.match(flat, start)
+    return head.end() if head and flat[head.end() :] else start
 
 
 def _whole_from(text: str, start: int) -> int:

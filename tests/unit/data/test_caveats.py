@@ -12,7 +12,7 @@ from tests.unit.prompts.chat_styles import STYLES, tokenizer
 from luthier.config.prompt import PromptConfig
 from luthier.core.example import Example, Message
 from luthier.data.caveats import added_system, text_caveats, token_caveats
-from luthier.data.tokenised import render_examples
+from luthier.data.tokenised import tokenise
 from luthier.prompts.render import PromptRenderer
 
 Make = Callable[..., Example]
@@ -27,7 +27,8 @@ def renderer(kind: str, style: str = "", *, encodes: bool = False, **prompt: Any
 
 
 def said_of(render: PromptRenderer, *examples: Example) -> list[str]:
-    rendered = render_examples(examples, render, completions_only=True)
+    options = {"max_length": 10_000, "too_long": "error", "completions_only": True}
+    rendered = tokenise(examples, render, **options).rendered
     return list(token_caveats(rendered, render))
 
 

@@ -15,11 +15,21 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
-from luthier.data.flags import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIGHTS
+from luthier.data.flag_names import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIGHTS
 from luthier.data.formats import FORMATS, detect
 from luthier.data.readers import Row
 
-ON = ("weight", "loss", "loss_mask", "loss_weight", "loss_scale", "train", "training", "trainable")
+ON = (
+    "weight",
+    "loss",
+    "loss_mask",
+    "loss_weight",
+    "loss_scale",
+    "train",
+    "training",
+    "trainable",
+    "learn",
+)
 OFF = ("masked",)
 UNCLEAR = ("mask", "train_detail", "training_detail")
 BAD, GOOD = "BAD answer", "good answer"

@@ -13,7 +13,7 @@ from luthier.config.data import DataConfig
 from luthier.config.prompt import PromptConfig
 from luthier.core.console import Console
 from luthier.data.dataset import load_dataset
-from luthier.data.flags import HIDDEN_IF_TRUE, TRAINED_IF_TRUE
+from luthier.data.flag_names import HIDDEN_IF_TRUE, TRAINED_IF_TRUE
 from luthier.prompts.render import PromptRenderer
 
 KEYS = {"messages": ("role", "content"), "conversations": ("from", "value")}

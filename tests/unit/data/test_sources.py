@@ -117,3 +117,30 @@ def test_read_rows_raises_after_the_good_rows(tmp_path: Path) -> None:
         seen.extend(row.values["x"] for row in read_rows(str(path)))
     rows = read_rows(str(path))
     assert [next(rows).values["x"], next(rows).values["x"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("dialogsum.train.jsonl.gz", "dialogsum"),
+        ("dialogsum-dev.csv", "dialogsum"),
+        ("dialogsum_Test.csv", "dialogsum"),
+        ("train-false.jsonl", "train-false"),
+        ("train_dialogsum.jsonl", "train_dialogsum"),
+        ("test-suite.jsonl", "test-suite"),
+        ("training.data.jsonl", "training.data"),
+        ("hiddentest.jsonl", "hiddentest"),
+        ("train.jsonl", "tickets"),
+        ("train-00000-of-00001.jsonl", "tickets"),
+        ("0001.jsonl", "tickets"),
+    ],
+)
+def test_a_task_is_called_like_its_file(
+    tmp_path: Path, write_rows: Write, file: str, name: str
+) -> None:
+    (tmp_path / "tickets").mkdir()
+    if file.endswith(".jsonl"):
+        write_rows(f"tickets/{file}", [{"x": 1}])
+    else:
+        (tmp_path / "tickets" / file).write_bytes(b"")
+    assert source_of(tmp_path / "tickets" / file).name == name

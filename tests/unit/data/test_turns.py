@@ -99,7 +99,6 @@ def test_no_key_of_a_turn_is_lost(key: str, value: Any, column: str, index: int)
         ("do_train", False),
         ("should_train", 0),
         ("ignore", True),
-        ("refusal", "I cannot do that."),
         ("thoughts", "Let me see."),
         ("images", ["a.png"]),
         ("redacted", False),
@@ -286,3 +285,69 @@ def test_python_is_not_json() -> None:
     for hostile in ("[" * 100_000, '[{"role": "\\ud83d"}]', '[{"role": 1, "role": 2}]'):
         with pytest.raises(DataError, match="begins like JSON and is not"):
             convert({"messages": hostile})
+
+
+REFUSED = {
+    "a key": {"content": None, "refusal": "I cannot say."},
+    "a key beside nothing": {"content": "", "refusal": "I cannot say."},
+    "a key without content": {"refusal": "I cannot say."},
+    "a part": {"content": [{"type": "refusal", "refusal": "I cannot say."}]},
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_a_refusal_is_named_and_trained_by_choice(refused: dict[str, Any]) -> None:
+    row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", **refused}]}
+    with pytest.raises(DataError, match=r"the answer is a refusal: 'I cannot say\.'") as caught:
+        convert(row)
+    assert "data.refusals=train" in caught.value.fix
+    example = convert(row, refusals="train")
+    assert said(example) == [("user", "a"), ("assistant", "I cannot say.")]
+
+
+def test_a_refusal_that_is_none_or_has_an_answer_beside_it() -> None:
+    row = {"messages": [{"role": "user", "content": "a", "refusal": None}]}
+    row["messages"].append({"role": "assistant", "content": "b", "refusal": None})
+    assert said(convert(row)) == [("user", "a"), ("assistant", "b")]
+    row["messages"][1]["refusal"] = "No."
+    for rules in ({}, {"refusals": "train"}):
+        with pytest.raises(DataError, match="both a text and a refusal"):
+            convert(row, **rules)
+    row["messages"][0]["refusal"], row["messages"][1]["refusal"] = "No.", None
+    with pytest.raises(DataError, match="the key 'refusal', which is not known"):
+        convert(row, refusals="train")
+
+
+MERGED, KEPT = {"system_turns": "merge"}, {"system_turns": "keep"}
+ALL_MERGED = {**MERGED, "consecutive_turns": "merge"}
+
+
+@pytest.mark.parametrize(
+    ("order", "rules", "expected"),
+    [
+        ("usa", MERGED, "u01 a2"),
+        ("uasua", MERGED, "u0 a1 u23 a4"),
+        ("suasua", MERGED, "s0 u1 a2 u34 a5"),
+        ("uassua", MERGED, "u0 a1 u234 a5"),
+        ("suusa", ALL_MERGED, "s0 u123 a4"),
+        ("uasa", MERGED, "in the middle"),
+        ("uatsa", MERGED, "in the middle"),
+        ("uas", MERGED, "does not end with the assistant"),
+        ("uas", {**MERGED, "ending": "drop"}, "u0 a1"),
+        ("usa", KEPT, "u0 s1 a2"),
+        ("uasua", KEPT, "u0 a1 s2 u3 a4"),
+        ("uasa", KEPT, "u0 a1 s2 a3"),
+        ("uassua", KEPT, "two turns of the system"),
+        ("uaa", KEPT, "two turns of the assistant"),
+    ],
+)
+def test_a_system_message_in_the_middle(order: str, rules: dict[str, Any], expected: str) -> None:
+    """vllm#41114, Rapid-MLX#1543: agents write them, and many templates refuse them."""
+    roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+    row = {"messages": chat(*((roles[who], str(index)) for index, who in enumerate(order)))}
+    if len(expected) > 2 and " " in expected and expected[1].isdigit():
+        found = [role[0] + text.replace("\n\n", "") for role, text in said(convert(row, **rules))]
+        assert " ".join(found) == expected
+    else:
+        with pytest.raises(DataError, match=expected):
+            convert(row, **rules)

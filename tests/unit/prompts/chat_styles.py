@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+
+from tests.unit.prompts import later_styles as later
 
 CORPUS = [
     f"Where is parcel {n}? In depot {n % 5}, shelf {n}.\n\nuser: And who brought it? é 日本 "
@@ -243,7 +247,34 @@ STYLES = {
         opens=True,
     ),
     "yi": Style(_CHATML, end="<|im_end|>"),
+    "deepseek-v3": Style(later.DEEPSEEK_V3),
+    "deepseek-v3.1": Style(later.DEEPSEEK_V31),
+    "deepseek-v3.1-thinking": Style(later.DEEPSEEK_V31, {"thinking": True}, opens=True),
+    "kimi-k2": Style(later.KIMI_K2, end="<|im_end|>"),
+    "smollm3": Style(later.SMOLLM3, end="<|im_end|>"),
+    "smollm3-fast": Style(later.SMOLLM3, {"enable_thinking": False}, end="<|im_end|>"),
+    "gemma-4": Style(later.GEMMA4, opens=True, end="<end_of_turn>"),
+    "gemma-4-thinking": Style(later.GEMMA4, {"enable_thinking": True}, end="<end_of_turn>"),
+    "mistral-v7": Style(later.MISTRAL_V7),
+    "glm-4.5": Style(later.GLM45),
+    "glm-4.5-fast": Style(later.GLM45, {"enable_thinking": False}),
+    "qwen3.5": Style(later.QWEN35, opens=True, end="<|im_end|>"),
+    "qwen3.5-fast": Style(later.QWEN35, {"enable_thinking": False}, end="<|im_end|>"),
+    "late-end": Style(later.LATE_END, end="<|im_end|>"),
+    "command-a": Style(later.COMMAND_A, end="<|END_OF_TURN_TOKEN|>"),
+    "granite-3.3": Style(later.GRANITE_33),
+    "llama-4": Style(later.LLAMA4, end="<|eot_id|>"),
+    "phi-4-mini": Style(later.PHI4_MINI, end="<|end|>"),
 }
+
+TODAY = datetime(2024, 7, 26, tzinfo=UTC)
+"""What templates take for today."""
+
+
+def dated(template: str) -> str:
+    """A template with the date in place of the clock, for transformers to render."""
+    return re.sub(r"strftime_now\('(.*?)'\)", lambda found: f"'{TODAY:{found[1]}}'", template)
+
 
 SPECIAL = (
     "<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|eot_id|>",
@@ -253,6 +284,7 @@ SPECIAL = (
     "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "<|START_OF_TURN_TOKEN|>",
     "<|END_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>",
     "<|start_of_role|>", "<|end_of_role|>", "[gMASK]", "<sop>", "<SPECIAL_10>", "<SPECIAL_11>",
+    "<|START_RESPONSE|>", "<|END_RESPONSE|>",
 )  # fmt: skip
 _FIRST = SPECIAL[:3]
 _FEW = ("llama-legacy", "llama", "prepend", "metaspace")
@@ -264,7 +296,7 @@ def tokenizer(name: str, end: str) -> Any:
     """A tokenizer of one kind that ends texts with ``end``."""
     import copy
 
-    from transformers import PreTrainedTokenizerFast
+    from transformers import AddedToken, PreTrainedTokenizerFast
 
     special = [*_FIRST, end] if name in _FEW else [*SPECIAL]
     options = {"bos_token": "<s>", "eos_token": end, "unk_token": "<unk>"}
@@ -274,6 +306,10 @@ def tokenizer(name: str, end: str) -> Any:
         return made
     backend = copy.deepcopy(_BACKENDS[name]())
     made = PreTrainedTokenizerFast(tokenizer_object=backend, **options)
+    if name == "stripping":  # as Phi-3's, which take white space beside them
+        special = [
+            AddedToken(each, special=True, rstrip=True, lstrip="end" in each) for each in special
+        ]
     made.add_special_tokens({"additional_special_tokens": special})
     return made
 
@@ -357,10 +393,41 @@ def _gemma() -> Any:
 
 
 def _byte_level() -> Any:
+    from tokenizers import pre_tokenizers
+
+    return _bytes(pre_tokenizers.ByteLevel(add_prefix_space=False))
+
+
+def _prefix_space() -> Any:
+    """GPT-2's and Falcon's with a blank before every text."""
+    from tokenizers import pre_tokenizers
+
+    return _bytes(pre_tokenizers.ByteLevel(add_prefix_space=True))
+
+
+def _tiktoken() -> Any:
+    """Those of Llama 3, Qwen and Tekken: line breaks are one word, digits are cut in threes."""
+    from tokenizers import Regex, pre_tokenizers
+
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    return _bytes(
+        pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(words), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    )
+
+
+def _bytes(before: Any) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.pre_tokenizer = before
     made.decoder = decoders.ByteLevel()
     made.post_processor = processors.ByteLevel(trim_offsets=True)
     trainer = trainers.BpeTrainer(
@@ -409,5 +476,8 @@ _BACKENDS = {
     "unigram": _unigram,
     "word-piece": _word_piece,
     "mistral-v3": _metaspace,
+    "stripping": _byte_level,
+    "prefix-space": _prefix_space,
+    "tiktoken": _tiktoken,
 }
 TOKENIZERS = ("llama-legacy", "llama", *_BACKENDS)

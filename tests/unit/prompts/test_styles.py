@@ -6,7 +6,7 @@ from itertools import compress
 from typing import Any
 
 import pytest
-from tests.unit.prompts.chat_styles import STYLES, TOKENIZERS, tokenizer
+from tests.unit.prompts.chat_styles import STYLES, TOKENIZERS, dated, tokenizer
 
 from luthier.core.example import Example, Message
 from luthier.prompts.render import PromptRenderer
@@ -52,6 +52,7 @@ def test_ids_are_those_of_transformers(name: str, kind: str) -> None:
     render, style = renderer(name, kind), STYLES[name]
     made = render.tokenizer
     values = {**style.values, "date_string": "26 Jul 2024"}
+    values["chat_template"] = dated(style.template)
     takes_system = name not in ("gemma-2", "mistral-v0.1")
     for example in (SINGLE, MULTI, *([RULED] if takes_system else [])):
         turns = chat(example, name == "parts")
@@ -87,7 +88,17 @@ def squeezed(text: str) -> str:
 def without_marks(made: Any, said: str) -> str:
     for token in made.added_tokens_decoder.values():
         said = said.replace(str(token.content), "")
-    marks = ("<think>", "</think>", "analysis", "final", "<|end|>", "<|im_end|>", "<end_of_turn>")
+    marks = (
+        "<|START_RESPONSE|>",
+        "<|END_RESPONSE|>",
+        "<think>",
+        "</think>",
+        "analysis",
+        "final",
+        "<|end|>",
+        "<|im_end|>",
+        "<end_of_turn>",
+    )
     for mark in (*marks, "<|eot_id|>", "<|channel|>", "<|message|>"):
         said = said.replace(mark, "")
     return said

@@ -56,11 +56,50 @@ def test_an_excerpt_begins_with_a_whole_word_or_special_token(prompt: str) -> No
     longest_word = max(map(len, words))
     for longest in range(longest_word + 1, len(prompt)):
         shown = prompt_end(prompt, "", longest)
-        assert shown.startswith("… ")
-        rest = shown[2:]
+        rest = shown.removeprefix("… ")
         assert prompt.endswith(rest)
         assert len(rest) <= longest
         spaced = rest
         for token in special:
             spaced = spaced.replace(token, f" {token} ")
         assert set(spaced.split()) <= words, shown
+        only_tokens = not set(spaced.split()) - {*special, "assistant"}
+        assert only_tokens or not rest.startswith(special), shown
+
+
+QUESTION = "Why is the sky blue?"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ending"),
+    [
+        (f"<|im_start|>system\nYou help.<|im_end|>\n<|im_start|>user\n{QUESTION}<|im_end|>\n"
+         "<|im_start|>assistant\n", "<|im_end|>\n<|im_start|>assistant\n"),
+        (f"<s>[INST] <<SYS>>\nYou help.\n<</SYS>>\n\n{QUESTION} [/INST]", " [/INST]"),
+        (f"[INST] Hi [/INST] Hello</s>[INST]{QUESTION}[/INST]", "[/INST]"),
+        (f"<bos><start_of_turn>user\n{QUESTION}<end_of_turn>\n<start_of_turn>model\n",
+         "<end_of_turn>\n<start_of_turn>model\n"),
+        (f"<|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user"
+         f"<|end_header_id|>\n\n{QUESTION}<|eot_id|>", "<|eot_id|>"),
+        (f"<|system|>\nYou help.</s>\n<|user|>\n{QUESTION}</s>\n<|assistant|>\n",
+         "</s>\n<|assistant|>\n"),
+        (f"<｜begin▁of▁sentence｜><｜User｜>{QUESTION}<｜Assistant｜>", "<｜Assistant｜>"),
+        (f"<|START_OF_TURN_TOKEN|><|USER_TOKEN|>{QUESTION}<|END_OF_TURN_TOKEN|>",
+         "<|END_OF_TURN_TOKEN|>"),
+        (f"<|start|>system<|message|>Be brief.<|end|><|start|>user<|message|>{QUESTION}<|end|>"
+         "<|start|>assistant", "<|end|><|start|>assistant"),
+        (f"<|start_of_role|>user<|end_of_role|>{QUESTION}<|end_of_text|>\n", "<|end_of_text|>\n"),
+        (f"[gMASK]<sop><|user|>\n{QUESTION}<|assistant|>", "<|assistant|>"),
+        (f"<|im_system|>system<|im_middle|>You help.<|im_end|><|im_user|>user<|im_middle|>"
+         f"{QUESTION}<|im_end|>", "<|im_end|>"),
+        (QUESTION, ""),
+    ],
+)  # fmt: skip
+def test_an_excerpt_begins_with_the_question(prompt: str, ending: str) -> None:
+    assert prompt_end(prompt, ending, 60) == QUESTION
+    assert prompt_end(prompt, ending, len(QUESTION) - 1) == "… is the sky blue?"
+
+
+@pytest.mark.parametrize("prompt", ["<|im_start|>", "<s>", "[INST]", "user", "<b>x</b> user [A] b"])
+def test_an_excerpt_of_tokens_alone_is_what_it_is(prompt: str) -> None:
+    assert prompt_end(prompt, "", 60) == prompt

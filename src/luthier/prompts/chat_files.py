@@ -1,0 +1,98 @@
+"""Chat templates as they lie in files: read, and checked before the first row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from jinja2 import TemplateError, TemplateSyntaxError
+
+from luthier.core.errors import DataError
+from luthier.prompts.tokens import Tokenizer
+
+_MAX_TEMPLATE_BYTES = 2**20
+_FILE = "chat_template.jinja"
+_OWN = "name a text file with a Jinja template in prompt.chat_template"
+_OTHERS = (
+    "give a template with prompt.chat_template=FILE.jinja, or set prompt.chat_template to never"
+)
+
+
+def read_own_template(setting: str) -> str | None:
+    """The text of a user's own chat template.
+
+    Args:
+        setting: a file, or a word that names none: ``auto`` or ``never``.
+
+    Raises:
+        DataError: the file cannot be read, is not text, is empty, or is too large.
+    """
+    if setting in ("auto", "never"):
+        return None
+    try:
+        with Path(setting).expanduser().open("rb") as file:
+            content = file.read(_MAX_TEMPLATE_BYTES + 1)
+        if len(content) > _MAX_TEMPLATE_BYTES:
+            raise ValueError(f"it has more than {_MAX_TEMPLATE_BYTES:,} bytes")
+        text = content.decode("utf-8")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(
+            f"the chat template cannot be read: {error}", where=setting, fix=_OWN
+        ) from None
+    if not text.strip():
+        raise DataError("the chat template is empty", where=setting, fix=_OWN)
+    return text
+
+
+def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
+    """Check that the chat template that will be used is one.
+
+    Args:
+        tokenizer: the model's tokenizer; it parses the template.
+        own: a template to use instead of the tokenizer's.
+        setting: the file that ``own`` is from.
+
+    Raises:
+        DataError: it is empty, or is not valid Jinja; with its file and line.
+    """
+    found = own or tokenizer.chat_template
+    named = found if isinstance(found, Mapping) else {"": found}
+    for name, source in named.items():
+        if not isinstance(source, str):
+            continue
+        where = setting if own else _place(tokenizer, name)
+        if not source.strip():
+            raise DataError("the model's chat template is empty", where=where, fix=_OTHERS)
+        try:
+            _parse(tokenizer, source)
+        except TemplateSyntaxError as error:
+            raise DataError(
+                f"the chat template is not valid Jinja: {error.message}",
+                where=f"{where}:{error.lineno}",
+                fix="mend the template" if own else _OTHERS,
+            ) from None
+
+
+def _parse(tokenizer: Tokenizer, source: str) -> None:
+    """Let the tokenizer parse a template; that it refuses this conversation says nothing."""
+    failures = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+    try:
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": ""}], tokenize=False, chat_template=source
+        )
+    except TemplateSyntaxError:
+        raise
+    except failures:
+        return
+
+
+def _place(tokenizer: Tokenizer, name: str) -> str:
+    """The file of a tokenizer's template where it has one of its own; else what it is called."""
+    folder = str(getattr(tokenizer, "name_or_path", "") or "")
+    own = Path(folder) / _FILE
+    with suppress(OSError, ValueError):
+        if folder and own.is_file() and not name:
+            return str(own)
+    called = f"chat template {name!r}" if name else "chat template"
+    return f"{folder or 'tokenizer'} ({called})"
