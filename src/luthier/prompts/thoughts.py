@@ -110,15 +110,13 @@ def without_thought(text: str, known: Sequence[ThinkTags], *, is_opened: bool) -
         within its reasoning, whatever stands in the prompt. Reasoning may come in several parts.
     """
     beginning = text.lstrip()
-    for tags in known:
+    begun = [tags for tags in known if beginning.startswith(tags.open)]
+    for tags in begun or known:  # some open alike and close otherwise
         before, closed, answer = text.partition(tags.close)
-        begins = beginning.startswith(tags.open)
         unopened = tags in KNOWN_TAGS and tags.open not in before
-        if closed and (begins or is_opened or unopened):
+        if closed and (begun or is_opened or unopened):
             return without_thought(answer.lstrip(), known, is_opened=False)
-        if begins:
-            return ""
-    return "" if is_opened else text
+    return "" if begun or is_opened else text
 
 
 def missing_part(whole: str, before: str) -> str:

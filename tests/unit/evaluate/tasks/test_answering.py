@@ -30,7 +30,7 @@ from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags
 MODEL = ModelStamp(id="scripted", parameters=0, dtype="none", architecture="scripted")
 REASONING = "2 and 2.\n\nQuestion: is it 5? #### 5\n"
 STOPS = ("\n\n", "Question:")
-BY_NAME = {tags.open: tags for tags in KNOWN_TAGS}
+BY_NAME = [f"{tags.open} {tags.close}" for tags in KNOWN_TAGS]
 
 
 class Scripted(Engine):
