@@ -85,6 +85,7 @@ OPENS_OTHER_THINGS = {
     "plan/find.py": "a model",
     "plan/hardware.py": "the system, and the cache",
     "plan/tables.py": "the package's own files",
+    "prompts/chat_files.py": "a template that the user names",
     "prompts/dialect.py": "a template that the user names",
     "prompts/library.py": "the package's own files",
     "report/html.py": "the package's own files",

@@ -345,13 +345,19 @@ MISTAKES = (
 )
 
 
+class WeightsLoadedError(BaseException):
+    """What reads weights may take any exception for a fault of theirs, but not this one."""
+
+
 @pytest.fixture
 def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading weights, of whatever model, fails the test."""
+    """Reading weights, of whatever model, fails the test; a model without numbers may be made."""
     import transformers
 
-    def refuse(*_arguments: Any, **_options: Any) -> None:
-        raise AssertionError("weights were loaded")
+    def refuse(folder: object, *_arguments: Any, **_options: Any) -> None:
+        if folder is None:
+            raise NotImplementedError
+        raise WeightsLoadedError
 
     for kind in (transformers.AutoModelForCausalLM, transformers.AutoModelForSeq2SeqLM):
         monkeypatch.setattr(kind, "from_pretrained", refuse)
@@ -361,7 +367,7 @@ def test_the_guard_guards(
     call: Callable[..., Any], quick: tuple[str, ...], in_tmp_path: Path, no_weights: None
 ) -> None:
     """Without a mistake weights are loaded, so the tests below can fail."""
-    with pytest.raises(AssertionError, match="weights were loaded"):
+    with pytest.raises(WeightsLoadedError):
         call("adapt", *quick)
 
 

@@ -110,7 +110,7 @@ def test_corpus_score_and_signature_equal_sacrebleu(name: str) -> None:
 def test_any_corpus_equals_sacrebleu(name: str, rows: list[tuple[str, list[str]]]) -> None:
     predictions, references = [row[0] for row in rows], [row[1] for row in rows]
     expected = SACREBLEU[name]().corpus_score(predictions, streams(references)).score
-    assert corpus(get_metric(name), predictions, references) == expected
+    assert corpus(get_metric(name), predictions, references) == within(name, expected)
 
 
 @pytest.mark.parametrize(("name", "settings_"), [("bleu", {"effective_order": True}), ("chrf", {})])
@@ -121,7 +121,13 @@ def test_sentence_scores_equal_sacrebleu(name: str, settings_: dict[str, bool]) 
         for prediction, references in zip(PREDICTIONS, REFERENCES, strict=True)
     ]
     metric = get_metric(name)
-    assert metric.per_sample(metric.statistics(PREDICTIONS, REFERENCES)).tolist() == expected
+    scores = metric.per_sample(metric.statistics(PREDICTIONS, REFERENCES)).tolist()
+    assert scores == [within(name, score) for score in expected]
+
+
+def within(name: str, score: float) -> float:
+    """Sacrebleu's BLEU of a perfect answer is 100.00000000000004."""
+    return min(score, get_metric(name).bounds[1])
 
 
 def test_default_signatures() -> None:

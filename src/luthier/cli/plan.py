@@ -159,8 +159,8 @@ def plan(
     """Plan a training: memory, time and cost; and what would be better.
 
     Plans that tune cannot run are marked. For what is no option here, there is
-    luthier tune --dry-run: modules_to_save, trainable_tokens, placement,
-    feedforward_modules, dropout, packing, and your own data.
+    luthier tune --dry-run: modules_to_save, trainable_tokens, layers_to_transform,
+    placement, feedforward_modules, dropout, packing, and your own data.
     Exit code 4: the answer is that it does not fit.
 
     Args:

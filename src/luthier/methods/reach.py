@@ -91,7 +91,7 @@ def reach_of(loaded: LoadedModel) -> Reach:
             try:
                 outputs, found = _pass(model, inputs)
             except (torch.OutOfMemoryError, MemoryError):
-                raise
+                return NOT_TRIED  # the training will say what it needs, and what there is
             except Exception as error:  # noqa: BLE001 - a model's code may stumble anywhere
                 return Reach(frozenset(), frozenset(), failure=reason_of(error))
             variables = {id(node.variable) for node in found if hasattr(node, "variable")}

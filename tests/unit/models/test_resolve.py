@@ -234,7 +234,7 @@ def test_a_bundled_model_that_is_missing_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path))
-    absent = BundledModel("small", "pkg", "1", "no_such_module", "x.gguf", "0", "MIT", "")
+    absent = BundledModel("small", "pkg", "1", "no_such_module", "x.gguf", "0", "MIT", "", "")
     assert find(absent) is None
     with pytest.raises(DataError, match="not on this machine yet") as caught:
         require(absent)
