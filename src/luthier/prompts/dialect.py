@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
+from luthier.core.given import home, read_given
 from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags, thought_of
 from luthier.prompts.tokens import Tokenizer
 
@@ -278,14 +278,11 @@ def read_own_template(setting: str) -> str | None:
     if setting in ("auto", "never"):
         return None
     try:
-        with Path(setting).expanduser().open("rb") as file:
-            content = file.read(_MAX_TEMPLATE_BYTES + 1)
-        if len(content) > _MAX_TEMPLATE_BYTES:
-            raise ValueError(f"it has more than {_MAX_TEMPLATE_BYTES:,} bytes")
-        return content.decode("utf-8")
-    except (OSError, RuntimeError, ValueError) as error:
+        return read_given(home(setting), _MAX_TEMPLATE_BYTES).decode("utf-8")
+    except (DataError, UnicodeDecodeError) as error:
+        problem = error.problem if isinstance(error, DataError) else str(error)
         raise DataError(
-            f"the chat template cannot be read: {error}",
+            f"the chat template cannot be read: {problem}",
             where=setting,
             fix="name a text file with a Jinja template in prompt.chat_template",
         ) from None
@@ -295,7 +292,7 @@ def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
     arguments: Any = call.arguments
     if not form.arguments_are_text:
         # A model that wrote other than JSON made a mistake, and the row says so.
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             arguments = json.loads(call.arguments or "{}")
     made = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
     return {"id": call.id, **made} if call.id else made
