@@ -43,8 +43,10 @@ def parse_record(text: str | bytes, where: str) -> Any:
 
 
 def parse_foreign(text: str | bytes, where: str) -> Any:
-    """The JSON of a model, which other programs wrote: NaN and infinity may stand there, and of a
-    key that stands twice the last value counts, as it does for these programs.
+    """The JSON of a model, which other programs wrote.
+
+    NaN and infinity may stand there, and of a key that stands twice the last value counts, as it
+    does for these programs.
 
     Raises:
         DataError: as `parse_record`, for all else.

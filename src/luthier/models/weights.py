@@ -202,10 +202,12 @@ def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     for file in files:
         if file.suffix != _SAFE[1]:
             continue
-        with reading_foreign("this file of weights is damaged", str(file), _AGAIN):
-            with safe_open(file, framework="numpy") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - it is no mapping
-                    found[name] = tuple(tensors.get_slice(name).get_shape())
+        with (
+            reading_foreign("this file of weights is damaged", str(file), _AGAIN),
+            safe_open(file, framework="numpy") as tensors,
+        ):
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                found[name] = tuple(tensors.get_slice(name).get_shape())
     return found
 
 
