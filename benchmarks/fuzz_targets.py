@@ -134,8 +134,10 @@ def _settings() -> dict[str, Target]:
 
 
 def _template() -> bytes:
-    first = sorted((_LIBRARY / "prompts/library").glob("*.yaml"))[0]
-    return first.read_bytes()
+    return (
+        b"id: mine\nkind: classify\ninput: 'Sentence: {{ content }}'\nlabel: '{{ label }}'\n"
+        b"choices: {0: negative, 1: positive}\nmetrics: [accuracy]\n"
+    )
 
 
 def _runs(place: Path, model: Path) -> dict[str, Target]:

@@ -42,6 +42,7 @@ _POSITIONS = re.compile(
 _DIVISORS = re.compile(
     r"(\w+_)?rope_theta|rope_local_base_freq|rotary_emb_base|factor|low_freq_factor|high_freq_factor"
 )
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 # The limits of a range may have no end.
 _UNLIMITED = re.compile(r"\w*(limit|range|max_length)")
 
@@ -110,7 +111,7 @@ def _check(name: str, value: float, where: str) -> None:
         # −1 stands for none, in some.
         if pattern.fullmatch(last) and not -1 <= value <= most:
             raise _wrong(name, f"is {_short(value)}, and no model has more than {most:,}", where)
-    if _DIVISORS.fullmatch(last) and value <= 0:
+    if (_DIVISORS.fullmatch(last) or name in _LAYERS) and value <= 0:
         raise _wrong(name, f"is {_short(value)}, and must be above 0", where)
     if abs(value) > _MOST and not _UNLIMITED.fullmatch(last):
         raise _wrong(name, f"is {_short(value)}, which is too large", where)
