@@ -106,6 +106,19 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "refused, naming what differs; epochs and learning rate change through extend alone",
         (f"{FAULTS}/test_changed_inputs.py",),
     ),
+    (
+        "10",
+        "hostile models, records and YAML: pickle, auto_map, paths in indexes, tar links, tags, "
+        "absurd sizes, FIFOs, devices, sockets, depth",
+        "nothing runs, nothing is written; exit 3 (2 for YAML) names the file",
+        ("tests/security/test_readers.py",),
+    ),
+    (
+        "14",
+        "bad configurations and bad data, through the commands and --dry-run",
+        "never a traceback; file, line and field; the dry run says the same",
+        ("tests/security/test_bad_input.py",),
+    ),
 )
 
 

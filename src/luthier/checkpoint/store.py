@@ -12,6 +12,7 @@ best weights up to then. One to resume from is usable if the newest best before 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,8 +33,10 @@ from luthier.core.files import (
     write_atomically,
 )
 from luthier.core.folders import new_folder, remove_folder, remove_leftovers, settle_folder
+from luthier.core.guarded import reading_foreign
 
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+_NUMBER = re.compile(r"[0-9]{6,18}")
 _LATEST, _STEP, _BEST = "latest", "step", "best"
 
 
@@ -45,8 +48,13 @@ class Checkpoint:
     state: dict[str, Any]
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The saved tensors, on the CPU."""
-        return load_file(self.path / _TENSORS)
+        """The saved tensors, on the CPU.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        with reading_foreign("the tensors cannot be read", str(self.path / _TENSORS)):
+            return load_file(self.path / _TENSORS)
 
 
 def save_checkpoint(
@@ -100,7 +108,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise DataError("this file is not what was saved", where=str(path / file))
     if read_text(path / _MANIFEST) != _manifest(found):
         raise DataError("this file is not what was saved", where=str(path / _MANIFEST))
-    return Checkpoint(path, read_json(path / _STATE))
+    state = read_json(path / _STATE)
+    if not isinstance(state, dict) or not _is_step(state.get("step")):
+        raise DataError("this is not the state of a training", where=str(path / _STATE))
+    return Checkpoint(path, state)
 
 
 def newest_step(folder: Path) -> int | None:
@@ -202,8 +213,14 @@ def _verified(path: Path, step: int) -> Checkpoint:
     if checkpoint.state.get("step") != step:
         raise DataError("this is the checkpoint of another step", where=str(path))
     if best := checkpoint.state.get("best_step"):
+        if not _is_step(best):
+            raise DataError(f"best_step is {best!r}", where=str(path / _STATE))
         load_best(path.parent, best)
     return checkpoint
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _pointer(folder: Path) -> str:
@@ -221,8 +238,10 @@ def _name(kind: str, step: int) -> str:
 
 def _steps(folder: Path, kind: str) -> list[int]:
     """The steps of the checkpoints of a kind, in order."""
-    numbers = (path.name.removeprefix(f"{kind}-") for path in folder.glob(f"{kind}-*"))
-    return sorted(int(number) for number in numbers if number.isdecimal())
+    names = {path.name for path in folder.glob(f"{kind}-*")}
+    numbers = (name.removeprefix(f"{kind}-") for name in names)
+    steps = (int(number) for number in numbers if _NUMBER.fullmatch(number))
+    return sorted(step for step in steps if _name(kind, step) in names)
 
 
 def _set_aside(path: Path) -> None:
@@ -236,7 +255,7 @@ def _sha256(path: Path) -> str:
     """The SHA-256 of a file, or nothing if it cannot be read."""
     try:
         return file_sha256(path)
-    except OSError:
+    except (OSError, LuthierError):
         return ""
 
 

@@ -14,9 +14,13 @@ from typing import Any
 
 import yaml
 
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
+from luthier.core.given import read_given
+from luthier.core.guarded import MAX_DEPTH, depth_exceeds
 
 Location = tuple[str | int, ...]
+
+_MOST_BYTES = 64 * 2**20
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,6 +80,8 @@ def parse_yaml(text: str, source: str) -> Document:
         if node is not None:
             _note_lines(node, (), lines, source)
         values = loader.construct_document(node) if node is not None else {}
+        if depth_exceeds(values):
+            raise UsageError(f"this is nested more than {MAX_DEPTH} levels deep", where=source)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{source}:{mark.line + 1}" if mark else source
@@ -94,10 +100,10 @@ def read_yaml(path: Path) -> Document:
         UsageError: it cannot be read or parsed.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError("the file does not exist", where=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_given(path, _MOST_BYTES).decode("utf-8-sig")
+    except DataError as error:
+        raise UsageError(error.problem, where=error.where, fix=error.fix) from None
+    except UnicodeDecodeError as error:
         raise UsageError(f"the file cannot be read as UTF-8: {error}", where=str(path)) from None
     return parse_yaml(text, str(path))
 

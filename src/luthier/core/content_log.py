@@ -25,9 +25,7 @@ class ContentLog:
         """
         self._path = path
         lines = list(read_lines(path))
-        entries = [
-            line for line in lines if isinstance(line, dict) and {"key", "value"} <= set(line)
-        ]
+        entries = [line for line in lines if _is_entry(line)]
         # A line without its end would swallow the one that is appended to it.
         if path.exists() and _is_torn(read_bytes(path), len(entries)):
             write_lines(path, entries)
@@ -45,6 +43,10 @@ class ContentLog:
         """
         append_lines(self._path, [{"key": k, "value": v} for k, v in values.items()])
         self._values.update(values)
+
+
+def _is_entry(line: Any) -> bool:
+    return isinstance(line, dict) and "value" in line and isinstance(line.get("key"), str)
 
 
 def _is_torn(content: bytes, entries: int) -> bool:

@@ -7,7 +7,6 @@ Temporary files have random names in the folder of the file that they become.
 
 from __future__ import annotations
 
-import codecs
 import errno
 import hashlib
 import json
@@ -21,7 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from luthier.core.errors import DataError, ResourceError, UsageError
+from luthier.core.errors import DataError, LuthierError, ResourceError, UsageError
+from luthier.core.guarded import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, MalformedError, parse_record
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO without a writer would be waited for.
@@ -35,26 +35,66 @@ def open_file(path: Path) -> BinaryIO:
         FileNotFoundError: there is none.
         DataError: it is a link, a folder, a FIFO or a device; or it cannot be read.
     """
+    return open_regular(path, _NO_LINK)
+
+
+def open_regular(path: Path, flags: int = 0) -> BinaryIO:
+    """Open a file for reading, which is never waited for, as a FIFO without a writer would be.
+
+    Args:
+        path: the file.
+        flags: further ones for `os.open`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it is a folder, a FIFO, a socket or a device; or it cannot be read.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAIT)
+        handle = os.open(path, os.O_RDONLY | _NO_WAIT | flags)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise _refused(path, error) from None
+    except ValueError as error:  # a NUL in the name
+        raise DataError(f"this is no name of a file: {error}", where=repr(str(path))) from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise DataError("this is no regular file", where=str(path))
+        raise irregular(path)
     return os.fdopen(handle, "rb")
 
 
-def read_bytes(path: Path) -> bytes:
+def irregular(path: Path) -> DataError:
+    """The error to raise for what is there and is no regular file."""
+    return DataError(
+        "this cannot be read: it is no regular file",
+        where=str(path),
+        fix="name a file; what comes through a pipe or from a device is not read",
+    )
+
+
+def read_bytes(path: Path, most: int | None = None) -> bytes:
     """The content of a file that Luthier wrote.
 
+    Args:
+        path: the file.
+        most: bytes that it may have; None: any number.
+
     Raises:
-        FileNotFoundError, DataError: as `open_file`.
+        FileNotFoundError: there is none.
+        DataError: it is larger, or as `open_file`.
     """
     with open_file(path) as file:
+        return read_whole(file, path, most)
+
+
+def read_whole(file: BinaryIO, path: Path, most: int | None) -> bytes:
+    """The content; a file that grows while it is read ends at the limit, too."""
+    if most is None:
         return file.read()
+    content = file.read(most + 1)
+    if len(content) > most:
+        raise DataError(f"this is too large: more than {most // 2**20:,} MiB", where=str(path))
+    return content
 
 
 def read_text(path: Path) -> str:
@@ -123,14 +163,13 @@ def read_json(path: Path) -> Any:
     """Read a JSON file that Luthier wrote.
 
     Raises:
-        DataError: the file is missing or is not JSON.
+        DataError: the file is missing or too large, or is refused as `parse_record` says.
     """
     try:
-        return json.loads(read_bytes(path).decode("utf-8"))
+        content = read_bytes(path, MAX_DOCUMENT_BYTES)
     except FileNotFoundError:
         raise DataError("the file does not exist", where=str(path)) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"this is not readable JSON: {error}", where=str(path)) from None
+    return parse_record(content, str(path))
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
@@ -201,7 +240,7 @@ def _open_to_append(path: Path) -> IO[bytes]:
     return os.fdopen(handle, "ab")
 
 
-def _refused(path: Path, error: OSError) -> DataError:
+def _refused(path: Path, error: OSError) -> LuthierError:
     if error.errno == errno.ELOOP:
         return DataError(
             "this is a link, and links in a run are not followed",
@@ -209,7 +248,9 @@ def _refused(path: Path, error: OSError) -> DataError:
             fix="if you trust it, put a copy of what it points to in its place",
         )
     if error.errno == errno.ENXIO:
-        return DataError("this is no regular file", where=str(path))
+        return irregular(path)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ResourceError("the file may not be read", where=str(path))
     return DataError(f"this cannot be read: {error.strerror}", where=str(path))
 
 
@@ -217,21 +258,23 @@ def read_lines(path: Path) -> Iterator[Any]:
     """The documents of a JSON-lines file; a line torn by an interruption ends the reading.
 
     Raises:
-        DataError: as `open_file`.
+        DataError: a line is longer than 64 MiB, or is refused as `parse_record` says; or as
+            `open_file`.
     """
     if not path.exists():
         return
     with open_file(path) as file:
-        for number, line in enumerate(file, start=1):
-            # A tear may go through a character, which this decoder leaves out.
-            text = codecs.getincrementaldecoder("utf-8")().decode(line)
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                problem = f"this line is longer than {MAX_LINE_BYTES // 2**20} MiB"
+                raise DataError(problem, where=f"{path}:{number}")
             try:
-                yield json.loads(text)
-            except RecursionError:
-                problem = "this line is nested too deeply"
-                raise DataError(problem, where=f"{path}:{number}") from None
-            except ValueError:
+                value = parse_record(line, f"{path}:{number}")
+            except MalformedError:
                 return
+            yield value
 
 
 def folder_bytes(folder: Path, suffixes: tuple[str, ...] = ("",)) -> int:
@@ -242,8 +285,14 @@ def folder_bytes(folder: Path, suffixes: tuple[str, ...] = ("",)) -> int:
 
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        # A file that grows is read up to where it ended.
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (part := file.read(min(left, 2**20))):
+            digest.update(part)
+            left -= len(part)
+    return digest.hexdigest()
 
 
 def flush(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from luthier.core.errors import DataError, ResourceError
+from luthier.core.given import open_given
 from luthier.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -84,8 +86,8 @@ def open_bytes(path: Path, name: str) -> Iterator[BinaryIO]:
             yield stream
     except DataError as error:
         raise DataError(error.problem, where=error.where or name, fix=error.fix) from None
-    except PermissionError:
-        raise ResourceError("the file may not be read", where=name) from None
+    except ResourceError as error:
+        raise ResourceError(error.problem, where=name) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"the compressed file is damaged: {error}",
@@ -98,9 +100,13 @@ def open_bytes(path: Path, name: str) -> Iterator[BinaryIO]:
 
 def _open(path: Path) -> BinaryIO:
     if path.suffix != ".gz":
-        return path.open("rb")
-    limit = max(_FREE_BYTES, _MAX_RATIO * path.stat().st_size)
-    return io.BufferedReader(_BoundedReader(gzip.open(path), limit), 2**20)
+        return open_given(path)
+    packed = open_given(path)
+    limit = max(_FREE_BYTES, _MAX_RATIO * os.fstat(packed.fileno()).st_size)
+    # The reader closes what it is given, and gzip closes no file that it has not opened.
+    stream = gzip.GzipFile(fileobj=packed)
+    stream.myfileobj = packed
+    return io.BufferedReader(_BoundedReader(stream, limit), 2**20)
 
 
 def read_text_lines(path: Path, name: str) -> Iterator[Line]:

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from luthier.core.errors import DataError
+from luthier.core.given import home, is_there
 from luthier.data.hub import open_hub
 from luthier.data.problems import Problems, RaiseProblems
 from luthier.data.readers import READERS, Row, reader_of
@@ -97,8 +98,7 @@ def read_rows(
 
 def find_path(source: str) -> Path | None:
     """``source`` in the working directory or under ``LUTHIER_DATA``; None if it is in neither."""
-    given = Path(source).expanduser()
-    return next((path for path in candidate_paths(given) if path.exists()), None)
+    return next((path for path in candidate_paths(home(source)) if is_there(path)), None)
 
 
 def candidate_paths(path: Path) -> list[Path]:
@@ -110,11 +110,11 @@ def candidate_paths(path: Path) -> list[Path]:
 
 
 def _not_found(source: str) -> DataError:
-    places = candidate_paths(Path(source).expanduser())
+    places = candidate_paths(home(source))
     siblings = [
         sibling.name
         for place in places
-        if place.parent.is_dir()
+        if is_there(place.parent) and place.parent.is_dir()
         for sibling in place.parent.iterdir()
         if sibling.is_dir() or reader_of(sibling)
     ]

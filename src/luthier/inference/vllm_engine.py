@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
 from luthier.core.errors import UsageError
-from luthier.core.files import read_json
+from luthier.core.given import read_given_json
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.inference.engine import (
@@ -102,7 +102,7 @@ class VllmModel:
     def generation_config(self) -> dict[str, Any]:
         """The model's generation config; empty where it has none."""
         path = self.handle.folder.path / "generation_config.json"
-        settings: dict[str, Any] = read_json(path) if path.is_file() else {}
+        settings: dict[str, Any] = read_given_json(path) if path.is_file() else {}
         return settings
 
     @property

@@ -14,14 +14,14 @@ from torch.nn import Parameter
 
 from luthier.config import ModelConfig
 from luthier.core.console import Console
-from luthier.core.errors import DataError
 from luthier.core.files import is_of_the_system, unwritable
 from luthier.core.folders import new_folder
+from luthier.core.guarded import reading_foreign
 from luthier.models.adapter_folder import AdapterFolder, is_adapter_folder, read_adapter
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
 
-_REASON = 300  # characters
+_OTHER_BASE = "name the model that it was trained on with model.base=…, or get the adapter again"
 _CARD = "README.md"
 
 
@@ -139,24 +139,9 @@ def attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
     Raises:
         DataError: the adapter belongs to another model, or is damaged.
     """
-    try:
-        with quiet_transformers():
-            return _attached(loaded, adapter).eval()
-    except (
-        ValueError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        SafetensorError,
-    ) as error:
-        reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
-        raise DataError(
-            f"the adapter does not fit {loaded.stamp.id}: {reason}",
-            where=str(adapter.path),
-            fix="name the model that it was trained on with model.base=…, or get the adapter again",
-        ) from error
+    problem, where = f"the adapter does not fit {loaded.stamp.id}", str(adapter.path)
+    with reading_foreign(problem, where, _OTHER_BASE), quiet_transformers():
+        return _attached(loaded, adapter).eval()
 
 
 def _attached(loaded: LoadedModel, adapter: AdapterFolder) -> Any:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DataError
-from luthier.core.files import file_sha256, read_json
+from luthier.core.files import file_sha256
+from luthier.core.given import is_there, read_given_json
 from luthier.models.weights import require_content, stored_shapes
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -76,7 +77,7 @@ class AdapterFolder:
 
 def is_adapter_folder(path: Path) -> bool:
     """Whether there is an adapter in a folder."""
-    return (path / ADAPTER_CONFIG).is_file()
+    return is_there(path / ADAPTER_CONFIG)
 
 
 def adapter_files(names: Collection[str]) -> tuple[str, ...]:
@@ -92,7 +93,7 @@ def read_adapter(path: Path) -> AdapterFolder:
             pickled, or only a pointer to the file.
     """
     where = str(path)
-    settings = read_json(path / ADAPTER_CONFIG)
+    settings = read_given_json(path / ADAPTER_CONFIG)
     if not isinstance(settings, dict):
         raise DataError("adapter_config.json is not a JSON object", where=where)
     if not (path / ADAPTER_WEIGHTS).is_file():

@@ -12,7 +12,8 @@ from typing import Any
 
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
-from luthier.core.errors import DataError
+from luthier.core.guarded import reading_foreign
+from luthier.models.gguf_header import check_header
 from luthier.models.quiet import quiet_transformers
 
 _A_DAY = 24 * 3600.0  # seconds
@@ -37,11 +38,15 @@ def convert_gguf(source: Path, name: str, console: Console) -> Path:
         partial.mkdir()
         try:
             # transformers draws this bar without asking its own switch for bars.
-            with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                reading_foreign("this GGUF file cannot be read", str(source)),
+                quiet_transformers(),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 _convert(source, partial)
-        except Exception as error:  # a torn file can fail anywhere in its reader
+        except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
-            raise DataError(f"this GGUF file cannot be read: {error}", where=str(source)) from error
+            raise
         if target.is_dir() and not (target / "config.json").is_file():
             shutil.rmtree(target, ignore_errors=True)  # a part of one that was interrupted
         try:
@@ -60,6 +65,7 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _convert(source: Path, target: Path) -> None:
+    check_header(source)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 
 from luthier.config import ModelConfig
 from luthier.core.console import Console
-from luthier.core.errors import DataError
-from luthier.core.files import read_json
+from luthier.core.errors import DataError, LuthierError
+from luthier.core.given import read_given_json
+from luthier.core.guarded import reading_foreign
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.models.adapter_folder import AdapterFolder
@@ -33,8 +34,9 @@ from luthier.models.quantised import (
 )
 from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model, resolve_tokenizer
+from luthier.models.settings_file import CONFIG, check_sizes, read_config
 from luthier.models.tensors import check_tensors, renaming, require_all
-from luthier.models.vocabulary import check_vocabulary, resize_embeddings
+from luthier.models.vocabulary import check_vocabulary, resize_embeddings, rows_needed
 from luthier.models.weights import count_numbers, stored_shapes
 
 # One of these is there where there is a tokenizer.
@@ -51,17 +53,16 @@ _TOKENIZERS = (
     "tekken.json",
     "tokenizer_config.json",
 )
-_UNLOADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    ImportError,
-    AssertionError,
-    AttributeError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
+# Those that hold an object, whichever of them a tokenizer has.
+_TOKENIZER_JSON = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
 )
+_COMPLETE = "check that the files are complete and the architecture is one that transformers knows"
+_GENERATION = "generation_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +191,17 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
 
     folder = resolve_model(config, console)
     where, code = str(folder.path), config.trust_remote_code
-    try:
-        with quiet_transformers():
-            settings = AutoConfig.from_pretrained(folder.path, trust_remote_code=code)
-    except Exception as error:  # the file may hold anything
-        raise _unloadable("description", folder, error) from error
-    _require_readable(folder.path / "generation_config.json")
+    values = read_config(folder.path)
+    check_sizes(values, stored_shapes(folder.weights), str(folder.path / CONFIG))
+    with _loading("description", folder):
+        settings = AutoConfig.from_pretrained(folder.path, trust_remote_code=code)
+    _require_readable(folder.path / _GENERATION)
     tokenizer = _load_tokenizer(folder, config, console)
-    auto_class = model_class(settings, where)
-    config = stored_as(config, settings, where)
-    rows = check_vocabulary(tokenizer, settings, config, console, where)
-    check_tensors(settings, auto_class, folder, console)
+    with _loading("description", folder):
+        auto_class = model_class(settings, where)
+        config = stored_as(config, settings, where)
+        rows = check_vocabulary(tokenizer, settings, config, console, where)
+        check_tensors(settings, auto_class, folder, console)
     return ModelHandle(folder, config, settings, tokenizer, auto_class, rows)
 
 
@@ -220,18 +221,18 @@ def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) 
             fix="copy the tokenizer's files there, or name a folder or model that has it with "
             "model.tokenizer=…",
         )
-    try:
-        with quiet_transformers():
-            found = AutoTokenizer.from_pretrained(place, trust_remote_code=config.trust_remote_code)
-    except Exception as error:  # the files may hold anything
-        raise _unloadable("tokenizer", replace(folder, path=place), error) from error
+    for name in _TOKENIZER_JSON:
+        _require_readable(place / name)
+    with _loading("tokenizer", replace(folder, path=place)):
+        found = AutoTokenizer.from_pretrained(place, trust_remote_code=config.trust_remote_code)
+        if found.pad_token_id is None:
+            found.pad_token = found.eos_token or found.unk_token
+        rows_needed(found)  # its tokens can be listed
     if not (place / "tokenizer_config.json").is_file():
         console.warn(
             f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "
             "tokens are guessed; get that file from where the model comes from"
         )
-    if found.pad_token_id is None:
-        found.pad_token = found.eos_token or found.unk_token
     return found
 
 
@@ -245,19 +246,20 @@ def _tokenizer_folder(folder: ModelFolder, config: ModelConfig, console: Console
 
 
 def _require_readable(path: Path) -> None:
-    """Refuse a damaged file that transformers passes over: answers would end elsewhere.
+    """Refuse a damaged file before transformers passes over it, or fails without its name.
 
     Raises:
-        DataError: it is there and is no JSON.
+        DataError: it is there and is no JSON object.
     """
     if not path.is_file():
         return
+    fix = "get the file again, or delete it"
     try:
-        read_json(path)
+        if isinstance(read_given_json(path), dict):
+            return
     except DataError as error:
-        raise DataError(
-            error.problem, where=error.where, fix="get the file again, or delete it"
-        ) from None
+        raise DataError(error.problem, where=error.where, fix=fix) from None
+    raise DataError("this is no JSON object", where=str(path), fix=fix)
 
 
 @lru_cache(maxsize=4)
@@ -296,34 +298,31 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
     if quantisation:
         require_quantisation()
     names = renaming(stored_shapes(handle.folder.weights))
-    try:
-        with quiet_transformers():
-            model, found = handle.auto_class.from_pretrained(
-                handle.folder.path,
-                dtype=dtype,
-                use_safetensors=None if handle.config.allow_pickle else True,
-                trust_remote_code=handle.config.trust_remote_code,
-                device_map={"": place} if quantisation else None,
-                output_loading_info=True,
-                variant=handle.folder.variant or None,
-                key_mapping=names or None,
-                **loading_options(handle.settings, quantisation, dtype),
-            )
-    except _UNLOADABLE as error:
-        raise _unloadable("weights", handle.folder, error) from error
-    require_all(found, handle.folder)
-    if names or is_decoded(handle.settings):
-        # Or the plain weights would be saved under the names that they were stored by.
-        model._weight_conversions = []
-    if handle.rows is not None:
-        resize_embeddings(model, handle.rows)
-    model.name_or_path = handle.folder.loads_as
-    if quantisation:
-        detach_from_file(model)
-        keep_trainable(model)
-    model = (model if quantisation else model.to(place)).eval()
-    if is_wrapper(handle.settings):
-        require_text(model, str(handle.folder.path))
+    with _loading("weights", handle.folder):
+        model, found = handle.auto_class.from_pretrained(
+            handle.folder.path,
+            dtype=dtype,
+            use_safetensors=None if handle.config.allow_pickle else True,
+            trust_remote_code=handle.config.trust_remote_code,
+            device_map={"": place} if quantisation else None,
+            output_loading_info=True,
+            variant=handle.folder.variant or None,
+            key_mapping=names or None,
+            **loading_options(handle.settings, quantisation, dtype),
+        )
+        require_all(found, handle.folder)
+        if names or is_decoded(handle.settings):
+            # Or the plain weights would be saved under the names that they were stored by.
+            model._weight_conversions = []
+        if handle.rows is not None:
+            resize_embeddings(model, handle.rows)
+        model.name_or_path = handle.folder.loads_as
+        if quantisation:
+            detach_from_file(model)
+            keep_trainable(model)
+        model = (model if quantisation else model.to(place)).eval()
+        if is_wrapper(handle.settings):
+            require_text(model, str(handle.folder.path))
     stamp = ModelStamp(
         id=handle.folder.id,
         revision=handle.folder.revision,
@@ -334,16 +333,23 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
     return LoadedModel(model, handle.tokenizer, stamp, place)
 
 
-def _unloadable(what: str, folder: ModelFolder, error: Exception) -> DataError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if "trust_remote_code" in str(error):
-        return DataError(
-            f"the {what} of {folder.id} needs Python code from its own repository",
-            where=str(folder.path),
-            fix="read that code, then set model.trust_remote_code=true if you trust it",
-        )
-    return DataError(
-        f"the {what} of {folder.id} cannot be loaded: {reason}",
-        where=str(folder.path),
-        fix="check that the files are complete and the architecture is one that transformers knows",
-    )
+@contextmanager
+def _loading(what: str, folder: ModelFolder) -> Iterator[None]:
+    """Whatever transformers raises here is an error of the files.
+
+    Raises:
+        DataError: it raised something.
+        ResourceError: memory does not suffice.
+    """
+    problem, where = f"the {what} of {folder.id} cannot be loaded", str(folder.path)
+    with reading_foreign(problem, where, _COMPLETE), quiet_transformers():
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, LuthierError) or "trust_remote_code" not in str(error):
+                raise
+            raise DataError(
+                f"the {what} of {folder.id} needs Python code from its own repository",
+                where=where,
+                fix="read that code, then set model.trust_remote_code=true if you trust it",
+            ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import file_sha256
+from luthier.core.given import home, is_there, refuse_irregular
 from luthier.models import bundled
 from luthier.models.adapter_folder import (
     ADAPTER_CONFIG,
@@ -23,6 +23,7 @@ from luthier.models.adapter_folder import (
 )
 from luthier.models.gguf import convert_gguf
 from luthier.models.hub import fetch_model, fetch_tokenizer
+from luthier.models.settings_file import read_config
 from luthier.models.weights import Entry, find_entry, weight_files, weightless
 
 _EXPLICIT = "transformers_weights"
@@ -86,8 +87,9 @@ def resolve_tokenizer(name: str, config: ModelConfig, console: Console) -> Path:
         DataError: there is none.
         ResourceError: it cannot be fetched.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = home(name)
+    if is_there(path) and path.is_dir():
+        refuse_irregular(path)
         return path
     if name.lower() in bundled.BUNDLED_MODELS:
         return _find(config.model_copy(update={"id": name}), console).path
@@ -116,7 +118,7 @@ def base_config(config: ModelConfig, adapter: AdapterFolder) -> ModelConfig:
             where=f'{adapter.path / ADAPTER_CONFIG}, field "base_model_name_or_path"',
             fix="name that model with model.base=…",
         )
-    if not Path(name).expanduser().exists():
+    if not is_there(home(name)):
         name = _moved(name, adapter.path)
     revision = None if config.base else adapter.revision
     return config.model_copy(update={"id": name, "base": None, "revision": revision})
@@ -124,7 +126,7 @@ def base_config(config: ModelConfig, adapter: AdapterFolder) -> ModelConfig:
 
 def _moved(name: str, adapter: Path) -> str:
     """Where the folder that an adapter names is found from here, or the name as it is."""
-    if (adapter / name).is_dir():
+    if is_there(adapter / name) and (adapter / name).is_dir():
         return str(adapter / name)
     # The folder of a bundled model is in the cache of the machine that trained the adapter.
     for model in bundled.BUNDLED_MODELS.values():
@@ -144,15 +146,16 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
         folder = convert_gguf(source, _converted_name(model), console)
         revision = f"{model.package}=={model.version}"
         return _whole(model.name, folder, revision, model.name, config)
-    path = Path(config.id).expanduser()
+    path = home(config.id)
     if path.suffix == ".gguf":
         return _from_gguf(path, config, console)
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
+        refuse_irregular(path)
         if _holds_adapter(path, config):
             return _with_base(path.name, path, config, console)
         found = _whole(path.name, path, "", str(path.absolute()), config)
         return replace(found, revision=_content(path, found.weights))
-    if is_hub_id(config.id) and not path.exists():
+    if is_hub_id(config.id) and not is_there(path):
         path = fetch_model(config, console)
         if _holds_adapter(path, config):
             return _with_base(config.id, path, config, console)
@@ -172,7 +175,7 @@ def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> 
     named = base_config(config, adapter)
     if named.is_remote:
         raise no_weights(named.id)
-    if is_adapter_folder(Path(named.id).expanduser()):
+    if is_adapter_folder(home(named.id)):
         raise _base_is_adapter(path, named.id)
     try:
         base = _find(named, console)
@@ -207,7 +210,7 @@ def no_weights(url: str) -> UsageError:
 
 
 def _from_gguf(path: Path, config: ModelConfig, console: Console) -> ModelFolder:
-    if not path.is_file():
+    if not is_there(path):
         raise DataError("the file does not exist", where=str(path))
     digest = file_sha256(path)
     # The same content under another name is not converted again.
@@ -280,10 +283,7 @@ def _named_entry(path: Path) -> Entry | None:
     Raises:
         DataError: it is not a safetensors file of the folder.
     """
-    try:
-        name = json.loads((path / "config.json").read_text(encoding="utf-8")).get(_EXPLICIT)
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None  # who reads the settings next says what is wrong with them
+    name = read_config(path).get(_EXPLICIT)
     if name is None:
         return None
     if not isinstance(name, str) or Path(name).name != name or not name.endswith(_SAFE_ENDS):

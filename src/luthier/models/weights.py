@@ -6,16 +6,17 @@ files that transformers loads are looked at; the others are neither required nor
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from luthier.core.errors import DataError
+from luthier.core.given import is_there, open_given, read_given_json
+from luthier.core.guarded import reading_foreign
 
 _INDEX = ".index.json"
 # A stem and its suffix; transformers asks for them in this order.
@@ -61,6 +62,8 @@ _INSTEAD = (
         "load it with that trainer, and write the model with save_pretrained",
     ),
 )
+_AGAIN = "get it again from where the weights come from"
+_SHOWN = 100  # characters of a name
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -116,7 +119,7 @@ def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
             or is only a pointer to one.
     """
     names = read_index(folder / entry.name) if entry.is_index else (entry.name,)
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not is_there(folder / name)]
     if missing:
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
@@ -139,24 +142,29 @@ def read_index(path: Path) -> tuple[str, ...]:
         DataError: it cannot be read, or it names files outside its folder.
     """
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        shards = sorted({str(Path(name)) for name in index["weight_map"].values()})
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+        index = read_given_json(path)
+    except DataError as error:
+        problem = f"this is not a readable index of weights: {error.problem}"
+        raise DataError(problem, where=str(path), fix=_AGAIN) from None
+    placed = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(placed, dict) or not all(isinstance(name, str) for name in placed.values()):
         raise DataError(
             "this is not a readable index of weights",
             where=str(path),
-            fix="get it again from where the weights come from",
-        ) from None
+            fix=_AGAIN,
+        )
+    shards = sorted({str(Path(name)) for name in placed.values()})
     if not shards:
         raise DataError(
             "this index of weights names no file",
             where=str(path),
-            fix="get it again from where the weights come from",
+            fix=_AGAIN,
         )
     for shard in shards:
         if Path(shard).name != shard:
             raise DataError(
-                f"the index names a file outside the model's folder: {shard}", where=str(path)
+                f"the index names a file outside the model's folder: {shard[:_SHOWN]}",
+                where=str(path),
             )
     return tuple(shards)
 
@@ -167,7 +175,7 @@ def _require_metadata(path: Path) -> None:
     Raises:
         DataError: it has no metadata, which may be empty.
     """
-    if not isinstance(json.loads(path.read_text(encoding="utf-8")).get("metadata"), dict):
+    if not isinstance(read_given_json(path).get("metadata"), dict):
         raise DataError(
             "this index of weights has no metadata, and transformers does not load it so",
             where=str(path),
@@ -194,16 +202,12 @@ def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     for file in files:
         if file.suffix != _SAFE[1]:
             continue
-        try:
-            with safe_open(file, framework="numpy") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - it is no mapping
-                    found[name] = tuple(tensors.get_slice(name).get_shape())
-        except (SafetensorError, OSError) as error:
-            raise DataError(
-                f"this file of weights is damaged: {error}",
-                where=str(file),
-                fix="get it again from where it comes from",
-            ) from None
+        with (
+            reading_foreign("this file of weights is damaged", str(file), _AGAIN),
+            safe_open(file, framework="numpy") as tensors,
+        ):
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                found[name] = tuple(tensors.get_slice(name).get_shape())
     return found
 
 
@@ -252,7 +256,7 @@ def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
 def require_content(file: Path) -> None:
     """Refuse what stands for a file that was not fetched."""
     try:
-        with file.open("rb") as opened:
+        with open_given(file) as opened:
             start = opened.read(len(_LFS))
     except OSError as error:
         raise DataError(f"this file cannot be read: {error.strerror}", where=str(file)) from None

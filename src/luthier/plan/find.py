@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DataError
+from luthier.core.given import home, read_given
+from luthier.core.guarded import parse_foreign
 from luthier.plan.tables import read_table
 
 _MOST_BYTES = 2**20
@@ -36,7 +37,7 @@ def find_config(model: str, revision: str | None = None) -> tuple[Config, str]:
         DataError: it is nowhere, or is no configuration.
     """
     _check(model, revision)
-    folder = Path(model).expanduser()
+    folder = home(model)
     if (base := _base_of_adapter(folder)) is not None:
         return find_config(base)
     if (path := _local(folder)) is not None:
@@ -222,14 +223,7 @@ def _read(path: Path) -> Config:
     Raises:
         DataError: it is too large, or no JSON object.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise DataError("this is too large for a config.json", where=str(path))
-        values = json.loads(content.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"this is no readable JSON: {error}", where=str(path)) from None
+    values = parse_foreign(read_given(path, _MOST_BYTES), str(path))
     if not isinstance(values, dict):
         raise DataError("a config.json is a JSON object, and this is not", where=str(path))
     return values

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from luthier.core.errors import DataError
+from luthier.core.given import home, read_given
 from luthier.prompts.tokens import Tokenizer
 
 _MAX_TEMPLATE_BYTES = 2**20
@@ -31,14 +31,11 @@ def read_own_template(setting: str) -> str | None:
     if setting in ("auto", "never"):
         return None
     try:
-        with Path(setting).expanduser().open("rb") as file:
-            content = file.read(_MAX_TEMPLATE_BYTES + 1)
-        if len(content) > _MAX_TEMPLATE_BYTES:
-            raise ValueError(f"it has more than {_MAX_TEMPLATE_BYTES:,} bytes")
-        text = content.decode("utf-8")
-    except (OSError, RuntimeError, ValueError) as error:
+        text = read_given(home(setting), _MAX_TEMPLATE_BYTES).decode("utf-8")
+    except (DataError, UnicodeDecodeError) as error:
+        problem = error.problem if isinstance(error, DataError) else str(error)
         raise DataError(
-            f"the chat template cannot be read: {error}", where=setting, fix=_OWN
+            f"the chat template cannot be read: {problem}", where=setting, fix=_OWN
         ) from None
     if not text.strip():
         raise DataError("the chat template is empty", where=setting, fix=_OWN)

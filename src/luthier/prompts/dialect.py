@@ -309,7 +309,7 @@ def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
     arguments: Any = call.arguments
     if not form.arguments_are_text:
         # A model that wrote other than JSON made a mistake, and the row says so.
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             arguments = json.loads(call.arguments or "{}")
     made = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
     return {"id": call.id, **made} if call.id else made

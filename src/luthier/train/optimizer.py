@@ -13,7 +13,7 @@ from torch import Tensor
 
 from luthier.config import TrainConfig
 from luthier.config.train import OptimizerName
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.distributed.ranks import Ranks
 from luthier.train.job import TrainingJob
 from luthier.train.stochastic import StochasticAdamW
@@ -23,6 +23,8 @@ Groups = list[dict[str, Any]]
 
 # Bitsandbytes' tables of the values of 8-bit numbers, one for all weights.
 _CONSTANT = {"qmap1", "qmap2"}
+# Adafactor keeps sums of rows and of columns.
+_FACTORS = ("/row_var", "/col_var")
 
 
 def _eight_bit_adamw(groups: Groups, lr: float, *, is_paged: bool = False) -> torch.optim.Optimizer:
@@ -138,12 +140,19 @@ def load_optimizer_tensors(
     tensors: Mapping[str, Tensor],
     local: Local,
 ) -> None:
-    """Put a state that `optimizer_tensors` gave back, of each tensor this process's part."""
+    """Put a state that `optimizer_tensors` gave back, of each tensor this process's part.
+
+    Raises:
+        DataError: a state is of another weight, of another shape, or not finite.
+    """
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
+        if name not in weights.masters:
+            raise DataError(f"the checkpoint has a state of {name!r}, which is not trained")
         master = weights.masters[name]
         state = optimizer.state[master]
         held = state.get(what)
+        _require_fitting(key, value, held if isinstance(held, Tensor) else master)
         if isinstance(held, Tensor):
             held.copy_(local(value, master))
         elif isinstance(held, int):
@@ -151,3 +160,15 @@ def load_optimizer_tensors(
         else:
             # AdamW keeps its step counter where the fused kernel wants it: beside the parameter.
             state[what] = local(value, master)
+
+
+def _require_fitting(key: str, value: Tensor, like: Tensor) -> None:
+    """Check a saved state against the weight that it belongs to, or the state in its place."""
+    fits = value.ndim == 0 or value.shape == like.shape
+    if key.endswith(_FACTORS):
+        fits = value.ndim == like.ndim
+    if not fits or not bool(value.isfinite().all()):
+        raise DataError(
+            f"{key} in the checkpoint is {list(value.shape)}, or not finite; the training has "
+            f"{list(like.shape)}"
+        )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar, cast
 
 import torch
+from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from luthier.checkpoint import (
@@ -18,8 +20,9 @@ from luthier.checkpoint import (
     save_checkpoint,
 )
 from luthier.core.console import Console
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_lines
+from luthier.core.guarded import reading_foreign
 from luthier.core.inputs import describe_differences
 from luthier.core.records import Extension
 from luthier.methods.companion import Companion
@@ -30,22 +33,26 @@ from luthier.train.loss_scale import LossScaling, ScaleState
 from luthier.train.optimizer import load_optimizer_tensors, optimizer_tensors
 from luthier.train.weights import TrainedWeights
 
+_T = TypeVar("_T")
+_Count = Annotated[int, Field(ge=0)]
+_Positive = Annotated[int, Field(gt=0)]
+
 
 @dataclass(slots=True)
 class Progress:
     """Counters of a training. Random numbers need no state: each step seeds its own."""
 
-    step: int = 0
-    trained_tokens: int = 0
-    processed_tokens: int = 0
+    step: _Count = 0
+    trained_tokens: _Count = 0
+    processed_tokens: _Count = 0
     seconds: float = 0.0
     first_loss: float | None = None
     last_loss: float | None = None
-    best_step: int = 0
+    best_step: _Count = 0
     best_loss: float | None = None
     validations_since_best: int = 0
     peak_memory_bytes: int = 0
-    micro_batch_tokens: int | None = None  # where it had to change
+    micro_batch_tokens: _Positive | None = None  # where it had to change
     forgotten: float | None = None  # nats per token, at the last validation
     packed: bool = False  # as decided at the start, and so is what follows
     compiled: bool = False
@@ -111,12 +118,15 @@ class TrainingState:
 
         Raises:
             UsageError: it belongs to another configuration or other data.
+            DataError: it holds other things than the state of this training.
         """
         checkpoint = self._newest(console)
         if checkpoint is None:
             return False
-        state = dict(checkpoint.state)
-        made_for, inputs = state.pop("fingerprint"), state.pop("inputs", {})
+        state, where = dict(checkpoint.state), str(checkpoint.path)
+        made_for, inputs = state.pop("fingerprint", ""), state.pop("inputs", {})
+        guards, scale = state.pop("guards", {}), state.pop("loss_scale", {})
+        progress = _stored(Progress, state, where)
         extended = made_for in self._extended_from()
         if made_for != self.job.fingerprint and not extended:
             changed = describe_differences(inputs, self.job.inputs)
@@ -126,14 +136,16 @@ class TrainingState:
                 fix="give the run another --name, or delete its folder; more epochs or another "
                 "learning rate: 'luthier extend'",
             )
+        self.guards.state = _stored(GuardState, guards, f'{where}, field "guards"')
+        self.scaling.state = _stored(ScaleState, scale, f'{where}, field "loss_scale"')
+        self.progress = progress
         tensors = checkpoint.tensors()
         local = self.job.parallelism.local
-        self.weights.load(_part(tensors, "weights/"), local)
-        load_optimizer_tensors(self.optimizer, self.weights, _part(tensors, "optimizer/"), local)
-        self.companion.load(_part(tensors, "method/"))
-        self.guards.state = GuardState(**state.pop("guards", {}))
-        self.scaling.state = ScaleState(**state.pop("loss_scale", {}))
-        self.progress = Progress(**state)
+        with reading_foreign("the tensors are not those of this training", where):
+            self.weights.load(_part(tensors, "weights/"), local)
+            optimizer = _part(tensors, "optimizer/")
+            load_optimizer_tensors(self.optimizer, self.weights, optimizer, local)
+            self.companion.load(_part(tensors, "method/"))
         self.job = dataclasses.replace(self.job, packed=self.progress.packed)
         self._set_micro_batch(self.progress.micro_batch_tokens)
         if extended:
@@ -205,8 +217,28 @@ class TrainingState:
         """Put the best weights into the model; without a validation these are the last ones."""
         if self.progress.best_step not in (0, self.progress.step):
             best = load_best(self.job.run.checkpoints, self.progress.best_step)
-            self.weights.load(best.tensors(), self.job.parallelism.local)
+            with reading_foreign("the tensors are not those of this training", str(best.path)):
+                self.weights.load(best.tensors(), self.job.parallelism.local)
         self.companion.finish()
+
+
+def _stored(kind: type[_T], values: Any, where: str) -> _T:
+    """A part of a checkpoint's state, each value of its type; the file may be anybody's.
+
+    Raises:
+        DataError: a value is missing, unknown or of another type.
+    """
+    known = {field.name for field in dataclasses.fields(cast(Any, kind))}
+    try:
+        if not isinstance(values, Mapping) or not known >= set(values):
+            raise ValueError("it has other fields")
+        return TypeAdapter(kind).validate_python(dict(values), strict=True)
+    except ValueError as error:
+        problem = " ".join(str(error).split())
+        raise DataError(
+            f"this is not the state of a training of this version of Luthier: {problem}",
+            where=where,
+        ) from None
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

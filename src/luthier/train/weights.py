@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from luthier.core.errors import DataError
+
 Local = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -69,10 +71,29 @@ class TrainedWeights:
         Args:
             tensors: whole, by the names of parameters.
             local: from a whole tensor, and one of this process, to its part.
+
+        Raises:
+            DataError: one is missing, unknown, of another shape or kind, or not finite.
         """
+        require_same(self.masters, tensors)
         for name, master in self.masters.items():
             master.copy_(local(tensors[name], master))
         self.publish()
+
+
+def require_same(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Check saved values before one of them is copied: torch would repeat a small one to fit.
+
+    Raises:
+        DataError: one is missing, unknown, of another shape or kind, or not finite.
+    """
+    if wrong := sorted(own.keys() ^ saved.keys()):
+        raise DataError(f"{wrong[0]} is in one of the training and the checkpoint only")
+    for name, value in saved.items():
+        if value.shape != own[name].shape or not value.is_floating_point():
+            raise DataError(f"{name} is {list(value.shape)} of {value.dtype} in the checkpoint")
+        if not bool(value.isfinite().all()):
+            raise DataError(f"{name} holds numbers that are not finite in the checkpoint")
 
 
 def _move_gradient_to(master: Parameter) -> Any:

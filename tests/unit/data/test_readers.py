@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -239,10 +241,10 @@ def test_files_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "cannot be read" in error_of(tmp_path / "gone.jsonl").problem
 
     def deny(*_: Any) -> Any:
-        raise PermissionError
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     # A chmod does not stop root, under whom tests may run.
-    monkeypatch.setattr(Path, "open", deny)
+    monkeypatch.setattr(os, "open", deny)
     with pytest.raises(ResourceError, match="may not be read"):
         read(tmp_path / "a.jsonl")
 

@@ -201,15 +201,17 @@ def test_code_of_a_repository_is_not_run(model_folder: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("file", "content", "called"),
     [
-        ("config.json", "{", "description"),
-        ("config.json", '{"model_type": "no-such-architecture"}', "description"),
-        ("tokenizer.json", "{", "tokenizer"),
+        ("config.json", "{", "this is not readable JSON"),
+        ("config.json", '{"model_type": "no-such-architecture"}', "the description of model"),
+        ("tokenizer.json", "{", "this is not readable JSON"),
+        ("tokenizer.json", "{}", "the tokenizer of model cannot be loaded"),
     ],
 )
 def test_a_damaged_description(file: str, content: str, called: str, model_folder: Path) -> None:
     (model_folder / file).write_text(content)
-    with pytest.raises(DataError, match=f"the {called} of model cannot be loaded"):
+    with pytest.raises(DataError, match=called) as caught:
         open_model(ModelConfig(id=str(model_folder)), QUIET)
+    assert str(model_folder) in caught.value.where
 
 
 def test_torn_weights(model_folder: Path) -> None:

@@ -72,12 +72,12 @@ def test_a_file_that_is_no_configuration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{", "no readable JSON"),
+        ("{", "not readable JSON"),
         ("[1, 2]", "JSON object"),
-        ("[" * 100_000, "no readable JSON"),
+        ("[" * 100_000, "nested more than 100 levels"),
         ('{"a": "' + "x" * 2**20 + '"}', "too large"),
-        ("\udcff", "no readable JSON"),
-        ('{"vocab_size": ' + "9" * 5000 + "}", "no readable JSON"),
+        ("\udcff", "not readable JSON"),
+        ('{"vocab_size": ' + "9" * 5000 + "}", "a number of 5000 digits"),
     ],
     ids=["torn", "list", "deep", "large", "not UTF-8", "endless number"],
 )

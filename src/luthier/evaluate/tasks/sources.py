@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from luthier.config.base import Config
 from luthier.core.errors import DataError
+from luthier.core.given import home, is_there
 from luthier.data.hub import open_hub
 from luthier.data.problems import RaiseProblems
 from luthier.data.readers import Row, read_headless
@@ -147,11 +148,13 @@ def read_split(
 
 
 def _find(path: str, folder: Path | None) -> Path | None:
-    return next((place for place in _places(path, folder) if place.is_file()), None)
+    return next(
+        (place for place in _places(path, folder) if is_there(place) and place.is_file()), None
+    )
 
 
 def _places(path: str, folder: Path | None) -> list[Path]:
-    given = Path(path).expanduser()
+    given = home(path)
     beside = [folder / given] if folder else []
     places = [*beside, *candidate_paths(given)]
     return [place.with_name(place.name + end) for place in places for end in ("", ".gz")]

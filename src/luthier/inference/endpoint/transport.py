@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from luthier.core.errors import DataError, LuthierError, UsageError
+from luthier.core.guarded import MalformedError, parse_foreign
 
 MAX_BYTES = 32 * 2**20
 """The largest answer that is read."""
@@ -107,8 +108,8 @@ class Transport:
             content = error.read(_CHUNK)
         error.close()
         text = content.decode("utf-8", "replace")
-        with contextlib.suppress(ValueError, RecursionError):
-            text = _message(json.loads(text)) or text
+        with contextlib.suppress(DataError):
+            text = _message(parse_foreign(text, "")) or text
         return printable(text.replace(self._key, "…") if self._key else text)
 
 
@@ -177,8 +178,8 @@ def _read(response: IO[bytes], deadline: float, address: str) -> bytes:
 
 def _parsed(content: bytes, address: str) -> Any:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
+        return parse_foreign(content, address)
+    except MalformedError:
         raise DataError(
             f"the answer is no JSON: {printable(content[:_SHOWN].decode('utf-8', 'replace'))!r}",
             where=address,
@@ -214,9 +215,9 @@ def _seconds(retry_after: str | None) -> float | None:
     """RFC 9110, section 10.2.3: a number of seconds, or a date."""
     if retry_after is None:
         return None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         return max(0.0, float(int(retry_after)))
-    with contextlib.suppress(ValueError, TypeError):
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     return None
 

@@ -1,0 +1,75 @@
+"""Files that the user names, and those of a model: links are followed, as in the Hub's own cache.
+
+They come from elsewhere, so a FIFO or a socket, which would be waited for, and a device, which may
+have no end, are refused, and so is more than a reader expects.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from luthier.core.errors import DataError
+from luthier.core.files import irregular, open_regular, read_whole
+from luthier.core.guarded import MAX_DOCUMENT_BYTES, parse_foreign
+
+
+def open_given(path: Path) -> BinaryIO:
+    """Open a regular file that the user named, or that belongs to a model: a link is followed.
+
+    A FIFO, which would be waited for, a device, which may have no end, and a socket are refused.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it is no regular file, or it cannot be read.
+    """
+    return open_regular(path)
+
+
+def read_given(path: Path, most: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """The content of a file that the user named, or that belongs to a model.
+
+    Raises:
+        DataError: it is missing, larger than ``most`` bytes, or as `open_given`.
+    """
+    try:
+        with open_given(path) as file:
+            return read_whole(file, path, most)
+    except FileNotFoundError:
+        raise DataError("the file does not exist", where=str(path)) from None
+
+
+def read_given_json(path: Path) -> Any:
+    """The JSON of a file that the user named, or that belongs to a model.
+
+    Raises:
+        DataError: as `read_given`, or it is refused as `parse_foreign` says.
+    """
+    return parse_foreign(read_given(path), str(path))
+
+
+def refuse_irregular(folder: Path) -> None:
+    """Refuse a folder in which other libraries will open files, if one would never end.
+
+    Raises:
+        DataError: there is a FIFO, a device or a socket in it, or a link to one.
+    """
+    for path in sorted(folder.iterdir()):
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # a link to nothing, which is no file
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise irregular(path)
+
+
+def home(text: str) -> Path:
+    """A path that a user wrote, with ``~`` as the home folder; one of nobody's stays as it is."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - that of pathlib raises
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder, links followed; a name that can be none is not there."""
+    return os.path.exists(path)  # noqa: PTH110 - that of pathlib raises for a long name

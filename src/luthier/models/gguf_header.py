@@ -1,0 +1,124 @@
+"""The header of a GGUF file, checked before a library reads it.
+
+The library trusts the lengths in it: an array of 10^18 bytes, in a file of a hundred, is walked
+until patience ends. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from luthier.core.errors import DataError
+from luthier.core.given import open_given
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_MOST_FIELDS, _MOST_TENSORS, _MOST_NAME = 2**16, 2**20, 2**16
+_MOST_DIMENSIONS = 8
+_MOST_LAYERS, _MOST_SIZE = 10_000, 2**31
+_LAYERS = (".block_count", ".head_count", ".head_count_kv", ".expert_count")
+_STRING, _ARRAY = 8, 9
+# The numbers of the format's types, as struct calls them.
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
+_NUMBERS[12] = "d"
+
+
+def check_header(path: Path) -> None:
+    """Check that all that a GGUF file's header announces is there, and can be.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        DataError: it is no GGUF, ends too early, or has a number that no model has.
+    """
+    with open_given(path) as file:
+        file.seek(0, 2)
+        header = _Header(file, path, file.tell())
+        file.seek(0)
+        header.check()
+
+
+class _Header:
+    def __init__(self, file: BinaryIO, path: Path, size: int) -> None:
+        self._file, self._path, self._size = file, path, size
+
+    def check(self) -> None:
+        if self._take(4) != _MAGIC:
+            raise self._wrong("it does not begin as one")
+        if (version := self._number("I")) not in _VERSIONS:
+            raise self._wrong(f"version {version} is unknown")
+        tensors, fields = self._count(_MOST_TENSORS, 24), self._count(_MOST_FIELDS, 13)
+        for _ in range(fields):
+            self._field(tensors)
+        for _ in range(tensors):
+            name = self._text(_MOST_NAME)
+            dimensions = self._count(_MOST_DIMENSIONS, 8, "I")
+            numbers = math.prod(self._number("Q") for _ in range(dimensions))
+            self._take(12)  # type and offset
+            # The smallest type takes a bit or two a number.
+            if numbers > 8 * self._size:
+                raise self._wrong(f"the tensor {name!r} is larger than the file")
+
+    def _field(self, tensors: int) -> None:
+        name, kind = self._text(_MOST_NAME), self._number("I")
+        value = self._value(kind)
+        if value is None:
+            return
+        most = max(tensors, _MOST_LAYERS) if name.endswith(_LAYERS) else _MOST_SIZE
+        if name.endswith(".block_count"):
+            most = min(tensors, _MOST_LAYERS)
+        is_size = name.endswith((*_LAYERS, "_length", "_count", ".vocab_size"))
+        if not math.isfinite(value) or (is_size and not 0 <= value <= most):
+            raise self._wrong(f"{name} is {value}, and can be {most:,} at most")
+
+    def _value(self, kind: int) -> float | None:
+        """A number; None for all else, which is passed over."""
+        if kind in _NUMBERS:
+            return self._number(_NUMBERS[kind])
+        if kind == _STRING:
+            self._text(self._size)
+        elif kind == _ARRAY:
+            self._array()
+        else:
+            raise self._wrong(f"a value has the unknown type {kind}")
+        return None
+
+    def _array(self) -> None:
+        inner = self._number("I")
+        if inner in _NUMBERS:
+            width = struct.calcsize(_NUMBERS[inner])
+            self._file.seek(width * self._count(self._size, width), 1)
+        elif inner == _STRING:
+            for _ in range(self._count(self._size, 8)):
+                self._text(self._size)
+        else:
+            raise self._wrong(f"an array holds values of the type {inner}")
+
+    def _count(self, most: int, width: int, code: str = "Q") -> int:
+        """How many things of at least ``width`` bytes follow."""
+        count = self._number(code)
+        if count > most or count * width > self._size - self._file.tell():
+            raise self._wrong(f"it announces {count:,} values, and is not so long")
+        return count
+
+    def _text(self, most: int) -> str:
+        return self._take(self._count(most, 1)).decode("utf-8", "replace")
+
+    def _number(self, code: str) -> int:
+        found: int = struct.unpack("<" + code, self._take(struct.calcsize(code)))[0]
+        return found
+
+    def _take(self, count: int) -> bytes:
+        found = self._file.read(count)
+        if len(found) < count:
+            raise self._wrong("it ends too early")
+        return found
+
+    def _wrong(self, problem: str) -> DataError:
+        return DataError(
+            f"this GGUF file cannot be read: {problem}",
+            where=str(self._path),
+            fix="get it again from where it comes from",
+        )

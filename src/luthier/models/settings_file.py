@@ -1,0 +1,144 @@
+"""A model's ``config.json`` before anything is made of it: readable, and of sizes that can be.
+
+transformers makes lists and modules of the numbers it finds there, a billion of them if that is
+what the file says. The headers of the weights say how many there can be.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import DataError
+from luthier.core.given import read_given
+from luthier.core.guarded import parse_foreign
+
+CONFIG = "config.json"
+_AGAIN = "get the file again from where the model comes from"
+_MOST_BYTES = 16 * 2**20
+_MOST_COUNT = 10_000
+"""Of layers, heads or experts; the largest published models have a few hundred of each."""
+_MOST_WIDTH = 2**24
+_MOST_POSITIONS = 2**30
+_MOST = 2**63  # of any whole number but a length that means "no limit"
+# What configs of real models have without a tensor to show for it: defaults of parts not used.
+_ALWAYS_COUNT, _ALWAYS_WIDTH = 1024, 2**18
+# Numbers of modules, and of parts that modules have, by the names of transformers' configs.
+_COUNTS = re.compile(
+    r"(num|n)_(\w+_)?(layers?|blocks?|heads?|experts?|stages?|codebooks?|groups?|per_tok)"
+    r"|((encoder|decoder|hidden)_)?layers|depth"
+)
+_WIDTHS = re.compile(
+    r"(\w+_)?(vocab|hidden|intermediate|embedding|ffn|mlp|state|projection)_(size|dim|width)"
+    r"|(\w+_)?(dim|rank|vocab_size\w*)|d_\w+|n_embd|n_inner|(\w+_)?ffn_dim"
+)
+_POSITIONS = re.compile(
+    r"(\w+_)?(max_position_embeddings|n_positions|n_ctx|max_seq_len|seq_length)"
+)
+# Scales of rotary position embeddings; each divides something.
+_DIVISORS = re.compile(
+    r"(\w+_)?rope_theta|rope_local_base_freq|rotary_emb_base|factor|low_freq_factor|high_freq_factor"
+)
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+# The limits of a range may have no end.
+_UNLIMITED = re.compile(r"\w*(limit|range|max_length)")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The values of a model's ``config.json``.
+
+    Raises:
+        DataError: it is missing, too large, no JSON object, or has a number that no model has.
+    """
+    path = folder / CONFIG
+    try:
+        values = parse_foreign(read_given(path, _MOST_BYTES), str(path))
+    except DataError as error:
+        raise DataError(error.problem, where=error.where, fix=_AGAIN) from None
+    if not isinstance(values, dict):
+        problem = "a config.json is a JSON object, and this is not"
+        raise DataError(problem, where=str(path), fix=_AGAIN)
+    for name, value in _numbers(values):
+        _check(name, value, str(path))
+    return values
+
+
+def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], where: str) -> None:
+    """Compare the sizes in a config with the tensors that there are, before any is made.
+
+    Args:
+        values: of the ``config.json``.
+        shapes: of the tensors in the model's files, by name; empty where they cannot be known.
+        where: the file, for errors.
+
+    Raises:
+        DataError: there are more layers than tensors, or a size beyond any tensor's.
+    """
+    if not shapes:
+        return
+    # A tensor of several experts or heads has one dimension for all of them; packed ones have one.
+    longest = max((math.prod(shape) for shape in shapes.values()), default=0)
+    limits = (
+        (_COUNTS, max(_ALWAYS_COUNT, len(shapes))),
+        (_WIDTHS, max(_ALWAYS_WIDTH, longest)),
+    )
+    for name, value in _numbers(values):
+        last = name.rpartition(".")[2]
+        for pattern, most in limits:
+            if pattern.fullmatch(last) and value > most:
+                raise _wrong(
+                    name,
+                    f"is {value:,}, and the files have {len(shapes):,} tensors of at most "
+                    f"{longest:,} numbers",
+                    where,
+                )
+
+
+def _check(name: str, value: float, where: str) -> None:
+    last = name.rpartition(".")[2]
+    if not math.isfinite(value):
+        if not _UNLIMITED.fullmatch(last):
+            raise _wrong(name, f"is {value}", where)
+        return
+    for pattern, most in (
+        (_COUNTS, _MOST_COUNT),
+        (_WIDTHS, _MOST_WIDTH),
+        (_POSITIONS, _MOST_POSITIONS),
+    ):
+        # −1 stands for none, in some.
+        if pattern.fullmatch(last) and not -1 <= value <= most:
+            raise _wrong(name, f"is {_short(value)}, and no model has more than {most:,}", where)
+    if (_DIVISORS.fullmatch(last) or name in _LAYERS) and value <= 0:
+        raise _wrong(name, f"is {_short(value)}, and must be above 0", where)
+    if abs(value) > _MOST and not _UNLIMITED.fullmatch(last):
+        raise _wrong(name, f"is {_short(value)}, which is too large", where)
+
+
+def _wrong(name: str, problem: str, where: str) -> DataError:
+    return DataError(
+        f"{name} {problem}",
+        where=f'{where}, field "{name}"',
+        fix="get config.json and the weights of one and the same model",
+    )
+
+
+def _short(value: float) -> str:
+    text = f"{value:,}"
+    return text if len(text) < 30 else f"{value:.3g}"
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in a config with its name, of one in a list the list's."""
+    if isinstance(value, bool):
+        return
+    if isinstance(value, (int, float)):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, name)
