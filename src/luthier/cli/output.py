@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from luthier.core.terminal import TerminalConsole, printable_json, unguarded
+from luthier.core.terminal import TerminalConsole, encoding_of, printable_json, unguarded
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     stream = unguarded(sys.stdout)
-    stream.write(printable_json(value, stream.encoding) + "\n")
+    stream.write(printable_json(value, encoding_of(stream)) + "\n")
 
 
 def print_result(*parts: RenderableType) -> None:

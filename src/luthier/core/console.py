@@ -160,7 +160,7 @@ class _TimeLeft(TimeRemainingColumn):
         """See `TimeRemainingColumn.render`."""
         if task.completed - task.fields["before"] < _ENOUGH_UNITS and not task.finished:
             return Text("-:--:--", style="progress.remaining")
-        return super().render(task)
+        return Text().append(super().render(task))
 
 
 class _Bars(Progress):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import IO, Any, cast
 
@@ -50,6 +50,17 @@ def encodable(text: str, encoding: str | None) -> str:
     return shown.encode(codec, "backslashreplace").decode(codec)
 
 
+def printable_values(value: Any) -> Any:
+    """Mappings and sequences as they are, with every text in them printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable_values(key): printable_values(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_values(one) for one in value]
+    return value
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
 
@@ -64,6 +75,11 @@ class Text(RichText):
         """Add to the end."""
         super().append(printable(text) if isinstance(text, str) else text, style)
         return self
+
+    @classmethod
+    def assemble(cls, *parts: Any, **settings: Any) -> Text:
+        """See `rich.text.Text.assemble`."""
+        return cast("Text", super().assemble(*parts, **settings))
 
 
 class TerminalConsole(RichConsole):
@@ -130,7 +146,7 @@ class ForeignStream:
 
     def write(self, text: str) -> int:
         """Write text, its control characters as escapes."""
-        self._put(encodable(text, self.raw.encoding))
+        self._put(encodable(text, encoding_of(self.raw)))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -148,6 +164,12 @@ def unguarded(stream: IO[str]) -> IO[str]:
     while isinstance(stream, ForeignStream):
         stream = stream.raw
     return stream
+
+
+def encoding_of(stream: IO[str]) -> str | None:
+    """The encoding of a stream; None: it takes any text."""
+    found: str | None = getattr(stream, "encoding", None)
+    return found
 
 
 def guarded(stream: IO[str], put: Callable[[str], object] | None = None) -> IO[str]:
