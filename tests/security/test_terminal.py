@@ -132,7 +132,7 @@ def _foreign(console: Console, text: str) -> None:
     with console.progress("work", 2):
         print(text)
         print(text, file=sys.stderr, end="")
-        warnings.showwarning(UserWarning(text), UserWarning, "x.py", 1)
+        sys.stderr.write(warnings.formatwarning(text, UserWarning, "x.py", 1))
 
 
 MESSAGES: dict[str, Callable[[Console, str], object]] = {
@@ -236,7 +236,7 @@ def test_what_others_print_under_a_bar_is_kept_whole(live: Callable[[], _Termina
         print("begun", end="")
     drawn = OWN.sub("", out.getvalue())
     for line in ("one", "two [red]", "begun"):
-        assert line in drawn.splitlines()
+        assert any(shown.endswith(line) for shown in drawn.splitlines())
 
 
 def test_markup_and_emoji_names_of_a_text_are_no_markup(live: Callable[[], _Terminal]) -> None:
@@ -268,7 +268,8 @@ def test_any_text_can_be_shown_in_any_encoding(
     encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
-    monkeypatch.setattr(sys, "stdout", raw)
+    monkeypatch.setattr(sys, "stdout", guarded(raw))
+    monkeypatch.setattr(sys, "stderr", guarded(raw))
     for make in RESULTS.values():
         print_result(make(HOSTILE + "ä日本 👩‍👧 – ── …"))
     print_json({"ä日本": HOSTILE})
@@ -289,6 +290,7 @@ STREAMS = {
     "distributed/launch.py": "flushes them",
     "train/trackers/observer.py": "sends what a package prints to the guarded stream",
 }
+STREAM_NAMES = {"stdout", "stderr"}
 WRITERS = {"print_exc", "print_exception", "print_stack", "print_tb", "StreamHandler"}
 WRITERS |= {"basicConfig", "RichHandler", "pprint", "pp", "echo", "secho"}
 
@@ -305,14 +307,14 @@ def _ways_out(tree: ast.AST) -> set[str]:
                 found.add(name)
             if name == "write" and is_method and ast.unparse(called.value) == "os":
                 found.add("os.write")
-        if isinstance(node, ast.Attribute) and node.attr.strip("_") in ("stdout", "stderr"):
-            if ast.unparse(node.value) == "sys":
-                found.add(node.attr)
+        is_stream = isinstance(node, ast.Attribute) and node.attr.strip("_") in STREAM_NAMES
+        if is_stream and ast.unparse(node.value) == "sys":
+            found.add(node.attr)
         if isinstance(node, ast.ImportFrom):
             of_rich = (node.module or "").split(".")[0] == "rich"
             names = {alias.name for alias in node.names}
             if node.module == "sys":
-                found |= names & {"stdout", "stderr"}
+                found |= names & STREAM_NAMES
             if of_rich:
                 found |= names & {"Console", "Text", "print", "get_console", "inspect", "Live"}
         if isinstance(node, ast.Import):
@@ -415,22 +417,29 @@ def test_a_name_of_a_file_is_text(tiny_llama: Path, tmp_path: Path) -> None:
     assert r"x\x1b[31m\u202e" in _shown(done)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("no\x1b[31msuch",), ("runs", "--no\x1b]0;x\x07such"), ("tune", "train.\x1b[2J=1"),
-     ("tune", "no\x1b[31mfile.yaml"), ("report", "no\u202erun\x9b"), ("tasks", "\x1b[31m"),
-     ("plan", "m\x1b[31m", "--hardware", "\x1b[2J"), ("models", "pull", "\x1b[31mx"),
-     ("data", "show", "--data", "x\x1b[31m\udcff.jsonl"), ("runs", "x\x1b]0;t\x07")],
+REPEATED = (
+    ("no\x1b[31msuch",), ("runs", "--no\x1b]0;x\x07such"), ("tune", "train.\x1b[2J=1"),
+    ("tune", "no\x1b[31mfile.yaml"), ("report", "no\u202erun\x9b"), ("tasks", "\x1b[31m"),
+    ("plan", "m\x1b[31m", "--hardware", "\x1b[2J"), ("models", "pull", "\x1b[31mx"),
+    ("data", "show", "--data", "x\x1b[31m\udcff.jsonl"), ("runs", "x\x1b]0;t\x07"),
+    ("compare", "\x1b[31m", "\x9b"), ("tune", "hostile.yaml"),
 )  # fmt: skip
-def test_what_the_command_line_repeats_is_text(
-    arguments: tuple[str, ...], in_tmp_path: Path
-) -> None:
-    _shown(_command(*arguments))
 
 
-def test_a_key_of_a_configuration_is_text(in_tmp_path: Path) -> None:
-    (in_tmp_path / "a.yaml").write_text('"tra\\u001b[31min": {}\n"\\u202e": 1\n', encoding="utf-8")
-    assert r"\x1b[31m" in _shown(_command("tune", "a.yaml"))
+def test_what_a_command_repeats_is_text(in_tmp_path: Path) -> None:
+    (in_tmp_path / "hostile.yaml").write_text('"tra\\u001b[31min": {}\n', encoding="utf-8")
+    code = (
+        "from luthier.cli.main import run\nfrom luthier.core.terminal import guard_streams\n"
+        f"guard_streams()\nfor arguments in {REPEATED!r}:\n    run(arguments)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False,
+        env={**os.environ, **ENVIRONMENT}, timeout=300,
+    )  # fmt: skip
+    shown = _shown(done)
+    assert shown.count("error: ") >= len(REPEATED) - 1
+    assert r"tra\x1b[31min" in shown
+    assert r"\udcff.jsonl" in shown
 
 
 def test_a_traceback_of_a_defect_is_text() -> None:
