@@ -402,10 +402,6 @@ def test_an_answer_of_a_server_is_text(loopback: Any) -> None:
     loopback.rule = rule
     arguments = ("prompt", "--model", loopback.url, "--ask", "hi")
     assert r"\x1b[31mRED\x1b]0;pwned\x07\x1b[2J\u202e" in _shown(_command(*arguments))
-    done = _command(*arguments, "--json")
-    _shown(done)
-    (answer,) = json.loads(done.stdout)
-    assert answer["prediction"].startswith("\x1b[31mRED")
 
 
 def test_a_name_of_a_file_is_text(tiny_llama: Path, tmp_path: Path) -> None:
@@ -459,22 +455,18 @@ def test_a_traceback_of_a_defect_is_text() -> None:
         assert text in shown
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-     {"PYTHONIOENCODING": "latin-1"}, {"NO_COLOR": "1"}],
-)  # fmt: skip
-def test_other_terminals_show_what_they_can(
-    environment: dict[str, str], tiny_llama: Path, tmp_path: Path
-) -> None:
+def test_other_terminals_show_what_they_can(tiny_llama: Path, tmp_path: Path) -> None:
     file = tmp_path / "ä.jsonl"
     rows = [{"prompt": f"日本 {n}", "completion": "é…"} for n in range(40)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    for more in ((), ("--json",)):
-        arguments = ("data", "show", "--model", str(tiny_llama), "--data", str(file), *more)
-        done = _command(*arguments, **environment)
-        assert done.returncode == 0, done.stderr
-        assert b"UnicodeEncodeError" not in done.stderr
+    arguments = ("data", "show", "--model", str(tiny_llama), "--data", str(file))
+    done = _command(*arguments, PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == 0, done.stderr
+    assert rb"\u65e5\u672c" in done.stdout
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "NO_COLOR": "1"}
+    done = _command(*arguments, "--json", **plain)
+    assert done.returncode == 0, done.stderr
+    assert "日本" in json.dumps(json.loads(done.stdout), ensure_ascii=False)
 
 
 def test_a_real_terminal_gets_colours_and_no_foreign_sequence(in_tmp_path: Path) -> None:
