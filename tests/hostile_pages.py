@@ -119,7 +119,9 @@ RUNNERS = (
     f'<table background="{BEACON}/t"><tr><td>',
     f"<image xlink:href='{BEACON}/v' href='{BEACON}/v'/>",
 )
-ALL_PAYLOADS = [*PAYLOADS, *(f"{out}{run}" for out, run in product(WAYS_OUT, RUNNERS))]
+ALL_PAYLOADS = [
+    *dict.fromkeys([*PAYLOADS, *(f"{out}{run}" for out, run in product(WAYS_OUT, RUNNERS))])
+]
 
 
 def hostile_run(output: Path, payload: str) -> RunDirectory:
