@@ -24,6 +24,7 @@ from luthier.core.units import format_duration
 
 ROOT = Path(__file__).parent.parent
 FAULTS = "tests/faults"
+BROWSER = "tests/security/test_browser.py"
 RANKS = "tests/distributed/test_interrupted.py"
 # Number, what is done, what has to hold, and the tests that do it.
 CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
@@ -114,6 +115,29 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ("tests/security/test_readers.py",),
     ),
     (
+        "12",
+        "508 hostile texts, each on a page of its own, as output, label and name: benchmark page, "
+        "Markdown report, model card, picture of a plan; and the texts without protection",
+        "in Chromium no script runs, no request leaves and no element is added, without the "
+        "pages' policy too; without protection more than 70 % run",
+        (
+            *(
+                f"{BROWSER}::test_no_payload_of_all_runs_and_no_request_leaves[{page}]"
+                for page in ("benchmark", "markdown", "card", "plan")
+            ),
+            f"{BROWSER}::test_payloads_are_seen_where_nothing_stops_them",
+        ),
+    ),
+    (
+        "12a",
+        "the same, twelve on a page: ladder, comparison and tuning, with their plots",
+        "as 12",
+        tuple(
+            f"{BROWSER}::test_no_payload_of_all_runs_and_no_request_leaves[{page}]"
+            for page in ("ladder", "comparison", "tuned")
+        ),
+    ),
+    (
         "14",
         "bad configurations and bad data, through the commands and --dry-run",
         "never a traceback; file, line and field; the dry run says the same",
@@ -174,7 +198,7 @@ def _markdown(document: Mapping[str, Any], latest: Mapping[str, Mapping[str, Any
         f"Machine: {machine['name']}, {machine['cores']} cores. Versions: {versions}.",
         "",
         "A tiny Llama is tuned by the real command in a process of its own (8 and 9: in "
-        "part in one process; 2 and 7: the checkpoint store alone). Passed counts the tests; what "
+        "part in one process; 2 and 7: the checkpoint store alone; 12: pages only). Passed counts the tests; what "
         "each does is beside it.",
         "",
         *table(("test", "what was done", "what has to hold", "passed", "took", "commit"), rows),

@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 
 from luthier import __version__
 from luthier.core.errors import LuthierError, PreemptedError, UsageError
+from luthier.core.terminal import TerminalConsole, guard_streams
 
 _EPILOGUE = """\
 Start with 'luthier adapt': it runs on a bundled model and task, offline.
@@ -55,6 +56,7 @@ def application(asked: str = "") -> App:
         help_format="plaintext",  # rendering Markdown would take a third of the time of --help
         help_epilogue=_EPILOGUE,
         version_flags=["--version"],
+        console=TerminalConsole(sys.stdout),
         suppress_keyboard_interrupt=False,  # it would exit without a word
     )
     for place, (name, path, line) in enumerate(_COMMANDS):
@@ -69,6 +71,7 @@ class _Terminated(KeyboardInterrupt):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    guard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     code = run(arguments)
     if "RANK" in os.environ:  # one of several processes

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Any
 
-from rich.console import Console as RichConsole
 from rich.console import RenderableType
+
+from luthier.core.terminal import TerminalConsole, encoding_of, printable_json, unguarded
 
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    stream = unguarded(sys.stdout)
+    stream.write(printable_json(value, encoding_of(stream)) + "\n")
 
 
 def print_result(*parts: RenderableType) -> None:
-    """Print tables and text. Text is printed as it is, without markup."""
+    """Print tables and text. Text is printed as it is, control characters as escapes."""
     console = _console()
     for part in parts:
-        console.print(part, markup=False)
+        console.print(part)
 
 
 def output_width() -> int:
@@ -29,7 +29,7 @@ def output_width() -> int:
     return _console().width
 
 
-def _console() -> RichConsole:
+def _console() -> TerminalConsole:
     # A pipe has no width of its own: 100 columns keep most tables whole.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
-    return RichConsole(width=width, highlight=False)
+    return TerminalConsole(sys.stdout, width=width)

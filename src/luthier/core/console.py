@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO, Protocol
 
-from rich.console import Console as RichConsole
 from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
@@ -20,10 +19,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 from rich.theme import Theme
 
 from luthier.core.errors import LuthierError
+from luthier.core.terminal import TerminalConsole, Text, guarded
 from luthier.core.units import format_duration
 
 _THEME = Theme(
@@ -46,8 +45,8 @@ class Console:
     """Messages and progress bars: live on a terminal, plain lines elsewhere."""
 
     def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
-        self._rich = RichConsole(
-            file=stream or sys.stderr, theme=_THEME, quiet=quiet, highlight=False, soft_wrap=True
+        self._rich = TerminalConsole(
+            stream or sys.stderr, theme=_THEME, quiet=quiet, soft_wrap=True
         )
         self._bar: Progress | None = None
 
@@ -58,23 +57,23 @@ class Console:
 
     def say(self, text: str = "") -> None:
         """Print a line. Square brackets are printed as they are."""
-        self._rich.print(text, markup=False)
+        self._rich.print(text)
 
     def heading(self, text: str) -> None:
         """Print a line that begins a stage."""
-        self._rich.print(text, markup=False, style="bold cyan")
+        self._rich.print(text, style="bold cyan")
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self._rich.print(f"warning: {text}", markup=False, style="yellow")
+        self._rich.print(f"warning: {text}", style="yellow")
 
     def error(self, error: LuthierError) -> None:
         """Print a user's mistake: what, where, and what to do."""
-        self._rich.print(f"error: {error.problem}", markup=False, style="bold red")
+        self._rich.print(f"error: {error.problem}", style="bold red")
         if error.where:
-            self._rich.print(f"  at: {error.where}", markup=False)
+            self._rich.print(f"  at: {error.where}")
         if error.fix:
-            self._rich.print(f"  do: {error.fix}", markup=False)
+            self._rich.print(f"  do: {error.fix}")
 
     @contextmanager
     def progress(self, description: str, total: float | None, done: int = 0) -> Iterator[Advance]:
@@ -93,34 +92,65 @@ class Console:
 
     @contextmanager
     def _live(self, description: str, total: float | None, done: int) -> Iterator[Advance]:
-        owner = self._bar is None
-        if self._bar is None:
-            self._bar = _Bars(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                _TimeLeft(),
-                console=self._rich,
-                transient=True,
-            )
-            self._bar.start()
-        bar = self._bar
-        task = bar.add_task(description, total=total, completed=done, status="", before=done)
+        with self._display() as bar:
+            task = bar.add_task(description, total=total, completed=done, status="", before=done)
 
-        def advance(amount: float = 1, *, status: str = "") -> None:
-            bar.update(task, advance=amount)
-            if status:
-                bar.update(task, status=status)
+            def advance(amount: float = 1, *, status: str = "") -> None:
+                bar.update(task, advance=amount)
+                if status:
+                    bar.update(task, status=status)
 
-        try:
-            yield advance
-        finally:
-            bar.remove_task(task)
-            if owner:
-                bar.stop()
+            try:
+                yield advance
+            finally:
+                bar.remove_task(task)
+
+    @contextmanager
+    def _display(self) -> Iterator[Progress]:
+        """The bars that are shown, or new ones; what others print meanwhile goes above them."""
+        if self._bar is not None:
+            yield self._bar
+            return
+        bar = _Bars(
+            SpinnerColumn("line" if self._rich.options.ascii_only else "dots"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            _TimeLeft(),
+            console=self._rich,
+            transient=True,
+            redirect_stdout=False,  # rich would take the colours of what is printed
+            redirect_stderr=False,
+        )
+        lines = _Lines(self.say)
+        output, errors = (guarded(stream, lines.put) for stream in (sys.stdout, sys.stderr))
+        with redirect_stdout(output), redirect_stderr(errors), bar:
+            self._bar = bar
+            try:
+                yield bar
+            finally:
+                lines.end()
                 self._bar = None
+
+
+class _Lines:
+    """Text that comes in pieces, said a whole line at a time."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._begun = ""
+
+    def put(self, text: str) -> None:
+        """Take a piece."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._say(line)
+
+    def end(self) -> None:
+        """Say a line that was begun."""
+        if self._begun:
+            self.put("\n")
 
 
 class _TimeLeft(TimeRemainingColumn):
@@ -130,7 +160,7 @@ class _TimeLeft(TimeRemainingColumn):
         """See `TimeRemainingColumn.render`."""
         if task.completed - task.fields["before"] < _ENOUGH_UNITS and not task.finished:
             return Text("-:--:--", style="progress.remaining")
-        return super().render(task)
+        return Text().append(super().render(task))
 
 
 class _Bars(Progress):

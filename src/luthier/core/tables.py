@@ -19,7 +19,8 @@ from rich.padding import Padding
 from rich.style import StyleType
 from rich.table import Column
 from rich.table import Table as RichTable
-from rich.text import Text
+
+from luthier.core.terminal import Text, encodable_text
 
 # Prose is not wrapped to fewer columns than this, nor inside a word.
 _LEAST_PROSE = 20
@@ -82,16 +83,30 @@ class Table(RichTable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As a table where it fits, else stacked."""
-        for table in (self, self._factored()):
+        shown = self._encodable(options.encoding)
+        for table in (shown, shown._factored()):
             if fitted := table._fitted(console, options):
                 below, fitted.caption = fitted.caption, None  # as wide as the terminal
                 yield from RichTable.__rich_console__(fitted, console, options)
                 break
         else:
-            yield from self._stacked(options.max_width)
+            yield from shown._stacked(options.max_width)
             below = self.caption
         if below:
             yield Text.assemble("\n", _text(below))
+
+    def _encodable(self, encoding: str) -> Table:
+        """The table with each cell as wide as the terminal will show it."""
+
+        def shown(cell: RenderableType) -> RenderableType:
+            return encodable_text(_text(cell), encoding) if isinstance(cell, str | Text) else cell
+
+        table = copy.copy(self)
+        table.columns = [
+            replace(c, header=shown(c.header), _cells=[shown(cell) for cell in c.cells])
+            for c in self.columns
+        ]
+        return table
 
     def _factored(self) -> Table:
         """The table without the columns that are the same in every row, which are said below."""

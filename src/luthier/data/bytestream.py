@@ -105,7 +105,7 @@ def _open(path: Path) -> BinaryIO:
     limit = max(_FREE_BYTES, _MAX_RATIO * os.fstat(packed.fileno()).st_size)
     # The reader closes what it is given, and gzip closes no file that it has not opened.
     stream = gzip.GzipFile(fileobj=packed)
-    stream.myfileobj = packed
+    stream.myfileobj = packed  # type: ignore[assignment] # typeshed knows only files
     return io.BufferedReader(_BoundedReader(stream, limit), 2**20)
 
 

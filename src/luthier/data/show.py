@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from luthier.core.tables import Table
+from luthier.core.terminal import Text
 from luthier.core.units import format_count
 from luthier.data.inspect import DataReport, Lengths, ShownText
 from luthier.data.problems import ReasonCount
@@ -97,9 +97,9 @@ def _shown(pieces: Sequence[ShownText]) -> Text:
     text = Text()
     for piece in pieces:
         if piece.trained:
-            text.append(f"{OPEN}{_printable(piece.text)}{CLOSE}", style="bold green")
+            text.append(f"{OPEN}{piece.text}{CLOSE}", style="bold green")
         else:
-            text.append(_shortened(_printable(piece.text)), style="dim")
+            text.append(_shortened(piece.text), style="dim")
     return text
 
 
@@ -108,11 +108,3 @@ def _shortened(text: str) -> str:
         return text
     half = _MAX_SHOWN // 2
     return f"{text[:half]}\n… {len(text) - 2 * half:,} characters …\n{text[-half:]}"
-
-
-def _printable(text: str) -> str:
-    """Control characters as escapes: data must not command a terminal."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
-        for char in text
-    )

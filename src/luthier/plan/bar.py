@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from itertools import accumulate, cycle
 
+from luthier.core.terminal import printable
 from luthier.core.units import format_bytes
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
@@ -39,6 +40,7 @@ def legend(parts: Mapping[str, int]) -> list[str]:
 
 def svg_bar(title: str, answer: str, parts: Mapping[str, int], limit: int) -> str:
     """The same as an SVG document, with a title and an answer above it."""
+    title, answer = printable(title), printable(answer)
     shown, width, height = _shown(parts), 720, 40
     total = max(sum(size for _, size in shown), limit)
     x, pieces = 20.0, []

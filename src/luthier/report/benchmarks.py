@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from rich.text import Text
-
 from luthier.core.records import EvaluationRecord, MetricResult, SuiteRecord
 from luthier.core.tables import Table
+from luthier.core.terminal import Text
 from luthier.report.rows import estimate_texts
 
 

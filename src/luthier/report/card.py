@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from luthier.core.records import EvaluationRecord, Forgetting, TrainingRecord
+from luthier.core.terminal import printable_values
 from luthier.core.units import format_count, format_duration
 from luthier.report.format import format_value
 from luthier.report.markdown import escape_markdown, fenced, table_lines
@@ -174,7 +175,10 @@ def _front_matter(card: Card) -> dict[str, Any]:
         "pipeline_tag": "text2text-generation" if card.writes_after_encoder else "text-generation",
         "tags": [tag for tag in tags if tag],
     }
-    return {**found, "datasets": list(card.datasets)} if card.datasets else found
+    if card.datasets:
+        found["datasets"] = list(card.datasets)
+    shown: dict[str, Any] = printable_values(found)
+    return shown
 
 
 def _title(card: Card) -> str:

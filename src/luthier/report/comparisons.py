@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.text import Text
-
 from luthier.core.comparisons import (
     DifferentItem,
     RunComparison,
@@ -15,6 +13,7 @@ from luthier.core.comparisons import (
 )
 from luthier.core.records import Comparison, MetricResult
 from luthier.core.tables import Table
+from luthier.core.terminal import Text
 from luthier.report.excerpts import common_ending, prompt_end
 from luthier.report.format import ABSENT, digits_of, format_value
 from luthier.report.rows import detectable_text, difference_interval, estimate_texts, gain_texts

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from luthier.core.records import EvaluationRecord, MetricResult, SampleRecord
+from luthier.core.terminal import printable_values
 from luthier.report.content import Content, System
 from luthier.report.excerpts import common_ending, prompt_end
 from luthier.report.shares import fair_shares
@@ -98,7 +99,8 @@ class Examples:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for the page's example browser."""
-        return asdict(self)
+        shown: dict[str, Any] = printable_values(asdict(self))
+        return shown
 
 
 def collect_examples(content: Content) -> Examples:

@@ -1,8 +1,9 @@
 """The report as one HTML file that needs nothing else and asks nothing of the network.
 
 Everything in it comes from models, data and configurations, so none of it is trusted: text is
-escaped by the template engine, examples travel as JSON in a data block and are shown as text only,
-and a content security policy allows the page's own script, by its hash, and nothing more.
+escaped by the template engine and shown without control characters, examples travel as JSON in a
+data block and are shown as text only, and a content security policy allows the page's own script,
+by its hash, and nothing more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from luthier.core.terminal import printable
 from luthier.report.benchmarks import Benchmarked, asked_lines, suite_rows
 from luthier.report.comparisons import caption, comparison_rows
 from luthier.report.content import Content
@@ -78,10 +80,16 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     # `tojson` escapes <, > and & so that a text cannot end the data block it stands in.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     return environment
+
+
+def _shown(value: object) -> object:
+    """A text without control characters; markup, numbers and the rest as they are."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _asset(name: str) -> str:

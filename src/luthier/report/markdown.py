@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from luthier.core.records import LadderRecord
+from luthier.core.terminal import printable
 from luthier.report.benchmarks import Benchmarked, asked_lines, suite_rows
 from luthier.report.content import Content
 from luthier.report.examples import Examples, SideBySide, collect_examples
@@ -17,7 +18,7 @@ from luthier.report.rows import LadderRow, ladder_rows, metric_rows
 
 _NUM_EXAMPLES = 3
 # Signs that mean something anywhere, list marks at the start, and what makes a bare address a link.
-_SPECIAL = re.compile(r"([\\`*_\[\]#!|~$]|^[-+]|:(?=//))")
+_SPECIAL = re.compile(r"([\\`*_\[\]#!|~$]|^[-+]|:(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
 
 
 def render_markdown(content: Content) -> str:
@@ -49,7 +50,7 @@ def render_markdown(content: Content) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text on one line in which Markdown and HTML find nothing to interpret."""
-    flat = " ".join(text.split())
+    flat = printable(" ".join(text.split()))
     plain = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", plain)
 
@@ -135,4 +136,4 @@ def fenced(text: str, language: str) -> list[str]:
     """A code block whose fence is longer than any the text holds."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [f"{fence}{language}", text.rstrip("\n"), fence]
+    return [f"{fence}{language}", printable(text).rstrip("\n"), fence]

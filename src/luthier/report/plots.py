@@ -19,6 +19,7 @@ from typing import Any
 
 from luthier.core.records import Estimate, LadderRecord
 from luthier.core.seeds import fingerprint
+from luthier.core.terminal import printable
 from luthier.core.units import format_duration
 from luthier.report.content import LossCurve, Points
 from luthier.report.format import format_estimate
@@ -242,6 +243,7 @@ _LABEL_PLACES = (
 
 def _short(label: str) -> str:
     """A name that leaves room for the plot; the description has it whole."""
+    label = printable(label)
     return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…"
 
 
@@ -320,6 +322,6 @@ def _svg(axes: Any, title: str, description: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {width:g} {height:g}" role="img" '
         f'aria-labelledby="{name}-title {name}-desc">\n'
-        f'<title id="{name}-title">{escape(title)}</title>\n'
-        f'<desc id="{name}-desc">{escape(description)}</desc>\n{body}'
+        f'<title id="{name}-title">{escape(printable(title))}</title>\n'
+        f'<desc id="{name}-desc">{escape(printable(description))}</desc>\n{body}'
     )

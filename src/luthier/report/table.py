@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.text import Text
-
 from luthier.core.records import EvaluationRecord, LadderRecord
 from luthier.core.tables import Table
+from luthier.core.terminal import Text
 from luthier.report.format import format_percent
 from luthier.report.rows import (
     LadderRow,

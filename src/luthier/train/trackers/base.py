@@ -12,6 +12,7 @@ from typing import Any
 from luthier.config.train import TrackerName
 from luthier.core.files import read_text, write_atomically
 from luthier.core.run_directory import RunDirectory
+from luthier.core.terminal import printable
 
 _IDENTITY = re.compile(r"[0-9a-f]{8}")
 
@@ -37,7 +38,7 @@ class Opening:
         """The run's name; of a rung, the ladder's before its own."""
         path = self.run.path.resolve()
         parents = (path.parent.parent.name,) if path.parent.name == "rungs" else ()
-        return "-".join((*parents, path.name))
+        return printable("-".join((*parents, path.name)))
 
     def identity(self, tracker: TrackerName) -> str:
         """What tells this training from others there: new when it starts, kept when resumed."""

@@ -14,6 +14,7 @@ from luthier.config.train import TrackerName
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.run_directory import RunDirectory
+from luthier.core.terminal import printable_values
 from luthier.train.observers import StepMetrics
 from luthier.train.trackers.base import Opening, Tracker
 from luthier.train.trackers.services import MLflow, Trackio, WandB
@@ -76,7 +77,8 @@ class TrackerObserver:
     def on_event(self, event: str, **values: Any) -> None:
         """Open the tracker when the training starts; log a validation."""
         if event in ("start", "resume"):
-            opening = Opening(self._run, self._settings, values["step"], event == "resume")
+            settings = printable_values(self._settings)
+            opening = Opening(self._run, settings, values["step"], event == "resume")
             with self._may_fail():
                 self._tracker = _TRACKERS[self._name](opening)
         elif event == "validation":
