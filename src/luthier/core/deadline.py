@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from luthier.core.units import format_duration
 
 _Result = TypeVar("_Result")
+
+
+class _Failure(NamedTuple):
+    error: Exception
 
 
 class Deadline:
@@ -43,22 +47,22 @@ class Deadline:
             TimeoutError: it takes longer than what is left.
             Exception: its own.
         """
-        results: SimpleQueue[tuple[_Result, None] | tuple[None, Exception]] = SimpleQueue()
+        results: SimpleQueue[_Result | _Failure] = SimpleQueue()
 
         def run() -> None:
             try:
-                results.put((work(), None))
+                results.put(work())
             except Exception as error:  # noqa: BLE001 - it is raised in the caller's thread
-                results.put((None, error))
+                results.put(_Failure(error))
 
         threading.Thread(target=run, daemon=True).start()
         try:
-            result, error = results.get(timeout=self.left())
+            result = results.get(timeout=self.left())
         except Empty:
             raise self._over() from None
-        if error is not None:
-            raise error
-        return result  # type: ignore[return-value] - there is one where there is no error
+        if isinstance(result, _Failure):
+            raise result.error
+        return result
 
     def _over(self) -> TimeoutError:
         return TimeoutError(f"timed out after {format_duration(self._seconds)}")

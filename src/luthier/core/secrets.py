@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import re
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ _PART = 16
 """So many characters of a key in a row are enough to know it by; of a short one, two thirds."""
 _BEGINNING = 4
 """After "Bearer", so many are enough."""
+_VARIABLE = re.compile(r"(?:^|_)(?:KEY|TOKEN|PASSWORD|SECRET)$", re.IGNORECASE)
 _BEARER = "bearer"
 _ESCAPE = re.compile(
     r"%(?:25)*(?P<url>[0-9a-fA-F]{2})"
@@ -54,6 +56,16 @@ class Secrets:
                 parts = self._parts.setdefault(size, set())
                 for form in map(_folded, _forms(key)):
                     parts |= {form[at : at + size] for at in range(len(form) - size + 1)}
+
+    @classmethod
+    def of_environment(cls, *more: str | None) -> Secrets:
+        """The keys that other packages send to their servers, by the names of their variables.
+
+        Args:
+            more: such as are kept elsewhere.
+        """
+        found = (value for name, value in os.environ.items() if _VARIABLE.search(name))
+        return cls(*more, *(value for value in found if len(value) >= _WORD))
 
     def scrub(self, text: str) -> str:
         """The text with `REPLACEMENT` where a key, or a part that tells it, stands."""

@@ -85,8 +85,9 @@ class Client:
             return in_parallel(ask, items, self._config.concurrency, self._stopped, advance)
         finally:
             if count := self._transport.repeats - before:
+                texts = "1 text" if count == 1 else f"{count:,} texts"
                 self._console.warn(
-                    f"{self.url}: {count:,} texts of the server held the API key, and were changed"
+                    f"{self.url}: {texts} of the server held the API key, now {REPLACEMENT}"
                 )
 
     def _wait(self, error: TransientError, attempt: int) -> float:

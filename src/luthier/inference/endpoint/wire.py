@@ -128,12 +128,11 @@ class _Connection(HTTPConnection):
 
         def response_class(sock: socket.socket, *more: Any, **others: Any) -> HTTPResponse:
             response = HTTPResponse(sock, *more, **others)
-            # A socket's file is a BufferedReader, for all that its type says.
-            raw = cast("io.BufferedReader", response.fp).detach()
+            raw = response.fp.detach()
             response.fp = io.BufferedReader(_Wire(raw, sock, bounds))
             return response
 
-        self.response_class = response_class  # type: ignore[assignment] - it is only called
+        self.response_class = cast("type[HTTPResponse]", response_class)
 
     def connect(self) -> None:
         """Connect, through a proxy where there is one."""
@@ -163,16 +162,13 @@ class _Handler(AbstractHTTPHandler):
 
     def http_open(self, request: Request) -> HTTPResponse:
         """Send a request."""
-        return self.do_open(_Connection, request, bounds=self._bounds)  # type: ignore[arg-type]
+        connection: Any = _Connection
+        return self.do_open(connection, request, bounds=self._bounds)
 
     def https_open(self, request: Request) -> HTTPResponse:
         """Send a request over TLS."""
-        return self.do_open(
-            _SecureConnection,  # type: ignore[arg-type] - typeshed wants no further arguments
-            request,
-            bounds=self._bounds,
-            context=self._context,
-        )
+        connection: Any = _SecureConnection
+        return self.do_open(connection, request, bounds=self._bounds, context=self._context)
 
 
 def opener(host: str, bounds: Bounds, context: ssl.SSLContext | None) -> OpenerDirector:
