@@ -22,8 +22,9 @@ class EndpointConfig(Config):
     requests_per_minute: float | None = Field(default=None, gt=0)
     """The most requests in a minute; None: as many as the server takes."""
     timeout: Seconds = Field(default=600.0, gt=0)
-    """How long one answer may take. Then it is asked again, so too short a time for a slow server
-    only adds to what it has to do."""
+    """How long one exchange may take, from looking up the server's name to the last byte of its
+    answer. Then it is asked again, so too short a time for a slow server only adds to what it has
+    to do. In all a request takes at most (retries + 1) times as long, and the waits between."""
     retries: int = Field(default=5, ge=0, le=20)
     """How often a request is sent again when the server is busy, fails or cannot be reached."""
     backoff: Seconds = Field(default=1.0, gt=0)

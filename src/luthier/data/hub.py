@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from luthier.core.deadline import Deadline
 from luthier.core.errors import DataError
+from luthier.core.secrets import Secrets
 from luthier.data.readers import Row
 
 _TIMEOUT_S = 10.0
@@ -84,7 +86,8 @@ def _answers(endpoint: str) -> bool:
     from huggingface_hub import get_session
 
     try:
-        get_session().head(endpoint, timeout=_TIMEOUT_S)
+        # The timeout begins anew with each byte.
+        Deadline(2 * _TIMEOUT_S).call(lambda: get_session().head(endpoint, timeout=_TIMEOUT_S))
     except Exception:  # noqa: BLE001 - of whichever HTTP library huggingface_hub uses
         return False
     return True
@@ -123,4 +126,8 @@ def _rows(name: str, rows: Any) -> Callable[[], Iterator[Row]]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """What the Hub says, without the token that it was sent."""
+    from huggingface_hub import get_token
+
+    said = Secrets.of_environment(get_token()).scrub(str(error))
+    return (said.strip() or type(error).__name__).splitlines()[0]

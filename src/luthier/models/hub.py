@@ -9,13 +9,17 @@ from pathlib import Path
 
 from luthier.config import ModelConfig
 from luthier.core.console import Console
+from luthier.core.deadline import Deadline
 from luthier.core.errors import DataError
+from luthier.core.secrets import Secrets
 from luthier.models import bundled
 from luthier.models.adapter_folder import ADAPTER_CONFIG, adapter_files
 from luthier.models.weights import Entry, find_entry, read_index
 
 _Choice = Callable[[ModelConfig, Collection[str]], tuple[str, ...]]
 _TIMEOUT_S = 10.0
+_LONGEST_S = 60.0
+"""For all of what is asked of a repository; the timeout before begins anew with each byte."""
 # Settings, tokenizers and templates; beside the model's own folder only further templates count.
 _DESCRIPTIONS = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.bpe", "LICENSE*")
 _TEMPLATES = "additional_chat_templates/*.jinja"
@@ -63,9 +67,16 @@ def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
         raise _unreachable(config) from None
     except Exception as error:
         raise DataError(
-            f"the model {config.id} cannot be fetched: {error}",
+            f"the model {config.id} cannot be fetched: {_said(error)}",
             fix="check the spelling and the revision; for a gated model run 'hf auth login'",
         ) from error
+
+
+def _said(error: Exception) -> str:
+    """Words of the Hub, without the token that it was sent."""
+    from huggingface_hub import get_token
+
+    return Secrets.of_environment(get_token()).scrub(str(error))
 
 
 def _cached(config: ModelConfig) -> Path:
@@ -142,7 +153,9 @@ def _listed(config: ModelConfig) -> tuple[str, ...] | None:
         return None
     try:
         api = HfApi(endpoint=constants.ENDPOINT)
-        info = api.model_info(config.id, revision=config.revision, timeout=_TIMEOUT_S)
+        info = Deadline(_LONGEST_S).call(
+            lambda: api.model_info(config.id, revision=config.revision, timeout=_TIMEOUT_S)
+        )
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code < 500:
             raise

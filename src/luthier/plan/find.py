@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from luthier.core.deadline import Deadline
 from luthier.core.errors import DataError
 from luthier.core.given import home, read_given
 from luthier.core.guarded import parse_foreign
@@ -193,7 +194,8 @@ def _from_hub(model: str, revision: str | None) -> tuple[Config, str]:
     try:
         # Asked first, because it says the size, and because without a network it fails at once,
         # where the download would be tried again and again.
-        size = get_hf_file_metadata(url, timeout=_TIMEOUT_S).size or 0
+        asked = Deadline(2 * _TIMEOUT_S)  # the timeout begins anew with each byte
+        size = asked.call(lambda: get_hf_file_metadata(url, timeout=_TIMEOUT_S)).size or 0
         small = size <= _MOST_BYTES
         path = hf_hub_download(model, "config.json", revision=revision) if small else None
     except Exception as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -10,7 +12,17 @@ from luthier.core.errors import DataError
 from luthier.inference.endpoint.transport import printable
 
 _Form = TypeVar("_Form", bound="Answer")
-_Count = Annotated[int, Field(ge=0, lt=2**40)]
+_Count = Annotated[int, Field(ge=0, lt=2**40, strict=True)]
+# Some servers write the lowest number of float32 where a token is impossible.
+_Nats = Annotated[float, Field(ge=-3.5e38, le=0, strict=True)]
+_Offset = Annotated[int, Field(strict=True)]
+_TOKEN_CHARACTERS = 256
+"""More than the longest tokens that are known have: 128 spaces."""
+_BEYOND = 16
+"""Tokens that a server may count beyond the limit: it may generate several in one step."""
+_TEMPLATE_TOKENS = 2**17
+"""Tokens of a prompt that a server may add to what is sent."""
+_TOKENS_PER_BYTE = 4
 
 
 class Answer(BaseModel):
@@ -61,7 +73,7 @@ class ChatChoice(Answer):
 class Chat(Answer):
     """The answer of ``/chat/completions``."""
 
-    choices: tuple[ChatChoice, ...] = Field(min_length=1)
+    choices: tuple[ChatChoice, ...] = Field(min_length=1, max_length=1)
     usage: Usage | None = None
 
 
@@ -72,9 +84,9 @@ class Logprobs(Answer):
     """
 
     tokens: tuple[str, ...]
-    token_logprobs: tuple[Annotated[float, Field(le=0)] | None, ...]
-    top_logprobs: tuple[dict[str, float] | None, ...]
-    text_offset: tuple[int, ...]
+    token_logprobs: tuple[_Nats | None, ...]
+    top_logprobs: tuple[dict[str, _Nats] | None, ...]
+    text_offset: tuple[_Offset, ...]
 
 
 class TextChoice(Answer):
@@ -88,7 +100,7 @@ class TextChoice(Answer):
 class Completion(Answer):
     """The answer of ``/completions``."""
 
-    choices: tuple[TextChoice, ...] = Field(min_length=1)
+    choices: tuple[TextChoice, ...] = Field(min_length=1, max_length=1)
     usage: Usage | None = None
 
 
@@ -109,6 +121,41 @@ def parse(form: type[_Form], value: Any, where: str) -> _Form:
             where=where,
             fix="check that the URL is that of such a server; most end in /v1",
         ) from None
+
+
+def require_within(text: str, usage: Usage | None, asked: Mapping[str, Any], where: str) -> None:
+    """Refuse an answer, or a count of its tokens, that cannot be one to what was asked.
+
+    Args:
+        text: that was generated; "" where it was not asked for.
+        usage: tokens as the server counts them.
+        asked: the body of the request.
+        where: the address, for error messages.
+
+    Raises:
+        DataError: it is longer than ``max_tokens`` allows, or a count is not possible.
+    """
+    limit = asked["max_tokens"]
+    usage = usage or Usage()
+    longest = _TEMPLATE_TOKENS + _TOKENS_PER_BYTE * len(json.dumps(asked))
+    if len(text) > limit * _TOKEN_CHARACTERS:
+        problem = f"the answer has {len(text):,} characters"
+    elif usage.completion_tokens > limit + _BEYOND:
+        problem = f"the server counts {usage.completion_tokens:,} tokens of an answer"
+    elif usage.prompt_tokens > longest:
+        raise DataError(
+            f"the server counts {usage.prompt_tokens:,} tokens of a prompt that cannot have more "
+            f"than {longest:,}",
+            where=where,
+            fix="use a server that counts as the model does",
+        )
+    else:
+        return
+    raise DataError(
+        f"{problem}, though it was asked for {limit:,} tokens at most (max_tokens)",
+        where=where,
+        fix="use a server that keeps max_tokens, or set evaluate.max_new_tokens to its own limit",
+    )
 
 
 def finish_of(reason: str | None) -> Literal["stop", "length"]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from luthier.config.endpoint import EndpointConfig
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError
+from luthier.core.secrets import REPLACEMENT
 from luthier.core.units import format_duration
 from luthier.inference.endpoint.pool import Pace, in_parallel
 from luthier.inference.endpoint.transport import TransientError, Transport
@@ -34,7 +35,7 @@ class Client:
         self._transport, self._config, self._console = transport, config, console
         self._pace = Pace(config.requests_per_minute)
         self._stopped = threading.Event()
-        self._has_told = False
+        self._has_told = self._has_told_repeat = False
 
     @property
     def url(self) -> str:
@@ -56,7 +57,9 @@ class Client:
         while True:
             self._sleep(self._pace.reserve())
             try:
-                return self._transport.exchange(path, body)
+                answer = self._transport.exchange(path, body)
+                self._tell_repeat()
+                return answer
             except TransientError as error:
                 wait = self._wait(error, attempt)
                 tries = self._config.retries if body is not None or error.reached else 0
@@ -77,7 +80,15 @@ class Client:
         Raises:
             LuthierError: the first failure.
         """
-        return in_parallel(ask, items, self._config.concurrency, self._stopped, advance)
+        before = self._transport.repeats
+        try:
+            return in_parallel(ask, items, self._config.concurrency, self._stopped, advance)
+        finally:
+            if count := self._transport.repeats - before:
+                texts = "1 text" if count == 1 else f"{count:,} texts"
+                self._console.warn(
+                    f"{self.url}: {texts} of the server held the API key, now {REPLACEMENT}"
+                )
 
     def _wait(self, error: TransientError, attempt: int) -> float:
         """Seconds until the next attempt."""
@@ -95,6 +106,14 @@ class Client:
             self._has_told = True
             self._console.warn(
                 f"{self.url}{path}: {error.problem}; trying again in {format_duration(wait)}"
+            )
+
+    def _tell_repeat(self) -> None:
+        if self._transport.repeats and not self._has_told_repeat:
+            self._has_told_repeat = True
+            self._console.warn(
+                f"{self.url} repeats the API key that it was sent; {REPLACEMENT} stands in its "
+                "place wherever it does"
             )
 
     def _given_up(

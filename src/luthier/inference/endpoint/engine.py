@@ -12,7 +12,14 @@ from luthier.core.content_log import ContentLog
 from luthier.core.errors import DataError, UsageError
 from luthier.core.seeds import fingerprint
 from luthier.inference.endpoint import scores
-from luthier.inference.endpoint.answers import Chat, Completion, Usage, finish_of, parse
+from luthier.inference.endpoint.answers import (
+    Chat,
+    Completion,
+    Usage,
+    finish_of,
+    parse,
+    require_within,
+)
 from luthier.inference.endpoint.client import Client
 from luthier.inference.endpoint.log import AnswerLog
 from luthier.inference.engine import (
@@ -102,28 +109,29 @@ class EndpointEngine(Engine):
         turns = [{"role": turn.role, "content": turn.content} for turn in as_conversation(ids)]
         if not turns and self._completions:
             body = {"model": self._model, "prompt": as_text(ids), **settings}
-            return self._ask(Generation, "/completions", body, _continued)
+            return self._ask(Generation, "/completions", body, partial(_continued, body))
         turns = turns or [{"role": "user", "content": as_text(ids)}]
         body = {"model": self._model, "messages": turns, **settings}
-        return self._ask(Generation, "/chat/completions", body, _said)
+        return self._ask(Generation, "/chat/completions", body, partial(_said, body))
 
     def _score(self, request: ScoreRequest) -> Score:
-        context, whole = as_text(request.context), as_text(request.context + request.continuation)
+        context = as_text(request.context)
+        body = self._echo(as_text(request.context + request.continuation))
 
         def read(answer: Any, where: str) -> tuple[Score, Usage | None]:
-            found, usage = _echoed(whole, answer, where)
+            found, usage = _echoed(body, answer, where)
             return scores.score(found, len(context), where), usage
 
-        return self._ask(Score, "/completions", self._echo(whole), read, str(len(context)))
+        return self._ask(Score, "/completions", body, read, str(len(context)))
 
     def _loss(self, ids: Sequence[int]) -> TextLoss:
-        text = as_text(ids)
+        body = self._echo(as_text(ids))
 
         def read(answer: Any, where: str) -> tuple[TextLoss, Usage | None]:
-            found, usage = _echoed(text, answer, where)
+            found, usage = _echoed(body, answer, where)
             return scores.loss(found), usage
 
-        return self._ask(TextLoss, "/completions", self._echo(text), read)
+        return self._ask(TextLoss, "/completions", body, read)
 
     def _echo(self, text: str) -> dict[str, Any]:
         """The body that asks for the log-probabilities of a text; one more token is the least."""
@@ -153,13 +161,13 @@ class EndpointEngine(Engine):
 
     def _likeliest_after_probe(self, word: str) -> TextLoss:
         """The loss of the token that is the likeliest in the place of a word."""
-        text = _PROBE + word
+        body = self._echo(_PROBE + word)
 
         def read(answer: Any, where: str) -> tuple[TextLoss, Usage | None]:
-            found, usage = _echoed(text, answer, where)
+            found, usage = _echoed(body, answer, where)
             return scores.likeliest(found, len(_PROBE)), usage
 
-        return self._ask(TextLoss, "/completions", self._echo(text), read, "likeliest")
+        return self._ask(TextLoss, "/completions", body, read, "likeliest")
 
     def _ask(
         self,
@@ -211,21 +219,27 @@ def _until(answer: Generation, stops: Sequence[str]) -> Generation:
     return answer if before is None else Generation(answer.ids, before.strip(), "stop")
 
 
-def _continued(answer: Any, where: str) -> tuple[Generation, Usage | None]:
+def _continued(
+    asked: Mapping[str, Any], answer: Any, where: str
+) -> tuple[Generation, Usage | None]:
     completion = parse(Completion, answer, where)
     first = completion.choices[0]
+    require_within(first.text, completion.usage, asked, where)
     generation = Generation((), first.text.strip(), finish_of(first.finish_reason))
     return generation, completion.usage
 
 
-def _said(answer: Any, where: str) -> tuple[Generation, Usage | None]:
+def _said(asked: Mapping[str, Any], answer: Any, where: str) -> tuple[Generation, Usage | None]:
     chat = parse(Chat, answer, where)
     first = chat.choices[0]
     text = (first.message.content or "").strip()
+    require_within(text, chat.usage, asked, where)
     return Generation((), text, finish_of(first.finish_reason)), chat.usage
 
 
-def _echoed(prompt: str, answer: Any, where: str) -> tuple[list[scores.Piece], Usage | None]:
+def _echoed(
+    asked: Mapping[str, Any], answer: Any, where: str
+) -> tuple[list[scores.Piece], Usage | None]:
     """The tokens of a prompt that came back.
 
     Raises:
@@ -235,4 +249,5 @@ def _echoed(prompt: str, answer: Any, where: str) -> tuple[list[scores.Piece], U
     logprobs = completion.choices[0].logprobs
     if logprobs is None:
         raise DataError("the answer holds no log-probabilities", where=where)
-    return scores.pieces(prompt, logprobs, where), completion.usage
+    require_within("", completion.usage, asked, where)
+    return scores.pieces(asked["prompt"], logprobs, where), completion.usage

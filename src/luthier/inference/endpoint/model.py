@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.content_log import ContentLog
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.inference.endpoint.answers import Listed, Models, parse
@@ -83,6 +83,12 @@ def open_endpoint(config: ModelConfig, console: Console) -> EndpointModel:
     client = Client(transport, settings, console)
     listed = {model.id: model for model in _models(client)}
     name = settings.name or _only(listed, client.url)
+    if not name.isprintable():
+        raise DataError(
+            f"the model's name holds characters that cannot be shown: {printable(name)}",
+            where=client.url,
+            fix="let the server give it another name",
+        )
     known = listed[name].content if name in listed else ""
     console.say(
         f"{printable(name)} at {client.url}: its weights are not known, so the same name may "

@@ -9,6 +9,7 @@ from luthier.core.errors import DataError
 from luthier.inference.endpoint.answers import Logprobs
 from luthier.inference.engine import Score, TextLoss
 
+_SHOWN = 40
 _UNPRINTABLE = "�"
 # Nats: servers compute in bfloat16, whose numbers around 20 are 0.125 apart.
 _ROUNDING = 0.25
@@ -28,6 +29,11 @@ class Piece(NamedTuple):
     end: int
     logprob: float | None
     best: float | None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it stands for characters of the prompt."""
+        return 0 <= self.start < self.end
 
     @property
     def greedy(self) -> bool:
@@ -59,9 +65,10 @@ def pieces(prompt: str, logprobs: Logprobs, where: str) -> list[Piece]:
     found = list(_cut(logprobs, begin, len(prompt)))
     for piece, token in zip(found, logprobs.tokens, strict=False):
         known = _known(token)
-        is_text = 0 <= piece.start < piece.end
-        if is_text and not prompt.startswith(known, piece.start):
-            raise _mismatch(f"{known!r} does not stand at character {piece.start}", where)
+        if piece.is_text and not prompt.startswith(known, piece.start):
+            what = f"{known[:_SHOWN]!r} does not stand at character {piece.start}"
+            raise _mismatch(what, where)
+    _require_all(found, where)
     if not found or found[-1].end != len(prompt):
         raise _mismatch("its tokens end before the prompt does", where)
     return found
@@ -127,6 +134,22 @@ def _cut(logprobs: Logprobs, begin: int, length: int) -> Iterator[Piece]:
         if start >= length:
             return
         yield Piece(start, min(end, length), logprob, max(top.values()) if top else None)
+
+
+def _require_all(found: list[Piece], where: str) -> None:
+    """Refuse tokens after the first that were not predicted, and such as beat the likeliest.
+
+    Some servers write null where a token is impossible; without it a loss would be too low.
+    """
+    first = next((index for index, piece in enumerate(found) if piece.is_text), 0)
+    for piece in found[first + 1 :]:
+        if piece.logprob is None:
+            raise _mismatch(f"the token at character {piece.start} has none", where)
+    for piece in found:
+        best = 0.0 if piece.best is None else piece.best
+        if piece.logprob is not None and piece.logprob > best + _ROUNDING:
+            what = f"the token at character {piece.start} is likelier than the likeliest"
+            raise _mismatch(what, where)
 
 
 def _known(token: str) -> str:

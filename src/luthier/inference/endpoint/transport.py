@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
+import threading
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -11,18 +13,23 @@ from http.client import HTTPException
 from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 from luthier.core.errors import DataError, LuthierError, UsageError
-from luthier.core.guarded import MalformedError, parse_foreign
+from luthier.core.secrets import Secrets
+from luthier.inference.endpoint.reading import largest_answer, read_json
+from luthier.inference.endpoint.wire import Bounds, TooLargeError, opener
 
-MAX_BYTES = 32 * 2**20
-"""The largest answer that is read."""
 _CHUNK = 2**16
 _SHOWN = 300
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LONGEST_WAIT = 10.0**9
+"""Seconds that are believed of a server, which may say any number."""
+# Kinds of content that are JSON, or say nothing.
+_JSON_KINDS = frozenset({"", "application/json", "text/json", "text/plain"})
+_UNKNOWN_KINDS = frozenset({"application/octet-stream", "binary/octet-stream"})
 # Too many requests, and what a server or a proxy says of itself when it may recover.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIX_URL = "check that this is the URL of an OpenAI-compatible API; most end in /v1"
 
 
 class TransientError(Exception):
@@ -48,12 +55,13 @@ class NotFoundError(UsageError):
 class Transport:
     """Sends JSON to paths below a URL, and reads JSON.
 
-    Redirects are not followed: they would carry the key and the data to another server.
+    Redirects are not followed: they would carry the key and the data to another server. The key is
+    taken out of whatever comes back, before anything else is done with it.
 
     Args:
         url: where the API begins, such as ``http://127.0.0.1:8000/v1``.
         key: the API key; None: none is sent.
-        timeout: seconds an exchange may take.
+        timeout: seconds an exchange may take, from looking up the name to the last byte.
 
     Raises:
         UsageError: the URL is not one of a server's API.
@@ -62,13 +70,19 @@ class Transport:
     def __init__(self, url: str, key: str | None = None, timeout: float = 600.0) -> None:
         self.url = checked_url(url)
         self._key, self._timeout = key, timeout
-        self._opener = _opener(urlsplit(self.url).hostname or "")
+        self._secrets = Secrets(key)
+        self._host = urlsplit(self.url).hostname or ""
+        secure = self.url.lower().startswith("https")
+        self._context = ssl.create_default_context() if secure else None
+        self._lock = threading.Lock()
+        self.repeats = 0
+        """How many texts of the server held the key."""
 
     def exchange(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer to a POST of ``body``, or to a GET where there is none.
 
         Raises:
-            TransientError: the server is busy, failed, or was not reached.
+            TransientError: the server is busy, failed, or was not reached, or it takes too long.
             UsageError: it refuses the key, or knows no such path or model.
             DataError: it refuses the request, or the answer is too large or no JSON.
         """
@@ -78,39 +92,93 @@ class Transport:
             headers["Authorization"] = f"Bearer {self._key}"
         data = None if body is None else json.dumps(body).encode()
         request = Request(address, data, headers)  # noqa: S310 - checked_url allows HTTP alone
-        deadline = time.monotonic() + self._timeout
+        bounds = Bounds(self._timeout)
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
-                content = _read(response, deadline, address)
+            with opener(self._host, bounds, self._context).open(request) as response:
+                kind = _kind(response.headers)
+                content = _read(response, bounds, largest_answer(body, len(data or b"")))
         except HTTPError as error:
-            raise self._refusal(error, address) from None
+            raise self._refusal(error, bounds, address) from None
+        except TooLargeError as error:
+            raise DataError(str(error), where=address, fix=_FIX_URL) from None
         except (OSError, HTTPException) as error:  # URLError and TimeoutError are OSErrors
-            reason = error.reason if isinstance(error, URLError) else error
-            raise TransientError(f"the connection failed: {_words(reason)}") from None
-        return _parsed(content, address)
+            raise self._failed(error) from None
+        return self._parsed(content, kind, address)
 
-    def _refusal(self, error: HTTPError, address: str) -> Exception:
+    def _parsed(self, content: bytes, kind: str, address: str) -> Any:
+        """The JSON of an answer.
+
+        Raises:
+            DataError: it is none.
+        """
+        try:
+            if kind:
+                raise ValueError(f"it is {self._shown(kind)}")
+            return read_json(content, self._scrubbed)
+        except ValueError as error:
+            beginning = content[: 8 * _SHOWN].decode("utf-8", "replace")
+            raise DataError(
+                f"the answer is no JSON: {self._shown(beginning)!r} ({self._shown(str(error))})",
+                where=address,
+                fix=_FIX_URL,
+            ) from None
+
+    def _failed(self, error: Exception) -> TransientError:
+        """What to raise where there was no whole answer."""
+        reason = error.reason if isinstance(error, URLError) else error
+        words = self._shown(str(reason)) or type(reason).__name__
+        if isinstance(reason, TimeoutError):
+            words += " (model.endpoint.timeout)"
+        return TransientError(f"the connection failed: {words}")
+
+    def _refusal(self, error: HTTPError, bounds: Bounds, address: str) -> Exception:
         """What a status other than success means."""
-        said = self._said(error)
+        try:
+            said = self._said(error, bounds)
+        except TimeoutError as late:
+            return self._failed(late)
         problem = f"the server answers {error.code}" + (f": {said}" if said else "")
         if error.code in _TRANSIENT:
             wait = _seconds(error.headers.get("Retry-After"))
             return TransientError(problem, retry_after=wait, reached=True)
         kind, fix = _explained(error.code)
         if location := error.headers.get("Location"):
-            problem += f", and points to {printable(location)}"
+            problem += f", and points to {self._shown(location)}"
         return kind(problem, where=address, fix=fix)
 
-    def _said(self, error: HTTPError) -> str:
-        """The message in the body of an error, without the key should it stand there."""
-        content = b""
-        with contextlib.suppress(OSError, HTTPException):
-            content = error.read(_CHUNK)
-        error.close()
+    def _said(self, error: HTTPError, bounds: Bounds) -> str:
+        """The message in the body of an error.
+
+        Raises:
+            TimeoutError: it does not end in time.
+        """
+        content = bytearray()
+        try:
+            bounds.expect_body(_CHUNK)
+            while len(content) < _CHUNK and (chunk := error.fp.read1(_CHUNK)):  # type: ignore[attr-defined]
+                content += chunk
+        except TimeoutError:
+            raise
+        except (OSError, HTTPException):
+            pass  # a part of a message is better than none
+        finally:
+            error.close()
         text = content.decode("utf-8", "replace")
-        with contextlib.suppress(DataError):
-            text = _message(parse_foreign(text, "")) or text
-        return printable(text.replace(self._key, "…") if self._key else text)
+        with contextlib.suppress(ValueError, RecursionError):
+            text = _message(json.loads(text)) or text
+        return self._shown(text)
+
+    def _scrubbed(self, text: str) -> str:
+        """A text of the server without the key."""
+        scrubbed = self._secrets.scrub(text)
+        if scrubbed != text:
+            with self._lock:
+                self.repeats += 1
+        return scrubbed
+
+    def _shown(self, text: str) -> str:
+        """A text of the server for people; the key is taken out before a cut can divide it."""
+        return printable(self._secrets.scrub(text[: 16 * _SHOWN]))
 
 
 def checked_url(url: str) -> str:
@@ -146,45 +214,36 @@ def printable(text: str) -> str:
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 
 
-def _opener(host: str) -> OpenerDirector:
-    """No redirects, and no proxy to this machine itself."""
-    direct = [ProxyHandler({})] if host in _LOOPBACK else []
-    return build_opener(_NoRedirects(), *direct)
+def _kind(headers: Any) -> str:
+    """What keeps an answer from being JSON by its headers; "": nothing."""
+    coding = str(headers.get("Content-Encoding", "")).strip().lower()
+    if coding not in ("", "identity"):
+        return f"compressed ({coding}), which was not asked for"
+    kind = str(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+    if kind in _JSON_KINDS | _UNKNOWN_KINDS or kind.endswith("+json"):
+        return ""
+    return kind
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """None: the status is an error as others are."""
+def _read(response: IO[bytes], bounds: Bounds, size: int) -> bytes:
+    """The body, up to ``size`` bytes and within the bounds.
 
-
-def _read(response: IO[bytes], deadline: float, address: str) -> bytes:
-    """The body, up to the largest size and the deadline: sockets time out by part alone."""
+    Raises:
+        TooLargeError: it is larger.
+        TimeoutError: it takes too long.
+    """
+    bounds.expect_body(size)
+    if (getattr(response, "length", None) or 0) > size:
+        raise bounds.too_large()
     content = bytearray()
     while chunk := response.read1(_CHUNK):  # type: ignore[attr-defined]
         content += chunk
-        if len(content) > MAX_BYTES:
-            raise DataError(
-                f"the answer is larger than {MAX_BYTES // 2**20} MiB",
-                where=address,
-                fix="check that this is the URL of an OpenAI-compatible API",
-            )
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer took too long")
+        if len(content) > size:
+            raise bounds.too_large()
     expected = getattr(response, "length", None)
     if expected:  # read1 does not tell what is missing
         raise ConnectionError(f"it was closed {expected:,} bytes before the end")
     return bytes(content)
-
-
-def _parsed(content: bytes, address: str) -> Any:
-    try:
-        return parse_foreign(content, address)
-    except MalformedError:
-        raise DataError(
-            f"the answer is no JSON: {printable(content[:_SHOWN].decode('utf-8', 'replace'))!r}",
-            where=address,
-            fix="check that this is the URL of an OpenAI-compatible API; most end in /v1",
-        ) from None
 
 
 def _explained(status: int) -> tuple[type[LuthierError], str]:
@@ -196,6 +255,8 @@ def _explained(status: int) -> tuple[type[LuthierError], str]:
             "check the URL (most end in /v1) and the model's name; for a server without "
             "/completions set model.endpoint.completions=false"
         )
+    if status < 200:
+        return DataError, "check the URL: an API answers requests, and speaks nothing else"
     if 300 <= status < 400:
         return UsageError, "give the URL that answers itself: redirects are not followed"
     return DataError, "shorten the prompts or the answers, or change what the server names"
@@ -212,15 +273,13 @@ def _message(body: Any) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """RFC 9110, section 10.2.3: a number of seconds, or a date."""
+    """RFC 9110, section 10.2.3: a number of seconds, or a date. What is neither says nothing."""
     if retry_after is None:
         return None
-    with contextlib.suppress(ValueError, OverflowError):
-        return max(0.0, float(int(retry_after)))
-    with contextlib.suppress(ValueError, TypeError, OverflowError):
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text), _LONGEST_WAIT)
+    with contextlib.suppress(ValueError, TypeError, OverflowError, IndexError, OSError):
+        wait = parsedate_to_datetime(text).timestamp() - time.time()
+        return min(max(0.0, wait), _LONGEST_WAIT)
     return None
-
-
-def _words(reason: object) -> str:
-    return printable(str(reason)) or type(reason).__name__

@@ -14,6 +14,7 @@ from luthier.config.train import TrackerName
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.run_directory import RunDirectory
+from luthier.core.secrets import Secrets
 from luthier.core.terminal import printable_values
 from luthier.train.observers import StepMetrics
 from luthier.train.trackers.base import Opening, Tracker
@@ -105,7 +106,8 @@ class TrackerObserver:
                 yield
         except Exception as error:  # noqa: BLE001 - of a package that does not decide what is trained
             self._tracker = None
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            said = Secrets.of_environment().scrub(str(error)).strip()
+            reason = (said.splitlines() or [type(error).__name__])[0]
             self._console.warn(f"{self._name} failed and is left out from here on: {reason}")
 
 
