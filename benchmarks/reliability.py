@@ -185,8 +185,8 @@ def _markdown(document: Mapping[str, Any], latest: Mapping[str, Mapping[str, Any
         f"Machine: {machine['name']}, {machine['cores']} cores. Versions: {versions}.",
         "",
         "A tiny Llama is tuned by the real command in a process of its own (8 and 9: in "
-        "part in one process; 2 and 7: the checkpoint store alone; 12: pages only). Passed counts the tests; what "
-        "each does is beside it.",
+        "part in one process; 2 and 7: the checkpoint store alone; 12: pages only). Passed counts "
+        "the tests; what each does is beside it.",
         "",
         *table(("test", "what was done", "what has to hold", "passed", "took", "commit"), rows),
     ]
