@@ -207,7 +207,7 @@ def _markdown(folder: Path, payload: str) -> list[tuple[str, str]]:
 
 def _card(folder: Path, payload: str) -> list[tuple[str, str]]:
     text = hostile_card(hostile_run(folder, payload), payload)
-    begin, front, body = text.split("---\n", 2)
+    begin, front, body = re.split(r"(?m)^---\n", text, maxsplit=2)
     assert not begin
     assert list(yaml.safe_load(front)) == [
         "base_model", "base_model_relation", "library_name", "pipeline_tag", "tags", "datasets",

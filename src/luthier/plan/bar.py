@@ -77,4 +77,4 @@ def svg_bar(title: str, answer: str, parts: Mapping[str, int], limit: int) -> st
 
 def _shown(parts: Mapping[str, int]) -> list[tuple[str, int]]:
     """The parts that are there, the largest first."""
-    return sorted(((n, v) for n, v in parts.items() if v), key=lambda item: -item[1])
+    return sorted(((printable(n), v) for n, v in parts.items() if v), key=lambda item: -item[1])

@@ -167,7 +167,7 @@ def render_card(card: Card) -> str:
 
 def _front_matter(card: Card) -> dict[str, Any]:
     form, name = card.form, " ".join(card.base.name.split())  # a line of --- would end it
-    tags = ["luthier", card.method, f"base_model:{form.relation}:{name}"]
+    tags = ["luthier", " ".join(card.method.split()), f"base_model:{form.relation}:{name}"]
     found: dict[str, Any] = {
         "base_model": name,
         "base_model_relation": form.relation,
@@ -176,7 +176,7 @@ def _front_matter(card: Card) -> dict[str, Any]:
         "tags": [tag for tag in tags if tag],
     }
     if card.datasets:
-        found["datasets"] = list(card.datasets)
+        found["datasets"] = [" ".join(name.split()) for name in card.datasets]
     shown: dict[str, Any] = printable_values(found)
     return shown
 
