@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.given import open_given
@@ -105,7 +105,7 @@ def _open(path: Path) -> BinaryIO:
     limit = max(_FREE_BYTES, _MAX_RATIO * os.fstat(packed.fileno()).st_size)
     # The reader closes what it is given, and gzip closes no file that it has not opened.
     stream = gzip.GzipFile(fileobj=packed)
-    stream.myfileobj = packed  # type: ignore[assignment] # typeshed knows only files
+    stream.myfileobj = cast(Any, packed)
     return io.BufferedReader(_BoundedReader(stream, limit), 2**20)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, cast
@@ -232,7 +233,7 @@ def _stored(kind: type[_T], values: Any, where: str) -> _T:
     try:
         if not isinstance(values, Mapping) or not known >= set(values):
             raise ValueError("it has other fields")
-        return TypeAdapter(kind).validate_python(dict(values), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
     except ValueError as error:
         problem = " ".join(str(error).split())
         raise DataError(
