@@ -16,11 +16,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.config import ModelConfig, RunConfig, load_config
-from luthier.config.load import override, to_yaml
+from luthier.config import RunConfig, load_config
+from luthier.config.load import override
+from luthier.config.stored import grants, save_config, stored_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import write_atomically
 from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
 from luthier.core.records import SampleRecord
@@ -158,16 +158,13 @@ def evaluate(
 
     console = console or Console()
     tuned = as_run(target)
-    if tuned:
-        config = config or tuned.config
-    elif target:
+    if target and not tuned:
         overrides = {**(overrides or {}), "model.id": str(target)}
-    resolved = configure(config, overrides)
+    resolved = configure_for(tuned, config, overrides)
     if target and not tuned and is_missing_run(Path(target), resolved.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
-    check_key(tuned, resolved)
     if unused := without_effect(resolved.evaluate, "data"):
         names = ", ".join(f"evaluate.{name}" for name in unused)
         console.warn(f"{names}: set, but without effect on the data; they are for tasks")
@@ -206,7 +203,7 @@ def prompt(
     """Ask a model, with ``prompt.shots`` worked examples before the question.
 
     Args:
-        config: the configuration.
+        config: the configuration; None: that of the run, or the defaults.
         overrides: changed values.
         console: shows progress.
         ask: a question of your own; None: the first test examples of the task.
@@ -218,8 +215,8 @@ def prompt(
     """
     from luthier.adapt.ask import ask_model
 
-    tuned, resolved = RunDirectory.open(Path(run)) if run else None, configure(config, overrides)
-    check_key(tuned, resolved)
+    tuned = RunDirectory.open(Path(run)) if run else None
+    resolved = configure_for(tuned, config, overrides)
     return ask_model(resolved, console or Console(), tuned, ask, num)
 
 
@@ -229,6 +226,7 @@ def merge(
     console: Console | None = None,
     *,
     base: str | None = None,
+    overrides: Overrides = None,
 ) -> MergeResult:
     """Merge an adapter into its base model, check that both agree, and save the whole.
 
@@ -237,6 +235,8 @@ def merge(
         output: a folder for the merged model; None: ``merged`` in the run.
         console: shows progress.
         base: the model that an adapter belongs to; None: the one that it names.
+        overrides: what a stored run may not decide by itself, and an adapter's model settings, such
+            as ``{"model.trust_remote_code": True}``.
 
     Raises:
         UsageError: there is no adapter, or one that cannot be merged; or no folder to save to.
@@ -251,7 +251,8 @@ def merge(
                 where=str(run),
                 fix="name a folder with --output",
             )
-        model = ModelConfig(id=str(run), base=base)
+        own = {"model.id": str(run), "model.base": base}
+        model = configure(None, {**grants(overrides or {}), **own}).model
         merged = merge_adapter(model, Path(output), console or Console())
         return MergeResult(Path(output), merged.difference, merged.tolerance, merged.positions)
     if base is not None:
@@ -259,7 +260,7 @@ def merge(
     opened = RunDirectory.open(Path(run))
     folder = Path(output) if output else opened.merged
     with writing(opened, console):
-        merged = merge_run(opened, folder, console or Console())
+        merged = merge_run(opened, folder, console or Console(), grants(overrides or {}))
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
 
 
@@ -358,19 +359,22 @@ def as_run(target: str | Path | None) -> RunDirectory | None:
     return RunDirectory.open(Path(target))
 
 
-def check_key(run: RunDirectory | None, config: RunConfig) -> None:
-    """Check that a stored run, which others may have written, takes no key to a server.
+def configure_for(
+    run: RunDirectory | None, config: Configuration = None, overrides: Overrides = None
+) -> RunConfig:
+    """The configuration that is given, or else that of the run, as far as it may decide.
 
     Raises:
-        UsageError: it names a server and a variable with a key.
+        UsageError: an unknown key or a wrong value; or the run asks for what was not given.
     """
-    if run and config.model.is_remote and config.model.endpoint.api_key_env:
-        raise UsageError(
-            f"this run would send the key in {config.model.endpoint.api_key_env} to "
-            f"{config.model.id}",
-            where=str(run.config),
-            fix="if that is what you want, name this file in place of the run",
-        )
+    if run is None or not (config is None or _is_of(run, config)):
+        return configure(config, overrides)
+    return stored_config(run, overrides)
+
+
+def _is_of(run: RunDirectory, config: RunConfig | Path | str) -> bool:
+    """Whether a configuration is named by the file in which the run has stored its own."""
+    return not isinstance(config, RunConfig) and Path(config).resolve() == run.config.resolve()
 
 
 def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:
@@ -385,5 +389,4 @@ def is_missing_run(path: Path, output: Path) -> bool:
 
 def _save_config(run: RunDirectory, config: RunConfig) -> None:
     """Store the resolved configuration, so that running it again goes on with this run."""
-    named = config.model_copy(update={"name": run.name})
-    write_atomically(run.config, to_yaml(named))
+    save_config(run, config.model_copy(update={"name": run.name}))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from luthier import api
 from luthier.api import Configuration, Overrides
 from luthier.config import RunConfig
-from luthier.config.load import to_yaml
+from luthier.config.stored import save_config, stored_config
 from luthier.core.console import Console
 from luthier.core.content_log import ContentLog
 from luthier.core.errors import DataError, UsageError
@@ -189,8 +189,8 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
             fix=f"name one of its rungs, such as {run.rungs()[-1].path}",
         )
     if run:
-        config = api.configure(run.config, {"evaluate": config.evaluate.model_dump(mode="json")})
-        api.check_key(run, config)
+        asked = {"evaluate": config.evaluate.model_dump(mode="json")}
+        config = stored_config(run, asked, alike=config, parts=("model",))
     elif target and api.is_missing_run(Path(target), config.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
@@ -302,8 +302,7 @@ def _new_run(measured: _Measured) -> RunDirectory:
 
     config, stamp = measured.config, measured.subject.stamp
     run = api.open_run(config, "evaluate", "tasks", stamp.id)
-    named = config.model_copy(update={"name": run.name})
-    write_atomically(run.config, to_yaml(named))
+    save_config(run, config.model_copy(update={"name": run.name}))
     manifest = {
         "kind": "evaluate",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from luthier.config import RunConfig, load_config
+from luthier.config import RunConfig
+from luthier.config.stored import described_config
 from luthier.core.files import read_bytes, read_json, write_atomically
 from luthier.core.records import Forgetting, TrainingRecord
 from luthier.core.run_directory import RunDirectory
@@ -107,7 +108,7 @@ def _base(handle: ModelHandle) -> Base:
 
 def _of_run(run: RunDirectory) -> dict[str, Any]:
     """What a run knows of its model: fields of `Card`."""
-    config = load_config(run.config)
+    config = described_config(run)
     manifest = _mapping(read_json(run.whole.manifest) if run.whole.manifest.is_file() else {})
     data, template = _mapping(manifest.get("data")), _mapping(manifest.get("template"))
     return {
