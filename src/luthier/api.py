@@ -58,7 +58,6 @@ def adapt(
     from luthier.adapt import climb, prepare
     from luthier.adapt.forecast import check_adapt, without_long_tests
     from luthier.adapt.manifest import write_manifest
-    from luthier.report import write_report
 
     resolved, console = configure(config, overrides), console or Console()
     setup = without_long_tests(prepare(resolved, console), console)
@@ -68,7 +67,7 @@ def adapt(
         write_manifest(run, setup, "adapt")
         _save_config(run, setup.config)
         ladder = climb(setup, run, console)
-        return AdaptResult(run, ladder, write_report(run)[0])
+        return AdaptResult(run, ladder, verified_report(run, console))
 
 
 def tune(
@@ -85,7 +84,6 @@ def tune(
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.tuning import tuned_model
     from luthier.distributed.ranks import joined_ranks
-    from luthier.report import write_report
 
     with joined_ranks() as ranks:
         resolved = configure(config, overrides)
@@ -101,7 +99,7 @@ def tune(
                 _save_config(run, setup.config)
             base, limit = BaseModel(setup.weights()), resolved.train.max_time
             _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
-            report = write_report(run)[0] if ranks.is_first else run.report_html
+            report = verified_report(run, console) if ranks.is_first else run.report_html
             return TuneResult(run, training, report)
 
 
@@ -154,7 +152,6 @@ def evaluate(
     from luthier.evaluate.settings import without_effect
     from luthier.methods import load_adapted
     from luthier.models.load import ModelHandle
-    from luthier.report import write_report
 
     console = console or Console()
     tuned = as_run(target)
@@ -188,7 +185,8 @@ def evaluate(
         )
         if adapter and isinstance(setup.handle, ModelHandle):
             write_card(run, setup.handle)  # with the scores
-        return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
+        report = verified_report(run, console)
+        return EvaluateResult(run, evaluation.record, evaluation.samples, report)
 
 
 def prompt(
@@ -264,15 +262,35 @@ def merge(
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
 
 
-def report(run: str | Path) -> Path:
+def report(run: str | Path, console: Console | None = None) -> Path:
     """Write ``report.html`` and ``report.md`` again; the path of the former.
 
+    Figures are computed again from what they were made of, as far as that is stored.
+
+    Args:
+        run: the run directory.
+        console: is told what could not be checked.
+
     Raises:
-        DataError: ``run`` is no run directory, or has no results yet.
+        DataError: ``run`` is no run directory, has no results yet, or a stored figure is not what
+            lies beside it gives.
     """
+    return verified_report(RunDirectory.open(Path(run)), console or Console())
+
+
+def verified_report(run: RunDirectory, console: Console) -> Path:
+    """Check what a report tells of a run, and write it; the path of the page.
+
+    Raises:
+        DataError: a stored figure is not what lies beside it gives.
+        ResourceError: the run directory cannot be written.
+    """
+    from luthier.adapt.verify import verify_run
     from luthier.report import write_report
 
-    return write_report(RunDirectory.open(Path(run)))[0]
+    for note in verify_run(run):
+        console.warn(note)
+    return write_report(run)[0]
 
 
 def forecast(

@@ -277,7 +277,7 @@ def _compare_suites(
     console: Console,
 ) -> tuple[SuiteComparison, ...]:
     """The suites that all runs have, over the same tasks, with a correction of their own."""
-    from luthier.evaluate.tasks import Suite, compare_suite, load_task
+    from luthier.evaluate.tasks import Suite, compare_suite, load_task, task_names
 
     made: list[SuiteComparison] = []
     for path in runs[0].suites():
@@ -292,7 +292,7 @@ def _compare_suites(
                 f"{record.suite} is not compared as a whole: the runs' scores are of other tasks"
             )
             continue
-        suite = load_task(record.suite)
+        suite = load_task(record.suite) if record.suite in task_names() else None
         if isinstance(suite, Suite):
             systems = {
                 name: {task: found[task] for task in record.tasks}

@@ -127,9 +127,7 @@ ALWAYS = {
 
 
 @pytest.fixture
-def tuned(
-    tiny_llama: Path, quick_settings: dict[str, Any], tmp_path: Path, adapted: Path
-) -> Path:
+def tuned(tiny_llama: Path, quick_settings: dict[str, Any], tmp_path: Path, adapted: Path) -> Path:
     """A finished tuning."""
     settings = {
         **quick_settings,
@@ -145,8 +143,8 @@ def task(tmp_path: Path) -> Path:
     (tmp_path / "rows.jsonl").write_text('{"q": "Is it?", "a": "yes"}\n' * 8)
     path = tmp_path / "own.yaml"
     text = (
-        "name: own\nkind: choices\nsource: {file: rows.jsonl}\nprompt: '{{ q }}'\n"
-        "label: '{{ a }}'\nchoices: {'yes': 'yes', 'no': 'no'}\nmetrics: [accuracy]\n"
+        "name: own\nkind: choices\nfiles: {splits: {test: rows.jsonl}}\nprompt: '{{ q }}'\n"
+        "label: '{{ a }}'\nchoices: {'yes': ' yes', 'no': ' no'}\nmetrics: [acc]\n"
     )
     path.write_text(text)
     return path
@@ -354,5 +352,3 @@ def test_no_reader_goes_around() -> None:
     assert set(found) == {"config/stored.py"}
     assert readers(ast.parse("load_config(run.config)")) == [1]
     assert readers(ast.parse("api.configure(self.run.config, {})")) == [1]
-
-

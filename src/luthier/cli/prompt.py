@@ -44,9 +44,8 @@ def prompt(
         return
     from luthier import api
 
-    if run:
-        if common and common.model is not None:
-            raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
+    if run and common and common.model is not None:
+        raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
     config = _configuration(run, arguments, common, shots)
     answers = api.prompt(config, ask=ask, run=run, num=num)
     if json:

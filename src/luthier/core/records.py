@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, write_json
@@ -42,7 +42,7 @@ class Estimate(Record):
     low: float
     high: float
     n: int
-    confidence: float = 0.95
+    confidence: float = Field(default=0.95, gt=0, lt=1)
     standard_error: float | None = None
     """Clustered where examples belong together; None in records of earlier versions."""
     no_interval: str = ""
@@ -113,6 +113,10 @@ class EvaluationRecord(Record):
     """Which rows were measured, in words, where not all were."""
     other_shots: int = 0
     """Questions that stand among the worked examples, and were shown the next one instead."""
+    seed: int | None = None
+    """From which the draws of the intervals follow; None in records of earlier versions."""
+    resamples: int | None = Field(default=None, ge=1, le=10**7)
+    """How many draws that were; None in records of earlier versions."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.

@@ -81,6 +81,8 @@ def evaluate_task(
         prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
         truncated_outputs=truncated,
         versions=recorded_versions(),
+        seed=resampling.seed,
+        resamples=resampling.resamples,
     )
     return Evaluation(record, scored)
 
