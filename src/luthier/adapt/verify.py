@@ -16,10 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from luthier.adapt.contamination import contamination_reasons
 from luthier.adapt.recommend import recommend
+from luthier.config.stored import described_config
 from luthier.core.content_log import logged_values
 from luthier.core.errors import DataError
 from luthier.core.files import read_lines
 from luthier.core.records import (
+    Contamination,
     Forgetting,
     LadderRecord,
     Record,
@@ -98,10 +100,9 @@ def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) ->
         if told is not None:
             beside: Record = kind.read(getattr(folder, name))
             _require(f"{rung.name}: {name}", told.model_dump(), beside.model_dump(), path)
-    if rung.training:
-        same = ("trained_parameters", "artifact_bytes")
-        stored = {name: getattr(rung, name) for name in same}
-        _require(rung.name, stored, {name: getattr(rung.training, name) for name in same}, path)
+    same = ("trained_parameters", "artifact_bytes")
+    stored = {name: getattr(rung, name) for name in same}
+    _require(rung.name, stored, {name: getattr(rung.training, name, 0) for name in same}, path)
     return evaluation
 
 
@@ -136,7 +137,13 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> None:
 
 
 def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
-    """Check the ladder's table, its gains and its recommendation."""
+    """Check the ladder's settings, its table, its gains and its recommendation."""
+    asked = described_config(run).adapt
+    settings = {"alpha": asked.alpha, "target": asked.target, "budget_seconds": asked.budget}
+    _require("ladder", {name: getattr(ladder, name) for name in settings}, settings, run.ladder)
+    if ladder.contamination:
+        kept = Contamination.read(run.contamination).model_dump()
+        _require("contamination", ladder.contamination.model_dump(), kept, run.ladder)
     folders = {folder.name: folder for folder in run.rungs()}
     evaluations: dict[str, Evaluation] = {}
     for rung in ladder.rungs:
@@ -147,6 +154,8 @@ def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
         found = check_rung(run.ladder, rung, folders[rung.name], ladder.task)
         if found:
             evaluations[rung.name] = found
+            asked_of = {"examples.test": len(found.samples)}
+            _require("ladder", {"examples.test": ladder.examples.get("test")}, asked_of, run.ladder)
     unusable = frozenset(rung.name for rung in ladder.rungs if rung.unusable)
     resampling = stored_resampling(run)
     gains = compare_rungs(ladder.metric, evaluations, resampling, ladder.alpha, unusable)
