@@ -58,6 +58,7 @@ def adapt(
     from luthier.adapt import climb, prepare
     from luthier.adapt.forecast import check_adapt, without_long_tests
     from luthier.adapt.manifest import write_manifest
+    from luthier.adapt.verify import verified_report
 
     resolved, console = configure(config, overrides), console or Console()
     setup = without_long_tests(prepare(resolved, console), console)
@@ -83,6 +84,7 @@ def tune(
     from luthier.adapt.fitting import warn_of_long_tests
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.tuning import tuned_model
+    from luthier.adapt.verify import verified_report
     from luthier.distributed.ranks import joined_ranks
 
     with joined_ranks() as ranks:
@@ -148,6 +150,7 @@ def evaluate(
     from luthier.adapt.manifest import check_template, write_manifest
     from luthier.adapt.setup import find_model
     from luthier.adapt.subject import Model, loaded_model
+    from luthier.adapt.verify import verified_report
     from luthier.evaluate.runner import render_prompts
     from luthier.evaluate.settings import without_effect
     from luthier.methods import load_adapted
@@ -275,22 +278,9 @@ def report(run: str | Path, console: Console | None = None) -> Path:
         DataError: ``run`` is no run directory, has no results yet, or a stored figure is not what
             lies beside it gives.
     """
+    from luthier.adapt.verify import verified_report
+
     return verified_report(RunDirectory.open(Path(run)), console or Console())
-
-
-def verified_report(run: RunDirectory, console: Console) -> Path:
-    """Check what a report tells of a run, and write it; the path of the page.
-
-    Raises:
-        DataError: a stored figure is not what lies beside it gives.
-        ResourceError: the run directory cannot be written.
-    """
-    from luthier.adapt.verify import verify_run
-    from luthier.report import write_report
-
-    for note in verify_run(run):
-        console.warn(note)
-    return write_report(run)[0]
 
 
 def forecast(

@@ -269,6 +269,7 @@ def _measure_in(
     selection: Selection,
     console: Console,
 ) -> BenchmarkResult:
+    from luthier.adapt.verify import verified_report
     from luthier.evaluate import Resampling, write_evaluation
     from luthier.evaluate.benchmark import evaluate_benchmark
     from luthier.evaluate.tasks import score_suite
@@ -293,7 +294,7 @@ def _measure_in(
     for score in scores:
         score.write(run.suite(score.suite))
     _score_again(run, names, {score.suite for score in scores})
-    return BenchmarkResult(run, tuple(records), tuple(scores), api.verified_report(run, console))
+    return BenchmarkResult(run, tuple(records), tuple(scores), verified_report(run, console))
 
 
 def _score_again(run: RunDirectory, measured: Set[str], scored: Set[str]) -> None:

@@ -106,8 +106,8 @@ ON_TRUST = {
     "other_shots", "shots", "parameters", "train_seconds", "evaluate_seconds",
     "peak_memory_bytes", "confidence", "train", "validation",
 }  # fmt: skip
-"""Times, memory and counts of what is elsewhere, which follow from nothing that is stored. A level is a choice, and the
-interval is recomputed at it."""
+"""Times, memory and counts of what is elsewhere, which follow from nothing that is stored. A level
+is a choice, and the interval is recomputed at it."""
 
 
 @pytest.mark.parametrize("file", ["evaluation", "ladder.json", "training.json", "forgetting.json"])

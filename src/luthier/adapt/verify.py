@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from luthier.adapt.contamination import contamination_reasons
 from luthier.adapt.recommend import recommend
 from luthier.config.stored import described_config
+from luthier.core.console import Console
 from luthier.core.content_log import logged_values
 from luthier.core.errors import DataError
 from luthier.core.files import read_lines
@@ -35,6 +36,7 @@ from luthier.evaluate.store import stored_resampling
 from luthier.evaluate.tasks import Suite, load_task, score_suite, task_names
 from luthier.evaluate.verified import check_metrics, require_alike
 from luthier.inference import TextLoss
+from luthier.report import write_report
 from luthier.report.content import read_evaluations
 
 _LOSS = TypeAdapter(TextLoss)
@@ -67,6 +69,18 @@ def verify_run(run: RunDirectory) -> tuple[str, ...]:
     if run.ladder.is_file():
         _check_ladder(run, LadderRecord.read(run.ladder))
     return tuple(notes)
+
+
+def verified_report(run: RunDirectory, console: Console) -> Path:
+    """Check what a report tells of a run, and write it; the path of the page.
+
+    Raises:
+        DataError: a stored figure is not what lies beside it gives.
+        ResourceError: the run directory cannot be written.
+    """
+    for note in verify_run(run):
+        console.warn(note)
+    return write_report(run)[0]
 
 
 def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) -> Evaluation | None:
