@@ -146,8 +146,8 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> None:
     }
     if losses and training.best_validation_loss is not None:
         best = {"best_validation_loss": training.best_validation_loss}
-        found = {"best_validation_loss": losses.get(training.best_step)}
-        require_alike("training", best, found, run.training, _TRAIN_AGAIN)
+        measured = {"best_validation_loss": losses.get(training.best_step)}
+        require_alike("training", best, measured, run.training, _TRAIN_AGAIN)
 
 
 def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
