@@ -16,11 +16,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from luthier.config import ModelConfig, RunConfig, load_config
-from luthier.config.load import override, to_yaml
+from luthier.config import RunConfig, load_config
+from luthier.config.load import override
+from luthier.config.stored import grants, save_config, stored_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import write_atomically
 from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
 from luthier.core.records import SampleRecord
@@ -58,8 +58,8 @@ def adapt(
     from luthier.adapt import climb, prepare
     from luthier.adapt.forecast import check_adapt, without_long_tests
     from luthier.adapt.manifest import write_manifest
+    from luthier.adapt.verify import verified_report
     from luthier.evaluate.settings import require_reach
-    from luthier.report import write_report
 
     resolved, console = configure(config, overrides), console or Console()
     require_reach(resolved.evaluate, "ladder")
@@ -70,7 +70,7 @@ def adapt(
         write_manifest(run, setup, "adapt")
         _save_config(run, setup.config)
         ladder = climb(setup, run, console)
-        return AdaptResult(run, ladder, write_report(run)[0])
+        return AdaptResult(run, ladder, verified_report(run, console))
 
 
 def tune(
@@ -86,8 +86,8 @@ def tune(
     from luthier.adapt.fitting import warn_of_long_tests
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.tuning import tuned_model
+    from luthier.adapt.verify import verified_report
     from luthier.distributed.ranks import joined_ranks
-    from luthier.report import write_report
 
     with joined_ranks() as ranks:
         resolved = configure(config, overrides)
@@ -103,7 +103,7 @@ def tune(
                 _save_config(run, setup.config)
             base, limit = BaseModel(setup.weights()), resolved.train.max_time
             _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
-            report = write_report(run)[0] if ranks.is_first else run.report_html
+            report = verified_report(run, console) if ranks.is_first else run.report_html
             return TuneResult(run, training, report)
 
 
@@ -152,24 +152,21 @@ def evaluate(
     from luthier.adapt.manifest import check_template, write_manifest
     from luthier.adapt.setup import find_model
     from luthier.adapt.subject import Model, loaded_model
+    from luthier.adapt.verify import verified_report
     from luthier.evaluate.runner import render_prompts
     from luthier.evaluate.settings import require_reach
     from luthier.methods import load_adapted
     from luthier.models.load import ModelHandle
-    from luthier.report import write_report
 
     console = console or Console()
     tuned = as_run(target)
-    if tuned:
-        config = config or tuned.config
-    elif target:
+    if target and not tuned:
         overrides = {**(overrides or {}), "model.id": str(target)}
-    resolved = configure(config, overrides)
+    resolved = configure_for(tuned, config, overrides)
     if target and not tuned and is_missing_run(Path(target), resolved.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
-    check_key(tuned, resolved)
     require_reach(resolved.evaluate, "data")
     if tuned and tuned.model.is_dir():
         require_reach(resolved.evaluate, "tuned")
@@ -193,7 +190,8 @@ def evaluate(
         )
         if adapter and isinstance(setup.handle, ModelHandle):
             write_card(run, setup.handle)  # with the scores
-        return EvaluateResult(run, evaluation.record, evaluation.samples, write_report(run)[0])
+        report = verified_report(run, console)
+        return EvaluateResult(run, evaluation.record, evaluation.samples, report)
 
 
 def prompt(
@@ -208,7 +206,7 @@ def prompt(
     """Ask a model, with ``prompt.shots`` worked examples before the question.
 
     Args:
-        config: the configuration.
+        config: the configuration; None: that of the run, or the defaults.
         overrides: changed values.
         console: shows progress.
         ask: a question of your own; None: the first test examples of the task.
@@ -220,8 +218,8 @@ def prompt(
     """
     from luthier.adapt.ask import ask_model
 
-    tuned, resolved = RunDirectory.open(Path(run)) if run else None, configure(config, overrides)
-    check_key(tuned, resolved)
+    tuned = RunDirectory.open(Path(run)) if run else None
+    resolved = configure_for(tuned, config, overrides)
     return ask_model(resolved, console or Console(), tuned, ask, num)
 
 
@@ -231,6 +229,7 @@ def merge(
     console: Console | None = None,
     *,
     base: str | None = None,
+    overrides: Overrides = None,
 ) -> MergeResult:
     """Merge an adapter into its base model, check that both agree, and save the whole.
 
@@ -239,6 +238,8 @@ def merge(
         output: a folder for the merged model; None: ``merged`` in the run.
         console: shows progress.
         base: the model that an adapter belongs to; None: the one that it names.
+        overrides: what a stored run may not decide by itself, and an adapter's model settings, such
+            as ``{"model.trust_remote_code": True}``.
 
     Raises:
         UsageError: there is no adapter, or one that cannot be merged; or no folder to save to.
@@ -253,7 +254,8 @@ def merge(
                 where=str(run),
                 fix="name a folder with --output",
             )
-        model = ModelConfig(id=str(run), base=base)
+        own = {"model.id": str(run), "model.base": base}
+        model = configure(None, {**grants(overrides or {}), **own}).model
         merged = merge_adapter(model, Path(output), console or Console())
         return MergeResult(Path(output), merged.difference, merged.tolerance, merged.positions)
     if base is not None:
@@ -261,19 +263,26 @@ def merge(
     opened = RunDirectory.open(Path(run))
     folder = Path(output) if output else opened.merged
     with writing(opened, console):
-        merged = merge_run(opened, folder, console or Console())
+        merged = merge_run(opened, folder, console or Console(), grants(overrides or {}))
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)
 
 
-def report(run: str | Path) -> Path:
+def report(run: str | Path, console: Console | None = None) -> Path:
     """Write ``report.html`` and ``report.md`` again; the path of the former.
 
-    Raises:
-        DataError: ``run`` is no run directory, or has no results yet.
-    """
-    from luthier.report import write_report
+    Figures are computed again from what they were made of, as far as that is stored.
 
-    return write_report(RunDirectory.open(Path(run)))[0]
+    Args:
+        run: the run directory.
+        console: is told what could not be checked.
+
+    Raises:
+        DataError: ``run`` is no run directory, has no results yet, or a stored figure is not what
+            lies beside it gives.
+    """
+    from luthier.adapt.verify import verified_report
+
+    return verified_report(RunDirectory.open(Path(run)), console or Console())
 
 
 def forecast(
@@ -363,19 +372,22 @@ def as_run(target: str | Path | None) -> RunDirectory | None:
     return RunDirectory.open(Path(target))
 
 
-def check_key(run: RunDirectory | None, config: RunConfig) -> None:
-    """Check that a stored run, which others may have written, takes no key to a server.
+def configure_for(
+    run: RunDirectory | None, config: Configuration = None, overrides: Overrides = None
+) -> RunConfig:
+    """The configuration that is given, or else that of the run, as far as it may decide.
 
     Raises:
-        UsageError: it names a server and a variable with a key.
+        UsageError: an unknown key or a wrong value; or the run asks for what was not given.
     """
-    if run and config.model.is_remote and config.model.endpoint.api_key_env:
-        raise UsageError(
-            f"this run would send the key in {config.model.endpoint.api_key_env} to "
-            f"{config.model.id}",
-            where=str(run.config),
-            fix="if that is what you want, name this file in place of the run",
-        )
+    if run is None or not (config is None or _is_of(run, config)):
+        return configure(config, overrides)
+    return stored_config(run, overrides)
+
+
+def _is_of(run: RunDirectory, config: RunConfig | Path | str) -> bool:
+    """Whether a configuration is named by the file in which the run has stored its own."""
+    return not isinstance(config, RunConfig) and Path(config).resolve() == run.config.resolve()
 
 
 def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:
@@ -390,5 +402,4 @@ def is_missing_run(path: Path, output: Path) -> bool:
 
 def _save_config(run: RunDirectory, config: RunConfig) -> None:
     """Store the resolved configuration, so that running it again goes on with this run."""
-    named = config.model_copy(update={"name": run.name})
-    write_atomically(run.config, to_yaml(named))
+    save_config(run, config.model_copy(update={"name": run.name}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from luthier import api
 from luthier.api import Configuration, Overrides
 from luthier.config import RunConfig
-from luthier.config.load import to_yaml
+from luthier.config.stored import save_config, stored_config
 from luthier.core.console import Console
 from luthier.core.content_log import ContentLog
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
-from luthier.core.records import EvaluationRecord
+from luthier.core.records import EvaluationRecord, SuiteRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.core.run_lock import writing
 from luthier.results import BenchmarkResult
@@ -191,8 +191,8 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
             fix=f"name one of its rungs, such as {run.rungs()[-1].path}",
         )
     if run:
-        config = api.configure(run.config, {"evaluate": config.evaluate.model_dump(mode="json")})
-        api.check_key(run, config)
+        asked = {"evaluate": config.evaluate.model_dump(mode="json")}
+        config = stored_config(run, asked, alike=config, parts=("model",))
     elif target and api.is_missing_run(Path(target), config.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
@@ -272,10 +272,10 @@ def _measure_in(
     selection: Selection,
     console: Console,
 ) -> BenchmarkResult:
+    from luthier.adapt.verify import verified_report
     from luthier.evaluate import Resampling, write_evaluation
     from luthier.evaluate.benchmark import evaluate_benchmark
     from luthier.evaluate.tasks import score_suite
-    from luthier.report import write_report
 
     resampling = Resampling.of(measured.config.evaluate, config.seed)
     records: list[EvaluationRecord] = []
@@ -296,7 +296,24 @@ def _measure_in(
     scores = [score_suite(s, records) for s in selection.suites if names & {*s.tasks}]
     for score in scores:
         score.write(run.suite(score.suite))
-    return BenchmarkResult(run, tuple(records), tuple(scores), write_report(run)[0])
+    _score_again(run, names, {score.suite for score in scores})
+    return BenchmarkResult(run, tuple(records), tuple(scores), verified_report(run, console))
+
+
+def _score_again(run: RunDirectory, measured: Set[str], scored: Set[str]) -> None:
+    """Score again the suites of earlier commands whose tasks were measured anew."""
+    from luthier.evaluate import load_evaluation
+    from luthier.evaluate.tasks import Suite, load_task, score_suite, task_names
+
+    for path in run.suites():
+        stored = SuiteRecord.read(path)
+        if stored.suite in scored or not measured & {*stored.tasks}:
+            continue
+        suite = load_task(stored.suite) if stored.suite in task_names() else None
+        if isinstance(suite, Suite):
+            found = [load_evaluation(run, task).record for task in stored.tasks]
+            suite = suite.model_copy(update={"format": stored.format})
+            score_suite(suite, found).write(path)
 
 
 def _new_run(measured: _Measured) -> RunDirectory:
@@ -305,8 +322,7 @@ def _new_run(measured: _Measured) -> RunDirectory:
 
     config, stamp = measured.config, measured.subject.stamp
     run = api.open_run(config, "evaluate", "tasks", stamp.id)
-    named = config.model_copy(update={"name": run.name})
-    write_atomically(run.config, to_yaml(named))
+    save_config(run, config.model_copy(update={"name": run.name}))
     manifest = {
         "kind": "evaluate",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from luthier.api import Configuration, Overrides, as_run, configure
-from luthier.config import ModelConfig, load_config
+from luthier.config import ModelConfig
+from luthier.config.stored import described_config, grants, stored_config
 from luthier.core.comparisons import (
     ForgettingReport,
     Judgement,
@@ -61,7 +62,7 @@ def compare(
     if len(runs) < 2:
         raise UsageError("there is nothing to compare", fix="name at least two runs")
     opened = [RunDirectory.open(Path(run)) for run in runs]
-    config = load_config(opened[0].config)
+    config = described_config(opened[0])
     resampling = Resampling.of(config.evaluate, config.seed)
     measured = _evaluations(opened, task)
     console = console or Console()
@@ -120,7 +121,11 @@ def plan_examples(
 
 
 def forgotten(
-    after: str | Path, before: str | Path | None = None, console: Console | None = None
+    after: str | Path,
+    before: str | Path | None = None,
+    console: Console | None = None,
+    *,
+    overrides: Overrides = None,
 ) -> ForgettingReport:
     """What a tuned run lost: on general text, and in every evaluation that both have.
 
@@ -131,20 +136,21 @@ def forgotten(
         after: a tuned run, or a rung of an adapt run.
         before: the model, or an evaluated or tuned run; None: the base model of ``after``.
         console: shows progress.
+        overrides: what a stored run may not decide by itself, such as
+            ``{"model.trust_remote_code": True}``.
 
     Raises:
-        UsageError: the two have different tokenizers.
+        UsageError: the two have different tokenizers, or a run asks for what was not given.
         DataError: ``after`` is no tuned run, or there is nothing to compare.
     """
     from luthier.adapt.forgetting import compare_with_before
 
     run = RunDirectory.open(Path(after))
+    config = stored_config(run, grants(overrides or {}))
     earlier: RunDirectory | ModelConfig | None = as_run(before)
     if before and earlier is None:
-        earlier = load_config(run.config).model.model_copy(
-            update={"id": str(before), "revision": None}
-        )
-    return compare_with_before(run, earlier, console or Console())
+        earlier = config.model.model_copy(update={"id": str(before), "revision": None})
+    return compare_with_before(run, config, earlier, console or Console())
 
 
 def judge(
@@ -280,7 +286,7 @@ def _compare_suites(
     console: Console,
 ) -> tuple[SuiteComparison, ...]:
     """The suites that all runs have, over the same tasks, with a correction of their own."""
-    from luthier.evaluate.tasks import Suite, compare_suite, load_task
+    from luthier.evaluate.tasks import Suite, compare_suite, load_task, task_names
 
     made: list[SuiteComparison] = []
     for path in runs[0].suites():
@@ -295,7 +301,7 @@ def _compare_suites(
                 f"{record.suite} is not compared as a whole: the runs' scores are of other tasks"
             )
             continue
-        suite = load_task(record.suite)
+        suite = load_task(record.suite) if record.suite in task_names() else None
         if isinstance(suite, Suite):
             systems = {
                 name: {task: found[task] for task in record.tasks}

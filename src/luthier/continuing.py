@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luthier import api
+from luthier.api import Overrides
 from luthier.config import RunConfig
+from luthier.config.stored import grants, stored_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_json, read_lines, write_lines
@@ -20,15 +22,23 @@ if TYPE_CHECKING:
     from luthier.adapt.setup import Setup
 
 
-def resume(run: str | Path, console: Console | None = None) -> TuneResult | AdaptResult:
+def resume(
+    run: str | Path, console: Console | None = None, *, overrides: Overrides = None
+) -> TuneResult | AdaptResult:
     """Go on with an interrupted tune or adapt run; a finished one is not repeated.
+
+    Args:
+        run: the run directory.
+        console: shows progress.
+        overrides: what a stored run may not decide by itself, such as
+            ``{"model.trust_remote_code": True}``.
 
     Raises:
         UsageError: the run is neither, or what it was made from has changed.
         DataError: ``run`` is no run directory.
     """
     opened = RunDirectory.open(Path(run))
-    kind, config = _kind(opened), _stored_config(opened)
+    kind, config = _kind(opened), stored_config(opened, grants(overrides or {}))
     if kind == "adapt":
         return api.adapt(config, console=console)
     if kind == "tune":
@@ -46,6 +56,7 @@ def extend(
     console: Console | None = None,
     *,
     steps: int | None = None,
+    overrides: Overrides = None,
 ) -> TuneResult:
     """Give a tuning, finished or not, more epochs or steps, and go on with it from where it stands.
 
@@ -61,6 +72,7 @@ def extend(
         console: shows progress.
         steps: optimizer steps beyond those planned so far, in the place of epochs.
             ``train.max_steps`` decides from then on.
+        overrides: as for `resume`.
 
     Raises:
         UsageError: the run is no tuning, its inputs have changed, or a value is out of range.
@@ -83,7 +95,7 @@ def extend(
             where=str(opened.checkpoints),
             fix="tune again, with train.epochs or train.max_steps set to the new total",
         )
-    config = _stored_config(opened)
+    config = stored_config(opened, grants(overrides or {}))
     setup = prepare(config, console)
     check_manifest(opened, setup)
     with writing(opened, console):
@@ -102,13 +114,6 @@ def _kind(run: RunDirectory) -> str:
     if not isinstance(manifest, dict):
         raise DataError("this is no manifest of a run", where=str(run.manifest))
     return str(manifest.get("kind"))
-
-
-def _stored_config(run: RunDirectory) -> RunConfig:
-    """The configuration of a run, wherever its folder was moved to."""
-    path = run.path.resolve()
-    place = {"name": path.name, "output": str(path.parent)}
-    return api.configure(run.config, place)
 
 
 def _require_one(epochs: float | None, steps: int | None) -> None:

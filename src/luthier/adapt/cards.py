@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from luthier.config import RunConfig, load_config
+from luthier.config import RunConfig
+from luthier.config.stored import described_config
 from luthier.core.files import read_bytes, read_json, write_atomically
 from luthier.core.records import Forgetting, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.data.splits import SPLITS
+from luthier.evaluate import load_evaluation
 from luthier.models.adapter_folder import is_adapter_folder, read_adapter
 from luthier.models.bundled import BUNDLED_MODELS
 from luthier.models.load import ModelHandle
@@ -107,7 +109,7 @@ def _base(handle: ModelHandle) -> Base:
 
 def _of_run(run: RunDirectory) -> dict[str, Any]:
     """What a run knows of its model: fields of `Card`."""
-    config = load_config(run.config)
+    config = described_config(run)
     manifest = _mapping(read_json(run.whole.manifest) if run.whole.manifest.is_file() else {})
     data, template = _mapping(manifest.get("data")), _mapping(manifest.get("template"))
     return {
@@ -118,7 +120,7 @@ def _of_run(run: RunDirectory) -> dict[str, Any]:
         "examples": {name: data[name] for name in SPLITS if isinstance(data.get(name), int)},
         "template": str(template.get("id", "")),
         "training": TrainingRecord.read(run.training) if run.training.is_file() else None,
-        "scores": tuple(record for _, record in read_evaluations(run)),
+        "scores": tuple(load_evaluation(run, p.stem).record for p, _ in read_evaluations(run)),
         "forgetting": Forgetting.read(run.forgetting) if run.forgetting.is_file() else None,
         "versions": {name: str(one) for name, one in _mapping(manifest.get("versions")).items()},
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from luthier.adapt.evaluation import general_losses, resampling_of
 from luthier.adapt.setup import Setup, prepare
-from luthier.config import ModelConfig, load_config
+from luthier.config import ModelConfig, RunConfig
+from luthier.config.stored import stored_config
 from luthier.core.comparisons import ForgettingReport, GroupChange, ItemChange, TaskChange
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
@@ -22,12 +23,16 @@ from luthier.models.load import LoadedModel, open_model, tokenizer_fingerprint
 
 
 def compare_with_before(
-    run: RunDirectory, before: RunDirectory | ModelConfig | None, console: Console
+    run: RunDirectory,
+    config: RunConfig,
+    before: RunDirectory | ModelConfig | None,
+    console: Console,
 ) -> ForgettingReport:
     """Compare a tuned run with what was before, and store the outcome in it.
 
     Args:
         run: the tuned run.
+        config: its configuration, as far as the run may decide.
         before: an evaluated or tuned run, or a model; None: the base model of ``run``.
         console: shows progress.
 
@@ -41,7 +46,7 @@ def compare_with_before(
             where=str(run.path),
             fix="finish it with 'luthier tune'; of an adapt run, name a rung: RUN/rungs/lora",
         )
-    setup = prepare(load_config(run.config), console)
+    setup = prepare(config, console)
     earlier = before if isinstance(before, RunDirectory) else None
     name = before.name if isinstance(before, RunDirectory) else (before or setup.config.model).id
     general, topics, items = _general(setup, run, before, console)
@@ -111,7 +116,7 @@ def _load_before(
         return load(setup.weights())
     if isinstance(before, ModelConfig):
         return load(open_model(before, console))
-    config = load_config(before.config)
+    config = stored_config(before, alike=setup.config, parts=("model",))
     if before.model.is_dir():
         return load_adapted(before.model, config.base_of(config.method), console)
     return load(open_model(config.model, console))

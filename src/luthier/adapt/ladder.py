@@ -11,6 +11,7 @@ from luthier.adapt.recommend import is_at_target, recommend
 from luthier.adapt.rungs import Rung, rungs_of
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning import may_go_on
+from luthier.adapt.verify import check_rung
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, ResourceError
 from luthier.core.records import LadderRecord, Record, RungRecord
@@ -81,12 +82,19 @@ def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
 
 
 def _stored(setup: Setup, rung: Rung, run: RunDirectory) -> StoredRung | None:
-    """The finished rung in the run directory, if it was made from the same things."""
+    """The finished rung in the run directory, if it was made from the same things.
+
+    Raises:
+        DataError: what it tells is not what lies beside it gives.
+    """
     path = run.path / "rungs" / rung.name / "rung.json"
     if not path.is_file():
         return None
     stored = StoredRung.read(path)
-    return stored if stored.fingerprint == _fingerprint(setup, rung) else None
+    if stored.fingerprint != _fingerprint(setup, rung):
+        return None
+    check_rung(path, stored.record, run.rung(rung.name), setup.dataset.task)
+    return stored
 
 
 def _may_go_on(record: RungRecord, max_time: float | None) -> bool:

@@ -12,7 +12,8 @@ import torch
 
 import luthier
 from luthier.adapt.setup import Setup
-from luthier.config import RunConfig, load_config
+from luthier.config import RunConfig
+from luthier.config.stored import described_config
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_json, write_json
@@ -68,7 +69,7 @@ def check_template(run: RunDirectory, setup: Setup, console: Console) -> None:
     if now.hash == tuned.hash:
         return
     problem = f"tuned with the template {tuned.id} ({tuned.hash}), asked with {now.id} ({now.hash})"
-    if _asked(setup.config) != _asked(load_config(run.config)):
+    if _asked(setup.config) != _asked(described_config(run)):
         console.warn(f"{run.path} was {problem}")
         return
     raise UsageError(

@@ -12,10 +12,9 @@ from luthier.adapt.evaluation import general_losses, measure_model, resampling_o
 from luthier.adapt.rungs import Rung
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning import tuned_model
-from luthier.config.load import to_yaml
 from luthier.config.methods import MethodName
+from luthier.config.stored import save_config
 from luthier.core.console import Console
-from luthier.core.files import write_atomically
 from luthier.core.records import Contamination, Forgetting, RungRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import Evaluation, measure_forgetting, unusable_answers
@@ -80,9 +79,7 @@ class RungMeasurer:
         return record.model_copy(update=update)
 
     def _write_config(self, run: RunDirectory, method: MethodName) -> None:
-        write_atomically(
-            run.config, to_yaml(self.setup.config.model_copy(update={"method": method}))
-        )
+        save_config(run, self.setup.config.model_copy(update={"method": method}))
 
     def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> Evaluation:
         return measure_model(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from luthier.adapt.cards import write_merged_card
-from luthier.config import ModelConfig, load_config
+from luthier.config import ModelConfig
+from luthier.config.stored import stored_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.run_directory import RunDirectory
@@ -20,17 +23,20 @@ _PROBE_TEXT = "python-topics"
 _PROBES, _PROBE_TOKENS = 4, 64
 
 
-def merge_run(run: RunDirectory, folder: Path, console: Console) -> Merged:
+def merge_run(
+    run: RunDirectory, folder: Path, console: Console, given: Mapping[str, Any] | None = None
+) -> Merged:
     """Merge, check on general text, and save; see `luthier.methods.merge.merge`.
 
     Args:
         run: a finished tuning.
         folder: where the whole model goes.
         console: shows progress.
+        given: what a stored run may not decide by itself, by dotted key.
 
     Raises:
         DataError: the run has no model yet, or merged and unmerged disagree.
-        UsageError: the adapter cannot be merged.
+        UsageError: the adapter cannot be merged, or the run asks for what was not given.
     """
     if not run.model.is_dir():
         raise DataError(
@@ -38,7 +44,7 @@ def merge_run(run: RunDirectory, folder: Path, console: Console) -> Merged:
             where=str(run.path),
             fix="finish it with 'luthier tune'; of an adapt run, name a rung: RUN/rungs/lora",
         )
-    config = load_config(run.config)
+    config = stored_config(run, given, parts=("model", "evaluate.general_text"))
     base = config.base_of(config.method)
     loaded = load_adapted(run.model, base, console)
     merged = _merge_into(loaded, config.evaluate.general_text or _PROBE_TEXT, folder, console)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cyclopts import Parameter
 
@@ -30,7 +32,9 @@ class ChangeOptions:
         return any(v is not None for v in (self.before, self.after, self.power, self.base_rate))
 
 
-def print_changes(options: ChangeOptions, run: str | None, *, as_json: bool) -> None:
+def print_changes(
+    options: ChangeOptions, run: str | None, settings: Mapping[str, Any], *, as_json: bool
+) -> None:
     """Print how many examples a difference needs, or what was forgotten.
 
     Raises:
@@ -39,7 +43,7 @@ def print_changes(options: ChangeOptions, run: str | None, *, as_json: bool) -> 
     if options.power is not None:
         _print_sample_size(options.power, run, options.base_rate, as_json=as_json)
     elif options.after is not None:
-        _print_forgotten(options.after, options.before, as_json=as_json)
+        _print_forgotten(options.after, options.before, settings, as_json=as_json)
     else:
         raise UsageError(
             "--before needs --after, and --base-rate needs --power",
@@ -47,11 +51,13 @@ def print_changes(options: ChangeOptions, run: str | None, *, as_json: bool) -> 
         )
 
 
-def _print_forgotten(after: str, before: str | None, *, as_json: bool) -> None:
+def _print_forgotten(
+    after: str, before: str | None, settings: Mapping[str, Any], *, as_json: bool
+) -> None:
     """Compare a tuned run with what was before, and print what was lost."""
     from luthier import comparing
 
-    report = comparing.forgotten(after, before)
+    report = comparing.forgotten(after, before, overrides=settings)
     if as_json:
         print_json(report.model_dump(mode="json"))
         return

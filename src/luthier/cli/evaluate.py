@@ -5,7 +5,7 @@ from __future__ import annotations
 from luthier.cli.before_after import ChangeOptions, print_changes
 from luthier.cli.benchmark import BenchmarkOptions, benchmark
 from luthier.cli.flags import Json
-from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration
+from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration, read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
 from luthier.core.errors import UsageError
@@ -33,12 +33,15 @@ def evaluate(
         arguments: Single settings as section.key=value.
     """
     if changes and changes.given:
-        if arguments or asked or (common and common.given):
+        given = (target, *arguments) if target else arguments
+        settings = [text for text in given if "=" in text]
+        runs = [text for text in given if "=" not in text]
+        if len(runs) > 1 or asked or (common and common.given):
             raise UsageError(
                 "--before and --after compare runs and models as they are",
-                fix="leave out everything else but --json",
+                fix="leave out everything else but --json, and what a run may not decide by itself",
             )
-        print_changes(changes, target, as_json=json)
+        print_changes(changes, runs[0] if runs else None, read_settings(settings), as_json=json)
         return
     options = asked or BenchmarkOptions()
     if options.names:
@@ -71,7 +74,7 @@ def _one_subject(
                 "a run is measured with its own model and data",
                 fix="leave out --model, --data, --template, --name, --output and --seed",
             )
-        return str(run.path), read_configuration((str(run.config), *arguments), None)
+        return str(run.path), api.configure_for(run, None, read_settings(arguments))
     if target and not target.endswith(CONFIGURATIONS) and "=" not in target:
         return target, read_configuration(arguments, common)
     return None, read_configuration((target, *arguments) if target else arguments, common)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from luthier.cli.flags import Json
+from luthier.cli.options import read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.cli.tune import STOPS
 
 
 def extend(
     run: Path,
-    *,
+    /,
+    *settings: str,
     epochs: float | None = None,
     steps: int | None = None,
     learning_rate: float | None = None,
@@ -24,13 +26,16 @@ def extend(
 
     Args:
         run: The run directory.
+        settings: What a stored run may not decide, such as model.trust_remote_code=true.
         epochs: Passes over the examples beyond those planned so far.
         steps: Optimizer steps beyond those planned so far; train.max_steps decides from then on.
         learning_rate: The peak learning rate from now on.
     """
     from luthier.continuing import extend as train_longer
 
-    result = train_longer(run, epochs, learning_rate, steps=steps)
+    result = train_longer(
+        run, epochs, learning_rate, steps=steps, overrides=read_settings(settings)
+    )
     training = result.training
     if json:
         document = {"run": str(result.run.path), "report": str(result.report)}

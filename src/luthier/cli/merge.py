@@ -6,23 +6,30 @@ from dataclasses import asdict
 from pathlib import Path
 
 from luthier.cli.flags import Json
+from luthier.cli.options import read_settings
 from luthier.cli.output import print_json, print_result
 
 
 def merge(
-    run: str, *, output: Path | None = None, base: str | None = None, json: Json = False
+    run: str,
+    /,
+    *settings: str,
+    output: Path | None = None,
+    base: str | None = None,
+    json: Json = False,
 ) -> None:
     """Merge an adapter into its base model, and check that both answer the same.
 
     Args:
         run: A finished tuning; of an adapt run a rung, such as runs/NAME/rungs/lora. Or a peft
             adapter: a folder or a Hub id.
+        settings: What a stored run may not decide, such as model.trust_remote_code=true.
         output: A folder for the whole model; by default merged in the run.
         base: The model that an adapter belongs to, where it is not the one that it names.
     """
     from luthier import api
 
-    merged = api.merge(run, output, base=base)
+    merged = api.merge(run, output, base=base, overrides=read_settings(settings))
     if json:
         print_json({**asdict(merged), "folder": str(merged.folder)})
         return

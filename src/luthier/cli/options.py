@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from cyclopts import Parameter
 
 from luthier.config import RunConfig, load_config
+from luthier.config.yaml import parse_scalar
 from luthier.core.errors import UsageError
 
 
@@ -79,6 +81,24 @@ def read_configuration(
     values = common.flags() if common else {}
     values |= {key.replace("__", "."): value for key, value in flags.items()}
     return load_config(Path(files[0]) if files else None, overrides, values)
+
+
+def read_settings(arguments: Sequence[str]) -> dict[str, Any]:
+    """Single settings from a command line, by dotted key.
+
+    Raises:
+        UsageError: one of them is none.
+    """
+    settings = {}
+    for text in arguments:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise UsageError(
+                f"{text!r} is not a setting",
+                fix="write section.key=value, such as model.trust_remote_code=true",
+            )
+        settings[key.strip()] = parse_scalar(value)
+    return settings
 
 
 def _require_configuration(path: Path) -> None:

@@ -9,8 +9,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from luthier.cli.flags import Json
-from luthier.cli.options import CommonOptions, read_configuration
+from luthier.cli.options import CommonOptions, read_configuration, read_settings
 from luthier.cli.output import print_json, print_result
+from luthier.config import RunConfig
 from luthier.core.errors import UsageError
 from luthier.core.run_directory import RunDirectory
 
@@ -43,11 +44,9 @@ def prompt(
         return
     from luthier import api
 
-    if run:
-        if common and common.model is not None:
-            raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
-        arguments = (str(RunDirectory.open(Path(run)).config), *arguments)
-    config = read_configuration(arguments, common, prompt__shots=shots)
+    if run and common and common.model is not None:
+        raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
+    config = _configuration(run, arguments, common, shots)
     answers = api.prompt(config, ask=ask, run=run, num=num)
     if json:
         print_json([answer.model_dump(mode="json") for answer in answers])
@@ -57,6 +56,21 @@ def prompt(
         if answer.references:
             print_result("── accepted", "\n".join(answer.references))
         print_result("")
+
+
+def _configuration(
+    run: str | None, arguments: tuple[str, ...], common: CommonOptions | None, shots: int | None
+) -> RunConfig:
+    """That of the run, as far as it may decide, or that of the command line."""
+    if run is None:
+        return read_configuration(arguments, common, prompt__shots=shots)
+    from luthier import api
+
+    flags = {**(common.flags() if common else {}), "prompt.shots": shots}
+    given = {key: value for key, value in flags.items() if value is not None}
+    return api.configure_for(
+        RunDirectory.open(Path(run)), None, {**read_settings(arguments), **given}
+    )
 
 
 def _list_templates(*, as_json: bool) -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from luthier.cli.flags import Json
+from luthier.cli.options import read_settings
 from luthier.cli.output import print_json, print_result
 
 
-def resume(run: Path, *, json: Json = False) -> None:
+def resume(run: Path, /, *settings: str, json: Json = False) -> None:
     """Go on with an interrupted tune or adapt run, as its own configuration says.
 
     A finished run is not repeated. Relative paths in the configuration start from where you are.
 
     Args:
         run: The run directory.
+        settings: What a stored run may not decide, such as model.trust_remote_code=true.
     """
     from luthier.continuing import resume as go_on
 
-    result = go_on(run)
+    result = go_on(run, overrides=read_settings(settings))
     if json:
         print_json({"run": str(result.run.path), "report": str(result.report)})
     else:

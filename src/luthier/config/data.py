@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
 from luthier.config.base import Config
+from luthier.config.permission import NAMES_DATA
 
 
 class DataConfig(Config):
     """The examples to train on and to measure with."""
 
-    source: str = "python-docstrings"
+    source: Annotated[str, NAMES_DATA] = "python-docstrings"
     """A bundled task, a file (jsonl, json, csv, tsv, parquet, txt; .gz too), a folder, or a Hub id.
 
     A relative path is looked for in the working directory, then under LUTHIER_DATA.
@@ -24,9 +25,9 @@ class DataConfig(Config):
         "auto", "prompt-completion", "alpaca", "sharegpt", "openai", "glaive", "text", "table"
     ] = "auto"
     """The shape of a row. auto looks at the columns. table renders columns through the template."""
-    validation: str | None = None
+    validation: Annotated[str | None, NAMES_DATA] = None
     """A file of its own for validation; without it a part of source is held out."""
-    test: str | None = None
+    test: Annotated[str | None, NAMES_DATA] = None
     """A file of its own for the test; without it a part of source is held out."""
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     """The share of groups held out for validation where no file is given."""
@@ -70,7 +71,7 @@ class DataConfig(Config):
     replay: float = Field(default=0.0, ge=0, lt=1)
     """The share of general texts among the examples of each epoch, against forgetting. They are
     trained on whole, so they have a larger share of the trained tokens."""
-    replay_text: str = "python-topics"
+    replay_text: Annotated[str, NAMES_DATA] = "python-topics"
     """Where they are from: bundled, or a text file. Texts on which forgetting is measured are left
     out."""
     invalid: Literal["error", "drop"] = "error"

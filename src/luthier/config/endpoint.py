@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from luthier.config.base import Config, Seconds
+from luthier.config.permission import SENDS_KEY
 
 
 class EndpointConfig(Config):
@@ -12,7 +15,7 @@ class EndpointConfig(Config):
 
     name: str | None = None
     """What the server calls the model; None: the only one it lists."""
-    api_key_env: str | None = None
+    api_key_env: Annotated[str | None, SENDS_KEY] = None
     """The environment variable that holds the key. The key itself is stored nowhere."""
     completions: bool = True
     """Text without roles is continued at /completions; false: it is asked at /chat/completions, as

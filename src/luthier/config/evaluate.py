@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from luthier.config.base import Config
 from luthier.config.decoding import Greedy, StopString, Strategy
+from luthier.config.permission import NAMES_DATA, NAMES_FILES
 
 
 class EvaluateConfig(Config):
@@ -35,7 +36,7 @@ class EvaluateConfig(Config):
     """The level of every interval."""
     resamples: int = Field(default=2000, ge=100)
     """Resamples of the bootstrap, and permutations of the paired test."""
-    tasks: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], NAMES_FILES] = ()
     """Benchmark tasks and suites by name, or YAML files, that evaluate measures instead of the
     data; 'luthier tasks' lists them."""
     task_shots: int | None = Field(default=None, ge=0)
@@ -51,7 +52,7 @@ class EvaluateConfig(Config):
     contamination_words: int | None = Field(default=13, ge=1)
     """Test examples that share this many words in a row with the training data are named, and
     measured apart; null: they are not looked for."""
-    general_text: str | None = "python-topics"
+    general_text: Annotated[str | None, NAMES_DATA] = "python-topics"
     """The text on which forgetting is measured: bundled, or a text file. None: not measured."""
     general_tokens: int = Field(default=4096, ge=64)
     """How much of it is used."""

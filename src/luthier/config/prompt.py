@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from luthier.config.base import Config
+from luthier.config.permission import NAMES_FILE
 
 AnswersTrained = Literal["all-answers", "last-answer"]
 Reasoning = Literal["train", "keep", "drop"]
@@ -39,9 +40,9 @@ def _free_arguments(values: Mapping[str, Any]) -> Mapping[str, Any]:
 class PromptConfig(Config):
     """The template and the shots."""
 
-    template: str | None = None
+    template: Annotated[str | None, NAMES_FILE] = None
     """A template of the library, or a YAML file. None: the task's own, or the rows as they are."""
-    chat_template: Annotated[str, AfterValidator(_known_template)] = "auto"
+    chat_template: Annotated[str, AfterValidator(_known_template), NAMES_FILE] = "auto"
     """auto: the tokenizer's chat template where it has one. never: plain text. Else a file of your
     own, such as mine.jinja, which takes the place of the tokenizer's."""
     chat_template_kwargs: Annotated[Mapping[str, Any], AfterValidator(_free_arguments)] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -14,6 +15,7 @@ from luthier.config.decoding import Sampling, Strategy
 from luthier.config.evaluate import EvaluateConfig
 from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, QloraConfig
 from luthier.config.model import ModelConfig
+from luthier.config.permission import REPLACED
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import NOT_THE_RESULT, TrainConfig
 from luthier.core.seeds import derive, fingerprint
@@ -24,9 +26,9 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 class RunConfig(Config):
     """Everything that decides what a run does. Running a resolved one again repeats the run."""
 
-    name: str | None = None
+    name: Annotated[str | None, REPLACED] = None
     """The name of the run directory; None: made from the task and the model."""
-    output: Path = Path("runs")
+    output: Annotated[Path, REPLACED] = Path("runs")
     """The folder that holds run directories."""
     seed: int = Field(default=0, ge=0)
     """The one seed from which all random draws follow."""

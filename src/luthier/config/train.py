@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from luthier.config.base import Config, Seconds
+from luthier.config.permission import SENDS_NUMBERS
 from luthier.core.choices import Checkpointing as Checkpointing
 from luthier.core.choices import OptimizerName as OptimizerName
 from luthier.core.choices import Parallelism
@@ -128,7 +129,7 @@ class TrainConfig(Config):
     rounding, and a resumed run keeps to what it began with. Not with dropout in an adapter."""
     guards: GuardsConfig = GuardsConfig()
     """What to do when a training goes wrong."""
-    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    trackers: Annotated[tuple[TrackerName, ...], SENDS_NUMBERS] = ("tensorboard",)
     """Where each step's numbers go beside metrics.jsonl: tensorboard, trackio, wandb, mlflow."""
     neftune_alpha: float | None = Field(default=None, gt=0)
     """Add noise to the embeddings of the training examples, never in validations (NEFTune, Jain et

@@ -16,3 +16,6 @@ Parallelism = Literal["ddp", "zero2", "fsdp"]
 # queries, and the MLP's inner activations, which are the input of its last product.
 IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")
 IA3_INPUTS = ("down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h")
+# What every machine has; any other name leads outside of Luthier.
+BUNDLED_DATA = ("python-docstrings", "python-topics")
+BUNDLED_MODELS = ("smollm2-135m-instruct",)

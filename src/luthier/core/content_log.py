@@ -49,6 +49,12 @@ def _is_entry(line: Any) -> bool:
     return isinstance(line, dict) and "value" in line and isinstance(line.get("key"), str)
 
 
+def logged_values(path: Path) -> list[Any]:
+    """The values that a log holds, by key and without mending it."""
+    entries = [line for line in read_lines(path) if isinstance(line, dict)]
+    return [*{e["key"]: e["value"] for e in entries if {"key", "value"} <= set(e)}.values()]
+
+
 def _is_torn(content: bytes, entries: int) -> bool:
     """Whether the file holds anything but whole lines with an entry each."""
     return content.count(b"\n") != entries or (content != b"" and not content.endswith(b"\n"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, write_json
@@ -42,7 +42,7 @@ class Estimate(Record):
     low: float
     high: float
     n: int
-    confidence: float = 0.95
+    confidence: float = Field(default=0.95, gt=0, lt=1)
     standard_error: float | None = None
     """Clustered where examples belong together; None in records of earlier versions."""
     no_interval: str = ""
@@ -117,6 +117,10 @@ class EvaluationRecord(Record):
     """Questions with fewer worked examples than the others, because they would not fit."""
     unfinished: int = 0
     """Answers that end before their reasoning does, and so say nothing."""
+    seed: int | None = None
+    """From which the draws of the intervals follow; None in records of earlier versions."""
+    resamples: int | None = Field(default=None, ge=1, le=10**7)
+    """How many draws that were; None in records of earlier versions."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.

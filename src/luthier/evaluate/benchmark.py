@@ -64,6 +64,8 @@ def evaluate_benchmark(
         prompt_tokens=answers.prompt_tokens,
         truncated_outputs=answers.cut_answers,
         versions=recorded_versions(),
+        seed=resampling.seed,
+        resamples=resampling.resamples,
         format=task.format,
         version=str(task.version),
         labels=dict(task.label_words),

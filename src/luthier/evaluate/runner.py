@@ -85,6 +85,8 @@ def evaluate_task(
         truncated_outputs=truncated,
         versions=recorded_versions(),
         unfinished=unfinished,
+        seed=resampling.seed,
+        resamples=resampling.resamples,
     )
     return Evaluation(record, scored)
 

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from luthier.config import RunConfig
+from luthier.config.stored import described_config
 from luthier.core.errors import DataError
 from luthier.core.files import read_lines, write_lines
 from luthier.core.records import EvaluationRecord, SampleRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
+from luthier.evaluate.verified import check_evaluation, note_verified
 
 
 def write_evaluation(
@@ -19,13 +23,14 @@ def write_evaluation(
     """Store an evaluation. The record is written last, so where it is, all of it is."""
     write_lines(run.samples(record.task), (sample.model_dump(mode="json") for sample in samples))
     record.write(run.evaluation(record.task))
+    note_verified(run, record.task, stored_resampling(run))
 
 
 def load_evaluation(run: RunDirectory, task: str) -> Evaluation:
-    """The stored evaluation of ``task``.
+    """The stored evaluation of ``task``, if its figures are those of its samples.
 
     Raises:
-        DataError: there is none, or samples are missing.
+        DataError: there is none, samples are missing, or a figure is not what they give.
     """
     path = run.evaluation(task)
     if not path.exists():
@@ -35,6 +40,8 @@ def load_evaluation(run: RunDirectory, task: str) -> Evaluation:
             fix="run 'luthier evaluate' on it first",
         )
     record = EvaluationRecord.read(path)
+    if run.evaluation(record.task) != path:
+        raise DataError(f"by its name this is not the file of {record.task!r}", where=str(path))
     samples = load_samples(run, task)
     expected = record.metrics[0].n if record.metrics else len(samples)
     if len(samples) != expected:
@@ -43,7 +50,14 @@ def load_evaluation(run: RunDirectory, task: str) -> Evaluation:
             where=str(run.samples(task)),
             fix="run the evaluation again",
         )
+    check_evaluation(run, record, samples, stored_resampling(run))
     return Evaluation(record, samples)
+
+
+def stored_resampling(run: RunDirectory) -> Resampling:
+    """How intervals are drawn where a run's configuration decides it."""
+    config = described_config(run) if run.config.is_file() else RunConfig()
+    return Resampling.of(config.evaluate, config.seed)
 
 
 def evaluated_tasks(run: RunDirectory) -> tuple[str, ...]:

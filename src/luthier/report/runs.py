@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from luthier.config import load_config
+from luthier.config.stored import described_config
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.folders import refuse_links
 from luthier.core.records import LadderRecord, MetricResult, SuiteRecord, TrainingRecord
@@ -58,7 +58,7 @@ def _summary(run: RunDirectory) -> RunSummary:
     try:
         refuse_links(run.path)
         kind = run_kind(run)
-        config = load_config(run.config)
+        config = described_config(run)
         model, task = config.model.id, config.data.source
         status, result = _OUTCOMES[kind](run)
     except (LuthierError, OSError, UnicodeError) as error:

@@ -64,6 +64,8 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
         status = Text(run.status, style=_STATUS_STYLES.get(run.status, ""))
         created = Text(f"{run.created:%Y-%m-%d %H:%M}")
         table.add_row(*map(Text, cells), status, Text(run.result), created)
+    if any(run.result for run in runs):
+        table.explain("Figures are as the runs have stored them; 'luthier report RUN' checks them.")
     return table
 
 

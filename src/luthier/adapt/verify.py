@@ -1,0 +1,251 @@
+"""A run's stored figures against what lies beside them, before a report shows them.
+
+Samples decide metrics; metrics and samples decide the ladder; the lines of a training decide its
+losses; the losses on general text decide what was forgotten. Times, memory and sizes follow from
+nothing that is stored, so they are taken on trust.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from luthier.adapt.contamination import contamination_reasons
+from luthier.adapt.recommend import recommend
+from luthier.config.stored import described_config
+from luthier.core.console import Console
+from luthier.core.content_log import logged_values
+from luthier.core.errors import DataError
+from luthier.core.files import read_lines
+from luthier.core.records import (
+    Contamination,
+    Forgetting,
+    LadderRecord,
+    Record,
+    RungRecord,
+    SuiteRecord,
+    TrainingRecord,
+)
+from luthier.core.run_directory import RunDirectory
+from luthier.evaluate import Evaluation, compare_rungs, load_evaluation, unusable_answers
+from luthier.evaluate.store import stored_resampling
+from luthier.evaluate.tasks import Suite, load_task, score_suite, task_names
+from luthier.evaluate.verified import check_metrics, require_alike
+from luthier.inference import TextLoss
+from luthier.report import write_report
+from luthier.report.content import read_evaluations
+
+_LOSS = TypeAdapter(TextLoss)
+_TRAIN_AGAIN = "one of the two was changed: train again, or restore the file"
+_RESUME = (
+    "one of the two was changed: remove the rung.json of that rung, and 'luthier resume' measures "
+    "it again from the answers that are there"
+)
+_SCORES = ("value", "low", "high", "n")
+
+
+def verify_run(run: RunDirectory) -> tuple[str, ...]:
+    """Check all that a report tells of a run and its rungs.
+
+    Returns:
+        What could not be checked, a sentence each.
+
+    Raises:
+        DataError: a figure differs from what it was made of; the first one, with both values.
+    """
+    notes: list[str] = []
+    for part in (run, *run.rungs()):
+        for path, _ in read_evaluations(part):
+            load_evaluation(part, path.stem)
+        notes += _check_suites(part)
+        if part.training.is_file():
+            check_training(part, TrainingRecord.read(part.training))
+        if part.forgetting.is_file():
+            notes += _check_forgetting(part, Forgetting.read(part.forgetting))
+    if run.ladder.is_file():
+        _check_ladder(run, LadderRecord.read(run.ladder))
+    return tuple(notes)
+
+
+def verified_report(run: RunDirectory, console: Console) -> Path:
+    """Check what a report tells of a run, and write it; the path of the page.
+
+    Raises:
+        DataError: a stored figure is not what lies beside it gives.
+        ResourceError: the run directory cannot be written.
+    """
+    for note in verify_run(run):
+        console.warn(note)
+    return write_report(run)[0]
+
+
+def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) -> Evaluation | None:
+    """Check a rung's record against what lies in its folder.
+
+    Args:
+        path: the file with the record.
+        rung: the record.
+        folder: the rung's run directory.
+        task: whose evaluation the rung tells of.
+
+    Returns:
+        The evaluation; None where the rung was not measured.
+
+    Raises:
+        DataError: they differ, or a part is missing.
+    """
+    evaluation = None
+    if rung.metric is not None:
+        evaluation = load_evaluation(folder, task)
+        resampling, samples = stored_resampling(folder), evaluation.samples
+        for field in ("metric", "metrics"):
+            own = rung.metrics if field == "metrics" else (rung.metric,)
+            check_metrics(f"{rung.name}: {field}", own, samples, resampling, path)
+        clean = next(iter(evaluation.record.clean), None)
+        stored = {"clean": rung.clean, "unusable": rung.unusable}
+        found = {"clean": clean, "unusable": unusable_answers(samples)}
+        _require(rung.name, stored, found, path)
+    for name, kind in (("training", TrainingRecord), ("forgetting", Forgetting)):
+        told: Record | None = getattr(rung, name)
+        if told is not None:
+            beside: Record = kind.read(getattr(folder, name))
+            _require(f"{rung.name}: {name}", told.model_dump(), beside.model_dump(), path)
+    same = ("trained_parameters", "artifact_bytes")
+    stored = {name: getattr(rung, name) for name in same}
+    _require(rung.name, stored, {name: getattr(rung.training, name, 0) for name in same}, path)
+    return evaluation
+
+
+def check_training(run: RunDirectory, training: TrainingRecord) -> None:
+    """Check a training's losses and tokens against its lines, where they are there.
+
+    Raises:
+        DataError: they differ.
+    """
+    lines = [_numbers(line, run.metrics, "loss", "tokens") for line in read_lines(run.metrics)]
+    if lines:
+        stored = {
+            "first_loss": training.first_loss,
+            "last_loss": training.last_loss,
+            "processed_tokens": training.processed_tokens,
+        }
+        found = {
+            "first_loss": lines[0]["loss"],
+            "last_loss": lines[-1]["loss"],
+            "processed_tokens": sum(int(line["tokens"]) for line in lines),
+        }
+        require_alike("training", stored, found, run.training, _TRAIN_AGAIN)
+    losses = {
+        int(line["step"]): _numbers(line, run.events, "loss")["loss"]
+        for line in read_lines(run.events)
+        if isinstance(line, dict) and line.get("event") == "validation"
+    }
+    if losses and training.best_validation_loss is not None:
+        best = {"best_validation_loss": training.best_validation_loss}
+        measured = {"best_validation_loss": losses.get(training.best_step)}
+        require_alike("training", best, measured, run.training, _TRAIN_AGAIN)
+
+
+def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
+    """Check the ladder's settings, its table, its gains and its recommendation."""
+    asked = described_config(run).adapt
+    settings = {"alpha": asked.alpha, "target": asked.target, "budget_seconds": asked.budget}
+    _require("ladder", {name: getattr(ladder, name) for name in settings}, settings, run.ladder)
+    if ladder.contamination:
+        kept = Contamination.read(run.contamination).model_dump()
+        _require("contamination", ladder.contamination.model_dump(), kept, run.ladder)
+    folders = {folder.name: folder for folder in run.rungs()}
+    evaluations: dict[str, Evaluation] = {}
+    for rung in ladder.rungs:
+        if rung.metric is None:
+            continue
+        if rung.name not in folders:
+            raise DataError(f"the folder of the rung {rung.name!r} is missing", where=str(run.path))
+        found = check_rung(run.ladder, rung, folders[rung.name], ladder.task)
+        if found:
+            evaluations[rung.name] = found
+            asked_of = {"examples.test": len(found.samples)}
+            _require("ladder", {"examples.test": ladder.examples.get("test")}, asked_of, run.ladder)
+    unusable = frozenset(rung.name for rung in ladder.rungs if rung.unusable)
+    resampling = stored_resampling(run)
+    gains = compare_rungs(ladder.metric, evaluations, resampling, ladder.alpha, unusable)
+    for rung in ladder.rungs:
+        gain = gains.get(rung.name)
+        if rung.gain is None or gain is None:
+            _require(rung.name, {"gain": rung.gain}, {"gain": gain}, run.ladder)
+        else:
+            where = f"{rung.name}: gain"
+            _require(where, rung.gain.model_dump(), gain.model_dump(), run.ladder)
+    answer = recommend(ladder.rungs, ladder.target, ladder.alpha)
+    more = contamination_reasons(ladder.contamination, ladder.rungs, answer.rung)
+    answer = answer.model_copy(update={"reasons": answer.reasons + more})
+    stored = ladder.recommendation.model_dump()
+    _require("recommendation", stored, answer.model_dump(), run.ladder)
+
+
+def _check_suites(run: RunDirectory) -> list[str]:
+    notes = []
+    records = {record.task: record for _, record in read_evaluations(run)}
+    for path in run.suites():
+        stored = SuiteRecord.read(path)
+        if missing := [task for task in stored.tasks if task not in records]:
+            raise DataError(
+                f"the score of {stored.suite!r} is of {missing[0]!r}, which was not measured",
+                where=str(path),
+            )
+        suite = load_task(stored.suite) if stored.suite in task_names() else None
+        if not isinstance(suite, Suite):
+            notes.append(f"{path}: the score of a suite of somebody's own is taken on trust")
+            continue
+        found = score_suite(suite, [records[task] for task in stored.tasks]).scores
+        names = [score.name for score in found]
+        require_alike("scores", {"names": [s.name for s in stored.scores]}, {"names": names}, path)
+        for one, other in zip(stored.scores, found, strict=True):
+            values = [{name: getattr(score, name) for name in _SCORES} for score in (one, other)]
+            require_alike(one.name, values[0], values[1], path)
+    return notes
+
+
+def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
+    """Check what was forgotten against itself, and against the losses where they can be told."""
+    path = run.forgetting
+    rise = {"value": stored.value, "in its interval": True}
+    inside = stored.low <= stored.value <= stored.high
+    found = {"value": stored.after - stored.before, "in its interval": inside}
+    require_alike("forgetting", rise, found, path, _TRAIN_AGAIN)
+    notes = []
+    for field, place in (("after", run), ("before", run.whole)):
+        losses = _losses(place.general_losses)
+        if len(losses) == stored.n:  # those of one model alone
+            tokens = sum(loss.tokens for loss in losses)
+            told = {field: getattr(stored, field), "tokens": stored.tokens}
+            nats = {field: sum(loss.nats for loss in losses) / tokens, "tokens": tokens}
+            require_alike("forgetting", told, nats, path, _TRAIN_AGAIN)
+        else:
+            notes.append(f"{path}: the loss {field} the training is taken on trust")
+    return notes
+
+
+def _losses(path: Path) -> list[TextLoss]:
+    try:
+        return [_LOSS.validate_python(value["result"]) for value in logged_values(path)]
+    except (KeyError, TypeError, ValidationError) as error:
+        raise DataError(f"this is not a loss on general text: {error}", where=str(path)) from None
+
+
+def _numbers(line: Any, path: Path, *names: str) -> dict[str, float]:
+    try:
+        numbers = {name: float(line[name]) for name in names}
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"a line has no {' and '.join(names)}", where=str(path)) from None
+    if not all(map(math.isfinite, numbers.values())):
+        raise DataError("a line has a number that is not finite", where=str(path))
+    return numbers
+
+
+def _require(field: str, stored: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+    require_alike(field, stored, found, path, _RESUME)
