@@ -33,6 +33,7 @@ if sys.platform != "win32":
 
 _BEAT = 10.0  # seconds
 _WATCHED = 2.5  # beats
+_LOOKS, _BETWEEN_LOOKS = 40, 0.05  # seconds
 _MOST = 4096  # bytes of the file that are read
 _held: dict[Path, int] = {}
 
@@ -108,7 +109,7 @@ def _take(handle: int, path: Path, console: Console) -> None:
     taken = _lock(handle)
     holder = _read(handle)
     if taken is False:
-        raise _in_use(path, holder)
+        raise _in_use(path, _named(handle))
     if holder is None or holder.pid == os.getpid():
         return
     if holder.host == socket.gethostname():
@@ -121,6 +122,16 @@ def _take(handle: int, path: Path, console: Console) -> None:
     now = _read(handle)
     if now is not None and now.beat != holder.beat:
         raise _in_use(path, now)
+
+
+def _named(handle: int) -> Holder | None:
+    """Who holds the lock; one who took it just now gets a moment to write the name."""
+    for _ in range(_LOOKS):
+        holder = _read(handle)
+        if holder is not None and (holder.host != socket.gethostname() or holder.is_here()):
+            return holder
+        time.sleep(_BETWEEN_LOOKS)
+    return None
 
 
 def _lock(handle: int) -> bool | None:
