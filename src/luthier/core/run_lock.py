@@ -25,7 +25,8 @@ from pathlib import Path
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.files import unwritable
+from luthier.core.files import storing
+from luthier.core.folders import remove_unfinished_folders
 from luthier.core.run_directory import RunDirectory
 
 if sys.platform != "win32":
@@ -82,6 +83,7 @@ def writing(run: RunDirectory, console: Console | None = None) -> Iterator[None]
     handle = _opened(path)
     try:
         _take(handle, path, console or Console())
+        remove_unfinished_folders(path.parent)
         _held[path] = handle
         try:
             with _beating(handle, _this_process()):
@@ -94,10 +96,8 @@ def writing(run: RunDirectory, console: Console | None = None) -> Iterator[None]
 
 def _opened(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
+    with storing(path):
         handle = os.open(path, flags, 0o666)
-    except OSError as error:
-        raise unwritable(path, error) from error
     if os.fstat(handle).st_nlink != 1:
         os.close(handle)
         raise DataError("this lock has a second name", where=str(path), fix="delete it")

@@ -10,6 +10,7 @@ from pathlib import Path
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.files import is_of_a_disk, unwritable
 from luthier.models import bundled
 from luthier.models.adapter_folder import ADAPTER_CONFIG, adapter_files
 from luthier.models.weights import Entry, find_entry, read_index
@@ -46,7 +47,7 @@ def fetch_tokenizer(config: ModelConfig, console: Console) -> Path:
 
 
 def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
@@ -62,6 +63,8 @@ def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
     except LocalEntryNotFoundError:
         raise _unreachable(config) from None
     except Exception as error:
+        if is_of_a_disk(error):
+            raise unwritable(Path(constants.HF_HUB_CACHE, config.id), error) from error
         raise DataError(
             f"the model {config.id} cannot be fetched: {error}",
             fix="check the spelling and the revision; for a gated model run 'hf auth login'",
