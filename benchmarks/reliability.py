@@ -44,6 +44,24 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "1b",
+        "kill -9 of 50 adapt runs of three rungs, each at a random time",
+        "run again: the same table, recommendation, weights and steps",
+        (f"{FAULTS}/test_interrupted_adapt.py::test_killed_at_random_moments",),
+    ),
+    (
+        "1c",
+        "kill -9 of 50 evaluate runs (25 generating, 25 scoring), one to three times each",
+        "run again: the same record and samples",
+        (f"{FAULTS}/test_interrupted_evaluate.py::test_killed_at_random_times",),
+    ),
+    (
+        "1d",
+        "20 pairs of processes started at once on one run: adapt, tune, resume, evaluate",
+        "one works to its end; the other ends with exit 4 and says who holds the run",
+        (f"{FAULTS}/test_one_writer.py::test_pairs_in_one_run",),
+    ),
+    (
         "2",
         "a full disk, an I/O error and a crash at every file operation of a save",
         "a verified checkpoint exists, and the next save works",

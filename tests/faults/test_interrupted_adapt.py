@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
@@ -123,14 +124,23 @@ def test_stopped_between_rungs(
     assert_equal(ladder, reference)
 
 
-@pytest.mark.long
-def test_killed_at_random_moments(tmp_path: Path, climb: Climb, reference: Ladder) -> None:
-    """Ten runs, each killed once at any moment of its life."""
-    draw = random.Random(0)
+@pytest.fixture(scope="module")
+def lasts(climb: Climb, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How many seconds a ladder takes that nobody disturbs."""
     started = time.monotonic()
-    climb(tmp_path / "timed").finished()
-    lasts = time.monotonic() - started
-    for number in range(10):
-        ladder = climb(tmp_path / f"runs-{number}")
-        ladder.kill_after(draw.uniform(0, lasts))
-        assert_equal(ladder, reference)
+    climb(tmp_path_factory.mktemp("timed") / "runs").finished()
+    return time.monotonic() - started
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", range(50))
+def test_killed_at_random_moments(
+    tmp_path: Path, climb: Climb, reference: Ladder, lasts: float, number: int
+) -> None:
+    """Killed at any moment of its life; one that was over before does not count."""
+    draw = random.Random(number)
+    for attempt in itertools.count():
+        ladder = climb(tmp_path / f"runs-{attempt}")
+        if ladder.kill_after(draw.uniform(0, lasts)) == -signal.SIGKILL:
+            break
+    assert_equal(ladder, reference)

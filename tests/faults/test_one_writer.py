@@ -5,15 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.command_server import CommandServer
+from tests.faults.conftest import Run, Tuning
 
 from luthier.core import run_lock
 from luthier.core.console import Console
@@ -56,6 +61,18 @@ def test_the_second_is_told_who_holds_the_run(run: RunDirectory, other: Any) -> 
     assert caught.value.problem.startswith(f"process {other.pid} on {socket.gethostname()} (-c")
     assert caught.value.where == str(run.path)
     assert "--name" in caught.value.fix
+
+
+def test_one_who_took_it_just_now_gets_a_moment_to_say_so(run: RunDirectory, other: Any) -> None:
+    """Until then there is nothing, or the name of one that was killed."""
+    named = run.lock.read_bytes()
+    killed = json.loads(named) | {"start": "1", "pid": 2**22 + 1}
+    run.lock.write_text(json.dumps(killed).ljust(512))
+    write = threading.Timer(0.3, run.lock.write_bytes, [named])
+    write.start()
+    with pytest.raises(ResourceError, match=f"process {other.pid} "), writing(run):
+        pass
+    write.join()
 
 
 def test_a_rung_belongs_to_its_ladder(run: RunDirectory, other: Any) -> None:
@@ -186,9 +203,44 @@ def test_a_lock_is_no_link_and_has_one_name(run: RunDirectory, tmp_path: Path) -
     assert outside.read_text() == "precious"
 
 
-def test_two_commands_in_one_run(make_tuning: Any, command_server: Any) -> None:
+def assert_one_works(run: Run) -> None:
     """Both are started at once: one works, and the other says who does."""
-    tuning = make_tuning()
-    codes, said = tuning.race(2)
+    codes, said = run.race(2)
     assert sorted(codes) == [0, ResourceError.exit_code], said
-    assert sum("writes in this run" in text for text in said) == 1
+    refused = said[codes.index(ResourceError.exit_code)]
+    holder = re.search(rf"process (\d+) on {re.escape(socket.gethostname())} ", refused)
+    assert holder, refused
+    assert "writes in this run" in refused
+    assert "Traceback" not in "".join(said)
+
+
+def test_two_commands_in_one_run(make_tuning: Any) -> None:
+    assert_one_works(make_tuning())
+
+
+@pytest.fixture
+def make_run(
+    command_server: CommandServer, tuning_settings: dict[str, Any], tmp_path: Path
+) -> Callable[[str], Run]:
+    """A run of a command that takes some seconds."""
+    slow = {"evaluate.max_new_tokens": 100, "adapt.rungs": ["zero-shot", "lora"]}
+
+    def make(command: str) -> Run:
+        if command != "resume":
+            return Run(command_server, command, tmp_path / "run", {**tuning_settings, **slow})
+        begun = Tuning(command_server, "tune", tmp_path / "run", tuning_settings)
+        assert begun.stop(lambda: begun.steps >= 3, signal.SIGKILL) == -signal.SIGKILL
+        begun.command = ["resume", str(begun.run)]
+        return begun
+
+    return make
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", ["adapt", "tune", "resume", "evaluate"])
+@pytest.mark.parametrize("number", range(5))
+def test_pairs_in_one_run(number: int, command: str, make_run: Callable[[str], Run]) -> None:
+    run = make_run(command)
+    assert_one_works(run)
+    assert run.finish() == 0, run.log  # whoever comes later goes on with what is there
+    assert not run.run.joinpath(".lock").read_bytes()

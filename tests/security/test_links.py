@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from luthier.cli.main import run as luthier
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import append_line, append_lines, read_json, read_lines, write_atomically
 from luthier.core.folders import new_folder, remove_leftovers
 from luthier.core.run_directory import RunDirectory
@@ -135,7 +135,7 @@ def test_a_new_folder_replaces_what_was_there_or_nothing_changes(tmp_path: Path)
     target = tmp_path / "model"
     target.mkdir()
     (target / "old").write_text("old")
-    with pytest.raises(FileNotFoundError), new_folder(target) as partial:
+    with pytest.raises(ResourceError), new_folder(target) as partial:
         (partial / "new" / "file").write_text("new")
     assert everything(tmp_path) == {"model": None, "model/old": b"old"}
     with new_folder(target) as partial:

@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from luthier.core.console import Console
@@ -29,7 +27,7 @@ from luthier.core.files import (
     file_sha256,
     read_json,
     read_text,
-    unwritable,
+    storing,
     write_atomically,
 )
 from luthier.core.folders import new_folder, remove_folder, remove_leftovers, settle_folder
@@ -127,7 +125,7 @@ def latest_checkpoint(folder: Path, console: Console) -> Checkpoint | None:
     Raises:
         ResourceError: the folder cannot be written.
     """
-    with _changing(folder):
+    with storing(folder):
         return _latest(folder, console)
 
 
@@ -147,7 +145,7 @@ def prune_checkpoints(folder: Path, keep: int | None) -> None:
     """
     if keep is None:
         return
-    with _changing(folder):
+    with storing(folder):
         steps, best = _steps(folder, _STEP), _steps(folder, _BEST)
         bases = [[b for b in best if b <= step] for step in steps[-keep:]]
         needed = {older[-1] for older in (*bases, best) if older}
@@ -158,31 +156,20 @@ def prune_checkpoints(folder: Path, keep: int | None) -> None:
                 remove_folder(folder / _name(_BEST, step))
 
 
-@contextmanager
-def _changing(folder: Path) -> Iterator[None]:
-    """Name the folder in which something failed."""
-    try:
-        yield
-    except OSError as error:
-        raise unwritable(folder, error) from error
-
-
 def _save(
     folder: Path, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
 ) -> Path:
     target = folder / name
     text = json.dumps(dict(state), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     plain = {key: _plain(value) for key, value in tensors.items()}
-    try:
+    needed = sum(value.nbytes for value in plain.values()) + len(text.encode())
+    with storing(target, needed):
         remove_leftovers(folder)
-        with new_folder(target) as partial:
-            save_file(plain, partial / _TENSORS)
-            (partial / _STATE).write_text(text, encoding="utf-8")
-            found = {file: file_sha256(partial / file) for file in (_TENSORS, _STATE)}
-            (partial / _MANIFEST).write_text(_manifest(found), encoding="utf-8")
-    except (OSError, SafetensorError) as error:
-        needed = sum(value.nbytes for value in plain.values()) + len(text.encode())
-        raise unwritable(target, error, needed) from error
+    with new_folder(target, needed) as partial:
+        save_file(plain, partial / _TENSORS)
+        (partial / _STATE).write_text(text, encoding="utf-8")
+        found = {file: file_sha256(partial / file) for file in (_TENSORS, _STATE)}
+        (partial / _MANIFEST).write_text(_manifest(found), encoding="utf-8")
     return target
 
 

@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from cyclopts import App, CycloptsError
 
 from luthier import __version__
 from luthier.core.errors import LuthierError, PreemptedError, UsageError
+from luthier.core.files import is_of_a_disk, unwritable
 from luthier.core.terminal import TerminalConsole, guard_streams
 
 _EPILOGUE = """\
@@ -98,6 +100,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (LuthierError, CycloptsError, KeyboardInterrupt) as error:
         return _explain(error)
+    except Exception as error:
+        if not is_of_a_disk(error):
+            raise
+        # Standard output, a temporary folder, or a library's own files.
+        name = error.filename if isinstance(error, OSError) else None
+        return _explain(unwritable(Path(os.fsdecode(name or "standard output")), error))
     return code if isinstance(code, int) else 0
 
 

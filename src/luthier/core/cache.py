@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from luthier.core.console import Console
+from luthier.core.files import storing
+from luthier.core.folders import remove_leftovers
+
+if sys.platform != "win32":
+    import fcntl
+
+_WANTED = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
 def cache_folder() -> Path:
@@ -12,3 +24,44 @@ def cache_folder() -> Path:
         return Path(configured).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "luthier"
+
+
+@contextmanager
+def one_at_a_time(folder: Path, console: Console) -> Iterator[None]:
+    """Let one process after another put something into a folder of the cache.
+
+    Who comes second waits, and finds what the first one made. The lock ends with the process that
+    holds it, however that ends; what one that was killed has left is deleted. Without locks on a
+    file system all go on at once, and nothing is deleted.
+
+    Args:
+        folder: a folder of the cache; it is made.
+        console: is told of a wait.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder.with_name(f".{folder.name}.lock"), _WANTED, 0o666)
+    try:
+        if _taken(handle, folder, console):
+            remove_leftovers(folder)
+        yield
+    finally:
+        os.close(handle)  # this lets the lock go
+
+
+def _taken(handle: int, folder: Path, console: Console) -> bool:
+    """Take the lock, if need be after a wait; whether there are locks here."""
+    if sys.platform == "win32":
+        return False
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.say(f"waiting for another process, which writes in {folder} …")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True

@@ -26,6 +26,14 @@ from luthier.core.guarded import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, MalformedEr
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO without a writer would be waited for.
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your share of the disk (its quota) is used up",
+    errno.EFBIG: "the file would be larger than files may be here",
+}
+_OF_A_DISK = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
+_BLOCK = 4096  # bytes that the smallest file takes
+_LONGEST_STEM = 100  # bytes of the name in a temporary name
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -120,21 +128,36 @@ def write_atomically(path: Path, text: str) -> None:
         UsageError: the path is a folder.
         ResourceError: the folder cannot be written or the disk is full.
     """
-    if path.is_dir() or not path.name:
-        raise UsageError("this is a folder", where=str(path), fix="name a file")
     content = text.encode("utf-8", "backslashreplace")
-    try:
+    with new_file(path, len(content)) as file:
+        file.write(content)
+
+
+@contextmanager
+def new_file(path: Path, needed: int) -> Iterator[IO[bytes]]:
+    """A new file under a random name, which gets the name ``path`` when it is on the disk.
+
+    Where the block fails there is no new file, and an old one is as it was.
+
+    Args:
+        path: the file to be.
+        needed: its size in bytes.
+
+    Raises:
+        UsageError: the path is a folder.
+        ResourceError: the system refused something, in the block too.
+    """
+    with storing(path, needed):
+        if path.is_dir() or not path.name:
+            raise UsageError("this is a folder", where=str(path), fix="name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with _new_beside(path) as file:
-            file.write(content)
+            yield file
         flush(path.parent)
-    except OSError as error:
-        raise unwritable(path, error, needed=len(content)) from error
 
 
 @contextmanager
 def _new_beside(path: Path) -> Iterator[IO[bytes]]:
-    """A new file under a random name, which gets the name ``path`` when it is on the disk."""
     partial = partial_name(path)
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666)
     try:
@@ -151,7 +174,8 @@ def _new_beside(path: Path) -> Iterator[IO[bytes]]:
 
 def partial_name(path: Path) -> Path:
     """A name beside ``path`` that nobody could have taken before."""
-    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.partial")
+    stem = os.fsdecode(os.fsencode(path.name)[:_LONGEST_STEM])
+    return path.with_name(f".{stem}.{secrets.token_hex(8)}.partial")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -187,11 +211,8 @@ def append_line(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
     content = text.encode("utf-8", "backslashreplace")
-    try:
-        with _open_to_append(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise unwritable(path, error, needed=len(content)) from error
+    with storing(path, len(content)), _open_to_append(path) as file:
+        file.write(content)
 
 
 def append_lines(path: Path, values: Iterable[Any]) -> None:
@@ -202,7 +223,7 @@ def append_lines(path: Path, values: Iterable[Any]) -> None:
     """
     text = "".join(json.dumps(v, ensure_ascii=False, allow_nan=False) + "\n" for v in values)
     content = text.encode("utf-8", "backslashreplace")
-    try:
+    with storing(path, len(content)):
         path.parent.mkdir(parents=True, exist_ok=True)
         is_new = not path.exists()
         with _open_to_append(path) as file:
@@ -211,8 +232,6 @@ def append_lines(path: Path, values: Iterable[Any]) -> None:
             os.fsync(file.fileno())
         if is_new:
             flush(path.parent)
-    except OSError as error:
-        raise unwritable(path, error, needed=len(content)) from error
 
 
 def _open_to_append(path: Path) -> IO[bytes]:
@@ -304,6 +323,29 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def storing(path: Path, needed: int = 0) -> Iterator[None]:
+    """Say of whatever the system refuses within the block that ``path`` cannot be written.
+
+    The libraries of tensors and tokenizers raise errors of their own kinds for a full disk.
+
+    Args:
+        path: what is written.
+        needed: its size in bytes; 0 where it is not known.
+
+    Raises:
+        ResourceError: the system refused something.
+    """
+    try:
+        yield
+    except LuthierError:
+        raise
+    except Exception as error:
+        if system_number(error) is None:
+            raise
+        raise unwritable(path, error, needed) from error
+
+
 def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
     """The error to raise when ``path`` could not be written.
 
@@ -312,28 +354,42 @@ def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
         error: an `OSError`, or one that names it in its text, as safetensors does.
         needed: the size of what was to be written, in bytes; 0 where it is not known.
     """
-    number = _system_number(error)
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        wanted = f"{needed:,} bytes are needed, " if needed else ""
+    number = system_number(error)
+    if number in _FULL:
         return ResourceError(
-            f"the disk is full: {wanted}{shutil.disk_usage(folder).free:,} bytes are free",
+            f"{_FULL[number]}: {_room(path, needed)}",
             where=str(path),
             fix="free some space, or choose another folder with --output",
         )
     return ResourceError(
         f"this cannot be written: {os.strerror(number) if number else error}",
         where=str(path),
-        fix="choose a folder you may write to with --output",
+        fix="choose a shorter name"
+        if number == errno.ENAMETOOLONG
+        else "choose a folder you may write to with --output",
     )
 
 
-def is_of_the_system(error: Exception) -> bool:
-    """Whether an error came from the operating system, through a library that names its number."""
-    return _system_number(error) is not None
+def _room(path: Path, needed: int) -> str:
+    """What is needed beside what is free."""
+    # Unlike its method, this takes a name that is too long for one that does not exist.
+    exists = os.path.exists
+    folder = next(parent for parent in path.absolute().parents if exists(parent))
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(folder)
+        if disk.f_files and not disk.f_favail:
+            return "room for another file is needed, 0 files are free"
+    wanted = f"{needed:,}" if needed else f"at least {_BLOCK:,}"
+    return f"{wanted} bytes are needed, {shutil.disk_usage(folder).free:,} bytes are free"
 
 
-def _system_number(error: Exception) -> int | None:
+def is_of_a_disk(error: Exception) -> bool:
+    """Whether a disk is full or broken, or may not be written: no mistake in what was asked for."""
+    return system_number(error) in _OF_A_DISK
+
+
+def system_number(error: Exception) -> int | None:
+    """The number of the operating system's error, also where a library names it in its text."""
     if isinstance(error, OSError):
         return error.errno
     named = re.search(r"\(os error (\d+)\)", str(error))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from luthier.core.errors import DataError
-from luthier.core.files import flush, partial_name
+from luthier.core.files import flush, partial_name, storing
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 
@@ -49,35 +49,56 @@ def refuse_links(folder: Path) -> None:
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_folder(target: Path, needed: int = 0) -> Iterator[Path]:
     """An empty folder under a random name beside ``target``, which it becomes at the end.
 
     Where the block fails the folder is deleted, and ``target`` is as it was.
 
+    Args:
+        target: the folder to be.
+        needed: the size of what goes into it, in bytes; 0 where it is not known.
+
     Raises:
-        OSError: it cannot be made, or moved.
+        ResourceError: the system refused something, in the block too.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_name(target)
-    partial.mkdir()
-    try:
-        yield partial
-        replace_folder(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with storing(target, needed):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = partial_name(target)
+        partial.mkdir()
+        try:
+            yield partial
+            replace_folder(partial, target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what `new_folder` and `remove_folder` left in ``folder`` when they were killed.
+    """Delete what `new_folder`, `remove_folder` and `new_file` left there when they were killed.
 
-    Only for the one process that writes here: another's unfinished folder looks the same.
+    Only for the one process that writes here: another's unfinished work looks the same.
     """
     if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():
-        if _LEFTOVER.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+        if not _LEFTOVER.fullmatch(path.name) or path.is_symlink():
+            continue
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def remove_unfinished_folders(folder: Path) -> None:
+    """As `remove_leftovers`, everywhere below ``folder``, but folders only.
+
+    A file may be a report's, which whoever reads a run may write at any time.
+    """
+    for place, names, _ in os.walk(folder):
+        for name in filter(_LEFTOVER.fullmatch, list(names)):
+            if not (path := Path(place, name)).is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+                names.remove(name)
 
 
 def remove_folder(path: Path) -> None:

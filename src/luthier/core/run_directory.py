@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import partial_name, unwritable
+from luthier.core.files import partial_name, storing
 from luthier.core.folders import refuse_links
 
 _RUNGS = "rungs"
@@ -31,13 +31,11 @@ class RunDirectory:
             DataError: something in it is a link.
         """
         path = _place(output, name)
-        try:
+        with storing(path):
             path.mkdir(parents=True, exist_ok=True)
             probe = partial_name(path / "probe")
             probe.touch(exist_ok=False)
             probe.unlink()
-        except OSError as error:
-            raise unwritable(path, error) from error
         refuse_links(path)
         return cls(path)
 

@@ -25,7 +25,8 @@ from pathlib import Path
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.files import unwritable
+from luthier.core.files import storing
+from luthier.core.folders import remove_unfinished_folders
 from luthier.core.run_directory import RunDirectory
 
 if sys.platform != "win32":
@@ -33,6 +34,7 @@ if sys.platform != "win32":
 
 _BEAT = 10.0  # seconds
 _WATCHED = 2.5  # beats
+_LOOKS, _BETWEEN_LOOKS = 40, 0.05  # seconds
 _MOST = 4096  # bytes of the file that are read
 _held: dict[Path, int] = {}
 
@@ -81,6 +83,7 @@ def writing(run: RunDirectory, console: Console | None = None) -> Iterator[None]
     handle = _opened(path)
     try:
         _take(handle, path, console or Console())
+        remove_unfinished_folders(path.parent)
         _held[path] = handle
         try:
             with _beating(handle, _this_process()):
@@ -93,10 +96,8 @@ def writing(run: RunDirectory, console: Console | None = None) -> Iterator[None]
 
 def _opened(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
+    with storing(path):
         handle = os.open(path, flags, 0o666)
-    except OSError as error:
-        raise unwritable(path, error) from error
     if os.fstat(handle).st_nlink != 1:
         os.close(handle)
         raise DataError("this lock has a second name", where=str(path), fix="delete it")
@@ -108,7 +109,7 @@ def _take(handle: int, path: Path, console: Console) -> None:
     taken = _lock(handle)
     holder = _read(handle)
     if taken is False:
-        raise _in_use(path, holder)
+        raise _in_use(path, _named(handle))
     if holder is None or holder.pid == os.getpid():
         return
     if holder.host == socket.gethostname():
@@ -121,6 +122,16 @@ def _take(handle: int, path: Path, console: Console) -> None:
     now = _read(handle)
     if now is not None and now.beat != holder.beat:
         raise _in_use(path, now)
+
+
+def _named(handle: int) -> Holder | None:
+    """Who holds the lock; one who took it just now gets a moment to write the name."""
+    for _ in range(_LOOKS):
+        holder = _read(handle)
+        if holder is not None and (holder.host != socket.gethostname() or holder.is_here()):
+            return holder
+        time.sleep(_BETWEEN_LOOKS)
+    return None
 
 
 def _lock(handle: int) -> bool | None:

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import Parameter
 
 from luthier.config import ModelConfig
 from luthier.core.console import Console
-from luthier.core.files import is_of_the_system, unwritable
 from luthier.core.folders import new_folder
 from luthier.core.guarded import reading_foreign
 from luthier.models.adapter_folder import AdapterFolder, is_adapter_folder, read_adapter
@@ -38,17 +36,11 @@ def save_adapted(
     Raises:
         ResourceError: the folder cannot be written.
     """
-    try:
-        with new_folder(folder) as partial, quiet_transformers():
-            _write(loaded, partial, state)
-            # Peft's card is a blank form; who knows the data writes ours.
-            (partial / _CARD).unlink(missing_ok=True)
-            loaded.tokenizer.save_pretrained(partial)
-    except Exception as error:
-        # The libraries of tensors and tokenizers raise errors of their own kinds for a full disk.
-        if isinstance(error, (OSError, SafetensorError)) or is_of_the_system(error):
-            raise unwritable(folder, error, needed=_saved_bytes(loaded)) from error
-        raise
+    with new_folder(folder, needed=_saved_bytes(loaded)) as partial, quiet_transformers():
+        _write(loaded, partial, state)
+        # Peft's card is a blank form; who knows the data writes ours.
+        (partial / _CARD).unlink(missing_ok=True)
+        loaded.tokenizer.save_pretrained(partial)
 
 
 def _saved_bytes(loaded: LoadedModel) -> int:

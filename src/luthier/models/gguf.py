@@ -4,68 +4,79 @@ from __future__ import annotations
 
 import contextlib
 import io
-import secrets
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
-from luthier.core.cache import cache_folder
+from luthier.core.cache import cache_folder, one_at_a_time
 from luthier.core.console import Console
+from luthier.core.errors import DataError, ResourceError
+from luthier.core.folders import new_folder
 from luthier.core.guarded import reading_foreign
 from luthier.models.gguf_header import check_header
 from luthier.models.quiet import quiet_transformers
+from luthier.models.weights import stored_shapes
 
-_A_DAY = 24 * 3600.0  # seconds
+
+def converted(name: str) -> Path | None:
+    """The folder that an earlier `convert_gguf` made; None: it is missing or damaged."""
+    target = cache_folder() / "models" / name
+    return target if _is_whole(target) else None
 
 
 def convert_gguf(source: Path, name: str, console: Console) -> Path:
-    """The folder with the safetensors version of ``source``; made when it is missing.
+    """The folder with the safetensors version of ``source``; made when it is missing or damaged.
 
     The weights are float32, which holds every value of a quantised file exactly.
 
+    Args:
+        source: the GGUF file.
+        name: of the folder in the cache; it says which content it was made from.
+        console: shows progress.
+
     Raises:
         DataError: the file is not a GGUF that transformers can read.
+        ResourceError: the cache cannot be written, or the disk is full.
     """
+    if found := converted(name):
+        return found
     target = cache_folder() / "models" / name
-    if (target / "config.json").is_file():
-        return target
-    with console.progress(f"Converting {source.name} (once)", None):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
-        # A folder of its own: another process may convert the same file.
-        partial = target.with_name(f".{name}.{secrets.token_hex(4)}.partial")
-        partial.mkdir()
-        try:
-            # transformers draws this bar without asking its own switch for bars.
-            with (
-                reading_foreign("this GGUF file cannot be read", str(source)),
-                quiet_transformers(),
-                contextlib.redirect_stderr(io.StringIO()),
-            ):
-                _convert(source, partial)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        if target.is_dir() and not (target / "config.json").is_file():
-            shutil.rmtree(target, ignore_errors=True)  # a part of one that was interrupted
-        try:
-            partial.rename(target)
-        except OSError:  # another process was faster; its folder is as good
-            shutil.rmtree(partial, ignore_errors=True)
+    with one_at_a_time(target.parent, console):
+        if found := converted(name):
+            return found
+        with console.progress(f"Converting {source.name} (once)", None):
+            _convert(source, target)
     return target
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Remove what conversions left that were killed: no conversion takes a day."""
-    for partial in target.parent.glob(f".{target.name}.*.partial"):
-        with contextlib.suppress(OSError):
-            if time.time() - partial.stat().st_mtime > _A_DAY:
-                shutil.rmtree(partial, ignore_errors=True)
+def _is_whole(folder: Path) -> bool:
+    """Whether all is there, and the weights are as long as their headers say."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    weights = [folder / name for name in names if name.endswith(".safetensors")]
+    if not weights or not {"config.json", "tokenizer.json"} <= names:
+        return False
+    try:
+        return bool(stored_shapes(weights))
+    except DataError:
+        return False
 
 
 def _convert(source: Path, target: Path) -> None:
     check_header(source)
+    # transformers draws this bar without asking its own switch for bars.
+    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
+        with reading_foreign("this GGUF file cannot be read", str(source)):
+            model, tokenizer = _read(source)
+        needed = sum(parameter.nbytes for parameter in model.parameters())
+        try:
+            with new_folder(target, needed) as partial:
+                model.save_pretrained(partial)
+                tokenizer.save_pretrained(partial)
+        except ResourceError:
+            if not _is_whole(target):  # without locks another process may have been faster
+                raise
+
+
+def _read(source: Path) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -76,5 +87,4 @@ def _convert(source: Path, target: Path) -> None:
     del model.config.quantization_config
     model.hf_quantizer = None
     model.is_quantized = False
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    return model, tokenizer

@@ -11,6 +11,7 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.deadline import Deadline
 from luthier.core.errors import DataError
+from luthier.core.files import is_of_a_disk, unwritable
 from luthier.core.secrets import Secrets
 from luthier.models import bundled
 from luthier.models.adapter_folder import ADAPTER_CONFIG, adapter_files
@@ -50,7 +51,7 @@ def fetch_tokenizer(config: ModelConfig, console: Console) -> Path:
 
 
 def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
@@ -66,6 +67,8 @@ def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
     except LocalEntryNotFoundError:
         raise _unreachable(config) from None
     except Exception as error:
+        if is_of_a_disk(error):
+            raise unwritable(Path(constants.HF_HUB_CACHE, config.id), error) from error
         raise DataError(
             f"the model {config.id} cannot be fetched: {_said(error)}",
             fix="check the spelling and the revision; for a gated model run 'hf auth login'",

@@ -21,7 +21,7 @@ from luthier.models.adapter_folder import (
     is_adapter_folder,
     read_adapter,
 )
-from luthier.models.gguf import convert_gguf
+from luthier.models.gguf import convert_gguf, converted
 from luthier.models.hub import fetch_model, fetch_tokenizer
 from luthier.models.settings_file import read_config
 from luthier.models.weights import Entry, find_entry, weight_files, weightless
@@ -142,8 +142,8 @@ def _converted_name(model: bundled.BundledModel) -> str:
 
 def _find(config: ModelConfig, console: Console) -> ModelFolder:
     if model := bundled.BUNDLED_MODELS.get(config.id.lower()):
-        source = bundled.require(model)
-        folder = convert_gguf(source, _converted_name(model), console)
+        name = _converted_name(model)
+        folder = converted(name) or convert_gguf(bundled.require(model), name, console)
         revision = f"{model.package}=={model.version}"
         return _whole(model.name, folder, revision, model.name, config)
     path = home(config.id)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +17,7 @@ from luthier.config import ModelConfig
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.folders import new_folder
 from luthier.models import gguf
 from luthier.models.device import PeakMemory, default_device, free_memory, resolve_dtype
 from luthier.models.load import open_model
@@ -93,36 +92,41 @@ def test_settings_of_the_wrong_type_are_a_damaged_model(tiny_llama: Path, tmp_pa
         open_model(ModelConfig(id=str(folder)), Console(quiet=True))
 
 
-def test_two_processes_convert_the_same_file(
+def test_two_at_once_convert_a_file_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither takes the other's files away, and a part that was left is not taken for the whole."""
+    """The second finds what the first made; what was left by one that was killed is in no way."""
     monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path))
-    both = threading.Barrier(2)
+    converted = []
 
     def convert(_source: Path, target: Path) -> None:
-        both.wait(10)
-        for name in ("model.safetensors", "config.json", "tokenizer.json"):
-            (target / name).write_text(name)
-            time.sleep(0.02)
-        both.wait(10)
+        converted.append(target)
+        with new_folder(target) as partial:
+            for name in ("config.json", "tokenizer.json"):
+                (partial / name).write_text(name)
+                time.sleep(0.05)
+            save_file({"weight": torch.zeros(8)}, partial / "model.safetensors")
 
     monkeypatch.setattr(gguf, "_convert", convert)
     left = cache_folder() / "models" / "made"
     left.mkdir(parents=True)
-    killed = left.with_name(".made.0123abcd.partial")
-    killed.mkdir()
-    os.utime(killed, (0, 0))
+    left.with_name(f".made.{'0123abcd' * 2}.partial").mkdir()
     (left / "tokenizer.json").touch()
-    with ThreadPoolExecutor(2) as pool:
-        asked = [
-            pool.submit(gguf.convert_gguf, tmp_path / "a.gguf", "made", Console(quiet=True))
-            for _ in range(2)
-        ]
-        assert {one.result() for one in asked} == {left}
-    assert {path.name for path in left.iterdir()} == {
-        "model.safetensors",
-        "config.json",
-        "tokenizer.json",
-    }
-    assert [path.name for path in left.parent.iterdir()] == ["made"]
+
+    def convert_at_once() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [
+                pool.submit(gguf.convert_gguf, tmp_path / "a.gguf", "made", Console(quiet=True))
+                for _ in range(2)
+            ]
+            assert {one.result() for one in asked} == {left}
+        assert [path.name for path in left.parent.iterdir()] == ["made"]
+
+    convert_at_once()
+    assert len(converted) == 1
+    weights = left / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-4])  # a disk that lost its end
+    convert_at_once()
+    assert len(converted) == 2
+    assert weights.read_bytes() == whole

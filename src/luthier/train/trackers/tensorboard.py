@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import struct
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from luthier.train.trackers.base import Opening, Tracker
+
+_STEM = "events.out.tfevents"
 
 
 class TensorBoard(Tracker):
@@ -23,9 +27,8 @@ class TensorBoard(Tracker):
         folder = opening.run.tensorboard
         folder.mkdir(exist_ok=True)
         now = time.time()
-        # Read in the order of their names.
-        path = folder / f"events.out.tfevents.{int(now)}.{time.time_ns()}"
-        self._file = path.open("wb", buffering=0)
+        path = folder / f"{_STEM}.{_after(folder, int(now)):010d}.{secrets.token_hex(8)}"
+        self._file = path.open("xb", buffering=0)
         self._write(Event(wall_time=now, file_version="brain.Event:2"))
         # TensorBoard leaves out what earlier files hold of this step and later ones.
         session = SessionLog(status=SessionLog.START)
@@ -51,3 +54,13 @@ class TensorBoard(Tracker):
         length = struct.pack("<Q", len(data))
         checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, data)]
         self._file.write(length + checksums[0] + data + checksums[1])
+
+
+def _after(folder: Path, now: int) -> int:
+    """The seconds of a new file's name, later than all others there, also where a clock went back.
+
+    The files are read in the order of their names.
+    """
+    named = (path.name.removeprefix(f"{_STEM}.") for path in folder.glob(f"{_STEM}.*"))
+    seconds = [int(name[:10]) for name in named if name[:10].isascii() and name[:10].isdecimal()]
+    return min(max([now, *(second + 1 for second in seconds)]), 10**10 - 1)
