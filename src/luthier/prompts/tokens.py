@@ -46,6 +46,10 @@ class Tokenizer(Protocol):
         """How conversations are written; None for a tokenizer of a base model."""
 
     @property
+    def special_tokens_map(self) -> Mapping[str, Any]:
+        """Special tokens by what they are for, such as ``bos_token``."""
+
+    @property
     def added_tokens_decoder(self) -> Mapping[int, Any]:
         """The added tokens by id; each has ``content`` and ``special``."""
 
