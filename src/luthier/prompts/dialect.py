@@ -306,9 +306,7 @@ class Dialect:
             given["tool_call_id"] = turn.tool_call_id
         if form.reasoning_key in given:  # transformers lets templates find it by these names
             thought_through = given[form.reasoning_key]
-            given = {
-                "thinking": thought_through, **given, "reasoning_content": thought_through
-            }
+            given = {"thinking": thought_through, **given, "reasoning_content": thought_through}
         return given
 
     def _source(self, has_tools: bool) -> str | None:

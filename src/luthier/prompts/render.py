@@ -346,9 +346,7 @@ class PromptRenderer:
 
     @cached_property
     def _dialect(self) -> Dialect:
-        return Dialect(
-            self.tokenizer, self.own_template, self.template_values, self.template_file
-        )
+        return Dialect(self.tokenizer, self.own_template, self.template_values, self.template_file)
 
     @cached_property
     def _layout(self) -> Layout:

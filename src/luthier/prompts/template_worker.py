@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import codecs
 import datetime
+import html.entities
 import json
 import signal
 import struct
 import sys
+import textwrap  # noqa: F401 - like three below: needed when no file can be opened any more
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -29,7 +31,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import jinja2
-import jinja2.constants  # this and debug are imported late, when no file can be opened any more
+import jinja2.constants
 import jinja2.debug
 import jinja2.ext
 from jinja2 import nodes
