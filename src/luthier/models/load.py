@@ -36,6 +36,7 @@ from luthier.models.resolve import ModelFolder, resolve_model, resolve_tokenizer
 from luthier.models.tensors import check_tensors, renaming, require_all
 from luthier.models.vocabulary import check_vocabulary, resize_embeddings
 from luthier.models.weights import count_numbers, stored_shapes
+from luthier.prompts.tokenizer_rules import panicked, require_workable
 
 # One of these is there where there is a tokenizer.
 _TOKENIZERS = (
@@ -223,8 +224,11 @@ def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) 
     try:
         with quiet_transformers():
             found = AutoTokenizer.from_pretrained(place, trust_remote_code=config.trust_remote_code)
-    except Exception as error:  # the files may hold anything
+    except BaseException as error:  # the files may hold anything
+        if not isinstance(error, Exception) and not panicked(error):
+            raise
         raise _unloadable("tokenizer", replace(folder, path=place), error) from error
+    require_workable(found, str(place))
     if not (place / "tokenizer_config.json").is_file():
         console.warn(
             f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "
@@ -334,7 +338,7 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
     return LoadedModel(model, handle.tokenizer, stamp, place)
 
 
-def _unloadable(what: str, folder: ModelFolder, error: Exception) -> DataError:
+def _unloadable(what: str, folder: ModelFolder, error: BaseException) -> DataError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "trust_remote_code" in str(error):
         return DataError(
