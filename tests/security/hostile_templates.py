@@ -116,9 +116,10 @@ LOOPS = {
     "an open string": "{{ '" + "\\'" * 100_000,
     "a long number": "{{ " + "9" * 100_000 + " }}",
     "many blocks opened": "{%" * 100_000,
-    "a cycler": "{% set c = cycler('a', 'b') %}" + _LOOP.format("a") * 2 + "{{ c.next() }}" + _END * 2,
+    "a cycler": "{% set c = cycler('a', 'b') %}" + _LOOP.format("a") * 2 + "{{ c.next() }}"
+    + _END * 2,
     "loop.cycle": "{% for i in range(100000) %}{{ loop.cycle('a' * 10**6, 'b') }}{% endfor %}",
-    "a joiner": "{% set j = joiner('x' * 10**6) %}{% for i in range(100000) %}{{ j() }}{% endfor %}",
+    "a joiner": "{% set j = joiner('x' * 10**6) %}" + _LOOP.format("a") + "{{ j() }}" + _END,
     "while by namespace": "{% set n = namespace(l=[1]) %}{% for i in n.l %}"
     "{% set n.l = n.l + n.l %}{% for j in n.l %}{% endfor %}{% endfor %}"
     + _LOOP.format("a") + "{% set n.l = n.l + [a] %}" + _END,
@@ -128,7 +129,7 @@ LOOPS = {
     "continue always": _LOOP.format("a") + _LOOP.format("b") + "{% continue %}" + _END * 2,
     "generation": "{% generation %}{{ 'a' * 10**10 }}{% endgeneration %}",
     "filter block": "{% filter replace('a', 'b' * 10**5) %}" + "a" * 10**5 + "{% endfilter %}",
-    "set block": "{% set x %}" + _LOOP.format("a") + _LOOP.format("b") + "x" + _END * 2 + "{% endset %}",
+    "set block": "{% set x %}" + _LOOP.format("a") * 2 + "x" + _END * 2 + "{% endset %}",
     "groupby": "{{ ([{'a': 1}] * 10**8)|groupby('a')|length }}",
     "selectattr": "{{ ([{'a': 1}] * 10**8)|selectattr('a')|list|length }}",
     "a generator that never ends": "{{ range(100000)|map('string')|map('center', 10**6)|list }}",

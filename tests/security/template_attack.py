@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.security.hostile_templates import HOSTILE
+
 from luthier.config import PromptConfig
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
@@ -21,7 +23,6 @@ from luthier.prompts import template_process
 from luthier.prompts.characters import CharacterTokenizer
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.sandbox import compile_snippet
-from tests.security.hostile_templates import HOSTILE
 
 EXAMPLE = Example(
     id="1",
@@ -106,7 +107,7 @@ def attempt(kind: str, source: str) -> dict[str, Any]:
         result |= {"characters": len(text), "text": text[:200]}
     except DataError as error:
         result |= {"error": str(error), "characters": len(str(error))}
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - none may come; the test says which
         result |= {"escaped": f"{type(error).__name__}: {error}"[:200], "characters": 0}
     template_process._PROCESS.close()  # so that its cost is counted
     peaks = (

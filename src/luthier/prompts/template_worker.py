@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import codecs
 import datetime
-import html.entities
 import json
 import signal
 import struct
 import sys
 import textwrap  # noqa: F401 - like three below: needed when no file can be opened any more
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -85,7 +84,7 @@ class _Dict:
 class _Namespace(jinja2.utils.Namespace):
     """A namespace that takes no names of Python's own."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 - one may be called self
+    def __init__(*args: Any, **kwargs: Any) -> None:
         self, args = args[0], args[1:]
         given = dict(*args, **kwargs)
         for name in given:
@@ -123,7 +122,7 @@ def _tojson(
 
 
 def _strftime_now(format: str) -> str:  # noqa: A002 - the name that templates may use
-    return datetime.datetime.now().strftime(format)  # noqa: DTZ005
+    return datetime.datetime.now().strftime(format)
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -131,7 +130,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[_Generation, jinja2.ext.loopcontrols],
-        autoescape=False,  # noqa: S701 - prompts are not HTML
+        autoescape=False,
     )
     made.filters["tojson"] = _tojson
     made.globals |= {
@@ -218,7 +217,7 @@ class Limits:
         self._began = time.process_time()
         self._size = _size()
         with suppress(ImportError):  # Windows has none
-            import resource  # noqa: PLC0415
+            import resource
 
             for name in ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE"):
                 resource.setrlimit(getattr(resource, name), (0, 0))
@@ -245,7 +244,7 @@ class Limits:
     def _room(self, size: int) -> None:
         if not self._size:
             return
-        import resource  # noqa: PLC0415
+        import resource
 
         room = self._size + MAX_BYTES + _ROOM_PER_BYTE * size
         _, most = resource.getrlimit(resource.RLIMIT_AS)
@@ -256,7 +255,7 @@ class Limits:
 def _size() -> int:
     """Bytes of addresses in use; 0 where the system does not tell, and does not limit them."""
     with suppress(OSError, ImportError, ValueError):
-        import resource  # noqa: PLC0415
+        import resource
 
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         return pages * resource.getpagesize()

@@ -98,7 +98,7 @@ def _try(part: Mapping[str, Any], name: str, where: str) -> None:
     pattern = part.get("Regex")
     if not isinstance(pattern, str):
         return
-    from tokenizers import Regex, pre_tokenizers  # noqa: PLC0415
+    from tokenizers import Regex, pre_tokenizers
 
     search = pre_tokenizers.Split(Regex(pattern), "isolated").pre_tokenize_str
     for text in _trials(pattern):
