@@ -106,6 +106,15 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "refused, naming what differs; epochs and learning rate change through extend alone",
         (f"{FAULTS}/test_changed_inputs.py",),
     ),
+    (
+        "11",
+        "336 hostile templates, as a model's, a user's and a task's own; hostile tokenizers",
+        "refused or harmless within 2 s of processor time and 256 MB; no other exception",
+        (
+            "tests/security/test_hostile_templates.py",
+            "tests/security/test_hostile_tokenizers.py",
+        ),
+    ),
 )
 
 
