@@ -9,6 +9,8 @@ it. It opens no file, starts no process, and is told nothing but conversations.
 It is run as a script by `luthier.prompts.template_process` and imports Jinja only, so that it
 starts fast. The environment of templates is that of transformers' ``apply_chat_template``.
 
+On Windows there are no such limits, and on macOS none of memory; that of text holds everywhere.
+
 A request is two lengths, of a template (0: that of the request before) and of its values, then the
 template, and the values in JSON. A reply is a length, a byte that says what it is, and a text.
 """
