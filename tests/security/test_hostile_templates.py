@@ -125,7 +125,7 @@ def test_a_good_template_works_after_a_hostile_one() -> None:
         assert render("{{ messages[0].content }}", TURNS) == "hi"
 
 
-def test_the_process_can_open_no_file_and_start_no_other_after_it_began() -> None:
+def test_the_process_can_open_no_file_and_no_pipe_to_another_after_it_began() -> None:
     """What an escape from Jinja's sandbox would still meet."""
     code = (
         "import os, subprocess, sys\n"

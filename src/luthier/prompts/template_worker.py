@@ -4,7 +4,7 @@ A chat template is a program of strangers in the whole of Jinja. Jinja's sandbox
 Python, not from work: a loop takes for ever, ``'a' * 10**10`` fills the machine, and no check in
 the same process can stop ``10**10**8`` while it is computed. So the system is asked to: this
 process has a limit of memory, and before each template starts a timer of processor time that ends
-it. It opens no file, starts no process, and is told nothing but conversations.
+it. It can open no file or connection, and is told nothing but conversations.
 
 It is run as a script by `luthier.prompts.template_process` and imports Jinja only, so that it
 starts fast. The environment of templates is that of transformers' ``apply_chat_template``.
