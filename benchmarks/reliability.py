@@ -133,6 +133,15 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ("tests/security/test_readers.py",),
     ),
     (
+        "11",
+        "336 hostile templates, as a model's, a user's and a task's own; hostile tokenizers",
+        "refused or harmless within 2 s of processor time and 256 MB; no other exception",
+        (
+            "tests/security/test_hostile_templates.py",
+            "tests/security/test_hostile_tokenizers.py",
+        ),
+    ),
+    (
         "12",
         "508 hostile texts, each on a page of its own, as output, label and name: benchmark page, "
         "Markdown report, model card, picture of a plan; and the texts without protection",

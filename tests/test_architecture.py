@@ -83,8 +83,9 @@ OPENS_OTHER_THINGS = {
     "plan/hardware.py": "the system, and the cache",
     "plan/tables.py": "the package's own files",
     "prompts/chat_files.py": "a template that the user names",
-    "prompts/dialect.py": "a template that the user names",
     "prompts/library.py": "the package's own files",
+    "prompts/template_worker.py": "the system",
+    "prompts/tokenizer_rules.py": "the null device",
     "report/html.py": "the package's own files",
 }
 OPENING = {"open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes", "touch"}

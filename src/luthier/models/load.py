@@ -38,6 +38,7 @@ from luthier.models.settings_file import CONFIG, check_sizes, read_config
 from luthier.models.tensors import check_tensors, renaming, require_all
 from luthier.models.vocabulary import check_vocabulary, resize_embeddings, rows_needed
 from luthier.models.weights import count_numbers, stored_shapes
+from luthier.prompts.tokenizer_rules import panicked, require_workable
 
 # One of these is there where there is a tokenizer.
 _TOKENIZERS = (
@@ -228,6 +229,7 @@ def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) 
         if found.pad_token_id is None:
             found.pad_token = found.eos_token or found.unk_token
         rows_needed(found)  # its tokens can be listed
+    require_workable(found, str(place))
     if not (place / "tokenizer_config.json").is_file():
         console.warn(
             f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "
@@ -345,7 +347,9 @@ def _loading(what: str, folder: ModelFolder) -> Iterator[None]:
     with reading_foreign(problem, where, _COMPLETE), quiet_transformers():
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
+            if panicked(error):  # tokenizers' Rust code
+                raise DataError(problem, where=where, fix=_COMPLETE) from error
             if isinstance(error, LuthierError) or "trust_remote_code" not in str(error):
                 raise
             raise DataError(

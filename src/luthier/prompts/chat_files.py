@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from jinja2 import TemplateError, TemplateSyntaxError
-
 from luthier.core.errors import DataError
 from luthier.core.given import home, read_given
+from luthier.prompts import template_process
+from luthier.prompts.characters import CharacterTokenizer
+from luthier.prompts.dialect import over_the_limit
+from luthier.prompts.template_process import TemplateLimit, TemplateRaised, TemplateSyntax
 from luthier.prompts.tokens import Tokenizer
 
 _MAX_TEMPLATE_BYTES = 2**20
@@ -47,13 +49,16 @@ def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
     """Check that the chat template that will be used is one.
 
     Args:
-        tokenizer: the model's tokenizer; it parses the template.
+        tokenizer: the model's tokenizer.
         own: a template to use instead of the tokenizer's.
         setting: the file that ``own`` is from.
 
     Raises:
-        DataError: it is empty, or is not valid Jinja; with its file and line.
+        DataError: it is empty, is not valid Jinja, or takes more than a template may; with its
+            file, and the line where there is one.
     """
+    if isinstance(tokenizer, CharacterTokenizer):  # its template is no program
+        return
     found = own or tokenizer.chat_template
     named = found if isinstance(found, Mapping) else {"": found}
     for name, source in named.items():
@@ -63,26 +68,32 @@ def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
         if not source.strip():
             raise DataError("the model's chat template is empty", where=where, fix=_OTHERS)
         try:
-            _parse(tokenizer, source)
-        except TemplateSyntaxError as error:
+            _try(source)
+        except TemplateLimit as error:
+            raise over_the_limit(error, where) from None
+        except TemplateSyntax as error:
             raise DataError(
-                f"the chat template is not valid Jinja: {error.message}",
-                where=f"{where}:{error.lineno}",
+                f"the chat template is not valid Jinja: {error}",
+                where=f"{where}:{error.line}",
                 fix="mend the template" if own else _OTHERS,
             ) from None
 
 
-def _parse(tokenizer: Tokenizer, source: str) -> None:
-    """Let the tokenizer parse a template; that it refuses this conversation says nothing."""
-    failures = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-    try:
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": ""}], tokenize=False, chat_template=source
-        )
-    except TemplateSyntaxError:
-        raise
-    except failures:
-        return
+def template_place(tokenizer: Tokenizer, own: str | None, setting: str) -> str:
+    """The file of the chat template that will be used.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        own: a template to use instead of the tokenizer's.
+        setting: the file that ``own`` is from.
+    """
+    return setting if own else _place(tokenizer, "")
+
+
+def _try(source: str) -> None:
+    """Have a template parsed and run; that it refuses this conversation says nothing."""
+    with suppress(TemplateRaised):
+        template_process.render(source, {"messages": [{"role": "user", "content": ""}]})
 
 
 def _place(tokenizer: Tokenizer, name: str) -> str:

@@ -16,11 +16,12 @@ from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
-from jinja2 import TemplateError
-
 from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
+from luthier.prompts import template_process
 from luthier.prompts.calls import MakeId, by_function, matched_calls, nine_letters, own_id
+from luthier.prompts.characters import CharacterTokenizer
+from luthier.prompts.template_process import TemplateLimit, TemplateRaised, TemplateSyntax
 from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags, thought_of
 from luthier.prompts.tokens import Tokenizer
 
@@ -55,7 +56,10 @@ _NULL_BESIDE_CALLS = (
     "{% endfor %}{% set messages = given.turns %}\n"
 )
 _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
-_FAILURES = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_FAILURES = (
+    TemplateRaised, TemplateSyntax, ArithmeticError, AttributeError, LookupError, TypeError,
+    ValueError,
+)  # fmt: skip
 
 
 class _Form(NamedTuple):
@@ -83,14 +87,16 @@ class Dialect:
     """A chat template, and how conversations are given to it.
 
     Attributes:
-        tokenizer: renders it, in the sandbox of transformers.
+        tokenizer: whose template it is.
         own: a template to use instead of the tokenizer's.
         values: further arguments, such as ``enable_thinking``.
+        place: the file of the template, for error messages.
     """
 
     tokenizer: Tokenizer
     own: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    place: str = ""
 
     def write(
         self, turns: Sequence[Message], where: str, *, ask: bool, tools: Sequence[Any] = ()
@@ -104,7 +110,8 @@ class Dialect:
             tools: what the assistant may call.
 
         Raises:
-            DataError: the template refuses the conversation.
+            DataError: the template refuses the conversation, or takes more time, memory or text
+                than a template may.
         """
         try:
             try:
@@ -118,11 +125,12 @@ class Dialect:
         except _FAILURES as error:
             roles = ", ".join(turn.role for turn in turns) or "none"
             system = "" if "system" in roles else "; prompt.system gives all a system message"
+            the_template = f"; the template is {self.place}" if self.place else ""
             raise DataError(
                 f"the chat template refuses the conversation: {error}",
                 where=where,
                 fix=f"its roles are: {roles}; most templates want user and assistant in turns"
-                f"{system}",
+                f"{system}{the_template}",
             ) from None
 
     @cached_property
@@ -261,15 +269,24 @@ class Dialect:
         options: dict[str, Any] = {"date_string": f"{_TODAY:%d %b %Y}", **self.values}
         if tools:
             options["tools"] = list(tools)
-        if template := self._template(bool(tools), form):
-            options["chat_template"] = template
-        text = self.tokenizer.apply_chat_template(
-            given,
-            tokenize=False,
-            add_generation_prompt=ask,
+        source = self._source(bool(tools))
+        if source is None:  # one that is no program: that of a tokenizer of Luthier's or Mistral's
+            text = self.tokenizer.apply_chat_template(
+                given, tokenize=False, add_generation_prompt=ask, **options
+            )
+            return str(text)
+        values = {
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": ask,
+            **self.tokenizer.special_tokens_map,
             **options,
-        )
-        return str(text)
+            "messages": given,
+        }
+        try:
+            return template_process.render(_completed(source, form), values)
+        except TemplateLimit as error:
+            raise over_the_limit(error, self.place) from None
 
     def _given(self, turn: Message, form: _Form) -> dict[str, Any]:
         """A turn as templates read it."""
@@ -287,22 +304,36 @@ class Dialect:
             given["name"] = turn.name
         if turn.tool_call_id:
             given["tool_call_id"] = turn.tool_call_id
+        if form.reasoning_key in given:  # transformers lets templates find it by these names
+            thought_through = given[form.reasoning_key]
+            given = {"thinking": thought_through, **given, "reasoning_content": thought_through}
         return given
 
-    def _template(self, has_tools: bool, form: _Form) -> str | None:
-        """The template with what must stand before it; None: the tokenizer has another kind."""
-        source = self._source(has_tools)
-        if source is None:
-            return None
-        before = _STOPPED_CLOCK if _CLOCK in source else ""
-        return before + (_NULL_BESIDE_CALLS if form.silence_is_null else "") + source
-
     def _source(self, has_tools: bool) -> str | None:
+        """The template; None: the tokenizer has another kind."""
+        if isinstance(self.tokenizer, CharacterTokenizer):
+            return None
         source = self.own or self.tokenizer.chat_template
         if isinstance(source, Mapping):
             names = ("tool_use", "default") if has_tools else ("default",)
             source = next((source[name] for name in names if name in source), None)
         return source if isinstance(source, str) else None
+
+
+def over_the_limit(error: TemplateLimit, place: str) -> DataError:
+    """The refusal of a template that takes too much."""
+    return DataError(
+        f"the chat template {error}",
+        where=place,
+        fix="a template writes one conversation; give another one with "
+        "prompt.chat_template=FILE.jinja, or set prompt.chat_template to never",
+    )
+
+
+def _completed(source: str, form: _Form) -> str:
+    """The template with what must stand before it."""
+    before = _STOPPED_CLOCK if _CLOCK in source else ""
+    return before + (_NULL_BESIDE_CALLS if form.silence_is_null else "") + source
 
 
 def _call(call: ToolCall, form: _Form) -> dict[str, Any]:

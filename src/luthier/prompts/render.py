@@ -12,7 +12,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example, Message
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.chat import ChatLayout
-from luthier.prompts.chat_files import read_own_template, require_usable
+from luthier.prompts.chat_files import read_own_template, require_usable, template_place
 from luthier.prompts.dialect import Dialect
 from luthier.prompts.layouts import Layout, PlainLayout, Written
 from luthier.prompts.masks import Masks
@@ -81,6 +81,7 @@ class PromptRenderer:
         answer_separator: what stands between question and answer in plain text. Its trailing
             spaces are tokenised with the answer.
         own_template: a chat template to use instead of the tokenizer's.
+        template_file: where the chat template is from, for error messages.
         template_values: further arguments of the chat template.
         keep_special: let rows spell out special tokens.
         train_on: the answers of a conversation that are trained.
@@ -97,6 +98,7 @@ class PromptRenderer:
     encoder_decoder: bool
     answer_separator: str = "\n"
     own_template: str | None = None
+    template_file: str = ""
     template_values: Mapping[str, Any] = field(default_factory=dict)
     keep_special: bool = False
     train_on: AnswersTrained = "all-answers"
@@ -137,6 +139,7 @@ class PromptRenderer:
             context_window=context_window,
             encoder_decoder=encoder_decoder,
             own_template=own,
+            template_file=template_place(tokenizer, own, config.chat_template),
             template_values=config.chat_template_kwargs,
             keep_special=config.special_tokens == "keep",
             train_on=config.train_on,
@@ -343,7 +346,7 @@ class PromptRenderer:
 
     @cached_property
     def _dialect(self) -> Dialect:
-        return Dialect(self.tokenizer, self.own_template, self.template_values)
+        return Dialect(self.tokenizer, self.own_template, self.template_values, self.template_file)
 
     @cached_property
     def _layout(self) -> Layout:

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
+from luthier.prompts.tokenizer_rules import raise_if_panicked
+
 # Unicode guarantees that these never stand for a character, so rows hardly ever have them; where
 # one does, it is hidden like a special token.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
@@ -44,6 +46,10 @@ class Tokenizer(Protocol):
     @property
     def chat_template(self) -> Any:
         """How conversations are written; None for a tokenizer of a base model."""
+
+    @property
+    def special_tokens_map(self) -> Mapping[str, Any]:
+        """Special tokens by what they are for, such as ``bos_token``."""
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, Any]:
@@ -203,9 +209,13 @@ class Encoder:
 
     def _encode(self, text: str, *, literal: bool, add_special_tokens: bool = False) -> Tokens:
         options = {"return_offsets_mapping": True} if self._has_offsets else {}
-        encoded = self._tokenizer(
-            text, add_special_tokens=add_special_tokens, split_special_tokens=literal, **options
-        )
+        try:
+            encoded = self._tokenizer(
+                text, add_special_tokens=add_special_tokens, split_special_tokens=literal, **options
+            )
+        except BaseException as error:
+            raise_if_panicked(error)
+            raise
         offsets = encoded["offset_mapping"] if self._has_offsets else None
         ids: Sequence[int] = encoded["input_ids"]
         return Tokens(tuple(ids), None if offsets is None else tuple(map(tuple, offsets)))
@@ -268,7 +278,11 @@ class Encoder:
                 ends.append(length)
                 shifts.append(at - length)
                 last = match.end()
-        encoding = self._renamed.encode("".join(parts), add_special_tokens=False)
+        try:
+            encoding = self._renamed.encode("".join(parts), add_special_tokens=False)
+        except BaseException as error:
+            raise_if_panicked(error)
+            raise
 
         def place(here: int) -> int:
             return here + shifts[bisect_right(ends, here) - 1]

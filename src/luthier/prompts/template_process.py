@@ -1,0 +1,184 @@
+"""The process that renders chat templates (`luthier.prompts.template_worker`), seen from outside.
+
+There is one, started when it is first needed. At its limits the system ends it, and the next
+template gets a new one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from luthier.prompts import template_worker as worker
+
+MAX_SOURCE_CHARACTERS = 2**18
+_ENVIRONMENT = ("PATH", "HOME", "SYSTEMROOT", "VIRTUAL_ENV", "LANG", "LD_LIBRARY_PATH")
+"""What the process needs to start; it is not told keys and the like."""
+
+
+class TemplateRaised(Exception):  # noqa: N818 - it is no defect: templates refuse conversations so
+    """A template ended with an exception."""
+
+
+class TemplateSyntax(Exception):  # noqa: N818
+    """A source is no Jinja.
+
+    Args:
+        message: why.
+        line: where.
+    """
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class TemplateLimit(Exception):  # noqa: N818
+    """A template took more time, memory or text than it may. Its text is a predicate."""
+
+
+def render(source: str, values: Mapping[str, Any]) -> str:
+    """The text that a template makes.
+
+    Args:
+        source: the template, in Jinja, in the environment of transformers.
+        values: its variables, as JSON has them.
+
+    Raises:
+        TemplateRaised: it raised an exception.
+        TemplateSyntax: it is not valid.
+        TemplateLimit: it takes more than it may.
+    """
+    if len(source) > MAX_SOURCE_CHARACTERS:
+        raise TemplateLimit(f"has more than {MAX_SOURCE_CHARACTERS:,} characters")
+    return _PROCESS.render(source, values) if source else ""
+
+
+class _Process:
+    """The process, one question at a time."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        """Have no process: that of a parent is not ours to talk to."""
+        self._lock = threading.Lock()
+        self._running: subprocess.Popen[bytes] | None = None
+        self._source = ""
+        self._refused: dict[str, str] = {}
+
+    def render(self, source: str, values: Mapping[str, Any]) -> str:
+        """See `render`."""
+        with self._lock:
+            if why := self._refused.get(source):
+                raise TemplateLimit(why)
+            try:
+                kind, text = self._asked(source, values)
+            except _Ended as error:
+                kind, text = worker.TOO_LARGE, str(error)
+            if kind == worker.TOO_LARGE:
+                self._refused[source] = text
+        if kind == worker.TEXT:
+            return text
+        if kind == worker.SYNTAX:
+            line, _, message = text.partition(":")
+            raise TemplateSyntax(message, int(line))
+        raise (TemplateLimit if kind == worker.TOO_LARGE else TemplateRaised)(text)
+
+    def _asked(self, source: str, values: Mapping[str, Any]) -> tuple[int, str]:
+        running = self._running or self._start()
+        new = source.encode("utf-8", "surrogatepass") if source != self._source else b""
+        content = _as_json(values)
+        try:
+            assert running.stdin is not None  # noqa: S101
+            assert running.stdout is not None  # noqa: S101
+            running.stdin.write(worker.LENGTHS.pack(len(new), len(content)) + new + content)
+            running.stdin.flush()
+            head = running.stdout.read(worker.LENGTH.size)
+            reply = running.stdout.read(_length(head, len(content)))
+            if not reply:
+                raise _Ended(_ending(running))
+        except BaseException as error:
+            self.close()  # half a question or half an answer may be under way
+            if isinstance(error, BrokenPipeError):
+                raise _Ended(_ending(running)) from None
+            raise
+        self._source = source
+        return reply[0], reply[1:].decode("utf-8", "surrogatepass")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        given = {
+            name: value
+            for name, value in os.environ.items()
+            if name in _ENVIRONMENT or name.startswith("PYTHON")
+        }
+        self._source = ""
+        self._running = subprocess.Popen(  # noqa: S603 - Luthier's own script
+            [sys.executable, "-P", str(Path(worker.__file__))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=given,
+            start_new_session=True,  # Ctrl-C is for us
+        )
+        return self._running
+
+    def close(self) -> None:
+        """End the process, where there is one."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        running.kill()
+        for pipe in (running.stdin, running.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        running.wait()
+
+
+class _Ended(Exception):  # noqa: N818
+    """The process ended before it answered."""
+
+
+def _length(head: bytes, sent: int) -> int:
+    """How long an answer is. It comes from where strangers' programs run, so it is bounded."""
+    if len(head) < worker.LENGTH.size:
+        return 0
+    length: int = worker.LENGTH.unpack(head)[0]
+    return min(length, 4 * (worker.MAX_CHARACTERS + 2 * sent) + 1)
+
+
+def _ending(running: subprocess.Popen[bytes]) -> str:
+    """Why a process ended, as a predicate."""
+    code = running.wait()
+    timers = [-getattr(signal, name, 0) for name in ("SIGPROF", "SIGALRM")]
+    if code in timers and code:
+        return f"takes more than {worker.MAX_SECONDS:g} s"
+    return f"ends the process that renders it (exit status {code})"
+
+
+def _as_json(values: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(values, default=_placeholder).encode()
+    except (RecursionError, TypeError, ValueError) as error:
+        raise TemplateRaised(f"its values are no JSON: {error}") from None
+
+
+def _placeholder(value: Any) -> str:
+    """A name for a value that JSON has not, as transformers writes it."""
+    return f"<{type(value).__name__}>"
+
+
+_PROCESS = _Process()
+atexit.register(_PROCESS.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_PROCESS._forget)

@@ -1,0 +1,278 @@
+"""Renders chat templates in a process of its own, which the system ends at its limits.
+
+A chat template is a program of strangers in the whole of Jinja. Jinja's sandbox keeps it from
+Python, not from work: a loop takes for ever, ``'a' * 10**10`` fills the machine, and no check in
+the same process can stop ``10**10**8`` while it is computed. So the system is asked to: this
+process has a limit of memory, and before each template starts a timer of processor time that ends
+it. It can open no file or connection, and is told nothing but conversations.
+
+It is run as a script by `luthier.prompts.template_process` and imports Jinja only, so that it
+starts fast. The environment of templates is that of transformers' ``apply_chat_template``.
+
+On Windows there are no such limits, and on macOS none of memory; that of text holds everywhere.
+
+A request is two lengths, of a template (0: that of the request before) and of its values, then the
+template, and the values in JSON. A reply is a length, a byte that says what it is, and a text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import datetime
+import json
+import signal
+import struct
+import sys
+import textwrap  # noqa: F401 - like three below: needed when no file can be opened any more
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jinja2
+import jinja2.constants
+import jinja2.debug
+import jinja2.ext
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+LENGTHS, LENGTH = struct.Struct("<II"), struct.Struct("<I")
+TEXT, REFUSED, SYNTAX, TOO_LARGE = b"tRSL"
+"""What a reply is: the text, why the template raised, its line that is no Jinja, or a limit."""
+
+MAX_CHARACTERS = 4_000_000
+MAX_BYTES = 160 * 2**20
+MAX_SECONDS = 0.75
+"""Processor time that a process may use for templates, beside the allowances below. A template that
+is always slow uses it up, and one slow row does not."""
+SECONDS_PER_ROW = 0.01
+SECONDS_PER_BYTE = 1e-6
+SECONDS_PER_TEMPLATE = 0.2
+_WALL = 20
+"""How many times as long a template may take where the machine is busy."""
+_ROOM_PER_BYTE = 16
+"""Memory for each byte of a conversation, of which some copies are made."""
+_MAX_MESSAGE = 300
+
+
+class _Generation(jinja2.ext.Extension):
+    """``{% generation %}`` marks an answer; it changes no text."""
+
+    tags = frozenset({"generation"})  # type: ignore[assignment]
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_write"), [], [], body).set_lineno(line)
+
+    def _write(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+class _Dict:
+    """``dict`` without the attributes of a class."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args, **kwargs)
+
+
+class _Namespace(jinja2.utils.Namespace):
+    """A namespace that takes no names of Python's own."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        self, args = args[0], args[1:]
+        given = dict(*args, **kwargs)
+        for name in given:
+            _require_public(name)
+        jinja2.utils.Namespace.__init__(self, given)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _require_public(name)
+        super().__setitem__(name, value)
+
+
+def _require_public(name: Any) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"{name!r} cannot be kept in a namespace: it begins with an underscore")
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _strftime_now(format: str) -> str:  # noqa: A002 - the name that templates may use
+    return datetime.datetime.now().strftime(format)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    made = ImmutableSandboxedEnvironment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, jinja2.ext.loopcontrols],
+        autoescape=False,
+    )
+    made.filters["tojson"] = _tojson
+    made.globals |= {
+        "raise_exception": _raise_exception,
+        "strftime_now": _strftime_now,
+        "dict": _Dict(),
+        "namespace": _Namespace,
+    }
+    return made
+
+
+_ENVIRONMENT = _environment()
+for _codec in ("unicode_escape", "utf-8"):  # found in files when they are first used
+    codecs.lookup(_codec)
+
+
+@lru_cache(maxsize=8)
+def compiled(source: str) -> jinja2.Template:
+    """The template of a source."""
+    return _ENVIRONMENT.from_string(source)
+
+
+def rendered(source: str, content: bytes) -> tuple[int, str]:
+    """What a template makes of its values.
+
+    Args:
+        source: the template.
+        content: the conversation and the other values, as JSON.
+
+    Returns:
+        The kind of reply, and its text.
+    """
+    try:
+        template = compiled(source)
+        pieces: list[str] = []
+        left = MAX_CHARACTERS + 2 * len(content)
+        for piece in template.generate(json.loads(content)):
+            left -= len(piece)
+            if left < 0:
+                return TOO_LARGE, f"makes more than {MAX_CHARACTERS:,} characters"
+            pieces.append(piece)
+        return TEXT, "".join(pieces)
+    except jinja2.TemplateSyntaxError as error:
+        return SYNTAX, f"{error.lineno}:{_told(error.message or '')}"
+    except MemoryError:
+        return TOO_LARGE, f"takes more than {MAX_BYTES // 2**20} MB of memory"
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's program raises
+        return REFUSED, _told(error)
+
+
+def _told(error: object) -> str:
+    with suppress(Exception):  # an exception of a template may not even have a text
+        text = str(error)[:_MAX_MESSAGE]
+        return text or type(error).__name__
+    return type(error).__name__
+
+
+def serve(requests: BinaryIO, replies: BinaryIO, limits: Limits) -> None:
+    """Answer until nothing more is asked.
+
+    Args:
+        requests: where they are read.
+        replies: where the answers go.
+        limits: what holds this process.
+    """
+    source = ""
+    while head := requests.read(LENGTHS.size):
+        new, size = LENGTHS.unpack(head)
+        limits.begin(size, SECONDS_PER_TEMPLATE if new else 0)
+        source = requests.read(new).decode("utf-8", "surrogatepass") if new else source
+        kind, text = rendered(source, requests.read(size))
+        reply = bytes([kind]) + text.encode("utf-8", "surrogatepass")
+        limits.end()
+        replies.write(LENGTH.pack(len(reply)) + reply)
+        replies.flush()
+        del text, reply
+
+
+class Limits:
+    """What the system holds this process to."""
+
+    def __init__(self) -> None:
+        self._left = MAX_SECONDS
+        self._began = time.process_time()
+        self._size = _size()
+        with suppress(ImportError):  # Windows has none
+            import resource
+
+            for name in ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE"):
+                resource.setrlimit(getattr(resource, name), (0, 0))
+        self._room(0)
+
+    def begin(self, size: int, more: float) -> None:
+        """Start the timer for a template.
+
+        Args:
+            size: bytes of the conversation.
+            more: further seconds.
+        """
+        self._room(size)
+        allowed = SECONDS_PER_ROW + SECONDS_PER_BYTE * size + more
+        self._left = min(MAX_SECONDS, self._left) + allowed
+        self._began = time.process_time()
+        _timer(self._left)
+
+    def end(self) -> None:
+        """Stop it; what is left is kept for the next."""
+        _timer(0)
+        self._left -= time.process_time() - self._began
+
+    def _room(self, size: int) -> None:
+        if not self._size:
+            return
+        import resource
+
+        room = self._size + MAX_BYTES + _ROOM_PER_BYTE * size
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        bound = room if most == resource.RLIM_INFINITY else min(room, most)
+        resource.setrlimit(resource.RLIMIT_AS, (bound, most))
+
+
+def _size() -> int:
+    """Bytes of addresses in use; 0 where the system does not tell, and does not limit them."""
+    with suppress(OSError, ImportError, ValueError):
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return pages * resource.getpagesize()
+    return 0
+
+
+def _timer(seconds: float) -> None:
+    """End this process, whatever it computes, when it has used so many seconds; 0: do not."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, _WALL * seconds)
+
+
+if __name__ == "__main__":
+    for _name in ("SIGPROF", "SIGALRM"):
+        if hasattr(signal, _name):
+            signal.signal(getattr(signal, _name), signal.SIG_DFL)
+    serve(sys.stdin.buffer, sys.stdout.buffer, Limits())
