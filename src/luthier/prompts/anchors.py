@@ -33,7 +33,9 @@ class Anchors:
 
     def __post_init__(self) -> None:
         # Others are looked for in a text that was normalised, or depend on what stands around.
-        plain = (str(each.content) for each in self.added if not (each.normalized or each.single_word))
+        plain = (
+            str(each.content) for each in self.added if not (each.normalized or each.single_word)
+        )
         names = frozenset(name for name in plain if self.ids.get(name) in self.guarded)
         object.__setattr__(self, "_names", names)
 
@@ -53,7 +55,9 @@ class Anchors:
             text: the text.
             start: from `last`.
         """
-        meant = [m.start() for m in self.pattern.finditer(text) if self.ids.get(m[0]) in self.guarded]
+        meant = [
+            m.start() for m in self.pattern.finditer(text) if self.ids.get(m[0]) in self.guarded
+        ]
         found = [at for at, token in enumerate(whole) if token in self.guarded]
         if len(meant) != len(found) or start not in meant:
             return None

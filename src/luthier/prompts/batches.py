@@ -74,7 +74,7 @@ class Batches:
     def __init__(self, tokenizer: Any, encode: Callable[[Request], tuple[int, ...]]) -> None:
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
         self._encode = encode
-        self._agrees = self._backend is not None
+        self.agrees = self._backend is not None
         self._copies: dict[bool, Any] = {}
 
     def ahead(
@@ -99,11 +99,11 @@ class Batches:
     ) -> tuple[list[T], Known]:
         known = future.result()
         if known and self._encode(requests[0]) != known[requests[0]]:
-            self._agrees = False
-        return batch, known if self._agrees else {}
+            self.agrees = False
+        return batch, known if self.agrees else {}
 
     def _encoded(self, requests: Sequence[Request]) -> Known:
-        if not self._agrees or len(requests) < _FEWEST:
+        if not self.agrees or len(requests) < _FEWEST:
             return {}
         alike: dict[tuple[bool, bool], list[Request]] = defaultdict(list)
         for request in requests:
@@ -117,9 +117,7 @@ class Batches:
                 )
             except (TypeError, ValueError):  # a text that is none, such as half a character: the
                 return {}  # row that has it says so when it is encoded by itself
-            known |= {
-                request: tuple(each.ids) for request, each in zip(some, made, strict=True)
-            }
+            known |= {request: tuple(each.ids) for request, each in zip(some, made, strict=True)}
         return known
 
     def _copy(self, literal: bool) -> Any:

@@ -107,9 +107,7 @@ class Masks:
             begin = max(begin, self._boundary(tokens, text, span.content).at)
         if span.end == len(text):
             return asked, begin, len(tokens.ids)
-        if self.layout.is_behind_token(text, span.end):
-            end = self._boundary(tokens, text, span.end).at
-        elif tokens.offsets is None:
+        if self.layout.is_behind_token(text, span.end) or tokens.offsets is None:
             end = self._boundary(tokens, text, span.end).at
         else:
             shown = len(self.layout.show(text[: span.end]))

@@ -209,9 +209,7 @@ class Encoder:
         """What `ahead` encodes for `encode` or `literal` of a text."""
         return Request(text, literal and not self._keeps, add_special_tokens)
 
-    def ahead(
-        self, items: Iterable[T], needed: Callable[[T], Iterable[Request]]
-    ) -> Iterator[T]:
+    def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Request]]) -> Iterator[T]:
         """The items, one by one, while the texts that the next ones ``needed`` are encoded at once.
 
         It changes no result: what was encoded ahead is found, and not encoded again.
@@ -220,6 +218,11 @@ class Encoder:
             self._known = known
             yield from batch
         self._known = {}
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether `ahead` encodes anything; not where the tokenizer does more than its backend."""
+        return self._batches.agrees
 
     @cached_property
     def _batches(self) -> Batches:
