@@ -115,8 +115,8 @@ def read_text_lines(path: Path, name: str) -> Iterator[Line]:
         name: what errors call it.
 
     Raises:
-        DataError: the file is not UTF-8, has NUL bytes, a million blank lines in a row, or a line of
-            more than 64 MiB; with the line and the byte.
+        DataError: the file is not UTF-8, has NUL bytes, more than a million blank lines in a
+            row, or a line of more than 64 MiB; with the line and the byte.
     """
     return _lines(path, name, MAX_LINE_BYTES)
 

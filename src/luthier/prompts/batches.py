@@ -123,7 +123,7 @@ class Batches:
     def _copy(self, literal: bool) -> Any:
         """A tokenizer of our own: calls of the model's change its settings meanwhile."""
         if literal not in self._copies:
-            made = copy.deepcopy(self._backend)
+            made: Any = copy.deepcopy(self._backend)
             made.no_truncation()
             made.no_padding()
             made.encode_special_tokens = literal

@@ -241,13 +241,7 @@ class Encoder:
         return start > 0 and text[start:place] in self._ids
 
     def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
-        """The ids of ``text[:place]``.
-
-        Args:
-            whole: the tokens of ``text``.
-            text: marked-up text.
-            place: where it is cut.
-        """
+        """The ids of ``text[:place]``, where ``whole`` are the tokens of the marked-up text."""
         start = self.cut(text, place)
         head = self._anchors.before(whole.ids, text, start) if start else None
         if head is None:

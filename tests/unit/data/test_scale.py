@@ -56,7 +56,7 @@ def test_a_million_columns_are_refused_at_once(tmp_path: Path, header: str) -> N
 
 
 def _examples() -> list[Example]:
-    """Rows of all sorts: those that spell out special tokens, have several turns, or are refused."""
+    """Rows that spell out special tokens, have several turns, are refused, or are plain text."""
     rows = []
     for number in range(120):
         question, answer = f"What is {number} times two?", f"It is {2 * number}."
