@@ -74,7 +74,7 @@ def _measure(rows: int) -> dict[str, Any]:
 
 
 def _rows(count: int) -> Iterator[dict[str, str]]:
-    draw = random.Random(7)  # noqa: S311
+    draw = random.Random(7)
     old: list[tuple[str, str]] = []
     for number in range(count):
         prompt, completion = _text(draw, 30, 120), _text(draw, 20, 80)
