@@ -24,7 +24,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
 from luthier.core.records import SampleRecord
-from luthier.core.run_directory import RunDirectory
+from luthier.core.run_directory import RunDirectory, is_missing_run
 from luthier.core.run_lock import writing
 from luthier.results import AdaptResult, EvaluateResult, MergeResult, TuneResult
 
@@ -393,11 +393,6 @@ def _is_of(run: RunDirectory, config: RunConfig | Path | str) -> bool:
 def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:
     """The directory of the run that `RunConfig.run_name` names; it is made where it is missing."""
     return RunDirectory.create(config.output, config.run_name(kind, task, model))
-
-
-def is_missing_run(path: Path, output: Path) -> bool:
-    """Whether ``path`` would be a run. The name of one looks like that of a model on the Hub."""
-    return output in path.parents and not path.exists()
 
 
 def _save_config(run: RunDirectory, config: RunConfig) -> None:

@@ -18,7 +18,7 @@ from luthier.core.content_log import ContentLog
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.core.records import EvaluationRecord, SuiteRecord
-from luthier.core.run_directory import RunDirectory
+from luthier.core.run_directory import RunDirectory, is_missing_run
 from luthier.core.run_lock import writing
 from luthier.results import BenchmarkResult
 
@@ -193,7 +193,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
     if run:
         asked = {"evaluate": config.evaluate.model_dump(mode="json")}
         config = stored_config(run, asked, alike=config, parts=("model",))
-    elif target and api.is_missing_run(Path(target), config.output):
+    elif target and is_missing_run(Path(target), config.output):
         raise DataError(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )

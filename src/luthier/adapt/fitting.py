@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from luthier.core.console import Console
+from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped
+from luthier.prompts.many import prompts_of
 from luthier.prompts.render import PromptRenderer, PromptTooLongError
 from luthier.prompts.shots import choose_shots, with_shots
 
@@ -29,14 +31,25 @@ class Asking:
     answer_tokens: int
 
 
-def long_tests(dataset: Dataset, asked: Iterable[Asking], seed: int) -> list[Example]:
+def long_tests(
+    dataset: Dataset,
+    asked: Iterable[Asking],
+    seed: int,
+    advance: Callable[[], object] = lambda: None,
+) -> list[Example]:
     """The test examples whose prompt is too long in one of the ways to ask."""
     found: dict[str, Example] = {}
     for way in asked:
         shown = choose_shots(dataset.train, way.shots, seed)
-        for example in dataset.test:
-            if not example.is_plain_text and not _fits(example, shown, way):
+        tests = [example for example in dataset.test if not example.is_plain_text]
+        shot = (with_shots(example, shown) for example in tests)
+        prompts = prompts_of(way.renderer, shot, answer_tokens=way.answer_tokens)
+        for example, (_, prompt) in zip(tests, prompts, strict=True):
+            advance()
+            if isinstance(prompt, PromptTooLongError):
                 found.setdefault(example.id, example)
+            elif isinstance(prompt, DataError):
+                raise prompt
     return list(found.values())
 
 
@@ -67,11 +80,3 @@ def warn_of_long_tests(dataset: Dataset, long: Sequence[Example], console: Conso
             f"the context window (such as {long[0].where}), so an evaluation will stop there; "
             "evaluate.too_long=drop leaves them out"
         )
-
-
-def _fits(example: Example, shown: Sequence[Example], way: Asking) -> bool:
-    try:
-        way.renderer.prompt(with_shots(example, shown), answer_tokens=way.answer_tokens)
-    except PromptTooLongError:
-        return False
-    return True

@@ -131,9 +131,12 @@ class Setup:
         renderer = self.renderer_beside(method) if method else self.renderer
         return Asking(renderer, shots, self.decoding(shots).max_new_tokens)
 
-    def long_tests(self, *asked: Asking) -> list[Example]:
+    def long_tests(self, *asked: Asking, console: Console | None = None) -> list[Example]:
         """The test examples whose prompt leaves no room for an answer in one of these ways."""
-        return long_tests(self.dataset, asked, self.config.seed)
+        total = len(asked) * len(self.dataset.test)
+        quiet = console or Console(quiet=True)
+        with quiet.progress("fitting test prompts into the context window", total) as advance:
+            return long_tests(self.dataset, asked, self.config.seed, advance)
 
     def without_long_tests(self, *asked: Asking, console: Console) -> Setup:
         """Without the test examples that do not fit, where ``evaluate.too_long`` is ``drop``.
@@ -143,7 +146,7 @@ class Setup:
         """
         if self.config.evaluate.too_long != "drop":
             return self
-        dataset = leave_out(self.dataset, self.long_tests(*asked), console)
+        dataset = leave_out(self.dataset, self.long_tests(*asked, console=console), console)
         if not dataset.test:
             raise DataError(
                 "no test example is left: every prompt is too long",
@@ -319,7 +322,9 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     replay = replay_examples(texts, renderer, [ids for ids, _ in measured], longest)
     setup = Setup(config, handle, dataset, renderer, measured, replay)
     examples = [example for split in SPLITS for example in dataset.split(split)]
-    for caveat in text_caveats(examples, renderer):
+    with console.progress("looking for special tokens in rows", len(examples)) as advance:
+        caveats = tuple(text_caveats(examples, renderer, advance))
+    for caveat in caveats:
         console.warn(caveat)
     if note := added_system(examples, renderer):
         console.say(f"  {note}")

@@ -24,14 +24,17 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
     from luthier.data.inspect import ModelView, inspect_dataset
     from luthier.data.show import render_report
 
-    setup = prepare(config, Console())
+    console = Console()
+    setup = prepare(config, console)
     view = ModelView(
         renderer=setup.renderer,
         decode=lambda ids: str(setup.handle.tokenizer.decode(list(ids))),
         max_length=setup.max_length,
         invalid=config.data.invalid,
     )
-    report = inspect_dataset(setup.dataset, view, completions_only=config.train.completions_only)
+    report = inspect_dataset(
+        setup.dataset, view, completions_only=config.train.completions_only, console=console
+    )
     if json:
         print_json(report.model_dump(mode="json"))
     else:

@@ -29,6 +29,7 @@ _THEME = Theme(
     {"bar.complete": "cyan", "progress.description": "bold", "progress.remaining": "cyan"}
 )
 _PLAIN_INTERVAL_SECONDS = 10.0
+_PLAIN_FIRST_SECONDS = 2.0
 _PLAIN_COLUMNS = 100
 # The first unit is slower than those after it, so there is no estimate before so many.
 _ENOUGH_UNITS = 4
@@ -180,17 +181,21 @@ def _plain_progress(
     """Progress as a line every few seconds, for logs and pipes."""
     last = time.monotonic()
     done: float = before
+    said = False
     first: tuple[float, float] | None = None  # when the first, slower unit was done, and the count
 
     def advance(amount: float = 1, *, status: str = "") -> None:
-        nonlocal done, last, first
+        nonlocal done, last, first, said
         done += amount
         now = time.monotonic()
         if first is None and done > before:
             first = now, done
-        if now - last < _PLAIN_INTERVAL_SECONDS:
+        wait = (
+            _PLAIN_INTERVAL_SECONDS if said else min(_PLAIN_FIRST_SECONDS, _PLAIN_INTERVAL_SECONDS)
+        )
+        if now - last < wait:
             return
-        last = now
+        last, said = now, True
         parts = [f"{description}: {done:.0f}"]
         if total:
             parts = [f"{description}: {done:.0f}/{total:.0f}"]

@@ -251,3 +251,8 @@ def _absent(path: Path) -> list[Path]:
 def file_name(task: str) -> str:
     """A task of a suite, such as ``glue/rte``, as the name of a file."""
     return task.replace("/", "-")
+
+
+def is_missing_run(path: Path, output: Path) -> bool:
+    """Whether ``path`` would be a run. The name of one looks like that of a model on the Hub."""
+    return output in path.parents and not path.exists()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 64 * 2**20
 """A longer line is not a row of text; it would fill the memory."""
+_MAX_BLANK_LINES = 1_000_000
+"""More in a row are no text; a small compressed file can hold hundreds of millions."""
 _MAX_RATIO = 200
 _FREE_BYTES = 256 * 2**20
 """Text compresses three to ten times. What grows 200 times and beyond 256 MiB is an attack."""
@@ -119,8 +121,8 @@ def read_text_lines(path: Path, name: str) -> Iterator[Line]:
         name: what errors call it.
 
     Raises:
-        DataError: the file is not UTF-8, has NUL bytes, or has a line of more than 64 MiB; with
-            the line and the byte.
+        DataError: the file is not UTF-8, has NUL bytes, more than a million blank lines in a
+            row, or a line of more than 64 MiB; with the line and the byte.
     """
     return _lines(path, name, MAX_LINE_BYTES)
 
@@ -136,9 +138,16 @@ def read_text(path: Path, name: str) -> str:
 def _lines(path: Path, name: str, longest: int | None) -> Iterator[Line]:
     offset = 0
     with open_bytes(path, name) as stream:
-        number = 0
+        number = blank = 0
         while raw := stream.readline(-1 if longest is None else longest + 1):
             number += 1
+            blank = 0 if raw.strip() else blank + 1
+            if blank > _MAX_BLANK_LINES:
+                raise DataError(
+                    f"there are more than {_MAX_BLANK_LINES:,} blank lines in a row",
+                    where=f"{name}:{number}",
+                    fix="the file is damaged or is no data; take out the blank lines",
+                )
             if longest is not None and len(raw) > longest:
                 raise DataError(
                     f"the line is longer than {format_bytes(longest)}", where=f"{name}:{number}"

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
 
 from luthier.core.example import Example
 from luthier.data.tokenised import Rendered
-from luthier.prompts.render import PromptRenderer
+from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.tokens import Tokenizer
 
 _NAMED = 8
 
 
-def text_caveats(examples: Sequence[Example], renderer: PromptRenderer) -> Iterator[str]:
+def text_caveats(
+    examples: Sequence[Example],
+    renderer: PromptRenderer,
+    advance: Callable[[], object] = lambda: None,
+) -> Iterator[str]:
     """Special tokens that rows spell out.
 
     Args:
         examples: all that will be read.
         renderer: for the model's tokenizer.
+        advance: told of each example.
     """
     found: Counter[str] = Counter()
     places: list[str] = []
     for example in examples:
+        advance()
         if spelled := renderer.spelled_tokens(example):
             found.update(spelled)
             places.append(example.where)
@@ -56,43 +63,78 @@ def token_caveats(rendered: Rendered, renderer: PromptRenderer) -> Iterator[str]
         rendered: the training examples as tokens.
         renderer: what made them.
     """
-    yield from _unwritable(rendered, renderer.tokenizer)
-    joined = [example for example, tokens in rendered.pairs if tokens.is_joined]
-    if joined:
-        yield (
-            f"{len(joined)} answers begin in the middle of a token of the whole text (such as "
-            f"{joined[0].where}); their prompts and answers are tokenised apart, as inference does"
-        )
-    counts = Counter(id(example) for example, _ in rendered.pairs)
-    unrolled = sum(count > 1 for count in counts.values())
-    if unrolled:
-        made = sum(count for count in counts.values() if count > 1)
-        yield (
-            f"the chat template writes earlier turns otherwise when a conversation goes on, so "
-            f"{unrolled} conversations are trained as {made} examples, one for each answer"
-        )
+    caveats = TokenCaveats(renderer.tokenizer)
+    for example, tokens in rendered.pairs:
+        caveats.see(example, tokens)
+    yield from caveats.sentences()
 
 
-def _unwritable(rendered: Rendered, tokenizer: Tokenizer) -> Iterator[str]:
-    """Characters of answers that the tokenizer has no token for, or drops."""
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    trained, lost = 0, 0
-    for _, tokens in rendered.pairs:
-        ids = [*(i for i, t in zip(tokens.input_ids, tokens.trained, strict=True) if t)]
-        ids += tokens.decoder_ids
-        trained += len(ids)
-        lost += sum(token == unknown for token in ids) if unknown is not None else 0
-    answers = {id(e): e.trained_answer.content for e, _ in rendered.pairs if e.references}
-    letters = _unwritten(Counter("".join(answers.values())), tokenizer)
-    if not letters:
-        return
-    named = _listed({repr(letter)[1:-1]: count for letter, count in letters.items()})
-    holding = sum(not letters.keys().isdisjoint(answer) for answer in answers.values())
-    share = f"{holding:,} of {len(answers):,} answers have them"
-    if lost:
-        token = getattr(tokenizer, "unk_token", None)
-        share += f", and {lost:,} of {trained:,} trained tokens ({lost / trained:.0%}) are {token}"
-    yield f"the tokenizer cannot write these characters: {named}; {share}"
+class TokenCaveats:
+    """What becomes of the answers that are trained, as they stream past.
+
+    Args:
+        tokenizer: the model's.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._unknown = getattr(tokenizer, "unk_token_id", None)
+        self._trained, self._lost = 0, 0
+        self._letters: Counter[str] = Counter()
+        self._answered: list[Example] = []
+        self._joined, self._first_joined = 0, ""
+        self._last: Example | None = None
+        self._parts = 0
+        self._unrolled, self._made = 0, 0
+
+    def see(self, example: Example, tokens: TrainingExample) -> None:
+        """Take in one; those of one example follow each other."""
+        ids = [*compress(tokens.input_ids, tokens.trained), *tokens.decoder_ids]
+        self._trained += len(ids)
+        self._lost += ids.count(self._unknown) if self._unknown is not None else 0
+        if tokens.is_joined:
+            self._first_joined = self._first_joined or example.where
+            self._joined += 1
+        if example is self._last:
+            self._parts += 1
+            self._unrolled += self._parts == 2
+            self._made += 2 if self._parts == 2 else 1
+            return
+        self._last, self._parts = example, 1
+        if example.references:
+            self._answered.append(example)
+            self._letters.update(example.trained_answer.content)
+
+    def sentences(self) -> Iterator[str]:
+        """What there is to beware of."""
+        yield from self._unwritable()
+        if self._joined:
+            yield (
+                f"{self._joined} answers begin in the middle of a token of the whole text (such as "
+                f"{self._first_joined}); their prompts and answers are tokenised apart, as "
+                "inference does"
+            )
+        if self._unrolled:
+            yield (
+                f"the chat template writes earlier turns otherwise when a conversation goes on, so "
+                f"{self._unrolled} conversations are trained as {self._made} examples, one for "
+                "each answer"
+            )
+
+    def _unwritable(self) -> Iterator[str]:
+        """Characters of answers that the tokenizer has no token for, or drops."""
+        letters = _unwritten(self._letters, self._tokenizer)
+        if not letters:
+            return
+        named = _listed({repr(letter)[1:-1]: count for letter, count in letters.items()})
+        answers = (example.trained_answer.content for example in self._answered)
+        holding = sum(not letters.keys().isdisjoint(answer) for answer in answers)
+        share = f"{holding:,} of {len(self._answered):,} answers have them"
+        if self._lost:
+            token = getattr(self._tokenizer, "unk_token", None)
+            part = f"{self._lost:,} of {self._trained:,} trained tokens"
+            share += f", and {part} ({self._lost / self._trained:.0%}) are {token}"
+        yield f"the tokenizer cannot write these characters: {named}; {share}"
 
 
 def _unwritten(letters: Counter[str], tokenizer: Tokenizer) -> dict[str, int]:

@@ -97,7 +97,8 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
         )
     train = parts[WHOLE] if WHOLE in parts else parts["train"]
     held_out = {name: parts[name] for name in SPLITS[1:] if name in parts}
-    splits = split(train, held_out, fractions, seed)
+    with console.progress(f"splitting {source.name}", len(train)) as advance:
+        splits = split(train, held_out, fractions, seed, advance)
     for reason in count_reasons(unusable + splits.dropped):
         console.warn(f"{reason.count} left out: {reason.reason} (such as {reason.where})")
     if not train and not unusable:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from luthier.core.console import Advance, Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.core.records import Record, TemplateStamp
-from luthier.data.caveats import token_caveats
+from luthier.data.caveats import TokenCaveats
 from luthier.data.dataset import Dataset
-from luthier.data.problems import Dropped, ReasonCount, count_reasons
+from luthier.data.problems import Dropped, ReasonCount, collect_problems, count_reasons
 from luthier.data.splits import SPLITS
-from luthier.data.tokenised import tokenise
+from luthier.data.tokenised import Usable, render_all
 from luthier.prompts.render import PromptRenderer, TrainingExample
 from luthier.prompts.thoughts import inline
 
@@ -107,7 +109,11 @@ class DataReport(Record):
 
 
 def inspect_dataset(
-    dataset: Dataset, model: ModelView | None, *, completions_only: bool = True
+    dataset: Dataset,
+    model: ModelView | None,
+    *,
+    completions_only: bool = True,
+    console: Console | None = None,
 ) -> DataReport:
     """Describe a data set and, with a model, what that model would be trained on.
 
@@ -115,11 +121,17 @@ def inspect_dataset(
         dataset: the data; its training split is not empty.
         model: how the model sees examples; without one, lengths are in characters.
         completions_only: train on answers, not on prompts.
+        console: shows progress; without one, there is none.
 
     Raises:
         DataError: the chat template cannot write an example, and that is an error.
     """
-    view = _with_model(dataset.train, model, completions_only) if model else _bare(dataset.train)
+    if model is None:
+        view = _bare(dataset.train)
+    else:
+        quiet = console or Console(quiet=True)
+        with quiet.progress("tokenising", len(dataset.train)) as advance:
+            view = _with_model(dataset.train, model, completions_only, advance)
     template = dataset.template
     return DataReport(
         task=dataset.task,
@@ -151,30 +163,38 @@ class _View:
     caveats: tuple[str, ...] = ()
 
 
-def _with_model(examples: Sequence[Example], model: ModelView, completions_only: bool) -> _View:
-    selected = tokenise(
-        examples,
-        model.renderer,
-        max_length=model.max_length,
-        too_long="drop",
-        completions_only=completions_only,
-        invalid=model.invalid,
-    )
-    rendered = selected.rendered
-    if not rendered.pairs:
+def _with_model(
+    examples: Sequence[Example], model: ModelView, completions_only: bool, advance: Advance
+) -> _View:
+    """What the model is trained on. Tokens stream past: those of all examples would be too many."""
+    refused = collect_problems(model.invalid)
+    usable = Usable(max_length=model.max_length, too_long="drop")
+    caveats = TokenCaveats(model.renderer.tokenizer)
+    first: tuple[Example, TrainingExample] | None = None
+    lengths = array("q")
+    trained = 0
+    for example, tokens in render_all(
+        examples, model.renderer, refused, completions_only=completions_only, advance=advance
+    ):
+        first = first or (example, tokens)
+        lengths.append(tokens.length)
+        caveats.see(example, tokens)
+        if usable.takes(example, tokens):
+            trained += tokens.num_trained
+    dropped = refused.finish()
+    if first is None:
         raise DataError(
-            f"no training example can be written: {rendered.dropped[0].reason}",
-            where=rendered.dropped[0].where,
+            f"no training example can be written: {dropped[0].reason}",
+            where=dropped[0].where,
             fix="set prompt.chat_template to never, or to a file of your own",
         )
-    example, tokens = rendered.pairs[0]
     return _View(
-        shown=_shown_tokens(tokens, model.decode),
-        where=example.where,
-        lengths=_lengths([each.length for _, each in rendered.pairs], "tokens"),
-        trained_tokens=sum(each.num_trained for each in selected.examples),
-        unusable=selected.dropped,
-        caveats=tuple(token_caveats(rendered, model.renderer)),
+        shown=_shown_tokens(first[1], model.decode),
+        where=first[0].where,
+        lengths=_lengths(lengths, "tokens"),
+        trained_tokens=trained,
+        unusable=(*dropped, *usable.finish()),
+        caveats=tuple(caveats.sentences()),
     )
 
 

@@ -16,6 +16,7 @@ from luthier.data.json_text import null_for_nan, parse_json, repeated
 from luthier.data.problems import Problems
 
 _ROWS_PER_BATCH = 1024
+_MAX_COLUMNS = 10_000
 # The module's limit is 128 KiB a cell, which long documents exceed, and it can only be set for
 # the whole process.
 csv.field_size_limit(MAX_LINE_BYTES)
@@ -158,6 +159,12 @@ def _rows_of_cells(
 
 
 def _header(cells: Sequence[str], where: str) -> list[str]:
+    if len(cells) > _MAX_COLUMNS:
+        raise DataError(
+            f"the header has {len(cells):,} columns, and at most {_MAX_COLUMNS:,} are read",
+            where=where,
+            fix="name a file with another separator accordingly, or take out columns",
+        )
     names = [cell.strip() for cell in cells]
     columns = [name or _unnamed(index, names) for index, name in enumerate(names)]
     _require_distinct(columns, where)

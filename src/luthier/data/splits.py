@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import Literal, NamedTuple
@@ -70,6 +70,7 @@ def split(
     held_out: Mapping[SplitName, Iterable[Example]],
     fractions: Fractions,
     seed: int,
+    advance: Callable[[], object] = lambda: None,
 ) -> Splits:
     """Cut data into splits without leaks.
 
@@ -90,11 +91,12 @@ def split(
         held_out: splits that have data of their own.
         fractions: the shares of groups for the other ones.
         seed: the run's seed.
+        advance: told of each example of ``train`` that is compared with the others.
 
     Returns:
         Splits in an order that depends only on seed and content.
     """
-    pool, dropped = _without_duplicates(train)
+    pool, dropped = _without_duplicates(train, advance)
     parts: dict[SplitName, list[_Keyed]] = {"train": [], "validation": [], "test": []}
     wanted = Fractions(
         validation=0.0 if "validation" in held_out else fractions.validation,
@@ -166,17 +168,21 @@ def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, Spl
     return dict(zip(ordered, names, strict=False))
 
 
-def _without_duplicates(examples: Iterable[Example]) -> tuple[list[_Keyed], list[Dropped]]:
+def _without_duplicates(
+    examples: Iterable[Example], advance: Callable[[], object]
+) -> tuple[list[_Keyed], list[Dropped]]:
     """Of equal examples one stays, whatever the order of the rows: the one that weighs most."""
     kept: dict[str, Example] = {}
     dropped: list[Dropped] = []
     ordered = sorted(examples, key=lambda one: (_content(one), one.group, -one.weight))
     for example in ordered:
+        advance()
         content = content_id(example)
         if content in kept:
             dropped.append(Dropped(example.where, DUPLICATE))
         else:
-            kept[content] = replace(example, id=_content(example))
+            name = _content(example)
+            kept[content] = example if example.id == name else replace(example, id=name)
     return _keyed(kept.values()), dropped
 
 

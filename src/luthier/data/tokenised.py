@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example
-from luthier.data.problems import Dropped, collect_problems
+from luthier.data.problems import Dropped, Problems, collect_problems
+from luthier.prompts.many import trainings_of
 from luthier.prompts.render import PromptRenderer, TrainingExample
 
 
@@ -65,17 +66,36 @@ def tokenise(
         DataError: an example is too long and ``too_long`` is "error", or cannot be written and
             ``invalid`` is "error".
     """
-    pairs: list[tuple[Example, TrainingExample]] = []
     refused = collect_problems(invalid)
-    for example in examples:
-        try:
-            made = renderer.trainings(example, completions_only=completions_only)
-        except DataError as problem:
-            refused.add(problem)
-        else:
-            pairs += [(example, each) for each in made]
+    pairs = render_all(examples, renderer, refused, completions_only=completions_only)
     rendered = Rendered(tuple(pairs), refused.finish())
     return select_usable(rendered, max_length=max_length, too_long=too_long)
+
+
+def render_all(
+    examples: Iterable[Example],
+    renderer: PromptRenderer,
+    refused: Problems,
+    *,
+    completions_only: bool,
+    advance: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[Example, TrainingExample]]:
+    """Each training example as tokens, with the example that it is from, as a stream.
+
+    Args:
+        examples: the examples.
+        renderer: for the model's tokenizer.
+        refused: takes those that the chat template cannot write.
+        completions_only: train on answers, not on prompts.
+        advance: told of each example.
+    """
+    made = trainings_of(renderer, examples, completions_only=completions_only)
+    for example, tokens in made:
+        advance()
+        if isinstance(tokens, DataError):
+            refused.add(tokens)
+        else:
+            yield from ((example, each) for each in tokens)
 
 
 def select_usable(
@@ -92,25 +112,52 @@ def select_usable(
         DataError: an example is too long and ``too_long`` is "error", or a weight is no number of
             at least 0.
     """
-    kept: list[TrainingExample] = []
-    empty: list[Dropped] = []
-    long = collect_problems(too_long)
-    for example, tokens in rendered.pairs:
+    usable = Usable(max_length=max_length, too_long=too_long)
+    kept = tuple(tokens for example, tokens in rendered.pairs if usable.takes(example, tokens))
+    return Tokenised(kept, (*rendered.dropped, *usable.finish()), rendered)
+
+
+class Usable:
+    """Tells which rendered examples can be trained on, and remembers why others cannot.
+
+    Args:
+        max_length: as for `tokenise`.
+        too_long: as for `tokenise`.
+    """
+
+    def __init__(self, *, max_length: int, too_long: Literal["drop", "error"]) -> None:
+        self._max_length = max_length
+        self._long = collect_problems(too_long)
+        self._empty: list[Dropped] = []
+
+    def takes(self, example: Example, tokens: TrainingExample) -> bool:
+        """Whether it is trained on.
+
+        Raises:
+            DataError: its weight is no number of at least 0.
+        """
         if not 0 <= tokens.weight < math.inf:
             raise DataError(
                 f"the weight of an example is {tokens.weight}",
                 where=example.where,
                 fix="give a number of at least 0; 0 leaves the example out",
             )
-        if tokens.length > max_length:
-            long.add(_too_long(tokens, example.where, max_length))
-        elif not tokens.num_trained:
-            empty.append(Dropped(example.where, "no token to train on"))
-        elif not tokens.weight:
-            empty.append(Dropped(example.where, "its weight is 0"))
-        else:
-            kept.append(tokens)
-    return Tokenised(tuple(kept), (*rendered.dropped, *long.finish(), *empty), rendered)
+        if tokens.length > self._max_length:
+            self._long.add(_too_long(tokens, example.where, self._max_length))
+            return False
+        if tokens.num_trained and tokens.weight:
+            return True
+        reason = "its weight is 0" if tokens.num_trained else "no token to train on"
+        self._empty.append(Dropped(example.where, reason))
+        return False
+
+    def finish(self) -> tuple[Dropped, ...]:
+        """What was not taken, with the reasons.
+
+        Raises:
+            DataError: an example is too long, and that is an error.
+        """
+        return (*self._long.finish(), *self._empty)
 
 
 def _too_long(rendered: TrainingExample, where: str, max_length: int) -> DataError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from luthier.core.errors import DataError
 from luthier.core.example import Message
 from luthier.prompts.answers import AnswerReader
+from luthier.prompts.batches import Request
 from luthier.prompts.contained import (
     holds_calls,
     is_in,
@@ -111,6 +112,19 @@ class ChatLayout:
     def encode(self, text: str) -> Tokens:
         """The tokens of ``text`` with the template's special tokens."""
         return self.encoder.encode(text)
+
+    def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
+        """See `Layout.before`."""
+        return self.encoder.before(whole, text, place)
+
+    def is_behind_token(self, text: str, place: int) -> bool:
+        """See `Layout.is_behind_token`."""
+        return self.encoder.is_behind_token(text, place)
+
+    def requests(self, text: str, places: Iterable[int]) -> Iterator[Request]:
+        """See `Layout.requests`."""
+        for each in (text, *(text[self.encoder.cut(text, place) : place] for place in places)):
+            yield self.encoder.request(each, literal=False)
 
     def answer(self, text: str) -> tuple[int, ...]:
         """The ids of an answer, with what the template writes before every one."""
@@ -285,4 +299,6 @@ def _holds(answer: Message, written: str) -> bool:
 
 def _shared(one: str, other: str) -> int:
     size = min(len(one), len(other))
+    if one[:size] == other[:size]:  # nearly always, and much faster than a look at each character
+        return size
     return next((i for i in range(size) if one[i] != other[i]), size)

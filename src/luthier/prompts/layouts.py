@@ -6,13 +6,14 @@ text up to an answer is what a model is asked at inference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
 from luthier.prompts.answers import AnswerReader
+from luthier.prompts.batches import Request
 from luthier.prompts.thoughts import KNOWN_TAGS, thought_of
 from luthier.prompts.tokens import Encoder, Tokens
 
@@ -70,6 +71,15 @@ class Layout(Protocol):
     def encode(self, text: str) -> Tokens:
         """A text as tokens; offsets are those in the text that `show` gives."""
 
+    def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
+        """The ids of ``text[:place]``, where the tokens of the whole text are known."""
+
+    def is_behind_token(self, text: str, place: int) -> bool:
+        """Whether a special token ends there, so that no token has characters of both sides."""
+
+    def requests(self, text: str, places: Iterable[int]) -> Iterator[Request]:
+        """What is encoded for the tokens of a text, and for `before` at some places in it."""
+
     def answer(self, text: str) -> tuple[int, ...]:
         """The ids of an answer as they stand after a question, without the end of the turn."""
 
@@ -121,6 +131,19 @@ class PlainLayout:
     def encode(self, text: str) -> Tokens:
         """The tokens of ``text``; special tokens in it are text."""
         return self.encoder.literal(text)
+
+    def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
+        """See `Layout.before`."""
+        return self.encode(text[:place]).ids
+
+    def is_behind_token(self, text: str, place: int) -> bool:
+        """Never: special tokens are text."""
+        return False
+
+    def requests(self, text: str, places: Iterable[int]) -> Iterator[Request]:
+        """See `Layout.requests`."""
+        for each in (text, *(text[:place] for place in places)):
+            yield self.encoder.request(each, literal=True)
 
     def answer(self, text: str) -> tuple[int, ...]:
         """The ids of an answer, with the spaces that lead it."""

@@ -67,7 +67,7 @@ class Masks:
         ids, offsets = self.layout.encode(text)
         # A text that spells out its beginning has it once.
         begin = self.begin if ids[: len(self.begin)] != self.begin else ()
-        if offsets is not None:
+        if begin and offsets is not None:
             offsets = (*((0, 0) for _ in begin), *offsets)
         return Tokens(begin + ids, offsets)
 
@@ -107,7 +107,7 @@ class Masks:
             begin = max(begin, self._boundary(tokens, text, span.content).at)
         if span.end == len(text):
             return asked, begin, len(tokens.ids)
-        if tokens.offsets is None:
+        if self.layout.is_behind_token(text, span.end) or tokens.offsets is None:
             end = self._boundary(tokens, text, span.end).at
         else:
             shown = len(self.layout.show(text[: span.end]))
@@ -135,7 +135,16 @@ class Masks:
     def _boundary(self, tokens: Tokens, text: str, place: int) -> Boundary:
         before = text[:place]
         shown = len(self.layout.show(before))
-        return self.encoder.boundary(tokens, self.tokens(before).ids, shown)
+        return self.encoder.boundary(tokens, self._remembered_before(text, place), shown)
+
+    @cached_property
+    def _remembered_before(self) -> Callable[[str, int], tuple[int, ...]]:
+        return lru_cache(maxsize=_LAST_TEXTS)(self._before)
+
+    def _before(self, text: str, place: int) -> tuple[int, ...]:
+        if self.begin:  # it may stand in the text or not
+            return self.tokens(text[:place]).ids
+        return self.layout.before(self.tokens(text), text, place)
 
 
 def _joined_offsets(

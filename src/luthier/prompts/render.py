@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -162,10 +162,17 @@ class PromptRenderer:
             DataError: the chat template refuses the prompt or leaves a part of it out, or the
                 example is plain text.
         """
+        return self.fitting(example, self.question(example), answer_tokens)
+
+    def question(self, example: Example) -> str:
+        """The text of a prompt, marked up; see `prompt`."""
         if example.is_plain_text:
             raise DataError("plain text has no prompt", where=example.where)
-        messages = self._messages(example)
-        prompt = self._prompt(self._layout.question(messages, example.tools, example.where))
+        return self.layout.question(self._messages(example), example.tools, example.where)
+
+    def fitting(self, example: Example, text: str, answer_tokens: int) -> Prompt:
+        """The prompt with this text, if it leaves room for the answer; see `prompt`."""
+        prompt = self._prompt(text)
         room = self.context_window - (0 if self.encoder_decoder else answer_tokens)
         if len(prompt.ids) > room:
             raise PromptTooLongError(
@@ -180,13 +187,13 @@ class PromptRenderer:
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end: for scoring choices."""
         if self.encoder_decoder:
-            return self._encoder.literal_ids(text)
-        return self._layout.answer(text)
+            return self.encoder.literal_ids(text)
+        return self.layout.answer(text)
 
     @cached_property
     def reader(self) -> AnswerReader:
         """Finds the answer in a generated text."""
-        return self._layout.reader
+        return self.layout.reader
 
     def stop_strings(self, examples: Iterable[Example]) -> tuple[str, ...]:
         """The texts that end an answer, where worked examples before it show how a text goes on.
@@ -196,7 +203,7 @@ class PromptRenderer:
         """
         if self.encoder_decoder:  # the answer is a text of its own, with an end
             return ()
-        return self._layout.stop_strings(
+        return self.layout.stop_strings(
             reference for example in examples for reference in example.references
         )
 
@@ -221,18 +228,35 @@ class PromptRenderer:
             DataError: the example has no answer, the tokenizer has no end token, or the chat
                 template refuses the conversation or leaves a part of it out.
         """
+        return self.made(example, self.written(example), completions_only)
+
+    def written(self, example: Example) -> tuple[Written, ...]:
+        """The conversation as texts; none where the example is no conversation.
+
+        Raises:
+            DataError: the example has no answer, or the chat template refuses the conversation or
+                leaves a part of it out.
+        """
         if not example.references:
             raise DataError("the example has no answer to train on", where=example.where)
-        if self.encoder_decoder:
-            return (self._encoder_decoder_training(example),)
-        if example.is_plain_text:
-            return (self._text_training(example),)
+        if self.encoder_decoder or example.is_plain_text:
+            return ()
         messages = (*self._messages(example), self._kept(example.trained_answer))
-        written = self._layout.conversations(messages, example.tools, example.where)
+        written = self.layout.conversations(messages, example.tools, example.where)
         if self.train_on == "last-answer":
             *earlier, last = written[-1].answers
             untrained = (replace(span, is_trained=False) for span in earlier)
             written = (replace(written[-1], answers=(*untrained, last)),)
+        return written
+
+    def made(
+        self, example: Example, written: Sequence[Written], completions_only: bool
+    ) -> tuple[TrainingExample, ...]:
+        """The tokens of what is `written` of an example; see `trainings`."""
+        if self.encoder_decoder:
+            return (self._encoder_decoder_training(example),)
+        if example.is_plain_text:
+            return (self._text_training(example),)
         parts = [part for each in written for part in self._masks.parts(each)]
         made = [self._conversation_training(example, part, completions_only) for part in parts]
         if len(made) == 1:
@@ -245,7 +269,7 @@ class PromptRenderer:
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Running text as the tokenizer writes it; only a training example gets an end."""
-        return self._encoder.literal_ids(text, add_special_tokens=True)
+        return self.encoder.literal_ids(text, add_special_tokens=True)
 
     def spelled_tokens(self, example: Example) -> list[str]:
         """The special tokens that an example spells out."""
@@ -253,7 +277,7 @@ class PromptRenderer:
         found: list[str] = []
         for turn in turns:
             thought, content = thought_of(turn, KNOWN_TAGS[0])  # its tags are meant
-            found += self._encoder.spelled(thought.reasoning) + self._encoder.spelled(content)
+            found += self.encoder.spelled(thought.reasoning) + self.encoder.spelled(content)
         return found
 
     @property
@@ -266,7 +290,7 @@ class PromptRenderer:
         end = self.tokenizer.eos_token
         if self.keep_special and end and text.rstrip().endswith(end):
             text = text.rstrip()
-        ids = self._ended(self._encoder.literal_ids(text, add_special_tokens=True), example.where)
+        ids = self._ended(self.encoder.literal_ids(text, add_special_tokens=True), example.where)
         return TrainingExample(
             example.id, ids, _all_but_first(ids), prompt_length=0, weight=example.weight
         )
@@ -299,18 +323,18 @@ class PromptRenderer:
                 fix="give examples with a prompt and a completion, or use a decoder-only model",
             )
         messages, turn = self._messages(example), self._kept(example.trained_answer)
-        ids = self._prompt(self._layout.question(messages, example.tools, example.where)).ids
+        ids = self._prompt(self.layout.question(messages, example.tools, example.where)).ids
         answer = self._ended(self.answer_ids(inline(turn)), example.where)
         return TrainingExample(
             example.id, ids, (False,) * len(ids), len(ids), answer, weight=example.weight
         )
 
     def _prompt(self, text: str) -> Prompt:
-        shown = self._layout.show(text)
+        shown = self.layout.show(text)
         if self.encoder_decoder:
             # The end of the question is marked by the tokenizer's own end token.
             shown = shown.rstrip()
-            return Prompt(self._encoder.literal_ids(shown, add_special_tokens=True), shown)
+            return Prompt(self.encoder.literal_ids(shown, add_special_tokens=True), shown)
         return Prompt(self._masks.tokens(text).ids, shown)
 
     def _messages(self, example: Example) -> tuple[Message, ...]:
@@ -341,7 +365,8 @@ class PromptRenderer:
         return end
 
     @cached_property
-    def _encoder(self) -> Encoder:
+    def encoder(self) -> Encoder:
+        """Makes tokens."""
         return Encoder(self.tokenizer, keep_special=self.keep_special)
 
     @cached_property
@@ -349,20 +374,21 @@ class PromptRenderer:
         return Dialect(self.tokenizer, self.own_template, self.template_values, self.template_file)
 
     @cached_property
-    def _layout(self) -> Layout:
+    def layout(self) -> Layout:
+        """How conversations are written."""
         if self.use_chat_template:
-            return ChatLayout(self._dialect, self._encoder, self.tokenizer.eos_token or "")
+            return ChatLayout(self._dialect, self.encoder, self.tokenizer.eos_token or "")
         separator = "\n" if self.encoder_decoder else self.answer_separator
-        return PlainLayout(self._encoder, separator)
+        return PlainLayout(self.encoder, separator)
 
     @cached_property
     def _masks(self) -> Masks:
-        return Masks(self._layout, self._encoder, self._begin, self.reasoning == "train")
+        return Masks(self.layout, self.encoder, self._begin, self.reasoning == "train")
 
     @cached_property
     def _begin(self) -> tuple[int, ...]:
         """The token that begins a plain text, where the tokenizer adds one; chat templates do."""
-        return () if self.use_chat_template else self._encoder.begin
+        return () if self.use_chat_template else self.encoder.begin
 
 
 def _all_but_first(ids: tuple[int, ...]) -> tuple[bool, ...]:

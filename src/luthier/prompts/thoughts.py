@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from luthier.core.example import Message
@@ -66,15 +67,19 @@ def split_thought(content: str, known: Iterable[ThinkTags] = KNOWN_TAGS) -> tupl
     """
     beginning = content[:_BEGINNING].lstrip()
     for tags in known:
-        pattern = rf"\s*{re.escape(tags.open)}(.*?){re.escape(tags.close)}\s*"
         begins = beginning.startswith(tags.open)
-        if begins and (match := re.match(pattern, content, re.DOTALL)):
+        if begins and (match := _pattern(tags).match(content)):
             return Thought(match[0], match[1].strip()), content[match.end() :]
     usual = KNOWN_TAGS[0]
     reasoning, closed, answer = content.partition(usual.close)
     if closed and usual.open not in reasoning:
         return Thought(usual.around(reasoning), reasoning.strip()), answer.lstrip()
     return NO_THOUGHT, content
+
+
+@lru_cache(maxsize=64)
+def _pattern(tags: ThinkTags) -> re.Pattern[str]:
+    return re.compile(rf"\s*{re.escape(tags.open)}(.*?){re.escape(tags.close)}\s*", re.DOTALL)
 
 
 def thought_of(turn: Message, tags: ThinkTags) -> tuple[Thought, str]:

@@ -13,10 +13,12 @@ from __future__ import annotations
 import copy
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
+from luthier.prompts.anchors import Anchors, Boundary
+from luthier.prompts.batches import Batches, Offsets, Pair, Request, T
 from luthier.prompts.tokenizer_rules import raise_if_panicked
 
 # Unicode guarantees that these never stand for a character, so rows hardly ever have them; where
@@ -78,19 +80,7 @@ class Tokens(NamedTuple):
     """
 
     ids: tuple[int, ...]
-    offsets: tuple[tuple[int, int], ...] | None
-
-
-class Boundary(NamedTuple):
-    """Where a text is cut between its tokens.
-
-    Attributes:
-        at: how many tokens stand before it.
-        is_clean: whether these are the tokens of the text before the cut.
-    """
-
-    at: int
-    is_clean: bool
+    offsets: Sequence[Pair] | None
 
 
 class Encoder:
@@ -117,6 +107,7 @@ class Encoder:
         bytes_ = {number for name, number in self._ids.items() if _BYTE.fullmatch(name)}
         self._guarded = frozenset(self._ids.values()) - {unknown} - bytes_
         self._has_offsets = bool(getattr(tokenizer, "is_fast", False))
+        self._known: Mapping[Request, tuple[int, ...]] = {}
 
     @cached_property
     def begin(self) -> tuple[int, ...]:
@@ -207,7 +198,64 @@ class Encoder:
     def _is_guarded(self, name: str) -> bool:
         return self._ids.get(name) in self._guarded
 
+    def request(self, text: str, *, literal: bool, add_special_tokens: bool = False) -> Request:
+        """What `ahead` encodes for `encode` or `literal` of a text."""
+        return Request(text, literal and not self._keeps, add_special_tokens)
+
+    def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Request]]) -> Iterator[T]:
+        """The items, one by one, while the texts that the next ones ``needed`` are encoded at once.
+
+        It changes no result: what was encoded ahead is found, and not encoded again.
+        """
+        for batch, known in self._batches.ahead(items, needed):
+            self._known = known
+            yield from batch
+        self._known = {}
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether `ahead` encodes anything; not where the tokenizer does more than its backend."""
+        return self._batches.agrees
+
+    @cached_property
+    def _batches(self) -> Batches:
+        return Batches(
+            self._tokenizer if self._has_offsets else None,
+            lambda request: self._encode_now(*request).ids,
+        )
+
+    def cut(self, text: str, place: int) -> int:
+        """Up to where ``text[:place]`` need not be encoded again, once ``text`` is; maybe 0."""
+        return self._anchors.last(text, place) if self._has_offsets and _OPEN not in text else 0
+
+    def is_behind_token(self, text: str, place: int) -> bool:
+        """Whether a special token ends at a place where the text can be cut."""
+        start = self.cut(text, place)
+        return start > 0 and text[start:place] in self._ids
+
+    def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
+        """The ids of ``text[:place]``, where ``whole`` are the tokens of the marked-up text."""
+        start = self.cut(text, place)
+        head = self._anchors.before(whole.ids, text, start) if start else None
+        if head is None:
+            return self.encode(text[:place]).ids
+        tail = self.encode(text[start:place]).ids
+        is_same = tail[:1] == whole.ids[len(head) : len(head) + 1]
+        return head + tail if is_same else self.encode(text[:place]).ids
+
+    @cached_property
+    def _anchors(self) -> Anchors:
+        added = list(self._tokenizer.added_tokens_decoder.values())
+        return Anchors(self._pattern, self._ids, self._guarded, added)
+
     def _encode(self, text: str, *, literal: bool, add_special_tokens: bool = False) -> Tokens:
+        known = self._known.get(Request(text, literal, add_special_tokens))
+        if known is not None:
+            now = partial(self._encode_now, text, literal, add_special_tokens)
+            return Tokens(known, Offsets(lambda: now().offsets or ()))
+        return self._encode_now(text, literal, add_special_tokens)
+
+    def _encode_now(self, text: str, literal: bool, add_special_tokens: bool) -> Tokens:
         options = {"return_offsets_mapping": True} if self._has_offsets else {}
         try:
             encoded = self._tokenizer(
@@ -231,7 +279,7 @@ class Encoder:
             text: the text.
             meant: where special tokens stand that the template wrote.
         """
-        found = sum(token in self._guarded for token in tokens.ids)
+        found = sum(map(self._guarded.__contains__, tokens.ids))
         if self._keeps or tokens.offsets is None or found == len(meant):
             return tokens
         ids: list[int] = []

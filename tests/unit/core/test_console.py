@@ -15,7 +15,7 @@ from luthier.core.errors import DataError
 
 
 def test_plain_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 4.0, 10.0, 12.0, 30.0])
+    clock = iter([0.0, 1.5, 7.5, 8.0, 26.5])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     out = io.StringIO()
     with Console(out).progress("Training", 40) as advance:
@@ -27,6 +27,18 @@ def test_plain_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) 
         "  Training: 10/40 · 36 s left · loss 2.00 [best]",
         "  Training: 30/40 · 10 s left",
     ]
+
+
+def test_the_first_line_of_plain_progress_comes_after_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 1.9, 2.1, 11.0, 12.2])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    with Console(out).progress("reading", None) as advance:
+        for _ in range(4):
+            advance()
+    assert out.getvalue().splitlines() == ["  reading: 2", "  reading: 4"]
 
 
 def test_what_was_done_before_says_nothing_about_the_time_left(

@@ -1,0 +1,84 @@
+"""Many examples as tokens: the same as one by one, with their texts encoded in batches ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from luthier.core.errors import DataError
+from luthier.core.example import Example
+from luthier.prompts.batches import Request
+from luthier.prompts.layouts import Written
+from luthier.prompts.render import Prompt, PromptRenderer, TrainingExample
+
+P = ParamSpec("P")
+Made = TypeVar("Made")
+
+
+def trainings_of(
+    renderer: PromptRenderer, examples: Iterable[Example], *, completions_only: bool
+) -> Iterator[tuple[Example, tuple[TrainingExample, ...] | DataError]]:
+    """Each example with its `PromptRenderer.trainings`, or with why there are none.
+
+    Args:
+        renderer: for the model's tokenizer.
+        examples: they may be a stream.
+        completions_only: train on the answers only; if not, on every token but the first.
+    """
+    written = ((example, _tried(renderer.written, example)) for example in examples)
+    requests = partial(_training_requests, renderer)
+    for example, texts in renderer.encoder.ahead(written, requests):
+        if isinstance(texts, DataError):
+            yield example, texts
+        else:
+            yield example, _tried(renderer.made, example, texts, completions_only)
+
+
+def prompts_of(
+    renderer: PromptRenderer, examples: Iterable[Example], *, answer_tokens: int = 0
+) -> Iterator[tuple[Example, Prompt | DataError]]:
+    """Each example with its `PromptRenderer.prompt`, or with why there is none.
+
+    Args:
+        renderer: for the model's tokenizer.
+        examples: they may be a stream.
+        answer_tokens: room to keep for the answer.
+    """
+    asked = ((example, _tried(renderer.question, example)) for example in examples)
+    for example, text in renderer.encoder.ahead(asked, partial(_prompt_requests, renderer)):
+        if isinstance(text, DataError):
+            yield example, text
+        else:
+            yield example, _tried(renderer.fitting, example, text, answer_tokens)
+
+
+def _training_requests(
+    renderer: PromptRenderer, item: tuple[Example, tuple[Written, ...] | DataError]
+) -> Iterator[Request]:
+    """What is encoded to make an example's tokens, or most of it."""
+    example, written = item
+    if isinstance(written, DataError) or renderer.encoder_decoder:
+        return
+    if example.is_plain_text:
+        text = example.references[0]
+        for added in (False, True):
+            yield renderer.encoder.request(text, literal=True, add_special_tokens=added)
+    for each in written:
+        yield from renderer.layout.requests(each.text, (span.asked for span in each.answers))
+
+
+def _prompt_requests(
+    renderer: PromptRenderer, item: tuple[Example, str | DataError]
+) -> Iterator[Request]:
+    _, text = item
+    if not isinstance(text, DataError) and not renderer.encoder_decoder:
+        yield from renderer.layout.requests(text, ())
+
+
+def _tried(work: Callable[P, Made], *given: P.args, **named: P.kwargs) -> Made | DataError:
+    """What ``work`` gives, or the error that it raises."""
+    try:
+        return work(*given, **named)
+    except DataError as error:
+        return error
