@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
 class Boundary(NamedTuple):
     """Where a text is cut between its tokens.
 
@@ -27,6 +26,7 @@ class Boundary(NamedTuple):
     is_clean: bool
 
 
+@dataclass(frozen=True)
 class Anchors:
     """The special tokens of a tokenizer as places to cut.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from luthier.prompts.anchors import Boundary
 from luthier.prompts.layouts import Layout, Span, Written
-from luthier.prompts.tokens import Boundary, Encoder, Tokens
+from luthier.prompts.tokens import Encoder, Tokens
 
 _LAST_TEXTS = 16
 # Texts that hardly share a token with what follows them; a character each.
