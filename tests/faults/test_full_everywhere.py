@@ -192,7 +192,7 @@ def undisturbed(case: Case) -> tuple[int, dict[str, Any]]:
     return outcome.operations, case.disk.results()
 
 
-@pytest.mark.parametrize("command", ("tune", "evaluate"))
+@pytest.mark.parametrize("command", ["tune", "evaluate"])
 def test_a_disk_full_at_some_writes(command: str, prepared: Callable[[str], Case]) -> None:
     case = prepared(command)
     operations, expected = undisturbed(case)
