@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -84,6 +85,8 @@ def _lasting(value: Any) -> Any:
             for key, item in value.items()
             if not any(word in key for word in MEASURED)
         }
+    if isinstance(value, str):
+        return re.sub(r"\d[\d.,]* (ms|s|min|h)\b", "some time", value)  # in a recommendation
     return [_lasting(item) for item in value] if isinstance(value, list) else value
 
 
