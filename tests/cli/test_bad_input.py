@@ -345,8 +345,8 @@ MISTAKES = (
 )
 
 
-class WeightsLoadedError(BaseException):
-    """What reads weights may take any exception for a fault of theirs, but not this one."""
+class WeightsLoadedError(Exception):
+    """Whatever is raised where weights are read is said to be a fault of theirs, by its name."""
 
 
 @pytest.fixture
@@ -367,8 +367,7 @@ def test_the_guard_guards(
     call: Callable[..., Any], quick: tuple[str, ...], in_tmp_path: Path, no_weights: None
 ) -> None:
     """Without a mistake weights are loaded, so the tests below can fail."""
-    with pytest.raises(WeightsLoadedError):
-        call("adapt", *quick)
+    assert "WeightsLoadedError" in call("adapt", *quick).err
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
