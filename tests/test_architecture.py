@@ -67,6 +67,7 @@ OPENS_OTHER_THINGS = {
     "train/trackers/tensorboard.py": "a new file of a random name",
     "train/trackers/services.py": "folders that services write to",
     "cli/main.py": "the null device",
+    "config/stored.py": "what this user has written, noted in the cache",
     "config/yaml.py": "a configuration that the user names",
     "data/bytestream.py": "data",
     "data/docstrings.py": "the standard library",

@@ -103,7 +103,7 @@ def is_believed(run: RunDirectory) -> bool:
 
 ON_TRUST = {
     "seconds", "generated_tokens", "prompt_tokens", "truncated_outputs", "cut_prompts",
-    "other_shots", "shots", "parameters", "train_seconds", "evaluate_seconds",
+    "other_shots", "fewer_shots", "unfinished", "shots", "parameters", "train_seconds", "evaluate_seconds",
     "peak_memory_bytes", "confidence", "train", "validation",
 }  # fmt: skip
 """Times, memory and counts of what is elsewhere, which follow from nothing that is stored. A level

@@ -15,7 +15,7 @@ import yaml
 import luthier as package
 from luthier import api
 from luthier.cli.main import run as luthier
-from luthier.config import RunConfig
+from luthier.config import RunConfig, load_config
 from luthier.config.permission import fields_of, permissions
 from luthier.config.stored import described_config, save_config, stored_config
 from luthier.core.choices import BUNDLED_DATA, BUNDLED_MODELS
@@ -98,7 +98,7 @@ HARMLESS = {
 """Settings of which no value runs code, sends something, or leads outside of the run."""
 HARMLESS_OF_METHODS = {
     "learning_rate", "weight_decay", "epochs", "layers", "cache", "parameters", "targets",
-    "exclude_modules", "modules_to_save", "rank", "alpha", "dropout", "trainable_tokens",
+    "exclude_modules", "layers_to_transform", "modules_to_save", "rank", "alpha", "dropout", "trainable_tokens",
     "final_rank", "start", "settle", "prune_every", "orthogonality", "quantisation",
     "feedforward_modules", "bottleneck", "placement", "virtual_tokens", "initial_text",
 }  # fmt: skip
@@ -325,7 +325,9 @@ def test_a_run_that_was_touched_goes_on_once_its_model_is_named(
 ) -> None:
     changed(copied, "adapt.alpha", 0.05)
     assert luthier(["resume", str(copied)]) == 2
-    assert luthier(["resume", str(copied), f"model.id={tiny_llama}"]) == 0
+    source = load_config(copied / "config.yaml").data.source
+    given = [f"model.id={tiny_llama}", f"data.source={source}"]
+    assert luthier(["resume", str(copied), *given]) == 0
 
 
 def readers(tree: ast.AST) -> list[int]:

@@ -288,6 +288,7 @@ STREAMS = {
     "cli/output.py": "gives the stream to a console of core.terminal, or writes its JSON",
     "cli/main.py": "gives the stream to a console of core.terminal; flushes it",
     "distributed/launch.py": "flushes them",
+    "prompts/template_worker.py": "answers its parent through a pipe",
     "train/trackers/observer.py": "sends what a package prints to the guarded stream",
 }
 STREAM_NAMES = {"stdout", "stderr"}

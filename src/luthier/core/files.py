@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from luthier.core.errors import DataError, LuthierError, ResourceError, UsageError
-from luthier.core.guarded import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, MalformedError, parse_record
+from luthier.core.guarded import (
+    MAX_DOCUMENT_BYTES,
+    MAX_LINE_BYTES,
+    MalformedError,
+    parse_record,
+    require_text,
+)
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO without a writer would be waited for.
@@ -292,6 +298,7 @@ def read_lines(path: Path) -> Iterator[Any]:
             try:
                 value = parse_record(line, f"{path}:{number}")
             except MalformedError:
+                require_text(line, f"{path}:{number}")
                 return
             yield value
 

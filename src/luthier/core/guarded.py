@@ -7,6 +7,7 @@ file is still known, and not where it is used.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections import Counter
@@ -152,6 +153,18 @@ def _parse(
     if text.count("[") + text.count("{") > MAX_DEPTH and depth_exceeds(document):
         raise _too_deep(where)
     return document
+
+
+def require_text(content: bytes, where: str) -> None:
+    """Check that what was written is text; its last character may be torn.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content)
+    except UnicodeDecodeError as error:
+        raise DataError(f"this file cannot be read: {error}", where=where) from None
 
 
 def _too_deep(where: str) -> DataError:

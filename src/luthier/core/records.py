@@ -118,9 +118,8 @@ class EvaluationRecord(Record):
     unfinished: int = 0
     """Answers that end before their reasoning does, and so say nothing."""
     seed: int | None = None
-    """From which the draws of the intervals follow; None in records of earlier versions."""
     resamples: int | None = Field(default=None, ge=1, le=10**7)
-    """How many draws that were; None in records of earlier versions."""
+    """Of the intervals' draws; None in records of earlier versions."""
 
     def metric(self, name: str) -> MetricResult:
         """The metric called ``name``.
@@ -334,8 +333,7 @@ class Comparison(Record):
         n: paired examples.
         units: groups of examples that were swapped together; None in records of earlier versions.
         standard_error: of the difference, clustered where examples belong together.
-        detectable: the least true difference that so many examples show 8 times in 10; None where
-            no difference can be shown.
+        detectable: the least difference that so many examples show 8 times in 10; None: no one.
         no_interval: the reason why no interval can be given.
     """
 

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import codecs
 import datetime
+import html  # noqa: F401
 import json
 import signal
 import struct
 import sys
-import textwrap  # noqa: F401 - like three below: needed when no file can be opened any more
+import textwrap  # noqa: F401 - like four around: needed when no file can be opened any more
 import time
 from collections.abc import Callable
 from contextlib import suppress

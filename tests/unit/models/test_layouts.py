@@ -112,7 +112,8 @@ def test_what_loads_can_be_tuned_measured_and_asked(
     given = arguments(folder, layout, parity_file)
     models = [one for one in given if one.startswith(("model.", "evaluate.max"))]
     assert luthier(["tune", "--method", "lora", "--name", "run", *given]) == 0
-    assert luthier(["evaluate", str(folder.parent.parent / "runs" / "run")]) == 0
+    powers = [one for one in given if one.startswith(("model.allow", "model.trust"))]
+    assert luthier(["evaluate", str(folder.parent.parent / "runs" / "run"), *powers]) == 0
     assert luthier(["evaluate", *given]) == 0
     assert luthier(["prompt", *models, "--ask", "Is 3 odd?"]) == 0
     capsys.readouterr()

@@ -141,7 +141,11 @@ def test_the_stand_in_of_an_image_needs_no_row(make_folder: Any) -> None:
 def test_every_command_refuses_before_any_weight(
     command: list[str], beyond: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (beyond / "model.safetensors").write_bytes(b"not weights")  # nobody gets as far as these
+    weights = beyond / "model.safetensors"
+    content = weights.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    # Numbers that are none: nobody gets as far as these.
+    weights.write_bytes(content[:header] + b"\xff" * (len(content) - header))
     data = parcels.written(in_tmp_path, 40, "In [DEPOT] {}.")
     assert luthier([*command, "--model", str(beyond), "--data", str(data)]) == 3
     said = capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_a_file_that_is_not_text_is_named(tune_run: RunDirectory, file: str) -> 
     (tune_run.path / file).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read") as caught:
         read_content(tune_run)
-    assert caught.value.where.endswith(file)
+    assert caught.value.where.endswith(f"{file}:1")
 
 
 @pytest.mark.parametrize("file", ["manifest.json", f"rungs/lora/evaluation/{TASK}.json"])
