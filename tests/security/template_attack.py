@@ -128,7 +128,8 @@ def attempt(kind: str, source: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for _number, (_name, _source) in enumerate(HOSTILE.items()):
+    for _number, _name in enumerate(json.loads(sys.argv[2])):
+        _source = HOSTILE[_name]
         for _kind in KINDS:
             # A file and a named template go the way of the model's own: some of them suffice.
             if _kind in ("model", "task") or _number % 5 == 0:

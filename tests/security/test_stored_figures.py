@@ -103,8 +103,8 @@ def is_believed(run: RunDirectory) -> bool:
 
 ON_TRUST = {
     "seconds", "generated_tokens", "prompt_tokens", "truncated_outputs", "cut_prompts",
-    "other_shots", "fewer_shots", "unfinished", "shots", "parameters", "train_seconds", "evaluate_seconds",
-    "peak_memory_bytes", "confidence", "train", "validation",
+    "other_shots", "fewer_shots", "unfinished", "shots", "parameters", "train_seconds",
+    "evaluate_seconds", "peak_memory_bytes", "confidence", "train", "validation",
 }  # fmt: skip
 """Times, memory and counts of what is elsewhere, which follow from nothing that is stored. A level
 is a choice, and the interval is recomputed at it."""

@@ -58,7 +58,7 @@ HARMLESS = {
             "subset", "format", "validation_fraction", "test_fraction", "group",
             "consecutive_turns", "opening", "ending", "ignore_keys", "weight", "class_weights",
             "num_train", "num_validation", "num_test", "max_characters", "max_length", "too_long",
-            "replay", "invalid",
+            "replay", "invalid", "refusals", "system_turns",
         )
     ),
     *(
@@ -98,7 +98,8 @@ HARMLESS = {
 """Settings of which no value runs code, sends something, or leads outside of the run."""
 HARMLESS_OF_METHODS = {
     "learning_rate", "weight_decay", "epochs", "layers", "cache", "parameters", "targets",
-    "exclude_modules", "layers_to_transform", "modules_to_save", "rank", "alpha", "dropout", "trainable_tokens",
+    "exclude_modules", "layers_to_transform", "modules_to_save", "rank", "alpha", "dropout",
+    "trainable_tokens",
     "final_rank", "start", "settle", "prune_every", "orthogonality", "quantisation",
     "feedforward_modules", "bottleneck", "placement", "virtual_tokens", "initial_text",
 }  # fmt: skip

@@ -11,6 +11,7 @@ best weights up to then. One to resume from is usable if the newest best before 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -168,9 +169,15 @@ def _save(
     with new_folder(target, needed) as partial:
         save_file(plain, partial / _TENSORS)
         (partial / _STATE).write_text(text, encoding="utf-8")
-        found = {file: file_sha256(partial / file) for file in (_TENSORS, _STATE)}
+        found = {file: _sha256_of_own(partial / file) for file in (_TENSORS, _STATE)}
         (partial / _MANIFEST).write_text(_manifest(found), encoding="utf-8")
     return target
+
+
+def _sha256_of_own(path: Path) -> str:
+    """That of a file just written: what the system says of it is of the disk, not of the file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _latest(folder: Path, console: Console) -> Checkpoint | None:

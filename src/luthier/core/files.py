@@ -20,14 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from luthier.core import guarded
 from luthier.core.errors import DataError, LuthierError, ResourceError, UsageError
-from luthier.core.guarded import (
-    MAX_DOCUMENT_BYTES,
-    MAX_LINE_BYTES,
-    MalformedError,
-    parse_record,
-    require_text,
-)
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 # A FIFO without a writer would be waited for.
@@ -196,10 +190,10 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing or too large, or is refused as `parse_record` says.
     """
     try:
-        content = read_bytes(path, MAX_DOCUMENT_BYTES)
+        content = read_bytes(path, guarded.MAX_DOCUMENT_BYTES)
     except FileNotFoundError:
         raise DataError("the file does not exist", where=str(path)) from None
-    return parse_record(content, str(path))
+    return guarded.parse_record(content, str(path))
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
@@ -290,15 +284,15 @@ def read_lines(path: Path) -> Iterator[Any]:
         return
     with open_file(path) as file:
         number = 0
-        while line := file.readline(MAX_LINE_BYTES + 1):
+        while line := file.readline(guarded.MAX_LINE_BYTES + 1):
             number += 1
-            if len(line) > MAX_LINE_BYTES:
-                problem = f"this line is longer than {MAX_LINE_BYTES // 2**20} MiB"
+            if len(line) > guarded.MAX_LINE_BYTES:
+                problem = f"this line is longer than {guarded.MAX_LINE_BYTES // 2**20} MiB"
                 raise DataError(problem, where=f"{path}:{number}")
             try:
-                value = parse_record(line, f"{path}:{number}")
-            except MalformedError:
-                require_text(line, f"{path}:{number}")
+                value = guarded.parse_record(line, f"{path}:{number}")
+            except guarded.MalformedError:
+                guarded.require_text(line, f"{path}:{number}")
                 return
             yield value
 

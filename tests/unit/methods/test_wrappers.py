@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from tests import parcels
 from tests.wrappers import WRAPPERS, lively, paligemma
 
@@ -254,7 +254,7 @@ def test_a_refusal_comes_before_the_plan(
     folder = tmp_path / "whisper"
     WhisperConfig(architectures=["WhisperForConditionalGeneration"]).save_pretrained(folder)
     small_tokenizer.save_pretrained(folder)
-    (folder / "model.safetensors").write_bytes(b"not weights")
+    (folder / "model.safetensors").write_bytes(save({"a": torch.zeros(1)}))
     assert parcels.tuned(folder, parcels.written(tmp_path, 40), "lora", "--dry-run") == 3
     said = " ".join(capsys.readouterr().err.split())
     assert "WhisperForConditionalGeneration is a speech recognition model" in said
