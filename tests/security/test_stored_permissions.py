@@ -110,6 +110,7 @@ ASKED = {
     "model.trust_remote_code": True,
     "model.allow_pickle": True,
     "model.endpoint.api_key_env": "AWS_SECRET_ACCESS_KEY",
+    "model.tokenizer": "someone/tokenizer",
     "data.source": "/home/someone/letters.txt",
     "data.validation": "../letters.txt",
     "data.test": "someone/data",
