@@ -332,6 +332,22 @@ def test_a_run_that_was_touched_goes_on_once_its_model_is_named(
     assert luthier(["resume", str(copied), *given]) == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("model.trust_remote_cod=true", "do: did you mean model.trust_remote_code?"),
+        ("train.epochs=9", "do: give only what a stored run may not decide by itself: "),
+    ],
+)
+def test_only_permissions_can_be_given_to_a_run(
+    given: str, told: str, copied: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert luthier(["resume", str(copied), given]) == 2
+    said = " ".join(capfd.readouterr().err.split())
+    assert f"{given.partition('=')[0]} cannot be changed here" in said
+    assert told in said
+
+
 def readers(tree: ast.AST) -> list[int]:
     """Lines of calls that read a configuration from where a run has stored its own."""
     found = []

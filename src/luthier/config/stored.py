@@ -8,6 +8,7 @@ when it was made. Code, pickle, keys, servers and trackers must be, whoever made
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import shlex
@@ -110,10 +111,13 @@ def grants(given: Mapping[str, Any]) -> Mapping[str, Any]:
     known = {".".join(location) for location, _ in _PERMISSIONS} - {*_PLACE}
     for key in given:
         if key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+            known_ones = ", ".join(sorted(known))
             raise UsageError(
                 f"{key} cannot be changed here: a run goes on as it was made",
-                fix=f"give only what a stored run may not decide by itself: "
-                f"{', '.join(sorted(known))}",
+                fix=f"did you mean {close[0]}?"
+                if close
+                else f"give only what a stored run may not decide by itself: {known_ones}",
             )
     return given
 
