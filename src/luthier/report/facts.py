@@ -152,6 +152,8 @@ def _system_headline(system: System) -> Headline:
     if results:
         metric, task, result, where = results[0]
         model = system.measured[0].record.model.id if system.measured else system.name
+        if system.training:
+            model = f"{model}, tuned with {system.training.method},"
         value = estimate_texts(result)[0]
         sentence = f"{model} reaches {metric} {value} on {task} ({where}, {result.n:,} examples)."
     if system.forgetting:
