@@ -72,8 +72,8 @@ def _one_subject(
         if common and common.given:
             raise UsageError(
                 "a run is measured with its own model and data",
-                fix="leave out --model, --data, --template, --name, --output and --seed; what a run "
-                "of others asks for is given as data.source=… or model.id=…",
+                fix="leave out --model, --data, --template, --name, --output and --seed; what a "
+                "run of others asks for is given as data.source=… or model.id=…",
             )
         return str(run.path), api.configure_for(run, None, read_settings(arguments))
     if target and not target.endswith(CONFIGURATIONS) and "=" not in target:
