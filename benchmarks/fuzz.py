@@ -1,11 +1,11 @@
 """Fuzzing: good files are spoilt at random, and every reader has to refuse them in words.
 
-python benchmarks/fuzz.py --seconds 60              # a minute for each reader
-python benchmarks/fuzz.py --only config --seed 7    # one of them
-python benchmarks/fuzz.py --seconds 60 --store      # and keep the table under benchmarks/results
+python benchmarks/fuzz.py run --seconds 60                     # a minute for each reader
+python benchmarks/fuzz.py run --only configuration --seed 7    # one of them
+python benchmarks/fuzz.py report                               # the table of the last run of each
 
 A reader may return, or raise an error of Luthier's own that names a place. Anything else is a
-fault; its input is kept.
+fault, and so is half a minute for one input; the input is kept.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common import commit, provenance, store, table
+from luthier.adapt.manifest import hardware, versions
+from luthier.core.cache import cache_folder
 from luthier.core.errors import LuthierError
+from luthier.core.files import append_line, read_lines
 
 Read = Callable[[Path], object]
 ROOT = Path(__file__).parent.parent
 
+_PATIENCE_SECONDS = 30.0
 # Values that a field is changed to.
 HOSTILE: tuple[str, ...] = (
     "null", "true", "-1", "0", "0.5", "1e400", "-1e400", "NaN", "Infinity", "9" * 400, "1e308",
@@ -127,36 +132,46 @@ class Outcome:
     read: int = 0
     refused: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     slowest: float = 0.0
-    unnamed: int = 0
+    unnamed: dict[str, str] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def fuzz(target: Target, seconds: float, seed: int, kept: Path | None = None) -> Outcome:
-    """Give a reader spoilt files for so long; at least one of each.
+def fuzz(reader: Sequence[Target], seconds: float, seed: int, kept: Path | None = None) -> Outcome:
+    """Give a reader spoilt files for so long, and each of its files once at least.
 
     Args:
-        target: the reader.
-        seconds: how long.
+        reader: the targets that make it, which take turns.
+        seconds: how long, by the clock.
         seed: of the changes.
         kept: where inputs go that were not refused as they should be.
     """
-    rng, outcome, started = random.Random(seed), Outcome(), time.monotonic()
-    names = list(target.seeds)
+    rng, outcome = random.Random(seed), Outcome()
+    files = [(target, name) for target in reader for name in target.seeds]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "input"
-        _prepare(target, folder)
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            target.read(folder)  # or everything would be refused for another reason
-        while outcome.inputs < len(names) or time.monotonic() - started < seconds:
-            name = names[outcome.inputs % len(names)]
+        for target in reader:  # or everything would be refused for another reason
+            _prepare(target, folder)
+            with _silence():
+                target.read(folder)
+        started, worked = time.monotonic(), time.process_time()
+        while outcome.inputs < len(files) or time.monotonic() - started < seconds:
+            target, name = files[outcome.inputs % len(files)]
             _prepare(target, folder)
             content = spoil(target.seeds[name], rng)
             (folder / name).write_bytes(content)
             outcome.inputs += 1
             _try(target.read, folder, content, name, outcome, kept)
     outcome.seconds = time.monotonic() - started
+    outcome.processor_seconds = time.process_time() - worked
     return outcome
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def _prepare(target: Target, folder: Path) -> None:
@@ -174,86 +189,102 @@ def _try(
     read: Read, folder: Path, content: bytes, name: str, outcome: Outcome, kept: Path | None
 ) -> None:
     began = time.monotonic()
+    fault = None
     try:
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        with _silence():
             read(folder)
         outcome.read += 1
     except LuthierError as error:
         outcome.refused += 1
-        outcome.unnamed += not error.where
+        if not error.where and Path(name).name not in error.problem:
+            outcome.unnamed[error.problem[:200]] = name
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - what is looked for
-        last = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in last if "luthier" in frame.filename] or list(last)
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if "luthier" in frame.filename] or list(frames)
         place = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
-        key = f"{type(error).__name__} at {place}"
-        if key not in outcome.faults:
-            outcome.faults[key] = traceback.format_exc()
-            if kept:
-                kept.mkdir(parents=True, exist_ok=True)
-                (kept / f"{len(outcome.faults):02d}-{Path(name).name}").write_bytes(content)
-    outcome.slowest = max(outcome.slowest, time.monotonic() - began)
+        fault = f"{type(error).__name__} at {place}", traceback.format_exc()
+    took = time.monotonic() - began
+    outcome.slowest = max(outcome.slowest, took)
+    if took > _PATIENCE_SECONDS:
+        fault = f"slow: {name}", f"{took:.0f} s"
+    if fault and fault[0] not in outcome.faults:
+        outcome.faults[fault[0]] = fault[1]
+        if kept:
+            kept.mkdir(parents=True, exist_ok=True)
+            (kept / f"{len(outcome.faults):02d}-{Path(name).name}").write_bytes(content)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Fuzz the readers one after the other, and say what came out."""
-    from fuzz_targets import make_targets
-
+    """Fuzz the readers one after the other, or report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("stage", choices=["run", "report"])
     parser.add_argument("--seconds", type=float, default=10.0, help="for each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*")
-    parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "fuzz-faults")
-    parser.add_argument("--store", action="store_true")
+    parser.add_argument("--folder", type=Path, default=cache_folder() / "benchmarks")
     chosen = parser.parse_args(arguments)
-    results: dict[str, Outcome] = {}
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    results = chosen.folder / "fuzz.jsonl"
+    if chosen.stage == "report":
+        report(results, ["benchmarks/fuzz.py", *arguments])
+    elif run(results, chosen.only, chosen.seconds, chosen.seed):
+        sys.exit(1)
+
+
+def run(results: Path, only: Sequence[str] | None, seconds: float, seed: int) -> bool:
+    """Fuzz, append each outcome to a file, and say whether there was a fault."""
+    from fuzz_targets import make_readers
+
+    at, faulty = commit(), False
     with tempfile.TemporaryDirectory() as place:
-        for name, target in make_targets(Path(place)).items():
-            if chosen.only and name not in chosen.only:
-                continue
-            outcome = fuzz(target, chosen.seconds, chosen.seed, chosen.kept / name)
-            results[name] = outcome
+        readers = make_readers(Path(place))
+        for name in only or readers:
+            outcome = fuzz(readers[name], seconds, seed, results.parent / "fuzz-faults" / name)
+            faulty |= bool(outcome.faults)
+            append_line(results, {"reader": name, "seed": seed, "commit": at, **vars(outcome)})
             print(
                 f"{name}: {outcome.inputs} inputs, {outcome.refused} refused, {outcome.read} read,"
                 f" slowest {outcome.slowest:.1f} s, {len(outcome.faults)} faults",
                 flush=True,
             )
-            for key, text in outcome.faults.items():
+            for key, text in (*outcome.faults.items(), *outcome.unnamed.items()):
                 print(f"--- {key}\n{text}", flush=True)
-    if chosen.store:
-        _store(results, chosen.seed, arguments)
-    if any(outcome.faults for outcome in results.values()):
-        sys.exit(1)
+    return faulty
 
 
-def _store(results: Mapping[str, Outcome], seed: int, arguments: Sequence[str]) -> None:
-    from common import provenance, store, table
-    from luthier.adapt.manifest import hardware, versions
-
-    document = provenance(["benchmarks/fuzz.py", *arguments], hardware(), versions())
-    document["results"] = {name: vars(outcome) for name, outcome in results.items()}
+def report(results: Path, command: Sequence[str]) -> None:
+    """Store the table of the last run of each reader."""
+    document = provenance(command, hardware(), versions())
+    last = {row["reader"]: row for row in read_lines(results)}
+    document["rows"] = list(last.values())
     rows = [
         [
             name,
-            f"{outcome.seconds / 60:.1f}",
-            str(outcome.inputs),
-            str(outcome.refused),
-            str(outcome.read),
-            f"{outcome.slowest:.1f} s",
-            str(len(outcome.faults)),
+            f"{row['seconds'] / 60:.1f} ({row['processor_seconds'] / 60:.1f})",
+            f"{row['inputs']:,}",
+            f"{row['refused']:,}",
+            f"{row['read']:,}",
+            f"{row['slowest']:.1f} s",
+            str(len(row["faults"])),
+            str(row["seed"]),
+            row["commit"],
         ]
-        for name, outcome in results.items()
+        for name, row in last.items()
     ]
-    columns = ("reader", "minutes", "inputs", "refused", "read", "slowest", "faults")
+    columns = (
+        "reader", "minutes (of a processor)", "inputs", "refused", "read", "slowest", "faults",
+        "seed", "commit",
+    )  # fmt: skip
     lines = [
         f"# Every reader of foreign files, fuzzed, {document['date']}",
         "",
-        f"`{document['command']}` at commit {document['commit']}, seed {seed}.",
-        "",
-        "Good files are spoilt at random (bytes, cuts, splices, hostile JSON values). Refused: an "
-        "error of Luthier's own. Read: the file was still one. Fault: any other exception, each "
-        "place in the code once.",
+        "`python benchmarks/fuzz.py run`. Good files are spoilt at random (bytes, cuts, splices, "
+        "hostile JSON values). Refused: an error of Luthier's own. Read: the file was still one. "
+        "Fault: any other exception, each place in the code once, or half a minute for one input. "
+        "Minutes are those of the clock, beside other work; templates and tokenizers are tried in "
+        "processes of their own, which are not counted in a processor's minutes.",
         "",
         *table(columns, rows),
     ]

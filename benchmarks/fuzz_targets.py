@@ -1,4 +1,7 @@
-"""The readers that `fuzz.py` gives spoilt files to, with good files of their own making."""
+"""The readers that `fuzz.py` gives spoilt files to, with good files of their own making.
+
+A reader is everything that one part of Luthier opens; its targets take turns.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,18 @@ from typing import Any
 
 import luthier
 from fuzz import Target
+from fuzz_servers import server_targets
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 
 QUIET = Console(quiet=True)
 _TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+_CHAT_TEMPLATE = (
+    b"{%- set ns = namespace(n=0) -%}{%- for m in messages if m['content'] is string -%}"
+    b"{%- set ns.n = ns.n + 1 -%}{{- '<|' + m.role | upper + '|>' ~ m['content'] | trim -}}"
+    b"{%- if not loop.last %}{{ '\\n' * 2 }}{% endif -%}{%- endfor -%}"
+    b"{%- if add_generation_prompt %}<|ASSISTANT|>{% endif %}{{ eos_token or '' }}"
+)
 _ROWS = [
     {"prompt": f"Is {n} odd?", "completion": "yes" if n % 2 else "no", "n": n / 2, "id": str(n)}
     for n in range(20)
@@ -49,25 +59,40 @@ methods:
 evaluate:
   metrics: [exact-match]
 """
+_GGUF_TENSORS = {
+    "token_embd": (4, 16),
+    "output_norm": (16,),
+    "output": (4, 16),
+    "blk.0.attn_norm": (16,),
+    "blk.0.attn_q": (16, 16),
+    "blk.0.attn_k": (8, 16),
+    "blk.0.attn_v": (8, 16),
+    "blk.0.attn_output": (16, 16),
+    "blk.0.ffn_norm": (16,),
+    "blk.0.ffn_gate": (32, 16),
+    "blk.0.ffn_up": (32, 16),
+    "blk.0.ffn_down": (16, 32),
+}
 _LIBRARY = Path(luthier.__file__).parent
 
 
-def make_targets(place: Path) -> dict[str, Target]:
-    """Every reader of foreign files by name.
+def make_readers(place: Path) -> dict[str, list[Target]]:
+    """Every reader of what is foreign by name, with its targets.
 
     Args:
         place: an empty folder for a tiny model and what belongs to it.
     """
     os.environ["LUTHIER_CACHE"] = str(place / "cache")
     model = _model(place / "model")
-    return _data() | _settings() | _runs(place, model) | _models(place, model)
+    servers = {"server": server_targets()}
+    return _data() | _settings() | _runs(place, model) | _models(place, model) | servers
 
 
 def _content(folder: Path, *names: str) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def _data() -> dict[str, Target]:
+def _data() -> dict[str, list[Target]]:
     lines = "".join(json.dumps(row) + "\n" for row in _ROWS)
     table = "prompt,completion\n" + "".join(f'"{r["prompt"]}",{r["completion"]}\n' for r in _ROWS)
     files = {
@@ -78,9 +103,12 @@ def _data() -> dict[str, Target]:
         "d.tsv": table.replace(",", "\t").encode(),
         "d.txt": "".join(f"Paragraph {n} is {n * n}.\n\n" for n in range(20)).encode(),
         "d.jsonl.gz": gzip.compress(lines.encode()),
-        "d.parquet": _parquet(),
     }
-    return {f"data {name}": Target(_reader(name), {name: held}) for name, held in files.items()}
+    parquet = Target(_reader("d.parquet"), {"d.parquet": _parquet()})
+    return {
+        "data": [Target(_reader(name), {name: held}) for name, held in files.items()],
+        "parquet": [parquet],
+    }
 
 
 def _chat(number: int) -> str:
@@ -108,28 +136,28 @@ def _parquet() -> bytes:
     return held.getvalue()
 
 
-def _settings() -> dict[str, Target]:
+def _settings() -> dict[str, list[Target]]:
     from luthier.config import load_config
     from luthier.evaluate.judge.template import load_judge_template
     from luthier.evaluate.tasks.catalog import load_task
-    from luthier.prompts.dialect import read_own_template
+    from luthier.prompts.chat_files import read_own_template
     from luthier.prompts.library import load_template
 
     judge = _LIBRARY / "evaluate/judge/library/pairwise.yaml"
     task = _LIBRARY / "evaluate/tasks/library/gsm8k.yaml"
+    config = Target(lambda f: load_config(f / "c.yaml"), {"c.yaml": _CONFIG.encode()})
+    chat = Target(lambda f: read_own_template(str(f / "c.jinja")), {"c.jinja": _CHAT_TEMPLATE})
+    mine = task.read_bytes().replace(b"gsm8k\n", b"mine\n", 1)
     return {
-        "config": Target(lambda f: load_config(f / "c.yaml"), {"c.yaml": _CONFIG.encode()}),
-        "template": Target(lambda f: load_template(str(f / "t.yaml")), {"t.yaml": _template()}),
-        "task": Target(
-            lambda f: load_task(str(f / "task.yaml")),
-            {"task.yaml": task.read_bytes().replace(b"gsm8k\n", b"mine\n", 1)},
-        ),
-        "judge template": Target(
-            lambda f: load_judge_template(str(f / "j.yaml")), {"j.yaml": judge.read_bytes()}
-        ),
-        "chat template": Target(
-            lambda f: read_own_template(str(f / "c.jinja")), {"c.jinja": _TEMPLATE.encode()}
-        ),
+        "configuration": [config],
+        "task and templates": [
+            Target(lambda f: load_task(str(f / "task.yaml")), {"task.yaml": mine}),
+            Target(lambda f: load_template(str(f / "t.yaml")), {"t.yaml": _template()}),
+            Target(
+                lambda f: load_judge_template(str(f / "j.yaml")), {"j.yaml": judge.read_bytes()}
+            ),
+        ],
+        "chat template": [chat],
     }
 
 
@@ -140,7 +168,7 @@ def _template() -> bytes:
     )
 
 
-def _runs(place: Path, model: Path) -> dict[str, Target]:
+def _runs(place: Path, model: Path) -> dict[str, list[Target]]:
     """A finished ladder's files, each spoilt in turn; a checkpoint is signed again."""
     from luthier.core.run_directory import RunDirectory
     from luthier.report import write_report
@@ -156,7 +184,7 @@ def _runs(place: Path, model: Path) -> dict[str, Target]:
         "adapt.rungs": ["zero-shot", "lora"],
         "train.max_steps": 4,
         "train.batch_size": 2,
-        "evaluate.limit": 6,
+        "data.num_test": 6,
         "evaluate.max_new_tokens": 4,
         "output": str(place / "runs"),
         "name": "ladder",
@@ -175,13 +203,15 @@ def _runs(place: Path, model: Path) -> dict[str, Target]:
         and "artifact" not in str(path)
         and "adapter" not in str(path)
     )
-    targets = {f"run {name}": Target(read, _content(run, name), run) for name in names}
     (checkpoints,) = run.rglob("checkpoints")
     step = sorted(checkpoints.glob("step-*"))[-1].name
-    for name in ("state.json", "tensors.safetensors"):
-        seeds = _content(checkpoints, f"{step}/{name}")
-        targets[f"checkpoint {name}"] = Target(_signed_again, seeds, checkpoints)
-    return targets
+    saved = [f"{step}/{name}" for name in ("state.json", "tensors.safetensors")]
+    return {
+        "run": [Target(read, _content(run, name), run) for name in names],
+        "checkpoint": [
+            Target(_signed_again, _content(checkpoints, name), checkpoints) for name in saved
+        ],
+    }
 
 
 def _signed_again(folder: Path) -> object:
@@ -206,7 +236,7 @@ def _signed_again(folder: Path) -> object:
     return checkpoint.tensors()
 
 
-def _models(place: Path, model: Path) -> dict[str, Target]:
+def _models(place: Path, model: Path) -> dict[str, list[Target]]:
     from luthier.methods.adapted import load
     from luthier.models.load import open_model
 
@@ -217,17 +247,22 @@ def _models(place: Path, model: Path) -> dict[str, Target]:
         config = ModelConfig(id=str(folder), base=str(model), dtype="float32")
         return load(open_model(config, QUIET))
 
-    names = [path.name for path in model.iterdir() if path.is_file()]
-    targets = {
-        f"model {name}": Target(read, _content(model, name), model) for name in sorted(names)
-    }
     index = _sharded(place / "sharded", model)
-    targets["model index"] = Target(read, _content(index, "model.safetensors.index.json"), index)
     adapter = _adapter(place / "adapter", model)
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        targets[f"adapter {name}"] = Target(read_adapter, _content(adapter, name), adapter)
-    targets["gguf"] = Target(_read_gguf, {"m.gguf": _gguf(place / "m.gguf")})
-    return targets
+    weights = Target(read, _content(model, "model.safetensors"), model)
+    shards = Target(read, _content(index, "model.safetensors.index.json"), index)
+    tokenizer = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
+    names = sorted(path.name for path in model.iterdir() if path.suffix == ".json")
+    parts = ("adapter_config.json", "adapter_model.safetensors")
+    return {
+        "model settings": [
+            Target(read, _content(model, name), model) for name in names if name not in tokenizer
+        ],
+        "tokenizer": [Target(read, _content(model, name), model) for name in tokenizer],
+        "weights": [weights, shards],
+        "adapter": [Target(read_adapter, _content(adapter, name), adapter) for name in parts],
+        "gguf": [Target(_read_gguf, {"m.gguf": _gguf(place / "m.gguf")})],
+    }
 
 
 def _read_gguf(folder: Path) -> object:
@@ -292,7 +327,7 @@ def _adapter(folder: Path, model: Path) -> Path:
 
 
 def _gguf(path: Path) -> bytes:
-    """A header with the fields of a tiny Llama, and one tensor."""
+    """A Llama of one layer, whole."""
     import numpy as np
     from gguf import GGUFWriter
 
@@ -305,11 +340,12 @@ def _gguf(path: Path) -> bytes:
     writer.add_head_count_kv(1)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(["a", "b", "<s>"])
+    writer.add_token_list(["a", "b", "ab", "<|endoftext|>"])
     writer.add_token_merges(["a b"])
-    writer.add_bos_token_id(2)
-    writer.add_eos_token_id(2)
-    writer.add_tensor("token_embd.weight", np.zeros((3, 16), dtype=np.float32))
+    writer.add_bos_token_id(3)
+    writer.add_eos_token_id(3)
+    for name, shape in _GGUF_TENSORS.items():
+        writer.add_tensor(f"{name}.weight", np.zeros(shape, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

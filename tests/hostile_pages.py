@@ -8,15 +8,13 @@ from pathlib import Path
 
 from luthier.core.comparisons import RunComparison, SuiteComparison, TaskComparison
 from luthier.core.files import write_json, write_lines
+from luthier.core.ladder_records import LadderRecord, Recommendation, RungRecord
 from luthier.core.records import (
     Comparison,
     EvaluationRecord,
     Forgetting,
-    LadderRecord,
     MetricResult,
     ModelStamp,
-    Recommendation,
-    RungRecord,
     SampleRecord,
     SuiteRecord,
     TemplateStamp,

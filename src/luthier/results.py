@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from luthier.core.records import (
-    EvaluationRecord,
-    LadderRecord,
-    SampleRecord,
-    SuiteRecord,
-    TrainingRecord,
-)
+from luthier.core.ladder_records import LadderRecord
+from luthier.core.records import EvaluationRecord, SampleRecord, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 
 

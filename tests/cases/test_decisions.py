@@ -12,7 +12,8 @@ from tests.records import evaluation_record
 
 from luthier.adapt.recommend import recommend
 from luthier.config import Decoding
-from luthier.core.records import RungRecord, SampleRecord
+from luthier.core.ladder_records import RungRecord
+from luthier.core.records import SampleRecord
 from luthier.evaluate.compare import compare_rungs
 from luthier.evaluate.metrics import get_metric
 from luthier.evaluate.power import power_notes

@@ -11,7 +11,7 @@ import pytest
 
 from luthier import api
 from luthier.core.console import Console
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.report.runs import collect_runs
 from luthier.train.trackers.tensorboard import _after
 

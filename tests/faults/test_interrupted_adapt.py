@@ -18,7 +18,7 @@ from luthier import api
 from luthier.core.console import Console
 from luthier.core.errors import PreemptedError
 from luthier.core.files import file_sha256, read_lines
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 
 RUNGS = ("zero-shot", "lora", "full")
 # What a run took, and what follows from it; everything else must be equal.

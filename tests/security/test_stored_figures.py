@@ -166,6 +166,73 @@ def test_a_changed_answer_is_noticed(own: Path, capfd: pytest.CaptureFixture[str
     assert "what it is made of gives" in said(capfd)
 
 
+LORA_EVALUATION = "rungs/lora/evaluation/*[!s].json"
+LORA_SAMPLES = "rungs/lora/evaluation/*.samples.jsonl"
+ABSURD: list[tuple[str, tuple[str | int, ...], Any]] = [
+    ("ladder.json", ("rungs", 0, "metric", "detectable"), 0.01),
+    ("ladder.json", ("rungs", 1, "train_seconds"), 1e308),
+    ("ladder.json", ("rungs", 1, "evaluate_seconds"), -1.0),
+    ("ladder.json", ("rungs", 0, "status"), "failed"),
+    ("ladder.json", ("rungs", 0, "peak_memory_bytes"), 10**30),
+    ("ladder.json", ("rungs",), []),
+    ("rungs/lora/training.json", ("seconds",), -1e9),
+    ("rungs/lora/training.json", ("steps",), -4),
+    (LORA_EVALUATION, ("truncated_outputs",), 77),
+    (LORA_EVALUATION, ("unfinished",), 5),
+    (LORA_EVALUATION, ("cut_prompts",), -3),
+    (LORA_EVALUATION, ("seconds",), -1.0),
+    (LORA_EVALUATION, ("metrics", 0, "n"), -6),
+    (LORA_SAMPLES, ("references",), []),
+    (LORA_SAMPLES, ("group",), "\ud800"),
+    ("rungs/lora/general.jsonl", ("value", "result", "tokens"), 0),
+    ("rungs/lora/metrics.jsonl", ("loss",), 1e308),
+    ("rungs/lora/metrics.jsonl", ("tokens",), 1e300),
+]
+"""A file, a place in it (in its first line, where it has lines), and what is written there."""
+
+
+@pytest.mark.parametrize(("file", "place", "value"), ABSURD, ids=str)
+def test_what_cannot_be_is_refused_with_the_file(
+    file: str, place: tuple[str | int, ...], value: Any, own: Path, capfd: Any
+) -> None:
+    path = next(own.glob(file))
+    first, *others = (
+        path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+    )
+    path.write_text(first)
+    changed(path, place, value)
+    if others:
+        path.write_text("\n".join([path.read_text(), *others]) + "\n")
+    assert luthier(["report", str(own)]) == 3
+    assert path.name in said(capfd)
+
+
+def test_a_rung_that_is_left_out_of_the_ladder_is_missed(own: Path, capfd: Any) -> None:
+    document = json.loads((own / "ladder.json").read_text())
+    del document["rungs"][-1]
+    (own / "ladder.json").write_text(json.dumps(document))
+    assert luthier(["report", str(own)]) == 3
+    assert "rungs" in said(capfd)
+
+
+@pytest.mark.parametrize("lost", ["metrics.jsonl", "events.jsonl", "general.jsonl"])
+def test_what_cannot_be_checked_is_said(lost: str, own: Path, capfd: Any) -> None:
+    (own / "rungs/lora" / lost).write_text("")
+    assert luthier(["report", str(own)]) == 0
+    assert "on trust" in said(capfd)
+
+
+def test_a_suite_of_other_tasks_is_refused(own: Path, capfd: Any) -> None:
+    run = own / "rungs/lora"
+    (run / "suites").mkdir()
+    score = json.loads(evaluation(run).read_text())["metrics"][0] | {"name": "glue"}
+    suite = {"suite": "glue", "format": "", "shots": [0], "scores": [score]}
+    tasks = {"tasks": [evaluation(run).stem]}
+    (run / "suites/glue.json").write_text(json.dumps(suite | tasks))
+    assert luthier(["report", str(own)]) == 3
+    assert "glue" in said(capfd)
+
+
 def test_words_of_the_recommendation_are_made_again(
     own: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from luthier.adapt.setup import Setup
 from luthier.core.console import Console
-from luthier.core.records import Contamination, RungRecord
+from luthier.core.ladder_records import RungRecord
+from luthier.core.records import Contamination
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import example_text, find_contamination
 
@@ -46,8 +47,6 @@ def contamination_reasons(
     clean = next((rung.clean for rung in rungs if rung.name == chosen), None)
     if clean is None:
         return (found.sentence,)
-    apart = (
-        f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} "
-        f"[{clean.low:.3f}, {clean.high:.3f}]."
-    )
+    interval = "no interval" if clean.no_interval else f"[{clean.low:.3f}, {clean.high:.3f}]"
+    apart = f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} {interval}."
     return (f"{found.sentence} {apart}",)

@@ -14,18 +14,11 @@ from luthier.adapt.tuning import may_go_on
 from luthier.adapt.verify import check_rung
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, ResourceError
-from luthier.core.records import LadderRecord, Record, RungRecord
+from luthier.core.ladder_records import LadderRecord, RungRecord, StoredRung
 from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import fingerprint
 from luthier.core.units import format_duration
 from luthier.evaluate import Evaluation, Resampling, compare_rungs, load_evaluation
-
-
-class StoredRung(Record):
-    """``rung.json``: a finished rung, and a fingerprint of what it was made from."""
-
-    fingerprint: str
-    record: RungRecord
 
 
 def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
@@ -50,15 +43,16 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
         limit = budget.training_time(setup.config.train.max_time)
         reached = any(is_at_target(record.metric, adapt.target) for record in records)
         stops = reached and adapt.stop_at_target
-        if earlier and (stops or not _may_go_on(earlier.record, limit)):
+        refusal = "a cheaper rung has reached the target" if stops else budget.refusal()
+        if earlier and (refusal or not _may_go_on(earlier.record, limit)):
             console.say("  measured before; not repeated")
             records.append(earlier.record)
-        elif stops:
-            records.append(_skipped(rung, "a cheaper rung has reached the target"))
-        elif reason := budget.refusal():
-            records.append(_skipped(rung, reason))
+        elif refusal:
+            records.append(_skipped(rung, refusal))
         else:
             records.append(_attempt(measurer, rung))
+        if records[-1].metric is None:  # a finished one of other settings would contradict it
+            run.rung_record(rung.name).unlink(missing_ok=True)
         budget.note_evaluation(records[-1].evaluate_seconds)
         console.say(f"  {_outcome(records[-1])}")
     ladder = _ladder(setup, run, records, measurer, budget)
@@ -77,7 +71,7 @@ def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
     except DivergedError as error:
         return RungRecord(name=rung.name, status="failed", reason=error.problem)
     mark = StoredRung(fingerprint=_fingerprint(measurer.setup, rung), record=record)
-    mark.write(measurer.run.rung(rung.name).path / "rung.json")
+    mark.write(measurer.run.rung_record(rung.name))
     return record
 
 
@@ -87,7 +81,7 @@ def _stored(setup: Setup, rung: Rung, run: RunDirectory) -> StoredRung | None:
     Raises:
         DataError: what it tells is not what lies beside it gives.
     """
-    path = run.path / "rungs" / rung.name / "rung.json"
+    path = run.rung_record(rung.name)
     if not path.is_file():
         return None
     stored = StoredRung.read(path)

@@ -15,7 +15,8 @@ from luthier.adapt.tuning import tuned_model
 from luthier.config.methods import MethodName
 from luthier.config.stored import save_config
 from luthier.core.console import Console
-from luthier.core.records import Contamination, Forgetting, RungRecord
+from luthier.core.ladder_records import RungRecord
+from luthier.core.records import Contamination, Forgetting
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import Evaluation, measure_forgetting, unusable_answers
 from luthier.inference import TextLoss

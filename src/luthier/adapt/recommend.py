@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from luthier.core.records import (
-    Comparison,
-    Forgetting,
-    MetricResult,
-    Recommendation,
-    RungRecord,
-)
+from luthier.core.ladder_records import Recommendation, RungRecord
+from luthier.core.records import Comparison, Forgetting, MetricResult
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.evaluate.power import can_show_nothing, too_few_units
 
@@ -254,6 +249,11 @@ def _facts(choice: RungRecord) -> list[str]:
 
 def _forgetting(forgetting: Forgetting) -> str:
     change = f"{_signed(forgetting.value)} nats per token"
+    if forgetting.no_interval:
+        return (
+            f"Whether it forgot anything cannot be told: the loss on general text changed by "
+            f"{change}, with no interval ({forgetting.no_interval})."
+        )
     spread = f"{_signed(forgetting.low)} to {_signed(forgetting.high)}"
     if forgetting.low > 0:
         return (

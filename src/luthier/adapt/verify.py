@@ -7,7 +7,6 @@ nothing that is stored, so they are taken on trust.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from luthier.adapt.contamination import contamination_reasons
 from luthier.adapt.recommend import recommend
+from luthier.adapt.rungs import rungs_of
 from luthier.config.stored import described_config
 from luthier.core.console import Console
 from luthier.core.content_log import logged_values
 from luthier.core.errors import DataError
 from luthier.core.files import read_lines
-from luthier.core.records import (
-    Contamination,
-    Forgetting,
-    LadderRecord,
-    Record,
-    RungRecord,
-    SuiteRecord,
-    TrainingRecord,
-)
+from luthier.core.guarded import reading_foreign
+from luthier.core.ladder_records import LadderRecord, RungRecord, StoredRung
+from luthier.core.records import Contamination, Forgetting, Record, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import Evaluation, compare_rungs, load_evaluation, unusable_answers
 from luthier.evaluate.store import stored_resampling
@@ -45,6 +39,9 @@ _RESUME = (
     "one of the two was changed: remove the rung.json of that rung, and 'luthier resume' measures "
     "it again from the answers that are there"
 )
+_UNCHECKED = "the stored figures cannot be computed again"
+_MOST = 1e15
+"""No loss and no number of tokens in a line is larger; sums of such numbers are finite."""
 _SCORES = ("value", "low", "high", "n")
 
 
@@ -59,15 +56,17 @@ def verify_run(run: RunDirectory) -> tuple[str, ...]:
     """
     notes: list[str] = []
     for part in (run, *run.rungs()):
-        for path, _ in read_evaluations(part):
-            load_evaluation(part, path.stem)
-        notes += _check_suites(part)
-        if part.training.is_file():
-            check_training(part, TrainingRecord.read(part.training))
-        if part.forgetting.is_file():
-            notes += _check_forgetting(part, Forgetting.read(part.forgetting))
+        with reading_foreign(_UNCHECKED, str(part.path)):
+            for path, _ in read_evaluations(part):
+                load_evaluation(part, path.stem)
+            notes += _check_suites(part)
+            if part.training.is_file():
+                notes += check_training(part, TrainingRecord.read(part.training))
+            if part.forgetting.is_file():
+                notes += _check_forgetting(part, Forgetting.read(part.forgetting))
     if run.ladder.is_file():
-        _check_ladder(run, LadderRecord.read(run.ladder))
+        with reading_foreign(_UNCHECKED, str(run.ladder)):
+            _check_ladder(run, LadderRecord.read(run.ladder))
     return tuple(notes)
 
 
@@ -102,9 +101,10 @@ def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) ->
     if rung.metric is not None:
         evaluation = load_evaluation(folder, task)
         resampling, samples = stored_resampling(folder), evaluation.samples
+        source = folder.samples(task)
         for field in ("metric", "metrics"):
             own = rung.metrics if field == "metrics" else (rung.metric,)
-            check_metrics(f"{rung.name}: {field}", own, samples, resampling, path)
+            check_metrics(f"{rung.name}: {field}", own, samples, resampling, path, source)
         clean = next(iter(evaluation.record.clean), None)
         stored = {"clean": rung.clean, "unusable": rung.unusable}
         found = {"clean": clean, "unusable": unusable_answers(samples)}
@@ -120,12 +120,16 @@ def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) ->
     return evaluation
 
 
-def check_training(run: RunDirectory, training: TrainingRecord) -> None:
-    """Check a training's losses and tokens against its lines, where they are there.
+def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
+    """Check a training's losses and tokens against its lines.
+
+    Returns:
+        What could not be checked, because there are no lines; a sentence each.
 
     Raises:
         DataError: they differ.
     """
+    notes = []
     lines = [_numbers(line, run.metrics, "loss", "tokens") for line in read_lines(run.metrics)]
     if lines:
         stored = {
@@ -139,28 +143,39 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> None:
             "processed_tokens": sum(int(line["tokens"]) for line in lines),
         }
         require_alike("training", stored, found, run.training, _TRAIN_AGAIN)
+    elif training.steps:
+        notes.append(f"{run.metrics}: it has no steps, so the training's losses are taken on trust")
     losses = {
         int(line["step"]): _numbers(line, run.events, "loss")["loss"]
         for line in read_lines(run.events)
         if isinstance(line, dict) and line.get("event") == "validation"
     }
-    if losses and training.best_validation_loss is not None:
+    if training.best_validation_loss is None:
+        return notes
+    if losses:
         best = {"best_validation_loss": training.best_validation_loss}
         measured = {"best_validation_loss": losses.get(training.best_step)}
         require_alike("training", best, measured, run.training, _TRAIN_AGAIN)
+    else:
+        notes.append(f"{run.events}: it has no validation, so the best loss is taken on trust")
+    return notes
 
 
 def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
     """Check the ladder's settings, its table, its gains and its recommendation."""
-    asked = described_config(run).adapt
+    config = described_config(run)
+    asked = config.adapt
     settings = {"alpha": asked.alpha, "target": asked.target, "budget_seconds": asked.budget}
     _require("ladder", {name: getattr(ladder, name) for name in settings}, settings, run.ladder)
     if ladder.contamination:
         kept = Contamination.read(run.contamination).model_dump()
         _require("contamination", ladder.contamination.model_dump(), kept, run.ladder)
     folders = {folder.name: folder for folder in run.rungs()}
+    names = {"rungs": [rung.name for rung in ladder.rungs]}
+    _require("ladder", names, {"rungs": [rung.name for rung in rungs_of(config)]}, run.ladder)
     evaluations: dict[str, Evaluation] = {}
     for rung in ladder.rungs:
+        _check_finished(run, rung)
         if rung.metric is None:
             continue
         if rung.name not in folders:
@@ -187,6 +202,14 @@ def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
     _require("recommendation", stored, answer.model_dump(), run.ladder)
 
 
+def _check_finished(run: RunDirectory, rung: RungRecord) -> None:
+    """Check a row of the ladder against the rung's own record, where the rung was finished."""
+    path = run.rung_record(rung.name)
+    if path.is_file():
+        own = StoredRung.read(path).record.model_dump(exclude={"gain"})
+        _require(rung.name, rung.model_dump(exclude={"gain"}), own, run.ladder)
+
+
 def _check_suites(run: RunDirectory) -> list[str]:
     notes = []
     records = {record.task: record for _, record in read_evaluations(run)}
@@ -201,7 +224,8 @@ def _check_suites(run: RunDirectory) -> list[str]:
         if not isinstance(suite, Suite):
             notes.append(f"{path}: the score of a suite of somebody's own is taken on trust")
             continue
-        found = score_suite(suite, [records[task] for task in stored.tasks]).scores
+        with reading_foreign(f"{_UNCHECKED}: {stored.suite}", str(path)):
+            found = score_suite(suite, [records[task] for task in stored.tasks]).scores
         names = [score.name for score in found]
         require_alike("scores", {"names": [s.name for s in stored.scores]}, {"names": names}, path)
         for one, other in zip(stored.scores, found, strict=True):
@@ -222,6 +246,8 @@ def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
         losses = _losses(place.general_losses)
         if len(losses) == stored.n:  # those of one model alone
             tokens = sum(loss.tokens for loss in losses)
+            if min(loss.tokens for loss in losses) < 1:
+                raise DataError("a loss is of no token", where=str(place.general_losses))
             told = {field: getattr(stored, field), "tokens": stored.tokens}
             nats = {field: sum(loss.nats for loss in losses) / tokens, "tokens": tokens}
             require_alike("forgetting", told, nats, path, _TRAIN_AGAIN)
@@ -242,8 +268,8 @@ def _numbers(line: Any, path: Path, *names: str) -> dict[str, float]:
         numbers = {name: float(line[name]) for name in names}
     except (KeyError, TypeError, ValueError):
         raise DataError(f"a line has no {' and '.join(names)}", where=str(path)) from None
-    if not all(map(math.isfinite, numbers.values())):
-        raise DataError("a line has a number that is not finite", where=str(path))
+    if not all(abs(number) <= _MOST for number in numbers.values()):
+        raise DataError("a line has a number that is not finite, or absurd", where=str(path))
     return numbers
 
 

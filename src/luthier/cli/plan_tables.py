@@ -131,7 +131,7 @@ def checks_table(checks: Sequence[PlanCheck]) -> Table:
             check.run,
             format_bytes(check.predicted_peak_bytes),
             format_bytes(check.measured_peak_bytes),
-            f"{check.error:+.1%}",
+            _off(check.error, 1),
             *_times(check),
         )
     return table
@@ -202,9 +202,14 @@ def _extras(plan: Plan) -> list[tuple[str, str]]:
     return columns
 
 
+def _off(error: float, digits: int) -> str:
+    """How far a prediction is off: in percent, or as a factor where that says more."""
+    return f"{error:+.{digits}%}" if error < 10 else f"{1 + error:.3g} times"
+
+
 def _times(check: PlanCheck) -> tuple[str, str, str]:
     if check.predicted_seconds is None or check.measured_seconds is None:
         return "–", "–", "–"
-    error = "–" if check.seconds_error is None else f"{check.seconds_error:+.0%}"
+    error = "–" if check.seconds_error is None else _off(check.seconds_error, 0)
     planned, measured = check.predicted_seconds, check.measured_seconds
     return format_duration(planned), format_duration(measured), error

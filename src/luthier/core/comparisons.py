@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from luthier.core.records import (
     Comparison,
+    Count,
     Forgetting,
     MetricResult,
     ModelStamp,
@@ -22,7 +23,7 @@ class ExamplesNeeded(Record):
     """
 
     correlation: float
-    examples: int
+    examples: Count
     detectable: float
 
 
@@ -42,7 +43,7 @@ class SampleSize(Record):
     alpha: float
     power: float
     source: str
-    measured_on: int
+    measured_on: Count
     rows: tuple[ExamplesNeeded, ...]
 
 
@@ -74,14 +75,16 @@ class GroupChange(Record):
         after: their figure after.
         low: lower end of the interval of the change.
         high: its upper end.
+        no_interval: the reason why no interval can be given.
     """
 
     group: str
-    n: int
+    n: Count
     before: float
     after: float
     low: float
     high: float
+    no_interval: str = ""
 
     @property
     def change(self) -> float:
@@ -108,8 +111,8 @@ class TaskChange(Record):
     before: float
     after: float
     comparison: Comparison
-    lost: int
-    gained: int
+    lost: Count
+    gained: Count
     groups: tuple[GroupChange, ...]
 
 
@@ -157,12 +160,12 @@ class Judgement(Record):
     judge: ModelStamp
     template: TemplateStamp
     win_rate: MetricResult
-    wins: int
-    losses: int
-    ties: int
-    equal: int
-    inconsistent: int
-    unread: int
+    wins: Count
+    losses: Count
+    ties: Count
+    equal: Count
+    inconsistent: Count
+    unread: Count
 
     @property
     def inconsistency(self) -> float:

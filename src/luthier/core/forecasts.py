@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.core.records import Record
+from luthier.core.records import Count, Record, Seconds
 from luthier.core.units import format_duration
 from luthier.core.verdict import Verdict, verdict_of
 
@@ -27,10 +27,10 @@ class MeasuredPlan(Record):
     """
 
     predicted_bytes: dict[str, int]
-    predicted_peak_bytes: int
-    predicted_seconds: float | None = None
-    measured_peak_bytes: int | None = None
-    measured_seconds: float | None = None
+    predicted_peak_bytes: Count
+    predicted_seconds: Seconds | None = None
+    measured_peak_bytes: Count | None = None
+    measured_seconds: Seconds | None = None
 
     @property
     def doubt(self) -> str:
@@ -51,10 +51,10 @@ class PlanCheck(Record):
     """A plan beside what was measured."""
 
     run: str
-    predicted_peak_bytes: int
-    measured_peak_bytes: int
-    predicted_seconds: float | None = None
-    measured_seconds: float | None = None
+    predicted_peak_bytes: Count
+    measured_peak_bytes: Count
+    predicted_seconds: Seconds | None = None
+    measured_seconds: Seconds | None = None
 
     @property
     def error(self) -> float:
@@ -73,12 +73,12 @@ class MethodForecast(Record):
     """What a tuning method would take; None where the planner does not know the model."""
 
     method: str
-    trained_parameters: int | None = None
-    steps: int | None = None
-    memory_bytes: int | None = None
-    memory_high_bytes: int | None = None
+    trained_parameters: Count | None = None
+    steps: Count | None = None
+    memory_bytes: Count | None = None
+    memory_high_bytes: Count | None = None
     """The upper end of the estimate."""
-    seconds: float | None = None
+    seconds: Seconds | None = None
     seconds_are_guessed: bool = False
     """Whether the speed of this machine was never measured."""
     usable_bytes: int
@@ -109,9 +109,9 @@ class Forecast(Record):
     model: str
     examples: dict[str, int]
     dropped: dict[str, int]
-    longest_prompt: int
-    context_window: int
-    max_steps: int | None = None
+    longest_prompt: Count
+    context_window: Count
+    max_steps: Count | None = None
     """The steps of each training, where they decide and the epochs do not."""
     methods: tuple[MethodForecast, ...]
     power: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.core.records import ModelStamp, Record
+from luthier.core.records import Count, ModelStamp, Record
 
 
 class TrainedGroup(Record):
@@ -18,10 +18,10 @@ class TrainedGroup(Record):
     """
 
     pattern: str
-    tensors: int
+    tensors: Count
     shape: tuple[int, ...]
     dtype: str
-    parameters: int
+    parameters: Count
     share: float
 
 
@@ -55,7 +55,7 @@ class Inspection(Record):
     method: str
     model: ModelStamp
     groups: tuple[TrainedGroup, ...]
-    trained_parameters: int
-    total_parameters: int
+    trained_parameters: Count
+    total_parameters: Count
     neighbours: tuple[tuple[Neighbour, ...], ...] = ()
     tuned_run: str | None = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, write_json
+
+Count = Annotated[int, Field(ge=0, le=10**18)]
+"""A number of things; a record that somebody else wrote may say anything."""
+Seconds = Annotated[float, Field(ge=0, le=1e15)]
 
 
 class Record(BaseModel):
@@ -41,7 +45,7 @@ class Estimate(Record):
     value: float
     low: float
     high: float
-    n: int
+    n: Count
     confidence: float = Field(default=0.95, gt=0, lt=1)
     standard_error: float | None = None
     """Clustered where examples belong together; None in records of earlier versions."""
@@ -76,7 +80,7 @@ class ModelStamp(Record):
 
     id: str
     revision: str = ""
-    parameters: int
+    parameters: Count
     dtype: str
     architecture: str
     endpoint: str = ""
@@ -94,28 +98,28 @@ class EvaluationRecord(Record):
     model: ModelStamp
     adapter: str = ""
     template: TemplateStamp
-    shots: int
+    shots: Count
     chat_template: bool
     metrics: tuple[MetricResult, ...]
     clean: tuple[MetricResult, ...] = ()
     """The metrics on the examples that the training data does not contain, where it has some."""
-    seconds: float
-    generated_tokens: int
-    prompt_tokens: int
-    truncated_outputs: int
+    seconds: Seconds
+    generated_tokens: Count
+    prompt_tokens: Count
+    truncated_outputs: Count
     versions: dict[str, str]
     format: str = ""
     version: str = ""
     labels: dict[str, str] = {}
-    cut_prompts: int = 0
+    cut_prompts: Count = 0
     """Prompts that lost the beginning of their text, because they would not fit."""
     drawn: str = ""
     """Which rows were measured, in words, where not all were."""
-    other_shots: int = 0
+    other_shots: Count = 0
     """Questions that stand among the worked examples, and were shown the next one instead."""
-    fewer_shots: int = 0
+    fewer_shots: Count = 0
     """Questions with fewer worked examples than the others, because they would not fit."""
-    unfinished: int = 0
+    unfinished: Count = 0
     """Answers that end before their reasoning does, and so say nothing."""
     seed: int | None = None
     resamples: int | None = Field(default=None, ge=1, le=10**7)
@@ -165,7 +169,7 @@ class SampleRecord(Record):
     likelihoods: tuple[float, ...] = ()
     extracted: dict[str, str] = {}
     accepted: tuple[str, ...] = ()
-    counts: dict[str, int] = {}
+    counts: dict[str, Count] = {}
     generated: str = ""
     contexts: tuple[str, ...] = ()
 
@@ -181,7 +185,7 @@ class SuiteRecord(Record):
 
     suite: str
     format: str
-    shots: tuple[int, ...]
+    shots: tuple[Count, ...]
     scores: tuple[MetricResult, ...]
     tasks: tuple[str, ...]
     missing: tuple[str, ...] = ()
@@ -198,8 +202,8 @@ class ContaminatedExample(Record):
     """
 
     id: str
-    runs: int
-    shared: int
+    runs: Count
+    shared: Count
     where: str
 
 
@@ -214,10 +218,10 @@ class Contamination(Record):
         examples: those that share one.
     """
 
-    words: int
-    train: int
-    test: int
-    checked: int
+    words: Count
+    train: Count
+    test: Count
+    checked: Count
     examples: tuple[ContaminatedExample, ...]
 
     @property
@@ -252,7 +256,7 @@ class Forgetting(Estimate):
 
     before: float
     after: float
-    tokens: int
+    tokens: Count
     text: str
 
 
@@ -272,7 +276,7 @@ class Extension(Record):
         fingerprint: the fingerprint of the training from now on.
     """
 
-    step: int
+    step: Count
     epochs_before: float
     epochs: float
     max_steps_before: int | None = None
@@ -289,26 +293,26 @@ class TrainingRecord(Record):
 
     method: str
     fingerprint: str
-    trained_parameters: int
-    total_parameters: int
-    artifact_bytes: int
-    steps: int
-    planned_steps: int
+    trained_parameters: Count
+    total_parameters: Count
+    artifact_bytes: Count
+    steps: Count
+    planned_steps: Count
     epochs: float
-    examples: int
-    replayed: int = 0
+    examples: Count
+    replayed: Count = 0
     """General texts beside the examples in each epoch."""
-    trained_tokens: int
-    processed_tokens: int
-    best_step: int
+    trained_tokens: Count
+    processed_tokens: Count
+    best_step: Count
     best_validation_loss: float | None
     first_loss: float
     last_loss: float
     stopped: Literal["finished", "early", "time", "forgetting"]
-    overflows: int = 0
+    overflows: Count = 0
     """Steps that were left out because their gradient overflowed in float16."""
-    seconds: float
-    peak_memory_bytes: int
+    seconds: Seconds
+    peak_memory_bytes: Count
     extensions: tuple[Extension, ...] = ()
 
 
@@ -344,57 +348,10 @@ class Comparison(Record):
     p: float
     p_adjusted: float
     test: str
-    n: int
-    units: int | None = None
+    n: Count
+    units: Count | None = None
     standard_error: float | None = None
     detectable: float | None = None
     no_interval: str = ""
     alternative: str = TWO_SIDED
     adjustment: str = TWO_SIDED
-
-
-class RungRecord(Record):
-    """One row of the ladder's table."""
-
-    name: str
-    status: Literal["done", "skipped", "failed"]
-    reason: str = ""
-    unusable: str = ""
-    """The reason why its answers cannot be used, whatever they score."""
-    metric: MetricResult | None = None
-    metrics: tuple[MetricResult, ...] = ()
-    clean: MetricResult | None = None
-    gain: Comparison | None = None
-    forgetting: Forgetting | None = None
-    trained_parameters: int = 0
-    artifact_bytes: int = 0
-    peak_memory_bytes: int = 0
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    training: TrainingRecord | None = None
-
-
-class Recommendation(Record):
-    """The answer of the ladder, in words."""
-
-    rung: str | None
-    sentence: str
-    reasons: tuple[str, ...]
-
-
-class LadderRecord(Record):
-    """``ladder.json``: the whole outcome of ``luthier adapt``."""
-
-    task: str
-    split: str
-    metric: str
-    target: float | None
-    alpha: float
-    examples: dict[str, int]
-    model: ModelStamp
-    template: TemplateStamp
-    rungs: tuple[RungRecord, ...]
-    recommendation: Recommendation
-    contamination: Contamination | None = None
-    seconds: float
-    budget_seconds: float | None = None

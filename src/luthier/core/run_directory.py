@@ -213,6 +213,10 @@ class RunDirectory:
         """The run directory of a rung of this adapt run (created when it is missing)."""
         return RunDirectory.create(self.path / _RUNGS, name)
 
+    def rung_record(self, name: str) -> Path:
+        """``rung.json`` of a rung; it is there where the rung was finished."""
+        return self.path / _RUNGS / name / "rung.json"
+
     @property
     def ladder_run(self) -> RunDirectory | None:
         """The adapt run that this is a rung of."""

@@ -136,9 +136,14 @@ def as_one_of(name: str, group: str, number: int) -> dict[str, str]:
     return {"id": f"{name}#{number}", "part_of": name, "group": group or name}
 
 
-def count_unfinished(samples: Sequence[SampleRecord], console: Console) -> int:
-    """Count the answers that there are not, because reasoning did not end, and say so."""
-    unfinished = sum(bool(sample.generated) and not sample.prediction for sample in samples)
+def count_unfinished(samples: Sequence[SampleRecord]) -> int:
+    """The number of answers that there are not, because reasoning did not end."""
+    return sum(bool(sample.generated) and not sample.prediction for sample in samples)
+
+
+def tell_unfinished(samples: Sequence[SampleRecord], console: Console) -> int:
+    """Count as `count_unfinished` does, and say so where there are some."""
+    unfinished = count_unfinished(samples)
     if unfinished:
         console.warn(
             f"{unfinished:,} of {len(samples):,} answers end before their reasoning does; raise "

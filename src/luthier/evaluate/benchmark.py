@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from luthier.core.console import Console
 from luthier.core.records import EvaluationRecord, ModelStamp, SampleRecord
-from luthier.evaluate.answering import count_unfinished
+from luthier.evaluate.answering import tell_unfinished
 from luthier.evaluate.runner import judge, recorded_versions
 from luthier.evaluate.statistics import Resampling
 from luthier.evaluate.task import Evaluation
@@ -43,7 +43,7 @@ def evaluate_benchmark(
     started = time.monotonic()
     answers = _answers(engine, encoder, prepared, console)
     seconds = time.monotonic() - started
-    unfinished = count_unfinished(answers.samples, console)
+    unfinished = tell_unfinished(answers.samples, console)
     results, scored = judge(answers.samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         cut_prompts=answers.cut_prompts,
@@ -82,7 +82,7 @@ def predict_benchmark(
         DataError: a question does not fit into the model's context window.
     """
     answers = _answers(engine, encoder, prepared, console)
-    count_unfinished(answers.samples, console)
+    tell_unfinished(answers.samples, console)
     return answers.samples
 
 

@@ -86,6 +86,7 @@ def _group_change(
         after=figures[1],
         low=test.low,
         high=test.high,
+        no_interval=test.no_interval,
     )
 
 

@@ -98,6 +98,7 @@ def topic_changes(
                 after=rise.after,
                 low=rise.interval.low,
                 high=rise.interval.high,
+                no_interval=rise.interval.missing,
             )
         )
     return tuple(sorted(changes, key=lambda change: -change.change))

@@ -12,7 +12,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, ProblemList
 from luthier.core.example import Example
 from luthier.core.records import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
-from luthier.evaluate.answering import Reply, as_one_of, count_unfinished, drawings, replies
+from luthier.evaluate.answering import Reply, as_one_of, drawings, replies, tell_unfinished
 from luthier.evaluate.metrics.base import Floats, Metric
 from luthier.evaluate.power import detectable_difference, difference_error
 from luthier.evaluate.statistics import Resampling, Units, bootstrap_interval
@@ -68,7 +68,7 @@ def evaluate_task(
         for example, prompt, *replied in zip(task.examples, prompts, *drawn, strict=True)
         for number, reply in enumerate(replied, start=1)
     ]
-    unfinished = count_unfinished(samples, console)
+    unfinished = tell_unfinished(samples, console)
     results, scored = judge(samples, task.load_metrics(), resampling, console)
     record = EvaluationRecord(
         task=task.name,
@@ -127,6 +127,12 @@ def judge(
         columns[metric.name] = metric.per_sample(stats).tolist()
     for caveat in dict.fromkeys(text for metric in metrics for text in metric.caveats(samples)):
         console.warn(caveat)
+    groups = {sample.group for sample in samples}
+    if len(samples) > 1 and len(groups) == 1 and "" not in groups:
+        console.warn(
+            f"all {len(samples):,} examples belong to one group, {groups.pop()[:80]!r}: the "
+            "intervals are about that group only"
+        )
     rows = zip(*columns.values(), strict=True)
     scored = tuple(
         sample.model_copy(update={"scores": dict(zip(columns, row, strict=True))})

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from luthier.core.errors import DataError, UsageError
+from luthier.core.errors import DataError, LuthierError, UsageError
 from luthier.core.files import file_sha256
+from luthier.core.guarded import reading_foreign
 from luthier.core.records import Contamination, EvaluationRecord, MetricResult, SampleRecord
 from luthier.core.run_directory import RunDirectory
+from luthier.evaluate.answering import count_unfinished
 from luthier.evaluate.metrics import Metric, get_metric
 from luthier.evaluate.runner import measure
 from luthier.evaluate.statistics import Resampling
@@ -56,10 +59,18 @@ def check_evaluation(
         return
     drawn = _as_drawn(record, resampling)
     path = run.evaluation(record.task)
-    check_metrics("metrics", record.metrics, samples, drawn, path)
+    source = run.samples(record.task)
+    check_metrics("metrics", record.metrics, samples, drawn, path, source)
     if record.clean:
-        check_metrics("clean", record.clean, _clean(run, record, samples), drawn, path)
-    _check_scores(record, samples, run.samples(record.task))
+        clean = _clean(run, record, samples)
+        check_metrics("clean", record.clean, clean, drawn, path, source)
+    counted = {
+        "truncated_outputs": sum(sample.finish == "length" for sample in samples),
+        "unfinished": count_unfinished(samples),
+    }
+    stored = {name: getattr(record, name) for name in counted}
+    require_alike("counts", stored, counted, path)
+    _check_scores(record, samples, source)
     _verified.add(key)
 
 
@@ -74,6 +85,7 @@ def check_metrics(
     samples: Sequence[SampleRecord],
     resampling: Resampling,
     path: Path,
+    source: Path,
 ) -> None:
     """Check that metrics are those of samples.
 
@@ -82,15 +94,18 @@ def check_metrics(
         stored: the metrics.
         samples: what they are of.
         resampling: how their intervals were drawn.
-        path: the file.
+        path: the file that the metrics are stored in.
+        source: the file that the samples are stored in.
 
     Raises:
         DataError: one of them differs, or cannot be recomputed.
     """
     for one in stored:
         drawn = replace(resampling, confidence=one.confidence)
-        found = measure(_metric(one.name, path), samples, drawn)
-        require_alike(f"{field}: {one.name}", _comparable(one), _comparable(found), path)
+        metric = _metric(one.name, path)
+        with _recomputing(one.name, source):
+            found = measure(metric, samples, drawn)
+        require_alike(f"{field}: {one.name}", _comparable(one), _values(found), path)
 
 
 def require_alike(
@@ -156,11 +171,28 @@ def _check_scores(record: EvaluationRecord, samples: Sequence[SampleRecord], pat
     """Check the score of each sample."""
     for one in record.metrics:
         metric = _metric(one.name, path)
-        found = metric.per_sample(metric.measure(samples)).tolist()
+        with _recomputing(one.name, path):
+            found = metric.per_sample(metric.measure(samples)).tolist()
         for number, (sample, score) in enumerate(zip(samples, found, strict=True), start=1):
             if one.name in sample.scores:
                 stored = {one.name: sample.scores[one.name]}
                 require_alike("scores", stored, {one.name: score}, Path(f"{path}:{number}"))
+
+
+@contextmanager
+def _recomputing(name: str, path: Path) -> Iterator[None]:
+    """Make whatever a metric raises over stored samples into an error that names their file."""
+    problem = f"{name} cannot be computed again from the samples"
+    try:
+        with reading_foreign(problem, str(path), _MEASURE_AGAIN):
+            yield
+    except LuthierError as error:
+        if str(path) in error.where:
+            raise
+        place = f" ({error.where})" if error.where else ""
+        raise DataError(
+            f"{problem}: {error.problem}{place}", where=str(path), fix=_MEASURE_AGAIN
+        ) from None
 
 
 def _metric(name: str, path: Path) -> Metric:
@@ -176,10 +208,13 @@ def _metric(name: str, path: Path) -> Metric:
 
 def _comparable(metric: MetricResult) -> dict[str, Any]:
     """What must be equal: all but what records of earlier versions lack, and versions."""
-    values = metric.model_dump()
-    values["signature"] = _VERSION.sub("", metric.signature)
+    values = _values(metric)
     missing = [name for name in _ABSENT_IN_OLD if values[name] is None]
     return {name: value for name, value in values.items() if name not in missing}
+
+
+def _values(metric: MetricResult) -> dict[str, Any]:
+    return metric.model_dump() | {"signature": _VERSION.sub("", metric.signature)}
 
 
 def _is_alike(stored: Any, found: Any) -> bool:

@@ -12,7 +12,7 @@ from luthier.core.comparisons import (
     TaskChange,
 )
 from luthier.core.tables import Table
-from luthier.report.format import ABSENT, format_interval, format_p, format_value
+from luthier.report.format import ABSENT, HasInterval, format_interval, format_p, format_value
 
 _GROUPS_SHOWN = 10
 
@@ -43,8 +43,8 @@ def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
     )
     if report.general:
         general = report.general
-        cells = (general.before, general.after, general.value, general.low, general.high)
-        table.add_row(f"{general.text}, nats/token", *_figures(*cells), *[ABSENT] * 3)
+        figures = _figures(general.before, general.after, general.value, general)
+        table.add_row(f"{general.text}, nats/token", *figures, *[ABSENT] * 3)
     for task in report.tasks:
         table.add_row(f"{task.task}, {task.metric}", *_task_figures(task))
     yield table
@@ -65,7 +65,7 @@ def judgement_table(judgements: Sequence[Judgement]) -> Table:
             each.candidate,
             each.over,
             format_value(rate.value),
-            format_interval(rate.low, rate.high),
+            format_interval(rate),
             *(f"{count:,}" for count in (each.wins, each.ties, each.losses)),
             f"{each.inconsistency:.0%}",
             f"{each.unread:,} of {rate.n:,}",
@@ -81,16 +81,16 @@ def judgement_table(judgements: Sequence[Judgement]) -> Table:
 
 def _task_figures(task: TaskChange) -> tuple[str, ...]:
     compared = task.comparison
-    figures = (task.before, task.after, compared.difference, compared.low, compared.high)
+    figures = _figures(task.before, task.after, compared.difference, compared)
     counts = (f"{count} of {compared.n}" for count in (task.lost, task.gained))
-    return (*_figures(*figures), format_p(compared.p_adjusted), *counts)
+    return (*figures, format_p(compared.p_adjusted), *counts)
 
 
 def _groups(heading: str, groups: Sequence[GroupChange]) -> Table:
     """Those first that lost most; how many more there are is said."""
     table = _table(heading, "n", "before", "after", "change", "interval")
     for group in groups[:_GROUPS_SHOWN]:
-        figures = _figures(group.before, group.after, group.change, group.low, group.high)
+        figures = _figures(group.before, group.after, group.change, group)
         table.add_row(group.group or "(none)", str(group.n), *figures)
     left = len(groups) - _GROUPS_SHOWN
     if left > 0:
@@ -99,10 +99,10 @@ def _groups(heading: str, groups: Sequence[GroupChange]) -> Table:
 
 
 def _figures(
-    before: float, after: float, change: float, low: float, high: float
+    before: float, after: float, change: float, interval: HasInterval
 ) -> tuple[str, str, str, str]:
     values = (format_value(before), format_value(after), format_value(change, signed=True))
-    return (*values, format_interval(low, high))
+    return (*values, format_interval(interval))
 
 
 def _table(first: str, *others: str) -> Table:

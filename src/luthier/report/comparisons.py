@@ -15,8 +15,8 @@ from luthier.core.records import Comparison, MetricResult
 from luthier.core.tables import Table
 from luthier.core.terminal import Text
 from luthier.report.excerpts import common_ending, prompt_end
-from luthier.report.format import ABSENT, digits_of, format_value
-from luthier.report.rows import detectable_text, difference_interval, estimate_texts, gain_texts
+from luthier.report.format import ABSENT, digits_of, format_interval, format_value
+from luthier.report.rows import detectable_text, estimate_texts, gain_texts
 
 ALPHA = 0.05
 """The level at which a difference is shown as real."""
@@ -141,7 +141,7 @@ def _row(
     difference, p = gain_texts(apart, digits_of(other))
     return ComparisonRow(
         *what, f"{apart.n:,}", *estimate_texts(first), name, *estimate_texts(other), difference,
-        difference_interval(apart, digits_of(other)), p,
+        format_interval(apart, digits=digits_of(other), signed=True), p,
         items, apart.p_adjusted <= ALPHA,
     )  # fmt: skip
 

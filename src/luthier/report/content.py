@@ -13,12 +13,11 @@ from pydantic import ValidationError
 from luthier.core.comparisons import RunComparison
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, read_lines, read_text
+from luthier.core.ladder_records import LadderRecord, RungRecord
 from luthier.core.records import (
     Contamination,
     EvaluationRecord,
     Forgetting,
-    LadderRecord,
-    RungRecord,
     SampleRecord,
     SuiteRecord,
     TrainingRecord,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.core.comparisons import RunComparison
+from luthier.core.ladder_records import LadderRecord
 from luthier.core.records import (
     Contamination,
     EvaluationRecord,
-    LadderRecord,
     MetricResult,
     ModelStamp,
     TrainingRecord,

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from luthier.core.records import Estimate
 from luthier.core.units import format_bytes, format_count, format_duration
 
 ABSENT = "–"
 NO_INTERVAL = "no interval"
+
+
+class HasInterval(Protocol):
+    """Whatever is given with an interval, or with the reason why it has none."""
+
+    @property
+    def low(self) -> float:
+        """The interval's lower end."""
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
+
+    @property
+    def no_interval(self) -> str:
+        """The reason why there is none; empty where there is one."""
 
 
 def format_value(value: float, *, digits: int = 3, signed: bool = False) -> str:
@@ -25,9 +43,11 @@ def format_estimate(estimate: Estimate, *, signed: bool = False) -> str:
     return format_value(estimate.value, digits=digits_of(estimate), signed=signed)
 
 
-def format_interval(low: float, high: float, *, digits: int = 3, signed: bool = False) -> str:
-    """``[0.259, 0.303]``."""
-    ends = (format_value(end, digits=digits, signed=signed) for end in (low, high))
+def format_interval(held: HasInterval, *, digits: int = 3, signed: bool = False) -> str:
+    """``[0.259, 0.303]``, or ``no interval`` where none can be given."""
+    if held.no_interval:
+        return NO_INTERVAL
+    ends = (format_value(end, digits=digits, signed=signed) for end in (held.low, held.high))
     return f"[{', '.join(ends)}]"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.core.terminal import printable
 from luthier.report.benchmarks import Benchmarked, asked_lines, suite_rows
 from luthier.report.content import Content

@@ -17,7 +17,8 @@ from html import escape
 from math import ceil, floor, log, sqrt
 from typing import Any
 
-from luthier.core.records import Estimate, LadderRecord
+from luthier.core.ladder_records import LadderRecord
+from luthier.core.records import Estimate
 from luthier.core.seeds import fingerprint
 from luthier.core.terminal import printable
 from luthier.core.units import format_duration
@@ -260,10 +261,14 @@ def _error(estimate: Estimate) -> list[list[float]]:
 
 def _describe(points: Sequence[_Point]) -> str:
     return "; ".join(
-        f"{point.label} {point.estimate.value:.4g}, "
-        f"interval {point.estimate.low:.4g} to {point.estimate.high:.4g}"
-        for point in points
+        f"{point.label} {point.estimate.value:.4g}, {_spread(point.estimate)}" for point in points
     )
+
+
+def _spread(estimate: Estimate) -> str:
+    if estimate.no_interval:
+        return "no interval"
+    return f"interval {estimate.low:.4g} to {estimate.high:.4g}"
 
 
 def _smooth(points: Points) -> Points:

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from luthier.core.records import (
-    Comparison,
-    EvaluationRecord,
-    Forgetting,
-    LadderRecord,
-    MetricResult,
-    RungRecord,
-)
+from luthier.core.ladder_records import LadderRecord, RungRecord
+from luthier.core.records import Comparison, EvaluationRecord, Forgetting, MetricResult
 from luthier.core.units import counted
 from luthier.report.format import (
     ABSENT,
-    NO_INTERVAL,
     bytes_or_absent,
     digits_of,
     duration_or_absent,
@@ -111,19 +104,7 @@ def estimate_texts(
     if estimate is None:
         return ABSENT, ""
     digits = digits_of(estimate)
-    interval = (
-        NO_INTERVAL
-        if estimate.no_interval
-        else format_interval(estimate.low, estimate.high, digits=digits)
-    )
-    return format_estimate(estimate, signed=signed), interval
-
-
-def difference_interval(apart: Comparison, digits: int) -> str:
-    """The interval of a difference, with signs."""
-    if apart.no_interval:
-        return NO_INTERVAL
-    return format_interval(apart.low, apart.high, digits=digits, signed=True)
+    return format_estimate(estimate, signed=signed), format_interval(estimate, digits=digits)
 
 
 def detectable_text(n: int, metric: str, least: float, beside: str = "") -> str:

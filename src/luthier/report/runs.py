@@ -10,7 +10,8 @@ from pathlib import Path
 from luthier.config.stored import described_config
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.folders import refuse_links
-from luthier.core.records import LadderRecord, MetricResult, SuiteRecord, TrainingRecord
+from luthier.core.ladder_records import LadderRecord
+from luthier.core.records import MetricResult, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report.content import read_evaluations, run_kind
 from luthier.report.format import format_estimate, format_value

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from luthier.core.records import EvaluationRecord, LadderRecord
+from luthier.core.ladder_records import LadderRecord
+from luthier.core.records import EvaluationRecord
 from luthier.core.tables import Table
 from luthier.core.terminal import Text
 from luthier.report.format import format_percent

@@ -14,13 +14,8 @@ from luthier.adapt import base_model
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_lines
-from luthier.core.records import (
-    Contamination,
-    LadderRecord,
-    RungRecord,
-    SampleRecord,
-    TrainingRecord,
-)
+from luthier.core.ladder_records import LadderRecord, RungRecord
+from luthier.core.records import Contamination, SampleRecord, TrainingRecord
 from luthier.methods import load
 
 RUNGS = ("zero-shot", "one-shot", "few-shot", "prompt-tuning", "lora", "full")

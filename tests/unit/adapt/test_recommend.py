@@ -8,7 +8,8 @@ import pytest
 from tests.records import metric_result, training_record
 
 from luthier.adapt.recommend import is_at_target, recommend
-from luthier.core.records import Comparison, Forgetting, MetricResult, RungRecord
+from luthier.core.ladder_records import RungRecord
+from luthier.core.records import Comparison, Forgetting, MetricResult
 
 
 def metric(value: float, spread: float = 0.05, *, higher_is_better: bool = True) -> MetricResult:

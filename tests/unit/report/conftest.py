@@ -13,15 +13,13 @@ from tests.records import training_record
 from luthier.config import RunConfig
 from luthier.config.load import to_yaml
 from luthier.core.files import write_atomically, write_json, write_lines
+from luthier.core.ladder_records import LadderRecord, Recommendation, RungRecord
 from luthier.core.records import (
     Comparison,
     EvaluationRecord,
     Forgetting,
-    LadderRecord,
     MetricResult,
     ModelStamp,
-    Recommendation,
-    RungRecord,
     SampleRecord,
     TemplateStamp,
     TrainingRecord,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report import write_report
 from luthier.report.content import read_content

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report.content import read_content
 from luthier.report.examples import MAX_CHARACTERS, MAX_EXAMPLES, collect_examples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.records import training_record
 
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.report.facts import _trained_on
 
 

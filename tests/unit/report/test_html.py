@@ -6,7 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report import write_report
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report import write_report
 from luthier.report.markdown import escape_markdown

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.core.records import LadderRecord
+from luthier.core.ladder_records import LadderRecord
 from luthier.report.content import LossCurve
 from luthier.report.plots import _smooth, _tick_text, _time_ticks, ladder_plots, loss_plot
 

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from luthier.core.records import Comparison, EvaluationRecord, LadderRecord, RungRecord
+from luthier.core.ladder_records import LadderRecord, RungRecord
+from luthier.core.records import Comparison, EvaluationRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.report.runs import collect_runs
 from luthier.report.table import evaluation_table, ladder_table, runs_table
