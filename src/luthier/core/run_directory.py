@@ -217,6 +217,10 @@ class RunDirectory:
         """``rung.json`` of a rung; it is there where the rung was finished."""
         return self.path / _RUNGS / name / "rung.json"
 
+    def forget_rung(self, name: str) -> None:
+        """Remove a rung's record, where it was finished under other settings."""
+        self.rung_record(name).unlink(missing_ok=True)
+
     @property
     def ladder_run(self) -> RunDirectory | None:
         """The adapt run that this is a rung of."""
