@@ -10,7 +10,7 @@ from luthier.adapt.cards import write_merged_card
 from luthier.config import ModelConfig
 from luthier.config.stored import stored_config
 from luthier.core.console import Console
-from luthier.core.errors import DataError
+from luthier.core.results import require_tuned_model
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
 from luthier.methods import load, load_adapted, save_adapted
@@ -38,12 +38,7 @@ def merge_run(
         DataError: the run has no model yet, or merged and unmerged disagree.
         UsageError: the adapter cannot be merged, or the run asks for what was not given.
     """
-    if not run.model.is_dir():
-        raise DataError(
-            "this run has no tuned model",
-            where=str(run.path),
-            fix="finish it with 'luthier tune'; of an adapt run, name a rung: RUN/rungs/lora",
-        )
+    require_tuned_model(run)
     config = stored_config(run, given, parts=("model", "evaluate.general_text"))
     base = config.base_of(config.method)
     loaded = load_adapted(run.model, base, console)

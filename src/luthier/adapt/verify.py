@@ -45,8 +45,12 @@ _MOST = 1e15
 _SCORES = ("value", "low", "high", "n")
 
 
-def verify_run(run: RunDirectory) -> tuple[str, ...]:
+def verify_run(run: RunDirectory, console: Console) -> tuple[str, ...]:
     """Check all that a report tells of a run and its rungs.
+
+    Args:
+        run: the run.
+        console: shows progress.
 
     Returns:
         What could not be checked, a sentence each.
@@ -55,10 +59,15 @@ def verify_run(run: RunDirectory) -> tuple[str, ...]:
         DataError: a figure differs from what it was made of; the first one, with both values.
     """
     notes: list[str] = []
-    for part in (run, *run.rungs()):
+    parts = (run, *run.rungs())
+    found = [(part, path.stem) for part in parts for path, _ in read_evaluations(part)]
+    with console.progress("checking stored figures", len(found)) as advance:
+        for part, task in found:
+            with reading_foreign(_UNCHECKED, str(part.evaluation(task))):
+                load_evaluation(part, task)
+            advance()
+    for part in parts:
         with reading_foreign(_UNCHECKED, str(part.path)):
-            for path, _ in read_evaluations(part):
-                load_evaluation(part, path.stem)
             notes += _check_suites(part)
             if part.training.is_file():
                 notes += check_training(part, TrainingRecord.read(part.training))
@@ -77,7 +86,7 @@ def verified_report(run: RunDirectory, console: Console) -> Path:
         DataError: a stored figure is not what lies beside it gives.
         ResourceError: the run directory cannot be written.
     """
-    for note in verify_run(run):
+    for note in verify_run(run, console):
         console.warn(note)
     return write_report(run)[0]
 
@@ -130,19 +139,29 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
         DataError: they differ.
     """
     notes = []
-    lines = [_numbers(line, run.metrics, "loss", "tokens") for line in read_lines(run.metrics)]
+    found = [
+        _numbers(line, run.metrics, "step", "loss", "tokens") for line in read_lines(run.metrics)
+    ]
+    lines = [line for line in found if line["step"] <= training.steps]
+    if len(lines) < len(found):
+        notes.append(
+            f"{run.path}: it was trained further than its model, and that is not finished: go on "
+            f"with 'luthier resume {run.path}'"
+        )
     if lines:
         stored = {
+            "steps": training.steps,
             "first_loss": training.first_loss,
             "last_loss": training.last_loss,
             "processed_tokens": training.processed_tokens,
         }
-        found = {
+        computed = {
+            "steps": lines[-1]["step"],
             "first_loss": lines[0]["loss"],
             "last_loss": lines[-1]["loss"],
             "processed_tokens": sum(int(line["tokens"]) for line in lines),
         }
-        require_alike("training", stored, found, run.training, _TRAIN_AGAIN)
+        require_alike("training", stored, computed, run.training, _TRAIN_AGAIN)
     elif training.steps:
         notes.append(f"{run.metrics}: it has no steps, so the training's losses are taken on trust")
     losses = {
