@@ -55,7 +55,7 @@ def compare_with_before(
         )
     with writing(run, console):
         write_lines(run.forgetting_items, (item.model_dump(mode="json") for item in items))
-        if general:
+        if general and before is None:  # the run's own record is over its base model
             general.write(run.forgetting)
     return ForgettingReport(
         before=name, after=run.name, general=general, topics=topics, tasks=tasks

@@ -82,6 +82,24 @@ def test_an_unfinished_tuning_is_no_model(
     assert json.dumps(sorted(path.name for path in tuned.path.rglob("*"))) == kept
 
 
+@pytest.mark.parametrize("place", ["full", "file", "tuned/model", "link"])
+def test_merging_replaces_nothing(
+    place: str, tuned: RunDirectory, tmp_path: Path, capfd: Any
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    assert command(["merge", str(tuned.path), "--output", str(tmp_path / place)]) == 2
+    assert "remove this one" in capfd.readouterr().err
+    before.pop(tuned.lock, None)
+    assert (
+        before.items()
+        <= {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}.items()
+    )
+
+
 def test_an_adapt_run_has_no_model_of_its_own(tuned: RunDirectory, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "ladder")
     (run.path / "rungs").mkdir(parents=True)
