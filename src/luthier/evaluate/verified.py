@@ -90,7 +90,7 @@ def check_metrics(
     for one in stored:
         drawn = replace(resampling, confidence=one.confidence)
         found = measure(_metric(one.name, path), samples, drawn)
-        require_alike(f"{field}: {one.name}", _comparable(one), _comparable(found), path)
+        require_alike(f"{field}: {one.name}", comparable(one), comparable(found), path)
 
 
 def require_alike(
@@ -174,7 +174,7 @@ def _metric(name: str, path: Path) -> Metric:
         ) from None
 
 
-def _comparable(metric: MetricResult) -> dict[str, Any]:
+def comparable(metric: MetricResult) -> dict[str, Any]:
     """What must be equal: all but what records of earlier versions lack, and versions."""
     values = metric.model_dump()
     values["signature"] = _VERSION.sub("", metric.signature)
