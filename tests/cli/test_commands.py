@@ -230,6 +230,7 @@ def test_runs(call: Call, adapted: Any, tmp_path: Path) -> None:
     assert (found["name"], found["kind"], found["status"]) == ("mine", "adapt", "done")
     chosen = adapted["recommendation"]["rung"]  # a random model may give none that can be used
     assert found["result"].startswith(chosen or "no rung")
+    assert found["as_stored"] == ["result"]
     assert "mine" in call("runs", folder).out
     assert call("runs", str(tmp_path / "none"), "--json").document == []
     assert "luthier adapt" in call("runs", str(tmp_path / "none")).out

@@ -1,8 +1,8 @@
 """A run's stored figures against what lies beside them, before a report shows them.
 
 Samples decide metrics; metrics and samples decide the ladder; the lines of a training decide its
-losses; the losses on general text decide what was forgotten. Times, memory and sizes follow from
-nothing that is stored, so they are taken on trust.
+losses; the losses on general text decide what was forgotten; pairs decide a judge's win rate.
+Times, memory and sizes follow from nothing that is stored, so they are taken on trust.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from luthier.adapt.contamination import contamination_reasons
 from luthier.adapt.recommend import recommend
 from luthier.adapt.rungs import rungs_of
 from luthier.config.stored import described_config
+from luthier.core.comparisons import Judgement
 from luthier.core.console import Console
 from luthier.core.content_log import logged_values
 from luthier.core.errors import DataError
@@ -26,9 +27,12 @@ from luthier.core.ladder_records import LadderRecord, RungRecord, StoredRung
 from luthier.core.records import Contamination, Forgetting, Record, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import Evaluation, compare_rungs, load_evaluation, unusable_answers
-from luthier.evaluate.store import stored_resampling
+from luthier.evaluate.judge import WinRate, tally
+from luthier.evaluate.runner import measure
+from luthier.evaluate.statistics import Resampling
+from luthier.evaluate.store import read_samples, stored_resampling
 from luthier.evaluate.tasks import Suite, load_task, score_suite, task_names
-from luthier.evaluate.verified import check_metrics, require_alike
+from luthier.evaluate.verified import check_metrics, comparable, metric_values, require_alike
 from luthier.inference import TextLoss
 from luthier.report import write_report
 from luthier.report.content import read_evaluations
@@ -42,6 +46,7 @@ _RESUME = (
 _UNCHECKED = "the stored figures cannot be computed again"
 _MOST = 1e15
 """No loss and no number of tokens in a line is larger; sums of such numbers are finite."""
+_JUDGE_AGAIN = "one of the two was changed: judge again; what the judge has said is kept"
 _SCORES = ("value", "low", "high", "n")
 
 
@@ -69,6 +74,8 @@ def verify_run(run: RunDirectory, console: Console) -> tuple[str, ...]:
     for part in parts:
         with reading_foreign(_UNCHECKED, str(part.path)):
             notes += _check_suites(part)
+            for path in part.judgements():
+                _check_judgement(path)
             if part.training.is_file():
                 notes += check_training(part, TrainingRecord.read(part.training))
             if part.forgetting.is_file():
@@ -251,6 +258,26 @@ def _check_suites(run: RunDirectory) -> list[str]:
             values = [{name: getattr(score, name) for name in _SCORES} for score in (one, other)]
             require_alike(one.name, values[0], values[1], path)
     return notes
+
+
+def _check_judgement(path: Path) -> None:
+    """Check what a judge's verdicts come to against the pairs beside them."""
+    stored, beside = Judgement.read(path), path.with_suffix(".pairs.jsonl")
+    pairs, rate = read_samples(beside), stored.win_rate
+    if not pairs:
+        raise DataError("the pairs that were judged are missing", where=str(beside))
+    drawn = Resampling(stored.seed or 0, stored.resamples or 1, rate.confidence)
+    try:
+        counts = tally(pairs)
+        found = measure(WinRate(stored.judge, stored.template), pairs, drawn)
+    except KeyError as error:
+        raise DataError(f"a pair has no verdict: {error}", where=str(beside)) from None
+    told = {name: getattr(stored, name) for name in counts}
+    require_alike("judgement", told, counts, path, _JUDGE_AGAIN)
+    # Earlier versions did not tell how the interval was drawn.
+    names = tuple(comparable(rate)) if stored.resamples else ("value", "n", "signature")
+    rates = {name: comparable(rate)[name] for name in names}
+    require_alike("win_rate", rates, metric_values(found), path, _JUDGE_AGAIN)
 
 
 def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:

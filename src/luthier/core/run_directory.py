@@ -200,6 +200,10 @@ class RunDirectory:
         """The `Judgement` of a task's answers over those of another run."""
         return self.path / "judgements" / f"{file_name(task)}-over-{over}.json"
 
+    def judgements(self) -> list[Path]:
+        """The files of all judgements, by name."""
+        return sorted((self.path / "judgements").glob("*.json"))
+
     def judged_pairs(self, task: str, over: str) -> Path:
         """Its pairs, a `SampleRecord` a line."""
         return self.judgement(task, over).with_suffix(".pairs.jsonl")

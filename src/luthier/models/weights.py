@@ -161,10 +161,16 @@ def read_index(path: Path) -> tuple[str, ...]:
             fix=_AGAIN,
         )
     for shard in shards:
-        if Path(shard).name != shard:
+        if Path(shard).name != shard or shard == "..":
             raise DataError(
                 f"the index names a file outside the model's folder: {shard[:_SHOWN]}",
                 where=str(path),
+            )
+        if _SAFE[1] in path.name and not shard.endswith(_SAFE[1]):
+            raise DataError(
+                f"this index of safetensors names a file that is none: {shard[:_SHOWN]}",
+                where=str(path),
+                fix="give a folder whose index names safetensors only",
             )
     return tuple(shards)
 
