@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
+from luthier.prompts.ahead import T
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
 from luthier.prompts.contained import (
@@ -20,7 +21,7 @@ from luthier.prompts.contained import (
     require_turns,
     tool_name,
 )
-from luthier.prompts.dialect import PROBE, Dialect
+from luthier.prompts.dialect import PROBE, Dialect, Draft
 from luthier.prompts.layouts import Span, Written
 from luthier.prompts.thoughts import (
     KNOWN_TAGS,
@@ -108,6 +109,23 @@ class ChatLayout:
             Written(part.text, tuple(self._spans({index: part}, turns)), trains_prompt=False)
             for index, part in (trained or {len(turns) - 1: whole}).items()
         )
+
+    def drafts(self, messages: Sequence[Message], tools: str, *, ask: bool) -> Iterator[Draft]:
+        """See `Layout.drafts`; rows with tools are written one by one."""
+        if tools:
+            return
+        turns = self._turns(messages)
+        if ask:
+            yield Draft(turns, True)
+            return
+        for index, turn in enumerate(turns):
+            if turn.role == "assistant" and index:
+                yield Draft(turns[:index], True)
+                yield Draft(turns[: index + 1], False)
+
+    def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
+        """See `Layout.ahead`."""
+        return self.dialect.ahead(items, needed)
 
     def encode(self, text: str) -> Tokens:
         """The tokens of ``text`` with the template's special tokens."""
