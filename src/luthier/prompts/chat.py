@@ -210,7 +210,7 @@ class ChatLayout:
         asked = self.dialect.write(turns[:-1], where, ask=True, tools=tools)
         full = self.dialect.write(turns, where, ask=False, tools=tools)
         thought, content = thought_of(turns[-1], self.dialect.tags)
-        answer = replace(turns[-1], content=content, reasoning=thought.reasoning)
+        answer = _saying(turns[-1], content, thought.reasoning)
         if answer.reasoning and asked.rstrip().endswith(self.dialect.tags.close):
             raise DataError(
                 "the prompt ends the reasoning, and the answer has some",
@@ -282,6 +282,8 @@ class ChatLayout:
                 thought.text.replace(reasoning, hide(reasoning), 1) if reasoning else thought.text
             )
             content = head + content
+        if turn.is_text:
+            return _saying(turn, content)
         calls = tuple(
             replace(call, name=hide(call.name), arguments=hide(call.arguments))
             for call in turn.tool_calls
@@ -306,7 +308,14 @@ class ChatLayout:
 
 def _without_thought(turn: Message) -> Message:
     """Templates may leave earlier reasoning out; the trained one is looked at by itself."""
-    return replace(turn, content=thought_of(turn, KNOWN_TAGS[0])[1], reasoning="")
+    return _saying(turn, thought_of(turn, KNOWN_TAGS[0])[1])
+
+
+def _saying(turn: Message, content: str, reasoning: str = "") -> Message:
+    """The turn with this content and reasoning."""
+    if content == turn.content and reasoning == turn.reasoning:  # nearly always
+        return turn
+    return replace(turn, content=content, reasoning=reasoning)
 
 
 def _holds(answer: Message, written: str) -> bool:
