@@ -70,7 +70,7 @@ class Stopped(NamedTuple):
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rows") / "pairs.jsonl"
-    words = "one two three four five six seven eight nine ten".split()
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     with path.open("w", encoding="utf-8") as stream:
         for number in range(ROWS):
             said = " ".join(words[number // 10**place % 10] for place in range(4))

@@ -134,9 +134,7 @@ class Dialect:
             return {}
         values = [self._variables(draft.turns, form, draft.ask, ()) for draft in drafts]
         texts = template_process.render_many(_completed(source, form), values)
-        return {
-            draft: text for draft, text in zip(drafts, texts, strict=True) if text is not None
-        }
+        return {draft: text for draft, text in zip(drafts, texts, strict=True) if text is not None}
 
     def write(
         self, turns: Sequence[Message], where: str, *, ask: bool, tools: Sequence[Any] = ()
