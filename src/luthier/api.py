@@ -56,8 +56,9 @@ def adapt(
     Raises:
         LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
     """
-    from luthier.adapt import climb, prepare
+    from luthier.adapt import prepare
     from luthier.adapt.forecast import check_adapt, without_long_tests
+    from luthier.adapt.ladder import climb
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.verify import verified_report
     from luthier.evaluate.settings import require_reach
