@@ -28,8 +28,10 @@ _MOST = 2**63  # of any whole number but a length that means "no limit"
 _ALWAYS_COUNT, _ALWAYS_WIDTH = 1024, 2**18
 # Numbers of modules, and of parts that modules have, by the names of transformers' configs.
 _COUNTS = re.compile(
-    r"(num|n)_(\w+_)?(layers?|blocks?|heads?|experts?|stages?|codebooks?|groups?|per_tok)"
-    r"|((encoder|decoder|hidden)_)?layers|depth"
+    r"(num|n)_(\w+_)?(layers?|blocks?|heads?|experts?|stages?|codebooks?|groups?|per_tok|flows"
+    r"|quantizers?|repeats?|levels?|functions?|networks?|stacks?|registers?)"
+    r"|(\w+_)?layers|(\w+_)?depths?|block_repeats|first_k_dense_replace|ngram|\w+_layer_start_index"
+    r"|(\w+_)?kernel_size|(\w+_)?block_number|inner_group_num|stage_num_blocks"
 )
 _WIDTHS = re.compile(
     r"(\w+_)?(vocab|hidden|intermediate|embedding|ffn|mlp|state|projection)_(size|dim|width)"
