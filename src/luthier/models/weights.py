@@ -139,7 +139,8 @@ def read_index(path: Path) -> tuple[str, ...]:
     """The files that an index of weights names, sorted.
 
     Raises:
-        DataError: it cannot be read, or it names files outside its folder.
+        DataError: it cannot be read, or it names files outside its folder, or such of another kind
+            than its own.
     """
     try:
         index = read_given_json(path)
@@ -165,6 +166,12 @@ def read_index(path: Path) -> tuple[str, ...]:
             raise DataError(
                 f"the index names a file outside the model's folder: {shard[:_SHOWN]}",
                 where=str(path),
+            )
+        if _SAFE[1] in path.name and not shard.endswith(_SAFE[1]):
+            raise DataError(
+                f"the index is one of safetensors, and names another kind of file: {shard[:_SHOWN]}",
+                where=str(path),
+                fix=_AGAIN,
             )
     return tuple(shards)
 
