@@ -10,6 +10,7 @@ from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.config.train import OptimizerName
 from luthier.core.errors import UsageError
 from luthier.core.forecasts import PlanCheck
+from luthier.models.foreign_config import cleaned
 from luthier.plan import TrainingSetup, plan_training
 from luthier.plan.ask import Question
 from luthier.plan.families import read_architecture
@@ -77,14 +78,15 @@ def trace_question(question: Question) -> PlanCheck:
     return PlanCheck(
         run=question.model,
         predicted_peak_bytes=plan_training(architecture, setup).allocated,
-        measured_peak_bytes=trace_step(_settings(values), method, config, shape).peak.total,
+        measured_peak_bytes=trace_step(_settings(values, source), method, config, shape).peak.total,
     )
 
 
-def _settings(values: Any) -> Any:
+def _settings(values: Any, source: str) -> Any:
     """The transformers configuration with these values; no code of the model's own is run."""
     from transformers import AutoConfig
 
+    values, _ = cleaned(values, source)
     settings = {key: value for key, value in values.items() if key != "model_type"}
     return AutoConfig.for_model(values["model_type"], **settings)
 

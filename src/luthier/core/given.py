@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,9 @@ from luthier.core.guarded import MAX_DOCUMENT_BYTES, parse_foreign
 
 _DESCRIPTIONS = (".json", ".jinja", ".model")
 """Suffixes of what a model's folder says of the model."""
+
+
+_CONTENTS, _TEMPLATES = "blobs", "additional_chat_templates"
 
 
 def open_given(path: Path) -> BinaryIO:
@@ -76,6 +80,32 @@ def refuse_irregular(folder: Path) -> None:
         if describes and found.st_size > MAX_DOCUMENT_BYTES:
             problem = f"this is too large: more than {MAX_DOCUMENT_BYTES // 2**20:,} MiB"
             raise DataError(problem, where=str(path))
+
+
+def refuse_links_away(folder: Path, but: Collection[str] = ()) -> None:
+    """Refuse links to files elsewhere: who made the folder would choose what is read there.
+
+    The Hub's cache has the content of its files in a folder ``blobs`` beside that of the model.
+
+    Args:
+        folder: in which other libraries will open files.
+        but: ends of names whose content nobody reads as text.
+
+    Raises:
+        DataError: there is such a link.
+    """
+    place = folder.resolve()
+    inside = (place, place.parent / _CONTENTS, place.parent.parent / _CONTENTS)
+    for path in sorted([*folder.iterdir(), *(folder / _TEMPLATES).glob("*")]):
+        target = path.resolve()
+        if path.name.endswith(tuple(but)) or not target.is_file():
+            continue
+        if not any(target.is_relative_to(each) for each in inside):
+            raise DataError(
+                f"this is a link to a file outside of its folder: {target}",
+                where=str(path),
+                fix="put the file itself there, if it is meant",
+            )
 
 
 def home(text: str) -> Path:

@@ -15,7 +15,13 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.folders import new_folder
 from luthier.core.guarded import reading_foreign
-from luthier.models.adapter_folder import AdapterFolder, is_adapter_folder, read_adapter
+from luthier.models.adapter_folder import (
+    ADAPTER_CONFIG,
+    AdapterFolder,
+    is_adapter_folder,
+    read_adapter,
+)
+from luthier.models.foreign_adapter import neutral, require_quick_patterns
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
 
@@ -132,6 +138,8 @@ def attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
         DataError: the adapter belongs to another model, or is damaged.
     """
     problem, where = f"the adapter does not fit {loaded.stamp.id}", str(adapter.path)
+    names = [name for name, _ in loaded.model.named_modules()]
+    require_quick_patterns(adapter.settings, names, str(adapter.path / ADAPTER_CONFIG))
     with reading_foreign(problem, where, _OTHER_BASE), quiet_transformers():
         return _attached(loaded, adapter).eval()
 
@@ -145,7 +153,9 @@ def _attached(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
     if not adapter.is_peft:
         return load_adapters(loaded.model, adapter.path)
     own_name = loaded.model.name_or_path
-    model = peft.PeftModel.from_pretrained(loaded.model, adapter.path)
+    kind = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(adapter.kind)]
+    described = kind.from_peft_type(**kind.check_kwargs(**neutral(adapter.settings)))
+    model = peft.PeftModel.from_pretrained(loaded.model, adapter.path, config=described)
     settings = model.active_peft_config
     settings.base_model_name_or_path = own_name
     # AdaLoRA's tensors are cut when they are read, and cannot be read again.

@@ -46,7 +46,7 @@ def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
 
     Raises:
         UsageError: there is no adapter, or it adds tokens or layers that no weight can hold.
-        DataError: merged and unmerged differ by more than rounding.
+        DataError: merged and unmerged differ by more than rounding, or a weight is no number.
     """
     _require_mergeable(loaded)
     before_is_precise = loaded.model.get_base_model().dtype == torch.float32
@@ -55,7 +55,14 @@ def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
     with quiet_transformers():
         if is_quantised(loaded.model.get_base_model()):
             loaded = dataclasses.replace(loaded, model=_beside_plain_weights(loaded.model))
-        model = loaded.model.merge_and_unload(safe_merge=True).eval()
+        try:
+            model = loaded.model.merge_and_unload(safe_merge=True).eval()
+        except ValueError as error:  # weights that are no numbers, or of formats without a sum
+            raise DataError(
+                f"the adapter cannot be merged: {error}",
+                where=loaded.stamp.id,
+                fix="keep the adapter apart, or get it again: its weights may be damaged",
+            ) from error
     merged = dataclasses.replace(loaded, model=model)
     after = _logits(merged, probes)
     largest = max(float(logits.abs().max()) for logits in before)

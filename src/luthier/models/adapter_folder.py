@@ -11,6 +11,7 @@ from typing import Any
 from luthier.core.errors import DataError
 from luthier.core.files import file_sha256
 from luthier.core.given import is_there, read_given_json
+from luthier.models.foreign_adapter import check_adapter
 from luthier.models.weights import require_content, stored_shapes
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -18,8 +19,6 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "shared.weight")
 _PICKLED_WEIGHTS = "adapter_model.bin"
 _TASKS = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM")
-# With it, peft imports a module that the file names.
-_NAMES_CODE = "megatron_config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,8 @@ def read_adapter(path: Path) -> AdapterFolder:
     """What an adapter folder says of itself.
 
     Raises:
-        DataError: its settings are not readable or would import code; its weights are missing,
-            pickled, or only a pointer to the file.
+        DataError: its settings are not readable, or are refused as `check_adapter` says; its
+            weights are missing, pickled, or only a pointer to the file.
     """
     where = str(path)
     settings = read_given_json(path / ADAPTER_CONFIG)
@@ -99,7 +98,7 @@ def read_adapter(path: Path) -> AdapterFolder:
     if not (path / ADAPTER_WEIGHTS).is_file():
         raise _without_weights(path)
     require_content(path / ADAPTER_WEIGHTS)
-    stored_shapes([path / ADAPTER_WEIGHTS])  # of a damaged file they cannot be read
+    shapes = stored_shapes([path / ADAPTER_WEIGHTS])  # of a damaged file they cannot be read
     if not isinstance(settings.get("peft_type", settings.get("adapter_type")), str):
         raise DataError(
             "adapter_config.json does not say what kind of adapter this is",
@@ -112,12 +111,7 @@ def read_adapter(path: Path) -> AdapterFolder:
             where=f'{where}, field "task_type"',
             fix="choose an adapter of a causal or an encoder-decoder language model",
         )
-    if settings.get(_NAMES_CODE):
-        raise DataError(
-            f"{ADAPTER_CONFIG} names Python code to import",
-            where=f'{where}, field "{_NAMES_CODE}"',
-            fix="save the adapter again without it",
-        )
+    check_adapter(settings, shapes, where)
     return AdapterFolder(path, settings)
 
 

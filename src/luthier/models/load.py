@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from luthier.core.seeds import fingerprint
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
+from luthier.models.foreign_config import tokenizer_config, transformers_config
 from luthier.models.kinds import is_wrapper, model_class, require_text
 from luthier.models.quantised import (
     detach_from_file,
@@ -189,16 +191,14 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
         DataError: the model is missing, incomplete, or of an unknown architecture; its tokenizer is
             missing, or has tokens without a row.
     """
-    from transformers import AutoConfig
-
     folder = resolve_model(config, console)
     where, code = str(folder.path), config.trust_remote_code
     values = read_config(folder.path)
     check_sizes(values, stored_shapes(folder.weights), str(folder.path / CONFIG))
     with _loading("description", folder, CONFIG):
-        settings = AutoConfig.from_pretrained(folder.path, trust_remote_code=code)
+        settings = transformers_config(folder.path, console, trust_remote_code=code)
     _require_readable(folder.path / _GENERATION)
-    tokenizer = _load_tokenizer(folder, config, console)
+    tokenizer = _load_tokenizer(folder, settings, config, console)
     with _loading("description", folder):
         auto_class = model_class(settings, where)
         config = stored_as(config, settings, where)
@@ -207,7 +207,9 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
     return ModelHandle(folder, config, settings, tokenizer, auto_class, rows)
 
 
-def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) -> Any:
+def _load_tokenizer(
+    folder: ModelFolder, settings: Any, config: ModelConfig, console: Console
+) -> Any:
     """The tokenizer; its padding token is the end where it names none.
 
     Raises:
@@ -226,7 +228,11 @@ def _load_tokenizer(folder: ModelFolder, config: ModelConfig, console: Console) 
     for name in _TOKENIZER_JSON:
         _require_readable(place / name)
     with _loading("tokenizer", replace(folder, path=place), code=_TOKENIZER_CONFIG):
-        found = AutoTokenizer.from_pretrained(place, trust_remote_code=config.trust_remote_code)
+        found = AutoTokenizer.from_pretrained(
+            place,
+            config=settings if place == folder.path else tokenizer_config(place, console),
+            trust_remote_code=config.trust_remote_code,
+        )
         if found.pad_token_id is None:
             found.pad_token = found.eos_token or found.unk_token
         rows_needed(found)  # its tokens can be listed
@@ -304,6 +310,7 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
     with _loading("weights", handle.folder):
         model, found = handle.auto_class.from_pretrained(
             handle.folder.path,
+            config=copy.deepcopy(handle.settings),
             dtype=dtype,
             use_safetensors=None if handle.config.allow_pickle else True,
             trust_remote_code=handle.config.trust_remote_code,

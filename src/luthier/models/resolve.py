@@ -13,7 +13,7 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import file_sha256
-from luthier.core.given import home, is_there, refuse_irregular
+from luthier.core.given import home, is_there, refuse_irregular, refuse_links_away
 from luthier.models import bundled
 from luthier.models.adapter_folder import (
     ADAPTER_CONFIG,
@@ -28,6 +28,7 @@ from luthier.models.settings_file import read_config
 from luthier.models.weights import Entry, find_entry, stored_shapes, weight_files, weightless
 
 _EXPLICIT = "transformers_weights"
+_WEIGHTS = (".safetensors", ".gguf", ".bin")
 _SAFE_ENDS = (".safetensors", ".safetensors.index.json")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -90,13 +91,23 @@ def resolve_tokenizer(name: str, config: ModelConfig, console: Console) -> Path:
     """
     path = home(name)
     if is_there(path) and path.is_dir():
-        refuse_irregular(path)
+        _require_own_files(path)
         return path
     if name.lower() in bundled.BUNDLED_MODELS:
         return _find(config.model_copy(update={"id": name}), console).path
     if is_hub_id(name):
         return fetch_tokenizer(config.model_copy(update={"id": name, "revision": None}), console)
     raise _unknown(name)
+
+
+def _require_own_files(path: Path) -> None:
+    """Refuse a folder in which transformers would open other files than the model's.
+
+    Raises:
+        DataError: there is a pipe or a device, or a link to a file elsewhere that is no weights.
+    """
+    refuse_irregular(path)
+    refuse_links_away(path, but=_WEIGHTS)
 
 
 def is_hub_id(name: str) -> bool:
@@ -151,7 +162,7 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
     if path.suffix == ".gguf":
         return _from_gguf(path, config, console)
     if is_there(path) and path.is_dir():
-        refuse_irregular(path)
+        _require_own_files(path)
         if _holds_adapter(path, config):
             return _with_base(path.name, path, config, console)
         found = _whole(path.name, path, "", str(path.absolute()), config)

@@ -21,6 +21,8 @@ _AGAIN = "get the file again from where the model comes from"
 _MOST_BYTES = 16 * 2**20
 _MOST_COUNT = 10_000
 """Of layers, heads or experts; the largest published models have a few hundred of each."""
+_MOST_ENTRIES = 2**16
+"""Of a list, an object, or the classes of a classifier."""
 _MOST_WIDTH = 2**24
 _MOST_POSITIONS = 2**30
 _MOST = 2**63  # of any whole number but a length that means "no limit"
@@ -28,8 +30,10 @@ _MOST = 2**63  # of any whole number but a length that means "no limit"
 _ALWAYS_COUNT, _ALWAYS_WIDTH = 1024, 2**18
 # Numbers of modules, and of parts that modules have, by the names of transformers' configs.
 _COUNTS = re.compile(
-    r"(num|n)_(\w+_)?(layers?|blocks?|heads?|experts?|stages?|codebooks?|groups?|per_tok)"
-    r"|((encoder|decoder|hidden)_)?layers|depth"
+    r"(num|n)_(\w+_)?(layers?|blocks?|heads?|experts?|stages?|codebooks?|groups?|per_tok|flows"
+    r"|quantizers?|repeats?|levels?|functions?|networks?|stacks?|registers?)"
+    r"|(\w+_)?layers|(\w+_)?depths?|block_repeats|first_k_dense_replace|ngram|\w+_layer_start_index"
+    r"|(\w+_)?kernel_size|(\w+_)?block_number|inner_group_num|stage_num_blocks"
 )
 _WIDTHS = re.compile(
     r"(\w+_)?(vocab|hidden|intermediate|embedding|ffn|mlp|state|projection)_(size|dim|width)"
@@ -38,11 +42,14 @@ _WIDTHS = re.compile(
 _POSITIONS = re.compile(
     r"(\w+_)?(max_position_embeddings|n_positions|n_ctx|max_seq_len|seq_length)"
 )
+_CLASSES = re.compile(r"num_(labels|classes)")
 # Scales of rotary position embeddings; each divides something.
 _DIVISORS = re.compile(
     r"(\w+_)?rope_theta|rope_local_base_freq|rotary_emb_base|factor|low_freq_factor|high_freq_factor"
 )
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_WINDOWS = ("max_position_embeddings", "n_positions", "n_ctx")
+_LEAST_WINDOW = 8
 # The limits of a range may have no end.
 _UNLIMITED = re.compile(r"\w*(limit|range|max_length)")
 
@@ -63,6 +70,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise DataError(problem, where=str(path), fix=_AGAIN)
     for name, value in _numbers(values):
         _check(name, value, str(path))
+    for name, length in _lengths(values):
+        if length > _MOST_ENTRIES:
+            raise _wrong(name, f"has {length:,} entries", str(path))
     return values
 
 
@@ -107,10 +117,16 @@ def _check(name: str, value: float, where: str) -> None:
         (_COUNTS, _MOST_COUNT),
         (_WIDTHS, _MOST_WIDTH),
         (_POSITIONS, _MOST_POSITIONS),
+        (_CLASSES, _MOST_ENTRIES),
     ):
-        # −1 stands for none, in some.
-        if pattern.fullmatch(last) and not -1 <= value <= most:
+        if not pattern.fullmatch(last):
+            continue
+        if value < -1:  # −1 stands for none, in some
+            raise _wrong(name, f"is {_short(value)}, and cannot be below 0", where)
+        if value > most:
             raise _wrong(name, f"is {_short(value)}, and no model has more than {most:,}", where)
+    if name in _WINDOWS and value in range(1, _LEAST_WINDOW):
+        raise _wrong(name, f"is {_short(value)}, too few tokens for a prompt and an answer", where)
     if (_DIVISORS.fullmatch(last) or name in _LAYERS) and value <= 0:
         raise _wrong(name, f"is {_short(value)}, and must be above 0", where)
     if abs(value) > _MOST and not _UNLIMITED.fullmatch(last):
@@ -142,3 +158,12 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _numbers(inner, name)
+
+
+def _lengths(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """The number of entries of every list and object in a config, with its name."""
+    if not isinstance(value, (Mapping, list)):
+        return
+    yield name, len(value)
+    for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from _lengths(inner, f"{name}.{key}" if name else str(key))

@@ -139,7 +139,8 @@ def read_index(path: Path) -> tuple[str, ...]:
     """The files that an index of weights names, sorted.
 
     Raises:
-        DataError: it cannot be read, or it names files outside its folder.
+        DataError: it cannot be read, or it names files outside its folder, or such of another kind
+            than its own.
     """
     try:
         index = read_given_json(path)
@@ -168,9 +169,9 @@ def read_index(path: Path) -> tuple[str, ...]:
             )
         if _SAFE[1] in path.name and not shard.endswith(_SAFE[1]):
             raise DataError(
-                f"this index of safetensors names a file that is none: {shard[:_SHOWN]}",
+                f"the index is one of safetensors, and names another kind of file: {shard[:_SHOWN]}",
                 where=str(path),
-                fix="give a folder whose index names safetensors only",
+                fix=_AGAIN,
             )
     return tuple(shards)
 

@@ -174,6 +174,13 @@ class PromptRenderer:
         """The prompt with this text, if it leaves room for the answer; see `prompt`."""
         prompt = self._prompt(text)
         room = self.context_window - (0 if self.encoder_decoder else answer_tokens)
+        if room < 1:
+            raise DataError(
+                f"answers of {answer_tokens} tokens leave no room for a prompt in a context window "
+                f"of {self.context_window}",
+                where=example.where,
+                fix="lower max_new_tokens, or use a model with a longer context window",
+            )
         if len(prompt.ids) > room:
             raise PromptTooLongError(
                 f"the prompt has {len(prompt.ids)} tokens, and there is room for {room} in a "
