@@ -169,7 +169,7 @@ def read_index(path: Path) -> tuple[str, ...]:
             )
         if _SAFE[1] in path.name and not shard.endswith(_SAFE[1]):
             raise DataError(
-                f"the index is one of safetensors, and names another kind of file: {shard[:_SHOWN]}",
+                f"an index of safetensors names a file of another kind: {shard[:_SHOWN]}",
                 where=str(path),
                 fix=_AGAIN,
             )
