@@ -233,8 +233,8 @@ def _check_judgement(path: Path) -> None:
     require_alike("judgement", told, counts, path, _JUDGE_AGAIN)
     # Earlier versions did not tell how the interval was drawn.
     names = tuple(comparable(rate)) if stored.resamples else ("value", "n", "signature")
-    values = [{name: comparable(one)[name] for name in names} for one in (rate, found)]
-    require_alike("win_rate", *values, path, _JUDGE_AGAIN)
+    stored_rate, again = ({name: comparable(one)[name] for name in names} for one in (rate, found))
+    require_alike("win_rate", stored_rate, again, path, _JUDGE_AGAIN)
 
 
 def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
