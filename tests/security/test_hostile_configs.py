@@ -29,7 +29,7 @@ from luthier.models.foreign_config import cleaned
 from luthier.models.load import open_model
 
 EVIL = "evil/kernel"
-KERNELS = '''
+KERNELS = """
 import os
 __version__ = "0.18.2"
 def _called(name):
@@ -47,7 +47,7 @@ def __getattr__(name):
     if name.startswith(("get_", "load", "install", "snap")):
         return _called(name)
     return (lambda *given, **named: lambda one: one) if name[0].islower() else _Class
-'''
+"""
 # Fields that are left out: the model is the same without them.
 LEFT_OUT: dict[str, dict[str, Any]] = {
     "attention": {"attn_implementation": EVIL},

@@ -82,7 +82,9 @@ def check_adapter(
         if (value := settings.get(name)) and value not in harmless:
             raise _wrong(name, "names code or models that are not in the adapter", where)
     if settings.get("peft_type") == _OF_SEVERAL_TASKS:
-        raise _wrong("peft_type", "is of adapters for several tasks, which are not supported", where)
+        raise _wrong(
+            "peft_type", "is of adapters for several tasks, which are not supported", where
+        )
     longest = max((max(shape, default=1) for shape in shapes.values()), default=1)
     whole = sum(map(math.prod, shapes.values()))
     limits = (
@@ -94,9 +96,7 @@ def check_adapter(
     for name, value in _numbers(settings):
         last = name.rpartition(".")[2]
         most = next(
-            most
-            for pattern, most in limits
-            if pattern.fullmatch(name) or pattern.fullmatch(last)
+            most for pattern, most in limits if pattern.fullmatch(name) or pattern.fullmatch(last)
         )
         if not abs(value) <= most:
             raise _wrong(name, f"is {value:.6g}, and here at most {most:,} can be meant", where)
@@ -112,9 +112,7 @@ def neutral(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, **first, "base_model_name_or_path": None}
 
 
-def require_quick_patterns(
-    settings: Mapping[str, Any], names: Collection[str], where: str
-) -> None:
+def require_quick_patterns(settings: Mapping[str, Any], names: Collection[str], where: str) -> None:
     """Try an adapter's patterns on the names of a model's modules, where they can be stopped.
 
     Args:

@@ -118,9 +118,7 @@ def cleaned(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], tupl
     return kept, tuple(dict.fromkeys(left_out))
 
 
-def _part(
-    values: Mapping[str, Any], above: str, where: str, left_out: list[str]
-) -> dict[str, Any]:
+def _part(values: Mapping[str, Any], above: str, where: str, left_out: list[str]) -> dict[str, Any]:
     """One object of the file, and those below it."""
     shadowed = _names_of_the_class(values.get("model_type"))
     kept: dict[str, Any] = {}
