@@ -59,6 +59,7 @@ OPENS_OTHER_THINGS = {
     "core/folders.py": "folders of a run",
     "core/cache.py": "the lock of a folder of the cache",
     "core/run_directory.py": "makes the folder of a run, and tries to write there",
+    "core/results.py": "moves results of a model that is replaced",
     "core/run_lock.py": "the lock of a run, and the table of processes",
     "checkpoint/store.py": "writes into a new folder",
     "methods/adapted.py": "removes a file of a new folder",

@@ -24,6 +24,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.forecasts import Forecast, PlanCheck
 from luthier.core.inspection import Inspection
 from luthier.core.records import SampleRecord
+from luthier.core.results import tuned_model
 from luthier.core.run_directory import RunDirectory, is_missing_run
 from luthier.core.run_lock import writing
 from luthier.results import AdaptResult, EvaluateResult, MergeResult, TuneResult
@@ -55,8 +56,9 @@ def adapt(
     Raises:
         LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
     """
-    from luthier.adapt import climb, prepare
+    from luthier.adapt import prepare
     from luthier.adapt.forecast import check_adapt, without_long_tests
+    from luthier.adapt.ladder import climb
     from luthier.adapt.manifest import write_manifest
     from luthier.adapt.verify import verified_report
     from luthier.evaluate.settings import require_reach
@@ -168,7 +170,8 @@ def evaluate(
             "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
         )
     require_reach(resolved.evaluate, "data")
-    if tuned and tuned.model.is_dir():
+    own = tuned_model(tuned) if tuned else None
+    if own:
         require_reach(resolved.evaluate, "tuned")
     setup = prepare(resolved, console, find_model)
     shots = resolved.prompt.shots
@@ -178,17 +181,15 @@ def evaluate(
         if not tuned:
             write_manifest(run, setup, "evaluate")
             _save_config(run, setup.config)
-        if tuned and tuned.model.is_dir():
+        if tuned and own:
             check_template(tuned, setup, console)
-            model: Model = load_adapted(tuned.model, resolved.base_of(resolved.method), console)
+            model: Model = load_adapted(own, resolved.base_of(resolved.method), console)
             found = check_contamination(setup, run, console)
         else:
             model, found = loaded_model(setup.handle, resolved.evaluate), None
-        adapter = resolved.method if tuned and tuned.model.is_dir() else ""
-        evaluation = measure_model(
-            setup, shots, run, model, console, adapter=adapter, contamination=found
-        )
-        if adapter and isinstance(setup.handle, ModelHandle):
+        adapter = resolved.method if own else ""
+        evaluation = measure_model(setup, shots, run, model, console, adapter, found)
+        if own and isinstance(setup.handle, ModelHandle):
             write_card(run, setup.handle)  # with the scores
         report = verified_report(run, console)
         return EvaluateResult(run, evaluation.record, evaluation.samples, report)

@@ -18,6 +18,7 @@ from luthier.core.content_log import ContentLog
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.core.records import EvaluationRecord, SuiteRecord
+from luthier.core.results import tuned_model
 from luthier.core.run_directory import RunDirectory, is_missing_run
 from luthier.core.run_lock import writing
 from luthier.results import BenchmarkResult
@@ -184,12 +185,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
     from luthier.methods import load_adapted
 
     run = api.as_run(target)
-    if run and run.rungs():
-        raise UsageError(
-            "an adapt run holds several models",
-            where=str(run.path),
-            fix=f"name one of its rungs, such as {run.rungs()[-1].path}",
-        )
+    tuned = tuned_model(run) if run else None
     if run:
         asked = {"evaluate": config.evaluate.model_dump(mode="json")}
         config = stored_config(run, asked, alike=config, parts=("model",))
@@ -199,11 +195,10 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
         )
     elif target:
         config = api.configure(config, {"model.id": str(target)})
-    tuned = run is not None and run.model.is_dir()
     model: Model
-    if run and tuned:
+    if tuned:
         require_reach(config.evaluate, "tuned")
-        model = load_adapted(run.model, config.base_of(config.method), console)
+        model = load_adapted(tuned, config.base_of(config.method), console)
     else:
         model = loaded_model(find_model(config.model, console), config.evaluate)
     return _Measured(

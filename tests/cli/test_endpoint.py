@@ -50,6 +50,8 @@ def test_a_server_is_measured_and_judged(
     shown = call("compare", *arguments).out
     assert "inconsistent" in shown
     assert "100%" in shown
+    outcome = call("compare", names[0], "--judge", "http://a..b/v1", *FAST)
+    assert (outcome.code, "the name or the address of no host" in outcome.err) == (2, True)
 
 
 def test_prompt_asks_a_server(call: Call, polite: Any, in_tmp_path: Path) -> None:
@@ -67,6 +69,10 @@ def test_mistakes_with_servers_are_told(
     assert (outcome.code, "no weights here" in outcome.err) == (UsageError.exit_code, True)
     outcome = call("compare", "a", "b", "--judge-name", "x")
     assert (outcome.code, "name one with --judge" in outcome.err) == (UsageError.exit_code, True)
+    for url in ("http://a..b/v1", f"http://{'a' * 70}.invalid/v1", "http://ex\u202eample/v1"):
+        for command in (("prompt", "--ask", "hi", "--model", url), ("evaluate", url, *options)):
+            outcome = call(*command)
+            assert (outcome.code, "at: model.id" in outcome.err) == (UsageError.exit_code, True)
     outcome = call("evaluate", "http://127.0.0.1:9/v1", "--model-name", "x", *options)
     assert outcome.code == ResourceError.exit_code
     assert "at: http://127.0.0.1:9/v1/models" in outcome.err

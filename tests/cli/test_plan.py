@@ -220,7 +220,10 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (check,) = document(capsys, "plan", "--check", str(tmp_path))
     assert check["seconds_error"] == pytest.approx(-0.25)
     assert run(["plan", "--check", str(tmp_path)]) == 0
-    assert "-25%" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "-25%" in said
+    assert "as the runs have stored them" in said
+    assert {"predicted_peak_bytes", "measured_seconds"} <= set(check["as_stored"])
     (tmp_path / "plan.json").unlink()
     assert run(["plan", "--check", str(tmp_path)]) == 3
 

@@ -95,7 +95,7 @@ def places(values: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
 
 def is_believed(run: RunDirectory) -> bool:
     try:
-        verify_run(run)
+        verify_run(run, QUIET)
     except DataError:
         return False
     return True

@@ -19,7 +19,7 @@ def test_stages_stay_functions_when_packages_are_imported(name: str) -> None:
 
 
 def test_packages_can_still_be_imported_from() -> None:
-    from luthier.adapt import climb
+    from luthier.adapt.ladder import climb
     from luthier.report import write_report
 
     assert callable(climb)

@@ -9,6 +9,7 @@ from luthier.config import Decoding, RunConfig
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.core.records import SampleRecord
+from luthier.core.results import require_tuned_model
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate.settings import require_reach
 from luthier.methods import load_adapted
@@ -32,6 +33,7 @@ def ask_model(
     Raises:
         LuthierError: data, template or model are wrong, or a prompt is too long.
     """
+    tuned = require_tuned_model(run) if run else None
     if question is not None and config.prompt.shots == 0:
         handle = find_model(config.model, console)
         renderer = make_renderer(config, handle)
@@ -51,10 +53,10 @@ def ask_model(
     room = decoding.max_new_tokens
     prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]
     base = config.base_of(config.method)
-    if run:
+    if tuned:
         require_reach(config.evaluate, "tuned")
     model: Model = (
-        load_adapted(run.model, base, console) if run else loaded_model(handle, config.evaluate)
+        load_adapted(tuned, base, console) if tuned else loaded_model(handle, config.evaluate)
     )
     engine = subject_of(model, config.evaluate).engine()
     with console.progress("Answering", len(prompts)) as advance:

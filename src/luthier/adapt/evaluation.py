@@ -34,7 +34,6 @@ def measure_model(
     run: RunDirectory,
     model: Model,
     console: Console,
-    *,
     adapter: str = "",
     contamination: Contamination | None = None,
 ) -> Evaluation:

@@ -11,6 +11,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_lines
 from luthier.core.records import Forgetting
+from luthier.core.results import require_tuned_model, tuned_model
 from luthier.core.run_directory import RunDirectory
 from luthier.core.run_lock import writing
 from luthier.evaluate import load_evaluation, measure_forgetting, with_holm
@@ -40,12 +41,7 @@ def compare_with_before(
         UsageError: the two have different tokenizers.
         DataError: the run has no model, or there is nothing to compare.
     """
-    if not run.model.is_dir():
-        raise DataError(
-            "this run has no tuned model",
-            where=str(run.path),
-            fix="finish it with 'luthier tune'; of an adapt run, name a rung: RUN/rungs/lora",
-        )
+    require_tuned_model(run)
     setup = prepare(config, console)
     earlier = before if isinstance(before, RunDirectory) else None
     name = before.name if isinstance(before, RunDirectory) else (before or setup.config.model).id
@@ -59,7 +55,7 @@ def compare_with_before(
         )
     with writing(run, console):
         write_lines(run.forgetting_items, (item.model_dump(mode="json") for item in items))
-        if general:
+        if general and before is None:  # the run's own record is over its base model
             general.write(run.forgetting)
     return ForgettingReport(
         before=name, after=run.name, general=general, topics=topics, tasks=tasks
@@ -117,8 +113,8 @@ def _load_before(
     if isinstance(before, ModelConfig):
         return load(open_model(before, console))
     config = stored_config(before, alike=setup.config, parts=("model",))
-    if before.model.is_dir():
-        return load_adapted(before.model, config.base_of(config.method), console)
+    if own := tuned_model(before):
+        return load_adapted(own, config.base_of(config.method), console)
     return load(open_model(config.model, console))
 
 

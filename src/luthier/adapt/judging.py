@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,13 @@ from luthier.core.records import SampleRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.core.run_lock import writing
 from luthier.evaluate import Resampling
-from luthier.evaluate.judge import JudgeTemplate, WinRate, judged_pairs, load_judge_template
+from luthier.evaluate.judge import (
+    JudgeTemplate,
+    WinRate,
+    judged_pairs,
+    load_judge_template,
+    tally,
+)
 from luthier.evaluate.runner import measure
 from luthier.evaluate.settings import require_reach
 from luthier.prompts.render import PromptRenderer
@@ -75,23 +80,18 @@ class Judge:
     def _judgement(
         self, candidate: str, task: str, over: str, judged: Sequence[SampleRecord]
     ) -> Judgement:
-        outcomes = Counter(pair.extracted["outcome"] for pair in judged)
-        agreement = Counter(pair.extracted["agree"] for pair in judged)
         stamp = self.subject.stamp
-        called = f"{stamp.id}@{stamp.endpoint}" if stamp.endpoint else stamp.id
+        metric = WinRate(stamp, self.template.stamp)
         return Judgement(
             task=task,
             candidate=candidate,
             over=over,
             judge=stamp,
             template=self.template.stamp,
-            win_rate=measure(WinRate(called, self.template.stamp), judged, self.resampling),
-            wins=outcomes["win"],
-            losses=outcomes["loss"],
-            ties=outcomes["tie"],
-            equal=agreement["equal"],
-            inconsistent=agreement["no"],
-            unread=agreement["unread"],
+            win_rate=measure(metric, judged, self.resampling),
+            seed=self.resampling.seed,
+            resamples=self.resampling.resamples,
+            **tally(judged),
         )
 
 

@@ -52,7 +52,7 @@ def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
         else:
             records.append(_attempt(measurer, rung))
         if records[-1].metric is None:  # a finished one of other settings would contradict it
-            run.rung_record(rung.name).unlink(missing_ok=True)
+            run.forget_rung(rung.name)
         budget.note_evaluation(records[-1].evaluate_seconds)
         console.say(f"  {_outcome(records[-1])}")
     ladder = _ladder(setup, run, records, measurer, budget)

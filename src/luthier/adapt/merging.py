@@ -10,7 +10,8 @@ from luthier.adapt.cards import write_merged_card
 from luthier.config import ModelConfig
 from luthier.config.stored import stored_config
 from luthier.core.console import Console
-from luthier.core.errors import DataError
+from luthier.core.folders import require_free
+from luthier.core.results import require_tuned_model
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
 from luthier.methods import load, load_adapted, save_adapted
@@ -36,14 +37,11 @@ def merge_run(
 
     Raises:
         DataError: the run has no model yet, or merged and unmerged disagree.
-        UsageError: the adapter cannot be merged, or the run asks for what was not given.
+        UsageError: the adapter cannot be merged, the folder is not empty, or the run asks for what
+            was not given.
     """
-    if not run.model.is_dir():
-        raise DataError(
-            "this run has no tuned model",
-            where=str(run.path),
-            fix="finish it with 'luthier tune'; of an adapt run, name a rung: RUN/rungs/lora",
-        )
+    require_tuned_model(run)
+    require_free(folder)
     config = stored_config(run, given, parts=("model", "evaluate.general_text"))
     base = config.base_of(config.method)
     loaded = load_adapted(run.model, base, console)
@@ -68,8 +66,9 @@ def merge_adapter(model: ModelConfig, folder: Path, console: Console) -> Merged:
 
     Raises:
         DataError: the adapter or its base is missing or damaged, or merged and unmerged disagree.
-        UsageError: it is no adapter, or one that cannot be merged.
+        UsageError: it is no adapter, or one that cannot be merged; or the folder is not empty.
     """
+    require_free(folder)
     handle = open_model(model, console)
     merged = _merge_into(load(handle), _PROBE_TEXT, folder, console)
     write_merged_card(folder, None, handle)

@@ -30,6 +30,7 @@ from luthier.inference.endpoint import EndpointModel, open_endpoint
 from luthier.methods.lora_adapter import with_adapter_settings
 from luthier.methods.outline import check_adapter
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
+from luthier.models.own_code import own_code
 from luthier.models.quantised import require_quantisation
 from luthier.models.resolve import no_weights
 from luthier.plan.methods import TRAIN_THE_BASE
@@ -38,6 +39,8 @@ from luthier.prompts.shots import choose_shots, with_shots
 from luthier.train import TrainingData
 
 _DEFAULT_NEW_TOKENS = 128
+_ALLOWS = {"trust_remote_code": False, "allow_pickle": False}
+"""Permissions, which a run may be given again or not, are no part of what identifies it."""
 Finding = Callable[[ModelConfig, Console], ModelHandle | EndpointModel]
 
 
@@ -280,6 +283,7 @@ class Setup:
         """Data, prompts, model and seed: the settings, and the content of what they name."""
         sections = self.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
         del sections["model"]["endpoint"]  # what of it counts is in the model's revision
+        sections["model"] |= _ALLOWS  # what is run of it is content
         content: dict[str, Any] = {
             name: {"examples": len(examples), "content": fingerprint(*(e.id for e in examples))}
             for name, examples in ((split, self.dataset.split(split)) for split in SPLITS)
@@ -287,6 +291,8 @@ class Setup:
         content["template"] = self.template.hash
         content["model"] = self.handle.revision
         content["tokenizer"] = tokenizer_fingerprint(self.handle.tokenizer)
+        if isinstance(self.handle, ModelHandle) and self.config.model.trust_remote_code:
+            content |= {"code": found} if (found := own_code(self.handle.folder.path)) else {}
         return {**sections, "content": content}
 
 

@@ -1,8 +1,8 @@
 """A run's stored figures against what lies beside them, before a report shows them.
 
 Samples decide metrics; metrics and samples decide the ladder; the lines of a training decide its
-losses; the losses on general text decide what was forgotten. Times, memory and sizes follow from
-nothing that is stored, so they are taken on trust.
+losses; the losses on general text decide what was forgotten; pairs decide a judge's win rate.
+Times, memory and sizes follow from nothing that is stored, so they are taken on trust.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from luthier.adapt.contamination import contamination_reasons
 from luthier.adapt.recommend import recommend
 from luthier.adapt.rungs import rungs_of
 from luthier.config.stored import described_config
+from luthier.core.comparisons import Judgement
 from luthier.core.console import Console
 from luthier.core.content_log import logged_values
 from luthier.core.errors import DataError
@@ -26,9 +27,12 @@ from luthier.core.ladder_records import LadderRecord, RungRecord, StoredRung
 from luthier.core.records import Contamination, Forgetting, Record, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import Evaluation, compare_rungs, load_evaluation, unusable_answers
-from luthier.evaluate.store import stored_resampling
+from luthier.evaluate.judge import WinRate, tally
+from luthier.evaluate.runner import measure
+from luthier.evaluate.statistics import Resampling
+from luthier.evaluate.store import read_samples, stored_resampling
 from luthier.evaluate.tasks import Suite, load_task, score_suite, task_names
-from luthier.evaluate.verified import check_metrics, require_alike
+from luthier.evaluate.verified import check_metrics, comparable, metric_values, require_alike
 from luthier.inference import TextLoss
 from luthier.report import write_report
 from luthier.report.content import read_evaluations
@@ -42,11 +46,16 @@ _RESUME = (
 _UNCHECKED = "the stored figures cannot be computed again"
 _MOST = 1e15
 """No loss and no number of tokens in a line is larger; sums of such numbers are finite."""
+_JUDGE_AGAIN = "one of the two was changed: judge again; what the judge has said is kept"
 _SCORES = ("value", "low", "high", "n")
 
 
-def verify_run(run: RunDirectory) -> tuple[str, ...]:
+def verify_run(run: RunDirectory, console: Console) -> tuple[str, ...]:
     """Check all that a report tells of a run and its rungs.
+
+    Args:
+        run: the run.
+        console: shows progress.
 
     Returns:
         What could not be checked, a sentence each.
@@ -55,11 +64,18 @@ def verify_run(run: RunDirectory) -> tuple[str, ...]:
         DataError: a figure differs from what it was made of; the first one, with both values.
     """
     notes: list[str] = []
-    for part in (run, *run.rungs()):
+    parts = (run, *run.rungs())
+    found = [(part, path.stem) for part in parts for path, _ in read_evaluations(part)]
+    with console.progress("checking stored figures", len(found)) as advance:
+        for part, task in found:
+            with reading_foreign(_UNCHECKED, str(part.evaluation(task))):
+                load_evaluation(part, task)
+            advance()
+    for part in parts:
         with reading_foreign(_UNCHECKED, str(part.path)):
-            for path, _ in read_evaluations(part):
-                load_evaluation(part, path.stem)
             notes += _check_suites(part)
+            for path in part.judgements():
+                _check_judgement(path)
             if part.training.is_file():
                 notes += check_training(part, TrainingRecord.read(part.training))
             if part.forgetting.is_file():
@@ -77,7 +93,7 @@ def verified_report(run: RunDirectory, console: Console) -> Path:
         DataError: a stored figure is not what lies beside it gives.
         ResourceError: the run directory cannot be written.
     """
-    for note in verify_run(run):
+    for note in verify_run(run, console):
         console.warn(note)
     return write_report(run)[0]
 
@@ -130,19 +146,29 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
         DataError: they differ.
     """
     notes = []
-    lines = [_numbers(line, run.metrics, "loss", "tokens") for line in read_lines(run.metrics)]
+    found = [
+        _numbers(line, run.metrics, "step", "loss", "tokens") for line in read_lines(run.metrics)
+    ]
+    lines = [line for line in found if line["step"] <= training.steps]
+    if len(lines) < len(found):
+        notes.append(
+            f"{run.path}: it was trained further than its model, and that is not finished: go on "
+            f"with 'luthier resume {run.path}'"
+        )
     if lines:
         stored = {
+            "steps": training.steps,
             "first_loss": training.first_loss,
             "last_loss": training.last_loss,
             "processed_tokens": training.processed_tokens,
         }
-        found = {
+        computed = {
+            "steps": lines[-1]["step"],
             "first_loss": lines[0]["loss"],
             "last_loss": lines[-1]["loss"],
             "processed_tokens": sum(int(line["tokens"]) for line in lines),
         }
-        require_alike("training", stored, found, run.training, _TRAIN_AGAIN)
+        require_alike("training", stored, computed, run.training, _TRAIN_AGAIN)
     elif training.steps:
         notes.append(f"{run.metrics}: it has no steps, so the training's losses are taken on trust")
     losses = {
@@ -232,6 +258,26 @@ def _check_suites(run: RunDirectory) -> list[str]:
             values = [{name: getattr(score, name) for name in _SCORES} for score in (one, other)]
             require_alike(one.name, values[0], values[1], path)
     return notes
+
+
+def _check_judgement(path: Path) -> None:
+    """Check what a judge's verdicts come to against the pairs beside them."""
+    stored, beside = Judgement.read(path), path.with_suffix(".pairs.jsonl")
+    pairs, rate = read_samples(beside), stored.win_rate
+    if not pairs:
+        raise DataError("the pairs that were judged are missing", where=str(beside))
+    drawn = Resampling(stored.seed or 0, stored.resamples or 1, rate.confidence)
+    try:
+        counts = tally(pairs)
+        found = measure(WinRate(stored.judge, stored.template), pairs, drawn)
+    except KeyError as error:
+        raise DataError(f"a pair has no verdict: {error}", where=str(beside)) from None
+    told = {name: getattr(stored, name) for name in counts}
+    require_alike("judgement", told, counts, path, _JUDGE_AGAIN)
+    # Earlier versions did not tell how the interval was drawn.
+    names = tuple(comparable(rate)) if stored.resamples else ("value", "n", "signature")
+    rates = {name: comparable(rate)[name] for name in names}
+    require_alike("win_rate", rates, metric_values(found), path, _JUDGE_AGAIN)
 
 
 def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:

@@ -194,6 +194,8 @@ def _latest(folder: Path, console: Console) -> Checkpoint | None:
         except LuthierError as error:
             _set_aside(path)
             console.warn(f"set a damaged checkpoint aside: {error}")
+    if found and found.path.name != named:  # the disk was full when it should have been named
+        write_atomically(folder / _LATEST, found.path.name + "\n")
     reached = found.state["step"] if found else -1
     for step in _steps(folder, _BEST):
         if step > reached:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -12,7 +14,7 @@ from types import FrameType
 from cyclopts import App, CycloptsError
 
 from luthier import __version__
-from luthier.core.errors import LuthierError, PreemptedError, UsageError
+from luthier.core.errors import LuthierError, PreemptedError, ResourceError, UsageError
 from luthier.core.files import is_of_a_disk, unwritable
 from luthier.core.terminal import TerminalConsole, guard_streams
 
@@ -42,6 +44,7 @@ _COMMANDS = (
     ("doctor", "luthier.cli.doctor:doctor", "Check this machine."),
 )
 _INTERRUPTED = 130
+_DEFECT = 1
 
 
 def application(asked: str = "") -> App:
@@ -72,14 +75,21 @@ class _Terminated(KeyboardInterrupt):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code."""
+    """Run a command and exit with its code; 1 after a defect of Luthier, which is said."""
     guard_streams()
     signal.signal(signal.SIGTERM, _terminate)
-    code = run(arguments)
+    try:
+        code = run(arguments)
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust code is no Exception
+        code = _admit(error)
     if "RANK" in os.environ:  # one of several processes
         from luthier.distributed.launch import leave
 
         leave(code)
+    # All that was loaded ends with the process. To look through it for cycles takes over a second.
+    gc.freeze()
     sys.exit(code)
 
 
@@ -101,6 +111,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (LuthierError, CycloptsError, KeyboardInterrupt) as error:
         return _explain(error)
     except Exception as error:
+        from luthier.core.guarded import is_shortage
+
+        if is_shortage(error):
+            return _explain(ResourceError("memory does not suffice"))
         if not is_of_a_disk(error):
             raise
         # Standard output, a temporary folder, or a library's own files.
@@ -123,6 +137,18 @@ def _explain(error: LuthierError | CycloptsError | KeyboardInterrupt) -> int:
         return usage.exit_code
     console.say("interrupted; run the same command again to go on")
     return PreemptedError.exit_code if isinstance(error, _Terminated) else _INTERRUPTED
+
+
+def _admit(defect: BaseException) -> int:
+    """Say that this is a defect of Luthier, and where; the exit code."""
+    from luthier.core.console import Console
+    from luthier.core.guarded import reason
+
+    traceback.print_exception(defect)
+    problem = f"this is a defect of Luthier ({type(defect).__name__}): {reason(defect)}"
+    fix = "report it with the lines above; it is no mistake of yours"
+    Console().error(LuthierError(problem, fix=fix))
+    return _DEFECT
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

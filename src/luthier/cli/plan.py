@@ -224,10 +224,12 @@ def _calibrate(as_json: bool) -> None:
 
 def _check(runs: list[Path], as_json: bool) -> None:
     from luthier import api
+    from luthier.core.forecasts import PlanCheck
 
     checks = api.check_plans(runs)
     if as_json:
-        print_json([_checked(check) for check in checks])
+        told = [name for name in PlanCheck.model_fields if name != "run"]
+        print_json([_checked(check) | {"as_stored": told} for check in checks])
         return
     print_result(checks_table(checks))
 

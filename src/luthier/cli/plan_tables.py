@@ -134,6 +134,7 @@ def checks_table(checks: Sequence[PlanCheck]) -> Table:
             _off(check.error, 1),
             *_times(check),
         )
+    table.explain("Both are as the runs have stored them: nothing beside them tells them again.")
     return table
 
 

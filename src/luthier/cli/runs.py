@@ -29,6 +29,7 @@ def runs(output: Path = Path("runs"), *, json: Json = False) -> None:
                     "result": run.result,
                     "created": run.created.isoformat(),
                     "path": str(run.path),
+                    "as_stored": list(run.as_stored),
                 }
                 for run in found
             ]

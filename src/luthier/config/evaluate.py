@@ -34,7 +34,7 @@ class EvaluateConfig(Config):
     """Tokens in the key/value cache of one batch. It changes memory and speed, not the result."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """The level of every interval."""
-    resamples: int = Field(default=2000, ge=100)
+    resamples: int = Field(default=2000, ge=100, le=10**6)
     """Resamples of the bootstrap, and permutations of the paired test."""
     tasks: Annotated[tuple[str, ...], NAMES_FILES] = ()
     """Benchmark tasks and suites by name, or YAML files, that evaluate measures instead of the

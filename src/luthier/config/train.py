@@ -59,9 +59,9 @@ TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 class TrainConfig(Config):
     """The one loop."""
 
-    epochs: float = Field(default=1.0, gt=0)
+    epochs: float = Field(default=1.0, gt=0, le=1e6)
     """Passes over the training examples (elsewhere num_train_epochs)."""
-    max_steps: int | None = Field(default=None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1, le=10**9)
     """Train for exactly so many optimizer steps, with as many passes over the examples as they
     need; schedule and warm-up span them. It decides wherever it is given: epochs, a method's own
     too, are not read then. null: as many steps as the epochs make."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from luthier.core.records import (
     Comparison,
     Count,
@@ -152,6 +154,8 @@ class Judgement(Record):
         equal: pairs of equal answers, which are ties and were not asked.
         inconsistent: pairs whose two verdicts contradict each other.
         unread: pairs of which a verdict could not be read.
+        seed: of the draws that the interval is made of; None: not told, by earlier versions.
+        resamples: how many draws these are.
     """
 
     task: str
@@ -166,6 +170,8 @@ class Judgement(Record):
     equal: Count
     inconsistent: Count
     unread: Count
+    seed: int | None = None
+    resamples: int | None = Field(default=None, ge=1, le=10**6)
 
     @property
     def inconsistency(self) -> float:

@@ -45,6 +45,12 @@ class Message:
     tool_call_id: str = ""
     is_trained: bool = True
 
+    @property
+    def is_text(self) -> bool:
+        """Whether this is a text and nothing else, trained where such a turn is."""
+        beside = self.reasoning or self.tool_calls or self.name or self.tool_call_id
+        return not beside and self.is_trained
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

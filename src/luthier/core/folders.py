@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.files import flush, partial_name, storing
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
@@ -46,6 +46,22 @@ def refuse_links(folder: Path) -> None:
                     )
     except OSError as error:
         raise DataError(f"this cannot be read: {error.strerror}", where=str(folder)) from None
+
+
+def require_free(folder: Path) -> None:
+    """Check that a folder that a user named can be made without replacing anything.
+
+    Raises:
+        UsageError: there is something in it, or it is a file.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise UsageError(
+            "there is something here already, and it would be replaced",
+            where=str(folder),
+            fix="name another folder with --output, or remove this one",
+        )
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from luthier.core.errors import DataError
 from luthier.core.files import irregular, open_regular, read_whole
 from luthier.core.guarded import MAX_DOCUMENT_BYTES, parse_foreign
 
+_DESCRIPTIONS = (".json", ".jinja", ".model")
+"""Suffixes of what a model's folder says of the model."""
+
 
 _CONTENTS, _TEMPLATES = "blobs", "additional_chat_templates"
 
@@ -58,15 +61,25 @@ def refuse_irregular(folder: Path) -> None:
     """Refuse a folder in which other libraries will open files, if one would never end.
 
     Raises:
-        DataError: there is a FIFO, a device or a socket in it, or a link to one.
+        DataError: there is a FIFO, a device or a socket in it, or a link to one; or under the name
+            of a description there is a folder, a link to nothing, or more than any has.
     """
     for path in sorted(folder.iterdir()):
+        describes = path.suffix in _DESCRIPTIONS
         try:
-            mode = path.stat().st_mode
-        except OSError:  # a link to nothing, which is no file
+            found = path.stat()
+        except OSError:
+            if describes:
+                raise DataError(
+                    "this link leads to no file", where=str(path), fix="get the file, or delete it"
+                ) from None
             continue
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        is_folder = stat.S_ISDIR(found.st_mode)
+        if not (stat.S_ISREG(found.st_mode) or is_folder) or (describes and is_folder):
             raise irregular(path)
+        if describes and found.st_size > MAX_DOCUMENT_BYTES:
+            problem = f"this is too large: more than {MAX_DOCUMENT_BYTES // 2**20:,} MiB"
+            raise DataError(problem, where=str(path))
 
 
 def refuse_links_away(folder: Path, but: Collection[str] = ()) -> None:

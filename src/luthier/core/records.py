@@ -122,7 +122,7 @@ class EvaluationRecord(Record):
     unfinished: Count = 0
     """Answers that end before their reasoning does, and so say nothing."""
     seed: int | None = None
-    resamples: int | None = Field(default=None, ge=1, le=10**7)
+    resamples: int | None = Field(default=None, ge=1, le=10**6)
     """Of the intervals' draws; None in records of earlier versions."""
 
     def metric(self, name: str) -> MetricResult:

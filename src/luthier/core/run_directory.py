@@ -200,6 +200,10 @@ class RunDirectory:
         """The `Judgement` of a task's answers over those of another run."""
         return self.path / "judgements" / f"{file_name(task)}-over-{over}.json"
 
+    def judgements(self) -> list[Path]:
+        """The files of all judgements, by name."""
+        return sorted((self.path / "judgements").glob("*.json"))
+
     def judged_pairs(self, task: str, over: str) -> Path:
         """Its pairs, a `SampleRecord` a line."""
         return self.judgement(task, over).with_suffix(".pairs.jsonl")
@@ -216,6 +220,10 @@ class RunDirectory:
     def rung_record(self, name: str) -> Path:
         """``rung.json`` of a rung; it is there where the rung was finished."""
         return self.path / _RUNGS / name / "rung.json"
+
+    def forget_rung(self, name: str) -> None:
+        """Remove a rung's record, where it was finished under other settings."""
+        self.rung_record(name).unlink(missing_ok=True)
 
     @property
     def ladder_run(self) -> RunDirectory | None:

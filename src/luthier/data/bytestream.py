@@ -26,6 +26,8 @@ _MAX_BLANK_LINES = 1_000_000
 _MAX_RATIO = 200
 _FREE_BYTES = 256 * 2**20
 """Text compresses three to ten times. What grows 200 times and beyond 256 MiB is an attack."""
+UNPACK_FIX = "unpack it, and name the file or folder that holds the rows"
+_ZIP_MARK = b"PK\x03\x04"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -163,6 +165,8 @@ def _decode(raw: bytes, where: str, offset: int) -> str:
             where=where,
             fix="save it as UTF-8, for example with 'iconv -f utf-16 -t utf-8'",
         )
+    if offset == 0 and raw.startswith(_ZIP_MARK):
+        raise DataError("this is a zip file, which is not read", where=where, fix=UNPACK_FIX)
     if (position := raw.find(b"\0")) >= 0:
         raise DataError(
             f"there is a NUL byte at byte {position + 1} of the line",

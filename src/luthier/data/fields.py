@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from luthier.core.errors import DataError
@@ -72,6 +72,10 @@ class Fields:
         """The keys that are there and not ignored."""
         return [key for key in self._values if key not in self._ignored]
 
+    def among(self, names: Iterable[str]) -> list[str]:
+        """Those of some names that are keys, in their order; they still count as not read."""
+        return [name for name in names if name in self._values and name not in self._ignored]
+
     def lists(self, key: str) -> bool:
         """Whether a list of objects stands under ``key``, or the JSON text of one."""
         value = self.peek(key)
@@ -87,12 +91,12 @@ class Fields:
         Raises:
             DataError: several have, and the values differ.
         """
-        present = [key for key in keys if self.has(key)]
+        there = self.among(keys)
+        present = [key for key in there if self.has(key)]
         if len({repr(self._values[key]) for key in present}) > 1:
             names = " and ".join(map(repr, present))
             raise self.error(f"{names} both have a value, and only one can be used", present[1])
         self._read.update(keys)
-        there = [key for key in keys if key in self.keys()]
         return next(iter((*present, *there)), otherwise)
 
     def text(self, key: str) -> str:

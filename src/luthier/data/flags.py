@@ -22,7 +22,8 @@ from luthier.data.flag_names import (
     WEIGHTS,
 )
 
-_ROW_FLAGS = tuple(name for name in (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE) if name not in WEIGHTS)
+_SAID = (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE)
+_ROW_FLAGS = tuple(name for name in _SAID if name not in WEIGHTS)
 _HINTS = frozenset(
     {"train", "trained", "training", "trainable", "loss", "mask", "masked", "masking", "unmasked"}
     | {"ignore", "ignored", "skip", "skipped", "exclude", "excluded"}
@@ -50,7 +51,7 @@ def turn_flag(turn: Fields) -> bool | None:
         DataError: a flag has no clear meaning, or two contradict each other.
     """
     _refuse_unclear(turn)
-    return _agreed(turn, (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE))
+    return _agreed(turn, turn.among(_SAID))
 
 
 def row_weight(row: Fields, column: str | None) -> float:
@@ -64,7 +65,7 @@ def row_weight(row: Fields, column: str | None) -> float:
         DataError: the weight is not a number from 0, or a flag has no clear meaning.
     """
     _refuse_unclear(row)
-    for name in PREFERENCES:
+    for name in row.among(PREFERENCES):
         value = row.peek(name)
         if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS):
             raise row.error(
@@ -76,9 +77,9 @@ def row_weight(row: Fields, column: str | None) -> float:
     if column is not None:
         weight = _number(row, column)
     else:
-        scalars = [name for name in WEIGHTS if not _lists_turns(row, name)]
+        scalars = [name for name in row.among(WEIGHTS) if not _lists_turns(row, name)]
         name = row.first(scalars, "") if scalars else ""
-        weight = _number(row, name) if row.has(name) else 1.0
+        weight = _number(row, name) if name and row.has(name) else 1.0
     return 0.0 if row_flag(row) is False else weight
 
 
@@ -88,7 +89,7 @@ def row_flag(row: Fields) -> bool | None:
     Raises:
         DataError: a flag has no clear meaning, or two contradict each other.
     """
-    return _agreed(row, [name for name in _ROW_FLAGS if not _lists_turns(row, name)])
+    return _agreed(row, [name for name in row.among(_ROW_FLAGS) if not _lists_turns(row, name)])
 
 
 def refuse_unknown_flags(row: Fields) -> None:
@@ -116,7 +117,7 @@ def turn_flags(row: Fields) -> list[tuple[str, list[bool | None]]]:
         DataError: an entry is not a flag.
     """
     found = []
-    for name in (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE):
+    for name in row.among(_SAID):
         if _lists_turns(row, name):
             values = row.items(name)
             places = (f"{name}[{index}]" for index in range(len(values)))
@@ -134,12 +135,12 @@ def _lists_turns(row: Fields, name: str) -> bool:
 
 
 def _refuse_unclear(fields: Fields) -> None:
-    for name in AMBIGUOUS:
+    for name in fields.among(AMBIGUOUS):
         if fields.has(name):
             raise fields.error(
                 f"{name!r} means 'not trained' to some tools and 'trained' to others", name, _FIX
             )
-    for name in PARTS:
+    for name in fields.among(PARTS):
         if fields.has(name):
             raise fields.error("a part of a turn cannot be left out of the training", name, _FIX)
 

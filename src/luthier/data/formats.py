@@ -192,7 +192,7 @@ def _only(row: Row, column: str) -> Fields:
 
 def _refuse_media(row: Fields) -> None:
     """Without its image, a conversation about it would teach something else."""
-    for name in _MEDIA:
+    for name in row.among(_MEDIA):
         if row.has(name):
             raise row.error(
                 "only the text of a row is read, and this is more",

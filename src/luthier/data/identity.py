@@ -50,8 +50,7 @@ def prompt_key(example: Example) -> str:
 
 def _texts(message: Message) -> Sequence[str]:
     """Role and text of a message, and what else it says."""
-    plain = Message(message.role, message.content)
-    if message == plain:
+    if message.is_text:
         return (message.role, message.content)
     more = {
         "reasoning": message.reasoning,

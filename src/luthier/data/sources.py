@@ -14,6 +14,8 @@ from pathlib import Path
 
 from luthier.core.errors import DataError
 from luthier.core.given import home, is_there
+from luthier.data.bytestream import UNPACK_FIX
+from luthier.data.fields import is_empty
 from luthier.data.hub import open_hub
 from luthier.data.problems import Problems, RaiseProblems
 from luthier.data.readers import READERS, Row, reader_of
@@ -32,7 +34,9 @@ _SPLIT_WORDS: dict[str, SplitName] = {
     "dev": "validation",
     "test": "test",
 }
+_MAX_EMPTY_ROWS = 100_000
 _SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _NOT_DATA = ("readme", "license", "licence", "copying", "citation", "notice", "changelog")
 
 
@@ -178,13 +182,28 @@ def read_file(path: Path, problems: Problems) -> Iterator[Row]:
     """
     reader = reader_of(path)
     if reader is None:
-        is_sheet = path.suffix.lower() in _SPREADSHEETS
+        suffix = path.suffix.lower()
+        fix = 'save the sheet as "CSV UTF-8"' if suffix in _SPREADSHEETS else _known_kinds()
         raise DataError(
             f"files of the kind {''.join(path.suffixes) or 'without a suffix'} are not read",
             where=str(path),
-            fix='save the sheet as "CSV UTF-8"' if is_sheet else _known_kinds(),
+            fix=UNPACK_FIX if suffix in _ARCHIVES else fix,
         )
-    return reader(path, path.name, problems)
+    return _with_content(reader(path, path.name, problems))
+
+
+def _with_content(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows, unless very many in a row say nothing: a small packed file holds millions."""
+    empty = 0
+    for row in rows:
+        empty = 0 if any(row.values.values()) or not is_empty(row.values) else empty + 1
+        if empty > _MAX_EMPTY_ROWS:
+            raise DataError(
+                f"there are more than {_MAX_EMPTY_ROWS:,} rows in a row that say nothing",
+                where=row.where,
+                fix="the file is damaged or is no data; take out the empty rows",
+            )
+        yield row
 
 
 def _by_split(

@@ -172,7 +172,7 @@ def _without_duplicates(
     examples: Iterable[Example], advance: Callable[[], object]
 ) -> tuple[list[_Keyed], list[Dropped]]:
     """Of equal examples one stays, whatever the order of the rows: the one that weighs most."""
-    kept: dict[str, Example] = {}
+    kept: dict[str, _Keyed] = {}
     dropped: list[Dropped] = []
     ordered = sorted(examples, key=lambda one: (_content(one), one.group, -one.weight))
     for example in ordered:
@@ -182,8 +182,9 @@ def _without_duplicates(
             dropped.append(Dropped(example.where, DUPLICATE))
         else:
             name = _content(example)
-            kept[content] = example if example.id == name else replace(example, id=name)
-    return _keyed(kept.values()), dropped
+            named = example if example.id == name else replace(example, id=name)
+            kept[content] = _Keyed(named, prompt_key(named))
+    return list(kept.values()), dropped
 
 
 def _content(example: Example) -> str:

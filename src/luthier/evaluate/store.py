@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -72,7 +73,15 @@ def load_samples(run: RunDirectory, task: str) -> tuple[SampleRecord, ...]:
     Raises:
         DataError: a line is not a sample of this version of Luthier.
     """
-    path = run.samples(task)
+    return read_samples(run.samples(task))
+
+
+def read_samples(path: Path) -> tuple[SampleRecord, ...]:
+    """The samples of a file, or the pairs that were judged.
+
+    Raises:
+        DataError: as `load_samples`.
+    """
     samples = []
     for number, line in enumerate(read_lines(path), start=1):
         try:

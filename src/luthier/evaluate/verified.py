@@ -105,7 +105,7 @@ def check_metrics(
         metric = _metric(one.name, path)
         with _recomputing(one.name, source):
             found = measure(metric, samples, drawn)
-        require_alike(f"{field}: {one.name}", _comparable(one), _values(found), path)
+        require_alike(f"{field}: {one.name}", comparable(one), metric_values(found), path)
 
 
 def require_alike(
@@ -206,14 +206,15 @@ def _metric(name: str, path: Path) -> Metric:
         ) from None
 
 
-def _comparable(metric: MetricResult) -> dict[str, Any]:
+def comparable(metric: MetricResult) -> dict[str, Any]:
     """What must be equal: all but what records of earlier versions lack, and versions."""
-    values = _values(metric)
+    values = metric_values(metric)
     missing = [name for name in _ABSENT_IN_OLD if values[name] is None]
     return {name: value for name, value in values.items() if name not in missing}
 
 
-def _values(metric: MetricResult) -> dict[str, Any]:
+def metric_values(metric: MetricResult) -> dict[str, Any]:
+    """What is compared of a metric that was computed again: all but its library's version."""
     return metric.model_dump() | {"signature": _VERSION.sub("", metric.signature)}
 
 

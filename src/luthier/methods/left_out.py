@@ -19,6 +19,7 @@ def notes_on_targets(
     stacks: Sequence[Stack],
     adapted: Collection[str],
     adapted_stacks: Collection[Stack],
+    lost: Collection[str] = (),
 ) -> tuple[str, ...]:
     """On modules that are meant and get no adapter, and on stacks beside those that get one.
 
@@ -28,6 +29,7 @@ def notes_on_targets(
         stacks: all of the model's.
         adapted: names of modules with an adapter.
         adapted_stacks: those of the stacks that have one.
+        lost: modules that get none, because it would not be found again in a file.
     """
     output = search.model.get_output_embeddings()
     meant = search.modules if selection.is_all_linear else search.named(selection.targets)
@@ -41,10 +43,14 @@ def notes_on_targets(
     ]
     others = [name for name in left if not is_linear(search.modules[name])]
     mute = [n for n in left if n not in others and not search.can_learn(n)]
-    clashing = [n for n in left if n not in others and n not in mute]
+    clashing = [n for n in left if n not in others and n not in mute and n not in lost]
     found = (
         (others, "compute something else than a linear layer, and get no adapter"),
         (mute, "get no adapter, which would learn nothing: the output does not depend on them"),
+        (
+            [name for name in left if name in lost],
+            "get no adapter: peft renames their weights while it reads a file, and loses them",
+        ),
         (clashing, "get no adapter: peft takes their names for those of experts in one stack"),
     )
     notes = [f"{listed(names)} {reason}" for names, reason in found if names]

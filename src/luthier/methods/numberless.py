@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -18,7 +19,8 @@ def numberless(device: torch.device) -> AbstractContextManager[object]:
 class _Numberless(TorchDispatchMode):
     """Lets code on tensors without numbers ask for some: each is zero, and one of them is not.
 
-    So loops over the experts that were chosen run once, and masks are neither full nor empty.
+    So loops over the experts that were chosen run once, and masks are neither full nor empty. Of
+    tokens that are split by counts, the first expert has all.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -29,6 +31,19 @@ class _Numberless(TorchDispatchMode):
                 return torch.zeros((), dtype=first.dtype).item()
             if func is torch.ops.aten.nonzero.default:
                 return torch.empty((1, first.dim()), dtype=torch.long, device="meta")
+            if func is torch.ops.aten._to_copy.default and _leaves(kwargs.get("device")):
+                return torch.zeros(first.shape, dtype=kwargs.get("dtype") or first.dtype)
+            if func is torch.ops.aten.split_with_sizes.default:
+                args = (first, _whole(first.shape[(*args, 0)[2]], args[1]), *args[2:])
             if func is torch.ops.aten._grouped_mm.default:  # without numbers, of bfloat16 only
                 return first.new_empty((*first.shape[:-1], args[1].shape[-1]))
         return func(*args, **kwargs)
+
+
+def _leaves(device: torch.device | None) -> bool:
+    return device is not None and device.type != "meta"
+
+
+def _whole(length: int, sizes: Sequence[int]) -> list[int]:
+    """Sizes that were computed, and so are zeros, as parts of a length: the first has the rest."""
+    return [length - sum(sizes[1:]), *sizes[1:]]

@@ -9,6 +9,7 @@ from luthier.config.methods import PrefixTuningConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
 from luthier.methods.initial_words import initial_ids
+from luthier.methods.numberless import numberless
 from luthier.methods.peft_support import attach, task_type
 from luthier.methods.reach import Reach
 from luthier.models.device import is_out_of_memory
@@ -128,7 +129,7 @@ def _cached(model: Any, ids: Any) -> list[_Layer] | None:
         inputs["decoder_input_ids"] = ids[None]
     was_training = model.training
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), numberless(ids.device):
         try:
             cache: Any = getattr(model(**inputs, use_cache=True), "past_key_values", None)
         except (RuntimeError, ValueError) as error:

@@ -54,6 +54,7 @@ class PromptTuningMethod(Method):
                 where="methods.prompt-tuning",
                 fix="choose lora",
             )
+        prompt.to(table.device)  # peft looks for embeddings by names that not all models have
         with torch.no_grad():
             prompt.weight.copy_(table[ids])
         return Adapted(model)

@@ -31,6 +31,7 @@ _PASSES = 4
 _FIRST_WORD = 3
 _REASON = 200  # characters
 _EXPERT = re.compile(r"(experts?[._](?:expert_)?)\d+")
+_LACKS_NUMBERS = re.compile(r"\bmeta\b")
 _AlongGraph = dict[Any, None]
 
 
@@ -135,8 +136,9 @@ def require_learning(loaded: LoadedModel, method: str) -> None:
     architecture = loaded.stamp.architecture
     reach = reach_of(loaded)
     if reach.failure is not None:
-        if loaded.device.type == "meta" and not _is_prompted(loaded.model):
-            return  # peft's modules use what tensors without numbers do not have
+        lacks_numbers = _LACKS_NUMBERS.search(reach.failure) or not _is_prompted(loaded.model)
+        if loaded.device.type == "meta" and lacks_numbers:
+            return  # a model's code, or peft's, uses what tensors without numbers do not have
         raise _cannot_run(loaded, f"{architecture} cannot be trained with {method}", reach)
     trained = [name for name, one in loaded.model.named_parameters() if one.requires_grad]
     mute = [one for one in trained if not reach.has_parameter(one) and not _is_untrained(one)]

@@ -9,7 +9,7 @@ are free of that.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,39 @@ def converted_names(model: Any) -> Mapping[str, str]:
     kind = conversion._MODEL_TO_CONVERSION_PATTERN.get(getattr(model.config, "model_type", None))
     names: Mapping[str, str] = conversion._MOE_TARGET_MODULE_MAPPING.get(kind, {})
     return names
+
+
+def lost_names(model: Any, names: Iterable[str]) -> frozenset[str]:
+    """Those modules of which peft would not find LoRA's weights again in a file.
+
+    While it reads an adapter, peft renames weights as transformers renames those of a model's older
+    files. A pattern that matches today's name as well spoils it.
+
+    Args:
+        model: a transformers model, without an adapter.
+        names: modules that would be adapted.
+    """
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import build_peft_weight_mapping
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import (
+        WeightConverter,
+        WeightRenaming,
+        rename_source_key,
+    )
+
+    conversions = get_model_conversion_mapping(model)
+    mapping = build_peft_weight_mapping(conversions, "default", LoraConfig())
+    renamings = [one for one in mapping if isinstance(one, WeightRenaming)]
+    converters = [one for one in mapping if isinstance(one, WeightConverter)]
+    lost = []
+    for name in names if renamings else ():
+        stored = f"base_model.model.{name}.lora_A.weight"
+        found, converter = rename_source_key(stored, renamings, converters)
+        kept = found.replace(".default.", ".")
+        if converter is None and not stored.endswith(kept):
+            lost.append(name)
+    return frozenset(lost)
 
 
 def stacks_in(model: Any, modules: Mapping[str, Any]) -> tuple[Stack, ...]:

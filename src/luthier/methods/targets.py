@@ -10,7 +10,7 @@ from luthier.core.errors import UsageError
 from luthier.methods.left_out import notes_on_targets
 from luthier.methods.reach import Reach
 from luthier.methods.search import Search, entries
-from luthier.methods.stacks import Stack, converted_names, stacks_in
+from luthier.methods.stacks import Stack, converted_names, lost_names, stacks_in
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.plan.targets import Names, Selection
 
@@ -109,6 +109,15 @@ def find_targets(
     )
     holders = {stack.holder for stack in chosen}
     names = tuple(n for n in found if n not in holders and not selection.excludes(n))
+    lost = lost_names(model, names) if parameters.converts else frozenset()
+    if lost and not selection.is_all_linear:
+        raise UsageError(
+            f"{where.rpartition('.')[2]} cannot adapt {min(lost)}: peft would not find its weights "
+            "again in a file, because it renames them while it reads",
+            where=f"{where}.targets",
+            fix="name other modules, or choose another method, such as adalora",
+        )
+    names = tuple(name for name in names if name not in lost)
     clashing = _clashing(model, names) if parameters.converts else ()
     if not selection.is_all_linear:
         for name in names:
@@ -125,7 +134,7 @@ def find_targets(
             fix=f"name modules with {where}.targets=[…]; there are {search.overview()}",
         )
     targets = Targets(plain, weights, adapted, search.alike(plain))
-    notes = notes_on_targets(search, selection, stacks, set(targets.names), adapted)
+    notes = notes_on_targets(search, selection, stacks, set(targets.names), adapted, lost)
     return replace(targets, notes=notes)
 
 

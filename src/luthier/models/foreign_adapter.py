@@ -139,7 +139,7 @@ def _are_tried(patterns: Sequence[str], names: Collection[str]) -> bool:
     command = [sys.executable, "-I", "-S", "-c", _TRIAL]
     given = json.dumps([patterns, sorted(names)])
     try:
-        ran = subprocess.run(
+        ran = subprocess.run(  # noqa: S603 - this interpreter, with a script of our own
             command, input=given.encode(), timeout=_SECONDS, capture_output=True, check=False
         )
     except subprocess.TimeoutExpired:

@@ -16,6 +16,8 @@ from luthier.models.gguf_header import check_header
 from luthier.models.quiet import quiet_transformers
 from luthier.models.weights import stored_shapes
 
+_SHOWN = 3  # names
+
 
 def converted(name: str) -> Path | None:
     """The folder that an earlier `convert_gguf` made; None: it is missing or damaged."""
@@ -65,7 +67,14 @@ def _convert(source: Path, target: Path) -> None:
     # transformers draws this bar without asking its own switch for bars.
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         with reading_foreign("this GGUF file cannot be read", str(source)):
-            model, tokenizer = _read(source)
+            model, tokenizer, missing = _read(source)
+        if missing:
+            raise DataError(
+                f"{len(missing)} tensors of the model are not in this GGUF file: "
+                f"{', '.join(missing[:_SHOWN])}",
+                where=str(source),
+                fix="get it again from where it comes from",
+            )
         needed = sum(parameter.nbytes for parameter in model.parameters())
         try:
             with new_folder(target, needed) as partial:
@@ -76,15 +85,18 @@ def _convert(source: Path, target: Path) -> None:
                 raise
 
 
-def _read(source: Path) -> tuple[Any, Any]:
+def _read(source: Path) -> tuple[Any, Any, list[str]]:
+    """Model, tokenizer, and the names of tensors that transformers made up."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options: dict[str, Any] = {"gguf_file": source.name, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **options)
-    model = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **options)
+    model, loaded = AutoModelForCausalLM.from_pretrained(
+        source.parent, dtype=torch.float32, output_loading_info=True, **options
+    )
     # The weights are plain now; transformers refuses to save while this says otherwise.
     del model.config.quantization_config
     model.hf_quantizer = None
     model.is_quantized = False
-    return model, tokenizer
+    return model, tokenizer, sorted(loaded["missing_keys"])

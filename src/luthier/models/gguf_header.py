@@ -20,6 +20,8 @@ _MOST_FIELDS, _MOST_TENSORS, _MOST_NAME = 2**16, 2**20, 2**16
 _MOST_DIMENSIONS = 8
 _MOST_LAYERS, _MOST_SIZE = 10_000, 2**31
 _LAYERS = (".block_count", ".head_count", ".head_count_kv", ".expert_count")
+# Without these, transformers would build the model of its defaults, of billions of numbers.
+_NEEDED = (".block_count", ".embedding_length")
 _STRING, _ARRAY = 8, 9
 # The numbers of the format's types, as struct calls them.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
@@ -43,6 +45,8 @@ def check_header(path: Path) -> None:
 class _Header:
     def __init__(self, file: BinaryIO, path: Path, size: int) -> None:
         self._file, self._path, self._size = file, path, size
+        self._sizes: dict[str, float] = {}
+        self._places: set[int] = set()
 
     def check(self) -> None:
         if self._take(4) != _MAGIC:
@@ -52,20 +56,36 @@ class _Header:
         tensors, fields = self._count(_MOST_TENSORS, 24), self._count(_MOST_FIELDS, 13)
         for _ in range(fields):
             self._field(tensors)
-        for _ in range(tensors):
-            name = self._text(_MOST_NAME)
-            dimensions = self._count(_MOST_DIMENSIONS, 8, "I")
-            numbers = math.prod(self._number("Q") for _ in range(dimensions))
-            self._take(12)  # type and offset
-            # The smallest type takes a bit or two a number.
-            if numbers > 8 * self._size:
-                raise self._wrong(f"the tensor {name!r} is larger than the file")
+        lengths = {length for _ in range(tensors) for length in self._tensor()}
+        for needed in _NEEDED:
+            if not any(name.endswith(needed) for name in self._sizes):
+                raise self._wrong(f"it has no {needed[1:]}")
+        for name, size in self._sizes.items():
+            if name.endswith(_NEEDED[1]) and size not in lengths:
+                raise self._wrong(f"{name} is {size}, and no tensor is so long")
+
+    def _tensor(self) -> list[int]:
+        """The lengths of a tensor, which has to be within the file."""
+        name = self._text(_MOST_NAME)
+        dimensions = self._count(_MOST_DIMENSIONS, 8, "I")
+        lengths = [self._number("Q") for _ in range(dimensions)]
+        self._take(4)  # its type
+        place = self._number("Q")
+        # The smallest type takes a bit or two a number.
+        if math.prod(lengths) > 8 * self._size or place > self._size:
+            raise self._wrong(f"the tensor {name!r} is larger than the file")
+        if place in self._places:
+            raise self._wrong(f"the tensor {name!r} lies where another one does")
+        self._places.add(place)
+        return lengths
 
     def _field(self, tensors: int) -> None:
         name, kind = self._text(_MOST_NAME), self._number("I")
         value = self._value(kind)
         if value is None:
             return
+        if name.endswith(_NEEDED):
+            self._sizes[name] = value
         most = max(tensors, _MOST_LAYERS) if name.endswith(_LAYERS) else _MOST_SIZE
         if name.endswith(".block_count"):
             most = min(tensors, _MOST_LAYERS)

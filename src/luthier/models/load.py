@@ -58,6 +58,7 @@ _TOKENIZERS = (
     "tokenizer_config.json",
 )
 # Those that hold an object, whichever of them a tokenizer has.
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 _TOKENIZER_JSON = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -194,7 +195,7 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
     where, code = str(folder.path), config.trust_remote_code
     values = read_config(folder.path)
     check_sizes(values, stored_shapes(folder.weights), str(folder.path / CONFIG))
-    with _loading("description", folder):
+    with _loading("description", folder, CONFIG):
         settings = transformers_config(folder.path, console, trust_remote_code=code)
     tell_demands(folder.path, console)
     tokenizer = _load_tokenizer(folder, settings, config, console)
@@ -226,7 +227,7 @@ def _load_tokenizer(
         )
     for name in _TOKENIZER_JSON:
         _require_readable(place / name)
-    with _loading("tokenizer", replace(folder, path=place)):
+    with _loading("tokenizer", replace(folder, path=place), code=_TOKENIZER_CONFIG):
         found = AutoTokenizer.from_pretrained(
             place,
             config=settings if place == folder.path else tokenizer_config(place, console),
@@ -236,7 +237,7 @@ def _load_tokenizer(
             found.pad_token = found.eos_token or found.unk_token
         rows_needed(found)  # its tokens can be listed
     require_workable(found, str(place))
-    if not (place / "tokenizer_config.json").is_file():
+    if not (place / _TOKENIZER_CONFIG).is_file():
         console.warn(
             f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "
             "tokens are guessed; get that file from where the model comes from"
@@ -248,7 +249,7 @@ def _tokenizer_folder(folder: ModelFolder, config: ModelConfig, console: Console
     """Where the tokenizer is: an adapter may bring its own, with more tokens than the base's."""
     if config.tokenizer is not None:
         return resolve_tokenizer(config.tokenizer, config, console)
-    if folder.adapter and (folder.adapter.path / "tokenizer_config.json").is_file():
+    if folder.adapter and (folder.adapter.path / _TOKENIZER_CONFIG).is_file():
         return folder.adapter.path
     return folder.path
 
@@ -343,14 +344,20 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
 
 
 @contextmanager
-def _loading(what: str, folder: ModelFolder) -> Iterator[None]:
+def _loading(what: str, folder: ModelFolder, file: str = "", *, code: str = "") -> Iterator[None]:
     """Whatever transformers raises here is an error of the files.
+
+    Args:
+        what: is loaded.
+        folder: from where.
+        file: the one that is wrong, where it can only be one.
+        code: the one that would name code; empty: ``file``.
 
     Raises:
         DataError: it raised something.
         ResourceError: memory does not suffice.
     """
-    problem, where = f"the {what} of {folder.id} cannot be loaded", str(folder.path)
+    problem, where = f"the {what} of {folder.id} cannot be loaded", str(folder.path / file)
     with reading_foreign(problem, where, _COMPLETE), quiet_transformers():
         try:
             yield
@@ -361,6 +368,6 @@ def _loading(what: str, folder: ModelFolder) -> Iterator[None]:
                 raise
             raise DataError(
                 f"the {what} of {folder.id} needs Python code from its own repository",
-                where=where,
+                where=str(folder.path / (code or file)),
                 fix="read that code, then set model.trust_remote_code=true if you trust it",
             ) from error

@@ -22,9 +22,10 @@ from luthier.models.adapter_folder import (
     read_adapter,
 )
 from luthier.models.gguf import convert_gguf, converted
+from luthier.models.gguf_header import check_header
 from luthier.models.hub import fetch_model, fetch_tokenizer
 from luthier.models.settings_file import read_config
-from luthier.models.weights import Entry, find_entry, weight_files, weightless
+from luthier.models.weights import Entry, find_entry, stored_shapes, weight_files, weightless
 
 _EXPLICIT = "transformers_weights"
 _WEIGHTS = (".safetensors", ".gguf", ".bin")
@@ -165,6 +166,7 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
         if _holds_adapter(path, config):
             return _with_base(path.name, path, config, console)
         found = _whole(path.name, path, "", str(path.absolute()), config)
+        stored_shapes(found.weights)  # a file of whatever size is no file of weights by its size
         return replace(found, revision=_content(path, found.weights))
     if is_hub_id(config.id) and not is_there(path):
         path = fetch_model(config, console)
@@ -184,6 +186,12 @@ def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> 
     """The model that an adapter belongs to, with the adapter."""
     adapter = read_adapter(path)
     named = base_config(config, adapter)
+    if named.is_remote and config.base is None:
+        raise DataError(
+            f"the adapter names a server as its base model: {named.id}",
+            where=f'{path / ADAPTER_CONFIG}, field "base_model_name_or_path"',
+            fix="name the model that it belongs to with model.base=…",
+        )
     if named.is_remote:
         raise no_weights(named.id)
     if is_adapter_folder(home(named.id)):
@@ -223,6 +231,7 @@ def no_weights(url: str) -> UsageError:
 def _from_gguf(path: Path, config: ModelConfig, console: Console) -> ModelFolder:
     if not is_there(path):
         raise DataError("the file does not exist", where=str(path))
+    check_header(path)
     digest = file_sha256(path)
     # The same content under another name is not converted again.
     names = {model.sha256: model.name for model in bundled.BUNDLED_MODELS.values()}

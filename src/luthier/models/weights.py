@@ -162,14 +162,14 @@ def read_index(path: Path) -> tuple[str, ...]:
             fix=_AGAIN,
         )
     for shard in shards:
-        if Path(shard).name != shard:
+        if Path(shard).name != shard or shard == "..":
             raise DataError(
                 f"the index names a file outside the model's folder: {shard[:_SHOWN]}",
                 where=str(path),
             )
         if _SAFE[1] in path.name and not shard.endswith(_SAFE[1]):
             raise DataError(
-                f"the index is one of safetensors, and names another kind of file: {shard[:_SHOWN]}",
+                f"an index of safetensors names a file of another kind: {shard[:_SHOWN]}",
                 where=str(path),
                 fix=_AGAIN,
             )

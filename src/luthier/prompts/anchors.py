@@ -9,9 +9,13 @@ is nearly always the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import compress, count
 from typing import Any, NamedTuple
+
+_LAST_TEXTS = 1024
 
 
 class Boundary(NamedTuple):
@@ -26,7 +30,7 @@ class Boundary(NamedTuple):
     is_clean: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # no slots: they exclude cached properties
 class Anchors:
     """The special tokens of a tokenizer as places to cut.
 
@@ -51,8 +55,24 @@ class Anchors:
         names = frozenset(name for name in plain if self.ids.get(name) in self.guarded)
         object.__setattr__(self, "_names", names)
 
-    def last(self, text: str, place: int) -> int:
-        """Where the last one begins that ends at ``place`` or before it; 0 where there is none."""
+    @cached_property
+    def last(self) -> Callable[[str, int], int]:
+        """Where the last one of a text begins that ends at a place or before it; 0: there is none.
+
+        It is asked for when texts are encoded ahead, and again when they are used.
+        """
+        return lru_cache(maxsize=_LAST_TEXTS)(self._last)
+
+    @cached_property
+    def meant(self) -> Callable[[str], list[int]]:
+        """Where a text spells out special tokens that are guarded."""
+        return lru_cache(maxsize=1)(self._meant)
+
+    def _meant(self, text: str) -> list[int]:
+        found = self.pattern.finditer(text)
+        return [match.start() for match in found if self.ids.get(match[0]) in self.guarded]
+
+    def _last(self, text: str, place: int) -> int:
         last = 0
         for match in self.pattern.finditer(text, 0, place):
             if match[0] in self._names:
@@ -67,10 +87,8 @@ class Anchors:
             text: the text.
             start: from `last`.
         """
-        meant = [
-            m.start() for m in self.pattern.finditer(text) if self.ids.get(m[0]) in self.guarded
-        ]
-        found = [at for at, token in enumerate(whole) if token in self.guarded]
+        meant = self.meant(text)
+        found = list(compress(count(), map(self.guarded.__contains__, whole)))
         if len(meant) != len(found) or start not in meant:
             return None
         return tuple(whole[: found[meant.index(start)]])

@@ -9,16 +9,13 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, overload
 
+from luthier.prompts.ahead import T, ahead
 from luthier.prompts.tokenizer_rules import panicked
 
-T = TypeVar("T")
 Pair = tuple[int, int]
-_ITEMS = 256
-_CHARACTERS = 2**20
 _FEWEST = 32
 """Fewer texts are not worth a copy of the tokenizer."""
 
@@ -35,6 +32,11 @@ class Request(NamedTuple):
     text: str
     literal: bool
     add_special_tokens: bool = False
+
+    @property
+    def characters(self) -> int:
+        """Characters of the text."""
+        return len(self.text)
 
 
 Known = Mapping[Request, tuple[int, ...]]
@@ -82,27 +84,12 @@ class Batches:
     def ahead(
         self, items: Iterable[T], needed: Callable[[T], Iterable[Request]]
     ) -> Iterator[tuple[list[T], Known]]:
-        """The items in batches, with the ids of the texts that they need.
-
-        The next batch is made ready, and encoded, before the one at hand is given out.
-        """
-        waiting: tuple[list[T], list[Request], Future[Known]] | None = None
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            for batch, requests in _batches(items, needed):
-                future = pool.submit(self._encoded, requests)
-                if waiting is not None:
-                    yield self._checked(*waiting)
-                waiting = batch, requests, future
-            if waiting is not None:
-                yield self._checked(*waiting)
-
-    def _checked(
-        self, batch: list[T], requests: list[Request], future: Future[Known]
-    ) -> tuple[list[T], Known]:
-        known = future.result()
-        if known and self._encode(requests[0]) != known[requests[0]]:
-            self.agrees = False
-        return batch, known if self.agrees else {}
+        """The items in batches, with the ids of the texts that they need; see `ahead`."""
+        for batch, known in ahead(items, needed, self._encoded):
+            first = next(iter(known), None)
+            if first is not None and self._encode(first) != known[first]:
+                self.agrees = False
+            yield batch, known if self.agrees else {}
 
     def _encoded(self, requests: Sequence[Request]) -> Known:
         if not self.agrees or len(requests) < _FEWEST:
@@ -135,21 +122,3 @@ class Batches:
             made.encode_special_tokens = literal
             self._copies[literal] = made
         return self._copies[literal]
-
-
-def _batches(
-    items: Iterable[T], needed: Callable[[T], Iterable[Request]]
-) -> Iterator[tuple[list[T], list[Request]]]:
-    batch: list[T] = []
-    requests: dict[Request, None] = {}
-    size = 0
-    for item in items:
-        batch.append(item)
-        for request in needed(item):
-            requests[request] = None
-            size += len(request.text)
-        if len(batch) >= _ITEMS or size >= _CHARACTERS:
-            yield batch, list(requests)
-            batch, requests, size = [], {}, 0
-    if batch:
-        yield batch, list(requests)

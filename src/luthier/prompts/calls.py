@@ -43,7 +43,8 @@ def matched_calls(turns: Sequence[Message], make_id: MakeId) -> list[Message]:
         )
         number += len(given)
         waiting += zip(turn.tool_calls, given, strict=True)
-        turn = replace(turn, tool_calls=given)
+        if given:
+            turn = replace(turn, tool_calls=given)
         if turn.role == "tool" and waiting:
             same = (i for i, (call, _) in enumerate(waiting) if call.id == turn.tool_call_id)
             asked, call = waiting.pop(next(same, 0))

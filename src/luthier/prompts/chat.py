@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
+from luthier.prompts.ahead import T
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
 from luthier.prompts.contained import (
@@ -20,7 +21,7 @@ from luthier.prompts.contained import (
     require_turns,
     tool_name,
 )
-from luthier.prompts.dialect import PROBE, Dialect
+from luthier.prompts.dialect import PROBE, Dialect, Draft
 from luthier.prompts.layouts import Span, Written
 from luthier.prompts.thoughts import (
     KNOWN_TAGS,
@@ -109,6 +110,23 @@ class ChatLayout:
             for index, part in (trained or {len(turns) - 1: whole}).items()
         )
 
+    def drafts(self, messages: Sequence[Message], tools: str, *, ask: bool) -> Iterator[Draft]:
+        """See `Layout.drafts`; rows with tools are written one by one."""
+        if tools:
+            return
+        turns = self._turns(messages)
+        if ask:
+            yield Draft(turns, True)
+            return
+        for index, turn in enumerate(turns):
+            if turn.role == "assistant" and index:
+                yield Draft(turns[:index], True)
+                yield Draft(turns[: index + 1], False)
+
+    def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
+        """See `Layout.ahead`."""
+        return self.dialect.ahead(items, needed)
+
     def encode(self, text: str) -> Tokens:
         """The tokens of ``text`` with the template's special tokens."""
         return self.encoder.encode(text)
@@ -192,7 +210,7 @@ class ChatLayout:
         asked = self.dialect.write(turns[:-1], where, ask=True, tools=tools)
         full = self.dialect.write(turns, where, ask=False, tools=tools)
         thought, content = thought_of(turns[-1], self.dialect.tags)
-        answer = replace(turns[-1], content=content, reasoning=thought.reasoning)
+        answer = _saying(turns[-1], content, thought.reasoning)
         if answer.reasoning and asked.rstrip().endswith(self.dialect.tags.close):
             raise DataError(
                 "the prompt ends the reasoning, and the answer has some",
@@ -264,6 +282,8 @@ class ChatLayout:
                 thought.text.replace(reasoning, hide(reasoning), 1) if reasoning else thought.text
             )
             content = head + content
+        if turn.is_text:
+            return _saying(turn, content)
         calls = tuple(
             replace(call, name=hide(call.name), arguments=hide(call.arguments))
             for call in turn.tool_calls
@@ -288,7 +308,14 @@ class ChatLayout:
 
 def _without_thought(turn: Message) -> Message:
     """Templates may leave earlier reasoning out; the trained one is looked at by itself."""
-    return replace(turn, content=thought_of(turn, KNOWN_TAGS[0])[1], reasoning="")
+    return _saying(turn, thought_of(turn, KNOWN_TAGS[0])[1])
+
+
+def _saying(turn: Message, content: str, reasoning: str = "") -> Message:
+    """The turn with this content and reasoning."""
+    if content == turn.content and reasoning == turn.reasoning:  # nearly always
+        return turn
+    return replace(turn, content=content, reasoning=reasoning)
 
 
 def _holds(answer: Message, written: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
 from luthier.prompts import template_process
+from luthier.prompts.ahead import T, ahead
 from luthier.prompts.calls import MakeId, by_function, matched_calls, nine_letters, own_id
 from luthier.prompts.characters import CharacterTokenizer
 from luthier.prompts.template_process import TemplateLimit, TemplateRaised, TemplateSyntax
@@ -82,6 +83,23 @@ class _Form(NamedTuple):
     tools_in_system: bool = False
 
 
+class Draft(NamedTuple):
+    """A conversation that will be written.
+
+    Attributes:
+        turns: who says what.
+        ask: end with what stands before an answer.
+    """
+
+    turns: tuple[Message, ...]
+    ask: bool
+
+    @property
+    def characters(self) -> int:
+        """Characters of what is said."""
+        return sum(len(turn.content) + len(turn.reasoning) for turn in self.turns)
+
+
 @dataclass(frozen=True)  # no slots: they exclude cached properties
 class Dialect:
     """A chat template, and how conversations are given to it.
@@ -97,6 +115,26 @@ class Dialect:
     own: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+    _known: dict[Draft, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
+        """The items, one by one, while the drafts that the next ones ``needed`` are rendered.
+
+        It changes no result: `write` finds what was rendered ahead, and does not render it again.
+        """
+        for batch, known in ahead(items, needed, self._rendered, template_process.stop):
+            self._known.clear()
+            self._known.update(known)
+            yield from batch
+        self._known.clear()
+
+    def _rendered(self, drafts: Sequence[Draft]) -> dict[Draft, str]:
+        form, source = self._form, self._source(False)
+        if source is None:
+            return {}
+        values = [self._variables(draft.turns, form, draft.ask, ()) for draft in drafts]
+        texts = template_process.render_many(_completed(source, form), values)
+        return {draft: text for draft, text in zip(drafts, texts, strict=True) if text is not None}
 
     def write(
         self, turns: Sequence[Message], where: str, *, ask: bool, tools: Sequence[Any] = ()
@@ -113,6 +151,9 @@ class Dialect:
             DataError: the template refuses the conversation, or takes more time, memory or text
                 than a template may.
         """
+        known = self._known.get(Draft(tuple(turns), ask)) if self._known and not tools else None
+        if known is not None:
+            return known
         try:
             try:
                 return self._render(turns, self._form, ask, tools)
@@ -261,32 +302,44 @@ class Dialect:
     def _render(
         self, turns: Sequence[Message], form: _Form, ask: bool, tools: Sequence[Any]
     ) -> str:
+        source = self._source(bool(tools))
+        if source is None:  # one that is no program: that of a tokenizer of Luthier's or Mistral's
+            given, options = self._conversation(turns, form, tools), self._options(tools)
+            text = self.tokenizer.apply_chat_template(
+                given, tokenize=False, add_generation_prompt=ask, **options
+            )
+            return str(text)
+        try:
+            values = self._variables(turns, form, ask, tools)
+            return template_process.render(_completed(source, form), values)
+        except TemplateLimit as error:
+            raise over_the_limit(error, self.place) from None
+
+    def _variables(
+        self, turns: Sequence[Message], form: _Form, ask: bool, tools: Sequence[Any]
+    ) -> dict[str, Any]:
+        return {
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": ask,
+            **self.tokenizer.special_tokens_map,
+            **self._options(tools),
+            "messages": self._conversation(turns, form, tools),
+        }
+
+    def _options(self, tools: Sequence[Any]) -> dict[str, Any]:
+        options = {"date_string": f"{_TODAY:%d %b %Y}", **self.values}
+        return {**options, "tools": list(tools)} if tools else options
+
+    def _conversation(
+        self, turns: Sequence[Message], form: _Form, tools: Sequence[Any]
+    ) -> list[dict[str, Any]]:
         given = [self._given(turn, form) for turn in matched_calls(turns, form.make_id)]
         if tools and form.tools_in_system:
             if given[0]["role"] != "system":
                 given.insert(0, {"role": "system", "content": ""})
             given[0]["tools"] = json.dumps(list(tools), ensure_ascii=False)
-        options: dict[str, Any] = {"date_string": f"{_TODAY:%d %b %Y}", **self.values}
-        if tools:
-            options["tools"] = list(tools)
-        source = self._source(bool(tools))
-        if source is None:  # one that is no program: that of a tokenizer of Luthier's or Mistral's
-            text = self.tokenizer.apply_chat_template(
-                given, tokenize=False, add_generation_prompt=ask, **options
-            )
-            return str(text)
-        values = {
-            "tools": None,
-            "documents": None,
-            "add_generation_prompt": ask,
-            **self.tokenizer.special_tokens_map,
-            **options,
-            "messages": given,
-        }
-        try:
-            return template_process.render(_completed(source, form), values)
-        except TemplateLimit as error:
-            raise over_the_limit(error, self.place) from None
+        return given
 
     def _given(self, turn: Message, form: _Form) -> dict[str, Any]:
         """A turn as templates read it."""

@@ -6,14 +6,16 @@ text up to an answer is what a model is asked at inference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
+from luthier.prompts.ahead import T
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
+from luthier.prompts.dialect import Draft
 from luthier.prompts.thoughts import KNOWN_TAGS, thought_of
 from luthier.prompts.tokens import Encoder, Tokens
 
@@ -67,6 +69,12 @@ class Layout(Protocol):
         One text; or one for each answer that is trained, where earlier turns are written otherwise
         when the conversation goes on.
         """
+
+    def drafts(self, messages: Sequence[Message], tools: str, *, ask: bool) -> Iterator[Draft]:
+        """What is written for `question`, or else for `conversations`, or most of it."""
+
+    def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
+        """The items, while the drafts that the next ones need are written."""
 
     def encode(self, text: str) -> Tokens:
         """A text as tokens; offsets are those in the text that `show` gives."""
@@ -127,6 +135,14 @@ class PlainLayout:
         """
         text, answers = self._text(messages, tools, where)
         return (Written(text, tuple(answers)),)
+
+    def drafts(self, messages: Sequence[Message], tools: str, *, ask: bool) -> Iterator[Draft]:
+        """See `Layout.drafts`: none, since plain text is written at once."""
+        yield from ()
+
+    def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
+        """See `Layout.ahead`."""
+        yield from items
 
     def encode(self, text: str) -> Tokens:
         """The tokens of ``text``; special tokens in it are text."""

@@ -1,4 +1,4 @@
-"""Many examples as tokens: the same as one by one, with their texts encoded in batches ahead."""
+"""Many examples as tokens: the same as one by one, with their texts made in batches ahead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.prompts.batches import Request
+from luthier.prompts.dialect import Draft
 from luthier.prompts.layouts import Written
 from luthier.prompts.render import Prompt, PromptRenderer, TrainingExample
 
@@ -26,6 +27,7 @@ def trainings_of(
         examples: they may be a stream.
         completions_only: train on the answers only; if not, on every token but the first.
     """
+    examples = renderer.layout.ahead(examples, partial(_drafts, renderer, ask=False))
     written = ((example, _tried(renderer.written, example)) for example in examples)
     requests = partial(_training_requests, renderer)
     for example, texts in renderer.encoder.ahead(written, requests):
@@ -45,12 +47,23 @@ def prompts_of(
         examples: they may be a stream.
         answer_tokens: room to keep for the answer.
     """
+    examples = renderer.layout.ahead(examples, partial(_drafts, renderer, ask=True))
     asked = ((example, _tried(renderer.question, example)) for example in examples)
     for example, text in renderer.encoder.ahead(asked, partial(_prompt_requests, renderer)):
         if isinstance(text, DataError):
             yield example, text
         else:
             yield example, _tried(renderer.fitting, example, text, answer_tokens)
+
+
+def _drafts(renderer: PromptRenderer, example: Example, *, ask: bool) -> Iterator[Draft]:
+    """What is written of an example, or most of it."""
+    if renderer.encoder_decoder or example.is_plain_text:
+        return
+    messages = renderer.asked(example)
+    if not ask and example.references:
+        messages = renderer.answered(example)
+    yield from renderer.layout.drafts(messages, example.tools, ask=ask)
 
 
 def _training_requests(

@@ -90,6 +90,7 @@ class Masks:
     def mask(self, written: Written) -> Masked:
         """The tokens of a conversation, and which are trained."""
         tokens, is_joined = self._behind_prompt(written)
+        asked = 0
         trained = [False] * len(tokens.ids)
         withheld = [False] * len(tokens.ids)
         for span in written.answers:
@@ -98,7 +99,6 @@ class Masks:
             if span.is_trained:
                 trained[begin:end] = [True] * (end - begin)
                 withheld[begin:end] = [False] * (end - begin)
-        asked = self._boundary(tokens, written.text, written.answers[-1].asked).at
         return Masked(tokens.ids, tuple(trained), tuple(withheld), asked, is_joined)
 
     def _range(self, tokens: Tokens, text: str, span: Span) -> tuple[int, int, int]:

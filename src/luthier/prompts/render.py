@@ -168,7 +168,7 @@ class PromptRenderer:
         """The text of a prompt, marked up; see `prompt`."""
         if example.is_plain_text:
             raise DataError("plain text has no prompt", where=example.where)
-        return self.layout.question(self._messages(example), example.tools, example.where)
+        return self.layout.question(self.asked(example), example.tools, example.where)
 
     def fitting(self, example: Example, text: str, answer_tokens: int) -> Prompt:
         """The prompt with this text, if it leaves room for the answer; see `prompt`."""
@@ -248,7 +248,7 @@ class PromptRenderer:
             raise DataError("the example has no answer to train on", where=example.where)
         if self.encoder_decoder or example.is_plain_text:
             return ()
-        messages = (*self._messages(example), self._kept(example.trained_answer))
+        messages = self.answered(example)
         written = self.layout.conversations(messages, example.tools, example.where)
         if self.train_on == "last-answer":
             *earlier, last = written[-1].answers
@@ -329,7 +329,7 @@ class PromptRenderer:
                 where=example.where,
                 fix="give examples with a prompt and a completion, or use a decoder-only model",
             )
-        messages, turn = self._messages(example), self._kept(example.trained_answer)
+        messages, turn = self.asked(example), self._kept(example.trained_answer)
         ids = self._prompt(self.layout.question(messages, example.tools, example.where)).ids
         answer = self._ended(self.answer_ids(inline(turn)), example.where)
         return TrainingExample(
@@ -344,11 +344,16 @@ class PromptRenderer:
             return Prompt(self.encoder.literal_ids(shown, add_special_tokens=True), shown)
         return Prompt(self._masks.tokens(text).ids, shown)
 
-    def _messages(self, example: Example) -> tuple[Message, ...]:
+    def asked(self, example: Example) -> tuple[Message, ...]:
+        """The turns of a prompt, as they are given to the layout."""
         turns = tuple(map(self._kept, example.messages))
         if self.system is None or example.messages[0].role == "system":
             return turns
         return (Message("system", self.system), *turns)
+
+    def answered(self, example: Example) -> tuple[Message, ...]:
+        """The turns of a conversation that ends with its answer."""
+        return (*self.asked(example), self._kept(example.trained_answer))
 
     def _kept(self, turn: Message) -> Message:
         """A turn with its reasoning, or without it."""

@@ -11,8 +11,9 @@ starts fast. The environment of templates is that of transformers' ``apply_chat_
 
 On Windows there are no such limits, and on macOS none of memory; that of text holds everywhere.
 
-A request is two lengths, of a template (0: that of the request before) and of its values, then the
-template, and the values in JSON. A reply is a length, a byte that says what it is, and a text.
+A request is the length of a template (0: that of the request before), the number of conversations,
+and their lengths; then the template, and the values for each conversation in JSON. The reply to
+each is a length, a byte that says what it is, and a text.
 """
 
 from __future__ import annotations
@@ -201,15 +202,22 @@ def serve(requests: BinaryIO, replies: BinaryIO, limits: Limits) -> None:
     """
     source = ""
     while head := requests.read(LENGTHS.size):
-        new, size = LENGTHS.unpack(head)
-        limits.begin(size, SECONDS_PER_TEMPLATE if new else 0)
+        new, count = LENGTHS.unpack(head)
+        sizes = [size for (size,) in LENGTH.iter_unpack(requests.read(count * LENGTH.size))]
+        limits.room(sum(sizes))
         source = requests.read(new).decode("utf-8", "surrogatepass") if new else source
-        kind, text = rendered(source, requests.read(size))
-        reply = bytes([kind]) + text.encode("utf-8", "surrogatepass")
-        limits.end()
-        replies.write(LENGTH.pack(len(reply)) + reply)
+        # All of them, so that whoever asks is done with asking when it is answered.
+        contents = [requests.read(size) for size in sizes]
+        more = SECONDS_PER_TEMPLATE if new else 0
+        for content in contents:
+            limits.begin(len(content), more)
+            kind, text = rendered(source, content)
+            reply = bytes([kind]) + text.encode("utf-8", "surrogatepass")
+            limits.end()
+            replies.write(LENGTH.pack(len(reply)) + reply)
+            more = 0
+            del text, reply
         replies.flush()
-        del text, reply
 
 
 class Limits:
@@ -224,7 +232,7 @@ class Limits:
 
             for name in ("RLIMIT_CORE", "RLIMIT_FSIZE", "RLIMIT_NOFILE"):
                 resource.setrlimit(getattr(resource, name), (0, 0))
-        self._room(0)
+        self.room(0)
 
     def begin(self, size: int, more: float) -> None:
         """Start the timer for a template.
@@ -233,7 +241,6 @@ class Limits:
             size: bytes of the conversation.
             more: further seconds.
         """
-        self._room(size)
         allowed = SECONDS_PER_ROW + SECONDS_PER_BYTE * size + more
         self._left = min(MAX_SECONDS, self._left) + allowed
         self._began = time.process_time()
@@ -244,7 +251,8 @@ class Limits:
         _timer(0)
         self._left -= time.process_time() - self._began
 
-    def _room(self, size: int) -> None:
+    def room(self, size: int) -> None:
+        """Limit the memory, where so many bytes of conversations are in it."""
         if not self._size:
             return
         import resource

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
+from luthier.prompts.ahead import T
 from luthier.prompts.anchors import Anchors, Boundary
-from luthier.prompts.batches import Batches, Offsets, Pair, Request, T
+from luthier.prompts.batches import Batches, Offsets, Pair, Request
 from luthier.prompts.tokenizer_rules import raise_if_panicked
 
 # Unicode guarantees that these never stand for a character, so rows hardly ever have them; where
@@ -146,8 +147,8 @@ class Encoder:
     def encode(self, text: str) -> Tokens:
         """Marked-up text as tokens; offsets are those in the text that `show` gives."""
         if self._keeps or _OPEN not in text:
-            meant = [m.start() for m in self._pattern.finditer(text) if self._is_guarded(m[0])]
-            return self._without_smuggled(self._encode(text, literal=False), text, meant)
+            tokens = self._encode(text, literal=False)
+            return self._without_smuggled(tokens, text, self._anchors.meant(text))
         return self._encode_hidden(text) or self._encode_pieces(text)
 
     def literal(self, text: str, *, add_special_tokens: bool = False) -> Tokens:

@@ -37,6 +37,12 @@ class RunSummary:
     created: datetime
     path: Path
 
+    @property
+    def as_stored(self) -> tuple[str, ...]:
+        """The fields with figures that were not computed again; the report of a run checks them."""
+        shows_figure = self.result and self.status != "broken"
+        return ("result",) if shows_figure else ()
+
 
 def collect_runs(output: Path) -> list[RunSummary]:
     """The runs in a folder, newest first. A broken run is listed as such, never an error.

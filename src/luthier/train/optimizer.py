@@ -20,11 +20,12 @@ from luthier.train.stochastic import StochasticAdamW
 from luthier.train.weights import Local, TrainedWeights
 
 Groups = list[dict[str, Any]]
+Form = tuple[tuple[int, ...], torch.dtype]
+"""Of a saved tensor: its shape and type."""
 
 # Bitsandbytes' tables of the values of 8-bit numbers, one for all weights.
 _CONSTANT = {"qmap1", "qmap2"}
-# Adafactor keeps sums of rows and of columns.
-_FACTORS = ("/row_var", "/col_var")
+_STEP = "step"
 
 
 def _eight_bit_adamw(groups: Groups, lr: float, *, is_paged: bool = False) -> torch.optim.Optimizer:
@@ -37,6 +38,30 @@ def _eight_bit_adamw(groups: Groups, lr: float, *, is_paged: bool = False) -> to
         for position, weight in enumerate(group["params"]):
             optimizer.init_state(group, weight, index, position)
     return optimizer  # type: ignore[no-any-return]
+
+
+def _moments(master: Tensor) -> dict[str, Form]:
+    """The state that Adam makes in its first step."""
+    like = (tuple(master.shape), master.dtype)
+    return {_STEP: ((), torch.float32), "exp_avg": like, "exp_avg_sq": like}
+
+
+def _factors(master: Tensor) -> dict[str, Form]:
+    """Adafactor's: sums of rows and of columns, or squares of what is no matrix."""
+    *outer, last = master.shape or (1,)
+    step: dict[str, Form] = {_STEP: ((), torch.float32)}
+    if not outer:
+        return step | {"variance": (tuple(master.shape), master.dtype)}
+    rows, columns = (*outer, 1), (*outer[:-1], 1, last)
+    return step | {"row_var": (rows, master.dtype), "col_var": (columns, master.dtype)}
+
+
+_MADE_IN_A_STEP: Mapping[type, Callable[[Tensor], dict[str, Form]]] = {
+    torch.optim.AdamW: _moments,
+    torch.optim.Adafactor: _factors,
+    torch.optim.SGD: lambda _master: {},
+}
+"""The state of a weight, for optimizers that make it when the weight is first updated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,33 +167,54 @@ def load_optimizer_tensors(
 ) -> None:
     """Put a state that `optimizer_tensors` gave back, of each tensor this process's part.
 
+    Every tensor is checked before the first is used. A weight that was never updated has no state.
+
     Raises:
-        DataError: a state is of another weight, of another shape, or not finite.
+        DataError: a state is of another weight, lacks a part, is of another shape or type, or is
+            not finite.
     """
+    parts: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
         if name not in weights.masters:
             raise DataError(f"the checkpoint has a state of {name!r}, which is not trained")
+        parts.setdefault(name, {})[what] = value
+    for name, saved in parts.items():
+        _require_fitting(name, saved, _forms(optimizer, weights.masters[name]))
+    for name, saved in parts.items():
         master = weights.masters[name]
         state = optimizer.state[master]
-        held = state.get(what)
-        _require_fitting(key, value, held if isinstance(held, Tensor) else master)
-        if isinstance(held, Tensor):
-            held.copy_(local(value, master))
-        elif isinstance(held, int):
-            state[what] = int(value)
-        else:
-            # AdamW keeps its step counter where the fused kernel wants it: beside the parameter.
-            state[what] = local(value, master)
+        for what, value in saved.items():
+            held = state.get(what)
+            if isinstance(held, Tensor):
+                held.copy_(local(value, master))
+            elif isinstance(held, int):
+                state[what] = int(value)
+            else:
+                # AdamW keeps its step counter where the fused kernel wants it: beside the weight.
+                state[what] = local(value, master)
 
 
-def _require_fitting(key: str, value: Tensor, like: Tensor) -> None:
-    """Check a saved state against the weight that it belongs to, or the state in its place."""
-    fits = value.ndim == 0 or value.shape == like.shape
-    if key.endswith(_FACTORS):
-        fits = value.ndim == like.ndim
-    if not fits or not bool(value.isfinite().all()):
-        raise DataError(
-            f"{key} in the checkpoint is {list(value.shape)}, or not finite; the training has "
-            f"{list(like.shape)}"
-        )
+def _forms(optimizer: torch.optim.Optimizer, master: Tensor) -> dict[str, Form]:
+    """What the saved state of a weight has to look like: as the one in its place, if there is."""
+    held = {key: value for key, value in optimizer.state[master].items() if key not in _CONSTANT}
+    if held:
+        made = {key: torch.as_tensor(value) for key, value in held.items()}
+        return {key: (tuple(value.shape), value.dtype) for key, value in made.items()}
+    return _MADE_IN_A_STEP[type(optimizer)](master)
+
+
+def _require_fitting(name: str, saved: Mapping[str, Tensor], forms: Mapping[str, Form]) -> None:
+    """Check the saved state of a weight against what its optimizer keeps."""
+    if wrong := sorted(saved.keys() ^ forms.keys()):
+        raise DataError(f"{name}/{wrong[0]} is in one of the optimizer and the checkpoint only")
+    for what, value in saved.items():
+        form = tuple(value.shape), value.dtype
+        if form != forms[what]:
+            shape, kind = forms[what]
+            raise DataError(
+                f"{name}/{what} in the checkpoint is {list(value.shape)} of {value.dtype}; the "
+                f"optimizer has {list(shape)} of {kind}"
+            )
+        if not bool(value.isfinite().all()) or (what == _STEP and float(value) < 0):
+            raise DataError(f"{name}/{what} in the checkpoint holds numbers that cannot be")

@@ -78,14 +78,15 @@ class TrainingState:
             return
         self._require_finite()
         tensors: dict[str, Tensor] = {f"weights/{k}": v for k, v in self.weights.masters.items()}
-        for key, value in optimizer_tensors(self.optimizer, self.weights).items():
-            tensors[f"optimizer/{key}"] = value
+        optimizer = optimizer_tensors(self.optimizer, self.weights)
+        tensors |= {f"optimizer/{key}": value for key, value in optimizer.items()}
         tensors |= {f"method/{key}": value for key, value in self.companion.tensors().items()}
         state = {
             "fingerprint": self.job.fingerprint,
             "inputs": self.job.inputs,
             "guards": dataclasses.asdict(self.guards.state),
             "loss_scale": dataclasses.asdict(self.scaling.state),
+            "optimizer_tensors": len(optimizer),
             **dataclasses.asdict(self.progress),
         }
         folder, step = self.job.run.checkpoints, self.progress.step
@@ -127,6 +128,7 @@ class TrainingState:
         state, where = dict(checkpoint.state), str(checkpoint.path)
         made_for, inputs = state.pop("fingerprint", ""), state.pop("inputs", {})
         guards, scale = state.pop("guards", {}), state.pop("loss_scale", {})
+        count = state.pop("optimizer_tensors", None)
         progress = _stored(Progress, state, where)
         extended = made_for in self._extended_from()
         if made_for != self.job.fingerprint and not extended:
@@ -145,6 +147,8 @@ class TrainingState:
         with reading_foreign("the tensors are not those of this training", where):
             self.weights.load(_part(tensors, "weights/"), local)
             optimizer = _part(tensors, "optimizer/")
+            if count not in (None, len(optimizer)):
+                raise DataError(f"of {count} states of the optimizer {len(optimizer)} are there")
             load_optimizer_tensors(self.optimizer, self.weights, optimizer, local)
             self.companion.load(_part(tensors, "method/"))
         self.job = dataclasses.replace(self.job, packed=self.progress.packed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 
 from luthier.config import RunConfig
 from luthier.config.methods import MethodName
@@ -15,6 +16,7 @@ from luthier.core.errors import UsageError
 from luthier.core.files import folder_bytes
 from luthier.core.inputs import Inputs
 from luthier.core.records import TrainingRecord
+from luthier.core.results import set_aside_results
 from luthier.core.run_directory import RunDirectory
 from luthier.data.batches import BatchOrder, Replay
 from luthier.data.problems import Dropped
@@ -138,7 +140,7 @@ def tune(
         record = train(job, console, [*observers, *trackers])
     state = parallelism.state(model)
     if ranks.is_first:
-        run.training.unlink(missing_ok=True)  # it belongs to the model that is replaced now
+        _replace(run, record, console)
         save_adapted(job.loaded, run.model, state)
         size = folder_bytes(run.model, _WEIGHT_FILES)
         record = record.model_copy(update={"artifact_bytes": size})
@@ -146,6 +148,17 @@ def tune(
     ranks.wait()
     job.loaded.model.eval()
     return job.loaded, record
+
+
+def _replace(run: RunDirectory, record: TrainingRecord, console: Console) -> None:
+    """Make room for a new model: what belongs to another one before it goes."""
+    before = TrainingRecord.read(run.training) if run.training.is_file() else None
+    identity = attrgetter("fingerprint", "steps")
+    is_same = before is not None and identity(before) == identity(record)
+    place = None if is_same else set_aside_results(run, before.steps if before else 0)
+    if place:
+        console.say(f"  what was measured of the model before is in {place}")
+    run.training.unlink(missing_ok=True)
 
 
 def _watched_loss(job: TrainingJob) -> float:

@@ -30,7 +30,7 @@ YES = (True, 1, 1.0, "1", "true", "True", "yes", " TRUE ", "1.0")
 NO = (False, 0, 0.0, "0", "false", "False", "no", "0.0", -0.0)
 NOTHING = (None, "", "  ")
 NOT_A_NUMBER = (math.nan, math.inf, -math.inf, "NaN", "nan")
-NO_FLAG = ("maybe", 2, -1, "off?", {"x": 1})
+NO_FLAG = ("maybe", "off", "n", "f", "none", "nope", 2, -1, "off?", {"x": 1})
 VALUES = (*YES, *NO, *NOTHING, *NOT_A_NUMBER, *NO_FLAG)
 
 USER, ANSWER = {"role": "user", "content": "Where?"}, {"role": "assistant", "content": BAD}

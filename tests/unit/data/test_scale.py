@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,37 @@ def test_packed_nothing_is_refused_at_once(tmp_path: Path, suffix: str, nothing:
         list(read_rows(str(path)))
     assert time.process_time() - began < 10
     assert caught.value.where.startswith(f"rows.{suffix}.gz:")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "header", "row"),
+    [
+        ("jsonl", b"", b"{}\n"),
+        ("jsonl", b"", b'{"text": ""}\n'),
+        ("csv", b"a,b\n", b",\n"),
+        ("tsv", b"a\tb\n", b"\t\n"),
+    ],
+)
+def test_packed_rows_that_say_nothing_are_refused_at_once(
+    tmp_path: Path, suffix: str, header: bytes, row: bytes
+) -> None:
+    path = tmp_path / f"rows.{suffix}.gz"
+    path.write_bytes(gzip.compress(header + row * (_MANY // len(row)), 1))
+    began = time.process_time()
+    with pytest.raises(DataError, match="say nothing") as caught:
+        list(read_rows(str(path)))
+    assert time.process_time() - began < 10
+    assert caught.value.where.startswith(f"rows.{suffix}.gz:")
+
+
+@pytest.mark.parametrize("name", ["rows.zip", "rows.jsonl.zip", "rows.jsonl", "rows.csv"])
+def test_a_zip_file_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.jsonl", '{"text": "here"}\n')
+    with pytest.raises(DataError, match="zip") as caught:
+        list(read_rows(str(path)))
+    assert "unpack it" in caught.value.fix
 
 
 def test_some_blank_lines_are_no_matter(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from luthier.config import MethodConfig, TrainConfig
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.records import ModelStamp
 from luthier.core.run_directory import RunDirectory
 from luthier.distributed.ranks import ALONE, Ranks
@@ -115,6 +115,56 @@ def test_states_are_as_small_as_they_are_said_to_be(name: str, tmp_path: Path) -
     assert of_matrix == STATES[name]
     of_bias = [value for key, value in training.tensors().items() if key.startswith("bias/")]
     assert all(value.dtype != torch.uint8 for value in of_bias)
+
+
+def _dropped(value: torch.Tensor) -> None:
+    return None
+
+
+SPOILT = {
+    "missing": _dropped,
+    "of another shape": lambda value: torch.zeros(*value.shape, 3, dtype=value.dtype),
+    "flat": lambda value: value.reshape(-1)[:1].expand(7).clone(),
+    "a single number": lambda value: torch.zeros((2,), dtype=value.dtype),
+    "of another type": lambda value: value.to(
+        torch.float64 if value.dtype != torch.float64 else torch.int8
+    ),
+    "whole numbers": lambda value: value.to(
+        torch.int32 if value.dtype != torch.int32 else torch.int16
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("name", [*(name for name in STATES if STATES[name]), "pure"])
+def test_a_state_that_is_not_the_optimizers_is_refused_before_it_is_used(
+    name: str, how: str, tmp_path: Path
+) -> None:
+    """Each tensor of the state in its turn; the optimizer stays as it was."""
+    pure = name == "pure"
+    loop = {"master_weights": False} if pure else {"optimizer": name}
+    dtype = torch.bfloat16 if pure else torch.float32
+    one, other = (Training(tmp_path, dtype, **loop) for _ in range(2))
+    one.step(0)
+    before = {key: value.clone() for key, value in other.tensors().items()}
+    for key, value in one.tensors().items():
+        spoilt = SPOILT[how](value)
+        tensors = {k: v for k, v in one.tensors().items() if k != key}
+        tensors |= {} if spoilt is None else {key: spoilt}
+        with pytest.raises(DataError, match=key):
+            load_optimizer_tensors(other.optimizer, other.weights, tensors, lambda whole, _: whole)
+    after = other.tensors()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_count_of_steps_that_cannot_be_is_refused(value: float, tmp_path: Path) -> None:
+    one, other = (Training(tmp_path) for _ in range(2))
+    one.step(0)
+    tensors = one.tensors() | {"weight/step": torch.tensor(value)}
+    with pytest.raises(DataError, match="weight/step"):
+        load_optimizer_tensors(other.optimizer, other.weights, tensors, lambda whole, _: whole)
 
 
 def test_eight_bits_are_nearly_as_good_as_32(tmp_path: Path) -> None:

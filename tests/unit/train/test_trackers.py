@@ -18,6 +18,7 @@ from luthier.core.console import Console
 from luthier.core.errors import PreemptedError, UsageError
 from luthier.core.files import read_lines
 from luthier.core.run_directory import RunDirectory
+from luthier.core.secrets import REPLACEMENT
 from luthier.train.observers import StepMetrics
 from luthier.train.trackers import require_trackers, tracking
 from luthier.train.trackers.base import Opening
@@ -125,6 +126,21 @@ def test_a_tracker_that_fails_is_left_out_with_one_warning(tmp_path: Path) -> No
     said = attempt("tensorboard", run, "start", 0, 5)
     assert said.count("warning:") == 1
     assert "tensorboard failed and is left out from here on" in said
+
+
+@pytest.mark.parametrize("name", ["WANDB_API_KEY", "HF_TOKEN", "MLFLOW_TRACKING_PASSWORD"])
+def test_what_a_tracker_says_is_shown_without_keys(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error names the file that is in the way, and the key is in the file's name."""
+    key = "wk-0123456789abcdef0123456789"
+    monkeypatch.setenv(name, key)
+    run = RunDirectory.create(tmp_path, key)
+    run.tensorboard.write_text("a file where the folder should be")
+    said = attempt("tensorboard", run, "start", 0, 1)
+    assert "tensorboard failed and is left out" in said
+    assert REPLACEMENT in said
+    assert key not in "".join(said.split())
 
 
 def test_a_full_disk_does_not_stop_the_training(tmp_path: Path, files_limited_to: Any) -> None:

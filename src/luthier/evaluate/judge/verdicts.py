@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from luthier.core.records import SampleRecord, TemplateStamp
+from luthier.core.records import ModelStamp, SampleRecord, TemplateStamp
 from luthier.evaluate.judge.template import Place
 from luthier.evaluate.metrics.base import Floats, MeanMetric
 
@@ -25,13 +26,14 @@ class WinRate(MeanMetric):
     and Chatbot Arena", arXiv 2306.05685, sections 3.3 and 3.4).
 
     Args:
-        judge: the judge and where it is.
+        judge: the judge.
         template: how it was asked.
     """
 
-    def __init__(self, judge: str, template: TemplateStamp) -> None:
+    def __init__(self, judge: ModelStamp, template: TemplateStamp) -> None:
         super().__init__("win_rate")
-        self._judge, self._template = judge, template
+        self._judge = f"{judge.id}@{judge.endpoint}" if judge.endpoint else judge.id
+        self._template = template
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """1 for a win, 0.5 for a tie, 0 for a loss: ``[n, 1]``, over judged pairs."""
@@ -42,6 +44,24 @@ class WinRate(MeanMetric):
         del references
         template = self._template
         return f"win_rate|judge:{self._judge}|template:{template.id}@{template.hash}|swap:both"
+
+
+def tally(judged: Sequence[SampleRecord]) -> dict[str, int]:
+    """How many pairs were won, lost and so on, by the names of `Judgement`.
+
+    Raises:
+        KeyError: one was not judged.
+    """
+    outcomes = Counter(pair.extracted["outcome"] for pair in judged)
+    agreement = Counter(pair.extracted["agree"] for pair in judged)
+    return {
+        "wins": outcomes[WIN],
+        "losses": outcomes[LOSS],
+        "ties": outcomes[TIE],
+        "equal": agreement["equal"],
+        "inconsistent": agreement["no"],
+        "unread": agreement["unread"],
+    }
 
 
 def outcome_of(as_second: Place | None, as_first: Place | None) -> dict[str, str]:

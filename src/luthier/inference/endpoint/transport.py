@@ -17,6 +17,7 @@ from urllib.request import Request
 
 from luthier.core.errors import DataError, LuthierError, UsageError
 from luthier.core.secrets import Secrets
+from luthier.inference.endpoint.address import checked_url
 from luthier.inference.endpoint.reading import largest_answer, read_json
 from luthier.inference.endpoint.wire import Bounds, TooLargeError, opener
 
@@ -179,33 +180,6 @@ class Transport:
     def _shown(self, text: str) -> str:
         """A text of the server for people; the key is taken out before a cut can divide it."""
         return printable(self._secrets.scrub(text[: 16 * _SHOWN]))
-
-
-def checked_url(url: str) -> str:
-    """The URL of an API, without a slash at the end.
-
-    Raises:
-        UsageError: it has another scheme than http(s), no host, a password, a query or a fragment.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"this is no URL: {error}", where="model.id") from None
-    if parts.scheme.lower() not in ("http", "https") or not host:
-        problem = "an endpoint is an http or https URL with a host"
-    elif parts.username or parts.password:
-        problem = "the URL holds a user or a password, which would be stored with the run"
-    elif parts.query or parts.fragment or any(sign.isspace() or ord(sign) < 32 for sign in url):
-        problem = "the URL of an endpoint has no query, fragment or white space"
-    else:
-        return url.rstrip("/")
-    raise UsageError(
-        problem,
-        where="model.id",
-        fix="write it like http://127.0.0.1:8000/v1, and name the variable of a key in "
-        "model.endpoint.api_key_env",
-    )
 
 
 def printable(text: str) -> str:

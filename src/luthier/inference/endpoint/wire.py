@@ -74,9 +74,12 @@ class Bounds:
         Raises:
             OSError: none of its addresses answers in time.
         """
-        found = self.deadline.call(
-            lambda: socket.getaddrinfo(*address, type=socket.SOCK_STREAM)  # has no limit itself
-        )
+        try:
+            found = self.deadline.call(
+                lambda: socket.getaddrinfo(*address, type=socket.SOCK_STREAM)  # has no limit itself
+            )
+        except UnicodeError as error:  # a proxy's name; one of an endpoint is checked before
+            raise OSError(f"this can be the name of no host: {error}") from None
         failure: OSError = OSError("the name has no address")
         for index, (family, kind, protocol, _, place) in enumerate(found):
             connection = socket.socket(family, kind, protocol)

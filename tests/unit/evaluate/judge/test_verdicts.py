@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.core.records import SampleRecord, TemplateStamp
+from luthier.core.records import ModelStamp, SampleRecord, TemplateStamp
 from luthier.evaluate.judge.verdicts import WinRate, outcome_of
+
+JUDGE = ModelStamp(id="judge", parameters=0, dtype="", architecture="")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_a_tie_is_half_a_win() -> None:
         )
         for number, outcome in enumerate(["win", "win", "tie", "loss"])
     ]
-    metric = WinRate("judge", TemplateStamp(id="t", hash="0"))
+    metric = WinRate(JUDGE, TemplateStamp(id="t", hash="0"))
     stats = metric.measure(samples)
     assert metric.aggregate(stats.sum(axis=0), 4.0) == 0.625  # type: ignore[arg-type]
     assert metric.signature([]) == "win_rate|judge:judge|template:t@0|swap:both"

@@ -168,6 +168,24 @@ def test_a_server_that_scores_the_wrong_place_is_refused(server: Any) -> None:
     assert len(server.bodies("/completions")) == 3
 
 
+def test_a_server_that_leaves_out_impossible_tokens_is_refused(server: Any) -> None:
+    """The engine's trials are asked about as well, so it is noticed before an example is."""
+    rule = server.rule
+
+    def with_null(path: str, body: Any) -> Any:
+        answer = rule(path, body)
+        if body and body.get("echo"):
+            values = answer["choices"][0]["logprobs"]["token_logprobs"]
+            values[-2] = None  # the last one of the prompt; one is generated after it
+        return answer
+
+    server.rule = with_null
+    with pytest.raises(LuthierError, match="has none") as caught:
+        opened(server).engine().score([ScoreRequest((65, 66), (67, 68))] * 50)
+    assert caught.value.where.startswith(server.url)
+    assert len(server.bodies("/completions")) <= 3
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -81,6 +81,41 @@ def test_the_first_token_is_not_predicted() -> None:
         scores.score(scores.pieces("ab cd", PLAIN, ""), 0, "")
 
 
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_token_without_a_log_probability_is_refused(place: int) -> None:
+    """Some servers write null where a token is impossible; the loss would be too low without it."""
+    values: list[float | None] = [None, -1.0, -2.0, -9.0]
+    values[place] = None
+    echoed = logprobs(["ab", " c", "d", "!"], [0, 2, 4, 5], values)
+    with pytest.raises(DataError, match=f"at character {2 * place} has none") as caught:
+        scores.pieces("ab cd", echoed, "there")
+    assert caught.value.where == "there"
+
+
+def test_the_first_tokens_may_have_none_where_one_of_them_is_no_text() -> None:
+    echoed = logprobs(["<s>", "ab", " c", "d"], [0, 0, 2, 4], [None, None, -1.0, -2.0])
+    assert scores.loss(scores.pieces("ab cd", echoed, "")) == TextLoss(3.0, 2)
+
+
+def test_what_was_generated_may_have_none() -> None:
+    echoed = logprobs(["ab", " c", "d", "!"], [0, 2, 4, 5], [None, -1.0, -2.0, None])
+    assert scores.loss(scores.pieces("ab cd", echoed, "")) == TextLoss(3.0, 2)
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_token_that_is_likelier_than_the_likeliest_is_refused(place: int) -> None:
+    best = [None, {"x": -1.0}, {"x": -2.0}]
+    best[place] = {"x": -5.0}
+    echoed = Logprobs(
+        tokens=("ab", " c", "d"),
+        token_logprobs=(None, -1.0, -2.0),
+        top_logprobs=tuple(best),
+        text_offset=(0, 2, 4),
+    )
+    with pytest.raises(DataError, match=f"at character {2 * place} is likelier"):
+        scores.pieces("ab cd", echoed, "there")
+
+
 @pytest.mark.parametrize("value", [0.5, float("nan"), "x"])
 def test_what_is_no_log_probability_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="token_logprobs"):

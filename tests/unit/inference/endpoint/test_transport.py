@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from luthier.core.errors import DataError, LuthierError, UsageError
+from luthier.inference.endpoint.address import checked_url
 from luthier.inference.endpoint.transport import (
     NotFoundError,
     TransientError,
     Transport,
-    checked_url,
 )
 
 
@@ -143,6 +143,20 @@ def test_silence_times_out(loopback: Any) -> None:
         "http://host/v1 x",
         "http://host:port/v1",
         "http://[::1/v1",
+        "http://[v1.x]/v1",
+        "http://a..b/v1",
+        "http://./v1",
+        f"http://{'a' * 70}.invalid/v1",
+        f"http://{'a.' * 200}/v1",
+        f"http://host/{'a' * 5000}",
+        "http://ex\u202eample.invalid/v1",
+        "http://ex\u0430mple.invalid/v1",
+        "http://host/\u00fc",
+        "http://host/\x7f",
+        "http://%00/v1",
+        "http://a%b/v1",
+        "http://a\\b/v1",
+        "http://a\ud83d/v1",
     ],
 )
 def test_what_is_no_url_of_an_api_is_refused(url: str) -> None:
@@ -150,3 +164,27 @@ def test_what_is_no_url_of_an_api_is_refused(url: str) -> None:
         checked_url(url)
     assert caught.value.where == "model.id"
     assert "password@" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000/v1",
+        "http://[::1]:8000/v1",
+        "http://[fe80::1%eth0]/v1",
+        "http://model_server:8000/v1",
+        "https://xn--bcher-kva.example./v1",
+        "https://api.example.com/v1/%C3%BC/~a",
+    ],
+)
+def test_urls_of_apis_are_taken(url: str) -> None:
+    assert checked_url(f"{url}/") == url
+
+
+def test_a_proxy_whose_name_can_be_none_is_a_failed_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://a..b:80")
+    with pytest.raises(TransientError, match="the name of no host"):
+        Transport("http://host.invalid/v1", timeout=5).exchange("/models")

@@ -1,0 +1,42 @@
+"""Python code that a model brings along, where it is loaded with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from luthier.core.errors import DataError
+from luthier.core.files import file_sha256
+from luthier.core.given import is_there, read_given_json
+
+_NAMING = ("config.json", "tokenizer_config.json")
+
+
+def own_code(folder: Path) -> str:
+    """A fingerprint of the code that a model's files name, and of all that lies beside it.
+
+    Returns:
+        Empty where they name none, so that transformers' own code is used.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    named = [mapped for name in _NAMING if (mapped := _mapped(folder / name))]
+    if not named:
+        return ""
+    digest = hashlib.sha256(json.dumps(named, sort_keys=True).encode())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(file_sha256(path).encode())
+    return digest.hexdigest()
+
+
+def _mapped(path: Path) -> object:
+    """The ``auto_map`` of a file, which may not be there."""
+    if not is_there(path):
+        return None
+    values = read_given_json(path)
+    if not isinstance(values, dict):
+        raise DataError("this is no JSON object", where=str(path))
+    return values.get("auto_map")
