@@ -271,3 +271,86 @@ def test_merging_what_is_no_number_is_an_error(
     command = ["merge", str(folder), "--base", str(tiny_llama), "--output", str(tmp_path / "m")]
     assert luthier(command) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_what_changes_greedy_answers_is_named_once(
+    file: str, tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is obeyed as transformers obeys it: numerics/test_constraints.py."""
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    old = json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
+    demanded = {"sequence_bias": [[[1], 9.0]], "repetition_penalty": 1.3, "min_length": 0}
+    (folder / file).write_text(json.dumps(old | demanded))
+    console = Console()
+    for _ in range(2):
+        open_model(ModelConfig(id=str(folder), dtype="float32"), console)
+    said = capsys.readouterr().err
+    assert said.count("sequence_bias = [[[1], 9.0]], repetition_penalty = 1.3") == 1
+    assert f"{file} of model" in said and "min_length" not in said
+
+
+def test_a_generation_config_replaces_no_method(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (folder / "generation_config.json").write_text('{"to_dict": 1}')
+    with pytest.raises(DataError, match="to_dict"):
+        open_model(ModelConfig(id=str(folder)), Console(quiet=True))
+
+
+def test_an_index_of_safetensors_names_no_pickle(
+    tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file
+
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    placed = dict.fromkeys(tensors, "pytorch_model.bin")
+    index = {"metadata": {"total_size": 1}, "weight_map": placed}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert luthier(["prompt", "--model", str(folder), "--ask", "hello"]) == 3
+    assert "another kind of file: pytorch_model.bin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json", "vocab.txt"])
+def test_a_link_leads_nowhere_else(
+    name: str, tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights may lie on another disk; nobody sends them as text."""
+    (tmp_path / "secret").write_text("{}")
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(tiny_llama / "model.safetensors")
+    open_model(ModelConfig(id=str(folder), dtype="float32"), Console(quiet=True))
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "secret")
+    assert luthier(["prompt", "--model", str(folder), "--ask", "hello"]) == 3
+    assert "outside of its folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("hidden_size", -16, "is -16, and cannot be below 0"),
+        ("vocab_size", "257", "vocab_size"),
+        ("max_position_embeddings", 1, "too few tokens"),
+    ],
+)
+def test_a_message_says_what_is_wrong(
+    field: str, value: Any, said: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    folder = changed(tiny_llama, tmp_path / "model", {field: value})
+    with pytest.raises(DataError) as error:
+        open_model(ModelConfig(id=str(folder)), Console(quiet=True))
+    assert said in error.value.problem
+    assert not error.value.problem.rstrip().endswith(":")
+
+
+def test_too_long_an_answer_is_said_as_such(
+    tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prompt", "--model", str(tiny_llama), "--ask", "hello"]
+    assert luthier([*command, "evaluate.max_new_tokens=1000000"]) == 3
+    assert "answers of 1000000 tokens leave no room" in capsys.readouterr().err

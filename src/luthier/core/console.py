@@ -50,6 +50,7 @@ class Console:
             stream or sys.stderr, theme=_THEME, quiet=quiet, soft_wrap=True
         )
         self._bar: Progress | None = None
+        self._warned: set[str] = set()
 
     @property
     def is_live(self) -> bool:
@@ -67,6 +68,12 @@ class Console:
     def warn(self, text: str) -> None:
         """Print a warning."""
         self._rich.print(f"warning: {text}", style="yellow")
+
+    def warn_once(self, text: str) -> None:
+        """Print a warning, unless it was printed before: a model may be opened often."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.warn(text)
 
     def error(self, error: LuthierError) -> None:
         """Print a user's mistake: what, where, and what to do."""

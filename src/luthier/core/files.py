@@ -362,6 +362,13 @@ def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
             where=str(path),
             fix="free some space, or choose another folder with --output",
         )
+    if number == errno.ENOTDIR:
+        named = str(getattr(error, "filename", None) or path.name)
+        return ResourceError(
+            f"there is a file where a folder is to be: {named}",
+            where=str(path),
+            fix="move the file away",
+        )
     return ResourceError(
         f"this cannot be written: {os.strerror(number) if number else error}",
         where=str(path),

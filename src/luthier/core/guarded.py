@@ -84,8 +84,13 @@ def reading_foreign(problem: str, where: str, fix: str = "") -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an exception says, or its name where it says nothing."""
-    said = (str(error).strip().splitlines() or [""])[0][:_REASON]
+    """The first line of what an exception says, or its name where it says nothing.
+
+    A line that ends with a colon is the title of the next, and says nothing without it.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    titled = len(lines) > 1 and lines[0].endswith(":")
+    said = " ".join(lines[: 2 if titled else 1])[:_REASON]
     # "5" or "'x'" is no sentence; a KeyError says so.
     named = isinstance(error, (LookupError, AttributeError, TypeError, AssertionError))
     if not said or named:

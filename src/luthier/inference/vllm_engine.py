@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
 from luthier.core.errors import UsageError
-from luthier.core.given import read_given_json
 from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.inference.engine import (
@@ -28,20 +27,12 @@ from luthier.inference.engine import (
     ignore_progress,
 )
 from luthier.inference.scorer import losses_from_scores, with_contexts
+from luthier.models.generation_file import demands, read_generation_config
 from luthier.models.load import ModelHandle, tokenizer_fingerprint
 
-# What a generation config may demand beside the end tokens, which vLLM reads by itself: what is
-# handed on, under the name of its argument, and what is not; each with what demands nothing.
+# What is handed on of what a generation config demands, under the name of its argument. The end
+# tokens vLLM reads by itself.
 _HANDED_ON = {"repetition_penalty": "repetition_penalty", "min_new_tokens": "min_tokens"}
-_NOT_HANDED_ON = {
-    **dict.fromkeys(("encoder_repetition_penalty", "guidance_scale"), 1.0),
-    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length"), 0),
-    **dict.fromkeys(("bad_words_ids", "suppress_tokens", "begin_suppress_tokens")),
-    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "sequence_bias")),
-    **dict.fromkeys(("exponential_decay_length_penalty", "watermarking_config", "stop_strings")),
-    "token_healing": False,
-}
-_NEUTRAL = {"repetition_penalty": 1.0, "min_new_tokens": 0, **_NOT_HANDED_ON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +92,7 @@ class VllmModel:
     @property
     def generation_config(self) -> dict[str, Any]:
         """The model's generation config; empty where it has none."""
-        path = self.handle.folder.path / "generation_config.json"
-        settings: dict[str, Any] = read_given_json(path) if path.is_file() else {}
-        return settings
+        return read_generation_config(self.handle.folder.path)
 
     @property
     def tokenizer(self) -> Any:
@@ -224,11 +213,7 @@ def demanded(generation_config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: it demands what is not handed on to vLLM.
     """
-    asked = {
-        name: value
-        for name, value in generation_config.items()
-        if name in _NEUTRAL and value is not None and value != _NEUTRAL[name]
-    }
+    asked = demands(generation_config)
     if names := sorted(asked.keys() - _HANDED_ON.keys()):
         raise UsageError(
             f"vLLM is not told what the model's generation config demands: {', '.join(names)}",

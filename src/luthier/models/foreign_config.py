@@ -93,7 +93,7 @@ def _made_of(values: Mapping[str, Any], folder: Path) -> Any:
 def _description(folder: Path, console: Console) -> dict[str, Any]:
     kept, left_out = cleaned(read_config(folder), str(folder / CONFIG))
     if left_out:
-        console.warn(
+        console.warn_once(
             f"{CONFIG} of {folder.name} asks for what is no part of a model's description, and "
             f"that is left out: {', '.join(left_out)}"
         )

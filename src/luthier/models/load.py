@@ -24,6 +24,7 @@ from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.foreign_config import tokenizer_config, transformers_config
+from luthier.models.generation_file import tell_demands
 from luthier.models.kinds import is_wrapper, model_class, require_text
 from luthier.models.quantised import (
     detach_from_file,
@@ -67,7 +68,6 @@ _TOKENIZER_JSON = (
     "vocab.json",
 )
 _COMPLETE = "check that the files are complete and the architecture is one that transformers knows"
-_GENERATION = "generation_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
     check_sizes(values, stored_shapes(folder.weights), str(folder.path / CONFIG))
     with _loading("description", folder, CONFIG):
         settings = transformers_config(folder.path, console, trust_remote_code=code)
-    _require_readable(folder.path / _GENERATION)
+    tell_demands(folder.path, console)
     tokenizer = _load_tokenizer(folder, settings, config, console)
     with _loading("description", folder):
         auto_class = model_class(settings, where)
