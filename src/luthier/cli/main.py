@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = run(arguments)
     except (SystemExit, GeneratorExit):
         raise
-    except BaseException as error:  # a panic of a library in Rust is not even an Exception
+    except BaseException as error:  # noqa: BLE001 - a panic in Rust is not even an Exception
         code = _admit(error)
     if "RANK" in os.environ:  # one of several processes
         from luthier.distributed.launch import leave
