@@ -9,13 +9,19 @@ _LONGEST = 80
 
 
 def shortened(name: str) -> str:
-    """A name of at most 80 characters: a longer one has dots in its place."""
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    """The first 80 characters of a name, on one line."""
+    return on_one_line(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+
+
+def on_one_line(text: str) -> str:
+    r"""Text in which ``\\n`` stands for a line break, so that it cannot look like two lines."""
+    return text.replace("\n", r"\n")
 
 
 def named(name: object) -> str:
-    """A name in quotation marks, its control characters and line breaks as escapes, shortened."""
-    return repr(shortened(str(name)))
+    """A name in quotation marks, what cannot be printed as escapes; shortened."""
+    text = str(name)
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 def listed(

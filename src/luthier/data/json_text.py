@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from luthier.core.names import named
 from luthier.data.flag_names import FLAGS, WEIGHTS
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -125,7 +126,7 @@ def repeated(names: Sequence[str]) -> str:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError(f"the key {repeated([key for key, _ in pairs])!r} stands twice")
+        raise ValueError(f"the key {named(repeated([key for key, _ in pairs]))} stands twice")
     return values
 
 

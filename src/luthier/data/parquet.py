@@ -111,8 +111,10 @@ def _batches(stream: Any, name: str, budget: Budget) -> Iterator[Any]:
 
 
 def _is_vast(chunk: Any) -> bool:
-    """Whether a part of a column is larger than pyarrow can read as a dictionary, and is so on
-    disk too, where it cannot be far more than it seems."""
+    """Whether a part of a column is too large to be read as a dictionary.
+
+    It is so on disk too, where it cannot become far more than it seems.
+    """
     size = chunk.total_uncompressed_size
     return bool(size > _VAST_BYTES and size < _DENSE * chunk.total_compressed_size)
 
