@@ -33,6 +33,11 @@ CARD = "README.md"
 _LOOP = ("optimizer", "batch_size", "schedule", "warmup_fraction", "max_grad_norm", "neftune_alpha")
 
 
+def has_card(run: RunDirectory) -> bool:
+    """Whether a tuned model's card is there."""
+    return (run.model / CARD).is_file()
+
+
 def write_card(run: RunDirectory, handle: ModelHandle) -> None:
     """Write the card of a run's model, or write it again with the scores that there are now.
 

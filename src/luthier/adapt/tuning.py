@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from luthier.adapt.base_model import BaseModel
-from luthier.adapt.cards import write_card
+from luthier.adapt.cards import has_card, write_card
 from luthier.adapt.planning import SMALLER, check_memory, memory_limit
 from luthier.adapt.setup import Setup
 from luthier.adapt.tuning_plan import TuningPlan
@@ -60,6 +60,8 @@ def tuned_model(
     record = finished_training(setup, method, run)
     if record and not may_go_on(record, max_time):
         console.say("  tuned before; not repeated")
+        if ranks.is_first and not has_card(run):  # the disk was full when it should be written
+            write_card(run, setup.weights())
         return load_adapted(run.model, setup.config.base_of(method), console), record
     require_trackers(setup.config.train.trackers)
     allowed_method(method, setup.config, setup.weights())
