@@ -77,6 +77,7 @@ OPENS_OTHER_THINGS = {
     "evaluate/tasks/catalog.py": "the package's own files",
     "inference/endpoint/transport.py": "a server",
     "models/device.py": "the system",
+    "models/foreign_config.py": "a temporary folder of its own",
     "models/weights.py": "a model",
     "plan/find.py": "a model",
     "plan/hardware.py": "the system, and the cache",

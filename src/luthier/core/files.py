@@ -31,6 +31,10 @@ _FULL = {
     errno.EDQUOT: "your share of the disk (its quota) is used up",
     errno.EFBIG: "the file would be larger than files may be here",
 }
+_FIXES = {
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "move the file away that stands where a folder is to be",
+}
 _OF_A_DISK = {*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
 _BLOCK = 4096  # bytes that the smallest file takes
 _LONGEST_STEM = 100  # bytes of the name in a temporary name
@@ -362,20 +366,11 @@ def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
             where=str(path),
             fix="free some space, or choose another folder with --output",
         )
-    if number == errno.ENOTDIR:
-        named = str(getattr(error, "filename", None) or path.name)
-        return ResourceError(
-            f"there is a file where a folder is to be: {named}",
-            where=str(path),
-            fix="move the file away",
-        )
-    return ResourceError(
-        f"this cannot be written: {os.strerror(number) if number else error}",
-        where=str(path),
-        fix="choose a shorter name"
-        if number == errno.ENAMETOOLONG
-        else "choose a folder you may write to with --output",
-    )
+    said = os.strerror(number) if number else str(error)
+    if number == errno.ENOTDIR and getattr(error, "filename", None):
+        said = f"{said}: {error.filename}"
+    fix = _FIXES.get(number or 0, "choose a folder you may write to with --output")
+    return ResourceError(f"this cannot be written: {said}", where=str(path), fix=fix)
 
 
 def _room(path: Path, needed: int) -> str:
