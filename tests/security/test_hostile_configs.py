@@ -354,7 +354,7 @@ def test_too_long_an_answer_is_said_as_such(
 ) -> None:
     command = ["prompt", "--model", str(tiny_llama), "--ask", "hello"]
     assert luthier([*command, "evaluate.max_new_tokens=1000000"]) == 3
-    assert "answers of 1000000 tokens leave no room" in capsys.readouterr().err
+    assert "answers of 1000000 leave none in a context window" in capsys.readouterr().err
 
 
 def test_special_tokens_name_no_files(tiny_llama: Path, tmp_path: Path) -> None:

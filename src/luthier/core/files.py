@@ -367,7 +367,7 @@ def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
             fix="free some space, or choose another folder with --output",
         )
     said = os.strerror(number) if number else str(error)
-    if number == errno.ENOTDIR and getattr(error, "filename", None):
+    if isinstance(error, NotADirectoryError) and error.filename:
         said = f"{said}: {error.filename}"
     fix = _FIXES.get(number or 0, "choose a folder you may write to with --output")
     return ResourceError(f"this cannot be written: {said}", where=str(path), fix=fix)

@@ -16,6 +16,7 @@ from luthier.core.files import (
     folder_bytes,
     read_json,
     read_lines,
+    storing,
     unwritable,
     write_atomically,
     write_json,
