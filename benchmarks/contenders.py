@@ -73,7 +73,7 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
     from luthier.core.run_directory import RunDirectory
     from luthier.methods import method_for
     from luthier.models.load import load_model, open_model
-    from luthier.prompts.render import TrainingExample
+    from luthier.prompts.training_example import TrainingExample
     from luthier.train import TrainingJob
 
     config = RunConfig.model_validate(

@@ -228,7 +228,7 @@ def _signed_again(folder: Path) -> object:
     if checkpoint is None:
         return None
     state = dict(checkpoint.state)
-    for key in ("fingerprint", "inputs"):
+    for key in ("fingerprint", "inputs", "optimizer_tensors"):
         state.pop(key, None)
     _stored(GuardState, state.pop("guards", {}), "guards")
     _stored(ScaleState, state.pop("loss_scale", {}), "loss_scale")

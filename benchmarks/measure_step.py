@@ -30,7 +30,7 @@ from luthier.models.allocator import bound_kept_memory
 from luthier.models.device import PeakMemory, default_device
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train import TrainingJob
 from luthier.train.optimizer import make_optimizer, optimizer_tensors
 from luthier.train.recompute import checkpoint_activations

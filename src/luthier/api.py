@@ -191,8 +191,7 @@ def evaluate(
         evaluation = measure_model(setup, shots, run, model, console, adapter, found)
         if own and isinstance(setup.handle, ModelHandle):
             write_card(run, setup.handle)  # with the scores
-        report = verified_report(run, console)
-        return EvaluateResult(run, evaluation.record, evaluation.samples, report)
+        return EvaluateResult(run, *evaluation, verified_report(run, console))
 
 
 def prompt(

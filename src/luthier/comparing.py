@@ -19,6 +19,7 @@ from luthier.core.comparisons import (
 )
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
+from luthier.core.names import listed
 from luthier.core.records import MetricResult, SuiteRecord
 from luthier.core.run_directory import RunDirectory
 
@@ -225,11 +226,11 @@ def _evaluations(
     has = [evaluated_tasks(run) for run in runs]
     shared = [task] if task else [name for name in has[0] if all(name in names for names in has)]
     if not shared:
-        listed = "; ".join(
-            f"{run.name}: {', '.join(names)}" for run, names in zip(runs, has, strict=True)
+        there = "; ".join(
+            f"{run.name}: {listed(names)}" for run, names in zip(runs, has, strict=True)
         )
         raise DataError(
-            f"these runs have no evaluation in common ({listed})",
+            f"these runs have no evaluation in common ({there})",
             fix="evaluate them on the same tasks",
         )
     found = {}

@@ -281,6 +281,32 @@ def _adapter(**values: Any) -> Spoil:
     )
 
 
+TEMPLATES = (
+    "../../../it-ran", "..", "/it-ran", "a/b", "..\\it-ran", "C:\\it-ran", "", " ", "a\0b", "a\nb",
+    "\x1b[2J", "a" * 300, "\u202ea", "~/a", ".hidden", "．．／a", 7, None,
+)  # fmt: skip
+
+
+def named_templates() -> Iterator[tuple[str, Artefact]]:
+    """A chat template is saved with the tuned model, in a file of its name."""
+    good = {"name": "default", "template": "{{ messages[0]['content'] }}"}
+    for name in TEMPLATES:
+        named = [good, {"name": name, "template": "x"}]
+        yield f"template {name!r}"[:60], Artefact(_named(named), "tokenizer_config.json")
+    for number, template in enumerate((7, None, ["x"], {"a": "b"})):
+        named = [good, {"name": "other", "template": template}]
+        yield (
+            f"a template that is no text {number}",
+            Artefact(_named(named), "tokenizer_config.json"),
+        )
+
+
+def _named(templates: list[dict[str, Any]]) -> Spoil:
+    """The templates in the place of the one in a file of its own."""
+    stated = changed("tokenizer_config.json", chat_template=templates)
+    return all_of(without("chat_template.jinja"), stated)
+
+
 # --- places where files are expected ---------------------------------------------------------
 
 NEEDED = ("config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json")
@@ -300,7 +326,7 @@ def irregular() -> Iterator[tuple[str, Artefact]]:
 
 def artefacts() -> dict[str, Artefact]:
     """All of them by name."""
-    found = [*pickled(), *with_code(), *leading_elsewhere(), *irregular()]
+    found = [*pickled(), *with_code(), *leading_elsewhere(), *named_templates(), *irregular()]
     named = dict(found)
     assert len(named) == len(found), "two artefacts have one name"
     return named

@@ -17,7 +17,7 @@ from luthier.core.console import Console
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
 from luthier.data.replay import general_example
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train import TrainingData, tune
 
 # Far above what a real model bears: tiny random ones learn little in a few steps.

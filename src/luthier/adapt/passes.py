@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from luthier.data.batches import BatchOrder
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.layout import Layout
 from luthier.train.loss import VALIDATION_LAYOUT, padded_length, trained_tokens
 

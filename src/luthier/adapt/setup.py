@@ -34,8 +34,9 @@ from luthier.models.own_code import own_code
 from luthier.models.quantised import require_quantisation
 from luthier.models.resolve import no_weights
 from luthier.plan.methods import TRAIN_THE_BASE
-from luthier.prompts.render import PromptRenderer, TrainingExample
+from luthier.prompts.render import PromptRenderer
 from luthier.prompts.shots import choose_shots, with_shots
+from luthier.prompts.training_example import TrainingExample
 from luthier.train import TrainingData
 
 _DEFAULT_NEW_TOKENS = 128

@@ -23,14 +23,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from luthier.core.console import Console
+from luthier.core.disk import storing
 from luthier.core.errors import DataError, LuthierError
-from luthier.core.files import (
-    file_sha256,
-    read_json,
-    read_text,
-    storing,
-    write_atomically,
-)
+from luthier.core.files import file_sha256, read_json, read_text, write_atomically
 from luthier.core.folders import new_folder, remove_folder, remove_leftovers, settle_folder
 from luthier.core.guarded import reading_foreign
 

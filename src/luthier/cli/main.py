@@ -14,8 +14,8 @@ from types import FrameType
 from cyclopts import App, CycloptsError
 
 from luthier import __version__
+from luthier.core.disk import is_of_a_disk, unwritable
 from luthier.core.errors import LuthierError, PreemptedError, ResourceError, UsageError
-from luthier.core.files import is_of_a_disk, unwritable
 from luthier.core.terminal import TerminalConsole, guard_streams
 
 _EPILOGUE = """\

@@ -42,7 +42,7 @@ class Beam(Config):
 
     strategy: Literal["beam"] = "beam"
     """greedy, sampling, or beam."""
-    num_beams: int = Field(default=4, ge=2)
+    num_beams: int = Field(default=4, ge=2, le=256)
     """How many beginnings of an answer are continued side by side."""
     length_penalty: float = Field(default=1.0, ge=-10, le=10)
     """An answer's log-probability is divided by its length to this power, so that larger values

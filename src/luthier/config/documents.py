@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from luthier.config.yaml import Document, Location
 from luthier.core.errors import DataError, ProblemList
+from luthier.core.names import shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,7 +39,8 @@ def validate_document(
         return model.model_validate(given)
     except ValidationError as error:
         problems = ProblemList()
-        for item in error.errors():
+        problems.count(len(error.errors()[problems.limit :]))
+        for item in error.errors()[: problems.limit]:
             location = _as_written(item["loc"], given)
             where = document.where((*at, *location))
             problems.add(_explain(model, noun, location, item["type"], item["msg"], where))
@@ -63,7 +65,7 @@ def _as_written(location: Location, values: Any) -> Location:
 def _explain(
     model: type[BaseModel], noun: str, location: Location, kind: str, message: str, where: str
 ) -> DataError:
-    key = ".".join(map(str, location))
+    key = shortened(".".join(map(str, location)))
     article = "an" if noun[0] in "aeiou" else "a"
     if kind == "extra_forbidden":
         known = list(model.model_fields) if len(location) == 1 else []

@@ -16,6 +16,7 @@ from luthier.config.base import Config
 from luthier.config.run import RunConfig
 from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
 from luthier.core.errors import ProblemList, UsageError
+from luthier.core.names import shortened
 
 _BRANCHES = ("function-", "literal[", "tuple[", "constrained-")
 _EXPECTED = "Input should be "
@@ -70,7 +71,9 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
         return RunConfig.model_validate(document.values)
     except ValidationError as error:
         problems = ProblemList()
-        for item in _one_for_each_value(error, document.values):
+        items = list(_one_for_each_value(error, document.values))
+        problems.count(len(items[problems.limit :]))
+        for item in items[: problems.limit]:
             location = _as_written(item["loc"], document.values)
             place = _origin(location, places or {}) or document.where(location)
             known = _known_keys(item["loc"][:-1])
@@ -168,7 +171,7 @@ def _one_for_each_value(error: ValidationError, values: Any) -> Iterator[dict[st
 def _explain(
     kind: str, location: Location, message: str, given: Any, where: str, known: Mapping[str, str]
 ) -> UsageError:
-    dotted = ".".join(map(str, location))
+    dotted = shortened(".".join(map(str, location)))
     if kind == "extra_forbidden":
         unknown = str(location[-1])
         close = _called_elsewhere(unknown, known) or difflib.get_close_matches(unknown, known, n=1)
@@ -186,7 +189,7 @@ def _explain(
     close = difflib.get_close_matches(str(given), choices, n=1) if kind == "literal_error" else []
     fix = f"did you mean {close[0]!r}?" if close else ""
     is_section = isinstance(given, Mapping | BaseModel) and kind == "value_error"
-    shown = "" if is_section or repr(given) in detail else f", not {given!r}"
+    shown = "" if is_section or repr(given) in detail else f", not {shortened(repr(given))}"
     return UsageError(f"{dotted}: {detail}{shown}", where=where, fix=fix)
 
 

@@ -17,21 +17,32 @@ import yaml
 from luthier.core.errors import DataError, UsageError
 from luthier.core.given import read_given
 from luthier.core.guarded import MAX_DEPTH, depth_exceeds
+from luthier.core.names import named
 
 Location = tuple[str | int, ...]
 
-_MOST_BYTES = 64 * 2**20
+_MOST_BYTES = 256 * 2**10
+"""More would be read for seconds without a sign; the longest of Luthier's own have 20 KiB."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's booleans and numbers, and without aliases."""
+    """SafeLoader with YAML 1.2's booleans and numbers, and without aliases or great depths."""
+
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node as PyYAML does, but refuse an alias."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            problem = f"this is nested more than {MAX_DEPTH} levels deep"
+            raise yaml.composer.ComposerError(None, None, problem, mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -133,7 +144,7 @@ def _note_lines(node: yaml.Node, at: Location, lines: dict[Location, int], sourc
             )
         if key.value in seen:
             raise UsageError(
-                f"the key {key.value!r} stands twice, first on line {seen[key.value]}",
+                f"the key {named(key.value)} stands twice, first on line {seen[key.value]}",
                 where=f"{source}:{line}",
                 fix="keep one of them",
             )

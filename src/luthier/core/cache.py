@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from luthier.core.console import Console
-from luthier.core.files import storing
+from luthier.core.disk import storing
 from luthier.core.folders import remove_leftovers
 
 if sys.platform != "win32":

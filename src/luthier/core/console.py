@@ -22,12 +22,15 @@ from rich.progress import (
 from rich.theme import Theme
 
 from luthier.core.errors import LuthierError
+from luthier.core.names import on_one_line
 from luthier.core.terminal import TerminalConsole, Text, guarded
 from luthier.core.units import format_duration
 
 _THEME = Theme(
     {"bar.complete": "cyan", "progress.description": "bold", "progress.remaining": "cyan"}
 )
+_INDENT = "    "
+_LONGEST = 20_000
 _PLAIN_INTERVAL_SECONDS = 10.0
 _PLAIN_FIRST_SECONDS = 2.0
 _PLAIN_COLUMNS = 100
@@ -63,11 +66,11 @@ class Console:
 
     def heading(self, text: str) -> None:
         """Print a line that begins a stage."""
-        self._rich.print(text, style="bold cyan")
+        self._rich.print(on_one_line(text), style="bold cyan")
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self._rich.print(f"warning: {text}", style="yellow")
+        self._rich.print(_as_one(f"warning: {text}"), style="yellow")
 
     def warn_once(self, text: str) -> None:
         """Print a warning, unless it was printed before: a model may be opened often."""
@@ -77,11 +80,11 @@ class Console:
 
     def error(self, error: LuthierError) -> None:
         """Print a user's mistake: what, where, and what to do."""
-        self._rich.print(f"error: {error.problem}", style="bold red")
+        self._rich.print(_as_one(f"error: {error.problem}"), style="bold red")
         if error.where:
-            self._rich.print(f"  at: {error.where}")
+            self._rich.print(_as_one(f"  at: {error.where}"))
         if error.fix:
-            self._rich.print(f"  do: {error.fix}")
+            self._rich.print(_as_one(f"  do: {error.fix}"))
 
     @contextmanager
     def progress(self, description: str, total: float | None, done: int = 0) -> Iterator[Advance]:
@@ -92,6 +95,7 @@ class Console:
             total: units in all; None: unknown.
             done: units done before, which say nothing about the time left.
         """
+        description = on_one_line(description)
         if self.is_live:
             with self._live(description, total, done) as advance:
                 yield advance
@@ -140,6 +144,17 @@ class Console:
             finally:
                 lines.end()
                 self._bar = None
+
+
+def _as_one(message: str) -> str:
+    """A message that no line of it can pretend to end, and not longer than anybody reads.
+
+    Its lines after the first are set in further than those that begin a part of an error.
+    """
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}… ({len(message) - _LONGEST:,} characters more)"
+    first, *others = message.split("\n")
+    return "\n".join([first, *(f"{_INDENT}{line}" for line in others)])
 
 
 class _Lines:

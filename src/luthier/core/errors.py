@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from luthier.core.names import on_one_line
+
 
 class LuthierError(Exception):
     """Something the user can mend.
 
     Args:
         problem: what is wrong, in one sentence.
-        where: the place, such as ``data.jsonl:817, field "completion"``.
+        where: the place, such as ``data.jsonl:817, field "completion"``. It is kept on one line: a
+            file's name may hold line breaks, and would pretend to be another message.
         fix: what to do about it.
     """
 
@@ -23,7 +26,7 @@ class LuthierError(Exception):
     def __init__(self, problem: str, *, where: str = "", fix: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
-        self.where = where
+        self.where = on_one_line(where)
         self.fix = fix
 
     def __str__(self) -> str:
@@ -69,10 +72,15 @@ class ProblemList:
     def __init__(self, limit: int = 10) -> None:
         self.limit = limit
         self.problems: list[LuthierError] = []
+        self._others = 0
 
     def add(self, problem: LuthierError) -> None:
         """Note one problem."""
         self.problems.append(problem)
+
+    def count(self, others: int) -> None:
+        """Note problems that are not looked at, since enough are listed."""
+        self._others += others
 
     def raise_if_any(self) -> None:
         """Raise the only problem as it is, or one error that lists the first ``limit`` of them.
@@ -83,10 +91,10 @@ class ProblemList:
         if not self.problems:
             return
         first = self.problems[0]
-        if len(self.problems) == 1:
+        count = len(self.problems) + self._others
+        if count == 1:
             raise first
         shown = [f"  {problem}" for problem in self.problems[: self.limit]]
-        more = len(self.problems) - self.limit
-        if more > 0:
-            shown.append(f"  … and {more} more")
-        raise type(first)(f"{len(self.problems)} problems:\n" + "\n".join(shown))
+        if (more := count - len(shown)) > 0:
+            shown.append(f"  … and {more:,} more")
+        raise type(first)(f"{count:,} problems:\n" + "\n".join(shown))

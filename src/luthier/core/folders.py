@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from luthier.core.disk import storing
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import flush, partial_name, storing
+from luthier.core.files import flush, partial_name
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from luthier.core.errors import DataError, LuthierError, ResourceError
+from luthier.core.names import named
 
 MAX_DOCUMENT_BYTES = 256 * 2**20
 """The largest JSON document that is read; tokenizers of 256,000 tokens take 35 MiB."""
@@ -179,7 +180,7 @@ def _too_deep(where: str) -> DataError:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError(f"the key {repeated([key for key, _ in pairs])!r} stands twice")
+        raise ValueError(f"the key {named(repeated([key for key, _ in pairs]))} stands twice")
     return values
 
 

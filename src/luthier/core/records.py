@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, write_json
+from luthier.core.names import listed
 
 Count = Annotated[int, Field(ge=0, le=10**18)]
 """A number of things; a record that somebody else wrote may say anything."""
@@ -136,7 +137,7 @@ class EvaluationRecord(Record):
                 return metric
         raise DataError(
             f"the metric {name!r} was not computed for {self.task}",
-            fix=f"computed were {', '.join(metric.name for metric in self.metrics)}",
+            fix=f"computed were {listed(metric.name for metric in self.metrics)}",
         )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from luthier.core.disk import storing
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import storing
 from luthier.core.run_directory import RunDirectory
 
 _OF_ONE_MODEL = (

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from luthier.core.disk import storing
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import partial_name, storing
+from luthier.core.files import partial_name
 from luthier.core.folders import refuse_links
 
 _RUNGS = "rungs"

@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from luthier.core.console import Console
+from luthier.core.disk import storing
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.files import storing
 from luthier.core.folders import remove_unfinished_folders
 from luthier.core.run_directory import RunDirectory
 

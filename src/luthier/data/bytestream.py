@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.given import open_given
 from luthier.core.units import format_bytes
+from luthier.data.budget import Budget, weight
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -23,9 +24,6 @@ MAX_LINE_BYTES = 64 * 2**20
 """A longer line is not a row of text; it would fill the memory."""
 _MAX_BLANK_LINES = 1_000_000
 """More in a row are no text; a small compressed file can hold hundreds of millions."""
-_MAX_RATIO = 200
-_FREE_BYTES = 256 * 2**20
-"""Text compresses three to ten times. What grows 200 times and beyond 256 MiB is an attack."""
 UNPACK_FIX = "unpack it, and name the file or folder that holds the rows"
 _ZIP_MARK = b"PK\x03\x04"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -45,12 +43,11 @@ class Line:
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads from ``stream`` until it has given ``limit`` bytes, and fails after that."""
+    """Reads from ``stream`` what a budget allows, and fails after that."""
 
-    def __init__(self, stream: io.BufferedIOBase, limit: int) -> None:
+    def __init__(self, stream: io.BufferedIOBase, budget: Budget) -> None:
         self._stream = stream
-        self._limit = limit
-        self._given = 0
+        self._budget = budget
 
     def readable(self) -> bool:
         return True
@@ -58,13 +55,7 @@ class _BoundedReader(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
         data = self._stream.read1(len(view))
-        self._given += len(data)
-        if self._given > self._limit:
-            raise DataError(
-                f"this unpacks to more than {format_bytes(self._limit)}, {_MAX_RATIO} times its "
-                "size: it looks like a decompression bomb",
-                fix="if you trust the file, unpack it with gunzip",
-            )
+        self._budget.spend(weight(data))
         view[: len(data)] = data
         return len(data)
 
@@ -106,11 +97,12 @@ def _open(path: Path) -> BinaryIO:
     if path.suffix != ".gz":
         return open_given(path)
     packed = open_given(path)
-    limit = max(_FREE_BYTES, _MAX_RATIO * os.fstat(packed.fileno()).st_size)
+    size = os.fstat(packed.fileno()).st_size
+    budget = Budget(size, "if you trust the file, unpack it with gunzip")
     # The reader closes what it is given, and gzip closes no file that it has not opened.
     stream = gzip.GzipFile(fileobj=packed)
     stream.myfileobj = cast(Any, packed)
-    return io.BufferedReader(_BoundedReader(stream, limit), 2**20)
+    return io.BufferedReader(_BoundedReader(stream, budget), 2**20)
 
 
 def read_text_lines(path: Path, name: str) -> Iterator[Line]:

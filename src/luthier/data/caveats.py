@@ -8,8 +8,9 @@ from itertools import compress
 
 from luthier.core.example import Example
 from luthier.data.tokenised import Rendered
-from luthier.prompts.render import PromptRenderer, TrainingExample
+from luthier.prompts.render import PromptRenderer
 from luthier.prompts.tokens import Tokenizer
+from luthier.prompts.training_example import TrainingExample
 
 _NAMED = 8
 

@@ -10,6 +10,7 @@ from luthier.config.prompt import PromptConfig
 from luthier.core.console import Advance, Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example
+from luthier.core.names import listed, named
 from luthier.core.seeds import fingerprint
 from luthier.data.bundled import BUNDLED
 from luthier.data.class_weights import constant_choices, weigh_classes
@@ -76,7 +77,7 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     problems = collect_problems(data.invalid)
     source = _open(data, problems, console)
     if source.ignored:
-        names = ", ".join(source.ignored)
+        names = listed(source.ignored)
         console.warn(f"no split is named in these files, so they are left aside: {names}")
     reading = _Reading(data, _template(data, prompt), problems)
     parts: dict[str, list[Example]] = {}
@@ -159,10 +160,10 @@ class _Reading:
         index = [name for name, value in unused.items() if is_index(name, value)]
         if index:
             yield (
-                f"left aside, as it looks like pandas' row numbers: {', '.join(map(repr, index))}; "
+                f"left aside, as it looks like pandas' row numbers: {listed(index, show=named)}; "
                 "to_csv(…, index=False) writes none"
             )
-        if names := ", ".join(repr(name) for name in unused if name not in index):
+        if names := listed((name for name in unused if name not in index), show=named):
             way = "data.weight names a column of weights" if self.template else _TEMPLATE_USES
             yield f"these columns are not used: {names}; {way}"
         for note in self._notes.counts():
@@ -176,7 +177,7 @@ class _Reading:
             raise DataError(
                 f"the row has no {self._group!r}, which data.group names",
                 where=row.where,
-                fix=f"its columns are {', '.join(row.values)}",
+                fix=f"its columns are {listed(row.values)}",
             )
         return str(value)
 
@@ -235,13 +236,11 @@ def _detected_format(data: DataConfig, row: Row) -> Format:
     """
     if data.format == "table":
         raise _needs_template(row, "data.format is table, which needs a template")
-    named = {data.group, data.weight, *data.ignore_keys}
-    columns = [name for name in row.values if name not in named]
+    apart = {data.group, data.weight, *data.ignore_keys}
+    columns = [name for name in row.values if name not in apart]
     if any(known.fits(columns) for known in FORMATS.values()):
         return detect(columns, row.where)
-    raise _needs_template(
-        row, f"the columns {', '.join(map(repr, columns))} are of no known format"
-    )
+    raise _needs_template(row, f"the columns {listed(columns, show=named)} are of no known format")
 
 
 def _needs_template(row: Row, problem: str) -> DataError:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from luthier.core.errors import DataError
+from luthier.core.names import shortened
 from luthier.data.json_text import parse_json
 from luthier.data.problems import ReasonCount
 
@@ -175,7 +176,7 @@ class Fields:
 
 def field_error(problem: str, where: str, field: str, fix: str = DROP_FIX) -> DataError:
     """An error in one field of a row."""
-    return DataError(problem, where=f'{where}, field "{field}"', fix=fix)
+    return DataError(problem, where=f'{where}, field "{shortened(field)}"', fix=fix)
 
 
 def is_empty(value: Any, depth: int = 0) -> bool:

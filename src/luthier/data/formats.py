@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
+from luthier.core.names import listed, named
 from luthier.data.conversations import Rules, arrange, end_with_trained
 from luthier.data.fields import Fields, Notes
 from luthier.data.flag_names import FLAGS, WEIGHTS
@@ -170,16 +171,15 @@ def detect(columns: Collection[str], where: str = "") -> Format:
     fitting = [known for known in FORMATS.values() if known.fits(columns)]
     if len(fitting) == 1:
         return fitting[0]
-    listed = ", ".join(map(repr, columns))
     if fitting:
         names = " and ".join(known.name for known in fitting)
         raise DataError(
-            f"the columns {listed} fit more than one format: {names}",
+            f"the columns {listed(columns, show=named)} fit more than one format: {names}",
             where=where,
             fix="say which one with data.format",
         )
     raise DataError(
-        f"the columns {listed} are of no known format",
+        f"the columns {listed(columns, show=named)} are of no known format",
         where=where,
         fix="name a template with prompt.template, or rename the columns to those of a format: "
         + "; ".join(f"{known.name} ({known.shape})" for known in FORMATS.values()),

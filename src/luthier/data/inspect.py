@@ -19,8 +19,9 @@ from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped, ReasonCount, collect_problems, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.data.tokenised import Usable, render_all
-from luthier.prompts.render import PromptRenderer, TrainingExample
+from luthier.prompts.render import PromptRenderer
 from luthier.prompts.thoughts import inline
+from luthier.prompts.training_example import TrainingExample
 
 _BINS = 10
 _STEPS = (1, 2, 5, 10)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from luthier.core.errors import DataError
-from luthier.data.bytestream import MAX_LINE_BYTES, Line, open_bytes, read_text, read_text_lines
-from luthier.data.json_text import null_for_nan, parse_json, repeated
+from luthier.core.names import listed
+from luthier.core.units import counted
+from luthier.data.budget import require_memory
+from luthier.data.bytestream import MAX_LINE_BYTES, Line, read_text, read_text_lines
+from luthier.data.columns import MAX_COLUMNS, require_distinct_columns, require_few_columns
+from luthier.data.json_text import is_list, null_for_nan, parse_items, parse_json
+from luthier.data.parquet import rows_of_parquet
 from luthier.data.problems import Problems
 
-_ROWS_PER_BATCH = 1024
-_MAX_COLUMNS = 10_000
 # The module's limit is 128 KiB a cell, which long documents exceed, and it can only be set for
 # the whole process.
 csv.field_size_limit(MAX_LINE_BYTES)
@@ -59,27 +62,38 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
     text = read_text(path, name)
     if not text.strip():
         return
-    document = _parse_json(text, name, 1)
-    rows = document.get("data") if isinstance(document, dict) else document
-    if not isinstance(rows, list):
-        if isinstance(document, dict) and _is_columns(document):
-            raise DataError(
-                "the file holds columns, not rows: each key has the values of all rows",
-                where=name,
-                fix='write it with to_json(path, orient="records", lines=True), '
-                "and name the file .jsonl",
-            )
-        raise DataError(
-            "the file holds neither a list of rows nor an object with a list called 'data'",
-            where=name,
-            fix="if each line is a row of its own, name the file .jsonl",
-        )
-    for index, value in enumerate(rows, start=1):
+    require_memory(text, name)
+    for index, value in enumerate(_documents(text, name), start=1):
         try:
             where = f"{name} row {index}"
             yield Row(_object(value, where), where)
         except DataError as error:
             problems.add(error)
+
+
+def _documents(text: str, name: str) -> Iterator[Any]:
+    """The items of a list, or of the list called ``data`` in an object."""
+    if is_list(text):
+        with _told_where(name, 1):
+            yield from parse_items(text)
+        return
+    document = _parse_json(text, name, 1)
+    rows = document.get("data") if isinstance(document, dict) else None
+    if isinstance(rows, list):
+        yield from rows
+    elif isinstance(document, dict) and _is_columns(document):
+        raise DataError(
+            "the file holds columns, not rows: each key has the values of all rows",
+            where=name,
+            fix='write it with to_json(path, orient="records", lines=True), '
+            "and name the file .jsonl",
+        )
+    else:
+        raise DataError(
+            "the file holds neither a list of rows nor an object with a list called 'data'",
+            where=name,
+            fix="if each line is a row of its own, name the file .jsonl",
+        )
 
 
 def _is_columns(document: dict[str, Any]) -> bool:
@@ -116,9 +130,10 @@ def read_headless(
         DataError: the file cannot be read.
     """
     dialect = {"comma": _CSV, "tab": _TSV}[separator]
+    names = listed(columns)
     for cells, where in _rows_of_cells(path, path.name, dialect):
         if len(cells) < len(columns):
-            problem = f"the row has {len(cells)} cells, and {', '.join(columns)} are expected"
+            problem = f"the row has {counted(len(cells), 'cell')}, and {names} are expected"
             problems.add(DataError(problem, where=where))
         else:
             yield Row(dict(zip(columns, cells, strict=False)), where)
@@ -132,7 +147,8 @@ def _read_cells(
         if not columns:
             columns = _header(cells, where)
         elif len(cells) != len(columns):
-            problem = f"the row has {len(cells)} cells, and the header has {len(columns)} columns"
+            there, meant = counted(len(cells), "cell"), counted(len(columns), "column")
+            problem = f"the row has {there}, and the header has {meant}"
             problems.add(DataError(problem, where=where, fix="quote cells that hold a separator"))
         else:
             yield Row(dict(zip(columns, cells, strict=True)), where)
@@ -159,15 +175,10 @@ def _rows_of_cells(
 
 
 def _header(cells: Sequence[str], where: str) -> list[str]:
-    if len(cells) > _MAX_COLUMNS:
-        raise DataError(
-            f"the header has {len(cells):,} columns, and at most {_MAX_COLUMNS:,} are read",
-            where=where,
-            fix="name a file with another separator accordingly, or take out columns",
-        )
+    require_few_columns(cells, where)
     names = [cell.strip() for cell in cells]
     columns = [name or _unnamed(index, names) for index, name in enumerate(names)]
-    _require_distinct(columns, where)
+    require_distinct_columns(columns, where)
     if len(columns) == 1 and (separator := next((c for c in ";\t" if c in columns[0]), "")):
         raise DataError(
             f"the columns seem to be separated by {separator!r}, not by a comma",
@@ -203,45 +214,25 @@ def _paragraph(lines: Sequence[Line], name: str) -> Row:
     return Row({"text": text}, f"{name}:{lines[0].number}")
 
 
-def _read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise DataError(
-            "reading parquet files needs pyarrow, which is not installed",
-            where=name,
-            fix="run: pip install 'luthier[hub]'",
-        ) from None
-    with open_bytes(path, name) as stream:
-        whole = stream if path.suffix != ".gz" else io.BytesIO(stream.read())
-        index = 0
-        try:
-            file = pyarrow.parquet.ParquetFile(whole)
-            _require_distinct(file.schema_arrow.names, name)
-            for batch in file.iter_batches(batch_size=_ROWS_PER_BATCH):
-                for values in batch.to_pylist():
-                    index += 1
-                    yield Row(null_for_nan(values), f"{name} row {index}")
-        except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-            raise DataError(
-                f"this is not a readable parquet file: {error}", where=f"{name} row {index + 1}"
-            ) from None
-
-
 def _parse_json(text: str, name: str, first_line: int) -> Any:
     """The JSON document in ``text``, which begins on line ``first_line``; NaN is read as null.
 
     Raises:
         DataError: it is not JSON, repeats a key, or holds half a surrogate pair.
     """
-    where = f"{name}:{first_line}"
-    try:
+    with _told_where(name, first_line):
         return parse_json(text)
+
+
+@contextmanager
+def _told_where(name: str, first_line: int) -> Iterator[None]:
+    """Name the file and the line of what is not JSON."""
+    try:
+        yield
     except json.JSONDecodeError as error:
         _raise_malformed(error, name, first_line)
     except ValueError as error:
-        raise DataError(f"this is not valid JSON: {error}", where=where) from None
+        raise DataError(f"this is not valid JSON: {error}", where=f"{name}:{first_line}") from None
 
 
 def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) -> NoReturn:
@@ -260,12 +251,16 @@ def _object(value: Any, where: str) -> dict[str, Any]:
         raise DataError(
             f'a row is an object such as {{"prompt": …}}, and this is {kind}', where=where
         )
+    if len(value) > MAX_COLUMNS:
+        raise DataError(
+            f"the row has {len(value):,} keys, and at most {MAX_COLUMNS:,} are read", where=where
+        )
     return value
 
 
-def _require_distinct(columns: Sequence[str], where: str) -> None:
-    if len(set(columns)) != len(columns):
-        raise DataError(f"two columns are called {repeated(columns)!r}", where=where)
+def _read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Row]:
+    for index, values in enumerate(rows_of_parquet(path, name), start=1):
+        yield Row(null_for_nan(values), f"{name} row {index}")
 
 
 READERS: dict[str, Reader] = {

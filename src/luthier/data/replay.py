@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from luthier.core.errors import DataError
 from luthier.data.general import GeneralText
-from luthier.prompts.render import PromptRenderer, TrainingExample
+from luthier.prompts.render import PromptRenderer
+from luthier.prompts.training_example import TrainingExample
 
 
 def replay_examples(

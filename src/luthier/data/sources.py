@@ -14,6 +14,7 @@ from pathlib import Path
 
 from luthier.core.errors import DataError
 from luthier.core.given import home, is_there
+from luthier.core.names import listed, named, on_one_line, shortened
 from luthier.data.bytestream import UNPACK_FIX
 from luthier.data.fields import is_empty
 from luthier.data.hub import open_hub
@@ -152,7 +153,7 @@ def _without_files(folder: Path) -> DataError:
     inner = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if not inner:
         return DataError("the folder holds no data files", where=str(folder), fix=_known_kinds())
-    names = ", ".join(map(repr, inner[:5])) + (", …" if len(inner) > 5 else "")
+    names = listed(inner, show=named)
     return DataError(
         f"the folder holds no data files, only the folders {names}, which are not read",
         where=str(folder),
@@ -184,12 +185,13 @@ def read_file(path: Path, problems: Problems) -> Iterator[Row]:
     if reader is None:
         suffix = path.suffix.lower()
         fix = 'save the sheet as "CSV UTF-8"' if suffix in _SPREADSHEETS else _known_kinds()
+        kind = shortened("".join(path.suffixes)) or "without a suffix"
         raise DataError(
-            f"files of the kind {''.join(path.suffixes) or 'without a suffix'} are not read",
+            f"files of the kind {kind} are not read",
             where=str(path),
             fix=UNPACK_FIX if suffix in _ARCHIVES else fix,
         )
-    return _with_content(reader(path, path.name, problems))
+    return _with_content(reader(path, on_one_line(path.name), problems))
 
 
 def _with_content(rows: Iterator[Row]) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from luthier.core.example import Message, Role
+from luthier.core.names import listed, named
 from luthier.data.fields import Fields, Notes, is_empty, kind_of
 from luthier.data.flag_names import FLAGS
 from luthier.data.flags import turn_flag
@@ -169,17 +170,17 @@ class TurnReader:
         """Nothing in a turn is lost silently: harmless keys are counted, others are an error."""
         unread = [key for key in turn.unread() if key not in known]
         if strange := [key for key in unread if key not in _HARMLESS]:
-            listed = ", ".join(map(repr, strange))
+            names = listed(strange, show=named)
             raise turn.error(
-                f"a turn has the key {listed}, which is not known"
+                f"a turn has the key {names}, which is not known"
                 if len(strange) == 1
-                else f"a turn has the keys {listed}, which are not known",
+                else f"a turn has the keys {names}, which are not known",
                 strange[0],
                 f"known are {', '.join(known or _KNOWN)}; "
                 "keys that are named in data.ignore_keys are left aside",
             )
         for key in unread:
-            self.notes.add(f"the key {key!r} of turns is not used", turn.where)
+            self.notes.add(f"the key {named(key)} of turns is not used", turn.where)
 
 
 def _objects(row: Fields, key: str) -> list[Any]:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from luthier.core.cache import cache_folder, one_at_a_time
 from luthier.core.console import Console
+from luthier.core.disk import storing, unwritable
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.files import file_sha256, new_file, storing, unwritable
+from luthier.core.files import file_sha256, new_file
 
 
 @dataclass(frozen=True, slots=True)

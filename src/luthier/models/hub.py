@@ -10,8 +10,8 @@ from pathlib import Path
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.deadline import Deadline
+from luthier.core.disk import is_of_a_disk, unwritable
 from luthier.core.errors import DataError
-from luthier.core.files import is_of_a_disk, unwritable
 from luthier.core.secrets import Secrets
 from luthier.models import bundled
 from luthier.models.adapter_folder import ADAPTER_CONFIG, adapter_files

@@ -41,6 +41,7 @@ from luthier.models.settings_file import CONFIG, check_sizes, read_config
 from luthier.models.tensors import check_tensors, renaming, require_all
 from luthier.models.vocabulary import check_vocabulary, resize_embeddings, rows_needed
 from luthier.models.weights import count_numbers, stored_shapes
+from luthier.prompts.chat_files import require_names
 from luthier.prompts.tokenizer_rules import panicked, require_workable
 
 # One of these is there where there is a tokenizer.
@@ -239,6 +240,7 @@ def _load_tokenizer(
             found.pad_token = found.eos_token or found.unk_token
         rows_needed(found)  # its tokens can be listed
     require_workable(found, str(place))
+    require_names(found, str(place / _TOKENIZER_CONFIG))
     if not (place / _TOKENIZER_CONFIG).is_file():
         console.warn(
             f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "

@@ -21,7 +21,8 @@ from luthier.prompts.contained import (
     require_turns,
     tool_name,
 )
-from luthier.prompts.dialect import PROBE, Dialect, Draft
+from luthier.prompts.dialect import PROBE, Dialect
+from luthier.prompts.drafts import Draft
 from luthier.prompts.layouts import Span, Written
 from luthier.prompts.thoughts import (
     KNOWN_TAGS,

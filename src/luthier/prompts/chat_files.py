@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from luthier.prompts.tokens import Tokenizer
 
 _MAX_TEMPLATE_BYTES = 2**20
 _FILE = "chat_template.jinja"
+_NAME = re.compile(r"[^\W_][\w .+-]{0,99}")
+_SHOWN = 100  # characters
 _OWN = "name a text file with a Jinja template in prompt.chat_template"
 _OTHERS = (
     "give a template with prompt.chat_template=FILE.jinja, or set prompt.chat_template to never"
@@ -77,6 +80,30 @@ def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
                 where=f"{where}:{error.line}",
                 fix="mend the template" if own else _OTHERS,
             ) from None
+
+
+def require_names(tokenizer: Tokenizer, where: str) -> None:
+    """Check that a tokenizer's chat templates can be saved: each becomes a file of its name.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        where: the file that names them.
+
+    Raises:
+        DataError: a name leads out of the folder, or is none; or a template is no text.
+    """
+    named = tokenizer.chat_template
+    if named is None or isinstance(named, str):
+        return
+    for name, source in named.items():
+        is_name = isinstance(name, str) and _NAME.fullmatch(name)
+        if not is_name or not isinstance(source, str):
+            problem = "is no text" if is_name else "cannot be the name of a file"
+            raise DataError(
+                f"the chat template {str(name)[:_SHOWN]!r} {problem}",
+                where=f'{where}, field "chat_template"',
+                fix="rename it, or leave it out",
+            )
 
 
 def template_place(tokenizer: Tokenizer, own: str | None, setting: str) -> str:

@@ -22,6 +22,7 @@ from luthier.prompts import template_process
 from luthier.prompts.ahead import T, ahead
 from luthier.prompts.calls import MakeId, by_function, matched_calls, nine_letters, own_id
 from luthier.prompts.characters import CharacterTokenizer
+from luthier.prompts.drafts import Draft
 from luthier.prompts.template_process import TemplateLimit, TemplateRaised, TemplateSyntax
 from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags, thought_of
 from luthier.prompts.tokens import Tokenizer
@@ -81,23 +82,6 @@ class _Form(NamedTuple):
     make_id: MakeId = own_id
     silence_is_null: bool = False
     tools_in_system: bool = False
-
-
-class Draft(NamedTuple):
-    """A conversation that will be written.
-
-    Attributes:
-        turns: who says what.
-        ask: end with what stands before an answer.
-    """
-
-    turns: tuple[Message, ...]
-    ask: bool
-
-    @property
-    def characters(self) -> int:
-        """Characters of what is said."""
-        return sum(len(turn.content) + len(turn.reasoning) for turn in self.turns)
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties

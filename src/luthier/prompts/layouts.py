@@ -15,7 +15,7 @@ from luthier.core.example import Message
 from luthier.prompts.ahead import T
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
-from luthier.prompts.dialect import Draft
+from luthier.prompts.drafts import Draft
 from luthier.prompts.thoughts import KNOWN_TAGS, thought_of
 from luthier.prompts.tokens import Encoder, Tokens
 

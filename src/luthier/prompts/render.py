@@ -18,6 +18,7 @@ from luthier.prompts.layouts import Layout, PlainLayout, Written
 from luthier.prompts.masks import Masks
 from luthier.prompts.thoughts import KNOWN_TAGS, inline, thought_of
 from luthier.prompts.tokens import Encoder, Tokenizer
+from luthier.prompts.training_example import TrainingExample
 
 
 class PromptTooLongError(DataError):
@@ -30,41 +31,6 @@ class Prompt:
 
     ids: tuple[int, ...]
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingExample:
-    """Tokens, and which of them count.
-
-    Attributes:
-        id: the example's id.
-        input_ids: the whole conversation; for encoder-decoder models, the encoder's input.
-        trained: as long as ``input_ids``: whether a token is predicted and counted in the loss.
-            The first one never is, since nothing comes before it.
-        prompt_length: how many of ``input_ids`` stand before the last answer.
-        decoder_ids: the answer for encoder-decoder models, all of it trained; else empty.
-        weight: how much the loss counts the example, relative to the others.
-        is_joined: the tokens are those of a prompt, and of an answer apart. The tokens of the whole
-            text would be others: one would have characters of both.
-    """
-
-    id: str
-    input_ids: tuple[int, ...]
-    trained: tuple[bool, ...]
-    prompt_length: int
-    decoder_ids: tuple[int, ...] = ()
-    weight: float = 1.0
-    is_joined: bool = False
-
-    @property
-    def length(self) -> int:
-        """Tokens, prompt and answer."""
-        return len(self.input_ids) + len(self.decoder_ids)
-
-    @property
-    def num_trained(self) -> int:
-        """Tokens that are counted in the loss."""
-        return sum(self.trained) + len(self.decoder_ids)
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
@@ -175,7 +141,11 @@ class PromptRenderer:
         prompt = self._prompt(text)
         room = self.context_window - (0 if self.encoder_decoder else answer_tokens)
         if len(prompt.ids) > room:
-            left = f"there is room for {room}" if room > 0 else f"answers of {answer_tokens} leave none"
+            left = (
+                f"there is room for {room}"
+                if room > 0
+                else f"answers of {answer_tokens} leave none"
+            )
             raise PromptTooLongError(
                 f"the prompt has {len(prompt.ids)} tokens, and {left} in a context window of "
                 f"{self.context_window}",

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from luthier.config.base import Config
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
+from luthier.core.names import listed
 from luthier.core.seeds import fingerprint
 from luthier.prompts.filters import text_of
 from luthier.prompts.sandbox import compile_snippet
@@ -173,7 +174,7 @@ class Template(Config):
         self._require({"label": source}, row, where)
         label = self._text("label", source, row, where)
         if label not in words:
-            known = ", ".join(f"{name!r} ({word!r})" for name, word in words.items())
+            known = listed(f"{name!r} ({word!r})" for name, word in words.items())
             raise DataError(
                 f"the label {label[:80]!r} is not among the choices of the template {self.id!r}",
                 where=where,
@@ -186,14 +187,14 @@ class Template(Config):
             text = compile_snippet(source).render(row).rstrip()
         except DataError as error:
             null = [name for name in sorted(_columns((source,))) if row.get(name, "") is None]
-            fix = f"null here: {', '.join(null)}" if null else error.fix
+            fix = f"null here: {listed(null)}" if null else error.fix
             place = f"{where}, {field!r} of the template {self.id!r}"
             raise DataError(error.problem, where=place, fix=fix) from None
         if not text:
             raise DataError(
                 f"{field!r} of the template {self.id!r} is empty for this row",
                 where=where,
-                fix=f"it is made of {', '.join(sorted(_columns((source,)))) or 'no column'}",
+                fix=f"it is made of {listed(sorted(_columns((source,)))) or 'no column'}",
             )
         return text
 
@@ -205,7 +206,7 @@ class Template(Config):
                     f"{field!r} of the template {self.id!r} needs the column {missing[0]!r}, "
                     "which is not there",
                     where=where,
-                    fix=_suggest(missing[0], row, f"the columns are {', '.join(map(str, row))}"),
+                    fix=_suggest(missing[0], row, f"the columns are {listed(row)}"),
                 )
 
 

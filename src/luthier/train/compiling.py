@@ -20,7 +20,7 @@ import torch
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.units import format_duration
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.loss import padded_length, summed_loss
 
 if TYPE_CHECKING:

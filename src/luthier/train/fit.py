@@ -17,7 +17,7 @@ from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.units import format_bytes
 from luthier.models.device import PeakMemory, is_out_of_memory
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import mean_loss, padded_length

@@ -20,7 +20,7 @@ from luthier.methods import Method, method_for
 from luthier.methods.companion import Companion
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.load import LoadedModel, ModelHandle
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.layout import Layout, Packed, Padded
 from luthier.train.schedule import total_steps
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from luthier.data.batches import micro_batches, packed_rows
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from luthier.data.batches import BatchOrder
 from luthier.models.continuing import rope_of_each_pass
 from luthier.models.device import PeakMemory, is_out_of_memory
 from luthier.models.quantised import parameter_count
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.compiling import compiled_layers
 from luthier.train.fit import fit_micro_batch, halve_after
 from luthier.train.guards import Guards

@@ -13,7 +13,7 @@ from luthier.core.errors import DataError
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.models.cross_entropy import summed_cross_entropy
 from luthier.models.forward import decoder_start
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.layout import Layout, Padded, encoder_decoder_batch
 
 # How the examples of a validation lie in its forward passes.

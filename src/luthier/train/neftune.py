@@ -22,7 +22,7 @@ from torch import Tensor
 
 from luthier.core.errors import UsageError
 from luthier.core.seeds import derive
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.job import TrainingJob
 
 

@@ -14,7 +14,7 @@ from luthier.core.errors import UsageError
 from luthier.data.batches import BatchOrder
 from luthier.methods import Method
 from luthier.models.forward import logits_at_indices
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.job import TrainingJob, can_be_packed
 from luthier.train.layout import Packed, Padded
 from luthier.train.loss import padded_length

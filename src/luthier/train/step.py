@@ -12,7 +12,7 @@ from luthier.core.errors import ResourceError
 from luthier.core.seeds import derive
 from luthier.methods.companion import Companion
 from luthier.models.device import is_out_of_memory
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.guards import Guards
 from luthier.train.job import TrainingJob
 from luthier.train.loss import (

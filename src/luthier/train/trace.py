@@ -31,7 +31,7 @@ from luthier.core.run_directory import RunDirectory
 from luthier.models.device import resolve_dtype
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.allocations import AllocationTracker
 from luthier.train.dataless import dataless_tensors
 from luthier.train.job import TrainingJob, prepare_model

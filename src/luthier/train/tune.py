@@ -24,7 +24,7 @@ from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.distributed.ranks import ALONE, Ranks
 from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.job import Limits, TrainingJob, initial_model
 from luthier.train.loop import train
 from luthier.train.loss import mean_loss

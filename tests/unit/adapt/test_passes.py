@@ -14,7 +14,7 @@ from luthier.adapt.passes import (
     validation_passes,
 )
 from luthier.data.batches import BatchOrder
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 
 TOKENS = 64
 

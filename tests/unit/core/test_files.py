@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from luthier.core.disk import storing, unwritable
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import (
     append_line,
@@ -16,8 +17,6 @@ from luthier.core.files import (
     folder_bytes,
     read_json,
     read_lines,
-    storing,
-    unwritable,
     write_atomically,
     write_json,
     write_lines,

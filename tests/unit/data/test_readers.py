@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from luthier.core.errors import DataError, ResourceError
-from luthier.data import bytestream
+from luthier.data import budget, bytestream
 from luthier.data.problems import DropProblems, RaiseProblems
 from luthier.data.readers import READERS, Row, reader_of
 
@@ -141,8 +141,8 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
     ("object.json", b'{"x": 1}', "object.json", "neither a list of rows"),
     ("broken.json", b'[{"x": 1},\n {"x": }]', "broken.json:2", "at column 8"),
     ("many.csv", b"x,y\n1,2\n1,2,3\n", "many.csv:3", "3 cells"),
-    ("few.csv", b"x,y\n1,2\n1\n", "few.csv:3", "1 cells"),
-    ("few.tsv", b"x\ty\n1\n", "few.tsv:2", "1 cells"),
+    ("few.csv", b"x,y\n1,2\n1\n", "few.csv:3", "1 cell,"),
+    ("few.tsv", b"x\ty\n1\n", "few.tsv:2", "1 cell,"),
     ("same.csv", b"x,y,x\n", "same.csv:1", "two columns are called 'x'"),
     ("columns.json", b'{"x": [1, 2], "y": [3, 4]}', "columns.json", "columns, not rows"),
     ("by-row.json", b'{"x": {"0": 1, "1": 2}, "y": {"0": 3, "1": 4}}', "by-row.json", "columns"),
@@ -219,7 +219,7 @@ def test_text_in_a_parquet_file_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bytestream, "_FREE_BYTES", 2**20)
+    monkeypatch.setattr(budget, "FREE_BYTES", 2**20)
     bomb = gzip.compress(b'{"x": "' + b"0" * 2**24 + b'"}')
     error = error_of(put(tmp_path / "a.jsonl.gz", bomb))
     assert "bomb" in error.problem

@@ -16,7 +16,7 @@ from luthier.config.methods import LastLayersConfig
 from luthier.core.files import read_lines
 from luthier.methods.frozen_prefix import FrozenPrefix
 from luthier.methods.last_layers import LastLayersMethod
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.loss import summed_loss
 
 DEVICE = torch.device("cpu")

@@ -16,7 +16,7 @@ from luthier.core.console import Console
 from luthier.core.errors import PreemptedError, UsageError
 from luthier.core.files import read_lines
 from luthier.core.run_directory import RunDirectory
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train import Limits
 from luthier.train.compiling import first_passes, has_compiler
 

@@ -18,7 +18,7 @@ from luthier.core.errors import UsageError
 from luthier.core.files import read_lines
 from luthier.core.run_directory import RunDirectory
 from luthier.methods import method_for
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.job import TrainingJob
 from luthier.train.neftune import noisy_embeddings
 from luthier.train.step import optimizer_step

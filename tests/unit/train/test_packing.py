@@ -17,7 +17,7 @@ from luthier.core.records import ModelStamp
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import FrozenPrefix
 from luthier.models.load import LoadedModel
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.layout import Layout, Packed, Padded
 from luthier.train.loss import summed_loss
 from luthier.train.packing import keeps_apart, packing_pays

@@ -18,7 +18,7 @@ from luthier.core.files import read_lines
 from luthier.core.run_directory import RunDirectory
 from luthier.data.tokenised import Rendered, select_usable
 from luthier.models import cross_entropy
-from luthier.prompts.render import TrainingExample
+from luthier.prompts.training_example import TrainingExample
 from luthier.train.job import TrainingJob
 from luthier.train.layout import Packed, Padded
 from luthier.train.loss import mean_loss, summed_loss, trained_tokens

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from luthier.core.errors import DataError, UsageError
+from luthier.core.names import listed
 from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import SHARE, Floats, MeanMetric, Need
 
@@ -47,7 +48,7 @@ class ExtractedMatch(MeanMetric):
             raise DataError(
                 f"{self.name} needs what the extractor {self._extractor!r} found",
                 where=f"sample {sample.id!r}",
-                fix=f"the extractors are {', '.join(sample.extracted) or 'none'}",
+                fix=f"the extractors are {listed(sample.extracted) or 'none'}",
             )
         return sample.extracted[self._extractor]
 

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from luthier.core.errors import DataError, UsageError
+from luthier.core.names import listed, named
 from luthier.core.records import SampleRecord
 from luthier.evaluate.metrics.base import SHARE, Floats, Metric, Need, within
 from luthier.evaluate.metrics.caveats import one_sided
@@ -85,7 +86,7 @@ class F1(LabelMetric):
             raise DataError(
                 f"{self.name} is of a label that the task does not have",
                 where=f'field "metrics", {self.name}',
-                fix=f"the labels are {', '.join(map(repr, known))}",
+                fix=f"the labels are {listed(known, show=named)}",
             )
         return (self._label,)
 

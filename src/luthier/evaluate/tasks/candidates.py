@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import model_validator
 
 from luthier.core.errors import DataError
+from luthier.core.names import listed
 from luthier.core.records import SampleRecord
 from luthier.data.readers import Row
 from luthier.evaluate.tasks.columns import Column, one_or_more, place_of, texts_of
@@ -73,7 +74,7 @@ class RowChoices(LikelihoodTask):
         if len(labels) != len(texts) or len(set(labels)) < len(labels):
             raise DataError(
                 f"the {len(texts)} choices of the task {self.name!r} have the labels "
-                f"{', '.join(labels)}, and each needs one of its own",
+                f"{listed(labels)}, and each needs one of its own",
                 where=row.where,
                 fix="correct the row, or the task's labels",
             )

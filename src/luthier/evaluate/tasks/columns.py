@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from luthier.core.errors import DataError
+from luthier.core.names import listed, named
 from luthier.data.readers import Row
 from luthier.prompts.filters import text_of
 
@@ -43,7 +44,7 @@ def value_of(row: Row, column: str, task: str) -> Any:
         raise DataError(
             f"the task {task!r} needs the column {column!r}, which is not there",
             where=row.where,
-            fix=f"the columns are {', '.join(map(str, row.values))}; see rename",
+            fix=f"the columns are {listed(row.values)}; see rename",
         ) from None
     return value
 
@@ -59,7 +60,7 @@ def texts_of(row: Row, column: str, task: str) -> tuple[str, ...]:
         raise DataError(
             f"the task {task!r} needs a list in the column {column!r}",
             where=row.where,
-            fix=f"the columns are {', '.join(map(str, row.values))}; see rename",
+            fix=f"the columns are {listed(row.values)}; see rename",
         )
     return _texts(row, column, value)
 
@@ -90,7 +91,7 @@ def place_of(given: str, labels: tuple[str, ...] | None, count: int, where: str)
     """
     given = given.strip()
     if labels is not None:
-        known = ", ".join(map(repr, labels))
+        known = listed(labels, show=named)
         place = labels.index(given) if given in labels else -1
     else:
         known = f"0 to {count - 1}, or A to {_LETTERS[min(count, len(_LETTERS)) - 1]}"

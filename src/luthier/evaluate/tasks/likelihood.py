@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from luthier.core.errors import DataError
+from luthier.core.names import listed
 from luthier.core.records import SampleRecord
 from luthier.data.readers import Row
 from luthier.evaluate.metrics.base import Need
@@ -92,7 +93,7 @@ class ChoiceTask(LikelihoodTask):
             if name == "f1" and label not in self.choices:
                 raise ValueError(
                     f"the metric {metric} is of a label without words; "
-                    f"the labels are {', '.join(self.choices)}"
+                    f"the labels are {listed(self.choices)}"
                 )
         return self
 
@@ -115,7 +116,7 @@ class ChoiceTask(LikelihoodTask):
         given = self.render("label", self.label, row)
         label = source_labels.get(given, given)
         if label not in self.choices:
-            known = ", ".join(f"{name!r} ({text!r})" for name, text in self.choices.items())
+            known = listed(f"{x!r} ({text!r})" for x, text in self.choices.items())
             raise DataError(
                 f"the label {given[:80]!r} has no words in the task {self.name!r}",
                 where=row.where,

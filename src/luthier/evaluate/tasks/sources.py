@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from luthier.config.base import Config
 from luthier.core.errors import DataError
 from luthier.core.given import home, is_there
+from luthier.core.names import listed
 from luthier.data.hub import open_hub
 from luthier.data.problems import RaiseProblems
 from luthier.data.readers import Row, read_headless
@@ -68,7 +69,7 @@ class Rows(Config):
 class FileSource(Rows):
     """Files by split."""
 
-    splits: Mapping[str, str] = Field(min_length=1)
+    splits: Mapping[str, Annotated[str, Field(min_length=1)]] = Field(min_length=1)
     """A path for each split, also with a further .gz. A relative one is looked for beside the
     task's own file, in the working directory, and under LUTHIER_DATA."""
     columns: tuple[str, ...] = ()
@@ -142,7 +143,7 @@ def read_split(
         raise MissingDataError(
             f"{task} has no split {split!r} on the Hub",
             where=hub.id,
-            fix=f"it has {', '.join(parts)}",
+            fix=f"it has {listed(parts)}",
         )
     return Rowset(tuple(islice(hub.arranged(parts[theirs]()), limit)), hub.labels)
 
@@ -157,7 +158,7 @@ def _places(path: str, folder: Path | None) -> list[Path]:
     given = home(path)
     beside = [folder / given] if folder else []
     places = [*beside, *candidate_paths(given)]
-    return [place.with_name(place.name + end) for place in places for end in ("", ".gz")]
+    return [Path(f"{place}{end}") for place in places for end in ("", ".gz")]
 
 
 _unreachable: dict[str, DataError] = {}
@@ -181,10 +182,10 @@ def _missing(
     looked = [str(place) for path in paths for place in _places(path, folder)[::2]]
     if hub:
         looked.append(f"the Hub ({hub.where}: {hub.problem})")
-    files = f"put the file at {' or '.join(paths)} under LUTHIER_DATA" if paths else ""
+    files = f"put the file at {listed(paths, last=' or ')} under LUTHIER_DATA" if paths else ""
     online = f"be online once, or run 'hf download --repo-type dataset {hub.where}'" if hub else ""
     return MissingDataError(
         f"there is no data for the split {split!r} of {task}",
-        where="; ".join(looked) or task,
+        where=listed(looked, last="; ") or task,
         fix="; or ".join(filter(None, (files, online))) or f"give {task} files for this split",
     )

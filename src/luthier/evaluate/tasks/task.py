@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 from luthier.config.base import Config
 from luthier.core.console import Advance
 from luthier.core.errors import DataError, LuthierError
+from luthier.core.names import listed
 from luthier.core.records import SampleRecord, TemplateStamp
 from luthier.core.seeds import fingerprint
 from luthier.data.readers import Row
@@ -294,7 +295,7 @@ class Task(Config, ABC):
                 f"{field!r} of the task {self.name!r} needs the column {missing[0]!r}, "
                 "which is not there",
                 where=row.where,
-                fix=f"the columns are {', '.join(map(str, row.values))}; see rename",
+                fix=f"the columns are {listed(row.values)}; see rename",
             )
         try:
             return snippet.render(values)
