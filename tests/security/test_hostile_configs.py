@@ -312,7 +312,7 @@ def test_an_index_of_safetensors_names_no_pickle(
     index = {"metadata": {"total_size": 1}, "weight_map": placed}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert luthier(["prompt", "--model", str(folder), "--ask", "hello"]) == 3
-    assert "another kind of file: pytorch_model.bin" in capsys.readouterr().err
+    assert "a file of another kind: pytorch_model.bin" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json", "vocab.txt"])
@@ -354,4 +354,30 @@ def test_too_long_an_answer_is_said_as_such(
 ) -> None:
     command = ["prompt", "--model", str(tiny_llama), "--ask", "hello"]
     assert luthier([*command, "evaluate.max_new_tokens=1000000"]) == 3
-    assert "answers of 1000000 tokens leave no room" in capsys.readouterr().err
+    assert "answers of 1000000 leave none in a context window" in capsys.readouterr().err
+
+
+def test_special_tokens_name_no_files(tiny_llama: Path, tmp_path: Path) -> None:
+    """transformers takes what stands there for paths of the vocabulary."""
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    elsewhere = {"tokenizer_file": str(tiny_llama / "tokenizer.json")}
+    (folder / "special_tokens_map.json").write_text(json.dumps(elsewhere))
+    with pytest.raises(DataError, match="tokenizer_file"):
+        open_model(ModelConfig(id=str(folder)), Console(quiet=True))
+
+
+def test_tables_of_positions_are_bounded(small_tokenizer: Any, tmp_path: Path) -> None:
+    """GPT-J computes one as long as its window, which no tensor shows."""
+    from transformers import GPTJConfig, GPTJForCausalLM
+
+    config = GPTJConfig(
+        vocab_size=2048, n_embd=32, n_layer=2, n_head=4, rotary_dim=8, n_positions=64
+    )
+    GPTJForCausalLM(config).save_pretrained(tmp_path / "model")
+    small_tokenizer.save_pretrained(tmp_path / "model")
+    asked = ModelConfig(id=str(tmp_path / "model"), dtype="float32")
+    open_model(asked, Console(quiet=True))
+    values = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(values | {"n_positions": 2**28}))
+    with pytest.raises(DataError, match="a table of"):
+        open_model(asked, Console(quiet=True))

@@ -58,12 +58,13 @@ _TOKENIZERS = (
     "tekken.json",
     "tokenizer_config.json",
 )
+_SPECIAL = "special_tokens_map.json"
 # Those that hold an object, whichever of them a tokenizer has.
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _TOKENIZER_JSON = (
     "tokenizer.json",
     "tokenizer_config.json",
-    "special_tokens_map.json",
+    _SPECIAL,
     "added_tokens.json",
     "vocab.json",
 )
@@ -214,7 +215,7 @@ def _load_tokenizer(
     """The tokenizer; its padding token is the end where it names none.
 
     Raises:
-        DataError: there is none, or it cannot be read.
+        DataError: there is none, it cannot be read, or it names files elsewhere.
     """
     from transformers import AutoTokenizer
 
@@ -228,6 +229,7 @@ def _load_tokenizer(
         )
     for name in _TOKENIZER_JSON:
         _require_readable(place / name)
+    _require_own_vocabulary(place / _SPECIAL)
     with _loading("tokenizer", replace(folder, path=place), code=_TOKENIZER_CONFIG):
         found = AutoTokenizer.from_pretrained(
             place,
@@ -271,6 +273,21 @@ def _require_readable(path: Path) -> None:
     except DataError as error:
         raise DataError(error.problem, where=error.where, fix=fix) from None
     raise DataError("this is no JSON object", where=str(path), fix=fix)
+
+
+def _require_own_vocabulary(path: Path) -> None:
+    """Refuse a file of special tokens that has more: transformers would take paths from it.
+
+    Raises:
+        DataError: it has anything else than tokens.
+    """
+    for name in read_given_json(path) if path.is_file() else ():
+        if not name.endswith(("_token", "_tokens")):
+            raise DataError(
+                f"{name} is no special token",
+                where=f'{path}, field "{name}"',
+                fix="get the file again, or delete it",
+            )
 
 
 @lru_cache(maxsize=4)

@@ -96,7 +96,7 @@ def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], 
         (_WIDTHS, max(_ALWAYS_WIDTH, longest)),
     )
     for name, value in _numbers(values):
-        last = name.rpartition(".")[2]
+        last = _last(name)
         for pattern, most in limits:
             if pattern.fullmatch(last) and value > most:
                 raise _wrong(
@@ -107,8 +107,18 @@ def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], 
                 )
 
 
+def longest_window(values: Mapping[str, Any]) -> float:
+    """The longest window that a config, or a part of it, says, in tokens; 0 where none does."""
+    named = (value for name, value in _numbers(values) if _POSITIONS.fullmatch(_last(name)))
+    return max(named, default=0)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
 def _check(name: str, value: float, where: str) -> None:
-    last = name.rpartition(".")[2]
+    last = _last(name)
     if not math.isfinite(value):
         if not _UNLIMITED.fullmatch(last):
             raise _wrong(name, f"is {value}", where)

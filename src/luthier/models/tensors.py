@@ -9,6 +9,7 @@ and says what is missing.
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,12 +22,14 @@ from luthier.models.kinds import class_in
 from luthier.models.quantised import stored_settings
 from luthier.models.quiet import quiet_transformers
 from luthier.models.resolve import ModelFolder
+from luthier.models.settings_file import longest_window
 from luthier.models.weights import stored_shapes
 
 # What data parallel training, a compiler, and both put before every name.
 _WRAPPER = re.compile(r"((module|_orig_mod)\.)+")
 # Tables that older versions of transformers saved, and that follow from the config.
 _TABLES = ("inv_freq", "masked_bias", "attn.bias", "attention.bias", "position_ids")
+_MOST_IN_TABLES, _SURE_WINDOW = 2**27, 2**15
 _OF_AN_ADAPTER = re.compile(r"\.(lora_[AB]|base_layer|modules_to_save)\.")
 
 
@@ -49,13 +52,14 @@ def check_tensors(settings: Any, auto_class: Any, folder: ModelFolder, console: 
         console: is told of tensors that are not used.
 
     Raises:
-        DataError: tensors are missing or of another shape, or there are more layers than the
-            config says.
+        DataError: tensors are missing or of another shape, there are more layers than the config
+            says, or it makes tables far larger than the model.
     """
     stored, kind = stored_shapes(folder.weights), class_in(auto_class, settings)
     if not stored or kind is None or stored_settings(settings):
         return
     _require_layers(settings, stored, folder)
+    _require_small_tables(settings, kind, stored, folder)
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=()):
             model, found = kind.from_pretrained(
@@ -132,6 +136,35 @@ def _require_layers(
             where=str(folder.path),
             fix="get config.json and the weights of one and the same model",
         )
+
+
+def _require_small_tables(
+    settings: Any, kind: Any, stored: Mapping[str, Sequence[int]], folder: ModelFolder
+) -> None:
+    """Refuse tables that a model computes from its config, if they dwarf what is stored of it.
+
+    Those of positions are as long as the window that the config says, or its square, which no
+    tensor shows. transformers computes them even for tensors without values.
+
+    Raises:
+        DataError: there are more numbers in them than a config of such a model makes.
+    """
+    if longest_window(settings.to_dict()) <= _SURE_WINDOW:
+        return
+    try:
+        with quiet_transformers(), torch.random.fork_rng(devices=()), torch.device("meta"):
+            model = kind(copy.deepcopy(settings))
+    except Exception:  # noqa: BLE001 - classes need not expect a device without values
+        return
+    most = max(_MOST_IN_TABLES, 2 * sum(map(math.prod, stored.values())))
+    for name, table in model.named_buffers():
+        if table.numel() > most:
+            raise DataError(
+                f"config.json makes a table of {table.numel():,} numbers, {name}, for a model of "
+                f"{sum(map(math.prod, stored.values())):,}",
+                where=str(folder.path),
+                fix="correct the length of the window in config.json",
+            )
 
 
 def _kind_of(name: str) -> str:

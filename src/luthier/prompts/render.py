@@ -140,17 +140,15 @@ class PromptRenderer:
         """The prompt with this text, if it leaves room for the answer; see `prompt`."""
         prompt = self._prompt(text)
         room = self.context_window - (0 if self.encoder_decoder else answer_tokens)
-        if room < 1:
-            raise DataError(
-                f"answers of {answer_tokens} tokens leave no room for a prompt in a context window "
-                f"of {self.context_window}",
-                where=example.where,
-                fix="lower max_new_tokens, or use a model with a longer context window",
-            )
         if len(prompt.ids) > room:
+            left = (
+                f"there is room for {room}"
+                if room > 0
+                else f"answers of {answer_tokens} leave none"
+            )
             raise PromptTooLongError(
-                f"the prompt has {len(prompt.ids)} tokens, and there is room for {room} in a "
-                f"context window of {self.context_window}",
+                f"the prompt has {len(prompt.ids)} tokens, and {left} in a context window of "
+                f"{self.context_window}",
                 where=example.where,
                 fix="use fewer shots, a shorter template, or a model with a longer context window; "
                 "evaluate.too_long=drop leaves such test examples out",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from luthier.core.disk import unwritable
+from luthier.core.disk import storing, unwritable
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import (
     append_line,
@@ -108,3 +108,11 @@ def test_sizes_and_digests(tmp_path: Path) -> None:
     assert folder_bytes(tmp_path, (".safetensors",)) == 5
     digest = "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"
     assert file_sha256(tmp_path / "a.safetensors") == digest
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "step-000001").write_text("")
+    with pytest.raises(ResourceError) as error, storing(tmp_path):
+        list((tmp_path / "step-000001").iterdir())
+    assert "step-000001" in error.value.problem
+    assert "move the file away" in error.value.fix

@@ -85,6 +85,7 @@ class F1(LabelMetric):
         if self._label not in known:
             raise DataError(
                 f"{self.name} is of a label that the task does not have",
+                where=f'field "metrics", {self.name}',
                 fix=f"the labels are {listed(known, show=named)}",
             )
         return (self._label,)
