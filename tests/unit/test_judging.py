@@ -25,6 +25,7 @@ from luthier.core.records import (
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import write_evaluation
 from luthier.report.changes import judgement_table
+from luthier.report.format import ABSENT
 
 NUM = 12
 Rule = Callable[[str, str], str]
@@ -188,6 +189,10 @@ def test_a_model_in_files_judges_too(run: Any, tiny_llama: Path) -> None:
     shown = Console(io.StringIO())
     (judgement,) = comparing.judge(runs, None, settings, shown, template=own)
     assert (judgement.unread, judgement.template.id) == (2, "own")
+    said = shown._rich.file.getvalue()  # type: ignore[attr-defined]
+    assert "2 of 2 verdicts on mine cannot be read" in " ".join(said.split())
+    columns = {str(one.header): list(one.cells) for one in judgement_table([judgement]).columns}
+    assert [str(columns[name][0]) for name in ("win rate", "interval")] == [ABSENT, ABSENT]
     assert judgement.win_rate.signature.startswith("win_rate|judge:tiny-llama|template:own@")
 
 

@@ -75,6 +75,11 @@ class Judge:
             lines = (pair.model_dump(mode="json") for pair in judged)
             write_lines(run.judged_pairs(task, over), lines)
             judgement.write(run.judgement(task, over))
+            if 2 * judgement.unread > len(judged):
+                console.warn(
+                    f"{judgement.unread:,} of {len(judged):,} verdicts on {run.name} cannot be "
+                    "read and count as ties: the win rate says next to nothing"
+                )
             return judgement
 
     def _judgement(

@@ -33,7 +33,9 @@ class BenchmarkOptions:
     @property
     def names(self) -> tuple[str, ...]:
         """The tasks and suites that are named."""
-        return tuple(name.strip() for name in self.tasks.split(",")) if self.tasks else ()
+        if self.tasks is None:
+            return ()
+        return tuple(name.strip() for name in self.tasks.split(","))
 
 
 def benchmark(

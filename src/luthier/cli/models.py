@@ -56,6 +56,8 @@ def pull(model: str, *, revision: str | None = None, json: Json = False) -> None
     from luthier.models.bundled import pull as pull_bundled
     from luthier.models.resolve import resolve_model
 
+    if not model:
+        raise UsageError("model.id: this names no model", fix="see 'luthier models'")
     console = Console()
     if bundled := BUNDLED_MODELS.get(model.lower()):
         if revision:

@@ -27,6 +27,8 @@ POWER = 0.8
 _TYPICAL_DISCORDANCE = 0.25
 # How alike the scores of two systems may be, from not at all to very.
 _CORRELATIONS = (0.0, 0.5, 0.8)
+_MOST_EXAMPLES = 10**9
+_MOST_EXACT = 10**6
 
 
 def detectable_effect(
@@ -218,7 +220,7 @@ def plan_sample_size(
         correlations: of the two systems' scores; which one holds is not known beforehand.
 
     Raises:
-        UsageError: the difference is not above 0.
+        UsageError: the difference is not above 0, or so small that no data set shows it.
     """
     if not difference > 0:
         raise UsageError(
@@ -227,6 +229,11 @@ def plan_sample_size(
     rows = []
     for correlation in correlations:
         least = detectable_effect(difference_error(standard_error, correlation))
+        if least > difference * math.sqrt(_MOST_EXAMPLES / n):
+            raise UsageError(
+                f"a difference of {difference:g} needs more than {_MOST_EXAMPLES:,} examples",
+                fix="give a larger one",
+            )
         needed = max(2, math.ceil(n * (least / difference) ** 2))
         rows.append(ExamplesNeeded(correlation=correlation, examples=needed, detectable=least))
     return SampleSize(
@@ -247,6 +254,8 @@ def plan_shares(
 ) -> SampleSize:
     """How many ungrouped examples a difference between two 0/1 scores needs: McNemar's exact test.
 
+    Beyond a million examples it is the normal approximation, which the exact test then agrees with.
+
     Args:
         difference: the true difference of the shares that is to be found.
         base_rate: the share of right answers of one system.
@@ -266,7 +275,9 @@ def plan_shares(
     rows = []
     for row in approximate.rows:
         discordance = 2 * base_rate * (1 - base_rate) * (1 - row.correlation)
-        needed = _least_examples(max(discordance, difference), difference, row.examples)
+        needed = row.examples
+        if needed <= _MOST_EXACT:
+            needed = _least_examples(max(discordance, difference), difference, needed)
         rows.append(row.model_copy(update={"examples": needed}))
     return approximate.model_copy(update={"rows": tuple(rows)})
 

@@ -61,11 +61,12 @@ def judgement_table(judgements: Sequence[Judgement]) -> Table:
     table.figures("unread")
     for each in judgements:
         rate = each.win_rate
+        is_read = each.unread < rate.n - each.equal or not each.unread
         table.add_row(
             each.candidate,
             each.over,
-            format_value(rate.value),
-            format_interval(rate),
+            format_value(rate.value) if is_read else ABSENT,
+            format_interval(rate) if is_read else ABSENT,
             *(f"{count:,}" for count in (each.wins, each.ties, each.losses)),
             f"{each.inconsistency:.0%}",
             f"{each.unread:,} of {rate.n:,}",

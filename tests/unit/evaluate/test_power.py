@@ -68,6 +68,18 @@ def test_a_difference_is_above_zero() -> None:
         plan_sample_size(0.0, 0.1, 10, "")
 
 
+@pytest.mark.parametrize("difference", [1e-300, 1e-9, 1e-5])
+def test_a_difference_that_no_data_set_shows(difference: float) -> None:
+    with pytest.raises(UsageError, match="needs more than 1,000,000,000 examples"):
+        plan_shares(difference, 0.5, "a guess")
+
+
+def test_a_small_difference_is_planned_with_the_approximation() -> None:
+    exact = plan_shares(0.005, 0.5, "a guess").rows[0]
+    small = plan_shares(0.0005, 0.5, "a guess").rows[0]
+    assert small.examples == pytest.approx(100 * exact.examples, rel=0.02)
+
+
 @pytest.mark.parametrize(("n", "discordance", "difference"), [(20, 0.4, 0.2), (60, 0.3, 0.2)])
 def test_mcnemars_power_is_how_often_it_rejects(
     n: int, discordance: float, difference: float
