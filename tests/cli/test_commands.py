@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import luthier
-from luthier.cli.main import main
 from luthier.core.console import Console
 from luthier.core.errors import PreemptedError, UsageError
 
@@ -349,38 +348,6 @@ def test_defects_keep_their_traceback(call: Call, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("luthier.api.report", defective)
     with pytest.raises(ZeroDivisionError):
         call("report", "anywhere")
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "says"),
-    [
-        (UnicodeError("label too long"), 1, "this is a defect of Luthier (UnicodeError): label"),
-        (AssertionError(), 1, "this is a defect of Luthier (AssertionError)"),
-        (BaseException("panic"), 1, "this is a defect of Luthier (BaseException): panic"),
-        (RecursionError("x" * 9999), 1, "this is a defect of Luthier (RecursionError): xxx"),
-        (MemoryError(), 4, "memory does not suffice"),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_no_command_ends_without_a_message(
-    error: BaseException,
-    code: int,
-    says: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def defective(_run: Path) -> None:
-        raise error
-
-    monkeypatch.setattr("luthier.api.report", defective)
-    monkeypatch.setattr("luthier.cli.main.guard_streams", lambda: None)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    with pytest.raises(SystemExit) as ended:
-        main(["report", "anywhere"])
-    assert ended.value.code == code
-    last = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
-    assert says in last
-    assert len(last) < 400
 
 
 def test_errors_have_no_markup() -> None:

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from luthier.config.base import Config
+from luthier.config.base import Config, NotEmpty
 from luthier.config.permission import NAMES_DATA
 
 
 class DataConfig(Config):
     """The examples to train on and to measure with."""
 
-    source: Annotated[str, NAMES_DATA, Field(min_length=1)] = "python-docstrings"
+    source: Annotated[str, NAMES_DATA, NotEmpty] = "python-docstrings"
     """A bundled task, a file (jsonl, json, csv, tsv, parquet, txt; .gz too), a folder, or a Hub id.
 
     A relative path is looked for in the working directory, then under LUTHIER_DATA.
@@ -25,9 +25,9 @@ class DataConfig(Config):
         "auto", "prompt-completion", "alpaca", "sharegpt", "openai", "glaive", "text", "table"
     ] = "auto"
     """The shape of a row. auto looks at the columns. table renders columns through the template."""
-    validation: Annotated[str | None, NAMES_DATA, Field(min_length=1)] = None
+    validation: Annotated[str | None, NAMES_DATA, NotEmpty] = None
     """A file of its own for validation; without it a part of source is held out."""
-    test: Annotated[str | None, NAMES_DATA, Field(min_length=1)] = None
+    test: Annotated[str | None, NAMES_DATA, NotEmpty] = None
     """A file of its own for the test; without it a part of source is held out."""
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     """The share of groups held out for validation where no file is given."""

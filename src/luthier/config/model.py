@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
-
-from luthier.config.base import Config
+from luthier.config.base import Config, NotEmpty
 from luthier.config.endpoint import EndpointConfig
 from luthier.config.methods import Quantisation
 from luthier.config.permission import (
@@ -22,7 +20,7 @@ from luthier.core.choices import Dtype
 class ModelConfig(Config):
     """The base model and how it may be loaded."""
 
-    id: Annotated[str, NAMES_MODEL, Field(min_length=1)] = "smollm2-135m-instruct"
+    id: Annotated[str, NAMES_MODEL, NotEmpty] = "smollm2-135m-instruct"
     """A bundled name, a Hub id, a local folder, a .gguf file, or the URL of an OpenAI-compatible
     server, such as http://127.0.0.1:8000/v1. A folder or Hub id may also be a peft adapter."""
     base: Annotated[str | None, NAMES_MODEL] = None
