@@ -80,7 +80,7 @@ def check_adapter(
     """
     for name, harmless in _ELSEWHERE.items():
         if (value := settings.get(name)) and value not in harmless:
-            raise _wrong(name, "names code or models that are not in the adapter", where)
+            raise _wrong(name, "names Python code or models that the adapter does not have", where)
     if settings.get("peft_type") == _OF_SEVERAL_TASKS:
         raise _wrong(
             "peft_type", "is of adapters for several tasks, which are not supported", where
