@@ -61,7 +61,7 @@ class MethodConfig(Config):
     """The peak learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay, on matrices only."""
-    epochs: float | None = Field(default=None, gt=0, le=1e6)
+    epochs: float | None = Field(default=None, gt=0, le=1e9)
     """Passes over the training examples; None: train.epochs."""
 
     @property

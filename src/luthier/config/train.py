@@ -59,7 +59,7 @@ TrackerName = Literal["tensorboard", "trackio", "wandb", "mlflow"]
 class TrainConfig(Config):
     """The one loop."""
 
-    epochs: float = Field(default=1.0, gt=0, le=1e6)
+    epochs: float = Field(default=1.0, gt=0, le=1e9)
     """Passes over the training examples (elsewhere num_train_epochs)."""
     max_steps: int | None = Field(default=None, ge=1, le=10**9)
     """Train for exactly so many optimizer steps, with as many passes over the examples as they

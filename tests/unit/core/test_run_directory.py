@@ -36,7 +36,7 @@ def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("in the way")
-    with pytest.raises(ResourceError, match="cannot be written"):
+    with pytest.raises(ResourceError, match="where a folder is to be"):
         RunDirectory.create(tmp_path / "runs", "a")
 
 
@@ -56,7 +56,7 @@ def test_a_rehearsal_refuses_what_creating_refuses(name: str, tmp_path: Path) ->
     with pytest.raises(UsageError, match="cannot name a run"):
         RunDirectory.rehearse(tmp_path / "runs", name)
     (tmp_path / "runs").write_text("in the way")
-    with pytest.raises(ResourceError, match="cannot be written"):
+    with pytest.raises(ResourceError, match="where a folder is to be"):
         RunDirectory.rehearse(tmp_path / "runs", "a")
 
 
