@@ -26,10 +26,12 @@ _MARK = re.compile("|".join(map(re.escape, _MARKS)))
 
 @dataclass(frozen=True, slots=True)
 class _Special:
-    """A special token."""
+    """A special token, as those of the tokenizers library are described."""
 
     content: str
     special: bool = True
+    normalized: bool = False
+    single_word: bool = False
 
 
 class CharacterTokenizer:

@@ -185,7 +185,7 @@ def test_an_adapter_that_names_no_base(named: Any, make_adapter: Any, base: Path
 def test_a_base_on_a_server(make_adapter: Any) -> None:
     adapter = make_adapter()
     change(adapter, base_model_name_or_path="http://127.0.0.1:1/v1")
-    with pytest.raises(UsageError, match="no weights here"):
+    with pytest.raises(DataError, match="names a server as its base"):
         opened(adapter)
 
 
@@ -513,10 +513,11 @@ def test_an_adapter_is_merged(
     assert not is_adapter(found)
     expected = answers(as_peft(base, adapter))
     torch.testing.assert_close(answers(found.model), expected, atol=0.1, rtol=0.1)
+    assert luthier(["merge", str(adapter), "--output", str(whole)]) == 2  # it is not replaced
     base.rename(tmp_path / "moved")
-    assert luthier(["merge", str(adapter), "--output", str(whole)]) == 3
-    again = ["merge", str(adapter), "--output", str(whole), "--base", str(tmp_path / "moved")]
-    assert luthier(again) == 0
+    again = ["merge", str(adapter), "--output", str(tmp_path / "again")]
+    assert luthier(again) == 3
+    assert luthier([*again, "--base", str(tmp_path / "moved")]) == 0
 
 
 def test_merged_in_memory_too(make_adapter: Any) -> None:
