@@ -332,7 +332,7 @@ MISTAKES = (
         "output",
         "adapt TASK --output rows.jsonl/runs",
         RESOURCES,
-        ("cannot be written", "rows.jsonl/runs", "--output"),
+        ("a file where a folder is to be", "rows.jsonl/runs", "--output"),
         {"rows.jsonl": pairs(1)},
     ),
     Mistake("name", "adapt TASK --name ../up", USAGE, ("'../up' cannot name a run", "letters")),

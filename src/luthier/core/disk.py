@@ -60,11 +60,12 @@ def unwritable(path: Path, error: Exception, needed: int = 0) -> ResourceError:
             fix="free some space, or choose another folder with --output",
         )
     if number == errno.ENOTDIR:
-        named = str(getattr(error, "filename", None) or path.name)
+        named = Path(getattr(error, "filename", None) or path).absolute()
+        files = (one for one in (named, *named.parents) if one.is_file())
         return ResourceError(
-            f"there is a file where a folder is to be: {named}",
+            f"there is a file where a folder is to be: {next(files, named)}",
             where=str(path),
-            fix="move the file away",
+            fix="choose another folder with --output, or move the file away",
         )
     return ResourceError(
         f"this cannot be written: {os.strerror(number) if number else error}",
