@@ -105,6 +105,14 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "6a",
+        "a disk that is full, over its quota or read-only, at one write of each kind of file, in "
+        "eighteen commands",
+        "exit 4 names needed and free bytes, the state before is whole, no leftovers; the same "
+        "command goes on where there is room",
+        (f"{FAULTS}/test_full_everywhere.py",),
+    ),
+    (
         "7",
         "200 bit flips, truncations and missing files in the newest checkpoint",
         "all found before a tensor is read; the one before is used",
@@ -130,7 +138,13 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "hostile models, records and YAML: pickle, auto_map, paths in indexes, tar links, tags, "
         "absurd sizes, FIFOs, devices, sockets, depth",
         "nothing runs, nothing is written; exit 3 (2 for YAML) names the file",
-        ("tests/security/test_readers.py",),
+        ("tests/security/test_readers.py", "tests/security/test_hostile_artefacts.py"),
+    ),
+    (
+        "10a",
+        "settings of models and adapters that lead somewhere: kernels, other files, code, patterns",
+        "nothing is fetched or imported; left out and told, or exit 3 with the file",
+        ("tests/security/test_hostile_configs.py",),
     ),
     (
         "11",
@@ -168,7 +182,7 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "14",
         "bad configurations and bad data, through the commands and --dry-run",
         "never a traceback; file, line and field; the dry run says the same",
-        ("tests/security/test_bad_input.py",),
+        ("tests/security/test_bad_input.py", "tests/security/test_bad_conversations.py"),
     ),
 )
 
