@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from luthier.cli.flags import WholeOrNone
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
 from luthier.core.errors import UsageError
@@ -22,9 +23,9 @@ class BenchmarkOptions:
 
     tasks: str | None = None
     "Benchmark tasks, suites, and YAML files of your own, with commas between them."
-    shots: int | None = None
+    shots: WholeOrNone = None
     "Worked examples before each question."
-    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None
+    limit: Annotated[WholeOrNone, Parameter(validator=Number(gte=1))] = None
     "Of each task, at most so many rows, drawn with the seed."
     submission: str | None = None
     """Do not measure: predict the unlabelled split of each task, and write it into this folder as

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from luthier.cli.flags import Json
+from luthier.cli.flags import Json, Whole
 from luthier.cli.judge import print_judgements
 from luthier.cli.options import read_configuration
 from luthier.cli.output import print_json, print_result
@@ -20,7 +20,7 @@ def compare(
     *arguments: str,
     metric: str | None = None,
     task: str | None = None,
-    items: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
+    items: Annotated[Whole, Parameter(validator=Number(gte=0))] = 0,
     html: Path | None = None,
     judge: str | None = None,
     judge_name: str | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.cli.flags import Json
+from luthier.cli.flags import Json, WholeOrNone
 from luthier.cli.options import read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.cli.tune import STOPS
@@ -15,7 +15,7 @@ def extend(
     /,
     *settings: str,
     epochs: float | None = None,
-    steps: int | None = None,
+    steps: WholeOrNone = None,
     learning_rate: float | None = None,
     json: Json = False,
 ) -> None:

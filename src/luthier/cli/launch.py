@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from luthier.cli.flags import Json
+from luthier.cli.flags import Json, Whole
 from luthier.cli.options import read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.errors import UsageError
@@ -17,8 +17,8 @@ from luthier.distributed.schedulers import ClusterJob, sky_task, slurm_script
 def launch(
     *arguments: str,
     job: str = "luthier",
-    nodes: int = 1,
-    gpus: int = 8,
+    nodes: Whole = 1,
+    gpus: Whole = 8,
     accelerator: str = "H100",
     hours: float | None = None,
     install: str | None = None,

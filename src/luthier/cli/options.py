@@ -9,6 +9,7 @@ from typing import Any
 
 from cyclopts import Parameter
 
+from luthier.cli.flags import WholeOrNone
 from luthier.config import RunConfig, load_config
 from luthier.config.yaml import parse_scalar
 from luthier.core.errors import UsageError
@@ -31,7 +32,7 @@ class CommonOptions:
     "The name of the run."
     output: str | None = None
     "The folder for runs."
-    seed: int | None = None
+    seed: WholeOrNone = None
     "The seed of all random draws."
 
     def flags(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from cyclopts import Parameter
 
-from luthier.cli.flags import Json
+from luthier.cli.flags import Json, Whole, WholeOrNone
 from luthier.cli.output import print_json, print_result
 from luthier.cli.plan_tables import (
     checks_table,
@@ -90,22 +90,22 @@ class Choices:
     ] = None
     optimizer: Annotated[str, _listed(OptimizerName)] = "adamw"
     parallel: Annotated[str | None, _listed(ParallelName)] = None
-    group: int = 0
+    group: Whole = 0
     "Devices that share one copy, for hybrid."
     checkpointing: Annotated[str | None, _listed(Checkpointing)] = None
-    batch: int = 1
+    batch: Whole = 1
     "Sequences in a micro-batch on one device."
-    length: int = 512
+    length: Whole = 512
     "Tokens of a sequence."
-    target_length: int | None = None
+    target_length: WholeOrNone = None
     "Tokens of a decoder sequence, for encoder-decoder models."
-    step_sequences: int | None = None
+    step_sequences: WholeOrNone = None
     "Sequences of an optimizer step over all devices."
     tokens: float = 0.0
     "Tokens of the whole training, such as 1e7; without it, time is that of a step."
     trained_share: float = 1.0
     "The share of positions whose loss is counted."
-    loss_chunks: int = 1
+    loss_chunks: Whole = 1
     "Parts in which the loss is computed, one after the other."
     update_in_backward: Flag = False
     "Update each weight as soon as it has its gradient."
@@ -115,17 +115,17 @@ class Choices:
     "Keep sharded weights, gradients and states in the host's memory, and update them there."
     tables_apart: Flag = False
     "Gather embedding and output layer like layers, each when it is used."
-    rank: int | None = None
+    rank: WholeOrNone = None
     "The rank of LoRA and its variants; default, here and below: as tune has it."
     targets: str | None = None
     "Modules to adapt, as in tune: [q_proj, v_proj], a regular expression, or all-linear."
     exclude_modules: str | None = None
     "Modules to leave as they are, written as targets are."
-    virtual_tokens: int | None = None
+    virtual_tokens: WholeOrNone = None
     "The virtual tokens of a soft prompt."
-    bottleneck: int | None = None
+    bottleneck: WholeOrNone = None
     "The width inside adapters."
-    last_layers: int | None = None
+    last_layers: WholeOrNone = None
     "How many layers last-layers trains."
     parameters: str | None = None
     "Regular expressions of the names that selective trains, as in tune: [mlp, norm]."
@@ -144,7 +144,7 @@ def plan(
     model: str = "smollm2-135m-instruct",
     *runs: Path,
     hardware: str = "cpu",
-    devices: int = 1,
+    devices: Whole = 1,
     choices: Choices | None = None,
     price: float | None = None,
     best: Flag = False,

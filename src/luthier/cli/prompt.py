@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from luthier.cli.flags import Json
+from luthier.cli.flags import Json, Whole, WholeOrNone
 from luthier.cli.options import CommonOptions, read_configuration, read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
@@ -21,8 +21,8 @@ def prompt(
     ask: Annotated[str | None, Parameter(help="A question of your own.")] = None,
     common: CommonOptions | None = None,
     run: str | None = None,
-    shots: int | None = None,
-    num: Annotated[int, Parameter(validator=Number(gte=1))] = 3,
+    shots: WholeOrNone = None,
+    num: Annotated[Whole, Parameter(validator=Number(gte=1))] = 3,
     templates: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from luthier.cli.flags import DryRun, Json
+from luthier.cli.flags import DryRun, Json, Whole
 from luthier.cli.forecast import print_forecast
 from luthier.cli.inspection import print_inspection
 from luthier.cli.options import CommonOptions, read_configuration
@@ -31,7 +31,7 @@ def tune(
     common: CommonOptions | None = None,
     method: str | None = None,
     max_time: str | None = None,
-    nproc: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    nproc: Annotated[Whole, Parameter(validator=Number(gte=1))] = 1,
     dry_run: DryRun = False,
     inspect: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
