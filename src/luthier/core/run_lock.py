@@ -100,7 +100,8 @@ def _opened(path: Path) -> int:
         handle = os.open(path, flags, 0o666)
     if os.fstat(handle).st_nlink != 1:
         os.close(handle)
-        raise DataError("this lock has a second name", where=str(path), fix="delete it")
+        fix = "remove the other name, or this one where no command works in this run"
+        raise DataError("this lock has a second name", where=str(path), fix=fix)
     return handle
 
 
