@@ -127,8 +127,10 @@ class Disk:
         for path in before.rglob("*"):
             there = self.folder / path.relative_to(before)
             if "checkpoints" not in path.parts:
-                # A training that is extended is not over until it is over.
-                assert there.exists() or path.name == "training.json", path
+                # A training that is extended is not over until it is over, and what was measured
+                # of the model before is set aside.
+                aside = (one for one in self.folder.rglob(path.name) if "earlier" in one.parts)
+                assert there.exists() or path.name == "training.json" or any(aside), path
             elif path.name == "checkpoints":  # older ones are deleted, and one is always left
                 assert newest_step(path) is None or newest_step(there) is not None, path
         for path in self.folder.rglob("*"):
