@@ -10,7 +10,7 @@ from luthier.adapt.cards import write_merged_card
 from luthier.config import ModelConfig
 from luthier.config.stored import stored_config
 from luthier.core.console import Console
-from luthier.core.folders import require_free
+from luthier.core.folders import free_folder
 from luthier.core.results import require_tuned_model
 from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
@@ -41,12 +41,12 @@ def merge_run(
             was not given.
     """
     require_tuned_model(run)
-    require_free(folder)
-    config = stored_config(run, given, parts=("model", "evaluate.general_text"))
-    base = config.base_of(config.method)
-    loaded = load_adapted(run.model, base, console)
-    merged = _merge_into(loaded, config.evaluate.general_text or _PROBE_TEXT, folder, console)
-    write_merged_card(folder, run, open_model(base, console))
+    with free_folder(folder):
+        config = stored_config(run, given, parts=("model", "evaluate.general_text"))
+        base = config.base_of(config.method)
+        loaded = load_adapted(run.model, base, console)
+        merged = _merge_into(loaded, config.evaluate.general_text or _PROBE_TEXT, folder, console)
+        write_merged_card(folder, run, open_model(base, console))
     return merged
 
 
@@ -68,10 +68,10 @@ def merge_adapter(model: ModelConfig, folder: Path, console: Console) -> Merged:
         DataError: the adapter or its base is missing or damaged, or merged and unmerged disagree.
         UsageError: it is no adapter, or one that cannot be merged; or the folder is not empty.
     """
-    require_free(folder)
-    handle = open_model(model, console)
-    merged = _merge_into(load(handle), _PROBE_TEXT, folder, console)
-    write_merged_card(folder, None, handle)
+    with free_folder(folder):
+        handle = open_model(model, console)
+        merged = _merge_into(load(handle), _PROBE_TEXT, folder, console)
+        write_merged_card(folder, None, handle)
     return merged
 
 

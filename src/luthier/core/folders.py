@@ -49,20 +49,27 @@ def refuse_links(folder: Path) -> None:
         raise DataError(f"this cannot be read: {error.strerror}", where=str(folder)) from None
 
 
-def require_free(folder: Path) -> None:
-    """Check that a folder that a user named can be made without replacing anything.
+@contextmanager
+def free_folder(folder: Path) -> Iterator[None]:
+    """Within, a folder that a user named is made; where the block fails, it is as it was.
 
     Raises:
-        UsageError: there is something in it, or it is a file.
+        UsageError: there is something in it, or it is a file: nothing is replaced.
     """
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() or folder.is_symlink():
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if not is_empty and (folder.exists() or folder.is_symlink()):
         raise UsageError(
             "there is something here already, and it would be replaced",
             where=str(folder),
             fix="name another folder with --output, or remove this one",
         )
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if is_empty:
+            folder.mkdir(exist_ok=True)
+        raise
 
 
 @contextmanager

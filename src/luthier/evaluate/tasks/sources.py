@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from luthier.config.base import Config
 from luthier.core.errors import DataError
 from luthier.core.given import home, is_there
-from luthier.core.names import listed
+from luthier.core.names import listed, on_one_line
 from luthier.data.hub import open_hub
 from luthier.data.problems import RaiseProblems
 from luthier.data.readers import Row, read_headless
@@ -22,6 +22,9 @@ from luthier.data.sources import candidate_paths, read_file
 from luthier.evaluate.tasks.preparations import PREPARATIONS
 from luthier.prompts.filters import text_of
 from luthier.prompts.template import with_text_keys
+
+_PLACES_NAMED = 8
+"""Of the places that were looked in; each is named whole, or it could not be found."""
 
 
 class MissingDataError(DataError):
@@ -182,10 +185,14 @@ def _missing(
     looked = [str(place) for path in paths for place in _places(path, folder)[::2]]
     if hub:
         looked.append(f"the Hub ({hub.where}: {hub.problem})")
-    files = f"put the file at {listed(paths, last=' or ')} under LUTHIER_DATA" if paths else ""
+    files = (
+        f"put the file at {listed(paths, show=on_one_line, last=' or ')} under LUTHIER_DATA"
+        if paths
+        else ""
+    )
     online = f"be online once, or run 'hf download --repo-type dataset {hub.where}'" if hub else ""
     return MissingDataError(
         f"there is no data for the split {split!r} of {task}",
-        where=listed(looked, last="; ") or task,
+        where="; ".join(looked[:_PLACES_NAMED]) or task,
         fix="; or ".join(filter(None, (files, online))) or f"give {task} files for this split",
     )
