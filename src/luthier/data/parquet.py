@@ -87,6 +87,9 @@ def _batches(stream: Any, name: str, budget: Budget) -> Iterator[Any]:
     metadata = file.metadata
     counting = parquet.ParquetFile(stream, metadata=metadata, read_dictionary=texts)
     for number in range(metadata.num_row_groups):
+        # Descriptions of columns that are damaged end the process where they are asked for, and
+        # are an error where a row is read.
+        next(file.iter_batches(1, row_groups=[number]), None)
         group = metadata.row_group(number)
         chunks = [group.column(index) for index in range(group.num_columns)]
         budget.allow(sum(chunk.total_uncompressed_size for chunk in chunks))
