@@ -42,8 +42,10 @@ CHANGED: dict[str, dict[str, Any]] = {
     "m2m_100": {"encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0},
 }
 # Stacks beside ordinary layers, kernels, recurrence, one head of keys, routers written as linear
-# layers, norms without a scale, cross-attention without an encoder, attention nobody asks for.
-FEW = "llama gpt2 gpt_bigcode deepseek_v3 qwen3_next llama4_text falcon_h1 mamba bart deepseek_v32"
+# layers, norms without a scale, cross-attention without an encoder, attention nobody asks for,
+# names that peft changes in files, code that asks for numbers.
+FEW = "llama gpt2 gpt_bigcode deepseek_v3 qwen3_next llama4_text falcon_h1 mamba bart deepseek_v32 "
+FEW += "laguna jetmoe"
 FEW_ENCODER_DECODERS = "t5 led"
 
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from tests.security import test_bad_input
 
-from luthier.cli.main import run as luthier
-
 USER, ANSWER = {"role": "user", "content": "Is 1 odd?"}, {"role": "assistant", "content": "yes"}
 GOOD = [{"messages": [{**USER, "content": f"Is {n} odd?"}, ANSWER]} for n in range(40)]
 CALL = {"id": "a", "type": "function", "function": {"name": "find", "arguments": "{}"}}
@@ -117,17 +115,11 @@ def test_a_wrong_conversation_is_named_and_the_dry_run_says_the_same(
     file = tmp_path / "rows.jsonl"
     rows = [*GOOD[:20], row, *GOOD[20:]]
     file.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
-    said = []
-    for dry in (["--dry-run"], []):
-        given = ["tune", "--model", str(tiny_llama), "--data", str(file), *dry]
-        code = luthier([*given, f"output={tmp_path / 'runs'}"])
-        said.append(" ".join(capsys.readouterr().err.split()))
-        assert code == 3, said
-    assert said[0] == said[1]
-    assert "Traceback" not in said[0]
-    assert "rows.jsonl:21" in said[0]
-    assert f'field "{field}' in said[0] if field else True
-    assert " do: " in said[0]
+    said = test_bad_input.refusal(file, tiny_llama, capsys)
+    assert "rows.jsonl:21" in said
+    if field:
+        assert f'field "{field}' in said
+    assert " do: " in said
 
 
 def test_there_are_hundreds_of_bad_inputs() -> None:

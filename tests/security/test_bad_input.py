@@ -93,15 +93,20 @@ def test_a_bad_line_is_named_and_the_dry_run_says_the_same(
     content = b"".join([*map(_line, GOOD[:20]), line, *map(_line, GOOD[20:])])
     file = tmp_path / f"rows{kind}"
     file.write_bytes(gzip.compress(content) if kind.endswith(".gz") else content)
+    assert f"rows{kind}:21" in refusal(file, tiny_llama, capsys)
+
+
+def refusal(file: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The error of tuning on a file, which the dry run says in the same words."""
     said = []
     for dry in (["--dry-run"], []):
-        given = ["tune", "--model", str(tiny_llama), "--data", str(file), *dry]
-        code = luthier([*given, f"output={tmp_path / 'runs'}"])
+        given = ["tune", "--model", str(model), "--data", str(file), *dry]
+        code = luthier([*given, f"output={file.parent / 'runs'}"])
         said.append(" ".join(capsys.readouterr().err.split()))
         assert code == 3, said
     assert said[0] == said[1]
     assert "Traceback" not in said[0]
-    assert f"rows{kind}:21" in said[0]
+    return said[0]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import json
 import os
 import pickle
 import shutil
-import socket
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.security.hostile_models import socket_at
 
 from luthier.cli.main import run as luthier
 
@@ -116,16 +116,6 @@ def instead(name: str, make: Callable[[Path], Any]) -> Spoil:
     return spoil
 
 
-def _socket(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # a socket's name has 108 bytes at most
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
 def _index(**placed: str) -> Spoil:
     def spoil(folder: Path) -> None:
         (folder / "model.safetensors").unlink()
@@ -172,7 +162,7 @@ def _models() -> Iterator[tuple[str, Spoil]]:
     for file in ("config.json", "tokenizer.json", "model.safetensors", "generation_config.json"):
         yield f"{file} FIFO", instead(file, os.mkfifo)
         yield f"{file} /dev/zero", instead(file, lambda path: path.symlink_to("/dev/zero"))
-        yield f"{file} socket", instead(file, _socket)
+        yield f"{file} socket", instead(file, socket_at)
     for name, content in NO_JSON.items():
         index = write("model.safetensors.index.json", content)
         yield f"index {name}", _both(lambda f: (f / "model.safetensors").unlink(), index)

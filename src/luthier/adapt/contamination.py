@@ -10,6 +10,7 @@ from luthier.core.ladder_records import RungRecord
 from luthier.core.records import Contamination
 from luthier.core.run_directory import RunDirectory
 from luthier.evaluate import example_text, find_contamination
+from luthier.report.format import format_interval
 
 
 def check_contamination(setup: Setup, run: RunDirectory, console: Console) -> Contamination | None:
@@ -47,6 +48,5 @@ def contamination_reasons(
     clean = next((rung.clean for rung in rungs if rung.name == chosen), None)
     if clean is None:
         return (found.sentence,)
-    interval = "no interval" if clean.no_interval else f"[{clean.low:.3f}, {clean.high:.3f}]"
-    apart = f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} {interval}."
+    apart = f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} {format_interval(clean)}."
     return (f"{found.sentence} {apart}",)

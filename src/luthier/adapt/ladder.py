@@ -19,6 +19,7 @@ from luthier.core.run_directory import RunDirectory
 from luthier.core.seeds import fingerprint
 from luthier.core.units import format_duration
 from luthier.evaluate import Evaluation, Resampling, compare_rungs, load_evaluation
+from luthier.report.format import format_interval
 
 
 def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
@@ -117,9 +118,8 @@ def _outcome(record: RungRecord) -> str:
         return f"{record.status}: {record.reason}"
     metric = record.metric
     seconds = format_duration(record.train_seconds + record.evaluate_seconds)
-    spread = "no interval" if metric.no_interval else f"[{metric.low:.3f}, {metric.high:.3f}]"
     note = f" · {record.unusable}" if record.unusable else ""
-    return f"{metric.name} {metric.value:.3f} {spread} · {seconds}{note}"
+    return f"{metric.name} {metric.value:.3f} {format_interval(metric)} · {seconds}{note}"
 
 
 def _ladder(

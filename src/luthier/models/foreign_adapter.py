@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from luthier.core.errors import DataError
+from luthier.models.settings_file import named_numbers
 
 # With these, peft imports a module, or loads other models; and the values that ask for nothing.
 _ELSEWHERE: Mapping[str, tuple[Any, ...]] = {
@@ -93,7 +94,7 @@ def check_adapter(
         (_SIZES, max(_ALWAYS_SIZE, whole)),
         (re.compile(".*"), _MOST),
     )
-    for name, value in _numbers(settings):
+    for name, value in named_numbers(settings):
         last = name.rpartition(".")[2]
         most = next(
             most for pattern, most in limits if pattern.fullmatch(name) or pattern.fullmatch(last)
@@ -161,17 +162,6 @@ def _check_layers(ranges: Any, tensors: int, where: str) -> None:
 
 def _wrong(name: str, problem: str, where: str) -> DataError:
     return DataError(f"{name} {problem}", where=f'{where}, field "{name}"', fix=_AGAIN)
-
-
-def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _numbers(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _numbers(inner, name)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -68,7 +68,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         problem = "a config.json is a JSON object, and this is not"
         raise DataError(problem, where=str(path), fix=_AGAIN)
-    for name, value in _numbers(values):
+    for name, value in named_numbers(values):
         _check(name, value, str(path))
     for name, length in _lengths(values):
         if length > _MOST_ENTRIES:
@@ -95,7 +95,7 @@ def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], 
         (_COUNTS, max(_ALWAYS_COUNT, len(shapes))),
         (_WIDTHS, max(_ALWAYS_WIDTH, longest)),
     )
-    for name, value in _numbers(values):
+    for name, value in named_numbers(values):
         last = _last(name)
         for pattern, most in limits:
             if pattern.fullmatch(last) and value > most:
@@ -109,7 +109,7 @@ def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], 
 
 def longest_window(values: Mapping[str, Any]) -> float:
     """The longest window that a config, or a part of it, says, in tokens; 0 where none does."""
-    named = (value for name, value in _numbers(values) if _POSITIONS.fullmatch(_last(name)))
+    named = (value for name, value in named_numbers(values) if _POSITIONS.fullmatch(_last(name)))
     return max(named, default=0)
 
 
@@ -156,18 +156,18 @@ def _short(value: float) -> str:
     return text if len(text) < 30 else f"{value:.3g}"
 
 
-def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in a config with its name, of one in a list the list's."""
+def named_numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in settings with its dotted name, of one in a list the list's."""
     if isinstance(value, bool):
         return
     if isinstance(value, (int, float)):
         yield name, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _numbers(inner, f"{name}.{key}" if name else str(key))
+            yield from named_numbers(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list):
         for inner in value:
-            yield from _numbers(inner, name)
+            yield from named_numbers(inner, name)
 
 
 def _lengths(value: Any, name: str = "") -> Iterator[tuple[str, int]]:

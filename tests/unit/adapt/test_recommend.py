@@ -180,6 +180,14 @@ def test_forgetting_in_words(low: float, high: float, words: str) -> None:
     assert recommend([ZERO, FEW, rung], None, 0.05).reasons[-1].startswith(words)
 
 
+def test_forgetting_without_an_interval_is_not_said_to_be_any() -> None:
+    lost = forgetting(0.02, 0.02).model_copy(update={"no_interval": "one unit has no spread"})
+    rung = tuned("lora", 0.40, gain("few-shot", 0.10, 0.001), forgetting=lost)
+    said = recommend([ZERO, FEW, rung], None, 0.05).reasons[-1]
+    assert said.startswith("Whether it forgot anything cannot be told")
+    assert "one unit has no spread" in said
+
+
 def test_a_metric_that_should_be_low() -> None:
     def error(value: float) -> MetricResult:
         return metric(value, higher_is_better=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -121,6 +122,21 @@ def test_the_record_holds_figures_intervals_and_counts(
     assert record.prompt_tokens == sum(map(len, prompts))
     assert record.truncated_outputs == 1
     assert {"luthier", "python", "sacrebleu"} <= record.versions.keys()
+
+
+def test_one_group_is_mentioned(
+    tokenizer: PreTrainedTokenizerFast, resampling: Resampling, console: Console, shown: StringIO
+) -> None:
+    renderer = PromptRenderer.from_config(PromptConfig(), tokenizer, context_window=512)
+    for groups, is_said in (("aaa", True), ("aab", False), (["", "", ""], False)):
+        examples = tuple(
+            replace(each, group=group) for each, group in zip(TASK.examples, groups, strict=True)
+        )
+        shown.truncate(0)
+        task = replace(TASK, examples=examples)
+        evaluate_task(CopyEngine(tokenizer), renderer, task, MODEL, resampling, console)
+        said = " ".join(shown.getvalue().split())
+        assert ("all 3 examples belong to one group, 'a'" in said) is is_said
 
 
 def test_answers_that_were_cut_are_mentioned(outcome: Evaluation, shown: StringIO) -> None:

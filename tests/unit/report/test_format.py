@@ -31,7 +31,10 @@ def test_scores_out_of_a_hundred_get_two_decimals() -> None:
 
 
 def test_interval_and_p() -> None:
-    assert format_interval(Estimate(value=0, low=-0.01, high=0.2, n=2)) == "[−0.010, 0.200]"
+    estimate = Estimate(value=0, low=-0.01, high=0.2, n=2)
+    assert format_interval(estimate) == "[−0.010, 0.200]"
+    missing = estimate.model_copy(update={"no_interval": "one unit"})
+    assert format_interval(missing) == "no interval"
     assert format_p(0.0004) == "p < 0.001"
     assert format_p(0.0312) == "p = 0.031"
 
