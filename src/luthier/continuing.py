@@ -87,6 +87,7 @@ def extend(
         raise UsageError(
             f"only a tune run can be extended; this one is of the kind {kind!r}",
             where=str(opened.path),
+            fix="tune with the method that you want, and extend that run",
         )
     _require_one(epochs, steps)
     if (step := newest_step(opened.checkpoints)) is None:

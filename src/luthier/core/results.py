@@ -6,6 +6,7 @@ from pathlib import Path
 
 from luthier.core.disk import storing
 from luthier.core.errors import DataError, UsageError
+from luthier.core.ladder_records import LadderRecord
 from luthier.core.run_directory import RunDirectory
 
 _OF_ONE_MODEL = (
@@ -26,7 +27,7 @@ def tuned_model(run: RunDirectory) -> Path | None:
         raise UsageError(
             "an adapt run holds several models",
             where=str(run.path),
-            fix=f"name one of its rungs, such as {run.rungs()[-1].path}",
+            fix=f"name one of its rungs, such as {_worth_naming(run).path}",
         )
     if run.model.is_dir():
         return run.model
@@ -37,6 +38,14 @@ def tuned_model(run: RunDirectory) -> Path | None:
             fix=f"go on with 'luthier resume {run.path}'",
         )
     return None
+
+
+def _worth_naming(run: RunDirectory) -> RunDirectory:
+    """The rung that an adapt run recommends, or one that was tuned, or any."""
+    rungs = run.rungs()
+    chosen = LadderRecord.read(run.ladder).recommendation.rung if run.ladder.is_file() else None
+    recommended = [rung for rung in rungs if rung.name == chosen]
+    return (recommended or [rung for rung in rungs if rung.model.is_dir()] or rungs)[-1]
 
 
 def require_tuned_model(run: RunDirectory) -> Path:

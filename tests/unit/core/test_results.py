@@ -105,8 +105,10 @@ def test_an_adapt_run_has_no_model_of_its_own(tuned: RunDirectory, tmp_path: Pat
     (run.path / "rungs").mkdir(parents=True)
     assert tuned_model(run) is None
     shutil.copytree(tuned.path, run.path / "rungs" / "lora")
-    with pytest.raises(UsageError, match="several models"):
+    (run.path / "rungs" / "zero-shot").mkdir()
+    with pytest.raises(UsageError, match="several models") as caught:
         tuned_model(run)
+    assert caught.value.fix.endswith("rungs/lora")  # the one that has a model
     assert tuned_model(run.rungs()[0]) == run.rungs()[0].model
 
 
