@@ -7,10 +7,11 @@ from typing import Any
 
 from luthier.methods.search import Search, is_linear, looks_linear
 from luthier.methods.stacks import Stack
-from luthier.plan.named import without_numbers
+from luthier.plan.named import alike_once
 from luthier.plan.targets import Selection
 
-_LISTED = 4
+LISTED = 4
+"""Names of modules in one message."""
 
 
 def notes_on_targets(
@@ -53,7 +54,7 @@ def notes_on_targets(
         ),
         (clashing, "get no adapter: peft takes their names for those of experts in one stack"),
     )
-    notes = [f"{listed(names)} {reason}" for names, reason in found if names]
+    notes = [f"{alike_once(names, LISTED)} {reason}" for names, reason in found if names]
     return (*notes, *_note_on_stacks(search.model, selection, stacks, adapted, adapted_stacks))
 
 
@@ -61,14 +62,9 @@ def notes_on_mute(names: Sequence[str]) -> tuple[str, ...]:
     """On modules or parameters that are meant and cannot learn."""
     if not names:
         return ()
-    return (f"{listed(names)} stay as they are: the model's output does not depend on them",)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names, alike ones once; those of layers with a star for the number."""
-    kinds = list(dict.fromkeys(map(without_numbers, names)))
-    more = len(kinds) - _LISTED
-    return ", ".join(kinds[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return (
+        f"{alike_once(names, LISTED)} stay as they are: the model's output does not depend on them",
+    )
 
 
 def _note_on_stacks(
@@ -93,7 +89,7 @@ def _note_on_stacks(
         one.numel() for one in model.parameters()
     )
     return (
-        f"{listed([stack.name for stack in left])} ({share:.0%} of the model's parameters) get no "
+        f"{alike_once([stack.name for stack in left], LISTED)} ({share:.0%} of the model's parameters) get no "
         "adapter: they are no linear layers, but stacks of matrices, as those of experts",
     )
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from luthier.config.methods import ModulesConfig
 from luthier.core.errors import UsageError
-from luthier.methods.left_out import listed
+from luthier.methods.left_out import LISTED
 from luthier.methods.reach import Reach
 from luthier.methods.targets import Targets, find_targets
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
+from luthier.plan.named import alike_once
 from luthier.plan.targets import Selection
 
 _REASON = 300  # characters
@@ -76,8 +77,8 @@ def _require_exactly(planned: set[str], adapted: set[str], where: str) -> None:
     missing, more = sorted(planned - adapted), sorted(adapted - planned)
     raise UsageError(
         "peft adapted other modules than were meant"
-        + (f"; it left out {listed(missing)}" if missing else "")
-        + (f"; it took {listed(more)} besides" if more else ""),
+        + (f"; it left out {alike_once(missing, LISTED)}" if missing else "")
+        + (f"; it took {alike_once(more, LISTED)} besides" if more else ""),
         where=f"{where}.targets",
         fix="name the modules one by one, or choose another method",
     )

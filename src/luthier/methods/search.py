@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from luthier.core.errors import UsageError
+from luthier.core.names import listed
 from luthier.methods.reach import Reach
 from luthier.methods.stacks import Stack
 from luthier.plan.named import without_numbers
@@ -164,9 +165,7 @@ class Search:
     def overview(self) -> str:
         """The ends of the names of linear layers."""
         linear = (name for name in self.linear() if self.can_learn(name))
-        ends = dict.fromkeys(name.rpartition(".")[2] for name in linear)
-        more = len(ends) - _LISTED
-        return ", ".join(list(ends)[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+        return listed(dict.fromkeys(name.rpartition(".")[2] for name in linear), _LISTED)
 
     def _require_matched(self, entry: Names, where: str) -> None:
         """Check that a target or an exclusion matches a module.

@@ -60,7 +60,7 @@ def demands(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tell_demands(folder: Path, console: Console) -> None:
-    """Say once what a model's files demand of its answers, since these are not greedy alone.
+    """Say once what a model's files demand of its answers: greedy ones are others then.
 
     A model without ``generation_config.json`` may have the fields in ``config.json``, as
     transformers reads them there.

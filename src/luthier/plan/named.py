@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from luthier.core.errors import UsageError
+from luthier.core.names import listed
 from luthier.plan.architecture import Architecture
 from luthier.plan.patterns import matching
 from luthier.plan.tape import Weight
@@ -65,14 +66,14 @@ def pick_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
         raise UsageError(
             "selective trains the parameters that you name, and none is named",
             where=_WHERE,
-            fix=f"give regular expressions, such as [mlp, norm]; there are {_overview(known)}",
+            fix=f"give regular expressions, such as [mlp, norm]; there are {alike_once(known, _LISTED)}",
         )
     for pattern, picked in found.items():
         if not picked:
             raise UsageError(
                 f"no parameter has {pattern!r} in its name",
                 where=_WHERE,
-                fix=f"there are {_overview(known)}",
+                fix=f"there are {alike_once(known, _LISTED)}",
             )
     return frozenset(name for picked in found.values() for name in picked)
 
@@ -82,8 +83,6 @@ def without_numbers(name: str) -> str:
     return _NUMBER.sub(".*", name)
 
 
-def _overview(names: Sequence[str]) -> str:
-    """Some of the names, alike ones once."""
-    kinds = list(dict.fromkeys(map(without_numbers, names)))
-    more = len(kinds) - _LISTED
-    return ", ".join(kinds[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+def alike_once(names: Sequence[str], most: int) -> str:
+    """Some of the names, alike ones once; those of layers with a star for the number."""
+    return listed(dict.fromkeys(map(without_numbers, names)), most)

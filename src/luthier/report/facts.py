@@ -9,6 +9,7 @@ from typing import Any
 
 from luthier.core.comparisons import RunComparison
 from luthier.core.ladder_records import LadderRecord
+from luthier.core.names import listed
 from luthier.core.records import (
     Contamination,
     EvaluationRecord,
@@ -283,9 +284,7 @@ def _unique_metrics(records: Iterable[EvaluationRecord]) -> list[MetricResult]:
 
 def _joined(values: Iterable[str]) -> str:
     """Different values in order of appearance, as one text; of many the first."""
-    unique = list(dict.fromkeys(values))
-    left = len(unique) - _VALUES_SHOWN
-    return ", ".join([*unique[:_VALUES_SHOWN], f"and {left} more"] if left > 0 else unique)
+    return listed(dict.fromkeys(values), _VALUES_SHOWN)
 
 
 def _flatten(
