@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from luthier.api import Overrides
 from luthier.config import RunConfig
 from luthier.config.stored import grants, stored_config
 from luthier.core.console import Console
-from luthier.core.errors import DataError, UsageError
+from luthier.core.errors import DataError, PreemptedError, UsageError
 from luthier.core.files import read_json, read_lines, write_lines
 from luthier.core.records import Extension, TrainingRecord
 from luthier.core.run_directory import RunDirectory
@@ -107,7 +109,21 @@ def extend(
             longer = api.configure(longer, rate)
         changed = _with_more_time(opened, longer, limit)
         _note_extension(opened, setup, changed, step, limit)
-        return api.tune(changed, console=console)
+        with continued_by_resume(opened):
+            return api.tune(changed, console=console)
+
+
+@contextmanager
+def continued_by_resume(run: RunDirectory) -> Iterator[None]:
+    """Within, whoever stops the training is told to resume: extending again would add to it."""
+    fix = f"go on with 'luthier resume {run.path}'"
+    try:
+        yield
+    except PreemptedError as error:
+        raise PreemptedError(error.problem, where=error.where, fix=fix) from None
+    except KeyboardInterrupt as error:
+        error.add_note(fix)
+        raise
 
 
 def _kind(run: RunDirectory) -> str:

@@ -58,9 +58,9 @@ class Run:
         time.sleep(seconds)
         return self._kill(process, signal.SIGKILL)
 
-    def stop(self, moment: Moment, number: signal.Signals) -> int:
+    def stop(self, moment: Moment, number: signal.Signals, *arguments: str) -> int:
         """Send a signal when the moment has come; the exit code."""
-        process = self._start(self.command)
+        process = self._start(list(arguments) or self.command)
         deadline = time.monotonic() + PATIENCE_SECONDS
         alive = True
         while not moment():

@@ -27,6 +27,17 @@ def stopped(make_tuning: Any, tiny_llama: Path, parity_file: Path, tmp_path: Pat
     return tuning
 
 
+@pytest.mark.parametrize("signalled", [signal.SIGTERM, signal.SIGINT])
+def test_an_extension_that_is_stopped_goes_on_by_resume(stopped: Any, signalled: Any) -> None:
+    assert stopped.finish() == 0
+    extend = ("extend", str(stopped.run), "--steps", "200")
+    steps, said = stopped.steps, len(stopped.log)
+    assert stopped.stop(lambda: stopped.steps >= steps + 2, signalled, *extend) != 0
+    assert f"luthier resume {stopped.run}" in " ".join(stopped.log[said:].split())
+    assert "same command" not in stopped.log[said:]
+    assert len(list(read_lines(stopped.run / "extensions.jsonl"))) == 1
+
+
 def change_data(folder: Path) -> None:
     path = folder / "data.jsonl"
     lines = path.read_text().splitlines()

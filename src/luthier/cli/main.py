@@ -135,7 +135,8 @@ def _explain(error: LuthierError | CycloptsError | KeyboardInterrupt) -> int:
         usage = UsageError(str(error), fix="see 'luthier --help', or '--help' after the command")
         console.error(usage)
         return usage.exit_code
-    console.say("interrupted; run the same command again to go on")
+    what = " ".join(getattr(error, "__notes__", ())) or "run the same command again to go on"
+    console.say(f"interrupted; {what}")
     return PreemptedError.exit_code if isinstance(error, _Terminated) else _INTERRUPTED
 
 

@@ -13,7 +13,7 @@ Seconds = Annotated[float, BeforeValidator(lambda value: parse_duration(value))]
 
 def _not_empty(name: str | None) -> str | None:
     if name == "":
-        raise ValueError("this names nothing")
+        raise ValueError("should be a name, and '' is none")
     return name
 
 

@@ -61,7 +61,7 @@ def free_folder(folder: Path) -> Iterator[None]:
         raise UsageError(
             "there is something here already, and it would be replaced",
             where=str(folder),
-            fix="name another folder with --output, or remove this one",
+            fix="name a new folder, or an empty one, with --output",
         )
     try:
         yield

@@ -9,11 +9,13 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.ladder_records import LadderRecord
 from luthier.core.run_directory import RunDirectory
 
-_OF_ONE_MODEL = (
+_MEASURED = (
     "evaluation", "suites", "judgements", "forgetting.json", "forgetting.items.jsonl", "merged",
-    "rung.json", "report.html", "report.md",
+    "rung.json",
 )  # fmt: skip
 """Everything that is computed from a run's model."""
+_TOLD = ("report.html", "report.md")
+"""Reports go with what they tell of; by themselves they are written again."""
 
 
 def tuned_model(run: RunDirectory) -> Path | None:
@@ -75,9 +77,10 @@ def set_aside_results(run: RunDirectory, step: int) -> Path | None:
     Raises:
         ResourceError: the run directory cannot be written.
     """
-    found = [path for name in _OF_ONE_MODEL if (path := run.path / name).exists()]
+    found = [path for name in _MEASURED if (path := run.path / name).exists()]
     if not found:
         return None
+    found += [path for name in _TOLD if (path := run.path / name).exists()]
     place = _unused(run.path / "earlier" / f"step-{step:06d}")
     with storing(place):
         place.mkdir(parents=True)

@@ -89,8 +89,9 @@ def _note_on_stacks(
         one.numel() for one in model.parameters()
     )
     return (
-        f"{alike_once([stack.name for stack in left], LISTED)} ({share:.0%} of the model's parameters) get no "
-        "adapter: they are no linear layers, but stacks of matrices, as those of experts",
+        f"{alike_once([stack.name for stack in left], LISTED)} ({share:.0%} of the model's "
+        "parameters) get no adapter: they are no linear layers, but stacks of matrices, as those "
+        "of experts",
     )
 
 

@@ -66,7 +66,8 @@ def pick_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
         raise UsageError(
             "selective trains the parameters that you name, and none is named",
             where=_WHERE,
-            fix=f"give regular expressions, such as [mlp, norm]; there are {alike_once(known, _LISTED)}",
+            fix="give regular expressions, such as [mlp, norm]; there are "
+            f"{alike_once(known, _LISTED)}",
         )
     for pattern, picked in found.items():
         if not picked:

@@ -92,7 +92,7 @@ def test_merging_replaces_nothing(
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     assert command(["merge", str(tuned.path), "--output", str(tmp_path / place)]) == 2
-    assert "remove this one" in capfd.readouterr().err
+    assert "name a new folder" in capfd.readouterr().err
     before.pop(tuned.lock, None)
     assert (
         before.items()
@@ -119,6 +119,12 @@ def test_a_run_that_measures_a_model_as_it_is(tmp_path: Path) -> None:
         require_tuned_model(run)
     assert set_aside_results(run, 4) is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_by_itself_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "report.html").touch()
+    assert set_aside_results(RunDirectory(tmp_path), 4) is None
+    assert (tmp_path / "report.html").exists()
 
 
 def test_nothing_set_aside_is_replaced(tmp_path: Path) -> None:
