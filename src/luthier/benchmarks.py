@@ -19,7 +19,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.core.records import EvaluationRecord, SuiteRecord
 from luthier.core.results import tuned_model
-from luthier.core.run_directory import RunDirectory, is_missing_run
+from luthier.core.run_directory import FORMAT, RunDirectory, is_missing_run
 from luthier.core.run_lock import writing
 from luthier.results import BenchmarkResult
 
@@ -319,6 +319,7 @@ def _new_run(measured: _Measured) -> RunDirectory:
     run = api.open_run(config, "evaluate", "tasks", stamp.id)
     save_config(run, config.model_copy(update={"name": run.name}))
     manifest = {
+        "format": FORMAT,
         "kind": "evaluate",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,

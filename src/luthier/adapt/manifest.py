@@ -19,7 +19,7 @@ from luthier.core.errors import UsageError
 from luthier.core.files import read_json, write_json
 from luthier.core.inputs import describe_differences
 from luthier.core.records import TemplateStamp
-from luthier.core.run_directory import RunDirectory
+from luthier.core.run_directory import FORMAT, RunDirectory
 from luthier.models.device import default_device
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy", "rouge_score", "sacrebleu")
@@ -94,6 +94,7 @@ def _asked(config: RunConfig) -> tuple[object, ...]:
 def _manifest(setup: Setup, kind: str, fingerprint: str) -> dict[str, Any]:
     dataset = setup.dataset
     return {
+        "format": FORMAT,
         "kind": kind,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": fingerprint,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -73,15 +74,34 @@ class RunConfig(Config):
     def run_name(self, kind: str, task: str, model: str) -> str:
         """The run's own name, or one made from what it does.
 
-        A made name ends in a fingerprint of the configuration, so the same command goes on with the
-        same run and another configuration gets a run of its own. The ladder's own settings do not
-        count: rungs can be added to a finished run. Nor does what decides how far a training comes
-        and not where it goes: it can be given more time.
+        A made name ends in a fingerprint of the settings that differ from the defaults, so the same
+        command goes on with the same run and another configuration gets a run of its own. A new
+        setting changes no name as long as it is left at its default. The ladder's own settings do
+        not count: rungs can be added to a finished run. Nor does what decides how far a training
+        comes and not where it goes: it can be given more time.
         """
         if self.name:
             return self.name
-        unnamed = self.model_copy(update={"output": Path()})
-        values = unnamed.model_dump_json(exclude={"adapt": True, "train": set(NOT_THE_RESULT)})
+        defaults = _identifying(RunConfig())
+        chosen = {
+            key: value
+            for key, value in _identifying(self).items()
+            if key not in defaults or defaults[key] != value
+        }
         called = (_NOT_IN_NAMES.sub("-", text) for text in (task, Path(model).name))
         parts = (*(text.strip("._-") or "unnamed" for text in called), kind)
-        return "-".join((*parts, fingerprint(values)[:6]))
+        return "-".join((*parts, fingerprint(json.dumps(chosen, sort_keys=True))[:6]))
+
+
+def _identifying(config: RunConfig) -> dict[str, Any]:
+    """The settings that tell one run from another, by dotted key."""
+    left_out: dict[str, Any] = {"output": True, "adapt": True, "train": set(NOT_THE_RESULT)}
+    return _by_dotted_key(config.model_dump(mode="json", exclude=left_out))
+
+
+def _by_dotted_key(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, dict)
+        found |= _by_dotted_key(value, f"{above}{key}.") if inner else {f"{above}{key}": value}
+    return found

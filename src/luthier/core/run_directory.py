@@ -9,9 +9,12 @@ from pathlib import Path
 
 from luthier.core.disk import storing
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import partial_name
+from luthier.core.files import partial_name, read_json
 from luthier.core.folders import refuse_links
+from luthier.core.names import shortened
 
+FORMAT = 2
+"""Of run directories; raised when files or settings in them get other names or meanings."""
 _RUNGS = "rungs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -29,7 +32,7 @@ class RunDirectory:
         Raises:
             UsageError: the name is not a plain file name.
             ResourceError: the folder cannot be written.
-            DataError: something in it is a link.
+            DataError: something in it is a link; or an earlier version of Luthier made it.
         """
         path = _place(output, name)
         with storing(path):
@@ -38,7 +41,7 @@ class RunDirectory:
             probe.touch(exist_ok=False)
             probe.unlink()
         refuse_links(path)
-        return cls(path)
+        return cls(path)._of_this_format()
 
     @classmethod
     def rehearse(cls, output: Path, name: str) -> RunDirectory:
@@ -60,7 +63,8 @@ class RunDirectory:
         """An existing run, which others may have written.
 
         Raises:
-            DataError: there is none at ``path``; or something in it is a link.
+            DataError: there is none at ``path``; or something in it is a link; or an earlier
+                version of Luthier made it.
         """
         if not (path / "config.yaml").is_file():
             raise DataError(
@@ -69,7 +73,18 @@ class RunDirectory:
                 fix="list the runs with 'luthier runs'",
             )
         refuse_links(path)
-        return cls(path)
+        return cls(path)._of_this_format()
+
+    def _of_this_format(self) -> RunDirectory:
+        made_as = _stored_format(self.whole.manifest)
+        if made_as == FORMAT:
+            return self
+        raise DataError(
+            f"this run has the format {shortened(str(made_as))}, and this version of Luthier reads "
+            f"{FORMAT}",
+            where=str(self.path),
+            fix="make it again under another --name, or use the version of Luthier that made it",
+        )
 
     @property
     def name(self) -> str:
@@ -259,6 +274,18 @@ def _absent(path: Path) -> list[Path]:
         return [folder for folder in (path, *path.parents) if not folder.exists()]
     except OSError:  # what cannot be looked for cannot be made either
         return []
+
+
+def _stored_format(manifest: Path) -> object:
+    """The format of the run that a manifest belongs to; today's where that cannot be told."""
+    if not manifest.is_file():
+        return FORMAT
+    try:
+        stored = read_json(manifest)
+    except DataError:  # whoever needs the manifest says what is wrong with it
+        return FORMAT
+    is_manifest = isinstance(stored, dict) and "kind" in stored
+    return stored.get("format", 1) if is_manifest else FORMAT
 
 
 def file_name(task: str) -> str:

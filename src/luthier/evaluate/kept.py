@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 import luthier
+import luthier.inference
+import luthier.methods
+import luthier.models
 from luthier.config import Decoding
 from luthier.core.content_log import ContentLog
 from luthier.core.seeds import fingerprint
@@ -22,7 +25,6 @@ from luthier.inference.engine import Advance, ignore_progress
 from luthier.inference.grouping import generation_batches
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
-_COMPUTING = ("inference", "methods", "models")  # the parts of Luthier that decide an answer
 # Requests that are scored together. They stand in the order of their contexts, so what a part
 # shares with the next is computed twice, and no more is lost than one part.
 _SCORED_TOGETHER = 512
@@ -158,6 +160,7 @@ def _versions() -> dict[str, str]:
 @cache
 def _code() -> str:
     """What computes, as it is written: a version says little of a working tree."""
-    root = Path(luthier.__file__).parent
-    files = [path for part in _COMPUTING for path in sorted((root / part).rglob("*.py"))]
+    parts = (luthier.inference, luthier.methods, luthier.models)  # they decide an answer
+    folders = [Path(part.__path__[0]) for part in parts]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     return fingerprint(*(path.read_text(encoding="utf-8") for path in files))

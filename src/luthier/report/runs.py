@@ -9,7 +9,6 @@ from pathlib import Path
 
 from luthier.config.stored import described_config
 from luthier.core.errors import DataError, LuthierError
-from luthier.core.folders import refuse_links
 from luthier.core.ladder_records import LadderRecord
 from luthier.core.records import MetricResult, SuiteRecord, TrainingRecord
 from luthier.core.run_directory import RunDirectory
@@ -63,7 +62,7 @@ def collect_runs(output: Path) -> list[RunSummary]:
 def _summary(run: RunDirectory) -> RunSummary:
     kind = model = task = "?"
     try:
-        refuse_links(run.path)
+        RunDirectory.open(run.path)
         kind = run_kind(run)
         config = described_config(run)
         model, task = config.model.id, config.data.source

@@ -134,3 +134,13 @@ def test_more_time_is_not_another_run(settings: dict[str, Any]) -> None:
 
     assert name() == name(**{"train.max_time": 60, "train.checkpoint_every": 5})
     assert name() != name(**{"train.epochs": 9})
+
+
+@pytest.mark.parametrize("strategy", ["sampling", "beam"])
+def test_a_name_holds_the_settings_that_differ_from_the_defaults(strategy: str) -> None:
+    def name(**changes: Any) -> str:
+        return override(RunConfig(), changes).run_name("tune", "task", "model")
+
+    other = name(**{"evaluate.decoding.strategy": strategy})
+    assert name(**{"train.epochs": RunConfig().train.epochs, "output": "elsewhere"}) == name()
+    assert len({name(), other, name(**{"seed": 1}), name(**{"prompt.shots": 1})}) == 4

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from luthier.core.errors import DataError, ProblemList, ResourceError, UsageError
+from luthier.core.files import write_json
 from luthier.core.forecasts import MeasuredPlan
 from luthier.core.interrupt import stop_on_signals
 from luthier.core.records import Estimate
-from luthier.core.run_directory import RunDirectory
+from luthier.core.run_directory import FORMAT, RunDirectory
 from luthier.core.seeds import derive, fingerprint
+from luthier.report.runs import collect_runs
 
 
 @pytest.mark.parametrize("name", ["a", "run-1", "Qwen2.5_x", "0"])
@@ -32,6 +34,33 @@ def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot name a run"):
         RunDirectory.create(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("made_as", [{}, {"format": 1}, {"format": 99}, {"format": "x" * 9000}])
+def test_a_run_of_another_format_is_refused(made_as: dict[str, object], tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, "a")
+    run.config.write_text("seed: 1\n")
+    write_json(run.rung("lora").config, {})
+    write_json(run.manifest, {"kind": "tune", **made_as})
+    for attempt in (
+        lambda: RunDirectory.open(run.path),
+        lambda: RunDirectory.open(run.path / "rungs" / "lora"),
+        lambda: RunDirectory.create(tmp_path, "a"),
+    ):
+        with pytest.raises(DataError, match="this version of Luthier reads 2") as refused:
+            attempt()
+        assert len(refused.value.problem) < 300
+    assert [one.status for one in collect_runs(tmp_path)] == ["broken"]
+    write_json(run.manifest, {"kind": "tune", "format": FORMAT})
+    assert RunDirectory.open(run.path) == run
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"format": 1}'])
+def test_whoever_needs_a_manifest_says_what_is_wrong_with_it(content: str, tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, "a")
+    run.config.write_text("seed: 1\n")
+    run.manifest.write_text(content)
+    assert RunDirectory.open(run.path) == run
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
