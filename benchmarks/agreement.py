@@ -23,16 +23,16 @@ from typing import Any
 from agreement_cases import CASES, Case
 from common import provenance, store, table
 from evaluation import peer_version
-from luthier.adapt.manifest import hardware, versions
 from luthier.config import EvaluateConfig, ModelConfig
+from luthier.context.manifest import hardware, versions
 from luthier.core.console import Console
-from luthier.core.records import SampleRecord
-from luthier.evaluate import Resampling
-from luthier.evaluate.benchmark import evaluate_benchmark
-from luthier.evaluate.task import Evaluation
-from luthier.evaluate.tasks import PreparedTask, Task, TextEncoder, load_task, prepare_task
-from luthier.inference.local import LocalEngine
+from luthier.evaluation import Resampling
+from luthier.evaluation.benchmark import evaluate_benchmark
+from luthier.evaluation.task import Evaluation
+from luthier.evaluation.tasks import PreparedTask, Task, TextEncoder, load_task, prepare_task
+from luthier.inference.local.engine import LocalEngine
 from luthier.models.load import load_model, open_model
+from luthier.records.evaluation import SampleRecord
 from models import BUNDLED
 
 # Nats a request: what float32 leaves of sums over whole answers, which both round.

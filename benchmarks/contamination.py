@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from common import provenance, store, table
-from luthier.adapt.manifest import hardware, versions
+from luthier.context.manifest import hardware, versions
 from luthier.core.units import format_bytes
-from luthier.evaluate import find_contamination
+from luthier.evaluation import find_contamination
 
 _VOCABULARY = 50_000
 _TEST = 10_000

@@ -36,12 +36,12 @@ def luthier(case: Case) -> Measurement:
 
     from luthier.core.console import Console
     from luthier.models.allocator import bound_kept_memory
-    from luthier.train.compiling import compiled_layers
-    from luthier.train.guards import Guards
-    from luthier.train.optimizer import make_optimizer
-    from luthier.train.state import Progress, TrainingState
-    from luthier.train.step import optimizer_step
-    from luthier.train.weights import TrainedWeights
+    from luthier.training.compiling import compiled_layers
+    from luthier.training.guards import Guards
+    from luthier.training.optimizer import make_optimizer
+    from luthier.training.state import Progress, TrainingState
+    from luthier.training.step import optimizer_step
+    from luthier.training.weights import TrainedWeights
 
     torch.set_num_threads(case.threads)
     rows = load_examples(case)
@@ -70,11 +70,11 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
 
     from luthier.config import RunConfig
     from luthier.core.console import Console
-    from luthier.core.run_directory import RunDirectory
     from luthier.methods import method_for
     from luthier.models.load import load_model, open_model
     from luthier.prompts.training_example import TrainingExample
-    from luthier.train import TrainingJob
+    from luthier.records.run_directory import RunDirectory
+    from luthier.training import TrainingJob
 
     config = RunConfig.model_validate(
         {
@@ -107,10 +107,10 @@ def _planned_growth(case: Case, rows: Sequence[Example]) -> int:
     """Bytes beside the weights that the plan of ``luthier tune`` allows."""
     from luthier.config import MethodsConfig
     from luthier.core.files import read_json
-    from luthier.plan import TrainingSetup, plan_training, read_architecture
-    from luthier.plan.from_config import tuning_of
-    from luthier.plan.overhead import POOLED_CPU
-    from luthier.plan.setup import precision_in_memory
+    from luthier.planning import TrainingSetup, plan_training, read_architecture
+    from luthier.planning.from_config import tuning_of
+    from luthier.planning.overhead import POOLED_CPU
+    from luthier.planning.training_setup import precision_in_memory
 
     architecture = read_architecture(read_json(Path(case.model) / "config.json"), case.model)
     length = max(len(ids) for ids, _ in rows)

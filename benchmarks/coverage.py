@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from common import provenance, store, table
-from luthier.adapt.manifest import hardware, versions
-from luthier.evaluate.metrics import get_metric
-from luthier.evaluate.significance import paired_test
-from luthier.evaluate.statistics import Resampling, bootstrap_interval
+from luthier.context.manifest import hardware, versions
+from luthier.evaluation.metrics import get_metric
+from luthier.evaluation.statistics.bootstrap import Resampling, bootstrap_interval
+from luthier.evaluation.statistics.significance import paired_test
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 _SIZES = (20, 60, 200)

@@ -26,7 +26,7 @@ from pydoc_data.topics import topics
 from typing import Any
 
 from common import provenance, store, table
-from luthier.adapt.manifest import hardware, versions
+from luthier.context.manifest import hardware, versions
 from luthier.core.units import format_bytes
 
 _WORDS = " ".join(topics.values()).split()

@@ -26,8 +26,8 @@ from typing import Any
 
 from common import provenance, store, table
 from evaluation_data import FIRST_SUBJECTS, SPREAD_SUBJECTS, SUITES, Question
-from luthier.adapt.manifest import hardware, versions
 from luthier.config import ModelConfig
+from luthier.context.manifest import hardware, versions
 from luthier.core.console import Console
 from luthier.core.units import format_bytes, format_duration
 from luthier.models.load import open_model

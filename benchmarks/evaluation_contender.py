@@ -25,7 +25,7 @@ def luthier(case: dict[str, Any], requests: list[Request]) -> Callable[[], Score
     from luthier.config import EvaluateConfig, ModelConfig
     from luthier.core.console import Console
     from luthier.inference import ScoreRequest
-    from luthier.inference.local import LocalEngine
+    from luthier.inference.local.engine import LocalEngine
     from luthier.models.load import load_model, open_model
 
     config = ModelConfig(id=case["model"], dtype="float32")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from common import commit, provenance, store, table
-from luthier.adapt.manifest import hardware, versions
+from luthier.context.manifest import hardware, versions
 from luthier.core.cache import cache_folder
 from luthier.core.errors import LuthierError
 from luthier.core.files import append_line, read_lines

@@ -13,11 +13,11 @@ from fuzz import Target
 from luthier.config import Decoding, ModelConfig
 from luthier.config.endpoint import EndpointConfig
 from luthier.core.console import Console
-from luthier.inference.endpoint import EndpointEngine
-from luthier.inference.endpoint.client import Client
-from luthier.inference.endpoint.engine import _echoed
-from luthier.inference.endpoint.model import open_endpoint
-from luthier.inference.endpoint.transport import Transport
+from luthier.inference.remote import EndpointEngine
+from luthier.inference.remote.engine import _echoed
+from luthier.inference.remote.http import Transport
+from luthier.inference.remote.model import open_endpoint
+from luthier.inference.remote.retries import Client
 
 sys.path.append(str(Path(__file__).parent.parent))
 from tests.hostile_server import HostileServer, response

@@ -138,8 +138,8 @@ def _parquet() -> bytes:
 
 def _settings() -> dict[str, list[Target]]:
     from luthier.config import load_config
-    from luthier.evaluate.judge.template import load_judge_template
-    from luthier.evaluate.tasks.catalog import load_task
+    from luthier.evaluation.judge.template import load_judge_template
+    from luthier.evaluation.tasks.load import load_task
     from luthier.prompts.chat_files import read_own_template
     from luthier.prompts.library import load_template
 
@@ -170,9 +170,9 @@ def _template() -> bytes:
 
 def _runs(place: Path, model: Path) -> dict[str, list[Target]]:
     """A finished ladder's files, each spoilt in turn; a checkpoint is signed again."""
-    from luthier.core.run_directory import RunDirectory
-    from luthier.report import write_report
-    from luthier.report.runs import collect_runs
+    from luthier.records.run_directory import RunDirectory
+    from luthier.reports import write_report
+    from luthier.reports.runs import collect_runs
 
     rows = [{"prompt": f"Is {n} odd?", "completion": "no" if n % 2 else "yes"} for n in range(60)]
     data = place / "parity.jsonl"
@@ -217,9 +217,9 @@ def _runs(place: Path, model: Path) -> dict[str, list[Target]]:
 def _signed_again(folder: Path) -> object:
     from luthier.checkpoint.store import _manifest, latest_checkpoint
     from luthier.core.files import file_sha256
-    from luthier.train.guards import GuardState
-    from luthier.train.loss_scale import ScaleState
-    from luthier.train.state import Progress, _stored
+    from luthier.training.guards import GuardState
+    from luthier.training.loss_scale import ScaleState
+    from luthier.training.state import Progress, _stored
 
     step = sorted(folder.glob("step-*"))[-1]
     found = {name: file_sha256(step / name) for name in ("tensors.safetensors", "state.json")}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from luthier.config.methods import METHOD_NAMES, MethodName
-from luthier.core.records import Record
+from luthier.records.base import Record
 from models import ENCODER_DECODERS, MODELS, WITH_BIASES
 
 # The loop's default for train.micro_batch_tokens, and what a processor gets done in time that has

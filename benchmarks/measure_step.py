@@ -22,8 +22,6 @@ import torch
 
 from luthier.config import MethodsConfig, ModelConfig, RunConfig, TrainConfig
 from luthier.core.console import Console
-from luthier.core.records import Record
-from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
 from luthier.methods import method_for
 from luthier.models.allocator import bound_kept_memory
@@ -31,11 +29,13 @@ from luthier.models.device import PeakMemory, default_device
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet import quiet_transformers
 from luthier.prompts.training_example import TrainingExample
-from luthier.train import TrainingJob
-from luthier.train.optimizer import make_optimizer, optimizer_tensors
-from luthier.train.recompute import checkpoint_activations
-from luthier.train.step import optimizer_step
-from luthier.train.weights import TrainedWeights
+from luthier.records.base import Record
+from luthier.records.run_directory import RunDirectory
+from luthier.training import TrainingJob
+from luthier.training.activation_checkpointing import checkpoint_activations
+from luthier.training.optimizer import make_optimizer, optimizer_tensors
+from luthier.training.step import optimizer_step
+from luthier.training.weights import TrainedWeights
 from matrix import Case
 
 _STEPS = 3

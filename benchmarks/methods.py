@@ -153,7 +153,7 @@ def report(
     command: Sequence[str],
 ) -> None:
     """Store what is measured of each table, if there is anything to compare."""
-    from luthier.adapt.manifest import hardware, versions
+    from luthier.context.manifest import hardware, versions
 
     latest = {line["key"]: line for line in read_lines(folder / "measured.jsonl")}
     head = provenance(command, hardware(), versions())

@@ -30,13 +30,13 @@ from luthier.core.console import Console
 from luthier.core.files import append_line, read_json, read_lines
 from luthier.core.heap import pool_environment
 from luthier.core.units import format_bytes, format_duration
-from luthier.plan import TrainingSetup, plan_training, read_architecture
-from luthier.plan.from_config import tuning_of
-from luthier.plan.hardware import Cluster, find_device, this_cpu
-from luthier.plan.memory import pass_cost
-from luthier.plan.overhead import CUDA, GLIBC_CPU, POOLED_CPU
-from luthier.plan.setup import precision_in_memory
-from luthier.plan.time import step_time
+from luthier.planning import TrainingSetup, plan_training, read_architecture
+from luthier.planning.from_config import tuning_of
+from luthier.planning.hardware import Cluster, find_device, this_cpu
+from luthier.planning.memory import pass_cost
+from luthier.planning.overhead import CUDA, GLIBC_CPU, POOLED_CPU
+from luthier.planning.time import step_time
+from luthier.planning.training_setup import precision_in_memory
 from matrix import AXES, Case, design
 from models import model_folder
 
@@ -172,7 +172,7 @@ def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
 
 def report(folder: Path, command: Sequence[str]) -> None:
     """Predict every measured row, and store the comparison."""
-    from luthier.adapt.manifest import hardware, versions
+    from luthier.context.manifest import hardware, versions
 
     latest = {_key(line): line for line in read_lines(folder / "measured.jsonl")}
     console = Console()

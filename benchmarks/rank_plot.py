@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.units import format_count
-from luthier.report.style import LIGHT, plot_style
+from luthier.reports.style import LIGHT, plot_style
 
 _INK, _ACCENT, _PAPER = LIGHT.ink, LIGHT.accent, "#ffffff"
 _STYLE = plot_style(LIGHT, "lora-ranks") | {

@@ -29,18 +29,18 @@ import numpy as np
 from scipy.stats import norm
 
 from common import provenance, store, table
-from luthier.adapt.manifest import hardware, versions
-from luthier.core.records import Comparison
-from luthier.evaluate.choice import climb
-from luthier.evaluate.metrics import get_metric
-from luthier.evaluate.significance import (
+from luthier.context.manifest import hardware, versions
+from luthier.evaluation.comparison.choice import climb
+from luthier.evaluation.metrics import get_metric
+from luthier.evaluation.statistics.bootstrap import Resampling, Units
+from luthier.evaluation.statistics.significance import (
     approximate_randomisation,
     difference_figure,
     holm,
     mcnemar,
 )
-from luthier.evaluate.statistics import Resampling, Units
-from luthier.evaluate.stepdown import gain_p_values
+from luthier.evaluation.statistics.stepdown import gain_p_values
+from luthier.records.comparison import Comparison
 
 _RUNGS = tuple(f"rung {number}" for number in range(6))
 _METRIC = get_metric("exact_match")

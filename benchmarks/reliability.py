@@ -125,7 +125,7 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "8",
         "NaN and infinity in the loss and in the gradient (one rank); other guards",
         "never logged as finite, weights unchanged, examples named; skipped, or exit 5",
-        ("tests/unit/train/test_guards.py",),
+        ("tests/unit/training/test_guards.py",),
     ),
     (
         "9",
@@ -219,7 +219,7 @@ def measure(tests: Sequence[str]) -> dict[str, Any]:
 
 def report(results: Path, command: Sequence[str]) -> None:
     """Store the last result of each case."""
-    from luthier.adapt.manifest import hardware, versions
+    from luthier.context.manifest import hardware, versions
 
     latest = {line["number"]: line for line in read_lines(results)}
     document = provenance(command, hardware(), versions()) | {"results": list(latest.values())}

@@ -26,15 +26,15 @@ from pathlib import Path
 from typing import Any
 
 from common import provenance, store, table
-from luthier.adapt.manifest import hardware, versions
-from luthier.adapt.setup import prepare
 from luthier.config import load_config
+from luthier.context.manifest import hardware, versions
+from luthier.context.run_context import prepare
 from luthier.core.console import Console
 from luthier.core.heap import pool_environment
 from luthier.core.units import format_bytes
-from luthier.plan import TrainingSetup, read_architecture
-from luthier.plan.from_config import tuning_of
-from luthier.plan.memory import pass_cost
+from luthier.planning import TrainingSetup, read_architecture
+from luthier.planning.from_config import tuning_of
+from luthier.planning.memory import pass_cost
 from tuning_case import Case, Kind, Measurement
 
 _PEERS = ("transformers", "trl", "litgpt")
@@ -70,9 +70,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of the last measurements")
     parser.add_argument("--tried", type=Path, help="an earlier result whose settings are taken")
     chosen = parser.parse_args(arguments)
-    from luthier import api
+    import luthier
 
-    peak = api.calibrate().flops["float32"]
+    peak = luthier.calibrate().flops["float32"]
     with tempfile.TemporaryDirectory() as folder:
         shared, lengths = _shared(Path(folder), chosen.steps + 1)
         kinds = []

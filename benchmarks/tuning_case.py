@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from luthier.core.records import Record
+from luthier.records.base import Record
 
 Kind = Literal["lora", "qlora", "full"]
 

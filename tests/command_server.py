@@ -82,18 +82,11 @@ class CommandServer:
 
 def _prepare() -> None:
     """Import what the commands need. No thread may be started: a fork would not have it."""
+    import luthier.report  # noqa: F401
     import peft  # noqa: F401
     import torch
     from transformers.models.auto.tokenization_auto import AutoTokenizer  # noqa: F401
     from transformers.models.llama import modeling_llama  # noqa: F401
-
-    import luthier.adapt.base_model
-    import luthier.adapt.evaluation
-    import luthier.adapt.forecast
-    import luthier.adapt.manifest
-    import luthier.adapt.tuning
-    import luthier.distributed.sharded
-    import luthier.report  # noqa: F401
 
     torch.set_num_threads(1)
     gc.freeze()  # forks look for garbage in their own objects alone

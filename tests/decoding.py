@@ -10,7 +10,7 @@ import torch
 
 from luthier.config import Decoding, Strategy
 from luthier.inference import Generation
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
 
 NEW_TOKENS = 10
 

@@ -14,11 +14,11 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.core.errors import LuthierError
-from luthier.core.records import ModelStamp
-from luthier.inference.decoder_only import DecoderOnlyGenerator
-from luthier.inference.encoder_decoder import EncoderDecoderGenerator
-from luthier.inference.generator import Generator
+from luthier.inference.local.decoder_only import DecoderOnlyGenerator
+from luthier.inference.local.encoder_decoder import EncoderDecoderGenerator
+from luthier.inference.local.generator import Generator
 from luthier.models.load import LoadedModel
+from luthier.records.evaluation import ModelStamp
 
 PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
 

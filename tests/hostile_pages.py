@@ -6,24 +6,23 @@ import re
 from itertools import product
 from pathlib import Path
 
-from luthier.core.comparisons import RunComparison, SuiteComparison, TaskComparison
 from luthier.core.files import write_json, write_lines
-from luthier.core.ladder_records import LadderRecord, Recommendation, RungRecord
-from luthier.core.records import (
-    Comparison,
+from luthier.records.comparison import Comparison, RunComparison, SuiteComparison, TaskComparison
+from luthier.records.evaluation import (
     EvaluationRecord,
-    Forgetting,
     MetricResult,
     ModelStamp,
     SampleRecord,
     SuiteRecord,
     TemplateStamp,
-    TrainingRecord,
 )
-from luthier.core.run_directory import RunDirectory
-from luthier.report import write_comparison
-from luthier.report.card import PEFT_ADAPTER, Base, Card, render_card
-from luthier.report.content import read_evaluations
+from luthier.records.forgetting import Forgetting
+from luthier.records.ladder import LadderRecord, Recommendation, RungRecord
+from luthier.records.run_directory import RunDirectory
+from luthier.records.training import TrainingRecord
+from luthier.reports import write_comparison
+from luthier.reports.card import PEFT_ADAPTER, Base, Card, render_card
+from luthier.reports.content import read_evaluations
 
 # BEACON stands for a server of the test's own: a payload that loads anything is seen there.
 BEACON = "http://beacon.invalid"

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-from luthier.train.observers import StepMetrics
+from luthier.training.observers import StepMetrics
 
 
 class StopAt:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from luthier.core.records import (
-    EvaluationRecord,
-    MetricResult,
-    ModelStamp,
-    TemplateStamp,
-    TrainingRecord,
-)
+from luthier.records.evaluation import EvaluationRecord, MetricResult, ModelStamp, TemplateStamp
+from luthier.records.training import TrainingRecord
 
 
 def metric_result(

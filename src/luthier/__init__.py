@@ -2,81 +2,67 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from luthier.api import adapt, evaluate, forecast, inspect, merge, prompt, report, tune
-    from luthier.benchmarks import benchmark, submit
-    from luthier.comparing import compare, forgotten, judge, plan_examples
-    from luthier.continuing import extend, resume
+    from luthier.api.adapt import adapt
+    from luthier.api.benchmark import benchmark, submit
+    from luthier.api.compare import compare
+    from luthier.api.dry_run import dry_run
+    from luthier.api.evaluate import evaluate
+    from luthier.api.extend import extend
+    from luthier.api.forgetting import measure_forgetting
+    from luthier.api.inspect import inspect
+    from luthier.api.judge import judge
+    from luthier.api.merge import merge
+    from luthier.api.plan import calibrate, check_plans, trace_plan
+    from luthier.api.prompt import prompt
+    from luthier.api.report import report
+    from luthier.api.resume import resume
+    from luthier.api.sample_size import required_sample_size
+    from luthier.api.tune import tune
 
 __version__ = "0.1.0"
 __all__ = [
     "adapt",
     "benchmark",
+    "calibrate",
+    "check_plans",
     "compare",
+    "dry_run",
     "evaluate",
     "extend",
-    "forecast",
-    "forgotten",
     "inspect",
     "judge",
+    "measure_forgetting",
     "merge",
-    "plan_examples",
     "prompt",
     "report",
+    "required_sample_size",
     "resume",
     "submit",
+    "trace_plan",
     "tune",
 ]
 
-
-class _Stage:
-    """A stage as an attribute of the package, imported when it is first used.
-
-    Some stages are called as the package that does their work. Importing ``luthier.adapt`` would
-    put that package in the place of the function, which would then work only once.
-    """
-
-    def __init__(self, module: str = "api") -> None:
-        self._module = module
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, module: ModuleType | None, owner: type) -> Any:
-        return getattr(import_module(f"luthier.{self._module}"), self._name)
-
-    def __set__(self, module: ModuleType, package: ModuleType) -> None:
-        """The import system binds a subpackage to its parent; the function stays."""
+_IN_OTHER_FILES = {
+    "calibrate": "plan",
+    "check_plans": "plan",
+    "measure_forgetting": "forgetting",
+    "required_sample_size": "sample_size",
+    "submit": "benchmark",
+    "trace_plan": "plan",
+}
+"""Functions whose module in `luthier.api` has another name."""
 
 
-class _Luthier(ModuleType):
-    """The package, with the stages as functions."""
-
-    def __dir__(self) -> list[str]:
-        """Every name, the stages included, without importing one of them."""
-        return sorted({*super().__dir__(), *__all__})
-
-    adapt = _Stage()
-    benchmark = _Stage("benchmarks")
-    compare = _Stage("comparing")
-    evaluate = _Stage()
-    extend = _Stage("continuing")
-    forecast = _Stage()
-    forgotten = _Stage("comparing")
-    inspect = _Stage()
-    judge = _Stage("comparing")
-    merge = _Stage()
-    plan_examples = _Stage("comparing")
-    prompt = _Stage()
-    report = _Stage()
-    resume = _Stage("continuing")
-    submit = _Stage("benchmarks")
-    tune = _Stage()
+def __getattr__(name: str) -> Any:
+    """A stage, imported when it is first used: importing Luthier costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'luthier' has no attribute {name!r}")
+    return getattr(import_module(f"luthier.api.{_IN_OTHER_FILES.get(name, name)}"), name)
 
 
-sys.modules[__name__].__class__ = _Luthier
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

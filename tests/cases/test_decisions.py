@@ -10,18 +10,23 @@ import pytest
 from scipy import stats
 from tests.records import evaluation_record
 
-from luthier.adapt.recommend import recommend
 from luthier.config import Decoding
-from luthier.core.ladder_records import RungRecord
-from luthier.core.records import SampleRecord
-from luthier.evaluate.compare import compare_rungs
-from luthier.evaluate.metrics import get_metric
-from luthier.evaluate.power import power_notes
-from luthier.evaluate.runner import measure
-from luthier.evaluate.statistics import Resampling, Units, bootstrap_interval, figure_interval
-from luthier.evaluate.task import Evaluation
-from luthier.evaluate.tasks.encode import TextEncoder
-from luthier.inference.decoding.stopping import Stopping
+from luthier.evaluation.comparison.paired import compare_rungs
+from luthier.evaluation.metrics import get_metric
+from luthier.evaluation.runner import measure
+from luthier.evaluation.statistics.bootstrap import (
+    Resampling,
+    Units,
+    bootstrap_interval,
+    figure_interval,
+)
+from luthier.evaluation.statistics.power import power_notes
+from luthier.evaluation.task import Evaluation
+from luthier.evaluation.tasks.encode import TextEncoder
+from luthier.inference.local.decoding.stopping import Stopping
+from luthier.ladder.recommendation import recommend
+from luthier.records.evaluation import SampleRecord
+from luthier.records.ladder import RungRecord
 
 RESAMPLING = Resampling(0, 2000, 0.95)
 

@@ -18,7 +18,7 @@ from tests.wrappers import WRAPPERS, lively
 from luthier.config import Decoding
 from luthier.core.errors import UsageError
 from luthier.inference import ScoreRequest
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
 from luthier.models.load import LoadedModel
 
 Call = Callable[..., Any]

@@ -333,7 +333,7 @@ def test_interruptions_say_how_to_go_on(
     def interrupted(_run: Path) -> None:
         raise error
 
-    monkeypatch.setattr("luthier.api.report", interrupted)
+    monkeypatch.setattr("luthier.report", interrupted)
     outcome = call("report", "anywhere")
     assert outcome.code == code
     assert "run the same command again" in outcome.err
@@ -345,7 +345,7 @@ def test_defects_keep_their_traceback(call: Call, monkeypatch: pytest.MonkeyPatc
     def defective(_run: Path) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("luthier.api.report", defective)
+    monkeypatch.setattr("luthier.report", defective)
     with pytest.raises(ZeroDivisionError):
         call("report", "anywhere")
 

@@ -30,7 +30,7 @@ def test_no_command_ends_without_a_message(
     def defective(_run: Path) -> None:
         raise error
 
-    monkeypatch.setattr("luthier.api.report", defective)
+    monkeypatch.setattr("luthier.report", defective)
     monkeypatch.setattr("luthier.cli.main.guard_streams", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:

@@ -12,7 +12,7 @@ import pytest
 from tests.hostile_server import HostileServer, sending
 
 from luthier.core.secrets import REPLACEMENT
-from luthier.inference.endpoint.transport import TransientError, Transport
+from luthier.inference.remote.http import TransientError, Transport
 
 KEY = "sk-SECRET-123/xyz"
 PLACES = (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from luthier.cli.main import run
-from luthier.core.forecasts import MeasuredPlan
+from luthier.records.dry_run import MeasuredPlan
 
 EIGHT = ("llama-3.1-8b", "--hardware")
 SEVENTY = ("plan", "meta-llama/Llama-3.1-70B", "--hardware", "h100", "--devices", "8")

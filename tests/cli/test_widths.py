@@ -14,8 +14,8 @@ from cyclopts import App
 import luthier
 from luthier.cli.main import _COMMANDS, run
 from luthier.config.methods import METHOD_NAMES
-from luthier.plan.methods import METHODS
-from luthier.plan.setup import OPTIMIZERS, PRECISIONS
+from luthier.planning.methods import METHODS
+from luthier.planning.training_setup import OPTIMIZERS, PRECISIONS
 
 COMMANDS = (
     ("plan", "llama-3.1-8b", "--hardware", "t4", "--method", "qlora", "--price", "2"),

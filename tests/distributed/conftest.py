@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from tests.command_server import PATIENCE_SECONDS, Command, CommandServer
 
 from luthier.core.files import read_lines
-from luthier.core.records import TrainingRecord
+from luthier.records.training import TrainingRecord
 
 EXAMPLES = 40
 

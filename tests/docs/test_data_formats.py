@@ -11,8 +11,8 @@ import pytest
 
 from luthier.config.data import DataConfig
 from luthier.data.flag_names import FLAGS, WEIGHTS
-from luthier.data.formats import FORMATS, detect
 from luthier.data.readers import Row
+from luthier.data.row_shapes import FORMATS, detect
 from luthier.data.turns import REASONING_KEYS, ROLE_KEYS, ROLES, TEXT_KEYS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "data-formats.md").read_text(

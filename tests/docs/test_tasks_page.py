@@ -10,8 +10,8 @@ import yaml
 
 import luthier
 from luthier.core.console import Console
-from luthier.evaluate.tasks import Suite, load_task
-from luthier.evaluate.tasks.catalog import KINDS
+from luthier.evaluation.tasks import Suite, load_task
+from luthier.evaluation.tasks.load import KINDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 TEXT = PAGE.read_text(encoding="utf-8")

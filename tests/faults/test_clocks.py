@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from luthier import api
+import luthier
 from luthier.core.console import Console
-from luthier.core.ladder_records import LadderRecord
-from luthier.report.runs import collect_runs
-from luthier.train.trackers.tensorboard import _after
+from luthier.records.ladder import LadderRecord
+from luthier.reports.runs import collect_runs
+from luthier.training.trackers.tensorboard import _after
 
 YEAR = 365 * 24 * 3600.0
 QUIET = Console(quiet=True)
@@ -28,7 +28,7 @@ def mad_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def climbed(settings: dict[str, Any], output: Path, **changes: Any) -> LadderRecord:
-    return api.adapt(None, {**settings, "output": str(output), **changes}, QUIET).ladder
+    return luthier.adapt(None, {**settings, "output": str(output), **changes}, QUIET).ladder
 
 
 def table(ladder: LadderRecord) -> list[Any]:

@@ -14,11 +14,11 @@ import pytest
 from tests.command_server import CommandServer
 from tests.faults.conftest import Run
 
-from luthier import api
+import luthier
 from luthier.core.console import Console
 from luthier.core.errors import PreemptedError
 from luthier.core.files import file_sha256, read_lines
-from luthier.core.ladder_records import LadderRecord
+from luthier.records.ladder import LadderRecord
 
 RUNGS = ("zero-shot", "lora", "full")
 # What a run took, and what follows from it; everything else must be equal.
@@ -85,7 +85,7 @@ def climb(command_server: CommandServer, tiny_llama: Path, quick_settings: dict[
 def reference(climb: Climb, tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Ladder:
     """The run that nobody disturbs, in this process."""
     ladder = climb(tmp_path_factory.mktemp("reference") / "runs")
-    record = api.adapt(None, ladder.settings, Console(quiet=True)).ladder
+    record = luthier.adapt(None, ladder.settings, Console(quiet=True)).ladder
     assert [rung.status for rung in record.rungs] == ["done"] * len(RUNGS)
     assert [path.split("/")[1] for path in ladder.weights()] == ["full", "lora"]
     return ladder

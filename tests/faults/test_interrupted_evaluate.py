@@ -15,7 +15,7 @@ from tests.command_server import CommandServer
 from tests.faults.conftest import Moment, Run
 
 from luthier.core.files import read_lines
-from luthier.core.records import EvaluationRecord
+from luthier.records.evaluation import EvaluationRecord
 
 TASK = """\
 name: parity

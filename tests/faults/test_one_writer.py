@@ -20,17 +20,17 @@ import pytest
 from tests.command_server import CommandServer
 from tests.faults.conftest import Run, Tuning
 
-from luthier.core import run_lock
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.run_directory import RunDirectory
-from luthier.core.run_lock import writing
+from luthier.records import run_lock
+from luthier.records.run_directory import RunDirectory
+from luthier.records.run_lock import writing
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from luthier.core.run_directory import RunDirectory
-from luthier.core.run_lock import writing
+from luthier.records.run_directory import RunDirectory
+from luthier.records.run_lock import writing
 with writing(RunDirectory(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(600)

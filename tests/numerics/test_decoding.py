@@ -18,7 +18,7 @@ from transformers import (
 
 from luthier.config import Beam, Greedy, Sampling
 from luthier.inference import Generation
-from luthier.inference.decoding.sampling import filter_logits
+from luthier.inference.local.decoding.sampling import filter_logits
 
 MODELS = ("tiny_llama", "tiny_gpt2", "tiny_t5")
 BEAMS = [

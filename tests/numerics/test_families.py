@@ -26,12 +26,12 @@ from luthier.config import Beam, Decoding, MethodsConfig, Sampling
 from luthier.config.methods import MethodName
 from luthier.core.errors import DataError, UsageError
 from luthier.core.seeds import derive
-from luthier.inference.budget import Budget
-from luthier.inference.causal_scorer import CausalScorer
-from luthier.inference.decoding.sampling import draw, filter_logits
-from luthier.inference.encoder_decoder_scorer import EncoderDecoderScorer
 from luthier.inference.engine import ScoreRequest, ignore_progress
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.budget import Budget
+from luthier.inference.local.causal_scorer import CausalScorer
+from luthier.inference.local.decoding.sampling import draw, filter_logits
+from luthier.inference.local.encoder_decoder_scorer import EncoderDecoderScorer
+from luthier.inference.local.engine import LocalEngine
 from luthier.methods import method_for
 from luthier.models.forward import without_cache
 from luthier.models.load import LoadedModel

@@ -10,7 +10,7 @@ import torch
 
 from luthier.config import Decoding, MethodsConfig, PromptConfig
 from luthier.core.example import Example, Message
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
 from luthier.methods import method_for
 from luthier.prompts.render import PromptRenderer
 

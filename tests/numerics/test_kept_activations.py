@@ -32,11 +32,19 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from luthier.config.yaml import read_yaml
 from luthier.methods.bottleneck import insert_adapters
 from luthier.methods.bottleneck import places as places_of
-from luthier.plan.families import read_architecture
-from luthier.plan.methods import ADAPTER_PLACES
-from luthier.plan.step import Loss, step_cost
-from luthier.plan.tape import Pass
-from luthier.plan.tunings import Adapters, Full, Lora, Tuning, bitfit, layernorm, prompt_tuning
+from luthier.planning.families import read_architecture
+from luthier.planning.method_cost import (
+    Adapters,
+    Full,
+    Lora,
+    Tuning,
+    bitfit,
+    layernorm,
+    prompt_tuning,
+)
+from luthier.planning.methods import ADAPTER_PLACES
+from luthier.planning.step import Loss, step_cost
+from luthier.planning.tape import Pass
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

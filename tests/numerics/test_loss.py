@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from luthier.config import MethodsConfig, TrainConfig
-from luthier.core.run_directory import RunDirectory
 from luthier.methods import method_for
 from luthier.models.forward import logits_at
-from luthier.train.job import TrainingJob
-from luthier.train.loss import mean_loss, padded_length, summed_loss, trained_tokens
-from luthier.train.step import optimizer_step
-from luthier.train.weights import TrainedWeights
+from luthier.records.run_directory import RunDirectory
+from luthier.training.job import TrainingJob
+from luthier.training.loss import mean_loss, padded_length, summed_loss, trained_tokens
+from luthier.training.step import optimizer_step
+from luthier.training.weights import TrainedWeights
 
 MODELS = ("tiny_llama", "tiny_t5")
 METHODS = ("lora", "full", "prompt-tuning")

@@ -14,7 +14,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from luthier.evaluate.metrics import Metric, get_metric
+from luthier.evaluation.metrics import Metric, get_metric
 
 ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 SACREBLEU = {

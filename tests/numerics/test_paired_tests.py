@@ -7,9 +7,9 @@ import pytest
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from luthier.evaluate.metrics import Metric, get_metric
-from luthier.evaluate.significance import paired_test
-from luthier.evaluate.statistics import Resampling
+from luthier.evaluation.metrics import Metric, get_metric
+from luthier.evaluation.statistics.bootstrap import Resampling
+from luthier.evaluation.statistics.significance import paired_test
 
 RESAMPLING = Resampling(seed=0, resamples=4000, confidence=0.95)
 WORDS = [f"w{number}" for number in range(200)]

@@ -16,16 +16,16 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from luthier.config import Decoding
 from luthier.config.methods import PrefixTuningConfig
 from luthier.config.yaml import read_yaml
-from luthier.core.records import ModelStamp
 from luthier.inference import ignore_progress
-from luthier.inference.decoder_only import DecoderOnlyGenerator
-from luthier.inference.decoding import Stopping
+from luthier.inference.local.decoder_only import DecoderOnlyGenerator
+from luthier.inference.local.decoding import Stopping
 from luthier.methods.prefix_tuning import PrefixTuningMethod
 from luthier.models.load import LoadedModel
-from luthier.plan import TrainingSetup
-from luthier.plan.families import read_architecture
-from luthier.plan.memory import pass_cost
-from luthier.plan.tunings import prefix_tuning
+from luthier.planning import TrainingSetup
+from luthier.planning.families import read_architecture
+from luthier.planning.memory import pass_cost
+from luthier.planning.method_cost import prefix_tuning
+from luthier.records.evaluation import ModelStamp
 
 CPU = torch.device("cpu")
 FAMILIES = {

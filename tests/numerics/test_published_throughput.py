@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from luthier.plan.architecture import Architecture
-from luthier.plan.families import read_architecture
-from luthier.plan.find import known_models
-from luthier.plan.flops import flops_per_token, model_flops_utilisation, training_flops
-from luthier.plan.hardware import Cluster, find_device
-from luthier.plan.memory import pass_cost
-from luthier.plan.setup import (
+from luthier.planning.architecture import Architecture
+from luthier.planning.families import read_architecture
+from luthier.planning.flops import flops_per_token, model_flops_utilisation, training_flops
+from luthier.planning.hardware import Cluster, find_device
+from luthier.planning.memory import pass_cost
+from luthier.planning.method_cost import Full, Lora, Tuning
+from luthier.planning.model_config import known_models
+from luthier.planning.time import StepTime, step_time
+from luthier.planning.training_setup import (
     OPTIMIZERS,
     PRECISIONS,
     Checkpointing,
@@ -20,8 +22,6 @@ from luthier.plan.setup import (
     PrecisionName,
     TrainingSetup,
 )
-from luthier.plan.time import StepTime, step_time
-from luthier.plan.tunings import Full, Lora, Tuning
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from luthier.config import Decoding, ModelConfig, RunConfig
 from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console
-from luthier.core.run_directory import RunDirectory
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
 from luthier.methods import load_adapted
 from luthier.methods.adapted import is_adapter
 from luthier.models.quantised import quantisation_options
-from luthier.train import TrainingData, tune
+from luthier.records.run_directory import RunDirectory
+from luthier.training import TrainingData, tune
 
 LEARNING_RATES = {
     "full": 0.02,

@@ -19,17 +19,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, Mam
 from luthier.config import Decoding, MethodsConfig
 from luthier.config.yaml import read_yaml
 from luthier.core.errors import DataError, UsageError
-from luthier.core.records import ModelStamp
 from luthier.inference import Score, ScoreRequest, ignore_progress
-from luthier.inference.budget import Budget
-from luthier.inference.causal_scorer import CausalScorer
-from luthier.inference.encoder_decoder_scorer import EncoderDecoderScorer
-from luthier.inference.layouts import Joined, Layout, Packed
-from luthier.inference.local import LocalEngine
-from luthier.inference.scorer import Scorer
+from luthier.inference.local.budget import Budget
+from luthier.inference.local.causal_scorer import CausalScorer
+from luthier.inference.local.encoder_decoder_scorer import EncoderDecoderScorer
+from luthier.inference.local.engine import LocalEngine
+from luthier.inference.local.layouts import Joined, Layout, Packed
+from luthier.inference.local.scorer import Scorer
 from luthier.methods import method_for
 from luthier.models.forward import last_feed_forward
 from luthier.models.load import LoadedModel
+from luthier.records.evaluation import ModelStamp
 
 FAMILIES = {
     name: values

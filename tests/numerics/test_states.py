@@ -15,7 +15,7 @@ import torch
 from tests.families import family
 
 from luthier.config import Decoding
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
 from luthier.models.forward import without_cache
 from luthier.models.load import LoadedModel
 

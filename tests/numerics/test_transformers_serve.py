@@ -20,8 +20,8 @@ from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.example import Example, Message
 from luthier.inference import ScoreRequest
-from luthier.inference.endpoint import open_endpoint
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
+from luthier.inference.remote import open_endpoint
 from luthier.prompts.render import PromptRenderer
 
 _START_SECONDS = 120

@@ -13,7 +13,7 @@ from tests.wrappers import WRAPPERS, lively
 from luthier.config import Decoding, ModelConfig
 from luthier.core.console import Console
 from luthier.inference import ScoreRequest
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
 from luthier.models.load import LoadedModel, load_model, open_model
 
 NEW_TOKENS = 10

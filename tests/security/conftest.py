@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from luthier.core.console import Console
-from luthier.core.run_directory import RunDirectory
+from luthier.records.run_directory import RunDirectory
 
 Copy = Callable[[], Path]
 

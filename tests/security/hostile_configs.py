@@ -17,7 +17,7 @@ from pathlib import Path
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import LuthierError
-from luthier.inference.local import LocalEngine
+from luthier.inference.local.engine import LocalEngine
 from luthier.methods import load
 from luthier.models.load import open_model
 

@@ -29,11 +29,11 @@ from tests.hostile_pages import (
     hostile_run,
 )
 
-from luthier.core.run_directory import RunDirectory
-from luthier.plan.bar import svg_bar
-from luthier.report import write_report
-from luthier.report.content import read_content
-from luthier.report.markdown import render_markdown
+from luthier.planning.memory_chart import svg_bar
+from luthier.records.run_directory import RunDirectory
+from luthier.reports import write_report
+from luthier.reports.content import read_content
+from luthier.reports.markdown import render_markdown
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.security.test_stored_permissions import changed, said
 
-from luthier import api
+import luthier as package
 from luthier.cli.main import run as luthier
 from luthier.config import load_config
 from luthier.core.console import Console
@@ -39,7 +39,7 @@ def settings(quick_settings: dict[str, Any], tiny_llama: Path, tmp_path: Path) -
 
 def interrupted(kind: str, settings: dict[str, Any]) -> Path:
     """A run whose last records are not there, as where it was stopped before they were written."""
-    run: Path = (api.tune if kind == "tune" else api.adapt)(None, settings, QUIET).run.path
+    run: Path = (package.tune if kind == "tune" else package.adapt)(None, settings, QUIET).run.path
     for name in ("training.json", "ladder.json"):
         (run / name).unlink(missing_ok=True)
     return run
@@ -73,7 +73,7 @@ def test_a_run_goes_on_without_its_permission(settings: dict[str, Any]) -> None:
 
 
 def test_a_run_can_be_extended_once_its_permission_is_given(settings: dict[str, Any]) -> None:
-    run = api.tune(None, settings, QUIET).run.path
+    run = package.tune(None, settings, QUIET).run.path
     changed(run, "model.allow_pickle", True)
     given = [*places(run), "model.allow_pickle=true"]
     assert luthier(["extend", str(run), "--epochs", "1", *given]) == 0

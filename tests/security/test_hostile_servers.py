@@ -20,9 +20,9 @@ from luthier.config import Decoding
 from luthier.config.endpoint import EndpointConfig
 from luthier.core.console import Console
 from luthier.core.errors import LuthierError
-from luthier.inference.endpoint import EndpointEngine
-from luthier.inference.endpoint.client import Client
-from luthier.inference.endpoint.transport import TransientError, Transport
+from luthier.inference.remote import EndpointEngine
+from luthier.inference.remote.http import TransientError, Transport
+from luthier.inference.remote.retries import Client
 
 TIMEOUT = 1.0
 # A busy machine may be late; a server that is waited for by byte would take a minute.

@@ -12,7 +12,7 @@ from luthier.cli.main import run as luthier
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.files import append_line, append_lines, read_json, read_lines, write_atomically
 from luthier.core.folders import new_folder, remove_leftovers
-from luthier.core.run_directory import RunDirectory
+from luthier.records.run_directory import RunDirectory
 
 PRECIOUS = "what the user wrote\n"
 COMMANDS = [

@@ -20,7 +20,7 @@ from tests.hostile_pages import (
     hostile_run,
 )
 
-from luthier.report import write_report
+from luthier.reports import write_report
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from luthier import api
-from luthier.adapt.verify import verify_run
+from luthier.api.configuration import configure
 from luthier.cli.main import run as luthier
 from luthier.config.stored import save_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.core.run_directory import RunDirectory
-from luthier.evaluate import evaluated_tasks, verified
+from luthier.evaluation import evaluated_tasks, verified
+from luthier.ladder.verify import verify_run
+from luthier.records.run_directory import RunDirectory
 
 QUIET = Console(quiet=True)
 LORA = "{run}/rungs/lora"
@@ -46,7 +46,7 @@ def own(copied: Path) -> Path:
     """The ladder, made by the user: its figures are looked at all the same."""
     for folder in (copied, *(copied / "rungs").iterdir()):
         run = RunDirectory(folder)
-        save_config(run, api.configure(run.config))
+        save_config(run, configure(run.config))
     return copied
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from tests.security.test_stored_figures import changed, is_believed, places, said
-from tests.unit.test_judging import judging, longer
+from tests.unit.api.test_judge import judging, longer
 
-from luthier import comparing
+import luthier as package
 from luthier.cli.main import run as luthier
 from luthier.core.console import Console
-from luthier.core.run_directory import RunDirectory
+from luthier.records.run_directory import RunDirectory
 
 ON_TRUST = {"parameters", "confidence", "seed", "resamples"}
 """The size of the judge; and how an interval is drawn, which is a choice: it is drawn so again."""
@@ -23,7 +23,7 @@ ON_TRUST = {"parameters", "confidence", "seed", "resamples"}
 def judged(copied: Path, loopback: Any) -> Path:
     """A ladder of which a rung was judged: the judgement."""
     runs = [copied / "rungs/zero-shot", copied / "rungs/lora"]
-    comparing.judge(runs, None, judging(loopback, longer), Console(quiet=True))
+    package.judge(runs, None, judging(loopback, longer), Console(quiet=True))
     (path,) = RunDirectory(runs[1]).judgements()
     return path
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import luthier as package
-from luthier import api
+from luthier.api.configuration import configure
 from luthier.cli.main import run as luthier
 from luthier.config import RunConfig, load_config
 from luthier.config.permission import fields_of, permissions
@@ -21,7 +21,7 @@ from luthier.config.stored import described_config, save_config, stored_config
 from luthier.core.choices import BUNDLED_DATA, BUNDLED_MODELS
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
-from luthier.core.run_directory import RunDirectory
+from luthier.records.run_directory import RunDirectory
 
 QUIET = Console(quiet=True)
 LORA = "{run}/rungs/lora"
@@ -137,7 +137,7 @@ def tuned(tiny_llama: Path, quick_settings: dict[str, Any], tmp_path: Path, adap
         "output": str(tmp_path / "tuned"),
         "name": "tuned",
     }
-    return api.tune(None, settings, QUIET).run.path
+    return package.tune(None, settings, QUIET).run.path
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_what_is_given_by_name_counts(key: str, copied: Path) -> None:
 @pytest.mark.parametrize("key", ASKED)
 def test_of_ones_own_run_places_are_known_and_powers_are_not(key: str, copied: Path) -> None:
     run = RunDirectory.open(copied)
-    save_config(run, api.configure(run.config, {key: ASKED[key]}))
+    save_config(run, configure(run.config, {key: ASKED[key]}))
     if key in ALWAYS:
         with pytest.raises(UsageError, match="must be given again each time"):
             stored_config(run)
@@ -250,7 +250,7 @@ def test_of_ones_own_run_places_are_known_and_powers_are_not(key: str, copied: P
 
 def test_the_server_of_ones_own_run_is_named_again(copied: Path) -> None:
     run = RunDirectory.open(copied)
-    save_config(run, api.configure(run.config, {"model.id": "http://127.0.0.1:1/v1"}))
+    save_config(run, configure(run.config, {"model.id": "http://127.0.0.1:1/v1"}))
     with pytest.raises(UsageError, match=r"model\.id=http://127\.0\.0\.1:1/v1"):
         stored_config(run)
 
@@ -265,7 +265,7 @@ def test_what_is_shown_may_do_nothing(copied: Path) -> None:
 
 def test_where_a_run_says_it_lies_is_not_looked_at(copied: Path, tmp_path: Path) -> None:
     run = RunDirectory.open(copied)
-    config = api.configure(run.config, {"output": str(tmp_path / "victim"), "name": "x"})
+    config = configure(run.config, {"output": str(tmp_path / "victim"), "name": "x"})
     save_config(run, config)
     read = stored_config(run)
     assert (read.output, read.name) == (copied.parent.resolve(), copied.name)
@@ -371,4 +371,4 @@ def test_no_reader_goes_around() -> None:
     }
     assert set(found) == {"config/stored.py"}
     assert readers(ast.parse("load_config(run.config)")) == [1]
-    assert readers(ast.parse("api.configure(self.run.config, {})")) == [1]
+    assert readers(ast.parse("configure(self.run.config, {})")) == [1]

@@ -289,7 +289,7 @@ STREAMS = {
     "cli/main.py": "gives the stream to a console of core.terminal; flushes it",
     "distributed/launch.py": "flushes them",
     "prompts/template_worker.py": "answers its parent through a pipe",
-    "train/trackers/observer.py": "sends what a package prints to the guarded stream",
+    "training/trackers/observer.py": "sends what a package prints to the guarded stream",
 }
 STREAM_NAMES = {"stdout", "stderr"}
 WRITERS = {"print_exc", "print_exception", "print_stack", "print_tb", "StreamHandler"}

@@ -14,11 +14,11 @@ import pytest
 
 from luthier.config import Decoding, RunConfig
 from luthier.core.console import Console
-from luthier.core.run_directory import RunDirectory
 from luthier.data.general import general_texts
 from luthier.data.replay import general_example
 from luthier.prompts.training_example import TrainingExample
-from luthier.train import TrainingData, tune
+from luthier.records.run_directory import RunDirectory
+from luthier.training import TrainingData, tune
 
 # Far above what a real model bears: tiny random ones learn little in a few steps.
 LEARNING_RATES = {
@@ -127,7 +127,7 @@ def _serve(loaded: Any) -> Any:
     """The rule of a server that runs ``loaded``: chat, completions, echoed log-probabilities."""
     import torch
 
-    from luthier.inference.local import LocalEngine
+    from luthier.inference.local.engine import LocalEngine
 
     engine, tokenizer, lock = LocalEngine(loaded), loaded.tokenizer, threading.Lock()
 

@@ -39,17 +39,17 @@ def adapt(
         adapt__budget=budget,
         adapt__memory=memory,
     )
-    from luthier import api
+    import luthier
 
     if dry_run:
-        print_forecast(api.forecast(config, kind="adapt"), as_json=json)
+        print_forecast(luthier.dry_run(config, kind="adapt"), as_json=json)
         return
-    result = api.adapt(config)
+    result = luthier.adapt(config)
     if json:
         document = result.ladder.model_dump(mode="json")
         print_json({"run": str(result.run.path), "report": str(result.report), **document})
         return
-    from luthier.report import ladder_table
+    from luthier.reports import ladder_table
 
     recommendation = result.ladder.recommendation
     reasons = "\n".join(f"– {reason}" for reason in recommendation.reasons)

@@ -55,13 +55,13 @@ def _print_forgotten(
     after: str, before: str | None, settings: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Compare a tuned run with what was before, and print what was lost."""
-    from luthier import comparing
+    import luthier
 
-    report = comparing.forgotten(after, before, overrides=settings)
+    report = luthier.measure_forgetting(after, before, overrides=settings)
     if as_json:
         print_json(report.model_dump(mode="json"))
         return
-    from luthier.report.changes import forgetting_tables
+    from luthier.reports.changes import forgetting_tables
 
     for table in forgetting_tables(report):
         print_result(table, "")
@@ -71,12 +71,12 @@ def _print_sample_size(
     difference: float, run: str | None, base_rate: float | None, *, as_json: bool
 ) -> None:
     """Print how many examples show a difference."""
-    from luthier import comparing
+    import luthier
 
-    plan = comparing.plan_examples(difference, run, base_rate=base_rate)
+    plan = luthier.required_sample_size(difference, run, base_rate=base_rate)
     if as_json:
         print_json(plan.model_dump(mode="json"))
         return
-    from luthier.report.changes import sample_size_table
+    from luthier.reports.changes import sample_size_table
 
     print_result(sample_size_table(plan))

@@ -9,11 +9,11 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from luthier.api.results import BenchmarkResult
 from luthier.cli.flags import WholeOrNone
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
 from luthier.core.errors import UsageError
-from luthier.results import BenchmarkResult
 
 
 @Parameter(name="*")
@@ -84,12 +84,7 @@ def _measure(
             ]
         )
         return
-    from luthier.report.benchmarks import (
-        Benchmarked,
-        asked_lines,
-        benchmark_table,
-        label_lines,
-    )
+    from luthier.reports.benchmarks import Benchmarked, asked_lines, benchmark_table, label_lines
 
     systems = [Benchmarked(_name(r), r.evaluations, r.suites) for r in results]
     measured = [(system.name, system.evaluations) for system in systems]

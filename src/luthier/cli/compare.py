@@ -77,7 +77,7 @@ def _compare(
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return
-    from luthier.report.comparisons import comparison_table, different_items
+    from luthier.reports.comparisons import comparison_table, different_items
 
     print_result(comparison_table(comparison), *different_items(comparison))
     if html:

@@ -20,7 +20,7 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
         arguments: A YAML file, and single settings as section.key=value.
     """
     config = read_configuration(arguments, common)
-    from luthier.adapt.setup import prepare
+    from luthier.context.run_context import prepare
     from luthier.data.inspect import ModelView, inspect_dataset
     from luthier.data.show import render_report
 

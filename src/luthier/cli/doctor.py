@@ -9,7 +9,7 @@ from luthier.core.tables import Table
 
 def doctor(*, json: Json = False) -> None:
     """Check this machine: packages, hardware, the bundled model, and where things are kept."""
-    from luthier.adapt.doctor import examine
+    from luthier.preflight.doctor import examine
 
     checks = examine()
     if json:

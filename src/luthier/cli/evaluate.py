@@ -65,9 +65,9 @@ def _one_subject(
     target: str | None, arguments: tuple[str, ...], common: CommonOptions | None
 ) -> tuple[str | None, RunConfig]:
     """A run or a model, and its configuration; a run has its own."""
-    from luthier import api
+    from luthier.api.configuration import as_run, configure_for
 
-    run = api.as_run(target)
+    run = as_run(target)
     if run:
         if common and common.given:
             raise UsageError(
@@ -75,7 +75,7 @@ def _one_subject(
                 fix="leave out --model, --data, --template, --name, --output and --seed; what a "
                 "run of others asks for is given as data.source=… or model.id=…",
             )
-        return str(run.path), api.configure_for(run, None, read_settings(arguments))
+        return str(run.path), configure_for(run, None, read_settings(arguments))
     if target and not target.endswith(CONFIGURATIONS) and "=" not in target:
         return target, read_configuration(arguments, common)
     return None, read_configuration((target, *arguments) if target else arguments, common)
@@ -94,16 +94,16 @@ def _evaluate_data(
     targets: list[str], config: RunConfig, shots: int | None, *, as_json: bool
 ) -> None:
     """Measure on the test examples of the configuration's data."""
-    from luthier import api
+    import luthier
 
     overrides = {} if shots is None else {"prompt.shots": shots}
-    result = api.evaluate(targets[0] if targets else None, config, overrides)
+    result = luthier.evaluate(targets[0] if targets else None, config, overrides)
     if as_json:
         document = {"run": str(result.run.path), "report": str(result.report)}
         print_json({**document, **result.evaluation.model_dump(mode="json")})
         return
-    from luthier.report import evaluation_table
-    from luthier.report.benchmarks import asked_lines
+    from luthier.reports import evaluation_table
+    from luthier.reports.benchmarks import asked_lines
 
     notes = asked_lines([("", [result.evaluation])])
     table = evaluation_table([result.evaluation])

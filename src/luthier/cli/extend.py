@@ -31,7 +31,7 @@ def extend(
         steps: Optimizer steps beyond those planned so far; train.max_steps decides from then on.
         learning_rate: The peak learning rate from now on.
     """
-    from luthier.continuing import extend as train_longer
+    from luthier.api.extend import extend as train_longer
 
     result = train_longer(
         run, epochs, learning_rate, steps=steps, overrides=read_settings(settings)

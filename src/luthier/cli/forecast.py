@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from luthier.cli.output import print_json, print_result
-from luthier.core.forecasts import Forecast, MethodForecast
 from luthier.core.tables import Table
 from luthier.core.units import format_bytes, format_count, format_duration
-from luthier.plan.hardware import GUESSED
+from luthier.planning.hardware import GUESSED
+from luthier.records.dry_run import Forecast, MethodForecast
 
 
 def print_forecast(forecast: Forecast, *, as_json: bool) -> None:

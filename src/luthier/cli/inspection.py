@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from luthier.cli.output import print_json, print_result
-from luthier.core.inspection import Inspection
 from luthier.core.tables import Table
 from luthier.core.units import format_count
+from luthier.records.inspection import Inspection
 
 
 def print_inspection(inspection: Inspection, *, as_json: bool) -> None:

@@ -17,12 +17,12 @@ def print_judgements(
     as_json: bool,
 ) -> None:
     """Let a model judge the answers of runs, and print its win rates."""
-    from luthier import comparing
+    import luthier
 
-    judgements = comparing.judge(runs, config, task=task, template=template)
+    judgements = luthier.judge(runs, config, task=task, template=template)
     if as_json:
         print_json([judgement.model_dump(mode="json") for judgement in judgements])
         return
-    from luthier.report.changes import judgement_table
+    from luthier.reports.changes import judgement_table
 
     print_result(judgement_table(judgements))

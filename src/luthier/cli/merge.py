@@ -27,9 +27,9 @@ def merge(
         output: A folder for the whole model; by default merged in the run.
         base: The model that an adapter belongs to, where it is not the one that it names.
     """
-    from luthier import api
+    import luthier
 
-    merged = api.merge(run, output, base=base, overrides=read_settings(settings))
+    merged = luthier.merge(run, output, base=base, overrides=read_settings(settings))
     if json:
         print_json({**asdict(merged), "folder": str(merged.folder)})
         return

@@ -21,22 +21,21 @@ from luthier.cli.plan_tables import (
 from luthier.core.errors import ResourceError, UsageError
 from luthier.core.files import write_atomically
 from luthier.core.verdict import Verdict, verdict_of
-from luthier.plan.answers import (
-    advice,
-    best_plans,
-    generation,
-    largest_plans,
-    smallest_plans,
+from luthier.planning.methods import METHODS
+from luthier.planning.plan_request import Question
+from luthier.planning.planner import advice, best_plans, generation, largest_plans, smallest_plans
+from luthier.planning.planner import plan as make
+from luthier.planning.targets import Names
+from luthier.planning.training_plan import Plan, sentence
+from luthier.planning.training_setup import (
+    Checkpointing,
+    OptimizerName,
+    ParallelName,
+    PrecisionName,
 )
-from luthier.plan.answers import plan as make
-from luthier.plan.ask import Question
-from luthier.plan.methods import METHODS
-from luthier.plan.request import Plan, sentence
-from luthier.plan.setup import Checkpointing, OptimizerName, ParallelName, PrecisionName
-from luthier.plan.targets import Names
 
 if TYPE_CHECKING:
-    from luthier.core.forecasts import PlanCheck
+    from luthier.records.dry_run import PlanCheck
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
@@ -215,18 +214,18 @@ def _exit_code(verdict: Verdict) -> int:
 
 
 def _calibrate(as_json: bool) -> None:
-    from luthier import api
+    import luthier
 
-    measured = api.calibrate()
+    measured = luthier.calibrate()
     if not as_json:
         print_result(f"Measured and kept for later plans: {_speeds(measured)}")
 
 
 def _check(runs: list[Path], as_json: bool) -> None:
-    from luthier import api
-    from luthier.core.forecasts import PlanCheck
+    import luthier
+    from luthier.records.dry_run import PlanCheck
 
-    checks = api.check_plans(runs)
+    checks = luthier.check_plans(runs)
     if as_json:
         told = [name for name in PlanCheck.model_fields if name != "run"]
         print_json([_checked(check) | {"as_stored": told} for check in checks])
@@ -240,9 +239,9 @@ def _checked(check: PlanCheck) -> dict[str, Any]:
 
 
 def _trace(question: Question) -> PlanCheck:
-    from luthier import api
+    import luthier
 
-    return api.trace_plan(question)
+    return luthier.trace_plan(question)
 
 
 def _show_plan(
@@ -254,7 +253,7 @@ def _show_plan(
 ) -> int:
     result = make(question, price)
     if svg:
-        from luthier.plan.bar import svg_bar
+        from luthier.planning.memory_chart import svg_bar
 
         parts = result.memory_parts()
         picture = svg_bar(question.model, sentence(result), parts, result.limit)

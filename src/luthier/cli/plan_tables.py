@@ -12,16 +12,16 @@ from luthier.cli.output import output_width
 from luthier.core.tables import Table
 from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.core.verdict import verdict_of
-from luthier.plan.bar import legend, text_bar
-from luthier.plan.hardware import GUESSED
-from luthier.plan.request import Plan, sentence
-from luthier.plan.runnable import NOT_YET
+from luthier.planning.hardware import GUESSED
+from luthier.planning.memory_chart import legend, text_bar
+from luthier.planning.runnable import NOT_YET
+from luthier.planning.training_plan import Plan, sentence
 
 if TYPE_CHECKING:
-    from luthier.core.forecasts import PlanCheck
-    from luthier.plan.ask import Question
-    from luthier.plan.hardware import Device
-    from luthier.plan.memory import MemoryPlan
+    from luthier.planning.hardware import Device
+    from luthier.planning.memory import MemoryPlan
+    from luthier.planning.plan_request import Question
+    from luthier.records.dry_run import PlanCheck
 
 _BAR = 60
 

@@ -13,7 +13,7 @@ from luthier.cli.options import CommonOptions, read_configuration, read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
 from luthier.core.errors import UsageError
-from luthier.core.run_directory import RunDirectory
+from luthier.records.run_directory import RunDirectory
 
 
 def prompt(
@@ -42,12 +42,12 @@ def prompt(
     if templates:
         _list_templates(as_json=json)
         return
-    from luthier import api
+    import luthier
 
     if run and common and common.model is not None:
         raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
     config = _configuration(run, arguments, common, shots)
-    answers = api.prompt(config, ask=ask, run=run, num=num)
+    answers = luthier.prompt(config, ask=ask, run=run, num=num)
     if json:
         print_json([answer.model_dump(mode="json") for answer in answers])
         return
@@ -64,13 +64,11 @@ def _configuration(
     """That of the run, as far as it may decide, or that of the command line."""
     if run is None:
         return read_configuration(arguments, common, prompt__shots=shots)
-    from luthier import api
+    from luthier.api.configuration import configure_for
 
     flags = {**(common.flags() if common else {}), "prompt.shots": shots}
     given = {key: value for key, value in flags.items() if value is not None}
-    return api.configure_for(
-        RunDirectory.open(Path(run)), None, {**read_settings(arguments), **given}
-    )
+    return configure_for(RunDirectory.open(Path(run)), None, {**read_settings(arguments), **given})
 
 
 def _list_templates(*, as_json: bool) -> None:

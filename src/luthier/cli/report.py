@@ -14,9 +14,9 @@ def report(run: Path, *, json: Json = False) -> None:
     Args:
         run: A run directory.
     """
-    from luthier import api
+    import luthier
 
-    path = api.report(run)
+    path = luthier.report(run)
     if json:
         print_json({"html": str(path), "markdown": str(path.with_suffix(".md"))})
     else:

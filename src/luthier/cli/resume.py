@@ -18,7 +18,7 @@ def resume(run: Path, /, *settings: str, json: Json = False) -> None:
         run: The run directory.
         settings: What a stored run may not decide, such as model.trust_remote_code=true.
     """
-    from luthier.continuing import resume as go_on
+    from luthier.api.resume import resume as go_on
 
     result = go_on(run, overrides=read_settings(settings))
     if json:

@@ -14,7 +14,7 @@ def runs(output: Path = Path("runs"), *, json: Json = False) -> None:
     Args:
         output: The folder for runs.
     """
-    from luthier.report import collect_runs, runs_table
+    from luthier.reports import collect_runs, runs_table
 
     found = collect_runs(output)
     if json:

@@ -49,23 +49,23 @@ def tune(
         inspect: Show what would be trained, and the words near a soft prompt; train nothing.
     """
     config = read_configuration(arguments, common, method=method, train__max_time=max_time)
-    from luthier import api
+    import luthier
 
     if dry_run and inspect:
         raise UsageError(
             "--dry-run loads no weights, and --inspect looks at them", fix="give one of the two"
         )
     if inspect:
-        print_inspection(api.inspect(config), as_json=json)
+        print_inspection(luthier.inspect(config), as_json=json)
         return
     if dry_run:
-        print_forecast(api.forecast(config, kind="tune"), as_json=json)
+        print_forecast(luthier.dry_run(config, kind="tune"), as_json=json)
         return
     if nproc > 1 and not is_launched():
         sys.exit(run_together(sys.argv[1:], nproc))
     if is_launched():
         end_with_parent()
-    result = api.tune(config)
+    result = luthier.tune(config)
     if not speaks_for_all():
         return
     training = result.training

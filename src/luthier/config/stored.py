@@ -24,7 +24,7 @@ from luthier.config.yaml import Document, parse_yaml
 from luthier.core.cache import cache_folder
 from luthier.core.errors import ProblemList, UsageError
 from luthier.core.files import read_bytes, write_atomically
-from luthier.core.run_directory import RunDirectory
+from luthier.records.run_directory import RunDirectory
 
 EVERYTHING = ("model", "data", "prompt", "train", "evaluate")
 """The sections with permissions; a command that needs fewer says so."""

@@ -16,9 +16,9 @@ from luthier.data.bundled import BUNDLED
 from luthier.data.class_weights import constant_choices, weigh_classes
 from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
-from luthier.data.formats import FORMATS, Format, Table, detect, is_index
 from luthier.data.problems import Dropped, Problems, collect_problems, count_reasons
 from luthier.data.readers import Row
+from luthier.data.row_shapes import FORMATS, Format, Table, detect, is_index
 from luthier.data.sources import WHOLE, Source, open_source
 from luthier.data.splits import (
     SPLITS,

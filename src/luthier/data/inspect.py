@@ -13,7 +13,6 @@ from typing import Literal
 from luthier.core.console import Advance, Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example
-from luthier.core.records import Record, TemplateStamp
 from luthier.data.caveats import TokenCaveats
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped, ReasonCount, collect_problems, count_reasons
@@ -22,6 +21,8 @@ from luthier.data.tokenised import Usable, render_all
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.thoughts import inline
 from luthier.prompts.training_example import TrainingExample
+from luthier.records.base import Record
+from luthier.records.evaluation import TemplateStamp
 
 _BINS = 10
 _STEPS = (1, 2, 5, 10)

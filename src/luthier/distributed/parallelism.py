@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from luthier.distributed.ranks import ALONE, Ranks
+from luthier.distributed.process_group import ALONE, Ranks
 
 # Gradients travel in messages of this size, as in DDP (Li et al. 2020, arXiv 2006.15704).
 _BUCKET_NUMBERS = 25 * 2**20 // 4

@@ -20,7 +20,7 @@ from torch.nn import Module, ModuleList, Parameter
 
 from luthier.core.errors import UsageError
 from luthier.distributed.parallelism import Parallelism, Share, deal
-from luthier.distributed.ranks import Ranks
+from luthier.distributed.process_group import Ranks
 
 
 class Sharded(Parallelism):

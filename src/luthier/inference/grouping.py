@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from luthier.config import Beam, Decoding
 from luthier.core.errors import UsageError
-from luthier.inference.radix_tree import Node, merge_cheap_prefixes, radix_tree
+from luthier.inference.local.radix_tree import Node, merge_cheap_prefixes, radix_tree
 
 # Prompts are neighbours for the sake of a prefix that spares the computation of so many tokens.
 # For less, they are better answered with those of their own length.

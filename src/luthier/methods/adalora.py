@@ -10,7 +10,7 @@ from torch import Tensor
 
 from luthier.config.methods import AdaloraConfig, MethodName
 from luthier.methods.base import Adapted, Method
-from luthier.methods.companion import Companion
+from luthier.methods.hooks import Companion
 from luthier.methods.new_tokens import saved_modules, token_rows
 from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.methods.reach import Reach

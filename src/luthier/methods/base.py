@@ -11,7 +11,7 @@ import torch
 
 from luthier.config.methods import MethodName
 from luthier.core.errors import LuthierError, UsageError
-from luthier.methods.companion import Companion
+from luthier.methods.hooks import Companion
 from luthier.methods.numberless import numberless
 from luthier.methods.reach import Reach, reason_of, require_learning, require_pass
 from luthier.models.adapter_folder import AdapterFolder

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.utils.rnn import pad_sequence
 
-from luthier.models.continuing import rope_follows_the_batch
+from luthier.models.cache_support import rope_follows_the_batch
 
 LIMIT = 2 * 2**30
 

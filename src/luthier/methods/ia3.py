@@ -9,7 +9,7 @@ from luthier.methods.new_tokens import saved_modules
 from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
-from luthier.plan.targets import ends_with
+from luthier.planning.targets import ends_with
 
 
 class Ia3Method(Method):

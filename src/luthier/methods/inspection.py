@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.functional import normalize
 
-from luthier.core.inspection import Neighbour, TrainedGroup
-from luthier.plan.named import without_numbers
+from luthier.planning.selective import without_numbers
+from luthier.records.inspection import Neighbour, TrainedGroup
 
 _ROWS = 8192
 _UNDECODABLE = "\ufffd"

@@ -7,8 +7,8 @@ from typing import Any
 
 from luthier.methods.search import Search, is_linear, looks_linear
 from luthier.methods.stacks import Stack
-from luthier.plan.named import alike_once
-from luthier.plan.targets import Selection
+from luthier.planning.selective import alike_once
+from luthier.planning.targets import Selection
 
 LISTED = 4
 """Names of modules in one message."""

@@ -9,7 +9,7 @@ from typing import Any
 from luthier.config.methods import LoraConfig, ModulesConfig
 from luthier.core.errors import UsageError
 from luthier.models.load import LoadedModel
-from luthier.plan.targets import ends_with
+from luthier.planning.targets import ends_with
 
 
 def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dict[str, Any]:

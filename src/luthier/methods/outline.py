@@ -10,11 +10,11 @@ import torch
 
 from luthier.config import MethodsConfig
 from luthier.config.methods import MethodName
-from luthier.core.records import ModelStamp
 from luthier.methods.adapted import attach
 from luthier.methods.registry import method_for
 from luthier.models.load import LoadedModel, ModelHandle
 from luthier.models.quiet import quiet_transformers
+from luthier.records.evaluation import ModelStamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from luthier.methods.reach import Reach
 from luthier.methods.targets import Targets, find_targets
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
-from luthier.plan.named import alike_once
-from luthier.plan.targets import Selection
+from luthier.planning.selective import alike_once
+from luthier.planning.targets import Selection
 
 _REASON = 300  # characters
 

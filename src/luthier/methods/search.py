@@ -17,9 +17,9 @@ from luthier.core.errors import UsageError
 from luthier.core.names import listed
 from luthier.methods.reach import Reach
 from luthier.methods.stacks import Stack
-from luthier.plan.named import without_numbers
-from luthier.plan.patterns import matching
-from luthier.plan.targets import Names, ends_with, is_named, layer_of
+from luthier.planning.patterns import matching
+from luthier.planning.selective import without_numbers
+from luthier.planning.targets import Names, ends_with, is_named, layer_of
 
 _LISTED = 12
 # Their state-space layers give fused kernels the weights of these modules, past any adapter, where

@@ -11,7 +11,7 @@ from luthier.methods.left_out import notes_on_mute
 from luthier.methods.reach import Reach
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
-from luthier.plan.named import pick_names
+from luthier.planning.selective import pick_names
 
 
 class SelectiveMethod(Method):

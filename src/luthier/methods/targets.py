@@ -12,7 +12,7 @@ from luthier.methods.reach import Reach
 from luthier.methods.search import Search, entries
 from luthier.methods.stacks import Stack, converted_names, lost_names, stacks_in
 from luthier.models.kinds import frozen_pattern, is_frozen
-from luthier.plan.targets import Names, Selection
+from luthier.planning.targets import Names, Selection
 
 
 @dataclass(frozen=True, slots=True)

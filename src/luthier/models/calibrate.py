@@ -12,7 +12,7 @@ from torch import Tensor
 
 from luthier.core.console import Console
 from luthier.models.device import has_fast_bfloat16
-from luthier.plan.hardware import Calibration, machine_key, store_calibration
+from luthier.planning.hardware import Calibration, machine_key, store_calibration
 
 # (tokens, in, out) of products as small models have them.
 _PRODUCTS = ((512, 576, 1536), (1024, 768, 768), (1024, 2048, 2048))

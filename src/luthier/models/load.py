@@ -18,7 +18,6 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.given import read_given_json
 from luthier.core.guarded import reading_foreign
-from luthier.core.records import ModelStamp
 from luthier.core.seeds import fingerprint
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.allocator import keep_freed_memory
@@ -43,6 +42,7 @@ from luthier.models.vocabulary import check_vocabulary, resize_embeddings, rows_
 from luthier.models.weights import count_numbers, stored_shapes
 from luthier.prompts.chat_files import require_names
 from luthier.prompts.tokenizer_rules import panicked, require_workable
+from luthier.records.evaluation import ModelStamp
 
 # One of these is there where there is a tokenizer.
 _TOKENIZERS = (

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from luthier.config import Greedy, LoraConfig, RunConfig, load_config
 from luthier.config.load import override, to_yaml
 from luthier.core.errors import UsageError
-from luthier.core.run_directory import RunDirectory
+from luthier.records.run_directory import RunDirectory
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from luthier.core.example import Example
 from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
 from luthier.data.flag_names import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIGHTS
-from luthier.data.formats import FORMATS, detect
 from luthier.data.readers import Row
+from luthier.data.row_shapes import FORMATS, detect
 
 ON = (
     "weight",

@@ -13,7 +13,7 @@ from luthier.core.errors import UsageError
 from luthier.data.batches import micro_batches
 from luthier.distributed.launch import run_together
 from luthier.distributed.parallelism import Replicated, deal
-from luthier.distributed.ranks import ALONE, Ranks, joined_ranks
+from luthier.distributed.process_group import ALONE, Ranks, joined_ranks
 from luthier.distributed.sharded import Sharded
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)

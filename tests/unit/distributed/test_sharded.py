@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from luthier.distributed.ranks import Ranks
+from luthier.distributed.process_group import Ranks
 from luthier.distributed.sharded import Sharded
 from luthier.models.quantised import parameter_count
 

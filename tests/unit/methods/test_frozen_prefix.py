@@ -17,7 +17,7 @@ from luthier.core.files import read_lines
 from luthier.methods.frozen_prefix import FrozenPrefix
 from luthier.methods.last_layers import LastLayersMethod
 from luthier.prompts.training_example import TrainingExample
-from luthier.train.loss import summed_loss
+from luthier.training.loss import summed_loss
 
 DEVICE = torch.device("cpu")
 DEPTH, TRAINED = 4, 2

@@ -19,7 +19,6 @@ from luthier.config.methods import (
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.core.files import read_json
-from luthier.core.records import ModelStamp
 from luthier.methods import load_adapted, method_for, save_adapted
 from luthier.methods.adapted import is_adapter
 from luthier.methods.last_layers import LastLayersMethod
@@ -29,9 +28,10 @@ from luthier.methods.prompt_tuning import PromptTuningMethod
 from luthier.methods.rslora import RsloraMethod
 from luthier.methods.selective import SelectiveMethod
 from luthier.models.load import LoadedModel
-from luthier.plan import TrainingSetup, read_architecture
-from luthier.plan.from_config import tuning_of
-from luthier.plan.memory import pass_cost
+from luthier.planning import TrainingSetup, read_architecture
+from luthier.planning.from_config import tuning_of
+from luthier.planning.memory import pass_cost
+from luthier.records.evaluation import ModelStamp
 
 MODELS = ("tiny_llama", "tiny_t5")
 STARTING_THERE = sorted({*METHOD_NAMES} - {"prompt-tuning", "prefix-tuning", "p-tuning"})

@@ -15,13 +15,13 @@ from luthier.config import MethodsConfig
 from luthier.config.methods import MethodName
 from luthier.config.yaml import read_yaml
 from luthier.core.errors import DataError, UsageError
-from luthier.core.records import ModelStamp
 from luthier.methods import method_for
 from luthier.models.load import LoadedModel
-from luthier.plan import read_architecture
-from luthier.plan.from_config import tuning_of
-from luthier.plan.memory import pass_cost
-from luthier.plan.setup import TrainingSetup
+from luthier.planning import read_architecture
+from luthier.planning.from_config import tuning_of
+from luthier.planning.memory import pass_cost
+from luthier.planning.training_setup import TrainingSetup
+from luthier.records.evaluation import ModelStamp
 
 SMALL = read_yaml(Path(__file__).parents[2] / "small_models.yaml").values
 COMMON = {

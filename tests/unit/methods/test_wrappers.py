@@ -27,10 +27,10 @@ from luthier.models.kinds import (
     require_text,
 )
 from luthier.models.load import LoadedModel, open_model
-from luthier.plan.families import FAMILIES, read_architecture
-from luthier.plan.from_config import tuning_of
-from luthier.plan.memory import pass_cost
-from luthier.plan.setup import TrainingSetup
+from luthier.planning.families import FAMILIES, read_architecture
+from luthier.planning.from_config import tuning_of
+from luthier.planning.memory import pass_cost
+from luthier.planning.training_setup import TrainingSetup
 
 QUIET = Console(quiet=True)
 IDS = [[3, 40, 41, 7, 300, 301], [900, 901, 902, 12, 13, 14]]

@@ -9,7 +9,7 @@ import pytest
 from luthier.core.console import Console
 from luthier.models import calibrate as module
 from luthier.models.calibrate import calibrate
-from luthier.plan.hardware import calibration_path, machine_key, this_cpu
+from luthier.planning.hardware import calibration_path, machine_key, this_cpu
 
 
 def test_this_machine_is_measured_and_the_result_kept(

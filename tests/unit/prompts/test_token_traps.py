@@ -142,7 +142,7 @@ def test_all_of_an_answer_is_trained_and_nothing_else(name: str, kind: str, answ
 
 def test_an_end_token_that_pads_too_is_trained() -> None:
     """TRL#1623, #3091: elsewhere labels are taken away where an id is that of padding."""
-    from luthier.train.layout import Padded
+    from luthier.training.layout import Padded
 
     made = copy.copy(tokenizer("byte-level", "<|im_end|>"))
     made.pad_token = made.eos_token

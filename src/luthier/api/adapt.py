@@ -1,0 +1,41 @@
+"""Climb the ladder: `luthier adapt`."""
+
+from __future__ import annotations
+
+from luthier.api.configuration import (
+    Configuration,
+    Overrides,
+    configure,
+    open_run,
+    save_run_config,
+)
+from luthier.api.results import AdaptResult
+from luthier.core.console import Console
+from luthier.records.run_lock import writing
+
+
+def adapt(
+    config: Configuration = None, overrides: Overrides = None, console: Console | None = None
+) -> AdaptResult:
+    """Climb the ladder, or go on with one that was interrupted.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
+    """
+    from luthier.api.report import verified_report
+    from luthier.context.manifest import write_manifest
+    from luthier.context.run_context import prepare
+    from luthier.evaluation.settings import require_reach
+    from luthier.ladder.checks import check_ladder, without_long_tests
+    from luthier.ladder.run import climb
+
+    resolved, console = configure(config, overrides), console or Console()
+    require_reach(resolved.evaluate, "ladder")
+    setup = without_long_tests(prepare(resolved, console), console)
+    check_ladder(setup)
+    run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
+    with writing(run, console):
+        write_manifest(run, setup, "adapt")
+        save_run_config(run, setup.config)
+        ladder = climb(setup, run, console)
+        return AdaptResult(run, ladder, verified_report(run, console))

@@ -1,0 +1,331 @@
+"""Measure models and runs on benchmark tasks: `luthier evaluate --tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.api.results import BenchmarkResult
+from luthier.config import RunConfig
+from luthier.config.stored import save_config, stored_config
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import write_atomically, write_json
+from luthier.records.evaluation import EvaluationRecord, SuiteRecord
+from luthier.records.result_cache import ContentLog
+from luthier.records.results import tuned_model
+from luthier.records.run_directory import FORMAT, RunDirectory, is_missing_run
+from luthier.records.run_lock import writing
+
+if TYPE_CHECKING:
+    from luthier.context.evaluated_model import Subject
+    from luthier.evaluation.tasks import PreparedTask, Selection, TextEncoder
+
+from luthier.api.configuration import Configuration, Overrides, as_run, configure, open_run
+
+_NAMED = 8
+"""Tasks without data that a warning names."""
+
+
+def benchmark(
+    targets: Sequence[str | Path],
+    tasks: Sequence[str] = (),
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    shots: int | None = None,
+    limit: int | None = None,
+) -> tuple[BenchmarkResult, ...]:
+    """Measure models and runs on benchmark tasks, all on the same questions.
+
+    Args:
+        targets: run directories and models; none: the configuration's model.
+        tasks: names of tasks and suites, or YAML files; none: ``evaluate.tasks``.
+        config: the configuration.
+        overrides: changed values.
+        console: shows progress.
+        shots: worked examples before each question; None: each task's own number.
+        limit: at most so many rows of each task, drawn as ``evaluate.limit_draw`` says; None: all.
+
+    Settings of ``evaluate`` that are not left at their defaults replace those of the tasks.
+
+    Raises:
+        UsageError: a task cannot take one of the settings, or one has no effect on tasks.
+        LuthierError: see `luthier.core.errors`. A task that is named has no data; of a suite,
+            tasks without data are left out, with a warning, as long as there is one with data.
+    """
+    from luthier.evaluation.tasks import select_tasks
+
+    console = console or Console()
+    asked = {
+        "evaluate.tasks": list(tasks) or None,
+        "evaluate.task_shots": shots,
+        "evaluate.limit": limit,
+    }
+    given = {key: value for key, value in asked.items() if value is not None}
+    resolved = configure(config, {**(overrides or {}), **given})
+    selection = _with_settings(select_tasks(resolved.evaluate.tasks), resolved, console)
+    prepared = _prepare(selection, resolved, console)
+    return tuple(
+        _measure(target, resolved, prepared, selection, console) for target in targets or (None,)
+    )
+
+
+def submit(
+    target: str | Path | None,
+    tasks: Sequence[str],
+    folder: str | Path,
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    shots: int | None = None,
+) -> tuple[Path, ...]:
+    """Predict the unlabelled split of tasks, and write it as their leaderboard wants it.
+
+    Args:
+        target: a run directory or a model; None: the configuration's model.
+        tasks: names of tasks and suites.
+        folder: where the files go.
+        config: the configuration.
+        overrides: changed values.
+        console: shows progress.
+        shots: worked examples before each question; None: each task's own number.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: a task has no leaderboard.
+        DataError: the data of a task is missing or not valid.
+    """
+    from luthier.evaluation.benchmark import predict_benchmark
+    from luthier.evaluation.settings import require_reach
+    from luthier.evaluation.tasks import prepare_task, select_tasks
+
+    console = console or Console()
+    resolved = configure(config, overrides)
+    written: list[Path] = []
+    wanted = []
+    require_reach(resolved.evaluate, "submission")
+    shots = resolved.evaluate.task_shots if shots is None else shots
+    for task in _with_settings(select_tasks(tasks), resolved, console).tasks:
+        if task.submission is None:
+            raise UsageError(
+                f"{task.name} has no leaderboard that predictions are handed in to",
+                fix="name tasks of GLUE or SuperGLUE, or give yours a submission",
+            )
+        unlabelled = task.submission.split
+        prepared = prepare_task(task, shots=shots, seed=resolved.seed, split=unlabelled)
+        wanted.append((task.submission, prepared))
+    measured = _load(target, resolved, console)
+    engine = measured.subject.engine()
+    for submission, prepared in wanted:
+        samples = predict_benchmark(engine, measured.encoder, prepared, console)
+        written.append(Path(folder) / submission.file)
+        write_atomically(written[-1], submission.text(samples))
+    return tuple(written)
+
+
+def _with_settings(selection: Selection, config: RunConfig, console: Console) -> Selection:
+    """The tasks with the settings of ``evaluate``; a suite says where its metrics are not its own.
+
+    Raises:
+        UsageError: a task cannot take one of them, or one has no effect on tasks.
+    """
+    from luthier.evaluation.settings import require_reach, with_settings
+
+    require_reach(config.evaluate, "tasks")
+    changed = replace(
+        selection, tasks=tuple(with_settings(task, config) for task in selection.tasks)
+    )
+    metrics = config.evaluate.metrics
+    if metrics is None or not selection.suites:
+        return changed
+    console.warn(
+        "evaluate.metrics replaces the metrics of suites, so their scores are not the published "
+        "ones: leave it out for those"
+    )
+    note = f"metrics {', '.join(metrics)}"
+    suites = tuple(
+        suite.model_copy(update={"format": f"{suite.format}, {note}"}) for suite in selection.suites
+    )
+    return replace(changed, suites=suites)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A model that is ready to be asked.
+
+    Attributes:
+        config: the configuration, with this model in it.
+        run: the run that it was tuned in, or that was named; None: a model of its own.
+        adapter: the method that tuned it, if any.
+        subject: is asked.
+        encoder: writes what it is asked.
+    """
+
+    config: RunConfig
+    run: RunDirectory | None
+    adapter: str
+    subject: Subject
+    encoder: TextEncoder
+
+
+def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Measured:
+    from luthier.context.evaluated_model import Model, loaded_model, subject_of
+    from luthier.context.run_context import find_model
+    from luthier.evaluation.settings import require_reach
+    from luthier.evaluation.tasks import TextEncoder
+    from luthier.methods import load_adapted
+
+    run = as_run(target)
+    tuned = tuned_model(run) if run else None
+    if run:
+        asked = {"evaluate": config.evaluate.model_dump(mode="json")}
+        config = stored_config(run, asked, alike=config, parts=("model",))
+    elif target and is_missing_run(Path(target), config.output):
+        raise DataError(
+            "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
+        )
+    elif target:
+        config = configure(config, {"model.id": str(target)})
+    model: Model
+    if tuned:
+        require_reach(config.evaluate, "tuned")
+        model = load_adapted(tuned, config.base_of(config.method), console)
+    else:
+        model = loaded_model(find_model(config.model, console), config.evaluate)
+    return _Measured(
+        config=config,
+        run=run,
+        adapter=config.method if tuned else "",
+        subject=subject_of(model, config.evaluate),
+        encoder=TextEncoder(model.tokenizer, model.context_window, model.is_encoder_decoder),
+    )
+
+
+def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple[PreparedTask, ...]:
+    """The tasks that have data."""
+    from luthier.evaluation.tasks import MissingDataError, prepare_task
+
+    prepared: list[PreparedTask] = []
+    missing: dict[str, MissingDataError] = {}
+    with console.progress("reading tasks", len(selection.tasks)) as advance:
+        for task in selection.tasks:
+            settings = config.evaluate
+            try:
+                prepared.append(
+                    prepare_task(
+                        task,
+                        shots=settings.task_shots,
+                        limit=settings.limit,
+                        limit_draw=settings.limit_draw,
+                        seed=config.seed,
+                    )
+                )
+            except MissingDataError as error:
+                if task.name in selection.named:
+                    raise
+                missing[task.name] = error
+            advance()
+    if not prepared:
+        raise next(iter(missing.values()))
+    if missing:
+        names = ", ".join(list(missing)[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+        console.warn(
+            f"{len(missing)} of {len(selection.tasks)} tasks have no data and are left out, so the "
+            f"scores of suites are not the published ones: {names}. "
+            f"The first: {next(iter(missing.values()))}"
+        )
+    return tuple(prepared)
+
+
+def _measure(
+    target: str | Path | None,
+    config: RunConfig,
+    prepared: Sequence[PreparedTask],
+    selection: Selection,
+    console: Console,
+) -> BenchmarkResult:
+    measured = _load(target, config, console)
+    run = measured.run or _new_run(measured)
+    with writing(run, console):
+        return _measure_in(run, measured, config, prepared, selection, console)
+
+
+def _measure_in(
+    run: RunDirectory,
+    measured: _Measured,
+    config: RunConfig,
+    prepared: Sequence[PreparedTask],
+    selection: Selection,
+    console: Console,
+) -> BenchmarkResult:
+    from luthier.api.report import verified_report
+    from luthier.evaluation import Resampling, write_evaluation
+    from luthier.evaluation.benchmark import evaluate_benchmark
+    from luthier.evaluation.tasks import score_suite
+
+    resampling = Resampling.of(measured.config.evaluate, config.seed)
+    records: list[EvaluationRecord] = []
+    for task in prepared:
+        ask = partial(
+            evaluate_benchmark,
+            encoder=measured.encoder,
+            prepared=task,
+            model=measured.subject.stamp,
+            resampling=resampling,
+            console=console,
+            adapter=measured.adapter,
+        )
+        evaluation = measured.subject.measure(ContentLog(run.answers(task.task.name)), ask)
+        write_evaluation(run, evaluation.record, evaluation.samples)
+        records.append(evaluation.record)
+    names = {record.task for record in records}
+    scores = [score_suite(s, records) for s in selection.suites if names & {*s.tasks}]
+    for score in scores:
+        score.write(run.suite(score.suite))
+    _score_again(run, names, {score.suite for score in scores})
+    return BenchmarkResult(run, tuple(records), tuple(scores), verified_report(run, console))
+
+
+def _score_again(run: RunDirectory, measured: Set[str], scored: Set[str]) -> None:
+    """Score again the suites of earlier commands whose tasks were measured anew."""
+    from luthier.evaluation import load_evaluation
+    from luthier.evaluation.tasks import Suite, load_task, score_suite, task_names
+
+    for path in run.suites():
+        stored = SuiteRecord.read(path)
+        if stored.suite in scored or not measured & {*stored.tasks}:
+            continue
+        suite = load_task(stored.suite) if stored.suite in task_names() else None
+        if isinstance(suite, Suite):
+            found = [load_evaluation(run, task).record for task in stored.tasks]
+            suite = suite.model_copy(update={"format": stored.format})
+            score_suite(suite, found).write(path)
+
+
+def _new_run(measured: _Measured) -> RunDirectory:
+    """The directory of a model that is measured on tasks alone."""
+    from luthier.context.manifest import hardware, versions
+
+    config, stamp = measured.config, measured.subject.stamp
+    run = open_run(config, "evaluate", "tasks", stamp.id)
+    save_config(run, config.model_copy(update={"name": run.name}))
+    manifest = {
+        "format": FORMAT,
+        "kind": "evaluate",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.seed,
+        "versions": versions(),
+        "hardware": hardware(),
+        "model": {"id": stamp.id, "revision": stamp.revision},
+    }
+    write_json(run.manifest, manifest)
+    return run

@@ -1,0 +1,58 @@
+"""Check a run without loading weights: `--dry-run`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from luthier.api.configuration import (
+    Configuration,
+    Overrides,
+    configure,
+)
+from luthier.core.console import Console
+from luthier.records.dry_run import Forecast
+from luthier.records.run_directory import RunDirectory
+
+
+def dry_run(
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+    *,
+    kind: Literal["adapt", "tune"] = "adapt",
+) -> Forecast:
+    """Make every check short of loading weights and training: the dry run of adapt and tune.
+
+    Args:
+        config: the configuration.
+        overrides: changed values.
+        console: shows progress.
+        kind: ``adapt``: the methods of all rungs; ``tune``: the configured method.
+
+    Raises:
+        LuthierError: whatever the real run would find before it trains.
+    """
+    from luthier.context.long_tests import warn_of_long_tests
+    from luthier.context.manifest import check_manifest
+    from luthier.context.run_context import prepare
+    from luthier.evaluation.settings import require_reach
+    from luthier.ladder.checks import check_ladder, without_long_tests
+    from luthier.preflight.dry_run import check_tune, forecast_run
+
+    resolved, console = configure(config, overrides), console or Console()
+    if kind == "adapt":
+        require_reach(resolved.evaluate, "ladder")
+    setup = prepare(resolved, console)
+    if kind == "adapt":
+        setup = without_long_tests(setup, console)
+    else:
+        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(setup.dataset, long, console)
+    checks = {"adapt": check_ladder, "tune": check_tune}
+    checked = checks[kind](setup)
+    name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
+    run = RunDirectory.rehearse(
+        resolved.output, resolved.run_name(name, setup.dataset.task, setup.handle.id)
+    )
+    check_manifest(run, setup)
+    return forecast_run(setup, run, checked)

@@ -1,0 +1,83 @@
+"""Measure a model or a run on its own data: `luthier evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.api.configuration import (
+    Configuration,
+    Overrides,
+    as_run,
+    configure_for,
+    open_run,
+    save_run_config,
+)
+from luthier.api.results import EvaluateResult
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.records.results import tuned_model
+from luthier.records.run_directory import is_missing_run
+from luthier.records.run_lock import writing
+
+
+def evaluate(
+    target: str | Path | None = None,
+    config: Configuration = None,
+    overrides: Overrides = None,
+    console: Console | None = None,
+) -> EvaluateResult:
+    """Measure a model or a tuned run on the test examples.
+
+    Args:
+        target: a run directory; or a model; or None for the configuration's model.
+        config: the configuration; None: that of the run, or the defaults.
+        overrides: changed values.
+        console: shows progress.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+    """
+    from luthier.api.report import verified_report
+    from luthier.context.evaluated_model import Model, loaded_model
+    from luthier.context.manifest import check_template, write_manifest
+    from luthier.context.run_context import find_model, prepare
+    from luthier.evaluation.runner import render_prompts
+    from luthier.evaluation.settings import require_reach
+    from luthier.methods import load_adapted
+    from luthier.models.load import ModelHandle
+    from luthier.workflows.contamination import check_contamination
+    from luthier.workflows.measure import measure_model
+    from luthier.workflows.model_card import write_card
+
+    console = console or Console()
+    tuned = as_run(target)
+    if target and not tuned:
+        overrides = {**(overrides or {}), "model.id": str(target)}
+    resolved = configure_for(tuned, config, overrides)
+    if target and not tuned and is_missing_run(Path(target), resolved.output):
+        raise DataError(
+            "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
+        )
+    require_reach(resolved.evaluate, "data")
+    own = tuned_model(tuned) if tuned else None
+    if own:
+        require_reach(resolved.evaluate, "tuned")
+    setup = prepare(resolved, console, find_model)
+    shots = resolved.prompt.shots
+    render_prompts(setup.renderer, setup.task(shots))
+    run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.id)
+    with writing(run, console):
+        if not tuned:
+            write_manifest(run, setup, "evaluate")
+            save_run_config(run, setup.config)
+        if tuned and own:
+            check_template(tuned, setup, console)
+            model: Model = load_adapted(own, resolved.base_of(resolved.method), console)
+            found = check_contamination(setup, run, console)
+        else:
+            model, found = loaded_model(setup.handle, resolved.evaluate), None
+        adapter = resolved.method if own else ""
+        evaluation = measure_model(setup, shots, run, model, console, adapter, found)
+        if own and isinstance(setup.handle, ModelHandle):
+            write_card(run, setup.handle)  # with the scores
+        return EvaluateResult(run, *evaluation, verified_report(run, console))

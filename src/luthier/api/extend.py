@@ -1,0 +1,159 @@
+"""Train a finished tuning further: `luthier extend`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luthier.api.results import TuneResult
+from luthier.api.resume import kind_of
+from luthier.api.tune import tune
+from luthier.config import RunConfig
+from luthier.config.stored import grants, stored_config
+from luthier.core.console import Console
+from luthier.core.errors import PreemptedError, UsageError
+from luthier.core.files import read_lines, write_lines
+from luthier.records.run_directory import RunDirectory
+from luthier.records.run_lock import writing
+from luthier.records.training import Extension, TrainingRecord
+
+if TYPE_CHECKING:
+    from luthier.context.run_context import Setup
+
+from luthier.api.configuration import Overrides, configure
+
+
+def extend(
+    run: str | Path,
+    epochs: float | None = None,
+    learning_rate: float | None = None,
+    console: Console | None = None,
+    *,
+    steps: int | None = None,
+    overrides: Overrides = None,
+) -> TuneResult:
+    """Give a tuning, finished or not, more epochs or steps, and go on with it from where it stands.
+
+    The schedule from now on is that of a training over the new total, entered at the step that was
+    reached. If that is within its warm-up, the learning rate rises again. A limit of its time is
+    granted once more. ``extensions.jsonl`` and ``training.json`` say what was changed and when.
+
+    Args:
+        run: the run directory.
+        epochs: passes over the examples beyond those planned so far. Where ``train.max_steps``
+            decides, it is raised by as many steps as they have.
+        learning_rate: the peak from now on; None: as before.
+        console: shows progress.
+        steps: optimizer steps beyond those planned so far, in the place of epochs.
+            ``train.max_steps`` decides from then on.
+        overrides: as for `resume`.
+
+    Raises:
+        UsageError: the run is no tuning, its inputs have changed, or a value is out of range.
+        DataError: ``run`` is no run directory, or its checkpoints are gone.
+    """
+    from luthier.checkpoint import newest_step
+    from luthier.context.manifest import check_manifest
+    from luthier.context.run_context import prepare
+
+    opened, console = RunDirectory.open(Path(run)), console or Console()
+    if (kind := kind_of(opened)) != "tune":
+        raise UsageError(
+            f"only a tune run can be extended; this one is of the kind {kind!r}",
+            where=str(opened.path),
+            fix="tune with the method that you want, and extend that run",
+        )
+    _require_one(epochs, steps)
+    if (step := newest_step(opened.checkpoints)) is None:
+        raise UsageError(
+            "this run has no checkpoint to go on from",
+            where=str(opened.checkpoints),
+            fix="tune again, with train.epochs or train.max_steps set to the new total",
+        )
+    config = stored_config(opened, grants(overrides or {}))
+    setup = prepare(config, console)
+    check_manifest(opened, setup)
+    with writing(opened, console):
+        limit = _time_of_a_training(opened, config)
+        longer = _with_more(setup, epochs, steps)
+        if learning_rate is not None:
+            rate = {f"methods.{config.method}.learning_rate": learning_rate}
+            longer = configure(longer, rate)
+        changed = _with_more_time(opened, longer, limit)
+        _note_extension(opened, setup, changed, step, limit)
+        with continued_by_resume(opened):
+            return tune(changed, console=console)
+
+
+@contextmanager
+def continued_by_resume(run: RunDirectory) -> Iterator[None]:
+    """Within, whoever stops the training is told to resume: extending again would add to it."""
+    fix = f"go on with 'luthier resume {run.path}'"
+    try:
+        yield
+    except PreemptedError as error:
+        raise PreemptedError(error.problem, where=error.where, fix=fix) from None
+    except KeyboardInterrupt as error:
+        error.add_note(fix)
+        raise
+
+
+def _require_one(epochs: float | None, steps: int | None) -> None:
+    if (epochs is None) == (steps is None):
+        raise UsageError("how much longer to train is not clear", fix="give epochs, or steps")
+    for count, called in ((epochs, "epochs"), (steps, "steps")):
+        if count is not None and count <= 0:
+            raise UsageError(f"{count} {called} cannot be added", fix="give a number above 0")
+
+
+def _with_more(setup: Setup, epochs: float | None, steps: int | None) -> RunConfig:
+    """The configuration with more epochs or steps, of which one is None."""
+    from luthier.training.schedule import total_steps
+
+    config, own = setup.config, setup.config.method_config.epochs
+    if epochs is not None and config.train.max_steps is None:
+        if own is not None:
+            return configure(config, {f"methods.{config.method}.epochs": own + epochs})
+        return configure(config, {"train.epochs": config.train.epochs + epochs})
+    order = setup.training_data(config.method).order(config)
+    more = steps if epochs is None else order.total_steps(epochs)
+    before = total_steps(order, config.train, config.method_config)
+    return configure(config, {"train.max_steps": before + (more or 0)})
+
+
+def _time_of_a_training(run: RunDirectory, config: RunConfig) -> float | None:
+    """The limit as it was set, before extensions raised it by what had been used."""
+    granted = [line["max_time"] for line in read_lines(run.extensions) if line.get("max_time")]
+    return granted[0] if granted else config.train.max_time
+
+
+def _with_more_time(run: RunDirectory, config: RunConfig, limit: float | None) -> RunConfig:
+    """The limit of the time once more, beyond what was used."""
+    if limit is None or not run.training.is_file():
+        return config
+    used = TrainingRecord.read(run.training).seconds
+    return configure(config, {"train.max_time": used + limit})
+
+
+def _note_extension(
+    run: RunDirectory, setup: Setup, changed: RunConfig, step: int, limit: float | None
+) -> None:
+    """Allow the run to go on from its checkpoints under the changed configuration."""
+    before = setup.config
+    extension = Extension(
+        step=step,
+        epochs_before=before.method_config.epochs or before.train.epochs,
+        epochs=changed.method_config.epochs or changed.train.epochs,
+        max_steps_before=before.train.max_steps,
+        max_steps=changed.train.max_steps,
+        learning_rate_before=before.method_config.learning_rate,
+        learning_rate=changed.method_config.learning_rate,
+        max_time=limit,
+        extends=setup.training_fingerprint(before.method),
+        fingerprint=dataclasses.replace(setup, config=changed).training_fingerprint(before.method),
+    )
+    lines = [*read_lines(run.extensions), extension.model_dump(mode="json")]
+    write_lines(run.extensions, lines)

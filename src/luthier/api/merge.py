@@ -1,0 +1,60 @@
+"""Merge an adapter into its base model: `luthier merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.api.configuration import (
+    Overrides,
+    configure,
+)
+from luthier.api.results import MergeResult
+from luthier.config.stored import grants
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.records.run_directory import RunDirectory
+from luthier.records.run_lock import writing
+
+
+def merge(
+    run: str | Path,
+    output: str | Path | None = None,
+    console: Console | None = None,
+    *,
+    base: str | None = None,
+    overrides: Overrides = None,
+) -> MergeResult:
+    """Merge an adapter into its base model, check that both agree, and save the whole.
+
+    Args:
+        run: a finished tuning, or a rung of an adapt run; or an adapter, as a folder or a Hub id.
+        output: a folder for the merged model; None: ``merged`` in the run.
+        console: shows progress.
+        base: the model that an adapter belongs to; None: the one that it names.
+        overrides: what a stored run may not decide by itself, and an adapter's model settings, such
+            as ``{"model.trust_remote_code": True}``.
+
+    Raises:
+        UsageError: there is no adapter, or one that cannot be merged; or no folder to save to.
+        DataError: merged and unmerged disagree, or an artefact is damaged.
+    """
+    from luthier.workflows.merge import merge_adapter, merge_run, names_adapter
+
+    if names_adapter(str(run)):
+        if output is None:
+            raise UsageError(
+                "an adapter has no run directory that the merged model could go into",
+                where=str(run),
+                fix="name a folder with --output",
+            )
+        own = {"model.id": str(run), "model.base": base}
+        model = configure(None, {**grants(overrides or {}), **own}).model
+        merged = merge_adapter(model, Path(output), console or Console())
+        return MergeResult(Path(output), merged.difference, merged.tolerance, merged.positions)
+    if base is not None:
+        raise UsageError("a run knows its base model", where=str(run), fix="leave --base out")
+    opened = RunDirectory.open(Path(run))
+    folder = Path(output) if output else opened.merged
+    with writing(opened, console):
+        merged = merge_run(opened, folder, console or Console(), grants(overrides or {}))
+    return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)

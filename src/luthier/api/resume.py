@@ -1,0 +1,56 @@
+"""Go on with an interrupted run: `luthier resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.api.adapt import adapt
+from luthier.api.configuration import (
+    Overrides,
+)
+from luthier.api.results import AdaptResult, TuneResult
+from luthier.api.tune import tune
+from luthier.config.stored import grants, stored_config
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import read_json
+from luthier.records.run_directory import RunDirectory
+
+
+def resume(
+    run: str | Path, console: Console | None = None, *, overrides: Overrides = None
+) -> TuneResult | AdaptResult:
+    """Go on with an interrupted tune or adapt run; a finished one is not repeated.
+
+    Args:
+        run: the run directory.
+        console: shows progress.
+        overrides: what a stored run may not decide by itself, such as
+            ``{"model.trust_remote_code": True}``.
+
+    Raises:
+        UsageError: the run is neither, or what it was made from has changed.
+        DataError: ``run`` is no run directory.
+    """
+    opened = RunDirectory.open(Path(run))
+    kind, config = kind_of(opened), stored_config(opened, grants(overrides or {}))
+    if kind == "adapt":
+        return adapt(config, console=console)
+    if kind == "tune":
+        return tune(config, console=console)
+    raise UsageError(
+        f"only a tune or an adapt run can be resumed; this one is of the kind {kind!r}",
+        where=str(opened.path),
+    )
+
+
+def kind_of(run: RunDirectory) -> str:
+    """The kind of a run, as its manifest says: ``adapt``, ``tune`` or ``evaluate``.
+
+    Raises:
+        DataError: the manifest cannot be read, or is none.
+    """
+    manifest = read_json(run.manifest)
+    if not isinstance(manifest, dict):
+        raise DataError("this is no manifest of a run", where=str(run.manifest))
+    return str(manifest.get("kind"))

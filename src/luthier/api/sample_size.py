@@ -1,0 +1,61 @@
+"""How many examples a difference needs: `luthier evaluate --power`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.core.errors import UsageError
+from luthier.records.comparison import (
+    SampleSize,
+)
+from luthier.records.evaluation import MetricResult
+from luthier.records.run_directory import RunDirectory
+
+
+def required_sample_size(
+    difference: float,
+    run: str | Path | None = None,
+    *,
+    base_rate: float | None = None,
+    metric: str | None = None,
+) -> SampleSize:
+    """How many examples show a difference between two systems, 8 times in 10 at the 5 % level.
+
+    Args:
+        difference: the true difference, in the metric's own unit.
+        run: an evaluated run, whose scores say how much they spread.
+        base_rate: without a run, the share of right answers that is expected of 0/1 scores.
+        metric: which one of the run's; None: its first.
+
+    Raises:
+        UsageError: neither or both of a run and a base rate are given, or a value is out of range.
+        DataError: the run has no evaluation.
+    """
+    from luthier.evaluation import plan_sample_size, plan_shares
+
+    if (run is None) == (base_rate is None):
+        raise UsageError(
+            "the spread of the scores comes from an evaluated run or from an expected base rate",
+            fix="name a run, or give --base-rate, such as 0.7",
+        )
+    if base_rate is not None:
+        source = f"0/1 scores of which {base_rate:.0%} are right, independent of each other"
+        return plan_shares(difference, base_rate, source)
+    opened = RunDirectory.open(Path(run or ""))
+    result = _measured(opened, metric)
+    if not result.standard_error:
+        raise UsageError(
+            f"the {result.name} of this run has no spread to plan with",
+            where=str(opened.path),
+            fix="evaluate it again, on more examples",
+        )
+    source = f"{result.name} of {opened.name}, {result.n:,} examples"
+    return plan_sample_size(difference, result.standard_error, result.n, source)
+
+
+def _measured(run: RunDirectory, metric: str | None) -> MetricResult:
+    from luthier.evaluation import load_evaluation
+    from luthier.reports.content import compared_task
+
+    record = load_evaluation(run, compared_task(run, None)).record
+    return record.metric(metric) if metric else record.metrics[0]

@@ -1,0 +1,50 @@
+"""Tune with one method: `luthier tune`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from luthier.api.configuration import (
+    Configuration,
+    Overrides,
+    configure,
+    open_run,
+    save_run_config,
+)
+from luthier.api.results import TuneResult
+from luthier.core.console import Console
+from luthier.records.run_lock import writing
+
+
+def tune(
+    config: Configuration = None, overrides: Overrides = None, console: Console | None = None
+) -> TuneResult:
+    """Tune with ``config.method``, or go on with a training that was interrupted.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+    """
+    from luthier.api.report import verified_report
+    from luthier.context.base_model import BaseModel
+    from luthier.context.long_tests import warn_of_long_tests
+    from luthier.context.manifest import write_manifest
+    from luthier.context.run_context import prepare
+    from luthier.distributed.process_group import joined_ranks
+    from luthier.workflows.tune import tuned_model
+
+    with joined_ranks() as ranks:
+        resolved = configure(config, overrides)
+        console = (console or Console()) if ranks.is_first else Console(quiet=True)
+        setup = prepare(resolved, console)
+        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(setup.dataset, long, console)
+        kind = f"tune-{resolved.method}"
+        run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
+        with writing(run, console) if ranks.is_first else nullcontext():
+            if ranks.is_first:
+                write_manifest(run, setup, "tune")
+                save_run_config(run, setup.config)
+            base, limit = BaseModel(setup.weights()), resolved.train.max_time
+            _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
+            report = verified_report(run, console) if ranks.is_first else run.report_html
+            return TuneResult(run, training, report)

@@ -1,0 +1,1 @@
+"""A run and its parts before work begins: model, data, prompts, manifest."""

@@ -1,6 +1,0 @@
-"""Metrics: the standard implementation behind one interface, found by name."""
-
-from luthier.evaluate.metrics.base import MeanMetric, Metric
-from luthier.evaluate.metrics.registry import get_metric, known_metrics
-
-__all__ = ["MeanMetric", "Metric", "get_metric", "known_metrics"]

@@ -1,0 +1,115 @@
+"""Ask a model all questions of a benchmark task, and judge the answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from luthier.core.console import Console
+from luthier.evaluation.answering import tell_unfinished
+from luthier.evaluation.runner import judge, recorded_versions
+from luthier.evaluation.statistics.bootstrap import Resampling
+from luthier.evaluation.task import Evaluation
+from luthier.evaluation.tasks import Answers, PreparedTask, TextEncoder
+from luthier.inference import Engine
+from luthier.records.evaluation import EvaluationRecord, ModelStamp, SampleRecord
+
+
+def evaluate_benchmark(
+    engine: Engine,
+    encoder: TextEncoder,
+    prepared: PreparedTask,
+    model: ModelStamp,
+    resampling: Resampling,
+    console: Console,
+    *,
+    adapter: str = "",
+) -> Evaluation:
+    """Measure a model on a task.
+
+    Args:
+        engine: scores and generates; it is asked once, so that it sees all shared beginnings.
+        encoder: turns contexts and answers into tokens of the model.
+        prepared: the task, its documents and its shots.
+        model: which model the engine runs.
+        resampling: how intervals are made.
+        console: shows progress with the time left, and what to beware of.
+        adapter: what was put on the model, if anything.
+
+    Raises:
+        DataError: a question does not fit into the model's context window.
+    """
+    task = prepared.task
+    started = time.monotonic()
+    answers = _answers(engine, encoder, prepared, console)
+    seconds = time.monotonic() - started
+    unfinished = tell_unfinished(answers.samples, console)
+    results, scored = judge(answers.samples, task.load_metrics(), resampling, console)
+    record = EvaluationRecord(
+        cut_prompts=answers.cut_prompts,
+        drawn=prepared.drawn,
+        other_shots=prepared.other_shots,
+        fewer_shots=answers.fewer_shots,
+        unfinished=unfinished,
+        task=task.name,
+        split=prepared.split,
+        model=model,
+        adapter=adapter,
+        template=task.template,
+        shots=len(prepared.shots),
+        chat_template=False,
+        metrics=results,
+        seconds=seconds,
+        generated_tokens=answers.generated_tokens,
+        prompt_tokens=answers.prompt_tokens,
+        truncated_outputs=answers.cut_answers,
+        versions=recorded_versions(),
+        seed=resampling.seed,
+        resamples=resampling.resamples,
+        format=task.format,
+        version=str(task.version),
+        labels=dict(task.label_words),
+    )
+    return Evaluation(record, scored)
+
+
+def predict_benchmark(
+    engine: Engine, encoder: TextEncoder, prepared: PreparedTask, console: Console
+) -> tuple[SampleRecord, ...]:
+    """What a model answers to a task whose right answers are not known.
+
+    Raises:
+        DataError: a question does not fit into the model's context window.
+    """
+    answers = _answers(engine, encoder, prepared, console)
+    tell_unfinished(answers.samples, console)
+    return answers.samples
+
+
+def _answers(
+    engine: Engine, encoder: TextEncoder, prepared: PreparedTask, console: Console
+) -> Answers:
+    task = prepared.task
+    questions, fewer = prepared.questions(encoder)
+    answers = task.ask(
+        engine,
+        encoder,
+        questions,
+        lambda what, total: console.progress(f"{task.name}: {what}", total),
+    )
+    for count, what in (
+        (
+            prepared.other_shots,
+            "questions are worked examples themselves; they are shown the next ones instead",
+        ),
+        (fewer, "questions have fewer shots, because they would not fit"),
+        (answers.cut_prompts, "prompts lost their beginning, because they would not fit"),
+    ):
+        if count:
+            console.warn(f"{task.name}: {count:,} of {len(questions):,} {what}")
+    if answers.cut_answers:
+        console.warn(
+            f"{task.name}: {answers.cut_answers:,} of {len(answers.samples):,} answers were cut "
+            "before they ended"
+        )
+    return replace(answers, fewer_shots=fewer)

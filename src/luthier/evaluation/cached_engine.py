@@ -1,0 +1,166 @@
+"""Answers and losses that are kept as they are made, and never asked for twice."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+import luthier
+import luthier.inference
+import luthier.methods
+import luthier.models
+from luthier.config import Decoding
+from luthier.core.seeds import fingerprint
+from luthier.evaluation.task import Evaluation
+from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
+from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.grouping import generation_batches
+from luthier.records.result_cache import ContentLog
+
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
+# Requests that are scored together. They stand in the order of their contexts, so what a part
+# shares with the next is computed twice, and no more is lost than one part.
+_SCORED_TOGETHER = 512
+_GENERATION, _LOSS = TypeAdapter(Generation), TypeAdapter(TextLoss)
+_SCORE = TypeAdapter(Score)
+_Kept = TypeVar("_Kept", Generation, TextLoss, Score)
+
+
+class KeptEngine(Engine):
+    """An engine that looks into a log before it asks another one, and keeps what that answers.
+
+    The key of an answer is made of all that decides it: the model's content, the tokens of the
+    prompt (and so the task, the template and the shots), the settings of generation, and the
+    versions of what computes. Another model, whatever its name, has other keys.
+
+    Prompts are asked in the batches that the engine itself would make, and each is on the disk
+    before the next one begins. A batch of which a part is missing is asked again as a whole, so
+    whoever goes on after an interruption gets, to the last bit, what would have come without it.
+
+    Args:
+        inner: answers.
+        model: the fingerprint of its model.
+        log: where answers are kept.
+        batch_tokens: tokens of a batch, as the engine has them.
+    """
+
+    def __init__(self, inner: Engine, model: str, log: ContentLog, batch_tokens: int) -> None:
+        self._inner = inner
+        self._origin = fingerprint(model, json.dumps(_versions(), sort_keys=True))
+        self._log = log
+        self._batch_tokens = batch_tokens
+        self.seconds_kept = 0.0
+        """What the answers that were found had taken when they were made."""
+
+    def with_seconds(self, evaluation: Evaluation) -> Evaluation:
+        """An evaluation by this engine, with the time that the kept answers had taken."""
+        seconds = {"seconds": evaluation.record.seconds + self.seconds_kept}
+        return evaluation._replace(record=evaluation.record.model_copy(update=seconds))
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        advance: Advance = ignore_progress,
+    ) -> list[Generation]:
+        """See `Engine.generate`."""
+        name = decoding.model_dump_json()
+        results: dict[int, Generation] = {}
+        for batch in generation_batches(prompts, decoding, self._batch_tokens):
+            asked = [prompts[i] for i in batch]
+            make = partial(self._inner.generate, asked, decoding, advance)
+            answers = self._found_or_made(_GENERATION, name, asked, make, advance)
+            results.update(zip(batch, answers, strict=True))
+        return [results[i] for i in range(len(prompts))]
+
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        """See `Engine.score`."""
+        results: dict[int, Score] = {}
+        order = sorted(range(len(requests)), key=lambda index: requests[index].context)
+        for start in range(0, len(order), _SCORED_TOGETHER):
+            part = order[start : start + _SCORED_TOGETHER]
+            asked = [requests[index] for index in part]
+            # No token is negative, so it parts a context from its continuation.
+            keys = [(*one.context, -1, *one.continuation) for one in asked]
+            make = partial(self._inner.score, asked, advance)
+            scores = self._found_or_made(_SCORE, "score", keys, make, advance)
+            results.update(zip(part, scores, strict=True))
+        return [results[index] for index in range(len(requests))]
+
+    def losses(
+        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+    ) -> list[TextLoss]:
+        """See `Engine.losses`."""
+        make = partial(self._inner.losses, sequences, advance)
+        return self._found_or_made(_LOSS, "loss", sequences, make, advance)
+
+    def _found_or_made(
+        self,
+        kind: TypeAdapter[_Kept],
+        name: str,
+        sequences: Sequence[Sequence[int]],
+        make: Callable[[], list[_Kept]],
+        advance: Advance,
+    ) -> list[_Kept]:
+        """All from the log if all are there; else all made anew, and kept.
+
+        Args:
+            kind: of answer.
+            name: what is asked of the sequences.
+            sequences: token ids.
+            make: makes the answers, and tells ``advance``.
+            advance: is told how many more are there.
+        """
+        keys = [fingerprint(self._origin, name, " ".join(map(str, ids))) for ids in sequences]
+        found = [self._log.get(key) for key in keys]
+        if (results := _read(kind, found)) is not None:
+            self.seconds_kept += sum(value["seconds"] for value in found)
+            advance(len(results))
+            return results
+        started = time.monotonic()
+        results = make()
+        share = (time.monotonic() - started) / max(len(sequences), 1)
+        made = (
+            {"seconds": share, "result": kind.dump_python(result, mode="json")}
+            for result in results
+        )
+        self._log.add(dict(zip(keys, made, strict=True)))
+        return results
+
+
+def _read(kind: TypeAdapter[_Kept], found: Sequence[Any]) -> list[_Kept] | None:
+    """The kept results, or None where one is missing or is none."""
+    try:
+        for value in found:
+            float(value["seconds"])
+        return [kind.validate_python(value["result"]) for value in found]
+    except (TypeError, KeyError, ValueError, ValidationError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    versions = {"luthier": luthier.__version__, "code": _code()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+@cache
+def _code() -> str:
+    """What computes, as it is written: a version says little of a working tree."""
+    parts = (luthier.inference, luthier.methods, luthier.models)  # they decide an answer
+    folders = [Path(part.__path__[0]) for part in parts]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return fingerprint(*(path.read_text(encoding="utf-8") for path in files))

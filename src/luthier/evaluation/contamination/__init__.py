@@ -1,0 +1,1 @@
+"""Test examples that stand in the training data."""

@@ -1,0 +1,91 @@
+"""How a judge is asked, and how its verdict is read: data, as all templates."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from luthier.config.base import Config
+from luthier.config.documents import validate_document
+from luthier.config.yaml import parse_yaml, read_yaml
+from luthier.core.example import Example, Message
+from luthier.core.seeds import fingerprint
+from luthier.evaluation.tasks.generation import Extractor
+from luthier.prompts.sandbox import compile_snippet
+from luthier.prompts.template import Jinja
+from luthier.records.evaluation import TemplateStamp
+
+Place = Literal["first", "second", "tie"]
+_COLUMNS = frozenset({"question", "reference", "first", "second"})
+
+
+class JudgeTemplate(Config):
+    """Asks which of two answers is better."""
+
+    id: str = Field(min_length=1)
+    """Its name."""
+    system: Jinja | None = None
+    """A system message before the question."""
+    prompt: Jinja
+    """The question to the judge, over question, reference (empty where none is known), first and
+    second."""
+    verdict: Extractor
+    """Where the verdict is in what the judge says."""
+    words: dict[Place, str]
+    """What the judge calls the first answer, the second, and a tie."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    """The longest thing the judge may say."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        missing = {"first", "second"} - self.words.keys()
+        if missing or len({*self.words.values()}) < len(self.words):
+            raise ValueError("words must name first and second, and tie if there is one, each once")
+        columns = compile_snippet(self.prompt).columns
+        if unknown := columns - _COLUMNS:
+            raise ValueError(f"the prompt has {', '.join(sorted(_COLUMNS))}, not {min(unknown)}")
+        if not {"first", "second"} <= columns:
+            raise ValueError("the prompt must show first and second")
+        return self
+
+    @property
+    def stamp(self) -> TemplateStamp:
+        """Its name, and a fingerprint of all that decides a verdict."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return TemplateStamp(id=self.id, hash=fingerprint(content))
+
+    def example(self, name: str, values: dict[str, str]) -> Example:
+        """The question to the judge as a conversation.
+
+        Raises:
+            DataError: it cannot be rendered.
+        """
+        user = Message("user", compile_snippet(self.prompt).render(values))
+        if self.system is None:
+            return Example(name, (user,), ())
+        system = Message("system", compile_snippet(self.system).render(values))
+        return Example(name, (system, user), ())
+
+    def read(self, said: str) -> Place | None:
+        """The verdict in what the judge said; None where it gave none of the words."""
+        word = self.verdict.find(said)
+        return next((place for place, name in self.words.items() if name == word), None)
+
+
+def load_judge_template(path: str | Path | None = None) -> JudgeTemplate:
+    """The template that Luthier brings along, or that of a YAML file.
+
+    Raises:
+        UsageError: the file cannot be read.
+        DataError: it is no such template; every problem with its line.
+    """
+    if path is None:
+        resource = files("luthier.evaluation.judge") / "library" / "pairwise.yaml"
+        document = parse_yaml(resource.read_text(encoding="utf-8"), resource.name)
+    else:
+        document = read_yaml(Path(path))
+    return validate_document(JudgeTemplate, "judge template", document)

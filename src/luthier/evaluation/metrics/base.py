@@ -1,0 +1,245 @@
+"""What a metric is: statistics of each sample, and a figure computed from their sum.
+
+Because the figure depends on the samples only through the sum of their statistics, a bootstrap
+resample is a weighted sum, and all resamples together are one matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luthier.records.evaluation import SampleRecord
+
+Floats = NDArray[np.float64]
+SHARE = (0.0, 1.0)
+"""The bounds of a share of something."""
+Need = Literal[
+    "answers",
+    "choices",
+    "likelihoods",
+    "lengths",
+    "written answers",
+    "several answers",
+    "sets of answers",
+    "extractors",
+]
+"""What samples may come with: an answer that can be right or wrong; a closed set of answers; the
+log-probability of what was scored; the length of a text; an answer that the model wrote freely;
+several answers to each question; what several answers are scored as; the answer that was found in
+a longer text."""
+
+
+UnicodeForm = Literal["NFC", "NFKC"]
+UNICODE_FORMS: Mapping[str, UnicodeForm] = {"nfc": "NFC", "nfkc": "NFKC"}
+"""Unicode's normalisation forms, by the option that asks for them."""
+VISIBLE = "visible"
+"""The option that leaves out characters which are not shown, such as spaces of no width."""
+
+
+def visible(text: str) -> str:
+    """``text`` without characters that are not shown: no form of Unicode removes them."""
+    if text.isascii():
+        return text
+    return "".join(character for character in text if unicodedata.category(character) != "Cf")
+
+
+_READINGS: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    "nfc": ("after Unicode normalisation (NFC)", partial(unicodedata.normalize, "NFC")),
+    "nfkc": ("after Unicode normalisation (NFKC)", partial(unicodedata.normalize, "NFKC")),
+    VISIBLE: ("without characters that are not shown, such as spaces of no width", visible),
+}
+"""By option, in words and as a function; each is warned of where it would matter."""
+
+
+def within(values: Floats, bounds: tuple[float, float]) -> Floats:
+    """Values at their bound, where rounding has carried them past it.
+
+    BLEU is 100.00000000000004 where every answer is right. What is further off than rounding goes
+    stays as it is: a wrong formula is not hidden.
+
+    Args:
+        values: of a formula, ``[...]``.
+        bounds: the least and the greatest value it has in exact arithmetic.
+    """
+    inside: Floats = np.clip(values, *bounds)
+    return np.where(np.isclose(values, inside, rtol=1e-9, atol=1e-9), inside, values)
+
+
+class Metric(ABC):
+    """A figure of merit of answered samples.
+
+    Attributes:
+        name: what users call it.
+        higher_is_better: whether a rise is a gain.
+        needs: what every sample must come with.
+        bounds: the least and the greatest value it can have.
+        least_answers: how many answers to each question it needs.
+    """
+
+    higher_is_better: ClassVar[bool] = True
+    needs: frozenset[Need] = frozenset()
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    least_answers: int = 1
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def measure(self, samples: Sequence[SampleRecord]) -> Floats:
+        """Sufficient statistics of each sample: ``[n, k]``.
+
+        Raises:
+            DataError: the samples lack what this metric looks at.
+        """
+
+    @abstractmethod
+    def aggregate(self, summed: Floats, count: Floats) -> Floats:
+        """The figure of a set of samples.
+
+        Args:
+            summed: ``[..., k]``, statistics summed over the samples of a set.
+            count: ``[...]``, how many samples that were.
+
+        Returns:
+            ``[...]``.
+        """
+
+    @abstractmethod
+    def signature(self, references: Sequence[Sequence[str]]) -> str:
+        """Everything that must be equal for two values to be comparable."""
+
+    def per_sample(self, statistics: Floats) -> Floats:
+        """The value of each sample alone: ``[n, k]`` to ``[n]``."""
+        return self.aggregate(statistics, np.ones(len(statistics)))
+
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Reasons why this metric may mislead on these answers, for people to read."""
+        del samples
+        return ()
+
+
+class MeanMetric(Metric):
+    """A metric that is the plain mean of one score per sample (k = 1)."""
+
+    def aggregate(self, summed: Floats, count: Floats) -> Floats:
+        """The mean."""
+        mean: Floats = summed[..., 0] / count
+        return mean
+
+
+class TextMetric(Metric):
+    """A metric that looks at predicted and accepted texts alone."""
+
+    needs = frozenset[Need]({"answers"})
+    unicode: UnicodeForm | None = None
+    """The form in which texts are compared; None: as they are."""
+    only_visible: bool = False
+    """Whether characters that are not shown are left out."""
+
+    @abstractmethod
+    def described(self, references: Sequence[Sequence[str]]) -> str:
+        """The signature, but for the treatment of Unicode."""
+
+    def signature(self, references: Sequence[Sequence[str]]) -> str:
+        """Everything that must be equal for two values to be comparable."""
+        form = f"|unicode:{self.unicode}" if self.unicode else ""
+        shown = "|invisible:left-out" if self.only_visible else ""
+        return self.described(self._in_form(references)) + form + shown
+
+    @abstractmethod
+    def statistics(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[str]] = (),
+    ) -> Floats:
+        """Sufficient statistics of each sample.
+
+        Args:
+            predictions: n generated texts.
+            references: for each of them at least one accepted answer.
+            choices: for each of them the closed set of answers; only metrics that need choices
+                look at them.
+
+        Returns:
+            ``[n, k]``.
+        """
+
+    def measure(self, samples: Sequence[SampleRecord]) -> Floats:
+        """The statistics of the texts of each sample."""
+        (predictions,) = self._in_form([[sample.prediction for sample in samples]])
+        return self.statistics(
+            predictions,
+            self._in_form([sample.references for sample in samples]),
+            self._in_form([sample.choices for sample in samples]),
+        )
+
+    def _in_form(self, texts: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+        if self.unicode is None and not self.only_visible:
+            return texts
+        return [tuple(map(self._read, row)) for row in texts]
+
+    def _read(self, text: str) -> str:
+        text = visible(text) if self.only_visible else text
+        return unicodedata.normalize(self.unicode, text) if self.unicode else text
+
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """Says how many answers and references are empty, and for how many Unicode matters.
+
+        Empty answers often mean a wrong template, or an end that comes at once.
+        """
+        empty = sum(not sample.prediction.strip() for sample in samples)
+        found = [f"{empty:,} of {len(samples):,} answers are empty"] if empty else []
+        if void := sum(not any(text.strip() for text in s.references) for s in samples):
+            found.append(f"{void:,} of {len(samples):,} examples have only empty references")
+        for option, (when, read) in _READINGS.items():
+            if self.only_visible if option == VISIBLE else self.unicode:
+                continue
+            if apart := sum(_agrees_only(read, sample) for sample in samples):
+                found.append(
+                    f"{apart:,} of {len(samples):,} answers have words of their references only "
+                    f"{when}; write :{option} behind the metric to compare so, such as "
+                    f"exact_match:{option}"
+                )
+                break
+        return tuple(found)
+
+
+def _agrees_only(read: Callable[[str], str], sample: SampleRecord) -> bool:
+    """Whether more words of an answer are those of a reference when both are read so."""
+    texts = (sample.prediction, *sample.references)
+    if all(text.isascii() for text in texts):
+        return False
+    said, *accepted = (set(text.split()) for text in texts)
+    said_too, *accepted_too = (set(read(text).split()) for text in texts)
+    return any(
+        len(said_too & words_too) > len(said & words)
+        for words, words_too in zip(accepted, accepted_too, strict=True)
+    )
+
+
+class TextScore(MeanMetric, TextMetric):
+    """The plain mean of a score of each text."""
+
+    @abstractmethod
+    def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
+        """The score of one sample. ``choices`` is empty where answers are open."""
+
+    def statistics(
+        self,
+        predictions: Sequence[str],
+        references: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[str]] = (),
+    ) -> Floats:
+        """The score of each sample, ``[n, 1]``."""
+        closed = choices or [()] * len(predictions)
+        rows = zip(predictions, references, closed, strict=True)
+        return np.array([[self.score(*row)] for row in rows], dtype=np.float64).reshape(-1, 1)

@@ -1,0 +1,186 @@
+"""What each setting of ``evaluate`` reaches: one without effect is refused, none is ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from luthier.config import EvaluateConfig, RunConfig
+from luthier.config.decoding import Greedy
+from luthier.core.errors import UsageError
+from luthier.evaluation.tasks import Task
+
+Use = Literal["data", "ladder", "tasks", "submission", "judge", "server", "tuned", "vllm"]
+"""What is measured (a run's own data, a ladder's rungs on it, benchmark tasks, a leaderboard's
+unlabelled split, pairs of answers that a judge compares) and who answers (a server, a tuned model,
+vLLM)."""
+Refusals = dict[Use, tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reach:
+    """What a setting reaches.
+
+    Attributes:
+        task_field: the field of a task that it replaces; empty where it replaces none.
+        refused: where it has no effect, with the reason and what to do instead.
+    """
+
+    task_field: str = ""
+    refused: Refusals = dataclasses.field(default_factory=dict)
+
+
+def _of_tasks(reason: str, instead: str) -> Refusals:
+    """The refusals of a setting of tasks, wherever the data is measured."""
+    uses: tuple[Use, ...] = ("data", "ladder", "judge")
+    return dict.fromkeys(uses, (reason, instead))
+
+
+def _of_data(reason: str) -> Refusals:
+    """The refusals of a setting of a run's own data."""
+    uses: tuple[Use, ...] = ("tasks", "submission", "judge")
+    return dict.fromkeys(uses, (reason, "leave it out"))
+
+
+_OF_JUDGE = "leave it out, or give --judge-template"
+_WHOLE = ("a leaderboard wants the whole split predicted", "leave it out")
+_FORGETTING = "forgetting is measured on general text by adapt and tune"
+
+SETTINGS: Mapping[str, Reach] = {
+    "metrics": Reach("metrics", {"judge": ("a judge gives a win rate", "leave it out")}),
+    "max_new_tokens": Reach(
+        "max_new_tokens", {"judge": ("the judge's template says how long a verdict is", _OF_JUDGE)}
+    ),
+    "stop": Reach("until", {"judge": ("a verdict ends as its template says", _OF_JUDGE)}),
+    "decoding": Reach("decoding", {"judge": ("a judge answers greedily", "leave it out")}),
+    "too_long": Reach(
+        refused=_of_data("a prompt that does not fit is treated as the task's too_long says")
+        | {"judge": ("a question to a judge that does not fit is an error", "leave it out")}
+    ),
+    "samples": Reach(
+        "samples",
+        {
+            "judge": ("a judge is asked once in each order", "leave it out"),
+            "submission": ("a leaderboard wants one answer", "leave it out"),
+        },
+    ),
+    "engine": Reach(
+        refused={
+            "ladder": ("the rungs are measured in this process", "set evaluate.engine=local"),
+            "tuned": ("a tuned run is measured in this process", "set evaluate.engine=local"),
+            "server": ("a server runs the model", "set evaluate.engine=local"),
+        }
+    ),
+    "batch_tokens": Reach(
+        refused={
+            "server": ("a server makes its own batches", "set model.endpoint.concurrency"),
+            "vllm": ("vLLM makes its own batches", "leave it out"),
+        }
+    ),
+    "confidence": Reach(),
+    "resamples": Reach(),
+    "tasks": Reach(
+        refused=_of_tasks(
+            "this measures a run's own data", "leave it out; 'luthier evaluate' measures tasks"
+        )
+    ),
+    "task_shots": Reach(
+        refused=_of_tasks("it is about benchmark tasks", "set prompt.shots for the data")
+    ),
+    "limit": Reach(
+        refused=_of_tasks("it is about benchmark tasks", "set data.num_test for the data")
+        | {"submission": _WHOLE}
+    ),
+    "limit_draw": Reach(
+        refused=_of_tasks("it is about benchmark tasks", "leave it out") | {"submission": _WHOLE}
+    ),
+    "contamination_words": Reach(
+        refused=_of_data("a run's own test examples are looked for in its training data")
+    ),
+    "general_text": Reach(refused=_of_data(_FORGETTING)),
+    "general_tokens": Reach(refused=_of_data(_FORGETTING)),
+}
+"""Every setting of ``evaluate``; a test holds this table against `EvaluateConfig`."""
+
+_WORDS: Mapping[Use, str] = {
+    "data": "an evaluation of the data",
+    "ladder": "adapt",
+    "tasks": "benchmark tasks",
+    "submission": "predictions for a leaderboard",
+    "judge": "a judge",
+    "server": "a model on a server",
+    "tuned": "a tuned run",
+    "vllm": "evaluate.engine=vllm",
+}
+
+
+def require_reach(config: EvaluateConfig, *uses: Use) -> None:
+    """Refuse a setting that is not left at its default and would change nothing.
+
+    Args:
+        config: the settings.
+        uses: what is measured, or who answers.
+
+    Raises:
+        UsageError: there is one; the first in the order of `SETTINGS`.
+    """
+    for name in _changed(config):
+        for use in uses:
+            if use in SETTINGS[name].refused:
+                reason, instead = SETTINGS[name].refused[use]
+                raise UsageError(
+                    f"evaluate.{name} has no effect on {_WORDS[use]}: {reason}",
+                    where=f"evaluate.{name}",
+                    fix=f"{instead}; its default is {_default(name)}",
+                )
+
+
+def _default(name: str) -> str:
+    """The default of a setting as it is written on the command line."""
+    value = EvaluateConfig.model_fields[name].default
+    if isinstance(value, Greedy):
+        return f"evaluate.{name}.strategy={value.strategy}"
+    return f"evaluate.{name}={json.dumps(value)}"
+
+
+def with_settings(task: Task, config: RunConfig) -> Task:
+    """A task with the settings of ``evaluate`` that are not left at their defaults.
+
+    Raises:
+        UsageError: the task cannot take one of them.
+    """
+    chosen = {name: SETTINGS[name].task_field for name in _changed(config.evaluate)}
+    replaced = {name: field for name, field in chosen.items() if field}
+    for name, field in replaced.items():
+        if field not in type(task).model_fields:
+            raise _refused(task, (name,), "its answers are scored, not generated")
+    if not replaced:
+        return task
+    # Draws follow from the run's seed.
+    values = {**dict(config.evaluate), "decoding": config.strategy}
+    try:
+        return task.overridden({field: values[name] for name, field in replaced.items()})
+    except ValidationError as error:
+        problems = error.errors()
+        # A wrong entry of a list is left out of it, and the list may then be too short.
+        causes = [problem for problem in problems if problem["type"] != "too_short"] or problems
+        reasons = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in causes)
+        raise _refused(task, tuple(replaced), reasons) from None
+
+
+def _changed(config: EvaluateConfig) -> tuple[str, ...]:
+    fields: Mapping[str, Any] = EvaluateConfig.model_fields
+    return tuple(n for n in fields if getattr(config, n) != fields[n].default)
+
+
+def _refused(task: Task, names: tuple[str, ...], reason: str) -> UsageError:
+    settings = ", ".join(f"evaluate.{name}" for name in names)
+    return UsageError(
+        f"the task {task.name} does not take {settings}: {reason}",
+        where=f"evaluate.{names[0]}",
+        fix="leave it out, or measure the tasks that take it apart from the others",
+    )

@@ -1,0 +1,1 @@
+"""Statistics: intervals, paired tests, and how many examples a difference needs."""

@@ -1,0 +1,159 @@
+"""How much is computed at once."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple, TypeVar
+
+import torch
+
+from luthier.core.errors import DataError
+from luthier.data.batches import micro_batches
+from luthier.models.device import free_memory, is_out_of_memory
+from luthier.models.load import LoadedModel
+from luthier.planning.families import read_architecture
+
+# A quarter: the rest is for weights that other programs load, activations, and logits.
+_SHARE_OF_FREE_MEMORY = 0.25
+# Where the planner does not know how large a token's keys and values are.
+_TOKENS_OF_UNKNOWN_MODELS = 16384
+# Enough to keep the arithmetic units busy; the logits of 1,024 positions × 50,000 words are 200 MB.
+_COMPUTED_TOKENS = {"cpu": 1024, "cuda": 8192}
+# One more pass reads all weights and prepares every layer once more. In that time so many tokens
+# could be computed within another pass.
+_PASS_COST_IN_TOKENS = {"cpu": 24, "cuda": 512}
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def pass_cost_in_tokens(device: torch.device) -> int:
+    """What one more pass costs, see `merge_cheap_prefixes`."""
+    return _PASS_COST_IN_TOKENS.get(device.type, _PASS_COST_IN_TOKENS["cuda"])
+
+
+def usual_batch_tokens(loaded: LoadedModel) -> int:
+    """Tokens whose keys and values fill a quarter of the free memory, as the planner counts."""
+    try:
+        architecture = read_architecture(loaded.model.config.to_dict(), loaded.stamp.id)
+    except DataError:
+        return _TOKENS_OF_UNKNOWN_MODELS
+    size = architecture.kv_bytes_per_token(loaded.model.dtype.itemsize)
+    return max(1, int(free_memory(loaded.device) * _SHARE_OF_FREE_MEMORY) // size)
+
+
+class Room(NamedTuple):
+    """What a pass may take.
+
+    Attributes:
+        cached: tokens that it may add to the key/value cache.
+        computed: tokens of the pass, padding included.
+    """
+
+    cached: int
+    computed: int
+
+
+def rectangles(
+    lengths: Sequence[int], room: Room, max_padding: float, extra: int = 0
+) -> list[list[int]]:
+    """Cut sequences into passes of padded rows.
+
+    Args:
+        lengths: tokens of each sequence.
+        room: the limits of a pass, unless a single row is longer.
+        max_padding: the share of padding that a pass may have.
+        extra: tokens in the cache that each row takes besides its own.
+
+    Returns:
+        Indices into ``lengths``, a list a pass, the longest first.
+    """
+    return [
+        [outer[position] for position in inner]
+        for outer in micro_batches(lengths, tokens=room.cached, max_padding=1.0, extra=extra)
+        for inner in micro_batches(
+            [lengths[i] for i in outer], tokens=room.computed, max_padding=max_padding
+        )
+    ]
+
+
+@dataclass(slots=True)
+class Budget:
+    """Limits of a forward pass, which a lack of memory lowers for good.
+
+    Attributes:
+        cached: tokens whose keys and values exist at the same time.
+        computed: tokens of a pass, padding included.
+    """
+
+    cached: int
+    computed: int
+
+    @classmethod
+    def of(cls, device: torch.device, cached: int) -> Budget:
+        """The usual one for a device."""
+        return cls(cached, _COMPUTED_TOKENS.get(device.type, _COMPUTED_TOKENS["cuda"]))
+
+    def passes(
+        self,
+        items: Sequence[Item],
+        compute: Callable[[list[Item]], Result],
+        *,
+        length: Callable[[Item], int],
+        cut: Callable[[list[int], Room], list[list[int]]],
+        held: int = 0,
+    ) -> Iterator[tuple[list[Item], Result]]:
+        """Compute items batch by batch; a batch that finds no memory is cut again, smaller.
+
+        Args:
+            items: what to compute.
+            compute: computes a batch. It must change nothing before the memory has sufficed.
+            length: tokens of an item.
+            cut: cuts items of given lengths into batches that keep within the room.
+            held: tokens in the cache that are there already.
+
+        Yields:
+            Each batch in the order of its cut, with what was computed.
+
+        Raises:
+            RuntimeError, MemoryError: there is not even memory for one item.
+        """
+        waiting = self._cut(items, length, cut, held)
+        while waiting:
+            batch = waiting.pop()
+            try:
+                result = compute(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(batch) == 1:
+                    raise
+            else:
+                yield batch, result
+                del result
+                continue
+            # Here, because an exception that is being handled keeps what was computed.
+            self._halve(sum(map(length, batch)))
+            again = [*chain.from_iterable(waiting), *batch]
+            waiting = self._cut(again, length, cut, held)
+
+    def _cut(
+        self,
+        items: Sequence[Item],
+        length: Callable[[Item], int],
+        cut: Callable[[list[int], Room], list[list[int]]],
+        held: int,
+    ) -> list[list[Item]]:
+        """Batches, the next one last."""
+        room = Room(max(1, self.cached - held), self.computed)
+        batches = cut([length(item) for item in items], room)
+        return [[items[index] for index in batch] for batch in reversed(batches)]
+
+    def _halve(self, computed: int) -> None:
+        """Allow half of the tokens that were tried, padding left aside, and half of the cache."""
+        self.computed = max(1, min(self.computed, computed) // 2)
+        self.cached = max(1, self.cached // 2)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,28 @@
+"""Decoding: how the tokens of an answer are chosen, a file a strategy, and where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.config import Beam, Greedy, Sampling, Strategy
+from luthier.inference.local.decoding.base import Decoder, Rows
+from luthier.inference.local.decoding.beam import BeamDecoder
+from luthier.inference.local.decoding.constraints import Constraints
+from luthier.inference.local.decoding.sampling import SamplingDecoder
+from luthier.inference.local.decoding.stepwise import GreedyDecoder
+from luthier.inference.local.decoding.stopping import Stopping
+
+__all__ = ["Constraints", "Decoder", "Rows", "Stopping", "decoder_for"]
+
+
+def decoder_for(
+    strategy: Strategy, prompts: Sequence[Sequence[int]], constraints: Constraints
+) -> Decoder:
+    """What decodes as a strategy says, within a model's constraints."""
+    match strategy:
+        case Greedy():
+            return GreedyDecoder(constraints)
+        case Sampling():
+            return SamplingDecoder(constraints, strategy, prompts)
+        case Beam():
+            return BeamDecoder(constraints, strategy)

@@ -1,0 +1,28 @@
+"""How texts lie in forward passes, and how they share what they begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from luthier.inference.local.layouts.base import Laid, Layout
+from luthier.inference.local.layouts.packed import Packed
+from luthier.inference.local.layouts.packed_attention import may_pack
+from luthier.inference.local.layouts.rows import Joined, Whole, WholeOfOneLength
+from luthier.models.cache_support import keeps_all_states
+
+__all__ = ["Joined", "Laid", "Layout", "Packed", "Whole", "WholeOfOneLength", "ways_to_share"]
+
+
+def ways_to_share(model: Any) -> Iterator[Layout]:
+    """The layouts that may suit a causal model, the fastest first; each is to be tried out.
+
+    All of them are for texts up to `settled_length`.
+
+    Args:
+        model: a transformers or peft model.
+    """
+    if keeps_all_states(model):
+        if may_pack(model):
+            yield Packed()
+        yield Joined()

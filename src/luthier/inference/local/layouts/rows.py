@@ -1,0 +1,81 @@
+"""Every text in a row of its own, padded to the longest: this serves any model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from luthier.inference.local.branching_cache import begin, branch, tokens_copied
+from luthier.inference.local.budget import Room, rectangles
+from luthier.inference.local.layouts.base import Laid, Layout
+from luthier.inference.local.padding import MAX_PADDING, pad
+from luthier.inference.local.radix_tree import Tokens
+
+
+class Whole(Layout):
+    """Nothing is shared: each text begins anew."""
+
+    def worth_a_node(self, pass_cost: float) -> float:
+        """Nothing is worth it."""
+        del pass_cost
+        return float("inf")
+
+    def begin(self) -> Any:
+        """There is no cache."""
+
+    def cut(
+        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+    ) -> list[list[int]]:
+        """See `Layout.cut`."""
+        del cache, go_on
+        return rectangles(lengths, room, MAX_PADDING)
+
+    def lay(
+        self, texts: Sequence[Tokens], before: Sequence[int], cache: Any, device: torch.device
+    ) -> Laid:
+        """See `Layout.lay`."""
+        del before, cache
+        ids_BT, _ = pad(texts, device, "right")
+        firsts = [(row, 0) for row in range(len(texts))]
+        return Laid({"input_ids": ids_BT, "use_cache": False}, firsts, ids_BT.shape[1], None)
+
+
+class WholeOfOneLength(Whole):
+    """Nothing is shared, and only texts of one length share a pass."""
+
+    def cut(
+        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+    ) -> list[list[int]]:
+        """See `Layout.cut`."""
+        del cache, go_on
+        return rectangles(lengths, room, 0.0)
+
+
+class Joined(Layout):
+    """Each layer puts the keys of the earlier passes before the new ones."""
+
+    def worth_a_node(self, pass_cost: float) -> float:
+        """Texts that go on share a pass where their lengths are equal, which is seldom."""
+        return pass_cost
+
+    def begin(self) -> Any:
+        """See `Layout.begin`."""
+        return begin()
+
+    def cut(
+        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+    ) -> list[list[int]]:
+        """See `Layout.cut`: where texts go on, no key of a padded place may stand before them."""
+        padding = 0.0 if go_on else MAX_PADDING
+        return rectangles(lengths, room, padding, extra=tokens_copied(cache))
+
+    def lay(
+        self, texts: Sequence[Tokens], before: Sequence[int], cache: Any, device: torch.device
+    ) -> Laid:
+        """See `Layout.lay`."""
+        ids_BT, _ = pad(texts, device, "right")
+        made = branch(cache, torch.tensor(before, device=device))
+        inputs = {"input_ids": ids_BT, "past_key_values": made, "use_cache": True}
+        return Laid(inputs, [(row, 0) for row in range(len(texts))], ids_BT.shape[1], made)

@@ -1,0 +1,200 @@
+"""What scores continuations: one kind for causal models, one for encoder-decoder models."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from luthier.core.errors import DataError, UsageError
+from luthier.inference.engine import Advance, Score, ScoreRequest, TextLoss, ignore_progress
+from luthier.inference.local.budget import Budget
+from luthier.inference.local.soft_prompt import unwrap_soft_prompt
+from luthier.inference.local.trial import Trial
+from luthier.models.forward import log_probabilities, logits_at_indices
+from luthier.models.load import LoadedModel
+
+
+class Target(NamedTuple):
+    """A token whose probability is asked for: by which request, and where in a batch."""
+
+    request: int
+    token: int
+    row: int
+    column: int
+
+
+class Scorer(ABC):
+    """Scores requests; see `Engine.score`.
+
+    Args:
+        loaded: the model; a soft prompt around it is taken apart.
+        budget: how much is computed at once.
+    """
+
+    def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
+        self._loaded, self._device, self._budget = loaded, loaded.device, budget
+        self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
+        self._trial = Trial(loaded)
+
+    def score(self, requests: Sequence[ScoreRequest], advance: Advance) -> list[Score]:
+        """See `Engine.score`.
+
+        Raises:
+            DataError: the model gives a log-probability that is not finite.
+        """
+        requests = with_contexts(requests, self._loaded.tokenizer)
+        tally = Tally(requests, advance)
+        self._score(requests, tally)
+        scores = tally.scores()
+        if wrong := [score.logprob for score in scores if not math.isfinite(score.logprob)]:
+            raise DataError(
+                f"{len(wrong):,} of {len(scores):,} log-probabilities that the model gives are not "
+                f"finite, such as {wrong[0]}",
+                where=self._loaded.stamp.id,
+                fix="its weights may come from a training that diverged; or its numbers do not fit "
+                "into its type: try model.dtype=float32",
+            )
+        return scores
+
+    @abstractmethod
+    def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+        """Tell the tally every token of every continuation."""
+
+
+def score_targets(
+    model: Any,
+    inputs: dict[str, Any],
+    targets: Sequence[Target],
+    width: int,
+    feed_forward: torch.nn.Module | None = None,
+) -> tuple[list[float], list[bool]]:
+    """One forward pass.
+
+    Args:
+        model: a transformers or peft model.
+        inputs: keyword arguments of its forward.
+        targets: what is asked for; at one place of the batch it may be several tokens.
+        width: tokens of a row.
+        feed_forward: see `logits_at_indices`.
+
+    Returns:
+        The log-probability of each target in nats, and whether no token is likelier there.
+    """
+    device = model.device
+    places = {place: i for i, place in enumerate(dict.fromkeys((t.row, t.column) for t in targets))}
+    rows_K = torch.tensor([row for row, _ in places], dtype=torch.long, device=device)
+    columns_K = torch.tensor([column - width for _, column in places], dtype=torch.long)
+    logits_KV = logits_at_indices(model, inputs, rows_K, columns_K.to(device), feed_forward)
+    if not targets:
+        return [], []
+    places_M = torch.tensor([places[t.row, t.column] for t in targets], device=device)
+    tokens_M = torch.tensor([t.token for t in targets], device=device)
+    logprobs_M, greedy_M = log_probabilities(logits_KV, places_M, tokens_M)
+    return logprobs_M.tolist(), greedy_M.tolist()
+
+
+class Tally:
+    """Adds up what the tokens of each request's continuation are worth.
+
+    Args:
+        requests: what is asked.
+        advance: is told how many more requests are answered.
+    """
+
+    def __init__(self, requests: Sequence[ScoreRequest], advance: Advance) -> None:
+        self._logprobs = [0.0] * len(requests)
+        self._greedy = [True] * len(requests)
+        self._missing = [len(request.continuation) for request in requests]
+        self._advance = advance
+
+    def add(
+        self, targets: Sequence[Target], logprobs: Sequence[float], greedy: Sequence[bool]
+    ) -> None:
+        """Count some tokens in."""
+        done = 0
+        for target, logprob, likeliest in zip(targets, logprobs, greedy, strict=True):
+            self._logprobs[target.request] += logprob
+            self._greedy[target.request] &= likeliest
+            self._missing[target.request] -= 1
+            done += not self._missing[target.request]
+        if done:
+            self._advance(done)
+
+    def part(self, requests: Sequence[int]) -> Tally:
+        """Counts for some of the requests, by the numbers that those have among them."""
+        return _PartOfTally(self, requests)
+
+    def scores(self) -> list[Score]:
+        """The answers, in the order of the requests."""
+        return [Score(*pair) for pair in zip(self._logprobs, self._greedy, strict=True)]
+
+
+class _PartOfTally(Tally):
+    """Hands on to another under the numbers there."""
+
+    def __init__(self, whole: Tally, requests: Sequence[int]) -> None:
+        super().__init__((), ignore_progress)
+        self._whole, self._numbers = whole, requests
+
+    def add(
+        self, targets: Sequence[Target], logprobs: Sequence[float], greedy: Sequence[bool]
+    ) -> None:
+        named = [target._replace(request=self._numbers[target.request]) for target in targets]
+        self._whole.add(named, logprobs, greedy)
+
+
+def with_contexts(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[ScoreRequest]:
+    """The requests with a token in the place of an empty context.
+
+    Raises:
+        UsageError: a continuation is empty, or a context is and the tokenizer has no such token.
+    """
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    first = next((token for token in known if token is not None), None)
+    for index, request in enumerate(requests):
+        if not request.continuation:
+            raise UsageError(
+                "a continuation has no tokens",
+                where=f"request {index}",
+                fix="leave it out, or score at least one token",
+            )
+        if not request.context and first is None:
+            raise UsageError(
+                "a context is empty, and the tokenizer has no token that texts begin or end with",
+                where=f"request {index}",
+                fix="give it a context of at least one token",
+            )
+    stand_in = () if first is None else (first,)
+    return [r if r.context else replace(r, context=stand_in) for r in requests]
+
+
+def losses_from_scores(
+    score: Callable[[Sequence[ScoreRequest], Advance], list[Score]],
+    sequences: Sequence[Sequence[int]],
+    given: int,
+    advance: Advance,
+) -> list[TextLoss]:
+    """The loss of each token sequence; see `Engine.losses`.
+
+    Args:
+        score: an engine's.
+        sequences: token ids.
+        given: how many first tokens of each are not predicted.
+        advance: is told how many more are done.
+    """
+    requests = {
+        index: ScoreRequest(tuple(ids[:given]), tuple(ids[given:]))
+        for index, ids in enumerate(sequences)
+        if len(ids) > given
+    }
+    advance(len(sequences) - len(requests))
+    results = [TextLoss(0.0, 0)] * len(sequences)
+    scores = score(list(requests.values()), advance)
+    for (index, request), scored in zip(requests.items(), scores, strict=True):
+        results[index] = TextLoss(-scored.logprob, len(request.continuation))
+    return results

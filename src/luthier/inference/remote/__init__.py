@@ -1,0 +1,6 @@
+"""Models on an OpenAI-compatible server, asked over HTTP."""
+
+from luthier.inference.remote.engine import EndpointEngine
+from luthier.inference.remote.model import EndpointModel, open_endpoint
+
+__all__ = ["EndpointEngine", "EndpointModel", "open_endpoint"]

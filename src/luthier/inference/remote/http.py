@@ -1,0 +1,259 @@
+"""One exchange with a server. What it sends is untrusted: its size, time and form are limited."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request
+
+from luthier.core.errors import DataError, LuthierError, UsageError
+from luthier.core.secrets import Secrets
+from luthier.inference.remote.address import checked_url
+from luthier.inference.remote.reading import largest_answer, read_json
+from luthier.inference.remote.wire import Bounds, TooLargeError, opener
+
+_CHUNK = 2**16
+_SHOWN = 300
+_LONGEST_WAIT = 10.0**9
+"""Seconds that are believed of a server, which may say any number."""
+# Kinds of content that are JSON, or say nothing.
+_JSON_KINDS = frozenset({"", "application/json", "text/json", "text/plain"})
+_UNKNOWN_KINDS = frozenset({"application/octet-stream", "binary/octet-stream"})
+# Too many requests, and what a server or a proxy says of itself when it may recover.
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIX_URL = "check that this is the URL of an OpenAI-compatible API; most end in /v1"
+
+
+class TransientError(Exception):
+    """The same request may succeed later.
+
+    Attributes:
+        problem: what happened, for people.
+        retry_after: seconds that the server asks to wait; None: it does not say.
+        reached: whether a server answered at all.
+    """
+
+    def __init__(
+        self, problem: str, *, retry_after: float | None = None, reached: bool = False
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.retry_after, self.reached = problem, retry_after, reached
+
+
+class NotFoundError(UsageError):
+    """The server knows no such path, or no such model."""
+
+
+class Transport:
+    """Sends JSON to paths below a URL, and reads JSON.
+
+    Redirects are not followed: they would carry the key and the data to another server. The key is
+    taken out of whatever comes back, before anything else is done with it.
+
+    Args:
+        url: where the API begins, such as ``http://127.0.0.1:8000/v1``.
+        key: the API key; None: none is sent.
+        timeout: seconds an exchange may take, from looking up the name to the last byte.
+
+    Raises:
+        UsageError: the URL is not one of a server's API.
+    """
+
+    def __init__(self, url: str, key: str | None = None, timeout: float = 600.0) -> None:
+        self.url = checked_url(url)
+        self._key, self._timeout = key, timeout
+        self._secrets = Secrets(key)
+        self._host = urlsplit(self.url).hostname or ""
+        secure = self.url.lower().startswith("https")
+        self._context = ssl.create_default_context() if secure else None
+        self._lock = threading.Lock()
+        self.repeats = 0
+        """How many texts of the server held the key."""
+
+    def exchange(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer to a POST of ``body``, or to a GET where there is none.
+
+        Raises:
+            TransientError: the server is busy, failed, or was not reached, or it takes too long.
+            UsageError: it refuses the key, or knows no such path or model.
+            DataError: it refuses the request, or the answer is too large or no JSON.
+        """
+        address = self.url + path
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(address, data, headers)  # noqa: S310 - checked_url allows HTTP alone
+        bounds = Bounds(self._timeout)
+        try:
+            with opener(self._host, bounds, self._context).open(request) as response:
+                kind = _kind(response.headers)
+                content = _read(response, bounds, largest_answer(body, len(data or b"")))
+        except HTTPError as error:
+            raise self._refusal(error, bounds, address) from None
+        except TooLargeError as error:
+            raise DataError(str(error), where=address, fix=_FIX_URL) from None
+        except (OSError, HTTPException) as error:  # URLError and TimeoutError are OSErrors
+            raise self._failed(error) from None
+        return self._parsed(content, kind, address)
+
+    def _parsed(self, content: bytes, kind: str, address: str) -> Any:
+        """The JSON of an answer.
+
+        Raises:
+            DataError: it is none.
+        """
+        try:
+            if kind:
+                raise ValueError(f"it is {self._shown(kind)}")
+            return read_json(content, self._scrubbed)
+        except ValueError as error:
+            beginning = content[: 8 * _SHOWN].decode("utf-8", "replace")
+            raise DataError(
+                f"the answer is no JSON: {self._shown(beginning)!r} ({self._shown(str(error))})",
+                where=address,
+                fix=_FIX_URL,
+            ) from None
+
+    def _failed(self, error: Exception) -> TransientError:
+        """What to raise where there was no whole answer."""
+        reason = error.reason if isinstance(error, URLError) else error
+        words = self._shown(str(reason)) or type(reason).__name__
+        if isinstance(reason, TimeoutError):
+            words += " (model.endpoint.timeout)"
+        return TransientError(f"the connection failed: {words}")
+
+    def _refusal(self, error: HTTPError, bounds: Bounds, address: str) -> Exception:
+        """What a status other than success means."""
+        try:
+            said = self._said(error, bounds)
+        except TimeoutError as late:
+            return self._failed(late)
+        problem = f"the server answers {error.code}" + (f": {said}" if said else "")
+        if error.code in _TRANSIENT:
+            wait = _seconds(error.headers.get("Retry-After"))
+            return TransientError(problem, retry_after=wait, reached=True)
+        kind, fix = _explained(error.code)
+        if location := error.headers.get("Location"):
+            problem += f", and points to {self._shown(location)}"
+        return kind(problem, where=address, fix=fix)
+
+    def _said(self, error: HTTPError, bounds: Bounds) -> str:
+        """The message in the body of an error.
+
+        Raises:
+            TimeoutError: it does not end in time.
+        """
+        content = bytearray()
+        try:
+            bounds.expect_body(_CHUNK)
+            while len(content) < _CHUNK and (chunk := error.fp.read1(_CHUNK)):  # type: ignore[attr-defined]
+                content += chunk
+        except TimeoutError:
+            raise
+        except (OSError, HTTPException):
+            pass  # a part of a message is better than none
+        finally:
+            error.close()
+        text = content.decode("utf-8", "replace")
+        with contextlib.suppress(ValueError, RecursionError):
+            text = _message(json.loads(text)) or text
+        return self._shown(text)
+
+    def _scrubbed(self, text: str) -> str:
+        """A text of the server without the key."""
+        scrubbed = self._secrets.scrub(text)
+        if scrubbed != text:
+            with self._lock:
+                self.repeats += 1
+        return scrubbed
+
+    def _shown(self, text: str) -> str:
+        """A text of the server for people; the key is taken out before a cut can divide it."""
+        return printable(self._secrets.scrub(text[: 16 * _SHOWN]))
+
+
+def printable(text: str) -> str:
+    """Text of a server as a short line that leaves a terminal as it is."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN]).split())
+    return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
+
+
+def _kind(headers: Any) -> str:
+    """What keeps an answer from being JSON by its headers; "": nothing."""
+    coding = str(headers.get("Content-Encoding", "")).strip().lower()
+    if coding not in ("", "identity"):
+        return f"compressed ({coding}), which was not asked for"
+    kind = str(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+    if kind in _JSON_KINDS | _UNKNOWN_KINDS or kind.endswith("+json"):
+        return ""
+    return kind
+
+
+def _read(response: IO[bytes], bounds: Bounds, size: int) -> bytes:
+    """The body, up to ``size`` bytes and within the bounds.
+
+    Raises:
+        TooLargeError: it is larger.
+        TimeoutError: it takes too long.
+    """
+    bounds.expect_body(size)
+    if (getattr(response, "length", None) or 0) > size:
+        raise bounds.too_large()
+    content = bytearray()
+    while chunk := response.read1(_CHUNK):  # type: ignore[attr-defined]
+        content += chunk
+        if len(content) > size:
+            raise bounds.too_large()
+    expected = getattr(response, "length", None)
+    if expected:  # read1 does not tell what is missing
+        raise ConnectionError(f"it was closed {expected:,} bytes before the end")
+    return bytes(content)
+
+
+def _explained(status: int) -> tuple[type[LuthierError], str]:
+    """The kind of mistake, and what to do."""
+    if status in (401, 403):
+        return UsageError, "name the variable that holds the key in model.endpoint.api_key_env"
+    if status in (404, 405):
+        return NotFoundError, (
+            "check the URL (most end in /v1) and the model's name; for a server without "
+            "/completions set model.endpoint.completions=false"
+        )
+    if status < 200:
+        return DataError, "check the URL: an API answers requests, and speaks nothing else"
+    if 300 <= status < 400:
+        return UsageError, "give the URL that answers itself: redirects are not followed"
+    return DataError, "shorten the prompts or the answers, or change what the server names"
+
+
+def _message(body: Any) -> str:
+    """What OpenAI, FastAPI and others call the reason."""
+    if not isinstance(body, dict):
+        return ""
+    error = body.get("error", body.get("detail", body.get("message", "")))
+    if isinstance(error, dict):
+        error = error.get("message", "")
+    return error if isinstance(error, str) else json.dumps(error)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """RFC 9110, section 10.2.3: a number of seconds, or a date. What is neither says nothing."""
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text), _LONGEST_WAIT)
+    with contextlib.suppress(ValueError, TypeError, OverflowError, IndexError, OSError):
+        wait = parsedate_to_datetime(text).timestamp() - time.time()
+        return min(max(0.0, wait), _LONGEST_WAIT)
+    return None

@@ -1,0 +1,149 @@
+"""A model on a server: found and described, as far as the server says anything of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from luthier.config import ModelConfig
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.seeds import fingerprint
+from luthier.inference.remote.answers import Listed, Models, parse
+from luthier.inference.remote.engine import EndpointEngine
+from luthier.inference.remote.http import NotFoundError, Transport, printable
+from luthier.inference.remote.retries import Client
+from luthier.prompts.characters import CharacterTokenizer
+from luthier.records.evaluation import ModelStamp
+from luthier.records.result_cache import ContentLog
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"[\x21-\x7e]+")
+_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointModel:
+    """A model that a server runs.
+
+    Attributes:
+        config: where it is, and how it is asked.
+        client: asks the server.
+        id: what the server calls it.
+        revision: a fingerprint of the URL, of how texts are asked, and of all that the server says
+            of the model. The weights are not known: a server may change them behind a name.
+        tokenizer: for characters, since the model's own is not here.
+    """
+
+    config: ModelConfig
+    client: Client
+    id: str
+    revision: str
+    tokenizer: CharacterTokenizer
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Nothing is known of that; a server takes text, and gives text."""
+        return False
+
+    @property
+    def context_window(self) -> int:
+        """In characters: without an end, since only the server can count its tokens."""
+        return 2**40
+
+    @property
+    def stamp(self) -> ModelStamp:
+        """Which model was used, as far as that is known."""
+        return ModelStamp(
+            id=self.id,
+            revision=self.revision,
+            parameters=0,
+            dtype="unknown",
+            architecture="unknown",
+            endpoint=self.client.url,
+        )
+
+    def engine(self, log: ContentLog | None = None) -> EndpointEngine:
+        """What asks it, and keeps the answers in ``log``."""
+        completions = self.config.endpoint.completions
+        return EndpointEngine(self.client, self.id, self.revision, log, completions=completions)
+
+
+def open_endpoint(config: ModelConfig, console: Console) -> EndpointModel:
+    """Ask a server what it has.
+
+    Raises:
+        UsageError: the URL, the key or the name is wrong.
+        DataError: the server is none of this kind.
+        ResourceError: it cannot be reached.
+    """
+    settings = config.endpoint
+    transport = Transport(config.id, _key(settings.api_key_env), settings.timeout)
+    client = Client(transport, settings, console)
+    listed = {model.id: model for model in _models(client)}
+    name = settings.name or _only(listed, client.url)
+    if not name.isprintable():
+        raise DataError(
+            f"the model's name holds characters that cannot be shown: {printable(name)}",
+            where=client.url,
+            fix="let the server give it another name",
+        )
+    known = listed[name].content if name in listed else ""
+    console.say(
+        f"{printable(name)} at {client.url}: its weights are not known, so the same name may "
+        "answer otherwise some other day"
+    )
+    revision = fingerprint(client.url, name, known, str(settings.completions))
+    return EndpointModel(config, client, name, f"endpoint:{revision}", CharacterTokenizer())
+
+
+def _models(client: Client) -> tuple[Listed, ...]:
+    """What the server lists; some list nothing."""
+    try:
+        answer = client.ask("/models")
+    except NotFoundError:
+        return ()
+    return parse(Models, answer, client.url + "/models").data
+
+
+def _only(listed: dict[str, Listed], url: str) -> str:
+    """The name of the one model there is.
+
+    Raises:
+        UsageError: there are several, or none is listed.
+    """
+    if len(listed) == 1:
+        return next(iter(listed))
+    names = ", ".join(map(printable, list(listed)[:_LISTED])) or "none"
+    raise UsageError(
+        f"the server lists {len(listed)} models, and one has to be named",
+        where=url,
+        fix=f"give --model-name (model.endpoint.name); it lists {names}",
+    )
+
+
+def _key(variable: str | None) -> str | None:
+    """The key in an environment variable. It is in no message: nor is a name that could be one.
+
+    Raises:
+        UsageError: the variable is not set, or this is the name of none.
+    """
+    if variable is None:
+        return None
+    where = "model.endpoint.api_key_env"
+    if not _VARIABLE.fullmatch(variable):
+        raise UsageError(
+            "this is not the name of an environment variable",
+            where=where,
+            fix="name the variable that holds the key, such as OPENAI_API_KEY, not the key",
+        )
+    key = os.environ.get(variable, "").strip()
+    if not _KEY.fullmatch(key):
+        problem = "holds characters that no key has" if key else "is not set"
+        raise UsageError(
+            f"the environment variable {variable} {problem}",
+            where=where,
+            fix=f"set it: export {variable}=…",
+        )
+    return key

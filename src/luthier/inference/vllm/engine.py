@@ -1,0 +1,237 @@
+"""The engine that runs a model with vLLM, in this process.
+
+vLLM needs a GPU that it knows. This adapter follows its documented interface, and has not been run
+against it: no machine with one was at hand. Compare a few answers with those of the local engine
+before you rely on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, Literal
+
+from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
+from luthier.core.errors import UsageError
+from luthier.core.seeds import fingerprint
+from luthier.inference.engine import (
+    Advance,
+    Engine,
+    Generation,
+    Score,
+    ScoreRequest,
+    TextLoss,
+    ignore_progress,
+)
+from luthier.inference.local.scorer import losses_from_scores, with_contexts
+from luthier.models.generation_file import demands, read_generation_config
+from luthier.models.load import ModelHandle, tokenizer_fingerprint
+from luthier.records.evaluation import ModelStamp
+
+# What is handed on of what a generation config demands, under the name of its argument. The end
+# tokens vLLM reads by itself.
+_HANDED_ON = {"repetition_penalty": "repetition_penalty", "min_new_tokens": "min_tokens"}
+
+
+@dataclass(frozen=True, slots=True)
+class VllmModel:
+    """A model that vLLM has loaded.
+
+    Attributes:
+        handle: its files, its tokenizer and its settings.
+        runner: a ``vllm.LLM``.
+    """
+
+    handle: ModelHandle
+    runner: Any
+
+    @classmethod
+    def load(cls, handle: ModelHandle) -> VllmModel:
+        """Load the weights.
+
+        Raises:
+            UsageError: vLLM is not installed, or the model is one that it is not asked for here.
+        """
+        changed = handle.config.quantisation or handle.adapter or handle.rows
+        if handle.is_encoder_decoder or changed:
+            raise UsageError(
+                "vLLM is asked for causal models alone, as they are stored",
+                where="evaluate.engine",
+                fix="set evaluate.engine=local",
+            )
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            raise UsageError(
+                f"vLLM is not installed: {error}",
+                where="evaluate.engine",
+                fix="pip install 'luthier[vllm]' on a machine with a GPU, or set "
+                "evaluate.engine=local",
+            ) from error
+        path, config = str(handle.folder.path), handle.config
+        runner = LLM(
+            model=path,
+            tokenizer=path,
+            dtype=config.dtype,
+            trust_remote_code=config.trust_remote_code,
+            max_model_len=handle.context_window,
+            seed=0,
+        )
+        return cls(handle, runner)
+
+    def content(self) -> str:
+        """A fingerprint of all that decides its answers: weights, tokenizer, where a turn ends."""
+        return fingerprint(
+            self.stamp.model_dump_json(exclude={"id"}),
+            tokenizer_fingerprint(self.tokenizer),
+            json.dumps(self.generation_config, sort_keys=True),
+        )
+
+    @property
+    def generation_config(self) -> dict[str, Any]:
+        """The model's generation config; empty where it has none."""
+        return read_generation_config(self.handle.folder.path)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self.handle.tokenizer
+
+    @property
+    def context_window(self) -> int:
+        """Tokens the model can attend to, prompt and answer together."""
+        return self.handle.context_window
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """False: `load` refuses others."""
+        return False
+
+    @property
+    def stamp(self) -> ModelStamp:
+        """Which model was used; its parameters are not counted."""
+        architecture = (self.handle.settings.architectures or ["unknown"])[0]
+        return ModelStamp(
+            id=self.handle.id,
+            revision=self.handle.revision,
+            parameters=0,
+            dtype=self.handle.config.dtype,
+            architecture=f"{architecture} in vLLM",
+        )
+
+
+class VllmEngine(Engine):
+    """Generation and scoring by vLLM, which batches and shares prefixes by itself.
+
+    Args:
+        model: what answers.
+    """
+
+    def __init__(self, model: VllmModel) -> None:
+        self._model = model
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        decoding: Decoding,
+        advance: Advance = ignore_progress,
+    ) -> list[Generation]:
+        """See `Engine.generate`."""
+        settings = parameters(decoding.strategy) | demanded(self._model.generation_config)
+        settings |= {"max_tokens": decoding.max_new_tokens, "stop": list(decoding.stop)}
+        if tokens := self._special_stops(decoding.stop):
+            settings["stop_token_ids"] = tokens
+        outputs = self._run(prompts, settings)
+        advance(len(prompts))
+        return [_generation(output.outputs[0]) for output in outputs]
+
+    def score(
+        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+    ) -> list[Score]:
+        """See `Engine.score`."""
+        asked = with_contexts(requests, self._model.tokenizer)
+        wholes = [(*request.context, *request.continuation) for request in asked]
+        settings = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 1}
+        outputs = self._run(wholes, settings)
+        advance(len(requests))
+        return [
+            _score(output.prompt_logprobs, whole, len(request.context))
+            for output, whole, request in zip(outputs, wholes, asked, strict=True)
+        ]
+
+    def losses(
+        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+    ) -> list[TextLoss]:
+        """See `Engine.losses`."""
+        return losses_from_scores(self.score, sequences, 1, advance)
+
+    def _special_stops(self, stops: Sequence[str]) -> list[int]:
+        """The stop strings that are special tokens: vLLM does not see them in its text."""
+        added = self._model.tokenizer.added_tokens_decoder.items()
+        return sorted(id_ for id_, token in added if token.special and str(token.content) in stops)
+
+    def _run(self, prompts: Sequence[Sequence[int]], settings: dict[str, Any]) -> list[Any]:
+        from vllm import SamplingParams
+
+        inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]
+        answers: list[Any] = self._model.runner.generate(inputs, SamplingParams(**settings))
+        return answers
+
+
+@singledispatch
+def parameters(strategy: Strategy) -> dict[str, Any]:
+    """A strategy as arguments of ``vllm.SamplingParams``.
+
+    Raises:
+        UsageError: that has no such strategy.
+    """
+    raise UsageError(
+        f"vLLM is not asked for the strategy {strategy.strategy}",
+        where="evaluate.decoding.strategy",
+        fix="choose greedy or sampling, or set evaluate.engine=local",
+    )
+
+
+@parameters.register
+def _(strategy: Greedy) -> dict[str, Any]:
+    del strategy
+    return {"temperature": 0.0}
+
+
+@parameters.register
+def _(strategy: Sampling) -> dict[str, Any]:
+    return strategy.model_dump(exclude={"strategy"}, exclude_none=True)
+
+
+def demanded(generation_config: dict[str, Any]) -> dict[str, Any]:
+    """What a generation config demands of answers, as arguments of ``vllm.SamplingParams``.
+
+    vLLM applies it to requests without arguments only (lm-evaluation-harness#3154).
+
+    Raises:
+        UsageError: it demands what is not handed on to vLLM.
+    """
+    asked = demands(generation_config)
+    if names := sorted(asked.keys() - _HANDED_ON.keys()):
+        raise UsageError(
+            f"vLLM is not told what the model's generation config demands: {', '.join(names)}",
+            where="generation_config.json",
+            fix="set evaluate.engine=local, or remove the fields if answers without them will do",
+        )
+    return {_HANDED_ON[name]: value for name, value in asked.items()}
+
+
+def _generation(output: Any) -> Generation:
+    """An answer; ``stop_reason`` is a text at a stop string, else the end token or None."""
+    ids = tuple(output.token_ids)
+    at_the_end = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
+    finish: Literal["stop", "length"] = "length" if output.finish_reason == "length" else "stop"
+    return Generation(ids[:-1] if at_the_end else ids, output.text.strip(), finish)
+
+
+def _score(prompt_logprobs: Sequence[Any], whole: Sequence[int], start: int) -> Score:
+    """The sum over the tokens from ``start`` on; each place knows its own token and the best."""
+    found = [prompt_logprobs[place][whole[place]] for place in range(start, len(whole))]
+    return Score(sum(each.logprob for each in found), all(each.rank == 1 for each in found))

@@ -1,0 +1,70 @@
+"""Checks of every rung before the first one begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.context.run_context import Setup
+from luthier.core.console import Console
+from luthier.distributed.process_group import ALONE
+from luthier.evaluation.runner import render_prompts
+from luthier.ladder.rungs import Rung, rungs_of
+from luthier.methods.outline import outlined
+from luthier.models.device import default_device
+from luthier.planning.from_config import tuning_of
+from luthier.preflight.dry_run import Checked
+from luthier.preflight.job_plan import architecture_of
+from luthier.training.job import allowed_method
+from luthier.training.optimizer import require_optimizer
+from luthier.training.trackers import require_trackers
+
+
+def without_long_tests(setup: Setup, console: Console) -> Setup:
+    """Without the test examples that do not fit into the prompts of every rung.
+
+    All rungs answer the same ones. Only where ``evaluate.too_long`` is ``drop``.
+
+    Raises:
+        DataError: none is left.
+    """
+    ways = [setup.asking(rung.shots, rung.method) for rung in rungs_of(setup.config)]
+    return setup.without_long_tests(*ways, console=console)
+
+
+def check_ladder(setup: Setup) -> Checked:
+    """Check that every rung can use the examples. A rung that lacks memory is skipped later.
+
+    Raises:
+        UsageError: a metric is named twice, a tracker is not installed, a method is told to train
+            what is not there, or the loop's settings rule it out.
+        DataError: a prompt leaves no room for its answer in the context window, a metric does not
+            apply, there are too few examples to show, or none is left to train on.
+    """
+    rungs = rungs_of(setup.config)
+    longest = _longest_prompt(setup, rungs)
+    methods = tuple(rung.method for rung in rungs if rung.method)
+    if methods:
+        require_trackers(setup.config.train.trackers)
+        require_optimizer(setup.config.train, default_device(), ALONE)
+    for method in methods:
+        setup.require_trainable_base(method)
+        allowed_method(method, setup.config, setup.weights())
+        outlined(setup.weights(), method, setup.config.methods)  # for its checks
+    if architecture := architecture_of(setup):
+        for method in methods:
+            tuning_of(setup.config.methods.of(method), architecture)
+    # Methods differ in settings, not in examples: one stands for all.
+    dropped = setup.training_data(methods[0]).dropped if methods else ()
+    return Checked(methods, longest, dropped)
+
+
+def _longest_prompt(setup: Setup, rungs: Sequence[Rung]) -> int:
+    """Tokens of the longest prompt of all rungs, each of which has to fit beside its method."""
+    longest: dict[tuple[int, int], int] = {}
+    for rung in rungs:
+        renderer = setup.renderer_beside(rung.method) if rung.method else setup.renderer
+        key = (rung.shots, renderer.context_window)
+        if key not in longest:
+            prompts = render_prompts(renderer, setup.task(rung.shots))
+            longest[key] = max(len(prompt.ids) for prompt in prompts)
+    return max(longest.values())

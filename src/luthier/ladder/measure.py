@@ -1,0 +1,119 @@
+"""Measuring one rung: tune if it tunes, answer the test examples, look for forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from luthier.config.methods import MethodName
+from luthier.config.stored import save_config
+from luthier.context.base_model import BaseModel
+from luthier.context.run_context import Setup
+from luthier.core.console import Console
+from luthier.evaluation import Evaluation, measure_forgetting, unusable_answers
+from luthier.inference import TextLoss
+from luthier.ladder.budget import TimeBudget
+from luthier.ladder.rungs import Rung
+from luthier.models.device import PeakMemory, default_device
+from luthier.models.load import LoadedModel
+from luthier.records.contamination import Contamination
+from luthier.records.forgetting import Forgetting
+from luthier.records.ladder import RungRecord
+from luthier.records.run_directory import RunDirectory
+from luthier.workflows.measure import general_losses, measure_model, resampling_of
+from luthier.workflows.model_card import write_card
+from luthier.workflows.tune import tuned_model
+
+
+@dataclass(frozen=True, slots=True)
+class RungMeasurer:
+    """What all rungs of one ladder share.
+
+    Attributes:
+        setup: data, prompts, model and settings.
+        run: the run directory of the ladder.
+        base: the base model.
+        budget: the time.
+        console: shows progress.
+        contamination: the test examples that the training data contains, where they were looked
+            for.
+    """
+
+    setup: Setup
+    run: RunDirectory
+    base: BaseModel
+    budget: TimeBudget
+    console: Console
+    contamination: Contamination | None = None
+
+    def measure(self, rung: Rung) -> RungRecord:
+        """Measure ``rung``; its run directory holds what was made.
+
+        Raises:
+            ResourceError: it does not fit into memory, or a file cannot be written.
+            DivergedError: its training diverged.
+            PreemptedError: a signal asked to stop.
+        """
+        run = self.run.rung(rung.name)
+        if rung.method is None:
+            self._write_config(run, self.setup.config.method)
+            memory = PeakMemory(default_device())
+            evaluation = self._evaluate(rung, run, self.base.get())
+            return self._record(rung, evaluation, memory)
+        self._write_config(run, rung.method)
+        # Without general text the base is not needed, and may be too large as it is stored.
+        texts = self.setup.general_texts
+        before = general_losses(self.setup, self.run, self.base.get()) if texts else []
+        memory = PeakMemory(default_device())
+        limit = self.budget.training_time(self.setup.config.train.max_time)
+        loaded, training = tuned_model(self.setup, rung.method, self.base, run, limit, self.console)
+        evaluation = self._evaluate(rung, run, loaded)
+        record = self._record(rung, evaluation, memory)
+        update = {
+            "training": training,
+            "trained_parameters": training.trained_parameters,
+            "artifact_bytes": training.artifact_bytes,
+            "train_seconds": training.seconds,
+            "peak_memory_bytes": max(record.peak_memory_bytes, training.peak_memory_bytes),
+            "forgetting": self._forgetting(run, before, loaded),
+        }
+        write_card(run, self.setup.weights())  # with the scores
+        return record.model_copy(update=update)
+
+    def _write_config(self, run: RunDirectory, method: MethodName) -> None:
+        save_config(run, self.setup.config.model_copy(update={"method": method}))
+
+    def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> Evaluation:
+        return measure_model(
+            self.setup,
+            rung.shots,
+            run,
+            loaded,
+            self.console,
+            adapter=rung.method or "",
+            contamination=self.contamination,
+        )
+
+    def _forgetting(
+        self, run: RunDirectory, before: Sequence[TextLoss], loaded: LoadedModel
+    ) -> Forgetting | None:
+        name = self.setup.config.evaluate.general_text
+        if name is None:
+            return None
+        after = general_losses(self.setup, run, loaded)
+        forgetting = measure_forgetting(before, after, name, resampling_of(self.setup))
+        forgetting.write(run.forgetting)
+        return forgetting
+
+    def _record(self, rung: Rung, evaluation: Evaluation, memory: PeakMemory) -> RungRecord:
+        record = evaluation.record
+        return RungRecord(
+            name=rung.name,
+            status="done",
+            unusable=unusable_answers(evaluation.samples),
+            metric=record.metrics[0],
+            metrics=record.metrics,
+            clean=next(iter(record.clean), None),
+            evaluate_seconds=record.seconds,
+            peak_memory_bytes=memory.read(),
+        )

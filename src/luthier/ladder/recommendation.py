@@ -1,0 +1,295 @@
+"""The answer in words: which rung, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.evaluation.statistics.power import can_show_nothing, too_few_units
+from luthier.records.comparison import Comparison
+from luthier.records.evaluation import MetricResult
+from luthier.records.forgetting import Forgetting
+from luthier.records.ladder import Recommendation, RungRecord
+
+
+class _Measured(NamedTuple):
+    """A rung that was measured."""
+
+    rung: RungRecord
+    metric: MetricResult
+
+    def is_better_than(self, other: _Measured) -> bool:
+        return self._is_higher(self.metric.value - other.metric.value)
+
+    def has_real_gain(self, alpha: float) -> bool:
+        gain = self.rung.gain
+        return gain is not None and gain.p_adjusted <= alpha and self._is_higher(gain.difference)
+
+    def _is_higher(self, difference: float) -> bool:
+        return difference > 0 if self.metric.higher_is_better else difference < 0
+
+    def __str__(self) -> str:
+        if self.metric.no_interval:
+            return f"{self.metric.value:.3f} (no interval: {self.metric.no_interval})"
+        return f"{self.metric.value:.3f} [{self.metric.low:.3f}, {self.metric.high:.3f}]"
+
+
+def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -> Recommendation:
+    """Choose a rung.
+
+    With a target: the cheapest rung whose metric reaches it. Without one: the final choice of
+    `luthier.evaluation.comparison.choice`, to which the gains of the rungs lead. No rung is
+    recommended whose answers cannot be used, nor any where the test examples could not show a gain.
+
+    Args:
+        rungs: in order of cost, with their gains.
+        target: the value to reach, or None.
+        alpha: the level of the tests.
+    """
+    measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
+    others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
+    if not measured:
+        sentence = "No rung was measured, so there is nothing to recommend."
+        return Recommendation(rung=None, sentence=sentence, reasons=others)
+    if target is not None:
+        name, sentence, reasons = _cheapest_at_target(measured, target)
+    elif units := _too_few_units(measured, alpha):
+        name, sentence, reasons = _not_testable(measured, units, alpha)
+    else:
+        name, sentence, reasons = _final_choice(measured, alpha)
+    return Recommendation(rung=name, sentence=sentence, reasons=(*reasons, *others))
+
+
+def is_at_target(metric: MetricResult | None, target: float | None) -> bool:
+    """Whether a metric was measured and reaches the target."""
+    return metric is not None and target is not None and _reaches(metric.value, metric, target)
+
+
+def _cheapest_at_target(
+    measured: Sequence[_Measured], target: float
+) -> tuple[str | None, str, list[str]]:
+    name = measured[0].metric.name
+    reaching = next((m for m in measured if is_at_target(m.metric, target)), None)
+    if reaching is None:
+        best = _best(measured)
+        sentence = (
+            f"No rung reaches the target of {target:g} in {name}; the best is {best.rung.name} "
+            f"with {best}."
+        )
+        advice = "What is left: more or better training data, a larger model, a lower target."
+        return None, sentence, [*_facts(best.rung), *_caution(best), advice]
+    sentence = (
+        f"Use {reaching.rung.name}: it is the cheapest rung that reaches the target of {target:g} "
+        f"in {name}, with {reaching}."
+    )
+    reasons = [*_caution(reaching), *_facts(reaching.rung)]
+    worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
+    if reaching.metric.no_interval:
+        caveat = "No interval can be given: measure on more examples before you rely on it."
+        reasons = [caveat, *reasons]
+    elif not _reaches(worst, reaching.metric, target):
+        caveat = (
+            f"Its interval includes {worst:.3f}, short of the target: measure on more examples "
+            "before you rely on it."
+        )
+        reasons = [caveat, *reasons]
+    return reaching.rung.name, sentence, reasons
+
+
+def _too_few_units(measured: Sequence[_Measured], alpha: float) -> int:
+    """The number of units, where no difference of so few can be shown; else 0."""
+    units = next((m.rung.gain.units for m in measured if m.rung.gain), None)
+    return units if units and can_show_nothing(units, alpha) else 0
+
+
+def _not_testable(
+    measured: Sequence[_Measured], units: int, alpha: float
+) -> tuple[str | None, str, list[str]]:
+    best, first = _best(measured), measured[0]
+    sentence = (
+        f"No rung can be recommended on evidence: {too_few_units(units, alpha)} "
+        f"The best-measured rung is {best.rung.name} with {best} in {best.metric.name}; the "
+        f"cheapest is {first.rung.name} with {first}."
+    )
+    return None, sentence, _caution(best)
+
+
+def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | None, str, list[str]]:
+    choice = _choice(measured, alpha)
+    place = measured.index(choice)
+    cheaper, dearer = measured[:place], measured[place + 1 :]
+    if choice.rung.unusable:
+        sentence = "No rung can be recommended: none gives answers that can be used."
+        return None, sentence, [_left_out(m) for m in measured]
+    parts = [_use(choice)]
+    left_out = [m for m in cheaper if m.rung.unusable]
+    if left_out and len(left_out) == len(cheaper):
+        parts.append("It is the cheapest rung whose answers can be used.")
+    usable = [m for m in dearer if not m.rung.unusable]
+    if usable:
+        which = "dearer rung" if len(usable) == len(dearer) else "dearer rung with usable answers"
+        parts.append(
+            f"No {which} is shown to be better at the level {alpha:g}, all pairs of rungs tested "
+            "together."
+        )
+    elif dearer:
+        parts.append("No dearer rung gives answers that can be used.")
+    best = _best([m for m in measured if not m.rung.unusable])
+    if best is not choice:
+        parts.append(_best_in_words(best, choice))
+    reasons = _sides(choice, alpha) + [_left_out(m) for m in left_out]
+    reasons += [_not_shown(m, alpha) for m in dearer]
+    if usable and (power := _power(usable[-1])):
+        reasons.append(power)
+    return choice.rung.name, " ".join(parts), [*reasons, *_facts(choice.rung)]
+
+
+def _choice(measured: Sequence[_Measured], alpha: float) -> _Measured:
+    """The rung to which the gains lead; an unusable one only where no rung is usable."""
+    choice = measured[0]
+    for dearer in measured[1:]:
+        if dearer.rung.unusable:
+            continue
+        if choice.rung.unusable or dearer.has_real_gain(alpha):
+            choice = dearer
+    return choice
+
+
+def _left_out(rung: _Measured) -> str:
+    return f"{rung.rung.name} is left out, whatever it scored ({rung}): {rung.rung.unusable}."
+
+
+def _caution(named: _Measured) -> list[str]:
+    """A warning where the answers of a rung that the sentence names cannot be used."""
+    rung = named.rung
+    return [f"Read the answers of {rung.name} first: {rung.unusable}."] if rung.unusable else []
+
+
+def _sides(choice: _Measured, alpha: float) -> list[str]:
+    """Why the interval of the choice's gain holds 0 though its p-value shows a gain."""
+    gain = choice.rung.gain
+    if gain is None or not choice.has_real_gain(alpha):
+        return []
+    if gain.no_interval or not gain.low <= 0 <= gain.high:
+        return []
+    return [
+        f"The interval of its gain holds 0 although p is at most {alpha:g}: the test is one-sided, "
+        f"for a gain only, and the interval is two-sided at {choice.metric.confidence:.0%}."
+    ]
+
+
+def _use(choice: _Measured) -> str:
+    text = f"Use {choice.rung.name}: {choice} in {choice.metric.name}"
+    if gain := choice.rung.gain:
+        text += (
+            f", {_difference(gain, choice.metric.confidence)} over {gain.over}, "
+            f"p {_p(gain.p_adjusted)} for a gain"
+        )
+    return f"{text}."
+
+
+def _best_in_words(best: _Measured, choice: _Measured) -> str:
+    gain = best.rung.gain
+    if gain and gain.over == choice.rung.name:
+        apart = _difference(gain, choice.metric.confidence)
+    else:
+        apart = _signed(best.metric.value - choice.metric.value)
+    return f"The best-measured rung, {best.rung.name}, differs from it by {apart}."
+
+
+def _difference(gain: Comparison, confidence: float) -> str:
+    if gain.no_interval:
+        return f"{_signed(gain.difference)} (no interval: {gain.no_interval})"
+    spread = f"{confidence:.0%} interval {_signed(gain.low)} to {_signed(gain.high)}"
+    return f"{_signed(gain.difference)} ({spread})"
+
+
+def _not_shown(dearer: _Measured, alpha: float) -> str:
+    rung, gain = dearer.rung, dearer.rung.gain
+    if gain is None:
+        return f"{rung.name} was not compared."
+    apart = f"{_difference(gain, dearer.metric.confidence)} against {gain.over}"
+    if rung.unusable:
+        return f"{rung.name} is left out, whatever it scored ({apart}): {rung.unusable}."
+    if gain.difference and not dearer._is_higher(gain.difference):
+        return f"{rung.name} costs more and scored worse: {apart}."
+    p = _p(gain.p_adjusted, alpha)
+    return f"{rung.name} is not shown to be better: {apart}, p {p}, above {alpha:g}."
+
+
+def _power(dearer: _Measured) -> str:
+    gain = dearer.rung.gain
+    if gain is None or gain.detectable is None:
+        return ""
+    return (
+        f"With {gain.n:,} examples you can detect differences of {gain.detectable:.3f} or more "
+        "between two rungs tested by themselves (80 % power, α = 0.05)."
+    )
+
+
+def _facts(choice: RungRecord) -> list[str]:
+    """What the choice costs and forgets."""
+    if choice.training is None:
+        return ["It needs no training: the prompt does it."]
+    facts = [
+        f"It trains {format_count(choice.trained_parameters)} parameters in "
+        f"{format_duration(choice.train_seconds)} and makes a file of "
+        f"{format_bytes(choice.artifact_bytes)}."
+    ]
+    if choice.training.stopped == "time":
+        facts.append("Its training was cut short by the time limit; more time may give more.")
+    if choice.training.stopped == "forgetting":
+        facts.append(
+            "Its training ended where more would have been forgotten than "
+            "train.guards.max_forgetting allows; data.replay may let it go on."
+        )
+    if choice.forgetting:
+        facts.append(_forgetting(choice.forgetting))
+    return facts
+
+
+def _forgetting(forgetting: Forgetting) -> str:
+    change = f"{_signed(forgetting.value)} nats per token"
+    if forgetting.no_interval:
+        return (
+            f"Whether it forgot anything cannot be told: the loss on general text changed by "
+            f"{change}, with no interval ({forgetting.no_interval})."
+        )
+    spread = f"{_signed(forgetting.low)} to {_signed(forgetting.high)}"
+    if forgetting.low > 0:
+        return (
+            f"It forgot something: the loss on general text rose by {change} ({spread}). That "
+            "matters if the model is also used for other work."
+        )
+    if forgetting.high < 0:
+        return f"Nothing was forgotten: the loss on general text fell, {change} ({spread})."
+    return f"No forgetting was found: {change} ({spread})."
+
+
+def _why_not(rung: RungRecord) -> str:
+    what = "was skipped" if rung.status == "skipped" else "failed"
+    return f"{rung.name} {what}: {rung.reason}."
+
+
+def _best(measured: Sequence[_Measured]) -> _Measured:
+    best = measured[0]
+    for candidate in measured[1:]:
+        best = candidate if candidate.is_better_than(best) else best
+    return best
+
+
+def _reaches(value: float, metric: MetricResult, target: float) -> bool:
+    return value >= target if metric.higher_is_better else value <= target
+
+
+def _signed(value: float) -> str:
+    """A difference with its sign, the minus as printed elsewhere."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _p(p: float, above: float = 0.0) -> str:
+    """A p-value as ``< 0.001`` or ``= 0.034``; with more digits where it is hardly ``above``."""
+    if above and (p < 0.001 or float(f"{p:.3f}") <= above):
+        return f"= {p:.6g}"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -1,0 +1,164 @@
+"""Climbing the ladder: every rung planned, run, and measured on the same held-out examples."""
+
+from __future__ import annotations
+
+from luthier.context.base_model import BaseModel
+from luthier.context.run_context import Setup
+from luthier.core.console import Console
+from luthier.core.errors import DivergedError, ResourceError
+from luthier.core.seeds import fingerprint
+from luthier.core.units import format_duration
+from luthier.evaluation import Evaluation, Resampling, compare_rungs, load_evaluation
+from luthier.ladder.budget import TimeBudget
+from luthier.ladder.measure import RungMeasurer
+from luthier.ladder.recommendation import is_at_target, recommend
+from luthier.ladder.rungs import Rung, rungs_of
+from luthier.ladder.verify import check_rung
+from luthier.preflight.power import notes_on_power
+from luthier.records.ladder import LadderRecord, RungRecord, StoredRung
+from luthier.records.run_directory import RunDirectory
+from luthier.reports.format import format_interval
+from luthier.workflows.contamination import check_contamination, contamination_reasons
+from luthier.workflows.tune import may_go_on
+
+
+def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
+    """Run every rung that is not done yet, compare them, and recommend one.
+
+    Raises:
+        PreemptedError: a signal asked to stop; running it again goes on.
+        ResourceError: the run directory cannot be written.
+        UsageError: a rung has a checkpoint of another configuration.
+    """
+    adapt, rungs = setup.config.adapt, rungs_of(setup.config)
+    stored = {rung.name: _stored(setup, rung, run) for rung in rungs}
+    budget = TimeBudget(adapt.budget, _spent(run, [s.record for s in stored.values() if s]))
+    found = check_contamination(setup, run, console)
+    measurer = RungMeasurer(setup, run, BaseModel(setup.weights()), budget, console, found)
+    records: list[RungRecord] = []
+    for note in notes_on_power(setup):
+        console.say(note)
+    for number, rung in enumerate(rungs, start=1):
+        console.heading(f"[{number}/{len(rungs)}] {rung.name}")
+        earlier = stored[rung.name]
+        limit = budget.training_time(setup.config.train.max_time)
+        reached = any(is_at_target(record.metric, adapt.target) for record in records)
+        stops = reached and adapt.stop_at_target
+        refusal = "a cheaper rung has reached the target" if stops else budget.refusal()
+        if earlier and (refusal or not _may_go_on(earlier.record, limit)):
+            console.say("  measured before; not repeated")
+            records.append(earlier.record)
+        elif refusal:
+            records.append(_skipped(rung, refusal))
+        else:
+            records.append(_attempt(measurer, rung))
+        if records[-1].metric is None:  # a finished one of other settings would contradict it
+            run.forget_rung(rung.name)
+        budget.note_evaluation(records[-1].evaluate_seconds)
+        console.say(f"  {_outcome(records[-1])}")
+    ladder = _ladder(setup, run, records, measurer, budget)
+    ladder.write(run.ladder)
+    return ladder
+
+
+def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
+    """Measure a rung; what stops it but not the others becomes its record."""
+    try:
+        record = measurer.measure(rung)
+    except ResourceError as error:
+        if error.where:  # a file that cannot be written: the other rungs would fail as well
+            raise
+        return _skipped(rung, f"{error.problem} ({error.fix})")
+    except DivergedError as error:
+        return RungRecord(name=rung.name, status="failed", reason=error.problem)
+    mark = StoredRung(fingerprint=_fingerprint(measurer.setup, rung), record=record)
+    mark.write(measurer.run.rung_record(rung.name))
+    return record
+
+
+def _stored(setup: Setup, rung: Rung, run: RunDirectory) -> StoredRung | None:
+    """The finished rung in the run directory, if it was made from the same things.
+
+    Raises:
+        DataError: what it tells is not what lies beside it gives.
+    """
+    path = run.rung_record(rung.name)
+    if not path.is_file():
+        return None
+    stored = StoredRung.read(path)
+    if stored.fingerprint != _fingerprint(setup, rung):
+        return None
+    check_rung(path, stored.record, run.rung(rung.name), setup.dataset.task)
+    return stored
+
+
+def _may_go_on(record: RungRecord, max_time: float | None) -> bool:
+    """Whether a rung's training ran out of time, and there is more of it now."""
+    return record.training is not None and may_go_on(record.training, max_time)
+
+
+def _spent(run: RunDirectory, done: list[RungRecord]) -> float:
+    """Seconds that this run has taken before: in all, or if it was interrupted, in its rungs."""
+    seconds = sum(record.train_seconds + record.evaluate_seconds for record in done)
+    return max(seconds, LadderRecord.read(run.ladder).seconds) if run.ladder.is_file() else seconds
+
+
+def _fingerprint(setup: Setup, rung: Rung) -> str:
+    training = setup.training_fingerprint(rung.method) if rung.method else ""
+    return fingerprint(setup.evaluation_fingerprint(), str(rung.shots), training)
+
+
+def _skipped(rung: Rung, reason: str) -> RungRecord:
+    return RungRecord(name=rung.name, status="skipped", reason=reason)
+
+
+def _outcome(record: RungRecord) -> str:
+    """A line that tells how a rung went."""
+    if record.metric is None:
+        return f"{record.status}: {record.reason}"
+    metric = record.metric
+    seconds = format_duration(record.train_seconds + record.evaluate_seconds)
+    note = f" · {record.unusable}" if record.unusable else ""
+    return f"{metric.name} {metric.value:.3f} {format_interval(metric)} · {seconds}{note}"
+
+
+def _ladder(
+    setup: Setup,
+    run: RunDirectory,
+    records: list[RungRecord],
+    measurer: RungMeasurer,
+    budget: TimeBudget,
+) -> LadderRecord:
+    """The table: gains, tested over all pairs of rungs, and the recommendation."""
+    config, dataset, metric = setup.config, setup.dataset, setup.metrics[0]
+    evaluations: dict[str, Evaluation] = {
+        r.name: load_evaluation(run.rung(r.name), dataset.task) for r in records if r.metric
+    }
+    resampling = Resampling.of(config.evaluate, config.seed)
+    unusable = frozenset(record.name for record in records if record.unusable)
+    gains = compare_rungs(metric, evaluations, resampling, config.adapt.alpha, unusable)
+    rungs = [record.model_copy(update={"gain": gains.get(record.name)}) for record in records]
+    recommendation = recommend(rungs, config.adapt.target, config.adapt.alpha)
+    found = measurer.contamination
+    reasons = contamination_reasons(found, rungs, recommendation.rung)
+    update = {"reasons": recommendation.reasons + reasons}
+    first = next(iter(evaluations.values()), None)
+    return LadderRecord(
+        task=dataset.task,
+        split="test",
+        metric=metric,
+        target=config.adapt.target,
+        alpha=config.adapt.alpha,
+        examples={
+            "train": len(dataset.train),
+            "validation": len(dataset.validation),
+            "test": len(dataset.test),
+        },
+        model=first.record.model if first else measurer.base.get().stamp,
+        template=setup.template,
+        rungs=tuple(rungs),
+        recommendation=recommendation.model_copy(update=update),
+        contamination=found,
+        seconds=budget.spent,
+        budget_seconds=config.adapt.budget,
+    )

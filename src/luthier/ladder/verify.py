@@ -1,0 +1,314 @@
+"""A run's stored figures against what lies beside them, before a report shows them.
+
+Samples decide metrics; metrics and samples decide the ladder; the lines of a training decide its
+losses; the losses on general text decide what was forgotten; pairs decide a judge's win rate.
+Times, memory and sizes follow from nothing that is stored, so they are taken on trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from luthier.config.stored import described_config
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.core.files import read_lines
+from luthier.core.guarded import reading_foreign
+from luthier.evaluation import Evaluation, compare_rungs, load_evaluation, unusable_answers
+from luthier.evaluation.judge import WinRate, tally
+from luthier.evaluation.runner import measure
+from luthier.evaluation.statistics.bootstrap import Resampling
+from luthier.evaluation.store import read_samples, stored_resampling
+from luthier.evaluation.tasks import Suite, load_task, score_suite, task_names
+from luthier.evaluation.verified import check_metrics, comparable, metric_values, require_alike
+from luthier.inference import TextLoss
+from luthier.ladder.recommendation import recommend
+from luthier.ladder.rungs import rungs_of
+from luthier.records.base import Record
+from luthier.records.comparison import Judgement
+from luthier.records.contamination import Contamination
+from luthier.records.evaluation import SuiteRecord
+from luthier.records.forgetting import Forgetting
+from luthier.records.ladder import LadderRecord, RungRecord, StoredRung
+from luthier.records.result_cache import logged_values
+from luthier.records.run_directory import RunDirectory
+from luthier.records.training import TrainingRecord
+from luthier.reports.content import read_evaluations
+from luthier.workflows.contamination import contamination_reasons
+
+_LOSS = TypeAdapter(TextLoss)
+_TRAIN_AGAIN = "one of the two was changed: train again, or restore the file"
+_RESUME = (
+    "one of the two was changed: remove the rung.json of that rung, and 'luthier resume' measures "
+    "it again from the answers that are there"
+)
+_UNCHECKED = "the stored figures cannot be computed again"
+_MOST = 1e15
+"""No loss and no number of tokens in a line is larger; sums of such numbers are finite."""
+_JUDGE_AGAIN = "one of the two was changed: judge again; what the judge has said is kept"
+_SCORES = ("value", "low", "high", "n")
+
+
+def verify_run(run: RunDirectory, console: Console) -> tuple[str, ...]:
+    """Check all that a report tells of a run and its rungs.
+
+    Args:
+        run: the run.
+        console: shows progress.
+
+    Returns:
+        What could not be checked, a sentence each.
+
+    Raises:
+        DataError: a figure differs from what it was made of; the first one, with both values.
+    """
+    notes: list[str] = []
+    parts = (run, *run.rungs())
+    found = [(part, path.stem) for part in parts for path, _ in read_evaluations(part)]
+    with console.progress("checking stored figures", len(found)) as advance:
+        for part, task in found:
+            with reading_foreign(_UNCHECKED, str(part.evaluation(task))):
+                load_evaluation(part, task)
+            advance()
+    for part in parts:
+        with reading_foreign(_UNCHECKED, str(part.path)):
+            notes += _check_suites(part)
+            for path in part.judgements():
+                _check_judgement(path)
+            if part.training.is_file():
+                notes += check_training(part, TrainingRecord.read(part.training))
+            if part.forgetting.is_file():
+                notes += _check_forgetting(part, Forgetting.read(part.forgetting))
+    if run.ladder.is_file():
+        with reading_foreign(_UNCHECKED, str(run.ladder)):
+            _check_ladder(run, LadderRecord.read(run.ladder))
+    return tuple(notes)
+
+
+def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) -> Evaluation | None:
+    """Check a rung's record against what lies in its folder.
+
+    Args:
+        path: the file with the record.
+        rung: the record.
+        folder: the rung's run directory.
+        task: whose evaluation the rung tells of.
+
+    Returns:
+        The evaluation; None where the rung was not measured.
+
+    Raises:
+        DataError: they differ, or a part is missing.
+    """
+    evaluation = None
+    if rung.metric is not None:
+        evaluation = load_evaluation(folder, task)
+        resampling, samples = stored_resampling(folder), evaluation.samples
+        source = folder.samples(task)
+        for field in ("metric", "metrics"):
+            own = rung.metrics if field == "metrics" else (rung.metric,)
+            check_metrics(f"{rung.name}: {field}", own, samples, resampling, path, source)
+        clean = next(iter(evaluation.record.clean), None)
+        stored = {"clean": rung.clean, "unusable": rung.unusable}
+        found = {"clean": clean, "unusable": unusable_answers(samples)}
+        _require(rung.name, stored, found, path)
+    for name, kind in (("training", TrainingRecord), ("forgetting", Forgetting)):
+        told: Record | None = getattr(rung, name)
+        if told is not None:
+            beside: Record = kind.read(getattr(folder, name))
+            _require(f"{rung.name}: {name}", told.model_dump(), beside.model_dump(), path)
+    same = ("trained_parameters", "artifact_bytes")
+    stored = {name: getattr(rung, name) for name in same}
+    _require(rung.name, stored, {name: getattr(rung.training, name, 0) for name in same}, path)
+    return evaluation
+
+
+def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
+    """Check a training's losses and tokens against its lines.
+
+    Returns:
+        What could not be checked, because there are no lines; a sentence each.
+
+    Raises:
+        DataError: they differ.
+    """
+    notes = []
+    found = [
+        _numbers(line, run.metrics, "step", "loss", "tokens") for line in read_lines(run.metrics)
+    ]
+    lines = [line for line in found if line["step"] <= training.steps]
+    if len(lines) < len(found):
+        notes.append(
+            f"{run.path}: it was trained further than its model, and that is not finished: go on "
+            f"with 'luthier resume {run.path}'"
+        )
+    if lines:
+        stored = {
+            "steps": training.steps,
+            "first_loss": training.first_loss,
+            "last_loss": training.last_loss,
+            "processed_tokens": training.processed_tokens,
+        }
+        computed = {
+            "steps": lines[-1]["step"],
+            "first_loss": lines[0]["loss"],
+            "last_loss": lines[-1]["loss"],
+            "processed_tokens": sum(int(line["tokens"]) for line in lines),
+        }
+        require_alike("training", stored, computed, run.training, _TRAIN_AGAIN)
+    elif training.steps:
+        notes.append(f"{run.metrics}: it has no steps, so the training's losses are taken on trust")
+    losses = {
+        int(line["step"]): _numbers(line, run.events, "loss")["loss"]
+        for line in read_lines(run.events)
+        if isinstance(line, dict) and line.get("event") == "validation"
+    }
+    if training.best_validation_loss is None:
+        return notes
+    if losses:
+        best = {"best_validation_loss": training.best_validation_loss}
+        measured = {"best_validation_loss": losses.get(training.best_step)}
+        require_alike("training", best, measured, run.training, _TRAIN_AGAIN)
+    else:
+        notes.append(f"{run.events}: it has no validation, so the best loss is taken on trust")
+    return notes
+
+
+def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
+    """Check the ladder's settings, its table, its gains and its recommendation."""
+    config = described_config(run)
+    asked = config.adapt
+    settings = {"alpha": asked.alpha, "target": asked.target, "budget_seconds": asked.budget}
+    _require("ladder", {name: getattr(ladder, name) for name in settings}, settings, run.ladder)
+    if ladder.contamination:
+        kept = Contamination.read(run.contamination).model_dump()
+        _require("contamination", ladder.contamination.model_dump(), kept, run.ladder)
+    folders = {folder.name: folder for folder in run.rungs()}
+    names = {"rungs": [rung.name for rung in ladder.rungs]}
+    _require("ladder", names, {"rungs": [rung.name for rung in rungs_of(config)]}, run.ladder)
+    evaluations: dict[str, Evaluation] = {}
+    for rung in ladder.rungs:
+        _check_finished(run, rung)
+        if rung.metric is None:
+            continue
+        if rung.name not in folders:
+            raise DataError(f"the folder of the rung {rung.name!r} is missing", where=str(run.path))
+        found = check_rung(run.ladder, rung, folders[rung.name], ladder.task)
+        if found:
+            evaluations[rung.name] = found
+            asked_of = {"examples.test": len(found.samples)}
+            _require("ladder", {"examples.test": ladder.examples.get("test")}, asked_of, run.ladder)
+    unusable = frozenset(rung.name for rung in ladder.rungs if rung.unusable)
+    resampling = stored_resampling(run)
+    gains = compare_rungs(ladder.metric, evaluations, resampling, ladder.alpha, unusable)
+    for rung in ladder.rungs:
+        gain = gains.get(rung.name)
+        if rung.gain is None or gain is None:
+            _require(rung.name, {"gain": rung.gain}, {"gain": gain}, run.ladder)
+        else:
+            where = f"{rung.name}: gain"
+            _require(where, rung.gain.model_dump(), gain.model_dump(), run.ladder)
+    answer = recommend(ladder.rungs, ladder.target, ladder.alpha)
+    more = contamination_reasons(ladder.contamination, ladder.rungs, answer.rung)
+    answer = answer.model_copy(update={"reasons": answer.reasons + more})
+    stored = ladder.recommendation.model_dump()
+    _require("recommendation", stored, answer.model_dump(), run.ladder)
+
+
+def _check_finished(run: RunDirectory, rung: RungRecord) -> None:
+    """Check a row of the ladder against the rung's own record, where the rung was finished."""
+    path = run.rung_record(rung.name)
+    if path.is_file():
+        own = StoredRung.read(path).record.model_dump(exclude={"gain"})
+        _require(rung.name, rung.model_dump(exclude={"gain"}), own, run.ladder)
+
+
+def _check_suites(run: RunDirectory) -> list[str]:
+    notes = []
+    records = {record.task: record for _, record in read_evaluations(run)}
+    for path in run.suites():
+        stored = SuiteRecord.read(path)
+        if missing := [task for task in stored.tasks if task not in records]:
+            raise DataError(
+                f"the score of {stored.suite!r} is of {missing[0]!r}, which was not measured",
+                where=str(path),
+            )
+        suite = load_task(stored.suite) if stored.suite in task_names() else None
+        if not isinstance(suite, Suite):
+            notes.append(f"{path}: the score of a suite of somebody's own is taken on trust")
+            continue
+        with reading_foreign(f"{_UNCHECKED}: {stored.suite}", str(path)):
+            found = score_suite(suite, [records[task] for task in stored.tasks]).scores
+        names = [score.name for score in found]
+        require_alike("scores", {"names": [s.name for s in stored.scores]}, {"names": names}, path)
+        for one, other in zip(stored.scores, found, strict=True):
+            values = [{name: getattr(score, name) for name in _SCORES} for score in (one, other)]
+            require_alike(one.name, values[0], values[1], path)
+    return notes
+
+
+def _check_judgement(path: Path) -> None:
+    """Check what a judge's verdicts come to against the pairs beside them."""
+    stored, beside = Judgement.read(path), path.with_suffix(".pairs.jsonl")
+    pairs, rate = read_samples(beside), stored.win_rate
+    if not pairs:
+        raise DataError("the pairs that were judged are missing", where=str(beside))
+    drawn = Resampling(stored.seed or 0, stored.resamples or 1, rate.confidence)
+    try:
+        counts = tally(pairs)
+        found = measure(WinRate(stored.judge, stored.template), pairs, drawn)
+    except KeyError as error:
+        raise DataError(f"a pair has no verdict: {error}", where=str(beside)) from None
+    told = {name: getattr(stored, name) for name in counts}
+    require_alike("judgement", told, counts, path, _JUDGE_AGAIN)
+    # Earlier versions did not tell how the interval was drawn.
+    names = tuple(comparable(rate)) if stored.resamples else ("value", "n", "signature")
+    rates = {name: comparable(rate)[name] for name in names}
+    require_alike("win_rate", rates, metric_values(found), path, _JUDGE_AGAIN)
+
+
+def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
+    """Check what was forgotten against itself, and against the losses where they can be told."""
+    path = run.forgetting
+    rise = {"value": stored.value, "in its interval": True}
+    inside = stored.low <= stored.value <= stored.high
+    found = {"value": stored.after - stored.before, "in its interval": inside}
+    require_alike("forgetting", rise, found, path, _TRAIN_AGAIN)
+    notes = []
+    for field, place in (("after", run), ("before", run.whole)):
+        losses = _losses(place.general_losses)
+        if len(losses) == stored.n:  # those of one model alone
+            tokens = sum(loss.tokens for loss in losses)
+            if min(loss.tokens for loss in losses) < 1:
+                raise DataError("a loss is of no token", where=str(place.general_losses))
+            told = {field: getattr(stored, field), "tokens": stored.tokens}
+            nats = {field: sum(loss.nats for loss in losses) / tokens, "tokens": tokens}
+            require_alike("forgetting", told, nats, path, _TRAIN_AGAIN)
+        else:
+            notes.append(f"{path}: the loss {field} the training is taken on trust")
+    return notes
+
+
+def _losses(path: Path) -> list[TextLoss]:
+    try:
+        return [_LOSS.validate_python(value["result"]) for value in logged_values(path)]
+    except (KeyError, TypeError, ValidationError) as error:
+        raise DataError(f"this is not a loss on general text: {error}", where=str(path)) from None
+
+
+def _numbers(line: Any, path: Path, *names: str) -> dict[str, float]:
+    try:
+        numbers = {name: float(line[name]) for name in names}
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"a line has no {' and '.join(names)}", where=str(path)) from None
+    if not all(abs(number) <= _MOST for number in numbers.values()):
+        raise DataError("a line has a number that is not finite, or absurd", where=str(path))
+    return numbers
+
+
+def _require(field: str, stored: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+    require_alike(field, stored, found, path, _RESUME)

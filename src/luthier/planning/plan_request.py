@@ -1,0 +1,227 @@
+"""From names, as a user writes them, to what is planned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, cast, get_args
+
+from luthier.core.errors import UsageError
+from luthier.planning.architecture import Architecture
+from luthier.planning.families import read_architecture
+from luthier.planning.hardware import Cluster, Device, find_device
+from luthier.planning.methods import METHODS
+from luthier.planning.model_config import find_config
+from luthier.planning.precision import usual_precision
+from luthier.planning.search import BATCHES
+from luthier.planning.sizes import Size, require_taken, size_settings
+from luthier.planning.targets import Names
+from luthier.planning.training_plan import Choice, Workload
+from luthier.planning.training_setup import (
+    PRECISIONS,
+    Checkpointing,
+    OptimizerName,
+    ParallelName,
+    PrecisionName,
+)
+
+_QLORA: PrecisionName = "nf4-double"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a user asks the planner; None: whatever is usual.
+
+    Attributes:
+        model: a Hub id, a folder, or a name that the planner knows.
+        hardware: a device of the catalogue, or ``cpu``.
+        devices: how many.
+        method: by name; ``qlora`` too, which is lora on a base in NF4; in a search also ``any``.
+        precision: of weights and activations; with ``qlora`` and a precision that is not quantised,
+            that of everything beside the quantised base.
+        optimizer: which one.
+        parallel: how devices share the work.
+        group: devices that share one copy, for hybrid.
+        checkpointing: what is computed again.
+        batch: sequences in a micro-batch on one device.
+        length: tokens of a sequence.
+        target_length: tokens of a decoder sequence, for encoder-decoder models; None: a quarter of
+            the length.
+        step_sequences: sequences of an optimizer step over all devices; None: one micro-batch on
+            each.
+        tokens: of the whole training; 0: of one step.
+        trained_share: the share of positions whose loss is counted.
+        loss_chunks: parts in which the loss is computed.
+        update_in_backward: whether gradients are used as soon as they are there.
+        compiled: whether each layer is compiled.
+        offload: whether shards of weights, gradients and states lie in the host's memory.
+        tables_apart: whether embedding and output layer are gathered like layers.
+        rank: of LoRA and its variants; this and the next ones None: as the method has them by
+            default.
+        virtual_tokens: of soft prompts.
+        bottleneck: the width inside adapters.
+        targets: the modules that a method adapts: ends of names, or a regular expression.
+        exclude_modules: modules that are left as they are although they are targets.
+        last_layers: how many layers last-layers trains.
+        parameters: regular expressions of the names of the parameters that selective trains.
+        revision: of the model on the Hub.
+    """
+
+    model: str
+    hardware: str = "cpu"
+    devices: int = 1
+    method: str = "lora"
+    precision: str | None = None
+    optimizer: str = "adamw"
+    parallel: str | None = None
+    group: int = 0
+    checkpointing: str | None = None
+    batch: int = 1
+    length: int = 512
+    target_length: int | None = None
+    step_sequences: int | None = None
+    tokens: float = 0.0
+    trained_share: float = 1.0
+    loss_chunks: int = 1
+    update_in_backward: bool = False
+    compiled: bool = False
+    offload: bool = False
+    tables_apart: bool = False
+    rank: int | None = None
+    virtual_tokens: int | None = None
+    bottleneck: int | None = None
+    targets: Names | None = None
+    exclude_modules: Names = ()
+    last_layers: int | None = None
+    parameters: tuple[str, ...] = ()
+    revision: str | None = None
+
+    def architecture(self) -> tuple[Architecture, str]:
+        """The model's structure, and where its configuration was found.
+
+        Raises:
+            DataError: no configuration, or of a kind that the planner does not know.
+        """
+        config, source = find_config(self.model, self.revision)
+        return read_architecture(config, source), source
+
+    def cluster(self) -> Cluster:
+        """The devices.
+
+        Raises:
+            UsageError: an unknown device, or a number of them that cannot be.
+        """
+        return Cluster(find_device(self.hardware), self.devices)
+
+    def workload(self, architecture: Architecture) -> Workload:
+        """What is trained.
+
+        Raises:
+            UsageError: a number that is out of range.
+        """
+        sizes = ("rank", "virtual_tokens", "bottleneck", "last_layers")
+        counts = ("batch", "length", "devices", "loss_chunks", "target_length", "step_sequences")
+        for name in (*counts, *sizes):
+            given = getattr(self, name)
+            if given is not None and given < 1:
+                raise UsageError(f"{name} is {given}", fix="give at least 1")
+        if not 0 <= self.tokens < math.inf:
+            raise UsageError(f"{self.tokens} tokens cannot be trained on", fix="give 0 or more")
+        if not 0 < self.trained_share <= 1:
+            raise UsageError("trained_share is a share", fix="give a number above 0, at most 1")
+        decoder = architecture.is_encoder_decoder
+        target = self.target_length or (self.length // 4 or 1 if decoder else 0)
+        return Workload(
+            model=architecture,
+            length=self.length,
+            target_length=target if decoder else 0,
+            trained_share=self.trained_share,
+            step_sequences=self.step_sequences or self.batch * self.devices,
+            tokens=self.tokens,
+            loss_chunks=self.loss_chunks,
+            update_in_backward=self.update_in_backward,
+            compiled=self.compiled,
+            offload=self.offload,
+            tables_apart=self.tables_apart,
+            size=self._size(),
+        )
+
+    def _size(self) -> Size:
+        size = Size(
+            rank=self.rank,
+            virtual_tokens=self.virtual_tokens,
+            bottleneck=self.bottleneck,
+            targets=self.targets,
+            exclude_modules=self.exclude_modules,
+            last_layers=self.last_layers,
+            parameters=self.parameters,
+        )
+        require_taken(self.method, size)
+        return size
+
+    @property
+    def size_settings(self) -> dict[str, Any]:
+        """The settings of `tune` for the sizes of the method."""
+        return size_settings(self.method, self._size())
+
+    def choice(self, device: Device) -> Choice:
+        """Everything that a search may choose otherwise.
+
+        Raises:
+            UsageError: an unknown precision, optimizer, way to share or checkpointing.
+        """
+        usual = usual_precision(device)
+        precision = cast(PrecisionName, _one_of("precision", self.precision, PrecisionName, usual))
+        compute: PrecisionName | None = None
+        quantised = self.method == "qlora"
+        if quantised and not PRECISIONS[precision].linear:
+            precision, compute = _QLORA, precision
+        layout = _one_of("parallel", self.parallel, ParallelName, self._usual_layout())
+        optimizer = _one_of("optimizer", self.optimizer, OptimizerName, "")
+        checkpointing = _one_of("checkpointing", self.checkpointing, Checkpointing, "none")
+        return Choice(
+            method="lora" if quantised else self.method,
+            precision=precision,
+            compute=compute,
+            optimizer=cast(OptimizerName, optimizer),
+            parallel=cast(ParallelName, layout),
+            group=self.group or (device.per_node if layout == "hybrid" else 0),
+            checkpointing=cast(Checkpointing, checkpointing),
+            batch=self.batch,
+        )
+
+    def _usual_layout(self) -> str:
+        return "fsdp" if self.devices > 1 or self.offload else "single"
+
+    def methods(self) -> tuple[str, ...]:
+        """The methods among which a search chooses."""
+        # Which parameters would be trained selectively, only a user can say.
+        any_method = tuple(name for name in METHODS if name != "selective" or self.parameters)
+        several = {"any": any_method, "qlora": ("lora",)}
+        return several.get(self.method, (self.method,))
+
+    def for_search(self) -> Question:
+        """The question with a step that all micro-batches of a search divide."""
+        return replace(self, step_sequences=self.step_sequences or max(BATCHES) * self.devices)
+
+    def fixed(self, device: Device) -> dict[str, Any]:
+        """What a search may not choose, because the user did: fields of `Choice`."""
+        named = replace(self, method="lora" if self.method == "any" else self.method)
+        choice = named.choice(device)
+        given = {
+            "precision": self.precision is not None or self.method == "qlora",
+            "compute": self.precision is not None or self.method == "qlora",
+            "parallel": self.parallel is not None or (self.offload and self.devices == 1),
+            "group": self.parallel is not None,
+            "checkpointing": self.checkpointing is not None,
+            "optimizer": True,
+        }
+        return {name: getattr(choice, name) for name, is_given in given.items() if is_given}
+
+
+def _one_of(what: str, given: str | None, names: object, usual: str) -> str:
+    known = get_args(names)
+    value = given or usual
+    if value not in known:
+        raise UsageError(f"there is no {what} {value!r}", fix=f"known: {', '.join(known)}")
+    return value

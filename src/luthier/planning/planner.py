@@ -1,0 +1,170 @@
+"""What can be asked of the planner, each question a function."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+from luthier.core.choices import OptimizerName
+from luthier.core.errors import UsageError
+from luthier.planning.families import read_architecture
+from luthier.planning.hardware import Device
+from luthier.planning.memory import MemoryPlan, plan_inference
+from luthier.planning.methods import TITLES
+from luthier.planning.model_config import known_models
+from luthier.planning.overhead import usual_overhead
+from luthier.planning.plan_request import Question
+from luthier.planning.precision import precision_on
+from luthier.planning.search import Search, largest_model, search, smallest_hardware
+from luthier.planning.training_plan import Plan, in_words, make_plan
+
+
+def plan(question: Question, price: float | None = None) -> Plan:
+    """Memory, time and cost of one way to train a model.
+
+    Args:
+        question: the model, the hardware, and how it would be trained.
+        price: of a device for an hour, in any currency.
+
+    Raises:
+        UsageError: something that cannot be, such as a batch that does not divide.
+        DataError: no configuration of this model is known.
+    """
+    architecture, _ = question.architecture()
+    cluster = question.cluster()
+    return make_plan(
+        question.workload(architecture), question.choice(cluster.device), cluster, price=price
+    )
+
+
+def best_plans(question: Question, price: float | None = None) -> Search:
+    """The fastest ways to train a model that fit the hardware.
+
+    What the question says of precision, optimizer, checkpointing and the sharing of work stays as
+    it is; the rest and the micro-batch are searched. Where it says nothing of a step, one is taken
+    into which every micro-batch divides.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    question = question.for_search()
+    architecture, _ = question.architecture()
+    cluster = question.cluster()
+    return search(
+        question.workload(architecture),
+        cluster,
+        methods=question.methods(),
+        fixed=question.fixed(cluster.device),
+        price=price,
+    )
+
+
+def generation(question: Question) -> tuple[MemoryPlan, Device]:
+    """The memory of ``batch`` answers at once, ``length`` tokens each with their prompts.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    architecture, _ = question.architecture()
+    device = question.cluster().device
+    question.workload(architecture)  # for its checks
+    if question.devices > 1:
+        raise UsageError(
+            "generation is planned on one device: how answers or weights would be shared among "
+            "several is not known",
+            fix="leave --devices out",
+        )
+    if architecture.context and question.length > architecture.context:
+        raise UsageError(
+            f"{question.length} tokens are more than the context of {architecture.context}",
+            fix=f"give a length of at most {architecture.context}",
+        )
+    choice = question.choice(device)
+    precision = precision_on(device, choice.precision, choice.compute)
+    memory = plan_inference(
+        architecture,
+        precision,
+        batch=question.batch,
+        length=question.target_length or question.length,
+        overhead=usual_overhead(device.is_cpu),
+    )
+    return memory, device
+
+
+def advice(question: Question, price: float | None = None) -> str:
+    """What to try where the asked configuration does not surely fit, in a sentence.
+
+    It names only what `tune` can run.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    free = _runnable(question)
+    if found := _first_that_runs(free, price):
+        return f"Try {in_words(found)}"
+    name = TITLES.get(question.method, question.method)
+    if found := _first_that_runs(replace(free, method="qlora"), price):
+        return f"{name} does not fit with any setting tried. Try {in_words(found)}"
+    return f"{name} does not fit with any setting tried. Use more devices or a smaller model."
+
+
+def _runnable(question: Question) -> Question:
+    """The question, free where a search may choose, and without what `tune` lacks."""
+    has_optimizer = question.optimizer in get_args(OptimizerName)
+    return replace(
+        question,
+        precision=None,
+        parallel=None,
+        checkpointing=None,
+        offload=False,
+        tables_apart=False,
+        update_in_backward=False,
+        loss_chunks=1,
+        optimizer=question.optimizer if has_optimizer else "adamw",
+    )
+
+
+def _first_that_runs(question: Question, price: float | None) -> Plan | None:
+    """The best plan that `tune` can run, if there is one."""
+    try:
+        found = best_plans(question, price)
+    except UsageError:  # no such way, of this model
+        return None
+    return next((plan for plan in found.best if plan.tune.can), None)
+
+
+def smallest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:
+    """For each kind of accelerator the fewest that fit; what brings least memory first.
+
+    Raises:
+        UsageError, DataError: as `plan`.
+    """
+    if question.method == "any":
+        raise UsageError(
+            "the hardware depends on the method", fix="name one, such as --method lora"
+        )
+    architecture, _ = question.architecture()
+    alone = replace(question, parallel=None, devices=1)
+    plans = smallest_hardware(question.workload(architecture), alone.choice, price=price)
+    return tuple((question.model, one) for one in plans)
+
+
+def largest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:
+    """The largest well-known model that the hardware can train with a method, if there is one.
+
+    Raises:
+        UsageError: as `plan`.
+    """
+    question, cluster = question.for_search(), question.cluster()
+    works = [
+        (name, question.workload(read_architecture(config, name)))
+        for name, config in known_models().items()
+    ]
+    found = largest_model(
+        works,
+        cluster,
+        methods=question.methods(),
+        fixed=question.fixed(cluster.device),
+        price=price,
+    )
+    return (found,) if found else ()

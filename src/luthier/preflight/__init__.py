@@ -1,0 +1,1 @@
+"""Checks before anything is spent: dry run, memory, trace, and this machine."""

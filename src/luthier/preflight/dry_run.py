@@ -1,0 +1,101 @@
+"""What a run will take, and whether it can run at all, before any weights are loaded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from luthier.config.methods import MethodName
+from luthier.context.run_context import Setup
+from luthier.data.problems import Dropped, count_reasons
+from luthier.data.splits import SPLITS
+from luthier.methods.outline import outlined
+from luthier.preflight.memory_check import check_memory, memory_limit, plan_within_memory
+from luthier.preflight.power import notes_on_power
+from luthier.records.dry_run import Forecast, MethodForecast
+from luthier.records.run_directory import RunDirectory
+from luthier.training.job import allowed_method
+from luthier.training.trackers import require_trackers
+
+
+class Checked(NamedTuple):
+    """What checking found.
+
+    Attributes:
+        methods: the tuning methods that will be used.
+        longest_prompt: in tokens.
+        dropped: training examples that this model cannot take.
+    """
+
+    methods: tuple[MethodName, ...]
+    longest_prompt: int
+    dropped: tuple[Dropped, ...]
+
+
+def check_tune(setup: Setup) -> Checked:
+    """Check that there is something to train on, and memory to do it.
+
+    Raises:
+        DataError: no training example is left, or one is too long and that is an error.
+        ResourceError: it does not fit into memory.
+        UsageError: a tracker is not installed, or the loop's settings rule the method out.
+    """
+    method = setup.config.method
+    require_trackers(setup.config.train.trackers)
+    allowed_method(method, setup.config, setup.weights())
+    data = setup.training_data(method)
+    check_memory(setup, method, data)
+    longest = max(example.prompt_length for example in data.train)
+    return Checked((method,), longest, data.dropped)
+
+
+def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
+    """What a run would use, and what each of its methods would take.
+
+    Args:
+        setup: data, prompts, model and settings.
+        run: where it would be.
+        checked: what checking found.
+    """
+    dataset = setup.dataset
+    dropped = count_reasons(dataset.dropped + checked.dropped)
+    examples = {split: len(dataset.split(split)) for split in SPLITS}
+    examples["train"] -= len(checked.dropped)  # those that this model cannot take
+    return Forecast(
+        run=run.path,
+        task=dataset.task,
+        template=setup.template.id,
+        metrics=setup.metrics,
+        model=setup.handle.id,
+        examples=examples,
+        dropped={reason.reason: reason.count for reason in dropped},
+        longest_prompt=checked.longest_prompt,
+        context_window=setup.renderer.context_window,
+        max_steps=setup.config.train.max_steps,
+        methods=tuple(_forecast_method(setup, method) for method in checked.methods),
+        power=notes_on_power(setup),
+    )
+
+
+def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
+    """What tuning with ``method`` would take."""
+    plan = plan_within_memory(setup, method, setup.training_data(method))
+    usable = memory_limit(setup)
+    outline = outlined(setup.weights(), method, setup.config.methods)
+    if plan is None:
+        return MethodForecast(
+            method=method,
+            trained_parameters=outline.trained,
+            usable_bytes=usable,
+            notes=outline.notes,
+        )
+    return MethodForecast(
+        method=method,
+        trained_parameters=plan.trained_parameters,
+        steps=plan.steps,
+        memory_bytes=plan.memory.total,
+        memory_high_bytes=plan.memory.total_interval.high,
+        seconds=plan.seconds,
+        seconds_are_guessed=plan.seconds_are_guessed,
+        usable_bytes=usable,
+        notes=outline.notes,
+    )

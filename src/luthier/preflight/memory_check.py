@@ -1,0 +1,101 @@
+"""A tuning's plan against the memory there is, and against what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+
+from luthier.config.methods import MethodName
+from luthier.context.run_context import Setup
+from luthier.core.errors import DataError, ResourceError
+from luthier.core.units import format_bytes
+from luthier.distributed.process_group import ALONE, Ranks
+from luthier.models.device import default_device, free_memory
+from luthier.preflight.job_plan import TuningPlan, plan_tuning
+from luthier.records.dry_run import MeasuredPlan, PlanCheck
+from luthier.records.run_directory import RunDirectory
+from luthier.training import TrainingData
+from luthier.training.optimizer import require_optimizer
+
+# The share of the memory that a micro-batch may fill by plan: plans err by some per cent.
+_FILLED = 0.9
+
+SMALLER = (
+    "try a smaller train.micro_batch_tokens or data.max_length, "
+    "or train.activation_checkpointing=full"
+)
+
+
+def plan_within_memory(
+    setup: Setup, method: MethodName, data: TrainingData, ranks: Ranks = ALONE
+) -> TuningPlan | None:
+    """The plan in the memory there is, whether it fits or not; see `plan_tuning`."""
+    limit = _FILLED * memory_limit(setup, ranks)
+    return plan_tuning(setup, method, data, limit, ranks)
+
+
+def check_memory(
+    setup: Setup, method: MethodName, data: TrainingData, ranks: Ranks = ALONE
+) -> TuningPlan | None:
+    """The plan, if it may be used.
+
+    Raises:
+        ResourceError: it needs more than ``adapt.memory``, or than what is free.
+        UsageError: the optimizer does not work here.
+    """
+    require_optimizer(setup.config.train, default_device(), ranks)
+    plan = plan_within_memory(setup, method, data, ranks)
+    limit = memory_limit(setup, ranks)
+    if plan and plan.memory.total > limit:
+        raise ResourceError(
+            f"{method} needs about {format_bytes(plan.memory.total)}; "
+            f"{format_bytes(limit)} available",
+            fix=SMALLER,
+        )
+    return plan
+
+
+def memory_limit(setup: Setup, ranks: Ranks = ALONE) -> int:
+    """Bytes this process may come to use: ``adapt.memory``, or what it has and what is free.
+
+    Processes on a CPU share what is free.
+    """
+    if setup.config.adapt.memory:
+        return setup.config.adapt.memory
+    device = default_device()
+    if device.type != "cpu":
+        return free_memory(device)
+    held: int = psutil.Process().memory_info().rss
+    return held + free_memory(device) // ranks.size
+
+
+def measured_plans(runs: Sequence[RunDirectory]) -> tuple[PlanCheck, ...]:
+    """What was predicted and measured in runs and in their rungs.
+
+    Raises:
+        DataError: none of them has a plan that was measured.
+    """
+    checks = tuple(check for run in runs for check in _measured(run))
+    if not checks:
+        raise DataError(
+            "none of these runs has a plan that was measured",
+            where=", ".join(str(run.path) for run in runs),
+            fix="name runs of tune or adapt that have trained",
+        )
+    return checks
+
+
+def _measured(run: RunDirectory) -> list[PlanCheck]:
+    plans = [(path, MeasuredPlan.read(path)) for path in sorted(run.path.rglob("plan.json"))]
+    return [
+        PlanCheck(
+            run=str(path.parent),
+            predicted_peak_bytes=plan.predicted_peak_bytes,
+            measured_peak_bytes=plan.measured_peak_bytes,
+            predicted_seconds=plan.predicted_seconds,
+            measured_seconds=plan.measured_seconds,
+        )
+        for path, plan in plans
+        if plan.measured_peak_bytes
+    ]

@@ -1,0 +1,110 @@
+"""A plan beside a trace of the loop's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from luthier.config import load_config
+from luthier.config.methods import METHOD_NAMES, MethodName
+from luthier.config.train import OptimizerName
+from luthier.core.errors import UsageError
+from luthier.models.foreign_config import cleaned
+from luthier.planning import TrainingSetup, plan_training
+from luthier.planning.families import read_architecture
+from luthier.planning.from_config import tuning_of
+from luthier.planning.methods import METHODS
+from luthier.planning.model_config import find_config
+from luthier.planning.plan_request import Question
+from luthier.planning.training_plan import Choice
+from luthier.planning.training_setup import OPTIMIZERS, PRECISIONS, PrecisionName
+from luthier.records.dry_run import PlanCheck
+from luthier.training.trace import BatchShape, trace_step
+
+# Peft copies each norm that it tunes, which tensors without data do not survive; nor does
+# quantising them.
+_NOT_WITHOUT_DATA = {"layernorm", "qlora"}
+_DTYPES: Mapping[PrecisionName, str] = {
+    "float32": "float32",
+    "bf16-mixed": "bfloat16",
+    "fp16-mixed": "float16",
+    "bf16-pure": "bfloat16",
+}
+
+
+def trace_question(question: Question) -> PlanCheck:
+    """The allocated bytes that are planned and traced for a question, on one CPU.
+
+    Bitsandbytes' kernels are one operator each here: what they copy inside is not traced.
+
+    Raises:
+        UsageError: a method, precision or optimizer that the loop does not have on a CPU.
+        DataError: no configuration of this model is known.
+    """
+    method, choice = _in_the_loop(question)
+    values, source = find_config(question.model, question.revision)
+    architecture = read_architecture(values, source)
+    work = question.workload(architecture)
+    config = load_config(
+        flags={
+            "model.dtype": _DTYPES[choice.precision],
+            "train.master_weights": choice.precision != "bf16-pure",
+            "train.optimizer": choice.optimizer,
+            "train.activation_checkpointing": choice.checkpointing,
+            **question.size_settings,
+        }
+    )
+    positions = (work.target_length or work.length - 1) * question.batch
+    predicted = max(1, round(positions * work.trained_share))
+    shape = BatchShape(
+        rows=question.batch,
+        length=work.length,
+        predicted=predicted,
+        target_length=work.target_length,
+    )
+    setup = TrainingSetup(
+        tuning=tuning_of(config.methods.of(method), architecture),
+        precision=PRECISIONS[choice.precision],
+        optimizer=OPTIMIZERS[choice.optimizer],
+        checkpointing=choice.checkpointing,
+        batch=question.batch,
+        length=work.length,
+        target_length=work.target_length,
+        predicted=predicted,
+        accumulation=2,
+        on_cpu=True,
+        fused_loss=True,
+    )
+    return PlanCheck(
+        run=question.model,
+        predicted_peak_bytes=plan_training(architecture, setup).allocated,
+        measured_peak_bytes=trace_step(_settings(values, source), method, config, shape).peak.total,
+    )
+
+
+def _settings(values: Any, source: str) -> Any:
+    """The transformers configuration with these values; no code of the model's own is run."""
+    from transformers import AutoConfig
+
+    values, _ = cleaned(values, source)
+    settings = {key: value for key, value in values.items() if key != "model_type"}
+    return AutoConfig.for_model(values["model_type"], **settings)
+
+
+def _in_the_loop(question: Question) -> tuple[MethodName, Choice]:
+    """The method and all else that is chosen, if the loop has them."""
+    choice = question.choice(question.cluster().device)
+    known = [name for name in METHOD_NAMES if name in METHODS and name not in _NOT_WITHOUT_DATA]
+    if question.method not in known or choice.precision not in _DTYPES:
+        raise UsageError(
+            f"{question.method} in {choice.precision} cannot be traced",
+            fix=f"choose one of {', '.join(known)} in {' or '.join(_DTYPES)}",
+        )
+    if choice.optimizer not in get_args(OptimizerName):
+        raise UsageError(
+            f"tune does not have the optimizer {choice.optimizer}",
+            fix=f"choose one of {', '.join(get_args(OptimizerName))}",
+        )
+    if question.devices > 1:
+        raise UsageError("a trace is of one device", fix="plan without --trace")
+    return question.method, choice

@@ -1,0 +1,66 @@
+"""What an adapt run holds beside its rungs' own records: its table, and its answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from luthier.records.base import Count, Record, Seconds
+from luthier.records.comparison import Comparison
+from luthier.records.contamination import Contamination
+from luthier.records.evaluation import MetricResult, ModelStamp, TemplateStamp
+from luthier.records.forgetting import Forgetting
+from luthier.records.training import TrainingRecord
+
+
+class RungRecord(Record):
+    """One row of the ladder's table."""
+
+    name: str
+    status: Literal["done", "skipped", "failed"]
+    reason: str = ""
+    unusable: str = ""
+    """The reason why its answers cannot be used, whatever they score."""
+    metric: MetricResult | None = None
+    metrics: tuple[MetricResult, ...] = ()
+    clean: MetricResult | None = None
+    gain: Comparison | None = None
+    forgetting: Forgetting | None = None
+    trained_parameters: Count = 0
+    artifact_bytes: Count = 0
+    peak_memory_bytes: Count = 0
+    train_seconds: Seconds = 0.0
+    evaluate_seconds: Seconds = 0.0
+    training: TrainingRecord | None = None
+
+
+class StoredRung(Record):
+    """``rung.json``: a finished rung, and a fingerprint of what it was made from."""
+
+    fingerprint: str
+    record: RungRecord
+
+
+class Recommendation(Record):
+    """The answer of the ladder, in words."""
+
+    rung: str | None
+    sentence: str
+    reasons: tuple[str, ...]
+
+
+class LadderRecord(Record):
+    """``ladder.json``: the whole outcome of ``luthier adapt``."""
+
+    task: str
+    split: str
+    metric: str
+    target: float | None
+    alpha: float
+    examples: dict[str, Count]
+    model: ModelStamp
+    template: TemplateStamp
+    rungs: tuple[RungRecord, ...]
+    recommendation: Recommendation
+    contamination: Contamination | None = None
+    seconds: Seconds
+    budget_seconds: float | None = None

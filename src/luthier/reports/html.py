@@ -1,0 +1,102 @@
+"""The report as one HTML file that needs nothing else and asks nothing of the network.
+
+Everything in it comes from models, data and configurations, so none of it is trusted: text is
+escaped by the template engine and shown without control characters, examples travel as JSON in a
+data block and are shown as text only, and a content security policy allows the page's own script,
+by its hash, and nothing more.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from luthier.core.terminal import printable
+from luthier.reports.benchmarks import Benchmarked, asked_lines, suite_rows
+from luthier.reports.comparisons import caption, comparison_rows
+from luthier.reports.content import Content
+from luthier.reports.examples import collect_examples
+from luthier.reports.facts import headline, measurement_facts, training_facts
+from luthier.reports.plots import ladder_plots, loss_plot
+from luthier.reports.rows import ladder_rows, metric_rows
+
+_TEMPLATES = Path(__file__).parent / "templates"
+STATIC_EXAMPLES = 10
+_METRICS_SHOWN = 40
+"""Rows of a table that stands open."""
+
+
+def render_html(content: Content) -> str:
+    """The whole page. Equal contents give equal bytes."""
+    ladder = content.ladder
+    compared = content.compared
+    script = _asset("report.js")
+    metrics = [
+        row
+        for system in content.systems
+        for row in metric_rows(system.name, (each.record for each in system.measured))
+    ]
+    suites = [Benchmarked(system.name, (), system.suites) for system in content.systems]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            content=content,
+            headline=headline(content),
+            ladder_rows=ladder_rows(ladder) if ladder else (),
+            comparison_rows=comparison_rows(compared) if compared else (),
+            comparison_caption=caption(compared) if compared else "",
+            suite_rows=suite_rows(suites),
+            asked_lines=asked_lines(content.records_by_system),
+            metric_rows=metrics,
+            metrics_open=not ladder and not compared and len(metrics) <= _METRICS_SHOWN,
+            plots=ladder_plots(ladder) if ladder else [],
+            tuned=[
+                (
+                    system.name,
+                    loss_plot(system.name, system.curve),
+                    training_facts(system.training) if system.training else None,
+                )
+                for system in content.systems
+                if system.training or system.curve.training
+            ],
+            fact_groups=measurement_facts(content),
+            examples=collect_examples(content),
+            static_examples=STATIC_EXAMPLES,
+            style=_asset("report.css"),
+            script=script,
+            script_hash=_hash_source(script),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    # `tojson` escapes <, > and & so that a text cannot end the data block it stands in.
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+    return environment
+
+
+def _shown(value: object) -> object:
+    """A text without control characters; markup, numbers and the rest as they are."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _asset(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash_source(script: str) -> str:
+    """The source expression of an inline script (Content Security Policy Level 3, 2.3.1)."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,0 +1,139 @@
+"""The report as Markdown: the same facts, for a pull request or a lab notebook.
+
+Text from models and data is escaped, so that it shows as it is and cannot become a link or HTML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from luthier.core.terminal import printable
+from luthier.records.ladder import LadderRecord
+from luthier.reports.benchmarks import Benchmarked, asked_lines, suite_rows
+from luthier.reports.content import Content
+from luthier.reports.examples import Examples, SideBySide, collect_examples
+from luthier.reports.facts import FactGroup, headline, measurement_facts, training_facts
+from luthier.reports.rows import LadderRow, ladder_rows, metric_rows
+
+_NUM_EXAMPLES = 3
+# Signs that mean something anywhere, list marks at the start, and what makes a bare address a link.
+_SPECIAL = re.compile(r"([\\`*_\[\]#!|~$]|^[-+]|:(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
+
+
+def render_markdown(content: Content) -> str:
+    """The whole document. Equal contents give equal text."""
+    main = headline(content)
+    lines = [f"# {escape_markdown(main.sentence)}", ""]
+    lines += [f"- {escape_markdown(reason)}" for reason in main.reasons]
+    if content.ladder:
+        lines += ["", "## The ladder", "", *_ladder(content.ladder)]
+    if any(system.suites for system in content.systems):
+        lines += ["", "## Suites", "", *_suites(content)]
+    lines += ["", "## Metrics", "", *_metrics(content)]
+    if notes := asked_lines(content.records_by_system):
+        lines += ["", *(f"- {escape_markdown(note)}" for note in notes)]
+    trained = [(system.name, system.training) for system in content.systems if system.training]
+    if trained:
+        lines += ["", "## Training"]
+    for name, training in trained:
+        lines += ["", *_facts(FactGroup(name, training_facts(training).facts))]
+    examples = collect_examples(content)
+    if examples.rows:
+        lines += ["", "## Examples", *_examples(examples)]
+    lines += ["", "## How it was measured"]
+    for group in measurement_facts(content):
+        lines += ["", *_facts(group)]
+    lines += ["", "## Configuration", "", *fenced(content.config, "yaml")]
+    return "\n".join(lines) + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """Text on one line in which Markdown and HTML find nothing to interpret."""
+    flat = printable(" ".join(text.split()))
+    plain = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", plain)
+
+
+def _ladder(ladder: LadderRecord) -> Iterator[str]:
+    headings = (
+        "rung", ladder.metric, "gain", "forgetting (nats/token)",
+        "trained", "artefact", "peak memory", "time",
+    )  # fmt: skip
+    yield from table_lines(headings, map(_ladder_cells, ladder_rows(ladder)))
+    yield ""
+    yield (
+        "p is one-sided, for a gain, and corrected for all pairs of rungs; a gain counts as real "
+        f"at p ≤ {ladder.alpha:g}."
+    )
+
+
+def _ladder_cells(row: LadderRow) -> Sequence[str]:
+    name = f"{row.name} (recommended)" if row.recommended else row.name
+    if not row.is_done:
+        return name, f"{row.status}: {row.reason}", "", "", "", "", "", ""
+    gain = f"{row.gain} over {row.over}, {row.p}" if row.p else row.gain
+    forgetting = f"{row.forgetting} {row.forgetting_interval}"
+    metric = f"{row.metric} {row.interval}"
+    return name, metric, gain, forgetting, row.trained, row.artefact, row.memory, row.time
+
+
+def _metrics(content: Content) -> Iterator[str]:
+    rows = (
+        (row.system, row.task, row.shots, row.metric, f"{row.value} {row.interval}", row.n)
+        for system in content.systems
+        for row in metric_rows(system.name, (each.record for each in system.measured))
+    )
+    yield from table_lines(("system", "task", "shots", "metric", "value and interval", "n"), rows)
+
+
+def _suites(content: Content) -> Iterator[str]:
+    systems = [Benchmarked(system.name, (), system.suites) for system in content.systems]
+    headings = ("suite", "format", "shots", "n", *(system.name for system in systems))
+    rows = (
+        (row.task, row.format, row.shots, row.n, *(f"{value} {i}" for value, i in row.cells))
+        for row in suite_rows(systems)
+    )
+    yield from table_lines(headings, rows)
+
+
+def _facts(group: FactGroup) -> Iterator[str]:
+    yield f"### {escape_markdown(group.title)}"
+    yield ""
+    for label, value in group.facts:
+        yield f"- {escape_markdown(label)}: {escape_markdown(value)}"
+
+
+def _examples(examples: Examples) -> Iterator[str]:
+    for row in examples.rows[:_NUM_EXAMPLES]:
+        yield from ("", f"### {escape_markdown(row.id)}", "")
+        yield from fenced(row.prompt, "text")
+        yield ""
+        yield from table_lines(("answer by", "text", "score"), _answers(row, examples.systems))
+
+
+def _answers(row: SideBySide, systems: Sequence[str]) -> Iterator[Sequence[str]]:
+    for reference in row.references:
+        yield "reference", reference, ""
+    for name, output in zip(systems, row.outputs, strict=True):
+        if output:
+            yield name, output.text, "" if output.score is None else f"{output.score:.3f}"
+
+
+def table_lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table, its cells escaped."""
+    yield _table_line(headings)
+    yield "|" + "---|" * len(headings)
+    for row in rows:
+        yield _table_line(row)
+
+
+def _table_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(escape_markdown, cells)) + " |"
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """A code block whose fence is longer than any the text holds."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", printable(text).rstrip("\n"), fence]

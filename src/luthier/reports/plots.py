@@ -1,0 +1,332 @@
+"""Plots as inline SVG that takes its colours from the page.
+
+A plot is drawn in stand-in colours which are then replaced by CSS variables, so that one SVG reads
+well on a light and on a dark page. Nothing in it depends on the time or on the machine: equal
+records give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from math import ceil, floor, log, sqrt
+from typing import Any
+
+from luthier.core.seeds import fingerprint
+from luthier.core.terminal import printable
+from luthier.core.units import format_duration
+from luthier.records.base import Estimate
+from luthier.records.ladder import LadderRecord
+from luthier.reports.content import LossCurve, Points
+from luthier.reports.format import format_estimate
+from luthier.reports.style import LIGHT, Palette, plot_style
+
+# What is drawn with these stand-ins takes the page's colour, and outside a report the light one.
+_DRAWN = Palette(ink="#010203", muted="#020304", rule="#030405", accent="#040506")
+_COLOURS = {
+    drawn: f"var(--{name}, {light})"
+    for name, drawn, light in zip(Palette._fields, _DRAWN, LIGHT, strict=True)
+}
+_INK, _MUTED, _RULE, _ACCENT = _DRAWN
+_WIDTH, _HEIGHT = 5.6, 3.4
+_INCHES_PER_ROW = 0.47
+_TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
+_HOUR_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+# From tick to tick where the times lie too close together for those: the widest that shows enough.
+_TIME_STEPS = (
+    36_000, 18_000, 7_200, 3_600, 1_800, 900, 600, 300, 120, 60, 30, 20, 10, 5, 2, 1,
+    0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001,
+)  # fmt: skip
+_LEAST_TICKS, _MOST_TICKS = 3, 7
+_MAX_LABEL = 28
+_MAX_CURVE_POINTS = 400
+# The running mean follows a share of the steps, so that a short training is not smoothed away.
+_SMOOTHED_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot with the words that belong to it; ``svg`` is safe to put into a page as it is."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    label: str
+    estimate: Estimate
+    is_recommended: bool
+    seconds: float
+
+
+def ladder_plots(ladder: LadderRecord) -> list[Plot]:
+    """The metric by rung, the metric by cost, and forgetting: those for which there are figures."""
+    plots = []
+    measured = [
+        _Point(rung.name, rung.metric, rung.name == ladder.recommendation.rung,
+               rung.train_seconds + rung.evaluate_seconds)
+        for rung in ladder.rungs
+        if rung.metric is not None
+    ]  # fmt: skip
+    forgot = [
+        _Point(rung.name, rung.forgetting, rung.name == ladder.recommendation.rung, 0.0)
+        for rung in ladder.rungs
+        if rung.forgetting is not None
+    ]
+    if measured:
+        plots.append(_metric_plot(measured, ladder))
+    if any(point.seconds > 0 for point in measured):
+        plots.append(_cost_plot([point for point in measured if point.seconds > 0], ladder))
+    if forgot:
+        plots.append(_forgetting_plot(forgot))
+    return plots
+
+
+def loss_plot(name: str, curve: LossCurve) -> Plot | None:
+    """Training and validation loss by step, or None where there is neither."""
+    if not curve.training and not curve.validation:
+        return None
+    title = f"Loss while tuning {name}"
+    caption = "Faint: each optimizer step. Line: its running mean. Dots: validation loss."
+    with _axes(title) as axes:
+        if curve.training:
+            axes.plot(*_columns(_thin(curve.training)), color=_RULE, linewidth=0.8)
+            axes.plot(*_columns(_thin(_smooth(curve.training))), color=_INK, linewidth=1.4)
+        axes.plot(
+            *_columns(curve.validation), color=_ACCENT, linewidth=1.2, marker="o", markersize=4.5
+        )
+        axes.set_xlabel("optimizer step")
+        axes.locator_params(axis="x", integer=True)
+        axes.set_ylabel("nats per trained token")
+        axes.grid(axis="y")
+        return Plot(title, caption, _svg(axes, title, caption))
+
+
+def _metric_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:
+    title = f"{ladder.metric} by rung"
+    caption = "Cheapest rung at the top. Bars are intervals" + (
+        f"; the dashed line is the target, {ladder.target:g}." if ladder.target is not None else "."
+    )
+    with _axes(title, _rows_height(points)) as axes:
+        if ladder.target is not None:
+            axes.axvline(ladder.target, color=_ACCENT, linestyle=(0, (4, 3)), linewidth=1)
+        _draw_intervals(axes, points)
+        axes.set_xlabel(_short(ladder.metric))
+        return Plot(title, caption, _svg(axes, title, _describe(points)))
+
+
+def _forgetting_plot(points: Sequence[_Point]) -> Plot:
+    title = "Forgetting"
+    caption = "Rise of the loss on general text the task never saw. Zero: nothing was forgotten."
+    with _axes(title, _rows_height(points)) as axes:
+        axes.axvline(0, color=_MUTED, linewidth=1)
+        _draw_intervals(axes, points)
+        axes.set_xlabel("nats per token, after − before")
+        return Plot(title, caption, _svg(axes, title, _describe(points)))
+
+
+def _cost_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:
+    title = f"{ladder.metric} by cost"
+    caption = "Time to tune and to measure, on a logarithmic axis."
+    with _axes(title) as axes:
+        for point in points:
+            colour = _ACCENT if point.is_recommended else _INK
+            axes.errorbar(
+                point.seconds, point.estimate.value, yerr=_error(point.estimate),
+                fmt="o", markersize=5.5, color=colour, ecolor=colour, elinewidth=1.1,
+            )  # fmt: skip
+        if ladder.target is not None:
+            axes.axhline(ladder.target, color=_ACCENT, linestyle=(0, (4, 3)), linewidth=1)
+        axes.set_xscale("log")
+        axes.margins(x=0.22, y=0.12)
+        _mark_times(axes)
+        axes.set_ylabel(_short(ladder.metric))
+        axes.grid(axis="y")
+        _label_points(axes, points)
+        return Plot(title, caption, _svg(axes, title, _describe(points)))
+
+
+def _draw_intervals(axes: Any, points: Sequence[_Point]) -> None:
+    """A dot with its interval for each point, one below the other, the value at the right."""
+    for row, point in enumerate(points):
+        colour = _ACCENT if point.is_recommended else _INK
+        axes.errorbar(
+            point.estimate.value, row, xerr=_error(point.estimate),
+            fmt="o", markersize=6, color=colour, ecolor=colour, elinewidth=1.4,
+        )  # fmt: skip
+        axes.annotate(
+            format_estimate(point.estimate), (point.estimate.value, row), (0, 8),
+            textcoords="offset points", ha="center", color=colour,
+        )  # fmt: skip
+    axes.set_yticks(range(len(points)), [_short(point.label) for point in points])
+    axes.set_ylim(len(points) - 0.5, -0.7)
+    axes.margins(x=0.12)
+    axes.locator_params(axis="x", nbins=6)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+
+
+def _mark_times(axes: Any) -> None:
+    """Mark a logarithmic time axis where people expect marks, in their units."""
+    shown = _time_ticks(*axes.get_xlim())
+    axes.set_xticks(shown, [_tick_text(seconds) for seconds in shown])
+    axes.set_xticks([], minor=True)
+
+
+def _time_ticks(low: float, high: float) -> list[float]:
+    """Up to seven times between two others, in seconds, whose names differ and never meet.
+
+    At least three where the names can tell so many apart, and always one.
+    """
+    usual = (*_TIME_TICKS, *(3_600 * hours for hours in _HOUR_TICKS))
+    shown: list[float] = [seconds for seconds in usual if low <= seconds <= high]
+    for step in _TIME_STEPS:
+        if len(shown) >= _LEAST_TICKS:
+            break
+        finer = [step * place for place in range(ceil(low / step), floor(high / step) + 1)]
+        if len({_tick_text(seconds) for seconds in finer}) < len(finer):
+            break
+        shown = finer if len(finer) > len(shown) else shown
+    gap = log(high / low) / _MOST_TICKS
+    apart: list[float] = []
+    for seconds in shown or [sqrt(low * high)]:
+        if not apart or log(seconds / apart[-1]) >= gap:
+            apart.append(seconds)
+    return apart
+
+
+def _tick_text(seconds: float) -> str:
+    if seconds % 3_600 == 0:
+        return f"{seconds / 3_600:g} h"
+    if seconds % 60 == 0 and seconds < 3_600:
+        return f"{seconds / 60:g} min"
+    return f"{seconds:g} s" if seconds % 1 == 0 and seconds < 60 else format_duration(seconds)
+
+
+def _label_points(axes: Any, points: Sequence[_Point]) -> None:
+    """Put each name where it covers no interval and no other name, if there is such a place."""
+    from matplotlib.transforms import Bbox
+
+    axes.figure.draw_without_rendering()  # settles the layout, and so where the points are
+    taken = []
+    for point in points:
+        ends = [(point.seconds, end) for end in (point.estimate.low, point.estimate.high)]
+        taken.append(Bbox(axes.transData.transform(ends)).padded(4))
+    for point in points:
+        for offset, align in _LABEL_PLACES:
+            label = axes.annotate(
+                _short(point.label), (point.seconds, point.estimate.value), offset,
+                textcoords="offset points", ha=align, va="center",
+                color=_ACCENT if point.is_recommended else _INK,
+            )  # fmt: skip
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            label.remove()
+        else:
+            axes.add_artist(label)
+        taken.append(box)
+
+
+_LABEL_PLACES = (
+    ((8, 0), "left"), ((-8, 0), "right"), ((8, 11), "left"), ((-8, 11), "right"),
+    ((8, -11), "left"), ((-8, -11), "right"), ((0, 24), "center"), ((0, -24), "center"),
+)  # fmt: skip
+
+
+def _short(label: str) -> str:
+    """A name that leaves room for the plot; the description has it whole."""
+    label = printable(label)
+    return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…"
+
+
+def _rows_height(points: Sequence[_Point]) -> float:
+    """Inches for a row a point, with room for the axis."""
+    return 1.0 + _INCHES_PER_ROW * len(points)
+
+
+def _error(estimate: Estimate) -> list[list[float]]:
+    """Distances to the interval's ends. A bootstrap interval may, rarely, miss its own value."""
+    below, above = estimate.value - estimate.low, estimate.high - estimate.value
+    return [[max(below, 0.0)], [max(above, 0.0)]]
+
+
+def _describe(points: Sequence[_Point]) -> str:
+    return "; ".join(
+        f"{point.label} {point.estimate.value:.4g}, {_spread(point.estimate)}" for point in points
+    )
+
+
+def _spread(estimate: Estimate) -> str:
+    if estimate.no_interval:
+        return "no interval"
+    return f"interval {estimate.low:.4g} to {estimate.high:.4g}"
+
+
+def _smooth(points: Points) -> Points:
+    """The exponential running mean over a share of the steps, corrected for its start.
+
+    The correction is that of Adam's moments; a mean over one step is the steps themselves.
+    """
+    kept = 1 - 1 / max(1.0, _SMOOTHED_SHARE * len(points))
+    total, weight, smoothed = 0.0, 0.0, []
+    for step, value in points:
+        total = kept * total + (1 - kept) * value
+        weight = kept * weight + (1 - kept)
+        smoothed.append((step, total / weight))
+    return tuple(smoothed)
+
+
+def _thin(points: Points) -> Points:
+    """At most `_MAX_CURVE_POINTS` of the points, evenly spaced, so that a report stays small."""
+    stride = -(-len(points) // _MAX_CURVE_POINTS)
+    return points[::stride]
+
+
+def _columns(points: Points) -> tuple[list[int], list[float]]:
+    return [step for step, _ in points], [value for _, value in points]
+
+
+@contextmanager
+def _axes(title: str, height: float = _HEIGHT) -> Iterator[Any]:
+    """Axes in the house style. Drawing and saving must both happen inside."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(plot_style(_DRAWN, title)), warnings.catch_warnings():
+        # The page's fonts show the text, so it does not matter what matplotlib's own lacks.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure.subplots()
+
+
+def _svg(axes: Any, title: str, description: str) -> str:
+    """The figure as an SVG element with a title and a description for those who do not see it."""
+    buffer = io.StringIO()
+    axes.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue().replace("font-family: 'DejaVu Sans'; ", "")
+    # The size, the fonts and the rules for lines are the page's; ids of groups are of no use.
+    for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r'(?<=<g) id="[^"]*"'):
+        text = re.sub(unwanted, "", text, flags=re.DOTALL)
+    for drawn, shown in _COLOURS.items():
+        text = text.replace(drawn, shown)
+    body = text[text.index(">", text.index("<svg")) + 1 :].strip()
+    name = f"plot-{fingerprint(title, description)}"
+    width, height = (72 * inches for inches in axes.figure.get_size_inches())
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc">\n'
+        f'<title id="{name}-title">{escape(printable(title))}</title>\n'
+        f'<desc id="{name}-desc">{escape(printable(description))}</desc>\n{body}'
+    )

@@ -1,0 +1,7 @@
+"""The one training loop, for every method."""
+
+from luthier.training.job import Limits, TrainingJob
+from luthier.training.loop import train
+from luthier.training.tune import TrainingData, tune
+
+__all__ = ["Limits", "TrainingData", "TrainingJob", "train", "tune"]

@@ -1,0 +1,133 @@
+"""How many tokens a forward pass may have: tried before the first step, halved when memory ends.
+
+The cut of a step into forward passes changes memory and speed, never the gradient, but for what
+dropout leaves out, which is drawn for each pass. So what was found is kept where a training goes
+on, and changes only when memory runs out.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from luthier.core.console import Console
+from luthier.core.errors import ResourceError
+from luthier.core.units import format_bytes
+from luthier.models.device import PeakMemory, is_out_of_memory
+from luthier.prompts.training_example import TrainingExample
+from luthier.training.guards import Guards
+from luthier.training.job import TrainingJob
+from luthier.training.loss import mean_loss, padded_length
+from luthier.training.optimizer import make_optimizer
+from luthier.training.step import optimizer_step
+
+if TYPE_CHECKING:
+    from luthier.training.state import TrainingState
+
+_SMALLER = (
+    "try a smaller data.max_length, train.activation_checkpointing=full, or a method that trains "
+    "less; 'luthier plan' says what fits"
+)
+
+
+def fit_micro_batch(state: TrainingState, console: Console) -> None:
+    """Take a step and a validation on the longest examples, and halve until they fit.
+
+    The step is taken with a learning rate of zero and forgotten, so that the training begins as if
+    it had not been.
+
+    Raises:
+        ResourceError: not even the longest example fits by itself.
+    """
+    while not _fits(state, console):
+        state.halve_micro_batch()
+        tokens = state.job.micro_batch_tokens
+        console.say(f"  it does not fit; trying micro-batches of {tokens} tokens")
+
+
+def halve_after(error: BaseException, state: TrainingState) -> int:
+    """Make room after memory ran out within a step; the step can be taken again.
+
+    Returns:
+        Tokens of a forward pass from now on.
+
+    Raises:
+        ResourceError: several processes train, or a forward pass is one example already.
+    """
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.job.parallelism.ranks.size > 1:  # the others wait for this one in the middle of a step
+        raise ResourceError("memory ran out", fix=_SMALLER) from error
+    _empty_caches()
+    state.halve_micro_batch()
+    return state.job.micro_batch_tokens
+
+
+def halved(job: TrainingJob) -> int:
+    """Half the tokens of a forward pass of ``job``.
+
+    Raises:
+        ResourceError: its forward passes are single examples already.
+    """
+    lengths = [padded_length(example) for example in job.examples]
+    longest = max(lengths)
+    most = min(job.micro_batch_tokens, longest * min(len(lengths), job.train.batch_size))
+    if most <= longest:
+        raise ResourceError(
+            f"a step on the longest example alone ({longest} tokens) finds too little memory",
+            fix=_SMALLER,
+        )
+    return max(longest, most // 2)
+
+
+def _fits(state: TrainingState, console: Console) -> bool:
+    job, ranks = state.job, state.job.parallelism.ranks
+    memory = PeakMemory(job.loaded.device)
+    try:
+        _try_step(state)
+        fits = job.limits.memory is None or memory.read() <= job.limits.memory
+    except (RuntimeError, MemoryError) as error:
+        if ranks.size > 1 or not is_out_of_memory(error):
+            raise
+        fits = False
+    finally:
+        state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer = make_optimizer(state.weights, job)
+        _empty_caches()
+    (any_lacks,) = ranks.any(not fits)
+    if not any_lacks:
+        console.say(
+            f"  micro-batches of {job.micro_batch_tokens} tokens take "
+            f"{format_bytes(memory.read())} at the peak"
+        )
+    return not any_lacks
+
+
+def _try_step(state: TrainingState) -> None:
+    """Forward, backward, update and validation, as large as they will come to be."""
+    job = state.job
+    skip = job.train.guards.model_copy(
+        update={"non_finite": "skip", "max_skipped": 1, "max_skipped_in_row": 1}
+    )
+    job.loaded.model.train()
+    for group in state.optimizer.param_groups:
+        group["lr"] = 0.0
+    batch = _longest(job.examples, job.train.batch_size)
+    guards = Guards(skip, job.parallelism.ranks)
+    optimizer_step(job, state.weights, state.optimizer, batch, 0, guards)
+    if job.validation:
+        validation = _longest(job.validation, job.train.batch_size)
+        tokens = job.micro_batch_tokens
+        mean_loss(job.loaded.model, validation, job.loaded.device, tokens, job.parallelism)
+
+
+def _longest(examples: Sequence[TrainingExample], count: int) -> list[TrainingExample]:
+    return sorted(examples, key=lambda example: -padded_length(example))[:count]
+
+
+def _empty_caches() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

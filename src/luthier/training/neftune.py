@@ -1,0 +1,89 @@
+"""NEFTune: noise on the embeddings of the examples while they are trained on.
+
+Jain et al. 2023, "NEFTune: Noisy Embeddings Improve Instruction Finetuning" (arXiv 2310.05914),
+section 2: noise that is uniform in [-1, 1] is scaled by α/√(L·D), where L is the length of the
+example and D the width of its embeddings.
+
+The noise follows from the seed, the step and the example, so it depends neither on how a step is
+cut into passes, nor on which process makes them, nor on interruptions. L counts the example's own
+tokens. In transformers and TRL it counts the padding too, so that the noise of an example depends
+on those beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from luthier.core.errors import UsageError
+from luthier.core.seeds import derive
+from luthier.prompts.training_example import TrainingExample
+from luthier.training.job import TrainingJob
+
+
+@contextmanager
+def noisy_embeddings(
+    job: TrainingJob, examples: Sequence[TrainingExample], step: int
+) -> Iterator[None]:
+    """Within, a forward pass over ``examples`` has noise on its embeddings, if that is wanted.
+
+    The first embeddings of the pass get it: the only ones of a decoder, and of an encoder-decoder
+    model those of the encoder.
+
+    Raises:
+        UsageError: the model does not look its tokens up in the table it names as its embeddings.
+    """
+    alpha = job.train.neftune_alpha
+    if alpha is None:
+        yield
+        return
+    made: list[Tensor] = []
+
+    def add_noise(_table: Any, _arguments: Any, embedded_BTD: Tensor) -> Tensor | None:
+        if made:
+            return None
+        made.append(_noise(job, examples, step, alpha, embedded_BTD))
+        return embedded_BTD + made[0]
+
+    handles = [table.register_forward_hook(add_noise) for table in _tables(job.loaded.model)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not made:
+        raise UsageError(
+            f"{job.loaded.stamp.architecture} has embeddings of its own kind, which get no noise",
+            where="train.neftune_alpha",
+            fix="leave it out",
+        )
+
+
+def _tables(model: Any) -> list[Any]:
+    """The input embeddings; of an encoder-decoder model the encoder's may be a module beside."""
+    tables = [model.get_input_embeddings()]
+    if model.config.is_encoder_decoder:
+        tables.append(model.get_encoder().get_input_embeddings())
+    return list({id(table): table for table in tables}.values())
+
+
+def _noise(
+    job: TrainingJob, examples: Sequence[TrainingExample], step: int, alpha: float, like_BTD: Tensor
+) -> Tensor:
+    """``[B, T, D]``: the noise of each example where it lies, and zeros on padding."""
+    noise_BTD = torch.zeros_like(like_BTD, requires_grad=False)
+    width, device = like_BTD.shape[-1], like_BTD.device
+    lengths = [len(example.input_ids) for example in examples]
+    places = job.layout.starts(lengths)
+    for example, length, (row, start) in zip(examples, lengths, places, strict=True):
+        generator = torch.Generator(device)
+        generator.manual_seed(derive(job.seed, "neftune", step, example.id))
+        drawn_LD = torch.rand(length, width, generator=generator, device=device)
+        size = alpha / math.sqrt(length * width)
+        noise_BTD[row, start : start + length] = (drawn_LD * 2 - 1) * size
+    return noise_BTD

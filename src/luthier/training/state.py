@@ -1,0 +1,250 @@
+"""The state of a training between two steps: all that a resume needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar, cast
+
+import torch
+from pydantic import Field, TypeAdapter
+from torch import Tensor
+
+from luthier.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    load_best,
+    prune_checkpoints,
+    save_best,
+    save_checkpoint,
+)
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import read_lines
+from luthier.core.guarded import reading_foreign
+from luthier.core.inputs import describe_differences
+from luthier.methods.hooks import Companion
+from luthier.records.training import Extension
+from luthier.training.guards import Guards, GuardState, spoilt_weights
+from luthier.training.job import TrainingJob
+from luthier.training.loss_scale import LossScaling, ScaleState
+from luthier.training.micro_batch_search import halved
+from luthier.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from luthier.training.weights import TrainedWeights
+
+_T = TypeVar("_T")
+_Count = Annotated[int, Field(ge=0)]
+_Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters of a training. Random numbers need no state: each step seeds its own."""
+
+    step: _Count = 0
+    trained_tokens: _Count = 0
+    processed_tokens: _Count = 0
+    seconds: float = 0.0
+    first_loss: float | None = None
+    last_loss: float | None = None
+    best_step: _Count = 0
+    best_loss: float | None = None
+    validations_since_best: int = 0
+    peak_memory_bytes: int = 0
+    micro_batch_tokens: _Positive | None = None  # where it had to change
+    forgotten: float | None = None  # nats per token, at the last validation
+    packed: bool = False  # as decided at the start, and so is what follows
+    compiled: bool = False
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Weights, optimizer and counters, and their checkpoints."""
+
+    job: TrainingJob
+    weights: TrainedWeights
+    optimizer: torch.optim.Optimizer
+    guards: Guards
+    companion: Companion = field(default_factory=Companion)
+    progress: Progress = field(default_factory=Progress)
+    scaling: LossScaling = field(default_factory=LossScaling)
+    _saved_step: int | None = None
+
+    def save(self) -> None:
+        """Write a checkpoint to resume from, if there is none of this step; delete older ones."""
+        if self._saved_step == self.progress.step:
+            return
+        self._require_finite()
+        tensors: dict[str, Tensor] = {f"weights/{k}": v for k, v in self.weights.masters.items()}
+        optimizer = optimizer_tensors(self.optimizer, self.weights)
+        tensors |= {f"optimizer/{key}": value for key, value in optimizer.items()}
+        tensors |= {f"method/{key}": value for key, value in self.companion.tensors().items()}
+        state = {
+            "fingerprint": self.job.fingerprint,
+            "inputs": self.job.inputs,
+            "guards": dataclasses.asdict(self.guards.state),
+            "loss_scale": dataclasses.asdict(self.scaling.state),
+            "optimizer_tensors": len(optimizer),
+            **dataclasses.asdict(self.progress),
+        }
+        folder, step = self.job.run.checkpoints, self.progress.step
+        whole = self._collected(tensors)
+        if self.job.parallelism.ranks.is_first:
+            save_checkpoint(folder, step, whole, state)
+            prune_checkpoints(folder, self.job.train.keep_checkpoints)
+        self.job.parallelism.ranks.wait()
+        self._saved_step = step
+
+    def _require_finite(self) -> None:
+        """Every rank looks at what it holds, so that none waits for one that has given up."""
+        parallelism, masters = self.job.parallelism, self.weights.masters.values()
+        held = [parallelism.held(master) for master in masters]
+        spoilt = not all(bool(part.isfinite().all()) for part in held)
+        if any(parallelism.ranks.any(spoilt)):
+            raise spoilt_weights(self.progress.step)
+
+    def _collected(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors on the first rank, which writes them; elsewhere none."""
+        parallelism = self.job.parallelism
+        collected: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            whole = parallelism.whole(value)
+            if parallelism.ranks.is_first:
+                collected[key] = whole
+        return collected
+
+    def resume(self, console: Console) -> bool:
+        """Go on from the newest checkpoint that verifies, if there is one.
+
+        Raises:
+            UsageError: it belongs to another configuration or other data.
+            DataError: it holds other things than the state of this training.
+        """
+        checkpoint = self._newest(console)
+        if checkpoint is None:
+            return False
+        state, where = dict(checkpoint.state), str(checkpoint.path)
+        made_for, inputs = state.pop("fingerprint", ""), state.pop("inputs", {})
+        guards, scale = state.pop("guards", {}), state.pop("loss_scale", {})
+        count = state.pop("optimizer_tensors", None)
+        progress = _stored(Progress, state, where)
+        extended = made_for in self._extended_from()
+        if made_for != self.job.fingerprint and not extended:
+            changed = describe_differences(inputs, self.job.inputs)
+            raise UsageError(
+                f"this run has a checkpoint of another configuration, model or data:\n{changed}",
+                where=str(checkpoint.path),
+                fix="give the run another --name, or delete its folder; more epochs or another "
+                "learning rate: 'luthier extend'",
+            )
+        self.guards.state = _stored(GuardState, guards, f'{where}, field "guards"')
+        self.scaling.state = _stored(ScaleState, scale, f'{where}, field "loss_scale"')
+        self.progress = progress
+        tensors = checkpoint.tensors()
+        local = self.job.parallelism.local
+        with reading_foreign("the tensors are not those of this training", where):
+            self.weights.load(_part(tensors, "weights/"), local)
+            optimizer = _part(tensors, "optimizer/")
+            if count not in (None, len(optimizer)):
+                raise DataError(f"of {count} states of the optimizer {len(optimizer)} are there")
+            load_optimizer_tensors(self.optimizer, self.weights, optimizer, local)
+            self.companion.load(_part(tensors, "method/"))
+        self.job = dataclasses.replace(self.job, packed=self.progress.packed)
+        self._set_micro_batch(self.progress.micro_batch_tokens)
+        if extended:
+            # A training that had stopped early goes on, until the next validation at least.
+            self.progress.validations_since_best, self.progress.forgotten = 0, None
+        self._saved_step = self.progress.step
+        return True
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether the last validation found more forgotten than is allowed."""
+        limit, forgotten = self.job.train.guards.max_forgetting, self.progress.forgotten
+        return limit is not None and forgotten is not None and forgotten > limit
+
+    def halve_micro_batch(self) -> None:
+        """Cut steps into forward passes of half as many tokens from now on.
+
+        Raises:
+            ResourceError: they are single examples already.
+        """
+        self._set_micro_batch(halved(self.job))
+
+    def keep_micro_batch(self) -> None:
+        """Keep to the size of forward passes that was found, wherever the training goes on.
+
+        The gradient does not depend on it, but what dropout leaves out does.
+        """
+        self._set_micro_batch(self.job.micro_batch_tokens)
+
+    def _set_micro_batch(self, tokens: int | None) -> None:
+        self.progress.micro_batch_tokens = tokens
+        if tokens:
+            limits = dataclasses.replace(self.job.limits, micro_batch_tokens=tokens)
+            self.job = dataclasses.replace(self.job, limits=limits)
+
+    def _newest(self, console: Console) -> Checkpoint | None:
+        """The first rank looks before the others, as it sets damaged checkpoints aside."""
+        ranks = self.job.parallelism.ranks
+        if not ranks.is_first:
+            ranks.wait()
+        checkpoint = latest_checkpoint(self.job.run.checkpoints, console)
+        if ranks.is_first:
+            ranks.wait()
+        return checkpoint
+
+    def _extended_from(self) -> set[str]:
+        """Fingerprints of the trainings that this one was made from by an explicit extension."""
+        made = self.extensions
+        if not made or made[-1].fingerprint != self.job.fingerprint:
+            return set()
+        return {extension.extends for extension in made}
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """What was added to the training as it was planned first."""
+        lines = read_lines(self.job.run.extensions)
+        return tuple(Extension.model_validate(line) for line in lines)
+
+    def save_best(self) -> None:
+        """Keep the weights as they are now as the best ones."""
+        self._require_finite()
+        whole, folder = self._collected(self.weights.masters), self.job.run.checkpoints
+        if self.job.parallelism.ranks.is_first:
+            save_best(folder, self.progress.step, whole)
+            prune_checkpoints(folder, self.job.train.keep_checkpoints)
+        self.job.parallelism.ranks.wait()
+
+    def restore_best(self) -> None:
+        """Put the best weights into the model; without a validation these are the last ones."""
+        if self.progress.best_step not in (0, self.progress.step):
+            best = load_best(self.job.run.checkpoints, self.progress.best_step)
+            with reading_foreign("the tensors are not those of this training", str(best.path)):
+                self.weights.load(best.tensors(), self.job.parallelism.local)
+        self.companion.finish()
+
+
+def _stored(kind: type[_T], values: Any, where: str) -> _T:
+    """A part of a checkpoint's state, each value of its type; the file may be anybody's.
+
+    Raises:
+        DataError: a value is missing, unknown or of another type.
+    """
+    known = {field.name for field in dataclasses.fields(cast(Any, kind))}
+    try:
+        if not isinstance(values, Mapping) or not known >= set(values):
+            raise ValueError("it has other fields")
+        return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
+    except ValueError as error:
+        problem = " ".join(str(error).split())
+        raise DataError(
+            f"this is not the state of a training of this version of Luthier: {problem}",
+            where=where,
+        ) from None
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}

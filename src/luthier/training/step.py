@@ -1,0 +1,130 @@
+"""One optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from luthier.core.errors import ResourceError
+from luthier.core.seeds import derive
+from luthier.methods.hooks import Companion
+from luthier.models.device import is_out_of_memory
+from luthier.prompts.training_example import TrainingExample
+from luthier.training.guards import Guards
+from luthier.training.job import TrainingJob
+from luthier.training.loss import (
+    loss_weight,
+    padded_length,
+    summed_loss,
+    trained_tokens,
+    weight_unit,
+)
+from luthier.training.loss_scale import LossScaling
+from luthier.training.neftune import noisy_embeddings
+from luthier.training.weights import TrainedWeights
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Loss in nats per trained token, the gradient's norm before clipping, and token counts.
+
+    ``updated`` says whether the weights were: the guards may leave a step out, and so does an
+    overflow of float16, which ``overflowed`` tells.
+    """
+
+    loss: float
+    gradient_norm: float
+    trained_tokens: int
+    processed_tokens: int
+    updated: bool = True
+    overflowed: bool = False
+
+
+def optimizer_step(
+    job: TrainingJob,
+    weights: TrainedWeights,
+    optimizer: torch.optim.Optimizer,
+    batch: Sequence[TrainingExample],
+    step: int,
+    guards: Guards | None = None,
+    companion: Companion | None = None,
+    scaling: LossScaling | None = None,
+) -> StepResult:
+    """Forward and backward over the micro-batches of ``batch``, then one update.
+
+    Every micro-batch's loss is divided by the trained tokens of the whole batch, as their examples
+    weigh, before its backward pass, so the gradient does not depend on how the batch is cut.
+
+    Raises:
+        DivergedError: a guard's policy is to abort; no weight was changed.
+    """
+    device, model, parallelism = job.loaded.device, job.loaded.model, job.parallelism
+    # Dropout: the same after a resume, and another on every rank.
+    rank = parallelism.ranks.rank
+    torch.manual_seed(derive(job.seed, "step", step, *([rank] if rank else [])))
+    total_trained = sum(map(trained_tokens, batch))
+    unit = weight_unit(batch)
+    total_weight = sum(loss_weight(example) / unit for example in batch)
+    scaling = scaling or LossScaling()
+    factor, divisor = scaling.split(total_weight or 1)
+    lengths = [padded_length(example) for example in batch]
+    nats = torch.zeros((), dtype=torch.float64)
+    cuts = job.layout.cut(lengths, job.micro_batch_tokens)
+    for share in parallelism.shares(cuts, lengths):
+        examples = [batch[i] for i in share.indices]
+        with noisy_embeddings(job, examples, step):
+            loss = summed_loss(model, examples, device, job.layout, factor / unit) * share.counts
+        (loss / divisor).backward()  # type: ignore[no-untyped-call]
+        nats += loss.detach().double().cpu() / factor
+    # Gradients are added up over the processes, and a penalty belongs to the step as a whole.
+    if companion and parallelism.ranks.is_first:
+        penalty = companion.penalty()
+        if penalty is not None:
+            (penalty * scaling.scale).backward()  # type: ignore[no-untyped-call]
+    masters = list(weights.masters.values())
+    parallelism.reduce(masters)
+    scaling.unscale(masters)
+    norm = float(
+        parallelism.whole(torch.nn.utils.clip_grad_norm_(masters, job.train.max_grad_norm))
+    )
+    nats = parallelism.ranks.sum(nats)
+    mean = float(nats) / total_weight if total_weight else float("nan")
+    ids = [example.id for example in batch]
+    fits = scaling.admit(step, mean, norm)
+    admitted = fits and (guards is None or guards.admit(step, mean, norm, total_trained, ids))
+    if admitted:
+        held = [parallelism.held(master) for master in masters]
+        before = guards.sample(held) if guards else []
+        # Stochastic rounding: the same on every rank, or their copies would part.
+        torch.manual_seed(derive(job.seed, "update", step))
+        with _undivided():
+            optimizer.step()
+            if companion:
+                companion.after_update(step + 1)
+        if guards:
+            guards.compare(before, [parallelism.held(master) for master in masters], step)
+    optimizer.zero_grad(set_to_none=True)
+    weights.publish()
+    return StepResult(mean, norm, total_trained, sum(lengths), admitted, not fits)
+
+
+@contextmanager
+def _undivided() -> Iterator[None]:
+    """An update that memory did not suffice for has changed some weights: it cannot be repeated.
+
+    Raises:
+        ResourceError: memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "memory ran out in the update of the weights",
+            fix="choose train.optimizer=adamw-8bit or sgd, or a method that trains less; 'luthier "
+            "plan' says what fits",
+        ) from error

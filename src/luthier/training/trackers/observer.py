@@ -1,0 +1,142 @@
+"""The configured trackers, as observers of a training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from luthier.config import RunConfig
+from luthier.config.methods import MethodName
+from luthier.config.train import TrackerName
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.core.secrets import Secrets
+from luthier.core.terminal import printable_values
+from luthier.records.run_directory import RunDirectory
+from luthier.training.observers import StepMetrics
+from luthier.training.trackers.base import Opening, Tracker
+from luthier.training.trackers.services import MLflow, Trackio, WandB
+from luthier.training.trackers.tensorboard import TensorBoard
+
+_GIB = 2**30
+_TRACKERS: Mapping[TrackerName, Callable[[Opening], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "trackio": Trackio,
+    "wandb": WandB,
+    "mlflow": MLflow,
+}
+_PACKAGES: Mapping[TrackerName, str] = {"tensorboard": "tensorboardX"}
+
+
+def require_trackers(names: Sequence[TrackerName]) -> None:
+    """Check that the packages of the trackers are there, without importing them.
+
+    Raises:
+        UsageError: one is not installed.
+    """
+    for name in names:
+        package = _PACKAGES.get(name, name)
+        try:
+            version(package)
+        except PackageNotFoundError:
+            wanted = package if name == "tensorboard" else f"'luthier[{name}]'"
+            raise UsageError(
+                f"the tracker {name} needs the package {package}, which is not installed",
+                where="train.trackers",
+                fix=f"pip install {wanted}, or choose train.trackers without it",
+            ) from None
+
+
+class TrackerObserver:
+    """Hands what is measured to a tracker, until that fails."""
+
+    def __init__(
+        self, name: TrackerName, run: RunDirectory, settings: Mapping[str, Any], console: Console
+    ) -> None:
+        self._name = name
+        self._run = run
+        self._settings = settings
+        self._console = console
+        self._tracker: Tracker | None = None
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Log the step's numbers."""
+        values = {
+            "train/loss": metrics.loss,
+            "train/learning_rate": metrics.learning_rate,
+            "train/gradient_norm": metrics.gradient_norm,
+            "train/tokens_per_second": metrics.tokens_per_second,
+            "train/memory_gib": metrics.memory_bytes / _GIB,
+        }
+        if metrics.mfu is not None:
+            values["train/mfu"] = metrics.mfu
+        self._log(values, metrics.step)
+
+    def on_event(self, event: str, **values: Any) -> None:
+        """Open the tracker when the training starts; log a validation."""
+        if event in ("start", "resume"):
+            settings = printable_values(self._settings)
+            opening = Opening(self._run, settings, values["step"], event == "resume")
+            with self._may_fail():
+                self._tracker = _TRACKERS[self._name](opening)
+        elif event == "validation":
+            self._log({"validation/loss": values["loss"]}, values["step"])
+        elif event == "forgetting":
+            self._log({"validation/forgetting": values["rise"]}, values["step"])
+
+    def close(self, failed: bool) -> None:
+        """Close the tracker, if it was opened."""
+        if self._tracker:
+            with self._may_fail():
+                self._tracker.close(failed)
+        self._tracker = None
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        if self._tracker:
+            with self._may_fail():
+                self._tracker.log(values, step)
+
+    @contextmanager
+    def _may_fail(self) -> Iterator[None]:
+        try:
+            with redirect_stdout(sys.stderr):  # standard output is for results
+                yield
+        except Exception as error:  # noqa: BLE001 - of a package that does not decide what is trained
+            self._tracker = None
+            said = Secrets.of_environment().scrub(str(error)).strip()
+            reason = (said.splitlines() or [type(error).__name__])[0]
+            self._console.warn(f"{self._name} failed and is left out from here on: {reason}")
+
+
+@contextmanager
+def tracking(
+    config: RunConfig, method: MethodName, run: RunDirectory, console: Console
+) -> Iterator[list[TrackerObserver]]:
+    """Observers for the configured trackers, closed at the end. Told nothing, they write nothing.
+
+    Args:
+        config: names the trackers.
+        method: what is trained.
+        run: receives what stays on this machine.
+        console: is told when a tracker fails.
+    """
+    settings = {
+        "model": config.model.id,
+        "data": config.data.source,
+        "seed": config.seed,
+        "method": method,
+        **config.train.model_dump(mode="json", exclude={"trackers", "guards"}),
+        **config.methods.of(method).model_dump(mode="json", exclude_none=True),
+    }
+    names = dict.fromkeys(config.train.trackers)
+    observers = [TrackerObserver(name, run, settings, console) for name in names]
+    failed = True
+    try:
+        yield observers
+        failed = False
+    finally:
+        for observer in observers:
+            observer.close(failed)

@@ -1,0 +1,200 @@
+"""Tune a base model with one method, and leave what was made in the run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
+
+from luthier.config import RunConfig
+from luthier.config.methods import MethodName
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.core.files import folder_bytes
+from luthier.core.inputs import Inputs
+from luthier.data.batches import BatchOrder, Replay
+from luthier.data.problems import Dropped
+from luthier.distributed.parallelism import Parallelism, Replicated
+from luthier.distributed.process_group import ALONE, Ranks
+from luthier.methods import Method, save_adapted
+from luthier.models.load import LoadedModel
+from luthier.prompts.training_example import TrainingExample
+from luthier.records.results import set_aside_results
+from luthier.records.run_directory import RunDirectory
+from luthier.records.training import TrainingRecord
+from luthier.training.job import Limits, TrainingJob, initial_model
+from luthier.training.loop import train
+from luthier.training.loss import mean_loss
+from luthier.training.observers import Observer
+from luthier.training.packing import choose_packing
+from luthier.training.trackers import tracking
+
+_WEIGHT_FILES = (".safetensors", ".bin")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a training is made of.
+
+    Attributes:
+        train: the tokenised examples.
+        validation: those that the best state is chosen with.
+        fingerprint: of everything that decides the result.
+        dropped: examples that were left out.
+        inputs: what the fingerprint is made of.
+        general: texts to mix in.
+        watched: texts that may not be forgotten; empty where no guard looks at them.
+        caveats: what to beware of in the tokens.
+    """
+
+    train: tuple[TrainingExample, ...]
+    validation: tuple[TrainingExample, ...]
+    fingerprint: str
+    dropped: tuple[Dropped, ...] = ()
+    inputs: Inputs = field(default_factory=dict)
+    general: tuple[TrainingExample, ...] = ()
+    watched: tuple[TrainingExample, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def examples(self) -> tuple[TrainingExample, ...]:
+        """All that is trained on, as `order` numbers it."""
+        return (*self.train, *self.general)
+
+    def order(self, config: RunConfig) -> BatchOrder:
+        """Which examples make a step."""
+        replay = Replay(len(self.general), config.data.replay)
+        return BatchOrder(len(self.train), config.train.batch_size, config.seed, replay)
+
+
+def tune(
+    base: LoadedModel,
+    method_name: MethodName,
+    config: RunConfig,
+    data: TrainingData,
+    run: RunDirectory,
+    console: Console,
+    observers: Sequence[Observer] = (),
+    ranks: Ranks = ALONE,
+    limits: Limits | None = None,
+) -> tuple[LoadedModel, TrainingRecord]:
+    """Prepare, train and save.
+
+    Of several processes all return when the first has saved.
+
+    Args:
+        base: the base model; it is changed.
+        method_name: which method.
+        config: its settings, the loop's, and the seed.
+        data: what to train on.
+        run: receives ``metrics.jsonl``, ``checkpoints/``, ``model/`` and ``training.json``, and
+            what the trackers write.
+        console: shows progress.
+        observers: told about each step.
+        ranks: the processes that train together.
+        limits: what the machine allows, where it is known.
+
+    Returns:
+        The tuned model, of which this process may hold a part alone; and the record.
+
+    Raises:
+        DivergedError, PreemptedError, UsageError: as `luthier.training.train`.
+        ResourceError: the run directory cannot be written.
+    """
+    method, model = initial_model(base, method_name, config)
+    if ranks.is_first:
+        for note in method.notes:
+            console.warn(f"{method_name}: {note}")
+    parallelism = _parallelism(config, ranks, method, base)
+    device = parallelism.place(model, base.device)
+    job = TrainingJob(
+        loaded=dataclasses.replace(base, model=model, device=device),
+        method_name=method_name,
+        method=config.methods.of(method_name),
+        train=config.train,
+        examples=data.examples,
+        validation=data.validation,
+        seed=config.seed,
+        run=run,
+        fingerprint=data.fingerprint,
+        inputs=data.inputs,
+        parallelism=parallelism,
+        limits=limits or Limits(),
+        companion=partial(method.accompany, model),
+        replay=data.order(config).replay,
+        watched=data.watched,
+    )
+    job = dataclasses.replace(
+        job, packed=choose_packing(job, method), watched_loss=_watched_loss(job)
+    )
+    parallelism.settle(model)
+    if job.packed and ranks.is_first:
+        console.say("  examples of a micro-batch share a row")
+    with (
+        method.while_training(model, repeats=job.repeats),
+        tracking(config, method_name, run, console) as trackers,
+    ):
+        record = train(job, console, [*observers, *trackers])
+    state = parallelism.state(model)
+    if ranks.is_first:
+        _replace(run, record, console)
+        save_adapted(job.loaded, run.model, state)
+        size = folder_bytes(run.model, _WEIGHT_FILES)
+        record = record.model_copy(update={"artifact_bytes": size})
+        record.write(run.training)
+    ranks.wait()
+    job.loaded.model.eval()
+    return job.loaded, record
+
+
+def _replace(run: RunDirectory, record: TrainingRecord, console: Console) -> None:
+    """Make room for a new model: what belongs to another one before it goes."""
+    before = TrainingRecord.read(run.training) if run.training.is_file() else None
+    identity = attrgetter("fingerprint", "steps")
+    is_same = before is not None and identity(before) == identity(record)
+    place = None if is_same else set_aside_results(run, before.steps if before else 0)
+    if place:
+        console.say(f"  what was measured of the model before is in {place}")
+    run.training.unlink(missing_ok=True)
+
+
+def _watched_loss(job: TrainingJob) -> float:
+    """The loss of the base model on the texts that may not be forgotten, before it is changed."""
+    if not job.watched:
+        return 0.0
+    model, tokens = job.loaded.model, job.micro_batch_tokens
+    adapter = getattr(model, "active_peft_config", None)
+    # A soft prompt is read from the start; all else changes nothing yet.
+    has_prompt = adapter is not None and adapter.is_prompt_learning
+    with model.disable_adapter() if has_prompt else nullcontext():
+        return mean_loss(model, job.watched, job.loaded.device, tokens, job.parallelism)
+
+
+def _parallelism(config: RunConfig, ranks: Ranks, method: Method, base: LoadedModel) -> Parallelism:
+    if config.train.shards(ranks.size):
+        if not method.shardable:
+            raise UsageError(
+                f"{method.name} has weights that cannot be cut into shards",
+                where="train.parallelism",
+                fix="choose ddp, or lora",
+            )
+        if base.stamp.dtype == "int8":
+            raise UsageError(
+                "layers of int8 weights keep these for themselves, whole, beside any shards",
+                where="train.parallelism",
+                fix="choose ddp, or quantise to nf4",
+            )
+        if config.train.compile is True:
+            raise UsageError(
+                "layers whose weights are gathered for each pass are not compiled",
+                where="train.compile",
+                fix="leave it at auto, or choose ddp",
+            )
+        from luthier.distributed.sharded import Sharded
+
+        keeps = config.train.parallelism == "zero2"
+        return Sharded(ranks, config.train.shard_group, whole_in_pass=keeps)
+    return Replicated(ranks)

@@ -1,0 +1,1 @@
+"""One stage as one run directory: tune, measure, judge, merge."""

@@ -1,0 +1,52 @@
+"""Whether the test examples of a run stand in what it trains on, and what that means for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from luthier.context.run_context import Setup
+from luthier.core.console import Console
+from luthier.evaluation import example_text, find_contamination
+from luthier.records.contamination import Contamination
+from luthier.records.ladder import RungRecord
+from luthier.records.run_directory import RunDirectory
+from luthier.reports.format import format_interval
+
+
+def check_contamination(setup: Setup, run: RunDirectory, console: Console) -> Contamination | None:
+    """Look for the test examples in the training data; say and store what was found.
+
+    None where ``evaluate.contamination_words`` is null.
+    """
+    words = setup.config.evaluate.contamination_words
+    if words is None:
+        return None
+    test = [(example.id, example_text(example)) for example in setup.dataset.test]
+    total = len(setup.dataset.train) + len(setup.replay)
+    with console.progress("looking for test examples in the training data", total) as advance:
+        found = find_contamination(_trained_on(setup), test, words, advance)
+    tell = console.warn if found.examples else console.say
+    tell(found.sentence)
+    found.write(run.contamination)
+    return found
+
+
+def _trained_on(setup: Setup) -> Iterator[tuple[str, str]]:
+    """Place and text of all that training may see: the examples, and general texts."""
+    for example in setup.dataset.train:
+        yield example.where or example.id, example_text(example)
+    for general in setup.replay:
+        yield general.id, setup.handle.tokenizer.decode(general.input_ids)
+
+
+def contamination_reasons(
+    found: Contamination | None, rungs: Sequence[RungRecord], chosen: str | None
+) -> tuple[str, ...]:
+    """What a reader of the recommendation has to know of it: nothing where all is clean."""
+    if found is None or not found.examples:
+        return ()
+    clean = next((rung.clean for rung in rungs if rung.name == chosen), None)
+    if clean is None:
+        return (found.sentence,)
+    apart = f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} {format_interval(clean)}."
+    return (f"{found.sentence} {apart}",)

@@ -1,0 +1,144 @@
+"""What a tuned run lost: its losses on general text and its evaluations, beside those before."""
+
+from __future__ import annotations
+
+from luthier.config import ModelConfig, RunConfig
+from luthier.config.stored import stored_config
+from luthier.context.run_context import Setup, prepare
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.files import write_lines
+from luthier.evaluation import load_evaluation, measure_forgetting, with_holm
+from luthier.evaluation.comparison.before_after import task_change
+from luthier.evaluation.forgetting import topic_changes
+from luthier.evaluation.store import evaluated_tasks
+from luthier.inference import TextLoss
+from luthier.methods import load, load_adapted
+from luthier.models.load import LoadedModel, open_model, tokenizer_fingerprint
+from luthier.records.forgetting import (
+    Forgetting,
+    ForgettingReport,
+    GroupChange,
+    ItemChange,
+    TaskChange,
+)
+from luthier.records.results import require_tuned_model, tuned_model
+from luthier.records.run_directory import RunDirectory
+from luthier.records.run_lock import writing
+from luthier.workflows.measure import general_losses, resampling_of
+
+
+def compare_with_before(
+    run: RunDirectory,
+    config: RunConfig,
+    before: RunDirectory | ModelConfig | None,
+    console: Console,
+) -> ForgettingReport:
+    """Compare a tuned run with what was before, and store the outcome in it.
+
+    Args:
+        run: the tuned run.
+        config: its configuration, as far as the run may decide.
+        before: an evaluated or tuned run, or a model; None: the base model of ``run``.
+        console: shows progress.
+
+    Raises:
+        UsageError: the two have different tokenizers.
+        DataError: the run has no model, or there is nothing to compare.
+    """
+    require_tuned_model(run)
+    setup = prepare(config, console)
+    earlier = before if isinstance(before, RunDirectory) else None
+    name = before.name if isinstance(before, RunDirectory) else (before or setup.config.model).id
+    general, topics, items = _general(setup, run, before, console)
+    tasks = _tasks(setup, run, earlier, items) if earlier else ()
+    if general is None and not tasks:
+        raise DataError(
+            "there is nothing to compare: no general text, and no evaluation that both have",
+            where=str(run.path),
+            fix="set evaluate.general_text, or evaluate both runs on the same task",
+        )
+    with writing(run, console):
+        write_lines(run.forgetting_items, (item.model_dump(mode="json") for item in items))
+        if general and before is None:  # the run's own record is over its base model
+            general.write(run.forgetting)
+    return ForgettingReport(
+        before=name, after=run.name, general=general, topics=topics, tasks=tasks
+    )
+
+
+def _general(
+    setup: Setup,
+    run: RunDirectory,
+    before: RunDirectory | ModelConfig | None,
+    console: Console,
+) -> tuple[Forgetting | None, tuple[GroupChange, ...], list[ItemChange]]:
+    """The rise of the loss on general text, by topic, and of each text."""
+    text = setup.config.evaluate.general_text
+    if text is None:
+        return None, (), []
+    topics = [group for _, group in setup.general_texts]
+    with console.progress("measuring the loss on general text", 2) as advance:
+        losses_before = _losses_before(setup, run, before, console)
+        advance()
+        config = setup.config
+        tuned = load_adapted(run.model, config.base_of(config.method), console)
+        losses_after = general_losses(setup, run, tuned)
+        advance()
+    resampling = resampling_of(setup)
+    pairs = zip(topics, losses_before, losses_after, strict=True)
+    items = [
+        ItemChange(
+            task="", id=str(number), group=topic, before=a.nats / a.tokens, after=b.nats / b.tokens
+        )
+        for number, (topic, a, b) in enumerate(pairs, start=1)
+    ]
+    forgetting = measure_forgetting(losses_before, losses_after, text, resampling)
+    return forgetting, topic_changes(losses_before, losses_after, topics, resampling), items
+
+
+def _losses_before(
+    setup: Setup, run: RunDirectory, before: RunDirectory | ModelConfig | None, console: Console
+) -> list[TextLoss]:
+    loaded = _load_before(setup, before, console)
+    if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(setup.handle.tokenizer):
+        raise UsageError(
+            "the two models have different tokenizers, so a token of one is not one of the other",
+            where="--before",
+            fix="compare with the model that the run was tuned from",
+        )
+    return general_losses(setup, run, loaded)
+
+
+def _load_before(
+    setup: Setup, before: RunDirectory | ModelConfig | None, console: Console
+) -> LoadedModel:
+    if before is None:
+        return load(setup.weights())
+    if isinstance(before, ModelConfig):
+        return load(open_model(before, console))
+    config = stored_config(before, alike=setup.config, parts=("model",))
+    if own := tuned_model(before):
+        return load_adapted(own, config.base_of(config.method), console)
+    return load(open_model(config.model, console))
+
+
+def _tasks(
+    setup: Setup, run: RunDirectory, earlier: RunDirectory, items: list[ItemChange]
+) -> tuple[TaskChange, ...]:
+    """Every evaluation that both runs have, with Holm's correction over all of them."""
+    resampling = resampling_of(setup)
+    changes: list[TaskChange] = []
+    for task in evaluated_tasks(run):
+        if task not in evaluated_tasks(earlier):
+            continue
+        before, after = load_evaluation(earlier, task), load_evaluation(run, task)
+        metric = after.record.metrics[0].name
+        change, changed = task_change(metric, before, after, earlier.name, resampling)
+        changes.append(change)
+        items += changed
+    corrected = with_holm(change.comparison for change in changes)
+    return tuple(
+        change.model_copy(update={"comparison": comparison})
+        for change, comparison in zip(changes, corrected, strict=True)
+    )

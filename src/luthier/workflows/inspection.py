@@ -1,0 +1,68 @@
+"""Looking at a method before or after it has trained: what trains, and what a soft prompt says."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from luthier.context.base_model import BaseModel
+from luthier.context.run_context import Setup
+from luthier.core.console import Console
+from luthier.inference.local.soft_prompt import unwrap_soft_prompt
+from luthier.methods import load_adapted
+from luthier.methods.inspection import nearest_words, trained_groups
+from luthier.models.load import LoadedModel
+from luthier.models.quantised import parameter_count
+from luthier.records.inspection import Inspection, Neighbour
+from luthier.records.run_directory import RunDirectory
+from luthier.training.job import initial_model
+from luthier.workflows.tune import finished_training
+
+_NEIGHBOURS = 5
+
+
+def inspect_method(setup: Setup, run: RunDirectory, console: Console) -> Inspection:
+    """What the configured method trains and, for a soft prompt, the words near its vectors.
+
+    Args:
+        setup: model, method and settings.
+        run: where the method is tuned, or will be; its vectors are shown if it is tuned.
+        console: says when a run is not the one that is configured.
+
+    Raises:
+        UsageError: the model has nothing for this method.
+        DataError: the model or the tuned one cannot be loaded.
+    """
+    start = _at_the_start(setup)
+    if not start.neighbours or not run.training.is_file():
+        return start
+    if finished_training(setup, setup.config.method, run) is None:
+        console.warn(f"{run.path} was tuned with other settings, and its vectors are not shown")
+        return start
+    tuned = load_adapted(run.model, setup.config.base_of(setup.config.method), console)
+    changes = {"neighbours": _neighbours(tuned), "tuned_run": str(run.path)}
+    return start.model_copy(update=changes)
+
+
+def _at_the_start(setup: Setup) -> Inspection:
+    """The method before its first step."""
+    method = setup.config.method
+    base = BaseModel(setup.weights()).take(setup.config.base_of(method))
+    _, model = initial_model(base, method, setup.config)
+    groups = trained_groups(model)
+    return Inspection(
+        method=method,
+        model=base.stamp,
+        groups=groups,
+        trained_parameters=sum(group.parameters for group in groups),
+        total_parameters=parameter_count(model),
+        neighbours=_neighbours(dataclasses.replace(base, model=model)),
+    )
+
+
+def _neighbours(loaded: LoadedModel) -> tuple[tuple[Neighbour, ...], ...]:
+    """Of each vector of a soft prompt; a prefix of keys and values has none."""
+    base, prompt = unwrap_soft_prompt(loaded.model)
+    if prompt.vectors_VD is None:
+        return ()
+    table_VD = base.get_input_embeddings().weight
+    return nearest_words(prompt.vectors_VD, table_VD, loaded.tokenizer, _NEIGHBOURS)

@@ -1,0 +1,81 @@
+"""Measuring a model on a run's test examples: what evaluate and every rung of a ladder do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from luthier.context.evaluated_model import Model, subject_of
+from luthier.context.run_context import Setup
+from luthier.core.console import Console
+from luthier.evaluation import (
+    Evaluation,
+    Resampling,
+    evaluate_task,
+    with_clean_part,
+    write_evaluation,
+)
+from luthier.evaluation.forgetting import measure_general
+from luthier.inference import Engine, TextLoss
+from luthier.models.load import LoadedModel
+from luthier.records.contamination import Contamination
+from luthier.records.result_cache import ContentLog
+from luthier.records.run_directory import RunDirectory
+
+
+def resampling_of(setup: Setup) -> Resampling:
+    """How the run's intervals and tests are made."""
+    return Resampling.of(setup.config.evaluate, setup.config.seed)
+
+
+def measure_model(
+    setup: Setup,
+    shots: int,
+    run: RunDirectory,
+    model: Model,
+    console: Console,
+    adapter: str = "",
+    contamination: Contamination | None = None,
+) -> Evaluation:
+    """Answer the test examples, judge the answers, and store both in ``run``.
+
+    Answers are stored as they are made. Interrupted, the same call goes on; a finished one asks
+    nothing again, as long as model, prompts and settings are what they were.
+
+    Args:
+        setup: data, prompts and settings.
+        shots: worked examples before each question.
+        run: where answers and figures go.
+        model: in memory, or on a server.
+        console: shows progress.
+        adapter: what was put on the model, if anything.
+        contamination: the test examples that the training data contains.
+
+    Raises:
+        DataError: a prompt leaves no room for its answer; all of them at once.
+        ResourceError: the run directory cannot be written.
+    """
+    task = setup.task(shots)
+    # A soft prompt takes a part of the window.
+    renderer = replace(setup.renderer, context_window=model.context_window)
+    subject = subject_of(model, setup.config.evaluate)
+    resampling = resampling_of(setup)
+
+    def ask(engine: Engine) -> Evaluation:
+        stamp = subject.stamp
+        return evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
+
+    evaluation = subject.measure(ContentLog(run.answers(task.name)), ask)
+    evaluation = with_clean_part(evaluation, task, contamination, resampling)
+    write_evaluation(run, evaluation.record, evaluation.samples)
+    return evaluation
+
+
+def general_losses(setup: Setup, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
+    """The loss of a model on each general text, kept in ``run``.
+
+    Raises:
+        DataError: there is no general text, or one is too short.
+        ResourceError: the run directory cannot be written.
+    """
+    engine = subject_of(loaded, setup.config.evaluate).engine(ContentLog(run.general_losses))
+    return measure_general(engine, [text.ids for text in setup.general_texts])

@@ -1,0 +1,154 @@
+"""The model card beside a saved model, from what its run has left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from luthier.config import RunConfig
+from luthier.config.stored import described_config
+from luthier.core.files import read_bytes, read_json, write_atomically
+from luthier.data.splits import SPLITS
+from luthier.evaluation import load_evaluation
+from luthier.models.adapter_folder import is_adapter_folder, read_adapter
+from luthier.models.bundled import BUNDLED_MODELS
+from luthier.models.load import ModelHandle
+from luthier.models.resolve import is_hub_id
+from luthier.records.forgetting import Forgetting
+from luthier.records.run_directory import RunDirectory
+from luthier.records.training import TrainingRecord
+from luthier.reports.card import (
+    OURS,
+    OWN_ADAPTER,
+    PEFT_ADAPTER,
+    WHOLE_MODEL,
+    Base,
+    Card,
+    render_card,
+)
+from luthier.reports.content import read_evaluations
+
+CARD = "README.md"
+# Of the loop, the settings that decide what comes out.
+_LOOP = ("optimizer", "batch_size", "schedule", "warmup_fraction", "max_grad_norm", "neftune_alpha")
+
+
+def has_card(run: RunDirectory) -> bool:
+    """Whether a tuned model's card is there."""
+    return (run.model / CARD).is_file()
+
+
+def write_card(run: RunDirectory, handle: ModelHandle) -> None:
+    """Write the card of a run's model, or write it again with the scores that there are now.
+
+    A card that is no longer Luthier's own is left as it is.
+
+    Args:
+        run: a finished tuning.
+        handle: the model that was tuned.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    _write(run.model, _card(run, handle, run.model))
+
+
+def write_merged_card(folder: Path, run: RunDirectory | None, base: ModelHandle) -> None:
+    """Write the card of a whole model that an adapter was merged into.
+
+    Args:
+        folder: where the model is.
+        run: the tuning that made the adapter; None: it is not known.
+        base: the model that the adapter belongs to.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    _write(folder, _card(run, base, folder, merged=True))
+
+
+def _write(folder: Path, card: Card) -> None:
+    path = folder / CARD
+    if not path.exists() or OURS.encode() in read_bytes(path):
+        write_atomically(path, render_card(card))
+
+
+def _card(
+    run: RunDirectory | None, handle: ModelHandle, folder: Path, *, merged: bool = False
+) -> Card:
+    form = WHOLE_MODEL
+    if is_adapter_folder(folder):
+        form = PEFT_ADAPTER if read_adapter(folder).is_peft else OWN_ADAPTER
+    known = _of_run(run) if run else {}
+    return Card(
+        form=form,
+        base=_base(handle),
+        writes_after_encoder=handle.is_encoder_decoder,
+        has_chat_template=handle.has_chat_template,
+        merged=merged,
+        **known,
+    )
+
+
+def _base(handle: ModelHandle) -> Base:
+    """The base model, by a name that holds on another machine."""
+    name, auto_class = handle.folder.loads_as, handle.auto_class.__name__
+    if bundled := BUNDLED_MODELS.get(name):
+        return Base(
+            bundled.upstream,
+            on_hub=True,
+            auto_class=auto_class,
+            note=f"It was trained on {bundled.file} of the package {bundled.package}=="
+            f"{bundled.version}, which Luthier calls {bundled.name}; the weights on the Hub are "
+            "those before rounding to so few bits, and give slightly other answers.",
+            rows=handle.rows,
+            luthier_name=bundled.name,
+        )
+    if is_hub_id(name):
+        revision = handle.folder.path.name
+        return Base(name, on_hub=True, auto_class=auto_class, revision=revision, rows=handle.rows)
+    path = Path(name)
+    file = path.name if path.suffix == ".gguf" else ""
+    return Base(path.name, on_hub=False, auto_class=auto_class, file=file, rows=handle.rows)
+
+
+def _of_run(run: RunDirectory) -> dict[str, Any]:
+    """What a run knows of its model: fields of `Card`."""
+    config = described_config(run)
+    manifest = _mapping(read_json(run.whole.manifest) if run.whole.manifest.is_file() else {})
+    data, template = _mapping(manifest.get("data")), _mapping(manifest.get("template"))
+    return {
+        "method": config.method,
+        "settings": _settings(config),
+        "task": str(data.get("task", "")),
+        "datasets": _on_hub(config),
+        "examples": {name: data[name] for name in SPLITS if isinstance(data.get(name), int)},
+        "template": str(template.get("id", "")),
+        "training": TrainingRecord.read(run.training) if run.training.is_file() else None,
+        "scores": tuple(load_evaluation(run, p.stem).record for p, _ in read_evaluations(run)),
+        "forgetting": Forgetting.read(run.forgetting) if run.forgetting.is_file() else None,
+        "versions": {name: str(one) for name, one in _mapping(manifest.get("versions")).items()},
+    }
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """A part of a manifest, which others may have written: nothing where it is no mapping."""
+    return value if isinstance(value, dict) else {}
+
+
+def _settings(config: RunConfig) -> Mapping[str, Any]:
+    """What decides the result beside data and model, without what is not set."""
+    own = config.method_config.model_dump(mode="json")
+    loop = config.train.model_dump(mode="json", include=set(_LOOP))
+    base = config.base_of(config.method)
+    whole = {**own, **loop, "dtype": base.dtype, "quantisation": base.quantisation}
+    given = {name: value for name, value in whole.items() if value not in (None, [], "")}
+    return {**given, "seed": config.seed}
+
+
+def _on_hub(config: RunConfig) -> tuple[str, ...]:
+    """The data's id on the Hub, where it came from there."""
+    source = config.data.source
+    is_there = source and is_hub_id(source) and not Path(source).exists()
+    return (source,) if is_there else ()

@@ -1,0 +1,85 @@
+"""Asking a model directly: in-context learning without measuring."""
+
+from __future__ import annotations
+
+from luthier.config import Decoding, RunConfig
+from luthier.context.evaluated_model import Model, loaded_model, subject_of
+from luthier.context.manifest import check_template
+from luthier.context.run_context import Setup, find_model, make_renderer, prepare
+from luthier.core.console import Console
+from luthier.core.example import Example, Message
+from luthier.evaluation.settings import require_reach
+from luthier.methods import load_adapted
+from luthier.prompts.shots import choose_shots, with_shots
+from luthier.records.evaluation import SampleRecord
+from luthier.records.results import require_tuned_model
+from luthier.records.run_directory import RunDirectory
+
+_OWN_QUESTION_TOKENS = 256
+
+
+def ask_model(
+    config: RunConfig, console: Console, run: RunDirectory | None, question: str | None, num: int
+) -> tuple[SampleRecord, ...]:
+    """Prompts, answers, and (for test examples) the accepted answers.
+
+    Args:
+        config: model, data, template and shots.
+        console: shows progress.
+        run: a tuned run; None: the base model.
+        question: a question of the user's own; None: the first ``num`` test examples.
+        num: how many test examples.
+
+    Raises:
+        LuthierError: data, template or model are wrong, or a prompt is too long.
+    """
+    tuned = require_tuned_model(run) if run else None
+    if question is not None and config.prompt.shots == 0:
+        handle = find_model(config.model, console)
+        renderer = make_renderer(config, handle)
+        limit = config.evaluate.max_new_tokens or _OWN_QUESTION_TOKENS
+        stop = config.evaluate.stop or ()
+        decoding = Decoding(max_new_tokens=limit, stop=stop, strategy=config.strategy)
+        examples: tuple[Example, ...] = (_own(question),)
+    else:
+        setup = prepare(config, console, find_model)
+        if run:
+            check_template(run, setup, console)
+        renderer, handle = setup.renderer, setup.handle
+        decoding = setup.decoding(config.prompt.shots)
+        examples = _examples(setup, question, num)
+    if run:
+        renderer = renderer.beside(config.methods.of(config.method).positions)
+    room = decoding.max_new_tokens
+    prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]
+    base = config.base_of(config.method)
+    if tuned:
+        require_reach(config.evaluate, "tuned")
+    model: Model = (
+        load_adapted(tuned, base, console) if tuned else loaded_model(handle, config.evaluate)
+    )
+    engine = subject_of(model, config.evaluate).engine()
+    with console.progress("Answering", len(prompts)) as advance:
+        answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
+    return tuple(
+        SampleRecord(
+            id=example.id,
+            prompt=prompt.text,
+            prediction=renderer.reader.answer(answer.text, answer.ids, prompt.text),
+            references=example.references,
+            scores={},
+            finish=answer.finish,
+        )
+        for example, prompt, answer in zip(examples, prompts, answers, strict=True)
+    )
+
+
+def _examples(setup: Setup, question: str | None, num: int) -> tuple[Example, ...]:
+    dataset = setup.dataset
+    shots = choose_shots(dataset.train, setup.config.prompt.shots, setup.config.seed)
+    asked = dataset.test[:num] if question is None else (_own(question),)
+    return tuple(with_shots(example, shots) for example in asked)
+
+
+def _own(question: str) -> Example:
+    return Example(id="question", messages=(Message("user", question),), references=())
