@@ -50,7 +50,7 @@ def luthier(case: Case) -> Measurement:
     bound_kept_memory(_planned_growth(case, rows))
     weights = TrainedWeights(model)
     optimizer = make_optimizer(weights, job)
-    guards = Guards(job.train.guards, job.parallelism.ranks)
+    guards = Guards(job.train.guards, job.parallelism.processes)
     progress = Progress(compiled=case.compiled)
     state = TrainingState(job, weights, optimizer, guards, progress=progress)
     losses, where = [], {}

@@ -23,7 +23,7 @@ _HEAD = (
     "gain (p, all pairs)",
     "forgetting, nats/token",
     "trained",
-    "artefact",
+    "artifact",
     "peak memory",
     "training",
     "evaluation",

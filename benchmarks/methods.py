@@ -253,7 +253,7 @@ _COLUMNS: dict[str, Callable[[Row], str]] = {
     "forgetting, nats/token": lambda row: _estimate(row["forgetting"]),
     "trained": _trained(lambda one: format_count(one["trained_parameters"])),
     "of all": _trained(lambda one: f"{one['trained_parameters'] / one['total_parameters']:.3%}"),
-    "artefact": _trained(lambda one: format_bytes(one["artifact_bytes"])),
+    "artifact": _trained(lambda one: format_bytes(one["artifact_bytes"])),
     "peak memory": _trained(lambda one: format_bytes(one["peak_memory_bytes"])),
     "training": _trained(lambda one: format_duration(one["seconds"])),
     "loss": _trained(lambda one: _losses((one["first_loss"], one["last_loss"]))),

@@ -30,7 +30,7 @@ from scipy.stats import norm
 
 from common import provenance, store, table
 from luthier.context.manifest import hardware, versions
-from luthier.evaluation.comparison.choice import climb
+from luthier.evaluation.comparison.choice import choose_rung
 from luthier.evaluation.metrics import get_metric
 from luthier.evaluation.statistics.bootstrap import Resampling, Units
 from luthier.evaluation.statistics.significance import (
@@ -155,10 +155,10 @@ class _Pairs:
             a, b = _RUNGS.index(cheaper), _RUNGS.index(dearer)
             difference = float(self._means[b] - self._means[a])
             return Comparison.model_construct(
-                over=cheaper, difference=difference, p_adjusted=adjusted[cheaper, dearer]
+                baseline=cheaper, difference=difference, p_adjusted=adjusted[cheaper, dearer]
             )
 
-        choice, gains = climb(_RUNGS, _METRIC, compare, _ALPHA)
+        choice, gains = choose_rung(_RUNGS, _METRIC, compare, _ALPHA)
         path = [_RUNGS.index(choice)]
         while path[0]:
             path.insert(0, _RUNGS.index(gains[_RUNGS[path[0]]].over))

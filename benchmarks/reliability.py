@@ -138,7 +138,7 @@ CASES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         "hostile models, records and YAML: pickle, auto_map, paths in indexes, tar links, tags, "
         "absurd sizes, FIFOs, devices, sockets, depth",
         "nothing runs, nothing is written; exit 3 (2 for YAML) names the file",
-        ("tests/security/test_readers.py", "tests/security/test_hostile_artefacts.py"),
+        ("tests/security/test_readers.py", "tests/security/test_hostile_artifacts.py"),
     ),
     (
         "10a",

@@ -247,7 +247,7 @@ def make_examples() -> Any:
             asked = " ".join(words[: 10 + 5 * (position % 4)])
             answer = " ".join(words[40 : 44 + 3 * (position % 5)])
             example = Example(name, (Message("user", asked),), (answer,))
-            made.append(renderer.training(example, completions_only=True))
+            made.append(renderer.training(example, completion_only_loss=True))
         return tuple(made)
 
     return make

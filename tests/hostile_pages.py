@@ -190,7 +190,14 @@ def rung_of(run: RunDirectory, name: str, payload: str) -> RungRecord:
     training.write(folder.training)
     write_lines(folder.metrics, [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
     gain = Comparison(
-        over=payload, difference=0.1, low=0.0, high=0.2, p=0.1, p_adjusted=0.1, test=payload, n=2
+        baseline=payload,
+        difference=0.1,
+        low=0.0,
+        high=0.2,
+        p=0.1,
+        p_adjusted=0.1,
+        test=payload,
+        n=2,
     )
     return RungRecord(
         name=name, status="done", metric=metric, metrics=(metric,), gain=gain, forgetting=forgot,
@@ -205,7 +212,14 @@ def hostile_comparison(output: Path, payload: str) -> Path:
         rung_of(run, "rung", payload)
     metric = MetricResult(value=0.5, low=0.4, high=0.6, n=2, name=payload, signature=payload)
     apart = Comparison(
-        over=payload, difference=0.1, low=0.0, high=0.2, p=0.1, p_adjusted=0.1, test=payload, n=2
+        baseline=payload,
+        difference=0.1,
+        low=0.0,
+        high=0.2,
+        p=0.1,
+        p_adjusted=0.1,
+        test=payload,
+        n=2,
     )
     task = TaskComparison(
         task=payload, metric=payload, results=(metric, metric), comparisons=(apart,),

@@ -34,7 +34,7 @@ def assert_resumes_exactly(
     small_tune: Any, model: str, method: str, loop: dict[str, Any] | None = None, **others: Any
 ) -> None:
     """Stopped three times, a tuning logs and learns what one that was not stopped does."""
-    chosen: dict[str, Any] = {"train": {"validations": 3} | (loop or {}), **others}
+    chosen: dict[str, Any] = {"train": {"num_validations": 3} | (loop or {}), **others}
     straight, record, run = small_tune(model, method, run="straight", **chosen)
     last = record.planned_steps
     for step in (3, 7, last):  # twice in the middle of an epoch, and after the last step

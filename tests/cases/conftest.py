@@ -69,7 +69,7 @@ def _rendered(dataset: Dataset, renderer: PromptRenderer, tokenizer: Any) -> Ite
         for example in dataset.split(name):
             if not example.references:
                 continue
-            tokens = renderer.training(example, completions_only=True)
+            tokens = renderer.training(example, completion_only_loss=True)
             pairs = zip(tokens.input_ids, tokens.trained, strict=True)
             trained = tokenizer.decode([token for token, is_trained in pairs if is_trained])
             ids = tuple(tokens.input_ids)

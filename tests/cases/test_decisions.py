@@ -61,7 +61,7 @@ def test_a_staircase_of_small_steps_is_climbed() -> None:
     answer, gains = decide(rungs, 120)
     assert answer.rung == "rung4"  # no step by itself is significant; rung5 adds 4 of 120 to it
     assert gains["rung4"].p_adjusted <= 0.05 < gains["rung5"].p_adjusted
-    assert (gains["rung4"].over, gains["rung5"].over) == ("rung2", "rung4")
+    assert (gains["rung4"].baseline, gains["rung5"].baseline) == ("rung2", "rung4")
     assert "The best-measured rung, rung5, differs from it by +0.033" in answer.sentence
     assert "no dearer rung gains" not in answer.sentence
 
@@ -129,7 +129,7 @@ def test_no_interval_has_no_width(
     samples = []
     for index in range(20):
         text = said or str(index % 2)
-        more = {"group": groups[index], "part_of": groups[index]} if groups else {}
+        more = {"group": groups[index], "question_id": groups[index]} if groups else {}
         samples.append(sample(index, text, text, choices=("0", "1"), **more))
     metric = get_metric(name)
     interval = bootstrap_interval(metric, metric.measure(samples), RESAMPLING, groups)

@@ -290,7 +290,7 @@ def test_the_ids_of_a_conversation_are_those_of_the_whole_text(template: str, pi
     pieces.chat_template = template
     renderer = PromptRenderer(pieces, True, None, 256, False)
     talk = tuple(Message(role, text) for role, text in TALK)
-    given = renderer.training(Example("x", talk, ("Shelf 4.",)), completions_only=True)
+    given = renderer.training(Example("x", talk, ("Shelf 4.",)), completion_only_loss=True)
     turns = [{"role": role, "content": text} for role, text in TALK]
     turns.append({"role": "assistant", "content": "Shelf 4."})
     whole = list(pieces.apply_chat_template(turns, tokenize=True)["input_ids"])
@@ -306,6 +306,6 @@ def test_the_ids_of_a_conversation_are_those_of_the_whole_text(template: str, pi
 def test_the_ids_of_plain_text_are_those_of_the_whole_text(pieces: Any) -> None:
     renderer = PromptRenderer(pieces, False, None, 256, False)
     example = Example("x", (Message("user", "Where is parcel 4?"),), ("In depot 4.",))
-    ids = list(renderer.training(example, completions_only=True).input_ids)
+    ids = list(renderer.training(example, completion_only_loss=True).input_ids)
     whole = pieces("Where is parcel 4?\nIn depot 4.")["input_ids"]
     assert ids == [*whole, pieces.eos_token_id]

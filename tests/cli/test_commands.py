@@ -201,7 +201,7 @@ def test_compare(call: Call, adapted: Any, tmp_path: Path) -> None:
     assert task["metric"] == "chrf"
     assert len(task["items"]) <= 2
     for comparison in task["comparisons"]:
-        assert comparison["over"] == "zero-shot"
+        assert comparison["baseline"] == "zero-shot"
         assert comparison["n"] == adapted["examples"]["test"]
         assert comparison["p"] <= comparison["p_adjusted"] <= 1
     page = tmp_path / "compared.html"
@@ -260,7 +260,7 @@ def test_prompt(call: Call, quick: tuple[str, ...], one_thread: None) -> None:
 def test_prompt_with_a_question_of_ones_own(
     call: Call, quick: tuple[str, ...], one_thread: None
 ) -> None:
-    ask = ("--ask", "Is the number [7] even or odd?")
+    ask = ("--input", "Is the number [7] even or odd?")
     (answer,) = call("prompt", *quick, *ask, "--json").document
     assert answer["prompt"].count("Is the number") == 1
     assert "[7]" in call("prompt", *quick, *ask).out, "square brackets were taken for markup"

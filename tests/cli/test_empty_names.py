@@ -19,7 +19,7 @@ Call = Callable[..., Any]
         (("data", "show", "--data", ""), "data.source: "),
         (("tune", "--model", ""), "model.id: "),
         (("models", "pull", ""), "model.id: "),
-        (("prompt", "--ask", "hi", "--model", ""), "model.id: "),
+        (("prompt", "--input", "hi", "--model", ""), "model.id: "),
     ],
 )
 def test_empty_names(

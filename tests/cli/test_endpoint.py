@@ -45,7 +45,7 @@ def test_a_server_is_measured_and_judged(
     assert "mini-1b" in names[0]
     arguments = (names[0], "--judge", polite.url, "--judge-name", "other", *FAST)
     (judgement,) = call("compare", *arguments, "--json").document
-    assert judgement["over"] == "references"
+    assert judgement["baseline"] == "references"
     assert judgement["inconsistent"] > 0
     shown = call("compare", *arguments).out
     assert "inconsistent" in shown
@@ -55,7 +55,9 @@ def test_a_server_is_measured_and_judged(
 
 
 def test_prompt_asks_a_server(call: Call, polite: Any, in_tmp_path: Path) -> None:
-    outcome = call("prompt", "--model", polite.url, "--model-name", "other", "--ask", "Why?", *FAST)
+    outcome = call(
+        "prompt", "--model", polite.url, "--model-name", "other", "--input", "Why?", *FAST
+    )
     assert "odd" in outcome.out
 
 
@@ -70,7 +72,7 @@ def test_mistakes_with_servers_are_told(
     outcome = call("compare", "a", "b", "--judge-name", "x")
     assert (outcome.code, "name one with --judge" in outcome.err) == (UsageError.exit_code, True)
     for url in ("http://a..b/v1", f"http://{'a' * 70}.invalid/v1", "http://ex\u202eample/v1"):
-        for command in (("prompt", "--ask", "hi", "--model", url), ("evaluate", url, *options)):
+        for command in (("prompt", "--input", "hi", "--model", url), ("evaluate", url, *options)):
             outcome = call(*command)
             assert (outcome.code, "at: model.id" in outcome.err) == (UsageError.exit_code, True)
     outcome = call("evaluate", "http://127.0.0.1:9/v1", "--model-name", "x", *options)

@@ -27,7 +27,7 @@ SAYS = {
 }
 COMMANDS = {
     "pull": ("models", "pull", "owner/model"),
-    "model": ("prompt", "--model", "owner/model", "--ask", "hi"),
+    "model": ("prompt", "--model", "owner/model", "--input", "hi"),
     "data": ("data", "show", "--data", "owner/rows"),
     "plan": ("plan", "owner/model"),
 }

@@ -34,10 +34,10 @@ def test_a_plan_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "verdict", "code"),
     [
         (("gpt2", "--hardware", "t4"), "fits", 0),
-        ((*EIGHT, "rtx-4090", "--length", "600"), "may not fit", 0),
+        ((*EIGHT, "rtx-4090", "--seq-len", "600"), "may not fit", 0),
         ((*EIGHT, "t4"), "does not fit", 4),
         (
-            (*EIGHT, "a30", "--inference", "--length", "45000"),
+            (*EIGHT, "a30", "--inference", "--seq-len", "45000"),
             "may not fit",
             0,
         ),
@@ -62,7 +62,7 @@ def test_searches_that_find_nothing_exit_with_4(capsys: pytest.CaptureFixture[st
     assert run([*huge, "--best"]) == 4
     assert "None of" in capsys.readouterr().out
     any_model = ("plan", "any", "--largest", "--hardware", "t4", "--method", "full")
-    assert document(capsys, *any_model, "--length", "1024", "--batch", "64")
+    assert document(capsys, *any_model, "--seq-len", "1024", "--batch", "64")
 
 
 def test_a_price_has_a_column_and_a_step_is_not_a_training(
@@ -86,7 +86,7 @@ def test_a_price_has_a_column_and_a_step_is_not_a_training(
 
 
 def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*SEVENTY, "--length", "2048", "--step-sequences", "64"]) == 4
+    assert run([*SEVENTY, "--seq-len", "2048", "--global-batch-size", "64"]) == 4
     shown = capsys.readouterr().out
     assert "It does not fit" in shown
     assert "because activations take" in shown
@@ -116,7 +116,7 @@ def test_a_plan_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_best_are_in_order_of_speed(capsys: pytest.CaptureFixture[str]) -> None:
-    found = document(capsys, *SEVENTY, "--length", "2048", "--step-sequences", "64", "--best")
+    found = document(capsys, *SEVENTY, "--seq-len", "2048", "--global-batch-size", "64", "--best")
     speeds = [plan["tokens_per_second"] for plan in found["best"]]
     assert speeds == sorted(speeds, reverse=True)
     assert all(plan["device_bytes"] <= plan["limit"] for plan in found["best"])
@@ -136,8 +136,8 @@ def test_the_smallest_hardware_and_the_largest_model(capsys: pytest.CaptureFixtu
 def test_a_search_without_a_step_tries_every_micro_batch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = document(capsys, *SEVENTY, "--length", "2048", "--best")["best"][0]
-    alone = document(capsys, *SEVENTY, "--length", "2048", "--best", "--step-sequences", "8")
+    found = document(capsys, *SEVENTY, "--seq-len", "2048", "--best")["best"][0]
+    alone = document(capsys, *SEVENTY, "--seq-len", "2048", "--best", "--global-batch-size", "8")
     assert found["batch"] > 1
     assert found["tokens_per_second"] > alone["best"][0]["tokens_per_second"]
 
@@ -153,7 +153,7 @@ def test_experts_are_not_quantised(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_answers_of_an_encoder_decoder_are_as_long_as_asked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    question = ("plan", "t5-small", "--hardware", "h100", "--inference", "--length", "512")
+    question = ("plan", "t5-small", "--hardware", "h100", "--inference", "--seq-len", "512")
     asked = document(capsys, *question)
     assert asked == document(capsys, *question, "--target-length", "512")
     assert asked["fits"] is True
@@ -184,18 +184,18 @@ def test_any_method_may_win_and_equal_plans_are_listed_once(
 
 def test_generation_needs_weights_and_a_cache(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--inference")
-    one = document(capsys, *arguments, "--length", "4096")
-    four = document(capsys, *arguments, "--length", "4096", "--batch", "4")
+    one = document(capsys, *arguments, "--seq-len", "4096")
+    four = document(capsys, *arguments, "--seq-len", "4096", "--batch", "4")
     assert one["weights"] == 8_030_261_248 * 2
     # Keys and values of 8 heads of 128 in 32 layers, 2 bytes each: 128 KiB a token.
     assert one["cache"] == 4096 * 128 * 1024
     assert four["cache"] == 4 * one["cache"]
-    assert run([*arguments, "--length", "4096", "--batch", "64"]) == 4
+    assert run([*arguments, "--seq-len", "4096", "--batch", "64"]) == 4
     assert "does not fit on rtx-4090" in capsys.readouterr().out
 
 
 def test_the_trace_is_in_the_document(tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("plan", str(tiny_llama), "--length", "256", "--trace")
+    arguments = ("plan", str(tiny_llama), "--seq-len", "256", "--trace")
     trace = document(capsys, *arguments)["trace"]
     assert abs(trace["error"]) < 0.1
     assert trace["measured_peak_bytes"] > 84_128 * 4
@@ -242,14 +242,14 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
             ("gpt2", "--hardware", "h100", "--devices", "8", "--parallel", "single"),
             "share the work",
         ),
-        (("gpt2", "--batch", "3", "--step-sequences", "8"), "do not divide"),
-        (("gpt2", "--length", "4096"), "context of 1024"),
+        (("gpt2", "--batch", "3", "--global-batch-size", "8"), "does not divide"),
+        (("gpt2", "--seq-len", "4096"), "context of 1024"),
         (("gpt2", "--method", "full", "--precision", "nf4"), "cannot be trained itself"),
         (("gpt2", "--batch", "0"), "at least 1"),
-        (("gpt2", "--trained-share", "2"), "share"),
+        (("gpt2", "--loss-token-fraction", "2"), "share"),
         (("gpt2", "--tokens", "-1"), "cannot be trained on"),
         (("gpt2", "--tokens", "inf"), "cannot be trained on"),
-        (("gpt2", "--step-sequences", "0"), "at least 1"),
+        (("gpt2", "--global-batch-size", "0"), "at least 1"),
         (("gpt2", "--offload"), "no host to offload to"),
         (
             ("gpt2", "--hardware", "h100", "--parallel", "single", "--offload"),

@@ -153,7 +153,7 @@ def training(
             "data.num_validation": 2,
             "train.batch_size": 4,
             "train.epochs": 2.5,
-            "train.validations": 1,
+            "train.num_validations": 1,
             "train.micro_batch_tokens": 256,
             "methods.lora.learning_rate": 0.02,
             "methods.full.learning_rate": 0.005,

@@ -38,10 +38,10 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
     layout = {"train.parallelism": parallelism, **LAUNCHED}
     whole, stopped = training("whole", **layout), training("stopped", **layout)
     whole.finish(processes=2)
-    launcher, ranks = running(stopped, 2, step=3)
+    launcher, processes = running(stopped, 2, step=3)
     launcher.send_signal(signal.SIGTERM)
     assert launcher.wait(BOUND_SECONDS) == 75, stopped.log
-    assert_all_gone(ranks)
+    assert_all_gone(processes)
     done = len(stopped.losses)
     assert 3 <= done < 20
     assert stopped.start(processes=2).wait(PATIENCE_SECONDS) == 0, stopped.log
@@ -71,19 +71,19 @@ def test_all_leave_out_the_same_steps_of_float16(parallelism: str, training: Mak
 def test_a_killed_process_ends_all_and_the_run_goes_on(victim: int, training: Make) -> None:
     whole, killed = (training(name, **SAVING, **LAUNCHED) for name in ("whole", "killed"))
     whole.finish(processes=2)
-    launcher, ranks = running(killed, 2, step=4)
-    ranks[victim].kill()
+    launcher, processes = running(killed, 2, step=4)
+    processes[victim].kill()
     assert launcher.wait(BOUND_SECONDS) == 128 + signal.SIGKILL, killed.log
-    assert_all_gone(ranks)
+    assert_all_gone(processes)
     killed.finish(processes=2)
     assert [loss.hex() for loss in killed.losses] == [loss.hex() for loss in whole.losses]
 
 
 def test_a_killed_launcher_leaves_no_orphans(training: Make) -> None:
-    launcher, ranks = running(training("orphans", **LAUNCHED), 2, step=2)
+    launcher, processes = running(training("orphans", **LAUNCHED), 2, step=2)
     launcher.kill()
     launcher.wait()
-    assert_all_gone(ranks)
+    assert_all_gone(processes)
 
 
 def test_a_checkpoint_of_two_processes_serves_one_and_two_again(training: Make) -> None:

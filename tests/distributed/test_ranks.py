@@ -25,7 +25,7 @@ INT8 = {"methods.qlora.quantisation": "int8"}
 REPLAYED = {
     "data.replay": 0.2,
     "evaluate.general_tokens": 400,
-    "train.validations": 5,
+    "train.num_validations": 5,
     "train.guards.max_forgetting": 1,
 }
 
@@ -139,7 +139,7 @@ def test_a_training_that_forgets_ends_in_all_processes(training: Make) -> None:
         "method": "full",
         "methods.full.learning_rate": 0.1,
         "evaluate.general_tokens": 400,
-        "train.validations": 10,
+        "train.num_validations": 10,
         "train.guards.max_forgetting": 2,
     }
     run = training("harsh", **harsh, **{"train.parallelism": "fsdp"})

@@ -23,7 +23,7 @@ SETTINGS = {
     "evaluate.general_text": None,
     "train.epochs": 3,
     "train.batch_size": 4,
-    "train.validations": 4,
+    "train.num_validations": 4,
     "train.checkpoint_every": "0s",
 }
 

@@ -118,7 +118,7 @@ def test_a_saved_model_answers_the_same_elsewhere(
     untuned = answers(base, prompts)
     config = RunConfig.model_validate(
         {
-            "train": {"epochs": 8, "batch_size": 3, "validations": 0},
+            "train": {"epochs": 8, "batch_size": 3, "num_validations": 0},
             "methods": {method: {"learning_rate": LEARNING_RATES[method]} | TOLD.get(method, {})},
         }
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.security.hostile_models import (
     IRREGULAR,
     PICKLES,
-    Artefact,
+    Artifact,
     Bomb,
     all_of,
     instead,
@@ -97,7 +97,7 @@ DAMAGED: dict[str, tuple[str, bytes]] = {
 PICKLED = (".pkl", ".pickle", ".pt", ".npy", ".joblib", ".bin")
 
 
-def data() -> Iterator[tuple[str, Artefact]]:
+def data() -> Iterator[tuple[str, Artifact]]:
     for turn, (name, content) in enumerate(ARCHIVES.items()):
         for kind in (KINDS[turn % len(KINDS)], ".tar" if "tar" in name else ".zip"):
             yield f"{name} as {kind}", _given(kind, content)
@@ -111,17 +111,17 @@ def data() -> Iterator[tuple[str, Artefact]]:
     for turn, (name, make) in enumerate(IRREGULAR.items()):
         for kind in (".jsonl", (".json", ".csv", ".parquet", ".jsonl.gz")[turn % 4]):
             file = f"rows-{turn}{kind}"
-            yield f"{name} as {kind}", Artefact(instead(file, make), file)
-    yield "a script of a data set", Artefact(_loading_script, "a-folder")
+            yield f"{name} as {kind}", Artifact(instead(file, make), file)
+    yield "a script of a data set", Artifact(_loading_script, "a-folder")
     yield (
         "a folder of a pickle",
-        Artefact(all_of(put("a-folder/train.pkl", pickle.dumps(Bomb()))), "a-folder"),
+        Artifact(all_of(put("a-folder/train.pkl", pickle.dumps(Bomb()))), "a-folder"),
     )
-    yield "a folder of links", Artefact(_links, "a-folder")
+    yield "a folder of links", Artifact(_links, "a-folder")
 
 
-def _given(kind: str, content: bytes) -> Artefact:
-    return Artefact(put(f"rows{kind}", content), f"rows{kind}")
+def _given(kind: str, content: bytes) -> Artifact:
+    return Artifact(put(f"rows{kind}", content), f"rows{kind}")
 
 
 def _loading_script(folder: Path) -> None:
@@ -136,9 +136,9 @@ def _links(folder: Path) -> None:
     (folder / "a-folder" / "loop").symlink_to("loop")
 
 
-def artefacts() -> dict[str, Artefact]:
+def artifacts() -> dict[str, Artifact]:
     """All of them by name."""
     found = list(data())
     named = dict(found)
-    assert len(named) == len(found), "two artefacts have one name"
+    assert len(named) == len(found), "two artifacts have one name"
     return named

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.security.hostile_models import WEIGHTS, Artefact, Spoil, put
+from tests.security.hostile_models import WEIGHTS, Artifact, Spoil, put
 from tests.tiny_gguf import write_gguf
 
 GGUF = "model.gguf"
@@ -198,17 +198,17 @@ CUTS = (3, 8, 20, 24, 60, 1000, 20_000)
 """Bytes of a whole file that are there."""
 
 
-def lying() -> Iterator[tuple[str, Artefact]]:
+def lying() -> Iterator[tuple[str, Artifact]]:
     for name, content in SAFETENSORS.items():
         file = "" if name in ANOTHER_MODEL else WEIGHTS
-        yield f"safetensors: {name}", Artefact(put(WEIGHTS, content), file)
+        yield f"safetensors: {name}", Artifact(put(WEIGHTS, content), file)
     for name, content in GGUFS.items():
-        yield f"GGUF: {name}", Artefact(put(GGUF, content), GGUF)
+        yield f"GGUF: {name}", Artifact(put(GGUF, content), GGUF)
     for left in CUTS:
-        yield f"safetensors cut at {left}", Artefact(_rewritten(WEIGHTS, _cut(left)), WEIGHTS)
-        yield f"GGUF cut at {left}", Artefact(_rewritten(GGUF, _cut(left)), GGUF)
+        yield f"safetensors cut at {left}", Artifact(_rewritten(WEIGHTS, _cut(left)), WEIGHTS)
+        yield f"GGUF cut at {left}", Artifact(_rewritten(GGUF, _cut(left)), GGUF)
     for name, change in PATCHES.items():
-        yield f"whole GGUF: {name}", Artefact(_rewritten(GGUF, change), GGUF)
+        yield f"whole GGUF: {name}", Artifact(_rewritten(GGUF, change), GGUF)
 
 
 def _rewritten(name: str, change: Callable[[bytes], bytes]) -> Spoil:

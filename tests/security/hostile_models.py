@@ -22,7 +22,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MARKER = "it-ran"
 
 
-class Artefact(NamedTuple):
+class Artifact(NamedTuple):
     """What is hostile, and where.
 
     Attributes:
@@ -147,25 +147,25 @@ PICKLED_SETTINGS = (
 ASIDE = ("training_args.bin", "scheduler.pt", "rng_state.pth", "vocab.pkl", "processor.pkl")
 
 
-def pickled() -> Iterator[tuple[str, Artefact]]:
+def pickled() -> Iterator[tuple[str, Artifact]]:
     forms = list(PICKLES)
     for turn, name in enumerate(PICKLED_WEIGHTS):
         content = PICKLES[forms[turn % len(forms)]]
-        yield f"pickle {name}", Artefact(all_of(without(WEIGHTS), put(name, content)))
+        yield f"pickle {name}", Artifact(all_of(without(WEIGHTS), put(name, content)))
     for form, content in PICKLES.items():
-        yield f"{form} in safetensors", Artefact(put(WEIGHTS, content), WEIGHTS)
+        yield f"{form} in safetensors", Artifact(put(WEIGHTS, content), WEIGHTS)
     for turn, name in enumerate(PICKLED_SETTINGS):
         spoil = put(name, PICKLES[forms[turn % len(forms)]])
-        yield f"pickle in {name}", Artefact(_alone(name, spoil), name)
+        yield f"pickle in {name}", Artifact(_alone(name, spoil), name)
     for name in ("pytorch_model-00001-of-00002.bin", "a.pkl", "a.safetensors.bin", "x.pt"):
         spoil = all_of(put(name, PICKLES["protocol 2"]), _index({"a": name}))
-        yield f"index names {name}", Artefact(spoil, INDEX)
+        yield f"index names {name}", Artifact(spoil, INDEX)
         old = "pytorch_model.bin.index.json"
         named = put(old, json.dumps({"weight_map": {"a": name}}).encode())
         spoil = all_of(without(WEIGHTS), put(name, PICKLES["protocol 4"]), named)
-        yield f"old index names {name}", Artefact(spoil)
+        yield f"old index names {name}", Artifact(spoil)
     for name in ASIDE:
-        yield f"{name} beside", Artefact(put(name, PICKLES["protocol 2"]), name, harmless=True)
+        yield f"{name} beside", Artifact(put(name, PICKLES["protocol 2"]), name, harmless=True)
 
 
 def _alone(name: str, spoil: Spoil) -> Spoil:
@@ -183,37 +183,37 @@ AUTO = (
 PLACES = ("mine.Mine", "other/repository--mine.Mine", "../mine.Mine", "a.b.mine.Mine")
 
 
-def with_code() -> Iterator[tuple[str, Artefact]]:
+def with_code() -> Iterator[tuple[str, Artifact]]:
     code = put("mine.py", _CODE.encode())
     for name in AUTO:
         spoil = all_of(code, changed("config.json", auto_map={name: PLACES[0]}, model_type="mine"))
-        yield f"auto_map {name}", Artefact(spoil, "config.json")
+        yield f"auto_map {name}", Artifact(spoil, "config.json")
     for place in PLACES[1:]:
         mapped = {"AutoConfig": place, "AutoModelForCausalLM": place}
         spoil = all_of(code, changed("config.json", auto_map=mapped, model_type="own"))
-        yield f"auto_map {place}", Artefact(spoil, "config.json")
+        yield f"auto_map {place}", Artifact(spoil, "config.json")
     for place in PLACES:
         mapped = {"AutoTokenizer": [place, place]}
         spoil = changed("tokenizer_config.json", auto_map=mapped, tokenizer_class="Mine")
-        yield f"tokenizer auto_map {place}", Artefact(all_of(code, spoil), "tokenizer_config.json")
+        yield f"tokenizer auto_map {place}", Artifact(all_of(code, spoil), "tokenizer_config.json")
     for name, values in {
         "generation_config.json": {"custom_generate": "mine.py", "auto_map": {"a": "mine.Mine"}},
         "processor_config.json": {"auto_map": {"AutoProcessor": "mine.Mine"}},
         "preprocessor_config.json": {"auto_map": {"AutoImageProcessor": "mine.Mine"}},
     }.items():
         spoil = all_of(code, changed(name, **values))
-        yield f"auto_map in {name}", Artefact(spoil, name, harmless=True)
+        yield f"auto_map in {name}", Artifact(spoil, name, harmless=True)
     for name in ("custom_generate/generate.py", "tokenizer.py", "modeling_llama.py", "setup.py",
                  "__init__.py", "conftest.py", "sitecustomize.py", "torch.py"):  # fmt: skip
-        yield f"{name} beside", Artefact(put(name, _CODE.encode()), name, harmless=True)
+        yield f"{name} beside", Artifact(put(name, _CODE.encode()), name, harmless=True)
     asked = changed(
         "config.json", trust_remote_code=True, auto_map={"AutoModelForCausalLM": "mine.M"}
     )
-    yield "trust_remote_code in config.json", Artefact(all_of(code, asked), "", harmless=True)
+    yield "trust_remote_code in config.json", Artifact(all_of(code, asked), "", harmless=True)
     for field in ("quantization_config", "text_config", "attn_implementation", "torch_dtype"):
         for number, value in enumerate(("__import__('os')", {"a": ["mine.Mine"]})):
             spoil = all_of(code, changed("config.json", **{field: value}))
-            yield f"{field} {number}", Artefact(spoil, "", harmless=True)
+            yield f"{field} {number}", Artifact(spoil, "", harmless=True)
 
 
 # --- names that lead elsewhere ---------------------------------------------------------------
@@ -244,14 +244,14 @@ def _index(placed: dict[str, Any], **more: Any) -> Spoil:
     return spoil
 
 
-def leading_elsewhere() -> Iterator[tuple[str, Artefact]]:
+def leading_elsewhere() -> Iterator[tuple[str, Artifact]]:
     for name in LEADING:
-        yield f"index names {name[:24]!r}", Artefact(_index({"model.norm.weight": name}), INDEX)
+        yield f"index names {name[:24]!r}", Artifact(_index({"model.norm.weight": name}), INDEX)
     for value in (None, 7, ["x.safetensors"], {"a": "b"}, True, "model.safetensors\0"):
-        yield f"index names {value!r}", Artefact(_index({"a": value}), INDEX)
+        yield f"index names {value!r}", Artifact(_index({"a": value}), INDEX)
     for value in ([], "x", 7, None, {}):
         spoil = _index({}, weight_map=value)
-        yield f"weight_map {value!r}", Artefact(spoil, INDEX)
+        yield f"weight_map {value!r}", Artifact(spoil, INDEX)
     for name in (
         "../x.safetensors",
         "/x.safetensors",
@@ -262,13 +262,13 @@ def leading_elsewhere() -> Iterator[tuple[str, Artefact]]:
         7,
     ):
         spoil = changed("config.json", transformers_weights=name)
-        yield f"transformers_weights {name!r}", Artefact(spoil, "")
+        yield f"transformers_weights {name!r}", Artifact(spoil, "")
     for name in ("../model", "/etc", "~", "http://127.0.0.1:9/m", "file:///etc", "C:\\m", "a\0b",
                  "..", "", "owner/../../etc", "ｏｗｎｅｒ/．．"):  # fmt: skip
-        yield f"adapter of {name!r}", Artefact(_adapter(base_model_name_or_path=name))
+        yield f"adapter of {name!r}", Artifact(_adapter(base_model_name_or_path=name))
     for kind in ("PICKLE", "../x", "", None, 7, "MINE"):
         spoil = _adapter(peft_type=kind, base_model_name_or_path="owner/nowhere")
-        yield f"adapter type {kind!r}", Artefact(spoil)
+        yield f"adapter type {kind!r}", Artifact(spoil)
 
 
 def _adapter(**values: Any) -> Spoil:
@@ -287,17 +287,17 @@ TEMPLATES = (
 )  # fmt: skip
 
 
-def named_templates() -> Iterator[tuple[str, Artefact]]:
+def named_templates() -> Iterator[tuple[str, Artifact]]:
     """A chat template is saved with the tuned model, in a file of its name."""
     good = {"name": "default", "template": "{{ messages[0]['content'] }}"}
     for name in TEMPLATES:
         named = [good, {"name": name, "template": "x"}]
-        yield f"template {name!r}"[:60], Artefact(_named(named), "tokenizer_config.json")
+        yield f"template {name!r}"[:60], Artifact(_named(named), "tokenizer_config.json")
     for number, template in enumerate((7, None, ["x"], {"a": "b"})):
         named = [good, {"name": "other", "template": template}]
         yield (
             f"a template that is no text {number}",
-            Artefact(_named(named), "tokenizer_config.json"),
+            Artifact(_named(named), "tokenizer_config.json"),
         )
 
 
@@ -316,17 +316,17 @@ OPTIONAL = (
 )  # fmt: skip
 
 
-def irregular() -> Iterator[tuple[str, Artefact]]:
+def irregular() -> Iterator[tuple[str, Artifact]]:
     for name in (*NEEDED, *OPTIONAL):
         for kind, make in IRREGULAR.items():
             # An index that is none is no index, so it is the weights that are missing.
             file = "" if name == INDEX and kind == "a link to nothing" else name
-            yield f"{name} {kind}", Artefact(_alone(name, instead(name, make)), file)
+            yield f"{name} {kind}", Artifact(_alone(name, instead(name, make)), file)
 
 
-def artefacts() -> dict[str, Artefact]:
+def artifacts() -> dict[str, Artifact]:
     """All of them by name."""
     found = [*pickled(), *with_code(), *leading_elsewhere(), *named_templates(), *irregular()]
     named = dict(found)
-    assert len(named) == len(found), "two artefacts have one name"
+    assert len(named) == len(found), "two artifacts have one name"
     return named

@@ -58,7 +58,7 @@ class Tokenizer:
 def _use(tokenizer: Tokenizer, setting: str) -> str:
     config = PromptConfig(chat_template=setting)
     renderer = PromptRenderer.from_config(config, tokenizer, context_window=10**9)  # type: ignore[arg-type]
-    renderer.training(EXAMPLE, completions_only=True)
+    renderer.training(EXAMPLE, completion_only_loss=True)
     return renderer.prompt(EXAMPLE).text
 
 

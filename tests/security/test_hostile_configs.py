@@ -311,7 +311,7 @@ def test_an_index_of_safetensors_names_no_pickle(
     placed = dict.fromkeys(tensors, "pytorch_model.bin")
     index = {"metadata": {"total_size": 1}, "weight_map": placed}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert luthier(["prompt", "--model", str(folder), "--ask", "hello"]) == 3
+    assert luthier(["prompt", "--model", str(folder), "--input", "hello"]) == 3
     assert "a file of another kind: pytorch_model.bin" in capsys.readouterr().err
 
 
@@ -327,7 +327,7 @@ def test_a_link_leads_nowhere_else(
     open_model(ModelConfig(id=str(folder), dtype="float32"), Console(quiet=True))
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(tmp_path / "secret")
-    assert luthier(["prompt", "--model", str(folder), "--ask", "hello"]) == 3
+    assert luthier(["prompt", "--model", str(folder), "--input", "hello"]) == 3
     assert "outside of its folder" in capsys.readouterr().err
 
 
@@ -352,7 +352,7 @@ def test_a_message_says_what_is_wrong(
 def test_too_long_an_answer_is_said_as_such(
     tiny_llama: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["prompt", "--model", str(tiny_llama), "--ask", "hello"]
+    command = ["prompt", "--model", str(tiny_llama), "--input", "hello"]
     assert luthier([*command, "evaluate.max_new_tokens=1000000"]) == 3
     assert "answers of 1000000 leave none in a context window" in capsys.readouterr().err
 

@@ -99,7 +99,7 @@ def test_a_models_own_template_is_refused_by_name(
     """Attack 04 of the project's list."""
     model = Path(shutil.copytree(tiny_llama, tmp_path / "m"))
     (model / "chat_template.jinja").write_text(template)
-    assert luthier(["prompt", "--model", str(model), "--ask", "hi"]) == 3
+    assert luthier(["prompt", "--model", str(model), "--input", "hi"]) == 3
     said = "".join(capfd.readouterr().err.split())
     assert "chat_template.jinja" in said
     assert "Traceback" not in said
@@ -110,7 +110,7 @@ def test_a_file_of_the_users_is_refused_by_name(
 ) -> None:
     mine = tmp_path / "mine.jinja"
     mine.write_text("{{ messages[0].content }}{{ 'a' * 10**9 }}")
-    asked = ["prompt", "--model", str(tiny_llama), "--ask", "hi", f"prompt.chat_template={mine}"]
+    asked = ["prompt", "--model", str(tiny_llama), "--input", "hi", f"prompt.chat_template={mine}"]
     assert luthier(asked) == 3
     said = "".join(capfd.readouterr().err.split())
     assert "mine.jinja" in said

@@ -117,7 +117,7 @@ def test_the_command_refuses_it_with_the_folder(
         "invert": False,
     }
     path.write_text(json.dumps(rules), encoding="utf-8")
-    assert luthier(["prompt", "--model", str(model), "--ask", "hi"]) == 3
+    assert luthier(["prompt", "--model", str(model), "--input", "hi"]) == 3
     said = capfd.readouterr().err
     assert "pre_tokenizer" in said
     assert "panicked" not in said

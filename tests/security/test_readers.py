@@ -1,6 +1,6 @@
 """Hostile models, runs, data and configurations through the real commands: refused, in words.
 
-Each artefact would do harm in a careless reader: run code, write elsewhere, be waited for, or fail
+Each artifact would do harm in a careless reader: run code, write elsewhere, be waited for, or fail
 with a traceback. The exit code is 3 (2 for what the user wrote), and the message names the file.
 """
 
@@ -221,7 +221,7 @@ def test_a_hostile_model_is_refused_by_name(
     spoil(folder)
     monkeypatch.chdir(tmp_path)
     before = _files(tmp_path)
-    code = luthier(["prompt", "--model", str(folder), "--ask", "hi", "evaluate.max_new_tokens=1"])
+    code = luthier(["prompt", "--model", str(folder), "--input", "hi", "evaluate.max_new_tokens=1"])
     said = capsys.readouterr().err
     assert code in (3, 4), said
     assert "Traceback" not in said

@@ -31,7 +31,7 @@ COMMANDS = [
     ("evaluate", "--after", LORA),
     ("evaluate", "--after", LORA, "--before", "{run}/rungs/zero-shot"),
     ("prompt", "--run", LORA, "--num", "1"),
-    ("prompt", "--run", LORA, "--ask", "Why?"),
+    ("prompt", "--run", LORA, "--input", "Why?"),
     ("merge", LORA),
     ("resume", "{run}"),
     ("extend", "{tuned}", "--epochs", "1"),
@@ -75,7 +75,7 @@ HARMLESS = {
             "schedule", "warmup_fraction", "max_grad_norm", "optimizer", "master_weights",
             "validations", "validate_every_steps", "patience", "checkpoint_every",
             "checkpoint_every_steps", "keep_checkpoints", "max_time", "parallelism", "shard_group",
-            "activation_checkpointing", "compile", "neftune_alpha", "completions_only",
+            "activation_checkpointing", "compile", "neftune_alpha", "completion_only_loss",
             "guards.non_finite", "guards.loss_spike", "guards.gradient_spike", "guards.no_change",
             "guards.max_forgetting", "guards.max_skipped", "guards.max_skipped_in_row",
         )
@@ -85,7 +85,7 @@ HARMLESS = {
         for name in (
             "metrics", "max_new_tokens", "stop", "too_long", "engine", "batch_tokens",
             "confidence", "resamples", "task_shots", "limit", "limit_draw", "samples",
-            "contamination_words", "general_tokens", "decoding.strategy", "decoding.temperature",
+            "contamination_ngram", "general_tokens", "decoding.strategy", "decoding.temperature",
             "decoding.top_k", "decoding.top_p", "decoding.min_p", "decoding.seed",
             "decoding.num_beams", "decoding.length_penalty", "decoding.early_stopping",
         )
@@ -100,7 +100,7 @@ HARMLESS_OF_METHODS = {
     "learning_rate", "weight_decay", "epochs", "layers", "cache", "parameters", "targets",
     "exclude_modules", "layers_to_transform", "modules_to_save", "rank", "alpha", "dropout",
     "trainable_tokens",
-    "final_rank", "start", "settle", "prune_every", "orthogonality", "quantisation",
+    "final_rank", "start", "tfinal_fraction", "prune_every", "orth_reg_weight", "quantisation",
     "feedforward_modules", "bottleneck", "placement", "virtual_tokens", "initial_text",
 }  # fmt: skip
 ASKED = {

@@ -388,7 +388,7 @@ def spoken(tiny_llama: Path, tmp_path: Path) -> Path:
 
 
 def test_a_template_error_is_text(spoken: Path) -> None:
-    done = _command("prompt", "--model", str(spoken), "--ask", "hi")
+    done = _command("prompt", "--model", str(spoken), "--input", "hi")
     assert done.returncode == 3
     assert r"\x1b[31mRED\x1b]0;title\x07\u202e" in _shown(done)
 
@@ -401,7 +401,7 @@ def test_an_answer_of_a_server_is_text(loopback: Any) -> None:
         return {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
 
     loopback.rule = rule
-    arguments = ("prompt", "--model", loopback.url, "--ask", "hi")
+    arguments = ("prompt", "--model", loopback.url, "--input", "hi")
     assert r"\x1b[31mRED\x1b]0;pwned\x07\x1b[2J\u202e" in _shown(_command(*arguments))
 
 

@@ -27,7 +27,7 @@ def adapt(
     from luthier.context.run_context import prepare
     from luthier.evaluation.settings import require_reach
     from luthier.ladder.checks import check_ladder, without_long_tests
-    from luthier.ladder.run import climb
+    from luthier.ladder.run import run_ladder
 
     resolved, console = configure(config, overrides), console or Console()
     require_reach(resolved.evaluate, "ladder")
@@ -37,5 +37,5 @@ def adapt(
     with writing(run, console):
         write_manifest(run, setup, "adapt")
         save_run_config(run, setup.config)
-        ladder = climb(setup, run, console)
+        ladder = run_ladder(setup, run, console)
         return AdaptResult(run, ladder, verified_report(run, console))

@@ -16,13 +16,13 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.records.evaluation import EvaluationRecord, SuiteRecord
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 from luthier.records.results import tuned_model
 from luthier.records.run_directory import FORMAT, RunDirectory, is_missing_run
 from luthier.records.run_lock import writing
 
 if TYPE_CHECKING:
-    from luthier.context.evaluated_model import Subject
+    from luthier.context.evaluated_model import EvaluatedModel
     from luthier.evaluation.tasks import PreparedTask, Selection, TextEncoder
 
 from luthier.api.configuration import Configuration, Overrides, as_run, configure, open_run
@@ -173,12 +173,12 @@ class _Measured:
     config: RunConfig
     run: RunDirectory | None
     adapter: str
-    subject: Subject
+    subject: EvaluatedModel
     encoder: TextEncoder
 
 
 def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Measured:
-    from luthier.context.evaluated_model import Model, loaded_model, subject_of
+    from luthier.context.evaluated_model import Model, evaluated_model, loaded_model
     from luthier.context.run_context import find_model
     from luthier.evaluation.settings import require_reach
     from luthier.evaluation.tasks import TextEncoder
@@ -205,7 +205,7 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
         config=config,
         run=run,
         adapter=config.method if tuned else "",
-        subject=subject_of(model, config.evaluate),
+        subject=evaluated_model(model, config.evaluate),
         encoder=TextEncoder(model.tokenizer, model.context_window, model.is_encoder_decoder),
     )
 
@@ -284,7 +284,7 @@ def _measure_in(
             console=console,
             adapter=measured.adapter,
         )
-        evaluation = measured.subject.measure(ContentLog(run.answers(task.task.name)), ask)
+        evaluation = measured.subject.measure(ResultCache(run.answers(task.task.name)), ask)
         write_evaluation(run, evaluation.record, evaluation.samples)
         records.append(evaluation.record)
     names = {record.task for record in records}

@@ -10,7 +10,7 @@ from luthier.api.configuration import (
     configure,
 )
 from luthier.core.console import Console
-from luthier.records.dry_run import Forecast
+from luthier.records.dry_run import DryRun
 from luthier.records.run_directory import RunDirectory
 
 
@@ -20,7 +20,7 @@ def dry_run(
     console: Console | None = None,
     *,
     kind: Literal["adapt", "tune"] = "adapt",
-) -> Forecast:
+) -> DryRun:
     """Make every check short of loading weights and training: the dry run of adapt and tune.
 
     Args:
@@ -37,7 +37,7 @@ def dry_run(
     from luthier.context.run_context import prepare
     from luthier.evaluation.settings import require_reach
     from luthier.ladder.checks import check_ladder, without_long_tests
-    from luthier.preflight.dry_run import check_tune, forecast_run
+    from luthier.preflight.dry_run import check_tune, dry_run_of
 
     resolved, console = configure(config, overrides), console or Console()
     if kind == "adapt":
@@ -51,8 +51,8 @@ def dry_run(
     checks = {"adapt": check_ladder, "tune": check_tune}
     checked = checks[kind](setup)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
-    run = RunDirectory.rehearse(
+    run = RunDirectory.check_writable(
         resolved.output, resolved.run_name(name, setup.dataset.task, setup.handle.id)
     )
     check_manifest(run, setup)
-    return forecast_run(setup, run, checked)
+    return dry_run_of(setup, run, checked)

@@ -21,7 +21,7 @@ from luthier.records.run_lock import writing
 from luthier.records.training import Extension, TrainingRecord
 
 if TYPE_CHECKING:
-    from luthier.context.run_context import Setup
+    from luthier.context.run_context import RunContext
 
 from luthier.api.configuration import Overrides, configure
 
@@ -109,7 +109,7 @@ def _require_one(epochs: float | None, steps: int | None) -> None:
             raise UsageError(f"{count} {called} cannot be added", fix="give a number above 0")
 
 
-def _with_more(setup: Setup, epochs: float | None, steps: int | None) -> RunConfig:
+def _with_more(setup: RunContext, epochs: float | None, steps: int | None) -> RunConfig:
     """The configuration with more epochs or steps, of which one is None."""
     from luthier.training.schedule import total_steps
 
@@ -139,7 +139,7 @@ def _with_more_time(run: RunDirectory, config: RunConfig, limit: float | None) -
 
 
 def _note_extension(
-    run: RunDirectory, setup: Setup, changed: RunConfig, step: int, limit: float | None
+    run: RunDirectory, setup: RunContext, changed: RunConfig, step: int, limit: float | None
 ) -> None:
     """Allow the run to go on from its checkpoints under the changed configuration."""
     before = setup.config

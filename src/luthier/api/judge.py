@@ -59,11 +59,11 @@ def judge(
     tasks = [compared_task(run, task) for run in opened]
     answers = [load_evaluation(run, name) for run, name in zip(opened, tasks, strict=True)]
     baseline = answers[0] if len(runs) > 1 else None
-    over = opened[0].name if baseline else _REFERENCES
+    baseline_name = opened[0].name if baseline else _REFERENCES
     first = 1 if baseline else 0
     pairs = [paired_answers(baseline, candidate) for candidate in answers[first:]]
     judging = load_judge(configure(config, overrides), template, console)
     return tuple(
-        judging.compare(run, name, over, paired, console)
+        judging.compare(run, name, baseline_name, paired, console)
         for run, name, paired in zip(opened[first:], tasks[first:], pairs, strict=True)
     )

@@ -36,7 +36,7 @@ def merge(
 
     Raises:
         UsageError: there is no adapter, or one that cannot be merged; or no folder to save to.
-        DataError: merged and unmerged disagree, or an artefact is damaged.
+        DataError: merged and unmerged disagree, or an artifact is damaged.
     """
     from luthier.workflows.merge import merge_adapter, merge_run, names_adapter
 

@@ -12,7 +12,7 @@ from luthier.records.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from luthier.planning.hardware import Calibration
-    from luthier.planning.plan_request import Question
+    from luthier.planning.plan_request import PlanRequest
 
 
 def calibrate(console: Console | None = None) -> Calibration:
@@ -22,7 +22,7 @@ def calibrate(console: Console | None = None) -> Calibration:
     return measure(console or Console())
 
 
-def trace_plan(question: Question) -> PlanCheck:
+def trace_plan(question: PlanRequest) -> PlanCheck:
     """The plan of a step on one CPU, and its trace: the real code on tensors without data.
 
     Both count the tensors alone, with two micro-batches, as in the steady state of a training.

@@ -19,7 +19,7 @@ def prompt(
     overrides: Overrides = None,
     console: Console | None = None,
     *,
-    ask: str | None = None,
+    question: str | None = None,
     run: str | Path | None = None,
     num: int = 3,
 ) -> tuple[SampleRecord, ...]:
@@ -29,7 +29,7 @@ def prompt(
         config: the configuration; None: that of the run, or the defaults.
         overrides: changed values.
         console: shows progress.
-        ask: a question of your own; None: the first test examples of the task.
+        question: a question of your own; None: the first test examples of the task.
         run: a tuned run to ask instead of the base model.
         num: how many test examples to ask.
 
@@ -40,4 +40,4 @@ def prompt(
 
     tuned = RunDirectory.open(Path(run)) if run else None
     resolved = configure_for(tuned, config, overrides)
-    return ask_model(resolved, console or Console(), tuned, ask, num)
+    return ask_model(resolved, console or Console(), tuned, question, num)

@@ -29,22 +29,22 @@ def tune(
     from luthier.context.long_tests import warn_of_long_tests
     from luthier.context.manifest import write_manifest
     from luthier.context.run_context import prepare
-    from luthier.distributed.process_group import joined_ranks
+    from luthier.distributed.process_group import joined_process_group
     from luthier.workflows.tune import tuned_model
 
-    with joined_ranks() as ranks:
+    with joined_process_group() as processes:
         resolved = configure(config, overrides)
-        console = (console or Console()) if ranks.is_first else Console(quiet=True)
+        console = (console or Console()) if processes.is_first else Console(quiet=True)
         setup = prepare(resolved, console)
         long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
         warn_of_long_tests(setup.dataset, long, console)
         kind = f"tune-{resolved.method}"
         run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
-        with writing(run, console) if ranks.is_first else nullcontext():
-            if ranks.is_first:
+        with writing(run, console) if processes.is_first else nullcontext():
+            if processes.is_first:
                 write_manifest(run, setup, "tune")
                 save_run_config(run, setup.config)
             base, limit = BaseModel(setup.weights()), resolved.train.max_time
-            _, training = tuned_model(setup, resolved.method, base, run, limit, console, ranks)
-            report = verified_report(run, console) if ranks.is_first else run.report_html
+            _, training = tuned_model(setup, resolved.method, base, run, limit, console, processes)
+            report = verified_report(run, console) if processes.is_first else run.report_html
             return TuneResult(run, training, report)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.padding import Padding
 
+from luthier.cli.dry_run import print_dry_run
 from luthier.cli.flags import DryRun, Json
-from luthier.cli.forecast import print_forecast
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 
@@ -42,7 +42,7 @@ def adapt(
     import luthier
 
     if dry_run:
-        print_forecast(luthier.dry_run(config, kind="adapt"), as_json=json)
+        print_dry_run(luthier.dry_run(config, kind="adapt"), as_json=json)
         return
     result = luthier.adapt(config)
     if json:

@@ -33,7 +33,7 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
         invalid=config.data.invalid,
     )
     report = inspect_dataset(
-        setup.dataset, view, completions_only=config.train.completions_only, console=console
+        setup.dataset, view, completion_only_loss=config.train.completion_only_loss, console=console
     )
     if json:
         print_json(report.model_dump(mode="json"))

@@ -97,7 +97,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit code: 0 ok, 2 usage or configuration, 3 data or artefact, 4 resources, 5 diverged,
+        The exit code: 0 ok, 2 usage or configuration, 3 data or artifact, 4 resources, 5 diverged,
         75 stopped and can be resumed, 130 interrupted. A command may give one of them back.
     """
     given = sys.argv[1:] if arguments is None else arguments

@@ -22,7 +22,7 @@ from luthier.core.errors import ResourceError, UsageError
 from luthier.core.files import write_atomically
 from luthier.core.verdict import Verdict, verdict_of
 from luthier.planning.methods import METHODS
-from luthier.planning.plan_request import Question
+from luthier.planning.plan_request import PlanRequest
 from luthier.planning.planner import advice, best_plans, generation, largest_plans, smallest_plans
 from luthier.planning.planner import plan as make
 from luthier.planning.targets import Names
@@ -94,15 +94,15 @@ class Choices:
     checkpointing: Annotated[str | None, _listed(Checkpointing)] = None
     batch: Whole = 1
     "Sequences in a micro-batch on one device."
-    length: Whole = 512
+    seq_len: Whole = 512
     "Tokens of a sequence."
     target_length: WholeOrNone = None
     "Tokens of a decoder sequence, for encoder-decoder models."
-    step_sequences: WholeOrNone = None
+    global_batch_size: WholeOrNone = None
     "Sequences of an optimizer step over all devices."
     tokens: float = 0.0
     "Tokens of the whole training, such as 1e7; without it, time is that of a step."
-    trained_share: float = 1.0
+    loss_token_fraction: float = 1.0
     "The share of positions whose loss is counted."
     loss_chunks: Whole = 1
     "Parts in which the loss is computed, one after the other."
@@ -112,7 +112,7 @@ class Choices:
     "Each layer is compiled, and keeps less."
     offload: Flag = False
     "Keep sharded weights, gradients and states in the host's memory, and update them there."
-    tables_apart: Flag = False
+    shard_embeddings: Flag = False
     "Gather embedding and output layer like layers, each when it is used."
     rank: WholeOrNone = None
     "The rank of LoRA and its variants; default, here and below: as tune has it."
@@ -130,7 +130,7 @@ class Choices:
     "Regular expressions of the names that selective trains, as in tune: [mlp, norm]."
 
     def asked(self) -> dict[str, Any]:
-        """The fields of `Question`."""
+        """The fields of `PlanRequest`."""
         names = {
             "targets": _names(self.targets),
             "exclude_modules": _names(self.exclude_modules) or (),
@@ -174,7 +174,7 @@ def plan(
         calibrate: Measure this machine, for estimates of time.
         check: Compare the plans of runs with what was measured.
         trace: Run a step on tensors without data as a second opinion (up to a minute).
-        inference: Plan generation instead of training: --batch answers of --length tokens at once.
+        inference: Plan generation instead of training: --batch answers of --seq-len tokens at once.
         svg: Write the bar of the memory to this file.
     """
     if calibrate:
@@ -194,7 +194,7 @@ def plan(
     )
     if price is not None and not 0 <= price < math.inf:
         raise UsageError(f"--price is {price}", fix="give a number of at least 0")
-    question = Question(
+    question = PlanRequest(
         model=model, hardware=hardware, devices=devices, **(choices or Choices()).asked()
     )
     if hardware == "any":
@@ -238,14 +238,14 @@ def _checked(check: PlanCheck) -> dict[str, Any]:
     return check.model_dump(mode="json") | errors
 
 
-def _trace(question: Question) -> PlanCheck:
+def _trace(question: PlanRequest) -> PlanCheck:
     import luthier
 
     return luthier.trace_plan(question)
 
 
 def _show_plan(
-    question: Question,
+    question: PlanRequest,
     price: float | None,
     svg: Path | None,
     trace: PlanCheck | None,
@@ -279,7 +279,7 @@ def _require_one(asked: dict[str, bool]) -> None:
         )
 
 
-def _show_inference(question: Question, as_json: bool) -> int:
+def _show_inference(question: PlanRequest, as_json: bool) -> int:
     memory, device = generation(question)
     verdict = verdict_of(memory.total, memory.total_interval.high, device.memory)
     if as_json:
@@ -291,7 +291,7 @@ def _show_inference(question: Question, as_json: bool) -> int:
     return _exit_code(verdict)
 
 
-def _show_search(question: Question, price: float | None, as_json: bool) -> int:
+def _show_search(question: PlanRequest, price: float | None, as_json: bool) -> int:
     found = best_plans(question, price)
     code = 0 if found.best else ResourceError.exit_code
     if as_json:
@@ -312,7 +312,7 @@ def _show_search(question: Question, price: float | None, as_json: bool) -> int:
     else:
         raise UsageError(
             "no configuration divides this step over the devices",
-            fix="give another --step-sequences or --devices",
+            fix="give another --global-batch-size or --devices",
         )
     return code
 

@@ -20,7 +20,7 @@ from luthier.planning.training_plan import Plan, sentence
 if TYPE_CHECKING:
     from luthier.planning.hardware import Device
     from luthier.planning.memory import MemoryPlan
-    from luthier.planning.plan_request import Question
+    from luthier.planning.plan_request import PlanRequest
     from luthier.records.dry_run import PlanCheck
 
 _BAR = 60
@@ -37,7 +37,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         f"batch {plan.batch} × {plan.accumulation}",
         "settings" if plan.tune.can else "note": _tune_line(plan),
         "trains": f"{format_count(plan.trained_parameters)} parameters, saves "
-        f"{format_bytes(plan.artefact_bytes)}",
+        f"{format_bytes(plan.artifact_bytes)}",
     }
     takes = {
         "peak": f"at the {memory.phase}: {format_bytes(memory.allocated)} allocated, "
@@ -61,13 +61,15 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
     ]
 
 
-def inference_lines(question: Question, memory: MemoryPlan, device: Device) -> list[RenderableType]:
+def inference_lines(
+    question: PlanRequest, memory: MemoryPlan, device: Device
+) -> list[RenderableType]:
     """Where the memory of generation goes."""
     parts = {name: size for name, size in memory.parts().items() if size}
     parts["framework"] = memory.framework.expected
     high = memory.total_interval.high
     verdict = verdict_of(memory.total, high, device.memory)
-    length = question.target_length or question.length
+    length = question.target_length or question.seq_len
     upper = f"; the upper end of the estimate, {format_bytes(high)}, does not fit"
     return [
         f"{question.model} {verdict} on {device.name} with {counted(question.batch, 'answer')} of "

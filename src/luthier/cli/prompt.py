@@ -18,7 +18,9 @@ from luthier.records.run_directory import RunDirectory
 
 def prompt(
     *arguments: str,
-    ask: Annotated[str | None, Parameter(help="A question of your own.")] = None,
+    question: Annotated[
+        str | None, Parameter(name="--input", help="A question of your own.")
+    ] = None,
     common: CommonOptions | None = None,
     run: str | None = None,
     shots: WholeOrNone = None,
@@ -28,7 +30,7 @@ def prompt(
 ) -> None:
     """Ask a model: in-context learning with zero, one or a few worked examples.
 
-    Without --ask, the first test examples of the task are asked, with the accepted answers beside.
+    Without --input, the first test examples of the task are asked, and the accepted answers shown.
     Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
     set by evaluate.max_new_tokens and evaluate.stop. See 'luthier config schema'.
 
@@ -47,7 +49,7 @@ def prompt(
     if run and common and common.model is not None:
         raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
     config = _configuration(run, arguments, common, shots)
-    answers = luthier.prompt(config, ask=ask, run=run, num=num)
+    answers = luthier.prompt(config, question=question, run=run, num=num)
     if json:
         print_json([answer.model_dump(mode="json") for answer in answers])
         return

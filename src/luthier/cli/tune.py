@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from luthier.cli.dry_run import print_dry_run
 from luthier.cli.flags import DryRun, Json, Whole
-from luthier.cli.forecast import print_forecast
 from luthier.cli.inspection import print_inspection
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
@@ -59,7 +59,7 @@ def tune(
         print_inspection(luthier.inspect(config), as_json=json)
         return
     if dry_run:
-        print_forecast(luthier.dry_run(config, kind="tune"), as_json=json)
+        print_dry_run(luthier.dry_run(config, kind="tune"), as_json=json)
         return
     if nproc > 1 and not is_launched():
         sys.exit(run_together(sys.argv[1:], nproc))

@@ -49,7 +49,7 @@ class EvaluateConfig(Config):
     samples: int = Field(default=1, ge=1)
     """Answers to each question whose answer is generated, drawn with
     evaluate.decoding.strategy=sampling; pass@K and majority score them together."""
-    contamination_words: int | None = Field(default=13, ge=1)
+    contamination_ngram: int | None = Field(default=13, ge=1)
     """Test examples that share this many words in a row with the training data are named, and
     measured apart; null: they are not looked for."""
     general_text: Annotated[str | None, NAMES_DATA] = "python-topics"

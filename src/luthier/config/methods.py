@@ -178,19 +178,19 @@ class AdaloraConfig(LoraConfig):
     """The mean rank at the end; less important directions are pruned, whichever layer has them."""
     start: float = Field(default=0.1, ge=0, lt=1)
     """The share of the steps before pruning begins."""
-    settle: float = Field(default=0.3, gt=0, lt=1)
+    tfinal_fraction: float = Field(default=0.3, gt=0, lt=1)
     """The share of the steps after pruning has ended."""
     prune_every: int = Field(default=10, ge=1)
     """Steps from one pruning to the next."""
-    orthogonality: float = Field(default=0.5, ge=0)
+    orth_reg_weight: float = Field(default=0.5, ge=0)
     """The weight of the penalty that keeps directions apart."""
 
     @model_validator(mode="after")
     def _prunes(self) -> Self:
         if self.final_rank >= self.rank:
             raise ValueError(f"final_rank {self.final_rank} must be below rank {self.rank}")
-        if self.start + self.settle >= 1:
-            raise ValueError("start and settle together must leave steps to prune in")
+        if self.start + self.tfinal_fraction >= 1:
+            raise ValueError("start and tfinal_fraction together must leave steps to prune in")
         return self
 
 

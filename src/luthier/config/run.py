@@ -18,7 +18,7 @@ from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, Qlor
 from luthier.config.model import ModelConfig
 from luthier.config.permission import REPLACED
 from luthier.config.prompt import PromptConfig
-from luthier.config.train import NOT_THE_RESULT, TrainConfig
+from luthier.config.train import FINGERPRINT_EXCLUDED, TrainConfig
 from luthier.core.seeds import derive, fingerprint
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -95,7 +95,7 @@ class RunConfig(Config):
 
 def _identifying(config: RunConfig) -> dict[str, Any]:
     """The settings that tell one run from another, by dotted key."""
-    left_out: dict[str, Any] = {"output": True, "adapt": True, "train": set(NOT_THE_RESULT)}
+    left_out: dict[str, Any] = {"output": True, "adapt": True, "train": set(FINGERPRINT_EXCLUDED)}
     return _by_dotted_key(config.model_dump(mode="json", exclude=left_out))
 
 

@@ -14,7 +14,7 @@ from luthier.core.choices import Parallelism
 
 # How often to save, when to stop and who shares the work decide how far a training comes and how
 # fast, not where it goes; trackers look on.
-NOT_THE_RESULT = frozenset(
+FINGERPRINT_EXCLUDED = frozenset(
     {
         "max_time",
         "checkpoint_every",
@@ -95,11 +95,11 @@ class TrainConfig(Config):
     """Update bfloat16 weights through float32 copies; false: without them, with gradients and
     moments in bfloat16 too, rounded up or down at random (adamw alone). Less than half the memory
     of weights and states, a little more noise."""
-    validations: int = Field(default=4, ge=0)
+    num_validations: int = Field(default=4, ge=0)
     """How often the validation loss is measured over the whole training; the best state is kept."""
     validate_every_steps: int | None = Field(default=None, ge=1)
     """Validate after every so many optimizer steps, and after the last one, in place of
-    validations (elsewhere eval_steps). null: as often as validations says."""
+    validations (elsewhere eval_steps). null: as often as num_validations says."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better loss (elsewhere early_stopping_patience).
     null: never."""
@@ -136,7 +136,7 @@ class TrainConfig(Config):
     al. 2023, arXiv 2310.05914; elsewhere neftune_noise_alpha). It is uniform within ±alpha/√(L·D)
     for L tokens of D numbers; the paper tries 5, 10 and 15. Of an encoder-decoder model the
     encoder's embeddings get it. null: no noise."""
-    completions_only: bool = True
+    completion_only_loss: bool = True
     """Train on the answers, not on the prompts. Plain text is always trained on whole."""
 
     def shards(self, processes: int) -> bool:
@@ -146,7 +146,7 @@ class TrainConfig(Config):
     @property
     def validates(self) -> bool:
         """Whether there are validations, if there is something to validate on."""
-        return self.validate_every_steps is not None or self.validations > 0
+        return self.validate_every_steps is not None or self.num_validations > 0
 
     @model_validator(mode="after")
     def _groups_are_of_shards(self) -> Self:
@@ -159,5 +159,5 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _patience_looks_at_validations(self) -> Self:
         if self.patience and not self.validates:
-            raise ValueError("patience counts validations, and train.validations is 0")
+            raise ValueError("patience counts validations, and train.num_validations is 0")
         return self

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from luthier.config import EvaluateConfig
-from luthier.evaluation import Evaluation, KeptEngine
+from luthier.evaluation import CachedEngine, Evaluation
 from luthier.evaluation.settings import require_reach
 from luthier.inference import Engine
 from luthier.inference.local.engine import LocalEngine
@@ -18,7 +18,7 @@ from luthier.methods import load
 from luthier.models.fingerprint import model_fingerprint
 from luthier.models.load import LoadedModel, ModelHandle
 from luthier.records.evaluation import ModelStamp
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 Model = LoadedModel | EndpointModel | VllmModel
 _LOADING: Mapping[str, Callable[[ModelHandle], Model]] = {
@@ -29,7 +29,7 @@ _VLLM_BATCH_TOKENS = 2**20
 """It makes its own batches; these are what an interruption may lose."""
 
 
-class Subject(ABC):
+class EvaluatedModel(ABC):
     """A model with an engine that asks it."""
 
     @property
@@ -38,11 +38,11 @@ class Subject(ABC):
         """Which model it is."""
 
     @abstractmethod
-    def engine(self, log: ContentLog | None = None) -> Engine:
+    def engine(self, log: ResultCache | None = None) -> Engine:
         """What asks it, and keeps the answers in ``log``."""
 
     @abstractmethod
-    def measure(self, log: ContentLog, ask: Callable[[Engine], Evaluation]) -> Evaluation:
+    def measure(self, log: ResultCache, ask: Callable[[Engine], Evaluation]) -> Evaluation:
         """What ``ask`` gives with an engine that keeps its answers in ``log``.
 
         The figures of time and tokens are those of all answers, the kept ones too.
@@ -63,7 +63,7 @@ def loaded_model(found: ModelHandle | EndpointModel, settings: EvaluateConfig) -
     return found if isinstance(found, EndpointModel) else _LOADING[settings.engine](found)
 
 
-def subject_of(model: Model, settings: EvaluateConfig) -> Subject:
+def evaluated_model(model: Model, settings: EvaluateConfig) -> EvaluatedModel:
     """A model, ready to be asked."""
     if isinstance(model, EndpointModel):
         return _OnServer(model)
@@ -75,7 +75,7 @@ def subject_of(model: Model, settings: EvaluateConfig) -> Subject:
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
-class _Here(Subject):
+class _Here(EvaluatedModel):
     """A model of this process.
 
     Attributes:
@@ -92,20 +92,20 @@ class _Here(Subject):
 
     @property
     def stamp(self) -> ModelStamp:
-        """See `Subject.stamp`."""
+        """See `EvaluatedModel.stamp`."""
         return self.model
 
-    def engine(self, log: ContentLog | None = None) -> Engine:
-        """See `Subject.engine`."""
+    def engine(self, log: ResultCache | None = None) -> Engine:
+        """See `EvaluatedModel.engine`."""
         return self._kept(log) if log else self.local
 
-    def measure(self, log: ContentLog, ask: Callable[[Engine], Evaluation]) -> Evaluation:
-        """See `Subject.measure`."""
+    def measure(self, log: ResultCache, ask: Callable[[Engine], Evaluation]) -> Evaluation:
+        """See `EvaluatedModel.measure`."""
         engine = self._kept(log)
         return engine.with_seconds(ask(engine))
 
-    def _kept(self, log: ContentLog) -> KeptEngine:
-        return KeptEngine(self.local, self._content, log, self.batch_tokens)
+    def _kept(self, log: ResultCache) -> CachedEngine:
+        return CachedEngine(self.local, self._content, log, self.batch_tokens)
 
     @cached_property
     def _content(self) -> str:
@@ -113,22 +113,25 @@ class _Here(Subject):
 
 
 @dataclass(frozen=True, slots=True)
-class _OnServer(Subject):
+class _OnServer(EvaluatedModel):
     """A model that a server runs."""
 
     model: EndpointModel
 
     @property
     def stamp(self) -> ModelStamp:
-        """See `Subject.stamp`."""
+        """See `EvaluatedModel.stamp`."""
         return self.model.stamp
 
-    def engine(self, log: ContentLog | None = None) -> Engine:
-        """See `Subject.engine`."""
+    def engine(self, log: ResultCache | None = None) -> Engine:
+        """See `EvaluatedModel.engine`."""
         return self.model.engine(log)
 
-    def measure(self, log: ContentLog, ask: Callable[[Engine], Evaluation]) -> Evaluation:
-        """See `Subject.measure`. Here a token is a character, so the server's own count holds."""
+    def measure(self, log: ResultCache, ask: Callable[[Engine], Evaluation]) -> Evaluation:
+        """See `EvaluatedModel.measure`.
+
+        Here a token is a character, so the server's own count holds.
+        """
         engine = self.model.engine(log)
         evaluation = ask(engine)
         record, cost = evaluation.record, engine.answers.cost

@@ -13,7 +13,7 @@ import torch
 import luthier
 from luthier.config import RunConfig
 from luthier.config.stored import described_config
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_json, write_json
@@ -25,7 +25,7 @@ from luthier.records.run_directory import FORMAT, RunDirectory
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy", "rouge_score", "sacrebleu")
 
 
-def write_manifest(run: RunDirectory, setup: Setup, kind: str) -> None:
+def write_manifest(run: RunDirectory, setup: RunContext, kind: str) -> None:
     """Write ``manifest.json``, or check that the one there belongs to the same inputs.
 
     Raises:
@@ -36,7 +36,7 @@ def write_manifest(run: RunDirectory, setup: Setup, kind: str) -> None:
         write_json(run.manifest, _manifest(setup, kind, setup.evaluation_fingerprint()))
 
 
-def check_manifest(run: RunDirectory, setup: Setup) -> None:
+def check_manifest(run: RunDirectory, setup: RunContext) -> None:
     """Check that the run directory is new, or was made from the same inputs.
 
     Raises:
@@ -54,7 +54,7 @@ def check_manifest(run: RunDirectory, setup: Setup) -> None:
         )
 
 
-def check_template(run: RunDirectory, setup: Setup, console: Console) -> None:
+def check_template(run: RunDirectory, setup: RunContext, console: Console) -> None:
     """Check that a tuned model is asked in the words that it was tuned with.
 
     Another template or another source of data that was named is meant: there is a warning.
@@ -62,9 +62,9 @@ def check_template(run: RunDirectory, setup: Setup, console: Console) -> None:
     Raises:
         UsageError: the template is not what it was, and no other one was named.
     """
-    if not run.whole.manifest.is_file():
+    if not run.parent_run.manifest.is_file():
         return
-    tuned = TemplateStamp.model_validate(read_json(run.whole.manifest)["template"])
+    tuned = TemplateStamp.model_validate(read_json(run.parent_run.manifest)["template"])
     now = setup.template
     if now.hash == tuned.hash:
         return
@@ -91,7 +91,7 @@ def _asked(config: RunConfig) -> tuple[object, ...]:
     )
 
 
-def _manifest(setup: Setup, kind: str, fingerprint: str) -> dict[str, Any]:
+def _manifest(setup: RunContext, kind: str, fingerprint: str) -> dict[str, Any]:
     dataset = setup.dataset
     return {
         "format": FORMAT,

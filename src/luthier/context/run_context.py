@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from luthier.config import Decoding, ModelConfig, RunConfig
 from luthier.config.methods import METHOD_NAMES, MethodName
-from luthier.config.train import NOT_THE_RESULT
+from luthier.config.train import FINGERPRINT_EXCLUDED
 from luthier.context.long_tests import Asking, leave_out, long_tests
 from luthier.context.metrics import metric_names, require_metrics
 from luthier.core.console import Console
@@ -53,7 +53,7 @@ class MeasuredText(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class RunContext:
     """A run's data, prompts and model, ready to use.
 
     Attributes:
@@ -142,7 +142,7 @@ class Setup:
         with quiet.progress("fitting test prompts into the context window", total) as advance:
             return long_tests(self.dataset, asked, self.config.seed, advance)
 
-    def without_long_tests(self, *asked: Asking, console: Console) -> Setup:
+    def without_long_tests(self, *asked: Asking, console: Console) -> RunContext:
         """Without the test examples that do not fit, where ``evaluate.too_long`` is ``drop``.
 
         Raises:
@@ -196,7 +196,7 @@ class Setup:
             raise UsageError(
                 "what is forgotten is measured at validations, on general text",
                 where="train.guards.max_forgetting",
-                fix="set evaluate.general_text and train.validations, or leave the guard out",
+                fix="set evaluate.general_text and train.num_validations, or leave the guard out",
             )
         encodes = self.handle.is_encoder_decoder
         end = self.handle.tokenizer.eos_token_id
@@ -224,7 +224,7 @@ class Setup:
 
     def renderer_beside(self, method: MethodName) -> PromptRenderer:
         """What turns examples into tokens where a method takes a part of the context window."""
-        return self.renderer.beside(self.config.methods.of(method).positions)
+        return self.renderer.with_reserved_positions(self.config.methods.of(method).positions)
 
     @property
     def max_length(self) -> int:
@@ -244,13 +244,13 @@ class Setup:
             renderer,
             max_length=_max_length(self.config, renderer),
             too_long=self.config.data.too_long,
-            completions_only=self.config.train.completions_only,
+            completion_only_loss=self.config.train.completion_only_loss,
             invalid=self.config.data.invalid,
         )
 
     def training_inputs(self, method: MethodName) -> Inputs:
         """All that decides what a training with ``method`` gives, by name."""
-        loop = self.config.train.model_dump(mode="json", exclude=set(NOT_THE_RESULT))
+        loop = self.config.train.model_dump(mode="json", exclude=set(FINGERPRINT_EXCLUDED))
         settings = self.config.methods.of(method).model_dump(mode="json")
         general = {
             "replay": fingerprint(*(str(example.input_ids) for example in self.replay)),
@@ -297,7 +297,7 @@ class Setup:
         return {**sections, "content": content}
 
 
-def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> Setup:
+def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> RunContext:
     """Load the data, find the model, and check that they fit; no weights are loaded.
 
     Args:
@@ -327,7 +327,7 @@ def prepare(config: RunConfig, console: Console, find: Finding = open_model) -> 
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
     longest = min(config.data.max_length or _room(config, handle), _room(config, handle))
     replay = replay_examples(texts, renderer, [ids for ids, _ in measured], longest)
-    setup = Setup(config, handle, dataset, renderer, measured, replay)
+    setup = RunContext(config, handle, dataset, renderer, measured, replay)
     examples = [example for split in SPLITS for example in dataset.split(split)]
     with console.progress("looking for special tokens in rows", len(examples)) as advance:
         caveats = tuple(text_caveats(examples, renderer, advance))

@@ -38,7 +38,7 @@ _PLAIN_COLUMNS = 100
 _ENOUGH_UNITS = 4
 
 
-class Advance(Protocol):
+class ProgressCallback(Protocol):
     """Tells a progress display that ``amount`` more units are done."""
 
     def __call__(self, amount: float = 1, *, status: str = "") -> None:
@@ -87,7 +87,9 @@ class Console:
             self._rich.print(_as_one(f"  do: {error.fix}"))
 
     @contextmanager
-    def progress(self, description: str, total: float | None, done: int = 0) -> Iterator[Advance]:
+    def progress(
+        self, description: str, total: float | None, done: int = 0
+    ) -> Iterator[ProgressCallback]:
         """Show progress with the time left. Nested calls show in the same display.
 
         Args:
@@ -103,7 +105,7 @@ class Console:
             yield _plain_progress(self.say, description, total, done)
 
     @contextmanager
-    def _live(self, description: str, total: float | None, done: int) -> Iterator[Advance]:
+    def _live(self, description: str, total: float | None, done: int) -> Iterator[ProgressCallback]:
         with self._display() as bar:
             task = bar.add_task(description, total=total, completed=done, status="", before=done)
 
@@ -199,7 +201,7 @@ class _Bars(Progress):
 
 def _plain_progress(
     say: Callable[[str], None], description: str, total: float | None, before: int
-) -> Advance:
+) -> ProgressCallback:
     """Progress as a line every few seconds, for logs and pipes."""
     last = time.monotonic()
     done: float = before

@@ -43,7 +43,7 @@ class UsageError(LuthierError):
 
 
 class DataError(LuthierError):
-    """Input data, a template, a model or another artefact is wrong or missing."""
+    """Input data, a template, a model or another artifact is wrong or missing."""
 
     exit_code = 3
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from luthier.config.data import DataConfig
 from luthier.config.prompt import PromptConfig
-from luthier.core.console import Advance, Console
+from luthier.core.console import Console, ProgressCallback
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example
 from luthier.core.names import listed, named
@@ -312,7 +312,7 @@ def _drawn(task: str, reading: _Reading, splits: Splits, unusable: tuple[Dropped
     )
 
 
-def _counted(rows: Iterable[Row], advance: Advance) -> Iterator[Row]:
+def _counted(rows: Iterable[Row], advance: ProgressCallback) -> Iterator[Row]:
     for row in rows:
         advance()
         yield row

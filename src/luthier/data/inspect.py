@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from luthier.core.console import Advance, Console
+from luthier.core.console import Console, ProgressCallback
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.data.caveats import TokenCaveats
@@ -114,7 +114,7 @@ def inspect_dataset(
     dataset: Dataset,
     model: ModelView | None,
     *,
-    completions_only: bool = True,
+    completion_only_loss: bool = True,
     console: Console | None = None,
 ) -> DataReport:
     """Describe a data set and, with a model, what that model would be trained on.
@@ -122,7 +122,7 @@ def inspect_dataset(
     Args:
         dataset: the data; its training split is not empty.
         model: how the model sees examples; without one, lengths are in characters.
-        completions_only: train on answers, not on prompts.
+        completion_only_loss: train on answers, not on prompts.
         console: shows progress; without one, there is none.
 
     Raises:
@@ -133,7 +133,7 @@ def inspect_dataset(
     else:
         quiet = console or Console(quiet=True)
         with quiet.progress("tokenising", len(dataset.train)) as advance:
-            view = _with_model(dataset.train, model, completions_only, advance)
+            view = _with_model(dataset.train, model, completion_only_loss, advance)
     template = dataset.template
     return DataReport(
         task=dataset.task,
@@ -166,7 +166,10 @@ class _View:
 
 
 def _with_model(
-    examples: Sequence[Example], model: ModelView, completions_only: bool, advance: Advance
+    examples: Sequence[Example],
+    model: ModelView,
+    completion_only_loss: bool,
+    advance: ProgressCallback,
 ) -> _View:
     """What the model is trained on. Tokens stream past: those of all examples would be too many."""
     refused = collect_problems(model.invalid)
@@ -176,7 +179,11 @@ def _with_model(
     lengths = array("q")
     trained = 0
     for example, tokens in render_all(
-        examples, model.renderer, refused, completions_only=completions_only, advance=advance
+        examples,
+        model.renderer,
+        refused,
+        completion_only_loss=completion_only_loss,
+        advance=advance,
     ):
         first = first or (example, tokens)
         lengths.append(tokens.length)

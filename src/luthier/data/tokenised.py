@@ -50,7 +50,7 @@ def tokenise(
     *,
     max_length: int,
     too_long: Literal["drop", "error"],
-    completions_only: bool,
+    completion_only_loss: bool,
     invalid: Literal["drop", "error"] = "error",
 ) -> Tokenised:
     """Render examples for training, and take out what cannot be used. Nothing is ever truncated.
@@ -60,7 +60,7 @@ def tokenise(
         renderer: for the model's tokenizer.
         max_length: tokens an example may have, prompt and answer.
         too_long: drop longer examples, or raise an error that lists them.
-        completions_only: train on answers, not on prompts.
+        completion_only_loss: train on answers, not on prompts.
         invalid: what to do with an example that the chat template cannot write.
 
     Raises:
@@ -68,7 +68,7 @@ def tokenise(
             ``invalid`` is "error".
     """
     refused = collect_problems(invalid)
-    pairs = render_all(examples, renderer, refused, completions_only=completions_only)
+    pairs = render_all(examples, renderer, refused, completion_only_loss=completion_only_loss)
     rendered = Rendered(tuple(pairs), refused.finish())
     return select_usable(rendered, max_length=max_length, too_long=too_long)
 
@@ -78,7 +78,7 @@ def render_all(
     renderer: PromptRenderer,
     refused: Problems,
     *,
-    completions_only: bool,
+    completion_only_loss: bool,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[Example, TrainingExample]]:
     """Each training example as tokens, with the example that it is from, as a stream.
@@ -87,10 +87,10 @@ def render_all(
         examples: the examples.
         renderer: for the model's tokenizer.
         refused: takes those that the chat template cannot write.
-        completions_only: train on answers, not on prompts.
+        completion_only_loss: train on answers, not on prompts.
         advance: told of each example.
     """
-    made = trainings_of(renderer, examples, completions_only=completions_only)
+    made = trainings_of(renderer, examples, completion_only_loss=completion_only_loss)
     for example, tokens in made:
         advance()
         if isinstance(tokens, DataError):

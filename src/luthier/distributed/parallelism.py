@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from luthier.distributed.process_group import ALONE, Ranks
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 # Gradients travel in messages of this size, as in DDP (Li et al. 2020, arXiv 2006.15704).
 _BUCKET_NUMBERS = 25 * 2**20 // 4
@@ -38,8 +38,8 @@ class Share:
 class Parallelism(ABC):
     """One way to share a training."""
 
-    def __init__(self, ranks: Ranks = ALONE) -> None:
-        self.ranks = ranks
+    def __init__(self, processes: ProcessGroup = SINGLE_PROCESS) -> None:
+        self.processes = processes
 
     @abstractmethod
     def place(self, model: Any, device: torch.device) -> torch.device:
@@ -93,7 +93,7 @@ class Replicated(Parallelism):
     def place(self, model: Any, device: torch.device) -> torch.device:
         """See `Parallelism.place`: what is trained must be the same everywhere from the start."""
         trained = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
-        self.ranks.share_first(trained)
+        self.processes.share_first(trained)
         return device
 
     def settle(self, model: Any) -> None:
@@ -101,20 +101,22 @@ class Replicated(Parallelism):
 
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
         """See `Parallelism.shares`."""
-        return [Share(cut) for cut in deal(cuts, lengths, self.ranks.size)[self.ranks.rank]]
+        return [
+            Share(cut) for cut in partition(cuts, lengths, self.processes.size)[self.processes.rank]
+        ]
 
     def reduce(self, weights: Iterable[Parameter]) -> None:
         """See `Parallelism.reduce`. A weight that no process used keeps no gradient."""
-        if self.ranks.size == 1:
+        if self.processes.size == 1:
             return
         weights = list(weights)
-        used = self.ranks.any(*(weight.grad is not None for weight in weights))
+        used = self.processes.any(*(weight.grad is not None for weight in weights))
         gradients = [
             _gradient(weight) for weight, is_used in zip(weights, used, strict=True) if is_used
         ]
         for bucket in _buckets(gradients):
             message = torch.cat([gradient.reshape(-1) for gradient in bucket])
-            self.ranks.sum(message)
+            self.processes.sum(message)
             parts = torch.split(message, [gradient.numel() for gradient in bucket])
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
@@ -136,7 +138,9 @@ class Replicated(Parallelism):
         return None
 
 
-def deal(cuts: Sequence[list[int]], lengths: Sequence[int], size: int) -> list[list[list[int]]]:
+def partition(
+    cuts: Sequence[list[int]], lengths: Sequence[int], size: int
+) -> list[list[list[int]]]:
     """Deal forward passes to ``size`` processes: the longest first, to whom has least.
 
     Passes are halved while there are fewer of them than processes.

@@ -21,7 +21,7 @@ _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class ProcessGroup:
     """One process among equals; alone, it has nothing to say and nobody to wait for.
 
     Attributes:
@@ -71,11 +71,11 @@ class Ranks:
         self.any(False)
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def joined_ranks() -> Iterator[Ranks]:
+def joined_process_group() -> Iterator[ProcessGroup]:
     """This process's place, for as long as the block runs.
 
     Raises:
@@ -84,7 +84,7 @@ def joined_ranks() -> Iterator[Ranks]:
     """
     size = environment_number("WORLD_SIZE", 1)
     if size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     rank, on_gpu = environment_number("RANK", 0), torch.cuda.is_available()
     if not 0 <= rank < size:
@@ -94,7 +94,7 @@ def joined_ranks() -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     try:
         dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=size)
-        yield Ranks(rank, size, device)
+        yield ProcessGroup(rank, size, device)
     except dist.DistError as error:
         raise _lost(error) from error
     except RuntimeError as error:

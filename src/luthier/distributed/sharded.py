@@ -19,15 +19,15 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn import Module, ModuleList, Parameter
 
 from luthier.core.errors import UsageError
-from luthier.distributed.parallelism import Parallelism, Share, deal
-from luthier.distributed.process_group import Ranks
+from luthier.distributed.parallelism import Parallelism, Share, partition
+from luthier.distributed.process_group import ProcessGroup
 
 
 class Sharded(Parallelism):
     """Every process has a part of each weight.
 
     Args:
-        ranks: the processes.
+        processes: the processes.
         group: processes that hold one copy together; None: all.
         whole_in_pass: whether gathered weights stay from the forward to the backward pass, as in
             ZeRO's second stage (Rajbhandari et al. 2020, arXiv 1910.02054).
@@ -37,13 +37,13 @@ class Sharded(Parallelism):
     """
 
     def __init__(
-        self, ranks: Ranks, group: int | None = None, *, whole_in_pass: bool = False
+        self, processes: ProcessGroup, group: int | None = None, *, whole_in_pass: bool = False
     ) -> None:
-        super().__init__(ranks)
-        size = group or ranks.size
-        if ranks.size % size:
+        super().__init__(processes)
+        size = group or processes.size
+        if processes.size % size:
             raise UsageError(
-                f"{ranks.size} processes cannot be cut into groups of {size}",
+                f"{processes.size} processes cannot be cut into groups of {size}",
                 where="train.shard_group",
                 fix="choose a group that divides their number",
             )
@@ -57,7 +57,7 @@ class Sharded(Parallelism):
         could hold alone is never whole on any.
         """
         mesh = self._mesh()
-        self.ranks.share_first([p.data for p in model.parameters() if p.requires_grad])
+        self.processes.share_first([p.data for p in model.parameters() if p.requires_grad])
         for layer in _layers(model):
             fully_shard(layer, mesh=mesh, reshard_after_forward=self._gathers_again)
         fully_shard(model, mesh=mesh)
@@ -65,7 +65,7 @@ class Sharded(Parallelism):
             # Losses are divided by all trained tokens already: gradients are added up.
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
-        return self.ranks.device
+        return self.processes.device
 
     def settle(self, model: Any) -> None:
         """See `Parallelism.settle`."""
@@ -73,15 +73,15 @@ class Sharded(Parallelism):
             module.reshard()
 
     def _mesh(self) -> DeviceMesh:
-        kind, groups = self.ranks.device.type, self.ranks.size // self._group
+        kind, groups = self.processes.device.type, self.processes.size // self._group
         if groups == 1:
-            return init_device_mesh(kind, (self.ranks.size,))
+            return init_device_mesh(kind, (self.processes.size,))
         return init_device_mesh(kind, (groups, self._group), mesh_dim_names=("replicate", "shard"))
 
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
         """See `Parallelism.shares`. All make as many passes: every pass gathers from all."""
-        hands = deal(cuts, lengths, self.ranks.size)
-        own = [Share(cut) for cut in hands[self.ranks.rank]]
+        hands = partition(cuts, lengths, self.processes.size)
+        own = [Share(cut) for cut in hands[self.processes.rank]]
         shortest = min((cut for hand in hands for cut in hand), key=lambda cut: lengths[cut[0]])
         missing = max(map(len, hands)) - len(own)
         return own + [Share(shortest[:1], counts=False)] * missing
@@ -110,7 +110,7 @@ class Sharded(Parallelism):
         tensors: dict[str, Tensor] = {}
         for name, value in model.state_dict().items():
             whole = self.whole(value)
-            if self.ranks.is_first:
+            if self.processes.is_first:
                 tensors[name] = whole.cpu()
         return tensors
 

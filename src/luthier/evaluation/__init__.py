@@ -1,6 +1,6 @@
 """Evaluation: metrics, intervals, paired tests, and what was forgotten."""
 
-from luthier.evaluation.cached_engine import KeptEngine
+from luthier.evaluation.cached_engine import CachedEngine
 from luthier.evaluation.comparison.paired import compare_evaluations, compare_rungs, with_holm
 from luthier.evaluation.comparison.pairwise import compare_systems
 from luthier.evaluation.contamination.search import (
@@ -29,9 +29,9 @@ from luthier.evaluation.store import (
 from luthier.evaluation.task import Evaluation, EvaluationTask
 
 __all__ = [
+    "CachedEngine",
     "Evaluation",
     "EvaluationTask",
-    "KeptEngine",
     "Metric",
     "PairedTest",
     "Resampling",

@@ -13,7 +13,7 @@ from luthier.core.errors import UsageError
 from luthier.core.seeds import derive
 from luthier.evaluation.metrics import Metric
 from luthier.inference import Engine, Generation
-from luthier.inference.engine import Advance, before_stop, ignore_progress
+from luthier.inference.engine import ProgressCallback, before_stop, ignore_progress
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.render import Prompt
 from luthier.records.evaluation import SampleRecord
@@ -41,7 +41,7 @@ def replies(
     prompts: Sequence[Prompt],
     decoding: Decoding,
     reader: AnswerReader,
-    advance: Advance = ignore_progress,
+    advance: ProgressCallback = ignore_progress,
 ) -> list[Reply]:
     """Ask a model, and read its answers.
 
@@ -133,7 +133,7 @@ def as_one_of(name: str, group: str, number: int) -> dict[str, str]:
         group: what the question is of; empty where it stands for itself.
         number: from 1.
     """
-    return {"id": f"{name}#{number}", "part_of": name, "group": group or name}
+    return {"id": f"{name}#{number}", "question_id": name, "group": group or name}
 
 
 def count_unfinished(samples: Sequence[SampleRecord]) -> int:

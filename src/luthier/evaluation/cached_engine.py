@@ -20,9 +20,9 @@ from luthier.config import Decoding
 from luthier.core.seeds import fingerprint
 from luthier.evaluation.task import Evaluation
 from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
-from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.inference.grouping import generation_batches
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
 # Requests that are scored together. They stand in the order of their contexts, so what a part
@@ -33,7 +33,7 @@ _SCORE = TypeAdapter(Score)
 _Kept = TypeVar("_Kept", Generation, TextLoss, Score)
 
 
-class KeptEngine(Engine):
+class CachedEngine(Engine):
     """An engine that looks into a log before it asks another one, and keeps what that answers.
 
     The key of an answer is made of all that decides it: the model's content, the tokens of the
@@ -51,7 +51,7 @@ class KeptEngine(Engine):
         batch_tokens: tokens of a batch, as the engine has them.
     """
 
-    def __init__(self, inner: Engine, model: str, log: ContentLog, batch_tokens: int) -> None:
+    def __init__(self, inner: Engine, model: str, log: ResultCache, batch_tokens: int) -> None:
         self._inner = inner
         self._origin = fingerprint(model, json.dumps(_versions(), sort_keys=True))
         self._log = log
@@ -68,7 +68,7 @@ class KeptEngine(Engine):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`."""
         name = decoding.model_dump_json()
@@ -81,7 +81,7 @@ class KeptEngine(Engine):
         return [results[i] for i in range(len(prompts))]
 
     def score(
-        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
     ) -> list[Score]:
         """See `Engine.score`."""
         results: dict[int, Score] = {}
@@ -97,7 +97,7 @@ class KeptEngine(Engine):
         return [results[index] for index in range(len(requests))]
 
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
         make = partial(self._inner.losses, sequences, advance)
@@ -109,7 +109,7 @@ class KeptEngine(Engine):
         name: str,
         sequences: Sequence[Sequence[int]],
         make: Callable[[], list[_Kept]],
-        advance: Advance,
+        advance: ProgressCallback,
     ) -> list[_Kept]:
         """All from the log if all are there; else all made anew, and kept.
 

@@ -98,7 +98,7 @@ SETTINGS: Mapping[str, Reach] = {
     "limit_draw": Reach(
         refused=_of_tasks("it is about benchmark tasks", "leave it out") | {"submission": _WHOLE}
     ),
-    "contamination_words": Reach(
+    "contamination_ngram": Reach(
         refused=_of_data("a run's own test examples are looked for in its training data")
     ),
     "general_text": Reach(refused=_of_data(_FORGETTING)),

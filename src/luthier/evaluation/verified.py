@@ -165,7 +165,7 @@ def _clean(
 
 
 def _contamination_files(run: RunDirectory) -> tuple[Path, Path]:
-    return run.contamination, run.whole.contamination
+    return run.contamination, run.parent_run.contamination
 
 
 def _check_scores(record: EvaluationRecord, samples: Sequence[SampleRecord], path: Path) -> None:

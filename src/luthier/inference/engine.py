@@ -9,11 +9,11 @@ from typing import Literal
 
 from luthier.config import Decoding
 
-Advance = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 
 
 def ignore_progress(_done: int) -> None:
-    """An `Advance` that tells nobody."""
+    """An `ProgressCallback` that tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Engine(ABC):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         """Continue each prompt until its turn ends, as ``decoding`` says.
 
@@ -94,7 +94,7 @@ class Engine(ABC):
 
     @abstractmethod
     def score(
-        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
     ) -> list[Score]:
         """The log-probability of each continuation after its context.
 
@@ -108,7 +108,7 @@ class Engine(ABC):
 
     @abstractmethod
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         """The loss of each token sequence.
 

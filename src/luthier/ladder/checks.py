@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
-from luthier.distributed.process_group import ALONE
+from luthier.distributed.process_group import SINGLE_PROCESS
 from luthier.evaluation.runner import render_prompts
 from luthier.ladder.rungs import Rung, rungs_of
 from luthier.methods.outline import outlined
@@ -19,7 +19,7 @@ from luthier.training.optimizer import require_optimizer
 from luthier.training.trackers import require_trackers
 
 
-def without_long_tests(setup: Setup, console: Console) -> Setup:
+def without_long_tests(setup: RunContext, console: Console) -> RunContext:
     """Without the test examples that do not fit into the prompts of every rung.
 
     All rungs answer the same ones. Only where ``evaluate.too_long`` is ``drop``.
@@ -31,7 +31,7 @@ def without_long_tests(setup: Setup, console: Console) -> Setup:
     return setup.without_long_tests(*ways, console=console)
 
 
-def check_ladder(setup: Setup) -> Checked:
+def check_ladder(setup: RunContext) -> Checked:
     """Check that every rung can use the examples. A rung that lacks memory is skipped later.
 
     Raises:
@@ -45,7 +45,7 @@ def check_ladder(setup: Setup) -> Checked:
     methods = tuple(rung.method for rung in rungs if rung.method)
     if methods:
         require_trackers(setup.config.train.trackers)
-        require_optimizer(setup.config.train, default_device(), ALONE)
+        require_optimizer(setup.config.train, default_device(), SINGLE_PROCESS)
     for method in methods:
         setup.require_trainable_base(method)
         allowed_method(method, setup.config, setup.weights())
@@ -58,7 +58,7 @@ def check_ladder(setup: Setup) -> Checked:
     return Checked(methods, longest, dropped)
 
 
-def _longest_prompt(setup: Setup, rungs: Sequence[Rung]) -> int:
+def _longest_prompt(setup: RunContext, rungs: Sequence[Rung]) -> int:
     """Tokens of the longest prompt of all rungs, each of which has to fit beside its method."""
     longest: dict[tuple[int, int], int] = {}
     for rung in rungs:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from luthier.config.methods import MethodName
 from luthier.config.stored import save_config
 from luthier.context.base_model import BaseModel
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.evaluation import Evaluation, measure_forgetting, unusable_answers
 from luthier.inference import TextLoss
@@ -39,7 +39,7 @@ class RungMeasurer:
             for.
     """
 
-    setup: Setup
+    setup: RunContext
     run: RunDirectory
     base: BaseModel
     budget: TimeBudget

@@ -183,7 +183,7 @@ def _use(choice: _Measured) -> str:
     text = f"Use {choice.rung.name}: {choice} in {choice.metric.name}"
     if gain := choice.rung.gain:
         text += (
-            f", {_difference(gain, choice.metric.confidence)} over {gain.over}, "
+            f", {_difference(gain, choice.metric.confidence)} over {gain.baseline}, "
             f"p {_p(gain.p_adjusted)} for a gain"
         )
     return f"{text}."
@@ -191,7 +191,7 @@ def _use(choice: _Measured) -> str:
 
 def _best_in_words(best: _Measured, choice: _Measured) -> str:
     gain = best.rung.gain
-    if gain and gain.over == choice.rung.name:
+    if gain and gain.baseline == choice.rung.name:
         apart = _difference(gain, choice.metric.confidence)
     else:
         apart = _signed(best.metric.value - choice.metric.value)
@@ -209,7 +209,7 @@ def _not_shown(dearer: _Measured, alpha: float) -> str:
     rung, gain = dearer.rung, dearer.rung.gain
     if gain is None:
         return f"{rung.name} was not compared."
-    apart = f"{_difference(gain, dearer.metric.confidence)} against {gain.over}"
+    apart = f"{_difference(gain, dearer.metric.confidence)} against {gain.baseline}"
     if rung.unusable:
         return f"{rung.name} is left out, whatever it scored ({apart}): {rung.unusable}."
     if gain.difference and not dearer._is_higher(gain.difference):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.context.base_model import BaseModel
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, ResourceError
 from luthier.core.seeds import fingerprint
@@ -22,7 +22,7 @@ from luthier.workflows.contamination import check_contamination, contamination_r
 from luthier.workflows.tune import may_go_on
 
 
-def climb(setup: Setup, run: RunDirectory, console: Console) -> LadderRecord:
+def run_ladder(setup: RunContext, run: RunDirectory, console: Console) -> LadderRecord:
     """Run every rung that is not done yet, compare them, and recommend one.
 
     Raises:
@@ -76,7 +76,7 @@ def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
     return record
 
 
-def _stored(setup: Setup, rung: Rung, run: RunDirectory) -> StoredRung | None:
+def _stored(setup: RunContext, rung: Rung, run: RunDirectory) -> StoredRung | None:
     """The finished rung in the run directory, if it was made from the same things.
 
     Raises:
@@ -103,7 +103,7 @@ def _spent(run: RunDirectory, done: list[RungRecord]) -> float:
     return max(seconds, LadderRecord.read(run.ladder).seconds) if run.ladder.is_file() else seconds
 
 
-def _fingerprint(setup: Setup, rung: Rung) -> str:
+def _fingerprint(setup: RunContext, rung: Rung) -> str:
     training = setup.training_fingerprint(rung.method) if rung.method else ""
     return fingerprint(setup.evaluation_fingerprint(), str(rung.shots), training)
 
@@ -123,7 +123,7 @@ def _outcome(record: RungRecord) -> str:
 
 
 def _ladder(
-    setup: Setup,
+    setup: RunContext,
     run: RunDirectory,
     records: list[RungRecord],
     measurer: RungMeasurer,

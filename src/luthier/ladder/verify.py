@@ -34,7 +34,7 @@ from luthier.records.contamination import Contamination
 from luthier.records.evaluation import SuiteRecord
 from luthier.records.forgetting import Forgetting
 from luthier.records.ladder import LadderRecord, RungRecord, StoredRung
-from luthier.records.result_cache import logged_values
+from luthier.records.result_cache import cached_values
 from luthier.records.run_directory import RunDirectory
 from luthier.records.training import TrainingRecord
 from luthier.reports.content import read_evaluations
@@ -279,7 +279,7 @@ def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
     found = {"value": stored.after - stored.before, "in its interval": inside}
     require_alike("forgetting", rise, found, path, _TRAIN_AGAIN)
     notes = []
-    for field, place in (("after", run), ("before", run.whole)):
+    for field, place in (("after", run), ("before", run.parent_run)):
         losses = _losses(place.general_losses)
         if len(losses) == stored.n:  # those of one model alone
             tokens = sum(loss.tokens for loss in losses)
@@ -295,7 +295,7 @@ def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
 
 def _losses(path: Path) -> list[TextLoss]:
     try:
-        return [_LOSS.validate_python(value["result"]) for value in logged_values(path)]
+        return [_LOSS.validate_python(value["result"]) for value in cached_values(path)]
     except (KeyError, TypeError, ValidationError) as error:
         raise DataError(f"this is not a loss on general text: {error}", where=str(path)) from None
 

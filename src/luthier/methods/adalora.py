@@ -10,7 +10,7 @@ from torch import Tensor
 
 from luthier.config.methods import AdaloraConfig, MethodName
 from luthier.methods.base import Adapted, Method
-from luthier.methods.hooks import Companion
+from luthier.methods.hooks import MethodHooks
 from luthier.methods.new_tokens import saved_modules, token_rows
 from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.methods.reach import Reach
@@ -57,23 +57,23 @@ class AdaloraMethod(Method):
         )
         return Adapted(attach(loaded, settings, where, targets.names), targets.notes)
 
-    def accompany(self, model: Any, total_steps: int) -> Companion:
-        """See `Method.accompany`: importance is measured and directions pruned after each step."""
+    def hooks(self, model: Any, total_steps: int) -> MethodHooks:
+        """See `Method.hooks`: importance is measured and directions pruned after each step."""
         if total_steps < _LEAST_STEPS:
-            return Companion()
+            return MethodHooks()
         settings = model.peft_config[_ADAPTER]
         settings.total_step = total_steps
         settings.tinit = int(self.config.start * total_steps)
-        settings.tfinal = max(1, int(self.config.settle * total_steps))
-        return _Pruning(model, self.config.orthogonality)
+        settings.tfinal = max(1, int(self.config.tfinal_fraction * total_steps))
+        return _Pruning(model, self.config.orth_reg_weight)
 
 
-class _Pruning(Companion):
+class _Pruning(MethodHooks):
     """The paper's algorithm 1, as peft's rank allocator does it."""
 
-    def __init__(self, model: Any, orthogonality: float) -> None:
+    def __init__(self, model: Any, orth_reg_weight: float) -> None:
         self._model = model
-        self._orthogonality = orthogonality
+        self._orthogonality = orth_reg_weight
         self._allocator = model.base_model.rankallocator
 
     def penalty(self) -> Tensor | None:
@@ -86,7 +86,7 @@ class _Pruning(Companion):
         return self._orthogonality * torch.stack(distances).mean()
 
     def after_update(self, step: int) -> None:
-        """See `Companion.after_update`."""
+        """See `MethodHooks.after_update`."""
         self._model.base_model.update_and_allocate(step)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -98,7 +98,7 @@ class _Pruning(Companion):
         return kept | {f"left/{name}": torch.tensor(left) for name, left in pattern.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """See `Companion.load`."""
+        """See `MethodHooks.load`."""
         allocator = self._allocator
         allocator.reset_ipt()
         pattern: dict[str, list[bool]] = {}

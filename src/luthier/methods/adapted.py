@@ -96,7 +96,7 @@ def load_adapted(folder: Path, base: ModelConfig, console: Console) -> LoadedMod
         whole = {"id": str(folder), "revision": None, "base": None, "tokenizer": None}
         return load(open_model(base.model_copy(update=whole), console))
     adapter = read_adapter(folder)
-    return load(open_model(base, console).beside(adapter))
+    return load(open_model(base, console).with_adapter(adapter))
 
 
 def _write(loaded: LoadedModel, folder: Path, state: Mapping[str, Tensor] | None) -> None:

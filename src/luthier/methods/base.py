@@ -11,7 +11,7 @@ import torch
 
 from luthier.config.methods import MethodName
 from luthier.core.errors import LuthierError, UsageError
-from luthier.methods.hooks import Companion
+from luthier.methods.hooks import MethodHooks
 from luthier.methods.numberless import numberless
 from luthier.methods.reach import Reach, reason_of, require_learning, require_pass
 from luthier.models.adapter_folder import AdapterFolder
@@ -111,14 +111,14 @@ class Method(ABC):
                 fix=merge_first(adapter),
             )
 
-    def accompany(self, model: Any, total_steps: int) -> Companion:
+    def hooks(self, model: Any, total_steps: int) -> MethodHooks:
         """What the method does in every step of a training beside the gradient of the loss.
 
         Args:
             model: what `prepare` gave.
             total_steps: optimizer steps of the whole training.
         """
-        return Companion()
+        return MethodHooks()
 
     def while_training(self, model: Any, *, repeats: bool) -> AbstractContextManager[None]:
         """What is in place while the model trains, and gone after; most methods need nothing.

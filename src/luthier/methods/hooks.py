@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 
-class Companion:
+class MethodHooks:
     """Goes along with a training; this one does nothing, as most methods need nothing.
 
     What it remembers is saved with every checkpoint, so a resumed training goes on exactly.

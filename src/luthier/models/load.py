@@ -160,7 +160,7 @@ class ModelHandle:
         """The adapter beside the weights, where the model is one."""
         return self.folder.adapter
 
-    def beside(self, adapter: AdapterFolder) -> ModelHandle:
+    def with_adapter(self, adapter: AdapterFolder) -> ModelHandle:
         """The same base model with another adapter."""
         return replace(self, folder=replace(self.folder, adapter=adapter))
 

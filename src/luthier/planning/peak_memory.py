@@ -127,7 +127,7 @@ def _communication_at_loss(setup: TrainingSetup, cost: StepCost) -> float:
     parallel = setup.parallel
     if not parallel.gathers:
         return _communication(setup, cost)
-    if not parallel.tables_apart:
+    if not parallel.shard_embeddings:
         return _root(setup, cost)
     output = weight_bytes(cost.output, setup.precision) if cost.output else 0.0
     return output + _largest_layers(setup, cost)[0]
@@ -135,7 +135,7 @@ def _communication_at_loss(setup: TrainingSetup, cost: StepCost) -> float:
 
 def _root(setup: TrainingSetup, cost: StepCost) -> float:
     """Bytes of tables that stay gathered."""
-    if not setup.parallel.gathers or setup.parallel.tables_apart:
+    if not setup.parallel.gathers or setup.parallel.shard_embeddings:
         return 0.0
     return sum(weight_bytes(w, setup.precision) for w in cost.embeddings)
 

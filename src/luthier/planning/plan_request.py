@@ -29,7 +29,7 @@ _QLORA: PrecisionName = "nf4-double"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PlanRequest:
     """What a user asks the planner; None: whatever is usual.
 
     Attributes:
@@ -44,18 +44,18 @@ class Question:
         group: devices that share one copy, for hybrid.
         checkpointing: what is computed again.
         batch: sequences in a micro-batch on one device.
-        length: tokens of a sequence.
+        seq_len: tokens of a sequence.
         target_length: tokens of a decoder sequence, for encoder-decoder models; None: a quarter of
             the length.
-        step_sequences: sequences of an optimizer step over all devices; None: one micro-batch on
+        global_batch_size: sequences of an optimizer step over all devices; None: one micro-batch on
             each.
         tokens: of the whole training; 0: of one step.
-        trained_share: the share of positions whose loss is counted.
+        loss_token_fraction: the share of positions whose loss is counted.
         loss_chunks: parts in which the loss is computed.
         update_in_backward: whether gradients are used as soon as they are there.
         compiled: whether each layer is compiled.
         offload: whether shards of weights, gradients and states lie in the host's memory.
-        tables_apart: whether embedding and output layer are gathered like layers.
+        shard_embeddings: whether embedding and output layer are gathered like layers.
         rank: of LoRA and its variants; this and the next ones None: as the method has them by
             default.
         virtual_tokens: of soft prompts.
@@ -77,16 +77,16 @@ class Question:
     group: int = 0
     checkpointing: str | None = None
     batch: int = 1
-    length: int = 512
+    seq_len: int = 512
     target_length: int | None = None
-    step_sequences: int | None = None
+    global_batch_size: int | None = None
     tokens: float = 0.0
-    trained_share: float = 1.0
+    loss_token_fraction: float = 1.0
     loss_chunks: int = 1
     update_in_backward: bool = False
     compiled: bool = False
     offload: bool = False
-    tables_apart: bool = False
+    shard_embeddings: bool = False
     rank: int | None = None
     virtual_tokens: int | None = None
     bottleneck: int | None = None
@@ -120,29 +120,38 @@ class Question:
             UsageError: a number that is out of range.
         """
         sizes = ("rank", "virtual_tokens", "bottleneck", "last_layers")
-        counts = ("batch", "length", "devices", "loss_chunks", "target_length", "step_sequences")
+        counts = (
+            "batch",
+            "seq_len",
+            "devices",
+            "loss_chunks",
+            "target_length",
+            "global_batch_size",
+        )
         for name in (*counts, *sizes):
             given = getattr(self, name)
             if given is not None and given < 1:
                 raise UsageError(f"{name} is {given}", fix="give at least 1")
         if not 0 <= self.tokens < math.inf:
             raise UsageError(f"{self.tokens} tokens cannot be trained on", fix="give 0 or more")
-        if not 0 < self.trained_share <= 1:
-            raise UsageError("trained_share is a share", fix="give a number above 0, at most 1")
+        if not 0 < self.loss_token_fraction <= 1:
+            raise UsageError(
+                "loss_token_fraction is a share", fix="give a number above 0, at most 1"
+            )
         decoder = architecture.is_encoder_decoder
-        target = self.target_length or (self.length // 4 or 1 if decoder else 0)
+        target = self.target_length or (self.seq_len // 4 or 1 if decoder else 0)
         return Workload(
             model=architecture,
-            length=self.length,
+            seq_len=self.seq_len,
             target_length=target if decoder else 0,
-            trained_share=self.trained_share,
-            step_sequences=self.step_sequences or self.batch * self.devices,
+            loss_token_fraction=self.loss_token_fraction,
+            global_batch_size=self.global_batch_size or self.batch * self.devices,
             tokens=self.tokens,
             loss_chunks=self.loss_chunks,
             update_in_backward=self.update_in_backward,
             compiled=self.compiled,
             offload=self.offload,
-            tables_apart=self.tables_apart,
+            shard_embeddings=self.shard_embeddings,
             size=self._size(),
         )
 
@@ -200,9 +209,11 @@ class Question:
         several = {"any": any_method, "qlora": ("lora",)}
         return several.get(self.method, (self.method,))
 
-    def for_search(self) -> Question:
+    def for_search(self) -> PlanRequest:
         """The question with a step that all micro-batches of a search divide."""
-        return replace(self, step_sequences=self.step_sequences or max(BATCHES) * self.devices)
+        return replace(
+            self, global_batch_size=self.global_batch_size or max(BATCHES) * self.devices
+        )
 
     def fixed(self, device: Device) -> dict[str, Any]:
         """What a search may not choose, because the user did: fields of `Choice`."""

@@ -13,13 +13,13 @@ from luthier.planning.memory import MemoryPlan, plan_inference
 from luthier.planning.methods import TITLES
 from luthier.planning.model_config import known_models
 from luthier.planning.overhead import usual_overhead
-from luthier.planning.plan_request import Question
+from luthier.planning.plan_request import PlanRequest
 from luthier.planning.precision import precision_on
 from luthier.planning.search import Search, largest_model, search, smallest_hardware
 from luthier.planning.training_plan import Plan, in_words, make_plan
 
 
-def plan(question: Question, price: float | None = None) -> Plan:
+def plan(question: PlanRequest, price: float | None = None) -> Plan:
     """Memory, time and cost of one way to train a model.
 
     Args:
@@ -37,7 +37,7 @@ def plan(question: Question, price: float | None = None) -> Plan:
     )
 
 
-def best_plans(question: Question, price: float | None = None) -> Search:
+def best_plans(question: PlanRequest, price: float | None = None) -> Search:
     """The fastest ways to train a model that fit the hardware.
 
     What the question says of precision, optimizer, checkpointing and the sharing of work stays as
@@ -59,7 +59,7 @@ def best_plans(question: Question, price: float | None = None) -> Search:
     )
 
 
-def generation(question: Question) -> tuple[MemoryPlan, Device]:
+def generation(question: PlanRequest) -> tuple[MemoryPlan, Device]:
     """The memory of ``batch`` answers at once, ``length`` tokens each with their prompts.
 
     Raises:
@@ -74,10 +74,10 @@ def generation(question: Question) -> tuple[MemoryPlan, Device]:
             "several is not known",
             fix="leave --devices out",
         )
-    if architecture.context and question.length > architecture.context:
+    if architecture.context and question.seq_len > architecture.context:
         raise UsageError(
-            f"{question.length} tokens are more than the context of {architecture.context}",
-            fix=f"give a length of at most {architecture.context}",
+            f"{question.seq_len} tokens are more than the context of {architecture.context}",
+            fix=f"give a --seq-len of at most {architecture.context}",
         )
     choice = question.choice(device)
     precision = precision_on(device, choice.precision, choice.compute)
@@ -85,13 +85,13 @@ def generation(question: Question) -> tuple[MemoryPlan, Device]:
         architecture,
         precision,
         batch=question.batch,
-        length=question.target_length or question.length,
+        length=question.target_length or question.seq_len,
         overhead=usual_overhead(device.is_cpu),
     )
     return memory, device
 
 
-def advice(question: Question, price: float | None = None) -> str:
+def advice(question: PlanRequest, price: float | None = None) -> str:
     """What to try where the asked configuration does not surely fit, in a sentence.
 
     It names only what `tune` can run.
@@ -108,7 +108,7 @@ def advice(question: Question, price: float | None = None) -> str:
     return f"{name} does not fit with any setting tried. Use more devices or a smaller model."
 
 
-def _runnable(question: Question) -> Question:
+def _runnable(question: PlanRequest) -> PlanRequest:
     """The question, free where a search may choose, and without what `tune` lacks."""
     has_optimizer = question.optimizer in get_args(OptimizerName)
     return replace(
@@ -117,14 +117,14 @@ def _runnable(question: Question) -> Question:
         parallel=None,
         checkpointing=None,
         offload=False,
-        tables_apart=False,
+        shard_embeddings=False,
         update_in_backward=False,
         loss_chunks=1,
         optimizer=question.optimizer if has_optimizer else "adamw",
     )
 
 
-def _first_that_runs(question: Question, price: float | None) -> Plan | None:
+def _first_that_runs(question: PlanRequest, price: float | None) -> Plan | None:
     """The best plan that `tune` can run, if there is one."""
     try:
         found = best_plans(question, price)
@@ -133,7 +133,9 @@ def _first_that_runs(question: Question, price: float | None) -> Plan | None:
     return next((plan for plan in found.best if plan.tune.can), None)
 
 
-def smallest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:
+def smallest_plans(
+    question: PlanRequest, price: float | None = None
+) -> tuple[tuple[str, Plan], ...]:
     """For each kind of accelerator the fewest that fit; what brings least memory first.
 
     Raises:
@@ -149,7 +151,9 @@ def smallest_plans(question: Question, price: float | None = None) -> tuple[tupl
     return tuple((question.model, one) for one in plans)
 
 
-def largest_plans(question: Question, price: float | None = None) -> tuple[tuple[str, Plan], ...]:
+def largest_plans(
+    question: PlanRequest, price: float | None = None
+) -> tuple[tuple[str, Plan], ...]:
     """The largest well-known model that the hardware can train with a method, if there is one.
 
     Raises:

@@ -184,7 +184,9 @@ def _fewest(work: Workload, choice: Choice, device: Device, price: float | None)
     with _some_must_succeed() as attempt:
         for count in _COUNTS:
             kind: ParallelName = choice.parallel if count == 1 else "fsdp"
-            wide = replace(work, step_sequences=max(work.step_sequences, choice.batch * count))
+            wide = replace(
+                work, global_batch_size=max(work.global_batch_size, choice.batch * count)
+            )
             shared = replace(choice, parallel=kind)
             with attempt():
                 plan = make_plan(wide, shared, Cluster(device, count), price=price)

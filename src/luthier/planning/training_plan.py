@@ -62,10 +62,10 @@ class Workload:
 
     Attributes:
         model: the model.
-        length: tokens of a sequence (of the encoder, if there is one).
+        seq_len: tokens of a sequence (of the encoder, if there is one).
         target_length: tokens of a decoder sequence of an encoder-decoder model.
-        trained_share: the share of positions whose logits the loss needs.
-        step_sequences: sequences of an optimizer step over all devices.
+        loss_token_fraction: the share of positions whose logits the loss needs.
+        global_batch_size: sequences of an optimizer step over all devices.
         tokens: of the whole training; 0: one step.
         size: of what the method adds.
         logits_everywhere: as a model's own forward pass computes them.
@@ -74,14 +74,14 @@ class Workload:
         fused_attention: whether attention never holds its T × T weights.
         compiled: whether each layer is compiled.
         offload: whether shards of weights, gradients and states lie in the host's memory.
-        tables_apart: whether embedding and output layer are gathered like layers.
+        shard_embeddings: whether embedding and output layer are gathered like layers.
     """
 
     model: Architecture
-    length: int
+    seq_len: int
     target_length: int = 0
-    trained_share: float = 1.0
-    step_sequences: int = 1
+    loss_token_fraction: float = 1.0
+    global_batch_size: int = 1
     tokens: float = 0.0
     size: Size = Size()
     logits_everywhere: bool = False
@@ -90,7 +90,7 @@ class Workload:
     fused_attention: bool = True
     compiled: bool = False
     offload: bool = False
-    tables_apart: bool = False
+    shard_embeddings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Plan:
         step: the time of an optimizer step.
         cost: of the whole training.
         trained_parameters: numbers that are trained.
-        artefact_bytes: of what is saved: the adapter, or the model.
+        artifact_bytes: of what is saved: the adapter, or the model.
         speed_is_guessed: whether the device is a CPU that was not calibrated.
         computes_in: the type of the products.
         tokens: of the whole training; 0: its cost is that of one step.
@@ -126,7 +126,7 @@ class Plan:
     step: StepTime
     cost: Cost
     trained_parameters: int
-    artefact_bytes: int
+    artifact_bytes: int
     speed_is_guessed: bool
     computes_in: str
     tokens: float
@@ -234,7 +234,7 @@ def make_plan(
         step=step,
         cost=training_cost(step.seconds * steps, flops, cluster, price=price),
         trained_parameters=cost.trained_count,
-        artefact_bytes=_artefact_bytes(work, setup, cost),
+        artifact_bytes=_artifact_bytes(work, setup, cost),
         speed_is_guessed=cluster.device.is_guessed,
         computes_in=setup.precision.dtype,
         tokens=work.tokens,
@@ -250,10 +250,10 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
             the length is beyond the model's context.
     """
     model, name = work.model, choice.method
-    if model.context and work.length > model.context:
+    if model.context and work.seq_len > model.context:
         raise UsageError(
-            f"{work.length} tokens are more than the context of {model.context}",
-            fix=f"give a length of at most {model.context}",
+            f"{work.seq_len} tokens are more than the context of {model.context}",
+            fix=f"give a --seq-len of at most {model.context}",
         )
     precision = precision_on(cluster.device, choice.precision, choice.compute)
     if name in TRAIN_THE_BASE and precision.linear:
@@ -267,27 +267,27 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
             fix="leave --offload out, or name an accelerator with --hardware",
         )
     together = choice.batch * cluster.devices
-    if work.step_sequences % together:
+    if work.global_batch_size % together:
         raise UsageError(
-            f"{work.step_sequences} sequences of a step do not divide into {choice.batch} on each "
-            f"of {cluster.devices} devices",
+            f"a global batch of {work.global_batch_size} sequences does not divide into "
+            f"{choice.batch} on each of {cluster.devices} devices",
             fix=f"choose a multiple of {together}, or another micro-batch",
         )
-    positions = work.target_length or work.length
+    positions = work.target_length or work.seq_len
     return TrainingSetup(
         tuning=tuning_called(name, model, work.size),
         precision=precision,
         optimizer=OPTIMIZERS[choice.optimizer],
         parallel=Parallel(
-            choice.parallel, cluster.devices, choice.group, work.offload, work.tables_apart
+            choice.parallel, cluster.devices, choice.group, work.offload, work.shard_embeddings
         ),
         checkpointing=choice.checkpointing,
         batch=choice.batch,
-        length=work.length,
+        length=work.seq_len,
         target_length=work.target_length,
-        predicted=max(1, round(choice.batch * positions * work.trained_share)),
+        predicted=max(1, round(choice.batch * positions * work.loss_token_fraction)),
         logits_everywhere=work.logits_everywhere,
-        accumulation=work.step_sequences // together,
+        accumulation=work.global_batch_size // together,
         loss_chunks=work.loss_chunks,
         fused_loss=work.loss_chunks == 1 and not work.logits_everywhere,
         update_in_backward=work.update_in_backward,
@@ -299,15 +299,15 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
 
 def _tune_run(work: Workload, choice: Choice, cluster: Cluster) -> TuneRun:
     """How `tune` would run a choice, or what it lacks."""
-    length = max(work.length, work.target_length)
+    length = max(work.seq_len, work.target_length)
     sizes = (
-        f"train.batch_size={work.step_sequences}",
+        f"train.batch_size={work.global_batch_size}",
         f"train.micro_batch_tokens={choice.batch * length}",
         f"data.max_length={length}",
     )
     extras = {
         "offload": work.offload,
-        "tables apart": work.tables_apart,
+        "tables apart": work.shard_embeddings,
         "update in backward": work.update_in_backward,
         "loss in chunks": work.loss_chunks > 1,
     }
@@ -354,7 +354,7 @@ def in_words(plan: Plan) -> str:
     )
 
 
-def _artefact_bytes(work: Workload, setup: TrainingSetup, cost: StepCost) -> int:
+def _artifact_bytes(work: Workload, setup: TrainingSetup, cost: StepCost) -> int:
     """Bytes of what is saved: the whole model, or adapters in float32."""
     if any(weight.kind != "adapter" for weight, _ in cost.trained):
         return work.model.parameters * setup.precision.weights

@@ -187,8 +187,8 @@ class Parallel:
         offload: whether the shards of weights, gradients and states lie in the host's memory, where
             the optimizer's step is taken too: FSDP's CPUOffloadPolicy, and ZeRO-Infinity without
             its disks (Rajbhandari et al. 2021, arXiv 2104.07857).
-        tables_apart: whether the embedding and the output layer are gathered each when it is used,
-            like a layer, and do not stay from the forward to the backward pass.
+        shard_embeddings: whether the embedding and the output layer are gathered each when it is
+            used, like a layer, and do not stay from the forward to the backward pass.
         whole_constants: whether what decodes quantised weights is whole on each device, as with
             bitsandbytes under torch's ``fully_shard``.
         keeps_part: whether, in zero2, a device keeps its part of the weights beside the whole ones
@@ -199,7 +199,7 @@ class Parallel:
     devices: int = 1
     group: int = 0
     offload: bool = False
-    tables_apart: bool = False
+    shard_embeddings: bool = False
     whole_constants: bool = False
     keeps_part: bool = False
 
@@ -313,7 +313,7 @@ class TrainingSetup:
         if self.update_in_backward and self.accumulation > 1:
             raise UsageError(
                 f"a step of {self.accumulation} micro-batches cannot update in the backward pass",
-                fix="give as many --step-sequences as fit into one micro-batch on each device",
+                fix="give as many --global-batch-size as fit into one micro-batch on each device",
             )
 
     @property

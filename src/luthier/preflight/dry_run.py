@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from luthier.config.methods import MethodName
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.methods.outline import outlined
 from luthier.preflight.memory_check import check_memory, memory_limit, plan_within_memory
 from luthier.preflight.power import notes_on_power
-from luthier.records.dry_run import Forecast, MethodForecast
+from luthier.records.dry_run import DryRun, MethodDryRun
 from luthier.records.run_directory import RunDirectory
 from luthier.training.job import allowed_method
 from luthier.training.trackers import require_trackers
@@ -31,7 +31,7 @@ class Checked(NamedTuple):
     dropped: tuple[Dropped, ...]
 
 
-def check_tune(setup: Setup) -> Checked:
+def check_tune(setup: RunContext) -> Checked:
     """Check that there is something to train on, and memory to do it.
 
     Raises:
@@ -48,7 +48,7 @@ def check_tune(setup: Setup) -> Checked:
     return Checked((method,), longest, data.dropped)
 
 
-def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
+def dry_run_of(setup: RunContext, run: RunDirectory, checked: Checked) -> DryRun:
     """What a run would use, and what each of its methods would take.
 
     Args:
@@ -60,7 +60,7 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
     dropped = count_reasons(dataset.dropped + checked.dropped)
     examples = {split: len(dataset.split(split)) for split in SPLITS}
     examples["train"] -= len(checked.dropped)  # those that this model cannot take
-    return Forecast(
+    return DryRun(
         run=run.path,
         task=dataset.task,
         template=setup.template.id,
@@ -76,19 +76,19 @@ def forecast_run(setup: Setup, run: RunDirectory, checked: Checked) -> Forecast:
     )
 
 
-def _forecast_method(setup: Setup, method: MethodName) -> MethodForecast:
+def _forecast_method(setup: RunContext, method: MethodName) -> MethodDryRun:
     """What tuning with ``method`` would take."""
     plan = plan_within_memory(setup, method, setup.training_data(method))
     usable = memory_limit(setup)
     outline = outlined(setup.weights(), method, setup.config.methods)
     if plan is None:
-        return MethodForecast(
+        return MethodDryRun(
             method=method,
             trained_parameters=outline.trained,
             usable_bytes=usable,
             notes=outline.notes,
         )
-    return MethodForecast(
+    return MethodDryRun(
         method=method,
         trained_parameters=plan.trained_parameters,
         steps=plan.steps,

@@ -10,11 +10,11 @@ from math import ceil
 import torch
 
 from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName, ModulesConfig
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError
 from luthier.core.heap import pool_in_use
 from luthier.data.batches import BatchOrder
-from luthier.distributed.process_group import ALONE, Ranks
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
 from luthier.methods.outline import outlined
@@ -58,7 +58,7 @@ _FLOAT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class TuningPlan:
+class JobPlan:
     """What tuning with one method will take.
 
     Attributes:
@@ -83,9 +83,13 @@ class TuningPlan:
     compiled: bool
 
 
-def plan_tuning(
-    setup: Setup, method: MethodName, data: TrainingData, limit: float, ranks: Ranks = ALONE
-) -> TuningPlan | None:
+def plan_job(
+    setup: RunContext,
+    method: MethodName,
+    data: TrainingData,
+    limit: float,
+    processes: ProcessGroup = SINGLE_PROCESS,
+) -> JobPlan | None:
     """The plan of tuning with ``method``; None for a model that the planner does not know.
 
     Of several processes it is the memory of each.
@@ -96,7 +100,7 @@ def plan_tuning(
         data: the examples.
         limit: bytes that a process may use. Where forward passes may have as many tokens as fit,
             the plan is that with as many as a step has that fit, or else with the fewest.
-        ranks: the processes that train together.
+        processes: the processes that train together.
     """
     outline = outlined(setup.weights(), method, setup.config.methods)
     # Of other methods the planner counts the parameters as they lie in the files, tied or not.
@@ -105,12 +109,12 @@ def plan_tuning(
     architecture = architecture_of(setup)
     if architecture is None:
         return None
-    planner = _Planner(setup, method, data, architecture, ranks, counted)
+    planner = _Planner(setup, method, data, architecture, processes, counted)
     tokens = setup.config.train.micro_batch_tokens
     return planner.fitting(limit) if tokens == "auto" else planner.plan(tokens)
 
 
-def architecture_of(setup: Setup) -> Architecture | None:
+def architecture_of(setup: RunContext) -> Architecture | None:
     """The structure of the setup's model, or None where the planner does not know its kind."""
     handle = setup.weights()
     try:
@@ -123,14 +127,14 @@ def architecture_of(setup: Setup) -> Architecture | None:
 class _Planner:
     """Plans one tuning, with forward passes of one size or another."""
 
-    setup: Setup
+    setup: RunContext
     method: MethodName
     data: TrainingData
     architecture: Architecture
-    ranks: Ranks
+    processes: ProcessGroup
     counted: int | None
 
-    def fitting(self, limit: float) -> TuningPlan:
+    def fitting(self, limit: float) -> JobPlan:
         """The plan with the largest forward passes that fit, or else with the smallest."""
         plans = (self.plan(tokens) for tokens in self._sizes())
         plan = next(plans)
@@ -138,7 +142,7 @@ class _Planner:
             plan = smaller
         return plan
 
-    def plan(self, tokens: int) -> TuningPlan:
+    def plan(self, tokens: int) -> JobPlan:
         """The plan with forward passes of so many tokens.
 
         The order of the batches is a function of the seed, so the largest forward pass that will
@@ -159,7 +163,7 @@ class _Planner:
         plans = [plan_training(self.architecture, one, _overhead(compiled)) for one in setups]
         memory = self._with_kept_states(max(plans, key=lambda plan: plan.total))
         planned = pass_cost(self.architecture, setups[0]).trained_count
-        return TuningPlan(
+        return JobPlan(
             memory=self._with_other_parts(self._with_counted(memory, planned)),
             trained_parameters=planned if self.counted is None else self.counted,
             steps=steps,
@@ -296,7 +300,7 @@ class _Planner:
         Nor is it known how long a CPU takes for products in float16.
         """
         device = _device_in_use()
-        if device is None or self.ranks.size > 1 or self._dtype not in device.flops:
+        if device is None or self.processes.size > 1 or self._dtype not in device.flops:
             return None
         return Cluster(device)
 
@@ -333,7 +337,7 @@ class _Planner:
         peak = device.flops.get(setups[0].precision.dtype)
         if peak is None:
             return None
-        devices = 1 if device.is_cpu else self.ranks.size  # processes share the cores of a CPU
+        devices = 1 if device.is_cpu else self.processes.size  # processes share the cores of a CPU
         return devices * peak * sum(one.tokens for one in counted) / flops
 
     def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
@@ -354,7 +358,7 @@ class _Planner:
             target_length=max(len(example.decoder_ids) for example in batch.examples),
             predicted=batch.predicted,
             parallel=self._parallel,
-            accumulation=ceil(batch.in_step / self.ranks.size),
+            accumulation=ceil(batch.in_step / self.processes.size),
             padded=rows * length > sum(lengths) or rows < len(lengths),
             on_cpu=device.type == "cpu",
             fused_loss=True,
@@ -362,7 +366,7 @@ class _Planner:
 
     @property
     def _parallel(self) -> Parallel:
-        train, size = self.setup.config.train, self.ranks.size
+        train, size = self.setup.config.train, self.processes.size
         if size == 1:
             return Parallel()
         if train.parallelism == "fsdp" and train.shard_group:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import psutil
 
 from luthier.config.methods import MethodName
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.units import format_bytes
-from luthier.distributed.process_group import ALONE, Ranks
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.models.device import default_device, free_memory
-from luthier.preflight.job_plan import TuningPlan, plan_tuning
+from luthier.preflight.job_plan import JobPlan, plan_job
 from luthier.records.dry_run import MeasuredPlan, PlanCheck
 from luthier.records.run_directory import RunDirectory
 from luthier.training import TrainingData
@@ -28,25 +28,31 @@ SMALLER = (
 
 
 def plan_within_memory(
-    setup: Setup, method: MethodName, data: TrainingData, ranks: Ranks = ALONE
-) -> TuningPlan | None:
-    """The plan in the memory there is, whether it fits or not; see `plan_tuning`."""
-    limit = _FILLED * memory_limit(setup, ranks)
-    return plan_tuning(setup, method, data, limit, ranks)
+    setup: RunContext,
+    method: MethodName,
+    data: TrainingData,
+    processes: ProcessGroup = SINGLE_PROCESS,
+) -> JobPlan | None:
+    """The plan in the memory there is, whether it fits or not; see `plan_job`."""
+    limit = _FILLED * memory_limit(setup, processes)
+    return plan_job(setup, method, data, limit, processes)
 
 
 def check_memory(
-    setup: Setup, method: MethodName, data: TrainingData, ranks: Ranks = ALONE
-) -> TuningPlan | None:
+    setup: RunContext,
+    method: MethodName,
+    data: TrainingData,
+    processes: ProcessGroup = SINGLE_PROCESS,
+) -> JobPlan | None:
     """The plan, if it may be used.
 
     Raises:
         ResourceError: it needs more than ``adapt.memory``, or than what is free.
         UsageError: the optimizer does not work here.
     """
-    require_optimizer(setup.config.train, default_device(), ranks)
-    plan = plan_within_memory(setup, method, data, ranks)
-    limit = memory_limit(setup, ranks)
+    require_optimizer(setup.config.train, default_device(), processes)
+    plan = plan_within_memory(setup, method, data, processes)
+    limit = memory_limit(setup, processes)
     if plan and plan.memory.total > limit:
         raise ResourceError(
             f"{method} needs about {format_bytes(plan.memory.total)}; "
@@ -56,7 +62,7 @@ def check_memory(
     return plan
 
 
-def memory_limit(setup: Setup, ranks: Ranks = ALONE) -> int:
+def memory_limit(setup: RunContext, processes: ProcessGroup = SINGLE_PROCESS) -> int:
     """Bytes this process may come to use: ``adapt.memory``, or what it has and what is free.
 
     Processes on a CPU share what is free.
@@ -67,7 +73,7 @@ def memory_limit(setup: Setup, ranks: Ranks = ALONE) -> int:
     if device.type != "cpu":
         return free_memory(device)
     held: int = psutil.Process().memory_info().rss
-    return held + free_memory(device) // ranks.size
+    return held + free_memory(device) // processes.size
 
 
 def measured_plans(runs: Sequence[RunDirectory]) -> tuple[PlanCheck, ...]:

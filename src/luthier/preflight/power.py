@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.evaluation import power_notes
 
 
-def notes_on_power(setup: Setup) -> tuple[str, ...]:
+def notes_on_power(setup: RunContext) -> tuple[str, ...]:
     """What the test examples can show, to be said before anything is measured with them."""
     test = setup.dataset.test
     groups = {example.group or f"\x1f{example.id}" for example in test}

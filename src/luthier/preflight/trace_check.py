@@ -15,7 +15,7 @@ from luthier.planning.families import read_architecture
 from luthier.planning.from_config import tuning_of
 from luthier.planning.methods import METHODS
 from luthier.planning.model_config import find_config
-from luthier.planning.plan_request import Question
+from luthier.planning.plan_request import PlanRequest
 from luthier.planning.training_plan import Choice
 from luthier.planning.training_setup import OPTIMIZERS, PRECISIONS, PrecisionName
 from luthier.records.dry_run import PlanCheck
@@ -32,7 +32,7 @@ _DTYPES: Mapping[PrecisionName, str] = {
 }
 
 
-def trace_question(question: Question) -> PlanCheck:
+def trace_question(question: PlanRequest) -> PlanCheck:
     """The allocated bytes that are planned and traced for a question, on one CPU.
 
     Bitsandbytes' kernels are one operator each here: what they copy inside is not traced.
@@ -54,11 +54,11 @@ def trace_question(question: Question) -> PlanCheck:
             **question.size_settings,
         }
     )
-    positions = (work.target_length or work.length - 1) * question.batch
-    predicted = max(1, round(positions * work.trained_share))
+    positions = (work.target_length or work.seq_len - 1) * question.batch
+    predicted = max(1, round(positions * work.loss_token_fraction))
     shape = BatchShape(
         rows=question.batch,
-        length=work.length,
+        length=work.seq_len,
         predicted=predicted,
         target_length=work.target_length,
     )
@@ -68,7 +68,7 @@ def trace_question(question: Question) -> PlanCheck:
         optimizer=OPTIMIZERS[choice.optimizer],
         checkpointing=choice.checkpointing,
         batch=question.batch,
-        length=work.length,
+        length=work.seq_len,
         target_length=work.target_length,
         predicted=predicted,
         accumulation=2,
@@ -91,7 +91,7 @@ def _settings(values: Any, source: str) -> Any:
     return AutoConfig.for_model(values["model_type"], **settings)
 
 
-def _in_the_loop(question: Question) -> tuple[MethodName, Choice]:
+def _in_the_loop(question: PlanRequest) -> tuple[MethodName, Choice]:
     """The method and all else that is chosen, if the loop has them."""
     choice = question.choice(question.cluster().device)
     known = [name for name in METHOD_NAMES if name in METHODS and name not in _NOT_WITHOUT_DATA]

@@ -19,14 +19,14 @@ Made = TypeVar("Made")
 
 
 def trainings_of(
-    renderer: PromptRenderer, examples: Iterable[Example], *, completions_only: bool
+    renderer: PromptRenderer, examples: Iterable[Example], *, completion_only_loss: bool
 ) -> Iterator[tuple[Example, tuple[TrainingExample, ...] | DataError]]:
     """Each example with its `PromptRenderer.trainings`, or with why there are none.
 
     Args:
         renderer: for the model's tokenizer.
         examples: they may be a stream.
-        completions_only: train on the answers only; if not, on every token but the first.
+        completion_only_loss: train on the answers only; if not, on every token but the first.
     """
     examples = renderer.layout.ahead(examples, partial(_drafts, renderer, ask=False))
     written = ((example, _tried(renderer.written, example)) for example in examples)
@@ -35,7 +35,7 @@ def trainings_of(
         if isinstance(texts, DataError):
             yield example, texts
         else:
-            yield example, _tried(renderer.made, example, texts, completions_only)
+            yield example, _tried(renderer.made, example, texts, completion_only_loss)
 
 
 def prompts_of(

@@ -112,7 +112,7 @@ class PromptRenderer:
             reasoning=config.reasoning,
         )
 
-    def beside(self, positions: int) -> PromptRenderer:
+    def with_reserved_positions(self, positions: int) -> PromptRenderer:
         """One that leaves so many positions of the context window to something else."""
         return replace(self, context_window=self.context_window - positions)
 
@@ -178,18 +178,20 @@ class PromptRenderer:
             reference for example in examples for reference in example.references
         )
 
-    def training(self, example: Example, *, completions_only: bool) -> TrainingExample:
+    def training(self, example: Example, *, completion_only_loss: bool) -> TrainingExample:
         """The last of `trainings`: the one that ends with the example's first reference."""
-        return self.trainings(example, completions_only=completions_only)[-1]
+        return self.trainings(example, completion_only_loss=completion_only_loss)[-1]
 
-    def trainings(self, example: Example, *, completions_only: bool) -> tuple[TrainingExample, ...]:
+    def trainings(
+        self, example: Example, *, completion_only_loss: bool
+    ) -> tuple[TrainingExample, ...]:
         """The example with its first reference, as tokens to train on.
 
         Each ends with the tokenizer's end token. Length is for the caller to judge.
 
         Args:
             example: the example.
-            completions_only: train on the answers alone; if not, on every token but the first.
+            completion_only_loss: train on the answers alone; if not, on every token but the first.
 
         Returns:
             One; or one for each answer that is trained, where the chat template writes earlier
@@ -199,7 +201,7 @@ class PromptRenderer:
             DataError: the example has no answer, the tokenizer has no end token, or the chat
                 template refuses the conversation or leaves a part of it out.
         """
-        return self.made(example, self.written(example), completions_only)
+        return self.made(example, self.written(example), completion_only_loss)
 
     def written(self, example: Example) -> tuple[Written, ...]:
         """The conversation as texts; none where the example is no conversation.
@@ -221,7 +223,7 @@ class PromptRenderer:
         return written
 
     def made(
-        self, example: Example, written: Sequence[Written], completions_only: bool
+        self, example: Example, written: Sequence[Written], completion_only_loss: bool
     ) -> tuple[TrainingExample, ...]:
         """The tokens of what is `written` of an example; see `trainings`."""
         if self.encoder_decoder:
@@ -229,14 +231,14 @@ class PromptRenderer:
         if example.is_plain_text:
             return (self._text_training(example),)
         parts = [part for each in written for part in self._masks.parts(each)]
-        made = [self._conversation_training(example, part, completions_only) for part in parts]
+        made = [self._conversation_training(example, part, completion_only_loss) for part in parts]
         if len(made) == 1:
             return tuple(made)
         return tuple(replace(each, id=f"{each.id}-{n}") for n, each in enumerate(made, start=1))
 
     def length(self, example: Example) -> int:
         """Tokens of the example, prompt and answer."""
-        return self.training(example, completions_only=False).length
+        return self.training(example, completion_only_loss=False).length
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Running text as the tokenizer writes it; only a training example gets an end."""
@@ -267,14 +269,14 @@ class PromptRenderer:
         )
 
     def _conversation_training(
-        self, example: Example, written: Written, completions_only: bool
+        self, example: Example, written: Written, completion_only_loss: bool
     ) -> TrainingExample:
         """A conversation as tokens: the whole text at once, and a mask from its answers' places."""
         masked = self._masks.mask(written)
         ids = self._ended(masked.ids, example.where)
         added = len(ids) - len(masked.ids)
         trained = (*masked.trained, *(written.answers[-1].is_trained for _ in range(added)))
-        if not completions_only and written.trains_prompt:
+        if not completion_only_loss and written.trains_prompt:
             withheld = (*masked.withheld, *(False for _ in range(added)))
             trained = tuple(not held for held in withheld)
         return TrainingExample(

@@ -14,7 +14,7 @@ class Comparison(Record):
     """A paired comparison of two systems on the same examples.
 
     Attributes:
-        over: the system that is compared with.
+        baseline: the system that is compared with.
         difference: in the metric's own unit.
         low: lower end of its interval, which holds 0 exactly where ``p`` is above one minus the
             interval's level.
@@ -32,7 +32,7 @@ class Comparison(Record):
         no_interval: the reason why no interval can be given.
     """
 
-    over: str
+    baseline: str
     difference: float
     low: float
     high: float
@@ -90,7 +90,7 @@ class Judgement(Record):
     Attributes:
         task: of the answers.
         candidate: the system that wins or loses.
-        over: the one it is compared with, or ``references``.
+        baseline: the one it is compared with, or ``references``.
         judge: the model that judged.
         template: how it was asked.
         win_rate: the share of pairs that were won, ties counting a half.
@@ -106,7 +106,7 @@ class Judgement(Record):
 
     task: str
     candidate: str
-    over: str
+    baseline: str
     judge: ModelStamp
     template: TemplateStamp
     win_rate: MetricResult

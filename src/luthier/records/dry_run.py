@@ -69,7 +69,7 @@ class PlanCheck(Record):
         return self.predicted_seconds / self.measured_seconds - 1
 
 
-class MethodForecast(Record):
+class MethodDryRun(Record):
     """What a tuning method would take; None where the planner does not know the model."""
 
     method: str
@@ -99,7 +99,7 @@ class MethodForecast(Record):
         return None if self.verdict is None else self.verdict != "does not fit"
 
 
-class Forecast(Record):
+class DryRun(Record):
     """What a dry run found: everything was checked, nothing was trained."""
 
     run: Path
@@ -113,6 +113,6 @@ class Forecast(Record):
     context_window: Count
     max_steps: Count | None = None
     """The steps of each training, where they decide and the epochs do not."""
-    methods: tuple[MethodForecast, ...]
+    methods: tuple[MethodDryRun, ...]
     power: tuple[str, ...] = ()
     """What the test examples can show."""

@@ -102,7 +102,7 @@ class SampleRecord(Record):
     """A line of ``evaluation/<task>.samples.jsonl``.
 
     Attributes:
-        part_of: what several samples are scored as, such as the answers to one question.
+        question_id: what several samples are scored as, such as the answers to one question.
         choices: the closed set of answers, as labels where labels have words.
         words: what was scored for each choice.
         likelihoods: the log-probability of each of ``words``, in nats.
@@ -122,7 +122,7 @@ class SampleRecord(Record):
     choices: tuple[str, ...] = ()
     scores: dict[str, float]
     finish: Literal["stop", "length"]
-    part_of: str = ""
+    question_id: str = ""
     words: tuple[str, ...] = ()
     likelihoods: tuple[float, ...] = ()
     extracted: dict[str, str] = Field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any
 from luthier.core.files import append_lines, read_bytes, read_lines, write_lines
 
 
-class ContentLog:
+class ResultCache:
     """JSON values by key in a file that is only appended to.
 
     A key names the content a value was made from, so a value is never out of date: what is made
@@ -49,7 +49,7 @@ def _is_entry(line: Any) -> bool:
     return isinstance(line, dict) and "value" in line and isinstance(line.get("key"), str)
 
 
-def logged_values(path: Path) -> list[Any]:
+def cached_values(path: Path) -> list[Any]:
     """The values that a log holds, by key and without mending it."""
     entries = [line for line in read_lines(path) if isinstance(line, dict)]
     return [*{e["key"]: e["value"] for e in entries if {"key", "value"} <= set(e)}.values()]

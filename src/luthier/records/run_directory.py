@@ -44,7 +44,7 @@ class RunDirectory:
         return cls(path)._of_this_format()
 
     @classmethod
-    def rehearse(cls, output: Path, name: str) -> RunDirectory:
+    def check_writable(cls, output: Path, name: str) -> RunDirectory:
         """The folder ``output/name``, if `create` would make it; what was not there is not there.
 
         Raises:
@@ -76,7 +76,7 @@ class RunDirectory:
         return cls(path)._of_this_format()
 
     def _of_this_format(self) -> RunDirectory:
-        made_as = _stored_format(self.whole.manifest)
+        made_as = _stored_format(self.parent_run.manifest)
         if made_as == FORMAT:
             return self
         raise DataError(
@@ -92,7 +92,7 @@ class RunDirectory:
         return self.path.name
 
     @property
-    def whole(self) -> RunDirectory:
+    def parent_run(self) -> RunDirectory:
         """The adapt run that this run is a rung of, or this run itself."""
         folder = self.path.absolute().parent
         return RunDirectory(folder.parent) if folder.name == _RUNGS else self
@@ -105,7 +105,7 @@ class RunDirectory:
     @property
     def lock(self) -> Path:
         """Held by the process that writes here; see `luthier.records.run_lock`."""
-        return self.whole.path / ".lock"
+        return self.parent_run.path / ".lock"
 
     @property
     def manifest(self) -> Path:
@@ -209,24 +209,24 @@ class RunDirectory:
         return sorted((self.path / "suites").glob("*.json"))
 
     def answers(self, task: str) -> Path:
-        """Each answer of a task as it was made, by content: see `ContentLog`."""
+        """Each answer of a task as it was made, by content: see `ResultCache`."""
         return self.path / "evaluation" / f"{file_name(task)}.answers.jsonl"
 
-    def judgement(self, task: str, over: str) -> Path:
+    def judgement(self, task: str, baseline: str) -> Path:
         """The `Judgement` of a task's answers over those of another run."""
-        return self.path / "judgements" / f"{file_name(task)}-over-{over}.json"
+        return self.path / "judgements" / f"{file_name(task)}-over-{baseline}.json"
 
     def judgements(self) -> list[Path]:
         """The files of all judgements, by name."""
         return sorted((self.path / "judgements").glob("*.json"))
 
-    def judged_pairs(self, task: str, over: str) -> Path:
+    def judged_pairs(self, task: str, baseline: str) -> Path:
         """Its pairs, a `SampleRecord` a line."""
-        return self.judgement(task, over).with_suffix(".pairs.jsonl")
+        return self.judgement(task, baseline).with_suffix(".pairs.jsonl")
 
     @property
     def verdicts(self) -> Path:
-        """What judges said, by content: see `ContentLog`."""
+        """What judges said, by content: see `ResultCache`."""
         return self.path / "judgements" / "answers.jsonl"
 
     def rung(self, name: str) -> RunDirectory:

@@ -222,7 +222,7 @@ def _loading(card: Card) -> Iterator[str]:
     lines = (
         "import luthier",
         "",
-        f'answers = luthier.prompt(overrides={json.dumps(settings)}, ask="Say hello.")',
+        f'answers = luthier.prompt(overrides={json.dumps(settings)}, question="Say hello.")',
         "print(answers[0].prediction)",
     )
     yield from fenced("\n".join(lines), "python")

@@ -59,7 +59,7 @@ def judgement_table(judgements: Sequence[Judgement]) -> Table:
         is_read = each.unread < rate.n - each.equal or not each.unread
         table.add_row(
             each.candidate,
-            each.over,
+            each.baseline,
             format_value(rate.value) if is_read else ABSENT,
             format_interval(rate) if is_read else ABSENT,
             *(f"{count:,}" for count in (each.wins, each.ties, each.losses)),

@@ -98,7 +98,7 @@ def read_content(run: RunDirectory) -> Content:
             where=str(run.path),
             fix="finish it by starting it again with the same configuration",
         )
-    path = run.whole.manifest  # a rung has none of its own
+    path = run.parent_run.manifest  # a rung has none of its own
     manifest = read_json(path)
     if not isinstance(manifest, dict):
         raise DataError("this is not a manifest: it is not a mapping", where=str(path))

@@ -96,7 +96,7 @@ def training_facts(training: TrainingRecord) -> FactGroup:
         ("Training loss", f"{first} to {last}"),
         ("Time", format_duration(training.seconds)),
         ("Peak memory", format_bytes(training.peak_memory_bytes)),
-        ("Artefact", format_bytes(training.artifact_bytes)),
+        ("Artifact", format_bytes(training.artifact_bytes)),
     )
     return FactGroup(training.method, facts)
 
@@ -116,7 +116,7 @@ def _ladder_headline(ladder: LadderRecord) -> Headline:
 def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
     figures = [Figure(ladder.metric, row.metric, row.interval)]
     if row.p:
-        figures.append(Figure(f"gain over {row.over}", row.gain, row.p))
+        figures.append(Figure(f"gain over {row.baseline}", row.gain, row.p))
     if row.forgetting_interval:
         figures.append(Figure(_FORGETTING, row.forgetting, row.forgetting_interval))
     figures.append(Figure("time", row.time, f"peak memory {row.memory}"))

@@ -58,7 +58,7 @@ def escape_markdown(text: str) -> str:
 def _ladder(ladder: LadderRecord) -> Iterator[str]:
     headings = (
         "rung", ladder.metric, "gain", "forgetting (nats/token)",
-        "trained", "artefact", "peak memory", "time",
+        "trained", "artifact", "peak memory", "time",
     )  # fmt: skip
     yield from table_lines(headings, map(_ladder_cells, ladder_rows(ladder)))
     yield ""
@@ -72,10 +72,10 @@ def _ladder_cells(row: LadderRow) -> Sequence[str]:
     name = f"{row.name} (recommended)" if row.recommended else row.name
     if not row.is_done:
         return name, f"{row.status}: {row.reason}", "", "", "", "", "", ""
-    gain = f"{row.gain} over {row.over}, {row.p}" if row.p else row.gain
+    gain = f"{row.gain} over {row.baseline}, {row.p}" if row.p else row.gain
     forgetting = f"{row.forgetting} {row.forgetting_interval}"
     metric = f"{row.metric} {row.interval}"
-    return name, metric, gain, forgetting, row.trained, row.artefact, row.memory, row.time
+    return name, metric, gain, forgetting, row.trained, row.artifact, row.memory, row.time
 
 
 def _metrics(content: Content) -> Iterator[str]:

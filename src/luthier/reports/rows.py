@@ -28,7 +28,7 @@ class LadderRow:
     """A rung in words and figures.
 
     Attributes:
-        over: the cheaper rung that the gain is measured against.
+        baseline: the cheaper rung that the gain is measured against.
         is_real: whether the gain is significant at the ladder's level, after correction.
         reason: why the rung was skipped or failed; empty when it is done.
     """
@@ -41,12 +41,12 @@ class LadderRow:
     interval: str
     gain: str
     p: str
-    over: str
+    baseline: str
     is_real: bool
     forgetting: str
     forgetting_interval: str
     trained: str
-    artefact: str
+    artifact: str
     memory: str
     train_time: str
     evaluate_time: str
@@ -132,12 +132,12 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
         interval=interval,
         gain=gain,
         p=p,
-        over=rung.gain.over if rung.gain else "",
+        baseline=rung.gain.baseline if rung.gain else "",
         is_real=_is_real(rung, ladder.alpha),
         forgetting=forgetting,
         forgetting_interval=forgetting_interval,
         trained=parameters_or_absent(rung.trained_parameters),
-        artefact=bytes_or_absent(rung.artifact_bytes),
+        artifact=bytes_or_absent(rung.artifact_bytes),
         memory=bytes_or_absent(rung.peak_memory_bytes),
         train_time=duration_or_absent(rung.train_seconds),
         evaluate_time=duration_or_absent(rung.evaluate_seconds),

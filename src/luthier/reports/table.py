@@ -26,7 +26,7 @@ def ladder_table(ladder: LadderRecord) -> Table:
         f"{ladder.metric}\ninterval",
         "gain\np (pairs)",
         "forgetting\nnats/token",
-        "trained\nartefact",
+        "trained\nartifact",
         "memory\ntime",
     )
     for row in ladder_rows(ladder):
@@ -75,7 +75,7 @@ def _rung_cells(row: LadderRow) -> list[Text]:
         _two_lines(row.metric, row.interval, "bold" if row.recommended else ""),
         _two_lines(row.gain, row.p, gain_style),
         _two_lines(row.forgetting, row.forgetting_interval),
-        _two_lines(row.trained, row.artefact, below_style=""),
+        _two_lines(row.trained, row.artifact, below_style=""),
         _two_lines(row.memory, row.time, below_style=""),
     ]
 

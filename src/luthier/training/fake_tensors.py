@@ -20,7 +20,7 @@ _MOST_WHOLE_NUMBERS = 2**20
 
 
 @contextmanager
-def dataless_tensors() -> Iterator[None]:
+def fake_tensors() -> Iterator[None]:
     """Floating-point tensors made inside have a shape, a type and a lifetime, but no numbers.
 
     Small tensors of whole numbers and truth values are real: positions and masks are computed as

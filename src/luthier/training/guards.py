@@ -13,7 +13,7 @@ from torch import Tensor
 
 from luthier.config import GuardsConfig
 from luthier.core.errors import DivergedError
-from luthier.distributed.process_group import ALONE, Ranks
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 Action = Literal["warn", "skip", "abort"]
 
@@ -61,10 +61,10 @@ class Guards:
     gradient norm if it is more than 100 times theirs.
     """
 
-    def __init__(self, config: GuardsConfig, ranks: Ranks = ALONE) -> None:
+    def __init__(self, config: GuardsConfig, processes: ProcessGroup = SINGLE_PROCESS) -> None:
         self.config = config
         self.state = GuardState()
-        self._ranks = ranks
+        self._ranks = processes
         self._findings: list[Finding] = []
 
     def take_findings(self) -> list[Finding]:

@@ -16,7 +16,7 @@ from luthier.core.seeds import derive
 from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.methods import Method, method_for
-from luthier.methods.hooks import Companion
+from luthier.methods.hooks import MethodHooks
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.load import LoadedModel, ModelHandle
 from luthier.prompts.training_example import TrainingExample
@@ -28,8 +28,8 @@ from luthier.training.schedule import total_steps
 USUAL_TOKENS = 2048
 
 
-def _nothing_beside(_total_steps: int) -> Companion:
-    return Companion()
+def _nothing_beside(_total_steps: int) -> MethodHooks:
+    return MethodHooks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class TrainingJob:
     inputs: Inputs = field(default_factory=dict)
     parallelism: Parallelism = field(default_factory=Replicated)
     limits: Limits = field(default_factory=Limits)
-    companion: Callable[[int], Companion] = _nothing_beside
+    companion: Callable[[int], MethodHooks] = _nothing_beside
     replay: Replay = NO_REPLAY
     watched: tuple[TrainingExample, ...] = ()
     watched_loss: float = 0.0

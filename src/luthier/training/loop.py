@@ -54,10 +54,10 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     """
     order = job.order
     total_steps = job.total_steps
-    ranks = job.parallelism.ranks
+    processes = job.parallelism.processes
     weights = TrainedWeights(job.loaded.model, job.train.master_weights)
     require_trained_tokens(job.examples)
-    guards = Guards(job.train.guards, ranks)
+    guards = Guards(job.train.guards, processes)
     optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
     progress = Progress(packed=job.packed, compiled=job.compiled)
     scaling = loss_scaling(job.loaded.model)
@@ -79,7 +79,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     ):
         told: list[Observer] = [RunLogger(job.run), ProgressObserver(advance)]
         told += [WarningObserver(console), *observers]
-        audience = _Audience(told if ranks.is_first else [])
+        audience = _Audience(told if processes.is_first else [])
         audience.on_event("resume" if resumed else "start", step=state.progress.step)
         # What was found before an interruption counts.
         stopped = (
@@ -87,11 +87,11 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
             if state.has_forgotten
             else _run(order, total_steps, state, audience, request, memory)
         )
-        peak = ranks.largest(memory.read())
+        peak = processes.largest(memory.read())
         state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, peak)
         state.save()  # what is finished can be extended
     # In the last step too: the signal was meant for the whole program. Read when no more can come.
-    (asked,) = ranks.any(request.is_set)
+    (asked,) = processes.any(request.is_set)
     if asked:
         who = request.signal_name if request.is_set else "a signal to another process"
         raise PreemptedError(
@@ -145,7 +145,7 @@ def _run(
             _validate(state, audience)
             progress.seconds += time.monotonic() - started
         # Clocks and signals differ between processes; what they do may not.
-        asked, is_late, save_is_due = job.parallelism.ranks.any(
+        asked, is_late, save_is_due = job.parallelism.processes.any(
             request.is_set,
             bool(job.train.max_time and progress.seconds >= job.train.max_time),
             _save_is_due(job.train, progress.step, time.monotonic() - last_save),

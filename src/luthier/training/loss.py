@@ -118,5 +118,5 @@ def mean_loss(
         part = [examples[i] for i in share.indices]
         loss = summed_loss(model, part, device, factor=1 / unit)
         total += loss.double().cpu() * share.counts
-    nats = float(parallelism.ranks.sum(total))
+    nats = float(parallelism.processes.sum(total))
     return nats / sum(loss_weight(example) / unit for example in examples)

@@ -58,7 +58,9 @@ def halve_after(error: BaseException, state: TrainingState) -> int:
         ResourceError: several processes train, or a forward pass is one example already.
     """
     state.optimizer.zero_grad(set_to_none=True)
-    if state.job.parallelism.ranks.size > 1:  # the others wait for this one in the middle of a step
+    if (
+        state.job.parallelism.processes.size > 1
+    ):  # the others wait for this one in the middle of a step
         raise ResourceError("memory ran out", fix=_SMALLER) from error
     _empty_caches()
     state.halve_micro_batch()
@@ -83,20 +85,20 @@ def halved(job: TrainingJob) -> int:
 
 
 def _fits(state: TrainingState, console: Console) -> bool:
-    job, ranks = state.job, state.job.parallelism.ranks
+    job, processes = state.job, state.job.parallelism.processes
     memory = PeakMemory(job.loaded.device)
     try:
         _try_step(state)
         fits = job.limits.memory is None or memory.read() <= job.limits.memory
     except (RuntimeError, MemoryError) as error:
-        if ranks.size > 1 or not is_out_of_memory(error):
+        if processes.size > 1 or not is_out_of_memory(error):
             raise
         fits = False
     finally:
         state.optimizer.zero_grad(set_to_none=True)
         state.optimizer = make_optimizer(state.weights, job)
         _empty_caches()
-    (any_lacks,) = ranks.any(not fits)
+    (any_lacks,) = processes.any(not fits)
     if not any_lacks:
         console.say(
             f"  micro-batches of {job.micro_batch_tokens} tokens take "
@@ -115,7 +117,7 @@ def _try_step(state: TrainingState) -> None:
     for group in state.optimizer.param_groups:
         group["lr"] = 0.0
     batch = _longest(job.examples, job.train.batch_size)
-    guards = Guards(skip, job.parallelism.ranks)
+    guards = Guards(skip, job.parallelism.processes)
     optimizer_step(job, state.weights, state.optimizer, batch, 0, guards)
     if job.validation:
         validation = _longest(job.validation, job.train.batch_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from luthier.core.console import Advance, Console
+from luthier.core.console import Console, ProgressCallback
 from luthier.core.files import append_line, read_lines, write_lines
 from luthier.core.units import format_bytes
 from luthier.records.base import Record
@@ -58,7 +58,7 @@ class RunLogger:
 class ProgressObserver:
     """Moves a progress bar and shows how the training goes."""
 
-    def __init__(self, advance: Advance) -> None:
+    def __init__(self, advance: ProgressCallback) -> None:
         self._advance = advance
         self._validation: tuple[str, ...] = ()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from luthier.config import TrainConfig
 from luthier.config.train import OptimizerName
 from luthier.core.errors import DataError, UsageError
-from luthier.distributed.process_group import Ranks
+from luthier.distributed.process_group import ProcessGroup
 from luthier.training.job import TrainingJob
 from luthier.training.stochastic_rounding import StochasticAdamW
 from luthier.training.weights import Local, TrainedWeights
@@ -93,7 +93,7 @@ _KINDS: Mapping[OptimizerName, _Kind] = {
 }
 
 
-def require_optimizer(train: TrainConfig, device: torch.device, ranks: Ranks) -> None:
+def require_optimizer(train: TrainConfig, device: torch.device, processes: ProcessGroup) -> None:
     """Find out whether the optimizer of the settings works here, without making it.
 
     Raises:
@@ -118,7 +118,7 @@ def require_optimizer(train: TrainConfig, device: torch.device, ranks: Ranks) ->
             where=where,
             fix=f"choose {name.removeprefix('paged-')}",
         )
-    if train.shards(ranks.size) and not kind.shards:
+    if train.shards(processes.size) and not kind.shards:
         raise UsageError(
             f"{name} has states of blocks, rows or columns, which do not end where shards do",
             where=where,
@@ -134,7 +134,7 @@ def make_optimizer(weights: TrainedWeights, job: TrainingJob) -> torch.optim.Opt
     Raises:
         UsageError: it does not work here.
     """
-    require_optimizer(job.train, job.loaded.device, job.parallelism.ranks)
+    require_optimizer(job.train, job.loaded.device, job.parallelism.processes)
     matrices = [p for p in weights.masters.values() if p.ndim >= 2]
     others = [p for p in weights.masters.values() if p.ndim < 2]
     groups = [

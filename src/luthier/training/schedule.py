@@ -23,11 +23,11 @@ def total_steps(order: BatchOrder, config: TrainConfig, method: MethodConfig) ->
 def validation_steps(total_steps: int, config: TrainConfig) -> frozenset[int]:
     """The steps, counted from 1, after which a training validates; the last is one of them.
 
-    There is one every ``validate_every_steps``, or ``validations`` of them spread evenly.
+    There is one every ``validate_every_steps``, or ``num_validations`` of them spread evenly.
     """
     if every := config.validate_every_steps:
         return frozenset((*range(every, total_steps, every), total_steps))
-    count = config.validations
+    count = config.num_validations
     return frozenset(max(1, round(total_steps * (i + 1) / count)) for i in range(count))
 
 

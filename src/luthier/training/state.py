@@ -25,7 +25,7 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_lines
 from luthier.core.guarded import reading_foreign
 from luthier.core.inputs import describe_differences
-from luthier.methods.hooks import Companion
+from luthier.methods.hooks import MethodHooks
 from luthier.records.training import Extension
 from luthier.training.guards import Guards, GuardState, spoilt_weights
 from luthier.training.job import TrainingJob
@@ -67,7 +67,7 @@ class TrainingState:
     weights: TrainedWeights
     optimizer: torch.optim.Optimizer
     guards: Guards
-    companion: Companion = field(default_factory=Companion)
+    companion: MethodHooks = field(default_factory=MethodHooks)
     progress: Progress = field(default_factory=Progress)
     scaling: LossScaling = field(default_factory=LossScaling)
     _saved_step: int | None = None
@@ -91,10 +91,10 @@ class TrainingState:
         }
         folder, step = self.job.run.checkpoints, self.progress.step
         whole = self._collected(tensors)
-        if self.job.parallelism.ranks.is_first:
+        if self.job.parallelism.processes.is_first:
             save_checkpoint(folder, step, whole, state)
             prune_checkpoints(folder, self.job.train.keep_checkpoints)
-        self.job.parallelism.ranks.wait()
+        self.job.parallelism.processes.wait()
         self._saved_step = step
 
     def _require_finite(self) -> None:
@@ -102,7 +102,7 @@ class TrainingState:
         parallelism, masters = self.job.parallelism, self.weights.masters.values()
         held = [parallelism.held(master) for master in masters]
         spoilt = not all(bool(part.isfinite().all()) for part in held)
-        if any(parallelism.ranks.any(spoilt)):
+        if any(parallelism.processes.any(spoilt)):
             raise spoilt_weights(self.progress.step)
 
     def _collected(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ class TrainingState:
         collected: dict[str, Tensor] = {}
         for key, value in tensors.items():
             whole = parallelism.whole(value)
-            if parallelism.ranks.is_first:
+            if parallelism.processes.is_first:
                 collected[key] = whole
         return collected
 
@@ -188,12 +188,12 @@ class TrainingState:
 
     def _newest(self, console: Console) -> Checkpoint | None:
         """The first rank looks before the others, as it sets damaged checkpoints aside."""
-        ranks = self.job.parallelism.ranks
-        if not ranks.is_first:
-            ranks.wait()
+        processes = self.job.parallelism.processes
+        if not processes.is_first:
+            processes.wait()
         checkpoint = latest_checkpoint(self.job.run.checkpoints, console)
-        if ranks.is_first:
-            ranks.wait()
+        if processes.is_first:
+            processes.wait()
         return checkpoint
 
     def _extended_from(self) -> set[str]:
@@ -213,10 +213,10 @@ class TrainingState:
         """Keep the weights as they are now as the best ones."""
         self._require_finite()
         whole, folder = self._collected(self.weights.masters), self.job.run.checkpoints
-        if self.job.parallelism.ranks.is_first:
+        if self.job.parallelism.processes.is_first:
             save_best(folder, self.progress.step, whole)
             prune_checkpoints(folder, self.job.train.keep_checkpoints)
-        self.job.parallelism.ranks.wait()
+        self.job.parallelism.processes.wait()
 
     def restore_best(self) -> None:
         """Put the best weights into the model; without a validation these are the last ones."""

@@ -10,7 +10,7 @@ import torch
 
 from luthier.core.errors import ResourceError
 from luthier.core.seeds import derive
-from luthier.methods.hooks import Companion
+from luthier.methods.hooks import MethodHooks
 from luthier.models.device import is_out_of_memory
 from luthier.prompts.training_example import TrainingExample
 from luthier.training.guards import Guards
@@ -50,7 +50,7 @@ def optimizer_step(
     batch: Sequence[TrainingExample],
     step: int,
     guards: Guards | None = None,
-    companion: Companion | None = None,
+    companion: MethodHooks | None = None,
     scaling: LossScaling | None = None,
 ) -> StepResult:
     """Forward and backward over the micro-batches of ``batch``, then one update.
@@ -63,7 +63,7 @@ def optimizer_step(
     """
     device, model, parallelism = job.loaded.device, job.loaded.model, job.parallelism
     # Dropout: the same after a resume, and another on every rank.
-    rank = parallelism.ranks.rank
+    rank = parallelism.processes.rank
     torch.manual_seed(derive(job.seed, "step", step, *([rank] if rank else [])))
     total_trained = sum(map(trained_tokens, batch))
     unit = weight_unit(batch)
@@ -80,7 +80,7 @@ def optimizer_step(
         (loss / divisor).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach().double().cpu() / factor
     # Gradients are added up over the processes, and a penalty belongs to the step as a whole.
-    if companion and parallelism.ranks.is_first:
+    if companion and parallelism.processes.is_first:
         penalty = companion.penalty()
         if penalty is not None:
             (penalty * scaling.scale).backward()  # type: ignore[no-untyped-call]
@@ -90,7 +90,7 @@ def optimizer_step(
     norm = float(
         parallelism.whole(torch.nn.utils.clip_grad_norm_(masters, job.train.max_grad_norm))
     )
-    nats = parallelism.ranks.sum(nats)
+    nats = parallelism.processes.sum(nats)
     mean = float(nats) / total_weight if total_weight else float("nan")
     ids = [example.id for example in batch]
     fits = scaling.admit(step, mean, norm)
@@ -107,7 +107,7 @@ def optimizer_step(
         if guards:
             guards.compare(before, [parallelism.held(master) for master in masters], step)
     optimizer.zero_grad(set_to_none=True)
-    weights.publish()
+    weights.sync_to_model()
     return StepResult(mean, norm, total_trained, sum(lengths), admitted, not fits)
 
 

@@ -34,7 +34,7 @@ from luthier.records.evaluation import ModelStamp
 from luthier.records.run_directory import RunDirectory
 from luthier.training.activation_checkpointing import checkpoint_activations
 from luthier.training.allocations import AllocationTracker
-from luthier.training.fake_tensors import dataless_tensors
+from luthier.training.fake_tensors import fake_tensors
 from luthier.training.job import TrainingJob, prepare_model
 from luthier.training.memory_trace import MemoryTrace, summarise
 from luthier.training.optimizer import make_optimizer
@@ -132,7 +132,7 @@ def trace_step(
             "methods": config.methods.model_copy(update={"prompt_tuning": prompt}),
         }
     )
-    with dataless_tensors():
+    with fake_tensors():
         return measure_step(_build(settings, config), method, config, shape.examples())
 
 

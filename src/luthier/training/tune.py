@@ -18,7 +18,7 @@ from luthier.core.inputs import Inputs
 from luthier.data.batches import BatchOrder, Replay
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
-from luthier.distributed.process_group import ALONE, Ranks
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
 from luthier.prompts.training_example import TrainingExample
@@ -78,7 +78,7 @@ def tune(
     run: RunDirectory,
     console: Console,
     observers: Sequence[Observer] = (),
-    ranks: Ranks = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
     limits: Limits | None = None,
 ) -> tuple[LoadedModel, TrainingRecord]:
     """Prepare, train and save.
@@ -94,7 +94,7 @@ def tune(
             what the trackers write.
         console: shows progress.
         observers: told about each step.
-        ranks: the processes that train together.
+        processes: the processes that train together.
         limits: what the machine allows, where it is known.
 
     Returns:
@@ -105,10 +105,10 @@ def tune(
         ResourceError: the run directory cannot be written.
     """
     method, model = initial_model(base, method_name, config)
-    if ranks.is_first:
+    if processes.is_first:
         for note in method.notes:
             console.warn(f"{method_name}: {note}")
-    parallelism = _parallelism(config, ranks, method, base)
+    parallelism = _parallelism(config, processes, method, base)
     device = parallelism.place(model, base.device)
     job = TrainingJob(
         loaded=dataclasses.replace(base, model=model, device=device),
@@ -123,7 +123,7 @@ def tune(
         inputs=data.inputs,
         parallelism=parallelism,
         limits=limits or Limits(),
-        companion=partial(method.accompany, model),
+        companion=partial(method.hooks, model),
         replay=data.order(config).replay,
         watched=data.watched,
     )
@@ -131,7 +131,7 @@ def tune(
         job, packed=choose_packing(job, method), watched_loss=_watched_loss(job)
     )
     parallelism.settle(model)
-    if job.packed and ranks.is_first:
+    if job.packed and processes.is_first:
         console.say("  examples of a micro-batch share a row")
     with (
         method.while_training(model, repeats=job.repeats),
@@ -139,13 +139,13 @@ def tune(
     ):
         record = train(job, console, [*observers, *trackers])
     state = parallelism.state(model)
-    if ranks.is_first:
+    if processes.is_first:
         _replace(run, record, console)
         save_adapted(job.loaded, run.model, state)
         size = folder_bytes(run.model, _WEIGHT_FILES)
         record = record.model_copy(update={"artifact_bytes": size})
         record.write(run.training)
-    ranks.wait()
+    processes.wait()
     job.loaded.model.eval()
     return job.loaded, record
 
@@ -173,8 +173,10 @@ def _watched_loss(job: TrainingJob) -> float:
         return mean_loss(model, job.watched, job.loaded.device, tokens, job.parallelism)
 
 
-def _parallelism(config: RunConfig, ranks: Ranks, method: Method, base: LoadedModel) -> Parallelism:
-    if config.train.shards(ranks.size):
+def _parallelism(
+    config: RunConfig, processes: ProcessGroup, method: Method, base: LoadedModel
+) -> Parallelism:
+    if config.train.shards(processes.size):
         if not method.shardable:
             raise UsageError(
                 f"{method.name} has weights that cannot be cut into shards",
@@ -196,5 +198,5 @@ def _parallelism(config: RunConfig, ranks: Ranks, method: Method, base: LoadedMo
         from luthier.distributed.sharded import Sharded
 
         keeps = config.train.parallelism == "zero2"
-        return Sharded(ranks, config.train.shard_group, whole_in_pass=keeps)
-    return Replicated(ranks)
+        return Sharded(processes, config.train.shard_group, whole_in_pass=keeps)
+    return Replicated(processes)

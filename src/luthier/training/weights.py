@@ -58,7 +58,7 @@ class TrainedWeights:
         return any(master.dtype == torch.bfloat16 for master in self.masters.values())
 
     @torch.no_grad()
-    def publish(self) -> None:
+    def sync_to_model(self) -> None:
         """Copy the masters into the model."""
         for name, parameter in self.parameters.items():
             if self.masters[name] is not parameter:
@@ -78,7 +78,7 @@ class TrainedWeights:
         require_same(self.masters, tensors)
         for name, master in self.masters.items():
             master.copy_(local(tensors[name], master))
-        self.publish()
+        self.sync_to_model()
 
 
 def require_same(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:

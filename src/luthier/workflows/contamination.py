@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.evaluation import example_text, find_contamination
 from luthier.records.contamination import Contamination
@@ -13,12 +13,14 @@ from luthier.records.run_directory import RunDirectory
 from luthier.reports.format import format_interval
 
 
-def check_contamination(setup: Setup, run: RunDirectory, console: Console) -> Contamination | None:
+def check_contamination(
+    setup: RunContext, run: RunDirectory, console: Console
+) -> Contamination | None:
     """Look for the test examples in the training data; say and store what was found.
 
-    None where ``evaluate.contamination_words`` is null.
+    None where ``evaluate.contamination_ngram`` is null.
     """
-    words = setup.config.evaluate.contamination_words
+    words = setup.config.evaluate.contamination_ngram
     if words is None:
         return None
     test = [(example.id, example_text(example)) for example in setup.dataset.test]
@@ -31,7 +33,7 @@ def check_contamination(setup: Setup, run: RunDirectory, console: Console) -> Co
     return found
 
 
-def _trained_on(setup: Setup) -> Iterator[tuple[str, str]]:
+def _trained_on(setup: RunContext) -> Iterator[tuple[str, str]]:
     """Place and text of all that training may see: the examples, and general texts."""
     for example in setup.dataset.train:
         yield example.where or example.id, example_text(example)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from luthier.config import ModelConfig, RunConfig
 from luthier.config.stored import stored_config
-from luthier.context.run_context import Setup, prepare
+from luthier.context.run_context import RunContext, prepare
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_lines
@@ -68,7 +68,7 @@ def compare_with_before(
 
 
 def _general(
-    setup: Setup,
+    setup: RunContext,
     run: RunDirectory,
     before: RunDirectory | ModelConfig | None,
     console: Console,
@@ -98,7 +98,10 @@ def _general(
 
 
 def _losses_before(
-    setup: Setup, run: RunDirectory, before: RunDirectory | ModelConfig | None, console: Console
+    setup: RunContext,
+    run: RunDirectory,
+    before: RunDirectory | ModelConfig | None,
+    console: Console,
 ) -> list[TextLoss]:
     loaded = _load_before(setup, before, console)
     if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(setup.handle.tokenizer):
@@ -111,7 +114,7 @@ def _losses_before(
 
 
 def _load_before(
-    setup: Setup, before: RunDirectory | ModelConfig | None, console: Console
+    setup: RunContext, before: RunDirectory | ModelConfig | None, console: Console
 ) -> LoadedModel:
     if before is None:
         return load(setup.weights())
@@ -124,7 +127,7 @@ def _load_before(
 
 
 def _tasks(
-    setup: Setup, run: RunDirectory, earlier: RunDirectory, items: list[ItemChange]
+    setup: RunContext, run: RunDirectory, earlier: RunDirectory, items: list[ItemChange]
 ) -> tuple[TaskChange, ...]:
     """Every evaluation that both runs have, with Holm's correction over all of them."""
     resampling = resampling_of(setup)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from luthier.context.base_model import BaseModel
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.inference.local.soft_prompt import unwrap_soft_prompt
 from luthier.methods import load_adapted
@@ -20,7 +20,7 @@ from luthier.workflows.tune import finished_training
 _NEIGHBOURS = 5
 
 
-def inspect_method(setup: Setup, run: RunDirectory, console: Console) -> Inspection:
+def inspect_method(setup: RunContext, run: RunDirectory, console: Console) -> Inspection:
     """What the configured method trains and, for a soft prompt, the words near its vectors.
 
     Args:
@@ -43,7 +43,7 @@ def inspect_method(setup: Setup, run: RunDirectory, console: Console) -> Inspect
     return start.model_copy(update=changes)
 
 
-def _at_the_start(setup: Setup) -> Inspection:
+def _at_the_start(setup: RunContext) -> Inspection:
     """The method before its first step."""
     method = setup.config.method
     base = BaseModel(setup.weights()).take(setup.config.base_of(method))

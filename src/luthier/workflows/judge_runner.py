@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luthier.config import RunConfig
-from luthier.context.evaluated_model import Subject, loaded_model, subject_of
+from luthier.context.evaluated_model import EvaluatedModel, evaluated_model, loaded_model
 from luthier.context.run_context import find_model, make_renderer
 from luthier.core.console import Console
 from luthier.core.files import write_lines
@@ -24,7 +24,7 @@ from luthier.evaluation.settings import require_reach
 from luthier.prompts.render import PromptRenderer
 from luthier.records.comparison import Judgement
 from luthier.records.evaluation import SampleRecord
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 from luthier.records.run_directory import RunDirectory
 from luthier.records.run_lock import writing
 
@@ -40,7 +40,7 @@ class Judge:
         resampling: how the interval of a win rate is made.
     """
 
-    subject: Subject
+    subject: EvaluatedModel
     renderer: PromptRenderer
     template: JudgeTemplate
     resampling: Resampling
@@ -49,7 +49,7 @@ class Judge:
         self,
         run: RunDirectory,
         task: str,
-        over: str,
+        baseline: str,
         pairs: Sequence[SampleRecord],
         console: Console,
     ) -> Judgement:
@@ -60,7 +60,7 @@ class Judge:
         Args:
             run: the candidate.
             task: whose answers they are.
-            over: what the other system is called.
+            baseline: what the other system is called.
             pairs: as `paired_answers` makes them.
             console: shows progress.
 
@@ -69,12 +69,12 @@ class Judge:
             ResourceError: the run directory cannot be written, or a server is out of reach.
         """
         with writing(run, console):
-            engine = self.subject.engine(ContentLog(run.verdicts))
+            engine = self.subject.engine(ResultCache(run.verdicts))
             judged = judged_pairs(engine, self.renderer, self.template, pairs, console)
-            judgement = self._judgement(run.name, task, over, judged)
+            judgement = self._judgement(run.name, task, baseline, judged)
             lines = (pair.model_dump(mode="json") for pair in judged)
-            write_lines(run.judged_pairs(task, over), lines)
-            judgement.write(run.judgement(task, over))
+            write_lines(run.judged_pairs(task, baseline), lines)
+            judgement.write(run.judgement(task, baseline))
             if 2 * judgement.unread > len(judged):
                 console.warn(
                     f"{judgement.unread:,} of {len(judged):,} verdicts on {run.name} cannot be "
@@ -83,14 +83,14 @@ class Judge:
             return judgement
 
     def _judgement(
-        self, candidate: str, task: str, over: str, judged: Sequence[SampleRecord]
+        self, candidate: str, task: str, baseline: str, judged: Sequence[SampleRecord]
     ) -> Judgement:
         stamp = self.subject.stamp
         metric = WinRate(stamp, self.template.stamp)
         return Judgement(
             task=task,
             candidate=candidate,
-            over=over,
+            baseline=baseline,
             judge=stamp,
             template=self.template.stamp,
             win_rate=measure(metric, judged, self.resampling),
@@ -116,5 +116,5 @@ def load_judge(config: RunConfig, template: str | Path | None, console: Console)
     asked = load_judge_template(template)
     handle = find_model(config.model, console)
     renderer = make_renderer(config, handle)
-    subject = subject_of(loaded_model(handle, config.evaluate), config.evaluate)
+    subject = evaluated_model(loaded_model(handle, config.evaluate), config.evaluate)
     return Judge(subject, renderer, asked, Resampling.of(config.evaluate, config.seed))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from luthier.context.evaluated_model import Model, subject_of
-from luthier.context.run_context import Setup
+from luthier.context.evaluated_model import Model, evaluated_model
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.evaluation import (
     Evaluation,
@@ -18,17 +18,17 @@ from luthier.evaluation.forgetting import measure_general
 from luthier.inference import Engine, TextLoss
 from luthier.models.load import LoadedModel
 from luthier.records.contamination import Contamination
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 from luthier.records.run_directory import RunDirectory
 
 
-def resampling_of(setup: Setup) -> Resampling:
+def resampling_of(setup: RunContext) -> Resampling:
     """How the run's intervals and tests are made."""
     return Resampling.of(setup.config.evaluate, setup.config.seed)
 
 
 def measure_model(
-    setup: Setup,
+    setup: RunContext,
     shots: int,
     run: RunDirectory,
     model: Model,
@@ -57,25 +57,25 @@ def measure_model(
     task = setup.task(shots)
     # A soft prompt takes a part of the window.
     renderer = replace(setup.renderer, context_window=model.context_window)
-    subject = subject_of(model, setup.config.evaluate)
+    subject = evaluated_model(model, setup.config.evaluate)
     resampling = resampling_of(setup)
 
     def ask(engine: Engine) -> Evaluation:
         stamp = subject.stamp
         return evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
 
-    evaluation = subject.measure(ContentLog(run.answers(task.name)), ask)
+    evaluation = subject.measure(ResultCache(run.answers(task.name)), ask)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
 
 
-def general_losses(setup: Setup, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
+def general_losses(setup: RunContext, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
     """The loss of a model on each general text, kept in ``run``.
 
     Raises:
         DataError: there is no general text, or one is too short.
         ResourceError: the run directory cannot be written.
     """
-    engine = subject_of(loaded, setup.config.evaluate).engine(ContentLog(run.general_losses))
+    engine = evaluated_model(loaded, setup.config.evaluate).engine(ResultCache(run.general_losses))
     return measure_general(engine, [text.ids for text in setup.general_texts])

@@ -116,7 +116,9 @@ def _base(handle: ModelHandle) -> Base:
 def _of_run(run: RunDirectory) -> dict[str, Any]:
     """What a run knows of its model: fields of `Card`."""
     config = described_config(run)
-    manifest = _mapping(read_json(run.whole.manifest) if run.whole.manifest.is_file() else {})
+    manifest = _mapping(
+        read_json(run.parent_run.manifest) if run.parent_run.manifest.is_file() else {}
+    )
     data, template = _mapping(manifest.get("data")), _mapping(manifest.get("template"))
     return {
         "method": config.method,

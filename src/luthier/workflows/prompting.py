@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from luthier.config import Decoding, RunConfig
-from luthier.context.evaluated_model import Model, loaded_model, subject_of
+from luthier.context.evaluated_model import Model, evaluated_model, loaded_model
 from luthier.context.manifest import check_template
-from luthier.context.run_context import Setup, find_model, make_renderer, prepare
+from luthier.context.run_context import RunContext, find_model, make_renderer, prepare
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.evaluation.settings import require_reach
@@ -49,7 +49,7 @@ def ask_model(
         decoding = setup.decoding(config.prompt.shots)
         examples = _examples(setup, question, num)
     if run:
-        renderer = renderer.beside(config.methods.of(config.method).positions)
+        renderer = renderer.with_reserved_positions(config.methods.of(config.method).positions)
     room = decoding.max_new_tokens
     prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]
     base = config.base_of(config.method)
@@ -58,7 +58,7 @@ def ask_model(
     model: Model = (
         load_adapted(tuned, base, console) if tuned else loaded_model(handle, config.evaluate)
     )
-    engine = subject_of(model, config.evaluate).engine()
+    engine = evaluated_model(model, config.evaluate).engine()
     with console.progress("Answering", len(prompts)) as advance:
         answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
     return tuple(
@@ -74,7 +74,7 @@ def ask_model(
     )
 
 
-def _examples(setup: Setup, question: str | None, num: int) -> tuple[Example, ...]:
+def _examples(setup: RunContext, question: str | None, num: int) -> tuple[Example, ...]:
     dataset = setup.dataset
     shots = choose_shots(dataset.train, setup.config.prompt.shots, setup.config.seed)
     asked = dataset.test[:num] if question is None else (_own(question),)

@@ -8,19 +8,19 @@ import torch
 
 from luthier.config.methods import MethodName
 from luthier.context.base_model import BaseModel
-from luthier.context.run_context import Setup
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons
-from luthier.distributed.process_group import ALONE, Ranks
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import load_adapted
 from luthier.methods.lora_adapter import described
 from luthier.methods.outline import counted_parameters
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
 from luthier.planning.hardware import GUESSED
-from luthier.preflight.job_plan import TuningPlan
+from luthier.preflight.job_plan import JobPlan
 from luthier.preflight.memory_check import SMALLER, check_memory, memory_limit
 from luthier.records.dry_run import MeasuredPlan
 from luthier.records.run_directory import RunDirectory
@@ -32,13 +32,13 @@ from luthier.workflows.model_card import has_card, write_card
 
 
 def tuned_model(
-    setup: Setup,
+    setup: RunContext,
     method: MethodName,
     base: BaseModel,
     run: RunDirectory,
     max_time: float | None,
     console: Console,
-    ranks: Ranks = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[LoadedModel, TrainingRecord]:
     """The model tuned with ``method``: from the run directory if it is finished there, else tuned.
 
@@ -51,7 +51,7 @@ def tuned_model(
         run: where the tuned model is, or will be.
         max_time: seconds that training may take, or None.
         console: shows progress.
-        ranks: the processes that train together; the first one writes.
+        processes: the processes that train together; the first one writes.
 
     Raises:
         ResourceError: it does not fit into memory.
@@ -60,7 +60,7 @@ def tuned_model(
     record = finished_training(setup, method, run)
     if record and not may_go_on(record, max_time):
         console.say("  tuned before; not repeated")
-        if ranks.is_first and not has_card(run):  # the disk was full when it should be written
+        if processes.is_first and not has_card(run):  # the disk was full when it should be written
             write_card(run, setup.weights())
         return load_adapted(run.model, setup.config.base_of(method), console), record
     require_trackers(setup.config.train.trackers)
@@ -74,25 +74,25 @@ def tuned_model(
         console.warn(caveat)
     loop = setup.config.train.model_copy(update={"max_time": max_time})
     config = setup.config.model_copy(update={"train": loop})
-    plan = check_memory(replace(setup, config=config), method, data, ranks)
-    stored = _announce(plan, run, console) if plan and ranks.is_first else None
+    plan = check_memory(replace(setup, config=config), method, data, processes)
+    stored = _announce(plan, run, console) if plan and processes.is_first else None
     if plan is None:
         counted = counted_parameters(setup.weights(), method, setup.config.methods)
         trained = "" if counted is None else f"; {format_count(counted)} trained"
         console.say(f"  no plan: the planner does not know this architecture{trained}")
     try:
         # One that is cut into shards need not fit a device whole.
-        place = torch.device("cpu") if loop.shards(ranks.size) else None
+        place = torch.device("cpu") if loop.shards(processes.size) else None
         untuned = base.take(setup.config.base_of(method), place)
         if plan:
             bound_kept_memory(plan.memory.allocated - plan.memory.weights)
-        limits = _limits(setup, plan, ranks)
+        limits = _limits(setup, plan, processes)
         loaded, record = tune(
-            untuned, method, config, data, run, console, ranks=ranks, limits=limits
+            untuned, method, config, data, run, console, processes=processes, limits=limits
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
-    if ranks.is_first:
+    if processes.is_first:
         write_card(run, setup.weights())
     if stored:
         measured = {
@@ -106,17 +106,19 @@ def tuned_model(
     return loaded, record
 
 
-def _limits(setup: Setup, plan: TuningPlan | None, ranks: Ranks) -> Limits:
+def _limits(setup: RunContext, plan: JobPlan | None, processes: ProcessGroup) -> Limits:
     """What the machine allows; where the size of forward passes is to be found, what to try."""
     speed = plan.peak_tokens_per_second if plan else None
     compiled = plan.compiled if plan else False
     if setup.config.train.micro_batch_tokens != "auto":
         return Limits(tokens_per_second=speed, compiling_pays=compiled)
     tokens = plan.micro_batch_tokens if plan else USUAL_TOKENS
-    return Limits(memory_limit(setup, ranks), tokens, speed, compiled)
+    return Limits(memory_limit(setup, processes), tokens, speed, compiled)
 
 
-def finished_training(setup: Setup, method: MethodName, run: RunDirectory) -> TrainingRecord | None:
+def finished_training(
+    setup: RunContext, method: MethodName, run: RunDirectory
+) -> TrainingRecord | None:
     """What the run says of a training that was made from the same things, if there is one."""
     if not run.training.is_file():
         return None
@@ -124,7 +126,7 @@ def finished_training(setup: Setup, method: MethodName, run: RunDirectory) -> Tr
     return record if record.fingerprint == setup.training_fingerprint(method) else None
 
 
-def _announce(plan: TuningPlan, run: RunDirectory, console: Console) -> MeasuredPlan:
+def _announce(plan: JobPlan, run: RunDirectory, console: Console) -> MeasuredPlan:
     """Say what the tuning will take, and store it where the measured figure will join it."""
     memory = plan.memory
     time = "" if plan.seconds is None else f", about {format_duration(plan.seconds)}"

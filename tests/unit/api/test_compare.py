@@ -77,7 +77,7 @@ def test_runs_are_paired_with_the_first(ladder: AdaptResult) -> None:
     alone = by_ladder.model_copy(
         update={"p_adjusted": by_ladder.p, "adjustment": by_ladder.alternative}
     )
-    assert task.comparisons[0] == alone.model_copy(update={"over": "zero-shot"})
+    assert task.comparisons[0] == alone.model_copy(update={"baseline": "zero-shot"})
     assert luthier.compare(runs, "chrf", console=QUIET).tasks[0].metric == "chrf"
 
 

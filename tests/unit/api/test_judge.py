@@ -99,7 +99,7 @@ def test_the_longer_answer_wins_in_both_orders(loopback: Any, run: Any) -> None:
     lengths = ["a long number"] * 6 + ["short"] * 3 + ["a number"] * 3
     mine = run("mine", lambda n: lengths[n])
     (judgement,) = luthier.judge([base, mine], None, settings, Console(quiet=True))
-    assert (judgement.candidate, judgement.over, judgement.task) == ("mine", "base", "numbers")
+    assert (judgement.candidate, judgement.baseline, judgement.task) == ("mine", "base", "numbers")
     assert (judgement.wins, judgement.losses, judgement.ties) == (6, 3, 3)
     assert (judgement.equal, judgement.inconsistent, judgement.unread) == (3, 0, 0)
     assert judgement.win_rate.value == pytest.approx(7.5 / 12)
@@ -144,7 +144,7 @@ def test_one_run_is_compared_with_the_accepted_answers(loopback: Any, run: Any) 
     (judgement,) = luthier.judge(
         [run("mine", lambda n: "a long number")], None, settings, Console(quiet=True)
     )
-    assert (judgement.over, judgement.wins) == ("references", NUM)
+    assert (judgement.baseline, judgement.wins) == ("references", NUM)
 
 
 def test_an_interrupted_judgement_goes_on(loopback: Any, run: Any) -> None:
@@ -170,7 +170,7 @@ def test_several_runs_are_judged_against_the_first(loopback: Any, run: Any) -> N
     settings = judging(loopback, longer)
     runs = [run(name, lambda n, x=name: f"a number {x}") for name in ("a", "bb", "ccc")]
     found = luthier.judge(runs, None, settings, Console(quiet=True))
-    assert [(each.candidate, each.over, each.wins) for each in found] == [
+    assert [(each.candidate, each.baseline, each.wins) for each in found] == [
         ("bb", "a", NUM),
         ("ccc", "a", NUM),
     ]

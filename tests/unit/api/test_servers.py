@@ -117,7 +117,7 @@ def test_a_server_is_measured_on_ones_own_data(
 
 def test_a_server_answers_a_question(server: Any, settings: dict[str, Any]) -> None:
     changes = {**settings, "model.id": server.url, "evaluate.max_new_tokens": 3}
-    (answer,) = luthier.prompt(None, changes, QUIET, ask="Why?")
+    (answer,) = luthier.prompt(None, changes, QUIET, question="Why?")
     (body,) = server.bodies("/chat/completions")
     assert body["messages"] == [{"role": "user", "content": "Why?"}]
     assert answer.prompt == "<|user|>Why?<|assistant|>"
@@ -150,7 +150,7 @@ def test_a_stored_run_takes_no_key_to_a_server(
     for ask in (
         lambda: luthier.benchmark([run], tasks, None, settings, QUIET),
         lambda: luthier.evaluate(run, None, None, QUIET),
-        lambda: luthier.prompt(result.run.config, None, QUIET, ask="Why?", run=run),
+        lambda: luthier.prompt(result.run.config, None, QUIET, question="Why?", run=run),
         lambda: luthier.resume(run, QUIET),
     ):
         with pytest.raises(UsageError):

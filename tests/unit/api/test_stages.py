@@ -213,7 +213,7 @@ def test_forecast_counts_steps_and_their_validations(settings: dict[str, Any]) -
     assert lora().max_steps is None
     seconds = [
         lora(max_steps=20, **when).methods[0].seconds
-        for when in ({"validations": 0}, {"validations": 4}, {"validate_every_steps": 1})
+        for when in ({"num_validations": 0}, {"num_validations": 4}, {"validate_every_steps": 1})
     ]
     one = (seconds[1] - seconds[0]) / 4
     assert one > 0
@@ -236,7 +236,7 @@ def test_a_soft_prompt_keeps_its_part_of_the_window_when_it_is_asked(
     for asked in (None, run.path):
         with pytest.raises(DataError, match="context window of") as caught:
             luthier.prompt(
-                run.config, {"evaluate.max_new_tokens": 10**6}, QUIET, ask="Why?", run=asked
+                run.config, {"evaluate.max_new_tokens": 10**6}, QUIET, question="Why?", run=asked
             )
         windows.append(int(str(caught.value).split("context window of ")[1].split()[0]))
     assert windows[0] - windows[1] == 7

@@ -188,9 +188,9 @@ def test_a_wrong_override_or_flag_is_named() -> None:
     assert "not an override" in problem(None, "epochs").problem
     assert (
         "patience counts validations"
-        in problem(None, "train.patience=2", "train.validations=0").problem
+        in problem(None, "train.patience=2", "train.num_validations=0").problem
     )
-    by_steps = ("train.validations=0", "train.validate_every_steps=5")
+    by_steps = ("train.num_validations=0", "train.validate_every_steps=5")
     assert load_config(None, ["train.patience=2", *by_steps]).train.validates
     assert "not an override" in problem(None, "=1").problem
     assert "has no parts" in problem(None, "seed=1", "seed.x=1").problem

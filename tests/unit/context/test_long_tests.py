@@ -12,7 +12,7 @@ import pytest
 import luthier
 from luthier.api.configuration import configure
 from luthier.config import RunConfig
-from luthier.context.run_context import Setup, prepare
+from luthier.context.run_context import RunContext, prepare
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
@@ -42,7 +42,7 @@ def settings(tmp_path: Path, tiny_llama: Path) -> dict[str, Any]:
     }
 
 
-def prepared(settings: dict[str, Any], **changes: Any) -> tuple[Setup, str]:
+def prepared(settings: dict[str, Any], **changes: Any) -> tuple[RunContext, str]:
     said = io.StringIO()
     config: RunConfig = configure(None, {**settings, **changes})
     return prepare(config, Console(said)), said.getvalue()

@@ -10,7 +10,7 @@ import pytest
 
 import luthier
 from luthier.api.configuration import configure
-from luthier.context.run_context import Setup, prepare
+from luthier.context.run_context import RunContext, prepare
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 
@@ -38,7 +38,7 @@ def settings(tmp_path: Path, tiny_llama: Path) -> dict[str, Any]:
     }
 
 
-def prepared(settings: dict[str, Any], **changes: Any) -> Setup:
+def prepared(settings: dict[str, Any], **changes: Any) -> RunContext:
     return prepare(configure(None, {**settings, **changes}), Console(quiet=True))
 
 

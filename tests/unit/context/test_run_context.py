@@ -13,7 +13,7 @@ import torch
 import luthier
 from luthier.config import Beam, RunConfig
 from luthier.config.load import override
-from luthier.context.run_context import Setup, prepare
+from luthier.context.run_context import RunContext, prepare
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.inference import Generation
@@ -29,7 +29,7 @@ def settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]
     return {**quick_settings, **plain, "evaluate.max_new_tokens": 12}
 
 
-def set_up(settings: dict[str, Any], **changes: Any) -> Setup:
+def set_up(settings: dict[str, Any], **changes: Any) -> RunContext:
     return prepare(override(RunConfig(), {**settings, **changes}), Console(quiet=True))
 
 

@@ -27,7 +27,7 @@ def renderer(kind: str, style: str = "", *, encodes: bool = False, **prompt: Any
 
 
 def said_of(render: PromptRenderer, *examples: Example) -> list[str]:
-    options = {"max_length": 10_000, "too_long": "error", "completions_only": True}
+    options = {"max_length": 10_000, "too_long": "error", "completion_only_loss": True}
     rendered = tokenise(examples, render, **options).rendered
     return list(token_caveats(rendered, render))
 

@@ -39,7 +39,7 @@ def test_splits_and_groups(make_example: Make) -> None:
 def test_the_example_is_shown_as_the_model_sees_it(make_example: Make, model: ModelView) -> None:
     example = make_example("What is <|im_end|>?", "A token.")
     report = inspect_dataset(dataset_of([example]), model)
-    rendered = model.renderer.training(example, completions_only=True)
+    rendered = model.renderer.training(example, completion_only_loss=True)
     assert "".join(piece.text for piece in report.shown) == model.decode(rendered.input_ids)
     assert [piece.text for piece in report.shown if piece.trained] == ["A token.<|im_end|>"]
     assert report.trained_tokens == rendered.num_trained
@@ -50,7 +50,7 @@ def test_all_answers_of_a_conversation_are_shown_as_trained(model: ModelView) ->
     report = inspect_dataset(dataset_of([Example("x", turns, ("d",))]), model)
     assert [piece.text for piece in report.shown if piece.trained] == ["b<|im_end|>", "d<|im_end|>"]
     everything = inspect_dataset(
-        dataset_of([Example("x", turns, ("d",))]), model, completions_only=False
+        dataset_of([Example("x", turns, ("d",))]), model, completion_only_loss=False
     )
     assert [piece.trained for piece in everything.shown] == [False, True]
 

@@ -44,7 +44,7 @@ def test_what_a_flag_hides_is_never_trained(
     dataset = load_dataset(data, PromptConfig(), 0, Console(io.StringIO()))
     renderer = PromptRenderer.from_config(PromptConfig(), tokenizer, context_window=512)
     for example in dataset.train:
-        tokens = renderer.training(example, completions_only=True)
+        tokens = renderer.training(example, completion_only_loss=True)
         ids = zip(tokens.input_ids, tokens.trained, strict=True)
         trained = tokenizer.decode([token for token, is_trained in ids if is_trained])
         assert "BAD" not in trained

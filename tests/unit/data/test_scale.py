@@ -125,8 +125,10 @@ def test_many_examples_have_the_tokens_of_each(kind: str, style: str) -> None:
         return str(made) if isinstance(made, DataError) else made
 
     examples = _examples()
-    made = [told(each) for _, each in trainings_of(together, examples, completions_only=True)]
-    assert made == [one(lambda e=e: alone.trainings(e, completions_only=True)) for e in examples]
+    made = [told(each) for _, each in trainings_of(together, examples, completion_only_loss=True)]
+    assert made == [
+        one(lambda e=e: alone.trainings(e, completion_only_loss=True)) for e in examples
+    ]
     assert together.encoder.is_ahead, "they were encoded one by one"
     asked = [told(each) for _, each in prompts_of(together, examples, answer_tokens=4)]
     assert asked == [one(lambda e=e: alone.prompt(e, answer_tokens=4)) for e in examples]

@@ -34,39 +34,42 @@ def examples(make_example: Make) -> list[Example]:
 def test_long_examples_are_dropped_and_named(
     examples: list[Example], renderer: PromptRenderer
 ) -> None:
-    tokenised = tokenise(examples, renderer, max_length=100, too_long="drop", completions_only=True)
+    tokenised = tokenise(
+        examples, renderer, max_length=100, too_long="drop", completion_only_loss=True
+    )
     assert [example.id for example in tokenised.examples] == [examples[0].id, examples[2].id]
     (dropped,) = tokenised.dropped
-    length = renderer.training(examples[1], completions_only=True).length
+    length = renderer.training(examples[1], completion_only_loss=True).length
     assert dropped.reason == "longer than 100 tokens"
     assert dropped.where.startswith(f"rows.jsonl:817 ({length} tokens: prompt ")
 
 
 def test_long_examples_can_be_an_error(examples: list[Example], renderer: PromptRenderer) -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl:817 \(3\d\d tokens.*max_length"):
-        tokenise(examples, renderer, max_length=100, too_long="error", completions_only=True)
+        tokenise(examples, renderer, max_length=100, too_long="error", completion_only_loss=True)
 
 
 def test_the_limit_itself_fits(examples: list[Example], renderer: PromptRenderer) -> None:
-    length = renderer.training(examples[1], completions_only=True).length
+    length = renderer.training(examples[1], completion_only_loss=True).length
     for limit, kept in ((length, 3), (length - 1, 2)):
         tokenised = tokenise(
-            examples, renderer, max_length=limit, too_long="drop", completions_only=True
+            examples, renderer, max_length=limit, too_long="drop", completion_only_loss=True
         )
         assert len(tokenised.examples) == kept
 
 
 def test_nothing_is_truncated(examples: list[Example], renderer: PromptRenderer) -> None:
-    for completions_only in (True, False):
+    for completion_only_loss in (True, False):
         tokenised = tokenise(
             examples,
             renderer,
             max_length=2048,
             too_long="error",
-            completions_only=completions_only,
+            completion_only_loss=completion_only_loss,
         )
         assert tokenised.examples == tuple(
-            renderer.training(example, completions_only=completions_only) for example in examples
+            renderer.training(example, completion_only_loss=completion_only_loss)
+            for example in examples
         )
 
 
@@ -78,7 +81,7 @@ def test_an_example_without_a_trained_answer_is_left_out(
     )
     kept = make_example("c", "d")
     tokenised = tokenise(
-        [withheld, kept], renderer, max_length=99, too_long="error", completions_only=True
+        [withheld, kept], renderer, max_length=99, too_long="error", completion_only_loss=True
     )
     assert [example.id for example in tokenised.examples] == [kept.id]
     assert [dropped.reason for dropped in tokenised.dropped] == ["no token to train on"]
@@ -95,7 +98,7 @@ def losing(tokenizer: Any) -> PromptRenderer:
 def test_what_a_template_leaves_out_is_listed_or_dropped(
     examples: list[Example], losing: PromptRenderer
 ) -> None:
-    options: dict[str, Any] = {"max_length": 99, "too_long": "drop", "completions_only": True}
+    options: dict[str, Any] = {"max_length": 99, "too_long": "drop", "completion_only_loss": True}
     with pytest.raises(DataError, match=r"(?s)3 problems.*the chat template leaves out") as caught:
         tokenise(examples, losing, **options)
     assert "rows.jsonl:817" in str(caught.value)
@@ -114,7 +117,7 @@ def test_a_conversation_may_give_several_examples(make_example: Make, tokenizer:
     turns = (Message("user", "one?"), Message("assistant", "1"), Message("user", "two?"))
     example = replace(make_example("x", "2"), messages=turns)
     tokenised = tokenise(
-        [example], renderer, max_length=99, too_long="error", completions_only=True
+        [example], renderer, max_length=99, too_long="error", completion_only_loss=True
     )
     assert [each.id for each in tokenised.examples] == [f"{example.id}-1", f"{example.id}-2"]
     (caveat,) = token_caveats(tokenised.rendered, renderer)

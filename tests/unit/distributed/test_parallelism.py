@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from luthier.core.errors import UsageError
 from luthier.data.batches import micro_batches
 from luthier.distributed.launch import run_together
-from luthier.distributed.parallelism import Replicated, deal
-from luthier.distributed.process_group import ALONE, Ranks, joined_ranks
+from luthier.distributed.parallelism import Replicated, partition
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup, joined_process_group
 from luthier.distributed.sharded import Sharded
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
@@ -22,12 +22,12 @@ LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=40)
 @given(LENGTHS, st.integers(1, 9))
 def test_every_example_is_dealt_once(lengths: list[int], size: int) -> None:
     cuts = micro_batches(lengths, tokens=512, max_padding=0.2)
-    hands = deal(cuts, lengths, size)
+    hands = partition(cuts, lengths, size)
     assert len(hands) == size
     assert sorted(i for hand in hands for cut in hand for i in cut) == list(range(len(lengths)))
     if len(lengths) >= size:
         assert all(hands)
-    assert deal(cuts, lengths, 1) == [cuts]
+    assert partition(cuts, lengths, 1) == [cuts]
 
 
 @given(LENGTHS)
@@ -38,7 +38,7 @@ def test_no_process_has_more_than_half_again_of_the_mean(lengths: list[int]) -> 
     def work(cut: list[int]) -> int:
         return len(cut) * max(lengths[i] for i in cut)
 
-    hands = deal(cuts, lengths, 2)
+    hands = partition(cuts, lengths, 2)
     works = [work(cut) for hand in hands for cut in hand]
     best = max(sum(works) / 2, max(works))
     assert max(sum(map(work, hand)) for hand in hands) <= 4 / 3 * best + 1e-9
@@ -47,7 +47,7 @@ def test_no_process_has_more_than_half_again_of_the_mean(lengths: list[int]) -> 
 @given(LENGTHS, st.integers(2, 5))
 def test_sharded_processes_make_as_many_passes(lengths: list[int], size: int) -> None:
     cuts = micro_batches(lengths, tokens=512, max_padding=0.2)
-    shares = [Sharded(Ranks(rank, size)).shares(cuts, lengths) for rank in range(size)]
+    shares = [Sharded(ProcessGroup(rank, size)).shares(cuts, lengths) for rank in range(size)]
     assert len({len(own) for own in shares}) == 1
     counted = [i for own in shares for share in own if share.counts for i in share.indices]
     assert sorted(counted) == list(range(len(lengths)))
@@ -57,10 +57,10 @@ def test_alone_nothing_changes() -> None:
     weight = torch.nn.Parameter(torch.ones(2))
     Replicated().reduce([weight])
     assert weight.grad is None
-    assert ALONE.any(True, False) == (True, False)
-    assert ALONE.largest(7) == 7
-    with joined_ranks() as ranks:
-        assert ranks is ALONE
+    assert SINGLE_PROCESS.any(True, False) == (True, False)
+    assert SINGLE_PROCESS.largest(7) == 7
+    with joined_process_group() as processes:
+        assert processes is SINGLE_PROCESS
 
 
 @pytest.mark.parametrize(("name", "value"), [("WORLD_SIZE", "two"), ("RANK", "5")])
@@ -69,7 +69,7 @@ def test_an_environment_that_cannot_be(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match=value), joined_ranks():
+    with pytest.raises(UsageError, match=value), joined_process_group():
         pass
 
 

@@ -11,22 +11,22 @@ import torch
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from luthier.distributed.process_group import Ranks
+from luthier.distributed.process_group import ProcessGroup
 from luthier.distributed.sharded import Sharded
 from luthier.models.quantised import parameter_count
 
 
 @pytest.fixture
-def first_of_two() -> Iterator[Ranks]:
+def first_of_two() -> Iterator[ProcessGroup]:
     """A process whose fellow is not there: what is sent goes nowhere."""
     dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
-    yield Ranks(0, 2)
+    yield ProcessGroup(0, 2)
     dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("quantisation", [None, "nf4"])
 def test_half_of_every_weight_is_kept(
-    quantisation: str | None, first_of_two: Ranks, load: Any, tiny_llama: Path
+    quantisation: str | None, first_of_two: ProcessGroup, load: Any, tiny_llama: Path
 ) -> None:
     loaded = load(tiny_llama, quantisation=quantisation)
     whole = {name: weight.nbytes for name, weight in loaded.model.named_parameters()}

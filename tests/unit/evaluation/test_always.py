@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.evaluation.comparison.choice import climb, is_real_gain
+from luthier.evaluation.comparison.choice import choose_rung, is_real_gain
 from luthier.evaluation.metrics import get_metric
 from luthier.evaluation.statistics.bootstrap import Resampling, bootstrap_interval
 from luthier.evaluation.statistics.significance import paired_test
@@ -90,7 +90,7 @@ def test_a_choice_is_reached_by_real_gains_to_usable_rungs_and_none_is_left(
     def compare(cheaper: str, dearer: str) -> Comparison:
         difference = values[int(dearer)] - values[int(cheaper)]
         return Comparison(
-            over=cheaper,
+            baseline=cheaper,
             difference=difference,
             low=difference - 0.1,
             high=difference + 0.1,
@@ -101,7 +101,7 @@ def test_a_choice_is_reached_by_real_gains_to_usable_rungs_and_none_is_left(
             standard_error=0.05,
         )
 
-    choice, gains = climb(rungs, metric, compare, alpha, unusable)
+    choice, gains = choose_rung(rungs, metric, compare, alpha, unusable)
     assert list(gains) == rungs[1:]
     usable = [name for name in rungs if name not in unusable]
     first = usable[0] if usable else rungs[0]
@@ -112,7 +112,7 @@ def test_a_choice_is_reached_by_real_gains_to_usable_rungs_and_none_is_left(
     ]
     assert choice == [first, *steps][-1]
     for before, after in pairwise([first, *steps]):
-        assert gains[after].over == before
+        assert gains[after].baseline == before
     for dearer in rungs[int(choice) + 1 :]:
-        assert gains[dearer].over == choice
+        assert gains[dearer].baseline == choice
         assert dearer in unusable or not is_real_gain(gains[dearer], metric, alpha)

@@ -39,7 +39,7 @@ def texts(says: Says, count: int = 12) -> list[SampleRecord]:
             SampleRecord(
                 id=str(number), prompt="", prediction=says(rng, reference),
                 references=(reference, *(["a b"] if number % 2 else [])), scores={},
-                finish="stop", part_of=str(number // 3),
+                finish="stop", question_id=str(number // 3),
             )
         )  # fmt: skip
     return found
@@ -57,7 +57,7 @@ def labels(right: float, count: int = 12) -> list[SampleRecord]:
             SampleRecord(
                 id=str(number), prompt="", prediction=said, references=(gold,), choices=LABELS,
                 words=tuple(f" {label}" for label in LABELS), likelihoods=logprobs, scores={},
-                finish="stop", part_of=str(number // 3),
+                finish="stop", question_id=str(number // 3),
             )
         )  # fmt: skip
     return found

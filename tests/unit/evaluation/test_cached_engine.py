@@ -14,12 +14,12 @@ import torch
 from luthier.config import Decoding
 from luthier.core.files import read_lines
 from luthier.evaluation import cached_engine as kept
-from luthier.evaluation.cached_engine import KeptEngine
+from luthier.evaluation.cached_engine import CachedEngine
 from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
-from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.inference.local.engine import LocalEngine
 from luthier.models.fingerprint import model_fingerprint
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 TOKENS = 60
 PROMPTS = [[5, 6, 7], [8, 9], [10, 11, 12, 13], [14], [5, 6, 7, 8, 9, 10, 11]] * 4
@@ -43,7 +43,7 @@ class Counting(Engine):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         if not self.left:
             raise KeyboardInterrupt
@@ -52,7 +52,7 @@ class Counting(Engine):
         return self.inner.generate(prompts, decoding, advance)
 
     def score(
-        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
     ) -> list[Score]:
         if not self.left:
             raise KeyboardInterrupt
@@ -61,7 +61,7 @@ class Counting(Engine):
         return self.inner.score(requests, advance)
 
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         self.asked += map(list, sequences)
         return self.inner.losses(sequences, advance)
@@ -72,9 +72,9 @@ def loaded(load: Any, tiny_llama: Path) -> Any:
     return load(tiny_llama)
 
 
-def kept_engine(loaded: Any, path: Path, calls: int = 1000) -> tuple[KeptEngine, Counting]:
+def kept_engine(loaded: Any, path: Path, calls: int = 1000) -> tuple[CachedEngine, Counting]:
     counting = Counting(LocalEngine(loaded, TOKENS), calls)
-    return KeptEngine(counting, model_fingerprint(loaded), ContentLog(path), TOKENS), counting
+    return CachedEngine(counting, model_fingerprint(loaded), ResultCache(path), TOKENS), counting
 
 
 def test_nothing_is_asked_twice(loaded: Any, tmp_path: Path) -> None:

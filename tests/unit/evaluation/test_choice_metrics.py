@@ -68,7 +68,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
 def test_the_score_of_a_set_does_not_depend_on_its_size() -> None:
     def part(of: str, prediction: str, right: str) -> SampleRecord:
         sample = scored((-1.0, -2.0), ("x", "y"), right)
-        return sample.model_copy(update={"part_of": of, "prediction": prediction})
+        return sample.model_copy(update={"question_id": of, "prediction": prediction})
 
     answers = [
         part("q1", "a", "a"),

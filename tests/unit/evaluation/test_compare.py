@@ -25,7 +25,7 @@ def test_a_better_system(evaluation: Make, resampling: Resampling) -> None:
         "wrong",
         resampling,
     )
-    assert comparison.over == "wrong"
+    assert comparison.baseline == "wrong"
     assert (comparison.difference, comparison.n) == (1.0, 10)
     assert comparison.test == "exact McNemar"
     assert comparison.p == comparison.p_adjusted == pytest.approx(2 / 2**10)
@@ -80,7 +80,7 @@ def test_every_rung_is_compared_with_the_choice_among_the_cheaper_ones(
         "more": evaluation(REFERENCES, REFERENCES, value=1.0),
     }
     comparisons = compare_rungs("rouge1", rungs, resampling)
-    assert {name: comparison.over for name, comparison in comparisons.items()} == {
+    assert {name: comparison.baseline for name, comparison in comparisons.items()} == {
         "few-shot": "zero-shot",
         "lora": "zero-shot",
         "full": "lora",
@@ -106,7 +106,7 @@ def test_a_staircase_of_small_steps_ends_at_a_real_gain(
 
     rungs = {f"rung {k}": rung(60 + 4 * k) for k in range(6)}
     gains = compare_rungs("exact_match", rungs, resampling)
-    assert [gain.over for gain in gains.values()] == [
+    assert [gain.baseline for gain in gains.values()] == [
         *("rung 0", "rung 0", "rung 2", "rung 2", "rung 4")
     ]
     assert gains["rung 1"].p_adjusted > 0.05 > gains["rung 2"].p_adjusted
@@ -120,7 +120,7 @@ def test_rungs_that_are_equally_good_are_not_climbed(
         for name, answers in (("a", WRONG), ("b", REFERENCES), ("c", REFERENCES))
     }
     gains = compare_rungs("exact_match", rungs, resampling)
-    assert (gains["b"].over, gains["c"].over) == ("a", "b")
+    assert (gains["b"].baseline, gains["c"].baseline) == ("a", "b")
     assert gains["c"].p_adjusted == 1.0
 
 
@@ -132,4 +132,4 @@ def test_a_rung_that_cannot_be_used_is_compared_and_not_chosen(
         for name, answers in (("a", WRONG), ("b", REFERENCES), ("c", REFERENCES))
     }
     gains = compare_rungs("exact_match", rungs, resampling, unusable={"b"})
-    assert (gains["b"].over, gains["c"].over) == ("a", "a")
+    assert (gains["b"].baseline, gains["c"].baseline) == ("a", "a")

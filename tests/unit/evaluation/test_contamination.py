@@ -157,7 +157,7 @@ def test_every_answer_to_a_question_that_is_contained_is_left_out(
     made = evaluation(["a", "x", "b"], ["a", "a", "b"])
     named = zip(made.samples, ("id-0", "id-0", "id-1"), ("id-0#1", "id-0#2", "id-1#1"), strict=True)
     samples = tuple(
-        sample.model_copy(update={"id": name, "part_of": question})
+        sample.model_copy(update={"id": name, "question_id": question})
         for sample, question, name in named
     )
     dirty = ContaminatedExample(id="id-0", runs=1, shared=1, where="row 1")

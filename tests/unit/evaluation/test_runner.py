@@ -16,7 +16,7 @@ from luthier.evaluation.runner import evaluate_task
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation, EvaluationTask
 from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
-from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.prompts.render import PromptRenderer
 from luthier.records.evaluation import ModelStamp, TemplateStamp
 
@@ -33,19 +33,19 @@ class CopyEngine(Engine):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         answers = [self._answer(list(prompt), decoding.max_new_tokens) for prompt in prompts]
         advance(len(answers))
         return answers
 
     def score(
-        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
     ) -> list[Score]:
         raise NotImplementedError("copying assigns no probabilities")
 
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         raise NotImplementedError("copying assigns no probabilities")
 

@@ -40,7 +40,7 @@ OTHER: dict[str, Any] = {
     "task_shots": 1,
     "limit": 2,
     "limit_draw": "first",
-    "contamination_words": None,
+    "contamination_ngram": None,
     "general_text": None,
     "general_tokens": 128,
     "too_long": "drop",
@@ -243,8 +243,8 @@ def test_answers_of_the_data_are_scored_together(
     result = luthier.evaluate(None, None, settings, Console(quiet=True))
     assert len(result.samples) == 18
     first = result.samples[:3]
-    assert len({sample.part_of for sample in first}) == len({s.group for s in first}) == 1
-    assert [sample.id for sample in first] == [f"{first[0].part_of}#{n}" for n in (1, 2, 3)]
+    assert len({sample.question_id for sample in first}) == len({s.group for s in first}) == 1
+    assert [sample.id for sample in first] == [f"{first[0].question_id}#{n}" for n in (1, 2, 3)]
     assert len({sample.prediction for sample in first}) > 1
     alone = luthier.evaluate(
         None,

@@ -24,7 +24,7 @@ def samples(answers: Sequence[Sequence[str]], accepted: Sequence[str]) -> list[S
         SampleRecord(
             id=f"{question}#{number}",
             group=str(question),
-            part_of=str(question),
+            question_id=str(question),
             prompt="",
             prediction=answer,
             references=(accepted[question],),
@@ -99,7 +99,7 @@ def test_what_is_not_right_or_wrong_judges_nothing() -> None:
             get_metric(name)
     with pytest.raises(DataError, match="right or wrong"):
         value("pass@1:token_f1", samples([["x y", "x"]], ["x"]))
-    alone = [sample.model_copy(update={"part_of": ""}) for sample in samples([["a"]], ["a"])]
+    alone = [sample.model_copy(update={"question_id": ""}) for sample in samples([["a"]], ["a"])]
     with pytest.raises(DataError, match=r"draw several with evaluate\.samples"):
         value("majority", alone)
 
@@ -145,7 +145,7 @@ def test_votes_are_counted_by_the_number_that_is_meant() -> None:
     samples = [
         SampleRecord(
             id=f"1#{n}", prompt="", prediction=text, references=("2 + 3 = 5\n#### 5",), scores={},
-            finish="stop", part_of="1",
+            finish="stop", question_id="1",
         )
         for n, text in enumerate(said)
     ]  # fmt: skip

@@ -23,7 +23,7 @@ def metric(value: float, spread: float = 0.05, *, higher_is_better: bool = True)
 
 def gain(over: str, difference: float, p: float) -> Comparison:
     return Comparison(
-        over=over,
+        baseline=over,
         difference=difference,
         low=difference - 0.02,
         high=difference + 0.02,

@@ -288,7 +288,7 @@ def test_contamination_need_not_be_looked_for(
     llama_settings: dict[str, Any], tmp_path: Path
 ) -> None:
     settings = {**llama_settings, "output": str(tmp_path), "adapt.rungs": ["zero-shot"]}
-    changes = {"evaluate.contamination_words": None}
+    changes = {"evaluate.contamination_ngram": None}
     result = luthier.adapt(configure(None, settings), changes, Console(quiet=True))
     assert result.ladder.contamination is None
     assert not result.run.contamination.exists()
@@ -321,7 +321,7 @@ def test_a_limit_needs_something_to_be_measured_on(
 ) -> None:
     settings = {"output": str(tmp_path), "train.guards.max_forgetting": 0.1}
     config = configure(None, {**llama_settings, **settings})
-    for change in ({"evaluate.general_text": None}, {"train.validations": 0}):
+    for change in ({"evaluate.general_text": None}, {"train.num_validations": 0}):
         with pytest.raises(UsageError, match="measured at validations"):
             luthier.adapt(config, change, Console(quiet=True))
 

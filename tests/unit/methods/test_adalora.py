@@ -14,7 +14,7 @@ from luthier.methods import load_adapted
 from luthier.methods.adalora import AdaloraMethod
 
 SETTINGS = {"rank": 6, "final_rank": 3, "prune_every": 2}
-LONG = {"epochs": 4, "validations": 0}
+LONG = {"epochs": 4, "num_validations": 0}
 
 
 def ranks(model: Any) -> list[int]:
@@ -53,7 +53,7 @@ def test_weights_of_an_earlier_step_keep_their_own_directions(
     loaded, record, run = small_tune(
         method="adalora",
         settings=SETTINGS | {"learning_rate": 0.6},
-        train={"epochs": 4, "validations": 20, "schedule": "constant"},
+        train={"epochs": 4, "num_validations": 20, "schedule": "constant"},
     )
     assert record.best_step < record.steps
     described = ModelConfig(id=str(tiny_llama), dtype="float32")
@@ -66,13 +66,13 @@ def test_weights_of_an_earlier_step_keep_their_own_directions(
 
 def test_the_penalty_is_pefts(load: Any, tiny_llama: Any) -> None:
     loaded = load(tiny_llama)
-    method = AdaloraMethod(AdaloraConfig(orthogonality=0.25))
+    method = AdaloraMethod(AdaloraConfig(orth_reg_weight=0.25))
     torch.manual_seed(0)
     model = method.prepare(loaded)
     settings = model.peft_config["default"]
     settings.orth_reg_weight = 0.25
     ids_BT = torch.arange(3, 23).reshape(2, 10)
-    penalty = method.accompany(model, 30).penalty()
+    penalty = method.hooks(model, 30).penalty()
     with torch.no_grad():
         with_penalty = model(input_ids=ids_BT, labels=ids_BT).loss
         settings.orth_reg_weight = 0.0
@@ -83,7 +83,7 @@ def test_the_penalty_is_pefts(load: Any, tiny_llama: Any) -> None:
 
 def test_a_training_too_short_to_prune_prunes_nothing(small_tune: Any) -> None:
     loaded, record, _ = small_tune(
-        method="adalora", settings=SETTINGS, train={"epochs": 0.4, "validations": 0}
+        method="adalora", settings=SETTINGS, train={"epochs": 0.4, "num_validations": 0}
     )
     assert record.steps == 2
     assert set(ranks(loaded.model)) == {6}
@@ -93,7 +93,7 @@ def test_a_training_too_short_to_prune_prunes_nothing(small_tune: Any) -> None:
     ("settings", "message"),
     [
         ({"rank": 8, "final_rank": 8}, "must be below rank 8"),
-        ({"start": 0.5, "settle": 0.5}, "must leave steps to prune in"),
+        ({"start": 0.5, "tfinal_fraction": 0.5}, "must leave steps to prune in"),
     ],
 )
 def test_settings_that_cannot_prune_are_refused(settings: dict[str, Any], message: str) -> None:

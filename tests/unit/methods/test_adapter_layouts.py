@@ -235,7 +235,7 @@ def test_what_does_not_fit_is_refused_by_every_command(
         ["adapt", *given, "--dry-run"],
         ["tune", "--method", "lora", *given],
         ["evaluate", *given],
-        ["prompt", model, "--ask", "Is 3 odd?"],
+        ["prompt", model, "--input", "Is 3 odd?"],
     ):
         assert luthier(command) == 3
         words = " ".join(capsys.readouterr().err.split())

@@ -461,7 +461,7 @@ def test_one_adapter_comes_out(
     assert luthier(["tune", "runs/run/config.yaml"]) == 0
     assert "tuned before" in capsys.readouterr().err
     assert luthier(["evaluate", "runs/run"]) == 0
-    assert luthier(["prompt", "--run", "runs/run", "--ask", "Where is 3?"]) == 0
+    assert luthier(["prompt", "--run", "runs/run", "--input", "Where is 3?"]) == 0
     assert luthier(["merge", "runs/run"]) == 0
     torch.testing.assert_close(
         answers(opened(Path("runs/run/merged")).model),
@@ -477,7 +477,7 @@ def test_an_adapter_is_measured_shown_and_planned(
     adapter = make_adapter()
     quick = ["model.dtype=float32", "evaluate.general_text=null", "evaluate.max_new_tokens=4"]
     assert luthier(["evaluate", str(adapter), "--data", str(rows), *quick]) == 0
-    assert luthier(["prompt", "--model", str(adapter), "--ask", "Where is 3?", *quick]) == 0
+    assert luthier(["prompt", "--model", str(adapter), "--input", "Where is 3?", *quick]) == 0
     assert luthier(["data", "show", "--model", str(adapter), "--data", str(rows)]) == 0
     assert luthier(["tune", "--inspect", "--method", "lora", *settings(adapter, rows, "i")]) == 0
     capsys.readouterr()

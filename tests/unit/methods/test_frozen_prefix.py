@@ -229,7 +229,7 @@ def test_a_tuning_learns_the_same_from_fewer_passes(small_tune: Any) -> None:
         _, record, run = small_tune(
             method="last-layers",
             run=str(cache),
-            train={"epochs": 3, "validations": 3},
+            train={"epochs": 3, "num_validations": 3},
             settings={"layers": 1, "cache": cache},
         )
         losses.append([line["loss"] for line in read_lines(run.metrics)])

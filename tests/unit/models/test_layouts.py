@@ -115,7 +115,7 @@ def test_what_loads_can_be_tuned_measured_and_asked(
     powers = [one for one in given if one.startswith(("model.allow", "model.trust"))]
     assert luthier(["evaluate", str(folder.parent.parent / "runs" / "run"), *powers]) == 0
     assert luthier(["evaluate", *given]) == 0
-    assert luthier(["prompt", *models, "--ask", "Is 3 odd?"]) == 0
+    assert luthier(["prompt", *models, "--input", "Is 3 odd?"]) == 0
     capsys.readouterr()
 
 
@@ -125,7 +125,7 @@ def test_what_is_refused_is_so_by_every_command(
 ) -> None:
     layout.change(folder)
     given = arguments(folder, layout, parity_file)
-    asked = [*(one for one in given if one.startswith("model.")), "--ask", "Is 3 odd?"]
+    asked = [*(one for one in given if one.startswith("model.")), "--input", "Is 3 odd?"]
     for command in (
         ["tune", *given, "--dry-run"],
         ["adapt", *given, "--dry-run"],

@@ -14,14 +14,14 @@ from luthier.config import RunConfig, load_config
 from luthier.config.methods import METHOD_NAMES, MethodName, Quantisation
 from luthier.core.choices import Checkpointing, Dtype, OptimizerName, Parallelism
 from luthier.core.errors import UsageError
-from luthier.distributed.process_group import Ranks
+from luthier.distributed.process_group import ProcessGroup
 from luthier.methods import method_for
 from luthier.planning import training_setup as setup
 from luthier.planning.families import read_architecture
 from luthier.planning.from_config import tuning_of
 from luthier.planning.methods import METHODS, TRAIN_THE_BASE, tuning_called
 from luthier.planning.model_config import find_config
-from luthier.planning.plan_request import Question
+from luthier.planning.plan_request import PlanRequest
 from luthier.planning.planner import advice, best_plans, plan
 from luthier.planning.runnable import Wanted, tune_run
 from luthier.planning.sizes import SIZES, Size
@@ -32,7 +32,7 @@ GPT2 = "openai-community/gpt2"
 PARAMETERS = {"selective": Size(parameters=("mlp", "ln_"))}
 # What decides neither what is trained nor the memory that it takes.
 NOT_A_SIZE = {"learning_rate", "weight_decay", "epochs", "alpha", "initial_text", "cache"}
-NOT_A_SIZE |= {"start", "settle", "prune_every", "orthogonality"}
+NOT_A_SIZE |= {"start", "tfinal_fraction", "prune_every", "orth_reg_weight"}
 # Follows from another choice of the plan: --precision, --rank.
 FROM_ANOTHER = {"quantisation", "final_rank"}
 
@@ -72,7 +72,7 @@ def refusal(config: RunConfig, wanted: Wanted) -> str:
 
     device = torch.device("cpu" if wanted.on_cpu else "cuda")
     try:
-        require_optimizer(config.train, device, Ranks(0, wanted.devices))
+        require_optimizer(config.train, device, ProcessGroup(0, wanted.devices))
     except UsageError as error:
         return error.problem
     method, train = method_for(config.method, config.methods), config.train
@@ -164,7 +164,7 @@ SIZED = [
 @pytest.mark.parametrize(("method", "size"), SIZED, ids=[name for name, _ in SIZED])
 def test_sizes_go_into_the_plan_and_into_its_settings(method: Any, size: Size) -> None:
     """The settings that a plan prints train what the plan counts."""
-    found = plan(Question(GPT2, "t4", method=method, **size.given))
+    found = plan(PlanRequest(GPT2, "t4", method=method, **size.given))
     assert found.tune.can
     config = load_config(None, list(found.tune.settings))
     values, source = find_config(GPT2, None)
@@ -173,7 +173,7 @@ def test_sizes_go_into_the_plan_and_into_its_settings(method: Any, size: Size) -
     asked = tuning_called("lora" if method == "qlora" else method, model, size)
     assert tuning_of(config.method_config, model) == asked
     if method != "selective":
-        assert plan(Question(GPT2, "t4", method=method)).trained_parameters != (
+        assert plan(PlanRequest(GPT2, "t4", method=method)).trained_parameters != (
             found.trained_parameters
         )
 
@@ -192,7 +192,7 @@ def test_sizes_go_into_the_plan_and_into_its_settings(method: Any, size: Size) -
 )
 def test_a_size_that_a_method_would_ignore_is_refused(method: str, given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="has no use for --"):
-        plan(Question(GPT2, "t4", method=method, **given))
+        plan(PlanRequest(GPT2, "t4", method=method, **given))
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora", "dora", "vera", "ia3"])
@@ -208,7 +208,7 @@ def test_a_target_that_names_nothing_is_refused_by_the_plan_too(
     method: str, given: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(UsageError, match=named):
-        plan(Question(GPT2, "t4", method=method, **given))
+        plan(PlanRequest(GPT2, "t4", method=method, **given))
 
 
 @pytest.mark.parametrize("hardware", ["t4", "a100-40gb", "rtx-4090", "cpu"])
@@ -219,11 +219,11 @@ def test_searches_and_advice_keep_the_sizes_and_name_what_runs(method: str, hard
         "lora": {"rank": 3},
     }
     size = sizes.get(method, {})
-    question = Question("gpt2", hardware, method=method, length=64, **size)
+    question = PlanRequest("gpt2", hardware, method=method, seq_len=64, **size)
     for found in best_plans(question).best[:2]:
         if found.tune.can:
             load_config(None, list(found.tune.settings))
-    said = advice(replace(question, model="llama-3.1-70b", length=2048, parameters=()))
+    said = advice(replace(question, model="llama-3.1-70b", seq_len=2048, parameters=()))
     assert "lion" not in said
     assert "zero" not in said
 
@@ -235,7 +235,7 @@ def test_what_is_asked_as_qlora_is_called_qlora(
     """The plan of qlora was shown as lora, and advice as ``Try lora in nf4-double``."""
     assert run(["plan", "llama-3.1-8b", "--hardware", hardware, "--method", "qlora"]) == 0
     assert "choice    qlora, nf4-double + " in capsys.readouterr().out
-    said = advice(Question("llama-3.1-8b", hardware, method="full"))
+    said = advice(PlanRequest("llama-3.1-8b", hardware, method="full"))
     assert "Try qlora in nf4-double + " in said
 
 
@@ -244,7 +244,7 @@ def test_what_is_computed_again_is_not_planned_as_kept(kind: Any) -> None:
     """A planner that ignored the kind of checkpointing let 107 GB through as 6 (ART#913)."""
     sizes = {
         name: plan(
-            Question("llama-3.1-8b", "h100", length=4096, checkpointing=name)
+            PlanRequest("llama-3.1-8b", "h100", seq_len=4096, checkpointing=name)
         ).memory.activations
         for name in ("none", "selective", "full")
     }
@@ -254,14 +254,14 @@ def test_what_is_computed_again_is_not_planned_as_kept(kind: Any) -> None:
 
 def test_frozen_parameters_have_no_states() -> None:
     """DeepSpeed's estimates count them as trained (DeepSpeed#5304)."""
-    found = plan(Question("llama-3.1-8b", "h100"))
+    found = plan(PlanRequest("llama-3.1-8b", "h100"))
     assert found.memory.optimizer == 8 * found.trained_parameters
 
 
 def test_logits_grow_with_the_vocabulary_and_not_with_the_length() -> None:
     """All of them at once are what runs out of memory elsewhere (trl#3678, Automodel#3907)."""
     at_the_loss = {
-        (model, length): plan(Question(model, "h100", length=length)).memory.logits
+        (model, length): plan(PlanRequest(model, "h100", seq_len=length)).memory.logits
         for model in ("llama-2-7b", "llama-3.1-8b")
         for length in (512, 1024)
     }

@@ -136,7 +136,7 @@ def test_the_course_example_ddp_runs_out_where_fsdp_does_not() -> None:
             assert (plan_training(known(name), setup).total <= 80 * GIB) is fits, (name, kind)
 
 
-def test_loras_memory_and_artefact_on_gpt3() -> None:
+def test_loras_memory_and_artifact_on_gpt3() -> None:
     """1.2 TB of full fine-tuning become 350 GB; r = 4 on q and v is 35 MB (arXiv 2106.09685)."""
     model = known("gpt3-175b")
     # The paper adapts q and v, 2 · 96 · 2 · 12288 · 4 numbers. GPT-2's code has one product for q,
@@ -225,7 +225,7 @@ LINEARS = ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SHORT_LORA = Lora(targets=LINEARS, rank=8, itemsize=2)
 IN_BACKWARD = {"optimizer": OPTIMIZERS["paged-adamw-8bit"], "update_in_backward": True}
 EIGHT = {"parallel": Parallel("fsdp", 8)}
-ON_THE_HOST = {"parallel": Parallel("fsdp", 8, offload=True, tables_apart=True)}
+ON_THE_HOST = {"parallel": Parallel("fsdp", 8, offload=True, shard_embeddings=True)}
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from luthier.config.methods import METHOD_NAMES, Quantisation
 from luthier.config.model import ModelConfig
 from luthier.config.train import TrainConfig
 from luthier.core.errors import UsageError
-from luthier.distributed.process_group import Ranks
+from luthier.distributed.process_group import ProcessGroup
 from luthier.methods import method_for
 from luthier.planning.hardware import catalogue, find_device
 from luthier.planning.methods import METHODS, TITLES, TRAIN_THE_BASE
-from luthier.planning.plan_request import Question
+from luthier.planning.plan_request import PlanRequest
 from luthier.planning.planner import advice, best_plans, largest_plans, plan, smallest_plans
 from luthier.planning.precision import usual_precision
 from luthier.planning.runnable import (
@@ -95,9 +95,9 @@ def test_what_tune_is_said_to_run_is_a_configuration_that_no_rule_of_tune_refuse
     if not found.can:
         return
     config = load_config(None, list(found.settings))
-    ranks = Ranks(0, wanted.devices)
+    processes = ProcessGroup(0, wanted.devices)
     device = torch.device("cpu" if wanted.on_cpu else "cuda")
-    require_optimizer(config.train, device, ranks)
+    require_optimizer(config.train, device, processes)
     method = method_for(config.method, config.methods)
     assert method.shardable or not config.train.shards(wanted.devices)
     assert method.recomputable or config.train.activation_checkpointing == "none"
@@ -156,7 +156,7 @@ def test_the_rules_are_those_of_the_methods_and_optimizers() -> None:
         ({"parallel": "zero1", "devices": 2, "hardware": "a100"}, "zero1"),
         ({"parallel": "zero3", "devices": 2, "hardware": "a100"}, "zero3"),
         ({"offload": True, "hardware": "a100"}, "offload"),
-        ({"tables_apart": True}, "tables apart"),
+        ({"shard_embeddings": True}, "tables apart"),
         ({"update_in_backward": True}, "update in backward"),
         ({"loss_chunks": 2}, "loss in chunks"),
         ({"precision": "nf4"}, "nf4"),
@@ -168,7 +168,7 @@ def test_the_rules_are_those_of_the_methods_and_optimizers() -> None:
     ],
 )
 def test_a_plan_names_what_tune_lacks(changed: dict[str, Any], lacks: str) -> None:
-    question = Question(GPT2, **changed)
+    question = PlanRequest(GPT2, **changed)
     assert lacks in " ".join(plan(question).tune.missing)
 
 
@@ -177,35 +177,35 @@ def test_a_plan_names_what_tune_lacks(changed: dict[str, Any], lacks: str) -> No
 def test_a_plan_that_tune_lacks_never_comes_before_one_that_it_has(
     hardware: str, method: str
 ) -> None:
-    found = best_plans(Question(GPT2, hardware=hardware, method=method, length=128)).best
+    found = best_plans(PlanRequest(GPT2, hardware=hardware, method=method, seq_len=128)).best
     assert found
     lacking = [not one.tune.can for one in found]
     assert lacking == sorted(lacking)
 
 
 def test_the_smallest_hardware_and_the_largest_model_are_those_that_tune_can_use() -> None:
-    found = smallest_plans(Question(GPT2, hardware="any", method="qlora"))
+    found = smallest_plans(PlanRequest(GPT2, hardware="any", method="qlora"))
     lacking = [not one.tune.can for _, one in found]
     assert lacking == sorted(lacking)
-    ((_, largest),) = largest_plans(Question("any", hardware="rtx-4090", method="qlora"))
+    ((_, largest),) = largest_plans(PlanRequest("any", hardware="rtx-4090", method="qlora"))
     assert largest.tune.can
 
 
 @pytest.mark.parametrize(
     "question",
     [
-        Question("llama-3.1-8b", "rtx-4090", method="full"),
-        Question("llama-3.1-8b", "rtx-4090", method="full", optimizer="lion"),
-        Question("llama-3.1-8b", "t4", method="full"),
-        Question("llama-3.1-70b", "h100", devices=8, length=4096, step_sequences=64),
-        Question("llama-3.1-70b", "h100", devices=8, parallel="zero1"),
-        Question("llama-3.1-70b", "t4", method="lora"),
+        PlanRequest("llama-3.1-8b", "rtx-4090", method="full"),
+        PlanRequest("llama-3.1-8b", "rtx-4090", method="full", optimizer="lion"),
+        PlanRequest("llama-3.1-8b", "t4", method="full"),
+        PlanRequest("llama-3.1-70b", "h100", devices=8, seq_len=4096, global_batch_size=64),
+        PlanRequest("llama-3.1-70b", "h100", devices=8, parallel="zero1"),
+        PlanRequest("llama-3.1-70b", "t4", method="lora"),
     ],
     ids=lambda question: f"{question.model} {question.hardware} {question.method}",
 )
-def test_advice_names_only_what_tune_can_run(question: Question) -> None:
+def test_advice_names_only_what_tune_can_run(question: PlanRequest) -> None:
     said = advice(question)
-    for word in ("offload", "tables-apart", "zero", "lion", "adamw-foreach", "loss-chunks"):
+    for word in ("offload", "shard-embeddings", "zero", "lion", "adamw-foreach", "loss-chunks"):
         assert word not in said
     if precision_settings("fp16-mixed") is None:
         assert "fp16" not in said
@@ -216,7 +216,7 @@ def test_advice_names_only_what_tune_can_run(question: Question) -> None:
 def test_qlora_and_lora_are_planned_on_every_card_in_a_type_that_it_has(device: Any) -> None:
     short = "bfloat16" if "bfloat16" in device.flops else "float16"
     for method, precision in (("qlora", "nf4-double"), ("lora", usual_precision(device))):
-        found = plan(Question(GPT2, device.name, method=method, length=64))
+        found = plan(PlanRequest(GPT2, device.name, method=method, seq_len=64))
         assert (found.precision, found.computes_in) == (precision, short)
         assert device.flops[found.computes_in] == found.step.peak
 
@@ -226,7 +226,7 @@ def test_qlora_and_lora_are_planned_on_every_card_in_a_type_that_it_has(device: 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-pure"])
 def test_a_missing_type_is_named_with_one_that_runs(name: str, method: str, precision: str) -> None:
     with pytest.raises(UsageError, match="lacks bfloat16") as caught:
-        plan(Question(GPT2, name, method=method, precision=precision))
+        plan(PlanRequest(GPT2, name, method=method, precision=precision))
     runs = "fp16-mixed" if precision_settings("fp16-mixed") is not None else "float32"
     assert caught.value.fix == f"use --precision {runs}"
     assert caught.value.problem.startswith(find_device(name).title)
@@ -235,10 +235,10 @@ def test_a_missing_type_is_named_with_one_that_runs(name: str, method: str, prec
 def test_the_precision_beside_a_quantised_base_can_be_chosen() -> None:
     """The name of the method is never dropped for a precision that is not quantised."""
     for given, computes in (("fp16-mixed", "float16"), ("float32", "float32")):
-        found = plan(Question(GPT2, "t4", method="qlora", precision=given))
+        found = plan(PlanRequest(GPT2, "t4", method="qlora", precision=given))
         assert (found.precision, found.computes_in) == ("nf4-double", computes)
-    half = plan(Question(GPT2, "t4", method="qlora")).memory
-    whole = plan(Question(GPT2, "t4", method="qlora", precision="float32")).memory
+    half = plan(PlanRequest(GPT2, "t4", method="qlora")).memory
+    whole = plan(PlanRequest(GPT2, "t4", method="qlora", precision="float32")).memory
     assert whole.activations > 1.3 * half.activations
     assert whole.weights > half.weights
 
@@ -246,7 +246,7 @@ def test_the_precision_beside_a_quantised_base_can_be_chosen() -> None:
 @pytest.mark.parametrize("method", ["bitfit", "adapters"])
 def test_a_method_that_finds_nothing_to_train_is_refused(method: str) -> None:
     """Llama's linear layers have no biases."""
-    question = Question("llama-3.1-8b", "h100", method=method)
+    question = PlanRequest("llama-3.1-8b", "h100", method=method)
     if method == "bitfit":
         with pytest.raises(UsageError, match="nothing to train"):
             plan(question)
@@ -256,7 +256,7 @@ def test_a_method_that_finds_nothing_to_train_is_refused(method: str) -> None:
 
 @pytest.mark.parametrize("hardware", ["rtx-4090", "a100-40gb", "t4"])
 def test_the_verdict_has_three_states_by_the_ends_of_the_estimate(hardware: str) -> None:
-    found = plan(Question("llama-3.1-8b", hardware, method="qlora"))
+    found = plan(PlanRequest("llama-3.1-8b", hardware, method="qlora"))
     interval = found.memory.total_interval
     limits = {
         interval.high: "fits",

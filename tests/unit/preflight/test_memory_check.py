@@ -10,12 +10,12 @@ import pytest
 from luthier.api.configuration import configure
 from luthier.config import RunConfig
 from luthier.config.load import override
-from luthier.context.run_context import Setup, prepare
+from luthier.context.run_context import RunContext, prepare
 from luthier.core.console import Console
-from luthier.distributed.process_group import Ranks
+from luthier.distributed.process_group import ProcessGroup
 from luthier.models.device import default_device
 from luthier.planning.hardware import Calibration, machine_key, store_calibration
-from luthier.preflight.job_plan import TuningPlan
+from luthier.preflight.job_plan import JobPlan
 from luthier.preflight.memory_check import plan_within_memory
 from luthier.training.compiling import has_compiler
 
@@ -33,11 +33,13 @@ def settings(tiny_llama: Path, quick_settings: dict[str, Any]) -> dict[str, Any]
     return {**quick_settings, "model.id": str(tiny_llama), "model.dtype": "float32"}
 
 
-def plan(settings: dict[str, Any], method: Any = "full", ranks: int = 1, **changes: Any) -> Any:
+def plan(settings: dict[str, Any], method: Any = "full", processes: int = 1, **changes: Any) -> Any:
     config = configure(None, {**settings, **{k.replace("__", "."): v for k, v in changes.items()}})
-    setup: Setup = prepare(config, Console(quiet=True))
-    planned = plan_within_memory(setup, method, setup.training_data(method), Ranks(0, ranks))
-    assert isinstance(planned, TuningPlan)
+    setup: RunContext = prepare(config, Console(quiet=True))
+    planned = plan_within_memory(
+        setup, method, setup.training_data(method), ProcessGroup(0, processes)
+    )
+    assert isinstance(planned, JobPlan)
     return planned
 
 
@@ -78,7 +80,7 @@ def test_frozen_weights_need_fewer_flops(settings: dict[str, Any], cache: None) 
 
 def test_processes_share_a_cpu(settings: dict[str, Any], cache: None) -> None:
     calibrate()
-    one, two = (plan(settings, ranks=ranks).peak_tokens_per_second for ranks in (1, 2))
+    one, two = (plan(settings, processes=processes).peak_tokens_per_second for processes in (1, 2))
     assert two == one
 
 
@@ -135,4 +137,4 @@ def test_layers_are_compiled_in_a_long_training(settings: dict[str, Any], cache:
     assert plan(settings, train__epochs=1e8).compiled
     again = {"train__activation_checkpointing": "full"}
     assert not plan(settings, train__epochs=1e8, **again).compiled
-    assert not plan(settings, train__epochs=1e8, ranks=2).compiled
+    assert not plan(settings, train__epochs=1e8, processes=2).compiled

@@ -11,7 +11,7 @@ import pytest
 
 from luthier.config.methods import METHOD_NAMES
 from luthier.core.errors import UsageError
-from luthier.planning.plan_request import Question
+from luthier.planning.plan_request import PlanRequest
 from luthier.preflight.trace_check import trace_question
 
 # Norms are copied by peft, a Llama has no biases, quantising needs data, and names are not given.
@@ -55,14 +55,14 @@ def test_plan_and_trace_agree(
     method: str, precision: str, checkpointing: str, small_model: str
 ) -> None:
     check = trace_question(
-        Question(
+        PlanRequest(
             small_model,
             method=method,
             precision=precision,
             checkpointing=checkpointing,
             batch=4,
-            length=192,
-            trained_share=0.5,
+            seq_len=192,
+            loss_token_fraction=0.5,
         )
     )
     assert check.error == pytest.approx(0, abs=0.10)
@@ -76,7 +76,7 @@ def test_plan_and_trace_agree(
 def test_plan_and_trace_agree_for_every_method(
     method: str, precision: str, small_model: str
 ) -> None:
-    question = Question(small_model, method=method, precision=precision, batch=4, length=192)
+    question = PlanRequest(small_model, method=method, precision=precision, batch=4, seq_len=192)
     check = trace_question(question)
     assert check.error == pytest.approx(0, abs=0.10)
 
@@ -84,8 +84,8 @@ def test_plan_and_trace_agree_for_every_method(
 @pytest.mark.parametrize("checkpointing", ["selective", "full"])
 def test_plan_and_trace_agree_where_layers_are_frozen(checkpointing: str, small_model: str) -> None:
     check = trace_question(
-        Question(
-            small_model, method="last-layers", checkpointing=checkpointing, batch=4, length=192
+        PlanRequest(
+            small_model, method="last-layers", checkpointing=checkpointing, batch=4, seq_len=192
         )
     )
     assert check.error == pytest.approx(0, abs=0.10)
@@ -97,15 +97,15 @@ def test_plan_and_trace_agree_for_every_optimizer(
     optimizer: str, precision: str, small_model: str
 ) -> None:
     check = trace_question(
-        Question(
+        PlanRequest(
             small_model,
             method="full",
             precision=precision,
             optimizer=optimizer,
             checkpointing="full",
             batch=4,
-            length=192,
-            trained_share=0.5,
+            seq_len=192,
+            loss_token_fraction=0.5,
         )
     )
     assert check.error == pytest.approx(0, abs=0.10)
@@ -116,21 +116,21 @@ def test_plan_and_trace_agree_for_every_optimizer(
     [("t5-small", "full"), ("flan-t5-small", "full"), ("t5-small", "prefix-tuning")],
 )
 def test_known_encoder_decoder_models_are_traced(model: str, method: str) -> None:
-    check = trace_question(Question(model, method=method, batch=2, length=64))
+    check = trace_question(PlanRequest(model, method=method, batch=2, seq_len=64))
     assert check.error == pytest.approx(0, abs=0.10)
 
 
 def test_what_the_loop_does_not_have_cannot_be_traced(small_model: str) -> None:
     for question in (
-        Question(small_model, method="prefix-tuning", checkpointing="full"),
-        Question(small_model, method="layernorm"),
-        Question(small_model, method="bitfit"),
-        Question(small_model, precision="nf4"),
-        Question(small_model, method="prefix-tuning", checkpointing="selective"),
-        Question(small_model, optimizer="lion"),
-        Question(small_model, optimizer="paged-adamw-8bit"),
-        Question(small_model, precision="bf16-pure", optimizer="sgd"),
-        Question(small_model, devices=2),
+        PlanRequest(small_model, method="prefix-tuning", checkpointing="full"),
+        PlanRequest(small_model, method="layernorm"),
+        PlanRequest(small_model, method="bitfit"),
+        PlanRequest(small_model, precision="nf4"),
+        PlanRequest(small_model, method="prefix-tuning", checkpointing="selective"),
+        PlanRequest(small_model, optimizer="lion"),
+        PlanRequest(small_model, optimizer="paged-adamw-8bit"),
+        PlanRequest(small_model, precision="bf16-pure", optimizer="sgd"),
+        PlanRequest(small_model, devices=2),
     ):
         with pytest.raises(UsageError):
             trace_question(question)

@@ -75,7 +75,7 @@ def renderer(name: str, kind: str = "byte-level", **changes: Any) -> PromptRende
 def trained_text(render: PromptRenderer, example: Example) -> list[str]:
     return [
         render.tokenizer.decode(list(compress(part.input_ids, part.trained)))
-        for part in render.trainings(example, completions_only=True)
+        for part in render.trainings(example, completion_only_loss=True)
     ]
 
 
@@ -108,7 +108,7 @@ def test_tools_go_through_the_template(name: str, kind: str) -> None:
     turns = [as_given(turn) for turn in (*CALLED.messages, CALLED.trained_answer)]
     values = {"tools": json.loads(TOOLS), "date_string": "26 Jul 2024", **STYLES[name].values}
     values["chat_template"] = dated(STYLES[name].template)
-    for part in render.trainings(CALLED, completions_only=True):
+    for part in render.trainings(CALLED, completion_only_loss=True):
         whole = render.tokenizer.apply_chat_template(turns, **values)["input_ids"]
         if not part.is_joined:  # GLM's ">\n" is one token of some
             assert list(part.input_ids[:-1]) == whole[: len(part.input_ids) - 1]
@@ -145,7 +145,7 @@ def test_calls_beside_null_as_a_template_wants_it() -> None:
     written = render.tokenizer.chat_template.replace("m['content'] is none", "m['content'] == ''")
     values = {"tools": json.loads(TOOLS), "chat_template": written}
     whole = render.tokenizer.apply_chat_template(turns, **values)["input_ids"]
-    (part,) = render.trainings(CALLED, completions_only=True)
+    (part,) = render.trainings(CALLED, completion_only_loss=True)
     assert list(part.input_ids) == whole
 
 
@@ -155,7 +155,7 @@ def test_ids_of_calls_hold_the_function_where_a_template_writes_nothing_else() -
     turns = [as_given(turn) for turn in (*CALLED.messages, CALLED.trained_answer)]
     turns[1]["tool_calls"][0]["id"] = turns[2]["tool_call_id"] = "functions.find_parcel:0"
     whole = render.tokenizer.apply_chat_template(turns, tools=json.loads(TOOLS))["input_ids"]
-    (part,) = render.trainings(CALLED, completions_only=True)
+    (part,) = render.trainings(CALLED, completion_only_loss=True)
     assert list(part.input_ids) == whole
     (said,) = trained_text(render, CALLED)
     assert said.startswith('[call]functions.find_parcel:0[with]{"number": 4}[end]<|im_end|>')
@@ -171,7 +171,7 @@ def test_tools_in_the_system_message_where_a_template_looks_for_them_there() -> 
         assert text.startswith(f'<|system|>{rule}<tool>[{{"type": "function"')
         assert trained_text(render, example) == ["In depot 4.<|end|>"]
     with pytest.raises(DataError, match="leaves out the call of 'find_parcel'"):
-        render.trainings(CALLED, completions_only=True)
+        render.trainings(CALLED, completion_only_loss=True)
 
 
 def test_an_end_that_is_written_before_the_next_turn_is_trained() -> None:
@@ -189,13 +189,13 @@ def test_an_end_that_is_written_before_the_next_turn_is_trained() -> None:
 def test_a_template_without_tools_refuses_them(name: str) -> None:
     for example in (CALLED, Example("1", ASKED.messages, ("x",), where="x:1", tools=TOOLS)):
         with pytest.raises(DataError) as caught:
-            renderer(name).trainings(example, completions_only=True)
+            renderer(name).trainings(example, completion_only_loss=True)
         assert "x:1" in caught.value.where
     with pytest.raises(DataError, match="this chat template has no tools"):
         renderer("chatml").prompt(Example("1", ASKED.messages, ("x",), tools=TOOLS))
     plain = PromptRenderer(tokenizer("byte-level", "</s>"), False, None, 10_000, False)
     with pytest.raises(DataError, match="no form for tools"):
-        plain.trainings(CALLED, completions_only=True)
+        plain.trainings(CALLED, completion_only_loss=True)
 
 
 CLOSED = [name for name in STYLES if name.endswith("-fast")] + ["deepseek-v3.1", "gemma-4"]
@@ -213,7 +213,7 @@ def test_reasoning_is_trained_kept_or_dropped(name: str, example: Example) -> No
     kept = renderer(name, reasoning="keep")
     (said,) = trained_text(kept, example)
     assert said.strip().startswith("In depot 4.")
-    (part,) = kept.trainings(example, completions_only=True)
+    (part,) = kept.trainings(example, completion_only_loss=True)
     assert "4 modulo 5" in kept.tokenizer.decode(part.input_ids)
     (said,) = trained_text(renderer(name, reasoning="drop"), example)
     (plain,) = trained_text(renderer(name), ASKED)
@@ -228,7 +228,7 @@ def test_thinking_is_no_part_of_what_is_said(name: str) -> None:
     """What training puts behind a prompt is what generation gives, and the answer is found."""
     render = renderer(name)
     for example in (ASKED, *([THOUGHT] if name not in CLOSED else [])):
-        part = render.training(example, completions_only=True)
+        part = render.training(example, completion_only_loss=True)
         ids = list(part.input_ids[part.prompt_length :])
         # The engine takes the end of the turn away, and decodes without special tokens.
         text = render.tokenizer.decode(ids, skip_special_tokens=True).strip()
@@ -271,7 +271,7 @@ def test_reasoning_that_does_not_end_is_no_answer() -> None:
 
 def test_the_prompt_of_a_thinking_model_opens_reasoning_for_plain_answers_too() -> None:
     render = renderer("deepseek-r1")
-    (part,) = render.trainings(ASKED, completions_only=True)
+    (part,) = render.trainings(ASKED, completion_only_loss=True)
     assert render.tokenizer.decode(part.input_ids[: part.prompt_length]).endswith("<think>\n")
     assert trained_text(render, ASKED) == ["\n</think>\n\nIn depot 4.</s>"]
     assert render.answer_ids("In depot 4.") == part.input_ids[part.prompt_length : -1]
@@ -288,7 +288,7 @@ def test_arguments_of_the_template() -> None:
 def test_no_reasoning_follows_a_prompt_that_ends_it(name: str, example: Example) -> None:
     render = renderer(name)
     with pytest.raises(DataError, match="the prompt ends the reasoning") as caught:
-        render.trainings(example, completions_only=True)
+        render.trainings(example, completion_only_loss=True)
     assert "prompt.reasoning" in caught.value.fix
     (said,) = trained_text(render, ASKED)
     assert said.strip().startswith("In depot 4.")
@@ -390,7 +390,7 @@ def test_what_a_template_leaves_out_is_an_error(template: str) -> None:
     turns = (*ASKED.messages, Message("assistant", "In depot 4."), Message("user", "Its SHELF?"))
     example = Example("1", turns, ("Shelf 4 of depot 4.",), where="x:7")
     with pytest.raises(DataError, match="the chat template leaves out") as caught:
-        render.trainings(example, completions_only=True)
+        render.trainings(example, completion_only_loss=True)
     assert caught.value.where.startswith("x:7")
 
 
@@ -405,17 +405,17 @@ def test_answers_that_are_not_trained(name: str) -> None:
     example = Example("1", turns, ("In depot 4.",))
     assert "BAD" in "".join(
         render.tokenizer.decode(part.input_ids)
-        for part in render.trainings(example, completions_only=True)
+        for part in render.trainings(example, completion_only_loss=True)
     )
     for only in (True, False):
-        parts = render.trainings(example, completions_only=only)
+        parts = render.trainings(example, completion_only_loss=only)
         said = "".join(
             render.tokenizer.decode(list(compress(part.input_ids, part.trained))) for part in parts
         )
         assert "In depot 4." in said
         assert "BAD" not in said
     last = Example("2", ASKED.messages, ("x",), answer=Message("assistant", "x", is_trained=False))
-    assert render.training(last, completions_only=True).num_trained == 0
+    assert render.training(last, completion_only_loss=True).num_trained == 0
 
 
 @pytest.mark.parametrize("name", STYLES)
@@ -440,7 +440,7 @@ def test_what_a_template_changes_is_shown(written: str, shown: str, only: str) -
     turns = (*turns, Message("user", "Is it in Depot 5?"))
     example = Example("1", turns, ("Parcel 5 is in depot 5.",), where="x:7")
     with pytest.raises(DataError, match="the chat template changes") as caught:
-        render.trainings(example, completions_only=True)
+        render.trainings(example, completion_only_loss=True)
     assert caught.value.where.startswith("x:7")
     if only == "user":
         assert f"it writes '{shown}" in caught.value.problem
@@ -471,7 +471,7 @@ def test_another_turn_that_is_alike_is_no_change() -> None:
     turns = (*ASKED.messages, Message("assistant", "In 4."), Message("user", "Where is parcel 5?"))
     with pytest.raises(DataError, match="the chat template leaves out the user's message"):
         PromptRenderer(made, True, None, 10_000, False).trainings(
-            Example("1", turns, ("In 5.",)), completions_only=True
+            Example("1", turns, ("In 5.",)), completion_only_loss=True
         )
 
 
@@ -490,7 +490,8 @@ def test_special_tokens_in_rows_are_text_for_every_kind_of_tokenizer(name: str, 
     def count(text: str) -> int:
         example = Example("1", (Message("user", text),), (text,))
         return sum(
-            token in special for token in render.training(example, completions_only=True).input_ids
+            token in special
+            for token in render.training(example, completion_only_loss=True).input_ids
         )
 
     assert count(SMUGGLED) == count("x y")
@@ -519,10 +520,10 @@ def test_a_text_ends_and_may_hold_a_conversation() -> None:
     text = "<|im_start|>user\nWhere?<|im_end|>\n<|im_start|>assistant\nThere.<|im_end|>\n"
     example = Example("1", (), (text,))
     made = renderer("chatml").tokenizer
-    plain = renderer("chatml").training(example, completions_only=True)
+    plain = renderer("chatml").training(example, completion_only_loss=True)
     assert list(plain.input_ids).count(made.eos_token_id) == 1
     assert plain.input_ids[-1] == made.eos_token_id
-    kept = renderer("chatml", keep_special=True).training(example, completions_only=True)
+    kept = renderer("chatml", keep_special=True).training(example, completion_only_loss=True)
     assert list(kept.input_ids) == made(text.rstrip(), add_special_tokens=False)["input_ids"]
 
 
@@ -530,7 +531,7 @@ def test_a_weight_goes_with_every_training_example() -> None:
     turns = (*ASKED.messages, Message("assistant", "First one."), Message("user", "And now?"))
     example = Example("1", turns, ("In depot 4.",), weight=0.25)
     for name in ("chatml", "qwen3"):
-        parts = renderer(name).trainings(example, completions_only=True)
+        parts = renderer(name).trainings(example, completion_only_loss=True)
         assert {part.weight for part in parts} == {0.25}
 
 
@@ -563,7 +564,7 @@ def test_an_answer_is_learned_behind_the_prompt_that_inference_feeds(kind: str) 
     render = PromptRenderer(made, True, None, 10_000, False)
     turns = (*ASKED.messages, Message("assistant", "In depot 4."), Message("user", "Its shelf?"))
     for example in (ASKED, Example("2", turns, ("Shelf 4.",))):
-        parts = render.trainings(example, completions_only=True)
+        parts = render.trainings(example, completion_only_loss=True)
         said = "".join(trained_text(render, example)).replace("</s>", "")
         answers = [turn.content for turn in example.messages if turn.role == "assistant"]
         answers.append(example.references[0])
@@ -602,8 +603,8 @@ def test_without_offsets_the_masks_are_the_same(name: str, kind: str) -> None:
     turns = (*ASKED.messages, Message("assistant", "In depot 4."), Message("user", "Its shelf?"))
     for example in (ASKED, Example("2", turns, ("Shelf 4.",))):
         assert slow.prompt(example) == fast.prompt(example)
-        assert slow.trainings(example, completions_only=True) == fast.trainings(
-            example, completions_only=True
+        assert slow.trainings(example, completion_only_loss=True) == fast.trainings(
+            example, completion_only_loss=True
         )
 
 
@@ -655,8 +656,8 @@ def test_marks_of_trained_parts_in_a_template_change_nothing() -> None:
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     marked = PromptRenderer(made, True, None, 10_000, False)
-    assert marked.training(ASKED, completions_only=True) == plain.training(
-        ASKED, completions_only=True
+    assert marked.training(ASKED, completion_only_loss=True) == plain.training(
+        ASKED, completion_only_loss=True
     )
 
 

@@ -59,7 +59,7 @@ def test_ids_are_those_of_transformers(name: str, kind: str) -> None:
         prompt = render.prompt(example)
         asked = made.apply_chat_template(turns[:-1], add_generation_prompt=True, **values)
         assert list(prompt.ids) == asked["input_ids"]
-        trained = render.trainings(example, completions_only=True)
+        trained = render.trainings(example, completion_only_loss=True)
         ends = [n for n, turn in enumerate(turns) if turn["role"] == "assistant"]
         ends = ends[-len(trained) :]
         for training, end in zip(trained, ends, strict=True):

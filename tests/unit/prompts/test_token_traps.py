@@ -52,14 +52,14 @@ def test_a_text_begins_and_ends_once(kind: str, ends: bool) -> None:
     made = begun(kind, "</s>", ends=ends)
     for keeps in (True, False):
         render = rendered("zephyr", made, keep_special=keeps)
-        plain = render.training(Example("1", (), ("In depot 4.",)), completions_only=True)
+        plain = render.training(Example("1", (), ("In depot 4.",)), completion_only_loss=True)
         assert plain.input_ids.count(made.bos_token_id) == 1
         assert plain.input_ids.count(made.eos_token_id) == 1
         assert plain.input_ids[-1] == made.eos_token_id
         assert plain.trained == (False, *(True for _ in plain.input_ids[1:]))
     keeping = rendered("zephyr", made, keep_special=True)
     for text in ("<s>In depot 4.</s>", "<s>In depot 4.", "In depot 4.</s>"):
-        ids = keeping.training(Example("1", (), (text,)), completions_only=True).input_ids
+        ids = keeping.training(Example("1", (), (text,)), completion_only_loss=True).input_ids
         assert ids.count(made.bos_token_id) == 1, text
         assert ids.count(made.eos_token_id) == 1, text
         assert (ids[0], ids[-1]) == (made.bos_token_id, made.eos_token_id)
@@ -83,8 +83,8 @@ def test_a_conversation_begins_as_its_template_says(name: str, kind: str) -> Non
     render = rendered(name, begun(kind, STYLES[name].end, ends=True))
     example = Example("1", ASKED, ("In depot 4.",))
     assert render.prompt(example).ids == plain.prompt(example).ids
-    (one,) = render.trainings(example, completions_only=True)
-    (other,) = plain.trainings(example, completions_only=True)
+    (one,) = render.trainings(example, completion_only_loss=True)
+    (other,) = plain.trainings(example, completion_only_loss=True)
     assert one == other
     assert one.input_ids.count(render.tokenizer.eos_token_id) >= 1
 
@@ -116,7 +116,7 @@ def test_all_of_an_answer_is_trained_and_nothing_else(name: str, kind: str, answ
         "1", (*ASKED, Message("assistant", answer), Message("user", "Sure?")), (answer,)
     )
     prompt = render.prompt(example)
-    parts = render.trainings(example, completions_only=True)
+    parts = render.trainings(example, completion_only_loss=True)
     assert parts[-1].input_ids[: parts[-1].prompt_length] == prompt.ids
     said = "".join(
         made.decode(
@@ -149,7 +149,7 @@ def test_an_end_token_that_pads_too_is_trained() -> None:
     render = rendered("chatml", made)
     texts = ("In depot 4.", "I cannot say where it is, since nobody has seen it.")
     examples = [
-        render.training(Example(str(n), ASKED, (text,)), completions_only=True)
+        render.training(Example(str(n), ASKED, (text,)), completion_only_loss=True)
         for n, text in enumerate(texts)
     ]
     targets = Padded(1.0).batch(examples).targets_K.tolist()

@@ -70,7 +70,9 @@ def test_a_training_that_goes_on_does_not_make_its_model_wrong(
         assert "luthier resume" in " ".join(capfd.readouterr().err.split())
 
 
-@pytest.mark.parametrize("asked", [("evaluate",), ("prompt", "--ask", "Hi?", "--run"), ("merge",)])
+@pytest.mark.parametrize(
+    "asked", [("evaluate",), ("prompt", "--input", "Hi?", "--run"), ("merge",)]
+)
 def test_an_unfinished_tuning_is_no_model(
     asked: tuple[str, ...], tuned: RunDirectory, capfd: Any
 ) -> None:

@@ -71,22 +71,24 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_rehearsal_leaves_what_was_there(tmp_path: Path) -> None:
     """Neither the run nor the folders around it; where they were there, they stay."""
-    run = RunDirectory.rehearse(tmp_path / "a" / "runs", "mine")
+    run = RunDirectory.check_writable(tmp_path / "a" / "runs", "mine")
     assert run.path == tmp_path / "a" / "runs" / "mine"
     assert not list(tmp_path.iterdir())
     RunDirectory.create(tmp_path / "a" / "runs", "mine")
-    assert RunDirectory.rehearse(tmp_path / "a" / "runs", "mine") == run
-    assert RunDirectory.rehearse(tmp_path / "a" / "runs", "other").path.parent == run.path.parent
+    assert RunDirectory.check_writable(tmp_path / "a" / "runs", "mine") == run
+    assert (
+        RunDirectory.check_writable(tmp_path / "a" / "runs", "other").path.parent == run.path.parent
+    )
     assert [path.name for path in (tmp_path / "a" / "runs").iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a\0b"])
 def test_a_rehearsal_refuses_what_creating_refuses(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot name a run"):
-        RunDirectory.rehearse(tmp_path / "runs", name)
+        RunDirectory.check_writable(tmp_path / "runs", name)
     (tmp_path / "runs").write_text("in the way")
     with pytest.raises(ResourceError, match="where a folder is to be"):
-        RunDirectory.rehearse(tmp_path / "runs", "a")
+        RunDirectory.check_writable(tmp_path / "runs", "a")
 
 
 def test_only_a_run_opens(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ def test_rungs_are_runs_inside_a_run(tmp_path: Path) -> None:
     for name in ("lora", "full"):
         run.rung(name)
     assert [rung.name for rung in run.rungs()] == ["full", "lora"]
-    assert run.rung("lora").whole == run.whole == run
+    assert run.rung("lora").parent_run == run.parent_run == run
     assert run.rung("lora").evaluation("t") == tmp_path / "a/rungs/lora/evaluation/t.json"
 
 

@@ -172,7 +172,7 @@ def rung_record(name: str, record: EvaluationRecord, below: str | None) -> RungR
     spent = training(name) if tuned else None
     rise = MEANS[name] - MEANS[below] if below else 0.0
     gain = Comparison(
-        over=below, difference=rise, low=rise - 0.018, high=rise + 0.018, p=0.0004,
+        baseline=below, difference=rise, low=rise - 0.018, high=rise + 0.018, p=0.0004,
         p_adjusted=0.0008,
         test="paired permutation, 2,000 permutations", n=NUM_SAMPLES,
     ) if below else None  # fmt: skip
@@ -220,7 +220,7 @@ def build_adapt_run(output: Path) -> RunDirectory:
             sentence="Use lora: it is the cheapest rung that reaches rougeL 0.250.",
             reasons=(
                 "It gains 0.070 over prompt-tuning, which chance explains with p < 0.001.",
-                "It costs 3m 32s of tuning and an artefact of 4.7 MiB.",
+                "It costs 3m 32s of tuning and an artifact of 4.7 MiB.",
                 "Loss on general text rose by 0.021 nats per token.",
             ),
         ),

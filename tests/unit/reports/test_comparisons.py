@@ -37,7 +37,7 @@ def compared(task: str, before: float, after: float, p: float = 0.001) -> TaskCo
         results=(figure(before), figure(after)),
         comparisons=(
             Comparison(
-                over="small", difference=apart, low=apart - 0.02, high=apart + 0.02, p=p / 2,
+                baseline="small", difference=apart, low=apart - 0.02, high=apart + 0.02, p=p / 2,
                 p_adjusted=p, test="exact McNemar", n=200, detectable=0.04,
             ),
         ),
@@ -61,7 +61,8 @@ RUNS = RunComparison(
             results=(figure(0.5), figure(0.6)),
             comparisons=(
                 Comparison(
-                    over="small", difference=0.1, low=0.05, high=0.15, p=0.002, p_adjusted=0.002,
+                    baseline="small", difference=0.1, low=0.05, high=0.15, p=0.002,
+                    p_adjusted=0.002,
                     test="paired approximate randomisation within tasks, 999 draws", n=600,
                 ),
             ),

@@ -53,7 +53,7 @@ def test_a_rung_without_a_result_says_why(ladder: LadderRecord, status: str) -> 
 
 def test_a_worse_rung_shows_its_loss_with_a_minus_sign(ladder: LadderRecord) -> None:
     gain = Comparison(
-        over="few-shot",
+        baseline="few-shot",
         difference=-0.031,
         low=-0.05,
         high=-0.01,

@@ -20,7 +20,15 @@ GENERAL = Forgetting(
     value=1, low=1, high=1, n=2, no_interval=WHY, before=2, after=3, tokens=9, text="topics"
 )
 COMPARED = Comparison(
-    over="base", difference=1, low=1, high=1, p=0.5, p_adjusted=0.5, test="t", n=1, no_interval=WHY
+    baseline="base",
+    difference=1,
+    low=1,
+    high=1,
+    p=0.5,
+    p_adjusted=0.5,
+    test="t",
+    n=1,
+    no_interval=WHY,
 )
 TASK = TaskChange(
     task="own", metric="acc", before=2, after=3, comparison=COMPARED, lost=0, gained=1,
@@ -51,7 +59,8 @@ def test_a_win_rate() -> None:
     )
     judge = ModelStamp(id="judge", parameters=1, dtype="float32", architecture="x")
     judgement = Judgement(
-        task="own", candidate="tuned", over="base", judge=judge, win_rate=rate, wins=3, losses=3,
-        ties=0, equal=0, inconsistent=0, unread=0, template=TemplateStamp(id="t", hash="h"),
+        task="own", candidate="tuned", baseline="base", judge=judge, win_rate=rate, wins=3,
+        losses=3, ties=0, equal=0, inconsistent=0, unread=0,
+        template=TemplateStamp(id="t", hash="h"),
     )  # fmt: skip
     assert "no interval" in shown(judgement_table([judgement]))

@@ -19,7 +19,7 @@ HARSH = {"method": "full", "settings": {"learning_rate": 0.1}, "general": 4}
 
 def loop(limit: float, **changes: Any) -> dict[str, Any]:
     guards = {"guards": {"max_forgetting": limit}}
-    return {"epochs": 4, "validations": 20, "schedule": "constant"} | guards | changes
+    return {"epochs": 4, "num_validations": 20, "schedule": "constant"} | guards | changes
 
 
 def rises(run: Any) -> dict[int, float]:

@@ -158,7 +158,7 @@ def test_a_training_of_skipped_steps_alone_is_none(
     Poison(monkeypatch, set(range(10)), "loss", math.nan)
     guards = {"non_finite": "skip", "max_skipped_in_row": 99}
     with pytest.raises(DivergedError, match="every step was skipped"):
-        small_tune(train={"guards": guards, "validations": 0})
+        small_tune(train={"guards": guards, "num_validations": 0})
 
 
 def feed(guards: Guards, losses: list[float], norms: list[float]) -> list[bool]:
@@ -251,12 +251,14 @@ def test_an_update_that_ruins_the_weights_is_never_saved(small_tune: Any, tmp_pa
     """Loss and gradient are finite; the learning rate is absurd."""
     absurd = {"learning_rate": 1e38}
     with pytest.raises(DivergedError, match="not finite"):
-        small_tune("tiny_llama", "full", settings=absurd, train={"validations": 0, "epochs": 0.2})
+        small_tune(
+            "tiny_llama", "full", settings=absurd, train={"num_validations": 0, "epochs": 0.2}
+        )
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_validation_that_is_not_finite_is_a_divergence(small_tune: Any) -> None:
     with pytest.raises(DivergedError, match="not finite"):
         small_tune(
-            "tiny_llama", "full", settings={"learning_rate": 1e38}, train={"validations": 10}
+            "tiny_llama", "full", settings={"learning_rate": 1e38}, train={"num_validations": 10}
         )

@@ -16,7 +16,7 @@ from tests.observers import StopAt
 from tests.resuming import assert_resumes_exactly, trained
 
 from luthier.config.methods import METHOD_NAMES
-from luthier.core.console import Advance, Console
+from luthier.core.console import Console, ProgressCallback
 from luthier.core.errors import PreemptedError, UsageError
 from luthier.core.files import read_lines
 from luthier.records.training import TrainingRecord
@@ -61,7 +61,7 @@ def test_the_loss_falls(
     make_examples: Any,
     request: pytest.FixtureRequest,
 ) -> None:
-    loaded, record, run = small_tune(model, method, train={"epochs": 6, "validations": 0})
+    loaded, record, run = small_tune(model, method, train={"epochs": 6, "num_validations": 0})
     base = load(request.getfixturevalue(model))
     examples = make_examples(base, 10)
     before, after = (
@@ -86,7 +86,7 @@ def test_the_loss_falls(
 
 
 def test_metrics_and_events_are_as_documented(small_tune: Any) -> None:
-    _, record, run = small_tune(train={"validations": 2, "checkpoint_every": 0})
+    _, record, run = small_tune(train={"num_validations": 2, "checkpoint_every": 0})
     for line in read_lines(run.metrics):
         metrics = StepMetrics.model_validate(line)
         assert metrics.seconds > 0
@@ -129,7 +129,7 @@ def test_the_training_stops_early_and_keeps_the_best_weights(
     # A learning rate that soon ruins the model, so that validation gets worse.
     loaded, record, run = small_tune(
         method="full",
-        train={"epochs": 8, "validations": 40, "patience": 3, "schedule": "constant"},
+        train={"epochs": 8, "num_validations": 40, "patience": 3, "schedule": "constant"},
         settings={"learning_rate": 0.3},
     )
     losses = {
@@ -187,7 +187,9 @@ class StopWhenDone(Console):
     """Asks this process to stop when the progress of the steps is no longer shown."""
 
     @contextmanager
-    def progress(self, description: str, total: float | None, done: int = 0) -> Iterator[Advance]:
+    def progress(
+        self, description: str, total: float | None, done: int = 0
+    ) -> Iterator[ProgressCallback]:
         with super().progress(description, total, done) as advance:
             yield advance
         if description.startswith("Training"):
@@ -227,9 +229,9 @@ def test_what_a_killed_attempt_logged_after_its_checkpoint_is_taken_back(small_t
 
 
 def test_a_start_takes_back_what_an_attempt_without_a_checkpoint_logged(small_tune: Any) -> None:
-    _, _, run = small_tune(train={"validations": 0})
+    _, _, run = small_tune(train={"num_validations": 0})
     shutil.rmtree(run.checkpoints)
-    small_tune(train={"validations": 0})
+    small_tune(train={"num_validations": 0})
     assert [line["step"] for line in read_lines(run.metrics)] == list(range(1, 11))
 
 

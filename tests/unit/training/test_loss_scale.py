@@ -183,7 +183,7 @@ def test_an_overflow_changes_no_weight(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loss_scale, "_FIRST", HUGE)
-    saving = {"max_steps": 3, "validations": 0, "checkpoint_every_steps": 1}
+    saving = {"max_steps": 3, "num_validations": 0, "checkpoint_every_steps": 1}
     with pytest.raises(DivergedError, match="every step was skipped"):
         small_tune("tiny_llama", "full", dtype="float16", train=saving)
     checkpoint = latest_checkpoint(tmp_path / "run" / "checkpoints", Console(quiet=True))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from luthier.config import MethodConfig, TrainConfig
 from luthier.core.errors import DataError, UsageError
-from luthier.distributed.process_group import ALONE, Ranks
+from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.models.load import LoadedModel
 from luthier.records.evaluation import ModelStamp
 from luthier.records.run_directory import RunDirectory
@@ -67,7 +67,7 @@ class Training:
             master.grad = torch.randn_like(master)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.weights.publish()
+        self.weights.sync_to_model()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         return optimizer_tensors(self.optimizer, self.weights)
@@ -179,9 +179,11 @@ def test_eight_bits_are_nearly_as_good_as_32(tmp_path: Path) -> None:
     assert 0 < float(apart) < 0.1 * float((weight - start).norm())
 
 
-def refusal(device: str = "cpu", ranks: Ranks = ALONE, **loop: Any) -> UsageError:
+def refusal(
+    device: str = "cpu", processes: ProcessGroup = SINGLE_PROCESS, **loop: Any
+) -> UsageError:
     with pytest.raises(UsageError) as caught:
-        require_optimizer(TrainConfig.model_validate(loop), torch.device(device), ranks)
+        require_optimizer(TrainConfig.model_validate(loop), torch.device(device), processes)
     assert caught.value.fix
     return caught.value
 
@@ -190,14 +192,14 @@ def test_what_does_not_work_is_refused_with_the_reason() -> None:
     error = refusal(optimizer="paged-adamw-8bit")
     assert (error.where, error.fix) == ("train.optimizer", "choose adamw-8bit")
     for name in ("adamw-8bit", "adafactor"):
-        two = Ranks(0, 2)
-        assert "shards" in str(refusal(ranks=two, optimizer=name, parallelism="fsdp"))
+        two = ProcessGroup(0, 2)
+        assert "shards" in str(refusal(processes=two, optimizer=name, parallelism="fsdp"))
         for works in ({"optimizer": name}, {"parallelism": "fsdp"}):
             require_optimizer(TrainConfig.model_validate(works), CPU, two)
     error = refusal(optimizer="sgd", master_weights=False)
     assert error.where == "train.master_weights"
     cuda = TrainConfig(optimizer="paged-adamw-8bit")
-    require_optimizer(cuda, torch.device("cuda"), ALONE)
+    require_optimizer(cuda, torch.device("cuda"), SINGLE_PROCESS)
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,13 +64,13 @@ def test_a_number_of_steps_decides_before_the_epochs(
 @pytest.mark.parametrize(
     ("total", "settings", "expected"),
     [
-        (10, {"validations": 0}, set()),
-        (10, {"validations": 4}, {2, 5, 8, 10}),
-        (2, {"validations": 9}, {1, 2}),
+        (10, {"num_validations": 0}, set()),
+        (10, {"num_validations": 4}, {2, 5, 8, 10}),
+        (2, {"num_validations": 9}, {1, 2}),
         (10, {"validate_every_steps": 3}, {3, 6, 9, 10}),
         (9, {"validate_every_steps": 3}, {3, 6, 9}),
         (2, {"validate_every_steps": 3}, {2}),
-        (6, {"validate_every_steps": 4, "validations": 0}, {4, 6}),
+        (6, {"validate_every_steps": 4, "num_validations": 0}, {4, 6}),
     ],
 )
 def test_the_last_step_is_validated(

@@ -15,7 +15,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DivergedError
 from luthier.core.files import read_lines
 from luthier.distributed.parallelism import Replicated, Share
-from luthier.distributed.process_group import Ranks
+from luthier.distributed.process_group import ProcessGroup
 from luthier.methods import method_for
 from luthier.records.run_directory import RunDirectory
 from luthier.training.job import TrainingJob
@@ -143,7 +143,7 @@ def test_copies_that_are_rounded_at_random_stay_equal(make_job: Any) -> None:
     trained = []
     for rank in range(2):
         job = make_job("full", dtype="bfloat16", master_weights=False)
-        job = dataclasses.replace(job, parallelism=Apart(Ranks(rank)))
+        job = dataclasses.replace(job, parallelism=Apart(ProcessGroup(rank)))
         weights = TrainedWeights(job.loaded.model, job.train.master_weights)
         optimizer = make_optimizer(weights, job)
         for step in range(2):

@@ -88,7 +88,7 @@ def attempt(name: str, run: RunDirectory, event: str, first: int, last: int) -> 
 
 
 def test_tensorboard_holds_what_the_metrics_hold(small_tune: Any) -> None:
-    _, _, run = small_tune(train={"validations": 2})
+    _, _, run = small_tune(train={"num_validations": 2})
     shown = scalars(run)
     assert shown.keys() == {*TAGS, "validation/loss"}  # no device was planned, so no MFU
     lines = list(read_lines(run.metrics))

@@ -14,7 +14,11 @@ from luthier.records.forgetting import GroupChange, ItemChange, TaskChange
 
 
 def task_change(
-    metric_name: str, before: Evaluation, after: Evaluation, over: str, resampling: Resampling
+    metric_name: str,
+    before: Evaluation,
+    after: Evaluation,
+    baseline_name: str,
+    resampling: Resampling,
 ) -> tuple[TaskChange, list[ItemChange]]:
     """Compare the evaluation of a task after a tuning with that before, by kind and by item.
 
@@ -22,14 +26,14 @@ def task_change(
         metric_name: the metric that decides.
         before: what the model could do.
         after: what it can do now.
-        over: what to call the model before.
+        baseline_name: what to call the model before.
         resampling: draws, seed and level.
 
     Raises:
         DataError: the templates, the examples or their references differ.
     """
     metric = get_metric(metric_name)
-    comparison = compare_evaluations(metric_name, before, after, over, resampling)
+    comparison = compare_evaluations(metric_name, before, after, baseline_name, resampling)
     pair = align_samples(before.samples, after.samples)
     items = _items(metric, before.record.task, *pair)
     better = 1 if metric.higher_is_better else -1

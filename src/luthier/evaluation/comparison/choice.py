@@ -22,7 +22,7 @@ from luthier.evaluation.metrics import Metric
 from luthier.records.comparison import Comparison
 
 
-def climb(
+def choose_rung(
     names: Sequence[str],
     metric: Metric,
     compare: Callable[[str, str], Comparison],

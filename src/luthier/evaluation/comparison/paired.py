@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from luthier.core.errors import DataError
-from luthier.evaluation.comparison.choice import climb
+from luthier.evaluation.comparison.choice import choose_rung
 from luthier.evaluation.metrics import Metric, get_metric
 from luthier.evaluation.metrics.base import Floats
 from luthier.evaluation.statistics.bootstrap import Resampling
@@ -25,7 +25,7 @@ def compare_evaluations(
     metric_name: str,
     baseline: Evaluation,
     candidate: Evaluation,
-    over: str,
+    baseline_name: str,
     resampling: Resampling,
 ) -> Comparison:
     """Compare ``candidate`` with ``baseline``, paired by example.
@@ -37,7 +37,7 @@ def compare_evaluations(
         metric_name: the metric.
         baseline: the system to beat.
         candidate: the other one; a positive difference means that its figure is higher.
-        over: what to call the baseline.
+        baseline_name: what to call the baseline.
         resampling: draws, seed and level.
 
     Returns:
@@ -53,7 +53,7 @@ def compare_evaluations(
     groups = [sample.group for sample in samples_a]
     test = paired_test(metric, stats_a, stats_b, resampling, groups)
     return Comparison(
-        over=over,
+        baseline=baseline_name,
         difference=test.difference,
         low=test.low,
         high=test.high,
@@ -113,7 +113,7 @@ def compare_rungs(
         update = {"p_adjusted": adjusted[cheaper, dearer], "adjustment": _OF_GAINS}
         return compared.model_copy(update=update)
 
-    return climb(tuple(rungs), metric, compare, alpha, unusable)[1]
+    return choose_rung(tuple(rungs), metric, compare, alpha, unusable)[1]
 
 
 def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:

@@ -21,7 +21,7 @@ from luthier.evaluation.contamination.overlap import Owned, RunTable, index_runs
 from luthier.evaluation.runner import measure
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation, EvaluationTask
-from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.records.contamination import ContaminatedExample, Contamination
 from luthier.records.evaluation import EvaluationRecord
 
@@ -48,7 +48,7 @@ def find_contamination(
     train: Iterable[tuple[str, str]],
     test: Sequence[tuple[str, str]],
     words: int = 13,
-    advance: Advance = ignore_progress,
+    advance: ProgressCallback = ignore_progress,
 ) -> Contamination:
     """Find the test texts that share ``words`` words in a row with a training text.
 
@@ -89,7 +89,9 @@ def with_clean_part(
     Where no example is contaminated, or none is clean, there is nothing to add.
     """
     dirty = {example.id for example in contamination.examples} if contamination else set()
-    clean = [sample for sample in evaluation.samples if (sample.part_of or sample.id) not in dirty]
+    clean = [
+        sample for sample in evaluation.samples if (sample.question_id or sample.id) not in dirty
+    ]
     if not clean or len(clean) == len(evaluation.samples):
         return evaluation
     results = tuple(measure(metric, clean, resampling) for metric in task.load_metrics())

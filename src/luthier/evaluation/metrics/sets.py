@@ -15,7 +15,7 @@ from luthier.records.evaluation import SampleRecord
 
 
 class SetMetric(Metric):
-    """The share of sets (`SampleRecord.part_of`) of which something is true."""
+    """The share of sets (`SampleRecord.question_id`) of which something is true."""
 
     needs = frozenset[Need]({"answers", "sets of answers"})
     bounds = SHARE
@@ -28,17 +28,17 @@ class SetMetric(Metric):
         """
         sets: dict[str, list[SampleRecord]] = defaultdict(list)
         for sample in samples:
-            if not sample.part_of:
+            if not sample.question_id:
                 raise DataError(
                     f"{self.name} is a score of several samples together, and this one is alone",
                     where=f"sample {sample.id!r}",
-                    fix="give the task part_of, such as the id of the question",
+                    fix="give the task question_id, such as the id of the question",
                 )
-            sets[sample.part_of].append(sample)
+            sets[sample.question_id].append(sample)
         scores = {name: float(self.is_true(members)) for name, members in sets.items()}
-        shares = [1 / len(sets[sample.part_of]) for sample in samples]
+        shares = [1 / len(sets[sample.question_id]) for sample in samples]
         rows = [
-            (share * scores[s.part_of], share) for s, share in zip(samples, shares, strict=True)
+            (share * scores[s.question_id], share) for s, share in zip(samples, shares, strict=True)
         ]
         return np.array(rows, dtype=np.float64)
 

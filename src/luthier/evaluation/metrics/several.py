@@ -49,13 +49,13 @@ class SeveralAnswers(Metric):
             )
         questions: dict[str, list[int]] = defaultdict(list)
         for place, sample in enumerate(samples):
-            if not sample.part_of:
+            if not sample.question_id:
                 raise DataError(
                     f"{self.name} is a score of several answers to a question",
                     where=f"sample {sample.id!r}",
                     fix="draw several with evaluate.samples",
                 )
-            questions[sample.part_of].append(place)
+            questions[sample.question_id].append(place)
         rows = np.zeros((len(samples), 2))
         for places in questions.values():
             score = self.score([samples[place] for place in places], right[places])

@@ -114,8 +114,8 @@ class GenerationTask(Task):
             require_enough(self.load_metrics(), self.samples)
         except UsageError as error:
             raise ValueError(f"{error.problem}; {error.fix}") from None
-        if self.samples > 1 and self.part_of is not None:
-            raise ValueError("several samples are scored together, so there can be no part_of")
+        if self.samples > 1 and self.question_id is not None:
+            raise ValueError("several samples are scored together, so there can be no question_id")
         return self
 
     @property

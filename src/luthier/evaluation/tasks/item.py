@@ -19,7 +19,7 @@ class Document:
         id: unique within its split.
         where: the place of its row, for error messages.
         group: items of one group (a passage) are one observation.
-        part_of: what several items are scored as (the answers to a question).
+        question_id: what several items are scored as (the answers to a question).
         prompt: the question as text.
         choices: the labels of the answers that are scored; empty where the answer is open.
         words: what is scored for each choice, without the delimiter.
@@ -37,7 +37,7 @@ class Document:
     choices: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     group: str = ""
-    part_of: str = ""
+    question_id: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     contexts: tuple[str, ...] = ()
 
@@ -54,8 +54,8 @@ class Document:
         """The record of what a model answered to ``prompt``; scores are added later."""
         values: dict[str, Any] = {
             "id": self.id,
-            "group": self.group or self.part_of,
-            "part_of": self.part_of,
+            "group": self.group or self.question_id,
+            "question_id": self.question_id,
             "prompt": prompt,
             "prediction": prediction,
             "references": self.references,

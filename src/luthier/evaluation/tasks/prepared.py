@@ -154,7 +154,7 @@ def _drawn_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_
         return found, ""
     sets: dict[str, list[int]] = {}
     for place, row in found.rows:
-        sets.setdefault(task.part_of_row(row) or f"row {place}", []).append(place)
+        sets.setdefault(task.question_id_of(row) or f"row {place}", []).append(place)
     order = sorted(sets)
     random.Random(derive(seed, "limit")).shuffle(order)  # noqa: S311
     places: set[int] = set()

@@ -51,8 +51,8 @@ def compare_suite(
     Raises:
         DataError: the examples or their references differ.
     """
-    over, *others = systems
-    first = systems[over]
+    baseline, *others = systems
+    first = systems[baseline]
     scores = [
         combined(suite, {task: mean_metric(found.record) for task, found in system.items()})
         for system in systems.values()
@@ -66,7 +66,7 @@ def compare_suite(
         SuiteComparison(
             suite=name,
             results=tuple(results),
-            comparisons=tuple(_together(one, share, over) for one in apart),
+            comparisons=tuple(_together(one, share, baseline) for one in apart),
         )
         for (name, share), *results in zip(shares(suite, sizes).items(), *scores, strict=True)
     )
@@ -137,7 +137,7 @@ def _reach(metrics: Sequence[Metric]) -> Bounds:
 
 
 def _together(
-    apart: Mapping[str, _Difference], share: Mapping[str, float], over: str
+    apart: Mapping[str, _Difference], share: Mapping[str, float], baseline: str
 ) -> Comparison:
     """The difference of a suite or category from those of its tasks, which are independent."""
     parts = [(part, apart[task]) for task, part in share.items()]
@@ -149,7 +149,7 @@ def _together(
     confidence = next(iter(apart.values())).confidence
     interval = Interval(low, high, missing).deciding(value, p, confidence)
     return Comparison(
-        over=over,
+        baseline=baseline,
         difference=value,
         low=interval.low,
         high=interval.high,

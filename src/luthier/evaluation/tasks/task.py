@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from luthier.config.base import Config
-from luthier.core.console import Advance
+from luthier.core.console import ProgressCallback
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.names import listed
 from luthier.core.seeds import fingerprint
@@ -29,7 +29,7 @@ from luthier.prompts.sandbox import compile_snippet
 from luthier.prompts.template import Jinja
 from luthier.records.evaluation import SampleRecord, TemplateStamp
 
-Progress = Callable[[str, float], AbstractContextManager[Advance]]
+Progress = Callable[[str, float], AbstractContextManager[ProgressCallback]]
 """Shows what is done and how far, over so many questions or requests."""
 _LONGEST_NAME = 80
 
@@ -102,7 +102,7 @@ class Task(Config, ABC):
     """What identifies a row; None: its place in the split."""
     group: Jinja | None = None
     """Rows of one group are one observation: the passage they are about."""
-    part_of: Jinja | None = None
+    question_id: Jinja | None = None
     """What several rows are scored as: the question they answer."""
     description: str = ""
     """What stands before everything."""
@@ -140,7 +140,7 @@ class Task(Config, ABC):
 
     @model_validator(mode="after")
     def _has_what_its_metrics_need(self) -> Self:
-        sets: set[Need] = set() if self.part_of is None else {"sets of answers"}
+        sets: set[Need] = set() if self.question_id is None else {"sets of answers"}
         for metric in self.load_metrics():
             if missing := sorted(metric.needs - self.gives - sets):
                 raise ValueError(
@@ -249,12 +249,12 @@ class Task(Config, ABC):
             example,
             id=self._name("id", self.id, row) or example.id,
             group=self._name("group", self.group, row),
-            part_of=self.part_of_row(row),
+            question_id=self.question_id_of(row),
         )
 
-    def part_of_row(self, row: Row) -> str:
+    def question_id_of(self, row: Row) -> str:
         """What a row is scored as a part of; empty where it stands for itself."""
-        return self._name("part_of", self.part_of, row)
+        return self._name("question_id", self.question_id, row)
 
     @abstractmethod
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:

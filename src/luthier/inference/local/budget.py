@@ -45,7 +45,7 @@ def usual_batch_tokens(loaded: LoadedModel) -> int:
     return max(1, int(free_memory(loaded.device) * _SHARE_OF_FREE_MEMORY) // size)
 
 
-class Room(NamedTuple):
+class BatchLimits(NamedTuple):
     """What a pass may take.
 
     Attributes:
@@ -58,7 +58,7 @@ class Room(NamedTuple):
 
 
 def rectangles(
-    lengths: Sequence[int], room: Room, max_padding: float, extra: int = 0
+    lengths: Sequence[int], room: BatchLimits, max_padding: float, extra: int = 0
 ) -> list[list[int]]:
     """Cut sequences into passes of padded rows.
 
@@ -103,7 +103,7 @@ class Budget:
         compute: Callable[[list[Item]], Result],
         *,
         length: Callable[[Item], int],
-        cut: Callable[[list[int], Room], list[list[int]]],
+        cut: Callable[[list[int], BatchLimits], list[list[int]]],
         held: int = 0,
     ) -> Iterator[tuple[list[Item], Result]]:
         """Compute items batch by batch; a batch that finds no memory is cut again, smaller.
@@ -142,11 +142,11 @@ class Budget:
         self,
         items: Sequence[Item],
         length: Callable[[Item], int],
-        cut: Callable[[list[int], Room], list[list[int]]],
+        cut: Callable[[list[int], BatchLimits], list[list[int]]],
         held: int,
     ) -> list[list[Item]]:
         """Batches, the next one last."""
-        room = Room(max(1, self.cached - held), self.computed)
+        room = BatchLimits(max(1, self.cached - held), self.computed)
         batches = cut([length(item) for item in items], room)
         return [[items[index] for index in batch] for batch in reversed(batches)]
 

@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 _BLOCK = 64
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed
     """A layer whose keys and values are views into larger buffers."""
 
     keys: Tensor
@@ -57,9 +57,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         )
         self.keys, self.values = keys[..., :used, :], values[..., :used, :]
 
-    def repeated(self, rows: int) -> RoomyLayer:
+    def repeated(self, rows: int) -> PreallocatedLayer:
         """A layer that begins with the only row of this one, so many times; nothing is copied."""
-        repeated = RoomyLayer()
+        repeated = PreallocatedLayer()
         if self.is_initialized:
             repeated.lazy_initialization(self.keys, self.values)
             repeated.keys = self.keys.expand(rows, -1, -1, -1)
@@ -67,7 +67,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers is not type
         return repeated
 
     @classmethod
-    def merged(cls, parts: Sequence[tuple[RoomyLayer, slice, int]]) -> RoomyLayer:
+    def merged(cls, parts: Sequence[tuple[PreallocatedLayer, slice, int]]) -> PreallocatedLayer:
         """Rows of several layers, each up to a length, as one; see `merge_caches`."""
         length = max(length for *_, length in parts)
         first = parts[0][0]
@@ -116,9 +116,9 @@ def merge_caches(parts: Sequence[Part]) -> Any:
 
     So the tokens of a row follow one another without a gap, and stand before its next one.
     """
-    merged = roomy_cache()
+    merged = preallocated_cache()
     merged.layers = [
-        RoomyLayer.merged(
+        PreallocatedLayer.merged(
             [(part.cache.layers[index], part.rows, part.length) for part in parts],
         )
         for index in range(len(parts[0].cache.layers))
@@ -128,11 +128,11 @@ def merge_caches(parts: Sequence[Part]) -> Any:
 
 def repeat_cache(cache: Any, rows: int) -> Any:
     """The only row of a cache, so many times. It is to be continued before that one is changed."""
-    repeated = roomy_cache()
+    repeated = preallocated_cache()
     repeated.layers = [layer.repeated(rows) for layer in cache.layers]
     return repeated
 
 
-def roomy_cache() -> Any:
+def preallocated_cache() -> Any:
     """An empty cache for any decoder."""
-    return Cache(layer_class_to_replicate=RoomyLayer)
+    return Cache(layer_class_to_replicate=PreallocatedLayer)

@@ -31,7 +31,7 @@ from luthier.models.forward import last_feed_forward
 from luthier.models.load import LoadedModel
 
 
-class _Way(NamedTuple):
+class _ScoringStrategy(NamedTuple):
     """How passes are made.
 
     Attributes:
@@ -64,12 +64,12 @@ class CausalScorer(Scorer):
         for length, part in parts.items():
             # Beyond that frequencies follow the length, and a text is not even the beginning of
             # another: those of each length are computed by themselves.
-            way = _Way(WholeOfOneLength()) if length else self.way
+            way = _ScoringStrategy(WholeOfOneLength()) if length else self.way
             chosen = [requests[index] for index in part]
             self._walk(chosen, tally.part(part), way, self._pass_cost)
 
     @cached_property
-    def way(self) -> _Way:
+    def way(self) -> _ScoringStrategy:
         """The first way, the fastest first, that gives what whole texts and layers give.
 
         Raises:
@@ -77,17 +77,21 @@ class CausalScorer(Scorer):
         """
         parts = dict.fromkeys((last_feed_forward(self._model), None))
         layouts = (*ways_to_share(self._model), Whole(), WholeOfOneLength())
-        ways = (_Way(layout, part) for layout in layouts for part in parts)
+        ways = (_ScoringStrategy(layout, part) for layout in layouts for part in parts)
         return self._trial.choose(ways, self._agrees)
 
-    def _agrees(self, way: _Way) -> bool:
+    def _agrees(self, way: _ScoringStrategy) -> bool:
         requests = self._trial.requests()
         tally = Tally(requests, ignore_progress)
         self._walk(requests, tally, way, pass_cost=0)
         return self._trial.agrees_with_scores(tally.scores())
 
     def _walk(
-        self, requests: Sequence[ScoreRequest], tally: Tally, way: _Way, pass_cost: float
+        self,
+        requests: Sequence[ScoreRequest],
+        tally: Tally,
+        way: _ScoringStrategy,
+        pass_cost: float,
     ) -> None:
         """Score the requests, sharing what is worth it."""
         layout = way.layout
@@ -144,7 +148,7 @@ class _Walk:
     budget: Budget
     asked: dict[Node, list[_Asked]]
     tally: Tally
-    way: _Way
+    way: _ScoringStrategy
 
     def run(self, root: Node, start: Any) -> None:
         """Compute all nodes, each after its parent.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from luthier.data.batches import micro_batches
-from luthier.inference.local.cache import repeat_cache, roomy_cache
+from luthier.inference.local.cache import preallocated_cache, repeat_cache
 from luthier.inference.local.decoding import Rows
 from luthier.inference.local.encoder import encode
 from luthier.inference.local.generator import Generator
@@ -35,9 +35,9 @@ class _DecoderRows(Rows):
 
         self._model = model
         self._encoded_BTD, self._mask_BT = encoded_BTD, mask_BT
-        prefix = roomy_cache()
+        prefix = preallocated_cache()
         soft_prompt.fill_layers(prefix)
-        self._cache = EncoderDecoderCache(repeat_cache(prefix, len(prompts)), roomy_cache())
+        self._cache = EncoderDecoderCache(repeat_cache(prefix, len(prompts)), preallocated_cache())
         super().__init__(self.step([decoder_start(model)] * len(prompts)), prompts)
 
     def _select(self, rows: Sequence[int]) -> None:

@@ -27,7 +27,7 @@ from luthier.inference.local.scorer import Scorer, Tally, Target, score_targets
 from luthier.models.forward import decoder_start, without_cache
 
 Key = TypeVar("Key", bound=Hashable)
-_Way = Callable[[Sequence[ScoreRequest], Tally], None]
+_ScoringStrategy = Callable[[Sequence[ScoreRequest], Tally], None]
 
 
 class _Row(NamedTuple):
@@ -53,14 +53,14 @@ class EncoderDecoderScorer(Scorer):
         self.way(requests, tally)
 
     @cached_property
-    def way(self) -> _Way:
+    def way(self) -> _ScoringStrategy:
         """How requests are scored: the faster way, if it gives what whole texts give.
 
         Raises:
             DataError: neither does, see `Trial`.
         """
 
-        def agrees(way: _Way) -> bool:
+        def agrees(way: _ScoringStrategy) -> bool:
             requests = self._trial.requests()
             tally = Tally(requests, ignore_progress)
             way(requests, tally)

@@ -8,9 +8,9 @@ import torch
 
 from luthier.config import Decoding
 from luthier.inference.engine import (
-    Advance,
     Engine,
     Generation,
+    ProgressCallback,
     Score,
     ScoreRequest,
     TextLoss,
@@ -57,7 +57,7 @@ class LocalEngine(Engine):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`. The model is put in evaluation mode."""
         self._loaded.model.eval()
@@ -73,7 +73,7 @@ class LocalEngine(Engine):
 
     @torch.inference_mode()
     def score(
-        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
     ) -> list[Score]:
         """See `Engine.score`. The model is put in evaluation mode."""
         self._loaded.model.eval()
@@ -81,7 +81,7 @@ class LocalEngine(Engine):
             return self._scorer.score(requests, advance)
 
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
         # An encoder-decoder model says the whole text to an empty question.

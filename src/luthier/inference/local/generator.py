@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from luthier.config import Decoding
-from luthier.inference.engine import Advance
+from luthier.inference.engine import ProgressCallback
 from luthier.inference.grouping import generation_batches
 from luthier.inference.local.decoding import Constraints, Rows, Stopping, decoder_for
 from luthier.inference.local.soft_prompt import conditioned
@@ -34,7 +34,7 @@ class Generator(ABC):
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
         stopping: Stopping,
-        advance: Advance,
+        advance: ProgressCallback,
     ) -> list[list[int]]:
         """The new tokens of each prompt, the one that ends the turn included."""
         constraints = Constraints(self._conditioned.whole, prompts, stopping)

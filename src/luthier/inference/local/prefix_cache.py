@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from luthier.inference.local.cache import roomy_cache
+from luthier.inference.local.cache import preallocated_cache
 from luthier.inference.local.radix_tree import Node, Tokens
 from luthier.inference.local.soft_prompt import SoftPrompt
 from luthier.models.forward import logits_at_indices
@@ -23,7 +23,7 @@ from luthier.models.forward import logits_at_indices
 _PIECE_TOKENS = 128
 
 
-class Trunk:
+class PrefixCache:
     """The keys and values of a beginning, in one row, with those of a soft prompt before it.
 
     The model must not change while it is used.
@@ -48,7 +48,7 @@ class Trunk:
         return cache
 
     def _root(self) -> Any:
-        cache = roomy_cache()
+        cache = preallocated_cache()
         self._soft_prompt.fill(self._model, cache)
         return cache
 

@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 import torch
 
 from luthier.core.errors import DataError, UsageError
-from luthier.inference.engine import Advance, Score, ScoreRequest, TextLoss, ignore_progress
+from luthier.inference.engine import (
+    ProgressCallback,
+    Score,
+    ScoreRequest,
+    TextLoss,
+    ignore_progress,
+)
 from luthier.inference.local.budget import Budget
 from luthier.inference.local.soft_prompt import unwrap_soft_prompt
 from luthier.inference.local.trial import Trial
@@ -41,7 +47,7 @@ class Scorer(ABC):
         self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
         self._trial = Trial(loaded)
 
-    def score(self, requests: Sequence[ScoreRequest], advance: Advance) -> list[Score]:
+    def score(self, requests: Sequence[ScoreRequest], advance: ProgressCallback) -> list[Score]:
         """See `Engine.score`.
 
         Raises:
@@ -106,7 +112,7 @@ class Tally:
         advance: is told how many more requests are answered.
     """
 
-    def __init__(self, requests: Sequence[ScoreRequest], advance: Advance) -> None:
+    def __init__(self, requests: Sequence[ScoreRequest], advance: ProgressCallback) -> None:
         self._logprobs = [0.0] * len(requests)
         self._greedy = [True] * len(requests)
         self._missing = [len(request.continuation) for request in requests]
@@ -174,10 +180,10 @@ def with_contexts(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[Scor
 
 
 def losses_from_scores(
-    score: Callable[[Sequence[ScoreRequest], Advance], list[Score]],
+    score: Callable[[Sequence[ScoreRequest], ProgressCallback], list[Score]],
     sequences: Sequence[Sequence[int]],
     given: int,
-    advance: Advance,
+    advance: ProgressCallback,
 ) -> list[TextLoss]:
     """The loss of each token sequence; see `Engine.losses`.
 

@@ -11,9 +11,9 @@ from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
 from luthier.core.errors import DataError, UsageError
 from luthier.core.seeds import fingerprint
 from luthier.inference.engine import (
-    Advance,
     Engine,
     Generation,
+    ProgressCallback,
     Score,
     ScoreRequest,
     TextLoss,
@@ -32,7 +32,7 @@ from luthier.inference.remote.answers import (
 from luthier.inference.remote.log import AnswerLog
 from luthier.inference.remote.retries import Client
 from luthier.prompts.characters import as_conversation, as_text
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 # What a server scores when it is tried out: after the first of them it is surer than after others.
 _PROBE, _PROBE_WORDS = "One two three", (" four", " and", " of")
@@ -59,7 +59,7 @@ class EndpointEngine(Engine):
         client: Client,
         model: str,
         identity: str,
-        log: ContentLog | None = None,
+        log: ResultCache | None = None,
         *,
         completions: bool = True,
     ) -> None:
@@ -73,7 +73,7 @@ class EndpointEngine(Engine):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`. The tokens of an answer are not known, only how many they are.
 
@@ -87,7 +87,7 @@ class EndpointEngine(Engine):
         return [_until(answer, decoding.stop) for answer in answers]
 
     def score(
-        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
     ) -> list[Score]:
         """See `Engine.score`.
 
@@ -99,7 +99,7 @@ class EndpointEngine(Engine):
         return self._client.ask_all(self._score, requests, advance)
 
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         """See `Engine.losses`; raises as `score`."""
         self._require_scores()

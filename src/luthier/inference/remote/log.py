@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from luthier.inference.engine import Generation, Score, TextLoss
 from luthier.inference.remote.answers import Usage
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 _Result = TypeVar("_Result", Generation, Score, TextLoss)
 
@@ -39,7 +39,7 @@ class AnswerLog:
         log: where answers are kept; None: nowhere.
     """
 
-    def __init__(self, log: ContentLog | None = None) -> None:
+    def __init__(self, log: ResultCache | None = None) -> None:
         self._log = log
         self._lock = threading.Lock()
         self.cost = Cost()

@@ -16,7 +16,7 @@ from luthier.inference.remote.http import NotFoundError, Transport, printable
 from luthier.inference.remote.retries import Client
 from luthier.prompts.characters import CharacterTokenizer
 from luthier.records.evaluation import ModelStamp
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -64,7 +64,7 @@ class EndpointModel:
             endpoint=self.client.url,
         )
 
-    def engine(self, log: ContentLog | None = None) -> EndpointEngine:
+    def engine(self, log: ResultCache | None = None) -> EndpointEngine:
         """What asks it, and keeps the answers in ``log``."""
         completions = self.config.endpoint.completions
         return EndpointEngine(self.client, self.id, self.revision, log, completions=completions)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
-from luthier.inference.engine import Advance
+from luthier.inference.engine import ProgressCallback
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -45,7 +45,7 @@ def in_parallel(
     items: Sequence[_Item],
     workers: int,
     stopped: threading.Event,
-    advance: Advance,
+    advance: ProgressCallback,
 ) -> list[_Result]:
     """``work`` of each item; results in the order of the items.
 
@@ -98,7 +98,7 @@ class _Queue(Generic[_Item, _Result]):
                 self._done.put(error)
         self._done.put(None)
 
-    def collect(self, workers: int, advance: Advance) -> dict[int, _Result]:
+    def collect(self, workers: int, advance: ProgressCallback) -> dict[int, _Result]:
         """The results by number, when all workers have ended."""
         results: dict[int, _Result] = {}
         failures: list[Exception] = []

@@ -12,7 +12,7 @@ from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.secrets import REPLACEMENT
 from luthier.core.units import format_duration
-from luthier.inference.engine import Advance
+from luthier.inference.engine import ProgressCallback
 from luthier.inference.remote.http import TransientError, Transport
 from luthier.inference.remote.pool import Pace, in_parallel
 
@@ -73,7 +73,7 @@ class Client:
             attempt += 1
 
     def ask_all(
-        self, ask: Callable[[_Item], _Result], items: Sequence[_Item], advance: Advance
+        self, ask: Callable[[_Item], _Result], items: Sequence[_Item], advance: ProgressCallback
     ) -> list[_Result]:
         """``ask`` of each item, several at the same time; see `in_parallel`.
 

@@ -17,9 +17,9 @@ from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
 from luthier.core.errors import UsageError
 from luthier.core.seeds import fingerprint
 from luthier.inference.engine import (
-    Advance,
     Engine,
     Generation,
+    ProgressCallback,
     Score,
     ScoreRequest,
     TextLoss,
@@ -136,7 +136,7 @@ class VllmEngine(Engine):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         """See `Engine.generate`."""
         settings = parameters(decoding.strategy) | demanded(self._model.generation_config)
@@ -148,7 +148,7 @@ class VllmEngine(Engine):
         return [_generation(output.outputs[0]) for output in outputs]
 
     def score(
-        self, requests: Sequence[ScoreRequest], advance: Advance = ignore_progress
+        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
     ) -> list[Score]:
         """See `Engine.score`."""
         asked = with_contexts(requests, self._model.tokenizer)
@@ -162,7 +162,7 @@ class VllmEngine(Engine):
         ]
 
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: Advance = ignore_progress
+        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
         return losses_from_scores(self.score, sequences, 1, advance)

@@ -21,7 +21,7 @@ from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import EvaluationTask
 from luthier.evaluation.tasks import Task, TextEncoder, prepare_task
 from luthier.inference import Engine, Generation
-from luthier.inference.engine import Advance, ignore_progress
+from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.inference.local.decoding.stopping import Stopping
 from luthier.prompts.render import Prompt, PromptRenderer
 from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags
@@ -44,7 +44,7 @@ class Scripted(Engine):
         self,
         prompts: Sequence[Sequence[int]],
         decoding: Decoding,
-        advance: Advance = ignore_progress,
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
         self.asked.append((len(prompts), decoding.stop))
         end = self.tokenizer.eos_token_id

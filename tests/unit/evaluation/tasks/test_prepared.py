@@ -94,10 +94,10 @@ def test_the_limit_draws_what_is_scored_together_together(
     make_task: MakeTask, choices: dict[str, Any]
 ) -> None:
     rows = [{"text": f"test {n}", "label": n % 2, "set": n // 3} for n in range(30)]
-    task = make_task({**choices, "part_of": "{{ set }}"}, test=rows)
+    task = make_task({**choices, "question_id": "{{ set }}"}, test=rows)
     documents = prepare_task(task, limit=10).documents
     assert len(documents) == 9
-    assert set(Counter(document.part_of for document in documents).values()) == {3}
+    assert set(Counter(document.question_id for document in documents).values()) == {3}
     with pytest.raises(DataError, match="a limit of 2 rows holds no whole set"):
         prepare_task(task, limit=2)
 

@@ -111,7 +111,7 @@ def test_splits_have_their_published_size_and_labels(
 def test_multirc_has_as_many_questions_and_answers_as_published(data_root: Path) -> None:
     documents = prepared(task("superglue/multirc")).documents
     assert len({document.group for document in documents}) == 83
-    assert len({document.part_of for document in documents}) == 953
+    assert len({document.question_id for document in documents}) == 953
     assert len(documents) == 4848
 
 
@@ -119,7 +119,7 @@ def test_the_pairs_of_axg_differ_in_gender_alone(data_root: Path) -> None:
     pairs: dict[str, list[str]] = defaultdict(list)
     for document in prepared(task("superglue/axg")).documents:
         neutral = re.sub(r"\b(his|her|hers|him|he|she)\b", "X", document.prompt.lower())
-        pairs[document.part_of].append(neutral)
+        pairs[document.question_id].append(neutral)
     assert len(pairs) == 178
     assert all(len(pair) == 2 and pair[0] == pair[1] for pair in pairs.values())
 

@@ -73,7 +73,7 @@ def test_p_agrees_with_exact_enumeration(weights: str) -> None:
     (compared,) = compare_suite(of, {"a": system(a), "b": system(b)}, RESAMPLING)
     (found,) = compared.comparisons
     gain = sum(shares[task] * (np.mean(b[task]) - np.mean(a[task])) for task in sizes)
-    assert (found.over, found.n) == ("a", 13)
+    assert (found.baseline, found.n) == ("a", 13)
     assert found.difference == pytest.approx(gain)
     assert found.difference == pytest.approx(compared.results[1].value - compared.results[0].value)
     expected = exact_p(a, b, shares)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, MambaConfig
 
-from luthier.inference.local.budget import Budget, Room, rectangles, usual_batch_tokens
+from luthier.inference.local.budget import BatchLimits, Budget, rectangles, usual_batch_tokens
 from luthier.inference.local.layouts.packing import cut_in_order
 from luthier.models.device import free_memory
 
@@ -80,7 +80,7 @@ def test_what_found_no_memory_is_not_tried_again_as_it_was() -> None:
         if len(batch) > 1:
             raise MemoryError
 
-    def in_order(lengths: list[int], room: Room) -> list[list[int]]:
+    def in_order(lengths: list[int], room: BatchLimits) -> list[list[int]]:
         return cut_in_order(lengths, room.computed)
 
     items = [300, *[1] * 50]  # of very unlike lengths in one row

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
-from luthier.inference.local.cache import Part, merge_caches, repeat_cache, roomy_cache
+from luthier.inference.local.cache import Part, merge_caches, preallocated_cache, repeat_cache
 
 
 def states(rows: int, length: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,11 +33,11 @@ def assert_same(one: Any, other: Any) -> None:
 
 def test_tokens_are_added_in_place_and_beyond_the_room() -> None:
     lengths = [5, *[1] * 70, 90, 1]
-    assert_same(fill(roomy_cache(), 3, lengths), fill(DynamicCache(), 3, lengths))
+    assert_same(fill(preallocated_cache(), 3, lengths), fill(DynamicCache(), 3, lengths))
 
 
 def test_rows_are_selected_reordered_and_doubled() -> None:
-    ours, theirs = (fill(cache, 3, [5, 1]) for cache in (roomy_cache(), DynamicCache()))
+    ours, theirs = (fill(cache, 3, [5, 1]) for cache in (preallocated_cache(), DynamicCache()))
     for rows in ([2, 0], [1, 1, 0]):
         for cache in (ours, theirs):
             cache.batch_select_indices(torch.tensor(rows))
@@ -46,7 +46,9 @@ def test_rows_are_selected_reordered_and_doubled() -> None:
 
 
 def test_a_row_is_cut_back_repeated_and_stays_as_it_was() -> None:
-    cache, whole, short = (fill(roomy_cache(), 1, lengths) for lengths in ([5, 3], [5, 3], [5]))
+    cache, whole, short = (
+        fill(preallocated_cache(), 1, lengths) for lengths in ([5, 3], [5, 3], [5])
+    )
     rows = fill(repeat_cache(cache, 3), 3, [4])
     assert_same(cache, whole)
     cache.crop(-3)
@@ -56,11 +58,11 @@ def test_a_row_is_cut_back_repeated_and_stays_as_it_was() -> None:
         keys, values = states(3, 4, number)
         assert torch.equal(repeated.keys, torch.cat([layer.keys.expand(3, -1, -1, -1), keys], 2))
         assert torch.equal(repeated.values[:, :, 8:], values)
-    assert repeat_cache(roomy_cache(), 2).get_seq_length() == 0
+    assert repeat_cache(preallocated_cache(), 2).get_seq_length() == 0
 
 
 def test_caches_of_unequal_length_are_merged_on_the_right() -> None:
-    long, short = fill(roomy_cache(), 2, [5]), fill(roomy_cache(), 1, [3])
+    long, short = fill(preallocated_cache(), 2, [5]), fill(preallocated_cache(), 1, [3])
     merged = merge_caches([Part(long, slice(0, 2), 5), Part(short, slice(0, 1), 3)])
     assert merged.get_seq_length() == 5
     for layer, (one, other) in enumerate(zip(long.layers, short.layers, strict=True)):

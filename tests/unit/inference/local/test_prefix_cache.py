@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from luthier.config import Decoding
-from luthier.evaluation.cached_engine import KeptEngine
+from luthier.evaluation.cached_engine import CachedEngine
 from luthier.inference.local.engine import LocalEngine
-from luthier.inference.local.prefix_cache import Trunk
+from luthier.inference.local.prefix_cache import PrefixCache
 from luthier.inference.local.radix_tree import Node
 from luthier.inference.local.soft_prompt import SoftPrompt
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 TWO = Decoding(max_new_tokens=2)
 SHOTS = list(range(1000, 1300))
@@ -57,8 +57,8 @@ def test_shots_are_computed_once_for_all_batches(loaded: Any, tmp_path: Path) ->
     prompts = [[*SHOTS, *question] for question in QUESTIONS]
     alone = [LocalEngine(loaded, 4096).generate([prompt], TWO)[0] for prompt in prompts]
     for batch_tokens in (8000, 1000):  # all together, and three by three
-        log = ContentLog(tmp_path / f"{batch_tokens}.jsonl")
-        engine = KeptEngine(tried(loaded, batch_tokens), "model", log, batch_tokens)
+        log = ResultCache(tmp_path / f"{batch_tokens}.jsonl")
+        engine = CachedEngine(tried(loaded, batch_tokens), "model", log, batch_tokens)
         with counted(loaded.model) as counts:
             assert engine.generate(prompts, TWO) == alone
         # A batch computes again what stands after the last whole piece: 300 - 2 × 128 = 44.
@@ -91,7 +91,7 @@ def test_a_beginning_is_the_same_to_the_last_bit_whatever_was_asked_before(loade
         return [Node(start, tuple(part)) for start, part in zip(starts, parts, strict=True)]
 
     wanted = path(SHOTS, range(50, 120), range(7))
-    used, fresh = (Trunk(loaded.model, SoftPrompt()) for _ in range(2))
+    used, fresh = (PrefixCache(loaded.model, SoftPrompt()) for _ in range(2))
     for before in (path(SHOTS[:200]), path(SHOTS, range(60)), path([5]), path([*SHOTS, 1], [2])):
         used.reach(before)
     with counted(loaded.model) as counts:

@@ -17,7 +17,7 @@ from luthier.inference import ScoreRequest
 from luthier.inference.local.engine import LocalEngine
 from luthier.inference.remote import EndpointModel, open_endpoint
 from luthier.prompts.render import PromptRenderer
-from luthier.records.result_cache import ContentLog
+from luthier.records.result_cache import ResultCache
 
 QUICK = {"backoff": 0.01, "retries": 1}
 EXAMPLES = [
@@ -233,11 +233,11 @@ def test_a_server_that_goes_on_after_a_stop_string_is_cut_there(
 def test_nothing_is_asked_twice(server: Any, tmp_path: Path) -> None:
     log, decoding = tmp_path / "log.jsonl", Decoding(max_new_tokens=4)
     model = opened(server)
-    first = model.engine(ContentLog(log))
+    first = model.engine(ResultCache(log))
     answers = first.generate(asked(model, "auto"), decoding)
     scored = first.score([ScoreRequest(texts("The sun")[0], texts(" is")[0])])
     before = len(server.seen)
-    again = opened(server).engine(ContentLog(log))
+    again = opened(server).engine(ResultCache(log))
     assert again.generate(asked(model, "auto"), decoding) == answers
     assert len(server.seen) == before + 1  # the list of models
     assert again.score([ScoreRequest(texts("The sun")[0], texts(" is")[0])]) == scored
@@ -249,7 +249,7 @@ def test_nothing_is_asked_twice(server: Any, tmp_path: Path) -> None:
     server.rule = lambda path, body: (
         {"data": [{"id": "tiny", "root": "other"}]} if path == "/models" else rule(path, body)
     )
-    opened(server).engine(ContentLog(log)).generate(asked(model, "auto"), decoding)
+    opened(server).engine(ResultCache(log)).generate(asked(model, "auto"), decoding)
     assert len(server.bodies("/chat/completions")) == 3 * len(EXAMPLES)
 
 
@@ -265,12 +265,12 @@ def test_answers_before_a_failure_are_kept(server: Any, tmp_path: Path) -> None:
 
     server.rule = dying
     with pytest.raises(ResourceError):
-        model.engine(ContentLog(log)).generate(prompts, decoding)
+        model.engine(ResultCache(log)).generate(prompts, decoding)
     kept = len(log.read_text().splitlines())
     assert kept >= 3
     server.rule = rule
     asked_before = len(server.bodies("/completions"))
-    model.engine(ContentLog(log)).generate(prompts, decoding)
+    model.engine(ResultCache(log)).generate(prompts, decoding)
     assert len(server.bodies("/completions")) - asked_before == len(prompts) - kept
 
 
@@ -320,7 +320,7 @@ def test_a_key_is_sent_and_stored_nowhere(
     monkeypatch.setenv("LUTHIER_TEST_KEY", "sk-secret")
     model = opened(server, api_key_env="LUTHIER_TEST_KEY")
     log = tmp_path / "log.jsonl"
-    model.engine(ContentLog(log)).generate(texts("Hi"), Decoding(max_new_tokens=1))
+    model.engine(ResultCache(log)).generate(texts("Hi"), Decoding(max_new_tokens=1))
     assert {headers["Authorization"] for _, _, headers in server.seen} == {"Bearer sk-secret"}
     assert "sk-secret" not in log.read_text() + repr(model.stamp) + repr(model.config)
 

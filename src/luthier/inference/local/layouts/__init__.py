@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from luthier.inference.local.layouts.base import Laid, Layout
+from luthier.inference.local.layouts.base import ForwardBatch, Layout
 from luthier.inference.local.layouts.packed import Packed
 from luthier.inference.local.layouts.packed_attention import may_pack
 from luthier.inference.local.layouts.rows import Joined, Whole, WholeOfOneLength
 from luthier.models.cache_support import keeps_all_states
 
-__all__ = ["Joined", "Laid", "Layout", "Packed", "Whole", "WholeOfOneLength", "ways_to_share"]
+__all__ = [
+    "ForwardBatch",
+    "Joined",
+    "Layout",
+    "Packed",
+    "Whole",
+    "WholeOfOneLength",
+    "ways_to_share",
+]
 
 
 def ways_to_share(model: Any) -> Iterator[Layout]:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from luthier.inference.local.budget import Room
+from luthier.inference.local.budget import BatchLimits
 from luthier.inference.local.radix_tree import Tokens
 
 
-class Laid(NamedTuple):
+class ForwardBatch(NamedTuple):
     """A forward pass over some texts.
 
     Attributes:
@@ -51,7 +51,7 @@ class Layout(ABC):
 
     @abstractmethod
     def cut(
-        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+        self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
     ) -> list[list[int]]:
         """Cut texts into passes.
 
@@ -68,7 +68,7 @@ class Layout(ABC):
     @abstractmethod
     def lay(
         self, texts: Sequence[Tokens], before: Sequence[int], cache: Any, device: torch.device
-    ) -> Laid:
+    ) -> ForwardBatch:
         """One pass.
 
         Args:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from luthier.inference.local.budget import Room
-from luthier.inference.local.layouts.base import Laid, Layout
+from luthier.inference.local.budget import BatchLimits
+from luthier.inference.local.layouts.base import ForwardBatch, Layout
 from luthier.inference.local.layouts.packed_attention import packed_attention
 from luthier.inference.local.layouts.packing import PackedCache, Packing, cut_in_order
 from luthier.inference.local.radix_tree import Tokens
@@ -36,7 +36,7 @@ class Packed(Layout):
         return PackedCache()
 
     def cut(
-        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+        self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
     ) -> list[list[int]]:
         """See `Layout.cut`. Within a pass, texts that continue the same one stay neighbours."""
         del cache, go_on
@@ -44,7 +44,7 @@ class Packed(Layout):
 
     def lay(
         self, texts: Sequence[Tokens], before: Sequence[int], cache: Any, device: torch.device
-    ) -> Laid:
+    ) -> ForwardBatch:
         """See `Layout.lay`."""
         packing = Packing(tuple(map(len, texts)), tuple(before), cache.packing)
         made = PackedCache(packing, cache)
@@ -55,4 +55,6 @@ class Packed(Layout):
             "use_cache": True,
             "packed": made,
         }
-        return Laid(inputs, [(0, part.start) for part in packing.parts], packing.total, made)
+        return ForwardBatch(
+            inputs, [(0, part.start) for part in packing.parts], packing.total, made
+        )

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from luthier.inference.local.branching_cache import begin, branch, tokens_copied
-from luthier.inference.local.budget import Room, rectangles
-from luthier.inference.local.layouts.base import Laid, Layout
+from luthier.inference.local.budget import BatchLimits, rectangles
+from luthier.inference.local.layouts.base import ForwardBatch, Layout
 from luthier.inference.local.padding import MAX_PADDING, pad
 from luthier.inference.local.radix_tree import Tokens
 
@@ -26,7 +26,7 @@ class Whole(Layout):
         """There is no cache."""
 
     def cut(
-        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+        self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
     ) -> list[list[int]]:
         """See `Layout.cut`."""
         del cache, go_on
@@ -34,19 +34,21 @@ class Whole(Layout):
 
     def lay(
         self, texts: Sequence[Tokens], before: Sequence[int], cache: Any, device: torch.device
-    ) -> Laid:
+    ) -> ForwardBatch:
         """See `Layout.lay`."""
         del before, cache
         ids_BT, _ = pad(texts, device, "right")
         firsts = [(row, 0) for row in range(len(texts))]
-        return Laid({"input_ids": ids_BT, "use_cache": False}, firsts, ids_BT.shape[1], None)
+        return ForwardBatch(
+            {"input_ids": ids_BT, "use_cache": False}, firsts, ids_BT.shape[1], None
+        )
 
 
 class WholeOfOneLength(Whole):
     """Nothing is shared, and only texts of one length share a pass."""
 
     def cut(
-        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+        self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
     ) -> list[list[int]]:
         """See `Layout.cut`."""
         del cache, go_on
@@ -65,7 +67,7 @@ class Joined(Layout):
         return begin()
 
     def cut(
-        self, lengths: Sequence[int], room: Room, cache: Any, *, go_on: bool
+        self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
     ) -> list[list[int]]:
         """See `Layout.cut`: where texts go on, no key of a padded place may stand before them."""
         padding = 0.0 if go_on else MAX_PADDING
@@ -73,9 +75,9 @@ class Joined(Layout):
 
     def lay(
         self, texts: Sequence[Tokens], before: Sequence[int], cache: Any, device: torch.device
-    ) -> Laid:
+    ) -> ForwardBatch:
         """See `Layout.lay`."""
         ids_BT, _ = pad(texts, device, "right")
         made = branch(cache, torch.tensor(before, device=device))
         inputs = {"input_ids": ids_BT, "past_key_values": made, "use_cache": True}
-        return Laid(inputs, [(row, 0) for row in range(len(texts))], ids_BT.shape[1], made)
+        return ForwardBatch(inputs, [(row, 0) for row in range(len(texts))], ids_BT.shape[1], made)

@@ -24,7 +24,7 @@ from luthier.data.batches import micro_batches
 from luthier.inference.local.cache import Part, merge_caches, repeat_cache
 from luthier.inference.local.decoding import Rows
 from luthier.inference.local.padding import MAX_PADDING, pad
-from luthier.inference.local.prefix_cache import Trunk
+from luthier.inference.local.prefix_cache import PrefixCache
 from luthier.inference.local.reuse.base import PREFILL_TOKENS, Reuse, forks
 from luthier.inference.local.soft_prompt import Conditioned
 from luthier.models.forward import logits_at
@@ -96,7 +96,7 @@ class SharedPrefixes(Reuse):
 
     def __init__(self, conditioned: Conditioned) -> None:
         _, self._model, soft_prompt = conditioned
-        self._trunk = Trunk(self._model, soft_prompt)
+        self._trunk = PrefixCache(self._model, soft_prompt)
 
     def start(
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float

@@ -6,10 +6,10 @@ from luthier.cli.output import print_json, print_result
 from luthier.core.tables import Table
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.planning.hardware import GUESSED
-from luthier.records.dry_run import Forecast, MethodForecast
+from luthier.records.dry_run import DryRun, MethodDryRun
 
 
-def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
+def print_dry_run(forecast: DryRun, *, as_json: bool) -> None:
     """Print what a dry run found."""
     if as_json:
         print_json(forecast.model_dump(mode="json"))
@@ -42,7 +42,7 @@ def print_forecast(forecast: Forecast, *, as_json: bool) -> None:
         print_result(f"Each time is {GUESSED}.")
 
 
-def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:
+def _needs(method: MethodDryRun) -> tuple[str, str, str, str, str]:
     """Trained parameters, steps, time, memory, and whether it fits."""
     count = method.trained_parameters
     trained = "–" if count is None else format_count(count)
@@ -57,7 +57,7 @@ def _needs(method: MethodForecast) -> tuple[str, str, str, str, str]:
     )
 
 
-def _fits(method: MethodForecast) -> str:
+def _fits(method: MethodDryRun) -> str:
     available = f"{format_bytes(method.usable_bytes)} available"
     if method.verdict == "may not fit" and method.memory_high_bytes:
         return f"maybe: up to {format_bytes(method.memory_high_bytes)}, {available}"

@@ -1,4 +1,4 @@
-"""Hundreds of hostile artefacts through the real commands: nothing runs, all are refused by name.
+"""Hundreds of hostile artifacts through the real commands: nothing runs, all are refused by name.
 
 Here are models and data. Settings of models and runs with absurd values, and YAML, are in
 test_readers.py.
@@ -17,21 +17,21 @@ from pathlib import Path
 import pytest
 from tests.security import hostile_data, hostile_headers, hostile_models, test_readers
 from tests.security.hostile_headers import GGUF
-from tests.security.hostile_models import MARKER, Artefact
+from tests.security.hostile_models import MARKER, Artifact
 
 from luthier.cli.main import run as luthier
 
-MODELS = hostile_models.artefacts() | dict(hostile_headers.lying())
-DATA = hostile_data.artefacts()
+MODELS = hostile_models.artifacts() | dict(hostile_headers.lying())
+DATA = hostile_data.artifacts()
 SECONDS = 20
 # One of each few in every run of the tests, the others with the long ones.
 EVERY = 12
 
 
-def _params(found: dict[str, Artefact]) -> list[object]:
+def _params(found: dict[str, Artifact]) -> list[object]:
     return [
-        pytest.param(artefact, id=name, marks=pytest.mark.long if number % EVERY else ())
-        for number, (name, artefact) in enumerate(found.items())
+        pytest.param(artifact, id=name, marks=pytest.mark.long if number % EVERY else ())
+        for number, (name, artifact) in enumerate(found.items())
     ]
 
 
@@ -62,45 +62,45 @@ def content(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def assert_refused(
-    code: int, said: str, artefact: Artefact, place: Path, before: dict[str, tuple[int, int]]
+    code: int, said: str, artifact: Artifact, place: Path, before: dict[str, tuple[int, int]]
 ) -> None:
     """Nothing has run or been written, and the file is named."""
     assert "Traceback" not in said
     assert not list(place.rglob(MARKER)), "it ran"
     assert content(place) == before
-    if artefact.harmless and code == 0:
+    if artifact.harmless and code == 0:
         return
     assert code in (3, 4), said
     flat = said.replace("\n", "").replace(" ", "")
-    assert artefact.file.replace(" ", "") in flat, said
-    if artefact in MODELS.values():  # of data the name is enough
+    assert artifact.file.replace(" ", "") in flat, said
+    if artifact in MODELS.values():  # of data the name is enough
         assert str(place / "model") in flat, said
 
 
-@pytest.mark.parametrize("artefact", _params(MODELS))
+@pytest.mark.parametrize("artifact", _params(MODELS))
 def test_a_hostile_model_is_refused(
-    artefact: Artefact,
+    artifact: Artifact,
     tiny_llama: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = Path(shutil.copytree(tiny_llama, tmp_path / "place" / "model"))
-    artefact.spoil(folder)
+    artifact.spoil(folder)
     monkeypatch.chdir(tmp_path / "place")
     monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path / "cache"))
-    given = folder / GGUF if artefact.file == GGUF else folder
+    given = folder / GGUF if artifact.file == GGUF else folder
     before = content(folder.parent)
     with in_limited_time():
         code = luthier(
-            ["prompt", "--model", str(given), "--ask", "hi", "evaluate.max_new_tokens=1"]
+            ["prompt", "--model", str(given), "--input", "hi", "evaluate.max_new_tokens=1"]
         )
-    assert_refused(code, capfd.readouterr().err, artefact, folder.parent, before)
+    assert_refused(code, capfd.readouterr().err, artifact, folder.parent, before)
 
 
-@pytest.mark.parametrize("artefact", _params(DATA))
+@pytest.mark.parametrize("artifact", _params(DATA))
 def test_hostile_data_is_refused(
-    artefact: Artefact,
+    artifact: Artifact,
     tiny_llama: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -108,13 +108,13 @@ def test_hostile_data_is_refused(
 ) -> None:
     folder = tmp_path / "place" / "rows"
     folder.mkdir(parents=True)
-    artefact.spoil(folder)
+    artifact.spoil(folder)
     monkeypatch.chdir(tmp_path / "place")
-    given = folder / artefact.file
+    given = folder / artifact.file
     before = content(folder.parent)
     with in_limited_time():
         code = luthier(["data", "show", "--model", str(tiny_llama), "--data", str(given)])
-    assert_refused(code, capfd.readouterr().err, artefact, folder.parent, before)
+    assert_refused(code, capfd.readouterr().err, artifact, folder.parent, before)
 
 
 def test_there_are_hundreds_of_them() -> None:
