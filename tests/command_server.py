@@ -82,11 +82,18 @@ class CommandServer:
 
 def _prepare() -> None:
     """Import what the commands need. No thread may be started: a fork would not have it."""
-    import luthier.report  # noqa: F401
     import peft  # noqa: F401
     import torch
     from transformers.models.auto.tokenization_auto import AutoTokenizer  # noqa: F401
     from transformers.models.llama import modeling_llama  # noqa: F401
+
+    import luthier.context.base_model
+    import luthier.context.manifest
+    import luthier.distributed.sharded
+    import luthier.preflight.dry_run
+    import luthier.reports
+    import luthier.workflows.measure
+    import luthier.workflows.tune  # noqa: F401
 
     torch.set_num_threads(1)
     gc.freeze()  # forks look for garbage in their own objects alone

@@ -135,7 +135,7 @@ def test_a_target_that_matches_nothing_is_refused(call: Call, tiny_llama: Path, 
     outcome = call(*asked, "methods.lora.targets=[q_proj,gate_projj]")
     assert outcome.code == UsageError.exit_code
     assert "no module's name ends with 'gate_projj'" in outcome.err
-    assert "did you mean gate_proj" in outcome.err
+    assert "did you mean 'gate_proj'" in outcome.err
 
 
 def test_all_linear_leaves_out_what_kernels_read(

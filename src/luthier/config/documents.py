@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from luthier.config.yaml import Document, Location
 from luthier.core.errors import DataError, ProblemList
-from luthier.core.names import shortened
+from luthier.core.names import did_you_mean, shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -69,9 +68,8 @@ def _explain(
     article = "an" if noun[0] in "aeiou" else "a"
     if kind == "extra_forbidden":
         known = list(model.model_fields) if len(location) == 1 else []
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
         fix = f"{article} {noun} has {', '.join(known)}" if known else ""
-        fix = f"did you mean {close[0]!r}?" if close else fix
+        fix = did_you_mean(str(location[-1]), known) or fix
         return DataError(f"{article} {noun} has no key {key!r}", where=where, fix=fix)
     detail = message.removeprefix("Value error, ")
     return DataError(f"{key}: {detail}" if key else detail, where=where)

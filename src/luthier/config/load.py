@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -16,7 +15,7 @@ from luthier.config.base import Config
 from luthier.config.run import RunConfig
 from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
 from luthier.core.errors import ProblemList, UsageError
-from luthier.core.names import shortened
+from luthier.core.names import did_you_mean, shortened
 
 _BRANCHES = ("function-", "literal[", "tuple[", "constrained-")
 _EXPECTED = "Input should be "
@@ -174,8 +173,8 @@ def _explain(
     dotted = shortened(".".join(map(str, location)))
     if kind == "extra_forbidden":
         unknown = str(location[-1])
-        close = _called_elsewhere(unknown, known) or difflib.get_close_matches(unknown, known, n=1)
-        fix = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        fix = _called_elsewhere(unknown, known) or did_you_mean(unknown, known)
+        fix = fix or f"known keys: {', '.join(known)}"
         return UsageError(f"unknown key {dotted!r}", where=where, fix=fix)
     if kind == "union_tag_not_found":
         name = f"{dotted}.{message.rsplit(chr(39), 2)[1]}"
@@ -186,19 +185,19 @@ def _explain(
     detail = message.removeprefix("Value error, ").removeprefix("Input ")
     detail = detail.replace("a valid boolean", "true or false")
     choices = detail.removeprefix("should be ").replace(" or ", ", ").replace("'", "").split(", ")
-    close = difflib.get_close_matches(str(given), choices, n=1) if kind == "literal_error" else []
-    fix = f"did you mean {close[0]!r}?" if close else ""
+    fix = did_you_mean(str(given), choices) if kind == "literal_error" else ""
     is_section = isinstance(given, Mapping | BaseModel) and kind == "value_error"
     shown = "" if is_section or repr(given) in detail else f", not {shortened(repr(given))}"
     return UsageError(f"{dotted}: {detail}{shown}", where=where, fix=fix)
 
 
-def _called_elsewhere(unknown: str, known: Mapping[str, str]) -> list[str]:
-    """The keys whose help mentions an unknown one, as the name that other tools give it."""
+def _called_elsewhere(unknown: str, known: Mapping[str, str]) -> str:
+    """A suggestion: the first key whose help mentions an unknown one, as other tools call it."""
     if "_" not in unknown:  # a plain word is mentioned in passing
-        return []
+        return ""
     mentioned = re.compile(rf"\b{re.escape(unknown)}\b")
-    return [name for name, told in known.items() if mentioned.search(told)]
+    found = (name for name, told in known.items() if mentioned.search(told))
+    return next((f"did you mean {name!r}?" for name in found), "")
 
 
 def _known_keys(location: Location) -> dict[str, str]:

@@ -8,7 +8,6 @@ when it was made. Code, pickle, keys, servers and trackers must be, whoever made
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import shlex
@@ -24,6 +23,7 @@ from luthier.config.yaml import Document, parse_yaml
 from luthier.core.cache import cache_folder
 from luthier.core.errors import ProblemList, UsageError
 from luthier.core.files import read_bytes, write_atomically
+from luthier.core.names import did_you_mean
 from luthier.records.run_directory import RunDirectory
 
 EVERYTHING = ("model", "data", "prompt", "train", "evaluate")
@@ -111,13 +111,11 @@ def grants(given: Mapping[str, Any]) -> Mapping[str, Any]:
     known = {".".join(location) for location, _ in _PERMISSIONS} - {*_PLACE}
     for key in given:
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
             known_ones = ", ".join(sorted(known))
             raise UsageError(
                 f"{key} cannot be changed here: a run goes on as it was made",
-                fix=f"did you mean {close[0]}?"
-                if close
-                else f"give only what a stored run may not decide by itself: {known_ones}",
+                fix=did_you_mean(key, known, cutoff=0.8)
+                or f"give only what a stored run may not decide by itself: {known_ones}",
             )
     return given
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable
 
 _MOST = 8
 _LONGEST = 80
+_LONGEST_COMPARED = 200
+"""Of a wrong name that others are held against: the search is slow, and no name is longer."""
 
 
 def shortened(name: str) -> str:
@@ -44,3 +47,18 @@ def listed(
     if left := len(found) - len(shown):
         return f"{', '.join(shown)} and {left:,} more"
     return last.join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+    """A question that suggests known names like a wrong one; empty where none is like it.
+
+    Args:
+        name: the wrong name.
+        known: the right ones.
+        most: so many suggestions at most.
+        cutoff: the least likeness, as `difflib.SequenceMatcher.ratio` has it.
+    """
+    if len(name) > _LONGEST_COMPARED:
+        return ""
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections import defaultdict
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from luthier.core.errors import DataError
 from luthier.core.given import home, is_there
-from luthier.core.names import listed, named, on_one_line, shortened
+from luthier.core.names import did_you_mean, listed, named, on_one_line, shortened
 from luthier.data.bytestream import UNPACK_FIX
 from luthier.data.fields import is_empty
 from luthier.data.hub import open_hub
@@ -123,13 +122,12 @@ def _not_found(source: str) -> DataError:
         for sibling in place.parent.iterdir()
         if sibling.is_dir() or reader_of(sibling)
     ]
-    close = difflib.get_close_matches(Path(source).name, siblings, n=1)
     looked = " and ".join(str(place.absolute()) for place in places)
     root = "" if os.environ.get("LUTHIER_DATA") else ", or set LUTHIER_DATA to your data folder"
     return DataError(
         f"there is no data called {source!r}",
         where=looked,
-        fix=f"did you mean {close[0]!r}?" if close else f"check the path{root}",
+        fix=did_you_mean(Path(source).name, siblings) or f"check the path{root}",
     )
 
 

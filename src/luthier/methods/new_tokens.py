@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from luthier.config.methods import LoraConfig, ModulesConfig
 from luthier.core.errors import UsageError
+from luthier.core.names import did_you_mean
 from luthier.models.load import LoadedModel
 from luthier.planning.targets import ends_with
 
@@ -31,11 +31,10 @@ def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dic
         found = [one for key, one in model.named_modules() if ends_with(key, (name,))]
         if not any(True for module in found for _ in module.parameters()):
             known = {key.rpartition(".")[2] for key, _ in model.named_modules()} - {""}
-            close = difflib.get_close_matches(name, sorted(known), n=2)
             raise UsageError(
                 f"{loaded.stamp.architecture} has no module {name!r} to train and save",
                 where=where,
-                fix=f"did you mean {' or '.join(close)}?" if close else "leave it out",
+                fix=did_you_mean(name, sorted(known), most=2) or "leave it out",
             )
         has_end = has_end or any(module is end for module in found for end in ends)
     if not has_end:
@@ -111,10 +110,10 @@ def _id_of(tokenizer: Any, token: str | int, where: str) -> int:
     vocabulary = tokenizer.get_vocab()
     if token in vocabulary:
         return int(vocabulary[token])
-    close = difflib.get_close_matches(token, vocabulary, n=3, cutoff=0.6)
+    hint = did_you_mean(token, vocabulary, most=3)
     raise UsageError(
         f"the tokenizer has no token {token!r}",
         where=where,
-        fix=(f"did you mean {' or '.join(map(repr, close))}? Or " if close else "")
+        fix=(f"{hint} Or " if hint else "")
         + "add it to the tokenizer beside the model, and set model.resize_embeddings=true",
     )

@@ -6,7 +6,6 @@ whole names.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from luthier.core.errors import UsageError
-from luthier.core.names import listed
+from luthier.core.names import did_you_mean, listed
 from luthier.methods.reach import Reach
 from luthier.methods.stacks import Stack
 from luthier.planning.patterns import matching
@@ -192,8 +191,7 @@ class Search:
         if not isinstance(entry, str):
             parts = entry[0].count(".") + 1
             ends = dict.fromkeys(".".join(name.split(".")[-parts:]) for name in adaptable)
-            close = difflib.get_close_matches(entry[0], ends, n=2, cutoff=0.5)
-            return f"did you mean {' or '.join(close)}? {there}" if close else there
+            return f"{did_you_mean(entry[0], ends, most=2, cutoff=0.5)} {there}".strip()
         if self.named((entry,)):
             return f"a text is a regular expression for whole names: give a list, [{entry}]"
         if inside := matching(entry, adaptable):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import file_sha256
 from luthier.core.given import home, is_there, refuse_irregular, refuse_links_away
+from luthier.core.names import did_you_mean
 from luthier.models import bundled
 from luthier.models.adapter_folder import (
     ADAPTER_CONFIG,
@@ -330,11 +330,7 @@ def _content(path: Path, files: Sequence[Path]) -> str:
 
 
 def _unknown(name: str) -> DataError:
-    close = difflib.get_close_matches(name.lower(), bundled.BUNDLED_MODELS, n=1)
     known = ", ".join(bundled.BUNDLED_MODELS)
-    fix = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"bundled models: {known}; or owner/name from the Hub"
-    )
+    fix = did_you_mean(name.lower(), bundled.BUNDLED_MODELS)
+    fix = fix or f"bundled models: {known}; or owner/name from the Hub"
     return DataError(f"there is no model {name!r}: no bundled model, no folder, no Hub id", fix=fix)

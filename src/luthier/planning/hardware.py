@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import platform
@@ -15,6 +14,7 @@ from pathlib import Path
 from luthier.core.cache import cache_folder
 from luthier.core.errors import UsageError
 from luthier.core.files import write_atomically
+from luthier.core.names import did_you_mean
 from luthier.planning.tables import read_table
 
 _GIB = 2**30
@@ -171,8 +171,8 @@ def find_device(name: str) -> Device:
     wanted = _ALIASES.get(wanted, wanted)
     known = catalogue()
     if wanted not in known:
-        close = difflib.get_close_matches(wanted, [*known, "cpu"], n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else f"known: cpu, {', '.join(known)}"
+        hint = did_you_mean(wanted, [*known, "cpu"], most=3, cutoff=0.4)
+        hint = hint or f"known: cpu, {', '.join(known)}"
         raise UsageError(f"the device {name!r} is not in the catalogue", fix=hint)
     return known[wanted]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
+from luthier.core.names import did_you_mean
 from luthier.planning.architecture import Architecture
 from luthier.planning.method_cost import (
     Adalora,
@@ -119,7 +119,6 @@ def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:
     """
     if name not in METHODS:
         known = (*METHODS, "qlora")
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
         raise UsageError(f"there is no method {name!r}", fix=hint)
     return METHODS[name](model, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from luthier.config.documents import validate_document
 from luthier.config.yaml import parse_yaml, read_yaml
 from luthier.core.errors import UsageError
+from luthier.core.names import did_you_mean
 from luthier.prompts.template import Template
 
 _WORDINGS = "wordings"
@@ -28,11 +28,11 @@ def load_template(name_or_path: str) -> Template:
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         return validate_document(Template, "template", read_yaml(path))
-    close = difflib.get_close_matches(name_or_path, library, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(name_or_path, library, cutoff=0.5)
+    has = f"the library has {', '.join(library)}; a file of your own ends in .yaml"
     raise UsageError(
         f"there is no template {name_or_path!r}",
-        fix=f"{hint}the library has {', '.join(library)}; a file of your own ends in .yaml",
+        fix=f"{hint} {has}".strip(),
     )
 
 

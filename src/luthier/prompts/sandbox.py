@@ -8,7 +8,6 @@ refused when the template is compiled, before there is a row.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
 from luthier.core.errors import DataError
+from luthier.core.names import did_you_mean
 from luthier.prompts.filters import FILTERS, INTERNAL_FILTERS, charge, start_meter, text_of
 
 MAX_SOURCE_CHARACTERS = 2**16
@@ -178,8 +178,7 @@ def _check(node: nodes.Node) -> None:
 def _check_name(kind: str, name: str, known: Iterable[str]) -> None:
     known = list(known)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+        hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
         raise SecurityError(f"there is no {kind} {name!r}; {hint}")
 
 

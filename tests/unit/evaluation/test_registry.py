@@ -112,7 +112,7 @@ def test_a_broken_plug_in_is_a_users_mistake(value: str, monkeypatch: pytest.Mon
 
 def test_importing_evaluate_loads_no_metric_library() -> None:
     program = (
-        "import sys; from luthier.evaluate import get_metric\n"
+        "import sys; from luthier.evaluation import get_metric\n"
         "get_metric('rougeL'); get_metric('bleu')\n"
         "print([m for m in ('torch', 'scipy', 'sacrebleu', 'rouge_score') if m in sys.modules])"
     )

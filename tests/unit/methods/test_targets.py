@@ -175,7 +175,7 @@ METHODS: tuple[MethodName, ...] = ("lora", "rslora", "dora", "qlora", "adalora",
 @pytest.mark.parametrize(
     ("settings", "message", "advice"),
     [
-        ({"targets": ["q_proj", "gate_projj"]}, "'gate_projj'", "did you mean gate_proj"),
+        ({"targets": ["q_proj", "gate_projj"]}, "'gate_projj'", "did you mean 'gate_proj'"),
         ({"targets": ["self_attn.qproj"]}, "'self_attn.qproj'", "self_attn.q_proj"),
         ({"targets": "q_proj"}, "whole name of no module", r"\[q_proj\]"),
         ({"targets": r"layers\.0\..*_proj"}, "whole name of no module", "begin it with"),

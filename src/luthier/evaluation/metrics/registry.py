@@ -9,12 +9,12 @@ colon there is no argument.
 
 from __future__ import annotations
 
-import difflib
 import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from luthier.core.errors import LuthierError, UsageError
+from luthier.core.names import did_you_mean
 from luthier.evaluation.metrics.base import Metric
 
 GROUP = "luthier.metrics"
@@ -79,8 +79,7 @@ def get_metric(name: str) -> Metric:
     table = _table()
     base, _, argument = _PASS_AT.sub("pass@k:", name).partition(":")
     if base not in table:
-        close = difflib.get_close_matches(base, table, n=1, cutoff=0.5)
-        fix = f"did you mean {close[0]!r}?" if close else f"known metrics: {', '.join(table)}"
+        fix = did_you_mean(base, table, cutoff=0.5) or f"known metrics: {', '.join(table)}"
         raise UsageError(f"unknown metric {name!r}", fix=fix)
     entry = table[base]
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from luthier.config.documents import validate_document
 from luthier.config.yaml import Document, Location, parse_yaml, read_yaml
 from luthier.core.errors import DataError, UsageError
+from luthier.core.names import did_you_mean
 from luthier.evaluation.tasks.candidates import CandidateTask, ContextTask
 from luthier.evaluation.tasks.generation import GenerationTask
 from luthier.evaluation.tasks.likelihood import ChoiceTask, ClozeTask, RatingTask
@@ -61,11 +61,10 @@ def load_task(name_or_path: str) -> Task | Suite:
                 fix="give the task a name of its own",
             )
         return found
-    close = difflib.get_close_matches(name_or_path, library, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(name_or_path, library, cutoff=0.5)
     raise UsageError(
         f"there is no task {name_or_path!r}",
-        fix=f"{hint}list them with 'luthier tasks'; a file of your own ends in .yaml",
+        fix=f"{hint} list them with 'luthier tasks'; a file of your own ends in .yaml".strip(),
     )
 
 
@@ -233,11 +232,9 @@ def _task(document: Document, at: Location = (), values: Mapping[str, Any] | Non
     values = document.values if values is None else values
     kind = str(values.get("kind", ""))
     if kind not in KINDS:
-        close = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
         raise DataError(
             f"{kind!r} is no kind of task" if kind else "the task does not say of which kind it is",
             where=document.where((*at, "kind")),
-            fix=f"{hint}the kinds are {', '.join(KINDS)}",
+            fix=f"{did_you_mean(kind, KINDS)} the kinds are {', '.join(KINDS)}".strip(),
         )
     return validate_document(KINDS[kind], "task", document, at, values)

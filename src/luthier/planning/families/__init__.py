@@ -5,11 +5,11 @@ Defaults that a configuration leaves out are those of transformers.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from luthier.core.errors import DataError
+from luthier.core.names import did_you_mean
 from luthier.planning.architecture import Architecture
 from luthier.planning.families.gpt import gpt2, gpt_neox, opt, phi
 from luthier.planning.families.llama import gemma, llama, mixture, olmo2, phi3, starcoder2
@@ -84,8 +84,8 @@ def _unknown(family: object, where: str) -> DataError:
     if not isinstance(family, str):
         problem = "is missing" if family is None else f"is {family!r}"
         return DataError(f"model_type {problem}", where=place, fix=f"give a name; {known}")
-    close = difflib.get_close_matches(family, FAMILIES, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
     return DataError(
-        f"the planner does not know the architecture {family!r}", where=place, fix=hint + known
+        f"the planner does not know the architecture {family!r}",
+        where=place,
+        fix=f"{did_you_mean(family, FAMILIES)} {known}".strip(),
     )
