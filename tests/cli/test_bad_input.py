@@ -164,17 +164,45 @@ MISTAKES = (
         ("the file does not exist", "at: task.yaml", "--data"),
     ),
     Mistake(
-        "data-in-place-of-config",
-        "adapt rows.jsonl",
+        "neither-data-nor-config",
+        "adapt rows.xml",
         USAGE,
-        ("no YAML configuration", "at: rows.jsonl", "--data"),
+        ("neither a YAML configuration nor data", "at: rows.xml", "--data"),
+        {"rows.xml": "<rows/>"},
+    ),
+    Mistake(
+        "model-in-place-of-config",
+        "adapt mine",
+        USAGE,
+        ("this is a model", "--model mine"),
+        {"mine/config.json": "{}"},
+    ),
+    Mistake(
+        "run-in-place-of-config",
+        "tune mine",
+        USAGE,
+        ("this is a run", "luthier resume mine"),
+        {"mine/config.yaml": "seed: 1"},
+    ),
+    Mistake(
+        "data-twice",
+        "adapt rows.jsonl --data other.jsonl",
+        USAGE,
+        ("one source of data is enough, not 2: other.jsonl, rows.jsonl",),
+        {"rows.jsonl": pairs(40)},
+    ),
+    Mistake(
+        "no-such-data",
+        "adapt rows.jsnl.jsonl",
+        DATA,
+        ("there is no data called 'rows.jsnl.jsonl'",),
         {"rows.jsonl": pairs(40)},
     ),
     Mistake(
         "two-configs",
         "adapt a.yaml b.yaml",
         USAGE,
-        ("one configuration file is enough, not 2: a.yaml, b.yaml", "section.key=value"),
+        ("one configuration is enough, not 2: a.yaml, b.yaml", "section.key=value"),
         {"a.yaml": "seed: 1\n", "b.yaml": "seed: 2\n"},
     ),
     Mistake("rung", "adapt --rungs zero-shot,loraa", USAGE, ("'loraa'", "did you mean 'lora'?")),
@@ -381,6 +409,7 @@ def test_a_mistake_is_explained(
 ) -> None:
     monkeypatch.delenv("LUTHIER_DATA", raising=False)  # an error may name it where it is not set
     for name, text in mistake.files.items():
+        Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(text, encoding="utf-8")
     command = [
         part for word in mistake.command.split() for part in (quick if word == "TASK" else (word,))

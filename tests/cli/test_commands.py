@@ -211,10 +211,10 @@ def test_compare(call: Call, adapted: Any, tmp_path: Path) -> None:
     assert "few-shot" in page.read_text(encoding="utf-8")
 
 
-def test_compare_needs_rungs_of_a_ladder(call: Call, adapted: Any) -> None:
+def test_a_run_is_not_compared_with_itself(call: Call, adapted: Any) -> None:
     outcome = call("compare", adapted["run"], adapted["run"])
-    assert outcome.code == 3
-    assert "name its rungs" in outcome.err
+    assert outcome.code == 2
+    assert "a run is named twice" in outcome.err
 
 
 def test_report(call: Call, adapted: Any) -> None:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from luthier.api.results import BenchmarkResult
 from luthier.config import RunConfig
 from luthier.config.stored import save_config, stored_config
+from luthier.context.target import find_target
 from luthier.core.console import Console
-from luthier.core.errors import DataError, UsageError
+from luthier.core.errors import UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.records.evaluation import EvaluationRecord, SuiteRecord
 from luthier.records.result_cache import ResultCache
-from luthier.records.results import tuned_model
-from luthier.records.run_directory import FORMAT, RunDirectory, is_missing_run
+from luthier.records.run_directory import FORMAT, RunDirectory
 from luthier.records.run_lock import writing
 
 if TYPE_CHECKING:
     from luthier.context.evaluated_model import EvaluatedModel
     from luthier.evaluation.tasks import PreparedTask, Selection, TextEncoder
 
-from luthier.api.configuration import Configuration, Overrides, as_run, configure, open_run
+from luthier.api.configuration import Configuration, Overrides, configure, open_run
 
 _NAMED = 8
 """Tasks without data that a warning names."""
@@ -184,17 +184,14 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
     from luthier.evaluation.tasks import TextEncoder
     from luthier.methods import load_adapted
 
-    run = as_run(target)
-    tuned = tuned_model(run) if run else None
+    found = find_target(target, console)
+    found.require_present(config.output)
+    run, tuned = found.run, found.tuned
     if run:
         asked = {"evaluate": config.evaluate.model_dump(mode="json")}
         config = stored_config(run, asked, alike=config, parts=("model",))
-    elif target and is_missing_run(Path(target), config.output):
-        raise DataError(
-            "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
-        )
-    elif target:
-        config = configure(config, {"model.id": str(target)})
+    elif found.model:
+        config = configure(config, {"model.id": found.model})
     model: Model
     if tuned:
         require_reach(config.evaluate, "tuned")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from luthier.config.stored import described_config
+from luthier.context.target import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.names import listed
@@ -38,7 +39,8 @@ def compare(
     P-values are corrected for the number of comparisons (Holm).
 
     Args:
-        runs: run directories (or rungs of an adapt run) that were evaluated on the same examples.
+        runs: run directories that were evaluated on the same examples; an adapt run stands for the
+            rung that it recommends.
         metric: which metric; None: of each task the first one of the first run.
         task: one of the runs' tasks; None: all that they share.
         console: shows progress.
@@ -55,11 +57,11 @@ def compare(
 
     if len(runs) < 2:
         raise UsageError("there is nothing to compare", fix="name at least two runs")
-    opened = [RunDirectory.open(Path(run)) for run in runs]
+    console = console or Console()
+    opened = open_runs(runs, console)
     config = described_config(opened[0])
     resampling = Resampling.of(config.evaluate, config.seed)
     measured = _evaluations(opened, task)
-    console = console or Console()
     tasks = _compare_tasks(measured, metric, resampling, console, num_items)
     whole = task is None and metric is None
     comparison = RunComparison(
@@ -84,7 +86,7 @@ def _evaluations(
             raise DataError(
                 "this run has no evaluation",
                 where=str(run.path),
-                fix="evaluate it first; of an adapt run, name its rungs (…/rungs/lora)",
+                fix=f"evaluate it first: luthier evaluate {run.path}",
             )
     has = [evaluated_tasks(run) for run in runs]
     shared = [task] if task else [name for name in has[0] if all(name in names for names in has)]

@@ -44,13 +44,6 @@ def _is_of(run: RunDirectory, config: RunConfig | Path | str) -> bool:
     return not isinstance(config, RunConfig) and Path(config).resolve() == run.config.resolve()
 
 
-def as_run(target: str | Path | None) -> RunDirectory | None:
-    """The run directory at ``target``, or None if that is something else."""
-    if target is None or not (Path(target) / "config.yaml").is_file():
-        return None
-    return RunDirectory.open(Path(target))
-
-
 def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:
     """The directory of the run that `RunConfig.run_name` names; it is made where it is missing."""
     return RunDirectory.create(config.output, config.run_name(kind, task, model))

@@ -7,16 +7,13 @@ from pathlib import Path
 from luthier.api.configuration import (
     Configuration,
     Overrides,
-    as_run,
     configure_for,
     open_run,
     save_run_config,
 )
 from luthier.api.results import EvaluateResult
+from luthier.context.target import find_target
 from luthier.core.console import Console
-from luthier.core.errors import DataError
-from luthier.records.results import tuned_model
-from luthier.records.run_directory import is_missing_run
 from luthier.records.run_lock import writing
 
 
@@ -29,7 +26,8 @@ def evaluate(
     """Measure a model or a tuned run on the test examples.
 
     Args:
-        target: a run directory; or a model; or None for the configuration's model.
+        target: a run directory, of an adapt run its recommended rung; or a model; None: the
+            configuration's model.
         config: the configuration; None: that of the run, or the defaults.
         overrides: changed values.
         console: shows progress.
@@ -50,16 +48,13 @@ def evaluate(
     from luthier.workflows.model_card import write_card
 
     console = console or Console()
-    tuned = as_run(target)
-    if target and not tuned:
-        overrides = {**(overrides or {}), "model.id": str(target)}
+    found = find_target(target, console)
+    tuned, own = found.run, found.tuned
+    if found.model:
+        overrides = {**(overrides or {}), "model.id": found.model}
     resolved = configure_for(tuned, config, overrides)
-    if target and not tuned and is_missing_run(Path(target), resolved.output):
-        raise DataError(
-            "there is no such run", where=str(target), fix="list the runs with 'luthier runs'"
-        )
+    found.require_present(resolved.output)
     require_reach(resolved.evaluate, "data")
-    own = tuned_model(tuned) if tuned else None
     if own:
         require_reach(resolved.evaluate, "tuned")
     setup = prepare(resolved, console, find_model)
@@ -73,11 +68,11 @@ def evaluate(
         if tuned and own:
             check_template(tuned, setup, console)
             model: Model = load_adapted(own, resolved.base_of(resolved.method), console)
-            found = check_contamination(setup, run, console)
+            contamination = check_contamination(setup, run, console)
         else:
-            model, found = loaded_model(setup.handle, resolved.evaluate), None
+            model, contamination = loaded_model(setup.handle, resolved.evaluate), None
         adapter = resolved.method if own else ""
-        evaluation = measure_model(setup, shots, run, model, console, adapter, found)
+        evaluation = measure_model(setup, shots, run, model, console, adapter, contamination)
         if own and isinstance(setup.handle, ModelHandle):
             write_card(run, setup.handle)  # with the scores
         return EvaluateResult(run, *evaluation, verified_report(run, console))

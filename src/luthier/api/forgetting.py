@@ -6,13 +6,11 @@ from pathlib import Path
 
 from luthier.api.configuration import (
     Overrides,
-    as_run,
 )
-from luthier.config import ModelConfig
 from luthier.config.stored import grants, stored_config
+from luthier.context.target import find_target, open_runs
 from luthier.core.console import Console
 from luthier.records.forgetting import ForgettingReport
-from luthier.records.run_directory import RunDirectory
 
 
 def measure_forgetting(
@@ -40,9 +38,7 @@ def measure_forgetting(
     """
     from luthier.workflows.forgetting import compare_with_before
 
-    run = RunDirectory.open(Path(after))
+    console = console or Console()
+    (run,) = open_runs([after], console)
     config = stored_config(run, grants(overrides or {}))
-    earlier: RunDirectory | ModelConfig | None = as_run(before)
-    if before and earlier is None:
-        earlier = config.model.model_copy(update={"id": str(before), "revision": None})
-    return compare_with_before(run, config, earlier, console or Console())
+    return compare_with_before(run, config, find_target(before, console), console)

@@ -10,12 +10,12 @@ from luthier.api.configuration import (
     Overrides,
     configure,
 )
+from luthier.context.target import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.records.comparison import (
     Judgement,
 )
-from luthier.records.run_directory import RunDirectory
 
 _REFERENCES = "references"
 """The name of the accepted answers where they are what answers are compared with."""
@@ -55,7 +55,7 @@ def judge(
     if not runs:
         raise UsageError("there is nothing to judge", fix="name at least one evaluated run")
     console = console or Console()
-    opened = [RunDirectory.open(Path(run)) for run in runs]
+    opened = open_runs(runs, console)
     tasks = [compared_task(run, task) for run in opened]
     answers = [load_evaluation(run, name) for run, name in zip(opened, tasks, strict=True)]
     baseline = answers[0] if len(runs) > 1 else None

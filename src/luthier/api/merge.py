@@ -10,9 +10,9 @@ from luthier.api.configuration import (
 )
 from luthier.api.results import MergeResult
 from luthier.config.stored import grants
+from luthier.context.target import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
-from luthier.records.run_directory import RunDirectory
 from luthier.records.run_lock import writing
 
 
@@ -53,8 +53,9 @@ def merge(
         return MergeResult(Path(output), merged.difference, merged.tolerance, merged.positions)
     if base is not None:
         raise UsageError("a run knows its base model", where=str(run), fix="leave --base out")
-    opened = RunDirectory.open(Path(run))
+    console = console or Console()
+    (opened,) = open_runs([run], console)
     folder = Path(output) if output else opened.merged
     with writing(opened, console):
-        merged = merge_run(opened, folder, console or Console(), grants(overrides or {}))
+        merged = merge_run(opened, folder, console, grants(overrides or {}))
     return MergeResult(folder, merged.difference, merged.tolerance, merged.positions)

@@ -9,9 +9,9 @@ from luthier.api.configuration import (
     Overrides,
     configure_for,
 )
+from luthier.context.target import Target, open_target
 from luthier.core.console import Console
 from luthier.records.evaluation import SampleRecord
-from luthier.records.run_directory import RunDirectory
 
 
 def prompt(
@@ -30,7 +30,7 @@ def prompt(
         overrides: changed values.
         console: shows progress.
         question: a question of your own; None: the first test examples of the task.
-        run: a tuned run to ask instead of the base model.
+        run: a run to ask instead of the configured model, of an adapt run its recommended rung.
         num: how many test examples to ask.
 
     Raises:
@@ -38,6 +38,7 @@ def prompt(
     """
     from luthier.workflows.prompting import ask_model
 
-    tuned = RunDirectory.open(Path(run)) if run else None
-    resolved = configure_for(tuned, config, overrides)
-    return ask_model(resolved, console or Console(), tuned, question, num)
+    console = console or Console()
+    target = open_target(run, console) if run else Target()
+    resolved = configure_for(target.run, config, overrides)
+    return ask_model(resolved, console, target, question, num)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from luthier.context.target import open_runs
+from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.records.comparison import (
     SampleSize,
@@ -18,6 +20,7 @@ def required_sample_size(
     *,
     base_rate: float | None = None,
     metric: str | None = None,
+    console: Console | None = None,
 ) -> SampleSize:
     """How many examples show a difference between two systems, 8 times in 10 at the 5 % level.
 
@@ -26,6 +29,7 @@ def required_sample_size(
         run: an evaluated run, whose scores say how much they spread.
         base_rate: without a run, the share of right answers that is expected of 0/1 scores.
         metric: which one of the run's; None: its first.
+        console: is told which rung an adapt run stands for.
 
     Raises:
         UsageError: neither or both of a run and a base rate are given, or a value is out of range.
@@ -41,7 +45,7 @@ def required_sample_size(
     if base_rate is not None:
         source = f"0/1 scores of which {base_rate:.0%} are right, independent of each other"
         return plan_shares(difference, base_rate, source)
-    opened = RunDirectory.open(Path(run or ""))
+    (opened,) = open_runs([run or ""], console or Console())
     result = _measured(opened, metric)
     if not result.standard_error:
         raise UsageError(

@@ -25,7 +25,7 @@ def adapt(
     Interrupted, the same command goes on where it stopped.
 
     Args:
-        arguments: A YAML file, and single settings as section.key=value.
+        arguments: A YAML file or a file of data, and single settings as section.key=value.
         rungs: Which rungs, separated by commas, cheapest first.
         target: The value of the metric that is good enough.
         budget: Total time, such as 30m.

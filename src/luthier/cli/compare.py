@@ -30,8 +30,9 @@ def compare(
     """Compare runs with the first one, paired by example, on every task that all of them have.
 
     Args:
-        arguments: Run directories; of an adapt run, its rungs, such as runs/NAME/rungs/lora. For a
-            judge also its settings, such as model.endpoint.concurrency=4.
+        arguments: Run directories; an adapt run stands for the rung that it recommends, and any
+            rung can be named, such as runs/NAME/rungs/lora. For a judge also its settings, such as
+            model.endpoint.concurrency=4.
         metric: Which metric decides; without it, each task's first.
         task: One of the runs' tasks alone, such as glue/rte.
         items: Of each task, list so many examples on which the runs' scores differ.

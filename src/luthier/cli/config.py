@@ -16,7 +16,7 @@ def show(*arguments: str, json: Json = False) -> None:
     """Print the complete configuration: every setting, with the values it would have.
 
     Args:
-        arguments: A YAML file, and single settings as section.key=value.
+        arguments: A YAML file or a file of data, and single settings as section.key=value.
     """
     from luthier.config.load import to_yaml
 

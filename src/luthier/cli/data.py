@@ -17,7 +17,7 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
     """Show a rendered example with its trained tokens, lengths, and what would be dropped and why.
 
     Args:
-        arguments: A YAML file, and single settings as section.key=value.
+        arguments: A YAML file or a file of data, and single settings as section.key=value.
     """
     config = read_configuration(arguments, common)
     from luthier.context.run_context import prepare

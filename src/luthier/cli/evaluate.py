@@ -5,9 +5,16 @@ from __future__ import annotations
 from luthier.cli.before_after import ChangeOptions, print_changes
 from luthier.cli.benchmark import BenchmarkOptions, benchmark
 from luthier.cli.flags import Json
-from luthier.cli.options import CONFIGURATIONS, CommonOptions, read_configuration, read_settings
+from luthier.cli.options import (
+    CONFIGURATIONS,
+    CommonOptions,
+    is_data,
+    read_configuration,
+    read_settings,
+)
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
+from luthier.core.console import Console
 from luthier.core.errors import UsageError
 
 
@@ -28,8 +35,8 @@ def evaluate(
     settings replace; a task that cannot take one of them is refused.
 
     Args:
-        target: A run directory, a model (also the URL of a server that has one), or a YAML
-            configuration. With --tasks, several of them.
+        target: A run directory (an adapt run stands for the rung that it recommends), a model (also
+            the URL of a server that has one), or a YAML configuration. With --tasks, several.
         arguments: Single settings as section.key=value.
     """
     if changes and changes.given:
@@ -65,9 +72,10 @@ def _one_subject(
     target: str | None, arguments: tuple[str, ...], common: CommonOptions | None
 ) -> tuple[str | None, RunConfig]:
     """A run or a model, and its configuration; a run has its own."""
-    from luthier.api.configuration import as_run, configure_for
+    from luthier.api.configuration import configure_for
+    from luthier.context.target import find_target
 
-    run = as_run(target)
+    run = find_target(target, Console()).run
     if run:
         if common and common.given:
             raise UsageError(
@@ -76,7 +84,8 @@ def _one_subject(
                 "run of others asks for is given as data.source=… or model.id=…",
             )
         return str(run.path), configure_for(run, None, read_settings(arguments))
-    if target and not target.endswith(CONFIGURATIONS) and "=" not in target:
+    is_model = target and not target.endswith(CONFIGURATIONS) and not is_data(target)
+    if target and is_model and "=" not in target:
         return target, read_configuration(arguments, common)
     return None, read_configuration((target, *arguments) if target else arguments, common)
 

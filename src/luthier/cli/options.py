@@ -13,6 +13,7 @@ from luthier.cli.flags import WholeOrNone
 from luthier.config import RunConfig, load_config
 from luthier.config.yaml import parse_scalar
 from luthier.core.errors import UsageError
+from luthier.core.names import listed
 
 
 @Parameter(name="*")
@@ -63,24 +64,32 @@ def read_configuration(
     """The configuration from a command line.
 
     Args:
-        arguments: at most one YAML file, and any number of ``section.key=value``.
+        arguments: at most one YAML file or one source of data, and any number of
+            ``section.key=value``.
         common: the shared options.
         flags: further values; ``__`` stands for the dot of a key.
 
     Raises:
         UsageError: two files, one that is no configuration, an unknown key, or a wrong value.
     """
-    files = [text for text in arguments if "=" not in text]
+    named = [text for text in arguments if "=" not in text]
     overrides = [text for text in arguments if "=" in text]
-    if len(files) > 1:
-        raise UsageError(
-            f"one configuration file is enough, not {len(files)}: {', '.join(files)}",
-            fix="give one YAML file, and single values as section.key=value",
-        )
-    for file in files:
-        _require_configuration(Path(file))
+    files = [text for text in named if text.endswith(CONFIGURATIONS)]
     values = common.flags() if common else {}
     values |= {key.replace("__", "."): value for key, value in flags.items()}
+    sources = [values["data.source"]] if values.get("data.source") is not None else []
+    sources += [_require_data(text) for text in named if text not in files]
+    for kind, found in (("configuration", files), ("source of data", sources)):
+        if len(found) > 1:
+            raise UsageError(
+                f"one {kind} is enough, not {len(found)}: {listed(found)}",
+                fix="give one YAML file, one source of data, and single values as "
+                "section.key=value",
+            )
+    for file in files:
+        if not Path(file).is_file():
+            raise UsageError("the file does not exist", where=file, fix=_FIX)
+    values |= {"data.source": next(iter(sources), None)}
     return load_config(Path(files[0]) if files else None, overrides, values)
 
 
@@ -102,12 +111,33 @@ def read_settings(arguments: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def _require_configuration(path: Path) -> None:
-    if path.suffix not in CONFIGURATIONS or not path.is_file():
-        is_missing = path.suffix in CONFIGURATIONS
-        raise UsageError(
-            "the file does not exist" if is_missing else "this is no YAML configuration",
-            where=str(path),
-            fix="give a .yaml file, data with --data, a model with --model, "
-            "and single settings as section.key=value",
-        )
+_FIX = (
+    "give a .yaml file or a file of data, a model with --model, data of the Hub with --data, and "
+    "single settings as section.key=value"
+)
+
+
+def is_data(name: str) -> bool:
+    """Whether a name ends as files of data do."""
+    from luthier.data.readers import reader_of
+
+    return reader_of(Path(name)) is not None
+
+
+def _require_data(name: str) -> str:
+    """A file or folder of data that is named where a configuration may stand.
+
+    Raises:
+        UsageError: it is neither data nor a configuration.
+    """
+    path = Path(name)
+    if (path / "config.yaml").is_file():
+        problem, fix = "this is a run", f"go on with 'luthier resume {name}', or measure it"
+    elif (path / "config.json").is_file():
+        problem, fix = "this is a model", f"give it with --model {name}"
+    elif path.is_dir() or is_data(name):
+        return name
+    else:
+        problem = "this is neither a YAML configuration nor data"
+        fix = _FIX
+    raise UsageError(problem, where=name, fix=fix)

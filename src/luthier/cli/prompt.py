@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,6 +11,7 @@ from luthier.cli.flags import Json, Whole, WholeOrNone
 from luthier.cli.options import CommonOptions, read_configuration, read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
+from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.records.run_directory import RunDirectory
 
@@ -35,8 +35,8 @@ def prompt(
     set by evaluate.max_new_tokens and evaluate.stop. See 'luthier config schema'.
 
     Args:
-        arguments: A YAML file, and single settings as section.key=value.
-        run: A tuned run to ask instead of a base model.
+        arguments: A YAML file or a file of data, and single settings as section.key=value.
+        run: A run to ask instead of a base model; an adapt run: the rung that it recommends.
         shots: Worked examples before the question.
         num: How many test examples to ask.
         templates: List the template library.
@@ -48,8 +48,12 @@ def prompt(
 
     if run and common and common.model is not None:
         raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
-    config = _configuration(run, arguments, common, shots)
-    answers = luthier.prompt(config, question=question, run=run, num=num)
+    from luthier.context.target import open_target
+
+    named = open_target(run, Console()).run if run else None
+    config = _configuration(named, arguments, common, shots)
+    path = named.path if named else None
+    answers = luthier.prompt(config, question=question, run=path, num=num)
     if json:
         print_json([answer.model_dump(mode="json") for answer in answers])
         return
@@ -61,7 +65,10 @@ def prompt(
 
 
 def _configuration(
-    run: str | None, arguments: tuple[str, ...], common: CommonOptions | None, shots: int | None
+    run: RunDirectory | None,
+    arguments: tuple[str, ...],
+    common: CommonOptions | None,
+    shots: int | None,
 ) -> RunConfig:
     """That of the run, as far as it may decide, or that of the command line."""
     if run is None:
@@ -70,7 +77,7 @@ def _configuration(
 
     flags = {**(common.flags() if common else {}), "prompt.shots": shots}
     given = {key: value for key, value in flags.items() if value is not None}
-    return configure_for(RunDirectory.open(Path(run)), None, {**read_settings(arguments), **given})
+    return configure_for(run, None, {**read_settings(arguments), **given})
 
 
 def _list_templates(*, as_json: bool) -> None:

@@ -41,7 +41,7 @@ def tune(
     Interrupted, the same command goes on where it stopped.
 
     Args:
-        arguments: A YAML file, and single settings as section.key=value.
+        arguments: A YAML file or a file of data, and single settings as section.key=value.
         method: full, bitfit, layernorm, last-layers, selective, lora, rslora, dora, adalora, qlora,
             vera, ia3, adapters, prompt-tuning, prefix-tuning or p-tuning.
         max_time: Save and stop after this much training, such as 2h.

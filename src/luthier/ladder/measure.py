@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from luthier.config.load import override
 from luthier.config.methods import MethodName
 from luthier.config.stored import save_config
 from luthier.context.base_model import BaseModel
@@ -56,11 +57,11 @@ class RungMeasurer:
         """
         run = self.run.rung(rung.name)
         if rung.method is None:
-            self._write_config(run, self.setup.config.method)
+            self._write_config(run, rung, self.setup.config.method)
             memory = PeakMemory(default_device())
             evaluation = self._evaluate(rung, run, self.base.get())
             return self._record(rung, evaluation, memory)
-        self._write_config(run, rung.method)
+        self._write_config(run, rung, rung.method)
         # Without general text the base is not needed, and may be too large as it is stored.
         texts = self.setup.general_texts
         before = general_losses(self.setup, self.run, self.base.get()) if texts else []
@@ -80,8 +81,10 @@ class RungMeasurer:
         write_card(run, self.setup.weights())  # with the scores
         return record.model_copy(update=update)
 
-    def _write_config(self, run: RunDirectory, method: MethodName) -> None:
-        save_config(run, self.setup.config.model_copy(update={"method": method}))
+    def _write_config(self, run: RunDirectory, rung: Rung, method: MethodName) -> None:
+        """The configuration that measures this rung again, whoever names its directory."""
+        changes = {"method": method, "prompt.shots": rung.shots}
+        save_config(run, override(self.setup.config, changes))
 
     def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> Evaluation:
         return measure_model(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from luthier.core.disk import storing
-from luthier.core.errors import DataError, UsageError
-from luthier.records.ladder import LadderRecord
+from luthier.core.errors import DataError
 from luthier.records.run_directory import RunDirectory
 
 _MEASURED = (
@@ -22,15 +21,11 @@ def tuned_model(run: RunDirectory) -> Path | None:
     """The folder of a run's tuned model; None: the run measures a model as it is.
 
     Raises:
-        UsageError: it is an adapt run, which holds several models.
-        DataError: it is a tuning that has not come to its end.
+        DataError: it is an adapt run, which holds several models, or a tuning that has not come to
+            its end.
     """
-    if run.rungs():
-        raise UsageError(
-            "an adapt run holds several models",
-            where=str(run.path),
-            fix=f"name one of its rungs, such as {_worth_naming(run).path}",
-        )
+    if run.is_adapt:
+        raise DataError("an adapt run holds several models", where=str(run.path))
     if run.model.is_dir():
         return run.model
     if run.metrics.exists() or run.checkpoints.exists():
@@ -42,19 +37,10 @@ def tuned_model(run: RunDirectory) -> Path | None:
     return None
 
 
-def _worth_naming(run: RunDirectory) -> RunDirectory:
-    """The rung that an adapt run recommends, or one that was tuned, or any."""
-    rungs = run.rungs()
-    chosen = LadderRecord.read(run.ladder).recommendation.rung if run.ladder.is_file() else None
-    recommended = [rung for rung in rungs if rung.name == chosen]
-    return (recommended or [rung for rung in rungs if rung.model.is_dir()] or rungs)[-1]
-
-
 def require_tuned_model(run: RunDirectory) -> Path:
     """The folder of a run's tuned model.
 
     Raises:
-        UsageError: it is an adapt run, which holds several models.
         DataError: there is no tuned model.
     """
     if found := tuned_model(run):

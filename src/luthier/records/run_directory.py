@@ -248,6 +248,17 @@ class RunDirectory:
         above = RunDirectory(folder.parent)
         return above if folder.name == _RUNGS and above.ladder.is_file() else None
 
+    @property
+    def is_adapt(self) -> bool:
+        """Whether this is an adapt run, which holds a run directory for every rung."""
+        if self.ladder.is_file() or (self.path / _RUNGS).is_dir():
+            return True
+        try:  # before its first rung only the manifest tells
+            manifest = read_json(self.manifest) if self.manifest.is_file() else None
+        except DataError:
+            return False
+        return isinstance(manifest, dict) and manifest.get("kind") == "adapt"
+
     def rungs(self) -> list[RunDirectory]:
         """The rungs of this adapt run that have left something."""
         folder = self.path / _RUNGS

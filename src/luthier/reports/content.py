@@ -168,7 +168,7 @@ def compared_task(run: RunDirectory, task: str | None) -> str:
             where=str(run.path),
             fix="name one of them with --task"
             if tasks
-            else "evaluate it first; of an adapt run, name its rungs (…/rungs/lora)",
+            else f"evaluate it first: luthier evaluate {run.path}",
         )
     return tasks[0]
 

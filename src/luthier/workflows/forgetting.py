@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from luthier.config import ModelConfig, RunConfig
+from luthier.config import RunConfig
 from luthier.config.stored import stored_config
 from luthier.context.run_context import RunContext, prepare
+from luthier.context.target import Target
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_lines
@@ -22,7 +23,7 @@ from luthier.records.forgetting import (
     ItemChange,
     TaskChange,
 )
-from luthier.records.results import require_tuned_model, tuned_model
+from luthier.records.results import require_tuned_model
 from luthier.records.run_directory import RunDirectory
 from luthier.records.run_lock import writing
 from luthier.workflows.measure import general_losses, resampling_of
@@ -31,7 +32,7 @@ from luthier.workflows.measure import general_losses, resampling_of
 def compare_with_before(
     run: RunDirectory,
     config: RunConfig,
-    before: RunDirectory | ModelConfig | None,
+    before: Target,
     console: Console,
 ) -> ForgettingReport:
     """Compare a tuned run with what was before, and store the outcome in it.
@@ -39,7 +40,7 @@ def compare_with_before(
     Args:
         run: the tuned run.
         config: its configuration, as far as the run may decide.
-        before: an evaluated or tuned run, or a model; None: the base model of ``run``.
+        before: an evaluated or tuned run, or a model; nothing: the base model of ``run``.
         console: shows progress.
 
     Raises:
@@ -48,8 +49,8 @@ def compare_with_before(
     """
     require_tuned_model(run)
     setup = prepare(config, console)
-    earlier = before if isinstance(before, RunDirectory) else None
-    name = before.name if isinstance(before, RunDirectory) else (before or setup.config.model).id
+    earlier = before.run
+    name = earlier.name if earlier else before.model or setup.config.model.id
     general, topics, items = _general(setup, run, before, console)
     tasks = _tasks(setup, run, earlier, items) if earlier else ()
     if general is None and not tasks:
@@ -60,7 +61,7 @@ def compare_with_before(
         )
     with writing(run, console):
         write_lines(run.forgetting_items, (item.model_dump(mode="json") for item in items))
-        if general and before is None:  # the run's own record is over its base model
+        if general and before == Target():  # the run's own record is over its base model
             general.write(run.forgetting)
     return ForgettingReport(
         before=name, after=run.name, general=general, topics=topics, tasks=tasks
@@ -70,7 +71,7 @@ def compare_with_before(
 def _general(
     setup: RunContext,
     run: RunDirectory,
-    before: RunDirectory | ModelConfig | None,
+    before: Target,
     console: Console,
 ) -> tuple[Forgetting | None, tuple[GroupChange, ...], list[ItemChange]]:
     """The rise of the loss on general text, by topic, and of each text."""
@@ -98,10 +99,7 @@ def _general(
 
 
 def _losses_before(
-    setup: RunContext,
-    run: RunDirectory,
-    before: RunDirectory | ModelConfig | None,
-    console: Console,
+    setup: RunContext, run: RunDirectory, before: Target, console: Console
 ) -> list[TextLoss]:
     loaded = _load_before(setup, before, console)
     if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(setup.handle.tokenizer):
@@ -113,16 +111,15 @@ def _losses_before(
     return general_losses(setup, run, loaded)
 
 
-def _load_before(
-    setup: RunContext, before: RunDirectory | ModelConfig | None, console: Console
-) -> LoadedModel:
-    if before is None:
-        return load(setup.weights())
-    if isinstance(before, ModelConfig):
-        return load(open_model(before, console))
-    config = stored_config(before, alike=setup.config, parts=("model",))
-    if own := tuned_model(before):
-        return load_adapted(own, config.base_of(config.method), console)
+def _load_before(setup: RunContext, before: Target, console: Console) -> LoadedModel:
+    if before.run is None:
+        if not before.model:
+            return load(setup.weights())
+        named = setup.config.model.model_copy(update={"id": before.model, "revision": None})
+        return load(open_model(named, console))
+    config = stored_config(before.run, alike=setup.config, parts=("model",))
+    if before.tuned:
+        return load_adapted(before.tuned, config.base_of(config.method), console)
     return load(open_model(config.model, console))
 
 

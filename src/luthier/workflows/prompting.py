@@ -6,34 +6,33 @@ from luthier.config import Decoding, RunConfig
 from luthier.context.evaluated_model import Model, evaluated_model, loaded_model
 from luthier.context.manifest import check_template
 from luthier.context.run_context import RunContext, find_model, make_renderer, prepare
+from luthier.context.target import Target
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.evaluation.settings import require_reach
 from luthier.methods import load_adapted
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.records.evaluation import SampleRecord
-from luthier.records.results import require_tuned_model
-from luthier.records.run_directory import RunDirectory
 
 _OWN_QUESTION_TOKENS = 256
 
 
 def ask_model(
-    config: RunConfig, console: Console, run: RunDirectory | None, question: str | None, num: int
+    config: RunConfig, console: Console, target: Target, question: str | None, num: int
 ) -> tuple[SampleRecord, ...]:
     """Prompts, answers, and (for test examples) the accepted answers.
 
     Args:
         config: model, data, template and shots.
         console: shows progress.
-        run: a tuned run; None: the base model.
+        target: the run that is asked; none: the configured model.
         question: a question of the user's own; None: the first ``num`` test examples.
         num: how many test examples.
 
     Raises:
         LuthierError: data, template or model are wrong, or a prompt is too long.
     """
-    tuned = require_tuned_model(run) if run else None
+    run, tuned = target.run, target.tuned
     if question is not None and config.prompt.shots == 0:
         handle = find_model(config.model, console)
         renderer = make_renderer(config, handle)
@@ -43,12 +42,12 @@ def ask_model(
         examples: tuple[Example, ...] = (_own(question),)
     else:
         setup = prepare(config, console, find_model)
-        if run:
+        if run and tuned:
             check_template(run, setup, console)
         renderer, handle = setup.renderer, setup.handle
         decoding = setup.decoding(config.prompt.shots)
         examples = _examples(setup, question, num)
-    if run:
+    if tuned:
         renderer = renderer.with_reserved_positions(config.methods.of(config.method).positions)
     room = decoding.max_new_tokens
     prompts = [renderer.prompt(example, answer_tokens=room) for example in examples]

@@ -1,0 +1,112 @@
+"""The target of a command: a run, a rung, an adapt run, a model or a server, decided here only.
+
+An adapt run stands for the rung that it recommends. Anything that is no run is the name of a model,
+which `luthier.models.resolve` finds (a bundled name, a folder, a GGUF file, a Hub id) or
+`luthier.inference.remote` asks (a URL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.core.names import listed, on_one_line
+from luthier.records.ladder import LadderRecord
+from luthier.records.results import tuned_model
+from luthier.records.run_directory import RunDirectory, is_missing_run
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a command works on.
+
+    Attributes:
+        model: the name of a model; empty where a run is named, or nothing.
+        run: the run directory, of an adapt run that of its recommended rung; None: no run is named.
+        tuned: the folder of the run's tuned model; None: the run leaves the model as it is.
+    """
+
+    model: str = ""
+    run: RunDirectory | None = None
+    tuned: Path | None = None
+
+    def require_present(self, output: Path) -> None:
+        """Refuse what would be a run and is not there; its name looks like that of a Hub model.
+
+        Raises:
+            DataError: the name is that of a run in ``output``, and there is none.
+        """
+        if self.model and is_missing_run(Path(self.model), output):
+            raise DataError(
+                "there is no such run", where=self.model, fix="list the runs with 'luthier runs'"
+            )
+
+
+def find_target(name: str | Path | None, console: Console) -> Target:
+    """Find out what a user has named.
+
+    Args:
+        name: a run directory, a rung, an adapt run, or a model; None: the configuration's model.
+        console: is told which rung an adapt run stands for.
+
+    Raises:
+        DataError: the run is not finished, or it recommends no rung.
+    """
+    if name is None:
+        return Target()
+    is_run = (Path(name) / "config.yaml").is_file()
+    return open_target(name, console) if is_run else Target(model=str(name))
+
+
+def open_target(name: str | Path, console: Console) -> Target:
+    """The target of a command that takes runs only.
+
+    Raises:
+        DataError: it is no run, it is not finished, or it recommends no rung.
+    """
+    run = recommended_rung(RunDirectory.open(Path(name)), console)
+    return Target(run=run, tuned=tuned_model(run))
+
+
+def open_runs(names: Sequence[str | Path], console: Console) -> list[RunDirectory]:
+    """Run directories, of adapt runs those of their recommended rungs.
+
+    Raises:
+        DataError: one of them is no run, or an adapt run without a recommended rung.
+    """
+    return [recommended_rung(RunDirectory.open(Path(name)), console) for name in names]
+
+
+def recommended_rung(run: RunDirectory, console: Console) -> RunDirectory:
+    """The rung that an adapt run recommends; any other run as it is.
+
+    Raises:
+        DataError: the adapt run is not finished, or it recommends no rung.
+    """
+    if not run.is_adapt:
+        return run
+    rungs = {rung.name: rung for rung in run.rungs()}
+    if not run.ladder.is_file():
+        raise DataError(
+            "this adapt run is not finished, so it recommends no rung yet",
+            where=str(run.path),
+            fix=f"go on with 'luthier resume {run.path}'{_or_name_one(rungs)}",
+        )
+    chosen = LadderRecord.read(run.ladder).recommendation.rung
+    if chosen is None or chosen not in rungs:
+        raise DataError(
+            "this adapt run recommends no rung",
+            where=str(run.path),
+            fix=f"see 'luthier report {run.path}'{_or_name_one(rungs)}",
+        )
+    console.say(f"{run.path} stands for the rung that it recommends: {chosen}")
+    return rungs[chosen]
+
+
+def _or_name_one(rungs: dict[str, RunDirectory]) -> str:
+    """The end of a hint: rungs that can be named by themselves."""
+    paths = [str(rung.path) for rung in rungs.values()]
+    return f", or name a rung: {listed(paths, 3, show=on_one_line)}" if paths else ""
