@@ -36,7 +36,7 @@ def evaluate(
 
     Args:
         target: A run directory (an adapt run stands for the rung that it recommends), a model (also
-            the URL of a server that has one), or a YAML configuration. With --tasks, several.
+            the URL of a server), a YAML configuration, or a file of data; several with --tasks.
         arguments: Single settings as section.key=value.
     """
     if changes and changes.given:

@@ -213,13 +213,13 @@ def test_a_run_of_tasks_has_a_report_with_every_choice(
     assert "config.yaml" not in html
 
 
-def test_of_an_adapt_run_a_rung_must_be_named(
+def test_an_adapt_run_without_a_recommendation_is_no_model(
     own: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     run = RunDirectory.create(tmp_path, "adapted")
     run.config.write_text("{}", encoding="utf-8")
     run.rung("lora")
-    with pytest.raises(UsageError, match="several models") as caught:
+    with pytest.raises(DataError, match="recommends no rung yet") as caught:
         luthier.benchmark([run.path], [own], None, settings, Console(quiet=True))
     assert "rungs/lora" in caught.value.fix
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import luthier
-from luthier.api.configuration import as_run, configure, open_run
+from luthier.api.configuration import configure, open_run
 from luthier.config import RunConfig
+from luthier.context.target import find_target
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.records.evaluation import EvaluationRecord
@@ -78,12 +79,11 @@ def test_a_run_is_named_after_what_decides_its_result(tmp_path: Path) -> None:
 
 
 def test_a_run_is_told_from_a_model(tmp_path: Path) -> None:
-    assert as_run(None) is None
-    assert as_run(tmp_path) is None
+    assert find_target(tmp_path, QUIET).run is None
     with pytest.raises(DataError, match="not a run directory"):
         RunDirectory.open(tmp_path)
     (tmp_path / "config.yaml").write_text("seed: 0\n")
-    assert as_run(str(tmp_path)) == RunDirectory(tmp_path) == RunDirectory.open(tmp_path)
+    assert find_target(str(tmp_path), QUIET).run == RunDirectory.open(tmp_path)
 
 
 def test_tuning_is_done_once(settings: dict[str, Any]) -> None:

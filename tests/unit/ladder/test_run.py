@@ -304,7 +304,7 @@ def test_general_text_is_mixed_in_and_a_limit_holds(
         adapt__rungs=["full"],
         data__replay=0.2,
         train__guards__max_forgetting=0.5,
-        train__validations=16,
+        train__num_validations=16,
     )
     rung = by_name(result.ladder)["full"]
     assert rung.training.replayed == round(rung.training.examples / 4)
