@@ -28,7 +28,8 @@ from typing import Any
 from common import provenance, store, table
 from luthier.config import load_config
 from luthier.context.manifest import hardware, versions
-from luthier.context.run_context import prepare
+from luthier.context.prepare import prepare
+from luthier.context.training_data import tokenised
 from luthier.core.console import Console
 from luthier.core.heap import pool_environment
 from luthier.core.units import format_bytes
@@ -108,7 +109,7 @@ def _shared(folder: Path, steps: int) -> tuple[dict[str, Any], list[tuple[int, i
         Path("examples/dialogsum.yaml"), ["data.max_length=512", f"data.num_train={_BATCH * 8}"]
     )
     setup = prepare(config, Console(quiet=True))
-    rows = [(e.input_ids, e.trained) for e in setup.tokenised("train").examples][: steps * _BATCH]
+    rows = [(e.input_ids, e.trained) for e in tokenised(setup, "train").examples][: steps * _BATCH]
     if len(rows) < steps * _BATCH:
         raise SystemExit(f"{len(rows)} examples are too few for {steps} steps")
     file = folder / "examples.json"

@@ -24,14 +24,14 @@ def adapt(
     """
     from luthier.api.report import verified_report
     from luthier.context.manifest import write_manifest
-    from luthier.context.run_context import prepare
+    from luthier.context.prepare import prepare
     from luthier.evaluation.settings import require_reach
-    from luthier.ladder.checks import check_ladder, without_long_tests
+    from luthier.ladder.checks import check_ladder, without_tests_too_long_for_a_rung
     from luthier.ladder.run import run_ladder
 
     resolved, console = configure(config, overrides), console or Console()
     require_reach(resolved.evaluate, "ladder")
-    setup = without_long_tests(prepare(resolved, console), console)
+    setup = without_tests_too_long_for_a_rung(prepare(resolved, console), console)
     check_ladder(setup)
     run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
     with writing(run, console):

@@ -179,7 +179,7 @@ class _Measured:
 
 def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Measured:
     from luthier.context.evaluated_model import Model, evaluated_model, loaded_model
-    from luthier.context.run_context import find_model
+    from luthier.context.prepare import find_model
     from luthier.evaluation.settings import require_reach
     from luthier.evaluation.tasks import TextEncoder
     from luthier.methods import load_adapted

@@ -32,11 +32,11 @@ def dry_run(
     Raises:
         LuthierError: whatever the real run would find before it trains.
     """
-    from luthier.context.long_tests import warn_of_long_tests
+    from luthier.context.long_tests import asking, long_tests, warn_of_long_tests
     from luthier.context.manifest import check_manifest
-    from luthier.context.run_context import prepare
+    from luthier.context.prepare import prepare
     from luthier.evaluation.settings import require_reach
-    from luthier.ladder.checks import check_ladder, without_long_tests
+    from luthier.ladder.checks import check_ladder, without_tests_too_long_for_a_rung
     from luthier.preflight.dry_run import check_tune, dry_run_of
 
     resolved, console = configure(config, overrides), console or Console()
@@ -44,9 +44,9 @@ def dry_run(
         require_reach(resolved.evaluate, "ladder")
     setup = prepare(resolved, console)
     if kind == "adapt":
-        setup = without_long_tests(setup, console)
+        setup = without_tests_too_long_for_a_rung(setup, console)
     else:
-        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        long = long_tests(setup, asking(setup, resolved.prompt.shots, resolved.method))
         warn_of_long_tests(setup.dataset, long, console)
     checks = {"adapt": check_ladder, "tune": check_tune}
     checked = checks[kind](setup)

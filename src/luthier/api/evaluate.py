@@ -37,8 +37,9 @@ def evaluate(
     """
     from luthier.api.report import verified_report
     from luthier.context.evaluated_model import Model, loaded_model
+    from luthier.context.evaluation_task import evaluation_task
     from luthier.context.manifest import check_template, write_manifest
-    from luthier.context.run_context import find_model, prepare
+    from luthier.context.prepare import find_model, prepare
     from luthier.evaluation.runner import render_prompts
     from luthier.evaluation.settings import require_reach
     from luthier.methods import load_adapted
@@ -59,7 +60,7 @@ def evaluate(
         require_reach(resolved.evaluate, "tuned")
     setup = prepare(resolved, console, find_model)
     shots = resolved.prompt.shots
-    render_prompts(setup.renderer, setup.task(shots))
+    render_prompts(setup.renderer, evaluation_task(setup, shots))
     run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.id)
     with writing(run, console):
         if not tuned:

@@ -21,7 +21,9 @@ from luthier.records.run_lock import writing
 from luthier.records.training import Extension, TrainingRecord
 
 if TYPE_CHECKING:
+    from luthier.context.fingerprints import training_fingerprint
     from luthier.context.run_context import RunContext
+    from luthier.context.training_data import training_data
 
 from luthier.api.configuration import Overrides, configure
 
@@ -57,7 +59,7 @@ def extend(
     """
     from luthier.checkpoint import newest_step
     from luthier.context.manifest import check_manifest
-    from luthier.context.run_context import prepare
+    from luthier.context.prepare import prepare
 
     opened, console = RunDirectory.open(Path(run)), console or Console()
     if (kind := kind_of(opened)) != "tune":
@@ -118,7 +120,7 @@ def _with_more(setup: RunContext, epochs: float | None, steps: int | None) -> Ru
         if own is not None:
             return configure(config, {f"methods.{config.method}.epochs": own + epochs})
         return configure(config, {"train.epochs": config.train.epochs + epochs})
-    order = setup.training_data(config.method).order(config)
+    order = training_data(setup, config.method).order(config)
     more = steps if epochs is None else order.total_steps(epochs)
     before = total_steps(order, config.train, config.method_config)
     return configure(config, {"train.max_steps": before + (more or 0)})
@@ -152,8 +154,8 @@ def _note_extension(
         learning_rate_before=before.method_config.learning_rate,
         learning_rate=changed.method_config.learning_rate,
         max_time=limit,
-        extends=setup.training_fingerprint(before.method),
-        fingerprint=dataclasses.replace(setup, config=changed).training_fingerprint(before.method),
+        extends=training_fingerprint(setup, before.method),
+        fingerprint=training_fingerprint(dataclasses.replace(setup, config=changed), before.method),
     )
     lines = [*read_lines(run.extensions), extension.model_dump(mode="json")]
     write_lines(run.extensions, lines)

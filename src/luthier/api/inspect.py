@@ -23,7 +23,7 @@ def inspect(
     Raises:
         LuthierError: see `luthier.core.errors`.
     """
-    from luthier.context.run_context import prepare
+    from luthier.context.prepare import prepare
     from luthier.workflows.inspection import inspect_method
 
     resolved, console = configure(config, overrides), console or Console()

@@ -26,9 +26,9 @@ def tune(
     """
     from luthier.api.report import verified_report
     from luthier.context.base_model import BaseModel
-    from luthier.context.long_tests import warn_of_long_tests
+    from luthier.context.long_tests import asking, long_tests, warn_of_long_tests
     from luthier.context.manifest import write_manifest
-    from luthier.context.run_context import prepare
+    from luthier.context.prepare import prepare
     from luthier.distributed.process_group import joined_process_group
     from luthier.workflows.tune import tuned_model
 
@@ -36,7 +36,7 @@ def tune(
         resolved = configure(config, overrides)
         console = (console or Console()) if processes.is_first else Console(quiet=True)
         setup = prepare(resolved, console)
-        long = setup.long_tests(setup.asking(resolved.prompt.shots, resolved.method))
+        long = long_tests(setup, asking(setup, resolved.prompt.shots, resolved.method))
         warn_of_long_tests(setup.dataset, long, console)
         kind = f"tune-{resolved.method}"
         run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)

@@ -20,7 +20,8 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
         arguments: A YAML file or a file of data, and single settings as section.key=value.
     """
     config = read_configuration(arguments, common)
-    from luthier.context.run_context import prepare
+    from luthier.context.prepare import prepare
+    from luthier.context.training_data import max_length
     from luthier.data.inspect import ModelView, inspect_dataset
     from luthier.data.show import render_report
 
@@ -29,7 +30,7 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
     view = ModelView(
         renderer=setup.renderer,
         decode=lambda ids: str(setup.handle.tokenizer.decode(list(ids))),
-        max_length=setup.max_length,
+        max_length=max_length(setup),
         invalid=config.data.invalid,
     )
     report = inspect_dataset(

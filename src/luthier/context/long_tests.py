@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from luthier.config.methods import MethodName
+from luthier.context.evaluation_task import decoding_of
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example
@@ -31,7 +34,38 @@ class Asking:
     answer_tokens: int
 
 
-def long_tests(
+def asking(setup: RunContext, shots: int, method: MethodName | None = None) -> Asking:
+    """How the test questions are asked, where a method takes a part of the context window."""
+    renderer = setup.renderer_beside(method) if method else setup.renderer
+    return Asking(renderer, shots, decoding_of(setup, shots).max_new_tokens)
+
+
+def long_tests(setup: RunContext, *asked: Asking, console: Console | None = None) -> list[Example]:
+    """The test examples whose prompt leaves no room for an answer in one of these ways."""
+    total = len(asked) * len(setup.dataset.test)
+    quiet = console or Console(quiet=True)
+    with quiet.progress("fitting test prompts into the context window", total) as advance:
+        return _find_long(setup.dataset, asked, setup.config.seed, advance)
+
+
+def without_long_tests(setup: RunContext, *asked: Asking, console: Console) -> RunContext:
+    """Without the test examples that do not fit, where ``evaluate.too_long`` is ``drop``.
+
+    Raises:
+        DataError: none is left.
+    """
+    if setup.config.evaluate.too_long != "drop":
+        return setup
+    dataset = _leave_out(setup.dataset, long_tests(setup, *asked, console=console), console)
+    if not dataset.test:
+        raise DataError(
+            "no test example is left: every prompt is too long",
+            fix="use fewer shots, or a model with a longer context window",
+        )
+    return replace(setup, dataset=dataset)
+
+
+def _find_long(
     dataset: Dataset,
     asked: Iterable[Asking],
     seed: int,
@@ -53,7 +87,7 @@ def long_tests(
     return list(found.values())
 
 
-def leave_out(dataset: Dataset, long: Sequence[Example], console: Console) -> Dataset:
+def _leave_out(dataset: Dataset, long: Sequence[Example], console: Console) -> Dataset:
     """The data set without these test examples; they are counted and named."""
     if not long:
         return dataset

@@ -13,6 +13,7 @@ import torch
 import luthier
 from luthier.config import RunConfig
 from luthier.config.stored import described_config
+from luthier.context.fingerprints import evaluation_fingerprint, evaluation_inputs
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
@@ -33,7 +34,7 @@ def write_manifest(run: RunDirectory, setup: RunContext, kind: str) -> None:
     """
     check_manifest(run, setup)
     if not run.manifest.is_file():
-        write_json(run.manifest, _manifest(setup, kind, setup.evaluation_fingerprint()))
+        write_json(run.manifest, _manifest(setup, kind, evaluation_fingerprint(setup)))
 
 
 def check_manifest(run: RunDirectory, setup: RunContext) -> None:
@@ -45,8 +46,8 @@ def check_manifest(run: RunDirectory, setup: RunContext) -> None:
     if not run.manifest.is_file():
         return
     stored = read_json(run.manifest)
-    if stored.get("fingerprint") != setup.evaluation_fingerprint():
-        changed = describe_differences(stored.get("inputs", {}), setup.evaluation_inputs())
+    if stored.get("fingerprint") != evaluation_fingerprint(setup):
+        changed = describe_differences(stored.get("inputs", {}), evaluation_inputs(setup))
         raise UsageError(
             f"this run directory was made with another configuration, model or data:\n{changed}",
             where=str(run.path),
@@ -98,7 +99,7 @@ def _manifest(setup: RunContext, kind: str, fingerprint: str) -> dict[str, Any]:
         "kind": kind,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": fingerprint,
-        "inputs": setup.evaluation_inputs(),
+        "inputs": evaluation_inputs(setup),
         "seed": setup.config.seed,
         "versions": versions(),
         "hardware": hardware(),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from luthier.context.evaluation_task import evaluation_task
+from luthier.context.long_tests import asking, without_long_tests
 from luthier.context.run_context import RunContext
+from luthier.context.training_data import require_trainable_base, training_data
 from luthier.core.console import Console
 from luthier.distributed.process_group import SINGLE_PROCESS
 from luthier.evaluation.runner import render_prompts
@@ -19,7 +22,7 @@ from luthier.training.optimizer import require_optimizer
 from luthier.training.trackers import require_trackers
 
 
-def without_long_tests(setup: RunContext, console: Console) -> RunContext:
+def without_tests_too_long_for_a_rung(setup: RunContext, console: Console) -> RunContext:
     """Without the test examples that do not fit into the prompts of every rung.
 
     All rungs answer the same ones. Only where ``evaluate.too_long`` is ``drop``.
@@ -27,8 +30,8 @@ def without_long_tests(setup: RunContext, console: Console) -> RunContext:
     Raises:
         DataError: none is left.
     """
-    ways = [setup.asking(rung.shots, rung.method) for rung in rungs_of(setup.config)]
-    return setup.without_long_tests(*ways, console=console)
+    ways = [asking(setup, rung.shots, rung.method) for rung in rungs_of(setup.config)]
+    return without_long_tests(setup, *ways, console=console)
 
 
 def check_ladder(setup: RunContext) -> Checked:
@@ -47,14 +50,14 @@ def check_ladder(setup: RunContext) -> Checked:
         require_trackers(setup.config.train.trackers)
         require_optimizer(setup.config.train, default_device(), SINGLE_PROCESS)
     for method in methods:
-        setup.require_trainable_base(method)
+        require_trainable_base(setup, method)
         allowed_method(method, setup.config, setup.weights())
         outlined(setup.weights(), method, setup.config.methods)  # for its checks
     if architecture := architecture_of(setup):
         for method in methods:
             tuning_of(setup.config.methods.of(method), architecture)
     # Methods differ in settings, not in examples: one stands for all.
-    dropped = setup.training_data(methods[0]).dropped if methods else ()
+    dropped = training_data(setup, methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)
 
 
@@ -65,6 +68,6 @@ def _longest_prompt(setup: RunContext, rungs: Sequence[Rung]) -> int:
         renderer = setup.renderer_beside(rung.method) if rung.method else setup.renderer
         key = (rung.shots, renderer.context_window)
         if key not in longest:
-            prompts = render_prompts(renderer, setup.task(rung.shots))
+            prompts = render_prompts(renderer, evaluation_task(setup, rung.shots))
             longest[key] = max(len(prompt.ids) for prompt in prompts)
     return max(longest.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from luthier.context.base_model import BaseModel
+from luthier.context.fingerprints import evaluation_fingerprint, training_fingerprint
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, ResourceError
@@ -104,8 +105,8 @@ def _spent(run: RunDirectory, done: list[RungRecord]) -> float:
 
 
 def _fingerprint(setup: RunContext, rung: Rung) -> str:
-    training = setup.training_fingerprint(rung.method) if rung.method else ""
-    return fingerprint(setup.evaluation_fingerprint(), str(rung.shots), training)
+    training = training_fingerprint(setup, rung.method) if rung.method else ""
+    return fingerprint(evaluation_fingerprint(setup), str(rung.shots), training)
 
 
 def _skipped(rung: Rung, reason: str) -> RungRecord:

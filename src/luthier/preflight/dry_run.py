@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from luthier.config.methods import MethodName
 from luthier.context.run_context import RunContext
+from luthier.context.training_data import training_data
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.methods.outline import outlined
@@ -42,7 +43,7 @@ def check_tune(setup: RunContext) -> Checked:
     method = setup.config.method
     require_trackers(setup.config.train.trackers)
     allowed_method(method, setup.config, setup.weights())
-    data = setup.training_data(method)
+    data = training_data(setup, method)
     check_memory(setup, method, data)
     longest = max(example.prompt_length for example in data.train)
     return Checked((method,), longest, data.dropped)
@@ -78,7 +79,7 @@ def dry_run_of(setup: RunContext, run: RunDirectory, checked: Checked) -> DryRun
 
 def _forecast_method(setup: RunContext, method: MethodName) -> MethodDryRun:
     """What tuning with ``method`` would take."""
-    plan = plan_within_memory(setup, method, setup.training_data(method))
+    plan = plan_within_memory(setup, method, training_data(setup, method))
     usable = memory_limit(setup)
     outline = outlined(setup.weights(), method, setup.config.methods)
     if plan is None:

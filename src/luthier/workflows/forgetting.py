@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from luthier.config import RunConfig
 from luthier.config.stored import stored_config
-from luthier.context.run_context import RunContext, prepare
+from luthier.context.prepare import prepare
+from luthier.context.run_context import RunContext
 from luthier.context.target import Target
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError

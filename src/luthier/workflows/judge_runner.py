@@ -8,7 +8,7 @@ from pathlib import Path
 
 from luthier.config import RunConfig
 from luthier.context.evaluated_model import EvaluatedModel, evaluated_model, loaded_model
-from luthier.context.run_context import find_model, make_renderer
+from luthier.context.prepare import find_model, make_renderer
 from luthier.core.console import Console
 from luthier.core.files import write_lines
 from luthier.evaluation import Resampling

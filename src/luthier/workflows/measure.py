@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from luthier.context.evaluated_model import Model, evaluated_model
+from luthier.context.evaluation_task import evaluation_task
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.evaluation import (
@@ -54,7 +55,7 @@ def measure_model(
         DataError: a prompt leaves no room for its answer; all of them at once.
         ResourceError: the run directory cannot be written.
     """
-    task = setup.task(shots)
+    task = evaluation_task(setup, shots)
     # A soft prompt takes a part of the window.
     renderer = replace(setup.renderer, context_window=model.context_window)
     subject = evaluated_model(model, setup.config.evaluate)

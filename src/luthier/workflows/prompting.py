@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from luthier.config import Decoding, RunConfig
 from luthier.context.evaluated_model import Model, evaluated_model, loaded_model
+from luthier.context.evaluation_task import decoding_of
 from luthier.context.manifest import check_template
-from luthier.context.run_context import RunContext, find_model, make_renderer, prepare
+from luthier.context.prepare import find_model, make_renderer, prepare
+from luthier.context.run_context import RunContext
 from luthier.context.target import Target
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
@@ -45,7 +47,7 @@ def ask_model(
         if run and tuned:
             check_template(run, setup, console)
         renderer, handle = setup.renderer, setup.handle
-        decoding = setup.decoding(config.prompt.shots)
+        decoding = decoding_of(setup, config.prompt.shots)
         examples = _examples(setup, question, num)
     if tuned:
         renderer = renderer.with_reserved_positions(config.methods.of(config.method).positions)

@@ -8,7 +8,9 @@ import torch
 
 from luthier.config.methods import MethodName
 from luthier.context.base_model import BaseModel
+from luthier.context.fingerprints import training_fingerprint
 from luthier.context.run_context import RunContext
+from luthier.context.training_data import training_data
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.units import format_bytes, format_count, format_duration
@@ -67,7 +69,7 @@ def tuned_model(
     allowed_method(method, setup.config, setup.weights())
     if (adapter := setup.weights().adapter) is not None:
         console.say(f"  goes on with the adapter {adapter.path}: {described(adapter)}")
-    data = setup.training_data(method)
+    data = training_data(setup, method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
     for caveat in data.caveats:
@@ -123,7 +125,7 @@ def finished_training(
     if not run.training.is_file():
         return None
     record = TrainingRecord.read(run.training)
-    return record if record.fingerprint == setup.training_fingerprint(method) else None
+    return record if record.fingerprint == training_fingerprint(setup, method) else None
 
 
 def _announce(plan: JobPlan, run: RunDirectory, console: Console) -> MeasuredPlan:

@@ -12,12 +12,15 @@ import pytest
 import luthier
 from luthier.api.configuration import configure
 from luthier.config import RunConfig
-from luthier.context.run_context import RunContext, prepare
+from luthier.context.evaluation_task import evaluation_task
+from luthier.context.long_tests import asking, long_tests
+from luthier.context.prepare import prepare
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.evaluation.runner import render_prompts
-from luthier.ladder.checks import without_long_tests
+from luthier.ladder.checks import without_tests_too_long_for_a_rung
 
 
 @pytest.fixture
@@ -50,9 +53,9 @@ def prepared(settings: dict[str, Any], **changes: Any) -> tuple[RunContext, str]
 
 def test_a_long_question_stops_an_evaluation_with_the_way_out(settings: dict[str, Any]) -> None:
     setup, _ = prepared(settings)
-    (long,) = setup.long_tests(setup.asking(0))
+    (long,) = long_tests(setup, asking(setup, 0))
     with pytest.raises(DataError, match="there is room for 1020") as caught:
-        render_prompts(setup.renderer, setup.task(0))
+        render_prompts(setup.renderer, evaluation_task(setup, 0))
     assert "evaluate.too_long=drop" in caught.value.fix
     assert caught.value.where == long.where
 
@@ -61,7 +64,7 @@ def test_long_questions_are_left_out_by_choice_and_counted(settings: dict[str, A
     setup, said = prepared(settings, **{"evaluate.too_long": "drop"})
     assert "1 of 10 test examples left out" in said
     assert "test.jsonl:10" in said
-    assert len(render_prompts(setup.renderer, setup.task(0))) == 9
+    assert len(render_prompts(setup.renderer, evaluation_task(setup, 0))) == 9
     assert [dropped.where for dropped in setup.dataset.dropped][-1].endswith("test.jsonl:10")
     whole, _ = prepared(settings)
     assert setup.dataset.fingerprint != whole.dataset.fingerprint
@@ -80,7 +83,7 @@ def test_every_rung_answers_the_same_questions(settings: dict[str, Any]) -> None
     setup, _ = prepared({**settings, "prompt.few_shots": 3}, **changes)
     assert len(setup.dataset.test) == 10
     said = io.StringIO()
-    setup = without_long_tests(setup, Console(said))
+    setup = without_tests_too_long_for_a_rung(setup, Console(said))
     assert len(setup.dataset.test) == 9
     assert "1 of 10 test examples left out" in said.getvalue()
 

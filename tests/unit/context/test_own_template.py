@@ -10,7 +10,9 @@ import pytest
 
 import luthier
 from luthier.api.configuration import configure
-from luthier.context.run_context import RunContext, prepare
+from luthier.context.fingerprints import evaluation_fingerprint, training_fingerprint
+from luthier.context.prepare import prepare
+from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 
@@ -51,8 +53,8 @@ def test_template_and_arguments_are_a_part_of_the_stamp(settings: dict[str, Any]
     Path(settings["prompt.chat_template"]).write_text(OWN.replace("> ", ": "))
     changed = prepared(settings)
     assert len({*stamps, changed.template.hash}) == 4
-    assert changed.training_fingerprint("lora") != first.training_fingerprint("lora")
-    assert changed.evaluation_fingerprint() != first.evaluation_fingerprint()
+    assert training_fingerprint(changed, "lora") != training_fingerprint(first, "lora")
+    assert evaluation_fingerprint(changed) != evaluation_fingerprint(first)
 
 
 def test_a_tuned_model_is_saved_and_asked_with_it(

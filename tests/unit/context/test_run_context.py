@@ -13,7 +13,10 @@ import torch
 import luthier
 from luthier.config import Beam, RunConfig
 from luthier.config.load import override
-from luthier.context.run_context import RunContext, prepare
+from luthier.context.evaluation_task import decoding_of, evaluation_task
+from luthier.context.prepare import prepare
+from luthier.context.run_context import RunContext
+from luthier.context.training_data import tokenised
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.inference import Generation
@@ -45,7 +48,7 @@ def test_an_answer_after_shots_in_plain_text_ends_at_a_blank_line(
         head.bias.zero_()[blank] = 3.0
     loaded.model.lm_head = head
     setup = set_up(settings)
-    task = setup.task(2)
+    task = evaluation_task(setup, 2)
     prompts = [setup.renderer.prompt(example).ids for example in task.examples]
 
     def answers(**changes: Any) -> list[Generation]:
@@ -64,19 +67,19 @@ def test_an_answer_after_shots_in_plain_text_ends_at_a_blank_line(
 
 def test_stop_strings_are_for_plain_text_with_shots(settings: dict[str, Any]) -> None:
     setup = set_up(settings)
-    assert setup.decoding(0).stop == ()
-    assert setup.decoding(1).stop == setup.task(2).decoding.stop == ("\n\n",)
-    assert setup.decoding(1).max_new_tokens == 12
+    assert decoding_of(setup, 0).stop == ()
+    assert decoding_of(setup, 1).stop == evaluation_task(setup, 2).decoding.stop == ("\n\n",)
+    assert decoding_of(setup, 1).max_new_tokens == 12
     chat = set_up(settings, **{"prompt.chat_template": "auto"})
-    assert chat.decoding(2).stop == ()
+    assert decoding_of(chat, 2).stop == ()
 
 
 def test_the_configuration_decides(settings: dict[str, Any]) -> None:
     setup = set_up(settings, **{"evaluate.stop": [";"], "evaluate.decoding": {"strategy": "beam"}})
-    assert setup.decoding(0).stop == setup.decoding(3).stop == (";",)
-    assert setup.decoding(0).strategy == Beam()
+    assert decoding_of(setup, 0).stop == decoding_of(setup, 3).stop == (";",)
+    assert decoding_of(setup, 0).strategy == Beam()
     none = set_up(settings, **{"evaluate.stop": []})
-    assert none.decoding(3).stop == ()
+    assert decoding_of(none, 3).stop == ()
 
 
 @pytest.fixture
@@ -112,9 +115,9 @@ def test_nothing_reaches_past_the_context_window(
     assert rung.training is not None
     virtual = 0 if method == "lora" else 16
     setup = set_up({**settings, "method": method})
-    longest = max(len(example.input_ids) for example in setup.tokenised("train").examples)
+    longest = max(len(example.input_ids) for example in tokenised(setup, "train").examples)
     assert 40 - virtual < longest <= 48 - virtual
-    assert setup.tokenised("train").dropped
+    assert tokenised(setup, "train").dropped
 
 
 def test_an_adapter_that_no_base_of_the_ladder_allows_is_found_before_the_first_rung(

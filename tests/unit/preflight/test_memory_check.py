@@ -10,7 +10,9 @@ import pytest
 from luthier.api.configuration import configure
 from luthier.config import RunConfig
 from luthier.config.load import override
-from luthier.context.run_context import RunContext, prepare
+from luthier.context.prepare import prepare
+from luthier.context.run_context import RunContext
+from luthier.context.training_data import training_data
 from luthier.core.console import Console
 from luthier.distributed.process_group import ProcessGroup
 from luthier.models.device import default_device
@@ -37,7 +39,7 @@ def plan(settings: dict[str, Any], method: Any = "full", processes: int = 1, **c
     config = configure(None, {**settings, **{k.replace("__", "."): v for k, v in changes.items()}})
     setup: RunContext = prepare(config, Console(quiet=True))
     planned = plan_within_memory(
-        setup, method, setup.training_data(method), ProcessGroup(0, processes)
+        setup, method, training_data(setup, method), ProcessGroup(0, processes)
     )
     assert isinstance(planned, JobPlan)
     return planned
@@ -105,7 +107,7 @@ def test_what_frozen_layers_gave_is_counted_where_it_is_kept(
     chosen = {"model.id": str(folder), "model.dtype": "float32", "methods.last-layers.layers": 1}
     config = override(RunConfig(), quick_settings | chosen | settings)
     setup = prepare(config, Console(quiet=True))
-    data = setup.training_data("last-layers")
+    data = training_data(setup, "last-layers")
     plan = plan_within_memory(setup, "last-layers", data)
     assert plan is not None
     tokens = sum(len(example.input_ids) for example in data.train)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from luthier.config import load_config
-from luthier.context.run_context import prepare
+from luthier.context.prepare import prepare
+from luthier.context.training_data import training_data
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.planning import MemoryPlan
@@ -30,7 +31,7 @@ def planned(tiny_llama: Path, parity_file: Path) -> Any:
         }
         setup = prepare(load_config(flags=flags), Console(quiet=True))
         make = check_memory if checked else plan_within_memory
-        found = make(setup, method, setup.training_data(method))
+        found = make(setup, method, training_data(setup, method))
         assert found
         return found.memory
 

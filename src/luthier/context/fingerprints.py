@@ -1,0 +1,72 @@
+"""The fingerprints of a run: everything that decides a training or an evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from luthier.config.methods import MethodName
+from luthier.config.train import FINGERPRINT_EXCLUDED
+from luthier.context.general_text import watched_texts
+from luthier.context.run_context import RunContext
+from luthier.core.inputs import Inputs, inputs_fingerprint
+from luthier.core.seeds import fingerprint
+from luthier.data.splits import SPLITS
+from luthier.models.load import ModelHandle, tokenizer_fingerprint
+from luthier.models.own_code import own_code
+
+_ALLOWS = {"trust_remote_code": False, "allow_pickle": False}
+"""Permissions, which a run may be given again or not, are no part of what identifies it."""
+
+
+def training_fingerprint(setup: RunContext, method: MethodName) -> str:
+    """A fingerprint of all that decides what a training with ``method`` gives."""
+    return inputs_fingerprint(training_inputs(setup, method))
+
+
+def training_inputs(setup: RunContext, method: MethodName) -> Inputs:
+    """All that decides what a training with ``method`` gives, by name."""
+    loop = setup.config.train.model_dump(mode="json", exclude=set(FINGERPRINT_EXCLUDED))
+    settings = setup.config.methods.of(method).model_dump(mode="json")
+    general = {
+        "replay": fingerprint(*(str(example.input_ids) for example in setup.replay)),
+        "watched": fingerprint(*(str(example.input_ids) for example in watched_texts(setup))),
+    }
+    inputs = {**_base_inputs(setup), "train": loop, "method": method, "methods": settings}
+    return {**inputs, "general": general, **_weights(setup)}
+
+
+def evaluation_fingerprint(setup: RunContext) -> str:
+    """A fingerprint of all that decides what an evaluation of the base model gives."""
+    return inputs_fingerprint(evaluation_inputs(setup))
+
+
+def evaluation_inputs(setup: RunContext) -> Inputs:
+    """All that decides what an evaluation of the base model gives, by name."""
+    values = setup.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
+    return {**_base_inputs(setup), "evaluate": values}
+
+
+def _base_inputs(setup: RunContext) -> dict[str, Any]:
+    """Data, prompts, model and seed: the settings, and the content of what they name."""
+    sections = setup.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
+    del sections["model"]["endpoint"]  # what of it counts is in the model's revision
+    sections["model"] |= _ALLOWS  # what is run of it is content
+    content: dict[str, Any] = {
+        name: {"examples": len(examples), "content": fingerprint(*(e.id for e in examples))}
+        for name, examples in ((split, setup.dataset.split(split)) for split in SPLITS)
+    }
+    content["template"] = setup.template.hash
+    content["model"] = setup.handle.revision
+    content["tokenizer"] = tokenizer_fingerprint(setup.handle.tokenizer)
+    if isinstance(setup.handle, ModelHandle) and setup.config.model.trust_remote_code:
+        content |= {"code": found} if (found := own_code(setup.handle.folder.path)) else {}
+    return {**sections, "content": content}
+
+
+def _weights(setup: RunContext) -> Inputs:
+    """How much each example counts, where one counts more or less; no id depends on it."""
+    examples = (*setup.dataset.train, *setup.dataset.validation)
+    if all(example.weight == 1 for example in examples):
+        return {}
+    weights = (f"{example.id} {example.weight!r}" for example in examples)
+    return {"weights": {"examples": fingerprint(*weights)}}

@@ -1,0 +1,60 @@
+"""General text, on which forgetting is measured and guarded."""
+
+from __future__ import annotations
+
+from luthier.config import RunConfig
+from luthier.config.methods import METHOD_NAMES
+from luthier.context.run_context import MeasuredText, RunContext
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.data.general import general_texts
+from luthier.data.replay import general_example
+from luthier.inference.remote import EndpointModel
+from luthier.models.load import ModelHandle
+from luthier.prompts.training_example import TrainingExample
+
+
+def measured_texts(
+    config: RunConfig, handle: ModelHandle | EndpointModel, console: Console
+) -> tuple[MeasuredText, ...]:
+    """Texts up to the configured number of tokens, each as far as the context window reaches."""
+    if config.evaluate.general_text is None:
+        return ()
+    texts: list[MeasuredText] = []
+    left, room = config.evaluate.general_tokens, room_beside_methods(config, handle)
+    for text, group in general_texts(config.evaluate.general_text, console):
+        ids = handle.tokenizer(text)["input_ids"][: min(left, room)]
+        if len(ids) > 1:
+            texts.append(MeasuredText(tuple(ids), group))
+        left -= len(ids)
+        if left <= 1:
+            break
+    return tuple(texts)
+
+
+def watched_texts(setup: RunContext) -> tuple[TrainingExample, ...]:
+    """The general texts, where a guard looks at what is forgotten.
+
+    Raises:
+        UsageError: there is nothing to look at, or no validation that would look.
+    """
+    if setup.config.train.guards.max_forgetting is None:
+        return ()
+    if not setup.general_texts or not setup.config.train.validates:
+        raise UsageError(
+            "what is forgotten is measured at validations, on general text",
+            where="train.guards.max_forgetting",
+            fix="set evaluate.general_text and train.num_validations, or leave the guard out",
+        )
+    encodes = setup.handle.is_encoder_decoder
+    end = setup.handle.tokenizer.eos_token_id
+    return tuple(
+        general_example(f"general-{number}", text.ids, end if encodes else None)
+        for number, text in enumerate(setup.general_texts, start=1)
+    )
+
+
+def room_beside_methods(config: RunConfig, handle: ModelHandle | EndpointModel) -> int:
+    """Tokens of a text that fits beside whatever method: the same texts are for all of them."""
+    taken = max(config.methods.of(method).positions for method in METHOD_NAMES)
+    return max(2, handle.context_window - taken)

@@ -1,0 +1,91 @@
+"""The data of a training: tokenised examples, and what goes with them."""
+
+from __future__ import annotations
+
+from luthier.config import RunConfig
+from luthier.config.methods import MethodName
+from luthier.context.fingerprints import training_fingerprint, training_inputs
+from luthier.context.general_text import watched_texts
+from luthier.context.run_context import RunContext
+from luthier.core.errors import DataError, UsageError
+from luthier.data.caveats import token_caveats
+from luthier.data.splits import SplitName
+from luthier.data.tokenised import Tokenised, tokenise
+from luthier.models.quantised import require_quantisation
+from luthier.planning.methods import TRAIN_THE_BASE
+from luthier.prompts.render import PromptRenderer
+from luthier.training import TrainingData
+
+
+def training_data(setup: RunContext, method: MethodName) -> TrainingData:
+    """The tokenised training and validation examples, for training with ``method``.
+
+    Raises:
+        UsageError: the method trains base weights that are to be quantised, or the package
+            that quantises is missing.
+        DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
+    """
+    require_trainable_base(setup, method)
+    train, validation = (tokenised(setup, name, method) for name in ("train", "validation"))
+    if not train.examples:
+        raise DataError(
+            "no training example is left",
+            fix="see the reasons with 'luthier data show'; a larger data.max_length may help",
+        )
+    return TrainingData(
+        train=train.examples,
+        validation=validation.examples,
+        fingerprint=training_fingerprint(setup, method),
+        inputs=training_inputs(setup, method),
+        dropped=train.dropped,
+        caveats=tuple(token_caveats(train.rendered, setup.renderer)),
+        general=setup.replay,
+        watched=watched_texts(setup),
+    )
+
+
+def require_trainable_base(setup: RunContext, method: MethodName) -> None:
+    """Refuse a method that trains weights which are to be quantised.
+
+    Raises:
+        UsageError: it does, or the package that quantises is missing.
+    """
+    quantisation = setup.config.base_of(method).quantisation
+    if quantisation is None:
+        return
+    require_quantisation()
+    if method in TRAIN_THE_BASE:
+        raise UsageError(
+            f"{method} trains the base, and {quantisation} weights cannot be trained",
+            where="model.quantisation",
+            fix="choose qlora or another adapter, or leave the base as it is",
+        )
+
+
+def tokenised(setup: RunContext, split: SplitName, method: MethodName | None = None) -> Tokenised:
+    """The examples of a split as tokens, and what was dropped.
+
+    Args:
+        setup: data, prompts, model and settings.
+        split: which split.
+        method: what they are for; None: the run's method.
+    """
+    renderer = setup.renderer_beside(method or setup.config.method)
+    return tokenise(
+        setup.dataset.split(split),
+        renderer,
+        max_length=_max_length(setup.config, renderer),
+        too_long=setup.config.data.too_long,
+        completion_only_loss=setup.config.train.completion_only_loss,
+        invalid=setup.config.data.invalid,
+    )
+
+
+def max_length(setup: RunContext) -> int:
+    """Tokens a training example may have, prompt and completion, beside the run's method."""
+    return _max_length(setup.config, setup.renderer_beside(setup.config.method))
+
+
+def _max_length(config: RunConfig, renderer: PromptRenderer) -> int:
+    window = renderer.context_window
+    return min(config.data.max_length or window, window)
