@@ -163,7 +163,7 @@ def _settings() -> dict[str, list[Target]]:
 
 def _template() -> bytes:
     return (
-        b"id: mine\nkind: classify\ninput: 'Sentence: {{ content }}'\nlabel: '{{ label }}'\n"
+        b"name: mine\nprompt: 'Sentence: {{ content }}'\nlabel: '{{ label }}'\n"
         b"choices: {0: negative, 1: positive}\nmetrics: [accuracy]\n"
     )
 

@@ -29,9 +29,8 @@ def pairs(count: int, **last: Any) -> str:
 
 
 TEMPLATE = """\
-id: mine
-kind: classify
-input: "{{ sentence }}"
+name: mine
+prompt: "{{ sentence }}"
 label: "{{ label }}"
 choices: {0: bad, 1: good}
 metrics: [accuracy]
@@ -320,7 +319,7 @@ MISTAKES = (
         "template-key",
         "adapt TASK --template mine.yaml",
         DATA,
-        ("no key 'metric'", "mine.yaml:6", "did you mean 'metrics'?"),
+        ("no key 'metric'", "mine.yaml:5", "did you mean 'metrics'?"),
         {"mine.yaml": TEMPLATE.replace("metrics", "metric") + "metrics: [accuracy]\n"},
     ),
     Mistake(

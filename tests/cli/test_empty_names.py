@@ -36,7 +36,7 @@ about: a task of one's own
 metrics: [exact_match]
 kind: generate
 prompt: "{{ q }}"
-answer: "{{ a }}"
+completion: "{{ a }}"
 """
 
 

@@ -97,7 +97,7 @@ def test_what_was_done_to_prompts_and_examples_is_said(
     for name in ("test.jsonl", "train.jsonl"):
         (in_tmp_path / name).write_text(lines, encoding="utf-8")
     task = {
-        "name": "leaky", "kind": "generate", "prompt": "{{ q }}", "answer": "{{ a }}",
+        "name": "leaky", "kind": "generate", "prompt": "{{ q }}", "completion": "{{ a }}",
         "files": {"splits": {"train": "train.jsonl", "test": "test.jsonl"}}, "draw": "first",
         "max_new_tokens": 4, "metrics": ["exact_match"],
     }  # fmt: skip

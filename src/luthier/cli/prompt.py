@@ -93,5 +93,5 @@ def _list_templates(*, as_json: bool) -> None:
     table.prose("metrics")
     for template in found:
         columns = ", ".join(sorted(template.columns))
-        table.add_row(template.id, columns, ", ".join(template.metrics))
+        table.add_row(template.name, columns, ", ".join(template.metrics))
     print_result(table)

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from luthier.config.base import suggested_key
 from luthier.config.yaml import Document, Location
 from luthier.core.errors import DataError, ProblemList
-from luthier.core.names import did_you_mean, shortened
+from luthier.core.names import shortened
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -67,9 +68,10 @@ def _explain(
     key = shortened(".".join(map(str, location)))
     article = "an" if noun[0] in "aeiou" else "a"
     if kind == "extra_forbidden":
-        known = list(model.model_fields) if len(location) == 1 else []
+        fields = model.model_fields if len(location) == 1 else {}
+        known = {name: field.description or "" for name, field in fields.items()}
         fix = f"{article} {noun} has {', '.join(known)}" if known else ""
-        fix = did_you_mean(str(location[-1]), known) or fix
+        fix = suggested_key(str(location[-1]), known) or fix
         return DataError(f"{article} {noun} has no key {key!r}", where=where, fix=fix)
     detail = message.removeprefix("Value error, ")
     return DataError(f"{key}: {detail}" if key else detail, where=where)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from luthier.config.base import Config
+from luthier.config.base import Config, OneOrMore
 from luthier.config.decoding import Greedy, StopString, Strategy
 from luthier.config.permission import NAMES_DATA, NAMES_FILES
 
@@ -14,7 +14,7 @@ from luthier.config.permission import NAMES_DATA, NAMES_FILES
 class EvaluateConfig(Config):
     """Generation, metrics, and statistics."""
 
-    metrics: tuple[str, ...] | None = None
+    metrics: Annotated[tuple[str, ...] | None, OneOrMore] = None
     """Which metrics, the first being the one that decides; None: the template's, or each task's."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """The longest answer, in tokens; None: the template's, or each task's."""

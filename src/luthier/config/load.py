@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from luthier.config.base import Config
+from luthier.config.base import Config, suggested_key
 from luthier.config.run import RunConfig
 from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
 from luthier.core.errors import ProblemList, UsageError
@@ -173,8 +172,7 @@ def _explain(
     dotted = shortened(".".join(map(str, location)))
     if kind == "extra_forbidden":
         unknown = str(location[-1])
-        fix = _called_elsewhere(unknown, known) or did_you_mean(unknown, known)
-        fix = fix or f"known keys: {', '.join(known)}"
+        fix = suggested_key(unknown, known) or f"known keys: {', '.join(known)}"
         return UsageError(f"unknown key {dotted!r}", where=where, fix=fix)
     if kind == "union_tag_not_found":
         name = f"{dotted}.{message.rsplit(chr(39), 2)[1]}"
@@ -189,15 +187,6 @@ def _explain(
     is_section = isinstance(given, Mapping | BaseModel) and kind == "value_error"
     shown = "" if is_section or repr(given) in detail else f", not {shortened(repr(given))}"
     return UsageError(f"{dotted}: {detail}{shown}", where=where, fix=fix)
-
-
-def _called_elsewhere(unknown: str, known: Mapping[str, str]) -> str:
-    """A suggestion: the first key whose help mentions an unknown one, as other tools call it."""
-    if "_" not in unknown:  # a plain word is mentioned in passing
-        return ""
-    mentioned = re.compile(rf"\b{re.escape(unknown)}\b")
-    found = (name for name, told in known.items() if mentioned.search(told))
-    return next((f"did you mean {name!r}?" for name in found), "")
 
 
 def _known_keys(location: Location) -> dict[str, str]:

@@ -63,7 +63,7 @@ class RunContext:
         A chat template of one's own, and arguments of the chat template, count as a part of it.
         """
         template = self.dataset.template
-        name, content = (template.id, template.hash) if template else ("as-is", "")
+        name, content = (template.name, template.hash) if template else ("as-is", "")
         prompt = self.config.prompt
         if self.renderer.own_template is not None or prompt.chat_template_kwargs:
             values = json.dumps(dict(prompt.chat_template_kwargs), sort_keys=True, default=str)

@@ -245,7 +245,7 @@ def _detected_format(data: DataConfig, row: Row) -> Format:
 
 def _needs_template(row: Row, problem: str) -> DataError:
     columns = set(row.values)
-    fitting = [template.id for template in library_templates() if template.columns <= columns]
+    fitting = [template.name for template in library_templates() if template.columns <= columns]
     shapes = "; ".join(f"{known.name} ({known.shape})" for known in FORMATS.values())
     return DataError(
         problem,

@@ -138,7 +138,7 @@ def inspect_dataset(
     return DataReport(
         task=dataset.task,
         format=dataset.format,
-        template=TemplateStamp(id=template.id, hash=template.hash) if template else None,
+        template=TemplateStamp(id=template.name, hash=template.hash) if template else None,
         fingerprint=dataset.fingerprint,
         splits=tuple(_split_count(name, dataset.split(name)) for name in SPLITS),
         references=max((len(example.references) for example in dataset.test), default=0),

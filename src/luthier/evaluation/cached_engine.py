@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 import luthier
-import luthier.inference
-import luthier.methods
-import luthier.models
 from luthier.config import Decoding
 from luthier.core.seeds import fingerprint
 from luthier.evaluation.task import Evaluation
@@ -24,6 +22,8 @@ from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.inference.grouping import generation_batches
 from luthier.records.result_cache import ResultCache
 
+_COMPUTING = ("luthier.inference", "luthier.methods", "luthier.models")
+"""The parts of Luthier that decide an answer."""
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
 # Requests that are scored together. They stand in the order of their contexts, so what a part
 # shares with the next is computed twice, and no more is lost than one part.
@@ -160,7 +160,13 @@ def _versions() -> dict[str, str]:
 @cache
 def _code() -> str:
     """What computes, as it is written: a version says little of a working tree."""
-    parts = (luthier.inference, luthier.methods, luthier.models)  # they decide an answer
-    folders = [Path(part.__path__[0]) for part in parts]
-    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    files = [path for name in _COMPUTING for path in sorted(_folder(name).rglob("*.py"))]
     return fingerprint(*(path.read_text(encoding="utf-8") for path in files))
+
+
+def _folder(package: str) -> Path:
+    """The folder of a package, which is not imported."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"there is no package {package}")
+    return Path(spec.submodule_search_locations[0])

@@ -16,7 +16,7 @@ _WORDINGS = "wordings"
 
 
 def load_template(name_or_path: str) -> Template:
-    """A template by its library id, or from a YAML file of the user.
+    """A template by its name in the library, or from a YAML file of the user.
 
     Raises:
         UsageError: there is no such template (with a suggestion), or the file cannot be read.
@@ -27,7 +27,9 @@ def load_template(name_or_path: str) -> Template:
         return library[name_or_path]
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
-        return validate_document(Template, "template", read_yaml(path))
+        document = read_yaml(path)
+        values = {"name": path.stem, **document.values}
+        return validate_document(Template, "template", document, values=values)
     hint = did_you_mean(name_or_path, library, cutoff=0.5)
     has = f"the library has {', '.join(library)}; a file of your own ends in .yaml"
     raise UsageError(
@@ -43,7 +45,7 @@ def library_templates() -> tuple[Template, ...]:
 
 @cache
 def _library() -> dict[str, Template]:
-    """Templates by id, which is the name of their file and of their wording.
+    """Templates by name, which is that of their file and of their wording.
 
     A file holds what its wordings share, and under ``wordings`` what each of them adds.
     """
@@ -53,7 +55,7 @@ def _library() -> dict[str, Template]:
         document = parse_yaml(resource.read_text(encoding="utf-8"), resource.name)
         shared = {key: value for key, value in document.values.items() if key != _WORDINGS}
         for name, wording in document.values[_WORDINGS].items():
-            values = {"id": f"{Path(resource.name).stem}/{name}", **shared, **wording}
+            values = {"name": f"{Path(resource.name).stem}/{name}", **shared, **wording}
             template = validate_document(Template, "template", document, (_WORDINGS, name), values)
-            templates[template.id] = template
+            templates[template.name] = template
     return templates

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from luthier.config.base import Config
+from luthier.config.base import Config, OneOrMore
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.core.names import did_you_mean, listed
 from luthier.core.seeds import fingerprint
 from luthier.prompts.filters import text_of
 from luthier.prompts.sandbox import compile_snippet
-
-Kind = Literal[
-    "summarise-dialogue",
-    "summarise-code",
-    "classify",
-    "nli",
-    "question-answering",
-    "multiple-choice",
-    "translate",
-    "instruction",
-]
 
 
 def _valid_snippet(source: str) -> str:
@@ -54,16 +43,16 @@ class Template(Config):
     of YAML mean the same, and so that a model never has to produce blanks.
     """
 
-    id: str = Field(min_length=1)
-    """A name, such as summarise-dialogue/short."""
-    kind: Kind
-    """The kind of task."""
+    name: str = Field(min_length=1)
+    """Such as summarise-dialogue/short; that of a file is its own name where none is given."""
+    cluster: str = ""
+    """Tasks of one cluster ask for the same kind of answer, such as nli or translate."""
     system: Jinja | None = None
     """A system message before the question."""
-    input: Jinja
-    """The question."""
-    target: Jinja | None = None
-    """The answer, where it is not one of choices."""
+    prompt: Jinja
+    """The question (elsewhere input)."""
+    completion: Jinja | None = None
+    """The answer, where it is not one of choices (elsewhere target or output)."""
     references: tuple[Jinja, ...] = ()
     """More accepted answers. A row may lack their columns as long as it has one answer."""
     label: Jinja | None = None
@@ -72,7 +61,7 @@ class Template(Config):
         default_factory=dict
     )
     """From every label to the words of the answer, which may use the row's columns."""
-    metrics: tuple[str, ...] = Field(min_length=1)
+    metrics: Annotated[tuple[str, ...], OneOrMore] = Field(min_length=1)
     """How answers are measured; the first metric decides."""
     max_new_tokens: int = Field(default=64, ge=1)
     """The longest answer."""
@@ -81,17 +70,18 @@ class Template(Config):
     def _has_one_kind_of_answer(self) -> Self:
         if bool(self.choices) != (self.label is not None):
             raise ValueError("label and choices belong together")
-        if bool(self.choices) == (self.target is not None):
-            raise ValueError("give either a target, or a label with choices")
+        if bool(self.choices) == (self.completion is not None):
+            raise ValueError("give either a completion, or a label with choices")
         if self.references and self.choices:
-            raise ValueError("references go with a target, not with choices")
+            raise ValueError("references go with a completion, not with choices")
         return self
 
     @property
     def hash(self) -> str:
         """A fingerprint of everything that decides what is rendered, the order of choices too."""
         content = self.model_dump(
-            mode="json", include={"system", "input", "target", "references", "label", "choices"}
+            mode="json",
+            include={"system", "prompt", "completion", "references", "label", "choices"},
         )
         return fingerprint(json.dumps(content, ensure_ascii=False))
 
@@ -104,12 +94,12 @@ class Template(Config):
     def _question(self) -> dict[str, str]:
         """The texts that make a question, by their fields."""
         choices = {f"choices.{label}": source for label, source in self.choices.items()}
-        return {"system": self.system or "", "input": self.input, **choices}
+        return {"system": self.system or "", "prompt": self.prompt, **choices}
 
     @property
     def columns(self) -> frozenset[str]:
         """The columns that a question and its answer need."""
-        return self.input_columns | _columns((self.target or self.label or "",))
+        return self.input_columns | _columns((self.completion or self.label or "",))
 
     def render(
         self,
@@ -135,7 +125,7 @@ class Template(Config):
                 rendered, or the question or an answer is empty.
         """
         self._require(self._question, row, where)
-        messages = [Message("user", self._text("input", self.input, row, where))]
+        messages = [Message("user", self._text("prompt", self.prompt, row, where))]
         if self.system is not None:
             messages.insert(0, Message("system", self._text("system", self.system, row, where)))
         words = {
@@ -154,13 +144,13 @@ class Template(Config):
     def _answers(
         self, row: Mapping[str, Any], words: Mapping[str, str], where: str, needs_target: bool
     ) -> tuple[str, ...]:
-        """The words of the row's label, or its target and further references."""
+        """The words of the row's label, or its completion and further references."""
         if self.label is not None:
             if not needs_target and not _columns((self.label,)) <= row.keys():
                 return ()
             return (self._words_of_label(self.label, row, words, where),)
         sources = {f"references.{index}": text for index, text in enumerate(self.references)}
-        sources = {"target": self.target or "", **sources}
+        sources = {"completion": self.completion or "", **sources}
         present = {name: text for name, text in sources.items() if _columns((text,)) <= row.keys()}
         if not present and needs_target:
             self._require(sources, row, where)
@@ -175,7 +165,7 @@ class Template(Config):
         if label not in words:
             known = listed(f"{name!r} ({word!r})" for name, word in words.items())
             raise DataError(
-                f"the label {label[:80]!r} is not among the choices of the template {self.id!r}",
+                f"the label {label[:80]!r} is not among the choices of the template {self.name!r}",
                 where=where,
                 fix=_suggest(label[:80], words, f"the labels are {known}"),
             )
@@ -187,11 +177,11 @@ class Template(Config):
         except DataError as error:
             null = [name for name in sorted(_columns((source,))) if row.get(name, "") is None]
             fix = f"null here: {listed(null)}" if null else error.fix
-            place = f"{where}, {field!r} of the template {self.id!r}"
+            place = f"{where}, {field!r} of the template {self.name!r}"
             raise DataError(error.problem, where=place, fix=fix) from None
         if not text:
             raise DataError(
-                f"{field!r} of the template {self.id!r} is empty for this row",
+                f"{field!r} of the template {self.name!r} is empty for this row",
                 where=where,
                 fix=f"it is made of {listed(sorted(_columns((source,)))) or 'no column'}",
             )
@@ -202,7 +192,7 @@ class Template(Config):
             missing = sorted(_columns((source,)) - row.keys())
             if missing:
                 raise DataError(
-                    f"{field!r} of the template {self.id!r} needs the column {missing[0]!r}, "
+                    f"{field!r} of the template {self.name!r} needs the column {missing[0]!r}, "
                     "which is not there",
                     where=where,
                     fix=_suggest(missing[0], row, f"the columns are {listed(row)}"),

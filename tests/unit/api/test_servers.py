@@ -30,7 +30,7 @@ name: open
 kind: generate
 files: {splits: {test: rows.jsonl}}
 prompt: "{{ text }}"
-answer: "{{ label }}"
+completion: "{{ label }}"
 max_new_tokens: 6
 until: ["\\n"]
 extract: {whole: {pattern: "(?s).+"}}

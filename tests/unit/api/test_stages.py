@@ -147,10 +147,9 @@ def test_evaluate_reads_a_changed_configuration_of_a_run(settings: dict[str, Any
 
 
 TEMPLATE = """\
-id: sums-{version}
-kind: question-answering
-input: "{question} {{{{ first }}}}?"
-target: "{{{{ answer }}}}"
+name: sums-{version}
+prompt: "{question} {{{{ first }}}}?"
+completion: "{{{{ answer }}}}"
 metrics: [exact_match]
 """
 

@@ -221,6 +221,11 @@ def test_whatever_data_is_called_the_run_has_a_name(task: str, tmp_path: Path) -
     assert RunDirectory.create(tmp_path, name).path.name == name
 
 
+def test_a_single_metric_may_stand_without_brackets() -> None:
+    for given in ("evaluate.metrics=rougeL", "evaluate.metrics=[rougeL]"):
+        assert load_config(None, [given]).evaluate.metrics == ("rougeL",)
+
+
 def test_override_changes_one_value_and_checks_it() -> None:
     config = load_config(None, ["train.epochs=2"])
     changed = override(config, {"methods.prompt-tuning.virtual_tokens": 3, "seed": 9})

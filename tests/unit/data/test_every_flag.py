@@ -79,10 +79,9 @@ TURNS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 TEMPLATE = Template.model_validate(
     {
-        "id": "x",
-        "kind": "instruction",
-        "input": "{{ a }}",
-        "target": "{{ b }}",
+        "name": "x",
+        "prompt": "{{ a }}",
+        "completion": "{{ b }}",
         "metrics": ["accuracy"],
     }
 )
@@ -190,7 +189,7 @@ def test_a_flag_beside_a_template(name: str) -> None:
             assert example.weight == 1
             assert (name in notes.unused) is not is_one_of(value, NOTHING)
     used = {"a": "Where?", "b": BAD, "train": False}
-    uses = TEMPLATE.model_copy(update={"input": "{{ a }} {{ train }}"})
+    uses = TEMPLATE.model_copy(update={"prompt": "{{ a }} {{ train }}"})
     assert Table(uses).convert(Row(used, "f:1"), "", Rules(), notes).weight == 1
 
 

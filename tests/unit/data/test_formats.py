@@ -134,9 +134,8 @@ def test_text() -> None:
 
 def test_table() -> None:
     template = Template(
-        id="t",
-        kind="classify",
-        input="{{ x }}?",
+        name="t",
+        prompt="{{ x }}?",
         label="{{ y }}",
         choices={0: "no", 1: "yes"},
         metrics=("accuracy",),

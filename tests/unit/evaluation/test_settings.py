@@ -47,7 +47,12 @@ OTHER: dict[str, Any] = {
 }
 ROWS = [{"q": f"What is {n}+{n}?", "a": str(2 * n)} for n in range(6)]
 TASKS: dict[str, dict[str, Any]] = {
-    "generate": {"prompt": "{{ q }}", "answer": "{{ a }}", "max_new_tokens": 8, "metrics": ["em"]},
+    "generate": {
+        "prompt": "{{ q }}",
+        "completion": "{{ a }}",
+        "max_new_tokens": 8,
+        "metrics": ["em"],
+    },
     "choices": {
         "prompt": "{{ q }}",
         "label": "{{ a }}",
@@ -62,7 +67,7 @@ TASKS: dict[str, dict[str, Any]] = {
         "scale": {"0": "no", "10": "yes"},
         "metrics": ["pearson"],
     },
-    "cloze": {"prompt": "{{ q }}", "target": "{{ a }}", "metrics": ["greedy_acc"]},
+    "cloze": {"prompt": "{{ q }}", "completion": "{{ a }}", "metrics": ["greedy_acc"]},
     "text": {"text": "{{ q }}", "metrics": ["byte_perplexity"]},
 }
 

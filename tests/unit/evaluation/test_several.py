@@ -112,7 +112,7 @@ def test_several_samples_are_drawn_for_each_question(tmp_path: Path, tiny_gpt2: 
         "kind": "generate",
         "files": {"splits": {"test": "t.jsonl"}},
         "prompt": "{{ q }}",
-        "answer": "{{ a }}",
+        "completion": "{{ a }}",
         "max_new_tokens": 3,
         "metrics": ["em"],
     }

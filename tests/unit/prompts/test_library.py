@@ -13,10 +13,10 @@ from luthier.core.errors import DataError, UsageError
 from luthier.prompts.library import library_templates, load_template
 
 GOOD = """\
-id: mine
-kind: translate
-input: "{{ source }}"
-target: "{{ target }}"
+name: mine
+cluster: translate
+prompt: "{{ source }}"
+completion: "{{ target }}"
 metrics: [bleu]
 """
 
@@ -24,14 +24,14 @@ metrics: [bleu]
 def test_each_file_has_three_wordings_that_differ() -> None:
     wordings = defaultdict(list)
     for template in library_templates():
-        wordings[template.id.partition("/")[0]].append(template)
-    assert len({template.kind for template in library_templates()}) == 8
+        wordings[template.name.partition("/")[0]].append(template)
+    assert len({template.cluster for template in library_templates()}) == 8
     for templates in wordings.values():
         assert len({template.hash for template in templates}) == 3
-        assert len({template.kind for template in templates}) == 1
+        assert len({template.cluster for template in templates}) == 1
 
 
-@pytest.mark.parametrize("template", library_templates(), ids=lambda template: template.id)
+@pytest.mark.parametrize("template", library_templates(), ids=lambda template: template.name)
 def test_library_template_renders_a_row_of_its_columns(template) -> None:
     row = {column: f"the {column}" for column in template.columns}
     for label, words in template.choices.items():
@@ -51,12 +51,12 @@ def test_library_template_renders_a_row_of_its_columns(template) -> None:
 def test_wordings_of_one_file_agree_on_columns() -> None:
     columns = defaultdict(set)
     for template in library_templates():
-        columns[template.id.partition("/")[0]].add(template.columns)
+        columns[template.name.partition("/")[0]].add(template.columns)
     assert all(len(sets) == 1 for sets in columns.values())
 
 
 def test_load_by_id() -> None:
-    assert load_template("summarise-dialogue/short").id == "summarise-dialogue/short"
+    assert load_template("summarise-dialogue/short").name == "summarise-dialogue/short"
 
 
 @pytest.mark.parametrize("name", ["summarise-dialogue/shrt", "../core/errors", "/etc/passwd", ""])
@@ -67,19 +67,28 @@ def test_unknown_id(name: str) -> None:
     assert ("did you mean 'summarise-dialogue/short'?" in caught.value.fix) == ("shrt" in name)
 
 
+def test_a_file_gives_a_template_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(GOOD.replace("name: mine\n", "").replace("[bleu]", "bleu"))
+    template = load_template(str(path))
+    assert (template.name, template.metrics) == ("own", ("bleu",))
+
+
 def test_load_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(GOOD)
     template = load_template(str(path))
-    assert (template.id, template.max_new_tokens) == ("mine", 64)
+    assert (template.name, template.max_new_tokens) == ("mine", 64)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
         (GOOD + "systm: x\n", 6, "did you mean 'system'"),
-        (GOOD.replace('"{{ source }}"', '"{{ source"'), 3, "input: the template is refused"),
-        (GOOD.replace("translate", "translation"), 2, "kind"),
+        (GOOD.replace("prompt:", "input:"), 3, "did you mean 'prompt'"),
+        (GOOD.replace("completion:", "output:"), 4, "did you mean 'completion'"),
+        (GOOD.replace('"{{ source }}"', '"{{ source"'), 3, "prompt: the template is refused"),
+        (GOOD.replace("[bleu]", "[]"), 5, "metrics"),
         (GOOD + "choices: {0: no}\nlabel: '{{ x.y() }}'\n", 7, "nothing can be called"),
     ],
 )
@@ -95,8 +104,8 @@ def test_problems_of_a_file_have_their_line(
 
 def test_all_problems_of_a_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("kind: poetry\nmetrics: []\n")
-    with pytest.raises(DataError, match="4 problems"):
+    path.write_text("max_new_tokens: 0\nmetrics: []\n")
+    with pytest.raises(DataError, match="3 problems"):
         load_template(str(path))
 
 

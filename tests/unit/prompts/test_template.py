@@ -13,10 +13,10 @@ WHERE = "rows.jsonl:7"
 
 
 def make(**fields: Any) -> Template:
-    values = {"id": "mine", "kind": "summarise-dialogue", "metrics": ["rougeL"], **fields}
+    values = {"name": "mine", "metrics": ["rougeL"], **fields}
     if "label" not in values:
-        values.setdefault("target", "{{ summary }}")
-    return Template.model_validate({"input": "Sum up:\n{{ dialogue }}\n", **values})
+        values.setdefault("completion", "{{ summary }}")
+    return Template.model_validate({"prompt": "Sum up:\n{{ dialogue }}\n", **values})
 
 
 def render(template: Template, needs_target: bool = True, **row: Any) -> Example:
@@ -46,7 +46,7 @@ def test_several_references_as_far_as_they_are_there() -> None:
 
 def classify(**fields: Any) -> Template:
     fields = {"choices": {0: "bad", 1: "good"}, **fields}
-    return make(kind="classify", input="{{ text }}", label="{{ label }}", **fields)
+    return make(prompt="{{ text }}", label="{{ label }}", **fields)
 
 
 def test_label_becomes_its_words() -> None:
@@ -90,7 +90,7 @@ def test_missing_column_names_what_there_is() -> None:
 
 @pytest.mark.parametrize("row", [{"summary": " \n"}, {"dialogue": "", "summary": "y"}])
 def test_empty_text_is_refused(row: dict[str, str]) -> None:
-    template = make(input="{{ dialogue }}")
+    template = make(prompt="{{ dialogue }}")
     with pytest.raises(DataError, match="is empty"):
         render(template, **{"dialogue": "x", **row})
 
@@ -99,19 +99,19 @@ def test_null_is_refused_and_its_column_named() -> None:
     with pytest.raises(DataError, match="null") as caught:
         render(make(), dialogue=None, summary="y")
     assert caught.value.fix == "null here: dialogue"
-    assert caught.value.where == f"{WHERE}, 'input' of the template 'mine'"
+    assert caught.value.where == f"{WHERE}, 'prompt' of the template 'mine'"
 
 
 def test_columns() -> None:
-    template = make(system="{{ tone }}", input="{{ a }}{{ b | default }}")
+    template = make(system="{{ tone }}", prompt="{{ a }}{{ b | default }}")
     assert template.columns == {"tone", "a", "summary"}
     assert classify().columns == {"text", "label"}
 
 
 def test_hash_follows_what_is_rendered() -> None:
-    same = make(id="other", metrics=["bleu"], max_new_tokens=5, kind="instruction")
+    same = make(name="other", metrics="bleu", max_new_tokens=5, cluster="instruction")
     assert make().hash == same.hash
-    others = [make(input="{{ dialogue }}"), make(system="x"), make(references=["{{ s }}"])]
+    others = [make(prompt="{{ dialogue }}"), make(system="x"), make(references=["{{ s }}"])]
     turned = classify(choices={1: "good", 0: "bad"})
     hashes = {template.hash for template in (make(), *others, classify(), turned)}
     assert len(hashes) == 6
@@ -120,17 +120,16 @@ def test_hash_follows_what_is_rendered() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"target": None}, "either a target"),
+        ({"completion": None}, "either a completion"),
         ({"label": "{{ x }}"}, "belong together"),
         ({"choices": {0: "a"}}, "belong together"),
-        ({"label": "{{ x }}", "choices": {0: "a"}, "target": "{{ y }}"}, "either a target"),
-        ({"label": "{{ x }}", "choices": {0: "a"}, "references": ["y"]}, "go with a target"),
+        ({"label": "{{ x }}", "choices": {0: "a"}, "completion": "{{ y }}"}, "either a completion"),
+        ({"label": "{{ x }}", "choices": {0: "a"}, "references": ["y"]}, "go with a completion"),
         ({"label": "{{ x }}", "choices": {None: "a"}}, "null"),
-        ({"input": "{{ x"}, "refused"),
+        ({"prompt": "{{ x"}, "refused"),
         ({"label": "{{ x }}", "choices": {0: "{{ f() }}"}}, "nothing can be called"),
         ({"metrics": []}, "at least 1"),
         ({"max_new_tokens": 0}, "greater"),
-        ({"kind": "poetry"}, "summarise-code"),
     ],
 )
 def test_wrong_templates_are_refused(fields: dict[str, Any], words: str) -> None:

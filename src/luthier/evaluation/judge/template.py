@@ -26,7 +26,7 @@ _COLUMNS = frozenset({"question", "reference", "first", "second"})
 class JudgeTemplate(Config):
     """Asks which of two answers is better."""
 
-    id: str = Field(min_length=1)
+    name: str = Field(min_length=1)
     """Its name."""
     system: Jinja | None = None
     """A system message before the question."""
@@ -56,7 +56,7 @@ class JudgeTemplate(Config):
     def stamp(self) -> TemplateStamp:
         """Its name, and a fingerprint of all that decides a verdict."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return TemplateStamp(id=self.id, hash=fingerprint(content))
+        return TemplateStamp(id=self.name, hash=fingerprint(content))
 
     def example(self, name: str, values: dict[str, str]) -> Example:
         """The question to the judge as a conversation.

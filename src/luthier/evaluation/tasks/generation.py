@@ -72,10 +72,10 @@ class GenerationTask(Task):
     _advice: ClassVar[str] = "measure with exact_match, or add what it needs"
 
     kind: Literal["generate"]
-    answer: Jinja | None = None
+    completion: Jinja | None = None
     """The accepted answer, as a worked example shows it; None: the first of ``answers``."""
     answers: Column | None = None
-    """The column with a list of accepted answers (or with one); ``answer`` is accepted too."""
+    """The column with a list of accepted answers (or with one); ``completion`` is accepted too."""
     until: tuple[StopString, ...] = ()
     """The answer ends where one of these texts begins."""
     max_new_tokens: int = Field(default=256, ge=1)
@@ -103,7 +103,7 @@ class GenerationTask(Task):
 
     @model_validator(mode="after")
     def _has_answers(self) -> Self:
-        if self.answer is None and self.answers is None:
+        if self.completion is None and self.answers is None:
             raise ValueError("give the accepted answer, or the column of accepted answers")
         return self
 
@@ -130,7 +130,9 @@ class GenerationTask(Task):
 
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The accepted answers, the first of which is shown."""
-        first = () if self.answer is None else (self.render("answer", self.answer, row),)
+        first = (
+            () if self.completion is None else (self.render("completion", self.completion, row),)
+        )
         more = () if self.answers is None else one_or_more(row, self.answers, self.name)
         accepted = tuple(dict.fromkeys((*first, *more)))
         # A worked example shows the reasoning of a row; an answer is compared without it.

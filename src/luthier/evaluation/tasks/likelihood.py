@@ -189,7 +189,7 @@ class ClozeTask(LikelihoodTask):
     """The end of a text: is it what greedy decoding gives, and how likely is it?"""
 
     kind: Literal["cloze"]
-    target: Jinja
+    completion: Jinja
     """The end."""
 
     @property
@@ -199,11 +199,11 @@ class ClozeTask(LikelihoodTask):
 
     def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The end is all that is scored, so it is needed even where nobody judges."""
-        return {"words": spoken([self.render("target", self.target, row)], self, row)}
+        return {"words": spoken([self.render("completion", self.completion, row)], self, row)}
 
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The end."""
-        target = self.render("target", self.target, row)
+        target = self.render("completion", self.completion, row)
         return {"references": (target,), "solution": target}
 
     def judged(self, question: Question, scores: Sequence[Score]) -> SampleRecord:

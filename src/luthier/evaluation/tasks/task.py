@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
-from luthier.config.base import Config
+from luthier.config.base import Config, OneOrMore
 from luthier.core.console import ProgressCallback
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.names import listed
@@ -40,6 +40,9 @@ def _known_metric(name: str) -> str:
     except LuthierError as error:
         raise ValueError(f"{error.problem} ({error.fix})") from None
     return name
+
+
+MetricName = Annotated[str, AfterValidator(_known_metric)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ class Task(Config, ABC):
     """What stands between a question and its answer."""
     separator: str = "\n\n"
     """What stands between worked examples."""
-    metrics: tuple[Annotated[str, AfterValidator(_known_metric)], ...] = Field(min_length=1)
+    metrics: Annotated[tuple[Annotated[str, AfterValidator(_known_metric)], ...], OneOrMore] = (
+        Field(min_length=1)
+    )
     """All of them count where a suite takes the mean of a task's metrics."""
     submission: Submission | None = None
     """How predictions are handed in to the leaderboard."""

@@ -41,7 +41,7 @@ def test_answers_are_shown_as_they_are() -> None:
 
 
 OWN = """\
-id: mine
+name: mine
 prompt: "{{ first }} or {{ second }}?"
 verdict: {pattern: 'one|two'}
 words: {first: one, second: two}
@@ -67,7 +67,7 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
         ("{{ second }}", "{{ other }}", "not other"),
         ("or {{ second }}", "", "must show first and second"),
         ("one|two", "(one", "no regular expression"),
-        ("id: mine", "id: mine\nmodel: x", "has no key 'model'"),
+        ("name: mine", "name: mine\nmodel: x", "has no key 'model'"),
     ],
 )
 def test_a_wrong_template_is_refused_with_its_place(

@@ -96,7 +96,7 @@ def ask(request: Any, make_task: Any, resampling: Resampling) -> Ask:
         keys = {
             "kind": "generate",
             "prompt": "{{ q }}",
-            "answer": "{{ a }}",
+            "completion": "{{ a }}",
             "max_new_tokens": 400,
             "until": list(STOPS),
             "metrics": ["exact_match", "numeric:first", "match:any"],
@@ -201,7 +201,7 @@ def test_a_special_stop_text_goes_on_ending_replies() -> None:
 
 
 def test_accepted_answers_are_compared_without_their_reasoning(make_task: Any) -> None:
-    keys = {"kind": "generate", "prompt": "{{ q }}", "answer": "{{ a }}", "metrics": ["em"]}
+    keys = {"kind": "generate", "prompt": "{{ q }}", "completion": "{{ a }}", "metrics": ["em"]}
     rows = [{"q": "2+2?", "a": "<think>\n2 and 2.\n</think>\n\n4"}]
     prepared = prepare_task(make_task(keys, test=rows, train=rows))
     (document,) = prepared.documents

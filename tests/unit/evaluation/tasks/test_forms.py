@@ -212,7 +212,7 @@ def test_truthfulqa_is_scored_by_mass(make_task: MakeTask, ask: Callable[..., An
     [
         ({"answers": "aliases"}, {"aliases": ["Onion", "Pyaz", "Onion"]}, ("Onion", "Pyaz")),
         (
-            {"answer": "{{ value }}", "answers": "aliases"},
+            {"completion": "{{ value }}", "answers": "aliases"},
             {"value": "Onion", "aliases": ["Pyaz", "Onion"]},
             ("Onion", "Pyaz"),
         ),

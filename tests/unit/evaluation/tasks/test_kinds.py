@@ -118,7 +118,7 @@ def test_a_cloze_is_right_where_greedy_decoding_gives_it(
         "kind": "cloze",
         "prompt": "{{ context }}",
         "delimiter": "",
-        "target": "{{ end }}",
+        "completion": "{{ end }}",
         "metrics": ["greedy_acc", "perplexity"],
     }
     begin = "The sea is"
@@ -141,7 +141,7 @@ def test_a_generated_answer_is_compared_as_it_is_written(
     keys = {
         "kind": "generate",
         "prompt": "{{ text }}",
-        "answer": "{{ answer }}",
+        "completion": "{{ answer }}",
         "max_new_tokens": 8,
         "extract": {"all": {"pattern": "(?s).*"}},
         "ignore": ["[0-9]"],
@@ -158,7 +158,9 @@ def test_a_generated_answer_is_compared_as_it_is_written(
 @pytest.mark.parametrize("kind", ["generate", "cloze", "text"])
 def test_accuracy_needs_choices(kind: str, make_task: MakeTask) -> None:
     more = {"text": "{{ text }}"} if kind == "text" else {"prompt": "{{ text }}"}
-    more |= {"generate": {"answer": "{{ text }}"}, "cloze": {"target": "{{ text }}"}}.get(kind, {})
+    more |= {"generate": {"completion": "{{ text }}"}, "cloze": {"completion": "{{ text }}"}}.get(
+        kind, {}
+    )
     with pytest.raises(DataError, match=r"the metric accuracy needs .*choices"):
         make_task({"kind": kind, **more, "metrics": ["accuracy"]}, test=[{"text": "one"}])
 
@@ -171,7 +173,7 @@ def test_a_generated_answer_ends_where_the_task_says(
     keys = {
         "kind": "generate",
         "prompt": "{{ text }}",
-        "answer": "{{ answer }}",
+        "completion": "{{ answer }}",
         "until": [stop],
         "max_new_tokens": 8,
         "extract": {"begin": {"pattern": "^.."}, "number": {"pattern": "[0-9]+"}},

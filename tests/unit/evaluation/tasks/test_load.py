@@ -152,7 +152,7 @@ def test_a_task_without_a_kind_is_told_the_kinds(tmp_path: Path) -> None:
 
 def test_a_match_needs_its_extractor(tmp_path: Path) -> None:
     text = OWN.partition("label:")[0].replace("choices", "generate")
-    path = write(tmp_path, f'{text}answer: "{{{{ label }}}}"\nmetrics: ["match:number"]\n')
+    path = write(tmp_path, f'{text}completion: "{{{{ label }}}}"\nmetrics: ["match:number"]\n')
     with pytest.raises(DataError, match="needs an extractor called 'number'"):
         load_task(path)
 
@@ -198,7 +198,7 @@ def test_names_that_cannot_be_told_apart(tmp_path: Path) -> None:
             "name": name,
             "files": {"splits": {"test": "test.jsonl"}},
             "prompt": prompt,
-            "answer": "{{ answer }}",
+            "completion": "{{ answer }}",
             "metrics": ["exact_match"],
         }
         path.write_text(json.dumps(keys), encoding="utf-8")

@@ -164,12 +164,17 @@ def test_one_file_may_be_asked_and_shown(
     ("keys", "asked", "shown"),
     [
         (
-            {"kind": "generate", "prompt": "{{ q }}", "answer": "{{ a }}", "metrics": ["em"]},
+            {"kind": "generate", "prompt": "{{ q }}", "completion": "{{ a }}", "metrics": ["em"]},
             {"q": "Who?", "a": "Al"},
             {"q": "Who?", "a": "Bo"},
         ),
         (
-            {"kind": "cloze", "prompt": "{{ q }}", "target": "{{ a }}", "metrics": ["greedy_acc"]},
+            {
+                "kind": "cloze",
+                "prompt": "{{ q }}",
+                "completion": "{{ a }}",
+                "metrics": ["greedy_acc"],
+            },
             {"q": "He is", "a": "old"},
             {"q": "He is", "a": "new"},
         ),
