@@ -1,11 +1,13 @@
 """Do Luthier's tasks give the numbers of lm-evaluation-harness, document by document?
 
-    python benchmarks/agreement.py --peer PYTHON [--documents 100] [--only TASK ...]
+    python benchmarks/agreement.py --peer PYTHON [--documents 100] [--chat] [--only TASK ...]
 
 PYTHON is an interpreter that has lm-eval, in an environment of its own. The folder that
 LUTHIER_DATA names holds the tasks' files. Both read the same rows, write their own prompts and ask
 the bundled model in float32: log-probabilities, answers and metrics are held against each other.
-Results: benchmarks/results/<date>-agreement.json and .md. Time is not measured.
+With --chat both ask through the model's chat template, worked examples as turns.
+Results: benchmarks/results/<date>-agreement.json and .md, with --chat <date>-agreement-chat. Time
+is not measured.
 """
 
 from __future__ import annotations
@@ -23,15 +25,23 @@ from typing import Any
 from agreement_cases import CASES, Case
 from common import provenance, store, table
 from evaluation import peer_version
-from luthier.config import EvaluateConfig, ModelConfig
+from luthier.config import EvaluateConfig, ModelConfig, PromptConfig
 from luthier.context.manifest import hardware, versions
 from luthier.core.console import Console
 from luthier.evaluation import Resampling
 from luthier.evaluation.benchmark import evaluate_benchmark
 from luthier.evaluation.task import Evaluation
-from luthier.evaluation.tasks import PreparedTask, Task, TextEncoder, load_task, prepare_task
+from luthier.evaluation.tasks import (
+    ChatEncoder,
+    PreparedTask,
+    Task,
+    TextEncoder,
+    load_task,
+    prepare_task,
+)
 from luthier.inference.local.engine import LocalEngine
 from luthier.models.load import load_model, open_model
+from luthier.prompts.render import PromptRenderer
 from luthier.records.evaluation import SampleRecord
 from models import BUNDLED
 
@@ -48,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--peer", required=True, help="an interpreter that has lm-eval")
     parser.add_argument("--documents", type=int, default=100, help="of a task; a part of slow ones")
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--chat", action="store_true", help="ask through the chat template")
     chosen = parser.parse_args(arguments)
     version = peer_version(chosen.peer)
     cases = {name: CASES[name] for name in chosen.only}
@@ -55,12 +66,13 @@ def main(arguments: Sequence[str]) -> None:
         name: _prepare(name, case, max(1, round(chosen.documents * case.part)))
         for name, case in cases.items()
     }
-    theirs = _lm_eval(chosen.peer, cases, prepared)
-    ours = _luthier(prepared)
+    theirs = _lm_eval(chosen.peer, cases, prepared, chosen.chat)
+    ours = _luthier(prepared, chosen.chat)
     rows = [_compare(name, cases[name], prepared[name], ours[name], theirs[name]) for name in cases]
     command = ["benchmarks/agreement.py", *arguments]
     document = provenance(command, hardware(), versions() | {"lm-eval": version}) | {"rows": rows}
-    store("agreement", document, _markdown(document))
+    name = "agreement-chat" if chosen.chat else "agreement"
+    store(name, document, _markdown(document, chosen.chat))
 
 
 def _prepare(name: str, case: Case, documents: int) -> PreparedTask:
@@ -71,11 +83,17 @@ def _prepare(name: str, case: Case, documents: int) -> PreparedTask:
     return prepare_task(first, shots=case.shots, limit=documents, limit_draw="first")
 
 
-def _luthier(prepared: Mapping[str, PreparedTask]) -> dict[str, Evaluation]:
+def _luthier(prepared: Mapping[str, PreparedTask], chat: bool) -> dict[str, Evaluation]:
     console = Console()
     loaded = load_model(open_model(ModelConfig(id=BUNDLED, dtype="float32"), console))
     engine = LocalEngine(loaded, EvaluateConfig().batch_tokens)
     encoder = TextEncoder(loaded.tokenizer, loaded.context_window, loaded.is_encoder_decoder)
+    if chat:
+        window = loaded.context_window
+        renderer = PromptRenderer.from_config(
+            PromptConfig(), loaded.tokenizer, context_window=window
+        )
+        encoder = ChatEncoder.of(renderer)
     resampling = Resampling.of(EvaluateConfig(resamples=100), 0)
     return {
         name: evaluate_benchmark(engine, encoder, task, loaded.stamp, resampling, console)
@@ -84,7 +102,7 @@ def _luthier(prepared: Mapping[str, PreparedTask]) -> dict[str, Evaluation]:
 
 
 def _lm_eval(
-    peer: str, cases: Mapping[str, Case], prepared: Mapping[str, PreparedTask]
+    peer: str, cases: Mapping[str, Case], prepared: Mapping[str, PreparedTask], chat: bool
 ) -> dict[str, Any]:
     """In its own environment."""
     handle = open_model(ModelConfig(id=BUNDLED), Console(quiet=True))
@@ -96,6 +114,7 @@ def _lm_eval(
         "model": str(handle.folder.path),
         "batch_size": _BATCH_SIZE,
         "threads": os.cpu_count() or 1,
+        "chat": chat,
         "tasks": tasks,
     }
     script = str(Path(__file__).with_name("agreement_contender.py"))
@@ -109,6 +128,11 @@ def _lm_eval(
         raise SystemExit("lm-eval failed")
     measured: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
     return measured
+
+
+def _delimiter(prepared: PreparedTask, ours: Evaluation) -> str:
+    """What stands before the words that both have scored."""
+    return "" if ours.record.chat_template else prepared.task.delimiter
 
 
 def _splits(case: Case, prepared: PreparedTask) -> dict[str, list[Any]]:
@@ -133,7 +157,7 @@ def _compare(
     differences = [
         abs(mine - logprob)
         for sample, other in scored
-        for mine, logprob in _logprobs(sample, other["logprobs"], prepared.task.delimiter)
+        for mine, logprob in _logprobs(sample, other["logprobs"], _delimiter(prepared, ours))
     ]
     metrics = {
         mine: {"luthier": ours.record.metric(mine).value, "lm-eval": theirs["metrics"][other]}
@@ -168,13 +192,14 @@ def _likeliest(logprobs: Sequence[float]) -> int:
     return max(range(len(logprobs)), key=logprobs.__getitem__)
 
 
-def _markdown(document: Mapping[str, Any]) -> str:
+def _markdown(document: Mapping[str, Any], chat: bool) -> str:
+    asked = "through the chat template, worked examples as turns" if chat else "no chat template"
     head = ("task", "shots", "documents", "requests", "largest difference", "other answers", "")
     lines = [
         f"# The numbers of lm-evaluation-harness, {document['date']}",
         "",
         f"`{document['command']}` at commit {document['commit']}. SmolLM2-135M-Instruct in "
-        "float32, no chat template; the first documents of each task. Both write their own "
+        f"float32, {asked}; the first documents of each task. Both write their own "
         "prompts from the same rows. Differences are in nats a request; other answers are "
         "choices or generated texts that differ. "
         + ", ".join(f"{k} {v}" for k, v in document["versions"].items())

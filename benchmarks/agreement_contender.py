@@ -2,7 +2,8 @@
 
     python benchmarks/agreement_contender.py CASE
 
-CASE is a JSON file: ``model`` (a folder), ``batch_size``, ``threads``, and ``tasks``: by name
+CASE is a JSON file: ``model`` (a folder), ``batch_size``, ``threads``, ``chat`` (whether it is
+asked through its chat template), and ``tasks``: by name
 ``file`` (lm-eval's definition), ``splits`` (rows by split) and ``shots``. The last line of the
 output is a JSON object of each task's ``metrics``, and ``documents``: what was scored or said.
 """
@@ -57,7 +58,13 @@ def run(case: dict[str, Any]) -> dict[str, Any]:
     model = HFLM(
         pretrained=case["model"], dtype="float32", device="cpu", batch_size=case["batch_size"]
     )
-    results = evaluate(model, {"tasks": tasks, "groups": {}}, bootstrap_iters=0)
+    results = evaluate(
+        model,
+        {"tasks": tasks, "groups": {}},
+        bootstrap_iters=0,
+        apply_chat_template=case["chat"],
+        fewshot_as_multiturn=case["chat"],
+    )
     made = {}
     for name in tasks:
         by_document: dict[int, list[dict[str, Any]]] = {}

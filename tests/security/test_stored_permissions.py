@@ -73,7 +73,7 @@ HARMLESS = {
         for name in (
             "epochs", "max_steps", "batch_size", "micro_batch_tokens", "max_padding", "packing",
             "schedule", "warmup_fraction", "max_grad_norm", "optimizer", "master_weights",
-            "validations", "validate_every_steps", "patience", "checkpoint_every",
+            "num_validations", "validate_every_steps", "patience", "checkpoint_every",
             "checkpoint_every_steps", "keep_checkpoints", "max_time", "parallelism", "shard_group",
             "activation_checkpointing", "compile", "neftune_alpha", "completion_only_loss",
             "guards.non_finite", "guards.loss_spike", "guards.gradient_spike", "guards.no_change",
@@ -84,7 +84,8 @@ HARMLESS = {
         f"evaluate.{name}"
         for name in (
             "metrics", "max_new_tokens", "stop", "too_long", "engine", "batch_tokens",
-            "confidence", "resamples", "task_shots", "limit", "limit_draw", "samples",
+            "confidence", "resamples", "task_shots", "task_chat_template", "limit",
+            "limit_draw", "samples",
             "contamination_ngram", "general_tokens", "decoding.strategy", "decoding.temperature",
             "decoding.top_k", "decoding.top_p", "decoding.min_p", "decoding.seed",
             "decoding.num_beams", "decoding.length_penalty", "decoding.early_stopping",
@@ -335,7 +336,7 @@ def test_a_run_that_was_touched_goes_on_once_its_model_is_named(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("model.trust_remote_cod=true", "do: did you mean model.trust_remote_code?"),
+        ("model.trust_remote_cod=true", "do: did you mean 'model.trust_remote_code'?"),
         ("train.epochs=9", "do: give only what a stored run may not decide by itself: "),
     ],
 )

@@ -14,7 +14,7 @@ from luthier.config import RunConfig
 from luthier.config.stored import save_config, stored_config
 from luthier.context.target import find_target
 from luthier.core.console import Console
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.records.evaluation import EvaluationRecord, SuiteRecord
 from luthier.records.result_cache import ResultCache
@@ -22,7 +22,7 @@ from luthier.records.run_directory import FORMAT, RunDirectory
 from luthier.records.run_lock import writing
 
 if TYPE_CHECKING:
-    from luthier.context.evaluated_model import EvaluatedModel
+    from luthier.context.evaluated_model import EvaluatedModel, Model
     from luthier.evaluation.tasks import PreparedTask, Selection, TextEncoder
 
 from luthier.api.configuration import Configuration, Overrides, configure, open_run
@@ -40,6 +40,7 @@ def benchmark(
     *,
     shots: int | None = None,
     limit: int | None = None,
+    chat_template: bool | None = None,
 ) -> tuple[BenchmarkResult, ...]:
     """Measure models and runs on benchmark tasks, all on the same questions.
 
@@ -51,6 +52,8 @@ def benchmark(
         console: shows progress.
         shots: worked examples before each question; None: each task's own number.
         limit: at most so many rows of each task, drawn as ``evaluate.limit_draw`` says; None: all.
+        chat_template: whether tasks are asked through the models' chat templates, worked examples
+            as turns; None: ``evaluate.task_chat_template``.
 
     Settings of ``evaluate`` that are not left at their defaults replace those of the tasks.
 
@@ -66,6 +69,7 @@ def benchmark(
         "evaluate.tasks": list(tasks) or None,
         "evaluate.task_shots": shots,
         "evaluate.limit": limit,
+        "evaluate.task_chat_template": chat_template,
     }
     given = {key: value for key, value in asked.items() if value is not None}
     resolved = configure(config, {**(overrides or {}), **given})
@@ -138,9 +142,11 @@ def _with_settings(selection: Selection, config: RunConfig, console: Console) ->
     Raises:
         UsageError: a task cannot take one of them, or one has no effect on tasks.
     """
-    from luthier.evaluation.settings import require_reach, with_settings
+    from luthier.evaluation.settings import require_reach, require_turns, with_settings
 
     require_reach(config.evaluate, "tasks")
+    if config.evaluate.task_chat_template:
+        require_turns(selection.tasks)
     changed = replace(
         selection, tasks=tuple(with_settings(task, config) for task in selection.tasks)
     )
@@ -178,10 +184,9 @@ class _Measured:
 
 
 def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Measured:
-    from luthier.context.evaluated_model import Model, evaluated_model, loaded_model
+    from luthier.context.evaluated_model import evaluated_model, loaded_model
     from luthier.context.prepare import find_model
     from luthier.evaluation.settings import require_reach
-    from luthier.evaluation.tasks import TextEncoder
     from luthier.methods import load_adapted
 
     found = find_target(target, console)
@@ -203,8 +208,32 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
         run=run,
         adapter=config.method if tuned else "",
         subject=evaluated_model(model, config.evaluate),
-        encoder=TextEncoder(model.tokenizer, model.context_window, model.is_encoder_decoder),
+        encoder=_encoder(model, config),
     )
+
+
+def _encoder(model: Model, config: RunConfig) -> TextEncoder:
+    """Writes what a model is asked: as plain text, or with its chat template.
+
+    Raises:
+        DataError: a chat template is wanted, and there is none.
+    """
+    from luthier.evaluation.tasks import ChatEncoder, TextEncoder
+    from luthier.prompts.render import PromptRenderer
+
+    window, encodes = model.context_window, model.is_encoder_decoder
+    if not config.evaluate.task_chat_template:
+        return TextEncoder(model.tokenizer, window, encodes)
+    renderer = PromptRenderer.from_config(
+        config.prompt, model.tokenizer, context_window=window, encoder_decoder=encodes
+    )
+    if not renderer.use_chat_template:
+        raise DataError(
+            "this model has no chat template that tasks could be asked through",
+            where="evaluate.task_chat_template",
+            fix="leave it out, or name a template of your own with prompt.chat_template",
+        )
+    return ChatEncoder.of(renderer)
 
 
 def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple[PreparedTask, ...]:

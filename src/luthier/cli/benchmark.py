@@ -27,6 +27,8 @@ class BenchmarkOptions:
     "Worked examples before each question."
     limit: Annotated[WholeOrNone, Parameter(validator=Number(gte=1))] = None
     "Of each task, at most so many rows, drawn with the seed."
+    chat_template: Annotated[bool | None, Parameter(negative="")] = None
+    "Ask through the models' chat templates, worked examples as turns."
     submission: str | None = None
     """Do not measure: predict the unlabelled split of each task, and write it into this folder as
     the leaderboard wants it."""
@@ -70,7 +72,14 @@ def _measure(
     """Print a table or one JSON document, and where the reports are."""
     import luthier
 
-    results = luthier.benchmark(targets, tasks, config, shots=options.shots, limit=options.limit)
+    results = luthier.benchmark(
+        targets,
+        tasks,
+        config,
+        shots=options.shots,
+        limit=options.limit,
+        chat_template=options.chat_template,
+    )
     if as_json:
         print_json(
             [

@@ -41,6 +41,9 @@ class EvaluateConfig(Config):
     data; 'luthier tasks' lists them."""
     task_shots: int | None = Field(default=None, ge=0)
     """Worked examples before each question of a task; None: each task's own number."""
+    task_chat_template: bool = False
+    """Ask tasks through the model's chat template, worked examples as turns (elsewhere
+    apply_chat_template with fewshot_as_multiturn). The words of tasks stay as they are."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many rows of each task; None: all."""
     limit_draw: Literal["seeded", "first"] = "seeded"

@@ -6,13 +6,14 @@ import time
 from dataclasses import replace
 
 from luthier.core.console import Console
+from luthier.core.seeds import fingerprint
 from luthier.evaluation.answering import tell_unfinished
 from luthier.evaluation.runner import judge, recorded_versions
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation
 from luthier.evaluation.tasks import Answers, PreparedTask, TextEncoder
 from luthier.inference import Engine
-from luthier.records.evaluation import EvaluationRecord, ModelStamp, SampleRecord
+from luthier.records.evaluation import EvaluationRecord, ModelStamp, SampleRecord, TemplateStamp
 
 
 def evaluate_benchmark(
@@ -55,9 +56,9 @@ def evaluate_benchmark(
         split=prepared.split,
         model=model,
         adapter=adapter,
-        template=task.template,
+        template=_asked_as(task.template, encoder),
         shots=len(prepared.shots),
-        chat_template=False,
+        chat_template=encoder.writes_turns,
         metrics=results,
         seconds=seconds,
         generated_tokens=answers.generated_tokens,
@@ -71,6 +72,13 @@ def evaluate_benchmark(
         labels=dict(task.label_words),
     )
     return Evaluation(record, scored)
+
+
+def _asked_as(template: TemplateStamp, encoder: TextEncoder) -> TemplateStamp:
+    """The stamp of a task as it is asked: answers to turns are not compared with those to text."""
+    if not encoder.writes_turns:
+        return template
+    return template.model_copy(update={"hash": fingerprint(template.hash, "chat template")})
 
 
 def predict_benchmark(

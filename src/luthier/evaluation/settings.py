@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from luthier.config import EvaluateConfig, RunConfig
 from luthier.config.decoding import Greedy
 from luthier.core.errors import UsageError
+from luthier.core.names import listed
 from luthier.evaluation.tasks import Task
 
 Use = Literal["data", "ladder", "tasks", "submission", "judge", "server", "tuned", "vllm"]
@@ -91,6 +92,10 @@ SETTINGS: Mapping[str, Reach] = {
     "task_shots": Reach(
         refused=_of_tasks("it is about benchmark tasks", "set prompt.shots for the data")
     ),
+    "task_chat_template": Reach(
+        refused=_of_tasks("it is about benchmark tasks", "set prompt.chat_template for the data")
+        | {"server": ("a server writes conversations with its own template", "leave it out")}
+    ),
     "limit": Reach(
         refused=_of_tasks("it is about benchmark tasks", "set data.num_test for the data")
         | {"submission": _WHOLE}
@@ -145,6 +150,20 @@ def _default(name: str) -> str:
     if isinstance(value, Greedy):
         return f"evaluate.{name}.strategy={value.strategy}"
     return f"evaluate.{name}={json.dumps(value)}"
+
+
+def require_turns(tasks: Sequence[Task]) -> None:
+    """Refuse tasks whose questions cannot be turns of a conversation.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if refused := [task.name for task in tasks if not task.takes_turns]:
+        raise UsageError(
+            f"{listed(refused)}: what is scored is running text, and no answer to a question",
+            where="evaluate.task_chat_template",
+            fix="measure it without the chat template, apart from the others",
+        )
 
 
 def with_settings(task: Task, config: RunConfig) -> Task:

@@ -155,6 +155,10 @@ class PromptRenderer:
             )
         return prompt
 
+    def marked_ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text that begins as `question` writes it, with what begins every text."""
+        return self._masks.tokens(text).ids
+
     def answer_ids(self, text: str) -> tuple[int, ...]:
         """The tokens of an answer as they follow a prompt, without the end: for scoring choices."""
         if self.encoder_decoder:

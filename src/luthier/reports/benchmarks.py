@@ -100,6 +100,8 @@ def asked_lines(systems: Iterable[tuple[str, Iterable[EvaluationRecord]]]) -> li
 
 def _notes(record: EvaluationRecord) -> Iterator[str]:
     """What was done to rows, prompts and answers, each with its number."""
+    if record.chat_template and record.format:
+        yield "asked through the chat template, worked examples as turns"
     if record.drawn:
         yield record.drawn
     for count, one, more in (

@@ -38,6 +38,7 @@ OTHER: dict[str, Any] = {
     "resamples": 150,
     "tasks": ["gsm8k"],
     "task_shots": 1,
+    "task_chat_template": True,
     "limit": 2,
     "limit_draw": "first",
     "contamination_ngram": None,

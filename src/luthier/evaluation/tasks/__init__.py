@@ -1,6 +1,6 @@
 """Benchmark tasks: data, template, choices and metrics as YAML, and the kinds of task there are."""
 
-from luthier.evaluation.tasks.encode import TextEncoder
+from luthier.evaluation.tasks.encode import ChatEncoder, TextEncoder
 from luthier.evaluation.tasks.item import Document, Question
 from luthier.evaluation.tasks.load import Selection, load_task, select_tasks, task_names
 from luthier.evaluation.tasks.prepared import PreparedTask, prepare_task
@@ -11,6 +11,7 @@ from luthier.evaluation.tasks.task import Answers, Task
 
 __all__ = [
     "Answers",
+    "ChatEncoder",
     "Document",
     "MissingDataError",
     "PreparedTask",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -173,6 +173,8 @@ class ContextTask(RowChoices):
     All contexts of a row have the same continuation, whose likelihood after each is compared
     (partial evaluation; Trinh and Le 2018, arXiv 1806.02847). ``prompt`` stands before each.
     """
+
+    takes_turns: ClassVar[bool] = False
 
     kind: Literal["contexts"]
     contexts: Column

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 from luthier.core.errors import DataError
+from luthier.core.example import Example
+from luthier.evaluation.tasks.item import Asked
 from luthier.inference import ScoreRequest
 from luthier.prompts.answers import AnswerReader
+from luthier.prompts.render import PromptRenderer
 from luthier.prompts.tokens import Encoder, Tokenizer
 
 
@@ -25,6 +29,17 @@ class TextEncoder:
     tokenizer: Tokenizer
     context_window: int
     encoder_decoder: bool = False
+
+    writes_turns: ClassVar[bool] = False
+    """Whether questions are turns of a conversation."""
+
+    def context(self, asked: Asked) -> str:
+        """All that stands before an answer, as `ids` and `pairs` take it."""
+        return asked.text
+
+    def shown(self, context: str) -> str:
+        """A context as people read it."""
+        return context
 
     def ids(self, text: str) -> tuple[int, ...]:
         """The tokens of a text that goes on, or that an encoder reads whole.
@@ -113,6 +128,42 @@ class TextEncoder:
     @cached_property
     def _encoder(self) -> Encoder:
         return Encoder(self.tokenizer)
+
+
+@dataclass(frozen=True)  # no slots: they exclude cached properties
+class ChatEncoder(TextEncoder):
+    """Writes questions with the chat template of a model, worked examples as turns.
+
+    As lm-evaluation-harness does with ``--apply_chat_template --fewshot_as_multiturn``: the
+    description is the system message, and an answer begins where the template lets one begin.
+
+    Attributes:
+        renderer: writes conversations.
+    """
+
+    renderer: PromptRenderer = field(kw_only=True)
+    writes_turns: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, renderer: PromptRenderer) -> ChatEncoder:
+        """The encoder of the model of a renderer, which uses its chat template."""
+        return cls(renderer.tokenizer, renderer.context_window, renderer=renderer)
+
+    def context(self, asked: Asked) -> str:
+        """See `TextEncoder.context`: the text that the template writes, marked up.
+
+        Raises:
+            DataError: the template refuses the conversation, or leaves a part of it out.
+        """
+        return self.renderer.question(Example("question", asked.turns, ()))
+
+    def shown(self, context: str) -> str:
+        """See `TextEncoder.shown`."""
+        return self.renderer.layout.show(context)
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of a marked-up text; the template writes the token that begins texts."""
+        return self.renderer.marked_ids(text)
 
 
 def _cut(before: Sequence[int], whole: Sequence[int]) -> ScoreRequest:

@@ -162,7 +162,7 @@ class GenerationTask(Task):
             )
         whole = [encoder.ids(question.context) for question in questions]
         prompts = [
-            Prompt(encoder.shortened(ids, room), question.context)
+            Prompt(encoder.shortened(ids, room), question.prompt)
             for ids, question in zip(whole, questions, strict=True)
         ]
         with progress("answering", len(prompts) * self.samples) as advance:
@@ -196,7 +196,7 @@ class GenerationTask(Task):
         if self.samples > 1:
             several = as_one_of(document.id, document.group, number)
         return document.sample(
-            question.context,
+            question.prompt,
             reply.answer,
             finish=reply.finish,
             generated=reply.generated,

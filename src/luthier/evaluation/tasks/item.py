@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from luthier.core.example import Message
 from luthier.records.evaluation import SampleRecord
 
 
@@ -73,8 +74,64 @@ def _plain(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Shot:
+    """A worked example.
+
+    Attributes:
+        question: its question.
+        answer: its answer, without the delimiter.
+        text: both, as plain text.
+    """
+
+    question: str
+    answer: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The parts of all that stands before an answer.
+
+    Attributes:
+        description: what stands before everything.
+        shots: the worked examples.
+        question: the question.
+        separator: what stands between them in plain text.
+    """
+
+    description: str
+    shots: tuple[Shot, ...]
+    question: str
+    separator: str
+
+    @property
+    def text(self) -> str:
+        """All of it as plain text."""
+        texts = [*(shot.text for shot in self.shots), self.question]
+        return self.description + self.separator.join(texts)
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """All of it as a conversation: each worked example is a turn of the user and an answer."""
+        system = [Message("system", self.description)] if self.description else []
+        shown = [
+            turn
+            for shot in self.shots
+            for turn in (Message("user", shot.question), Message("assistant", shot.answer))
+        ]
+        return (*system, *shown, Message("user", self.question))
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """A document as it is asked: ``context`` is all that stands before the answer."""
+    """A document as it is asked.
+
+    Attributes:
+        document: the item.
+        context: all that stands before the answer, as the encoder of its model writes it.
+        prompt: the same as people read it.
+    """
 
     document: Document
     context: str
+    prompt: str

@@ -39,8 +39,15 @@ class LikelihoodTask(Task):
 
     def requests(self, question: Question, encoder: TextEncoder) -> list[ScoreRequest]:
         """One for each of the question's words."""
-        words = [self.delimiter + text for text in question.document.words]
-        return encoder.pairs(question.context, words)
+        before = self.before_words(encoder)
+        return encoder.pairs(question.context, [before + text for text in question.document.words])
+
+    def before_words(self, encoder: TextEncoder) -> str:
+        """What stands between a question and the words of an answer: a turn begins with its words.
+
+        As in lm-evaluation-harness, whose tasks of multiple choice leave the delimiter out there.
+        """
+        return "" if encoder.writes_turns else self.delimiter
 
     def fits(self, question: Question, encoder: TextEncoder) -> bool:
         """Whether every request fits."""
@@ -181,7 +188,7 @@ class RatingTask(LikelihoodTask):
         steps = [_number(step) for step in self.scale]
         mean = sum(w * s for w, s in zip(weights, steps, strict=True)) / sum(weights)
         return question.document.sample(
-            question.context, f"{mean:.6g}", likelihoods=tuple(s.logprob for s in scores)
+            question.prompt, f"{mean:.6g}", likelihoods=tuple(s.logprob for s in scores)
         )
 
 
@@ -201,6 +208,10 @@ class ClozeTask(LikelihoodTask):
         """The end is all that is scored, so it is needed even where nobody judges."""
         return {"words": spoken([self.render("completion", self.completion, row)], self, row)}
 
+    def before_words(self, encoder: TextEncoder) -> str:
+        """The delimiter, which is a part of the end."""
+        return self.delimiter
+
     def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
         """The end."""
         target = self.render("completion", self.completion, row)
@@ -210,14 +221,14 @@ class ClozeTask(LikelihoodTask):
         """The end where greedy decoding gives it, otherwise nothing."""
         (score,) = scores
         prediction = question.document.words[0] if score.greedy else ""
-        return question.document.sample(question.context, prediction, likelihoods=(score.logprob,))
+        return question.document.sample(question.prompt, prediction, likelihoods=(score.logprob,))
 
 
 def likeliest(question: Question, scores: Sequence[Score]) -> SampleRecord:
     """The likeliest choice; of equally likely ones the first."""
     logprobs = tuple(score.logprob for score in scores)
     prediction = question.document.choices[logprobs.index(max(logprobs))]
-    return question.document.sample(question.context, prediction, likelihoods=logprobs)
+    return question.document.sample(question.prompt, prediction, likelihoods=logprobs)
 
 
 def spoken(words: Sequence[str], task: Task, row: Row) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from luthier.core.example import Example, Message
 from luthier.core.seeds import derive
 from luthier.data.readers import Row
 from luthier.evaluation.tasks.encode import TextEncoder
-from luthier.evaluation.tasks.item import Document, Question
+from luthier.evaluation.tasks.item import Asked, Document, Question, Shot
 from luthier.evaluation.tasks.sources import Rowset
 from luthier.evaluation.tasks.task import Task
 from luthier.prompts.shots import choose_shots
@@ -67,16 +67,21 @@ class PreparedTask:
 
     def _question(self, document: Document, encoder: TextEncoder) -> tuple[Question, bool]:
         shots = list(self.shots_of(document))
-        question = Question(document, self._context(document, shots))
+        question = self._asked(document, shots, encoder)
         if self.task.too_long == "fewer-shots":
             while shots and not self.task.fits(question, encoder):
                 shots.pop()
-                question = Question(document, self._context(document, shots))
+                question = self._asked(document, shots, encoder)
         return question, len(shots) < len(self.shots)
 
-    def _context(self, document: Document, shots: Sequence[Document]) -> str:
-        texts = [*map(self.task.shown, shots), document.prompt]
-        return self.task.description + self.task.separator.join(texts)
+    def _asked(
+        self, document: Document, shots: Sequence[Document], encoder: TextEncoder
+    ) -> Question:
+        task = self.task
+        shown = tuple(Shot(shot.prompt, shot.solution, task.shown(shot)) for shot in shots)
+        asked = Asked(task.description, shown, document.prompt, task.separator)
+        context = encoder.context(asked)
+        return Question(document, context, encoder.shown(context))
 
 
 def prepare_task(

@@ -123,6 +123,8 @@ class Task(Config, ABC):
     """How predictions are handed in to the leaderboard."""
 
     takes_shots: ClassVar[bool] = True
+    takes_turns: ClassVar[bool] = True
+    """Whether a question can be a turn of a conversation."""
     _advice: ClassVar[str] = "measure choices with acc, and ratings with pearson"
     _folder: Path | None = PrivateAttr(default=None)
     _NOT_ASKED: ClassVar[set[str]] = {

@@ -23,6 +23,7 @@ class TextTask(Task):
     """The likelihood of whole texts. A text longer than the context window is cut into windows."""
 
     takes_shots: ClassVar[bool] = False
+    takes_turns: ClassVar[bool] = False
 
     kind: Literal["text"]
     delimiter: str = ""
