@@ -28,21 +28,18 @@ from evaluation import peer_version
 from luthier.config import EvaluateConfig, ModelConfig, PromptConfig
 from luthier.context.manifest import hardware, versions
 from luthier.core.console import Console
+from luthier.data.task_rows import read_task
 from luthier.evaluation import Resampling
+from luthier.evaluation.asking import load_task
+from luthier.evaluation.asking.encode import ChatEncoder, TextEncoder
+from luthier.evaluation.asking.prepared import PreparedTask, prepare_task
 from luthier.evaluation.benchmark import evaluate_benchmark
 from luthier.evaluation.task import Evaluation
-from luthier.evaluation.tasks import (
-    ChatEncoder,
-    PreparedTask,
-    Task,
-    TextEncoder,
-    load_task,
-    prepare_task,
-)
 from luthier.inference.local.engine import LocalEngine
 from luthier.models.load import load_model, open_model
 from luthier.prompts.render import PromptRenderer
 from luthier.records.evaluation import SampleRecord
+from luthier.tasks.task import Task
 from models import BUNDLED
 
 # Nats a request: what float32 leaves of sums over whole answers, which both round.
@@ -140,7 +137,7 @@ def _splits(case: Case, prepared: PreparedTask) -> dict[str, list[Any]]:
     task, limit = prepared.task, len(prepared.documents)
     wanted = {prepared.split: limit} | ({task.shots_from: _SHOTS_FROM} if case.shots else {})
     splits = {
-        split: [case.row(row.values) for row in task.read(split, count).rows]
+        split: [case.row(row.values) for row in read_task(task, split, count).rows]
         for split, count in wanted.items()
     }
     missing = {"train", "validation", "test"} - splits.keys()

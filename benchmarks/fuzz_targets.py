@@ -139,9 +139,9 @@ def _parquet() -> bytes:
 def _settings() -> dict[str, list[Target]]:
     from luthier.config import load_config
     from luthier.evaluation.judge.template import load_judge_template
-    from luthier.evaluation.tasks.load import load_task
     from luthier.prompts.chat_files import read_own_template
     from luthier.prompts.library import load_template
+    from luthier.tasks.load import load_task
 
     judge = _LIBRARY / "evaluate/judge/library/pairwise.yaml"
     task = _LIBRARY / "evaluate/tasks/library/gsm8k.yaml"

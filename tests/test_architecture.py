@@ -21,6 +21,8 @@ LIGHT_MODULES = (
     "luthier.planning",
     "luthier.prompts",
     "luthier.reports",
+    "luthier.tasks",
+    "luthier.tasks.load",
 )
 
 
@@ -74,7 +76,7 @@ OPENS_OTHER_THINGS = {
     "distributed/installing.py": "what was installed",
     "evaluation/judge/template.py": "the package's own files",
     "evaluation/cached_engine.py": "the package's own files",
-    "evaluation/tasks/load.py": "the package's own files",
+    "tasks/load.py": "the package's own files",
     "inference/remote/http.py": "a server",
     "models/device.py": "the system",
     "models/foreign_config.py": "a temporary folder of its own",

@@ -11,6 +11,7 @@ from scipy import stats
 from tests.records import evaluation_record
 
 from luthier.config import Decoding
+from luthier.evaluation.asking.encode import TextEncoder
 from luthier.evaluation.comparison.paired import compare_rungs
 from luthier.evaluation.metrics import get_metric
 from luthier.evaluation.runner import measure
@@ -22,7 +23,6 @@ from luthier.evaluation.statistics.bootstrap import (
 )
 from luthier.evaluation.statistics.power import power_notes
 from luthier.evaluation.task import Evaluation
-from luthier.evaluation.tasks.encode import TextEncoder
 from luthier.inference.local.decoding.stopping import Stopping
 from luthier.ladder.recommendation import recommend
 from luthier.records.evaluation import SampleRecord

@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from luthier.config.data import DataConfig
+from luthier.core.row import Row
 from luthier.data.flag_names import FLAGS, WEIGHTS
-from luthier.data.readers import Row
 from luthier.data.row_shapes import FORMATS, detect
 from luthier.data.turns import REASONING_KEYS, ROLE_KEYS, ROLES, TEXT_KEYS
 

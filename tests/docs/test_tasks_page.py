@@ -10,8 +10,9 @@ import yaml
 
 import luthier
 from luthier.core.console import Console
-from luthier.evaluation.tasks import Suite, load_task
-from luthier.evaluation.tasks.load import KINDS
+from luthier.evaluation.asking import load_task
+from luthier.tasks.load import KINDS
+from luthier.tasks.suite import Suite
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -23,7 +23,9 @@ from luthier.records.run_lock import writing
 
 if TYPE_CHECKING:
     from luthier.context.evaluated_model import EvaluatedModel, Model
-    from luthier.evaluation.tasks import PreparedTask, Selection, TextEncoder
+    from luthier.evaluation.asking.encode import TextEncoder
+    from luthier.evaluation.asking.prepared import PreparedTask
+    from luthier.tasks.load import Selection
 
 from luthier.api.configuration import Configuration, Overrides, configure, open_run
 
@@ -62,7 +64,7 @@ def benchmark(
         LuthierError: see `luthier.core.errors`. A task that is named has no data; of a suite,
             tasks without data are left out, with a warning, as long as there is one with data.
     """
-    from luthier.evaluation.tasks import select_tasks
+    from luthier.evaluation.asking import select_tasks
 
     console = console or Console()
     asked = {
@@ -108,9 +110,10 @@ def submit(
         UsageError: a task has no leaderboard.
         DataError: the data of a task is missing or not valid.
     """
+    from luthier.evaluation.asking import select_tasks
+    from luthier.evaluation.asking.prepared import prepare_task
     from luthier.evaluation.benchmark import predict_benchmark
     from luthier.evaluation.settings import require_reach
-    from luthier.evaluation.tasks import prepare_task, select_tasks
 
     console = console or Console()
     resolved = configure(config, overrides)
@@ -218,7 +221,7 @@ def _encoder(model: Model, config: RunConfig) -> TextEncoder:
     Raises:
         DataError: a chat template is wanted, and there is none.
     """
-    from luthier.evaluation.tasks import ChatEncoder, TextEncoder
+    from luthier.evaluation.asking.encode import ChatEncoder, TextEncoder
     from luthier.prompts.render import PromptRenderer
 
     window, encodes = model.context_window, model.is_encoder_decoder
@@ -238,7 +241,8 @@ def _encoder(model: Model, config: RunConfig) -> TextEncoder:
 
 def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple[PreparedTask, ...]:
     """The tasks that have data."""
-    from luthier.evaluation.tasks import MissingDataError, prepare_task
+    from luthier.data.task_rows import MissingDataError
+    from luthier.evaluation.asking.prepared import prepare_task
 
     prepared: list[PreparedTask] = []
     missing: dict[str, MissingDataError] = {}
@@ -296,7 +300,7 @@ def _measure_in(
     from luthier.api.report import verified_report
     from luthier.evaluation import Resampling, write_evaluation
     from luthier.evaluation.benchmark import evaluate_benchmark
-    from luthier.evaluation.tasks import score_suite
+    from luthier.tasks.suite import score_suite
 
     resampling = Resampling.of(measured.config.evaluate, config.seed)
     records: list[EvaluationRecord] = []
@@ -324,7 +328,9 @@ def _measure_in(
 def _score_again(run: RunDirectory, measured: Set[str], scored: Set[str]) -> None:
     """Score again the suites of earlier commands whose tasks were measured anew."""
     from luthier.evaluation import load_evaluation
-    from luthier.evaluation.tasks import Suite, load_task, score_suite, task_names
+    from luthier.evaluation.asking import load_task
+    from luthier.tasks.load import task_names
+    from luthier.tasks.suite import Suite, score_suite
 
     for path in run.suites():
         stored = SuiteRecord.read(path)

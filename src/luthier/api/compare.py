@@ -152,7 +152,10 @@ def _compare_suites(
     console: Console,
 ) -> tuple[SuiteComparison, ...]:
     """The suites that all runs have, over the same tasks, with a correction of their own."""
-    from luthier.evaluation.tasks import Suite, compare_suite, load_task, task_names
+    from luthier.evaluation.asking import load_task
+    from luthier.evaluation.comparison.suites import compare_suite
+    from luthier.tasks.load import task_names
+    from luthier.tasks.suite import Suite
 
     made: list[SuiteComparison] = []
     for path in runs[0].suites():

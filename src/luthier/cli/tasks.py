@@ -17,7 +17,7 @@ def tasks(name: str | None = None, *, json: Json = False) -> None:
         _list(as_json=json)
         return
     from luthier.config.load import to_yaml
-    from luthier.evaluation.tasks import load_task
+    from luthier.evaluation.asking import load_task
 
     found = load_task(name)
     if json:
@@ -27,7 +27,9 @@ def tasks(name: str | None = None, *, json: Json = False) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    from luthier.evaluation.tasks import Suite, load_task, task_names
+    from luthier.evaluation.asking import load_task
+    from luthier.tasks.load import task_names
+    from luthier.tasks.suite import Suite
 
     found = [load_task(name) for name in task_names()]
     if as_json:

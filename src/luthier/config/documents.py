@@ -21,6 +21,7 @@ def validate_document(
     document: Document,
     at: Location = (),
     values: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> Model:
     """The model that a document, or a part of it, stands for.
 
@@ -30,13 +31,14 @@ def validate_document(
         document: knows the lines of the values.
         at: the part of the document that errors speak of.
         values: what is validated; None: the whole document.
+        context: what the validators are given beside the values.
 
     Raises:
         DataError: it is not valid; every problem with its line.
     """
     given = document.values if values is None else values
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, context=context)
     except ValidationError as error:
         problems = ProblemList()
         problems.count(len(error.errors()[problems.limit :]))

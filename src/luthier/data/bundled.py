@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from luthier.core.console import Console
+from luthier.core.row import Row
 from luthier.data.docstrings import read_docstrings
-from luthier.data.readers import Row
 from luthier.data.topics import read_topics
 
 

@@ -11,13 +11,13 @@ from luthier.core.console import Console, ProgressCallback
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example
 from luthier.core.names import listed, named
+from luthier.core.row import Row
 from luthier.core.seeds import fingerprint
 from luthier.data.bundled import BUNDLED
 from luthier.data.class_weights import constant_choices, weigh_classes
 from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
 from luthier.data.problems import Dropped, Problems, collect_problems, count_reasons
-from luthier.data.readers import Row
 from luthier.data.row_shapes import FORMATS, Format, Table, detect, is_index
 from luthier.data.sources import WHOLE, Source, open_source
 from luthier.data.splits import (

@@ -15,7 +15,7 @@ from itertools import dropwhile
 from pathlib import Path
 
 from luthier.core.console import Console
-from luthier.data.readers import Row
+from luthier.core.row import Row
 
 _SKIPPED = frozenset(
     (

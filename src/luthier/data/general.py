@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.row import Row
 from luthier.data.bundled import BUNDLED
-from luthier.data.readers import Row
 from luthier.data.sources import read_rows
 
 _GROUPS = ("topic", "group")

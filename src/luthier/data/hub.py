@@ -8,8 +8,8 @@ from typing import Any
 
 from luthier.core.deadline import Deadline
 from luthier.core.errors import DataError
+from luthier.core.row import Row
 from luthier.core.secrets import Secrets
-from luthier.data.readers import Row
 
 _TIMEOUT_S = 10.0
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})

@@ -6,12 +6,12 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from luthier.core.errors import DataError
 from luthier.core.names import listed
+from luthier.core.row import Row
 from luthier.core.units import counted
 from luthier.data.budget import require_memory
 from luthier.data.bytestream import MAX_LINE_BYTES, Line, read_text, read_text_lines
@@ -26,19 +26,6 @@ csv.field_size_limit(MAX_LINE_BYTES)
 _CSV: dict[str, Any] = {"delimiter": ",", "strict": True}
 # Tab-separated values have no quoting: a quotation mark in a cell is a quotation mark.
 _TSV: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a file or a data set.
-
-    Attributes:
-        values: by column.
-        where: ``file:line``, or ``name row N`` where there are no lines; counted from 1.
-    """
-
-    values: dict[str, Any]
-    where: str
 
 
 Reader = Callable[[Path, str, Problems], Iterator[Row]]

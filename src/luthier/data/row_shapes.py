@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.core.names import listed, named
+from luthier.core.row import Row
 from luthier.data.conversations import Rules, arrange, end_with_trained
 from luthier.data.fields import Fields, Notes
 from luthier.data.flag_names import FLAGS, WEIGHTS
@@ -22,7 +23,6 @@ from luthier.data.flags import (
 )
 from luthier.data.glaive import glaive_system, glaive_turns
 from luthier.data.identity import with_content_id
-from luthier.data.readers import Row
 from luthier.data.tool_calls import call_text, declared_arguments, read_tools, tools_text
 from luthier.data.turns import REASONING_KEYS, Turn, TurnReader
 from luthier.prompts.template import Template

@@ -14,11 +14,12 @@ from pathlib import Path
 from luthier.core.errors import DataError
 from luthier.core.given import home, is_there
 from luthier.core.names import did_you_mean, listed, named, on_one_line, shortened
+from luthier.core.row import Row
 from luthier.data.bytestream import UNPACK_FIX
 from luthier.data.fields import is_empty
 from luthier.data.hub import open_hub
 from luthier.data.problems import Problems, RaiseProblems
-from luthier.data.readers import READERS, Row, reader_of
+from luthier.data.readers import READERS, reader_of
 from luthier.data.splits import SplitName
 
 WHOLE = "all"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pydoc_data.topics import topics
 
 from luthier.core.console import Console
-from luthier.data.readers import Row
+from luthier.core.row import Row
 
 _MIN_WORDS = 100
 _MAX_WORDS = 300

@@ -8,10 +8,13 @@ from dataclasses import replace
 from luthier.core.console import Console
 from luthier.core.seeds import fingerprint
 from luthier.evaluation.answering import tell_unfinished
+from luthier.evaluation.asking.ask import Answers, ask
+from luthier.evaluation.asking.checked import metrics_of
+from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.prepared import PreparedTask
 from luthier.evaluation.runner import judge, recorded_versions
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation
-from luthier.evaluation.tasks import Answers, PreparedTask, TextEncoder
 from luthier.inference import Engine
 from luthier.records.evaluation import EvaluationRecord, ModelStamp, SampleRecord, TemplateStamp
 
@@ -45,7 +48,7 @@ def evaluate_benchmark(
     answers = _answers(engine, encoder, prepared, console)
     seconds = time.monotonic() - started
     unfinished = tell_unfinished(answers.samples, console)
-    results, scored = judge(answers.samples, task.load_metrics(), resampling, console)
+    results, scored = judge(answers.samples, metrics_of(task), resampling, console)
     record = EvaluationRecord(
         cut_prompts=answers.cut_prompts,
         drawn=prepared.drawn,
@@ -99,7 +102,8 @@ def _answers(
 ) -> Answers:
     task = prepared.task
     questions, fewer = prepared.questions(encoder)
-    answers = task.ask(
+    answers = ask(
+        task,
         engine,
         encoder,
         questions,

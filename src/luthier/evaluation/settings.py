@@ -13,7 +13,8 @@ from luthier.config import EvaluateConfig, RunConfig
 from luthier.config.decoding import Greedy
 from luthier.core.errors import UsageError
 from luthier.core.names import listed
-from luthier.evaluation.tasks import Task
+from luthier.evaluation.asking.checked import CHECKS
+from luthier.tasks.task import Task
 
 Use = Literal["data", "ladder", "tasks", "submission", "judge", "server", "tuned", "vllm"]
 """What is measured (a run's own data, a ladder's rungs on it, benchmark tasks, a leaderboard's
@@ -182,7 +183,7 @@ def with_settings(task: Task, config: RunConfig) -> Task:
     # Draws follow from the run's seed.
     values = {**dict(config.evaluate), "decoding": config.strategy}
     try:
-        return task.overridden({field: values[name] for name, field in replaced.items()})
+        return task.overridden({field: values[name] for name, field in replaced.items()}, CHECKS)
     except ValidationError as error:
         problems = error.errors()
         # A wrong entry of a list is left out of it, and the list may then be too short.

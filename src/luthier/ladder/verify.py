@@ -19,11 +19,11 @@ from luthier.core.errors import DataError
 from luthier.core.files import read_lines
 from luthier.core.guarded import reading_foreign
 from luthier.evaluation import Evaluation, compare_rungs, load_evaluation, unusable_answers
+from luthier.evaluation.asking import load_task
 from luthier.evaluation.judge import WinRate, tally
 from luthier.evaluation.runner import measure
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.store import read_samples, stored_resampling
-from luthier.evaluation.tasks import Suite, load_task, score_suite, task_names
 from luthier.evaluation.verified import check_metrics, comparable, metric_values, require_alike
 from luthier.inference import TextLoss
 from luthier.ladder.recommendation import recommend
@@ -38,6 +38,8 @@ from luthier.records.result_cache import cached_values
 from luthier.records.run_directory import RunDirectory
 from luthier.records.training import TrainingRecord
 from luthier.reports.content import read_evaluations
+from luthier.tasks.load import task_names
+from luthier.tasks.suite import Suite, score_suite
 from luthier.workflows.contamination import contamination_reasons
 
 _LOSS = TypeAdapter(TextLoss)

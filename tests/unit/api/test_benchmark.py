@@ -14,9 +14,9 @@ from luthier.api.results import BenchmarkResult
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_lines
+from luthier.data.task_rows import MissingDataError
 from luthier.evaluation import compare_evaluations, load_evaluation
 from luthier.evaluation.statistics.bootstrap import Resampling
-from luthier.evaluation.tasks import MissingDataError
 from luthier.inference.local.engine import LocalEngine
 from luthier.records.evaluation import SuiteRecord
 from luthier.records.run_directory import RunDirectory

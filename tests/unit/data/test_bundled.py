@@ -8,9 +8,9 @@ import pytest
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.row import Row
 from luthier.data.bundled import BUNDLED
 from luthier.data.general import general_texts
-from luthier.data.readers import Row
 from luthier.prompts.library import load_template
 
 

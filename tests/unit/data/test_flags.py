@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example
+from luthier.core.row import Row
 from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
 from luthier.data.flag_names import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIGHTS
-from luthier.data.readers import Row
 from luthier.data.row_shapes import FORMATS, detect
 
 ON = (

@@ -6,7 +6,7 @@ import pytest
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
-from luthier.data.readers import Row
+from luthier.core.row import Row
 from luthier.data.row_shapes import FORMATS, Table, detect
 from luthier.prompts.template import Template
 

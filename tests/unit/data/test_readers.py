@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from luthier.core.errors import DataError, ResourceError
+from luthier.core.row import Row
 from luthier.data import budget, bytestream
 from luthier.data.problems import DropProblems, RaiseProblems
-from luthier.data.readers import READERS, Row, reader_of
+from luthier.data.readers import READERS, reader_of
 
 ROWS = [{"prompt": 'a\tb, "c"', "completion": "é\nf"}, {"prompt": "g", "completion": "h"}]
 

@@ -9,8 +9,8 @@ import pytest
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message, ToolCall
+from luthier.core.row import Row
 from luthier.data.conversations import Rules
-from luthier.data.readers import Row
 from luthier.data.row_shapes import detect
 
 FUNCTION = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {}}}}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
+from luthier.core.row import Row
 from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
-from luthier.data.readers import Row
 from luthier.data.row_shapes import FORMATS, detect
 from luthier.data.turns import REASONING_KEYS, ROLE_KEYS, ROLES, TEXT_KEYS
 

@@ -16,13 +16,15 @@ from luthier.config import EvaluateConfig, ModelConfig, RunConfig, Sampling
 from luthier.context.evaluated_model import loaded_model
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.data.task_rows import read_task
 from luthier.evaluation import load_evaluation
+from luthier.evaluation.asking import load_task, select_tasks
 from luthier.evaluation.settings import SETTINGS, Use, _default, require_reach, with_settings
-from luthier.evaluation.tasks import Task, load_task, select_tasks
-from luthier.evaluation.tasks.generation import GenerationTask
-from luthier.evaluation.tasks.load import KINDS
 from luthier.inference.remote import open_endpoint
 from luthier.models.load import ModelHandle, open_model
+from luthier.tasks.generation import GenerationTask
+from luthier.tasks.load import KINDS
+from luthier.tasks.task import Task
 from luthier.workflows.judge_runner import load_judge
 
 # A value for each setting that is not its default.
@@ -113,7 +115,7 @@ def test_a_setting_replaces_the_tasks_or_is_refused(tmp_path: Path, name: str, k
     changed = with_settings(task, config)
     wanted = config.strategy if name == "decoding" else getattr(config.evaluate, name)
     assert getattr(changed, field) == wanted
-    assert changed.read("test").rows == task.read("test").rows
+    assert read_task(changed, "test").rows == read_task(task, "test").rows
     # What was asked otherwise has another fingerprint, so it is never compared.
     assert (changed.template == task.template) is (name == "metrics")
 

@@ -14,10 +14,10 @@ from luthier.config.documents import validate_document
 from luthier.config.yaml import parse_yaml, read_yaml
 from luthier.core.example import Example, Message
 from luthier.core.seeds import fingerprint
-from luthier.evaluation.tasks.generation import Extractor
 from luthier.prompts.sandbox import compile_snippet
 from luthier.prompts.template import Jinja
 from luthier.records.evaluation import TemplateStamp
+from luthier.tasks.generation import Extractor
 
 Place = Literal["first", "second", "tie"]
 _COLUMNS = frozenset({"question", "reference", "first", "second"})

@@ -17,24 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from luthier.records.evaluation import SampleRecord
+from luthier.tasks.needs import Need as Need
 
 Floats = NDArray[np.float64]
 SHARE = (0.0, 1.0)
 """The bounds of a share of something."""
-Need = Literal[
-    "answers",
-    "choices",
-    "likelihoods",
-    "lengths",
-    "written answers",
-    "several answers",
-    "sets of answers",
-    "extractors",
-]
-"""What samples may come with: an answer that can be right or wrong; a closed set of answers; the
-log-probability of what was scored; the length of a text; an answer that the model wrote freely;
-several answers to each question; what several answers are scored as; the answer that was found in
-a longer text."""
 
 
 UnicodeForm = Literal["NFC", "NFKC"]

@@ -12,7 +12,7 @@ from luthier.config.decoding import Beam, Sampling
 from luthier.core.console import Console
 from luthier.core.errors import DataError, LuthierError, ResourceError, UsageError
 from luthier.core.example import Example, Message
-from luthier.evaluation.tasks import TextEncoder
+from luthier.evaluation.asking.encode import TextEncoder
 from luthier.inference import ScoreRequest
 from luthier.inference.local.engine import LocalEngine
 from luthier.inference.remote import EndpointModel, open_endpoint

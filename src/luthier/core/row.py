@@ -1,0 +1,19 @@
+"""A row of a file or a data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a file or a data set.
+
+    Attributes:
+        values: by column.
+        where: ``file:line``, or ``name row N`` where there are no lines; counted from 1.
+    """
+
+    values: dict[str, Any]
+    where: str

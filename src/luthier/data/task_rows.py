@@ -1,0 +1,157 @@
+"""Rows of tasks: those of the first of a task's files that is there, or else of the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import DataError
+from luthier.core.given import home, is_there
+from luthier.core.names import listed, on_one_line
+from luthier.core.row import Row
+from luthier.data.hub import open_hub
+from luthier.data.problems import RaiseProblems
+from luthier.data.readers import read_headless
+from luthier.data.sources import candidate_paths, read_file
+from luthier.tasks.sources import FileSource, HubSource
+from luthier.tasks.task import Task
+
+_PLACES_NAMED = 8
+"""Of the places that were looked in; each is named whole, or it could not be found."""
+
+
+class MissingDataError(DataError):
+    """A task's data is in none of the places where it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rowset:
+    """The rows of a split, and the source's labels for the task's."""
+
+    rows: tuple[Row, ...]
+    labels: Mapping[str, str]
+
+
+def read_task(task: Task, split: str, limit: int | None = None) -> Rowset:
+    """The rows of a split of a task.
+
+    Raises:
+        DataError: they are nowhere, or not valid.
+    """
+    return read_split(task.name, split, task.files, task.hub, task.folder, limit)
+
+
+def read_shots(task: Task, limit: int) -> Rowset:
+    """The rows that the worked examples of a task come from.
+
+    Raises:
+        DataError: they are nowhere, or not valid.
+    """
+    if not task.examples:
+        return read_task(task, task.shots_from, limit)
+    where = f"examples of the task {task.name}"
+    rows = (Row(dict(v), f"{where}, {n}") for n, v in enumerate(task.examples, start=1))
+    return Rowset(tuple(rows), {})
+
+
+def _rows(source: FileSource, path: Path, problems: RaiseProblems) -> Iterator[Row]:
+    """The rows of one of a source's files."""
+    if source.columns:
+        return source.arranged(read_headless(path, problems, source.columns, source.separator))
+    return source.arranged(read_file(path, problems))
+
+
+def read_split(
+    task: str,
+    split: str,
+    files: Sequence[FileSource],
+    hub: HubSource | None,
+    folder: Path | None = None,
+    limit: int | None = None,
+) -> Rowset:
+    """The rows of a split.
+
+    Args:
+        task: what errors call the task.
+        split: which one.
+        files: looked for in this order.
+        hub: asked where there is no file.
+        folder: where the task's own file is.
+        limit: no more rows than this; None: all.
+
+    Raises:
+        MissingDataError: there is no data; it says where it was looked for.
+        DataError: rows are not valid.
+    """
+    for source in files:
+        if split in source.splits and (path := _find(source.splits[split], folder)):
+            problems = RaiseProblems()
+            rows = tuple(islice(_rows(source, path, problems), limit))
+            problems.finish()
+            return Rowset(rows, source.labels)
+    paths = [source.splits[split] for source in files if split in source.splits]
+    if hub is None:
+        raise _missing(task, split, paths, folder, None)
+    try:
+        parts = _hub_splits(hub.id, hub.subset)
+    except DataError as error:
+        raise _missing(task, split, paths, folder, error) from None
+    theirs = hub.splits.get(split, split)
+    if theirs not in parts:
+        raise MissingDataError(
+            f"{task} has no split {split!r} on the Hub",
+            where=hub.id,
+            fix=f"it has {listed(parts)}",
+        )
+    return Rowset(tuple(islice(hub.arranged(parts[theirs]()), limit)), hub.labels)
+
+
+def _find(path: str, folder: Path | None) -> Path | None:
+    return next(
+        (place for place in _places(path, folder) if is_there(place) and place.is_file()), None
+    )
+
+
+def _places(path: str, folder: Path | None) -> list[Path]:
+    given = home(path)
+    beside = [folder / given] if folder else []
+    places = [*beside, *candidate_paths(given)]
+    return [Path(f"{place}{end}") for place in places for end in ("", ".gz")]
+
+
+_unreachable: dict[str, DataError] = {}
+"""Hub data sets that could not be had, so that 57 subjects do not wait 57 times."""
+
+
+@cache
+def _hub_splits(name: str, subset: str | None) -> Mapping[str, Any]:
+    if name in _unreachable:
+        raise _unreachable[name]
+    try:
+        return open_hub(name, subset)
+    except DataError as error:
+        _unreachable[name] = error
+        raise
+
+
+def _missing(
+    task: str, split: str, paths: Sequence[str], folder: Path | None, hub: DataError | None
+) -> MissingDataError:
+    looked = [str(place) for path in paths for place in _places(path, folder)[::2]]
+    if hub:
+        looked.append(f"the Hub ({hub.where}: {hub.problem})")
+    files = (
+        f"put the file at {listed(paths, show=on_one_line, last=' or ')} under LUTHIER_DATA"
+        if paths
+        else ""
+    )
+    online = f"be online once, or run 'hf download --repo-type dataset {hub.where}'" if hub else ""
+    return MissingDataError(
+        f"there is no data for the split {split!r} of {task}",
+        where="; ".join(looked[:_PLACES_NAMED]) or task,
+        fix="; or ".join(filter(None, (files, online))) or f"give {task} files for this split",
+    )

@@ -1,0 +1,279 @@
+"""A task with its rows read, its shots drawn and its contexts written: all that needs no model."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from luthier.core.errors import DataError, ProblemList, UsageError
+from luthier.core.example import Example, Message
+from luthier.core.row import Row
+from luthier.core.seeds import derive
+from luthier.data.task_rows import Rowset, read_shots, read_task
+from luthier.evaluation.asking.ask import fits
+from luthier.evaluation.asking.encode import TextEncoder
+from luthier.prompts.shots import choose_shots
+from luthier.tasks.item import Asked, Document, Question, Shot
+from luthier.tasks.task import Task
+
+LimitDraw = Literal["seeded", "first"]
+
+_POOL = 1_000
+"""Rows that shots are drawn from: the first ones, so that large splits are not read whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTask:
+    """What is asked, before a model is there.
+
+    Attributes:
+        task: the task.
+        split: the split that the documents are of.
+        documents: at least one, with unique ids.
+        shots: worked examples, the same for every document that is not among them.
+        spares: further ones, which take the places of those that ask what a document asks.
+        drawn: which rows of the split the documents are, in words; empty where they are all.
+    """
+
+    task: Task
+    split: str
+    documents: tuple[Document, ...]
+    shots: tuple[Document, ...]
+    spares: tuple[Document, ...] = ()
+    drawn: str = ""
+
+    def questions(self, encoder: TextEncoder) -> tuple[tuple[Question, ...], int]:
+        """The documents with their shots, and how many have fewer than there could be."""
+        asked = [self._question(document, encoder) for document in self.documents]
+        return tuple(question for question, _ in asked), sum(fewer for _, fewer in asked)
+
+    def shots_of(self, document: Document) -> tuple[Document, ...]:
+        """The worked examples before a document: none of them is its own question."""
+        if all(shot.question != document.question for shot in self.shots):
+            return self.shots
+        others = (
+            shot for shot in (*self.shots, *self.spares) if shot.question != document.question
+        )
+        return tuple(others)[: len(self.shots)]
+
+    @property
+    def other_shots(self) -> int:
+        """Documents that stand among the worked examples, and are shown other ones."""
+        shown = {shot.question for shot in self.shots}
+        return sum(document.question in shown for document in self.documents)
+
+    def _question(self, document: Document, encoder: TextEncoder) -> tuple[Question, bool]:
+        shots = list(self.shots_of(document))
+        question = self._asked(document, shots, encoder)
+        if self.task.too_long == "fewer-shots":
+            while shots and not fits(self.task, question, encoder):
+                shots.pop()
+                question = self._asked(document, shots, encoder)
+        return question, len(shots) < len(self.shots)
+
+    def _asked(
+        self, document: Document, shots: Sequence[Document], encoder: TextEncoder
+    ) -> Question:
+        task = self.task
+        shown = tuple(Shot(shot.prompt, shot.solution, task.shown(shot)) for shot in shots)
+        asked = Asked(task.description, shown, document.prompt, task.separator)
+        context = encoder.context(asked)
+        return Question(document, context, encoder.shown(context))
+
+
+def prepare_task(
+    task: Task,
+    *,
+    shots: int | None = None,
+    limit: int | None = None,
+    limit_draw: LimitDraw = "seeded",
+    seed: int = 0,
+    split: str | None = None,
+) -> PreparedTask:
+    """Read and check a task's rows, and draw its shots.
+
+    Args:
+        task: the task.
+        shots: worked examples; None: as many as the task says.
+        limit: at most so many rows of the split; None: all.
+        limit_draw: whether these rows are drawn at random, or the first ones.
+        seed: decides which rows and which shots are drawn.
+        split: another split than the task's, whose answers are not looked at: it is predicted,
+            not measured.
+
+    Raises:
+        UsageError: shots are wanted, and the task has no questions.
+        DataError: there is no data, a split is empty, rows are not valid, or there are too few
+            rows to draw shots from.
+    """
+    count = task.shots if shots is None else shots
+    if count and not task.takes_shots:
+        raise UsageError(
+            f"{task.name} has no questions, so it takes no worked examples",
+            fix="measure it apart from the others, without --shots",
+        )
+    measured = split or task.split
+    rows, drawn = _LIMITS[limit_draw](task, measured, limit, seed)
+    documents = _documents(task, measured, rows, answered=split is None)
+    shown, spares = _shots(task, count, seed, documents) if count else ((), ())
+    return PreparedTask(task, measured, documents, shown, spares, drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Some rows of a split.
+
+    Attributes:
+        rows: with the place of each in the split, which is its document's name.
+        labels: the source's labels for the task's.
+    """
+
+    rows: tuple[tuple[int, Row], ...]
+    labels: Mapping[str, str]
+
+    @classmethod
+    def of(cls, rowset: Rowset) -> _Placed:
+        """All rows of a set."""
+        return cls(tuple(enumerate(rowset.rows)), rowset.labels)
+
+
+def _first_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_Placed, str]:
+    del seed
+    found = read_task(task, split, limit)
+    is_part = limit is not None and len(found.rows) == limit
+    return _Placed.of(found), f"the first {limit:,} rows" if is_part else ""
+
+
+def _drawn_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_Placed, str]:
+    """Rows drawn at random, in the order of the split.
+
+    Rows that are scored together are drawn together, or not at all: half of the answers to a
+    question would be another, easier question. So there may be fewer rows than the limit allows.
+    """
+    found = _Placed.of(read_task(task, split))
+    total = len(found.rows)
+    if limit is None or total <= limit:
+        return found, ""
+    sets: dict[str, list[int]] = {}
+    for place, row in found.rows:
+        sets.setdefault(task.question_id_of(row) or f"row {place}", []).append(place)
+    order = sorted(sets)
+    random.Random(derive(seed, "limit")).shuffle(order)  # noqa: S311
+    places: set[int] = set()
+    for name in order:
+        if len(places) + len(sets[name]) <= limit:
+            places.update(sets[name])
+    if not places:
+        raise DataError(
+            f"a limit of {limit} rows holds no whole set of rows that {task.name} scores together",
+            where=f"the split {split!r}",
+            fix=f"raise the limit to {min(map(len, sets.values()))} or more",
+        )
+    rows = tuple(pair for pair in found.rows if pair[0] in places)
+    words = f"{len(rows):,} of {total:,} rows, drawn with the seed {seed}"
+    return _Placed(rows, found.labels), words
+
+
+_LIMITS = {"first": _first_rows, "seeded": _drawn_rows}
+
+
+def _documents(task: Task, split: str, rows: _Placed, *, answered: bool) -> tuple[Document, ...]:
+    made = _made(rows, partial(task.document, answered=answered))
+    seen: dict[str, Document] = {}
+    for document in made:
+        if document.id in seen:
+            raise DataError(
+                f"the id {document.id!r} of {task.name} stands twice in the split {split!r}",
+                where=f"{seen[document.id].where} and {document.where}",
+            )
+        seen[document.id] = document
+    if not made:
+        files = [source.splits[split] for source in task.files if split in source.splits]
+        raise DataError(
+            f"the split {split!r} of {task.name} has no rows",
+            where=", ".join(files) or task.name,
+            fix="fill it, or name another split",
+        )
+    return made
+
+
+def _shots(
+    task: Task, count: int, seed: int, measured: Sequence[Document]
+) -> tuple[tuple[Document, ...], tuple[Document, ...]]:
+    """Worked examples, and those that take the place of a document's own question.
+
+    Of rows that are drawn at random, none that is asked is shown to anybody. The first ones are
+    those of a protocol, and stay the same for all other documents.
+
+    Raises:
+        DataError: there are too few rows, or too few other ones for a document.
+    """
+    found = _made(_Placed.of(read_shots(task, _POOL)), task.example)
+    draw = "first" if task.examples else task.draw
+    asked = {document.question for document in measured} if draw == "seeded" else set()
+    pool = [document for document in found if document.question not in asked]
+    source = "examples" if task.examples else f"split {task.shots_from!r}"
+    if len(pool) < count:
+        left_out = len(found) - len(pool)
+        others = f", {left_out} of which are asked too" if left_out else ""
+        raise DataError(
+            f"{count} shots are wanted, and the {source} of {task.name} has "
+            f"{len(found)} rows{others}",
+            fix="use fewer shots",
+        )
+    shown, spares = _DRAWS[draw](pool, count, seed)
+    known = Counter(document.question for document in pool)
+    for document in measured:
+        if len(pool) - known[document.question] < count:
+            raise DataError(
+                f"{count} shots are wanted, and of the {len(pool)} rows of the {source} of "
+                f"{task.name} {known[document.question]} ask what this row asks",
+                where=document.where,
+                fix="use fewer shots, or take them from rows that are not asked",
+            )
+    return shown, spares
+
+
+def _made(
+    rows: _Placed, make: Callable[[Row, int, Mapping[str, str]], Document]
+) -> tuple[Document, ...]:
+    """The document of each row; all rows with mistakes are one error."""
+    documents: list[Document] = []
+    problems = ProblemList()
+    for place, row in rows.rows:
+        try:
+            documents.append(make(row, place, rows.labels))
+        except DataError as error:
+            problems.add(error)
+    problems.raise_if_any()
+    return tuple(documents)
+
+
+_Drawn = tuple[tuple[Document, ...], tuple[Document, ...]]
+
+
+def _first(documents: Sequence[Document], count: int, seed: int) -> _Drawn:
+    del seed
+    return tuple(documents[:count]), tuple(documents[count:])
+
+
+def _seeded(documents: Sequence[Document], count: int, seed: int) -> _Drawn:
+    by_id = {document.id: document for document in documents}
+    examples = [
+        Example(
+            id=document.id,
+            messages=(Message("user", document.prompt),),
+            references=document.references,
+            choices=document.choices,
+        )
+        for document in documents
+    ]
+    # No document asks what one of these asks, so none needs a spare.
+    return tuple(by_id[example.id] for example in choose_shots(examples, count, seed)), ()
+
+
+_DRAWS = {"first": _first, "seeded": _seeded}

@@ -1,0 +1,1 @@
+"""Tasks: data, wordings, choices and metrics as YAML, and the kinds of task there are."""

@@ -1,0 +1,123 @@
+"""Columns that hold lists: where a row has them, and what they may look like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from luthier.core.errors import DataError
+from luthier.core.names import listed, named
+from luthier.core.row import Row
+from luthier.prompts.filters import text_of
+
+_PRINTED = re.compile(r"\s*\{\{\s*([^{}|\s]+)\s*\}\}\s*")
+_PLACE = re.compile(r"[0-9]{1,9}")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _without_braces(value: Any) -> Any:
+    printed = _PRINTED.fullmatch(value) if isinstance(value, str) else None
+    return printed.group(1) if printed else value
+
+
+Column = Annotated[str, BeforeValidator(_without_braces), Field(min_length=1)]
+"""The name of a column, or a path into it such as ``choices.text``; ``{{ choices.text }}`` is the
+same. A number in a path counts from 0; a name after a list is looked up in each of its items."""
+
+
+def value_of(row: Row, column: str, task: str) -> Any:
+    """What a row has in a column.
+
+    Raises:
+        DataError: it has no such column.
+    """
+    if column in row.values:
+        return row.values[column]
+    value: Any = row.values
+    try:
+        for name in column.split("."):
+            value = _step(value, name)
+    except (LookupError, TypeError):
+        raise DataError(
+            f"the task {task!r} needs the column {column!r}, which is not there",
+            where=row.where,
+            fix=f"the columns are {listed(row.values)}; see rename",
+        ) from None
+    return value
+
+
+def texts_of(row: Row, column: str, task: str) -> tuple[str, ...]:
+    """The texts that a row has in a column with a list.
+
+    Raises:
+        DataError: there is no list, it is empty, or an item is no text and no number.
+    """
+    value = value_of(row, column, task)
+    if not isinstance(value, list) or not value:
+        raise DataError(
+            f"the task {task!r} needs a list in the column {column!r}",
+            where=row.where,
+            fix=f"the columns are {listed(row.values)}; see rename",
+        )
+    return _texts(row, column, value)
+
+
+def one_or_more(row: Row, column: str, task: str) -> tuple[str, ...]:
+    """The texts that a row has in a column with a list or with a single value.
+
+    Raises:
+        DataError: there is no value, or one is no text and no number.
+    """
+    value = value_of(row, column, task)
+    if isinstance(value, list):
+        return texts_of(row, column, task)
+    return _texts(row, column, [value])
+
+
+def place_of(given: str, labels: tuple[str, ...] | None, count: int, where: str) -> int:
+    """The place, from 0, of an answer that is given by its index, its letter or its label.
+
+    Args:
+        given: one of ``labels``; without labels a number from 0, or a letter from A.
+        labels: of the candidates, in their order; None: they have none.
+        count: how many candidates there are.
+        where: the place of the row, for errors.
+
+    Raises:
+        DataError: it is none of these, or there are not so many candidates.
+    """
+    given = given.strip()
+    if labels is not None:
+        known = listed(labels, show=named)
+        place = labels.index(given) if given in labels else -1
+    else:
+        known = f"0 to {count - 1}, or A to {_LETTERS[min(count, len(_LETTERS)) - 1]}"
+        letter = _LETTERS.find(given) if len(given) == 1 else -1
+        place = int(given) if _PLACE.fullmatch(given) else letter
+    if not 0 <= place < count:
+        raise DataError(
+            f"the answer {given[:80]!r} is none of the candidates",
+            where=where,
+            fix=f"they are called {known}; name the column with their labels in labels",
+        )
+    return place
+
+
+def _step(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        return value[int(name)] if _PLACE.fullmatch(name) else [_step(v, name) for v in value]
+    if not isinstance(value, Mapping):
+        raise TypeError(f"there is nothing called {name} in {type(value).__name__}")
+    return value[name]
+
+
+def _texts(row: Row, column: str, values: list[Any]) -> tuple[str, ...]:
+    for value in values:
+        if value is None or isinstance(value, list | Mapping):
+            raise DataError(
+                f"the column {column!r} holds something other than text", where=row.where
+            )
+    return tuple(map(text_of, values))

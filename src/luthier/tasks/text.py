@@ -1,0 +1,57 @@
+"""Tasks that ask how well a model expects a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from luthier.core.errors import DataError
+from luthier.core.row import Row
+from luthier.prompts.template import Jinja
+from luthier.tasks.needs import Need
+from luthier.tasks.task import Task
+
+
+class TextTask(Task):
+    """The likelihood of whole texts. A text longer than the context window is cut into windows."""
+
+    takes_shots: ClassVar[bool] = False
+    takes_turns: ClassVar[bool] = False
+
+    kind: Literal["text"]
+    delimiter: str = ""
+    text: Jinja
+    """What is scored."""
+    counted: Jinja | None = None
+    """The text whose words and bytes are counted, where that is another one."""
+
+    @property
+    def gives(self) -> frozenset[Need]:
+        """See `Task.gives`."""
+        return frozenset({"likelihoods", "lengths"})
+
+    @model_validator(mode="after")
+    def _has_no_question(self) -> Self:
+        if self.prompt or self.description or self.shots:
+            raise ValueError("a task of the kind text has no prompt, description or shots")
+        return self
+
+    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+        """The text, and how many words (parts between white space) and bytes it has.
+
+        Raises:
+            DataError: it is empty.
+        """
+        text = self.render("text", self.text, row)
+        if not text.strip():
+            raise DataError(f"a text of the task {self.name!r} is empty", where=row.where)
+        counted = self.render("counted", self.counted, row) if self.counted else text
+        counts = {"words": len(re.split(r"\s+", counted)), "bytes": len(counted.encode())}
+        return {"words": (text,), "counts": counts}
+
+    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+        """Nothing is right or wrong."""
+        return {"references": ()}

@@ -1,0 +1,217 @@
+"""Tasks as files: those of the library, and a user's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from luthier.core.errors import DataError, UsageError
+from luthier.evaluation.asking import load_task, select_tasks
+from luthier.tasks.generation import GenerationTask
+from luthier.tasks.load import task_names
+from luthier.tasks.suite import Suite
+from luthier.tasks.task import Task
+
+OWN = """\
+name: tickets
+kind: choices
+files:
+  splits: {train: train.jsonl, test: test.jsonl}
+prompt: "{{ text }}\\nUrgent?"
+label: "{{ label }}"
+choices: {0: "no", 1: "yes"}
+metrics: [acc, "f1:1"]
+"""
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "tickets.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def suite(name: str) -> Suite:
+    found = load_task(name)
+    assert isinstance(found, Suite)
+    return found
+
+
+def task(name: str) -> Task:
+    found = load_task(name)
+    assert isinstance(found, Task)
+    return found
+
+
+def test_every_member_of_a_suite_is_a_task() -> None:
+    suites = [found for found in map(load_task, task_names()) if isinstance(found, Suite)]
+    assert {found.name for found in suites} == {"glue", "superglue", "mmlu", "mmlu-hendrycks"}
+    for found in suites:
+        members = [load_task(name) for name in (*found.tasks, *found.diagnostics)]
+        assert all(isinstance(member, Task) for member in members)
+        assert {name for names in found.categories.values() for name in names} <= {*found.tasks}
+
+
+def test_the_suites_are_as_large_as_published() -> None:
+    glue = suite("glue")
+    assert len(glue.tasks) == 10
+    assert glue.combined == {"glue/mnli": ("glue/mnli", "glue/mnli_mm")}
+    assert len(suite("superglue").tasks) == 8
+    assert len(suite("superglue").diagnostics) == 2
+    sizes = {name: len(tasks) for name, tasks in suite("mmlu").categories.items()}
+    assert sizes == {"stem": 19, "humanities": 13, "social_sciences": 12, "other": 13}
+    original = {name: len(tasks) for name, tasks in suite("mmlu-hendrycks").categories.items()}
+    assert original == {**sizes, "stem": 18, "other": 14}
+
+
+def test_metrics_are_the_official_ones() -> None:
+    assert task("glue/cola").metrics == ("matthews",)
+    assert task("glue/stsb").metrics == ("pearson", "spearman")
+    assert task("glue/mrpc").metrics == ("acc", "f1:equivalent")
+    assert task("glue/qqp").metrics == ("acc", "f1:duplicate")
+    assert task("superglue/cb").metrics == ("acc", "macro_f1")
+    assert task("superglue/multirc").metrics == ("f1:1", "all_right")
+    assert task("superglue/record").metrics == ("token_f1", "em")
+    assert task("superglue/axb").metrics == ("matthews",)
+    assert task("superglue/axg").metrics == ("acc", "parity")
+
+
+def test_every_label_is_paired_with_its_words() -> None:
+    """MultiRC's are inverted in a widely used harness: its label 1 means a right answer."""
+    assert dict(task("superglue/multirc").label_words) == {
+        "0": "<answer>\nIs the answer correct? no",
+        "1": "<answer>\nIs the answer correct? yes",
+    }
+    assert dict(task("superglue/copa").label_words) == {"0": " <end1>", "1": " <end2>"}
+    assert dict(task("glue/rte").label_words) == {"entailment": "True", "not_entailment": "False"}
+    assert dict(task("glue/wnli").label_words) == {"not_entailment": "False", "entailment": "True"}
+    assert dict(task("superglue/boolq").label_words) == {"false": "no", "true": "yes"}
+
+
+def test_the_two_formats_of_mmlu_are_told_apart() -> None:
+    ours, theirs = task("mmlu/high_school_physics"), task("mmlu-hendrycks/high_school_physics")
+    assert (ours.format, theirs.format) == ("lm-eval", "hendrycks/test")
+    begin = "The following are multiple choice questions (with answers) about"
+    assert ours.description == f"{begin} high school physics.\n\n"
+    assert theirs.description == f"{begin}  high school physics.\n\n"
+    assert ours.template.hash != theirs.template.hash
+
+
+def test_a_task_of_ones_own_takes_a_few_lines(tmp_path: Path) -> None:
+    found = load_task(write(tmp_path, OWN))
+    assert isinstance(found, Task)
+    assert found.name == "tickets"
+    assert dict(found.label_words) == {"0": "no", "1": "yes"}
+
+
+def test_what_decides_the_answers_is_in_the_fingerprint(tmp_path: Path) -> None:
+    first = task(write(tmp_path, OWN)).template
+    assert task(write(tmp_path, OWN.replace("[acc, ", "["))).template == first
+    assert task(write(tmp_path, OWN.replace("Urgent?", "Urgent:"))).template.hash != first.hash
+    assert task(write(tmp_path, OWN.replace('1: "yes"', "1: sure"))).template.hash != first.hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "problem", "fix"),
+    [
+        ("kind: choices", "kind: choice", 2, "'choice' is no kind of task", "'choices'"),
+        ("metrics:", "metric:", 8, "has no key 'metric'", "did you mean 'metrics'?"),
+        ("[acc,", "[accc,", 8, "unknown metric 'accc'", ""),
+        ('"f1:1"', '"f1:yes"', 0, "a label without words; the labels are 0, 1", ""),
+        ('{0: "no", 1: "yes"}', '{0: "no"}', 7, "at least 2 items", ""),
+        ("{{ text }}", "{{ text", 5, "the template is refused", ""),
+        ("{{ text }}", "{{ text.x() }}", 5, "nothing can be called", ""),
+        ("train: train.jsonl, test", "prepare: [x], test", 4, "valid string", ""),
+        ("name: tickets", "name: ../x", 1, "pattern", ""),
+        ("files:\n", "prepare: [x]\nfiles:\n", 3, "has no key 'prepare'", ""),
+        ("  splits", "  prepare: [copas]\n  splits", 4, "no preparation 'copas'", ""),
+        ("name: tickets\n", "name: tickets\nsplit: train\n", 0, "worked examples would", ""),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, problem: str, fix: str
+) -> None:
+    path = write(tmp_path, OWN.replace(old, new))
+    with pytest.raises(DataError) as caught:
+        load_task(path)
+    text = str(caught.value)
+    assert problem in text
+    assert fix in text
+    assert (f"{path}:{line}" if line else path) in text
+
+
+def test_a_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, OWN.replace('"f1:1"]', '"f1:1"'))
+    with pytest.raises(UsageError, match="not valid YAML") as caught:
+        load_task(path)
+    assert caught.value.where == f"{path}:9"
+
+
+def test_a_task_without_a_kind_is_told_the_kinds(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="candidates, contexts, rating, cloze, generate, text"):
+        load_task(write(tmp_path, "name: x\n"))
+
+
+def test_a_match_needs_its_extractor(tmp_path: Path) -> None:
+    text = OWN.partition("label:")[0].replace("choices", "generate")
+    path = write(tmp_path, f'{text}completion: "{{{{ label }}}}"\nmetrics: ["match:number"]\n')
+    with pytest.raises(DataError, match="needs an extractor called 'number'"):
+        load_task(path)
+
+
+def test_an_unknown_task_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_task("glue/rtee")
+    assert "did you mean 'glue/rte'?" in caught.value.fix
+
+
+def test_a_name_of_the_library_cannot_be_taken(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="brings along"):
+        load_task(write(tmp_path, OWN.replace("name: tickets", "name: glue/rte")))
+
+
+def test_tasks_are_selected_once_and_remember_who_named_them() -> None:
+    selection = select_tasks(["superglue/copa", "superglue", "superglue/copa"])
+    names = [found.name for found in selection.tasks]
+    assert len(names) == len(set(names)) == 10
+    assert selection.named == {"superglue/copa"}
+    assert [found.name for found in selection.suites] == ["superglue"]
+    with pytest.raises(UsageError, match="no task"):
+        select_tasks([])
+
+
+def test_an_answer_is_extracted_as_gsm8k_does_it() -> None:
+    gsm8k = task("gsm8k")
+    assert isinstance(gsm8k, GenerationTask)
+    strict, flexible = gsm8k.extract["strict"], gsm8k.extract["flexible"]
+    text = "She has 3 * $1,250 = 3,750 left.\n#### 3,750"
+    assert strict.find(text) == flexible.find(text) == "3,750"
+    assert strict.find("So it is 12 in all.") == "[invalid]"
+    assert flexible.find("So it is 12 in all.") == "12"
+    assert flexible.find("It costs $1,250.50 today") == "$1,250.50"
+    assert flexible.find("nothing") == "[invalid]"
+
+
+def test_names_that_cannot_be_told_apart(tmp_path: Path) -> None:
+    def file(name: str, prompt: str) -> str:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.yaml"
+        keys = {
+            "kind": "generate",
+            "name": name,
+            "files": {"splits": {"test": "test.jsonl"}},
+            "prompt": prompt,
+            "completion": "{{ answer }}",
+            "metrics": ["exact_match"],
+        }
+        path.write_text(json.dumps(keys), encoding="utf-8")
+        return str(path)
+
+    first = file("urgent", "{{ text }}")
+    assert len(select_tasks([first, first]).tasks) == 1
+    with pytest.raises(DataError, match="two different tasks are called 'urgent'"):
+        select_tasks([first, file("urgent", "Urgent? {{ text }}")])
+    with pytest.raises(DataError, match="'a/b' and 'a-b' would be the same files"):
+        select_tasks([file("a/b", "{{ text }}"), file("a-b", "{{ text }}")])
+    with pytest.raises(DataError, match="would be the files of the task 'glue/rte'"):
+        load_task(file("glue-rte", "{{ text }}"))
