@@ -129,10 +129,10 @@ def test_every_size_of_a_method_is_an_option_of_plan_or_its_help_says_who_plans_
 ) -> None:
     fields = {*type(RunConfig().methods.of(method)).model_fields}
     left = fields - NOT_A_SIZE - FROM_ANOTHER - {*SIZES.get(method, {}).values()}
-    assert run(["plan", "--help"]) == 0
+    assert run(["plan", "estimate", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     said = shown[shown.index("tune --dry-run") :] if left else ""
-    assert all(name in said.partition("Exit code")[0] for name in left), left
+    assert all(name in said.partition("─ Model")[0] for name in left), left
 
 
 @pytest.mark.parametrize("method", METHODS)
