@@ -22,7 +22,7 @@ from luthier.planning.from_config import tuning_of
 from luthier.planning.methods import METHODS, TRAIN_THE_BASE, tuning_called
 from luthier.planning.model_config import find_config
 from luthier.planning.plan_request import PlanRequest
-from luthier.planning.planner import advice, best_plans, plan
+from luthier.planning.planner import advice, best_plans, generation, plan
 from luthier.planning.runnable import Wanted, tune_run
 from luthier.planning.sizes import SIZES, Size
 from luthier.planning.training_setup import PRECISIONS, QUANTISED
@@ -267,3 +267,8 @@ def test_logits_grow_with_the_vocabulary_and_not_with_the_length() -> None:
     }
     assert at_the_loss["llama-3.1-8b", 512] > 2 * at_the_loss["llama-2-7b", 512]
     assert at_the_loss["llama-3.1-8b", 1024] < 1.5 * at_the_loss["llama-3.1-8b", 512]
+
+
+def test_generation_is_planned_on_one_device() -> None:
+    with pytest.raises(UsageError, match="planned on one device"):
+        generation(PlanRequest("gpt2", hardware="h100", devices=8))

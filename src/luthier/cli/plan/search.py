@@ -37,13 +37,13 @@ def search(
 ) -> int:
     """Search for the fastest settings that fit, the smallest hardware, or the largest model.
 
-    A model and a device: the fastest settings. Precision, way to share the work and checkpointing
-    are searched where they are not given, and so is the method with --method any. Micro-batches
-    divide --global-batch-size.
+    A model and a device: the fastest settings. Precision, checkpointing and the way to share the
+    work are searched where they are not given. Micro-batches are always searched; they divide
+    --global-batch-size. Methods are searched with --method any.
 
-    A model and --hardware any: of each kind of device, the fewest that fit.
+    A model and --hardware any: the smallest hardware, of each kind the fewest devices that fit.
 
-    The model any, and a device: the largest well-known model that fits.
+    The model any and a device: the largest well-known model that fits.
 
     Exit code 4: nothing fits.
 
