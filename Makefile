@@ -29,7 +29,7 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/python benchmarks/ladder.py
-	$(BIN)/luthier plan --calibrate
+	$(BIN)/luthier plan calibrate
 	$(BIN)/python benchmarks/plan.py measure
 	$(BIN)/python benchmarks/plan.py report
 	$(BIN)/python benchmarks/methods.py

@@ -73,18 +73,21 @@ MISTAKES = (
         Mistake(f"plan-{number}", f"plan {words}", USAGE, (says,))
         for number, (words, says) in enumerate(
             (
-                ("gpt2 --hardware any --method foo", "there is no method 'foo'"),
-                ("gpt2 --hardware any --method any", "the hardware depends on the method"),
-                ("gpt2 --hardware h100 --best --method foo", "there is no method 'foo'"),
-                ("any --hardware h100 --largest --method foo", "there is no method 'foo'"),
-                ("gpt2 --hardware any --seq-len 99999", "more than the context of 1024"),
-                ("gpt2 --hardware any --method full --precision nf4", "choose lora"),
-                ("gpt2 --hardware h100 --inference --seq-len 99999", "the context of 1024"),
-                ("gpt2 --hardware h100 --inference --devices 8", "planned on one device"),
-                ("gpt2 --hardware h100 --inference --best", "--best and --inference are different"),
-                ("gpt2 --hardware h100 --best --svg x.svg", "--best and --svg are different"),
-                ("gpt2 --hardware h100 --price nan", "--price is nan"),
-                ("gpt2 --hardware h100 --price -5", "--price is -5"),
+                ("search gpt2 --hardware any --method foo", "there is no method 'foo'"),
+                ("search gpt2 --hardware any --method any", "the hardware depends on the method"),
+                ("search gpt2 --hardware h100 --method foo", "there is no method 'foo'"),
+                ("search any --hardware h100 --method foo", "there is no method 'foo'"),
+                ("search gpt2 --hardware any --seq-len 99999", "more than the context of 1024"),
+                ("search gpt2 --hardware any --method full --precision nf4", "choose lora"),
+                ("inference gpt2 --hardware h100 --seq-len 99999", "the context of 1024"),
+                ("search any --hardware any", "name the model or the device"),
+                ("gpt2 --hardware any", "ask 'luthier plan search'"),
+                ("any --hardware h100", "ask 'luthier plan search'"),
+                ("trace gpt2 --method any", "ask 'luthier plan search'"),
+                ("gpt2 --targets [q_proj", "no list of names; write it as [q_proj, v_proj]"),
+                ("check", "RUNS"),
+                ("gpt2 --hardware h100 --price nan", "at least 0"),
+                ("search gpt2 --hardware h100 --price -5", "at least 0"),
                 ("gpt2 --hardware h100 --svg .", "this is a folder"),
             )
         )
@@ -98,11 +101,10 @@ MISTAKES = (
         USAGE,
         ("a bundled model has one revision",),
     ),
+    Mistake("setting-of-forgetting", "forgetting runs/a runs/b", USAGE, ("not a setting",)),
+    Mistake("no-judge", "judge runs/a", USAGE, ("--model",)),
     Mistake(
-        "questions-beside-changes",
-        "evaluate runs/a --after runs/b --tasks mmlu",
-        USAGE,
-        ("compare runs and models as they are",),
+        "nothing-to-judge", "judge model.dtype=float32 --model .", USAGE, ("nothing to judge",)
     ),
     Mistake("tag-on-command-line", "config show train.epochs=!!float_x", USAGE, ("train.epochs",)),
     Mistake("long-number", f"config show seed={'7' * 5000}", USAGE, ("seed",)),

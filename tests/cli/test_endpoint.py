@@ -43,14 +43,14 @@ def test_a_server_is_measured_and_judged(
     assert 0 < runs[0]["metrics"][0]["value"] < 1
     names = [run["run"] for run in runs]
     assert "mini-1b" in names[0]
-    arguments = (names[0], "--judge", polite.url, "--judge-name", "other", *FAST)
-    (judgement,) = call("compare", *arguments, "--json").document
+    arguments = (names[0], "--model", polite.url, "--model-name", "other", *FAST)
+    (judgement,) = call("judge", *arguments, "--json").document
     assert judgement["baseline"] == "references"
     assert judgement["inconsistent"] > 0
-    shown = call("compare", *arguments).out
+    shown = call("judge", *arguments).out
     assert "inconsistent" in shown
     assert "100%" in shown
-    outcome = call("compare", names[0], "--judge", "http://a..b/v1", *FAST)
+    outcome = call("judge", names[0], "--model", "http://a..b/v1", *FAST)
     assert (outcome.code, "the name or the address of no host" in outcome.err) == (2, True)
 
 
@@ -69,8 +69,6 @@ def test_mistakes_with_servers_are_told(
     assert (outcome.code, "--model-name" in outcome.err) == (UsageError.exit_code, True)
     outcome = call("tune", "--model", polite.url, "--model-name", "other", *options)
     assert (outcome.code, "no weights here" in outcome.err) == (UsageError.exit_code, True)
-    outcome = call("compare", "a", "b", "--judge-name", "x")
-    assert (outcome.code, "name one with --judge" in outcome.err) == (UsageError.exit_code, True)
     for url in ("http://a..b/v1", f"http://{'a' * 70}.invalid/v1", "http://ex\u202eample/v1"):
         for command in (("prompt", "--input", "hi", "--model", url), ("evaluate", url, *options)):
             outcome = call(*command)

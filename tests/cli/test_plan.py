@@ -12,7 +12,9 @@ from luthier.cli.main import run
 from luthier.records.dry_run import MeasuredPlan
 
 EIGHT = ("llama-3.1-8b", "--hardware")
-SEVENTY = ("plan", "meta-llama/Llama-3.1-70B", "--hardware", "h100", "--devices", "8")
+_SEVENTY = ("meta-llama/Llama-3.1-70B", "--hardware", "h100", "--devices", "8")
+SEVENTY = ("plan", *_SEVENTY)
+SEARCH = ("plan", "search", *_SEVENTY)
 
 
 def document(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
@@ -37,11 +39,11 @@ def test_a_plan_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
         ((*EIGHT, "rtx-4090", "--seq-len", "600"), "may not fit", 0),
         ((*EIGHT, "t4"), "does not fit", 4),
         (
-            (*EIGHT, "a30", "--inference", "--seq-len", "45000"),
+            ("inference", *EIGHT, "a30", "--seq-len", "45000"),
             "may not fit",
             0,
         ),
-        ((*EIGHT, "t4", "--inference"), "does not fit", 4),
+        (("inference", *EIGHT, "t4"), "does not fit", 4),
     ],
 )
 def test_the_verdict_is_in_the_words_the_document_and_the_exit_code(
@@ -57,27 +59,27 @@ def test_the_verdict_is_in_the_words_the_document_and_the_exit_code(
 
 
 def test_searches_that_find_nothing_exit_with_4(capsys: pytest.CaptureFixture[str]) -> None:
-    huge = ("plan", "llama-3.1-70b", "--method", "full", "--hardware", "t4")
-    assert document(capsys, *huge, "--best", code=4)["best"] == []
-    assert run([*huge, "--best"]) == 4
+    huge = ("plan", "search", "llama-3.1-70b", "--method", "full", "--hardware", "t4")
+    assert document(capsys, *huge, code=4)["best"] == []
+    assert run([*huge]) == 4
     assert "None of" in capsys.readouterr().out
-    any_model = ("plan", "any", "--largest", "--hardware", "t4", "--method", "full")
+    any_model = ("plan", "search", "any", "--hardware", "t4", "--method", "full")
     assert document(capsys, *any_model, "--seq-len", "1024", "--batch", "64")
 
 
 def test_a_price_has_a_column_and_a_step_is_not_a_training(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    question = ("plan", "gpt2", "--price", "2")
-    assert run([*question, "--hardware", "h100"]) == 0
+    options = ("--price", "2", "--hardware")
+    assert run(["plan", "gpt2", *options, "h100"]) == 0
     shown = capsys.readouterr().out
     assert "a step; give --tokens" in shown
     assert " 0.0 s" not in shown
     assert "per million tokens" in shown
-    for search in (("h100", "--best"), ("any",), ("h100", "--largest")):
-        assert run([*question, "--hardware", *search]) == 0
+    for model, device in (("gpt2", "h100"), ("gpt2", "any"), ("any", "h100")):
+        assert run(["plan", "search", model, *options, device]) == 0
         assert "cost/1M tokens" in capsys.readouterr().out
-    question = (*question, "--hardware", "h100", "--best", "--tokens", "1e9")
+    question = ("plan", "search", "gpt2", *options, "h100", "--tokens", "1e9")
     assert run([*question]) == 0
     shown = capsys.readouterr().out
     assert "cost/1M" not in shown
@@ -94,13 +96,13 @@ def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture
 
 
 def test_offloading_moves_the_states_to_the_host(capsys: pytest.CaptureFixture[str]) -> None:
-    question = ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--method", "full")
-    assert run([*question, "--offload"]) == 0
+    question = ("llama-3.1-8b", "--hardware", "rtx-4090", "--method", "full", "--offload")
+    assert run(["plan", *question]) == 0
     shown = capsys.readouterr().out
     assert "It fits" in shown
     assert "host" in shown
     assert "tune cannot do this yet: offload" in shown
-    found = document(capsys, *question, "--offload", "--best")
+    found = document(capsys, "plan", "search", *question)
     assert {plan["parallel"] for plan in found["best"]} == {"fsdp"}
     for plan in found["best"]:
         memory = plan["memory"]
@@ -116,7 +118,7 @@ def test_a_plan_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_best_are_in_order_of_speed(capsys: pytest.CaptureFixture[str]) -> None:
-    found = document(capsys, *SEVENTY, "--seq-len", "2048", "--global-batch-size", "64", "--best")
+    found = document(capsys, *SEARCH, "--seq-len", "2048", "--global-batch-size", "64")
     speeds = [plan["tokens_per_second"] for plan in found["best"]]
     assert speeds == sorted(speeds, reverse=True)
     assert all(plan["device_bytes"] <= plan["limit"] for plan in found["best"])
@@ -124,11 +126,11 @@ def test_the_best_are_in_order_of_speed(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_smallest_hardware_and_the_largest_model(capsys: pytest.CaptureFixture[str]) -> None:
-    plans = document(capsys, "plan", "llama-3.1-8b", "--hardware", "any", "--method", "qlora")
+    plans = document(capsys, "plan", "search", *EIGHT, "any", "--method", "qlora")
     places = [(not plan["tune_can_run"], plan["devices"] * plan["limit"]) for plan in plans]
     assert places == sorted(places)
     (largest,) = document(
-        capsys, "plan", "any", "--largest", "--hardware", "rtx-4090", "--method", "qlora"
+        capsys, "plan", "search", "any", "--hardware", "rtx-4090", "--method", "qlora"
     )
     assert largest["device_bytes"] <= largest["limit"]
 
@@ -136,8 +138,8 @@ def test_the_smallest_hardware_and_the_largest_model(capsys: pytest.CaptureFixtu
 def test_a_search_without_a_step_tries_every_micro_batch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = document(capsys, *SEVENTY, "--seq-len", "2048", "--best")["best"][0]
-    alone = document(capsys, *SEVENTY, "--seq-len", "2048", "--best", "--global-batch-size", "8")
+    found = document(capsys, *SEARCH, "--seq-len", "2048")["best"][0]
+    alone = document(capsys, *SEARCH, "--seq-len", "2048", "--global-batch-size", "8")
     assert found["batch"] > 1
     assert found["tokens_per_second"] > alone["best"][0]["tokens_per_second"]
 
@@ -153,15 +155,15 @@ def test_experts_are_not_quantised(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_answers_of_an_encoder_decoder_are_as_long_as_asked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    question = ("plan", "t5-small", "--hardware", "h100", "--inference", "--seq-len", "512")
+    question = ("plan", "inference", "t5-small", "--hardware", "h100", "--seq-len", "512")
     asked = document(capsys, *question)
     assert asked == document(capsys, *question, "--target-length", "512")
     assert asked["fits"] is True
 
 
 def test_a_search_keeps_what_was_given(capsys: pytest.CaptureFixture[str]) -> None:
-    given = ("--best", "--precision", "nf4", "--checkpointing", "full", "--parallel", "ddp")
-    found = document(capsys, *SEVENTY, *given)
+    given = ("--precision", "nf4", "--checkpointing", "full", "--parallel", "ddp")
+    found = document(capsys, *SEARCH, *given)
     for plan in found["best"]:
         assert (plan["precision"], plan["checkpointing"], plan["parallel"]) == (
             "nf4",
@@ -173,8 +175,9 @@ def test_a_search_keeps_what_was_given(capsys: pytest.CaptureFixture[str]) -> No
 def test_any_method_may_win_and_equal_plans_are_listed_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    found = document(capsys, "plan", "gpt2", "--hardware", "t4", "--method", "any", "--best")
-    lora = document(capsys, "plan", "gpt2", "--hardware", "t4", "--best")
+    question = ("plan", "search", "gpt2", "--hardware", "t4")
+    found = document(capsys, *question, "--method", "any")
+    lora = document(capsys, *question)
     assert found["tried"] > 5 * lora["tried"]
     assert found["best"][0]["tokens_per_second"] >= lora["best"][0]["tokens_per_second"]
     assert all(plan["tune_can_run"] for plan in found["best"])
@@ -183,7 +186,7 @@ def test_any_method_may_win_and_equal_plans_are_listed_once(
 
 
 def test_generation_needs_weights_and_a_cache(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--inference")
+    arguments = ("plan", "inference", "llama-3.1-8b", "--hardware", "rtx-4090")
     one = document(capsys, *arguments, "--seq-len", "4096")
     four = document(capsys, *arguments, "--seq-len", "4096", "--batch", "4")
     assert one["weights"] == 8_030_261_248 * 2
@@ -195,8 +198,8 @@ def test_generation_needs_weights_and_a_cache(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_trace_is_in_the_document(tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("plan", str(tiny_llama), "--seq-len", "256", "--trace")
-    trace = document(capsys, *arguments)["trace"]
+    arguments = ("plan", "trace", str(tiny_llama), "--seq-len", "256")
+    trace = document(capsys, *arguments)
     assert abs(trace["error"]) < 0.1
     assert trace["measured_peak_bytes"] > 84_128 * 4
 
@@ -212,20 +215,20 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "config.yaml").write_text("seed: 1\n")
     stored = MeasuredPlan(predicted_bytes={}, predicted_peak_bytes=110, measured_peak_bytes=100)
     stored.write(tmp_path / "plan.json")
-    (check,) = document(capsys, "plan", "--check", str(tmp_path))
+    (check,) = document(capsys, "plan", "check", str(tmp_path))
     assert check["error"] == pytest.approx(0.1)
     assert check["seconds_error"] is None  # planned where the device's speed was not known
     timed = {"predicted_seconds": 30.0, "measured_seconds": 40.0}
     stored.model_copy(update=timed).write(tmp_path / "plan.json")
-    (check,) = document(capsys, "plan", "--check", str(tmp_path))
+    (check,) = document(capsys, "plan", "check", str(tmp_path))
     assert check["seconds_error"] == pytest.approx(-0.25)
-    assert run(["plan", "--check", str(tmp_path)]) == 0
+    assert run(["plan", "check", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "-25%" in said
     assert "as the runs have stored them" in said
     assert {"predicted_peak_bytes", "measured_seconds"} <= set(check["as_stored"])
     (tmp_path / "plan.json").unlink()
-    assert run(["plan", "--check", str(tmp_path)]) == 3
+    assert run(["plan", "check", str(tmp_path)]) == 3
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_what_was_done_to_prompts_and_examples_is_said(
 
 
 def test_predictions_go_to_a_folder(call: Call, own: str, tiny_llama: Path) -> None:
-    outcome = call("evaluate", str(tiny_llama), "--tasks", own, "--submission", "mine", "--json")
+    outcome = call("submit", str(tiny_llama), "--tasks", own, "--folder", "mine", "--json")
     assert outcome.document == {"files": ["mine/parity.tsv"]}
     assert Path("mine/parity.tsv").read_text(encoding="utf-8").startswith("index\tprediction\n0\t")
 
@@ -125,7 +125,6 @@ def test_predictions_go_to_a_folder(call: Call, own: str, tiny_llama: Path) -> N
         (("--tasks", "glue/rtee"), UsageError.exit_code, "did you mean 'glue/rte'?"),
         (("--tasks", "nothing.yaml"), UsageError.exit_code, "does not exist"),
         (("--tasks", "gone.yaml"), DataError.exit_code, "there is no data for the split 'test'"),
-        (("--tasks", "lambada", "--submission", "x"), UsageError.exit_code, "no leaderboard"),
     ],
 )
 def test_a_mistake_is_told_before_a_model_is_loaded(
@@ -135,3 +134,9 @@ def test_a_mistake_is_told_before_a_model_is_loaded(
     outcome = call("evaluate", "no/model", *arguments)
     assert outcome.code == code
     assert says in outcome.err
+
+
+def test_a_task_without_a_leaderboard_is_told_before_a_model_is_loaded(call: Call) -> None:
+    outcome = call("submit", "no/model", "--tasks", "lambada", "--folder", "x")
+    assert outcome.code == UsageError.exit_code
+    assert "no leaderboard" in outcome.err

@@ -19,9 +19,9 @@ from luthier.planning.training_setup import OPTIMIZERS, PRECISIONS
 
 COMMANDS = (
     ("plan", "llama-3.1-8b", "--hardware", "t4", "--method", "qlora", "--price", "2"),
-    ("plan", "llama-3.1-8b", "--hardware", "any", "--tokens", "1e9", "--price", "2"),
-    ("plan", "llama-3.1-70b", "--hardware", "h100", "--devices", "8", "--best"),
-    ("plan", "llama-3.1-8b", "--hardware", "a100", "--inference"),
+    ("plan", "search", "llama-3.1-8b", "--hardware", "any", "--tokens", "1e9", "--price", "2"),
+    ("plan", "search", "llama-3.1-70b", "--hardware", "h100", "--devices", "8"),
+    ("plan", "inference", "llama-3.1-8b", "--hardware", "a100"),
     ("plan", "llama-3.1-8b", "--hardware", "rtx-4090", "--method", "full"),
     ("models",),
     ("tasks",),
@@ -78,7 +78,7 @@ def test_the_help_names_every_choice(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_no_help_text_is_cut_where_a_second_string_begins() -> None:
     """Of two string statements in a row, only the first is the help of what stands before."""
-    for path in (Path(luthier.__file__).parent / "cli").glob("*.py"):
+    for path in (Path(luthier.__file__).parent / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.ClassDef):
                 continue

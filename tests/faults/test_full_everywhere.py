@@ -87,7 +87,7 @@ def _measured_task(world: World) -> list[str]:
 
 
 def _submission(world: World) -> list[str]:
-    return ["evaluate", world.of("model"), "--tasks", world.of("odd.yaml"), "--submission",
+    return ["submit", world.of("model"), "--tasks", world.of("odd.yaml"), "--folder",
             world.on("predictions"), f"output={world.disk.folder}",
             "model.dtype=float32"]  # fmt: skip
 
@@ -126,11 +126,11 @@ CASES = {
     "evaluate-tasks": Case(_measured_task, alike="evaluate"),
     "submission": Case(_submission),
     "forgetting": Case(
-        lambda w: ["evaluate", "--after", w.lora, "--before", f"{w.ladder}/rungs/zero-shot"],
+        lambda w: ["forgetting", w.lora, "--before", f"{w.ladder}/rungs/zero-shot"],
         "adapt",
     ),
     "judge": Case(
-        lambda w: ["compare", w.lora, "--judge", w.of("model"), "model.dtype=float32"], "adapt"
+        lambda w: ["judge", w.lora, "--model", w.of("model"), "model.dtype=float32"], "adapt"
     ),
     "merge": Case(lambda w: ["merge", w.lora], "adapt"),
     "merge-elsewhere": Case(lambda w: ["merge", w.lora, "--output", w.on("own/whole")], "adapt"),

@@ -15,7 +15,7 @@ from luthier.cli.main import run as luthier
 
 COMMANDS = [
     ("evaluate", LORA),
-    ("evaluate", "--after", LORA),
+    ("forgetting", LORA),
     ("prompt", "--run", LORA, "--num", "1"),
     ("merge", LORA),
     ("report", "{run}"),

@@ -23,7 +23,7 @@ COMMANDS = [
     ("prompt", "--run", "{run}/rungs/lora", "--num", "1"),
     ("merge", "{run}/rungs/lora"),
     ("compare", "{run}/rungs/lora", "{run}/rungs/zero-shot"),
-    ("evaluate", "--after", "{run}/rungs/lora"),
+    ("forgetting", "{run}/rungs/lora"),
 ]
 
 

@@ -26,9 +26,9 @@ BELIEVING = [
     ("report", LORA),
     ("compare", "{run}/rungs/zero-shot", LORA),
     ("compare", LORA, "{run}/rungs/zero-shot", "--html", "{run}/../page.html"),
-    ("evaluate", LORA, "--power", "0.02"),
-    ("evaluate", "--after", LORA, "--before", "{run}/rungs/zero-shot"),
-    ("compare", LORA, "--judge", "{model}"),
+    ("sample-size", "0.02", LORA),
+    ("forgetting", LORA, "--before", "{run}/rungs/zero-shot"),
+    ("judge", LORA, "--model", "{model}"),
     ("merge", LORA),
     ("resume", "{run}"),
 ]

@@ -28,8 +28,8 @@ LORA = "{run}/rungs/lora"
 COMMANDS = [
     ("evaluate", LORA),
     ("evaluate", LORA, "--tasks", "{task}"),
-    ("evaluate", "--after", LORA),
-    ("evaluate", "--after", LORA, "--before", "{run}/rungs/zero-shot"),
+    ("forgetting", LORA),
+    ("forgetting", LORA, "--before", "{run}/rungs/zero-shot"),
     ("prompt", "--run", LORA, "--num", "1"),
     ("prompt", "--run", LORA, "--input", "Why?"),
     ("merge", LORA),

@@ -1,4 +1,4 @@
-"""Measure models and runs on benchmark tasks: `luthier evaluate --tasks`."""
+"""Measure models and runs on benchmark tasks: `luthier evaluate --tasks`, `luthier submit`."""
 
 from __future__ import annotations
 

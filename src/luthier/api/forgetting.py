@@ -1,4 +1,4 @@
-"""What a tuning made a model forget: `luthier evaluate --before --after`."""
+"""What a tuning made a model forget: `luthier forgetting`."""
 
 from __future__ import annotations
 

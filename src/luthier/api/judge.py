@@ -1,4 +1,4 @@
-"""Let a model judge answers: `luthier compare --judge`."""
+"""Let a model judge answers: `luthier judge`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many examples a difference needs: `luthier evaluate --power`."""
+"""How many examples a difference needs: `luthier sample-size`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from rich.padding import Padding
 
 from luthier.cli.dry_run import print_dry_run
 from luthier.cli.flags import DryRun, Json
-from luthier.cli.options import CommonOptions, read_configuration
+from luthier.cli.options import CommonOptions, names_of, read_configuration
 from luthier.cli.output import print_json, print_result
 
 
@@ -34,7 +34,7 @@ def adapt(
     config = read_configuration(
         arguments,
         common,
-        adapt__rungs=[name.strip() for name in rungs.split(",")] if rungs else None,
+        adapt__rungs=names_of(rungs) if rungs else None,
         adapt__target=target,
         adapt__budget=budget,
         adapt__memory=memory,

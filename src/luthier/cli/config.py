@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from cyclopts import App
-
 from luthier.cli.flags import Json
+from luthier.cli.groups import command_group
 from luthier.cli.options import read_configuration
 from luthier.cli.output import print_json, print_result
 
-app = App(name="config", help="Show the configuration or its schema.")
+app = command_group("config", "Show the configuration or its schema.")
 
 
 @app.command

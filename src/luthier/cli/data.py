@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from cyclopts import App
-
 from luthier.cli.flags import Json
+from luthier.cli.groups import command_group
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.console import Console
 
-app = App(name="data", help="Inspect data: format, lengths, trained tokens.")
+app = command_group("data", "Inspect data: format, lengths, trained tokens.")
 
 
 @app.command

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from luthier.cli.before_after import ChangeOptions, print_changes
 from luthier.cli.benchmark import BenchmarkOptions, benchmark
-from luthier.cli.flags import Json
+from luthier.cli.flags import Json, WholeOrNone
 from luthier.cli.options import (
     CONFIGURATIONS,
     CommonOptions,
@@ -24,32 +23,23 @@ def evaluate(
     *arguments: str,
     common: CommonOptions | None = None,
     asked: BenchmarkOptions | None = None,
-    changes: ChangeOptions | None = None,
+    shots: WholeOrNone = None,
     json: Json = False,
 ) -> None:
     """Measure a model or a tuned run on the held-out test examples, or on benchmark tasks.
 
     Interrupted, the same command goes on with the answers it has; finished, it asks nothing again.
+
     Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
-    set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own, which these
-    settings replace; a task that cannot take one of them is refused.
+    set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own settings, which
+    these replace; a task that cannot take one of them is refused.
 
     Args:
         target: A run directory (an adapt run stands for the rung that it recommends), a model (also
             the URL of a server), a YAML configuration, or a file of data; several with --tasks.
         arguments: Single settings as section.key=value.
+        shots: Worked examples before each question.
     """
-    if changes and changes.given:
-        given = (target, *arguments) if target else arguments
-        settings = [text for text in given if "=" in text]
-        runs = [text for text in given if "=" not in text]
-        if len(runs) > 1 or asked or (common and common.given):
-            raise UsageError(
-                "--before and --after compare runs and models as they are",
-                fix="leave out everything else but --json, and what a run may not decide by itself",
-            )
-        print_changes(changes, runs[0] if runs else None, read_settings(settings), as_json=json)
-        return
     options = asked or BenchmarkOptions()
     if options.names:
         targets, config = _subjects((target, *arguments) if target else arguments, common)
@@ -58,14 +48,14 @@ def evaluate(
         subject, config = _one_subject(target, arguments, common)
         targets, names = ([subject] if subject else []), config.evaluate.tasks
     if names:
-        benchmark(targets, names, config, options, as_json=json)
-    elif options.limit or options.submission:
+        benchmark(targets, names, config, options, shots, as_json=json)
+    elif options.limit or options.chat_template:
         raise UsageError(
-            "--limit and --submission go with --tasks",
+            "--limit and --chat-template go with --tasks",
             fix="name tasks, such as --tasks glue/rte; 'luthier tasks' lists them",
         )
     else:
-        _evaluate_data(targets, config, options.shots, as_json=json)
+        _evaluate_data(targets, config, shots, as_json=json)
 
 
 def _one_subject(

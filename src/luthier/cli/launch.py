@@ -33,10 +33,10 @@ def launch(
     Args:
         arguments: As for tune: a YAML file, and single settings as section.key=value.
         job: The job's name, and that of the files.
-        nodes: Machines.
-        gpus: Of each machine; 0: one process each, on their processors.
-        accelerator: The GPUs' name in SkyPilot's catalogue.
-        hours: After which the job ends.
+        nodes: How many machines.
+        gpus: GPUs of each machine; 0: one process on each, on its processors.
+        accelerator: The name of the GPUs in SkyPilot's catalogue.
+        hours: Hours after which the job ends; default: the queue's own limit.
         install: What pip installs: a wheel, a folder, git+https://…, or luthier==VERSION; default:
             what this Luthier was installed from.
         bucket: SkyPilot's bucket for runs and cache, which outlives the machines.

@@ -14,6 +14,9 @@ from types import FrameType
 from cyclopts import App, CycloptsError
 
 from luthier import __version__
+from luthier.cli.groups import OPTIONS
+from luthier.cli.help import FilledHelp
+from luthier.cli.renamed import renamed_option
 from luthier.core.disk import is_of_a_disk, unwritable
 from luthier.core.errors import LuthierError, PreemptedError, ResourceError, UsageError
 from luthier.core.terminal import TerminalConsole, guard_streams
@@ -26,7 +29,7 @@ Any setting: section.key=value, such as train.epochs=2; 'luthier config show' li
 # Commands are named by import path: none of them is imported until it is called.
 _COMMANDS = (
     ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
-    ("plan", "luthier.cli.plan:plan", "Plan memory, time and cost before you pay."),
+    ("plan", "luthier.cli.plan.app:app", "Plan memory, time and cost before you pay."),
     ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
     ("launch", "luthier.cli.launch:launch", "Write files for Slurm and SkyPilot."),
     ("resume", "luthier.cli.resume:resume", "Resume an interrupted run."),
@@ -34,7 +37,15 @@ _COMMANDS = (
     ("prompt", "luthier.cli.prompt:prompt", "Ask a model, zero-shot or few-shot."),
     ("evaluate", "luthier.cli.evaluate:evaluate", "Measure a model or a tuned run."),
     ("tasks", "luthier.cli.tasks:tasks", "List the benchmark tasks, or show one."),
+    ("submit", "luthier.cli.submit:submit", "Write predictions for a leaderboard."),
     ("compare", "luthier.cli.compare:compare", "Compare runs on the same examples."),
+    ("judge", "luthier.cli.judge:judge", "Let a model judge the answers of runs."),
+    ("forgetting", "luthier.cli.forgetting:forgetting", "Measure what a tuned run forgot."),
+    (
+        "sample-size",
+        "luthier.cli.sample_size:sample_size",
+        "Compute how many examples a difference needs.",
+    ),
     ("merge", "luthier.cli.merge:merge", "Merge a run's adapter into its base model."),
     ("report", "luthier.cli.report:report", "Write a run's report again."),
     ("data", "luthier.cli.data:app", "Inspect data: format, lengths, trained tokens."),
@@ -59,8 +70,10 @@ def application(asked: str = "") -> App:
         version=__version__,
         help="Find the cheapest adaptation of a language model that does your job, and prove it.",
         help_format="plaintext",  # rendering Markdown would take a third of the time of --help
+        help_formatter=FilledHelp(),
         help_epilogue=_EPILOGUE,
         version_flags=["--version"],
+        group_parameters=OPTIONS,
         console=TerminalConsole(sys.stdout),
         suppress_keyboard_interrupt=False,  # it would exit without a word
     )
@@ -108,7 +121,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has enough of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (LuthierError, CycloptsError, KeyboardInterrupt) as error:
+    except CycloptsError as error:
+        return _explain(renamed_option(given) or _misunderstood(error))
+    except (LuthierError, KeyboardInterrupt) as error:
         return _explain(error)
     except Exception as error:
         from luthier.core.guarded import is_shortage
@@ -123,7 +138,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _explain(error: LuthierError | CycloptsError | KeyboardInterrupt) -> int:
+def _misunderstood(error: CycloptsError) -> UsageError:
+    return UsageError(str(error), fix="see 'luthier --help', or '--help' after the command")
+
+
+def _explain(error: LuthierError | KeyboardInterrupt) -> int:
     """Say what went wrong; the exit code."""
     from luthier.core.console import Console  # costs time that a command without errors keeps
 
@@ -131,10 +150,6 @@ def _explain(error: LuthierError | CycloptsError | KeyboardInterrupt) -> int:
     if isinstance(error, LuthierError):
         console.error(error)
         return error.exit_code
-    if isinstance(error, CycloptsError):
-        usage = UsageError(str(error), fix="see 'luthier --help', or '--help' after the command")
-        console.error(usage)
-        return usage.exit_code
     what = " ".join(getattr(error, "__notes__", ())) or "run the same command again to go on"
     console.say(f"interrupted; {what}")
     return PreemptedError.exit_code if isinstance(error, _Terminated) else _INTERRUPTED

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from cyclopts import App
-
 from luthier.cli.flags import Json
+from luthier.cli.groups import command_group
 from luthier.cli.output import print_json, print_result
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.tables import Table
 
-app = App(name="models", help="List the bundled models, or get one.")
+app = command_group("models", "List the bundled models, or get one.")
 
 
 @app.default

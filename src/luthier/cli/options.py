@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from luthier.cli.flags import WholeOrNone
+from luthier.cli.groups import MODEL_AND_DATA, RUN
 from luthier.config import RunConfig, load_config
 from luthier.config.yaml import parse_scalar
 from luthier.core.errors import UsageError
 from luthier.core.names import listed
 
+_OF_THE_RUN = Parameter(group=RUN)
 
-@Parameter(name="*")
+
+@Parameter(name="*", group=MODEL_AND_DATA)
 @dataclass(frozen=True)
 class CommonOptions:
     """What to work on, and where."""
@@ -29,11 +32,11 @@ class CommonOptions:
     "A bundled task, a file, a folder, or a Hub id."
     template: str | None = None
     "A template of the library, or a YAML file."
-    name: str | None = None
+    name: Annotated[str | None, _OF_THE_RUN] = None
     "The name of the run."
-    output: str | None = None
+    output: Annotated[str | None, _OF_THE_RUN] = None
     "The folder for runs."
-    seed: WholeOrNone = None
+    seed: Annotated[WholeOrNone, _OF_THE_RUN] = None
     "The seed of all random draws."
 
     def flags(self) -> dict[str, Any]:
@@ -115,6 +118,11 @@ _FIX = (
     "give a .yaml file or a file of data, a model with --model, data of the Hub with --data, and "
     "single settings as section.key=value"
 )
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Names that were given with commas between them."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def is_data(name: str) -> bool:

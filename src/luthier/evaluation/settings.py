@@ -48,7 +48,7 @@ def _of_data(reason: str) -> Refusals:
     return dict.fromkeys(uses, (reason, "leave it out"))
 
 
-_OF_JUDGE = "leave it out, or give --judge-template"
+_OF_JUDGE = "leave it out, or give --template"
 _WHOLE = ("a leaderboard wants the whole split predicted", "leave it out")
 _FORGETTING = "forgetting is measured on general text by adapt and tune"
 

@@ -55,7 +55,7 @@ def _disagreement(first: Mapping[str, float], again: Mapping[str, float]) -> str
         return ""
     return (
         f"two measurements of {worst} differ by {apart[worst]:.0%}: other programs used this "
-        "machine. The faster one is kept; run 'luthier plan --calibrate' again when it is idle"
+        "machine. The faster one is kept; run 'luthier plan calibrate' again when it is idle"
     )
 
 

@@ -224,7 +224,7 @@ def no_weights(url: str) -> UsageError:
     return UsageError(
         "a model on a server has no weights here: it can only be asked",
         where=url,
-        fix="use evaluate, prompt or compare --judge with it, or name a model in files",
+        fix="use evaluate, prompt or judge with it, or name a model in files",
     )
 
 

@@ -31,7 +31,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _CPU_FLOPS_A_BYTE = 60.0
 # The share of its peak that a device reaches of which nothing was published.
 _UNKNOWN_EFFICIENCY = 0.5
-GUESSED = "a guess: measure this machine with 'luthier plan --calibrate'"
+GUESSED = "a guess: measure this machine with 'luthier plan calibrate'"
 """The words beside a time on a CPU that was not calibrated."""
 _ALIASES = {
     "a100": "a100-80gb",

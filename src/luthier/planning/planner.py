@@ -72,7 +72,7 @@ def generation(question: PlanRequest) -> tuple[MemoryPlan, Device]:
         raise UsageError(
             "generation is planned on one device: how answers or weights would be shared among "
             "several is not known",
-            fix="leave --devices out",
+            fix="give one device",
         )
     if architecture.context and question.seq_len > architecture.context:
         raise UsageError(

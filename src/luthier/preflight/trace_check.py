@@ -106,5 +106,5 @@ def _in_the_loop(question: PlanRequest) -> tuple[MethodName, Choice]:
             fix=f"choose one of {', '.join(get_args(OptimizerName))}",
         )
     if question.devices > 1:
-        raise UsageError("a trace is of one device", fix="plan without --trace")
+        raise UsageError("a trace is of one device", fix="give one device")
     return question.method, choice

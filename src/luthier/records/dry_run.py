@@ -43,7 +43,7 @@ class MeasuredPlan(Record):
         return (
             f"planned were {format_duration(planned)} for the whole training, and at its speed it "
             f"takes {format_duration(took)}: the speed of this machine is not what the plan takes "
-            "it for; measure it with 'luthier plan --calibrate' when nothing else runs"
+            "it for; measure it with 'luthier plan calibrate' when nothing else runs"
         )
 
 

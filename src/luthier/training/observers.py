@@ -102,7 +102,7 @@ class WarningObserver:
         self._is_above_peak = True
         self._console.warn(
             f"this step reached {metrics.mfu:.0%} of the calibrated peak, so the calibration is "
-            "wrong; run 'luthier plan --calibrate' when this machine is idle"
+            "wrong; run 'luthier plan calibrate' when this machine is idle"
         )
 
     def on_event(self, event: str, **values: Any) -> None:

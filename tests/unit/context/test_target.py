@@ -80,7 +80,10 @@ def stored_model(run: RunDirectory) -> str:
     return luthier.api.configuration.configure(run.config).model.id
 
 
-@pytest.mark.parametrize("asked", ["evaluate", "prompt", "merge", "compare", "power", "before"])
+COMMANDS = ("evaluate", "prompt", "merge", "compare", "sample-size", "forgetting")
+
+
+@pytest.mark.parametrize("asked", COMMANDS)
 def test_every_command_takes_an_adapt_run(asked: str, recommending: Any, capfd: Any) -> None:
     run = recommending("full")
     path, few = str(run.path), str(run.path / "rungs" / "few-shot")
@@ -90,8 +93,8 @@ def test_every_command_takes_an_adapt_run(asked: str, recommending: Any, capfd: 
         "prompt": ["prompt", "--run", path, "--input", "Is 3 odd?", model],
         "merge": ["merge", path, model],
         "compare": ["compare", few, path],
-        "power": ["evaluate", path, "--power", "0.1"],
-        "before": ["evaluate", "--before", few, "--after", path, model],
+        "sample-size": ["sample-size", "0.1", path],
+        "forgetting": ["forgetting", path, "--before", few, model],
     }
     code = command(commands[asked])
     said = " ".join(capfd.readouterr().err.split())
@@ -101,7 +104,7 @@ def test_every_command_takes_an_adapt_run(asked: str, recommending: Any, capfd: 
     assert code == (2 if asked == "merge" else 0), said
 
 
-@pytest.mark.parametrize("asked", ["evaluate", "prompt", "merge", "compare", "power", "before"])
+@pytest.mark.parametrize("asked", COMMANDS)
 @pytest.mark.parametrize("state", ["none", "unfinished", "begun"])
 def test_without_a_recommended_rung_every_command_says_so(
     asked: str, state: str, recommending: Any, capfd: Any
@@ -117,8 +120,8 @@ def test_without_a_recommended_rung_every_command_says_so(
         "prompt": ["prompt", "--run", path, "--input", "Is 3 odd?"],
         "merge": ["merge", path],
         "compare": ["compare", path, path],
-        "power": ["evaluate", path, "--power", "0.1"],
-        "before": ["evaluate", "--after", path],
+        "sample-size": ["sample-size", "0.1", path],
+        "forgetting": ["forgetting", path],
     }
     assert command(commands[asked]) == DataError.exit_code
     said = " ".join(capfd.readouterr().err.split())

@@ -244,4 +244,4 @@ def test_a_planned_time_that_cannot_have_been_right_is_noticed(
     plan = MeasuredPlan(predicted_bytes={}, predicted_peak_bytes=1)
     plan = plan.model_copy(update={"predicted_seconds": planned, "measured_seconds": took})
     assert bool(plan.doubt) == is_doubted
-    assert not is_doubted or "--calibrate" in plan.doubt
+    assert not is_doubted or "luthier plan calibrate" in plan.doubt

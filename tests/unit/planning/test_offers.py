@@ -22,7 +22,7 @@ from luthier.planning.from_config import tuning_of
 from luthier.planning.methods import METHODS, TRAIN_THE_BASE, tuning_called
 from luthier.planning.model_config import find_config
 from luthier.planning.plan_request import PlanRequest
-from luthier.planning.planner import advice, best_plans, plan
+from luthier.planning.planner import advice, best_plans, generation, plan
 from luthier.planning.runnable import Wanted, tune_run
 from luthier.planning.sizes import SIZES, Size
 from luthier.planning.training_setup import PRECISIONS, QUANTISED
@@ -129,10 +129,10 @@ def test_every_size_of_a_method_is_an_option_of_plan_or_its_help_says_who_plans_
 ) -> None:
     fields = {*type(RunConfig().methods.of(method)).model_fields}
     left = fields - NOT_A_SIZE - FROM_ANOTHER - {*SIZES.get(method, {}).values()}
-    assert run(["plan", "--help"]) == 0
+    assert run(["plan", "estimate", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     said = shown[shown.index("tune --dry-run") :] if left else ""
-    assert all(name in said.partition("Exit code")[0] for name in left), left
+    assert all(name in said.partition("─ Model")[0] for name in left), left
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -267,3 +267,8 @@ def test_logits_grow_with_the_vocabulary_and_not_with_the_length() -> None:
     }
     assert at_the_loss["llama-3.1-8b", 512] > 2 * at_the_loss["llama-2-7b", 512]
     assert at_the_loss["llama-3.1-8b", 1024] < 1.5 * at_the_loss["llama-3.1-8b", 512]
+
+
+def test_generation_is_planned_on_one_device() -> None:
+    with pytest.raises(UsageError, match="planned on one device"):
+        generation(PlanRequest("gpt2", hardware="h100", devices=8))

@@ -95,4 +95,4 @@ def test_a_speed_above_the_peak_is_said_once_and_never_shown() -> None:
         observer.on_step(metrics(mfu=mfu))
     assert out.getvalue().count("warning") == 1
     assert "109% of the calibrated peak" in out.getvalue()
-    assert "luthier plan --calibrate" in out.getvalue()
+    assert "luthier plan calibrate" in out.getvalue()

@@ -1,0 +1,28 @@
+"""The panels of help in which options stand, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cyclopts import App, Group
+
+MODEL_AND_DATA = Group("Model and data", sort_key=1)
+MODEL_AND_HARDWARE = Group("Model and hardware", sort_key=1)
+TASKS = Group("Benchmark tasks", sort_key=2)
+METHOD = Group("Method and precision", sort_key=2)
+BATCH = Group("Batch", sort_key=3)
+TRAINING = Group("Training", sort_key=4)
+RUN = Group("Run", sort_key=5)
+OPTIONS = Group("Options", sort_key=6)
+"""Of a command itself: all that stand in no other group."""
+
+
+def command_group(name: str, purpose: str, **settings: Any) -> App:
+    """A command that has subcommands.
+
+    Args:
+        name: of the command.
+        purpose: what it does.
+        settings: of `cyclopts.App`.
+    """
+    return App(name=name, help=purpose, group_parameters=OPTIONS, **settings)

@@ -1,0 +1,1 @@
+"""``luthier plan``: a file for each question."""

@@ -1,0 +1,40 @@
+"""``luthier submit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.cli.flags import Json, WholeOrNone
+from luthier.cli.options import names_of, read_configuration
+from luthier.cli.output import print_json, print_result
+
+
+def submit(
+    target: str,
+    /,
+    *settings: str,
+    tasks: str,
+    folder: Path,
+    model_name: str | None = None,
+    shots: WholeOrNone = None,
+    json: Json = False,
+) -> None:
+    """Write predictions for a leaderboard: the answers to the unlabelled split of each task.
+
+    Args:
+        target: A run, a model, or the URL of a server.
+        settings: Single settings as section.key=value.
+        tasks: Tasks and suites that have a leaderboard, with commas between them, such as
+            superglue.
+        folder: Where the files go, a file for each task, as the leaderboard wants them.
+        model_name: What the server calls the model, where it has several.
+        shots: Worked examples before each question; default: as each task has it.
+    """
+    config = read_configuration(settings, None, model__endpoint__name=model_name)
+    import luthier
+
+    written = luthier.submit(target, names_of(tasks), folder, config, shots=shots)
+    if json:
+        print_json({"files": [str(path) for path in written]})
+    else:
+        print_result(*map(str, written))
