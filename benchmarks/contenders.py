@@ -75,6 +75,7 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
     from luthier.prompts.training_example import TrainingExample
     from luthier.records.run_directory import RunDirectory
     from luthier.training import TrainingJob
+    from luthier.training.objectives.supervised import Supervised
 
     config = RunConfig.model_validate(
         {
@@ -95,6 +96,7 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
         method_name=case.kind,
         method=config.methods.of(case.kind),
         train=config.train,
+        objective=Supervised(),
         examples=examples,
         validation=(),
         seed=0,

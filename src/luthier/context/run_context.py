@@ -38,6 +38,7 @@ from luthier.prompts.shots import choose_shots, with_shots
 from luthier.prompts.training_example import TrainingExample
 from luthier.records.evaluation import TemplateStamp
 from luthier.training import TrainingData
+from luthier.training.objectives.supervised import Supervised
 
 _DEFAULT_NEW_TOKENS = 128
 _ALLOWS = {"trust_remote_code": False, "allow_pickle": False}
@@ -162,8 +163,7 @@ class RunContext:
         """The tokenised training and validation examples, for training with ``method``.
 
         Raises:
-            UsageError: the method trains base weights that are to be quantised, or the package
-                that quantises is missing.
+            UsageError: as `require_trainable_base`.
             DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
         """
         self.require_trainable_base(method)
@@ -177,6 +177,7 @@ class RunContext:
             train=train.examples,
             validation=validation.examples,
             fingerprint=self.training_fingerprint(method),
+            objective=Supervised(),
             inputs=self.training_inputs(method),
             dropped=train.dropped,
             caveats=tuple(token_caveats(train.rendered, self.renderer)),

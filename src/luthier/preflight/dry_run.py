@@ -44,7 +44,7 @@ def check_tune(setup: RunContext) -> Checked:
     allowed_method(method, setup.config, setup.weights())
     data = setup.training_data(method)
     check_memory(setup, method, data)
-    longest = max(example.prompt_length for example in data.train)
+    longest = max(one.prompt_length for one in data.objective.sequences(data.train))
     return Checked((method,), longest, data.dropped)
 
 

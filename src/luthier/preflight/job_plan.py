@@ -45,7 +45,6 @@ from luthier.training import TrainingData
 from luthier.training.compiling import has_compiler
 from luthier.training.job import can_be_packed
 from luthier.training.layout import Packed, Padded
-from luthier.training.loss import padded_length
 from luthier.training.packing import lengths_by_step, plans_packing
 from luthier.training.schedule import total_steps, validation_steps
 
@@ -153,7 +152,7 @@ class _Planner:
         steps = total_steps(order, train, self._settings)
         seen = min(steps, _STEPS_SEEN)
         layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
-        passes = training_passes(layout, data.examples, order, seen, tokens)
+        passes = training_passes(data.objective, layout, data.examples, order, seen, tokens)
         seconds = self._seconds(passes, steps, steps / seen, tokens)
         compiled = self._compiles(passes, steps / seen * self._share_in_time(seconds))
         setups = [
@@ -183,7 +182,7 @@ class _Planner:
         method = method_for(self.method, self.setup.config.methods)
         return can_be_packed(method, self.setup.weights()) and plans_packing(
             self.setup.config.train,
-            lengths_by_step(self.data.examples, order),
+            lengths_by_step(self.data.objective, self.data.examples, order),
             on_cpu=default_device().type == "cpu",
             tokens=tokens,
             width=self.architecture.hidden,
@@ -191,7 +190,7 @@ class _Planner:
 
     def _sizes(self) -> list[int]:
         """Tokens a forward pass may have: all of a step, half of them, down to one example."""
-        lengths = sorted((padded_length(example) for example in self.data.examples), reverse=True)
+        lengths = sorted(map(self.data.objective.length, self.data.examples), reverse=True)
         in_step = len(lengths[: self.setup.config.train.batch_size])
         longest, sizes = lengths[0], [lengths[0] * in_step]
         while sizes[-1] > longest:
@@ -213,7 +212,8 @@ class _Planner:
             return memory
         if architecture.is_encoder_decoder or settings.layers >= architecture.layers:
             return memory
-        numbers = architecture.hidden * sum(len(one.input_ids) for one in self.data.examples)
+        sequences = self.data.objective.sequences(self.data.examples)
+        numbers = architecture.hidden * sum(len(one.input_ids) for one in sequences)
         dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
         kept = min(LIMIT, numbers * dtype.itemsize)
         if default_device().type == "cpu":
@@ -262,7 +262,7 @@ class _Planner:
 
         seconds = self._mean(passes, trained, cluster) * len(passes) * times
         if measured := (*self.data.validation, *self.data.watched):
-            validation = validation_passes(measured, tokens)
+            validation = validation_passes(self.data.objective, measured, tokens)
             count = len(validation) * len(validation_steps(steps, self.setup.config.train))
             seconds += self._mean(validation, forward_time, cluster) * count
         return seconds
@@ -342,7 +342,7 @@ class _Planner:
 
     def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
         config, device = self.setup.config, default_device()
-        lengths = [len(example.input_ids) for example in batch.examples]
+        lengths = [len(sequence.input_ids) for sequence in batch.sequences]
         rows, length = batch.layout.shape(lengths)
         return TrainingSetup(
             tuning=tuning_of(self._settings, self.architecture),
@@ -355,7 +355,7 @@ class _Planner:
             checkpointing=config.train.activation_checkpointing,
             batch=rows,
             length=length,
-            target_length=max(len(example.decoder_ids) for example in batch.examples),
+            target_length=max(len(sequence.decoder_ids) for sequence in batch.sequences),
             predicted=batch.predicted,
             parallel=self._parallel,
             accumulation=ceil(batch.in_step / self.processes.size),

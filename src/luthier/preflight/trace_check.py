@@ -19,6 +19,7 @@ from luthier.planning.plan_request import PlanRequest
 from luthier.planning.training_plan import Choice
 from luthier.planning.training_setup import OPTIMIZERS, PRECISIONS, PrecisionName
 from luthier.records.dry_run import PlanCheck
+from luthier.training.objectives.supervised import Supervised
 from luthier.training.trace import BatchShape, trace_step
 
 # Peft copies each norm that it tunes, which tensors without data do not survive; nor does
@@ -75,10 +76,11 @@ def trace_question(question: PlanRequest) -> PlanCheck:
         on_cpu=True,
         fused_loss=True,
     )
+    trace = trace_step(_settings(values, source), method, config, shape, Supervised())
     return PlanCheck(
         run=question.model,
         predicted_peak_bytes=plan_training(architecture, setup).allocated,
-        measured_peak_bytes=trace_step(_settings(values, source), method, config, shape).peak.total,
+        measured_peak_bytes=trace.peak.total,
     )
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.objectives import SUPERVISED
 from transformers import AutoConfig
 
 from luthier.config import load_config
@@ -48,7 +49,9 @@ def test_plan_and_trace_agree(patterns: list[str], dtype: str) -> None:
         fused_loss=True,
     )
     shape = BatchShape(rows=4, length=192, predicted=384)
-    trace = trace_step(AutoConfig.for_model("llama", **LLAMA), "selective", config, shape)
+    trace = trace_step(
+        AutoConfig.for_model("llama", **LLAMA), "selective", config, shape, SUPERVISED
+    )
     planned = plan_training(architecture, setup).allocated
     assert planned == pytest.approx(trace.peak.total, rel=0.10)
 
