@@ -20,12 +20,12 @@ from luthier.cli.plan_tables import (
 )
 from luthier.core.errors import ResourceError, UsageError
 from luthier.core.files import write_atomically
+from luthier.core.targets import Names
 from luthier.core.verdict import Verdict, verdict_of
 from luthier.planning.methods import METHODS
 from luthier.planning.plan_request import PlanRequest
 from luthier.planning.planner import advice, best_plans, generation, largest_plans, smallest_plans
 from luthier.planning.planner import plan as make
-from luthier.planning.targets import Names
 from luthier.planning.training_plan import Plan, sentence
 from luthier.planning.training_setup import (
     Checkpointing,

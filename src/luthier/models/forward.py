@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from luthier.core.errors import DataError
-from luthier.planning.training_setup import rows_at_once
+from luthier.core.logit_rows import rows_at_once
 
 
 def decoder_start(model: Any) -> int:

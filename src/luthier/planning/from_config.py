@@ -20,6 +20,7 @@ from luthier.config.methods import (
     SelectiveConfig,
     VeraConfig,
 )
+from luthier.core.choices import ADAPTER_PLACES
 from luthier.planning.architecture import Architecture
 from luthier.planning.method_cost import (
     Adalora,
@@ -37,7 +38,7 @@ from luthier.planning.method_cost import (
     prefix_tuning,
     prompt_tuning,
 )
-from luthier.planning.methods import ADAPTER_PLACES, tuning_called
+from luthier.planning.methods import tuning_called
 from luthier.planning.selective import named
 from luthier.planning.sizes import Size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
+from luthier.core.choices import ADAPTER_PLACES, IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
 from luthier.core.names import did_you_mean
 from luthier.planning.architecture import Architecture
@@ -29,27 +29,6 @@ from luthier.planning.selective import named
 from luthier.planning.sizes import Size
 
 _VIRTUAL_TOKENS, _LAST_LAYERS = 16, 2  # as the configuration has them by default
-# What bottleneck adapters follow: the output of attention and of the MLP, by family.
-_SUBLAYER_ENDS = (
-    "o_proj",
-    "down_proj",
-    "dense",
-    "fc2",
-    "c_proj",
-    "out_proj",
-    "dense_4h_to_h",
-    "o",
-    "wo",
-)
-
-
-# Where bottleneck adapters stand: after both sub-layers (Houlsby et al.), or after the MLP's last
-# product alone (Pfeiffer et al.).
-ADAPTER_PLACES: Mapping[str, tuple[str, ...]] = {
-    "houlsby": _SUBLAYER_ENDS,
-    "pfeiffer": IA3_INPUTS,
-}
-
 
 # Methods that train the base itself, so that it cannot be quantised.
 TRAIN_THE_BASE = frozenset({"full", "bitfit", "layernorm", "last-layers", "selective"})
@@ -80,7 +59,7 @@ METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
     "adalora": lambda _, size: Adalora(**_adapted(size, "adalora")),
     "vera": lambda _, size: Vera(**_adapted(size, "vera")),
     "ia3": lambda _, size: Ia3(**{**_IA3, **_adapted(size, "ia3")}),
-    "adapters": lambda _, size: Adapters(_SUBLAYER_ENDS, **_adapted(size, "adapters")),
+    "adapters": lambda _, size: Adapters(ADAPTER_PLACES["houlsby"], **_adapted(size, "adapters")),
     "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens or _VIRTUAL_TOKENS),
     "prefix-tuning": lambda model, size: prefix_tuning(
         size.virtual_tokens or _VIRTUAL_TOKENS, after_encoder=model.is_encoder_decoder

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from luthier.core.errors import UsageError
+from luthier.core.targets import Names
 from luthier.planning.architecture import Architecture
 from luthier.planning.families import read_architecture
 from luthier.planning.hardware import Cluster, Device, find_device
@@ -15,7 +16,6 @@ from luthier.planning.model_config import find_config
 from luthier.planning.precision import usual_precision
 from luthier.planning.search import BATCHES
 from luthier.planning.sizes import Size, require_taken, size_settings
-from luthier.planning.targets import Names
 from luthier.planning.training_plan import Choice, Workload
 from luthier.planning.training_setup import (
     PRECISIONS,

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from luthier.core.errors import UsageError
-from luthier.planning.targets import Names
+from luthier.core.targets import Names
 
 _ADAPTED: Mapping[str, str] = {"targets": "targets", "exclude_modules": "exclude_modules"}
 _RANKED: Mapping[str, str] = {"rank": "rank", **_ADAPTED}
