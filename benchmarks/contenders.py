@@ -118,7 +118,7 @@ def _planned_growth(case: Case, rows: Sequence[Example]) -> int:
     length = max(len(ids) for ids, _ in rows)
     batch = max(1, case.micro_batch // length)
     setup = TrainingSetup(
-        tuning=tuning_of(MethodsConfig().of(case.kind), architecture),
+        tuning=tuning_of(case.kind, MethodsConfig(), architecture),
         precision=precision_in_memory("nf4" if case.kind == "qlora" else None, dtype="float32"),
         batch=batch,
         length=length,

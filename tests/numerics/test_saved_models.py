@@ -13,8 +13,8 @@ from tests.objectives import SUPERVISED
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.config import Decoding, ModelConfig, RunConfig
-from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.inference.local.engine import LocalEngine
 from luthier.methods import load_adapted
 from luthier.methods.adapted import is_adapter

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from luthier.cli.flags import Json, Whole, WholeOrNone
+from luthier.cli.flags import Json, Whole, WholeOrNone, one_of
 from luthier.cli.output import print_json, print_result
 from luthier.cli.plan_tables import (
     checks_table,
@@ -20,9 +20,9 @@ from luthier.cli.plan_tables import (
 )
 from luthier.core.errors import ResourceError, UsageError
 from luthier.core.files import write_atomically
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.core.targets import Names
 from luthier.core.verdict import Verdict, verdict_of
-from luthier.planning.methods import METHODS
 from luthier.planning.plan_request import PlanRequest
 from luthier.planning.planner import advice, best_plans, generation, largest_plans, smallest_plans
 from luthier.planning.planner import plan as make
@@ -38,12 +38,6 @@ if TYPE_CHECKING:
     from luthier.records.dry_run import PlanCheck
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-
-
-def _listed(names: object, more: str = "") -> Parameter:
-    """Help that names every choice, from the planner's own types."""
-    *first, last = names if isinstance(names, tuple) else get_args(names)
-    return Parameter(help=f"{', '.join(first)} or {last}{more}.")
 
 
 def _names(text: str | None) -> Names | None:
@@ -76,22 +70,20 @@ def _listed_names(text: str | None) -> tuple[str, ...]:
 class Choices:
     """How the model would be trained."""
 
-    method: Annotated[str, _listed((*METHODS, "qlora"), "; with --best and --largest also any")] = (
-        "lora"
-    )
+    method: Annotated[str, one_of(METHOD_NAMES, "; with --best and --largest also any")] = "lora"
     precision: Annotated[
         str | None,
-        _listed(
+        one_of(
             PrecisionName,
             "; default: the usual one of the device. With qlora, the precision "
             "beside the quantised weights",
         ),
     ] = None
-    optimizer: Annotated[str, _listed(OptimizerName)] = "adamw"
-    parallel: Annotated[str | None, _listed(ParallelName)] = None
+    optimizer: Annotated[str, one_of(OptimizerName)] = "adamw"
+    parallel: Annotated[str | None, one_of(ParallelName)] = None
     group: Whole = 0
     "Devices that share one copy, for hybrid."
-    checkpointing: Annotated[str | None, _listed(Checkpointing)] = None
+    checkpointing: Annotated[str | None, one_of(Checkpointing)] = None
     batch: Whole = 1
     "Sequences in a micro-batch on one device."
     seq_len: Whole = 512

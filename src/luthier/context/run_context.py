@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from luthier.config import Decoding, ModelConfig, RunConfig
-from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.config.train import FINGERPRINT_EXCLUDED
 from luthier.context.long_tests import Asking, leave_out, long_tests
 from luthier.context.metrics import metric_names, require_metrics
@@ -17,6 +16,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example
 from luthier.core.inputs import Inputs, inputs_fingerprint
+from luthier.core.method_facts import FACTS, METHOD_NAMES, MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.caveats import added_system, text_caveats, token_caveats
 from luthier.data.dataset import Dataset, load_dataset
@@ -32,7 +32,6 @@ from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.own_code import own_code
 from luthier.models.quantised import require_quantisation
 from luthier.models.resolve import no_weights
-from luthier.planning.methods import TRAIN_THE_BASE
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.prompts.training_example import TrainingExample
@@ -216,7 +215,7 @@ class RunContext:
         if quantisation is None:
             return
         require_quantisation()
-        if method in TRAIN_THE_BASE:
+        if FACTS[method].trains_base:
             raise UsageError(
                 f"{method} trains the base, and {quantisation} weights cannot be trained",
                 where="model.quantisation",

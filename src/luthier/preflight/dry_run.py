@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from luthier.config.methods import MethodName
 from luthier.context.run_context import RunContext
+from luthier.core.method_facts import MethodName
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.methods.outline import outlined

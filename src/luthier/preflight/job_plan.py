@@ -9,10 +9,11 @@ from math import ceil
 
 import torch
 
-from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName, ModulesConfig
+from luthier.config.methods import MethodConfig
 from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError
 from luthier.core.heap import pool_in_use
+from luthier.core.method_facts import FACTS, MethodName
 from luthier.data.batches import BatchOrder
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import method_for
@@ -103,8 +104,7 @@ def plan_job(
     """
     outline = outlined(setup.weights(), method, setup.config.methods)
     # Of other methods the planner counts the parameters as they lie in the files, tied or not.
-    on_modules = isinstance(setup.config.methods.of(method), ModulesConfig)
-    counted = outline.trained if on_modules or outline.notes else None
+    counted = outline.trained if FACTS[method].on_modules or outline.notes else None
     architecture = architecture_of(setup)
     if architecture is None:
         return None
@@ -208,9 +208,10 @@ class _Planner:
         steps = total_steps(order, self.setup.config.train, settings)
         noisy = self.setup.config.train.neftune_alpha is not None
         repeats = steps > order.steps_per_epoch and not noisy
-        if not isinstance(settings, LastLayersConfig) or not settings.cache or not repeats:
+        trained = settings.layers_above_cache
+        if trained is None or not repeats:
             return memory
-        if architecture.is_encoder_decoder or settings.layers >= architecture.layers:
+        if architecture.is_encoder_decoder or trained >= architecture.layers:
             return memory
         sequences = self.data.objective.sequences(self.data.examples)
         numbers = architecture.hidden * sum(len(one.input_ids) for one in sequences)
@@ -345,7 +346,7 @@ class _Planner:
         lengths = [len(sequence.input_ids) for sequence in batch.sequences]
         rows, length = batch.layout.shape(lengths)
         return TrainingSetup(
-            tuning=tuning_of(self._settings, self.architecture),
+            tuning=tuning_of(self.method, config.methods, self.architecture),
             precision=precision_in_memory(
                 config.base_of(self.method).quantisation,
                 dtype=self._dtype,

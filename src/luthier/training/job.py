@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from luthier.config import MethodConfig, RunConfig, TrainConfig
-from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
 from luthier.core.inputs import Inputs
+from luthier.core.method_facts import MethodName
 from luthier.core.seeds import derive
 from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
 from luthier.distributed.parallelism import Parallelism, Replicated
@@ -155,11 +155,11 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
     """
     method = method_for(name, config.methods)
     method.require_base(base.adapter)
-    if config.train.activation_checkpointing != "none" and not method.recomputable:
+    if config.train.activation_checkpointing != "none" and not method.facts.recomputable:
         raise UsageError(
             f"{name} keeps keys and values, which activation checkpointing would compute again",
             where="train.activation_checkpointing",
-            fix="switch it off, or choose prompt-tuning",
+            fix="switch it off, or choose a method that adds no keys and values",
         )
     if not config.train.master_weights and _is_float16(config):
         raise UsageError(
@@ -191,4 +191,4 @@ def _is_float16(config: RunConfig) -> bool:
 
 def can_be_packed(method: Method, base: LoadedModel | ModelHandle) -> bool:
     """Whether examples can share a row, as far as the kind of model and the method tell."""
-    return method.packable and not base.is_encoder_decoder
+    return method.facts.packable and not base.is_encoder_decoder

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from luthier.config import RunConfig
-from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import MethodName
 from luthier.models.device import resolve_dtype
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
@@ -131,11 +131,11 @@ def trace_step(
     _import_code(settings)
     even = {"micro_batch_tokens": shape.tokens, "max_padding": 0.999}
     # The text whose embeddings a soft prompt starts from needs a tokenizer, and no memory.
-    prompt = config.methods.prompt_tuning.model_copy(update={"initial_text": None})
+    methods = config.methods.having({method: config.methods.of(method).without_text()})
     config = config.model_copy(
         update={
             "train": config.train.model_copy(update=even),
-            "methods": config.methods.model_copy(update={"prompt_tuning": prompt}),
+            "methods": methods,
         }
     )
     with fake_tensors():

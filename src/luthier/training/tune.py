@@ -11,11 +11,11 @@ from operator import attrgetter
 from typing import Any
 
 from luthier.config import RunConfig
-from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import folder_bytes
 from luthier.core.inputs import Inputs
+from luthier.core.method_facts import MethodName
 from luthier.data.batches import BatchOrder, Replay
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
@@ -131,7 +131,7 @@ def tune(
         watched=data.watched,
     )
     job = dataclasses.replace(
-        job, packed=choose_packing(job, method), watched_loss=_watched_loss(job)
+        job, packed=choose_packing(job, method), watched_loss=_watched_loss(job, method)
     )
     parallelism.settle(model)
     if job.packed and processes.is_first:
@@ -164,15 +164,13 @@ def _replace(run: RunDirectory, record: TrainingRecord, console: Console) -> Non
     run.training.unlink(missing_ok=True)
 
 
-def _watched_loss(job: TrainingJob) -> float:
+def _watched_loss(job: TrainingJob, method: Method) -> float:
     """The loss of the base model on the texts that may not be forgotten, before it is changed."""
     if not job.watched:
         return 0.0
     model, tokens = job.loaded.model, job.micro_batch_tokens
-    adapter = getattr(model, "active_peft_config", None)
     # A soft prompt is read from the start; all else changes nothing yet.
-    has_prompt = adapter is not None and adapter.is_prompt_learning
-    with model.disable_adapter() if has_prompt else nullcontext():
+    with model.disable_adapter() if method.facts.is_soft_prompt else nullcontext():
         return job.objective.mean_loss(
             model, job.watched, job.loaded.device, tokens, job.parallelism
         )
@@ -182,11 +180,11 @@ def _parallelism(
     config: RunConfig, processes: ProcessGroup, method: Method, base: LoadedModel
 ) -> Parallelism:
     if config.train.shards(processes.size):
-        if not method.shardable:
+        if not method.facts.shardable:
             raise UsageError(
                 f"{method.name} has weights that cannot be cut into shards",
                 where="train.parallelism",
-                fix="choose ddp, or lora",
+                fix="choose ddp, or another method",
             )
         if base.stamp.dtype == "int8":
             raise UsageError(

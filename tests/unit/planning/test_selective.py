@@ -37,7 +37,7 @@ def test_plan_and_trace_agree(patterns: list[str], dtype: str) -> None:
     config = load_config(flags={"model.dtype": dtype, "methods.selective.parameters": patterns})
     architecture = read_architecture({**LLAMA, "model_type": "llama"})
     setup = TrainingSetup(
-        tuning=tuning_of(config.methods.selective, architecture),
+        tuning=tuning_of("selective", config.methods, architecture),
         precision=PRECISIONS["float32" if dtype == "float32" else "bf16-mixed"],
         batch=4,
         length=192,

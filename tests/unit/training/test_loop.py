@@ -16,10 +16,10 @@ from tests.objectives import SUPERVISED
 from tests.observers import StopAt
 from tests.resuming import assert_resumes_exactly, trained
 
-from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console, ProgressCallback
 from luthier.core.errors import PreemptedError, UsageError
 from luthier.core.files import read_lines
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.records.training import TrainingRecord
 from luthier.training.observers import StepMetrics
 
