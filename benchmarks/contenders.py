@@ -75,6 +75,7 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
     from luthier.prompts.training_example import TrainingExample
     from luthier.records.run_directory import RunDirectory
     from luthier.training import TrainingJob
+    from luthier.training.objectives.supervised import Supervised
 
     config = RunConfig.model_validate(
         {
@@ -95,6 +96,7 @@ def _job(case: Case, rows: Sequence[Example]) -> Any:
         method_name=case.kind,
         method=config.methods.of(case.kind),
         train=config.train,
+        objective=Supervised(),
         examples=examples,
         validation=(),
         seed=0,
@@ -116,7 +118,7 @@ def _planned_growth(case: Case, rows: Sequence[Example]) -> int:
     length = max(len(ids) for ids, _ in rows)
     batch = max(1, case.micro_batch // length)
     setup = TrainingSetup(
-        tuning=tuning_of(MethodsConfig().of(case.kind), architecture),
+        tuning=tuning_of(case.kind, MethodsConfig(), architecture),
         precision=precision_in_memory("nf4" if case.kind == "qlora" else None, dtype="float32"),
         batch=batch,
         length=length,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from luthier.config.methods import METHOD_NAMES, MethodName
+from luthier.core.method_facts import METHOD_NAMES, MethodName
 from luthier.records.base import Record
 from models import ENCODER_DECODERS, MODELS, WITH_BIASES
 

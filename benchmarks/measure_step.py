@@ -33,6 +33,7 @@ from luthier.records.base import Record
 from luthier.records.run_directory import RunDirectory
 from luthier.training import TrainingJob
 from luthier.training.activation_checkpointing import checkpoint_activations
+from luthier.training.objectives.supervised import Supervised
 from luthier.training.optimizer import make_optimizer, optimizer_tensors
 from luthier.training.step import optimizer_step
 from luthier.training.weights import TrainedWeights
@@ -162,6 +163,7 @@ def _job(
         method_name=case.method,
         method=methods.of(case.method),
         train=train,
+        objective=Supervised(),
         examples=examples,
         validation=(),
         seed=0,

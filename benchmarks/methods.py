@@ -25,11 +25,11 @@ from typing import Any
 
 from common import RESULTS, commit, provenance, store, table
 from luthier.config import load_config
-from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.errors import PreemptedError
 from luthier.core.files import append_line, read_lines
+from luthier.core.method_facts import METHOD_NAMES, MethodName
 from luthier.core.seeds import fingerprint
 from luthier.core.units import format_bytes, format_count, format_duration
 from rank_plot import draw_ranks

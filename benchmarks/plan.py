@@ -148,7 +148,7 @@ def predict(case: Case, model: Path, device: str, heap: str) -> Prediction:
     trained = [case.num_trained(length) for length in first]
     encodes = architecture.is_encoder_decoder
     setup = TrainingSetup(
-        tuning=tuning_of(MethodsConfig().of(case.method), architecture),
+        tuning=tuning_of(case.method, MethodsConfig(), architecture),
         precision=precision_in_memory(
             RunConfig().base_of(case.method).quantisation, dtype=case.dtype
         ),

@@ -246,7 +246,7 @@ def _flops_per_token(kind: Kind, model: Path, lengths: Sequence[tuple[int, int]]
     architecture = read_architecture(read_json(model / "config.json"), str(model))
     length = round(statistics.mean(total for total, _ in lengths))
     setup = TrainingSetup(
-        tuning_of(MethodsConfig().of(kind), architecture),
+        tuning_of(kind, MethodsConfig(), architecture),
         length=length,
         predicted=round(statistics.mean(trained for _, trained in lengths)),
     )

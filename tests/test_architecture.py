@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
+
+from luthier.core.method_facts import METHOD_NAMES
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src" / "luthier").rglob("*.py"))
@@ -110,3 +116,105 @@ def test_files_of_a_run_are_opened_in_one_place() -> None:
             opening.add(str(path.relative_to(ROOT / "src" / "luthier")))
     assert opening - set(OPENS_OTHER_THINGS) == set()
     assert set(OPENS_OTHER_THINGS) - opening == set()
+
+
+PACKAGE = ROOT / "src"
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_module(path): ast.parse(path.read_text()) for path in SOURCES}
+
+
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """The project's modules that statements import."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inside = f"{node.module}.{alias.name}"
+                found = inside if inside in MODULES else node.module
+                yield from [found] if found in MODULES else []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """What a file imports when it is loaded; imports inside functions come later."""
+    graph = {name: {*_imported(tree.body)} - {name} for name, tree in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(error.args[1][::-1]))
+
+
+def _room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def test_no_module_imports_another_rooms_underscored_module() -> None:
+    private = [
+        (name, found)
+        for name, tree in MODULES.items()
+        for found in _imported(ast.walk(tree))
+        if _room(found) != _room(name)
+        and any(part.startswith("_") and part != "__main__" for part in found.split("."))
+    ]
+    assert not private
+
+
+# Names of methods that are ordinary words of training too: kinds of activation checkpointing, and
+# the parameters that an adapter adds.
+WORDS = {"full", "selective", "adapters"}
+TRAINING = {
+    name: tree
+    for name, tree in MODULES.items()
+    if name.startswith("luthier.training") and not name.startswith("luthier.training.objectives")
+}
+
+
+@pytest.mark.parametrize("module", TRAINING)
+def test_training_names_no_method_and_no_objective(module: str) -> None:
+    tree = TRAINING[module]
+    method_files = {f"luthier.methods.{name.replace('-', '_')}" for name in METHOD_NAMES}
+    objectives = {name for name in MODULES if name.startswith("luthier.training.objectives.")}
+    objectives -= {"luthier.training.objectives.base"}
+    assert not {*_imported(ast.walk(tree))} & (method_files | objectives)
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not attributes & {name.replace("-", "_") for name in METHOD_NAMES} - WORDS
+    named = re.compile(rf"(?<![\w-])({'|'.join({*METHOD_NAMES} - WORDS)})(?![\w-])")
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if _has_doc(node)}
+    said = [text for text in texts if isinstance(text, str) and text not in docstrings]
+    assert not [text for text in said if named.search(text)]
+
+
+def _has_doc(node: ast.AST) -> TypeGuard[ast.Module | ast.ClassDef | ast.FunctionDef]:
+    return isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+
+
+# The rooms that may tell kinds of methods and engines apart: where they are.
+OWN_ROOMS = ("luthier.methods", "luthier.inference", "luthier.config")
+KINDS = re.compile(r"\w+Method|\w+Engine|(?!Endpoint)\w+Config")
+
+
+def test_kinds_of_methods_and_engines_are_told_apart_in_their_own_rooms() -> None:
+    kinds = {
+        node.name
+        for name, tree in MODULES.items()
+        if name.startswith((*OWN_ROOMS[:2], "luthier.config.methods"))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and KINDS.fullmatch(node.name)
+    }
+    assert {"LoraConfig", "LoraMethod", "LocalEngine"} <= kinds
+    asked = [
+        (name, ast.unparse(node))
+        for name, tree in MODULES.items()
+        if not name.startswith(OWN_ROOMS)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")
+        if kinds & {one.id for one in ast.walk(node.args[1]) if isinstance(one, ast.Name)}
+    ]
+    assert not asked

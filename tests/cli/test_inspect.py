@@ -135,7 +135,7 @@ def test_looking_and_not_loading_contradict_each_other(call: Call) -> None:
 
 def test_the_help_names_every_method() -> None:
     from luthier.cli.tune import tune
-    from luthier.config.methods import METHOD_NAMES
+    from luthier.core.method_facts import METHOD_NAMES
 
     words = (tune.__doc__ or "").replace(",", " ").replace(".", " ").split()
     assert set(METHOD_NAMES) <= set(words)

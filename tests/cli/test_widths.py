@@ -13,7 +13,7 @@ from cyclopts import App
 
 import luthier
 from luthier.cli.main import _COMMANDS, run
-from luthier.config.methods import METHOD_NAMES
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.planning.methods import METHODS
 from luthier.planning.training_setup import OPTIMIZERS, PRECISIONS
 

@@ -12,7 +12,7 @@ import torch
 from tests.command_server import PATIENCE_SECONDS
 from tests.distributed.conftest import Training, free_port
 
-from luthier.config.methods import METHOD_NAMES, MethodName
+from luthier.core.method_facts import METHOD_NAMES, MethodName
 
 Make = Callable[..., Training]
 TOLERANCE = 1e-5

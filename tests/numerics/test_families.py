@@ -23,8 +23,8 @@ from tests.families import (
 )
 
 from luthier.config import Beam, Decoding, MethodsConfig, Sampling
-from luthier.config.methods import MethodName
 from luthier.core.errors import DataError, UsageError
+from luthier.core.method_facts import MethodName
 from luthier.core.seeds import derive
 from luthier.inference.engine import ScoreRequest, ignore_progress
 from luthier.inference.local.budget import Budget

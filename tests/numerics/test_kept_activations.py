@@ -30,6 +30,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.config.yaml import read_yaml
+from luthier.core.choices import ADAPTER_PLACES
 from luthier.methods.bottleneck import insert_adapters
 from luthier.methods.bottleneck import places as places_of
 from luthier.planning.families import read_architecture
@@ -42,7 +43,6 @@ from luthier.planning.method_cost import (
     layernorm,
     prompt_tuning,
 )
-from luthier.planning.methods import ADAPTER_PLACES
 from luthier.planning.step import Loss, step_cost
 from luthier.planning.tape import Pass
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 
 from luthier.config import MethodsConfig, TrainConfig
 from luthier.methods import method_for
 from luthier.models.forward import logits_at
 from luthier.records.run_directory import RunDirectory
 from luthier.training.job import TrainingJob
-from luthier.training.loss import mean_loss, padded_length, summed_loss, trained_tokens
 from luthier.training.step import optimizer_step
 from luthier.training.weights import TrainedWeights
 
@@ -55,13 +55,13 @@ def float64_loss(model: Any, examples: tuple[Any, ...]) -> float:
                 logits_TV[:-1][chosen], ids_1T[0, 1:][chosen], reduction="sum"
             )
         )
-    return nats / sum(map(trained_tokens, examples))
+    return nats / sum(map(SUPERVISED.trained_tokens, examples))
 
 
 def our_loss(loaded: Any, examples: tuple[Any, ...]) -> float:
     with torch.no_grad():
-        nats = summed_loss(loaded.model, examples, loaded.device)
-    return float(nats) / sum(map(trained_tokens, examples))
+        nats = SUPERVISED.summed_loss(loaded.model, examples, loaded.device)
+    return float(nats) / sum(map(SUPERVISED.trained_tokens, examples))
 
 
 def adapted(load: Any, folder: Any, method: str) -> Any:
@@ -91,7 +91,7 @@ def test_the_loss_is_transformers_own(
         assert expected == pytest.approx(exact, abs=2e-5)
         expected = exact
     assert our_loss(loaded, examples) == pytest.approx(expected, abs=1e-5)
-    cut = mean_loss(loaded.model, examples, loaded.device, batch_tokens=64)
+    cut = SUPERVISED.mean_loss(loaded.model, examples, loaded.device, batch_tokens=64)
     assert cut == pytest.approx(expected, abs=1e-5)
 
 
@@ -103,8 +103,8 @@ def test_the_loss_of_an_adapted_model_is_pefts_own(
     loaded, model = adapted(load, request.getfixturevalue(name), method)
     examples = make_examples(loaded, 6)
     with torch.no_grad():
-        ours = float(summed_loss(model, examples, loaded.device))
-    ours /= sum(map(trained_tokens, examples))
+        ours = float(SUPERVISED.summed_loss(model, examples, loaded.device))
+    ours /= sum(map(SUPERVISED.trained_tokens, examples))
     assert ours == pytest.approx(transformers_loss(model, examples), abs=1e-5)
 
 
@@ -126,6 +126,7 @@ def test_the_gradient_does_not_depend_on_the_cut(
             method_name=method,
             method=MethodsConfig().of(method),
             train=TrainConfig(micro_batch_tokens=micro_batch_tokens, max_padding=0.9),
+            objective=SUPERVISED,
             examples=examples,
             validation=(),
             seed=0,
@@ -140,7 +141,7 @@ def test_the_gradient_does_not_depend_on_the_cut(
         return result, after
 
     examples = make_examples(load_lively(request.getfixturevalue(name)), 6)
-    total = 6 * max(map(padded_length, examples))
+    total = 6 * max(map(SUPERVISED.length, examples))
     whole, moved = after_one_step(total)
     assert max(float(delta.abs().max()) for delta in moved.values()) > 1e-3
     for micro_batch_tokens in (1, total // 3):

@@ -17,8 +17,8 @@ import torch
 from tests.families import COMMON, ENCODER_DECODERS, OTHER, OTHER_ENCODER_DECODERS, family
 
 from luthier.config import MethodsConfig
-from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.core.errors import LuthierError
+from luthier.core.method_facts import METHOD_NAMES, MethodName
 from luthier.methods import method_for
 from luthier.methods.bottleneck import has_adapters, load_adapters, save_adapters
 from luthier.methods.reach import reach_of

@@ -9,11 +9,12 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.objectives import SUPERVISED
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from luthier.config import Decoding, ModelConfig, RunConfig
-from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.inference.local.engine import LocalEngine
 from luthier.methods import load_adapted
 from luthier.methods.adapted import is_adapter
@@ -123,7 +124,7 @@ def test_a_saved_model_answers_the_same_elsewhere(
         }
     )
     run = RunDirectory.create(in_tmp_path, "run")
-    data = TrainingData(examples, (), "fingerprint")
+    data = TrainingData(examples, (), "fingerprint", SUPERVISED)
     tuned, record = tune(base, method, config, data, run, Console(quiet=True))
     expected = answers(tuned, prompts)
     assert expected != untuned

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.objectives import SUPERVISED
 
 from luthier.config import Decoding, RunConfig
 from luthier.core.console import Console
@@ -112,6 +113,7 @@ def small_tune(
             examples[:10],
             examples[10:] if validate else (),
             fingerprint,
+            SUPERVISED,
             general=texts if replay else (),
             watched=texts if config.train.guards.max_forgetting else (),
         )

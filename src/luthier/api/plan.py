@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def calibrate(console: Console | None = None) -> Calibration:
     """Measure this machine, in less than half a minute, and keep the result for later plans."""
-    from luthier.models.calibrate import calibrate as measure
+    from luthier.preflight.calibrate import calibrate as measure
 
     return measure(console or Console())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from cyclopts import Parameter
 
@@ -19,6 +19,12 @@ def whole(_: Any, tokens: Sequence[Any]) -> int:
         return int(given)
     except ValueError:
         raise ValueError(f"{given!r} is no whole number") from None
+
+
+def one_of(names: object, more: str = "") -> Parameter:
+    """Help that names every choice: of a tuple, or of a type with literal values."""
+    *first, last = names if isinstance(names, tuple) else get_args(names)
+    return Parameter(help=f"{', '.join(first)} or {last}{more}.")
 
 
 Whole = Annotated[int, Parameter(converter=whole)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from luthier.cli.output import print_json, print_result
+from luthier.core.method_facts import FACTS
 from luthier.core.tables import Table
 from luthier.core.units import format_count
 from luthier.records.inspection import Inspection
@@ -20,7 +21,7 @@ def print_inspection(inspection: Inspection, *, as_json: bool) -> None:
         "",
         _groups(inspection),
     )
-    if inspection.method == "prefix-tuning":
+    if FACTS[inspection.method].trains == "keys and values":
         print_result("", "A prefix is of keys and values, which lie in no vocabulary: no words.")
     if inspection.neighbours:
         whose = f"as tuned in {inspection.tuned_run}" if inspection.tuned_run else "before training"

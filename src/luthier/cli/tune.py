@@ -9,11 +9,12 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from luthier.cli.dry_run import print_dry_run
-from luthier.cli.flags import DryRun, Json, Whole
+from luthier.cli.flags import DryRun, Json, Whole, one_of
 from luthier.cli.inspection import print_inspection
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.distributed.launch import end_with_parent, is_launched, run_together, speaks_for_all
 
@@ -29,7 +30,7 @@ STOPS = {
 def tune(
     *arguments: str,
     common: CommonOptions | None = None,
-    method: str | None = None,
+    method: Annotated[str | None, one_of(METHOD_NAMES)] = None,
     max_time: str | None = None,
     nproc: Annotated[Whole, Parameter(validator=Number(gte=1))] = 1,
     dry_run: DryRun = False,
@@ -42,8 +43,6 @@ def tune(
 
     Args:
         arguments: A YAML file or a file of data, and single settings as section.key=value.
-        method: full, bitfit, layernorm, last-layers, selective, lora, rslora, dora, adalora, qlora,
-            vera, ia3, adapters, prompt-tuning, prefix-tuning or p-tuning.
         max_time: Save and stop after this much training, such as 2h.
         nproc: Processes that train together on this machine, one for each GPU.
         inspect: Show what would be trained, and the words near a soft prompt; train nothing.

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from luthier.config.base import Bytes, Config, Seconds
-from luthier.config.methods import MethodName
+from luthier.core.method_facts import MethodName
 
 ShotName = Literal["zero-shot", "one-shot", "few-shot"]
 RungName = Literal[ShotName, MethodName]

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
 from luthier.config.base import Config
 from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
+from luthier.core.method_facts import FACTS, MethodName
 
-MethodName = Literal[
-    "full",
-    "bitfit",
-    "layernorm",
-    "last-layers",
-    "selective",
-    "lora",
-    "rslora",
-    "dora",
-    "adalora",
-    "qlora",
-    "vera",
-    "ia3",
-    "adapters",
-    "prompt-tuning",
-    "prefix-tuning",
-    "p-tuning",
-]
-METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 Placement = Literal["houlsby", "pfeiffer"]
 Quantisation = Literal["nf4", "int8"]
 _PATTERN_CHARACTERS = 200
@@ -74,6 +57,20 @@ class MethodConfig(Config):
         """Whether it leaves out a part of its input at random."""
         return False
 
+    @property
+    def base_quantisation(self) -> Quantisation | None:
+        """How it wants the base quantised; None: as the model's settings have it."""
+        return None
+
+    @property
+    def layers_above_cache(self) -> int | None:
+        """Layers trained above frozen ones whose outputs are kept; None: nothing is kept."""
+        return None
+
+    def without_text(self) -> Self:
+        """The same settings without words, for which a tokenizer would be needed."""
+        return self
+
 
 class FullConfig(MethodConfig):
     """Every parameter is trained."""
@@ -105,6 +102,11 @@ class LastLayersConfig(MethodConfig):
     """How many layers, counted from the end; of an encoder-decoder model, of the decoder."""
     cache: bool = True
     """Compute the layers below once for each example when epochs repeat: up to 2 GiB of memory."""
+
+    @property
+    def layers_above_cache(self) -> int | None:
+        """See `MethodConfig.layers_above_cache`."""
+        return self.layers if self.cache else None
 
 
 class SelectiveConfig(MethodConfig):
@@ -200,6 +202,11 @@ class QloraConfig(LoraConfig):
     quantisation: Quantisation = "nf4"
     """nf4: 4 bits, with double quantisation; int8: LLM.int8 (Dettmers et al. 2022, 2208.07339)."""
 
+    @property
+    def base_quantisation(self) -> Quantisation | None:
+        """See `MethodConfig.base_quantisation`."""
+        return self.quantisation
+
 
 class VeraConfig(ModulesConfig):
     """Trained scales of shared random matrices (Kopiczko et al. 2023, arXiv 2310.11454)."""
@@ -260,6 +267,10 @@ class PromptTuningConfig(SoftPromptConfig):
     initial_text: str | None = None
     """Words whose embeddings the vectors start from; None: embeddings of tokens drawn at random."""
 
+    def without_text(self) -> Self:
+        """See `MethodConfig.without_text`."""
+        return self.model_copy(update={"initial_text": None})
+
 
 class PrefixTuningConfig(SoftPromptConfig):
     """Trained keys and values in each layer of the decoder (Li and Liang 2021, 2101.00190)."""
@@ -269,6 +280,10 @@ class PrefixTuningConfig(SoftPromptConfig):
     initial_text: str | None = None
     """Words whose keys and values they start from; None: those of tokens drawn at random."""
 
+    def without_text(self) -> Self:
+        """See `MethodConfig.without_text`."""
+        return self.model_copy(update={"initial_text": None})
+
 
 class PTuningConfig(SoftPromptConfig):
     """Virtual tokens that a small trained network makes (Liu et al. 2021, arXiv 2103.10385)."""
@@ -277,43 +292,43 @@ class PTuningConfig(SoftPromptConfig):
     """The peak learning rate."""
 
 
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
+
+def _settings_of(name: MethodName, default: ConfigT) -> ConfigT:
+    """The field of a method's settings; its help is the method's title."""
+    alias = name if "-" in name else None
+    field: ConfigT = Field(default=default, alias=alias, description=f"{FACTS[name].title}.")
+    return field
+
+
 class MethodsConfig(Config):
     """The settings of each method; `method` and `adapt.rungs` say which ones are used."""
 
-    full: FullConfig = FullConfig()
-    """Full fine-tuning."""
-    bitfit: BitfitConfig = BitfitConfig()
-    """BitFit."""
-    layernorm: LayernormConfig = LayernormConfig()
-    """Tuning of the norms."""
-    last_layers: LastLayersConfig = Field(default=LastLayersConfig(), alias="last-layers")
-    """Tuning of the last layers."""
-    selective: SelectiveConfig = SelectiveConfig()
-    """Tuning of the parameters that you name."""
-    lora: LoraConfig = LoraConfig()
-    """LoRA."""
-    rslora: RsloraConfig = RsloraConfig()
-    """Rank-stabilised LoRA."""
-    dora: DoraConfig = DoraConfig()
-    """DoRA."""
-    adalora: AdaloraConfig = AdaloraConfig()
-    """AdaLoRA."""
-    qlora: QloraConfig = QloraConfig()
-    """QLoRA."""
-    vera: VeraConfig = VeraConfig()
-    """VeRA."""
-    ia3: Ia3Config = Ia3Config()
-    """IA3."""
-    adapters: AdaptersConfig = AdaptersConfig()
-    """Bottleneck adapters."""
-    prompt_tuning: PromptTuningConfig = Field(default=PromptTuningConfig(), alias="prompt-tuning")
-    """Prompt tuning."""
-    prefix_tuning: PrefixTuningConfig = Field(default=PrefixTuningConfig(), alias="prefix-tuning")
-    """Prefix tuning."""
-    p_tuning: PTuningConfig = Field(default=PTuningConfig(), alias="p-tuning")
-    """P-tuning."""
+    full: FullConfig = _settings_of("full", FullConfig())
+    bitfit: BitfitConfig = _settings_of("bitfit", BitfitConfig())
+    layernorm: LayernormConfig = _settings_of("layernorm", LayernormConfig())
+    last_layers: LastLayersConfig = _settings_of("last-layers", LastLayersConfig())
+    selective: SelectiveConfig = _settings_of("selective", SelectiveConfig())
+    lora: LoraConfig = _settings_of("lora", LoraConfig())
+    rslora: RsloraConfig = _settings_of("rslora", RsloraConfig())
+    dora: DoraConfig = _settings_of("dora", DoraConfig())
+    adalora: AdaloraConfig = _settings_of("adalora", AdaloraConfig())
+    qlora: QloraConfig = _settings_of("qlora", QloraConfig())
+    vera: VeraConfig = _settings_of("vera", VeraConfig())
+    ia3: Ia3Config = _settings_of("ia3", Ia3Config())
+    adapters: AdaptersConfig = _settings_of("adapters", AdaptersConfig())
+    prompt_tuning: PromptTuningConfig = _settings_of("prompt-tuning", PromptTuningConfig())
+    prefix_tuning: PrefixTuningConfig = _settings_of("prefix-tuning", PrefixTuningConfig())
+    p_tuning: PTuningConfig = _settings_of("p-tuning", PTuningConfig())
 
     def of(self, name: MethodName) -> MethodConfig:
         """The settings of the method called ``name``."""
         settings: MethodConfig = getattr(self, name.replace("-", "_"))
         return settings
+
+    def having(self, changed: Mapping[MethodName, MethodConfig]) -> MethodsConfig:
+        """The same with other settings of some methods."""
+        return self.model_copy(
+            update={name.replace("-", "_"): settings for name, settings in changed.items()}
+        )

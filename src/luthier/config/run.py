@@ -14,11 +14,12 @@ from luthier.config.base import Config
 from luthier.config.data import DataConfig
 from luthier.config.decoding import Sampling, Strategy
 from luthier.config.evaluate import EvaluateConfig
-from luthier.config.methods import MethodConfig, MethodName, MethodsConfig, QloraConfig
+from luthier.config.methods import MethodConfig, MethodsConfig
 from luthier.config.model import ModelConfig
 from luthier.config.permission import REPLACED
 from luthier.config.prompt import PromptConfig
 from luthier.config.train import FINGERPRINT_EXCLUDED, TrainConfig
+from luthier.core.method_facts import MethodName
 from luthier.core.seeds import derive, fingerprint
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -52,10 +53,10 @@ class RunConfig(Config):
 
     def base_of(self, method: MethodName) -> ModelConfig:
         """The base model as the method called ``method`` wants it loaded."""
-        settings = self.methods.of(method)
-        if not isinstance(settings, QloraConfig):
+        quantisation = self.methods.of(method).base_quantisation
+        if quantisation is None:
             return self.model
-        return self.model.model_copy(update={"quantisation": settings.quantisation})
+        return self.model.model_copy(update={"quantisation": quantisation})
 
     @property
     def method_config(self) -> MethodConfig:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from luthier.config.methods import MethodName
 from luthier.config.train import FINGERPRINT_EXCLUDED
 from luthier.context.general_text import watched_texts
 from luthier.context.run_context import RunContext
 from luthier.core.inputs import Inputs, inputs_fingerprint
+from luthier.core.method_facts import MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.splits import SPLITS
 from luthier.models.load import ModelHandle, tokenizer_fingerprint

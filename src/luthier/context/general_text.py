@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from luthier.config import RunConfig
-from luthier.config.methods import METHOD_NAMES
 from luthier.context.run_context import MeasuredText, RunContext
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.data.general import general_texts
 from luthier.data.replay import general_example
 from luthier.inference.remote import EndpointModel

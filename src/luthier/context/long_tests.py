@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from luthier.config.methods import MethodName
 from luthier.context.evaluation_task import decoding_of
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example
+from luthier.core.method_facts import MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from luthier.config import RunConfig
-from luthier.config.methods import MethodName
 from luthier.context.metrics import metric_names
+from luthier.core.method_facts import MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset
 from luthier.inference.remote import EndpointModel

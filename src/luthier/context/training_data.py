@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from luthier.config import RunConfig
-from luthier.config.methods import MethodName
 from luthier.context.fingerprints import training_fingerprint, training_inputs
 from luthier.context.general_text import watched_texts
 from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError, UsageError
+from luthier.core.method_facts import FACTS, MethodName
 from luthier.data.caveats import token_caveats
 from luthier.data.splits import SplitName
 from luthier.data.tokenised import Tokenised, tokenise
 from luthier.models.quantised import require_quantisation
-from luthier.planning.methods import TRAIN_THE_BASE
 from luthier.prompts.render import PromptRenderer
 from luthier.training import TrainingData
+from luthier.training.objectives.supervised import Supervised
 
 
 def training_data(setup: RunContext, method: MethodName) -> TrainingData:
     """The tokenised training and validation examples, for training with ``method``.
 
     Raises:
-        UsageError: the method trains base weights that are to be quantised, or the package
-            that quantises is missing.
+        UsageError: as `require_trainable_base`.
         DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
     """
     require_trainable_base(setup, method)
@@ -36,6 +35,7 @@ def training_data(setup: RunContext, method: MethodName) -> TrainingData:
         train=train.examples,
         validation=validation.examples,
         fingerprint=training_fingerprint(setup, method),
+        objective=Supervised(),
         inputs=training_inputs(setup, method),
         dropped=train.dropped,
         caveats=tuple(token_caveats(train.rendered, setup.renderer)),
@@ -54,7 +54,7 @@ def require_trainable_base(setup: RunContext, method: MethodName) -> None:
     if quantisation is None:
         return
     require_quantisation()
-    if method in TRAIN_THE_BASE:
+    if FACTS[method].trains_base:
         raise UsageError(
             f"{method} trains the base, and {quantisation} weights cannot be trained",
             where="model.quantisation",

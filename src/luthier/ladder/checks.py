@@ -55,7 +55,7 @@ def check_ladder(setup: RunContext) -> Checked:
         outlined(setup.weights(), method, setup.config.methods)  # for its checks
     if architecture := architecture_of(setup):
         for method in methods:
-            tuning_of(setup.config.methods.of(method), architecture)
+            tuning_of(method, setup.config.methods, architecture)
     # Methods differ in settings, not in examples: one stands for all.
     dropped = training_data(setup, methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from luthier.config.load import override
-from luthier.config.methods import MethodName
 from luthier.config.stored import save_config
 from luthier.context.base_model import BaseModel
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
+from luthier.core.method_facts import MethodName
 from luthier.evaluation import Evaluation, measure_forgetting, unusable_answers
 from luthier.inference import TextLoss
 from luthier.ladder.budget import TimeBudget

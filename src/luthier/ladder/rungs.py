@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from luthier.config import RunConfig
 from luthier.config.adapt import RungName
-from luthier.config.methods import METHOD_NAMES, MethodName
+from luthier.core.method_facts import METHOD_NAMES, MethodName
 
 
 @dataclass(frozen=True, slots=True)

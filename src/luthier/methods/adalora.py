@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from luthier.config.methods import AdaloraConfig, MethodName
+from luthier.config.methods import AdaloraConfig
+from luthier.core.method_facts import MethodName
 from luthier.methods.base import Adapted, Method
 from luthier.methods.hooks import MethodHooks
 from luthier.methods.new_tokens import saved_modules, token_rows
@@ -27,7 +28,6 @@ class AdaloraMethod(Method):
     """
 
     name: ClassVar[MethodName] = "adalora"
-    shardable: ClassVar[bool] = False
 
     def __init__(self, config: AdaloraConfig) -> None:
         self.config = config

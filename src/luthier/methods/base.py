@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from luthier.config.methods import MethodName
 from luthier.core.errors import LuthierError, UsageError
+from luthier.core.method_facts import FACTS, MethodFacts, MethodName
 from luthier.methods.hooks import MethodHooks
 from luthier.methods.numberless import numberless
 from luthier.methods.reach import Reach, reason_of, require_learning, require_pass
@@ -45,15 +45,13 @@ class Method(ABC):
     """
 
     name: ClassVar[MethodName]
-    # Whether layers may be computed again in the backward pass (activation checkpointing).
-    recomputable: ClassVar[bool] = True
-    # Whether its weights may be cut into shards (FSDP).
-    shardable: ClassVar[bool] = True
-    # Whether examples may share a row: not where something is put before each row.
-    packable: ClassVar[bool] = True
-
     # What `prepare` left as it is although it could have been meant, in sentences.
     notes: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> MethodFacts:
+        """What holds for it whatever its settings."""
+        return FACTS[self.name]
 
     def prepare(self, loaded: LoadedModel) -> Any:
         """The model with its trained parameters in place and all others frozen.

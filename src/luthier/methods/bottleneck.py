@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from luthier.config.methods import Placement
+from luthier.core.choices import ADAPTER_PLACES
+from luthier.core.targets import ends_with
 from luthier.models.kinds import frozen_pattern, is_frozen
-from luthier.planning.methods import ADAPTER_PLACES
-from luthier.planning.targets import ends_with
 from luthier.records.base import Record
 
 _CHILD = "bottleneck_adapter"

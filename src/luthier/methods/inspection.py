@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.functional import normalize
 
-from luthier.planning.selective import without_numbers
+from luthier.core.parameter_names import without_numbers
 from luthier.records.inspection import Neighbour, TrainedGroup
 
 _ROWS = 8192

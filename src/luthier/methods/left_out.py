@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from luthier.core.parameter_names import alike_once
+from luthier.core.targets import Selection
 from luthier.methods.search import Search, is_linear, looks_linear
 from luthier.methods.stacks import Stack
-from luthier.planning.selective import alike_once
-from luthier.planning.targets import Selection
 
 LISTED = 4
 """Names of modules in one message."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from luthier.config import LoraConfig
-from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import MethodName
 from luthier.methods.base import Adapted, Method
 from luthier.methods.lora_adapter import require_same, train_further
 from luthier.methods.new_tokens import saved_modules, token_rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from luthier.config import LoraConfig, MethodConfig, MethodsConfig, RunConfig
-from luthier.config.methods import MethodName
+from luthier.config import LoraConfig, MethodConfig, RunConfig
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import MethodName
 from luthier.methods.base import merge_first
 from luthier.models.adapter_folder import AdapterFolder
 
@@ -28,7 +28,7 @@ def with_adapter_settings(config: RunConfig, adapter: AdapterFolder) -> RunConfi
     """
     if not _is_lora(adapter):
         return config
-    changed: dict[str, MethodConfig] = {}
+    changed: dict[MethodName, MethodConfig] = {}
     for name in _methods_for(adapter):
         settings = config.methods.of(name)
         found = {
@@ -37,8 +37,7 @@ def with_adapter_settings(config: RunConfig, adapter: AdapterFolder) -> RunConfi
             if getattr(settings, key) == type(settings).model_fields[key].default
         }
         changed[name] = settings.model_copy(update=found)
-    methods: MethodsConfig = config.methods.model_copy(update=changed)
-    return config.model_copy(update={"methods": methods})
+    return config.model_copy(update={"methods": config.methods.having(changed)})
 
 
 def require_same(name: MethodName, settings: LoraConfig, adapter: AdapterFolder) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from luthier.core.errors import DataError, UsageError
+from luthier.core.method_facts import FACTS, MethodName
 from luthier.methods.adapted import is_adapter
 from luthier.models.load import LoadedModel
 from luthier.models.quantised import dequantise, is_quantised
@@ -79,19 +80,37 @@ def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
     return Merged(merged, difference, tolerance, sum(len(logits) for logits in before))
 
 
+def require_mergeable(method: MethodName) -> None:
+    """Refuse a method whose result cannot be merged, before anything is loaded.
+
+    Raises:
+        UsageError: it saves whole models, or adds what no weight of the base could hold.
+    """
+    facts = FACTS[method]
+    if not facts.mergeable:
+        raise _is_whole() if facts.trains_base else _cannot_hold(method)
+
+
+def _is_whole() -> UsageError:
+    return UsageError(
+        "there is no adapter to merge: this is a whole model already",
+        fix="use the run's model folder as it is",
+    )
+
+
+def _cannot_hold(name: str) -> UsageError:
+    return UsageError(
+        f"{name} cannot be merged: no weight of the base model could hold what it adds",
+        fix="keep the adapter apart; only updates of weights, such as lora's, can be merged",
+    )
+
+
 def _require_mergeable(loaded: LoadedModel) -> None:
     if not is_adapter(loaded):
-        raise UsageError(
-            "there is no adapter to merge: this is a whole model already",
-            fix="use the run's model folder as it is",
-        )
+        raise _is_whole()
     settings = getattr(loaded.model, "active_peft_config", None)
     if settings is None or settings.is_prompt_learning:
-        name = settings.peft_type.value if settings else "a network of its own"
-        raise UsageError(
-            f"{name} cannot be merged: no weight of the base model could hold what it adds",
-            fix="keep the adapter apart; only updates of weights, such as lora's, can be merged",
-        )
+        raise _cannot_hold(settings.peft_type.value if settings else "a network of its own")
     base = loaded.model.get_base_model()
     ends = (base.get_input_embeddings(), base.get_output_embeddings())
     if base.config.tie_word_embeddings and any(hasattr(end, "base_layer") for end in ends):

@@ -8,8 +8,8 @@ from typing import Any
 from luthier.config.methods import LoraConfig, ModulesConfig
 from luthier.core.errors import UsageError
 from luthier.core.names import did_you_mean
+from luthier.core.targets import ends_with
 from luthier.models.load import LoadedModel
-from luthier.planning.targets import ends_with
 
 
 def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 
 from luthier.config import MethodsConfig
-from luthier.config.methods import MethodName
+from luthier.core.method_facts import MethodName
 from luthier.methods.adapted import attach
 from luthier.methods.registry import method_for
 from luthier.models.load import LoadedModel, ModelHandle

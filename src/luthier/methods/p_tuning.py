@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from luthier.config.methods import PTuningConfig
 from luthier.methods.base import Adapted, Method
 from luthier.methods.peft_support import attach, task_type
@@ -18,7 +16,6 @@ class PTuningMethod(Method):
     """
 
     name = "p-tuning"
-    packable: ClassVar[bool] = False
 
     def __init__(self, config: PTuningConfig) -> None:
         self.config = config

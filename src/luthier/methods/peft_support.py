@@ -7,13 +7,13 @@ from typing import Any
 
 from luthier.config.methods import ModulesConfig
 from luthier.core.errors import UsageError
+from luthier.core.parameter_names import alike_once
+from luthier.core.targets import Selection
 from luthier.methods.left_out import LISTED
 from luthier.methods.reach import Reach
 from luthier.methods.targets import Targets, find_targets
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
-from luthier.planning.selective import alike_once
-from luthier.planning.targets import Selection
 
 _REASON = 300  # characters
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 from luthier.config.methods import PrefixTuningConfig
 from luthier.core.errors import UsageError
@@ -25,8 +25,6 @@ class PrefixTuningMethod(Method):
     """
 
     name = "prefix-tuning"
-    recomputable: ClassVar[bool] = False
-    packable: ClassVar[bool] = False
 
     def __init__(self, config: PrefixTuningConfig) -> None:
         self.config = config

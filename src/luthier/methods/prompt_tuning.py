@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from luthier.config import PromptTuningConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
@@ -17,7 +15,6 @@ class PromptTuningMethod(Method):
     """Trains ``virtual_tokens`` vectors; the model itself is left as it is."""
 
     name = "prompt-tuning"
-    packable: ClassVar[bool] = False
 
     def __init__(self, config: PromptTuningConfig) -> None:
         self.config = config

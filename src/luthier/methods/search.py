@@ -14,11 +14,11 @@ import torch
 
 from luthier.core.errors import UsageError
 from luthier.core.names import did_you_mean, listed
+from luthier.core.parameter_names import without_numbers
+from luthier.core.patterns import matching
+from luthier.core.targets import Names, ends_with, is_named, layer_of
 from luthier.methods.reach import Reach
 from luthier.methods.stacks import Stack
-from luthier.planning.patterns import matching
-from luthier.planning.selective import without_numbers
-from luthier.planning.targets import Names, ends_with, is_named, layer_of
 
 _LISTED = 12
 # Their state-space layers give fused kernels the weights of these modules, past any adapter, where

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from luthier.config.methods import SelectiveConfig
 from luthier.core.errors import UsageError
+from luthier.core.parameter_names import pick_names
 from luthier.methods.base import Adapted, Method
 from luthier.methods.left_out import notes_on_mute
 from luthier.methods.reach import Reach
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
-from luthier.planning.selective import pick_names
 
 
 class SelectiveMethod(Method):

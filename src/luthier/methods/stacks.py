@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.core.errors import UsageError
-from luthier.planning.targets import Names, Selection, is_named
+from luthier.core.targets import Names, Selection, is_named
 
 
 @dataclass(frozen=True, slots=True)

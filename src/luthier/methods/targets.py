@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from luthier.core.errors import UsageError
+from luthier.core.targets import Names, Selection
 from luthier.methods.left_out import notes_on_targets
 from luthier.methods.reach import Reach
 from luthier.methods.search import Search, entries
 from luthier.methods.stacks import Stack, converted_names, lost_names, stacks_in
 from luthier.models.kinds import frozen_pattern, is_frozen
-from luthier.planning.targets import Names, Selection
 
 
 @dataclass(frozen=True, slots=True)

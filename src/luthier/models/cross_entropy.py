@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from luthier.core.logit_rows import rows_at_once
 from luthier.models.forward import logits_at_indices, selected_rows
-from luthier.planning.training_setup import rows_at_once
 
 # Models that do something with their logits after the output layer, such as capping them.
 _not_plain: WeakSet[nn.Module] = WeakSet()

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from luthier.core.errors import DataError
-from luthier.planning.training_setup import rows_at_once
+from luthier.core.logit_rows import rows_at_once
+from luthier.models.kinds import without_adapter
 
 
 def decoder_start(model: Any) -> int:
@@ -92,8 +93,7 @@ def outputs_at_indices(
 
 def without_cache(model: Any) -> dict[str, Any]:
     """The arguments with which a model's forward keeps nothing for a later pass."""
-    base = model.get_base_model() if hasattr(model, "peft_config") else model
-    known = inspect.signature(base.forward).parameters
+    known = inspect.signature(without_adapter(model).forward).parameters
     return {"use_cache": False} if "use_cache" in known else {}
 
 

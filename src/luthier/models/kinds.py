@@ -30,6 +30,11 @@ _OTHERS = {
 _BOTH_WAYS = "whose tokens see those after them, so that it cannot learn to predict these"
 
 
+def without_adapter(model: Any) -> Any:
+    """The transformers model inside an adapter of peft's; a model without one as it is."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
 def model_class(settings: Any, where: str) -> Any:
     """The auto class of transformers that loads a model which reads and writes text.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from luthier.core.logit_rows import rows_at_once
 from luthier.planning.architecture import Architecture
 from luthier.planning.overhead import CUDA, Interval, Overhead, interval, usual_overhead
 from luthier.planning.peak_memory import Phase, fixed, moments, offloaded
@@ -17,7 +18,6 @@ from luthier.planning.training_setup import (
     Precision,
     TrainingSetup,
     constant_bytes,
-    rows_at_once,
     weight_bytes,
 )
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from luthier.core.targets import ALL_LINEAR, Names, Selection, ends_with
 from luthier.planning.tape import Adaptation, Tape, Value, Weight
-from luthier.planning.targets import ALL_LINEAR, Names, Selection, ends_with
 
 _FLOAT = 4
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from luthier.core.choices import IA3_INPUTS, IA3_OUTPUTS
+from luthier.core.choices import ADAPTER_PLACES, IA3_INPUTS, IA3_OUTPUTS
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import METHOD_NAMES, plain_form
 from luthier.core.names import did_you_mean
 from luthier.planning.architecture import Architecture
 from luthier.planning.method_cost import (
@@ -29,96 +30,79 @@ from luthier.planning.selective import named
 from luthier.planning.sizes import Size
 
 _VIRTUAL_TOKENS, _LAST_LAYERS = 16, 2  # as the configuration has them by default
-# What bottleneck adapters follow: the output of attention and of the MLP, by family.
-_SUBLAYER_ENDS = (
-    "o_proj",
-    "down_proj",
-    "dense",
-    "fc2",
-    "c_proj",
-    "out_proj",
-    "dense_4h_to_h",
-    "o",
-    "wo",
-)
+
+Settings = Mapping[str, Any]
+"""A method's settings by name, as the configuration calls them; without some, those by default."""
 
 
-# Where bottleneck adapters stand: after both sub-layers (Houlsby et al.), or after the MLP's last
-# product alone (Pfeiffer et al.).
-ADAPTER_PLACES: Mapping[str, tuple[str, ...]] = {
-    "houlsby": _SUBLAYER_ENDS,
-    "pfeiffer": IA3_INPUTS,
-}
+def _given(settings: Settings, *names: str) -> dict[str, Any]:
+    return {name: settings[name] for name in names if name in settings}
 
 
-# Methods that train the base itself, so that it cannot be quantised.
-TRAIN_THE_BASE = frozenset({"full", "bitfit", "layernorm", "last-layers", "selective"})
+def _on_modules(settings: Settings, *names: str) -> dict[str, Any]:
+    """What a method on modules is made from: which they are, and settings of its own."""
+    words = {"targets": "targets", "exclude_modules": "exclude", "layers_to_transform": "layers"}
+    where = {word: settings[name] for name, word in words.items() if name in settings}
+    return where | _given(settings, *names)
 
 
-def _last_layers(model: Architecture, size: Size) -> Tuning:
-    count = size.last_layers or _LAST_LAYERS
+def _ia3(settings: Settings) -> Tuning:
+    given = _on_modules(settings, "feedforward_modules")
+    inputs = given.pop("feedforward_modules", IA3_INPUTS)
+    return Ia3(**{"targets": IA3_OUTPUTS + IA3_INPUTS, **given, "inputs": inputs})
+
+
+def _last_layers(model: Architecture, settings: Settings) -> Tuning:
+    count = settings.get("layers", _LAST_LAYERS)
     return LastLayers(max(0, len(model.decoder.layers) - count))
 
 
-def _adapted(size: Size, method: str) -> dict[str, Any]:
-    """What of the sizes a method's tuning takes, in its words."""
-    found = size.of(method)
-    return {_WORDS.get(name, name): value for name, value in found.items()}
+def _adapters(settings: Settings) -> Tuning:
+    places = ADAPTER_PLACES[settings.get("placement", "houlsby")]
+    return Adapters(places, **_given(settings, "bottleneck"))
 
 
-_WORDS = {"exclude_modules": "exclude"}
-_IA3: Mapping[str, Any] = {"targets": IA3_OUTPUTS + IA3_INPUTS, "inputs": IA3_INPUTS}
-METHODS: Mapping[str, Callable[[Architecture, Size], Tuning]] = {
-    "full": lambda _model, _size: Full(),
-    "bitfit": lambda _model, _size: bitfit(),
-    "layernorm": lambda _model, _size: layernorm(),
+def _virtual_tokens(settings: Settings) -> int:
+    count: int = settings.get("virtual_tokens", _VIRTUAL_TOKENS)
+    return count
+
+
+METHODS: Mapping[str, Callable[[Architecture, Settings], Tuning]] = {
+    "full": lambda _model, _settings: Full(),
+    "bitfit": lambda _model, _settings: bitfit(),
+    "layernorm": lambda _model, _settings: layernorm(),
     "last-layers": _last_layers,
-    "selective": lambda model, size: named(size.parameters, model),
-    "lora": lambda _, size: Lora(**_adapted(size, "lora")),
-    "rslora": lambda _, size: Lora(**_adapted(size, "rslora")),
-    "dora": lambda _, size: Dora(**_adapted(size, "dora")),
-    "adalora": lambda _, size: Adalora(**_adapted(size, "adalora")),
-    "vera": lambda _, size: Vera(**_adapted(size, "vera")),
-    "ia3": lambda _, size: Ia3(**{**_IA3, **_adapted(size, "ia3")}),
-    "adapters": lambda _, size: Adapters(_SUBLAYER_ENDS, **_adapted(size, "adapters")),
-    "prompt-tuning": lambda _, size: prompt_tuning(size.virtual_tokens or _VIRTUAL_TOKENS),
-    "prefix-tuning": lambda model, size: prefix_tuning(
-        size.virtual_tokens or _VIRTUAL_TOKENS, after_encoder=model.is_encoder_decoder
+    "selective": lambda model, settings: named(settings.get("parameters", ()), model),
+    "lora": lambda _, settings: Lora(**_on_modules(settings, "rank", "dropout")),
+    "rslora": lambda _, settings: Lora(**_on_modules(settings, "rank", "dropout")),
+    "dora": lambda _, settings: Dora(**_on_modules(settings, "rank", "dropout")),
+    "adalora": lambda _, settings: Adalora(**_on_modules(settings, "rank", "dropout")),
+    "vera": lambda _, settings: Vera(**_on_modules(settings, "rank")),
+    "ia3": lambda _, settings: _ia3(settings),
+    "adapters": lambda _, settings: _adapters(settings),
+    "prompt-tuning": lambda _, settings: prompt_tuning(_virtual_tokens(settings)),
+    "prefix-tuning": lambda model, settings: prefix_tuning(
+        _virtual_tokens(settings), after_encoder=model.is_encoder_decoder
     ),
-    "p-tuning": lambda _, size: p_tuning(size.virtual_tokens or _VIRTUAL_TOKENS),
+    "p-tuning": lambda _, settings: p_tuning(_virtual_tokens(settings)),
 }
+"""What each method trains and adds, from the model and its settings. Beside a quantised base it is
+the same, in another precision."""
 
 
-TITLES: Mapping[str, str] = {
-    "full": "Full fine-tuning",
-    "bitfit": "BitFit",
-    "layernorm": "Tuning of the norms",
-    "last-layers": "Tuning of the last layers",
-    "selective": "Tuning of the named parameters",
-    "lora": "LoRA",
-    "rslora": "Rank-stabilised LoRA",
-    "dora": "DoRA",
-    "adalora": "AdaLoRA",
-    "qlora": "QLoRA",
-    "vera": "VeRA",
-    "ia3": "IA3",
-    "adapters": "Adapters",
-    "prompt-tuning": "Prompt tuning",
-    "prefix-tuning": "Prefix tuning",
-    "p-tuning": "P-tuning",
-    "any": "Any method",
-}
-"""Methods by name, as the subject of a sentence."""
-
-
-def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:
-    """The method called ``name``. QLoRA is lora with a quantised precision.
+def tuning_with(name: str, settings: Settings, model: Architecture) -> Tuning:
+    """The method called ``name`` with some of its settings.
 
     Raises:
         UsageError: there is no such method.
     """
-    if name not in METHODS:
-        known = (*METHODS, "qlora")
-        hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
+    plain = plain_form(name)
+    if plain not in METHODS:
+        hint = did_you_mean(name, METHOD_NAMES) or f"known: {', '.join(METHOD_NAMES)}"
         raise UsageError(f"there is no method {name!r}", fix=hint)
-    return METHODS[name](model, size)
+    return METHODS[plain](model, settings)
+
+
+def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:
+    """The method called ``name`` with the sizes that were given; errors as `tuning_with`."""
+    return tuning_with(name, size.settings(name), model)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import FACTS, plain_form
+from luthier.core.targets import Names
 from luthier.planning.architecture import Architecture
 from luthier.planning.families import read_architecture
 from luthier.planning.hardware import Cluster, Device, find_device
@@ -15,7 +17,6 @@ from luthier.planning.model_config import find_config
 from luthier.planning.precision import usual_precision
 from luthier.planning.search import BATCHES
 from luthier.planning.sizes import Size, require_taken, size_settings
-from luthier.planning.targets import Names
 from luthier.planning.training_plan import Choice, Workload
 from luthier.planning.training_setup import (
     PRECISIONS,
@@ -182,14 +183,14 @@ class PlanRequest:
         usual = usual_precision(device)
         precision = cast(PrecisionName, _one_of("precision", self.precision, PrecisionName, usual))
         compute: PrecisionName | None = None
-        quantised = self.method == "qlora"
+        quantised = self._wants_quantised_base
         if quantised and not PRECISIONS[precision].linear:
             precision, compute = _QLORA, precision
         layout = _one_of("parallel", self.parallel, ParallelName, self._usual_layout())
         optimizer = _one_of("optimizer", self.optimizer, OptimizerName, "")
         checkpointing = _one_of("checkpointing", self.checkpointing, Checkpointing, "none")
         return Choice(
-            method="lora" if quantised else self.method,
+            method=plain_form(self.method),
             precision=precision,
             compute=compute,
             optimizer=cast(OptimizerName, optimizer),
@@ -202,12 +203,18 @@ class PlanRequest:
     def _usual_layout(self) -> str:
         return "fsdp" if self.devices > 1 or self.offload else "single"
 
+    @property
+    def _wants_quantised_base(self) -> bool:
+        return plain_form(self.method) != self.method
+
     def methods(self) -> tuple[str, ...]:
         """The methods among which a search chooses."""
         # Which parameters would be trained selectively, only a user can say.
-        any_method = tuple(name for name in METHODS if name != "selective" or self.parameters)
-        several = {"any": any_method, "qlora": ("lora",)}
-        return several.get(self.method, (self.method,))
+        if self.method != "any":
+            return (plain_form(self.method),)
+        return tuple(
+            name for name in METHODS if self.parameters or not FACTS[name].needs_parameters
+        )
 
     def for_search(self) -> PlanRequest:
         """The question with a step that all micro-batches of a search divide."""
@@ -220,8 +227,8 @@ class PlanRequest:
         named = replace(self, method="lora" if self.method == "any" else self.method)
         choice = named.choice(device)
         given = {
-            "precision": self.precision is not None or self.method == "qlora",
-            "compute": self.precision is not None or self.method == "qlora",
+            "precision": self.precision is not None or self._wants_quantised_base,
+            "compute": self.precision is not None or self._wants_quantised_base,
             "parallel": self.parallel is not None or (self.offload and self.devices == 1),
             "group": self.parallel is not None,
             "checkpointing": self.checkpointing is not None,

@@ -7,16 +7,18 @@ from typing import get_args
 
 from luthier.core.choices import OptimizerName
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import FACTS
 from luthier.planning.families import read_architecture
 from luthier.planning.hardware import Device
 from luthier.planning.memory import MemoryPlan, plan_inference
-from luthier.planning.methods import TITLES
 from luthier.planning.model_config import known_models
 from luthier.planning.overhead import usual_overhead
 from luthier.planning.plan_request import PlanRequest
 from luthier.planning.precision import precision_on
 from luthier.planning.search import Search, largest_model, search, smallest_hardware
 from luthier.planning.training_plan import Plan, in_words, make_plan
+
+_ANY = "Any method"
 
 
 def plan(question: PlanRequest, price: float | None = None) -> Plan:
@@ -102,7 +104,7 @@ def advice(question: PlanRequest, price: float | None = None) -> str:
     free = _runnable(question)
     if found := _first_that_runs(free, price):
         return f"Try {in_words(found)}"
-    name = TITLES.get(question.method, question.method)
+    name = FACTS[question.method].title if question.method in FACTS else _ANY
     if found := _first_that_runs(replace(free, method="qlora"), price):
         return f"{name} does not fit with any setting tried. Try {in_words(found)}"
     return f"{name} does not fit with any setting tried. Use more devices or a smaller model."

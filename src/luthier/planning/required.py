@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from luthier.core.errors import UsageError
+from luthier.core.targets import ALL_LINEAR, Names, is_named
 from luthier.planning.architecture import Architecture
 from luthier.planning.memory import pass_cost
 from luthier.planning.methods import tuning_called
 from luthier.planning.sizes import Size
-from luthier.planning.targets import ALL_LINEAR, Names, is_named
 from luthier.planning.training_setup import TrainingSetup
 
 _LISTED = 12

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from luthier.core.choices import Checkpointing, Dtype, OptimizerName, Parallelism
+from luthier.core.method_facts import FACTS, quantised_form
 from luthier.planning.sizes import Size, size_arguments
 from luthier.planning.training_setup import PRECISIONS, QUANTISED, PrecisionName
 
@@ -22,10 +23,7 @@ NOT_YET = "tune cannot do this yet"
 Settings = tuple[str, ...]
 """Arguments of ``luthier tune``: ``section.key=value``."""
 
-# Methods whose weights cannot be cut into shards, or whose keys and values cannot be recomputed;
-# optimizers whose states end where shards do.
-NOT_SHARDED = frozenset({"adalora"})
-NOT_RECOMPUTED = frozenset({"prefix-tuning"})
+# Optimizers whose states end where shards do.
 SHARDED_OPTIMIZERS = frozenset({"adamw", "sgd"})
 _SHARDS = frozenset({"zero2", "fsdp", "hybrid"})
 
@@ -127,19 +125,18 @@ def _method(wanted: Wanted) -> tuple[str, Settings | None]:
     name = wanted.method
     quantised = {precision: kind for kind, precision in QUANTISED.items()}
     base: Settings = ()
-    if wanted.is_quantised and name == "lora":
-        name = "qlora"
+    if wanted.is_quantised:
+        name = quantised_form(name)
+        where = "model" if name == wanted.method else f"methods.{name}"
         if kind := quantised.get(wanted.precision):
-            base = (f"methods.qlora.quantisation={kind}",)
-    elif wanted.is_quantised and (kind := quantised.get(wanted.precision)):
-        base = (f"model.quantisation={kind}",)
-    if wanted.is_sharded and name in NOT_SHARDED:
+            base = (f"{where}.quantisation={kind}",)
+    if wanted.is_sharded and not FACTS[name].shardable:
         return f"{name} with {wanted.parallel}", None
     sizes = size_arguments(name, wanted.size)
-    if name == "adalora" and (rank := wanted.size.rank):
+    if FACTS[name].prunes and (rank := wanted.size.rank):
         if rank < 2:
-            return "adalora of rank 1", None
-        sizes = (*sizes, f"methods.adalora.final_rank={max(1, rank * 2 // 3)}")
+            return f"{name} of rank 1", None
+        sizes = (*sizes, f"methods.{name}.final_rank={max(1, rank * 2 // 3)}")
     return name, (f"method={name}", *base, *sizes)
 
 
@@ -181,7 +178,7 @@ def _parallel(wanted: Wanted) -> tuple[str, Settings | None]:
 
 def _checkpointing(wanted: Wanted) -> tuple[str, Settings | None]:
     name = wanted.checkpointing
-    if name != "none" and wanted.method in NOT_RECOMPUTED:
+    if name != "none" and not FACTS[wanted.method].recomputable:
         return f"{wanted.method} with checkpointing", None
     known = name in get_args(Checkpointing)
     settings = () if name == "none" else (f"train.activation_checkpointing={name}",)

@@ -1,7 +1,7 @@
 """The sizes of what a method trains or adds, as far as a user gives them.
 
-One table says which method takes which of them, and what its setting is called; so a plan, its
-line of settings for `tune` and its trace cannot mean different things.
+A method's facts say which of them it takes, and what its setting is called; so a plan, its line of
+settings for `tune` and its trace cannot mean different things.
 """
 
 from __future__ import annotations
@@ -13,20 +13,9 @@ from types import MappingProxyType
 from typing import Any
 
 from luthier.core.errors import UsageError
-from luthier.planning.targets import Names
+from luthier.core.method_facts import FACTS
+from luthier.core.targets import Names
 
-_ADAPTED: Mapping[str, str] = {"targets": "targets", "exclude_modules": "exclude_modules"}
-_RANKED: Mapping[str, str] = {"rank": "rank", **_ADAPTED}
-_SOFT: Mapping[str, str] = {"virtual_tokens": "virtual_tokens"}
-SIZES: Mapping[str, Mapping[str, str]] = {
-    **dict.fromkeys(("lora", "rslora", "dora", "adalora", "qlora", "vera"), _RANKED),
-    **dict.fromkeys(("prompt-tuning", "prefix-tuning", "p-tuning"), _SOFT),
-    "ia3": _ADAPTED,
-    "adapters": {"bottleneck": "bottleneck"},
-    "last-layers": {"last_layers": "layers"},
-    "selective": {"parameters": "parameters"},
-}
-"""For each method the sizes that it takes, and the names of its settings for them."""
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -61,11 +50,15 @@ class Size:
         """What was given and the method takes, by name."""
         return {name: value for name, value in self.given.items() if name in _taken(method)}
 
+    def settings(self, method: str) -> dict[str, Any]:
+        """The same by the names of the method's settings."""
+        taken = _taken(method)
+        return {taken[name]: value for name, value in self.of(method).items()}
+
 
 def size_settings(method: str, size: Size) -> dict[str, Any]:
     """The settings of `tune` for a method's sizes, by dotted key."""
-    taken = _taken(method)
-    return {f"methods.{method}.{taken[name]}": value for name, value in size.of(method).items()}
+    return {f"methods.{method}.{name}": value for name, value in size.settings(method).items()}
 
 
 def size_arguments(method: str, size: Size) -> tuple[str, ...]:
@@ -81,7 +74,7 @@ def require_taken(method: str, size: Size) -> None:
         UsageError: there is one.
     """
     left = [name for name in size.given if name not in _taken(method)]
-    if left and method in {*SIZES, "full", "bitfit", "layernorm"}:
+    if left and method in FACTS:
         names = " and ".join(_option(name) for name in left)
         takes = ", ".join(_option(name) for name in _taken(method))
         raise UsageError(
@@ -91,7 +84,7 @@ def require_taken(method: str, size: Size) -> None:
 
 
 def _taken(method: str) -> Mapping[str, str]:
-    return SIZES.get(method, _NONE)
+    return FACTS[method].sizes if method in FACTS else _NONE
 
 
 def _option(name: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import FACTS, quantised_form
 from luthier.core.units import format_bytes
 from luthier.core.verdict import Verdict, verdict_of
 from luthier.planning.architecture import Architecture
 from luthier.planning.cost import Cost, training_cost
 from luthier.planning.hardware import Cluster
 from luthier.planning.memory import MemoryPlan, pass_cost, peak_memory
-from luthier.planning.methods import TRAIN_THE_BASE, tuning_called
+from luthier.planning.methods import tuning_called
 from luthier.planning.precision import precision_on, usual_precision
 from luthier.planning.required import require_targets
 from luthier.planning.runnable import TuneRun, Wanted, tune_run
@@ -145,7 +146,7 @@ class Plan:
     @property
     def method_in_words(self) -> str:
         """The method as `tune` calls it: LoRA beside a quantised base is qlora."""
-        return "qlora" if self.method == "lora" and self._is_quantised else self.method
+        return quantised_form(self.method) if self._is_quantised else self.method
 
     @property
     def _is_quantised(self) -> bool:
@@ -256,7 +257,7 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
             fix=f"give a --seq-len of at most {model.context}",
         )
     precision = precision_on(cluster.device, choice.precision, choice.compute)
-    if name in TRAIN_THE_BASE and precision.linear:
+    if name in FACTS and FACTS[name].trains_base and precision.linear:
         raise UsageError(
             f"a base in {choice.precision} cannot be trained itself",
             fix="choose lora, or a precision that is not quantised",

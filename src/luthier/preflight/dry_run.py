@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from luthier.config.methods import MethodName
 from luthier.context.run_context import RunContext
 from luthier.context.training_data import training_data
+from luthier.core.method_facts import MethodName
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.methods.outline import outlined
@@ -45,7 +45,7 @@ def check_tune(setup: RunContext) -> Checked:
     allowed_method(method, setup.config, setup.weights())
     data = training_data(setup, method)
     check_memory(setup, method, data)
-    longest = max(example.prompt_length for example in data.train)
+    longest = max(one.prompt_length for one in data.objective.sequences(data.train))
     return Checked((method,), longest, data.dropped)
 
 

@@ -9,10 +9,11 @@ from math import ceil
 
 import torch
 
-from luthier.config.methods import LastLayersConfig, MethodConfig, MethodName, ModulesConfig
+from luthier.config.methods import MethodConfig
 from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError
 from luthier.core.heap import pool_in_use
+from luthier.core.method_facts import FACTS, MethodName
 from luthier.data.batches import BatchOrder
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import method_for
@@ -45,7 +46,6 @@ from luthier.training import TrainingData
 from luthier.training.compiling import has_compiler
 from luthier.training.job import can_be_packed
 from luthier.training.layout import Packed, Padded
-from luthier.training.loss import padded_length
 from luthier.training.packing import lengths_by_step, plans_packing
 from luthier.training.schedule import total_steps, validation_steps
 
@@ -104,8 +104,7 @@ def plan_job(
     """
     outline = outlined(setup.weights(), method, setup.config.methods)
     # Of other methods the planner counts the parameters as they lie in the files, tied or not.
-    on_modules = isinstance(setup.config.methods.of(method), ModulesConfig)
-    counted = outline.trained if on_modules or outline.notes else None
+    counted = outline.trained if FACTS[method].on_modules or outline.notes else None
     architecture = architecture_of(setup)
     if architecture is None:
         return None
@@ -153,7 +152,7 @@ class _Planner:
         steps = total_steps(order, train, self._settings)
         seen = min(steps, _STEPS_SEEN)
         layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
-        passes = training_passes(layout, data.examples, order, seen, tokens)
+        passes = training_passes(data.objective, layout, data.examples, order, seen, tokens)
         seconds = self._seconds(passes, steps, steps / seen, tokens)
         compiled = self._compiles(passes, steps / seen * self._share_in_time(seconds))
         setups = [
@@ -183,7 +182,7 @@ class _Planner:
         method = method_for(self.method, self.setup.config.methods)
         return can_be_packed(method, self.setup.weights()) and plans_packing(
             self.setup.config.train,
-            lengths_by_step(self.data.examples, order),
+            lengths_by_step(self.data.objective, self.data.examples, order),
             on_cpu=default_device().type == "cpu",
             tokens=tokens,
             width=self.architecture.hidden,
@@ -191,7 +190,7 @@ class _Planner:
 
     def _sizes(self) -> list[int]:
         """Tokens a forward pass may have: all of a step, half of them, down to one example."""
-        lengths = sorted((padded_length(example) for example in self.data.examples), reverse=True)
+        lengths = sorted(map(self.data.objective.length, self.data.examples), reverse=True)
         in_step = len(lengths[: self.setup.config.train.batch_size])
         longest, sizes = lengths[0], [lengths[0] * in_step]
         while sizes[-1] > longest:
@@ -209,11 +208,13 @@ class _Planner:
         steps = total_steps(order, self.setup.config.train, settings)
         noisy = self.setup.config.train.neftune_alpha is not None
         repeats = steps > order.steps_per_epoch and not noisy
-        if not isinstance(settings, LastLayersConfig) or not settings.cache or not repeats:
+        trained = settings.layers_above_cache
+        if trained is None or not repeats:
             return memory
-        if architecture.is_encoder_decoder or settings.layers >= architecture.layers:
+        if architecture.is_encoder_decoder or trained >= architecture.layers:
             return memory
-        numbers = architecture.hidden * sum(len(one.input_ids) for one in self.data.examples)
+        sequences = self.data.objective.sequences(self.data.examples)
+        numbers = architecture.hidden * sum(len(one.input_ids) for one in sequences)
         dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
         kept = min(LIMIT, numbers * dtype.itemsize)
         if default_device().type == "cpu":
@@ -262,7 +263,7 @@ class _Planner:
 
         seconds = self._mean(passes, trained, cluster) * len(passes) * times
         if measured := (*self.data.validation, *self.data.watched):
-            validation = validation_passes(measured, tokens)
+            validation = validation_passes(self.data.objective, measured, tokens)
             count = len(validation) * len(validation_steps(steps, self.setup.config.train))
             seconds += self._mean(validation, forward_time, cluster) * count
         return seconds
@@ -342,10 +343,10 @@ class _Planner:
 
     def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
         config, device = self.setup.config, default_device()
-        lengths = [len(example.input_ids) for example in batch.examples]
+        lengths = [len(sequence.input_ids) for sequence in batch.sequences]
         rows, length = batch.layout.shape(lengths)
         return TrainingSetup(
-            tuning=tuning_of(self._settings, self.architecture),
+            tuning=tuning_of(self.method, config.methods, self.architecture),
             precision=precision_in_memory(
                 config.base_of(self.method).quantisation,
                 dtype=self._dtype,
@@ -355,7 +356,7 @@ class _Planner:
             checkpointing=config.train.activation_checkpointing,
             batch=rows,
             length=length,
-            target_length=max(len(example.decoder_ids) for example in batch.examples),
+            target_length=max(len(sequence.decoder_ids) for sequence in batch.sequences),
             predicted=batch.predicted,
             parallel=self._parallel,
             accumulation=ceil(batch.in_step / self.processes.size),

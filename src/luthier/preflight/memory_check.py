@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import psutil
 
-from luthier.config.methods import MethodName
 from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError, ResourceError
+from luthier.core.method_facts import MethodName
 from luthier.core.units import format_bytes
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.models.device import default_device, free_memory

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from luthier.data.batches import BatchOrder
 from luthier.prompts.training_example import TrainingExample
-from luthier.training.layout import Layout
-from luthier.training.loss import VALIDATION_LAYOUT, padded_length, trained_tokens
+from luthier.training.layout import VALIDATION_LAYOUT, Layout
+from luthier.training.objectives import Objective, Trainable
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
     """One micro-batch, the number of micro-batches of its step, and its layout."""
 
-    examples: tuple[TrainingExample, ...]
+    objective: Objective[Any]
+    examples: tuple[Trainable, ...]
     in_step: int = 1
     layout: Layout = VALIDATION_LAYOUT
 
     @property
+    def sequences(self) -> Sequence[TrainingExample]:
+        """The token sequences that it runs over."""
+        return self.objective.sequences(self.examples)
+
+    @property
     def tokens(self) -> int:
         """Padding included."""
-        rows, length = self.layout.shape([padded_length(example) for example in self.examples])
+        lengths = [self.objective.length(example) for example in self.examples]
+        rows, length = self.layout.shape(lengths)
         return rows * length
 
     @property
     def predicted(self) -> int:
         """Positions with logits."""
-        return sum(map(trained_tokens, self.examples))
+        return sum(map(self.objective.trained_tokens, self.examples))
 
 
 def training_passes(
+    objective: Objective[Any],
     layout: Layout,
-    examples: Sequence[TrainingExample],
+    examples: Sequence[Trainable],
     order: BatchOrder,
     steps: int,
     tokens: int,
@@ -45,15 +54,17 @@ def training_passes(
     passes = []
     for step in range(steps):
         batch = [examples[index] for index in order.step(step)]
-        cuts = _cut(batch, tokens, layout)
-        passes += [ForwardPass(cut, len(cuts), layout) for cut in cuts]
+        cuts = _cut(objective, batch, tokens, layout)
+        passes += [ForwardPass(objective, cut, len(cuts), layout) for cut in cuts]
     return passes
 
 
-def validation_passes(examples: Sequence[TrainingExample], tokens: int) -> list[ForwardPass]:
+def validation_passes(
+    objective: Objective[Any], examples: Sequence[Trainable], tokens: int
+) -> list[ForwardPass]:
     """Every forward pass of one validation, cut as the loop cuts them."""
-    cuts = _cut(examples, tokens, VALIDATION_LAYOUT)
-    return [ForwardPass(cut) for cut in cuts]
+    cuts = _cut(objective, examples, tokens, VALIDATION_LAYOUT)
+    return [ForwardPass(objective, cut) for cut in cuts]
 
 
 def largest(passes: Sequence[ForwardPass], count: int) -> list[ForwardPass]:
@@ -71,8 +82,8 @@ def evenly(passes: Sequence[ForwardPass], count: int) -> list[ForwardPass]:
 
 
 def _cut(
-    examples: Sequence[TrainingExample], tokens: int, layout: Layout
-) -> list[tuple[TrainingExample, ...]]:
-    lengths = [padded_length(example) for example in examples]
+    objective: Objective[Any], examples: Sequence[Trainable], tokens: int, layout: Layout
+) -> list[tuple[Trainable, ...]]:
+    lengths = [objective.length(example) for example in examples]
     cuts = layout.cut(lengths, tokens)
     return [tuple(examples[index] for index in cut) for cut in cuts]

@@ -6,24 +6,21 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from luthier.config import load_config
-from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.config.train import OptimizerName
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import FACTS, METHOD_NAMES, MethodName
 from luthier.models.foreign_config import cleaned
 from luthier.planning import TrainingSetup, plan_training
 from luthier.planning.families import read_architecture
 from luthier.planning.from_config import tuning_of
-from luthier.planning.methods import METHODS
 from luthier.planning.model_config import find_config
 from luthier.planning.plan_request import PlanRequest
 from luthier.planning.training_plan import Choice
 from luthier.planning.training_setup import OPTIMIZERS, PRECISIONS, PrecisionName
 from luthier.records.dry_run import PlanCheck
+from luthier.training.objectives.supervised import Supervised
 from luthier.training.trace import BatchShape, trace_step
 
-# Peft copies each norm that it tunes, which tensors without data do not survive; nor does
-# quantising them.
-_NOT_WITHOUT_DATA = {"layernorm", "qlora"}
 _DTYPES: Mapping[PrecisionName, str] = {
     "float32": "float32",
     "bf16-mixed": "bfloat16",
@@ -63,7 +60,7 @@ def trace_question(question: PlanRequest) -> PlanCheck:
         target_length=work.target_length,
     )
     setup = TrainingSetup(
-        tuning=tuning_of(config.methods.of(method), architecture),
+        tuning=tuning_of(method, config.methods, architecture),
         precision=PRECISIONS[choice.precision],
         optimizer=OPTIMIZERS[choice.optimizer],
         checkpointing=choice.checkpointing,
@@ -75,10 +72,11 @@ def trace_question(question: PlanRequest) -> PlanCheck:
         on_cpu=True,
         fused_loss=True,
     )
+    trace = trace_step(_settings(values, source), method, config, shape, Supervised())
     return PlanCheck(
         run=question.model,
         predicted_peak_bytes=plan_training(architecture, setup).allocated,
-        measured_peak_bytes=trace_step(_settings(values, source), method, config, shape).peak.total,
+        measured_peak_bytes=trace.peak.total,
     )
 
 
@@ -94,7 +92,7 @@ def _settings(values: Any, source: str) -> Any:
 def _in_the_loop(question: PlanRequest) -> tuple[MethodName, Choice]:
     """The method and all else that is chosen, if the loop has them."""
     choice = question.choice(question.cluster().device)
-    known = [name for name in METHOD_NAMES if name in METHODS and name not in _NOT_WITHOUT_DATA]
+    known = [name for name in METHOD_NAMES if FACTS[name].traceable]
     if question.method not in known or choice.precision not in _DTYPES:
         raise UsageError(
             f"{question.method} in {choice.precision} cannot be traced",

@@ -1,4 +1,4 @@
-"""The one training loop, for every method."""
+"""The one training loop, for every method and every objective."""
 
 from luthier.training.job import Limits, TrainingJob
 from luthier.training.loop import train

@@ -20,8 +20,7 @@ import torch
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.units import format_duration
-from luthier.prompts.training_example import TrainingExample
-from luthier.training.loss import padded_length, summed_loss
+from luthier.training.objectives import Objective, Trainable
 
 if TYPE_CHECKING:
     from luthier.training.state import TrainingState
@@ -84,7 +83,7 @@ def _compile(state: TrainingState, console: Console) -> str:
     torch.compiler.reset()  # code of an earlier training was made for other first shapes
     for layer in _layers(model):
         layer.compile(dynamic=True, options=_OPTIONS)
-    passes = first_passes(job.examples, job.micro_batch_tokens)
+    passes = first_passes(job.objective, job.examples, job.micro_batch_tokens)
     model.train()
     started = time.monotonic()
     try:
@@ -93,7 +92,7 @@ def _compile(state: TrainingState, console: Console) -> str:
             console.progress("Compiling the layers", len(passes)) as advance,
         ):
             for examples in passes:
-                loss: Any = summed_loss(model, examples, device, job.layout)
+                loss: Any = job.objective.summed_loss(model, examples, device, job.layout)
                 loss.backward()
                 advance()
     except (TorchDynamoException, CppCompileError, InvalidCxxCompiler) as error:
@@ -104,17 +103,20 @@ def _compile(state: TrainingState, console: Console) -> str:
     return ""
 
 
-def first_passes(examples: Sequence[TrainingExample], tokens: int) -> list[list[TrainingExample]]:
+def first_passes(
+    objective: Objective[Any], examples: Sequence[Trainable], tokens: int
+) -> list[list[Trainable]]:
     """The passes that are compiled: one example, two of the same length, and two of others.
 
     They follow from the data, not from how many tokens fit, and have no more tokens than the
     longest example if that can be.
 
     Args:
+        objective: tells their lengths.
         examples: all that is trained on.
         tokens: of a micro-batch; where two examples never share one, there is no pass of two.
     """
-    by_length = {padded_length(example): example for example in examples}
+    by_length = {objective.length(example): example for example in examples}
     lengths = sorted(by_length)
     short, longest = lengths[0], lengths[-1]
     halves = [length for length in lengths[1:] if 2 * length <= longest]

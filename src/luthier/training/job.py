@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from luthier.config import MethodConfig, RunConfig, TrainConfig
-from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
 from luthier.core.inputs import Inputs
+from luthier.core.method_facts import MethodName
 from luthier.core.seeds import derive
 from luthier.data.batches import NO_REPLAY, BatchOrder, Replay
 from luthier.distributed.parallelism import Parallelism, Replicated
@@ -19,9 +19,9 @@ from luthier.methods import Method, method_for
 from luthier.methods.hooks import MethodHooks
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.load import LoadedModel, ModelHandle
-from luthier.prompts.training_example import TrainingExample
 from luthier.records.run_directory import RunDirectory
 from luthier.training.layout import Layout, Packed, Padded
+from luthier.training.objectives import Objective, Trainable
 from luthier.training.schedule import total_steps
 
 # Where nothing says how many fit.
@@ -60,6 +60,7 @@ class TrainingJob:
         method_name: for the records.
         method: learning rate, weight decay, epochs.
         train: the loop's settings.
+        objective: the loss, and the kind of example.
         examples: the tokenised training examples, and after them the general ones.
         validation: the tokenised validation examples; may be empty.
         seed: the seed of order and dropout.
@@ -71,7 +72,7 @@ class TrainingJob:
         companion: from the number of steps to what the method does beside the gradient.
         replay: how many of the examples are general, and their share of an epoch.
         watched: texts whose loss may not rise by more than ``train.guards.max_forgetting``.
-        watched_loss: the base model's loss on them, in nats per token.
+        watched_loss: the base model's loss on them.
         packed: whether the examples of a micro-batch share one row.
     """
 
@@ -79,8 +80,9 @@ class TrainingJob:
     method_name: str
     method: MethodConfig
     train: TrainConfig
-    examples: tuple[TrainingExample, ...]
-    validation: tuple[TrainingExample, ...]
+    objective: Objective[Any]
+    examples: tuple[Trainable, ...]
+    validation: tuple[Trainable, ...]
     seed: int
     run: RunDirectory
     fingerprint: str
@@ -89,7 +91,7 @@ class TrainingJob:
     limits: Limits = field(default_factory=Limits)
     companion: Callable[[int], MethodHooks] = _nothing_beside
     replay: Replay = NO_REPLAY
-    watched: tuple[TrainingExample, ...] = ()
+    watched: tuple[Trainable, ...] = ()
     watched_loss: float = 0.0
     packed: bool = False
 
@@ -153,11 +155,11 @@ def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | Mode
     """
     method = method_for(name, config.methods)
     method.require_base(base.adapter)
-    if config.train.activation_checkpointing != "none" and not method.recomputable:
+    if config.train.activation_checkpointing != "none" and not method.facts.recomputable:
         raise UsageError(
             f"{name} keeps keys and values, which activation checkpointing would compute again",
             where="train.activation_checkpointing",
-            fix="switch it off, or choose prompt-tuning",
+            fix="switch it off, or choose a method that adds no keys and values",
         )
     if not config.train.master_weights and _is_float16(config):
         raise UsageError(
@@ -189,4 +191,4 @@ def _is_float16(config: RunConfig) -> bool:
 
 def can_be_packed(method: Method, base: LoadedModel | ModelHandle) -> bool:
     """Whether examples can share a row, as far as the kind of model and the method tell."""
-    return method.packable and not base.is_encoder_decoder
+    return method.facts.packable and not base.is_encoder_decoder

@@ -130,6 +130,10 @@ class Packed(Layout):
         return Batch.of(inputs, predictions)
 
 
+VALIDATION_LAYOUT = Padded(max_padding=0.2)
+"""How the examples of a validation lie in its forward passes."""
+
+
 def encoder_decoder_batch(examples: Sequence[TrainingExample], start: int) -> Batch:
     """A forward pass of an encoder-decoder model over padded rows.
 

@@ -15,15 +15,14 @@ from luthier.data.batches import BatchOrder
 from luthier.models.cache_support import rope_of_each_pass
 from luthier.models.device import PeakMemory, is_out_of_memory
 from luthier.models.quantised import parameter_count
-from luthier.prompts.training_example import TrainingExample
 from luthier.records.training import TrainingRecord
 from luthier.training.activation_checkpointing import checkpoint_activations
 from luthier.training.compiling import compiled_layers
 from luthier.training.guards import Guards
 from luthier.training.job import TrainingJob
-from luthier.training.loss import mean_loss, require_trained_tokens
 from luthier.training.loss_scale import loss_scaling
 from luthier.training.micro_batch_search import fit_micro_batch, halve_after
+from luthier.training.objectives import Trainable
 from luthier.training.observers import (
     Observer,
     ProgressObserver,
@@ -56,7 +55,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
     total_steps = job.total_steps
     processes = job.parallelism.processes
     weights = TrainedWeights(job.loaded.model, job.train.master_weights)
-    require_trained_tokens(job.examples)
+    job.objective.require_trained_tokens(job.examples)
     guards = Guards(job.train.guards, processes)
     optimizer, companion = make_optimizer(weights, job), job.companion(total_steps)
     progress = Progress(packed=job.packed, compiled=job.compiled)
@@ -169,9 +168,7 @@ def _save_is_due(config: TrainConfig, step: int, seconds: float) -> bool:
     return seconds >= config.checkpoint_every or (every is not None and step % every == 0)
 
 
-def _take_step(
-    state: TrainingState, batch: Sequence[TrainingExample], audience: _Audience
-) -> StepResult:
+def _take_step(state: TrainingState, batch: Sequence[Trainable], audience: _Audience) -> StepResult:
     """A step; where memory runs out in it, the same step in smaller forward passes."""
     state.job.loaded.model.train()
     while True:
@@ -227,15 +224,15 @@ def _watch(state: TrainingState, audience: _Audience) -> None:
             kind="forgetting",
             action="stop",
             message=f"the loss on general text has risen by {progress.forgotten:.3f} nats per "
-            f"token after step {progress.step}, more than {limit:g}; the training ends, and the "
-            "best state before is kept",
+            f"{job.objective.unit} after step {progress.step}, more than {limit:g}; the training "
+            "ends, and the best state before is kept",
             examples=[],
         )
 
 
-def _finite_loss(state: TrainingState, examples: Sequence[TrainingExample], called: str) -> float:
+def _finite_loss(state: TrainingState, examples: Sequence[Trainable], called: str) -> float:
     job = state.job
-    loss = mean_loss(
+    loss = job.objective.mean_loss(
         job.loaded.model, examples, job.loaded.device, job.micro_batch_tokens, job.parallelism
     )
     if not math.isfinite(loss):
@@ -259,9 +256,7 @@ def _count(state: TrainingState, result: StepResult, seconds: float) -> None:
         progress.first_loss = result.loss
 
 
-def _tell_findings(
-    state: TrainingState, batch: Sequence[TrainingExample], audience: _Audience
-) -> None:
+def _tell_findings(state: TrainingState, batch: Sequence[Trainable], audience: _Audience) -> None:
     """Report what the guards saw in the step that is being taken, with its examples."""
     for found in state.guards.take_findings():
         audience.on_event(

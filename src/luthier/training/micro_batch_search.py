@@ -17,10 +17,9 @@ from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.units import format_bytes
 from luthier.models.device import PeakMemory, is_out_of_memory
-from luthier.prompts.training_example import TrainingExample
 from luthier.training.guards import Guards
 from luthier.training.job import TrainingJob
-from luthier.training.loss import mean_loss, padded_length
+from luthier.training.objectives import Trainable
 from luthier.training.optimizer import make_optimizer
 from luthier.training.step import optimizer_step
 
@@ -73,7 +72,7 @@ def halved(job: TrainingJob) -> int:
     Raises:
         ResourceError: its forward passes are single examples already.
     """
-    lengths = [padded_length(example) for example in job.examples]
+    lengths = [job.objective.length(example) for example in job.examples]
     longest = max(lengths)
     most = min(job.micro_batch_tokens, longest * min(len(lengths), job.train.batch_size))
     if most <= longest:
@@ -116,17 +115,23 @@ def _try_step(state: TrainingState) -> None:
     job.loaded.model.train()
     for group in state.optimizer.param_groups:
         group["lr"] = 0.0
-    batch = _longest(job.examples, job.train.batch_size)
+    batch = _longest(job, job.examples)
     guards = Guards(skip, job.parallelism.processes)
     optimizer_step(job, state.weights, state.optimizer, batch, 0, guards)
     if job.validation:
-        validation = _longest(job.validation, job.train.batch_size)
-        tokens = job.micro_batch_tokens
-        mean_loss(job.loaded.model, validation, job.loaded.device, tokens, job.parallelism)
+        job.objective.mean_loss(
+            job.loaded.model,
+            _longest(job, job.validation),
+            job.loaded.device,
+            job.micro_batch_tokens,
+            job.parallelism,
+        )
 
 
-def _longest(examples: Sequence[TrainingExample], count: int) -> list[TrainingExample]:
-    return sorted(examples, key=lambda example: -padded_length(example))[:count]
+def _longest(job: TrainingJob, examples: Sequence[Trainable]) -> list[Trainable]:
+    """As many as a step has."""
+    longest = sorted(examples, key=job.objective.length, reverse=True)
+    return longest[: job.train.batch_size]
 
 
 def _empty_caches() -> None:

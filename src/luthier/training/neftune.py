@@ -22,14 +22,12 @@ from torch import Tensor
 
 from luthier.core.errors import UsageError
 from luthier.core.seeds import derive
-from luthier.prompts.training_example import TrainingExample
 from luthier.training.job import TrainingJob
+from luthier.training.objectives import Trainable
 
 
 @contextmanager
-def noisy_embeddings(
-    job: TrainingJob, examples: Sequence[TrainingExample], step: int
-) -> Iterator[None]:
+def noisy_embeddings(job: TrainingJob, examples: Sequence[Trainable], step: int) -> Iterator[None]:
     """Within, a forward pass over ``examples`` has noise on its embeddings, if that is wanted.
 
     The first embeddings of the pass get it: the only ones of a decoder, and of an encoder-decoder
@@ -73,16 +71,17 @@ def _tables(model: Any) -> list[Any]:
 
 
 def _noise(
-    job: TrainingJob, examples: Sequence[TrainingExample], step: int, alpha: float, like_BTD: Tensor
+    job: TrainingJob, examples: Sequence[Trainable], step: int, alpha: float, like_BTD: Tensor
 ) -> Tensor:
     """``[B, T, D]``: the noise of each example where it lies, and zeros on padding."""
     noise_BTD = torch.zeros_like(like_BTD, requires_grad=False)
     width, device = like_BTD.shape[-1], like_BTD.device
-    lengths = [len(example.input_ids) for example in examples]
+    sequences = job.objective.sequences(examples)
+    lengths = [len(sequence.input_ids) for sequence in sequences]
     places = job.layout.starts(lengths)
-    for example, length, (row, start) in zip(examples, lengths, places, strict=True):
+    for sequence, length, (row, start) in zip(sequences, lengths, places, strict=True):
         generator = torch.Generator(device)
-        generator.manual_seed(derive(job.seed, "neftune", step, example.id))
+        generator.manual_seed(derive(job.seed, "neftune", step, sequence.id))
         drawn_LD = torch.rand(length, width, generator=generator, device=device)
         size = alpha / math.sqrt(length * width)
         noise_BTD[row, start : start + length] = (drawn_LD * 2 - 1) * size

@@ -17,7 +17,7 @@ from luthier.models.forward import logits_at_indices
 from luthier.prompts.training_example import TrainingExample
 from luthier.training.job import TrainingJob, can_be_packed
 from luthier.training.layout import Packed, Padded
-from luthier.training.loss import padded_length
+from luthier.training.objectives import Objective, Trainable
 
 # Steps whose lengths are looked at, and positions at which an example is compared.
 _STEPS_SEEN = 200
@@ -86,12 +86,13 @@ def choose_packing(job: TrainingJob, method: Method) -> bool:
     loaded, wanted = job.loaded, job.train.packing
     planned = can_be_packed(method, loaded) and plans_packing(
         job.train,
-        lengths_by_step(job.examples, job.order),
+        lengths_by_step(job.objective, job.examples, job.order),
         on_cpu=loaded.device.type == "cpu",
         tokens=job.micro_batch_tokens,
         width=loaded.model.config.get_text_config().hidden_size,
     )
-    if not planned or keeps_apart(loaded.model, job.examples, loaded.device):
+    sequences = job.objective.sequences(job.examples[:2])
+    if not planned or keeps_apart(loaded.model, sequences, loaded.device):
         return planned
     if wanted == "auto":
         return False
@@ -102,10 +103,12 @@ def choose_packing(job: TrainingJob, method: Method) -> bool:
     )
 
 
-def lengths_by_step(examples: Sequence[TrainingExample], order: BatchOrder) -> Iterator[list[int]]:
+def lengths_by_step(
+    objective: Objective[Any], examples: Sequence[Trainable], order: BatchOrder
+) -> Iterator[list[int]]:
     """The lengths of the examples of the first steps."""
     for step in range(min(order.steps_per_epoch, _STEPS_SEEN)):
-        yield [padded_length(examples[index]) for index in order.step(step)]
+        yield [objective.length(examples[index]) for index in order.step(step)]
 
 
 @torch.no_grad()

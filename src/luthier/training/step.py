@@ -12,24 +12,18 @@ from luthier.core.errors import ResourceError
 from luthier.core.seeds import derive
 from luthier.methods.hooks import MethodHooks
 from luthier.models.device import is_out_of_memory
-from luthier.prompts.training_example import TrainingExample
 from luthier.training.guards import Guards
 from luthier.training.job import TrainingJob
-from luthier.training.loss import (
-    loss_weight,
-    padded_length,
-    summed_loss,
-    trained_tokens,
-    weight_unit,
-)
 from luthier.training.loss_scale import LossScaling
 from luthier.training.neftune import noisy_embeddings
+from luthier.training.objectives import Trainable
+from luthier.training.objectives.base import weight_unit
 from luthier.training.weights import TrainedWeights
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Loss in nats per trained token, the gradient's norm before clipping, and token counts.
+    """Loss per unit of the objective, the gradient's norm before clipping, and token counts.
 
     ``updated`` says whether the weights were: the guards may leave a step out, and so does an
     overflow of float16, which ``overflowed`` tells.
@@ -47,7 +41,7 @@ def optimizer_step(
     job: TrainingJob,
     weights: TrainedWeights,
     optimizer: torch.optim.Optimizer,
-    batch: Sequence[TrainingExample],
+    batch: Sequence[Trainable],
     step: int,
     guards: Guards | None = None,
     companion: MethodHooks | None = None,
@@ -55,30 +49,32 @@ def optimizer_step(
 ) -> StepResult:
     """Forward and backward over the micro-batches of ``batch``, then one update.
 
-    Every micro-batch's loss is divided by the trained tokens of the whole batch, as their examples
-    weigh, before its backward pass, so the gradient does not depend on how the batch is cut.
+    Every micro-batch's loss is divided by the weight of the whole batch before its backward pass,
+    so the gradient does not depend on how the batch is cut.
 
     Raises:
         DivergedError: a guard's policy is to abort; no weight was changed.
     """
     device, model, parallelism = job.loaded.device, job.loaded.model, job.parallelism
+    objective, layout = job.objective, job.layout
     # Dropout: the same after a resume, and another on every rank.
     rank = parallelism.processes.rank
     torch.manual_seed(derive(job.seed, "step", step, *([rank] if rank else [])))
-    total_trained = sum(map(trained_tokens, batch))
+    total_trained = sum(map(objective.trained_tokens, batch))
     unit = weight_unit(batch)
-    total_weight = sum(loss_weight(example) / unit for example in batch)
+    total_weight = sum(objective.loss_weight(example) / unit for example in batch)
     scaling = scaling or LossScaling()
     factor, divisor = scaling.split(total_weight or 1)
-    lengths = [padded_length(example) for example in batch]
-    nats = torch.zeros((), dtype=torch.float64)
-    cuts = job.layout.cut(lengths, job.micro_batch_tokens)
+    lengths = [objective.length(example) for example in batch]
+    total = torch.zeros((), dtype=torch.float64)
+    cuts = layout.cut(lengths, job.micro_batch_tokens)
     for share in parallelism.shares(cuts, lengths):
         examples = [batch[i] for i in share.indices]
         with noisy_embeddings(job, examples, step):
-            loss = summed_loss(model, examples, device, job.layout, factor / unit) * share.counts
+            loss = objective.summed_loss(model, examples, device, layout, factor / unit)
+            loss = loss * share.counts
         (loss / divisor).backward()  # type: ignore[no-untyped-call]
-        nats += loss.detach().double().cpu() / factor
+        total += loss.detach().double().cpu() / factor
     # Gradients are added up over the processes, and a penalty belongs to the step as a whole.
     if companion and parallelism.processes.is_first:
         penalty = companion.penalty()
@@ -90,8 +86,8 @@ def optimizer_step(
     norm = float(
         parallelism.whole(torch.nn.utils.clip_grad_norm_(masters, job.train.max_grad_norm))
     )
-    nats = parallelism.processes.sum(nats)
-    mean = float(nats) / total_weight if total_weight else float("nan")
+    total = parallelism.processes.sum(total)
+    mean = float(total) / total_weight if total_weight else float("nan")
     ids = [example.id for example in batch]
     fits = scaling.admit(step, mean, norm)
     admitted = fits and (guards is None or guards.admit(step, mean, norm, total_trained, ids))

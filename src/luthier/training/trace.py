@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from luthier.config import RunConfig
-from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import MethodName
 from luthier.models.device import resolve_dtype
 from luthier.models.load import LoadedModel
 from luthier.models.quiet import quiet_transformers
@@ -37,6 +37,7 @@ from luthier.training.allocations import AllocationTracker
 from luthier.training.fake_tensors import fake_tensors
 from luthier.training.job import TrainingJob, prepare_model
 from luthier.training.memory_trace import MemoryTrace, summarise
+from luthier.training.objectives import Objective, Trainable
 from luthier.training.optimizer import make_optimizer
 from luthier.training.step import optimizer_step
 from luthier.training.weights import TrainedWeights
@@ -109,7 +110,11 @@ class BatchShape:
 
 
 def trace_step(
-    settings: Any, method: MethodName, config: RunConfig, shape: BatchShape
+    settings: Any,
+    method: MethodName,
+    config: RunConfig,
+    shape: BatchShape,
+    objective: Objective[TrainingExample],
 ) -> MemoryTrace:
     """Memory of a training step of a model that is not there.
 
@@ -118,6 +123,7 @@ def trace_step(
         method: the tuning method.
         config: its settings, the type of the weights, and activation checkpointing.
         shape: of the batch.
+        objective: the loss.
 
     Raises:
         UsageError: the architecture is unknown, or its code depends on values of tensors.
@@ -125,19 +131,24 @@ def trace_step(
     _import_code(settings)
     even = {"micro_batch_tokens": shape.tokens, "max_padding": 0.999}
     # The text whose embeddings a soft prompt starts from needs a tokenizer, and no memory.
-    prompt = config.methods.prompt_tuning.model_copy(update={"initial_text": None})
+    methods = config.methods.having({method: config.methods.of(method).without_text()})
     config = config.model_copy(
         update={
             "train": config.train.model_copy(update=even),
-            "methods": config.methods.model_copy(update={"prompt_tuning": prompt}),
+            "methods": methods,
         }
     )
     with fake_tensors():
-        return measure_step(_build(settings, config), method, config, shape.examples())
+        base = _build(settings, config)
+        return measure_step(base, method, config, shape.examples(), objective)
 
 
 def measure_step(
-    base: LoadedModel, method: MethodName, config: RunConfig, batch: Sequence[TrainingExample]
+    base: LoadedModel,
+    method: MethodName,
+    config: RunConfig,
+    batch: Sequence[Trainable],
+    objective: Objective[Any],
 ) -> MemoryTrace:
     """Memory of the second of two steps on ``batch``, as the training loop takes them.
 
@@ -146,10 +157,11 @@ def measure_step(
         method: the tuning method.
         config: its settings and the loop's.
         batch: the examples of the step.
+        objective: the loss.
     """
     tracker = AllocationTracker()
     with tracker, quiet_transformers():
-        job = _prepare(base, method, config, batch, tracker)
+        job = _prepare(base, method, config, batch, objective, tracker)
         weights = TrainedWeights(job.loaded.model, job.train.master_weights)
         tracker.label(_masters(weights), "masters")
         optimizer = make_optimizer(weights, job)
@@ -205,7 +217,8 @@ def _prepare(
     base: LoadedModel,
     method: MethodName,
     config: RunConfig,
-    batch: Sequence[TrainingExample],
+    batch: Sequence[Trainable],
+    objective: Objective[Any],
     tracker: AllocationTracker,
 ) -> TrainingJob:
     """The job as `luthier.training.tune` makes it and `luthier.training.train` starts it."""
@@ -222,6 +235,7 @@ def _prepare(
         method_name=method,
         method=config.methods.of(method),
         train=config.train,
+        objective=objective,
         examples=tuple(batch),
         validation=(),
         seed=config.seed,

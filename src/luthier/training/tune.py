@@ -8,26 +8,26 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
+from typing import Any
 
 from luthier.config import RunConfig
-from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import folder_bytes
 from luthier.core.inputs import Inputs
+from luthier.core.method_facts import MethodName
 from luthier.data.batches import BatchOrder, Replay
 from luthier.data.problems import Dropped
 from luthier.distributed.parallelism import Parallelism, Replicated
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import Method, save_adapted
 from luthier.models.load import LoadedModel
-from luthier.prompts.training_example import TrainingExample
 from luthier.records.results import set_aside_results
 from luthier.records.run_directory import RunDirectory
 from luthier.records.training import TrainingRecord
 from luthier.training.job import Limits, TrainingJob, initial_model
 from luthier.training.loop import train
-from luthier.training.loss import mean_loss
+from luthier.training.objectives import Objective, Trainable
 from luthier.training.observers import Observer
 from luthier.training.packing import choose_packing
 from luthier.training.trackers import tracking
@@ -43,6 +43,7 @@ class TrainingData:
         train: the tokenised examples.
         validation: those that the best state is chosen with.
         fingerprint: of everything that decides the result.
+        objective: the loss, and the kind of example.
         dropped: examples that were left out.
         inputs: what the fingerprint is made of.
         general: texts to mix in.
@@ -50,17 +51,18 @@ class TrainingData:
         caveats: what to beware of in the tokens.
     """
 
-    train: tuple[TrainingExample, ...]
-    validation: tuple[TrainingExample, ...]
+    train: tuple[Trainable, ...]
+    validation: tuple[Trainable, ...]
     fingerprint: str
+    objective: Objective[Any]
     dropped: tuple[Dropped, ...] = ()
     inputs: Inputs = field(default_factory=dict)
-    general: tuple[TrainingExample, ...] = ()
-    watched: tuple[TrainingExample, ...] = ()
+    general: tuple[Trainable, ...] = ()
+    watched: tuple[Trainable, ...] = ()
     caveats: tuple[str, ...] = ()
 
     @property
-    def examples(self) -> tuple[TrainingExample, ...]:
+    def examples(self) -> tuple[Trainable, ...]:
         """All that is trained on, as `order` numbers it."""
         return (*self.train, *self.general)
 
@@ -115,6 +117,7 @@ def tune(
         method_name=method_name,
         method=config.methods.of(method_name),
         train=config.train,
+        objective=data.objective,
         examples=data.examples,
         validation=data.validation,
         seed=config.seed,
@@ -128,7 +131,7 @@ def tune(
         watched=data.watched,
     )
     job = dataclasses.replace(
-        job, packed=choose_packing(job, method), watched_loss=_watched_loss(job)
+        job, packed=choose_packing(job, method), watched_loss=_watched_loss(job, method)
     )
     parallelism.settle(model)
     if job.packed and processes.is_first:
@@ -161,27 +164,27 @@ def _replace(run: RunDirectory, record: TrainingRecord, console: Console) -> Non
     run.training.unlink(missing_ok=True)
 
 
-def _watched_loss(job: TrainingJob) -> float:
+def _watched_loss(job: TrainingJob, method: Method) -> float:
     """The loss of the base model on the texts that may not be forgotten, before it is changed."""
     if not job.watched:
         return 0.0
     model, tokens = job.loaded.model, job.micro_batch_tokens
-    adapter = getattr(model, "active_peft_config", None)
     # A soft prompt is read from the start; all else changes nothing yet.
-    has_prompt = adapter is not None and adapter.is_prompt_learning
-    with model.disable_adapter() if has_prompt else nullcontext():
-        return mean_loss(model, job.watched, job.loaded.device, tokens, job.parallelism)
+    with model.disable_adapter() if method.facts.is_soft_prompt else nullcontext():
+        return job.objective.mean_loss(
+            model, job.watched, job.loaded.device, tokens, job.parallelism
+        )
 
 
 def _parallelism(
     config: RunConfig, processes: ProcessGroup, method: Method, base: LoadedModel
 ) -> Parallelism:
     if config.train.shards(processes.size):
-        if not method.shardable:
+        if not method.facts.shardable:
             raise UsageError(
                 f"{method.name} has weights that cannot be cut into shards",
                 where="train.parallelism",
-                fix="choose ddp, or lora",
+                fix="choose ddp, or another method",
             )
         if base.stamp.dtype == "int8":
             raise UsageError(

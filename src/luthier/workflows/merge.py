@@ -12,7 +12,7 @@ from luthier.core.console import Console
 from luthier.core.folders import free_folder
 from luthier.data.general import general_texts
 from luthier.methods import load, load_adapted, save_adapted
-from luthier.methods.merge import Merged, merge
+from luthier.methods.merge import Merged, merge, require_mergeable
 from luthier.models.adapter_folder import is_adapter_folder
 from luthier.models.load import LoadedModel, open_model
 from luthier.models.resolve import is_hub_id
@@ -43,6 +43,7 @@ def merge_run(
     require_tuned_model(run)
     with free_folder(folder):
         config = stored_config(run, given, parts=("model", "evaluate.general_text"))
+        require_mergeable(config.method)
         base = config.base_of(config.method)
         loaded = load_adapted(run.model, base, console)
         merged = _merge_into(loaded, config.evaluate.general_text or _PROBE_TEXT, folder, console)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import torch
 
-from luthier.config.methods import MethodName
 from luthier.context.base_model import BaseModel
 from luthier.context.fingerprints import training_fingerprint
 from luthier.context.run_context import RunContext
 from luthier.context.training_data import training_data
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError
+from luthier.core.method_facts import MethodName
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -17,7 +18,6 @@ from luthier.core.files import read_lines
 from luthier.methods.frozen_prefix import FrozenPrefix
 from luthier.methods.last_layers import LastLayersMethod
 from luthier.prompts.training_example import TrainingExample
-from luthier.training.loss import summed_loss
 
 DEVICE = torch.device("cpu")
 DEPTH, TRAINED = 4, 2
@@ -76,7 +76,7 @@ def gradients(model: Any, examples: Sequence[TrainingExample]) -> list[Tensor]:
     """The loss, and its gradient for every trained parameter."""
     torch.manual_seed(0)
     model.zero_grad()
-    loss = summed_loss(model, examples, DEVICE)
+    loss = SUPERVISED.summed_loss(model, examples, DEVICE)
     loss.backward()
     return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
 
@@ -190,11 +190,11 @@ def test_frequencies_that_follow_the_longest_row(prepare: Any, make_examples: An
 def test_a_validation_is_as_always(prepare: Any, make_examples: Any) -> None:
     model, layers, loaded = prepare("deep_llama")
     examples = make_examples(loaded, 4)
-    expected = summed_loss(model.eval(), examples, DEVICE)
+    expected = SUPERVISED.summed_loss(model.eval(), examples, DEVICE)
     with FrozenPrefix(model, layers).in_place():
         gradients(model.train(), examples)
         calls = count_calls(layers[-1])
-        assert torch.equal(summed_loss(model.eval(), examples, DEVICE), expected)
+        assert torch.equal(SUPERVISED.summed_loss(model.eval(), examples, DEVICE), expected)
     assert len(calls) == 1
 
 

@@ -11,16 +11,16 @@ import torch
 
 from luthier.cli.main import run as luthier
 from luthier.config import LoraConfig
-from luthier.config.methods import METHOD_NAMES
 from luthier.core.errors import DataError, UsageError
+from luthier.core.method_facts import FACTS, METHOD_NAMES
 from luthier.methods.adapted import is_adapter
 from luthier.methods.lora import LoraMethod
-from luthier.methods.merge import merge
+from luthier.methods.merge import merge, require_mergeable
 
 PROBES = [list(range(3, 20)), list(range(40, 47))]
-WHOLE = {"full", "bitfit", "last-layers", "selective"}
-ADDED = {"prompt-tuning", "p-tuning", "prefix-tuning", "adapters"}
-MERGEABLE = sorted({*METHOD_NAMES} - WHOLE - ADDED)
+MERGEABLE = [name for name in METHOD_NAMES if FACTS[name].mergeable]
+WHOLE = [name for name in METHOD_NAMES if FACTS[name].trains_base and name not in MERGEABLE]
+ADDED = [name for name in METHOD_NAMES if name not in (*WHOLE, *MERGEABLE)]
 
 
 @pytest.mark.parametrize("method", MERGEABLE)
@@ -40,17 +40,22 @@ def test_merged_is_unmerged(
     assert any(not torch.equal(after[name], value) for name, value in weights.items())
 
 
-@pytest.mark.parametrize("method", sorted(ADDED))
-def test_what_no_weight_can_hold_is_refused(method: str, small_tune: Any) -> None:
+@pytest.mark.parametrize("method", ADDED)
+def test_what_no_weight_can_hold_is_refused(method: Any, small_tune: Any) -> None:
     tuned, _, _ = small_tune("tiny_llama", method)
     with pytest.raises(UsageError, match="cannot be merged"):
         merge(tuned, PROBES)
+    with pytest.raises(UsageError, match=f"{method} cannot be merged"):
+        require_mergeable(method)
 
 
-def test_a_whole_model_has_nothing_to_merge(small_tune: Any) -> None:
-    tuned, _, _ = small_tune("tiny_llama", "full")
+@pytest.mark.parametrize("method", ["full", "last-layers"])
+def test_a_whole_model_has_nothing_to_merge(method: Any, small_tune: Any) -> None:
+    tuned, _, _ = small_tune("tiny_llama", method)
     with pytest.raises(UsageError, match="no adapter"):
         merge(tuned, PROBES)
+    with pytest.raises(UsageError, match="no adapter"):
+        require_mergeable(method)
 
 
 def test_a_merge_that_changes_the_answers_is_found(small_tune: Any) -> None:

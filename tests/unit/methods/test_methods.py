@@ -10,7 +10,6 @@ import torch
 
 from luthier.config import LoraConfig, MethodsConfig, ModelConfig, PromptTuningConfig
 from luthier.config.methods import (
-    METHOD_NAMES,
     LastLayersConfig,
     PrefixTuningConfig,
     RsloraConfig,
@@ -19,6 +18,7 @@ from luthier.config.methods import (
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.core.files import read_json
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.methods import load_adapted, method_for, save_adapted
 from luthier.methods.adapted import is_adapter
 from luthier.methods.last_layers import LastLayersMethod
@@ -92,7 +92,7 @@ def test_the_planner_counts_what_is_trained(
     architecture = read_architecture(values, name)
     encoder_decoder = architecture.is_encoder_decoder
     setup = TrainingSetup(
-        tuning_of(METHODS.of(method), architecture),
+        tuning_of(method, METHODS, architecture),
         batch=1,
         length=8,
         target_length=4 if encoder_decoder else 0,

@@ -12,9 +12,9 @@ import torch
 import transformers
 
 from luthier.config import MethodsConfig, ModelConfig
-from luthier.config.methods import MethodName
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import MethodName
 from luthier.methods import load, load_adapted, method_for, save_adapted
 from luthier.methods.merge import merge
 from luthier.methods.outline import counted_parameters

@@ -15,8 +15,8 @@ from tests.families import family
 
 from luthier.cli.main import run as luthier
 from luthier.config import MethodsConfig
-from luthier.config.methods import MethodName
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import MethodName
 from luthier.methods import method_for
 from luthier.methods.base import Method
 from luthier.methods.peft_support import attach

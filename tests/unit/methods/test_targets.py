@@ -12,9 +12,9 @@ import torch
 import transformers
 
 from luthier.config import MethodsConfig
-from luthier.config.methods import MethodName
 from luthier.config.yaml import read_yaml
 from luthier.core.errors import DataError, UsageError
+from luthier.core.method_facts import MethodName
 from luthier.methods import method_for
 from luthier.models.load import LoadedModel
 from luthier.planning import read_architecture
@@ -93,8 +93,9 @@ def planned(name: str, method: MethodName, **settings: Any) -> int:
     """What the planner says, from the configuration's values only."""
     config = bare(name).config
     architecture = read_architecture(config.to_dict(), name)
-    of_method = MethodsConfig.model_validate({method: settings}).of(method)
-    return pass_cost(architecture, TrainingSetup(tuning_of(of_method, architecture))).trained_count
+    methods = MethodsConfig.model_validate({method: settings})
+    setup = TrainingSetup(tuning_of(method, methods, architecture))
+    return pass_cost(architecture, setup).trained_count
 
 
 def adapted(model: Any) -> set[str]:

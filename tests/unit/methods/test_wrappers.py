@@ -15,9 +15,9 @@ from tests.wrappers import WRAPPERS, lively, paligemma
 
 from luthier.cli.main import run as luthier
 from luthier.config import MethodsConfig, ModelConfig
-from luthier.config.methods import METHOD_NAMES, MethodName
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.method_facts import METHOD_NAMES, MethodName
 from luthier.methods import load, load_adapted, method_for, save_adapted
 from luthier.methods.merge import merge
 from luthier.models.kinds import (
@@ -188,7 +188,7 @@ def test_the_plan_counts_what_is_trained(
         pytest.skip(f"the planner does not know {kind}")
     architecture = read_architecture(handle.description, str(folder))
     methods = settings_of(method, wrapper)
-    setup = TrainingSetup(tuning=tuning_of(methods.of(method), architecture), length=8)
+    setup = TrainingSetup(tuning=tuning_of(method, methods, architecture), length=8)
     tuned = prepared(folder, method, wrapper)
     counted = sum(parameter.numel() for parameter in trained(tuned.model).values())
     assert pass_cost(architecture, setup).trained_count == counted

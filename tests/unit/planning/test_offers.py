@@ -11,20 +11,21 @@ import torch
 
 from luthier.cli.main import run
 from luthier.config import RunConfig, load_config
-from luthier.config.methods import METHOD_NAMES, MethodName, Quantisation
+from luthier.config.methods import Quantisation
 from luthier.core.choices import Checkpointing, Dtype, OptimizerName, Parallelism
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import FACTS, METHOD_NAMES, MethodName
 from luthier.distributed.process_group import ProcessGroup
 from luthier.methods import method_for
 from luthier.planning import training_setup as setup
 from luthier.planning.families import read_architecture
 from luthier.planning.from_config import tuning_of
-from luthier.planning.methods import METHODS, TRAIN_THE_BASE, tuning_called
+from luthier.planning.methods import METHODS, tuning_called
 from luthier.planning.model_config import find_config
 from luthier.planning.plan_request import PlanRequest
 from luthier.planning.planner import advice, best_plans, generation, plan
 from luthier.planning.runnable import Wanted, tune_run
-from luthier.planning.sizes import SIZES, Size
+from luthier.planning.sizes import Size
 from luthier.planning.training_setup import PRECISIONS, QUANTISED
 from luthier.training.optimizer import require_optimizer
 
@@ -48,7 +49,7 @@ def ways(method: str) -> Any:
         (False, True),
     )
     for precision, optimizer, parallel, checkpointing, on_cpu, compiled in everything:
-        if method in TRAIN_THE_BASE and PRECISIONS[precision].linear:
+        if FACTS[method].trains_base and PRECISIONS[precision].linear:
             continue  # refused by the plan itself
         is_single = parallel == "single"
         yield Wanted(
@@ -80,13 +81,13 @@ def refusal(config: RunConfig, wanted: Wanted) -> str:
     if base.quantisation:
         require_quantisation()
     rules = {
-        "shards": train.shards(wanted.devices) and not method.shardable,
+        "shards": train.shards(wanted.devices) and not method.facts.shardable,
         "int8 in shards": train.shards(wanted.devices) and base.quantisation == "int8",
         "compiled shards": train.shards(wanted.devices) and train.compile is True,
         "compiled dropout": train.compile is True and config.method_config.drops,
-        "recomputed": train.activation_checkpointing != "none" and not method.recomputable,
+        "recomputed": train.activation_checkpointing != "none" and not method.facts.recomputable,
         "float16": base.dtype == "float16" and not train.master_weights,
-        "quantised base": config.method in TRAIN_THE_BASE and base.quantisation is not None,
+        "quantised base": FACTS[config.method].trains_base and base.quantisation is not None,
     }
     return ", ".join(name for name, is_refused in rules.items() if is_refused)
 
@@ -128,7 +129,7 @@ def test_every_size_of_a_method_is_an_option_of_plan_or_its_help_says_who_plans_
     method: MethodName, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fields = {*type(RunConfig().methods.of(method)).model_fields}
-    left = fields - NOT_A_SIZE - FROM_ANOTHER - {*SIZES.get(method, {}).values()}
+    left = fields - NOT_A_SIZE - FROM_ANOTHER - {*FACTS[method].sizes.values()}
     assert run(["plan", "estimate", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     said = shown[shown.index("tune --dry-run") :] if left else ""
@@ -141,7 +142,7 @@ def test_a_plan_without_sizes_is_that_of_tunes_defaults(method: Any) -> None:
     model = read_architecture(values, source)
     if method == "selective":
         pytest.skip("it has no default")
-    assert tuning_called(method, model, Size()) == tuning_of(RunConfig().methods.of(method), model)
+    assert tuning_called(method, model, Size()) == tuning_of(method, RunConfig().methods, model)
 
 
 SIZED = [
@@ -170,8 +171,8 @@ def test_sizes_go_into_the_plan_and_into_its_settings(method: Any, size: Size) -
     values, source = find_config(GPT2, None)
     model = read_architecture(values, source)
     assert config.method == method
-    asked = tuning_called("lora" if method == "qlora" else method, model, size)
-    assert tuning_of(config.method_config, model) == asked
+    asked = tuning_called(method, model, size)
+    assert tuning_of(config.method, config.methods, model) == asked
     if method != "selective":
         assert plan(PlanRequest(GPT2, "t4", method=method)).trained_parameters != (
             found.trained_parameters

@@ -10,20 +10,19 @@ import pytest
 import torch
 
 from luthier.config import RunConfig, load_config
-from luthier.config.methods import METHOD_NAMES, Quantisation
+from luthier.config.methods import Quantisation
 from luthier.config.model import ModelConfig
 from luthier.config.train import TrainConfig
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import FACTS, METHOD_NAMES
 from luthier.distributed.process_group import ProcessGroup
 from luthier.methods import method_for
 from luthier.planning.hardware import catalogue, find_device
-from luthier.planning.methods import METHODS, TITLES, TRAIN_THE_BASE
+from luthier.planning.methods import METHODS
 from luthier.planning.plan_request import PlanRequest
 from luthier.planning.planner import advice, best_plans, largest_plans, plan, smallest_plans
 from luthier.planning.precision import usual_precision
 from luthier.planning.runnable import (
-    NOT_RECOMPUTED,
-    NOT_SHARDED,
     SHARDED_OPTIMIZERS,
     Wanted,
     precision_settings,
@@ -61,7 +60,7 @@ WAYS = [
         for method, parallel, precision in itertools.product(
             METHODS, get_args(ParallelName), get_args(PrecisionName)
         )
-        if parallel != "single" and not (method in TRAIN_THE_BASE and PRECISIONS[precision].linear)
+        if parallel != "single" and not (FACTS[method].trains_base and PRECISIONS[precision].linear)
     ),
     *(
         replace(EIGHT, optimizer=optimizer, parallel=parallel, precision=precision, on_cpu=on_cpu)
@@ -99,8 +98,8 @@ def test_what_tune_is_said_to_run_is_a_configuration_that_no_rule_of_tune_refuse
     device = torch.device("cpu" if wanted.on_cpu else "cuda")
     require_optimizer(config.train, device, processes)
     method = method_for(config.method, config.methods)
-    assert method.shardable or not config.train.shards(wanted.devices)
-    assert method.recomputable or config.train.activation_checkpointing == "none"
+    assert method.facts.shardable or not config.train.shards(wanted.devices)
+    assert method.facts.recomputable or config.train.activation_checkpointing == "none"
     assert is_what_was_planned(config, wanted)
 
 
@@ -138,14 +137,12 @@ def test_what_tune_lacks_is_not_in_the_configurations_types() -> None:
             has = bool({PRECISIONS[name].dtype, name} & types)
             assert (precision_settings(name) is not None) == has, name
     assert set(QUANTISED) == set(get_args(Quantisation))
-    assert set(METHODS) <= set(METHOD_NAMES)
-    assert set(METHODS) | {"qlora", "any"} == set(TITLES)
+    assert set(METHODS) | {"qlora"} == set(FACTS) == set(METHOD_NAMES)
 
 
 def test_the_rules_are_those_of_the_methods_and_optimizers() -> None:
     methods = {name: method_for(name, RunConfig().methods) for name in METHOD_NAMES}
-    assert {name for name in methods if not methods[name].shardable} == NOT_SHARDED
-    assert {name for name in methods if not methods[name].recomputable} == NOT_RECOMPUTED
+    assert all(methods[name].facts is facts for name, facts in FACTS.items())
     assert {name for name, kind in _KINDS.items() if kind.shards} == SHARDED_OPTIMIZERS
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
+from tests.objectives import SUPERVISED
 from transformers import AutoConfig
 
 from luthier.config import load_config
 from luthier.config.yaml import read_yaml
-from luthier.core.errors import UsageError
 from luthier.planning import TrainingSetup, plan_training, read_architecture
 from luthier.planning.from_config import tuning_of
 from luthier.planning.memory import pass_cost
-from luthier.planning.selective import named, pick_names, without_numbers
+from luthier.planning.selective import named
 from luthier.planning.training_setup import PRECISIONS
 from luthier.training.trace import BatchShape, trace_step
 
@@ -38,7 +37,7 @@ def test_plan_and_trace_agree(patterns: list[str], dtype: str) -> None:
     config = load_config(flags={"model.dtype": dtype, "methods.selective.parameters": patterns})
     architecture = read_architecture({**LLAMA, "model_type": "llama"})
     setup = TrainingSetup(
-        tuning=tuning_of(config.methods.selective, architecture),
+        tuning=tuning_of("selective", config.methods, architecture),
         precision=PRECISIONS["float32" if dtype == "float32" else "bf16-mixed"],
         batch=4,
         length=192,
@@ -48,7 +47,9 @@ def test_plan_and_trace_agree(patterns: list[str], dtype: str) -> None:
         fused_loss=True,
     )
     shape = BatchShape(rows=4, length=192, predicted=384)
-    trace = trace_step(AutoConfig.for_model("llama", **LLAMA), "selective", config, shape)
+    trace = trace_step(
+        AutoConfig.for_model("llama", **LLAMA), "selective", config, shape, SUPERVISED
+    )
     planned = plan_training(architecture, setup).allocated
     assert planned == pytest.approx(trace.peak.total, rel=0.10)
 
@@ -70,42 +71,3 @@ def test_a_table_of_t5s_relative_positions_is_no_input() -> None:
     architecture = read_architecture({**SMALL["t5"], "model_type": "t5"})
     assert named(["shared"], architecture).input_grad
     assert not named(["relative_attention_bias"], architecture).input_grad
-
-
-def test_a_refusal_lists_alike_names_once() -> None:
-    names = [f"model.layers.{index}.mlp.weight" for index in range(99)] + ["model.norm.weight"]
-    with pytest.raises(UsageError) as caught:
-        pick_names(["mpl"], names)
-    assert caught.value.fix == "there are model.layers.*.mlp.weight, model.norm.weight"
-    with pytest.raises(UsageError) as caught:
-        pick_names([], [f"part_{index:02}" for index in range(20)])
-    assert caught.value.fix.endswith("part_11 and 8 more")
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    ["(a|a|b)*c", r"((\w+)+\.)+$", "(([a-z]+)*)*!", r"(.*)*\1z", r"(?:(?:\w|\.)+)+?-"],
-)
-def test_an_expression_that_would_never_end_is_refused(pattern: str) -> None:
-    names = [f"{'model_layers_' * 20}{index}.weight" for index in range(300)]
-    names = ["ab" * 200, *names]
-    started = time.process_time()
-    with pytest.raises(UsageError) as caught:
-        pick_names([pattern], names)
-    assert time.process_time() - started < 5
-    assert caught.value.where == "methods.selective.parameters"
-
-
-@pytest.mark.parametrize(
-    ("name", "without"),
-    [
-        ("model.layers.10.mlp.down_proj.weight", "model.layers.*.mlp.down_proj.weight"),
-        (
-            "decoder.block.1.layer.2.DenseReluDense.wi_0",
-            "decoder.block.*.layer.*.DenseReluDense.wi_0",
-        ),
-        ("model.conv1.weight", "model.conv1.weight"),
-    ],
-)
-def test_numbers_of_layers_become_stars(name: str, without: str) -> None:
-    assert without_numbers(name) == without

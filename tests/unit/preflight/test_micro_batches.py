@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
+from tests.objectives import SUPERVISED
 
 from luthier.data.batches import BatchOrder
 from luthier.preflight.micro_batches import (
@@ -15,6 +17,7 @@ from luthier.preflight.micro_batches import (
     validation_passes,
 )
 from luthier.prompts.training_example import TrainingExample
+from luthier.training.objectives.supervised import Supervised
 
 TOKENS = 64
 
@@ -34,32 +37,33 @@ def test_the_passes_are_those_of_the_loop(
     from luthier.training import step
 
     seen: list[tuple[str, ...]] = []
-    real = step.summed_loss
 
-    def watched(model: Any, examples: list[TrainingExample], *rest: Any) -> Any:
-        seen.append(tuple(one.id for one in examples))
-        return real(model, examples, *rest)
+    class Watched(Supervised):
+        def summed_loss(self, model: Any, examples: Any, *rest: Any) -> Any:
+            seen.append(tuple(one.id for one in examples))
+            return super().summed_loss(model, examples, *rest)
 
-    monkeypatch.setattr(step, "summed_loss", watched)
     jobs: list[Any] = []
     real_step = step.optimizer_step
 
     def stepped(job: Any, *rest: Any) -> Any:
         jobs.append(job)
-        return real_step(job, *rest)
+        return real_step(dataclasses.replace(job, objective=Watched()), *rest)
 
     monkeypatch.setattr("luthier.training.loop.optimizer_step", stepped)
     small_tune(train={"packing": packing, "batch_size": 4})
     job = jobs[0]
     order = BatchOrder(len(job.examples), job.train.batch_size, job.seed)
     assert job.packed == packing
-    passes = training_passes(job.layout, job.examples, order, len(jobs), job.micro_batch_tokens)
+    passes = training_passes(
+        SUPERVISED, job.layout, job.examples, order, len(jobs), job.micro_batch_tokens
+    )
     assert [tuple(one.id for one in made.examples) for made in passes] == seen
     assert sum(1 / made.in_step for made in passes) == pytest.approx(len(jobs))
 
 
 def test_every_validation_example_is_passed_once() -> None:
-    passes = validation_passes(EXAMPLES, TOKENS)
+    passes = validation_passes(SUPERVISED, EXAMPLES, TOKENS)
     assert sorted(one.id for made in passes for one in made.examples) == sorted(
         one.id for one in EXAMPLES
     )
@@ -67,13 +71,16 @@ def test_every_validation_example_is_passed_once() -> None:
 
 
 def test_the_largest_by_either_measure_is_among_them() -> None:
-    long, wordy = ForwardPass((example(40, 1),)), ForwardPass((example(20, 19),))
-    others = [ForwardPass((example(10, 2),))] * 9
+    long, wordy = (
+        ForwardPass(SUPERVISED, (example(40, 1),)),
+        ForwardPass(SUPERVISED, (example(20, 19),)),
+    )
+    others = [ForwardPass(SUPERVISED, (example(10, 2),))] * 9
     assert {long, wordy} <= set(largest([*others, long, wordy, *others], 1))
 
 
 def test_a_sample_is_spread_over_all_lengths() -> None:
-    passes = [ForwardPass((one,)) for one in EXAMPLES]
+    passes = [ForwardPass(SUPERVISED, (one,)) for one in EXAMPLES]
     sample = evenly(passes, 5)
     assert len(sample) == 5
     mean = sum(one.tokens for one in passes) / len(passes)

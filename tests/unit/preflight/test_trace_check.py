@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from luthier.config.methods import METHOD_NAMES
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.planning.plan_request import PlanRequest
 from luthier.preflight.trace_check import trace_question
 

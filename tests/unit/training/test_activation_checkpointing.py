@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from luthier.config import MethodsConfig
 from luthier.config.train import Checkpointing
 from luthier.methods import method_for
 from luthier.training.activation_checkpointing import checkpoint_activations
-from luthier.training.loss import summed_loss
 
 MODELS = ["tiny_llama", "tiny_gpt2", "tiny_t5"]
 FUSED = "_scaled_dot_product_flash_attention_for_cpu"
@@ -53,7 +53,7 @@ def backward(load: Any, make_examples: Any, request: pytest.FixtureRequest) -> A
         adapted.train()
         with Operators() as operators:
             torch.manual_seed(1)
-            summed_loss(adapted, examples, loaded.device).backward()
+            SUPERVISED.summed_loss(adapted, examples, loaded.device).backward()
         trained = {n: p.grad for n, p in adapted.named_parameters() if p.grad is not None}
         return trained, operators.counts
 

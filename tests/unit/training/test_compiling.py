@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from tests.objectives import SUPERVISED
 from tests.observers import StopAt
 
 from luthier.core.console import Console
@@ -145,5 +146,5 @@ def test_what_is_compiled_follows_from_the_lengths(
     lengths: list[int], tokens: int, expected: list[list[int]]
 ) -> None:
     examples = [TrainingExample("", (1,) * n, (True,) * n, 0) for n in lengths]
-    passes = first_passes(examples, tokens)
+    passes = first_passes(SUPERVISED, examples, tokens)
     assert [[len(one.input_ids) for one in made] for made in passes] == expected

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 from tests.observers import StopAt
 
 from luthier.core.errors import DivergedError, PreemptedError
 from luthier.core.files import read_lines
-from luthier.training.loss import mean_loss
 
 # A rate that soon ruins what the model knew of general text.
 HARSH = {"method": "full", "settings": {"learning_rate": 0.1}, "general": 4}
@@ -49,7 +49,9 @@ def test_the_training_stops_beyond_the_limit_and_keeps_the_best_before(
     assert (found["kind"], found["step"], found["action"]) == ("forgetting", first, "stop")
     base = load(request.getfixturevalue(model))
     texts = general_examples(base, 4)
-    before, after = (mean_loss(m.model, texts, m.device, batch_tokens=128) for m in (base, loaded))
+    before, after = (
+        SUPERVISED.mean_loss(m.model, texts, m.device, batch_tokens=128) for m in (base, loaded)
+    )
     assert after - before == pytest.approx(measured[record.best_step], abs=1e-5)
     assert after - before <= limit
 

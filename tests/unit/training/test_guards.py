@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 
 from luthier.config import GuardsConfig
 from luthier.core.errors import DataError, DivergedError, PreemptedError
 from luthier.core.files import read_lines
 from luthier.training import step as step_module
 from luthier.training.guards import Guards
-from luthier.training.loss import require_trained_tokens
+from luthier.training.objectives.supervised import Supervised
 
 
 class Watch:
@@ -45,13 +47,11 @@ class Poison:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: set[int], where: str, bad: float):
         self.steps, self.where, self.bad, self.changed = steps, where, bad, []
-        self.loss, self.step = step_module.summed_loss, step_module.optimizer_step
+        self.step = step_module.optimizer_step
         self.now = 0
-        monkeypatch.setattr(step_module, "summed_loss", self.summed_loss)
         monkeypatch.setattr("luthier.training.loop.optimizer_step", self.optimizer_step)
 
-    def summed_loss(self, *arguments: Any) -> torch.Tensor:
-        loss = self.loss(*arguments)
+    def spoil(self, loss: torch.Tensor) -> torch.Tensor:
         if self.now not in self.steps:
             return loss
         if self.where == "loss":
@@ -65,10 +65,21 @@ class Poison:
         self.now = step
         before = {name: value.detach().clone() for name, value in weights.masters.items()}
         try:
-            return self.step(job, weights, optimizer, batch, step, *rest)
+            poisoned = dataclasses.replace(job, objective=Poisoned(self))
+            return self.step(poisoned, weights, optimizer, batch, step, *rest)
         finally:
             changed = [n for n, v in weights.masters.items() if not torch.equal(v, before[n])]
             self.changed.append(bool(changed))
+
+
+@dataclasses.dataclass(frozen=True)
+class Poisoned(Supervised):
+    """The loss as the poison leaves it; validations have their own."""
+
+    poison: Poison
+
+    def summed_loss(self, *arguments: Any, **options: Any) -> torch.Tensor:
+        return self.poison.spoil(super().summed_loss(*arguments, **options))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -214,8 +225,6 @@ def test_a_learning_rate_that_works_is_not(method: str, small_tune: Any) -> None
 def test_a_batch_without_trained_tokens_is_left_out(
     small_tune: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dataclasses
-
     from luthier.training import loop
 
     watch, take = Watch(), step_module.optimizer_step
@@ -233,13 +242,11 @@ def test_a_batch_without_trained_tokens_is_left_out(
 
 
 def test_data_without_trained_tokens_is_refused(load: Any, make_examples: Any, tiny_llama: Any):
-    import dataclasses
-
     examples = make_examples(load(tiny_llama), 3)
-    require_trained_tokens(examples)
+    SUPERVISED.require_trained_tokens(examples)
     none = [dataclasses.replace(e, trained=(False,) * len(e.trained)) for e in examples]
     with pytest.raises(DataError, match="no token of the training examples is trained on"):
-        require_trained_tokens(none)
+        SUPERVISED.require_trained_tokens(none)
 
 
 def test_a_loss_that_is_not_a_number_is_named_so_even_without_a_gradient() -> None:

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 from tests.observers import StopAt
 from tests.resuming import assert_resumes_exactly, trained
 
-from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console, ProgressCallback
 from luthier.core.errors import PreemptedError, UsageError
 from luthier.core.files import read_lines
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.records.training import TrainingRecord
-from luthier.training.loss import mean_loss
 from luthier.training.observers import StepMetrics
 
 # Nats per token. Beside frozen random embeddings little can be learned, but something can.
@@ -65,7 +65,7 @@ def test_the_loss_falls(
     base = load(request.getfixturevalue(model))
     examples = make_examples(base, 10)
     before, after = (
-        mean_loss(m.model, examples, m.device, batch_tokens=256) for m in (base, loaded)
+        SUPERVISED.mean_loss(m.model, examples, m.device, batch_tokens=256) for m in (base, loaded)
     )
     assert before - after > LEAST_FALL[method]
 
@@ -143,7 +143,7 @@ def test_the_training_stops_early_and_keeps_the_best_weights(
     assert record.best_validation_loss == losses[record.best_step] == min(losses.values())
     assert losses[record.steps] > losses[record.best_step]
     validation = make_examples(loaded, 13)[10:]
-    restored = mean_loss(loaded.model, validation, loaded.device, batch_tokens=128)
+    restored = SUPERVISED.mean_loss(loaded.model, validation, loaded.device, batch_tokens=128)
     assert restored == record.best_validation_loss
 
 

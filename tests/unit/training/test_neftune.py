@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 from tests.resuming import assert_equal_weights, assert_resumes_exactly
 from transformers.integrations.neftune import neftune_post_forward_hook
 
@@ -43,6 +44,7 @@ def make_job(load_lively: Any, make_examples: Any, tmp_path: Path, request: Any)
             method_name=method,
             method=MethodsConfig().of(method),
             train=TrainConfig.model_validate(NOISE | {"max_padding": 0.9} | loop),
+            objective=SUPERVISED,
             examples=examples,
             validation=(),
             seed=0,
@@ -208,7 +210,9 @@ def test_a_step_without_data_has_it_too(tiny_llama: Path) -> None:
 
     settings, shape = AutoConfig.from_pretrained(tiny_llama), BatchShape(2, 16, predicted=8)
     peaks = [
-        trace_step(settings, "lora", RunConfig.model_validate({"train": train}), shape).peak.total
+        trace_step(
+            settings, "lora", RunConfig.model_validate({"train": train}), shape, SUPERVISED
+        ).peak.total
         for train in ({}, NOISE)
     ]
     assert peaks[0] <= peaks[1] < 1.5 * peaks[0]

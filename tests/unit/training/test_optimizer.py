@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.objectives import SUPERVISED
 
 from luthier.config import MethodConfig, TrainConfig
 from luthier.core.errors import DataError, UsageError
@@ -52,6 +53,7 @@ class Training:
             method_name="full",
             method=MethodConfig(learning_rate=0.01, weight_decay=0.1),
             train=TrainConfig.model_validate(loop),
+            objective=SUPERVISED,
             examples=(),
             validation=(),
             seed=0,

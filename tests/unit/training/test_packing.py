@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 from torch import Tensor
 
 from luthier.config import MethodsConfig
@@ -19,7 +20,6 @@ from luthier.models.load import LoadedModel
 from luthier.prompts.training_example import TrainingExample
 from luthier.records.evaluation import ModelStamp
 from luthier.training.layout import Layout, Packed, Padded
-from luthier.training.loss import summed_loss
 from luthier.training.packing import keeps_apart, packing_pays
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ EXAMPLES = tuple(example(8 + 5 * n, 3 + n, seed=n) for n in range(5))
 def gradients(model: Any, layout: Layout) -> dict[str, Tensor]:
     """Of the mean loss, in one pass."""
     model.zero_grad()
-    (summed_loss(model, EXAMPLES, CPU, layout) / 25).backward()
+    (SUPERVISED.summed_loss(model, EXAMPLES, CPU, layout) / 25).backward()
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
@@ -97,7 +97,7 @@ def test_no_example_sees_another(name: str) -> None:
     others = [example(length, 0, seed=8) for length in (20, 9)]
     with torch.no_grad():
         one, other, alone = (
-            float(summed_loss(model, row, CPU, PACKED))
+            float(SUPERVISED.summed_loss(model, row, CPU, PACKED))
             for row in ([*before, last], [*others, last], [last])
         )
     assert one == pytest.approx(other, abs=1e-6)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 
 from luthier.config import MethodsConfig, TrainConfig
 from luthier.core.console import Console
@@ -38,6 +39,7 @@ def make_job(load: Any, make_examples: Any, tiny_llama: Path, tmp_path: Path) ->
             method_name=method,
             method=MethodsConfig().of(method).model_copy(update={"learning_rate": rate}),
             train=TrainConfig(batch_size=2, **loop),
+            objective=SUPERVISED,
             examples=make_examples(base, 6),
             validation=(),
             seed=0,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.objectives import SUPERVISED
 from tests.resuming import assert_equal_weights, assert_resumes_exactly
 
 from luthier.config import MethodsConfig, TrainConfig
@@ -21,7 +22,6 @@ from luthier.prompts.training_example import TrainingExample
 from luthier.records.run_directory import RunDirectory
 from luthier.training.job import TrainingJob
 from luthier.training.layout import Packed, Padded
-from luthier.training.loss import mean_loss, summed_loss, trained_tokens
 from luthier.training.step import StepResult, optimizer_step
 from luthier.training.weights import TrainedWeights
 
@@ -50,6 +50,7 @@ def descend(load_lively: Any, tmp_path: Path) -> Any:
             method_name="full",
             method=MethodsConfig().of("full"),
             train=TrainConfig(micro_batch_tokens=tokens, max_padding=0.9),
+            objective=SUPERVISED,
             examples=tuple(examples),
             validation=(),
             seed=0,
@@ -88,8 +89,12 @@ def test_the_loss_is_the_weighted_sum_of_those_of_the_examples(
     loaded = load_lively(request.getfixturevalue(name))
     examples = make_examples(loaded, 6)
     with torch.no_grad():
-        each = [float(summed_loss(loaded.model, [one], loaded.device)) for one in examples]
-        found = summed_loss(loaded.model, weighted(examples, WEIGHTS), loaded.device, layout)
+        each = [
+            float(SUPERVISED.summed_loss(loaded.model, [one], loaded.device)) for one in examples
+        ]
+        found = SUPERVISED.summed_loss(
+            loaded.model, weighted(examples, WEIGHTS), loaded.device, layout
+        )
     assert len({round(nats, 3) for nats in each}) == 6
     expected = sum(weight * nats for weight, nats in zip(WEIGHTS, each, strict=True))
     assert float(found) == pytest.approx(expected, rel=1e-5)
@@ -105,7 +110,7 @@ def test_a_weight_of_two_is_the_example_twice(
     once, moved = descend(path, [dataclasses.replace(first, weight=2.0), *others])
     assert once.loss == pytest.approx(twice.loss, rel=1e-5)
     assert once.gradient_norm == pytest.approx(twice.gradient_norm, rel=1e-5)
-    assert once.trained_tokens == twice.trained_tokens - trained_tokens(first)
+    assert once.trained_tokens == twice.trained_tokens - SUPERVISED.trained_tokens(first)
     assert_close(moved_twice, moved)
 
 
@@ -115,12 +120,12 @@ def test_where_the_output_layer_is_not_plain_too(
     """Models that cap their logits have a loss with all logits."""
     loaded = load(tiny_llama)
     examples = weighted(make_examples(loaded, 6), WEIGHTS)
-    chunked = summed_loss(loaded.model, examples, loaded.device)
+    chunked = SUPERVISED.summed_loss(loaded.model, examples, loaded.device)
     chunked.backward()
     slopes = {n: p.grad.clone() for n, p in loaded.model.named_parameters() if p.grad is not None}
     loaded.model.zero_grad()
     monkeypatch.setattr(cross_entropy, "_not_plain", {loaded.model.get_output_embeddings()})
-    plain = summed_loss(loaded.model, examples, loaded.device)
+    plain = SUPERVISED.summed_loss(loaded.model, examples, loaded.device)
     plain.backward()
     assert plain.item() == pytest.approx(chunked.item(), rel=1e-6)
     for name, parameter in loaded.model.named_parameters():
@@ -155,10 +160,10 @@ def test_a_validation_is_weighted_as_the_training_is(
 ) -> None:
     loaded = load(tiny_llama)
     examples = make_examples(loaded, 6)
-    each = [mean_loss(loaded.model, [one], loaded.device, 64) for one in examples]
-    sizes = [w * trained_tokens(one) for w, one in zip(WEIGHTS, examples, strict=True)]
+    each = [SUPERVISED.mean_loss(loaded.model, [one], loaded.device, 64) for one in examples]
+    sizes = [w * SUPERVISED.trained_tokens(one) for w, one in zip(WEIGHTS, examples, strict=True)]
     expected = sum(s * nats for s, nats in zip(sizes, each, strict=True)) / sum(sizes)
-    found = mean_loss(loaded.model, weighted(examples, WEIGHTS), loaded.device, 64)
+    found = SUPERVISED.mean_loss(loaded.model, weighted(examples, WEIGHTS), loaded.device, 64)
     assert found == pytest.approx(expected, rel=1e-6)
 
 
@@ -188,7 +193,10 @@ def test_what_weighs_more_is_learned_first(small_tune: Any, make_examples: Any) 
         assert len(list(read_lines(run.metrics))) == 20
         examples = make_examples(loaded, 10)
         losses.append(
-            [mean_loss(loaded.model, examples[half::2], loaded.device, 128) for half in (0, 1)]
+            [
+                SUPERVISED.mean_loss(loaded.model, examples[half::2], loaded.device, 128)
+                for half in (0, 1)
+            ]
         )
     assert losses[0][0] < losses[1][0]
     assert losses[1][1] < losses[0][1]

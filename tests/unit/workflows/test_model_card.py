@@ -15,8 +15,8 @@ import yaml
 
 import luthier
 from luthier.config import ModelConfig
-from luthier.config.methods import METHOD_NAMES
 from luthier.core.console import Console
+from luthier.core.method_facts import METHOD_NAMES
 from luthier.methods import method_for, save_adapted
 from luthier.models.load import ModelHandle, load_model, open_model
 from luthier.records.run_directory import RunDirectory

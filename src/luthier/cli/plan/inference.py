@@ -7,11 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from luthier.cli.flags import Json, Whole, WholeOrNone
+from luthier.cli.flags import Json, Whole, WholeOrNone, one_of
 from luthier.cli.groups import BATCH, MODEL_AND_HARDWARE
 from luthier.cli.output import print_json, print_result
 from luthier.cli.plan.documents import exit_code
-from luthier.cli.plan.options import Model, choices_help, plan_request
+from luthier.cli.plan.options import Model, plan_request
 from luthier.cli.plan.tables import inference_lines
 from luthier.core.verdict import verdict_of
 from luthier.planning.planner import generation
@@ -26,7 +26,7 @@ class DeviceOptions:
     hardware: str = "cpu"
     "A device such as h100, rtx-4090 or cpu."
     precision: Annotated[
-        str | None, choices_help(PrecisionName, "; default: the usual one of the device")
+        str | None, one_of(PrecisionName, "; default: the usual one of the device")
     ] = None
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from luthier.cli.flags import Whole, WholeOrNone
+from luthier.cli.flags import Whole, WholeOrNone, one_of
 from luthier.cli.groups import BATCH, METHOD, MODEL_AND_HARDWARE, TRAINING
 from luthier.core.errors import UsageError
-from luthier.planning.methods import METHODS
+from luthier.core.method_facts import METHOD_NAMES
+from luthier.core.targets import Names
 from luthier.planning.plan_request import PlanRequest
-from luthier.planning.targets import Names
 from luthier.planning.training_setup import (
     Checkpointing,
     OptimizerName,
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 
 ANY = "any"
 """In place of a model, a device or a method: whichever a search finds."""
-
-
-def choices_help(names: object, more: str = "") -> Parameter:
-    """Help that names every choice, from the planner's own types."""
-    *first, last = names if isinstance(names, tuple) else get_args(names)
-    return Parameter(help=f"{', '.join(first)} or {last}{more}.")
 
 
 def _read_names(_: Any, tokens: Sequence[Any]) -> Names:
@@ -91,9 +85,7 @@ class HardwareOptions:
     "How many of them."
     parallel: Annotated[
         str | None,
-        choices_help(
-            ParallelName, ": how devices share the work; default: fsdp where there are several"
-        ),
+        one_of(ParallelName, ": how devices share the work; default: fsdp where there are several"),
     ] = None
     group: Whole = 0
     "Devices that share one copy of the model, for hybrid; 0: those of a node."
@@ -108,7 +100,7 @@ class HardwareOptions:
 class MethodOptions:
     """What is trained, and in which numbers."""
 
-    method: Annotated[str, choices_help((*METHODS, "qlora"), "; of a search also any")] = "lora"
+    method: Annotated[str, one_of(METHOD_NAMES, "; of a search also any")] = "lora"
     rank: WholeOrNone = None
     "The rank of LoRA and its variants; default: as in tune."
     targets: Annotated[Names | None, _NAMES, Parameter(converter=_read_names)] = None
@@ -125,16 +117,16 @@ class MethodOptions:
     "Regular expressions of the names that selective trains, as in tune: [mlp, norm]."
     precision: Annotated[
         str | None,
-        choices_help(
+        one_of(
             PrecisionName,
             "; default: the usual one of the device. With qlora, the precision "
             "beside the quantised weights",
         ),
     ] = None
-    optimizer: Annotated[str, choices_help(OptimizerName)] = "adamw"
+    optimizer: Annotated[str, one_of(OptimizerName)] = "adamw"
     checkpointing: Annotated[
         str | None,
-        choices_help(Checkpointing, ": which activations are computed again; default: none"),
+        one_of(Checkpointing, ": which activations are computed again; default: none"),
     ] = None
 
 

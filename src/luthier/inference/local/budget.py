@@ -10,16 +10,9 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from luthier.core.errors import DataError
 from luthier.data.batches import micro_batches
-from luthier.models.device import free_memory, is_out_of_memory
-from luthier.models.load import LoadedModel
-from luthier.planning.families import read_architecture
+from luthier.models.device import is_out_of_memory
 
-# A quarter: the rest is for weights that other programs load, activations, and logits.
-_SHARE_OF_FREE_MEMORY = 0.25
-# Where the planner does not know how large a token's keys and values are.
-_TOKENS_OF_UNKNOWN_MODELS = 16384
 # Enough to keep the arithmetic units busy; the logits of 1,024 positions × 50,000 words are 200 MB.
 _COMPUTED_TOKENS = {"cpu": 1024, "cuda": 8192}
 # One more pass reads all weights and prepares every layer once more. In that time so many tokens
@@ -33,16 +26,6 @@ Result = TypeVar("Result")
 def pass_cost_in_tokens(device: torch.device) -> int:
     """What one more pass costs, see `merge_cheap_prefixes`."""
     return _PASS_COST_IN_TOKENS.get(device.type, _PASS_COST_IN_TOKENS["cuda"])
-
-
-def usual_batch_tokens(loaded: LoadedModel) -> int:
-    """Tokens whose keys and values fill a quarter of the free memory, as the planner counts."""
-    try:
-        architecture = read_architecture(loaded.model.config.to_dict(), loaded.stamp.id)
-    except DataError:
-        return _TOKENS_OF_UNKNOWN_MODELS
-    size = architecture.kv_bytes_per_token(loaded.model.dtype.itemsize)
-    return max(1, int(free_memory(loaded.device) * _SHARE_OF_FREE_MEMORY) // size)
 
 
 class BatchLimits(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from luthier.config import Decoding
+from luthier.config import Decoding, EvaluateConfig
 from luthier.inference.engine import (
     Engine,
     Generation,
@@ -16,7 +16,7 @@ from luthier.inference.engine import (
     TextLoss,
     ignore_progress,
 )
-from luthier.inference.local.budget import Budget, usual_batch_tokens
+from luthier.inference.local.budget import Budget
 from luthier.inference.local.causal_scorer import CausalScorer
 from luthier.inference.local.decoder_only import DecoderOnlyGenerator
 from luthier.inference.local.decoding import Stopping
@@ -32,6 +32,7 @@ _KINDS: dict[bool, tuple[type[Generator], type[Scorer]]] = {
     False: (DecoderOnlyGenerator, CausalScorer),
     True: (EncoderDecoderGenerator, EncoderDecoderScorer),
 }
+_USUAL_BATCH_TOKENS = EvaluateConfig().batch_tokens
 
 
 class LocalEngine(Engine):
@@ -41,13 +42,11 @@ class LocalEngine(Engine):
 
     Args:
         loaded: the model; adapters and soft prompts around it are used.
-        batch_tokens: the key/value cache of one batch holds at most this many tokens; None: as
-            many as fill a part of the free memory.
+        batch_tokens: the key/value cache of one batch holds at most this many tokens.
     """
 
-    def __init__(self, loaded: LoadedModel, batch_tokens: int | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, batch_tokens: int = _USUAL_BATCH_TOKENS) -> None:
         self._loaded = loaded
-        batch_tokens = batch_tokens or usual_batch_tokens(loaded)
         answering, scoring = _KINDS[loaded.is_encoder_decoder]
         self._generator = answering(loaded, batch_tokens)
         self._scorer = scoring(loaded, Budget.of(loaded.device, batch_tokens))

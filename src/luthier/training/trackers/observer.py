@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from luthier.config import RunConfig
-from luthier.config.methods import MethodName
 from luthier.config.train import TrackerName
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.core.method_facts import MethodName
 from luthier.core.secrets import Secrets
 from luthier.core.terminal import printable_values
 from luthier.records.run_directory import RunDirectory

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, MambaConfig
 
-from luthier.inference.local.budget import BatchLimits, Budget, rectangles, usual_batch_tokens
+from luthier.inference.local.budget import BatchLimits, Budget, rectangles
 from luthier.inference.local.layouts.packing import cut_in_order
-from luthier.models.device import free_memory
 
 ANYHOW = partial(rectangles, max_padding=1.0)
 limits = st.integers(1, 60)
@@ -87,12 +82,3 @@ def test_what_found_no_memory_is_not_tried_again_as_it_was() -> None:
     list(Budget(10_000, 1024).passes(items, compute, length=lambda n: n, cut=in_order))
     failed = [sum(batch) for batch in tried if len(batch) > 1]
     assert failed == sorted(set(failed), reverse=True)
-
-
-def test_the_usual_cache_fills_a_quarter_of_the_free_memory(load: Any, tiny_llama: Path) -> None:
-    loaded = load(tiny_llama)
-    bytes_per_token = 2 * 2 * 2 * 8 * 4  # layers, keys and values, heads, their width, float32
-    quarter = free_memory(loaded.device) / 4
-    assert usual_batch_tokens(loaded) * bytes_per_token == pytest.approx(quarter, rel=0.2)
-    unknown = AutoModelForCausalLM.from_config(MambaConfig(hidden_size=8, num_hidden_layers=1))
-    assert usual_batch_tokens(replace(loaded, model=unknown)) == 16384

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from luthier.core.errors import DataError
 from luthier.inference.local.decoding.stopping import Stopping
+from luthier.models.kinds import without_adapter
 
 # What takes more than the next token's logits, and the value that asks for nothing.
 _BEYOND_LOGITS = {"guidance_scale": 1, "token_healing": False}
@@ -43,7 +44,7 @@ class Constraints:
                     where=f'generation_config.json, field "{name}"',
                     fix="remove the field, if answers without it will do",
                 )
-        self._model = model.get_base_model() if hasattr(model, "peft_config") else model
+        self._model = without_adapter(model)
         self._prompts, self._stopping = prompts, stopping
         self._made: dict[int, Any] = {}
         self._are_there = bool(prompts) and len(self._processors(0)) > 0

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from luthier.inference.local.layouts.packing import PackedCache, PackedLayer, Packing, Run
+from luthier.models.kinds import without_adapter
 
 _NAME = "luthier-packed"
 # torch's own attention on a CPU; the public functions keep the sums of exponentials to themselves.
@@ -47,7 +48,7 @@ def may_pack(model: Any) -> bool:
     Args:
         model: a transformers or peft model.
     """
-    base = _base(model)
+    base = without_adapter(model)
     config = base.config.get_text_config(decoder=True)
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
     replaceable = getattr(base, "_supports_attention_backend", False)
@@ -61,17 +62,13 @@ def packed_attention(model: Any) -> Iterator[None]:
     Its forward wants the cache a second time, as the keyword ``packed``, which transformers'
     models hand on to their attention.
     """
-    base = _base(model)
+    base = without_adapter(model)
     before = base.config._attn_implementation
     base.set_attn_implementation(_NAME)
     try:
         yield
     finally:
         base.set_attn_implementation(before)
-
-
-def _base(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
 def _attend(

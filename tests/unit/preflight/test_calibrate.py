@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from luthier.core.console import Console
-from luthier.models import calibrate as module
-from luthier.models.calibrate import calibrate
 from luthier.planning.hardware import calibration_path, machine_key, this_cpu
+from luthier.preflight import calibrate as module
+from luthier.preflight.calibrate import calibrate
 
 
 def test_this_machine_is_measured_and_the_result_kept(

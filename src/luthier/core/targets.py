@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from luthier.planning.patterns import matching
+from luthier.core.patterns import matching
 
 ALL_LINEAR = "all-linear"
 Names = tuple[str, ...] | str
