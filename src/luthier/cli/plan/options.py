@@ -58,7 +58,7 @@ def _read_list(hint: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
 def _require_price(_: Any, price: float | None) -> None:
     """Refuse a price below 0 or without an end."""
     if price is not None and not 0 <= price < math.inf:
-        raise ValueError("give a number of at least 0")
+        raise ValueError("Give a number of at least 0.")
 
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]

@@ -11,7 +11,7 @@ recomputes the whole figure in each resample and so serves means, ratios and cor
 see `evaluate.intervals`.
 
 **Standard errors** stand beside the intervals: clustered by unit for means, of the jackknife for
-every other figure. They say how many examples a difference needs; see `evaluate.power`.
+every other figure. They say how many examples a difference needs; see `statistics.power`.
 """
 
 from __future__ import annotations
