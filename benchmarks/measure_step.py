@@ -27,7 +27,7 @@ from luthier.methods import method_for
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.device import PeakMemory, default_device
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 from luthier.prompts.training_example import TrainingExample
 from luthier.records.base import Record
 from luthier.records.run_directory import RunDirectory

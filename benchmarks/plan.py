@@ -28,7 +28,7 @@ from luthier.config import MethodsConfig, RunConfig
 from luthier.core.cache import cache_folder
 from luthier.core.console import Console
 from luthier.core.files import append_line, read_json, read_lines
-from luthier.core.heap import pool_environment
+from luthier.core.memory_pool import pool_environment
 from luthier.core.units import format_bytes, format_duration
 from luthier.planning import TrainingSetup, plan_training, read_architecture
 from luthier.planning.from_config import tuning_of

@@ -31,7 +31,7 @@ from luthier.context.manifest import hardware, versions
 from luthier.context.prepare import prepare
 from luthier.context.training_data import tokenised
 from luthier.core.console import Console
-from luthier.core.heap import pool_environment
+from luthier.core.memory_pool import pool_environment
 from luthier.core.units import format_bytes
 from luthier.planning import TrainingSetup, read_architecture
 from luthier.planning.from_config import tuning_of

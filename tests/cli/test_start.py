@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from luthier.core.heap import pool_in_use, pool_installed
+from luthier.core.memory_pool import pool_in_use, pool_installed
 
 POOL = pytest.mark.skipif(not pool_installed(), reason="oneTBB's allocator is not installed")
 # In place of the command line: says how the process was started, and with which arguments.
 PROBE = """
 import os, sys
 import luthier.cli.main as command_line
-from luthier.core.heap import pool_in_use
+from luthier.core.memory_pool import pool_in_use
 command_line.main = lambda: print(pool_in_use(), os.environ.get("LD_PRELOAD"), *sys.argv[1:])
 from luthier.cli.start import main
 main()
@@ -68,7 +68,7 @@ def test_a_freed_tensor_makes_room_for_its_equal() -> None:
     """Between aligned blocks of one size small ones come and go, as tensors' objects do."""
     script = """
 import sys, psutil, torch
-from luthier.core.heap import start_in_pool
+from luthier.core.memory_pool import start_in_pool
 from luthier.models.allocator import keep_freed_memory, release_freed_memory
 if sys.argv[1] == "pool":
     start_in_pool()

@@ -21,10 +21,10 @@ from luthier.core.errors import LuthierError
 from luthier.core.method_facts import METHOD_NAMES, MethodName
 from luthier.methods import method_for
 from luthier.methods.bottleneck import has_adapters, load_adapters, save_adapters
-from luthier.methods.reach import reach_of
+from luthier.methods.gradient_reach import reach_of
 from luthier.models.forward import without_cache
 from luthier.models.load import LoadedModel
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 
 SETTINGS: dict[str, Any] = {
     "selective": {"parameters": ["."]},

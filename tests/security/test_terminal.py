@@ -286,6 +286,7 @@ STREAMS = {
     "core/terminal.py": "the one place",
     "core/console.py": "gives the stream to a console of core.terminal",
     "cli/output.py": "gives the stream to a console of core.terminal, or writes its JSON",
+    "cli/help.py": "fills docstrings of its own, for the console of cli/main.py",
     "cli/main.py": "gives the stream to a console of core.terminal; flushes it",
     "distributed/launch.py": "flushes them",
     "prompts/template_worker.py": "answers its parent through a pipe",

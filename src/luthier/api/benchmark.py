@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from luthier.api.results import BenchmarkResult
 from luthier.config import RunConfig
 from luthier.config.stored import save_config, stored_config
-from luthier.context.target import find_target
+from luthier.context.run_or_model import find_target
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_atomically, write_json

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from luthier.config.stored import described_config
-from luthier.context.target import open_runs
+from luthier.context.run_or_model import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.names import listed

@@ -12,7 +12,7 @@ from luthier.api.configuration import (
     save_run_config,
 )
 from luthier.api.results import EvaluateResult
-from luthier.context.target import find_target
+from luthier.context.run_or_model import find_target
 from luthier.core.console import Console
 from luthier.records.run_lock import writing
 

@@ -8,7 +8,7 @@ from luthier.api.configuration import (
     Overrides,
 )
 from luthier.config.stored import grants, stored_config
-from luthier.context.target import find_target, open_runs
+from luthier.context.run_or_model import find_target, open_runs
 from luthier.core.console import Console
 from luthier.records.forgetting import ForgettingReport
 

@@ -10,7 +10,7 @@ from luthier.api.configuration import (
     Overrides,
     configure,
 )
-from luthier.context.target import open_runs
+from luthier.context.run_or_model import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.records.comparison import (

@@ -10,7 +10,7 @@ from luthier.api.configuration import (
 )
 from luthier.api.results import MergeResult
 from luthier.config.stored import grants
-from luthier.context.target import open_runs
+from luthier.context.run_or_model import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.records.run_lock import writing

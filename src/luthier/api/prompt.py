@@ -9,7 +9,7 @@ from luthier.api.configuration import (
     Overrides,
     configure_for,
 )
-from luthier.context.target import Target, open_target
+from luthier.context.run_or_model import Target, open_target
 from luthier.core.console import Console
 from luthier.records.evaluation import SampleRecord
 

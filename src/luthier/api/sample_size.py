@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from luthier.context.target import open_runs
+from luthier.context.run_or_model import open_runs
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.records.comparison import (

@@ -27,7 +27,7 @@ from luthier.core.disk import storing
 from luthier.core.errors import DataError, LuthierError
 from luthier.core.files import file_sha256, read_json, read_text, write_atomically
 from luthier.core.folders import new_folder, remove_folder, remove_leftovers, settle_folder
-from luthier.core.guarded import reading_foreign
+from luthier.core.untrusted import reading_foreign
 
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _NUMBER = re.compile(r"[0-9]{6,18}")

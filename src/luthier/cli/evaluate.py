@@ -63,7 +63,7 @@ def _one_subject(
 ) -> tuple[str | None, RunConfig]:
     """A run or a model, and its configuration; a run has its own."""
     from luthier.api.configuration import configure_for
-    from luthier.context.target import find_target
+    from luthier.context.run_or_model import find_target
 
     run = find_target(target, Console()).run
     if run:

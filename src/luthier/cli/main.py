@@ -126,7 +126,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (LuthierError, KeyboardInterrupt) as error:
         return _explain(error)
     except Exception as error:
-        from luthier.core.guarded import is_shortage
+        from luthier.core.untrusted import is_shortage
 
         if is_shortage(error):
             return _explain(ResourceError("memory does not suffice"))
@@ -158,7 +158,7 @@ def _explain(error: LuthierError | KeyboardInterrupt) -> int:
 def _admit(defect: BaseException) -> int:
     """Say that this is a defect of Luthier, and where; the exit code."""
     from luthier.core.console import Console
-    from luthier.core.guarded import reason
+    from luthier.core.untrusted import reason
 
     traceback.print_exception(defect)
     problem = f"this is a defect of Luthier ({type(defect).__name__}): {reason(defect)}"

@@ -48,7 +48,7 @@ def prompt(
 
     if run and common and common.model is not None:
         raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
-    from luthier.context.target import open_target
+    from luthier.context.run_or_model import open_target
 
     named = open_target(run, Console()).run if run else None
     config = _configuration(named, arguments, common, shots)

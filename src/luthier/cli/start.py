@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from luthier.core.heap import start_in_pool
+from luthier.core.memory_pool import start_in_pool
 
 # Other commands do not train, and should answer at once.
 _TRAINING = {"adapt", "extend", "resume", "tune"}

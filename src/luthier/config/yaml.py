@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from luthier.core.errors import DataError, UsageError
-from luthier.core.given import read_given
-from luthier.core.guarded import MAX_DEPTH, depth_exceeds
 from luthier.core.names import named
+from luthier.core.untrusted import MAX_DEPTH, depth_exceeds
+from luthier.core.user_files import read_given
 
 Location = tuple[str | int, ...]
 

@@ -7,7 +7,7 @@ from typing import Any
 from luthier.config.train import FINGERPRINT_EXCLUDED
 from luthier.context.general_text import watched_texts
 from luthier.context.run_context import RunContext
-from luthier.core.inputs import Inputs, inputs_fingerprint
+from luthier.core.input_fingerprint import Inputs, inputs_fingerprint
 from luthier.core.method_facts import MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.splits import SPLITS

@@ -14,7 +14,7 @@ from luthier.core.method_facts import MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped
-from luthier.prompts.many import prompts_of
+from luthier.prompts.batched import prompts_of
 from luthier.prompts.render import PromptRenderer, PromptTooLongError
 from luthier.prompts.shots import choose_shots, with_shots
 

@@ -18,7 +18,7 @@ from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import read_json, write_json
-from luthier.core.inputs import describe_differences
+from luthier.core.input_fingerprint import describe_differences
 from luthier.models.device import default_device
 from luthier.records.evaluation import TemplateStamp
 from luthier.records.run_directory import FORMAT, RunDirectory

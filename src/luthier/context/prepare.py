@@ -20,7 +20,7 @@ from luthier.data.replay import replay_examples
 from luthier.data.splits import SPLITS
 from luthier.inference.remote import EndpointModel, open_endpoint
 from luthier.methods.lora_adapter import with_adapter_settings
-from luthier.methods.outline import check_adapter
+from luthier.methods.weightless import check_adapter
 from luthier.models.load import ModelHandle, open_model
 from luthier.prompts.render import PromptRenderer
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from luthier.core import guarded
+from luthier.core import untrusted as guarded
 from luthier.core.disk import storing
 from luthier.core.errors import DataError, LuthierError, ResourceError, UsageError
 

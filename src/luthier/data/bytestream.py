@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from luthier.core.errors import DataError, ResourceError
-from luthier.core.given import open_given
 from luthier.core.units import format_bytes
+from luthier.core.user_files import open_given
 from luthier.data.budget import Budget, weight
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped, ReasonCount, collect_problems, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.data.tokenised import Usable, render_all
+from luthier.prompts.reasoning import inline
 from luthier.prompts.render import PromptRenderer
-from luthier.prompts.thoughts import inline
 from luthier.prompts.training_example import TrainingExample
 from luthier.records.base import Record
 from luthier.records.evaluation import TemplateStamp

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DataError
-from luthier.core.guarded import reason
+from luthier.core.untrusted import reason
 from luthier.data.budget import OBJECT_BYTES, VALUE_BYTES, Budget
 from luthier.data.bytestream import open_bytes
 from luthier.data.columns import require_distinct_columns, require_few_columns

@@ -12,9 +12,9 @@ from itertools import chain
 from pathlib import Path
 
 from luthier.core.errors import DataError
-from luthier.core.given import home, is_there
 from luthier.core.names import did_you_mean, listed, named, on_one_line, shortened
 from luthier.core.row import Row
+from luthier.core.user_files import home, is_there
 from luthier.data.bytestream import UNPACK_FIX
 from luthier.data.fields import is_empty
 from luthier.data.hub import open_hub

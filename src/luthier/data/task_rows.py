@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DataError
-from luthier.core.given import home, is_there
 from luthier.core.names import listed, on_one_line
 from luthier.core.row import Row
+from luthier.core.user_files import home, is_there
 from luthier.data.hub import open_hub
 from luthier.data.problems import RaiseProblems
 from luthier.data.readers import read_headless

@@ -10,7 +10,7 @@ from typing import Literal
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.data.problems import Dropped, Problems, collect_problems
-from luthier.prompts.many import trainings_of
+from luthier.prompts.batched import trainings_of
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.training_example import TrainingExample
 

@@ -17,8 +17,8 @@ from luthier.evaluation.statistics.bootstrap import Resampling, Units, bootstrap
 from luthier.evaluation.statistics.power import detectable_difference, difference_error
 from luthier.evaluation.task import Evaluation, EvaluationTask
 from luthier.inference import Engine
+from luthier.prompts.reasoning import answer_only
 from luthier.prompts.render import Prompt, PromptRenderer
-from luthier.prompts.thoughts import answer_only
 from luthier.records.evaluation import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
 
 _RECORDED_PACKAGES = ("torch", "transformers", "peft", "rouge_score", "sacrebleu")

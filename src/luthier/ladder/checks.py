@@ -12,7 +12,7 @@ from luthier.core.console import Console
 from luthier.distributed.process_group import SINGLE_PROCESS
 from luthier.evaluation.runner import render_prompts
 from luthier.ladder.rungs import Rung, rungs_of
-from luthier.methods.outline import outlined
+from luthier.methods.weightless import outlined
 from luthier.models.device import default_device
 from luthier.planning.from_config import tuning_of
 from luthier.preflight.dry_run import Checked

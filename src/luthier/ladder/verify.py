@@ -17,7 +17,7 @@ from luthier.config.stored import described_config
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.files import read_lines
-from luthier.core.guarded import reading_foreign
+from luthier.core.untrusted import reading_foreign
 from luthier.evaluation import Evaluation, compare_rungs, load_evaluation, unusable_answers
 from luthier.evaluation.asking import load_task
 from luthier.evaluation.judge import WinRate, tally

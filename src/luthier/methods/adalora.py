@@ -11,10 +11,10 @@ from torch import Tensor
 from luthier.config.methods import AdaloraConfig
 from luthier.core.method_facts import MethodName
 from luthier.methods.base import Adapted, Method
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.hooks import MethodHooks
 from luthier.methods.new_tokens import saved_modules, token_rows
 from luthier.methods.peft_support import attach, targets_of, task_type
-from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 _ADAPTER = "default"

@@ -14,7 +14,7 @@ from torch.nn import Parameter
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.folders import new_folder
-from luthier.core.guarded import reading_foreign
+from luthier.core.untrusted import reading_foreign
 from luthier.models.adapter_folder import (
     ADAPTER_CONFIG,
     AdapterFolder,
@@ -23,7 +23,7 @@ from luthier.models.adapter_folder import (
 )
 from luthier.models.foreign_adapter import neutral, require_quick_patterns
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 
 _OTHER_BASE = "name the model that it was trained on with model.base=…, or get the adapter again"
 _CARD = "README.md"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from luthier.config.methods import AdaptersConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
-from luthier.methods.left_out import notes_on_mute
-from luthier.methods.reach import Reach
+from luthier.methods.gradient_reach import Reach
+from luthier.methods.untrained import notes_on_mute
 from luthier.models.load import LoadedModel
 
 

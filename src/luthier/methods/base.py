@@ -11,9 +11,9 @@ import torch
 
 from luthier.core.errors import LuthierError, UsageError
 from luthier.core.method_facts import FACTS, MethodFacts, MethodName
+from luthier.methods.gradient_reach import Reach, reason_of, require_learning, require_pass
 from luthier.methods.hooks import MethodHooks
-from luthier.methods.numberless import numberless
-from luthier.methods.reach import Reach, reason_of, require_learning, require_pass
+from luthier.methods.meta_device import numberless
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel
 
@@ -60,7 +60,7 @@ class Method(ABC):
         New parameters are drawn from torch's global generator.
 
         A pass of a few tokens before, and one after, find out whether whatever is trained can
-        learn; see `luthier.methods.reach`.
+        learn; see `luthier.methods.gradient_reach`.
 
         Raises:
             UsageError: the model has nothing for this method, or cannot be trained with it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from luthier.config.methods import BitfitConfig
 from luthier.methods.base import Adapted, Method
-from luthier.methods.reach import Reach
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.selective import train_only
 from luthier.models.load import LoadedModel
 

@@ -10,7 +10,7 @@ from luthier.config.methods import LastLayersConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
 from luthier.methods.frozen_prefix import FrozenPrefix
-from luthier.methods.reach import Reach
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.selective import train_only
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel

@@ -7,9 +7,9 @@ from typing import Any
 from luthier.config.methods import LayernormConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
-from luthier.methods.left_out import notes_on_mute
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.peft_support import attach, task_type
-from luthier.methods.reach import Reach
+from luthier.methods.untrained import notes_on_mute
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 

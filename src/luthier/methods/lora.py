@@ -9,11 +9,11 @@ from luthier.config import LoraConfig
 from luthier.core.errors import UsageError
 from luthier.core.method_facts import MethodName
 from luthier.methods.base import Adapted, Method
+from luthier.methods.expert_stacks import patterns
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.lora_adapter import require_same, train_further
 from luthier.methods.new_tokens import saved_modules, token_rows
 from luthier.methods.peft_support import attach, targets_of, task_type
-from luthier.methods.reach import Reach
-from luthier.methods.stacks import patterns
 from luthier.methods.targets import Parameters
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.load import LoadedModel

@@ -16,7 +16,7 @@ from luthier.core.method_facts import FACTS, MethodName
 from luthier.methods.adapted import is_adapter
 from luthier.models.load import LoadedModel
 from luthier.models.quantised import dequantise, is_quantised
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 
 
 @dataclass(frozen=True, slots=True)

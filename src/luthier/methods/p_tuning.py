@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from luthier.config.methods import PTuningConfig
 from luthier.methods.base import Adapted, Method
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.peft_support import attach, task_type
-from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 

@@ -9,11 +9,11 @@ from luthier.config.methods import ModulesConfig
 from luthier.core.errors import UsageError
 from luthier.core.parameter_names import alike_once
 from luthier.core.targets import Selection
-from luthier.methods.left_out import LISTED
-from luthier.methods.reach import Reach
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.targets import Targets, find_targets
+from luthier.methods.untrained import LISTED
 from luthier.models.load import LoadedModel
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 
 _REASON = 300  # characters
 

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from luthier.config.methods import PrefixTuningConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.initial_words import initial_ids
-from luthier.methods.numberless import numberless
+from luthier.methods.meta_device import numberless
 from luthier.methods.peft_support import attach, task_type
-from luthier.methods.reach import Reach
 from luthier.models.device import is_out_of_memory
 from luthier.models.load import LoadedModel
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from luthier.config import PromptTuningConfig
 from luthier.core.errors import UsageError
 from luthier.methods.base import Adapted, Method
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.initial_words import initial_ids
 from luthier.methods.peft_support import attach, task_type
-from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 

@@ -17,8 +17,8 @@ from luthier.core.names import did_you_mean, listed
 from luthier.core.parameter_names import without_numbers
 from luthier.core.patterns import matching
 from luthier.core.targets import Names, ends_with, is_named, layer_of
-from luthier.methods.reach import Reach
-from luthier.methods.stacks import Stack
+from luthier.methods.expert_stacks import Stack
+from luthier.methods.gradient_reach import Reach
 
 _LISTED = 12
 # Their state-space layers give fused kernels the weights of these modules, past any adapter, where

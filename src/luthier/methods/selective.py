@@ -8,8 +8,8 @@ from luthier.config.methods import SelectiveConfig
 from luthier.core.errors import UsageError
 from luthier.core.parameter_names import pick_names
 from luthier.methods.base import Adapted, Method
-from luthier.methods.left_out import notes_on_mute
-from luthier.methods.reach import Reach
+from luthier.methods.gradient_reach import Reach
+from luthier.methods.untrained import notes_on_mute
 from luthier.models.kinds import frozen_pattern, is_frozen
 from luthier.models.load import LoadedModel
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from luthier.core.errors import UsageError
 from luthier.core.targets import Names, Selection
-from luthier.methods.left_out import notes_on_targets
-from luthier.methods.reach import Reach
+from luthier.methods.expert_stacks import Stack, converted_names, lost_names, stacks_in
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.search import Search, entries
-from luthier.methods.stacks import Stack, converted_names, lost_names, stacks_in
+from luthier.methods.untrained import notes_on_targets
 from luthier.models.kinds import frozen_pattern, is_frozen
 
 

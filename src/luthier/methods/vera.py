@@ -6,9 +6,9 @@ import warnings
 
 from luthier.config.methods import VeraConfig
 from luthier.methods.base import Adapted, Method
+from luthier.methods.gradient_reach import Reach
 from luthier.methods.new_tokens import saved_modules
 from luthier.methods.peft_support import attach, targets_of, task_type
-from luthier.methods.reach import Reach
 from luthier.models.load import LoadedModel
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from luthier.core.errors import DataError
 from luthier.core.files import file_sha256
-from luthier.core.given import is_there, read_given_json
+from luthier.core.user_files import is_there, read_given_json
 from luthier.models.foreign_adapter import check_adapter
 from luthier.models.weights import require_content, stored_shapes
 

@@ -22,8 +22,8 @@ def keep_freed_memory() -> None:
 
     Activations and logits are allocated and freed at every layer. By default each block above a
     few MiB is mapped anew, and the kernel clears its pages again: copying 64 MB took 2.5 times as
-    long in a measurement. The price is holes (`luthier.core.heap`). Where another allocator has
-    taken glibc's place this has no effect.
+    long in a measurement. The price is holes (`luthier.core.memory_pool`). Where another allocator
+    has taken glibc's place this has no effect.
     """
     if mallopt := _function("mallopt"):
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

@@ -8,7 +8,7 @@ from typing import Any
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError
-from luthier.core.given import read_given_json
+from luthier.core.user_files import read_given_json
 from luthier.models.settings_file import CONFIG, read_config
 
 GENERATION = "generation_config.json"

@@ -11,9 +11,9 @@ from luthier.core.cache import cache_folder, one_at_a_time
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.folders import new_folder
-from luthier.core.guarded import reading_foreign
+from luthier.core.untrusted import reading_foreign
 from luthier.models.gguf_header import check_header
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 from luthier.models.weights import stored_shapes
 
 _SHOWN = 3  # names

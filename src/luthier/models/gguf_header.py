@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from luthier.core.errors import DataError
-from luthier.core.given import open_given
+from luthier.core.user_files import open_given
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

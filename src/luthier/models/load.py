@@ -16,9 +16,9 @@ import torch
 from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, LuthierError
-from luthier.core.given import read_given_json
-from luthier.core.guarded import reading_foreign
 from luthier.core.seeds import fingerprint
+from luthier.core.untrusted import reading_foreign
+from luthier.core.user_files import read_given_json
 from luthier.models.adapter_folder import AdapterFolder
 from luthier.models.allocator import keep_freed_memory
 from luthier.models.device import default_device, resolve_dtype
@@ -34,7 +34,7 @@ from luthier.models.quantised import (
     require_quantisation,
     stored_as,
 )
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 from luthier.models.resolve import ModelFolder, resolve_model, resolve_tokenizer
 from luthier.models.settings_file import CONFIG, check_sizes, read_config
 from luthier.models.tensors import check_tensors, renaming, require_all

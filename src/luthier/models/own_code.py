@@ -8,7 +8,7 @@ from pathlib import Path
 
 from luthier.core.errors import DataError
 from luthier.core.files import file_sha256
-from luthier.core.given import is_there, read_given_json
+from luthier.core.user_files import is_there, read_given_json
 
 _NAMING = ("config.json", "tokenizer_config.json")
 

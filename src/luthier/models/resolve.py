@@ -12,8 +12,8 @@ from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import file_sha256
-from luthier.core.given import home, is_there, refuse_irregular, refuse_links_away
 from luthier.core.names import did_you_mean
+from luthier.core.user_files import home, is_there, refuse_irregular, refuse_links_away
 from luthier.models import bundled
 from luthier.models.adapter_folder import (
     ADAPTER_CONFIG,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import DataError
-from luthier.core.given import read_given
-from luthier.core.guarded import parse_foreign
+from luthier.core.untrusted import parse_foreign
+from luthier.core.user_files import read_given
 
 CONFIG = "config.json"
 _AGAIN = "get the file again from where the model comes from"

@@ -20,7 +20,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.models.kinds import class_in
 from luthier.models.quantised import stored_settings
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 from luthier.models.resolve import ModelFolder
 from luthier.models.settings_file import longest_window
 from luthier.models.weights import stored_shapes

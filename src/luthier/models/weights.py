@@ -15,8 +15,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from luthier.core.errors import DataError
-from luthier.core.given import is_there, open_given, read_given_json
-from luthier.core.guarded import reading_foreign
+from luthier.core.untrusted import reading_foreign
+from luthier.core.user_files import is_there, open_given, read_given_json
 
 _INDEX = ".index.json"
 # A stem and its suffix; transformers asks for them in this order.

@@ -12,8 +12,8 @@ from typing import Any
 
 from luthier.core.deadline import Deadline
 from luthier.core.errors import DataError
-from luthier.core.given import home, read_given
-from luthier.core.guarded import parse_foreign
+from luthier.core.untrusted import parse_foreign
+from luthier.core.user_files import home, read_given
 from luthier.planning.tables import read_table
 
 _MOST_BYTES = 2**20

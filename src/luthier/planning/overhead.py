@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from operator import add
 
-from luthier.core.heap import pool_installed
+from luthier.core.memory_pool import pool_installed
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from luthier.planning.hardware import Cluster
 from luthier.planning.memory import MemoryPlan, pass_cost, peak_memory
 from luthier.planning.methods import tuning_called
 from luthier.planning.precision import precision_on, usual_precision
-from luthier.planning.required import require_targets
+from luthier.planning.required_targets import require_targets
 from luthier.planning.runnable import TuneRun, Wanted, tune_run
 from luthier.planning.sizes import Size
 from luthier.planning.step import StepCost

@@ -9,7 +9,7 @@ from luthier.context.training_data import training_data
 from luthier.core.method_facts import MethodName
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
-from luthier.methods.outline import outlined
+from luthier.methods.weightless import outlined
 from luthier.preflight.memory_check import check_memory, memory_limit, plan_within_memory
 from luthier.preflight.power import notes_on_power
 from luthier.records.dry_run import DryRun, MethodDryRun

@@ -12,13 +12,13 @@ import torch
 from luthier.config.methods import MethodConfig
 from luthier.context.run_context import RunContext
 from luthier.core.errors import DataError
-from luthier.core.heap import pool_in_use
+from luthier.core.memory_pool import pool_in_use
 from luthier.core.method_facts import FACTS, MethodName
 from luthier.data.batches import BatchOrder
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import method_for
 from luthier.methods.frozen_prefix import LIMIT
-from luthier.methods.outline import outlined
+from luthier.methods.weightless import outlined
 from luthier.models.device import default_device, resolve_dtype
 from luthier.models.kinds import is_wrapper
 from luthier.planning import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags, without_thought
+from luthier.prompts.reasoning import KNOWN_TAGS, ThinkTags, without_thought
 from luthier.prompts.tokens import Encoder
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, overload
 
-from luthier.prompts.ahead import T, ahead
+from luthier.prompts.prefetch import T, ahead
 from luthier.prompts.tokenizer_rules import panicked
 
 Pair = tuple[int, int]

@@ -10,10 +10,18 @@ from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
-from luthier.prompts.ahead import T
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
-from luthier.prompts.contained import (
+from luthier.prompts.dialect import PROBE, Dialect
+from luthier.prompts.layouts import Span, Written
+from luthier.prompts.prefetch import T
+from luthier.prompts.reasoning import (
+    KNOWN_TAGS,
+    Thought,
+    missing_part,
+    thought_of,
+)
+from luthier.prompts.template_checks import (
     holds_calls,
     is_in,
     no_tools,
@@ -21,15 +29,7 @@ from luthier.prompts.contained import (
     require_turns,
     tool_name,
 )
-from luthier.prompts.dialect import PROBE, Dialect
-from luthier.prompts.drafts import Draft
-from luthier.prompts.layouts import Span, Written
-from luthier.prompts.thoughts import (
-    KNOWN_TAGS,
-    Thought,
-    missing_part,
-    thought_of,
-)
+from luthier.prompts.template_requests import Draft
 from luthier.prompts.tokens import Encoder, Tokens
 
 _QUESTION = Message("user", "zqxquestion")

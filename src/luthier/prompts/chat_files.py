@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from luthier.core.errors import DataError
-from luthier.core.given import home, read_given
+from luthier.core.user_files import home, read_given
 from luthier.prompts import template_process
 from luthier.prompts.characters import CharacterTokenizer
 from luthier.prompts.dialect import over_the_limit

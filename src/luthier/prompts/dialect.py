@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
 from luthier.prompts import template_process
-from luthier.prompts.ahead import T, ahead
 from luthier.prompts.calls import MakeId, by_function, matched_calls, nine_letters, own_id
 from luthier.prompts.characters import CharacterTokenizer
-from luthier.prompts.drafts import Draft
+from luthier.prompts.prefetch import T, ahead
+from luthier.prompts.reasoning import KNOWN_TAGS, ThinkTags, thought_of
 from luthier.prompts.template_process import TemplateLimit, TemplateRaised, TemplateSyntax
-from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags, thought_of
+from luthier.prompts.template_requests import Draft
 from luthier.prompts.tokens import Tokenizer
 
 # Words that no template writes itself.

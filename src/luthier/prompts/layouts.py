@@ -12,11 +12,11 @@ from typing import Protocol
 
 from luthier.core.errors import DataError
 from luthier.core.example import Message
-from luthier.prompts.ahead import T
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
-from luthier.prompts.drafts import Draft
-from luthier.prompts.thoughts import KNOWN_TAGS, thought_of
+from luthier.prompts.prefetch import T
+from luthier.prompts.reasoning import KNOWN_TAGS, thought_of
+from luthier.prompts.template_requests import Draft
 from luthier.prompts.tokens import Encoder, Tokens
 
 _BETWEEN_TURNS = "\n\n"

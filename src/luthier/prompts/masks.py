@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from luthier.prompts.anchors import Boundary
 from luthier.prompts.layouts import Layout, Span, Written
+from luthier.prompts.token_boundaries import Boundary
 from luthier.prompts.tokens import Encoder, Tokens
 
 _LAST_TEXTS = 16

@@ -16,7 +16,7 @@ from luthier.prompts.chat_files import read_own_template, require_usable, templa
 from luthier.prompts.dialect import Dialect
 from luthier.prompts.layouts import Layout, PlainLayout, Written
 from luthier.prompts.masks import Masks
-from luthier.prompts.thoughts import KNOWN_TAGS, inline, thought_of
+from luthier.prompts.reasoning import KNOWN_TAGS, inline, thought_of
 from luthier.prompts.tokens import Encoder, Tokenizer
 from luthier.prompts.training_example import TrainingExample
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
-from luthier.prompts.ahead import T
-from luthier.prompts.anchors import Anchors, Boundary
 from luthier.prompts.batches import Batches, Offsets, Pair, Request
+from luthier.prompts.prefetch import T
+from luthier.prompts.token_boundaries import Anchors, Boundary
 from luthier.prompts.tokenizer_rules import raise_if_panicked
 
 # Unicode guarantees that these never stand for a character, so rows hardly ever have them; where

@@ -10,7 +10,7 @@ from luthier.core.terminal import printable_values
 from luthier.records.evaluation import EvaluationRecord, MetricResult, SampleRecord
 from luthier.reports.content import Content, System
 from luthier.reports.excerpts import common_ending, prompt_end
-from luthier.reports.shares import fair_shares
+from luthier.reports.fair_shares import fair_shares
 
 MAX_EXAMPLES = 500
 MAX_CHARACTERS = 4_000

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 from luthier.config.base import Config
 from luthier.config.decoding import Greedy, StopString, Strategy
 from luthier.core.row import Row
+from luthier.prompts.reasoning import answer_only
 from luthier.prompts.template import Jinja
-from luthier.prompts.thoughts import answer_only
 from luthier.tasks.columns import Column, one_or_more
 from luthier.tasks.needs import Need
 from luthier.tasks.task import Task

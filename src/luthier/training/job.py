@@ -10,7 +10,7 @@ import torch
 
 from luthier.config import MethodConfig, RunConfig, TrainConfig
 from luthier.core.errors import UsageError
-from luthier.core.inputs import Inputs
+from luthier.core.input_fingerprint import Inputs
 from luthier.core.method_facts import MethodName
 from luthier.core.seeds import derive
 from luthier.data.batches import NO_REPLAY, BatchOrder, Replay

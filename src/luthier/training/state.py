@@ -23,8 +23,8 @@ from luthier.checkpoint import (
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_lines
-from luthier.core.guarded import reading_foreign
-from luthier.core.inputs import describe_differences
+from luthier.core.input_fingerprint import describe_differences
+from luthier.core.untrusted import reading_foreign
 from luthier.methods.hooks import MethodHooks
 from luthier.records.training import Extension
 from luthier.training.guards import Guards, GuardState, spoilt_weights

@@ -28,7 +28,7 @@ from luthier.core.errors import UsageError
 from luthier.core.method_facts import MethodName
 from luthier.models.device import resolve_dtype
 from luthier.models.load import LoadedModel
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 from luthier.prompts.training_example import TrainingExample
 from luthier.records.evaluation import ModelStamp
 from luthier.records.run_directory import RunDirectory

@@ -14,7 +14,7 @@ from luthier.config import RunConfig
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import folder_bytes
-from luthier.core.inputs import Inputs
+from luthier.core.input_fingerprint import Inputs
 from luthier.core.method_facts import MethodName
 from luthier.data.batches import BatchOrder, Replay
 from luthier.data.problems import Dropped

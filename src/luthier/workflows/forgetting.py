@@ -6,7 +6,7 @@ from luthier.config import RunConfig
 from luthier.config.stored import stored_config
 from luthier.context.prepare import prepare
 from luthier.context.run_context import RunContext
-from luthier.context.target import Target
+from luthier.context.run_or_model import Target
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import write_lines

@@ -8,7 +8,7 @@ from luthier.context.evaluation_task import decoding_of
 from luthier.context.manifest import check_template
 from luthier.context.prepare import find_model, make_renderer, prepare
 from luthier.context.run_context import RunContext
-from luthier.context.target import Target
+from luthier.context.run_or_model import Target
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
 from luthier.evaluation.settings import require_reach

@@ -18,7 +18,7 @@ from luthier.data.problems import count_reasons
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import load_adapted
 from luthier.methods.lora_adapter import described
-from luthier.methods.outline import counted_parameters
+from luthier.methods.weightless import counted_parameters
 from luthier.models.allocator import bound_kept_memory
 from luthier.models.load import LoadedModel
 from luthier.planning.hardware import GUESSED

@@ -12,7 +12,7 @@ import pytest
 import luthier
 from luthier.api.configuration import configure, open_run
 from luthier.config import RunConfig
-from luthier.context.target import find_target
+from luthier.context.run_or_model import find_target
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.records.evaluation import EvaluationRecord

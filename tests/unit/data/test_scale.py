@@ -17,7 +17,7 @@ from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.data.problems import RaiseProblems
 from luthier.data.sources import read_rows
-from luthier.prompts.many import prompts_of, trainings_of
+from luthier.prompts.batched import prompts_of, trainings_of
 from luthier.prompts.render import PromptRenderer
 
 _MANY = 60 * 2**20

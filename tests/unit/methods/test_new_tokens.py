@@ -17,7 +17,7 @@ from luthier.core.errors import UsageError
 from luthier.core.method_facts import MethodName
 from luthier.methods import load, load_adapted, method_for, save_adapted
 from luthier.methods.merge import merge
-from luthier.methods.outline import counted_parameters
+from luthier.methods.weightless import counted_parameters
 from luthier.models.load import open_model
 
 QUIET = Console(quiet=True)

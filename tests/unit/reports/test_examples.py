@@ -7,7 +7,7 @@ from luthier.records.ladder import LadderRecord
 from luthier.records.run_directory import RunDirectory
 from luthier.reports.content import read_content
 from luthier.reports.examples import MAX_CHARACTERS, MAX_EXAMPLES, collect_examples
-from luthier.reports.shares import fair_shares
+from luthier.reports.fair_shares import fair_shares
 
 TASK = "python-docstrings"
 

@@ -24,8 +24,8 @@ from luthier.evaluation.task import EvaluationTask
 from luthier.inference import Engine, Generation
 from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.inference.local.decoding.stopping import Stopping
+from luthier.prompts.reasoning import KNOWN_TAGS, ThinkTags
 from luthier.prompts.render import Prompt, PromptRenderer
-from luthier.prompts.thoughts import KNOWN_TAGS, ThinkTags
 from luthier.records.evaluation import ModelStamp, TemplateStamp
 from luthier.tasks.task import Task
 

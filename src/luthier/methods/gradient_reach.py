@@ -19,11 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._pytree import tree_iter
 
 from luthier.core.errors import UsageError
-from luthier.methods.numberless import numberless
+from luthier.methods.meta_device import numberless
 from luthier.models.device import default_device
 from luthier.models.forward import without_cache
 from luthier.models.load import LoadedModel
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 
 _ROWS, _TOKENS = 2, 16
 # Layers may be left out at random, and a few tokens need not be sent to every expert.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.core.inputs import describe_differences, inputs_fingerprint
+from luthier.core.input_fingerprint import describe_differences, inputs_fingerprint
 
 BEFORE = {"train": {"epochs": 3, "schedule": "cosine"}, "seed": 0, "content": {"model": "a"}}
 

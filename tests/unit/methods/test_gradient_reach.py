@@ -19,8 +19,8 @@ from luthier.core.errors import UsageError
 from luthier.core.method_facts import MethodName
 from luthier.methods import method_for
 from luthier.methods.base import Method
+from luthier.methods.gradient_reach import reach_of
 from luthier.methods.peft_support import attach
-from luthier.methods.reach import reach_of
 from luthier.models.load import LoadedModel
 
 MIXED = {"first_k_dense_replace": 1}  # one layer of each kind

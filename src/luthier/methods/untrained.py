@@ -7,8 +7,8 @@ from typing import Any
 
 from luthier.core.parameter_names import alike_once
 from luthier.core.targets import Selection
+from luthier.methods.expert_stacks import Stack
 from luthier.methods.search import Search, is_linear, looks_linear
-from luthier.methods.stacks import Stack
 
 LISTED = 4
 """Names of modules in one message."""

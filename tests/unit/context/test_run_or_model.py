@@ -13,7 +13,7 @@ import pytest
 import luthier
 from luthier.api.results import AdaptResult
 from luthier.cli.main import run as command
-from luthier.context.target import Target, find_target
+from luthier.context.run_or_model import Target, find_target
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, write_json

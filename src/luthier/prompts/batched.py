@@ -9,9 +9,9 @@ from typing import ParamSpec, TypeVar
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.prompts.batches import Request
-from luthier.prompts.drafts import Draft
 from luthier.prompts.layouts import Written
 from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.template_requests import Draft
 from luthier.prompts.training_example import TrainingExample
 
 P = ParamSpec("P")

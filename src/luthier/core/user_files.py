@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from luthier.core.errors import DataError
 from luthier.core.files import irregular, open_regular, read_whole
-from luthier.core.guarded import MAX_DOCUMENT_BYTES, parse_foreign
+from luthier.core.untrusted import MAX_DOCUMENT_BYTES, parse_foreign
 
 _DESCRIPTIONS = (".json", ".jinja", ".model")
 """Suffixes of what a model's folder says of the model."""

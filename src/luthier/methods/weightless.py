@@ -13,7 +13,7 @@ from luthier.core.method_facts import MethodName
 from luthier.methods.adapted import attach
 from luthier.methods.registry import method_for
 from luthier.models.load import LoadedModel, ModelHandle
-from luthier.models.quiet import quiet_transformers
+from luthier.models.quiet_transformers import quiet_transformers
 from luthier.records.evaluation import ModelStamp
 
 

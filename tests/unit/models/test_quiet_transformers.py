@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from luthier.models.quiet import _KERNELS_LOGGER, _NO_KERNEL
+from luthier.models.quiet_transformers import _KERNELS_LOGGER, _NO_KERNEL
 
 
 def test_an_optional_kernels_absence_is_not_a_warning_and_all_else_is(
