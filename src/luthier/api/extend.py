@@ -21,9 +21,7 @@ from luthier.records.run_lock import writing
 from luthier.records.training import Extension, TrainingRecord
 
 if TYPE_CHECKING:
-    from luthier.context.fingerprints import training_fingerprint
     from luthier.context.run_context import RunContext
-    from luthier.context.training_data import training_data
 
 from luthier.api.configuration import Overrides, configure
 
@@ -113,6 +111,7 @@ def _require_one(epochs: float | None, steps: int | None) -> None:
 
 def _with_more(setup: RunContext, epochs: float | None, steps: int | None) -> RunConfig:
     """The configuration with more epochs or steps, of which one is None."""
+    from luthier.context.training_data import training_data
     from luthier.training.schedule import total_steps
 
     config, own = setup.config, setup.config.method_config.epochs
@@ -144,6 +143,8 @@ def _note_extension(
     run: RunDirectory, setup: RunContext, changed: RunConfig, step: int, limit: float | None
 ) -> None:
     """Allow the run to go on from its checkpoints under the changed configuration."""
+    from luthier.context.fingerprints import training_fingerprint
+
     before = setup.config
     extension = Extension(
         step=step,
