@@ -182,7 +182,7 @@ def test_a_model_in_files_judges_too(run: Any, tiny_llama: Path) -> None:
     settings = {"model.id": str(tiny_llama), "model.dtype": "float32"}
     own = runs[0].parent / "judge.yaml"
     own.write_text(
-        "id: own\nprompt: '{{ first }} or {{ second }}?'\nverdict: {pattern: 'one|two'}\n"
+        "name: own\nprompt: '{{ first }} or {{ second }}?'\nverdict: {pattern: 'one|two'}\n"
         "words: {first: one, second: two}\nmax_new_tokens: 3\n",
         encoding="utf-8",
     )
