@@ -143,8 +143,8 @@ def _settings() -> dict[str, list[Target]]:
     from luthier.prompts.library import load_template
     from luthier.tasks.load import load_task
 
-    judge = _LIBRARY / "evaluate/judge/library/pairwise.yaml"
-    task = _LIBRARY / "evaluate/tasks/library/gsm8k.yaml"
+    judge = _LIBRARY / "evaluation/judge/library/pairwise.yaml"
+    task = _LIBRARY / "tasks/library/gsm8k.yaml"
     config = Target(lambda f: load_config(f / "c.yaml"), {"c.yaml": _CONFIG.encode()})
     chat = Target(lambda f: read_own_template(str(f / "c.jinja")), {"c.jinja": _CHAT_TEMPLATE})
     mine = task.read_bytes().replace(b"gsm8k\n", b"mine\n", 1)

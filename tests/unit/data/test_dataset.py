@@ -80,7 +80,7 @@ def test_a_template_and_three_references(write_rows: Write) -> None:
         test=str(write_rows("test.jsonl", [test])),
     )
     assert dataset.template is not None
-    assert dataset.template.id == "summarise-dialogue/short"
+    assert dataset.template.name == "summarise-dialogue/short"
     assert dataset.format == "table"
     assert dataset.test[0].references == ("Greeting 1.", "Greeting 2.", "Greeting 3.")
     assert all(len(example.references) == 1 for example in dataset.train)
@@ -90,7 +90,7 @@ def test_a_bundled_task_has_its_own_template() -> None:
     dataset = load("python-docstrings", num_train=50, num_test=20)
     assert dataset.task == "python-docstrings"
     assert dataset.template is not None
-    assert dataset.template.kind == "summarise-code"
+    assert dataset.template.cluster == "summarise-code"
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (50, 128, 20)
     groups = [
         {example.group for example in part}
