@@ -1,4 +1,4 @@
-"""Options that became commands: whoever types one is told the command."""
+"""Options that became commands or have another name: whoever types one is told which."""
 
 from __future__ import annotations
 
@@ -22,10 +22,22 @@ def test_an_old_option_names_its_command(call: Call, command: str, option: str, 
     assert outcome.code == UsageError.exit_code
     said = " ".join(outcome.err.split())
     assert f"'luthier {command}' has no {option}" in said
-    assert f"do: luthier {RENAMED[command][option]}" in said
+    now = RENAMED[command][option]
+    assert (f"do: write {now}" if now.startswith("--") else f"do: luthier {now}") in said
 
 
-@pytest.mark.parametrize(("command", "option"), ENTRIES)
+@pytest.mark.parametrize(
+    ("command", "option"), [entry for entry in ENTRIES if RENAMED[entry[0]][entry[1]][0] == "-"]
+)
+def test_the_option_that_is_named_exists(call: Call, command: str, option: str) -> None:
+    shown = call(*("plan", "estimate") if command == "plan" else (command,), "--help").out
+    assert RENAMED[command][option] in shown
+    assert f"{option} " not in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [entry for entry in ENTRIES if RENAMED[entry[0]][entry[1]][0] != "-"]
+)
 def test_the_command_that_is_named_exists_with_its_options(
     call: Call, command: str, option: str
 ) -> None:

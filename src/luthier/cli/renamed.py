@@ -1,4 +1,4 @@
-"""Options that became commands: whoever types one is told the command."""
+"""Options that became commands or have another name: whoever types one is told which."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "--trace": "plan trace MODEL",
         "--check": "plan check RUN",
         "--calibrate": "plan calibrate",
+        "--length": "--seq-len",
+        "--step-sequences": "--global-batch-size",
+        "--tables-apart": "--shard-embeddings",
+        "--trained-share": "--loss-token-fraction",
     },
+    "prompt": {"--ask": "--input"},
     "evaluate": {
         "--before": "forgetting RUN --before MODEL_OR_RUN",
         "--after": "forgetting RUN",
@@ -28,11 +33,11 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "--judge-template": "judge RUN --model MODEL --template FILE",
     },
 }
-"""For each command the options that it once had, and the command that does it now."""
+"""For each command the options that it once had, and the command or option that does it now."""
 
 
 def renamed_option(arguments: Sequence[str]) -> UsageError | None:
-    """The error for the first option that has become a command; None where there is none.
+    """The error for the first option that is called otherwise now; None where there is none.
 
     Args:
         arguments: a command line that was not understood.
@@ -41,9 +46,11 @@ def renamed_option(arguments: Sequence[str]) -> UsageError | None:
     commands = RENAMED.get(command, {})
     for word in words:
         option = word.partition("=")[0]
-        if option in commands:
-            return UsageError(
-                f"'luthier {command}' has no {option}: it is a command of its own",
-                fix=f"luthier {commands[option]}",
-            )
+        if option not in commands:
+            continue
+        now = commands[option]
+        problem = f"'luthier {command}' has no {option}"
+        if now.startswith("--"):
+            return UsageError(f"{problem}: it has another name", fix=f"write {now}")
+        return UsageError(f"{problem}: it is a command of its own", fix=f"luthier {now}")
     return None
