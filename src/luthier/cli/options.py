@@ -29,7 +29,7 @@ class CommonOptions:
     model_name: str | None = None
     "What the server calls the model, where it has several."
     data: str | None = None
-    "A bundled task, a file, a folder, or a Hub id."
+    "A bundled task, a benchmark task, a file, a folder, or a Hub id."
     template: str | None = None
     "A template of the library, or a YAML file."
     name: Annotated[str | None, _OF_THE_RUN] = None

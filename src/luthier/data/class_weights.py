@@ -11,6 +11,7 @@ from luthier.core.errors import UsageError
 from luthier.core.example import Example
 from luthier.prompts.sandbox import compile_snippet
 from luthier.prompts.template import Template
+from luthier.tasks.wording import TaskWording
 
 _FIELD = "data.class_weights"
 
@@ -53,7 +54,7 @@ def weigh_classes(
     )
 
 
-def constant_choices(template: Template) -> dict[str, str]:
+def constant_choices(template: Template | TaskWording) -> dict[str, str]:
     """The answer of each label, where it does not depend on the row."""
     return {
         label: words

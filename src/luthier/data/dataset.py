@@ -29,8 +29,12 @@ from luthier.data.splits import (
     split,
     with_unique_ids,
 )
+from luthier.data.task_rows import task_called, task_labels, task_parts
 from luthier.prompts.library import library_templates, load_template
 from luthier.prompts.template import Template
+from luthier.records.run_directory import file_name
+from luthier.tasks.task import Task
+from luthier.tasks.wording import TaskWording
 
 _TEMPLATE_USES = "a template would use them"
 
@@ -51,7 +55,7 @@ class Dataset:
     """
 
     task: str
-    template: Template | None
+    template: Template | TaskWording | None
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
@@ -75,11 +79,12 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     """
     fractions = Fractions(data.validation_fraction, data.test_fraction)
     problems = collect_problems(data.invalid)
-    source = _open(data, problems, console)
+    task = None if data.source in BUNDLED else task_called(data.source)
+    source = _open(data, task, problems, console)
     if source.ignored:
         names = listed(source.ignored)
         console.warn(f"no split is named in these files, so they are left aside: {names}")
-    reading = _Reading(data, _template(data, prompt), problems)
+    reading = _Reading(data, _template(data, prompt, task), problems)
     parts: dict[str, list[Example]] = {}
     with console.progress(f"reading {source.name}", None) as advance:
         for name in (WHOLE, *SPLITS):  # what is trained on decides on the format
@@ -111,7 +116,9 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
 class _Reading:
     """Turns rows into examples: the first row of all decides on the format."""
 
-    def __init__(self, data: DataConfig, template: Template | None, problems: Problems) -> None:
+    def __init__(
+        self, data: DataConfig, template: Template | TaskWording | None, problems: Problems
+    ) -> None:
         self.data = data
         self.template = template
         self.format = Table(template) if template else _known_format(data)
@@ -182,11 +189,13 @@ class _Reading:
         return str(value)
 
 
-def _open(data: DataConfig, problems: Problems, console: Console) -> Source:
+def _open(data: DataConfig, task: Task | None, problems: Problems, console: Console) -> Source:
     """The source, with the files for validation and test in place of its own splits."""
     if data.source in BUNDLED:
         bundled = BUNDLED[data.source]
         source = Source(data.source, {WHOLE: lambda: bundled.rows(console)})
+    elif task:
+        source = Source(file_name(task.name), task_parts(task))
     else:
         source = open_source(data.source, problems, subset=data.subset)
     parts = dict(source.parts)
@@ -200,12 +209,14 @@ def _open(data: DataConfig, problems: Problems, console: Console) -> Source:
     return Source(source.name, parts, source.ignored)
 
 
-def _template(data: DataConfig, prompt: PromptConfig) -> Template | None:
-    """The template that is asked for, or the bundled task's own."""
+def _template(
+    data: DataConfig, prompt: PromptConfig, task: Task | None
+) -> Template | TaskWording | None:
+    """The template that is asked for, or the task's own."""
     own = BUNDLED[data.source].template if data.source in BUNDLED else None
     name = prompt.template or own
     if name is None:
-        return None
+        return TaskWording.of(task, task_labels(task)) if task else None
     if data.format not in ("auto", "table"):
         raise UsageError(
             f"a template renders the columns of a table, and data.format is {data.format}",

@@ -26,6 +26,7 @@ from luthier.data.identity import with_content_id
 from luthier.data.tool_calls import call_text, declared_arguments, read_tools, tools_text
 from luthier.data.turns import REASONING_KEYS, Turn, TurnReader
 from luthier.prompts.template import Template
+from luthier.tasks.wording import TaskWording
 
 _PAIRS = (("prompt", "completion"), ("input", "output"), ("question", "answer"))
 _CONTEXT = frozenset(
@@ -120,7 +121,7 @@ class Format:
 class Table:
     """Rows of any columns, rendered by a template."""
 
-    template: Template
+    template: Template | TaskWording
     name: str = "table"
 
     def convert(

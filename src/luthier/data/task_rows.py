@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from luthier.core.errors import DataError
+from luthier.core.errors import DataError, UsageError
 from luthier.core.names import listed, on_one_line
 from luthier.core.row import Row
 from luthier.core.user_files import home, is_there
 from luthier.data.hub import open_hub
 from luthier.data.problems import RaiseProblems
 from luthier.data.readers import read_headless
-from luthier.data.sources import candidate_paths, read_file
+from luthier.data.sources import WHOLE, candidate_paths, read_file
+from luthier.tasks.load import load_task, task_names
 from luthier.tasks.sources import FileSource, HubSource
 from luthier.tasks.task import Task
 
@@ -56,6 +57,47 @@ def read_shots(task: Task, limit: int) -> Rowset:
     where = f"examples of the task {task.name}"
     rows = (Row(dict(v), f"{where}, {n}") for n, v in enumerate(task.examples, start=1))
     return Rowset(tuple(rows), {})
+
+
+def task_called(source: str) -> Task | None:
+    """The task that a source of data names, in the library or in a file; None: it is no task.
+
+    A file or folder of that name in the working directory comes first.
+
+    Raises:
+        UsageError: it is a suite, which holds several tasks.
+        DataError: the file is no valid task.
+    """
+    is_file = Path(source).suffix in (".yaml", ".yml")
+    if not is_file and (is_there(home(source)) or source not in task_names()):
+        return None
+    found = load_task(source)
+    if isinstance(found, Task):
+        return found
+    raise UsageError(
+        f"{source} is a suite of {len(found.tasks)} tasks, and one is trained on at a time",
+        where="data.source",
+        fix=f"name one of them: {listed(found.tasks)}",
+    )
+
+
+def task_parts(task: Task) -> dict[str, Callable[[], Iterator[Row]]]:
+    """The rows of a task by the split that they are for.
+
+    What it measures is the test; worked examples come from what is trained on. Where both are one
+    split, it is cut.
+    """
+    if task.split == task.shots_from:
+        return {WHOLE: lambda: iter(read_task(task, task.split).rows)}
+    return {
+        "train": lambda: iter(read_task(task, task.shots_from).rows),
+        "test": lambda: iter(read_task(task, task.split).rows),
+    }
+
+
+def task_labels(task: Task) -> Mapping[str, str]:
+    """From the labels of a task's source to its own."""
+    return read_task(task, task.split, 1).labels
 
 
 def _rows(source: FileSource, path: Path, problems: RaiseProblems) -> Iterator[Row]:

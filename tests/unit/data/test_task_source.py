@@ -1,0 +1,153 @@
+"""A benchmark task as the data of a run: trained, asked, and measured."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import luthier
+from luthier.config import DataConfig, PromptConfig
+from luthier.core.console import Console
+from luthier.core.errors import DataError, UsageError
+from luthier.core.example import Message
+from luthier.data.dataset import Dataset, load_dataset
+
+QUIET = Console(quiet=True)
+PARITY = """\
+name: parity
+kind: choices
+files: {splits: {train: train.jsonl, test: test.jsonl}, labels: {even: 0, odd: 1}}
+description: "Numbers.\\n\\n"
+prompt: "Is {{ number }} odd?"
+label: "{{ label }}"
+group: "{{ tens }}"
+choices: {0: "no", 1: "yes"}
+metrics: acc
+"""
+SUMS = """\
+name: sums
+kind: generate
+files: {splits: {train: train.jsonl, test: test.jsonl}}
+prompt: "What is {{ number }} + 1?"
+completion: "<think>count</think>{{ next }}"
+answers: also
+max_new_tokens: 7
+metrics: em
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for split, start, count in (("train", 0, 60), ("test", 100, 20)):
+        rows = [
+            {"number": n, "label": "odd" if n % 2 else "even", "tens": n // 10, "next": n + 1,
+             "also": [f"it is {n + 1}"]}
+            for n in range(start, start + count)
+        ]  # fmt: skip
+        Path(f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("parity.yaml").write_text(PARITY)
+    Path("sums.yaml").write_text(SUMS)
+    return tmp_path
+
+
+def load(source: str, **data: Any) -> Dataset:
+    return load_dataset(DataConfig(source=source, **data), PromptConfig(), 0, QUIET)
+
+
+def test_choices_become_answers_in_words(folder: Path) -> None:
+    found = load("parity.yaml")
+    assert (found.task, len(found.test)) == ("parity", 20)
+    assert len(found.train) + len(found.validation) == 60
+    for example in (*found.train, *found.test):
+        system, question = example.messages
+        number = int(question.content.split()[1])
+        assert system == Message("system", "Numbers.")
+        assert example.references == ("yes" if number % 2 else "no",)
+        assert (example.choices, example.group) == (("no", "yes"), str(number // 10))
+    assert found.template is not None
+    assert found.template.metrics == ("accuracy",)
+
+
+def test_what_is_trained_may_hold_reasoning(folder: Path) -> None:
+    found = load("sums.yaml", num_test=3)
+    assert len(found.test) == 3
+    example = found.train[0]
+    n = int(example.messages[0].content.split()[2])
+    assert example.trained_answer.content == f"<think>count</think>{n + 1}"
+    assert example.references == (str(n + 1), f"it is {n + 1}")
+    assert found.template is not None
+    assert (found.template.max_new_tokens, found.template.metrics) == (7, ("exact_match",))
+
+
+def test_one_split_is_cut(folder: Path) -> None:
+    own = PARITY.replace("test: test.jsonl", "test: train.jsonl") + "shots_from: test\n"
+    Path("parity.yaml").write_text(f"{own}examples: [{{number: 7, label: 1}}]\n")
+    found = load("parity.yaml")
+    assert found.train
+    assert found.test
+    assert len(found.train) + len(found.validation) + len(found.test) == 60
+
+
+def test_a_task_is_tuned_and_measured_as_a_benchmark(folder: Path, tiny_llama: Path) -> None:
+    settings = {
+        "model.id": str(tiny_llama), "model.dtype": "float32", "data.source": "parity.yaml",
+        "method": "full", "train.max_steps": 2, "evaluate.resamples": 100,
+        "evaluate.general_text": None,
+    }  # fmt: skip
+    run = luthier.tune(None, settings, QUIET).run.path
+    given = {"model.id": str(tiny_llama)}
+    own = luthier.evaluate(run, None, given, QUIET).evaluation
+    (measured,) = luthier.benchmark([run], ["parity.yaml"], None, settings, QUIET)
+    assert own.metric("accuracy").n == measured.evaluations[0].metric("acc").n == 20
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("glue", "name one of them: glue/cola"),
+        ("text.yaml", "no questions with answers"),
+        ("contexts.yaml", "no questions with answers"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused(source: str, words: str, folder: Path) -> None:
+    files = PARITY.partition("description")[0].partition("files")[2]
+    Path("text.yaml").write_text(
+        f"name: t\nkind: text\nfiles{files}text: x{{{{ number }}}}\nmetrics: perplexity\n"
+    )
+    Path("contexts.yaml").write_text(
+        f"name: c\nkind: contexts\nfiles{files}contexts: also\ncontinuation: x\n"
+        "answer_index: label\nmetrics: acc\n"
+    )
+    with pytest.raises(UsageError) as refused:
+        load(source)
+    assert words in f"{refused.value.problem} {refused.value.fix}"
+
+
+def test_a_wrong_task_has_its_line(folder: Path) -> None:
+    Path("parity.yaml").write_text(PARITY.replace("label:", "lable:"))
+    with pytest.raises(DataError) as refused:
+        load("parity.yaml")
+    assert "parity.yaml:6" in str(refused.value)
+    assert "did you mean 'label'?" in str(refused.value)
+
+
+def test_a_folder_of_the_same_name_is_the_data(folder: Path) -> None:
+    place = Path("glue/rte")
+    place.mkdir(parents=True)
+    rows = [{"prompt": f"Is {n} odd?", "completion": "no"} for n in range(40)]
+    (place / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load("glue/rte").template is None
+
+
+def test_a_task_of_the_library() -> None:
+    if not os.environ.get("LUTHIER_DATA"):
+        pytest.skip("LUTHIER_DATA is not set to a folder of real data")
+    found = load("glue/rte", num_train=50, num_test=20)
+    assert found.task == "glue-rte"
+    assert {e.references[0] for e in found.train} == {"True", "False"}
+    assert all(e.choices == ("True", "False") for e in (*found.train, *found.test))
