@@ -66,3 +66,9 @@ def test_everything_is_explained_in_a_group(
 
 def test_paragraphs_stay_apart() -> None:
     assert filled("one\ntwo\n\nthree\n    four\n") == "one two\n\nthree four\n"
+
+
+def test_a_mistake_does_not_change_what_help_says_afterwards(call: Call) -> None:
+    before = call("plan", "--help").out
+    assert "Did you mean" in call("plna").err
+    assert call("plan", "--help").out == before

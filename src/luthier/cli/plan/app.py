@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cyclopts import App
+
 from luthier.cli.groups import command_group
 from luthier.cli.plan.calibrate import calibrate
 from luthier.cli.plan.check import check
@@ -13,6 +15,11 @@ from luthier.cli.plan.inference import inference
 from luthier.cli.plan.search import search
 from luthier.cli.plan.trace import trace
 
+_HELP = """\
+Plan memory, time and cost before you pay.
+
+'luthier plan MODEL' is short for 'luthier plan estimate MODEL', whose options are below.
+"""
 _EXAMPLES = """\
 Examples:
   luthier plan llama-3.1-8b --hardware rtx-4090 --method qlora --tokens 1e7
@@ -20,14 +27,6 @@ Examples:
   luthier plan search llama-3.1-8b --hardware any
 """
 
-app = command_group(
-    "plan",
-    """Plan memory, time and cost before you pay.
-
-    'luthier plan MODEL' is short for 'luthier plan estimate MODEL', whose options are below.""",
-    help_epilogue=_EXAMPLES,
-)
-app.default(estimate)
 _QUESTIONS: tuple[Callable[..., Any], ...] = (
     estimate,
     search,
@@ -36,5 +35,23 @@ _QUESTIONS: tuple[Callable[..., Any], ...] = (
     check,
     calibrate,
 )
-for _place, _question in enumerate(_QUESTIONS):
-    app.command(_question, sort_key=_place)
+
+
+def make_app() -> App:
+    """The command with its subcommands."""
+    made = command_group(
+        "plan",
+        _HELP,
+        help_epilogue=_EXAMPLES,
+    )
+    made.default(estimate)
+    for place, question in enumerate(_QUESTIONS):
+        made.command(question, sort_key=place)
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, a new one for each command line: cyclopts may write a shorter help into it."""
+    if name == "app":
+        return make_app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
