@@ -129,7 +129,8 @@ def _lm_eval(
 
 def _delimiter(prepared: PreparedTask, ours: Evaluation) -> str:
     """What stands before the words that both have scored."""
-    return "" if ours.record.chat_template else prepared.task.delimiter
+    keeps = getattr(prepared.task, "delimits_turns", False)
+    return "" if ours.record.chat_template and not keeps else prepared.task.delimiter
 
 
 def _splits(case: Case, prepared: PreparedTask) -> dict[str, list[Any]]:
