@@ -14,7 +14,7 @@ RungName = Literal[ShotName, MethodName]
 
 
 class AdaptConfig(Config):
-    """Which rungs are climbed, and when to stop."""
+    """Which rungs are run, and when to stop."""
 
     rungs: tuple[RungName, ...] = Field(
         default=("zero-shot", "one-shot", "few-shot", "prompt-tuning", "lora", "full"),

@@ -10,7 +10,7 @@ from luthier.config.prompt import PromptConfig
 from luthier.core.console import Console, ProgressCallback
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example
-from luthier.core.names import listed, named
+from luthier.core.names import did_you_mean, listed, named
 from luthier.core.row import Row
 from luthier.core.seeds import fingerprint
 from luthier.data.bundled import BUNDLED
@@ -33,6 +33,7 @@ from luthier.data.task_rows import task_called, task_labels, task_parts
 from luthier.prompts.library import library_templates, load_template
 from luthier.prompts.template import Template
 from luthier.records.run_directory import file_name
+from luthier.tasks.load import task_names
 from luthier.tasks.task import Task
 from luthier.tasks.wording import TaskWording
 
@@ -197,7 +198,7 @@ def _open(data: DataConfig, task: Task | None, problems: Problems, console: Cons
     elif task:
         source = Source(file_name(task.name), task_parts(task))
     else:
-        source = open_source(data.source, problems, subset=data.subset)
+        source = _open_other(data, problems)
     parts = dict(source.parts)
     files: tuple[tuple[SplitName, str | None], ...] = (
         ("validation", data.validation),
@@ -207,6 +208,16 @@ def _open(data: DataConfig, task: Task | None, problems: Problems, console: Cons
         if file is not None:
             parts[name] = open_source(file, problems).read_all
     return Source(source.name, parts, source.ignored)
+
+
+def _open_other(data: DataConfig, problems: Problems) -> Source:
+    """A file, a folder or a data set of the Hub; a name like a task's may be meant for that."""
+    try:
+        return open_source(data.source, problems, subset=data.subset)
+    except DataError as error:
+        if hint := did_you_mean(data.source, task_names(), cutoff=0.8):
+            raise DataError(error.problem, where=error.where, fix=f"{hint} {error.fix}") from None
+        raise
 
 
 def _template(

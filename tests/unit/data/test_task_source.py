@@ -136,6 +136,16 @@ def test_a_wrong_task_has_its_line(folder: Path) -> None:
     assert "did you mean 'label'?" in str(refused.value)
 
 
+def test_a_name_like_a_tasks_is_answered_with_the_task(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LUTHIER_DATA", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DataError) as refused:
+        load("glue/rtee")
+    assert "did you mean 'glue/rte'?" in refused.value.fix
+
+
 def test_a_folder_of_the_same_name_is_the_data(folder: Path) -> None:
     place = Path("glue/rte")
     place.mkdir(parents=True)
