@@ -20,7 +20,6 @@ from luthier.config import PromptConfig
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.prompts import template_process
-from luthier.prompts.characters import CharacterTokenizer
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.sandbox import compile_snippet
 
@@ -46,13 +45,12 @@ class Tokenizer:
 
     def __init__(self, chat_template: Any) -> None:
         self.chat_template = chat_template
-        self._inner = CharacterTokenizer()
 
-    def __call__(self, text: str, **options: Any) -> Any:
-        return self._inner(text, **options)
+    def __call__(self, text: str, **_options: Any) -> Any:
+        return {"input_ids": [*map(ord, text)]}
 
-    def decode(self, ids: Any, **options: Any) -> str:
-        return self._inner.decode(ids, **options)
+    def decode(self, ids: Any, **_options: Any) -> str:
+        return "".join(map(chr, ids))
 
 
 def _use(tokenizer: Tokenizer, setting: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -125,7 +126,21 @@ def small_tune(
     return run_it
 
 
-def _serve(loaded: Any) -> Any:
+def _streamed(choice: dict[str, Any], usage: dict[str, int], key: str) -> bytes:
+    """Events of an answer, a character each, and the usage at the end."""
+    text = choice.pop("text")
+    parts = [{"delta": {"content": each}} if key == "delta" else {"text": each} for each in text]
+    ends = [{**({"delta": {}} if key == "delta" else {"text": ""}), **choice}]
+    events = [
+        *({"choices": [{"finish_reason": None, **part}]} for part in parts),
+        {"choices": ends},
+        {"choices": [], "usage": usage},
+    ]
+    lines = [": a comment\n\n", *(f"data: {json.dumps(event)}\r\n\r\n" for event in events)]
+    return "".join([*lines, "data: [DONE]\n\n"]).encode()
+
+
+def _serve(loaded: Any, reply: Any) -> Any:
     """The rule of a server that runs ``loaded``: chat, completions, echoed log-probabilities."""
     import torch
 
@@ -163,6 +178,9 @@ def _serve(loaded: Any) -> Any:
                     body["messages"], tokenize=False, add_generation_prompt=True
                 )
                 choice, usage = generated(tokenizer(written)["input_ids"], body)
+                if body.get("stream"):
+                    events = _streamed(choice, usage, "delta")
+                    raise reply(200, events, Content_Type="text/event-stream; charset=utf-8")
                 message = {"role": "assistant", "content": choice.pop("text")}
                 return {"choices": [{"message": message, **choice}], "usage": usage}
             if body.get("echo"):
@@ -170,6 +188,9 @@ def _serve(loaded: Any) -> Any:
                 usage = {"prompt_tokens": len(logprobs["tokens"]) - 1, "completion_tokens": 1}
                 return {"choices": [{"text": "", "logprobs": logprobs}], "usage": usage}
             choice, usage = generated(tokenizer(body["prompt"])["input_ids"], body)
+            if body.get("stream"):
+                events = _streamed(choice, usage, "text")
+                raise reply(200, events, Content_Type="text/event-stream")
             return {"choices": [choice], "usage": usage}
 
     return rule
@@ -184,5 +205,5 @@ def lively(load_lively: Any, tiny_llama: Path) -> Any:
 @pytest.fixture
 def server(loopback: Any, lively: Any) -> Any:
     """A server with that model."""
-    loopback.rule = _serve(lively)
+    loopback.rule = _serve(lively, loopback.reply)
     return loopback

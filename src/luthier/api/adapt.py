@@ -33,7 +33,7 @@ def adapt(
     require_reach(resolved.evaluate, "ladder")
     setup = without_tests_too_long_for_a_rung(prepare(resolved, console), console)
     check_ladder(setup)
-    run = open_run(resolved, "adapt", setup.dataset.task, setup.handle.id)
+    run = open_run(resolved, "adapt", setup.dataset.task, setup.model.id)
     with writing(run, console):
         write_manifest(run, setup, "adapt")
         save_run_config(run, setup.config)

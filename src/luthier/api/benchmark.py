@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luthier.api.results import BenchmarkResult
 from luthier.config import RunConfig
 from luthier.config.stored import save_config, stored_config
 from luthier.context.run_or_model import find_target
 from luthier.core.console import Console
-from luthier.core.errors import DataError, UsageError
+from luthier.core.errors import UsageError
 from luthier.core.files import write_atomically, write_json
 from luthier.records.evaluation import EvaluationRecord, SuiteRecord
 from luthier.records.result_cache import ResultCache
@@ -22,8 +21,8 @@ from luthier.records.run_directory import FORMAT, RunDirectory
 from luthier.records.run_lock import writing
 
 if TYPE_CHECKING:
-    from luthier.context.evaluated_model import EvaluatedModel, Model
-    from luthier.evaluation.asking.encode import TextEncoder
+    from luthier.context.evaluated_model import EvaluatedModel
+    from luthier.evaluation.asking.encode import TaskEncoder
     from luthier.evaluation.asking.prepared import PreparedTask
     from luthier.tasks.load import Selection
 
@@ -183,12 +182,12 @@ class _Measured:
     run: RunDirectory | None
     adapter: str
     subject: EvaluatedModel
-    encoder: TextEncoder
+    encoder: TaskEncoder[Any]
 
 
 def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Measured:
-    from luthier.context.evaluated_model import evaluated_model, loaded_model
-    from luthier.context.prepare import find_model
+    from luthier.context.evaluated_model import in_memory
+    from luthier.context.found_model import find_model
     from luthier.evaluation.settings import require_reach
     from luthier.methods import load_adapted
 
@@ -200,43 +199,20 @@ def _load(target: str | Path | None, config: RunConfig, console: Console) -> _Me
         config = stored_config(run, asked, alike=config, parts=("model",))
     elif found.model:
         config = configure(config, {"model.id": found.model})
-    model: Model
+    subject: EvaluatedModel
     if tuned:
         require_reach(config.evaluate, "tuned")
-        model = load_adapted(tuned, config.base_of(config.method), console)
+        loaded = load_adapted(tuned, config.base_of(config.method), console)
+        subject = in_memory(loaded, config.evaluate)
     else:
-        model = loaded_model(find_model(config.model, console), config.evaluate)
+        subject = find_model(config.model, console).load(config.evaluate)
     return _Measured(
         config=config,
         run=run,
         adapter=config.method if tuned else "",
-        subject=evaluated_model(model, config.evaluate),
-        encoder=_encoder(model, config),
+        subject=subject,
+        encoder=subject.task_encoder(config),
     )
-
-
-def _encoder(model: Model, config: RunConfig) -> TextEncoder:
-    """Writes what a model is asked: as plain text, or with its chat template.
-
-    Raises:
-        DataError: a chat template is wanted, and there is none.
-    """
-    from luthier.evaluation.asking.encode import ChatEncoder, TextEncoder
-    from luthier.prompts.render import PromptRenderer
-
-    window, encodes = model.context_window, model.is_encoder_decoder
-    if not config.evaluate.task_chat_template:
-        return TextEncoder(model.tokenizer, window, encodes)
-    renderer = PromptRenderer.from_config(
-        config.prompt, model.tokenizer, context_window=window, encoder_decoder=encodes
-    )
-    if not renderer.use_chat_template:
-        raise DataError(
-            "this model has no chat template that tasks could be asked through",
-            where="evaluate.task_chat_template",
-            fix="leave it out, or name a template of your own with prompt.chat_template",
-        )
-    return ChatEncoder.of(renderer)
 
 
 def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple[PreparedTask, ...]:
@@ -305,16 +281,15 @@ def _measure_in(
     resampling = Resampling.of(measured.config.evaluate, config.seed)
     records: list[EvaluationRecord] = []
     for task in prepared:
-        ask = partial(
-            evaluate_benchmark,
-            encoder=measured.encoder,
-            prepared=task,
-            model=measured.subject.stamp,
-            resampling=resampling,
-            console=console,
+        evaluation = evaluate_benchmark(
+            measured.subject.engine(ResultCache(run.answers(task.task.name))),
+            measured.encoder,
+            task,
+            measured.subject.stamp,
+            resampling,
+            console,
             adapter=measured.adapter,
         )
-        evaluation = measured.subject.measure(ResultCache(run.answers(task.task.name)), ask)
         write_evaluation(run, evaluation.record, evaluation.samples)
         records.append(evaluation.record)
     names = {record.task for record in records}

@@ -52,7 +52,7 @@ def dry_run(
     checked = checks[kind](setup)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
     run = RunDirectory.check_writable(
-        resolved.output, resolved.run_name(name, setup.dataset.task, setup.handle.id)
+        resolved.output, resolved.run_name(name, setup.dataset.task, setup.model.id)
     )
     check_manifest(run, setup)
     return dry_run_of(setup, run, checked)

@@ -36,14 +36,13 @@ def evaluate(
         LuthierError: see `luthier.core.errors`.
     """
     from luthier.api.report import verified_report
-    from luthier.context.evaluated_model import Model, loaded_model
+    from luthier.context.evaluated_model import EvaluatedModel, in_memory
     from luthier.context.evaluation_task import evaluation_task
     from luthier.context.manifest import check_template, write_manifest
-    from luthier.context.prepare import find_model, prepare
+    from luthier.context.prepare import prepare, prepare_evaluation
     from luthier.evaluation.runner import render_prompts
     from luthier.evaluation.settings import require_reach
     from luthier.methods import load_adapted
-    from luthier.models.load import ModelHandle
     from luthier.workflows.contamination import check_contamination
     from luthier.workflows.measure import measure_model
     from luthier.workflows.model_card import write_card
@@ -58,22 +57,24 @@ def evaluate(
     require_reach(resolved.evaluate, "data")
     if own:
         require_reach(resolved.evaluate, "tuned")
-    setup = prepare(resolved, console, find_model)
+    # A tuned model may have been trained on general text, in which test examples are looked for.
+    setup = (prepare if own else prepare_evaluation)(resolved, console)
     shots = resolved.prompt.shots
     render_prompts(setup.renderer, evaluation_task(setup, shots))
-    run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.handle.id)
+    run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.model.id)
     with writing(run, console):
         if not tuned:
             write_manifest(run, setup, "evaluate")
             save_run_config(run, setup.config)
         if tuned and own:
             check_template(tuned, setup, console)
-            model: Model = load_adapted(own, resolved.base_of(resolved.method), console)
+            loaded = load_adapted(own, resolved.base_of(resolved.method), console)
+            model: EvaluatedModel = in_memory(loaded, resolved.evaluate)
             contamination = check_contamination(setup, run, console)
         else:
-            model, contamination = loaded_model(setup.handle, resolved.evaluate), None
+            model, contamination = setup.model.load(resolved.evaluate), None
         adapter = resolved.method if own else ""
         evaluation = measure_model(setup, shots, run, model, console, adapter, contamination)
-        if own and isinstance(setup.handle, ModelHandle):
-            write_card(run, setup.handle)  # with the scores
+        if own:
+            write_card(run, setup.weights())  # with the scores
         return EvaluateResult(run, *evaluation, verified_report(run, console))

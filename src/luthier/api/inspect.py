@@ -29,5 +29,5 @@ def inspect(
     resolved, console = configure(config, overrides), console or Console()
     setup = prepare(resolved, console)
     kind = f"tune-{resolved.method}"
-    name = resolved.run_name(kind, setup.dataset.task, setup.handle.id)
+    name = resolved.run_name(kind, setup.dataset.task, setup.model.id)
     return inspect_method(setup, RunDirectory(resolved.output / name), console)

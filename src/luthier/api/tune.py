@@ -39,7 +39,7 @@ def tune(
         long = long_tests(setup, asking(setup, resolved.prompt.shots, resolved.method))
         warn_of_long_tests(setup.dataset, long, console)
         kind = f"tune-{resolved.method}"
-        run = open_run(resolved, kind, setup.dataset.task, setup.handle.id)
+        run = open_run(resolved, kind, setup.dataset.task, setup.model.id)
         with writing(run, console) if processes.is_first else nullcontext():
             if processes.is_first:
                 write_manifest(run, setup, "tune")

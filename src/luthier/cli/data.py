@@ -27,8 +27,8 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
     console = Console()
     setup = prepare(config, console)
     view = ModelView(
-        renderer=setup.renderer,
-        decode=lambda ids: str(setup.handle.tokenizer.decode(list(ids))),
+        renderer=setup.renderer.tokenised(),
+        decode=lambda ids: str(setup.weights().tokenizer.decode(list(ids))),
         max_length=max_length(setup),
         invalid=config.data.invalid,
     )

@@ -1,92 +1,79 @@
-"""What is measured: a model in memory, or one on a server, and how its answers are kept."""
+"""A model that is measured: in memory or on a server, with the engine that asks it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
-from luthier.config import EvaluateConfig
-from luthier.evaluation import CachedEngine, Evaluation
-from luthier.evaluation.settings import require_reach
+from luthier.config import EvaluateConfig, RunConfig
+from luthier.core.errors import DataError
+from luthier.evaluation import CachedEngine
+from luthier.evaluation.asking.encode import ChatEncoder, TaskEncoder, TextEncoder
+from luthier.evaluation.asking.served import ServedChatEncoder, ServedEncoder
 from luthier.inference import Engine
 from luthier.inference.local.engine import LocalEngine
 from luthier.inference.remote import EndpointModel
+from luthier.inference.token_engine import TokenEngine
 from luthier.inference.vllm.engine import VllmEngine, VllmModel
-from luthier.methods import load
 from luthier.models.fingerprint import model_fingerprint
-from luthier.models.load import LoadedModel, ModelHandle
+from luthier.models.load import LoadedModel
+from luthier.prompts.render import PromptRenderer
+from luthier.prompts.tokens import Tokenizer
 from luthier.records.evaluation import ModelStamp
 from luthier.records.result_cache import ResultCache
 
-Model = LoadedModel | EndpointModel | VllmModel
-_LOADING: Mapping[str, Callable[[ModelHandle], Model]] = {
-    "local": load,
-    "vllm": VllmModel.load,
-}
 _VLLM_BATCH_TOKENS = 2**20
-"""It makes its own batches; these are what an interruption may lose."""
+"""vLLM makes its own batches; an interruption loses at most these many tokens."""
 
 
 class EvaluatedModel(ABC):
-    """A model with an engine that asks it."""
+    """A model, its engine and its answer cache."""
 
     @property
     @abstractmethod
     def stamp(self) -> ModelStamp:
         """Which model it is."""
 
+    @property
     @abstractmethod
-    def engine(self, log: ResultCache | None = None) -> Engine:
-        """What asks it, and keeps the answers in ``log``."""
+    def context_window(self) -> int | None:
+        """Tokens that it takes; None: only the server knows."""
 
     @abstractmethod
-    def measure(self, log: ResultCache, ask: Callable[[Engine], Evaluation]) -> Evaluation:
-        """What ``ask`` gives with an engine that keeps its answers in ``log``.
+    def engine(self, cache: ResultCache | None = None) -> Engine:
+        """The engine that asks it, and keeps the answers in ``cache``."""
 
-        The figures of time and tokens are those of all answers, the kept ones too.
+    @abstractmethod
+    def task_encoder(self, config: RunConfig) -> TaskEncoder[Any]:
+        """The encoder that writes the questions of tasks: plain text, or the chat template.
+
+        Raises:
+            DataError: ``evaluate.task_chat_template`` is set, and there is no chat template.
         """
 
 
-def loaded_model(found: ModelHandle | EndpointModel, settings: EvaluateConfig) -> Model:
-    """A model that was found, ready for use: its weights are loaded, or a server has them.
-
-    Raises:
-        UsageError: the engine is not installed, or a setting has no effect on it.
-        DataError: the weights are missing or damaged.
-    """
-    if isinstance(found, EndpointModel):
-        require_reach(settings, "server")
-    elif settings.engine == "vllm":
-        require_reach(settings, "vllm")
-    return found if isinstance(found, EndpointModel) else _LOADING[settings.engine](found)
-
-
-def evaluated_model(model: Model, settings: EvaluateConfig) -> EvaluatedModel:
-    """A model, ready to be asked."""
-    if isinstance(model, EndpointModel):
-        return _OnServer(model)
-    if isinstance(model, VllmModel):
-        return _Here(model.stamp, VllmEngine(model), model.content, _VLLM_BATCH_TOKENS)
-    tokens = settings.batch_tokens
-    engine, content = LocalEngine(model, tokens), partial(model_fingerprint, model)
-    return _Here(model.stamp, engine, content, tokens)
-
-
 @dataclass(frozen=True)  # no slots: they exclude cached properties
-class _Here(EvaluatedModel):
+class LocalModel(EvaluatedModel):
     """A model of this process.
 
     Attributes:
         model: which model.
-        local: asks it.
+        tokenizer: its tokenizer.
+        window: tokens that it takes.
+        encoder_decoder: it reads prompts in an encoder.
+        inner: the engine, without a cache.
         content: computes a fingerprint of all that decides its answers.
         batch_tokens: tokens of a batch whose answers are kept together.
     """
 
     model: ModelStamp
-    local: Engine
+    tokenizer: Tokenizer
+    window: int
+    encoder_decoder: bool
+    inner: TokenEngine
     content: Callable[[], str]
     batch_tokens: int
 
@@ -95,17 +82,28 @@ class _Here(EvaluatedModel):
         """See `EvaluatedModel.stamp`."""
         return self.model
 
-    def engine(self, log: ResultCache | None = None) -> Engine:
+    @property
+    def context_window(self) -> int:
+        """See `EvaluatedModel.context_window`."""
+        return self.window
+
+    def engine(self, cache: ResultCache | None = None) -> Engine:
         """See `EvaluatedModel.engine`."""
-        return self._kept(log) if log else self.local
+        if cache is None:
+            return self.inner
+        return CachedEngine(self.inner, self._content, cache, self.batch_tokens)
 
-    def measure(self, log: ResultCache, ask: Callable[[Engine], Evaluation]) -> Evaluation:
-        """See `EvaluatedModel.measure`."""
-        engine = self._kept(log)
-        return engine.with_seconds(ask(engine))
-
-    def _kept(self, log: ResultCache) -> CachedEngine:
-        return CachedEngine(self.local, self._content, log, self.batch_tokens)
+    def task_encoder(self, config: RunConfig) -> TextEncoder:
+        """See `EvaluatedModel.task_encoder`."""
+        window, encodes = self.window, self.encoder_decoder
+        if not config.evaluate.task_chat_template:
+            return TextEncoder(self.tokenizer, window, encodes)
+        renderer = PromptRenderer.from_config(
+            config.prompt, self.tokenizer, context_window=window, encoder_decoder=encodes
+        )
+        if not renderer.use_chat_template:
+            raise no_chat_template()
+        return ChatEncoder.of(renderer)
 
     @cached_property
     def _content(self) -> str:
@@ -113,34 +111,64 @@ class _Here(EvaluatedModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _OnServer(EvaluatedModel):
+class ServedModel(EvaluatedModel):
     """A model that a server runs."""
 
-    model: EndpointModel
+    endpoint: EndpointModel
 
     @property
     def stamp(self) -> ModelStamp:
         """See `EvaluatedModel.stamp`."""
-        return self.model.stamp
+        return self.endpoint.stamp
 
-    def engine(self, log: ResultCache | None = None) -> Engine:
+    @property
+    def context_window(self) -> None:
+        """See `EvaluatedModel.context_window`."""
+
+    def engine(self, cache: ResultCache | None = None) -> Engine:
         """See `EvaluatedModel.engine`."""
-        return self.model.engine(log)
+        return self.endpoint.engine(cache)
 
-    def measure(self, log: ResultCache, ask: Callable[[Engine], Evaluation]) -> Evaluation:
-        """See `EvaluatedModel.measure`.
+    def task_encoder(self, config: RunConfig) -> ServedEncoder:
+        """See `EvaluatedModel.task_encoder`."""
+        renderer = self.endpoint.renderer(config.prompt)
+        if not config.evaluate.task_chat_template:
+            return ServedEncoder(replace(renderer, writes_turns=False))
+        if not renderer.writes_turns:
+            raise no_chat_template()
+        return ServedChatEncoder(renderer)
 
-        Here a token is a character, so the server's own count holds.
-        """
-        engine = self.model.engine(log)
-        evaluation = ask(engine)
-        record, cost = evaluation.record, engine.answers.cost
-        settings = self.model.config.endpoint
-        changes = {
-            "prompt_tokens": cost.prompt_tokens,
-            "generated_tokens": cost.generated_tokens,
-            # So many answers were waited for at the same time.
-            "seconds": record.seconds + cost.seconds_kept / settings.concurrency,
-            "chat_template": record.chat_template or not settings.completions,
-        }
-        return evaluation._replace(record=record.model_copy(update=changes))
+
+def in_memory(loaded: LoadedModel, settings: EvaluateConfig) -> LocalModel:
+    """A model whose weights are loaded."""
+    return LocalModel(
+        model=loaded.stamp,
+        tokenizer=loaded.tokenizer,
+        window=loaded.context_window,
+        encoder_decoder=loaded.is_encoder_decoder,
+        inner=LocalEngine(loaded, settings.batch_tokens),
+        content=partial(model_fingerprint, loaded),
+        batch_tokens=settings.batch_tokens,
+    )
+
+
+def with_vllm(model: VllmModel) -> LocalModel:
+    """A model that vLLM has loaded in this process."""
+    return LocalModel(
+        model=model.stamp,
+        tokenizer=model.tokenizer,
+        window=model.context_window,
+        encoder_decoder=False,
+        inner=VllmEngine(model),
+        content=model.content,
+        batch_tokens=_VLLM_BATCH_TOKENS,
+    )
+
+
+def no_chat_template() -> DataError:
+    """The error where tasks are to be asked through a chat template and there is none."""
+    return DataError(
+        "this model has no chat template that tasks could be asked through",
+        where="evaluate.task_chat_template",
+        fix="leave it out, or name a template of your own with prompt.chat_template",
+    )

@@ -11,8 +11,6 @@ from luthier.core.input_fingerprint import Inputs, inputs_fingerprint
 from luthier.core.method_facts import MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.splits import SPLITS
-from luthier.models.load import ModelHandle, tokenizer_fingerprint
-from luthier.models.own_code import own_code
 
 _ALLOWS = {"trust_remote_code": False, "allow_pickle": False}
 """Permissions, which a run may be given again or not, are no part of what identifies it."""
@@ -56,10 +54,7 @@ def _base_inputs(setup: RunContext) -> dict[str, Any]:
         for name, examples in ((split, setup.dataset.split(split)) for split in SPLITS)
     }
     content["template"] = setup.template.hash
-    content["model"] = setup.handle.revision
-    content["tokenizer"] = tokenizer_fingerprint(setup.handle.tokenizer)
-    if isinstance(setup.handle, ModelHandle) and setup.config.model.trust_remote_code:
-        content |= {"code": found} if (found := own_code(setup.handle.folder.path)) else {}
+    content |= setup.model.inputs(setup.config.model)
     return {**sections, "content": content}
 
 

@@ -9,13 +9,12 @@ from luthier.core.errors import UsageError
 from luthier.core.method_facts import METHOD_NAMES
 from luthier.data.general import general_texts
 from luthier.data.replay import general_example
-from luthier.inference.remote import EndpointModel
 from luthier.models.load import ModelHandle
 from luthier.prompts.training_example import TrainingExample
 
 
 def measured_texts(
-    config: RunConfig, handle: ModelHandle | EndpointModel, console: Console
+    config: RunConfig, handle: ModelHandle, console: Console
 ) -> tuple[MeasuredText, ...]:
     """Texts up to the configured number of tokens, each as far as the context window reaches."""
     if config.evaluate.general_text is None:
@@ -46,15 +45,15 @@ def watched_texts(setup: RunContext) -> tuple[TrainingExample, ...]:
             where="train.guards.max_forgetting",
             fix="set evaluate.general_text and train.num_validations, or leave the guard out",
         )
-    encodes = setup.handle.is_encoder_decoder
-    end = setup.handle.tokenizer.eos_token_id
+    handle = setup.weights()
+    encodes, end = handle.is_encoder_decoder, handle.tokenizer.eos_token_id
     return tuple(
         general_example(f"general-{number}", text.ids, end if encodes else None)
         for number, text in enumerate(setup.general_texts, start=1)
     )
 
 
-def room_beside_methods(config: RunConfig, handle: ModelHandle | EndpointModel) -> int:
+def room_beside_methods(config: RunConfig, handle: ModelHandle) -> int:
     """Tokens of a text that fits beside whatever method: the same texts are for all of them."""
     taken = max(config.methods.of(method).positions for method in METHOD_NAMES)
     return max(2, handle.context_window - taken)

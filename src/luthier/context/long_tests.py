@@ -15,7 +15,8 @@ from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset
 from luthier.data.problems import Dropped
 from luthier.prompts.batched import prompts_of
-from luthier.prompts.render import PromptRenderer, PromptTooLongError
+from luthier.prompts.render import PromptTooLongError
+from luthier.prompts.renderer import Renderer
 from luthier.prompts.shots import choose_shots, with_shots
 
 
@@ -29,7 +30,7 @@ class Asking:
         answer_tokens: the longest answer.
     """
 
-    renderer: PromptRenderer
+    renderer: Renderer
     shots: int
     answer_tokens: int
 

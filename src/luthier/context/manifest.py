@@ -103,7 +103,7 @@ def _manifest(setup: RunContext, kind: str, fingerprint: str) -> dict[str, Any]:
         "seed": setup.config.seed,
         "versions": versions(),
         "hardware": hardware(),
-        "model": {"id": setup.handle.id, "revision": setup.handle.revision},
+        "model": {"id": setup.model.id, "revision": setup.model.revision},
         "template": setup.template.model_dump(),
         "data": {
             "task": dataset.task,

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from luthier.config import RunConfig
+from luthier.context.found_model import FoundModel
 from luthier.context.metrics import metric_names
 from luthier.core.method_facts import MethodName
 from luthier.core.seeds import fingerprint
 from luthier.data.dataset import Dataset
-from luthier.inference.remote import EndpointModel
 from luthier.models.load import ModelHandle
-from luthier.models.resolve import no_weights
-from luthier.prompts.render import PromptRenderer
+from luthier.prompts.renderer import Renderer
 from luthier.prompts.training_example import TrainingExample
 from luthier.records.evaluation import TemplateStamp
 
@@ -32,18 +31,18 @@ class RunContext:
 
     Attributes:
         config: the configuration.
-        handle: the base model, described but not loaded; or one that a server runs.
+        model: the base model, which was found but not loaded.
         dataset: the examples by split.
-        renderer: turns examples into tokens.
+        renderer: writes prompts for the model.
         general_texts: the texts on which forgetting is measured.
         replay: general texts to mix into the training, none of them among those.
     """
 
     config: RunConfig
-    handle: ModelHandle | EndpointModel
+    model: FoundModel
     dataset: Dataset
-    renderer: PromptRenderer
-    general_texts: tuple[MeasuredText, ...]
+    renderer: Renderer
+    general_texts: tuple[MeasuredText, ...] = ()
     replay: tuple[TrainingExample, ...] = ()
 
     def weights(self) -> ModelHandle:
@@ -52,9 +51,7 @@ class RunContext:
         Raises:
             UsageError: a server runs it.
         """
-        if isinstance(self.handle, EndpointModel):
-            raise no_weights(self.handle.client.url)
-        return self.handle
+        return self.model.weights()
 
     @property
     def template(self) -> TemplateStamp:
@@ -75,6 +72,6 @@ class RunContext:
         """The metrics, the first being the one that decides."""
         return metric_names(self.config, self.dataset)
 
-    def renderer_beside(self, method: MethodName) -> PromptRenderer:
-        """What turns examples into tokens where a method takes a part of the context window."""
+    def renderer_beside(self, method: MethodName) -> Renderer:
+        """The renderer where a method takes a part of the context window."""
         return self.renderer.with_reserved_positions(self.config.methods.of(method).positions)

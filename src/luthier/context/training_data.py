@@ -38,7 +38,7 @@ def training_data(setup: RunContext, method: MethodName) -> TrainingData:
         objective=Supervised(),
         inputs=training_inputs(setup, method),
         dropped=train.dropped,
-        caveats=tuple(token_caveats(train.rendered, setup.renderer)),
+        caveats=tuple(token_caveats(train.rendered, setup.renderer.tokenised())),
         general=setup.replay,
         watched=watched_texts(setup),
     )
@@ -70,7 +70,7 @@ def tokenised(setup: RunContext, split: SplitName, method: MethodName | None = N
         split: which split.
         method: what they are for; None: the run's method.
     """
-    renderer = setup.renderer_beside(method or setup.config.method)
+    renderer = setup.renderer_beside(method or setup.config.method).tokenised()
     return tokenise(
         setup.dataset.split(split),
         renderer,
@@ -83,7 +83,7 @@ def tokenised(setup: RunContext, split: SplitName, method: MethodName | None = N
 
 def max_length(setup: RunContext) -> int:
     """Tokens a training example may have, prompt and completion, beside the run's method."""
-    return _max_length(setup.config, setup.renderer_beside(setup.config.method))
+    return _max_length(setup.config, setup.renderer_beside(setup.config.method).tokenised())
 
 
 def _max_length(config: RunConfig, renderer: PromptRenderer) -> int:

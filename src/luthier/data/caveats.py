@@ -9,6 +9,7 @@ from itertools import compress
 from luthier.core.example import Example
 from luthier.data.tokenised import Rendered
 from luthier.prompts.render import PromptRenderer
+from luthier.prompts.renderer import Renderer
 from luthier.prompts.tokens import Tokenizer
 from luthier.prompts.training_example import TrainingExample
 
@@ -17,7 +18,7 @@ _NAMED = 8
 
 def text_caveats(
     examples: Sequence[Example],
-    renderer: PromptRenderer,
+    renderer: Renderer,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
     """Special tokens that rows spell out.
@@ -46,7 +47,7 @@ def text_caveats(
             )
 
 
-def added_system(examples: Iterable[Example], renderer: PromptRenderer) -> str:
+def added_system(examples: Iterable[Example], renderer: Renderer) -> str:
     """A sentence on the system message that the chat template writes where a row has none."""
     default = renderer.default_system
     if not default or not any(_lacks_system(example, renderer) for example in examples):
@@ -155,7 +156,7 @@ def _back(text: str, tokenizer: Tokenizer) -> str:
     return text.replace(getattr(tokenizer, "unk_token", None) or "\0", "")
 
 
-def _lacks_system(example: Example, renderer: PromptRenderer) -> bool:
+def _lacks_system(example: Example, renderer: Renderer) -> bool:
     return (
         renderer.system is None and bool(example.messages) and example.messages[0].role != "system"
     )

@@ -15,7 +15,7 @@ from luthier.evaluation.metrics import Metric
 from luthier.inference import Engine, Generation
 from luthier.inference.engine import ProgressCallback, before_stop, ignore_progress
 from luthier.prompts.answers import AnswerReader
-from luthier.prompts.render import Prompt
+from luthier.prompts.prompt import Prompt
 from luthier.records.evaluation import SampleRecord
 
 
@@ -56,7 +56,7 @@ def replies(
         reader: finds the answers.
         advance: is told how many more are answered.
     """
-    made = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
+    made = engine.generate([prompt.content for prompt in prompts], decoding, advance)
     read = [_read(reader, *pair) for pair in zip(prompts, made, strict=True)]
     # Special tokens end a turn, and stand in no reasoning.
     kept = tuple(text for text in decoding.stop if reader.is_special(text))
@@ -68,7 +68,7 @@ def replies(
     if not cut or kept == decoding.stop:
         return read
     longer = decoding.model_copy(update={"stop": kept})
-    again = engine.generate([prompts[place].ids for place in cut], longer)
+    again = engine.generate([prompts[place].content for place in cut], longer)
     for place, generation in zip(cut, again, strict=True):
         whole = _read(reader, prompts[place], generation)
         read[place] = _cut(whole, decoding.stop)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 from luthier.core.console import Console
 from luthier.core.seeds import fingerprint
 from luthier.evaluation.answering import tell_unfinished
 from luthier.evaluation.asking.ask import Answers, ask
 from luthier.evaluation.asking.checked import metrics_of
-from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.encode import TaskEncoder
 from luthier.evaluation.asking.prepared import PreparedTask
 from luthier.evaluation.runner import judge, recorded_versions
 from luthier.evaluation.statistics.bootstrap import Resampling
@@ -21,7 +22,7 @@ from luthier.records.evaluation import EvaluationRecord, ModelStamp, SampleRecor
 
 def evaluate_benchmark(
     engine: Engine,
-    encoder: TextEncoder,
+    encoder: TaskEncoder[Any],
     prepared: PreparedTask,
     model: ModelStamp,
     resampling: Resampling,
@@ -44,9 +45,9 @@ def evaluate_benchmark(
         DataError: a question does not fit into the model's context window.
     """
     task = prepared.task
-    started = time.monotonic()
+    started, before = time.monotonic(), engine.usage
     answers = _answers(engine, encoder, prepared, console)
-    seconds = time.monotonic() - started
+    seconds, usage = time.monotonic() - started, engine.usage.since(before)
     unfinished = tell_unfinished(answers.samples, console)
     results, scored = judge(answers.samples, metrics_of(task), resampling, console)
     record = EvaluationRecord(
@@ -61,11 +62,11 @@ def evaluate_benchmark(
         adapter=adapter,
         template=_asked_as(task.template, encoder),
         shots=len(prepared.shots),
-        chat_template=encoder.writes_turns,
+        chat_template=encoder.uses_chat_template,
         metrics=results,
-        seconds=seconds,
-        generated_tokens=answers.generated_tokens,
-        prompt_tokens=answers.prompt_tokens,
+        seconds=seconds + usage.seconds,
+        generated_tokens=answers.generated_tokens + usage.generated_tokens,
+        prompt_tokens=answers.prompt_tokens + usage.prompt_tokens,
         truncated_outputs=answers.cut_answers,
         versions=recorded_versions(),
         seed=resampling.seed,
@@ -77,7 +78,7 @@ def evaluate_benchmark(
     return Evaluation(record, scored)
 
 
-def _asked_as(template: TemplateStamp, encoder: TextEncoder) -> TemplateStamp:
+def _asked_as(template: TemplateStamp, encoder: TaskEncoder[Any]) -> TemplateStamp:
     """The stamp of a task as it is asked: answers to turns are not compared with those to text."""
     if not encoder.writes_turns:
         return template
@@ -85,7 +86,7 @@ def _asked_as(template: TemplateStamp, encoder: TextEncoder) -> TemplateStamp:
 
 
 def predict_benchmark(
-    engine: Engine, encoder: TextEncoder, prepared: PreparedTask, console: Console
+    engine: Engine, encoder: TaskEncoder[Any], prepared: PreparedTask, console: Console
 ) -> tuple[SampleRecord, ...]:
     """What a model answers to a task whose right answers are not known.
 
@@ -98,7 +99,7 @@ def predict_benchmark(
 
 
 def _answers(
-    engine: Engine, encoder: TextEncoder, prepared: PreparedTask, console: Console
+    engine: Engine, encoder: TaskEncoder[Any], prepared: PreparedTask, console: Console
 ) -> Answers:
     task = prepared.task
     questions, fewer = prepared.questions(encoder)

@@ -16,10 +16,11 @@ from pydantic import TypeAdapter, ValidationError
 import luthier
 from luthier.config import Decoding
 from luthier.core.seeds import fingerprint
-from luthier.evaluation.task import Evaluation
-from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
+from luthier.inference import Generation, Score, TextLoss
 from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.inference.grouping import generation_batches
+from luthier.inference.token_engine import TokenEngine
+from luthier.inference.tokenise import TokenRequest, Tokens
 from luthier.records.result_cache import ResultCache
 
 _COMPUTING = ("luthier.inference", "luthier.methods", "luthier.models")
@@ -33,7 +34,7 @@ _SCORE = TypeAdapter(Score)
 _Kept = TypeVar("_Kept", Generation, TextLoss, Score)
 
 
-class CachedEngine(Engine):
+class CachedEngine(TokenEngine):
     """An engine that looks into a log before it asks another one, and keeps what that answers.
 
     The key of an answer is made of all that decides it: the model's content, the tokens of the
@@ -51,37 +52,47 @@ class CachedEngine(Engine):
         batch_tokens: tokens of a batch, as the engine has them.
     """
 
-    def __init__(self, inner: Engine, model: str, log: ResultCache, batch_tokens: int) -> None:
+    def __init__(self, inner: TokenEngine, model: str, log: ResultCache, batch_tokens: int) -> None:
+        super().__init__(inner.tokenizer)
         self._inner = inner
         self._origin = fingerprint(model, json.dumps(_versions(), sort_keys=True))
         self._log = log
         self._batch_tokens = batch_tokens
-        self.seconds_kept = 0.0
-        """What the answers that were found had taken when they were made."""
 
-    def with_seconds(self, evaluation: Evaluation) -> Evaluation:
-        """An evaluation by this engine, with the time that the kept answers had taken."""
-        seconds = {"seconds": evaluation.record.seconds + self.seconds_kept}
-        return evaluation._replace(record=evaluation.record.model_copy(update=seconds))
-
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        decoding: Decoding,
-        advance: ProgressCallback = ignore_progress,
+    def generate_from_tokens(
+        self, prompts: Sequence[Tokens], decoding: Decoding, advance: ProgressCallback
     ) -> list[Generation]:
         """See `Engine.generate`."""
         name = decoding.model_dump_json()
         results: dict[int, Generation] = {}
         for batch in generation_batches(prompts, decoding, self._batch_tokens):
             asked = [prompts[i] for i in batch]
-            make = partial(self._inner.generate, asked, decoding, advance)
+            make = partial(self._inner.generate_from_tokens, asked, decoding, advance)
             answers = self._found_or_made(_GENERATION, name, asked, make, advance)
             results.update(zip(batch, answers, strict=True))
         return [results[i] for i in range(len(prompts))]
 
-    def score(
-        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
+    def stream_from_tokens(
+        self, prompt: Tokens, decoding: Decoding, tell: Callable[[str], object]
+    ) -> Generation:
+        """See `Engine.stream`; an answer that was kept is told at once."""
+        told: list[str] = []
+
+        def stream() -> list[Generation]:
+            def note(piece: str) -> None:
+                told.append(piece)
+                tell(piece)
+
+            return [self._inner.stream_from_tokens(prompt, decoding, note)]
+
+        name = decoding.model_dump_json()
+        (answer,) = self._found_or_made(_GENERATION, name, [prompt], stream, ignore_progress)
+        if answer.text and not told:
+            tell(answer.text)
+        return answer
+
+    def score_tokens(
+        self, requests: Sequence[TokenRequest], advance: ProgressCallback
     ) -> list[Score]:
         """See `Engine.score`."""
         results: dict[int, Score] = {}
@@ -91,16 +102,16 @@ class CachedEngine(Engine):
             asked = [requests[index] for index in part]
             # No token is negative, so it parts a context from its continuation.
             keys = [(*one.context, -1, *one.continuation) for one in asked]
-            make = partial(self._inner.score, asked, advance)
+            make = partial(self._inner.score_tokens, asked, advance)
             scores = self._found_or_made(_SCORE, "score", keys, make, advance)
             results.update(zip(part, scores, strict=True))
         return [results[index] for index in range(len(requests))]
 
-    def losses(
-        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
+    def losses_of_tokens(
+        self, sequences: Sequence[Tokens], advance: ProgressCallback
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
-        make = partial(self._inner.losses, sequences, advance)
+        make = partial(self._inner.losses_of_tokens, sequences, advance)
         return self._found_or_made(_LOSS, "loss", sequences, make, advance)
 
     def _found_or_made(
@@ -123,7 +134,8 @@ class CachedEngine(Engine):
         keys = [fingerprint(self._origin, name, " ".join(map(str, ids))) for ids in sequences]
         found = [self._log.get(key) for key in keys]
         if (results := _read(kind, found)) is not None:
-            self.seconds_kept += sum(value["seconds"] for value in found)
+            kept = sum(value["seconds"] for value in found)
+            self.usage = self.usage._replace(seconds=self.usage.seconds + kept)
             advance(len(results))
             return results
         started = time.monotonic()

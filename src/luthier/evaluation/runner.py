@@ -17,8 +17,9 @@ from luthier.evaluation.statistics.bootstrap import Resampling, Units, bootstrap
 from luthier.evaluation.statistics.power import detectable_difference, difference_error
 from luthier.evaluation.task import Evaluation, EvaluationTask
 from luthier.inference import Engine
+from luthier.prompts.prompt import Prompt, known_tokens
 from luthier.prompts.reasoning import answer_only
-from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import EvaluationRecord, MetricResult, ModelStamp, SampleRecord
 
 _RECORDED_PACKAGES = ("torch", "transformers", "peft", "rouge_score", "sacrebleu")
@@ -26,7 +27,7 @@ _RECORDED_PACKAGES = ("torch", "transformers", "peft", "rouge_score", "sacrebleu
 
 def evaluate_task(
     engine: Engine,
-    renderer: PromptRenderer,
+    renderer: Renderer,
     task: EvaluationTask,
     model: ModelStamp,
     resampling: Resampling,
@@ -49,14 +50,14 @@ def evaluate_task(
         DataError: a prompt leaves no room for its answer; all of them at once.
     """
     prompts = render_prompts(renderer, task)
-    started = time.monotonic()
+    started, before = time.monotonic(), engine.usage
     with console.progress(f"{task.name}: answering", len(prompts) * task.samples) as advance:
         drawn = [
             replies(engine, prompts, decoding, renderer.reader, advance)
             for decoding in drawings(task.decoding, task.samples)
         ]
     answers = [reply for drawing in drawn for reply in drawing]
-    seconds = time.monotonic() - started
+    seconds, usage = time.monotonic() - started, engine.usage.since(before)
     truncated = sum(answer.finish == "length" for answer in answers)
     if truncated:
         console.warn(
@@ -79,9 +80,9 @@ def evaluate_task(
         shots=task.shots,
         chat_template=task.chat_template,
         metrics=results,
-        seconds=seconds,
-        generated_tokens=sum(answer.tokens for answer in answers),
-        prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
+        seconds=seconds + usage.seconds,
+        generated_tokens=sum(answer.tokens for answer in answers) + usage.generated_tokens,
+        prompt_tokens=sum(known_tokens(p.content) for p in prompts) + usage.prompt_tokens,
         truncated_outputs=truncated,
         versions=recorded_versions(),
         unfinished=unfinished,
@@ -91,7 +92,7 @@ def evaluate_task(
     return Evaluation(record, scored)
 
 
-def render_prompts(renderer: PromptRenderer, task: EvaluationTask) -> list[Prompt]:
+def render_prompts(renderer: Renderer, task: EvaluationTask) -> list[Prompt]:
     """The prompt of every example. It needs no model, so it can also check a task beforehand.
 
     Raises:

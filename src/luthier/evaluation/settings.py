@@ -95,7 +95,6 @@ SETTINGS: Mapping[str, Reach] = {
     ),
     "task_chat_template": Reach(
         refused=_of_tasks("it is about benchmark tasks", "set prompt.chat_template for the data")
-        | {"server": ("a server writes conversations with its own template", "leave it out")}
     ),
     "limit": Reach(
         refused=_of_tasks("it is about benchmark tasks", "set data.num_test for the data")

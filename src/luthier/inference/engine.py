@@ -1,19 +1,20 @@
-"""What an engine is: the contract that local models (and, later, servers) fulfil."""
+"""The contract of an engine: a model in this process, in vLLM, or on a server."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from luthier.config import Decoding
+from luthier.prompts.prompt import Content
 
 ProgressCallback = Callable[[int], None]
 
 
 def ignore_progress(_done: int) -> None:
-    """An `ProgressCallback` that tells nobody."""
+    """A `ProgressCallback` that tells nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,14 @@ class TextLoss:
     tokens: int
 
 
+C_co = TypeVar("C_co", bound=Content, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """How likely is ``continuation`` after ``context``? Both are token ids.
+class ScoreRequest(Generic[C_co]):
+    """How likely is ``continuation`` after ``context``?
+
+    Both are token ids or both are text, which is tokenised whole.
 
     Attributes:
         context: may be empty where the model has a token that texts begin with (or else one that
@@ -57,8 +63,8 @@ class ScoreRequest:
         continuation: at least one token. An encoder-decoder model says it with its decoder.
     """
 
-    context: tuple[int, ...]
-    continuation: tuple[int, ...]
+    context: C_co
+    continuation: C_co
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +80,38 @@ class Score:
     greedy: bool
 
 
+class Usage(NamedTuple):
+    """The cost of an engine's answers, as far as nobody but the engine can measure it.
+
+    Attributes:
+        seconds: the time that answers had taken when they were stored, for those that were found.
+        prompt_tokens: tokens of prompts that only the engine can count.
+        generated_tokens: tokens of answers that only the engine can count.
+    """
+
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+
+    def since(self, before: Usage) -> Usage:
+        """The part that came after ``before``."""
+        return Usage(
+            self.seconds - before.seconds,
+            self.prompt_tokens - before.prompt_tokens,
+            self.generated_tokens - before.generated_tokens,
+        )
+
+
 class Engine(ABC):
     """Answers requests with a model. Results stand in the order of the requests."""
+
+    usage: Usage = Usage()
+    """Of all answers so far."""
 
     @abstractmethod
     def generate(
         self,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[Content],
         decoding: Decoding,
         advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
@@ -89,12 +120,33 @@ class Engine(ABC):
         ``advance`` is told how many more are answered.
 
         Raises:
-            UsageError: this engine does not know the strategy.
+            UsageError: this engine does not know the strategy, or this kind of prompt.
         """
+
+    def stream(
+        self, prompt: Content, decoding: Decoding, tell: Callable[[str], object]
+    ) -> Generation:
+        """Answer one prompt, and tell each piece of the text as soon as it is known.
+
+        Args:
+            prompt: the prompt.
+            decoding: how the answer is generated.
+            tell: gets the pieces, which together are the text of the answer. An engine that
+                cannot stream tells the whole text at once.
+
+        Raises:
+            UsageError: as `generate`.
+        """
+        (answer,) = self.generate([prompt], decoding)
+        if answer.text:
+            tell(answer.text)
+        return answer
 
     @abstractmethod
     def score(
-        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
+        self,
+        requests: Sequence[ScoreRequest[Content]],
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Score]:
         """The log-probability of each continuation after its context.
 
@@ -102,15 +154,19 @@ class Engine(ABC):
         is told how many more are answered.
 
         Raises:
-            UsageError: a continuation is empty, or a context is and nothing can stand for it.
+            UsageError: a continuation is empty, or a context is and nothing can stand for it; or
+                this engine does not score this kind of prompt.
             DataError: a log-probability is not finite.
         """
 
     @abstractmethod
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
+        self, texts: Sequence[Content], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
-        """The loss of each token sequence.
+        """The loss of each text.
 
         A causal model predicts every token but the first, an encoder-decoder model every token.
+
+        Raises:
+            UsageError: this engine does not score this kind of text.
         """

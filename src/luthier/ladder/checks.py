@@ -17,6 +17,7 @@ from luthier.models.device import default_device
 from luthier.planning.from_config import tuning_of
 from luthier.preflight.dry_run import Checked
 from luthier.preflight.job_plan import architecture_of
+from luthier.prompts.prompt import known_tokens
 from luthier.training.job import allowed_method
 from luthier.training.optimizer import require_optimizer
 from luthier.training.trackers import require_trackers
@@ -66,8 +67,8 @@ def _longest_prompt(setup: RunContext, rungs: Sequence[Rung]) -> int:
     longest: dict[tuple[int, int], int] = {}
     for rung in rungs:
         renderer = setup.renderer_beside(rung.method) if rung.method else setup.renderer
-        key = (rung.shots, renderer.context_window)
+        key = (rung.shots, renderer.tokenised().context_window)
         if key not in longest:
             prompts = render_prompts(renderer, evaluation_task(setup, rung.shots))
-            longest[key] = max(len(prompt.ids) for prompt in prompts)
+            longest[key] = max(known_tokens(prompt.content) for prompt in prompts)
     return max(longest.values())

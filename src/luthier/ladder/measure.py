@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from luthier.config.load import override
 from luthier.config.stored import save_config
 from luthier.context.base_model import BaseModel
+from luthier.context.evaluated_model import in_memory
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.method_facts import MethodName
@@ -91,7 +92,7 @@ class RungMeasurer:
             self.setup,
             rung.shots,
             run,
-            loaded,
+            in_memory(loaded, self.setup.config.evaluate),
             self.console,
             adapter=rung.method or "",
             contamination=self.contamination,

@@ -1,7 +1,8 @@
 """Templates, worked examples, and the way from an example to tokens."""
 
 from luthier.prompts.library import library_templates, load_template
-from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.prompt import Prompt
+from luthier.prompts.render import PromptRenderer
 from luthier.prompts.shots import choose_shots, with_shots
 from luthier.prompts.template import Template
 from luthier.prompts.tokens import Tokenizer

@@ -13,7 +13,7 @@ class AnswerReader:
     """Tells a generated answer from the reasoning before it, whoever asked: data or a task.
 
     Args:
-        encoder: knows special tokens, which a generated text leaves out.
+        encoder: knows special tokens, which a generated text leaves out; None: nobody does.
         tags: what the chat template writes around reasoning, looked for before all known tags.
         lead: what stands before every answer.
         is_opened: every prompt ends with the tag that opens reasoning.
@@ -21,7 +21,7 @@ class AnswerReader:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | None,
         tags: Iterable[ThinkTags] = (),
         *,
         lead: str = "",
@@ -46,7 +46,7 @@ class AnswerReader:
         is_opened = self._is_opened or any(
             asked.rstrip().endswith(tags.open) for tags in self._tags
         )
-        if not ids or not self._marks_are_special:
+        if self._encoder is None or not ids or not self._marks_are_special:
             return self._behind(text, is_opened=is_opened)
         # The marks are in the tokens only; a stop text cuts the text only.
         whole = self._encoder.text_of(ids)
@@ -58,7 +58,7 @@ class AnswerReader:
 
     def is_special(self, text: str) -> bool:
         """Whether a text holds a special token, which reasoning never does."""
-        return bool(self._encoder.spelled(text))
+        return self._encoder is not None and bool(self._encoder.spelled(text))
 
     def _behind(self, text: str, *, is_opened: bool) -> str:
         if not is_opened:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import partial, singledispatch
 from typing import ParamSpec, TypeVar
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.prompts.batches import Request
-from luthier.prompts.layouts import Written
-from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.prompt import Prompt, TokenPrompt
+from luthier.prompts.render import PromptRenderer
+from luthier.prompts.renderer import Renderer
 from luthier.prompts.template_requests import Draft
 from luthier.prompts.training_example import TrainingExample
+from luthier.prompts.written import Written
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -38,16 +40,25 @@ def trainings_of(
             yield example, _tried(renderer.made, example, texts, completion_only_loss)
 
 
+@singledispatch
 def prompts_of(
-    renderer: PromptRenderer, examples: Iterable[Example], *, answer_tokens: int = 0
+    renderer: Renderer, examples: Iterable[Example], *, answer_tokens: int = 0
 ) -> Iterator[tuple[Example, Prompt | DataError]]:
-    """Each example with its `PromptRenderer.prompt`, or with why there is none.
+    """Each example with its `Renderer.prompt`, or with why there is none.
 
     Args:
-        renderer: for the model's tokenizer.
+        renderer: for the model.
         examples: they may be a stream.
         answer_tokens: room to keep for the answer.
     """
+    for example in examples:
+        yield example, _tried(renderer.prompt, example, answer_tokens=answer_tokens)
+
+
+@prompts_of.register
+def _(
+    renderer: PromptRenderer, examples: Iterable[Example], *, answer_tokens: int = 0
+) -> Iterator[tuple[Example, TokenPrompt | DataError]]:
     examples = renderer.layout.ahead(examples, partial(_drafts, renderer, ask=True))
     asked = ((example, _tried(renderer.question, example)) for example in examples)
     for example, text in renderer.encoder.ahead(asked, partial(_prompt_requests, renderer)):

@@ -13,7 +13,6 @@ from luthier.core.example import Message
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
 from luthier.prompts.dialect import PROBE, Dialect
-from luthier.prompts.layouts import Span, Written
 from luthier.prompts.prefetch import T
 from luthier.prompts.reasoning import (
     KNOWN_TAGS,
@@ -31,6 +30,7 @@ from luthier.prompts.template_checks import (
 )
 from luthier.prompts.template_requests import Draft
 from luthier.prompts.tokens import Encoder, Tokens
+from luthier.prompts.written import Span, Written
 
 _QUESTION = Message("user", "zqxquestion")
 

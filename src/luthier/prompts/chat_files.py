@@ -10,7 +10,6 @@ from pathlib import Path
 from luthier.core.errors import DataError
 from luthier.core.user_files import home, read_given
 from luthier.prompts import template_process
-from luthier.prompts.characters import CharacterTokenizer
 from luthier.prompts.dialect import over_the_limit
 from luthier.prompts.template_process import TemplateLimit, TemplateRaised, TemplateSyntax
 from luthier.prompts.tokens import Tokenizer
@@ -60,8 +59,6 @@ def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
         DataError: it is empty, is not valid Jinja, or takes more than a template may; with its
             file, and the line where there is one.
     """
-    if isinstance(tokenizer, CharacterTokenizer):  # its template is no program
-        return
     found = own or tokenizer.chat_template
     named = found if isinstance(found, Mapping) else {"": found}
     for name, source in named.items():

@@ -20,7 +20,6 @@ from luthier.core.errors import DataError
 from luthier.core.example import Message, ToolCall
 from luthier.prompts import template_process
 from luthier.prompts.calls import MakeId, by_function, matched_calls, nine_letters, own_id
-from luthier.prompts.characters import CharacterTokenizer
 from luthier.prompts.prefetch import T, ahead
 from luthier.prompts.reasoning import KNOWN_TAGS, ThinkTags, thought_of
 from luthier.prompts.template_process import TemplateLimit, TemplateRaised, TemplateSyntax
@@ -348,8 +347,6 @@ class Dialect:
 
     def _source(self, has_tools: bool) -> str | None:
         """The template; None: the tokenizer has another kind."""
-        if isinstance(self.tokenizer, CharacterTokenizer):
-            return None
         source = self.own or self.tokenizer.chat_template
         if isinstance(source, Mapping):
             names = ("tool_use", "default") if has_tools else ("default",)

@@ -10,49 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from luthier.core.errors import DataError
 from luthier.core.example import Message
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.batches import Request
+from luthier.prompts.plain_text import PlainText
 from luthier.prompts.prefetch import T
-from luthier.prompts.reasoning import KNOWN_TAGS, thought_of
 from luthier.prompts.template_requests import Draft
 from luthier.prompts.tokens import Encoder, Tokens
-
-_BETWEEN_TURNS = "\n\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """An answer in a text. Places are characters.
-
-    Attributes:
-        asked: where what is asked ends.
-        content: where the answer begins behind its reasoning; ``asked`` where it has none.
-        end: where the turn ends.
-        is_trained: whether the loss counts it.
-    """
-
-    asked: int
-    content: int
-    end: int
-    is_trained: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A conversation as text.
-
-    Attributes:
-        text: up to the end of the last answer.
-        answers: where the answers stand, in order; at least one.
-        trains_prompt: whether its other tokens can be trained too. Not where it is one of several
-            texts of a conversation, which would be counted once for each.
-    """
-
-    text: str
-    answers: tuple[Span, ...]
-    trains_prompt: bool = True
+from luthier.prompts.written import Written
 
 
 class Layout(Protocol):
@@ -108,33 +73,20 @@ class Layout(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlainLayout:
-    """Turns are separated by a blank line; an answer follows its question on a new line.
-
-    Roles are not written. Spaces of ``separator`` belong to the answer, as in the continuations
-    of lm-evaluation-harness; other characters belong to the question.
-    """
+    """Conversations as `PlainText`, and their tokens."""
 
     encoder: Encoder
-    separator: str = "\n"
+    plain: PlainText
 
     def question(self, messages: Sequence[Message], tools: str, where: str) -> str:
-        """The conversation so far, up to where the assistant's answer begins.
-
-        Raises:
-            DataError: it has tools.
-        """
-        return self._text(messages, tools, where)[0] + self.separator.rstrip(" ")
+        """See `PlainText.question`."""
+        return self.plain.question(messages, tools, where)
 
     def conversations(
         self, messages: Sequence[Message], tools: str, where: str
     ) -> tuple[Written, ...]:
-        """All turns of a conversation.
-
-        Raises:
-            DataError: it has tools.
-        """
-        text, answers = self._text(messages, tools, where)
-        return (Written(text, tuple(answers)),)
+        """See `PlainText.conversation`."""
+        return (self.plain.conversation(messages, tools, where),)
 
     def drafts(self, messages: Sequence[Message], tools: str, *, ask: bool) -> Iterator[Draft]:
         """See `Layout.drafts`: none, since plain text is written at once."""
@@ -163,8 +115,8 @@ class PlainLayout:
 
     def answer(self, text: str) -> tuple[int, ...]:
         """The ids of an answer, with the spaces that lead it."""
-        asked = "?" + self.separator.rstrip(" ")
-        whole = self.encode(asked + self._lead + text)
+        asked = "?" + self.plain.ending
+        whole = self.encode(asked + self.plain.lead + text)
         before = self.encode(asked).ids
         return whole.ids[self.encoder.boundary(whole, before, len(asked)).at :]
 
@@ -178,31 +130,5 @@ class PlainLayout:
         return text
 
     def stop_strings(self, answers: Iterable[str]) -> tuple[str, ...]:
-        """The blank line before the next turn."""
-        return () if any(_BETWEEN_TURNS in answer for answer in answers) else (_BETWEEN_TURNS,)
-
-    def _text(self, messages: Sequence[Message], tools: str, where: str) -> tuple[str, list[Span]]:
-        if tools or any(turn.tool_calls or turn.role == "tool" for turn in messages):
-            raise DataError(
-                "plain text has no form for tools",
-                where=where,
-                fix="use a model whose chat template has tools, or give one with "
-                "prompt.chat_template=FILE.jinja",
-            )
-        text, answers = "", []
-        for index, message in enumerate(messages):
-            if message.role == "assistant":
-                text += self.separator.rstrip(" ")
-                asked = len(text)
-                thought, content = thought_of(message, KNOWN_TAGS[0])
-                text += self._lead + thought.text
-                begins = len(text) if thought.reasoning else asked
-                text += content
-                answers.append(Span(asked, begins, len(text), message.is_trained))
-            else:
-                text += (_BETWEEN_TURNS if index else "") + message.content
-        return text, answers
-
-    @property
-    def _lead(self) -> str:
-        return self.separator[len(self.separator.rstrip(" ")) :]
+        """See `PlainText.stop_strings`."""
+        return self.plain.stop_strings(answers)

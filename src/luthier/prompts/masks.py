@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from luthier.prompts.layouts import Layout, Span, Written
+from luthier.prompts.layouts import Layout
 from luthier.prompts.token_boundaries import Boundary
 from luthier.prompts.tokens import Encoder, Tokens
+from luthier.prompts.written import Span, Written
 
 _LAST_TEXTS = 16
 # Texts that hardly share a token with what follows them; a character each.

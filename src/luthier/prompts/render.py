@@ -14,23 +14,19 @@ from luthier.prompts.answers import AnswerReader
 from luthier.prompts.chat import ChatLayout
 from luthier.prompts.chat_files import read_own_template, require_usable, template_place
 from luthier.prompts.dialect import Dialect
-from luthier.prompts.layouts import Layout, PlainLayout, Written
+from luthier.prompts.layouts import Layout, PlainLayout
 from luthier.prompts.masks import Masks
+from luthier.prompts.plain_text import PlainText
+from luthier.prompts.prompt import TokenPrompt
 from luthier.prompts.reasoning import KNOWN_TAGS, inline, thought_of
 from luthier.prompts.tokens import Encoder, Tokenizer
 from luthier.prompts.training_example import TrainingExample
+from luthier.prompts.turns import asked_turns, with_reasoning
+from luthier.prompts.written import Written
 
 
 class PromptTooLongError(DataError):
     """A prompt leaves no room for its answer in the context window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What a model is fed before it answers."""
-
-    ids: tuple[int, ...]
-    text: str
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
@@ -112,11 +108,19 @@ class PromptRenderer:
             reasoning=config.reasoning,
         )
 
+    def within(self, context_window: int | None) -> PromptRenderer:
+        """The same with another context window; None: with its own."""
+        return self if context_window is None else replace(self, context_window=context_window)
+
     def with_reserved_positions(self, positions: int) -> PromptRenderer:
-        """One that leaves so many positions of the context window to something else."""
+        """The same with a context window that is ``positions`` tokens smaller."""
         return replace(self, context_window=self.context_window - positions)
 
-    def prompt(self, example: Example, *, answer_tokens: int = 0) -> Prompt:
+    def tokenised(self) -> PromptRenderer:
+        """Itself: it gives tokens."""
+        return self
+
+    def prompt(self, example: Example, *, answer_tokens: int = 0) -> TokenPrompt:
         """What is fed before the answer.
 
         Args:
@@ -136,7 +140,7 @@ class PromptRenderer:
             raise DataError("plain text has no prompt", where=example.where)
         return self.layout.question(self.asked(example), example.tools, example.where)
 
-    def fitting(self, example: Example, text: str, answer_tokens: int) -> Prompt:
+    def fitting(self, example: Example, text: str, answer_tokens: int) -> TokenPrompt:
         """The prompt with this text, if it leaves room for the answer; see `prompt`."""
         prompt = self._prompt(text)
         room = self.context_window - (0 if self.encoder_decoder else answer_tokens)
@@ -299,37 +303,28 @@ class PromptRenderer:
                 where=example.where,
                 fix="give examples with a prompt and a completion, or use a decoder-only model",
             )
-        messages, turn = self.asked(example), self._kept(example.trained_answer)
+        messages, turn = self.asked(example), with_reasoning(example.trained_answer, self.reasoning)
         ids = self._prompt(self.layout.question(messages, example.tools, example.where)).ids
         answer = self._ended(self.answer_ids(inline(turn)), example.where)
         return TrainingExample(
             example.id, ids, (False,) * len(ids), len(ids), answer, weight=example.weight
         )
 
-    def _prompt(self, text: str) -> Prompt:
+    def _prompt(self, text: str) -> TokenPrompt:
         shown = self.layout.show(text)
         if self.encoder_decoder:
             # The end of the question is marked by the tokenizer's own end token.
             shown = shown.rstrip()
-            return Prompt(self.encoder.literal_ids(shown, add_special_tokens=True), shown)
-        return Prompt(self._masks.tokens(text).ids, shown)
+            return TokenPrompt(self.encoder.literal_ids(shown, add_special_tokens=True), shown)
+        return TokenPrompt(self._masks.tokens(text).ids, shown)
 
     def asked(self, example: Example) -> tuple[Message, ...]:
         """The turns of a prompt, as they are given to the layout."""
-        turns = tuple(map(self._kept, example.messages))
-        if self.system is None or example.messages[0].role == "system":
-            return turns
-        return (Message("system", self.system), *turns)
+        return asked_turns(example, self.system, self.reasoning)
 
     def answered(self, example: Example) -> tuple[Message, ...]:
         """The turns of a conversation that ends with its answer."""
-        return (*self.asked(example), self._kept(example.trained_answer))
-
-    def _kept(self, turn: Message) -> Message:
-        """A turn with its reasoning, or without it."""
-        if self.reasoning != "drop" or turn.role != "assistant":
-            return turn
-        return replace(turn, content=thought_of(turn, KNOWN_TAGS[0])[1], reasoning="")
+        return (*self.asked(example), with_reasoning(example.trained_answer, self.reasoning))
 
     def _ended(self, ids: tuple[int, ...], where: str) -> tuple[int, ...]:
         """The ids with the end token, where it does not stand there."""
@@ -361,7 +356,7 @@ class PromptRenderer:
         if self.use_chat_template:
             return ChatLayout(self._dialect, self.encoder, self.tokenizer.eos_token or "")
         separator = "\n" if self.encoder_decoder else self.answer_separator
-        return PlainLayout(self.encoder, separator)
+        return PlainLayout(self.encoder, PlainText(separator))
 
     @cached_property
     def _masks(self) -> Masks:

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from luthier.core.example import Message
+from luthier.prompts.prompt import Conversation
 from luthier.records.evaluation import SampleRecord
 
 
@@ -133,5 +134,5 @@ class Question:
     """
 
     document: Document
-    context: str
+    context: str | Conversation
     prompt: str

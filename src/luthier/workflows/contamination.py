@@ -38,7 +38,7 @@ def _trained_on(setup: RunContext) -> Iterator[tuple[str, str]]:
     for example in setup.dataset.train:
         yield example.where or example.id, example_text(example)
     for general in setup.replay:
-        yield general.id, setup.handle.tokenizer.decode(general.input_ids)
+        yield general.id, setup.weights().tokenizer.decode(general.input_ids)
 
 
 def contamination_reasons(

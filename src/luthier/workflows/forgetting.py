@@ -103,7 +103,7 @@ def _losses_before(
     setup: RunContext, run: RunDirectory, before: Target, console: Console
 ) -> list[TextLoss]:
     loaded = _load_before(setup, before, console)
-    if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(setup.handle.tokenizer):
+    if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(setup.weights().tokenizer):
         raise UsageError(
             "the two models have different tokenizers, so a token of one is not one of the other",
             where="--before",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luthier.config import RunConfig
-from luthier.context.evaluated_model import EvaluatedModel, evaluated_model, loaded_model
-from luthier.context.prepare import find_model, make_renderer
+from luthier.context.evaluated_model import EvaluatedModel
+from luthier.context.found_model import find_model
 from luthier.core.console import Console
 from luthier.core.files import write_lines
 from luthier.evaluation import Resampling
@@ -21,7 +21,7 @@ from luthier.evaluation.judge import (
 )
 from luthier.evaluation.runner import measure
 from luthier.evaluation.settings import require_reach
-from luthier.prompts.render import PromptRenderer
+from luthier.prompts.renderer import Renderer
 from luthier.records.comparison import Judgement
 from luthier.records.evaluation import SampleRecord
 from luthier.records.result_cache import ResultCache
@@ -41,7 +41,7 @@ class Judge:
     """
 
     subject: EvaluatedModel
-    renderer: PromptRenderer
+    renderer: Renderer
     template: JudgeTemplate
     resampling: Resampling
 
@@ -114,7 +114,7 @@ def load_judge(config: RunConfig, template: str | Path | None, console: Console)
     """
     require_reach(config.evaluate, "judge")
     asked = load_judge_template(template)
-    handle = find_model(config.model, console)
-    renderer = make_renderer(config, handle)
-    subject = evaluated_model(loaded_model(handle, config.evaluate), config.evaluate)
+    found = find_model(config.model, console)
+    renderer = found.renderer(config.prompt)
+    subject = found.load(config.evaluate)
     return Judge(subject, renderer, asked, Resampling.of(config.evaluate, config.seed))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from luthier.context.evaluated_model import Model, evaluated_model
+from luthier.context.evaluated_model import EvaluatedModel, in_memory
 from luthier.context.evaluation_task import evaluation_task
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
@@ -16,7 +14,7 @@ from luthier.evaluation import (
     write_evaluation,
 )
 from luthier.evaluation.forgetting import measure_general
-from luthier.inference import Engine, TextLoss
+from luthier.inference import TextLoss
 from luthier.models.load import LoadedModel
 from luthier.records.contamination import Contamination
 from luthier.records.result_cache import ResultCache
@@ -32,7 +30,7 @@ def measure_model(
     setup: RunContext,
     shots: int,
     run: RunDirectory,
-    model: Model,
+    model: EvaluatedModel,
     console: Console,
     adapter: str = "",
     contamination: Contamination | None = None,
@@ -57,15 +55,11 @@ def measure_model(
     """
     task = evaluation_task(setup, shots)
     # A soft prompt takes a part of the window.
-    renderer = replace(setup.renderer, context_window=model.context_window)
-    subject = evaluated_model(model, setup.config.evaluate)
+    renderer = setup.renderer.within(model.context_window)
     resampling = resampling_of(setup)
-
-    def ask(engine: Engine) -> Evaluation:
-        stamp = subject.stamp
-        return evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
-
-    evaluation = subject.measure(ResultCache(run.answers(task.name)), ask)
+    engine = model.engine(ResultCache(run.answers(task.name)))
+    stamp = model.stamp
+    evaluation = evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
@@ -78,5 +72,5 @@ def general_losses(setup: RunContext, run: RunDirectory, loaded: LoadedModel) ->
         DataError: there is no general text, or one is too short.
         ResourceError: the run directory cannot be written.
     """
-    engine = evaluated_model(loaded, setup.config.evaluate).engine(ResultCache(run.general_losses))
+    engine = in_memory(loaded, setup.config.evaluate).engine(ResultCache(run.general_losses))
     return measure_general(engine, [text.ids for text in setup.general_texts])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from luthier.config import Decoding, RunConfig
-from luthier.context.evaluated_model import Model, evaluated_model, loaded_model
+from luthier.context.evaluated_model import EvaluatedModel, in_memory
 from luthier.context.evaluation_task import decoding_of
+from luthier.context.found_model import find_model
 from luthier.context.manifest import check_template
-from luthier.context.prepare import find_model, make_renderer, prepare
+from luthier.context.prepare import prepare_evaluation
 from luthier.context.run_context import RunContext
 from luthier.context.run_or_model import Target
 from luthier.core.console import Console
@@ -36,17 +37,17 @@ def ask_model(
     """
     run, tuned = target.run, target.tuned
     if question is not None and config.prompt.shots == 0:
-        handle = find_model(config.model, console)
-        renderer = make_renderer(config, handle)
+        found = find_model(config.model, console)
+        renderer = found.renderer(config.prompt)
         limit = config.evaluate.max_new_tokens or _OWN_QUESTION_TOKENS
         stop = config.evaluate.stop or ()
         decoding = Decoding(max_new_tokens=limit, stop=stop, strategy=config.strategy)
         examples: tuple[Example, ...] = (_own(question),)
     else:
-        setup = prepare(config, console, find_model)
+        setup = prepare_evaluation(config, console)
         if run and tuned:
             check_template(run, setup, console)
-        renderer, handle = setup.renderer, setup.handle
+        renderer, found = setup.renderer, setup.model
         decoding = decoding_of(setup, config.prompt.shots)
         examples = _examples(setup, question, num)
     if tuned:
@@ -56,12 +57,12 @@ def ask_model(
     base = config.base_of(config.method)
     if tuned:
         require_reach(config.evaluate, "tuned")
-    model: Model = (
-        load_adapted(tuned, base, console) if tuned else loaded_model(handle, config.evaluate)
-    )
-    engine = evaluated_model(model, config.evaluate).engine()
+        model: EvaluatedModel = in_memory(load_adapted(tuned, base, console), config.evaluate)
+    else:
+        model = found.load(config.evaluate)
+    engine = model.engine()
     with console.progress("Answering", len(prompts)) as advance:
-        answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
+        answers = engine.generate([prompt.content for prompt in prompts], decoding, advance)
     return tuple(
         SampleRecord(
             id=example.id,

@@ -15,9 +15,11 @@ from luthier.config import Decoding
 from luthier.core.files import read_lines
 from luthier.evaluation import cached_engine as kept
 from luthier.evaluation.cached_engine import CachedEngine
-from luthier.inference import Engine, Generation, Score, ScoreRequest, TextLoss
-from luthier.inference.engine import ProgressCallback, ignore_progress
+from luthier.inference import Generation, Score, ScoreRequest, TextLoss
+from luthier.inference.engine import ProgressCallback
 from luthier.inference.local.engine import LocalEngine
+from luthier.inference.token_engine import TokenEngine
+from luthier.inference.tokenise import TokenRequest, Tokens
 from luthier.models.fingerprint import model_fingerprint
 from luthier.records.result_cache import ResultCache
 
@@ -31,40 +33,38 @@ OTHER_SETTINGS = [
 ]
 
 
-class Counting(Engine):
+class Counting(TokenEngine):
     """A real engine that notes what it is asked, and can be stopped."""
 
-    def __init__(self, inner: Engine, calls: int = 1000) -> None:
+    def __init__(self, inner: TokenEngine, calls: int = 1000) -> None:
+        super().__init__(inner.tokenizer)
         self.inner = inner
         self.left = calls
         self.asked: list[list[int]] = []
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        decoding: Decoding,
-        advance: ProgressCallback = ignore_progress,
+    def generate_from_tokens(
+        self, prompts: Sequence[Tokens], decoding: Decoding, advance: ProgressCallback
     ) -> list[Generation]:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
         self.asked += map(list, prompts)
-        return self.inner.generate(prompts, decoding, advance)
+        return self.inner.generate_from_tokens(prompts, decoding, advance)
 
-    def score(
-        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
+    def score_tokens(
+        self, requests: Sequence[TokenRequest], advance: ProgressCallback
     ) -> list[Score]:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
         self.asked += [[*one.context, *one.continuation] for one in requests]
-        return self.inner.score(requests, advance)
+        return self.inner.score_tokens(requests, advance)
 
-    def losses(
-        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
+    def losses_of_tokens(
+        self, sequences: Sequence[Tokens], advance: ProgressCallback
     ) -> list[TextLoss]:
         self.asked += map(list, sequences)
-        return self.inner.losses(sequences, advance)
+        return self.inner.losses_of_tokens(sequences, advance)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_nothing_is_asked_twice(loaded: Any, tmp_path: Path) -> None:
     assert again.generate(PROMPTS, FIVE, done.append) == answers
     assert again.losses(PROMPTS) == losses
     assert (counting.asked, sum(done)) == ([], len(PROMPTS))
-    assert again.seconds_kept > 0
+    assert again.usage.seconds > 0
 
 
 def test_an_interruption_loses_the_batch_in_flight_alone(loaded: Any, tmp_path: Path) -> None:

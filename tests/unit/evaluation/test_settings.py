@@ -13,7 +13,7 @@ import pytest
 import luthier
 from luthier.api.configuration import configure
 from luthier.config import EvaluateConfig, ModelConfig, RunConfig, Sampling
-from luthier.context.evaluated_model import loaded_model
+from luthier.context.found_model import ModelFiles, ModelOnServer, find_weights
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.data.task_rows import read_task
@@ -21,7 +21,6 @@ from luthier.evaluation import load_evaluation
 from luthier.evaluation.asking import load_task, select_tasks
 from luthier.evaluation.settings import SETTINGS, Use, _default, require_reach, with_settings
 from luthier.inference.remote import open_endpoint
-from luthier.models.load import ModelHandle, open_model
 from luthier.tasks.generation import GenerationTask
 from luthier.tasks.load import KINDS
 from luthier.tasks.task import Task
@@ -150,8 +149,8 @@ def entries(tmp_path: Path, parity_file: Path, tiny_gpt2: Path, server: Any) -> 
     suite.write_text(json.dumps(keys), encoding="utf-8")
     on_server = ModelConfig.model_validate({"id": server.url})
 
-    def files(config: RunConfig) -> ModelHandle:
-        return open_model(configure(config, base).model, quiet)
+    def files(config: RunConfig) -> ModelFiles:
+        return find_weights(configure(config, base).model, quiet)
 
     return {
         "data": lambda c: luthier.evaluate(None, c, base, quiet),
@@ -161,9 +160,9 @@ def entries(tmp_path: Path, parity_file: Path, tiny_gpt2: Path, server: Any) -> 
         "suite": lambda c: luthier.benchmark([], [str(suite)], c, base, quiet),
         "submission": lambda c: luthier.submit(None, [own], tmp_path / "out", c, base, quiet),
         "judge": lambda c: load_judge(configure(c, base), None, quiet),
-        "server": lambda c: loaded_model(open_endpoint(on_server, quiet), c.evaluate),
+        "server": lambda c: ModelOnServer(open_endpoint(on_server, quiet)).load(c.evaluate),
         "tuned": lambda c: luthier.evaluate(run, c, base, quiet),
-        "vllm": lambda c: loaded_model(files(c), c.evaluate.model_copy(update={"engine": "vllm"})),
+        "vllm": lambda c: files(c).load(c.evaluate.model_copy(update={"engine": "vllm"})),
     }
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
 from luthier.core.console import ProgressCallback
-from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.encode import TaskEncoder
 from luthier.inference import Engine
 from luthier.records.evaluation import SampleRecord
 from luthier.tasks.item import Question
@@ -43,7 +44,7 @@ class Answers:
 def ask(
     task: Task,
     engine: Engine,
-    encoder: TextEncoder,
+    encoder: TaskEncoder[Any],
     questions: Sequence[Question],
     progress: Progress,
 ) -> Answers:
@@ -56,6 +57,6 @@ def ask(
 
 
 @singledispatch
-def fits(task: Task, question: Question, encoder: TextEncoder) -> bool:
+def fits(task: Task, question: Question, encoder: TaskEncoder[Any]) -> bool:
     """Whether the model takes a question of a task with its answer."""
     raise NotImplementedError(f"nobody asks tasks like {task.name}")

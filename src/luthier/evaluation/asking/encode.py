@@ -1,23 +1,106 @@
-"""Contexts and continuations as tokens."""
+"""Questions of tasks as prompts, and their answers as continuations, in the tokens of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.inference import ScoreRequest
+from luthier.inference.tokenise import TokenRequest, Tokens, begun_ids, joined
 from luthier.prompts.answers import AnswerReader
+from luthier.prompts.prompt import Content, Conversation, Prompt, TokenPrompt
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.tokens import Encoder, Tokenizer
-from luthier.tasks.item import Asked
+from luthier.tasks.item import Asked, Question
+
+C = TypeVar("C", bound=Content)
+
+
+class Fitted(NamedTuple):
+    """A prompt that leaves room for its answer.
+
+    Attributes:
+        prompt: the prompt.
+        is_cut: whether it lost its beginning for that.
+    """
+
+    prompt: Prompt
+    is_cut: bool
+
+
+class TaskEncoder(ABC, Generic[C]):
+    """Writes the questions of tasks for one model: in tokens, or for a server.
+
+    ``C`` is what its requests are made of.
+    """
+
+    writes_turns: ClassVar[bool] = False
+    """Whether questions are turns of a conversation."""
+
+    @property
+    def uses_chat_template(self) -> bool:
+        """Whether the model's chat template writes the questions."""
+        return self.writes_turns
+
+    @property
+    @abstractmethod
+    def reader(self) -> AnswerReader:
+        """Finds the answer in a generated text."""
+
+    @abstractmethod
+    def context(self, asked: Asked) -> str | Conversation:
+        """All that stands before an answer.
+
+        Raises:
+            DataError: the chat template refuses the conversation.
+        """
+
+    @abstractmethod
+    def shown(self, context: str | Conversation) -> str:
+        """A context for people."""
+
+    @abstractmethod
+    def room_beside(self, answer_tokens: int) -> int | None:
+        """Tokens that a context may have beside an answer; None: only the server knows."""
+
+    @abstractmethod
+    def has_room(self, question: Question, answer_tokens: int) -> bool:
+        """Whether the model takes a question with so long an answer."""
+
+    @abstractmethod
+    def prompt(self, question: Question, answer_tokens: int) -> Fitted:
+        """A question to which an answer is generated."""
+
+    @abstractmethod
+    def pairs(
+        self, context: str | Conversation, continuations: Sequence[str]
+    ) -> list[ScoreRequest[C]]:
+        """A context with each text that may follow it; see `luthier.inference.tokenise.joined`."""
+
+    @abstractmethod
+    def fits(self, request: ScoreRequest[C]) -> bool:
+        """Whether the model takes the request whole."""
+
+    @abstractmethod
+    def cut(self, request: ScoreRequest[C], where: str) -> ScoreRequest[C]:
+        """The request with a context that loses its beginning as far as it does not fit.
+
+        Raises:
+            DataError: the continuation by itself does not fit.
+        """
+
+    @abstractmethod
+    def windows(self, text: str) -> list[ScoreRequest[C]]:
+        """Requests in which each token of a text is predicted once."""
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
-class TextEncoder:
+class TextEncoder(TaskEncoder[Tokens]):
     """Encodes plain text for one model. A text begins as the tokenizer begins texts.
 
     Attributes:
@@ -30,52 +113,49 @@ class TextEncoder:
     context_window: int
     encoder_decoder: bool = False
 
-    writes_turns: ClassVar[bool] = False
-    """Whether questions are turns of a conversation."""
-
     def context(self, asked: Asked) -> str:
-        """All that stands before an answer, as `ids` and `pairs` take it."""
+        """See `TaskEncoder.context`."""
         return asked.text
 
-    def shown(self, context: str) -> str:
-        """A context as people read it."""
-        return context
+    def shown(self, context: str | Conversation) -> str:
+        """See `TaskEncoder.shown`."""
+        return text_of(context)
 
-    def ids(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text that goes on, or that an encoder reads whole.
+    def ids(self, text: str) -> Tokens:
+        """The tokens of a text that goes on, or that an encoder reads whole."""
+        return begun_ids(text, self._encoder, self.encoder_decoder)
 
-        It begins as the tokenizer begins texts. Only what an encoder reads ends as it ends them.
-        """
-        if self.encoder_decoder:
-            return self._encoder.literal_ids(text, add_special_tokens=True)
-        return self._encoder.begin + self.literal_ids(text)
-
-    def literal_ids(self, text: str) -> tuple[int, ...]:
+    def literal_ids(self, text: str) -> Tokens:
         """The tokens of a text and no others; special tokens that it spells out stay text."""
         return self._encoder.literal_ids(text)
 
-    def pairs(self, context: str, continuations: Sequence[str]) -> list[ScoreRequest]:
-        """The tokens of a context and of each text that may follow it.
+    def room_beside(self, answer_tokens: int) -> int:
+        """See `TaskEncoder.room_beside`."""
+        return self.context_window - (0 if self.encoder_decoder else answer_tokens)
 
-        As lm-evaluation-harness does it: spaces at the end of the context are moved into the
-        continuation, both are tokenised together, and the tokens are cut where those of the
-        context alone end; but where nothing would be left of the continuation, because its
-        beginning shares a token with the context, they are cut before that token.
-        """
-        kept = context.rstrip()
-        texts = [context[len(kept) :] + continuation for continuation in continuations]
-        before = self.ids(kept) if kept or self.encoder_decoder else ()
-        if self.encoder_decoder or not kept:
-            return [ScoreRequest(before, self.literal_ids(text)) for text in texts]
-        return [_cut(before, self.ids(kept + text)) for text in texts]
+    def has_room(self, question: Question, answer_tokens: int) -> bool:
+        """See `TaskEncoder.has_room`."""
+        return len(self.ids(text_of(question.context))) <= self.room_beside(answer_tokens)
 
-    def fits(self, request: ScoreRequest) -> bool:
-        """Whether the model takes the request whole; its last token is only predicted."""
+    def prompt(self, question: Question, answer_tokens: int) -> Fitted:
+        """See `TaskEncoder.prompt`."""
+        ids, room = self.ids(text_of(question.context)), self.room_beside(answer_tokens)
+        return Fitted(TokenPrompt(self.shortened(ids, room), question.prompt), len(ids) > room)
+
+    def pairs(
+        self, context: str | Conversation, continuations: Sequence[str]
+    ) -> list[TokenRequest]:
+        """See `TaskEncoder.pairs`."""
+        text = text_of(context)
+        return joined(text, continuations, self.ids, self.literal_ids, self.encoder_decoder)
+
+    def fits(self, request: TokenRequest) -> bool:
+        """See `TaskEncoder.fits`; the last token is only predicted."""
         if self.encoder_decoder:
             return len(request.context) <= self.context_window
         return len(request.context) + len(request.continuation) <= self.context_window + 1
 
-    def shortened(self, ids: tuple[int, ...], room: int) -> tuple[int, ...]:
+    def shortened(self, ids: Tokens, room: int) -> Tokens:
         """The last ``room`` tokens of a context, behind the tokens that begin any text.
 
         Models such as Gemma and Llama depend on their first token (BOS), so it is kept, and the
@@ -87,6 +167,29 @@ class TextEncoder:
         begin = ids[: self._num_beginning(ids)]
         kept = room - len(begin)
         return (*begin, *ids[len(ids) - kept :]) if kept > 0 else ids[-room:]
+
+    def cut(self, request: TokenRequest, where: str) -> TokenRequest:
+        """See `TaskEncoder.cut`."""
+        if self.fits(request):
+            return request
+        room = self.room_beside(len(request.continuation) - 1)
+        if room < 1:
+            raise DataError(
+                f"the answer has {len(request.continuation)} tokens, and the context window of "
+                f"the model {self.context_window}",
+                where=where,
+                fix="leave it out, or use a model with a longer context window",
+            )
+        return ScoreRequest(self.shortened(request.context, room), request.continuation)
+
+    def windows(self, text: str) -> list[TokenRequest]:
+        """See `TaskEncoder.windows`."""
+        return list(windows(self.literal_ids(text), self.context_window))
+
+    @cached_property
+    def reader(self) -> AnswerReader:
+        """See `TaskEncoder.reader`."""
+        return AnswerReader(self._encoder)
 
     def _num_beginning(self, ids: Sequence[int]) -> int:
         """Leading special tokens. Those that rows spell out are not special; see `Encoder`."""
@@ -100,30 +203,6 @@ class TextEncoder:
         return frozenset(
             [*(id_ for id_, token in added if token.special), *(i for i in named if i is not None)]
         )
-
-    def cut(self, request: ScoreRequest, where: str) -> ScoreRequest:
-        """The request with a context that is `shortened` as far as it does not fit.
-
-        Raises:
-            DataError: the continuation alone does not fit.
-        """
-        if self.fits(request):
-            return request
-        answer = 0 if self.encoder_decoder else len(request.continuation) - 1
-        room = self.context_window - answer
-        if room < 1:
-            raise DataError(
-                f"the answer has {len(request.continuation)} tokens, and the context window of "
-                f"the model {self.context_window}",
-                where=where,
-                fix="leave it out, or use a model with a longer context window",
-            )
-        return ScoreRequest(self.shortened(request.context, room), request.continuation)
-
-    @cached_property
-    def reader(self) -> AnswerReader:
-        """Finds the answer in a generated text."""
-        return AnswerReader(self._encoder)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -150,26 +229,34 @@ class ChatEncoder(TextEncoder):
         return cls(renderer.tokenizer, renderer.context_window, renderer=renderer)
 
     def context(self, asked: Asked) -> str:
-        """See `TextEncoder.context`: the text that the template writes, marked up.
-
-        Raises:
-            DataError: the template refuses the conversation, or leaves a part of it out.
-        """
+        """See `TaskEncoder.context`: the text that the template writes, marked up."""
         return self.renderer.question(Example("question", asked.turns, ()))
 
-    def shown(self, context: str) -> str:
-        """See `TextEncoder.shown`."""
-        return self.renderer.layout.show(context)
+    def shown(self, context: str | Conversation) -> str:
+        """See `TaskEncoder.shown`."""
+        return self.renderer.layout.show(text_of(context))
 
-    def ids(self, text: str) -> tuple[int, ...]:
+    def ids(self, text: str) -> Tokens:
         """The tokens of a marked-up text; the template writes the token that begins texts."""
         return self.renderer.marked_ids(text)
 
 
-def _cut(before: Sequence[int], whole: Sequence[int]) -> ScoreRequest:
-    """A text cut where its context ends, or where it parts from it."""
-    place = len(before)
-    if len(whole) <= place:
-        pairs = zip(before, whole, strict=False)
-        place = next((i for i, (a, b) in enumerate(pairs) if a != b), len(whole) - 1)
-    return ScoreRequest(tuple(whole[:place]), tuple(whole[place:]))
+def windows(ids: Sequence[int], size: int) -> Iterator[TokenRequest]:
+    """Requests in which each token is predicted once, as lm-evaluation-harness cuts a text.
+
+    The first window predicts its tokens from nothing. Each further one begins with the token
+    before it; the last one also sees as much of what is before as the context window holds.
+
+    Args:
+        ids: the tokens of a text.
+        size: the model's context window.
+    """
+    for start in range(0, len(ids), size):
+        end = min(start + size, len(ids))
+        before = max(0, end - size - 1) if start else 0
+        yield ScoreRequest(tuple(ids[before:start]), tuple(ids[start:end]))
+
+
+def text_of(context: str | Conversation) -> str:
+    """The text of a context."""
+    return context if isinstance(context, str) else context.text

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from luthier.config import Decoding
 from luthier.core.errors import DataError
 from luthier.evaluation.answering import Reply, as_one_of, drawings, replies
 from luthier.evaluation.asking.ask import Answers, Progress, ask, fits
-from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.encode import TaskEncoder
 from luthier.inference import Engine
-from luthier.prompts.render import Prompt
+from luthier.prompts.prompt import known_tokens
 from luthier.records.evaluation import SampleRecord
 from luthier.tasks.generation import GenerationTask
 from luthier.tasks.item import Question
 
 
 @fits.register
-def _(task: GenerationTask, question: Question, encoder: TextEncoder) -> bool:
+def _(task: GenerationTask, question: Question, encoder: TaskEncoder[Any]) -> bool:
     """Whether there is room for the longest answer."""
-    room = 0 if encoder.encoder_decoder else task.max_new_tokens
-    return len(encoder.ids(question.context)) + room <= encoder.context_window
+    return encoder.has_room(question, task.max_new_tokens)
 
 
 @ask.register
 def _(
     task: GenerationTask,
     engine: Engine,
-    encoder: TextEncoder,
+    encoder: TaskEncoder[Any],
     questions: Sequence[Question],
     progress: Progress,
 ) -> Answers:
-    room = encoder.context_window - (0 if encoder.encoder_decoder else task.max_new_tokens)
-    if room < 1:
+    room = encoder.room_beside(task.max_new_tokens)
+    if room is not None and room < 1:
         raise DataError(
             f"answers of {task.max_new_tokens} tokens leave no room for a question in a "
-            f"context window of {encoder.context_window}",
+            f"context window of {room + task.max_new_tokens}",
             where=task.name,
             fix="lower max_new_tokens, or use a model with a longer context window",
         )
-    whole = [encoder.ids(question.context) for question in questions]
-    prompts = [
-        Prompt(encoder.shortened(ids, room), question.prompt)
-        for ids, question in zip(whole, questions, strict=True)
-    ]
+    fitted = [encoder.prompt(question, task.max_new_tokens) for question in questions]
+    prompts = [each.prompt for each in fitted]
     with progress("answering", len(prompts) * task.samples) as advance:
         drawn = [
             replies(engine, prompts, each, encoder.reader, advance) for each in _decodings(task)
@@ -54,9 +51,9 @@ def _(
             for question, drawing in zip(questions, zip(*drawn, strict=True), strict=True)
             for number, reply in enumerate(drawing, start=1)
         ),
-        prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
+        prompt_tokens=sum(known_tokens(prompt.content) for prompt in prompts),
         generated_tokens=sum(reply.tokens for drawing in drawn for reply in drawing),
-        cut_prompts=sum(len(ids) > room for ids in whole),
+        cut_prompts=sum(each.is_cut for each in fitted),
         cut_answers=sum(reply.finish == "length" for drawing in drawn for reply in drawing),
     )
 

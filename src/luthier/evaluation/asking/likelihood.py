@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import singledispatch
+from typing import Any
 
 from luthier.evaluation.asking.ask import Answers, Progress, ask, fits
-from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.encode import TaskEncoder, text_of
 from luthier.inference import Engine, Score, ScoreRequest
+from luthier.prompts.prompt import known_tokens
 from luthier.records.evaluation import SampleRecord
 from luthier.tasks.candidates import ContextTask
 from luthier.tasks.item import Question
@@ -16,7 +18,7 @@ from luthier.tasks.likelihood import ClozeTask, LikelihoodTask, RatingTask, step
 
 
 @fits.register
-def _(task: LikelihoodTask, question: Question, encoder: TextEncoder) -> bool:
+def _(task: LikelihoodTask, question: Question, encoder: TaskEncoder[Any]) -> bool:
     return all(encoder.fits(request) for request in requests(task, question, encoder))
 
 
@@ -24,12 +26,12 @@ def _(task: LikelihoodTask, question: Question, encoder: TextEncoder) -> bool:
 def _(
     task: LikelihoodTask,
     engine: Engine,
-    encoder: TextEncoder,
+    encoder: TaskEncoder[Any],
     questions: Sequence[Question],
     progress: Progress,
 ) -> Answers:
     """All requests of all questions are one call."""
-    whole: list[list[ScoreRequest]] = []
+    whole: list[list[ScoreRequest[Any]]] = []
     with progress("encoding", len(questions)) as advance:
         for question in questions:
             whole.append(requests(task, question, encoder))
@@ -47,13 +49,15 @@ def _(
     )
     return Answers(
         samples=samples,
-        prompt_tokens=sum(len(wanted[0].context) for wanted in asked),
+        prompt_tokens=sum(known_tokens(wanted[0].context) for wanted in asked),
         cut_prompts=sum(a != b for a, b in zip(asked, whole, strict=True)),
     )
 
 
 @singledispatch
-def requests(task: LikelihoodTask, question: Question, encoder: TextEncoder) -> list[ScoreRequest]:
+def requests(
+    task: LikelihoodTask, question: Question, encoder: TaskEncoder[Any]
+) -> list[ScoreRequest[Any]]:
     """One request for each of a question's words.
 
     A turn of a conversation begins with the words themselves: as in lm-evaluation-harness, whose
@@ -65,13 +69,13 @@ def requests(task: LikelihoodTask, question: Question, encoder: TextEncoder) -> 
 
 
 @requests.register
-def _(task: ContextTask, question: Question, encoder: TextEncoder) -> list[ScoreRequest]:
-    """The continuation after each context."""
-    document = question.document
+def _(task: ContextTask, question: Question, encoder: TaskEncoder[Any]) -> list[ScoreRequest[Any]]:
+    """The continuation after each context; its questions are no turns."""
+    document, before = question.document, text_of(question.context)
     return [
         request
         for context, words in zip(document.contexts, document.words, strict=True)
-        for request in encoder.pairs(question.context + context, [task.delimiter + words])
+        for request in encoder.pairs(before + context, [task.delimiter + words])
     ]
 
 

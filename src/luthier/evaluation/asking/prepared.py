@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from luthier.core.errors import DataError, ProblemList, UsageError
 from luthier.core.example import Example, Message
@@ -15,7 +15,7 @@ from luthier.core.row import Row
 from luthier.core.seeds import derive
 from luthier.data.task_rows import Rowset, read_shots, read_task
 from luthier.evaluation.asking.ask import fits
-from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.encode import TaskEncoder
 from luthier.prompts.shots import choose_shots
 from luthier.tasks.item import Asked, Document, Question, Shot
 from luthier.tasks.task import Task
@@ -46,7 +46,7 @@ class PreparedTask:
     spares: tuple[Document, ...] = ()
     drawn: str = ""
 
-    def questions(self, encoder: TextEncoder) -> tuple[tuple[Question, ...], int]:
+    def questions(self, encoder: TaskEncoder[Any]) -> tuple[tuple[Question, ...], int]:
         """The documents with their shots, and how many have fewer than there could be."""
         asked = [self._question(document, encoder) for document in self.documents]
         return tuple(question for question, _ in asked), sum(fewer for _, fewer in asked)
@@ -66,7 +66,7 @@ class PreparedTask:
         shown = {shot.question for shot in self.shots}
         return sum(document.question in shown for document in self.documents)
 
-    def _question(self, document: Document, encoder: TextEncoder) -> tuple[Question, bool]:
+    def _question(self, document: Document, encoder: TaskEncoder[Any]) -> tuple[Question, bool]:
         shots = list(self.shots_of(document))
         question = self._asked(document, shots, encoder)
         if self.task.too_long == "fewer-shots":
@@ -76,7 +76,7 @@ class PreparedTask:
         return question, len(shots) < len(self.shots)
 
     def _asked(
-        self, document: Document, shots: Sequence[Document], encoder: TextEncoder
+        self, document: Document, shots: Sequence[Document], encoder: TaskEncoder[Any]
     ) -> Question:
         task = self.task
         shown = tuple(Shot(shot.prompt, shot.solution, task.shown(shot)) for shot in shots)

@@ -12,7 +12,8 @@ from luthier.evaluation.judge.template import JudgeTemplate
 from luthier.evaluation.judge.verdicts import TIE, outcome_of
 from luthier.evaluation.task import Evaluation
 from luthier.inference import Engine
-from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.prompt import Prompt
+from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import SampleRecord
 
 # What was said in each order, by the place of the candidate.
@@ -50,7 +51,7 @@ def paired_answers(baseline: Evaluation | None, candidate: Evaluation) -> tuple[
 
 def judged_pairs(
     engine: Engine,
-    renderer: PromptRenderer,
+    renderer: Renderer,
     template: JudgeTemplate,
     pairs: Sequence[SampleRecord],
     console: Console,
@@ -76,7 +77,7 @@ def judged_pairs(
     prompts = _prompts(renderer, template, asked)
     decoding = Decoding(max_new_tokens=template.max_new_tokens)
     with console.progress("judging", len(prompts)) as advance:
-        answers = engine.generate([prompt.ids for prompt in prompts], decoding, advance)
+        answers = engine.generate([prompt.content for prompt in prompts], decoding, advance)
     said = [
         renderer.reader.answer(answer.text, answer.ids, prompt.text)
         for answer, prompt in zip(answers, prompts, strict=True)
@@ -90,7 +91,7 @@ def judged_pairs(
 
 
 def _prompts(
-    renderer: PromptRenderer, template: JudgeTemplate, pairs: Sequence[SampleRecord]
+    renderer: Renderer, template: JudgeTemplate, pairs: Sequence[SampleRecord]
 ) -> list[Prompt]:
     """Two of each pair: the candidate stands second, then first."""
     prompts: list[Prompt] = []

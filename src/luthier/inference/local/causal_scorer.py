@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from luthier.inference.engine import ScoreRequest, ignore_progress
+from luthier.inference.engine import ignore_progress
 from luthier.inference.local.branching_cache import tokens_held
 from luthier.inference.local.budget import Budget, pass_cost_in_tokens
 from luthier.inference.local.layouts import Layout, Whole, WholeOfOneLength, ways_to_share
@@ -26,6 +26,7 @@ from luthier.inference.local.radix_tree import (
     split_long_nodes,
 )
 from luthier.inference.local.scorer import Scorer, Tally, Target, score_targets
+from luthier.inference.tokenise import TokenRequest
 from luthier.models.cache_support import settled_length
 from luthier.models.forward import last_feed_forward
 from luthier.models.load import LoadedModel
@@ -55,7 +56,7 @@ class CausalScorer(Scorer):
         super().__init__(loaded, budget)
         self._pass_cost = pass_cost_in_tokens(self._device) if pass_cost is None else pass_cost
 
-    def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+    def _score(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
         most = settled_length(self._model.config) - self._soft_prompt.length
         lengths = [len(r.context) + len(r.continuation) - 1 for r in requests]
         parts: dict[int, list[int]] = defaultdict(list)
@@ -88,7 +89,7 @@ class CausalScorer(Scorer):
 
     def _walk(
         self,
-        requests: Sequence[ScoreRequest],
+        requests: Sequence[TokenRequest],
         tally: Tally,
         way: _ScoringStrategy,
         pass_cost: float,
@@ -116,7 +117,7 @@ class _Asked(NamedTuple):
     offset: int
 
 
-def _asked(root: Node, requests: Sequence[ScoreRequest]) -> dict[Node, list[_Asked]]:
+def _asked(root: Node, requests: Sequence[TokenRequest]) -> dict[Node, list[_Asked]]:
     """What is asked for at each node."""
     asked: dict[Node, list[_Asked]] = defaultdict(list)
     for node, path in root.ancestry():

@@ -18,16 +18,17 @@ from torch import Tensor
 from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from luthier.inference.engine import ScoreRequest, ignore_progress
+from luthier.inference.engine import ignore_progress
 from luthier.inference.local.branching_cache import begin, branch, select
 from luthier.inference.local.budget import rectangles
 from luthier.inference.local.encoder import encode
 from luthier.inference.local.padding import MAX_PADDING, pad
 from luthier.inference.local.scorer import Scorer, Tally, Target, score_targets
+from luthier.inference.tokenise import TokenRequest
 from luthier.models.forward import decoder_start, without_cache
 
 Key = TypeVar("Key", bound=Hashable)
-_ScoringStrategy = Callable[[Sequence[ScoreRequest], Tally], None]
+_ScoringStrategy = Callable[[Sequence[TokenRequest], Tally], None]
 
 
 class _Row(NamedTuple):
@@ -49,7 +50,7 @@ class _Begun(NamedTuple):
 class EncoderDecoderScorer(Scorer):
     """Scores requests; see `Scorer`. A soft prompt stands before the encoder's input."""
 
-    def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+    def _score(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
         self.way(requests, tally)
 
     @cached_property
@@ -68,7 +69,7 @@ class EncoderDecoderScorer(Scorer):
 
         return self._trial.choose((self._sharing, self._apart), agrees)
 
-    def _apart(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+    def _apart(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
         """Every request by itself, those of the same lengths in one pass."""
         alike = _grouped(
             ((len(r.context), len(r.continuation)), index) for index, r in enumerate(requests)
@@ -85,7 +86,7 @@ class EncoderDecoderScorer(Scorer):
                 tally.add(targets, *scores)
 
     def _score_whole(
-        self, members: list[int], requests: Sequence[ScoreRequest], start: int
+        self, members: list[int], requests: Sequence[TokenRequest], start: int
     ) -> tuple[list[Target], tuple[list[float], list[bool]]]:
         """One pass over requests of the same lengths."""
         asked = [requests[index].context for index in members]
@@ -103,7 +104,7 @@ class EncoderDecoderScorer(Scorer):
         ]
         return targets, score_targets(model, inputs, targets, len(said[0]))
 
-    def _sharing(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+    def _sharing(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
         """Encode each context once, and continue the decoder's first step."""
         asked_by_context = _grouped((r.context, index) for index, r in enumerate(requests))
         contexts = [_Row(ids, 0, asked) for ids, asked in asked_by_context.items()]
@@ -123,7 +124,7 @@ class EncoderDecoderScorer(Scorer):
             for _ in passes(rows, go_on, cut=partial(cut, extra=begun.mask_BT.shape[1])):
                 pass
 
-    def _begin(self, batch: list[_Row], requests: Sequence[ScoreRequest], tally: Tally) -> _Begun:
+    def _begin(self, batch: list[_Row], requests: Sequence[TokenRequest], tally: Tally) -> _Begun:
         """Encode contexts, and score the first token of each continuation."""
         encoded, mask_BT = encode(self._model, self._soft_prompt, [row.ids for row in batch])
         prefix, same_B = begin(), torch.zeros_like(mask_BT[:, 0])
@@ -141,7 +142,7 @@ class EncoderDecoderScorer(Scorer):
         return begun
 
     def _go_on(
-        self, batch: list[_Row], begun: _Begun, requests: Sequence[ScoreRequest], tally: Tally
+        self, batch: list[_Row], begun: _Begun, requests: Sequence[TokenRequest], tally: Tally
     ) -> None:
         """Score all other tokens of some continuations."""
         rows_B = torch.tensor([row.before for row in batch], device=self._device)

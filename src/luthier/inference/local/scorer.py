@@ -21,6 +21,7 @@ from luthier.inference.engine import (
 from luthier.inference.local.budget import Budget
 from luthier.inference.local.soft_prompt import unwrap_soft_prompt
 from luthier.inference.local.trial import Trial
+from luthier.inference.tokenise import TokenRequest
 from luthier.models.forward import log_probabilities, logits_at_indices
 from luthier.models.load import LoadedModel
 
@@ -47,7 +48,7 @@ class Scorer(ABC):
         self._model, self._soft_prompt = unwrap_soft_prompt(loaded.model)
         self._trial = Trial(loaded)
 
-    def score(self, requests: Sequence[ScoreRequest], advance: ProgressCallback) -> list[Score]:
+    def score(self, requests: Sequence[TokenRequest], advance: ProgressCallback) -> list[Score]:
         """See `Engine.score`.
 
         Raises:
@@ -68,7 +69,7 @@ class Scorer(ABC):
         return scores
 
     @abstractmethod
-    def _score(self, requests: Sequence[ScoreRequest], tally: Tally) -> None:
+    def _score(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
         """Tell the tally every token of every continuation."""
 
 
@@ -112,7 +113,7 @@ class Tally:
         advance: is told how many more requests are answered.
     """
 
-    def __init__(self, requests: Sequence[ScoreRequest], advance: ProgressCallback) -> None:
+    def __init__(self, requests: Sequence[TokenRequest], advance: ProgressCallback) -> None:
         self._logprobs = [0.0] * len(requests)
         self._greedy = [True] * len(requests)
         self._missing = [len(request.continuation) for request in requests]
@@ -154,7 +155,7 @@ class _PartOfTally(Tally):
         self._whole.add(named, logprobs, greedy)
 
 
-def with_contexts(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[ScoreRequest]:
+def with_contexts(requests: Sequence[TokenRequest], tokenizer: Any) -> list[TokenRequest]:
     """The requests with a token in the place of an empty context.
 
     Raises:
@@ -180,7 +181,7 @@ def with_contexts(requests: Sequence[ScoreRequest], tokenizer: Any) -> list[Scor
 
 
 def losses_from_scores(
-    score: Callable[[Sequence[ScoreRequest], ProgressCallback], list[Score]],
+    score: Callable[[Sequence[TokenRequest], ProgressCallback], list[Score]],
     sequences: Sequence[Sequence[int]],
     given: int,
     advance: ProgressCallback,

@@ -21,6 +21,7 @@ from luthier.core.errors import DataError
 from luthier.inference.engine import Score, ScoreRequest
 from luthier.inference.local.decoding import Rows
 from luthier.inference.local.radix_tree import Tokens, common_length
+from luthier.inference.tokenise import TokenRequest
 from luthier.models.cache_support import settled_length
 from luthier.models.device import is_out_of_memory
 from luthier.models.forward import decoder_start, without_cache
@@ -149,7 +150,7 @@ class Trial:
         expected = torch.stack([self.expected[text, step] for text, step, _ in found])
         return self._is_same(torch.stack([each for *_, each in found]), expected)
 
-    def requests(self) -> list[ScoreRequest]:
+    def requests(self) -> list[TokenRequest]:
         """The texts as questions to a scorer, and one that ends earlier than another."""
         whole = [ScoreRequest(text.prompt, text.answer) for text in self.texts]
         return [*whole, ScoreRequest(self.texts[0].prompt, self.texts[0].answer[:2])]

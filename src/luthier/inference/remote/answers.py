@@ -20,6 +20,9 @@ _TOKEN_CHARACTERS = 256
 """More than the longest tokens that are known have: 128 spaces."""
 _BEYOND = 16
 """Tokens that a server may count beyond the limit: it may generate several in one step."""
+_EVENTS_PER_TOKEN, _BEYOND_EVENTS = 4, 256
+"""Pieces that a streamed answer may have: bytes of a character may come apart, and some events tell
+no token."""
 _TEMPLATE_TOKENS = 2**17
 """Tokens of a prompt that a server may add to what is sent."""
 _TOKENS_PER_BYTE = 4
@@ -31,7 +34,7 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Usage(Answer):
+class Counts(Answer):
     """Tokens as the server counts them; 0 where it does not."""
 
     prompt_tokens: _Count = 0
@@ -74,7 +77,33 @@ class Chat(Answer):
     """The answer of ``/chat/completions``."""
 
     choices: tuple[ChatChoice, ...] = Field(min_length=1, max_length=1)
-    usage: Usage | None = None
+    usage: Counts | None = None
+
+
+class Delta(Answer):
+    """A piece of the assistant's turn."""
+
+    content: str | None = None
+
+
+class Piece(Answer):
+    """A piece of an answer: of a turn (``delta``), or of a text that is continued."""
+
+    delta: Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+    @property
+    def said(self) -> str:
+        """The text of the piece."""
+        return (self.delta.content if self.delta else self.text) or ""
+
+
+class Event(Answer):
+    """An event of an answer that is streamed. The last one may have counts only."""
+
+    choices: tuple[Piece, ...] = Field(max_length=1)
+    usage: Counts | None = None
 
 
 class Logprobs(Answer):
@@ -101,7 +130,7 @@ class Completion(Answer):
     """The answer of ``/completions``."""
 
     choices: tuple[TextChoice, ...] = Field(min_length=1, max_length=1)
-    usage: Usage | None = None
+    usage: Counts | None = None
 
 
 def parse(form: type[_Form], value: Any, where: str) -> _Form:
@@ -123,7 +152,7 @@ def parse(form: type[_Form], value: Any, where: str) -> _Form:
         ) from None
 
 
-def require_within(text: str, usage: Usage | None, asked: Mapping[str, Any], where: str) -> None:
+def require_within(text: str, usage: Counts | None, asked: Mapping[str, Any], where: str) -> None:
     """Refuse an answer, or a count of its tokens, that cannot be one to what was asked.
 
     Args:
@@ -136,7 +165,7 @@ def require_within(text: str, usage: Usage | None, asked: Mapping[str, Any], whe
         DataError: it is longer than ``max_tokens`` allows, or a count is not possible.
     """
     limit = asked["max_tokens"]
-    usage = usage or Usage()
+    usage = usage or Counts()
     longest = _TEMPLATE_TOKENS + _TOKENS_PER_BYTE * len(json.dumps(asked))
     if len(text) > limit * _TOKEN_CHARACTERS:
         problem = f"the answer has {len(text):,} characters"
@@ -156,6 +185,22 @@ def require_within(text: str, usage: Usage | None, asked: Mapping[str, Any], whe
         where=where,
         fix="use a server that keeps max_tokens, or set evaluate.max_new_tokens to its own limit",
     )
+
+
+def require_few(events: int, asked: Mapping[str, Any], where: str) -> None:
+    """Refuse an answer in more pieces than one to what was asked can have.
+
+    Raises:
+        DataError: there are more.
+    """
+    most = _BEYOND_EVENTS + _EVENTS_PER_TOKEN * asked["max_tokens"]
+    if events > most:
+        raise DataError(
+            f"the answer comes in more than {most:,} pieces, though it was asked for "
+            f"{asked['max_tokens']:,} tokens at most (max_tokens)",
+            where=where,
+            fix="use a server that keeps max_tokens",
+        )
 
 
 def finish_of(reason: str | None) -> Literal["stop", "length"]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, singledispatch
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
-from luthier.core.errors import DataError, UsageError
+from luthier.core.errors import DataError, ResourceError, UsageError
 from luthier.core.seeds import fingerprint
 from luthier.inference.engine import (
     Engine,
@@ -17,6 +17,7 @@ from luthier.inference.engine import (
     Score,
     ScoreRequest,
     TextLoss,
+    Usage,
     before_stop,
     ignore_progress,
 )
@@ -24,14 +25,17 @@ from luthier.inference.remote import scores
 from luthier.inference.remote.answers import (
     Chat,
     Completion,
-    Usage,
+    Counts,
+    Event,
     finish_of,
     parse,
+    require_few,
     require_within,
 )
 from luthier.inference.remote.log import AnswerLog
 from luthier.inference.remote.retries import Client
-from luthier.prompts.characters import as_conversation, as_text
+from luthier.inference.streaming import TextStream
+from luthier.prompts.prompt import Content, Conversation
 from luthier.records.result_cache import ResultCache
 
 # What a server scores when it is tried out: after the first of them it is surer than after others.
@@ -42,16 +46,15 @@ _Result = TypeVar("_Result", Generation, Score, TextLoss)
 class EndpointEngine(Engine):
     """Generates at ``/chat/completions`` and ``/completions``, and scores where a server can.
 
-    Its ids are those of `CharacterTokenizer`: roles make a conversation, and text without roles is
-    continued. Answers are kept as they come, each by all that was sent and by the server's own
-    description of the model, so that no answer is asked, or paid, for twice.
+    Conversations are sent as messages, and text as text. Answers are kept as they come, each by
+    all that was sent and by the server's own description of the model, so that no answer is asked,
+    or paid, for twice.
 
     Args:
         client: asks.
         model: what the server calls the model.
         identity: a fingerprint of the server and the model, as far as they are known.
         log: where answers are kept; None: nowhere.
-        completions: text without roles is continued; if not, a user says it.
     """
 
     def __init__(
@@ -60,18 +63,20 @@ class EndpointEngine(Engine):
         model: str,
         identity: str,
         log: ResultCache | None = None,
-        *,
-        completions: bool = True,
     ) -> None:
         self._client, self._model, self._identity = client, model, identity
-        self._completions = completions
         self._gives_scores = False
-        self.answers = AnswerLog(log)
-        """What was answered, and what it took."""
+        self._answers = AnswerLog(log)
+
+    @property
+    def usage(self) -> Usage:  # type: ignore[override]
+        """See `Engine.usage`: several answers were waited for at the same time."""
+        usage = self._answers.usage
+        return usage._replace(seconds=usage.seconds / self._client.concurrency)
 
     def generate(
         self,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[Content],
         decoding: Decoding,
         advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
@@ -80,54 +85,84 @@ class EndpointEngine(Engine):
         Raises:
             LuthierError: the server refuses, fails, or is out of reach.
         """
-        settings = {"max_tokens": decoding.max_new_tokens, **parameters(decoding.strategy)}
-        if decoding.stop:
-            settings["stop"] = list(decoding.stop)
-        answers = self._client.ask_all(partial(self._generation, settings), prompts, advance)
+        ask = partial(self._generation, _settings(decoding))
+        answers = self._client.ask_all(ask, prompts, advance)
         return [_until(answer, decoding.stop) for answer in answers]
 
+    def stream(
+        self, prompt: Content, decoding: Decoding, tell: Callable[[str], object]
+    ) -> Generation:
+        """See `Engine.stream`. The answer is not kept.
+
+        Raises:
+            LuthierError: as `generate`, or the server does not stream.
+        """
+        question = _question(prompt)
+        body = {"model": self._model, **question.body, **_settings(decoding), "stream": True}
+        where = self._client.url + question.path
+        text, finish, told = "", None, TextStream(tell, decoding.stop)
+        for number, value in enumerate(self._client.events(question.path, body)):
+            event = parse(Event, value, where)
+            require_few(number, body, where)
+            self._answers.count(event.usage)
+            for piece in event.choices:
+                text += piece.said
+                finish = piece.finish_reason or finish
+                told.update(text)
+            require_within(text, event.usage, body, where)
+        if finish is None:
+            raise ResourceError(
+                "the answer ended before it was whole",
+                where=where,
+                fix="ask again, or look at the server's log",
+            )
+        answer = _until(Generation((), text.strip(), finish_of(finish)), decoding.stop)
+        told.finish(answer.text)
+        return answer
+
     def score(
-        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
+        self,
+        requests: Sequence[ScoreRequest[Content]],
+        advance: ProgressCallback = ignore_progress,
     ) -> list[Score]:
         """See `Engine.score`.
 
         Raises:
+            UsageError: a context is a conversation, whose answers no server scores.
             UsageError: the server gives no log-probabilities of prompts, or wrong ones.
             LuthierError: it refuses, fails, or is out of reach.
         """
+        pairs = [(_text(request.context), _text(request.continuation)) for request in requests]
         self._require_scores()
-        return self._client.ask_all(self._score, requests, advance)
+        return self._client.ask_all(self._score, pairs, advance)
 
     def losses(
-        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
+        self, texts: Sequence[Content], advance: ProgressCallback = ignore_progress
     ) -> list[TextLoss]:
         """See `Engine.losses`; raises as `score`."""
+        asked = [_text(text) for text in texts]
         self._require_scores()
-        return self._client.ask_all(self._loss, sequences, advance)
+        return self._client.ask_all(self._loss, asked, advance)
 
-    def _generation(self, settings: Mapping[str, Any], ids: Sequence[int]) -> Generation:
-        turns = [{"role": turn.role, "content": turn.content} for turn in as_conversation(ids)]
-        if not turns and self._completions:
-            body = {"model": self._model, "prompt": as_text(ids), **settings}
-            return self._ask(Generation, "/completions", body, partial(_continued, body))
-        turns = turns or [{"role": "user", "content": as_text(ids)}]
-        body = {"model": self._model, "messages": turns, **settings}
-        return self._ask(Generation, "/chat/completions", body, partial(_said, body))
+    def _generation(self, settings: Mapping[str, Any], content: Content) -> Generation:
+        question = _question(content)
+        body = {"model": self._model, **question.body, **settings}
+        return self._ask(Generation, question.path, body, partial(question.read, body))
 
-    def _score(self, request: ScoreRequest) -> Score:
-        context = as_text(request.context)
-        body = self._echo(as_text(request.context + request.continuation))
+    def _score(self, pair: tuple[str, str]) -> Score:
+        context, continuation = pair
+        body = self._echo(context + continuation)
 
-        def read(answer: Any, where: str) -> tuple[Score, Usage | None]:
+        def read(answer: Any, where: str) -> tuple[Score, Counts | None]:
             found, usage = _echoed(body, answer, where)
             return scores.score(found, len(context), where), usage
 
         return self._ask(Score, "/completions", body, read, str(len(context)))
 
-    def _loss(self, ids: Sequence[int]) -> TextLoss:
-        body = self._echo(as_text(ids))
+    def _loss(self, text: str) -> TextLoss:
+        body = self._echo(text)
 
-        def read(answer: Any, where: str) -> tuple[TextLoss, Usage | None]:
+        def read(answer: Any, where: str) -> tuple[TextLoss, Counts | None]:
             found, usage = _echoed(body, answer, where)
             return scores.loss(found), usage
 
@@ -163,7 +198,7 @@ class EndpointEngine(Engine):
         """The loss of the token that is the likeliest in the place of a word."""
         body = self._echo(_PROBE + word)
 
-        def read(answer: Any, where: str) -> tuple[TextLoss, Usage | None]:
+        def read(answer: Any, where: str) -> tuple[TextLoss, Counts | None]:
             found, usage = _echoed(body, answer, where)
             return scores.likeliest(found, len(_PROBE)), usage
 
@@ -174,14 +209,73 @@ class EndpointEngine(Engine):
         kind: type[_Result],
         path: str,
         body: Mapping[str, Any],
-        read: Callable[[Any, str], tuple[_Result, Usage | None]],
+        read: Callable[[Any, str], tuple[_Result, Counts | None]],
         *more: str,
     ) -> _Result:
         """The answer to a request, kept or new. ``more`` is what ``read`` depends on besides."""
         sent = json.dumps(body, sort_keys=True)
         key = fingerprint(self._identity, kind.__name__, path, sent, *more)
         where = self._client.url + path
-        return self.answers.get(key, kind, lambda: read(self._client.ask(path, body), where))
+        return self._answers.get(key, kind, lambda: read(self._client.ask(path, body), where))
+
+
+class _Question(NamedTuple):
+    """A prompt as a request.
+
+    Attributes:
+        path: where it is asked.
+        body: the part of the request that asks it.
+        read: reads the answer.
+    """
+
+    path: str
+    body: dict[str, Any]
+    read: Callable[[Mapping[str, Any], Any, str], tuple[Generation, Counts | None]]
+
+
+@singledispatch
+def _question(content: Content) -> _Question:
+    """A prompt as a request.
+
+    Raises:
+        UsageError: it is token ids.
+    """
+    raise UsageError(
+        "a server has its own tokenizer, and takes no token ids",
+        fix="give it text, or a conversation",
+    )
+
+
+@_question.register
+def _(content: str) -> _Question:
+    return _Question("/completions", {"prompt": content}, _continued)
+
+
+@_question.register
+def _(content: Conversation) -> _Question:
+    turns = [{"role": turn.role, "content": turn.content} for turn in content.messages]
+    return _Question("/chat/completions", {"messages": turns}, _said)
+
+
+def _text(content: Content) -> str:
+    """A text to be scored.
+
+    Raises:
+        UsageError: it is a conversation, or token ids.
+    """
+    if isinstance(content, str):
+        return content
+    raise UsageError(
+        "a server scores plain text only",
+        fix="choose a task whose answers are generated, leave --chat-template out, or run the "
+        "model on this machine",
+    )
+
+
+def _settings(decoding: Decoding) -> dict[str, Any]:
+    """Settings of generation as parameters of a request."""
+    settings = {"max_tokens": decoding.max_new_tokens, **parameters(decoding.strategy)}
+    return {**settings, "stop": list(decoding.stop)} if decoding.stop else settings
 
 
 @singledispatch
@@ -221,7 +315,7 @@ def _until(answer: Generation, stops: Sequence[str]) -> Generation:
 
 def _continued(
     asked: Mapping[str, Any], answer: Any, where: str
-) -> tuple[Generation, Usage | None]:
+) -> tuple[Generation, Counts | None]:
     completion = parse(Completion, answer, where)
     first = completion.choices[0]
     require_within(first.text, completion.usage, asked, where)
@@ -229,7 +323,7 @@ def _continued(
     return generation, completion.usage
 
 
-def _said(asked: Mapping[str, Any], answer: Any, where: str) -> tuple[Generation, Usage | None]:
+def _said(asked: Mapping[str, Any], answer: Any, where: str) -> tuple[Generation, Counts | None]:
     chat = parse(Chat, answer, where)
     first = chat.choices[0]
     text = (first.message.content or "").strip()
@@ -239,7 +333,7 @@ def _said(asked: Mapping[str, Any], answer: Any, where: str) -> tuple[Generation
 
 def _echoed(
     asked: Mapping[str, Any], answer: Any, where: str
-) -> tuple[list[scores.Piece], Usage | None]:
+) -> tuple[list[scores.Piece], Counts | None]:
     """The tokens of a prompt that came back.
 
     Raises:

@@ -7,7 +7,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import IO, Any
@@ -26,8 +26,15 @@ _SHOWN = 300
 _LONGEST_WAIT = 10.0**9
 """Seconds that are believed of a server, which may say any number."""
 # Kinds of content that are JSON, or say nothing.
-_JSON_KINDS = frozenset({"", "application/json", "text/json", "text/plain"})
-_UNKNOWN_KINDS = frozenset({"application/octet-stream", "binary/octet-stream"})
+_JSON_KINDS = frozenset(
+    {
+        "", "application/json", "text/json", "text/plain",
+        "application/octet-stream", "binary/octet-stream",
+    }
+)  # fmt: skip
+_EVENTS = "text/event-stream"
+_LINE_BYTES = 2**20
+"""The longest line of an answer that is streamed."""
 # Too many requests, and what a server or a proxy says of itself when it may recover.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIX_URL = "check that this is the URL of an OpenAI-compatible API; most end in /v1"
@@ -87,24 +94,60 @@ class Transport:
             UsageError: it refuses the key, or knows no such path or model.
             DataError: it refuses the request, or the answer is too large or no JSON.
         """
+        bounds = Bounds(self._timeout)
+        with self._response(path, body, "application/json", bounds) as response:
+            kind = _kind(response.headers, _JSON_KINDS)
+            content = _read(response, bounds, largest_answer(body, _size(body)))
+        return self._parsed(content, kind, self.url + path)
+
+    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
+        """The events of an answer that is streamed (server-sent events), as they come.
+
+        The timeout and the limit of size are those of the whole answer.
+
+        Raises:
+            LuthierError: as `exchange`; DataError also where the server does not stream.
+        """
+        bounds = Bounds(self._timeout)
+        size = largest_answer(body, _size(body))
+        with self._response(path, body, _EVENTS, bounds) as response:
+            if kind := _kind(response.headers, {_EVENTS}):
+                raise DataError(
+                    f"the server does not stream its answer: it is {self._shown(kind)}",
+                    where=self.url + path,
+                    fix="ask without streaming",
+                )
+            for line in _lines(response, bounds, size):
+                name, _, data = line.partition(b":")
+                if name == b"data" and data.strip() == b"[DONE]":
+                    return
+                if name == b"data":
+                    yield self._parsed(data.strip(), "", self.url + path)
+
+    @contextlib.contextmanager
+    def _response(
+        self, path: str, body: Mapping[str, Any] | None, accept: str, bounds: Bounds
+    ) -> Iterator[Any]:
+        """The answer to a request, while it is read.
+
+        Raises:
+            TransientError, UsageError, DataError: see `exchange`.
+        """
         address = self.url + path
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": accept, "Content-Type": "application/json"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
         data = None if body is None else json.dumps(body).encode()
-        request = Request(address, data, headers)  # noqa: S310 - checked_url allows HTTP alone
-        bounds = Bounds(self._timeout)
+        request = Request(address, data, headers)  # noqa: S310 - checked_url allows HTTP only
         try:
             with opener(self._host, bounds, self._context).open(request) as response:
-                kind = _kind(response.headers)
-                content = _read(response, bounds, largest_answer(body, len(data or b"")))
+                yield response
         except HTTPError as error:
             raise self._refusal(error, bounds, address) from None
         except TooLargeError as error:
             raise DataError(str(error), where=address, fix=_FIX_URL) from None
         except (OSError, HTTPException) as error:  # URLError and TimeoutError are OSErrors
             raise self._failed(error) from None
-        return self._parsed(content, kind, address)
 
     def _parsed(self, content: bytes, kind: str, address: str) -> Any:
         """The JSON of an answer.
@@ -188,13 +231,18 @@ def printable(text: str) -> str:
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 
 
-def _kind(headers: Any) -> str:
-    """What keeps an answer from being JSON by its headers; "": nothing."""
+def _size(body: Mapping[str, Any] | None) -> int:
+    """The bytes of a request."""
+    return 0 if body is None else len(json.dumps(body).encode())
+
+
+def _kind(headers: Any, wanted: Set[str]) -> str:
+    """The reason why an answer is of no wanted kind, by its headers; "": there is none."""
     coding = str(headers.get("Content-Encoding", "")).strip().lower()
     if coding not in ("", "identity"):
         return f"compressed ({coding}), which was not asked for"
     kind = str(headers.get("Content-Type", "")).partition(";")[0].strip().lower()
-    if kind in _JSON_KINDS | _UNKNOWN_KINDS or kind.endswith("+json"):
+    if kind in wanted or (wanted is _JSON_KINDS and kind.endswith("+json")):
         return ""
     return kind
 
@@ -206,18 +254,34 @@ def _read(response: IO[bytes], bounds: Bounds, size: int) -> bytes:
         TooLargeError: it is larger.
         TimeoutError: it takes too long.
     """
+    return b"".join(_chunks(response, bounds, size))
+
+
+def _lines(response: IO[bytes], bounds: Bounds, size: int) -> Iterator[bytes]:
+    """The lines of the body, as they come; raises as `_read`."""
+    rest = b""
+    for chunk in _chunks(response, bounds, size):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _LINE_BYTES:
+            raise bounds.too_large()
+        yield from (line.rstrip(b"\r") for line in lines)
+    yield rest
+
+
+def _chunks(response: IO[bytes], bounds: Bounds, size: int) -> Iterator[bytes]:
+    """The body in pieces; raises as `_read`."""
     bounds.expect_body(size)
     if (getattr(response, "length", None) or 0) > size:
         raise bounds.too_large()
-    content = bytearray()
+    total = 0
     while chunk := response.read1(_CHUNK):  # type: ignore[attr-defined]
-        content += chunk
-        if len(content) > size:
+        total += len(chunk)
+        if total > size:
             raise bounds.too_large()
+        yield chunk
     expected = getattr(response, "length", None)
     if expected:  # read1 does not tell what is missing
         raise ConnectionError(f"it was closed {expected:,} bytes before the end")
-    return bytes(content)
 
 
 def _explained(status: int) -> tuple[type[LuthierError], str]:

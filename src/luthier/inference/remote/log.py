@@ -5,31 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from luthier.inference.engine import Generation, Score, TextLoss
-from luthier.inference.remote.answers import Usage
+from luthier.inference.engine import Generation, Score, TextLoss, Usage
+from luthier.inference.remote.answers import Counts
 from luthier.records.result_cache import ResultCache
 
 _Result = TypeVar("_Result", Generation, Score, TextLoss)
-
-
-class Cost(NamedTuple):
-    """What answers took: tokens as the server counts them, and the time of those from the log."""
-
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
-    seconds_kept: float = 0.0
-
-    def plus(self, usage: Usage, seconds_kept: float = 0.0) -> Cost:
-        """With one more answer."""
-        return Cost(
-            self.prompt_tokens + usage.prompt_tokens,
-            self.generated_tokens + usage.completion_tokens,
-            self.seconds_kept + seconds_kept,
-        )
 
 
 class AnswerLog:
@@ -42,40 +26,48 @@ class AnswerLog:
     def __init__(self, log: ResultCache | None = None) -> None:
         self._log = log
         self._lock = threading.Lock()
-        self.cost = Cost()
+        self.usage = Usage()
         """Of all answers that were given out."""
 
     def get(
-        self, key: str, kind: type[_Result], ask: Callable[[], tuple[_Result, Usage | None]]
+        self, key: str, kind: type[_Result], ask: Callable[[], tuple[_Result, Counts | None]]
     ) -> _Result:
         """The answer that is kept under ``key``, or that of ``ask``, which is kept."""
         adapter = TypeAdapter(kind)
         kept: Any = self._log.get(key) if self._log else None
         try:
             result = adapter.validate_python(kept["result"])
-            usage, seconds = Usage.model_validate(kept["usage"]), float(kept["seconds"])
+            counts, seconds = Counts.model_validate(kept["usage"]), float(kept["seconds"])
         except (TypeError, KeyError, ValueError, ValidationError):  # there is none, or no whole one
             return self._asked(key, adapter, ask)
-        with self._lock:
-            self.cost = self.cost.plus(usage, seconds)
+        self.count(counts, seconds)
         return result
+
+    def count(self, counts: Counts | None, seconds: float = 0.0) -> None:
+        """Count an answer that is given out, and the time that it took where it was kept."""
+        counts = counts or Counts()
+        with self._lock:
+            self.usage = Usage(
+                self.usage.seconds + seconds,
+                self.usage.prompt_tokens + counts.prompt_tokens,
+                self.usage.generated_tokens + counts.completion_tokens,
+            )
 
     def _asked(
         self,
         key: str,
         adapter: TypeAdapter[_Result],
-        ask: Callable[[], tuple[_Result, Usage | None]],
+        ask: Callable[[], tuple[_Result, Counts | None]],
     ) -> _Result:
         started = time.monotonic()
-        result, usage = ask()
-        usage = usage or Usage()
+        result, counts = ask()
         entry: dict[str, Any] = {
             "seconds": time.monotonic() - started,
-            "usage": usage.model_dump(),
+            "usage": (counts or Counts()).model_dump(),
             "result": adapter.dump_python(result, mode="json"),
         }
-        with self._lock:
-            self.cost = self.cost.plus(usage)
-            if self._log:
+        self.count(counts)
+        if self._log:
+            with self._lock:
                 self._log.add({key: entry})
         return result

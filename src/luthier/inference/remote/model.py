@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from luthier.config import ModelConfig
+from luthier.config import ModelConfig, PromptConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.seeds import fingerprint
@@ -14,7 +14,7 @@ from luthier.inference.remote.answers import Listed, Models, parse
 from luthier.inference.remote.engine import EndpointEngine
 from luthier.inference.remote.http import NotFoundError, Transport, printable
 from luthier.inference.remote.retries import Client
-from luthier.prompts.characters import CharacterTokenizer
+from luthier.prompts.served import ServedRenderer
 from luthier.records.evaluation import ModelStamp
 from luthier.records.result_cache import ResultCache
 
@@ -33,24 +33,12 @@ class EndpointModel:
         id: what the server calls it.
         revision: a fingerprint of the URL, of how texts are asked, and of all that the server says
             of the model. The weights are not known: a server may change them behind a name.
-        tokenizer: for characters, since the model's own is not here.
     """
 
     config: ModelConfig
     client: Client
     id: str
     revision: str
-    tokenizer: CharacterTokenizer
-
-    @property
-    def is_encoder_decoder(self) -> bool:
-        """Nothing is known of that; a server takes text, and gives text."""
-        return False
-
-    @property
-    def context_window(self) -> int:
-        """In characters: without an end, since only the server can count its tokens."""
-        return 2**40
 
     @property
     def stamp(self) -> ModelStamp:
@@ -64,10 +52,17 @@ class EndpointModel:
             endpoint=self.client.url,
         )
 
+    def renderer(self, prompt: PromptConfig) -> ServedRenderer:
+        """The renderer that writes prompts for it.
+
+        Raises:
+            UsageError: the configuration gives a chat template, and the server has its own.
+        """
+        return ServedRenderer.from_config(prompt, continues=self.config.endpoint.completions)
+
     def engine(self, log: ResultCache | None = None) -> EndpointEngine:
         """What asks it, and keeps the answers in ``log``."""
-        completions = self.config.endpoint.completions
-        return EndpointEngine(self.client, self.id, self.revision, log, completions=completions)
+        return EndpointEngine(self.client, self.id, self.revision, log)
 
 
 def open_endpoint(config: ModelConfig, console: Console) -> EndpointModel:
@@ -95,7 +90,7 @@ def open_endpoint(config: ModelConfig, console: Console) -> EndpointModel:
         "answer otherwise some other day"
     )
     revision = fingerprint(client.url, name, known, str(settings.completions))
-    return EndpointModel(config, client, name, f"endpoint:{revision}", CharacterTokenizer())
+    return EndpointModel(config, client, name, f"endpoint:{revision}")
 
 
 def _models(client: Client) -> tuple[Listed, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from luthier.config.endpoint import EndpointConfig
@@ -36,6 +36,11 @@ class Client:
         self._pace = Pace(config.requests_per_minute)
         self._stopped = threading.Event()
         self._has_told = self._has_told_repeat = False
+
+    @property
+    def concurrency(self) -> int:
+        """Requests at the same time."""
+        return self._config.concurrency
 
     @property
     def url(self) -> str:
@@ -71,6 +76,19 @@ class Client:
                 else:
                     self._pace.pause(wait)
             attempt += 1
+
+    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
+        """The events of an answer that is streamed; see `Transport.events`. It is tried once.
+
+        Raises:
+            ResourceError: the server is busy, out of reach, or ends too early.
+            UsageError, DataError: it refuses the request, or its answer is none.
+        """
+        self._sleep(self._pace.reserve())
+        try:
+            yield from self._transport.events(path, body)
+        except TransientError as error:
+            raise self._given_up(path, error, 0, 0.0) from None
 
     def ask_all(
         self, ask: Callable[[_Item], _Result], items: Sequence[_Item], advance: ProgressCallback

@@ -16,16 +16,10 @@ from typing import Any, Literal
 from luthier.config.decoding import Decoding, Greedy, Sampling, Strategy
 from luthier.core.errors import UsageError
 from luthier.core.seeds import fingerprint
-from luthier.inference.engine import (
-    Engine,
-    Generation,
-    ProgressCallback,
-    Score,
-    ScoreRequest,
-    TextLoss,
-    ignore_progress,
-)
+from luthier.inference.engine import Generation, ProgressCallback, Score, TextLoss
 from luthier.inference.local.scorer import losses_from_scores, with_contexts
+from luthier.inference.token_engine import TokenEngine
+from luthier.inference.tokenise import PromptTokenizer, TokenRequest, Tokens
 from luthier.models.generation_file import demands, read_generation_config
 from luthier.models.load import ModelHandle, tokenizer_fingerprint
 from luthier.records.evaluation import ModelStamp
@@ -122,7 +116,7 @@ class VllmModel:
         )
 
 
-class VllmEngine(Engine):
+class VllmEngine(TokenEngine):
     """Generation and scoring by vLLM, which batches and shares prefixes by itself.
 
     Args:
@@ -130,13 +124,11 @@ class VllmEngine(Engine):
     """
 
     def __init__(self, model: VllmModel) -> None:
+        super().__init__(PromptTokenizer(model.tokenizer, model.context_window))
         self._model = model
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        decoding: Decoding,
-        advance: ProgressCallback = ignore_progress,
+    def generate_from_tokens(
+        self, prompts: Sequence[Tokens], decoding: Decoding, advance: ProgressCallback
     ) -> list[Generation]:
         """See `Engine.generate`."""
         settings = parameters(decoding.strategy) | demanded(self._model.generation_config)
@@ -147,8 +139,8 @@ class VllmEngine(Engine):
         advance(len(prompts))
         return [_generation(output.outputs[0]) for output in outputs]
 
-    def score(
-        self, requests: Sequence[ScoreRequest], advance: ProgressCallback = ignore_progress
+    def score_tokens(
+        self, requests: Sequence[TokenRequest], advance: ProgressCallback
     ) -> list[Score]:
         """See `Engine.score`."""
         asked = with_contexts(requests, self._model.tokenizer)
@@ -161,18 +153,18 @@ class VllmEngine(Engine):
             for output, whole, request in zip(outputs, wholes, asked, strict=True)
         ]
 
-    def losses(
-        self, sequences: Sequence[Sequence[int]], advance: ProgressCallback = ignore_progress
+    def losses_of_tokens(
+        self, sequences: Sequence[Tokens], advance: ProgressCallback
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
-        return losses_from_scores(self.score, sequences, 1, advance)
+        return losses_from_scores(self.score_tokens, sequences, 1, advance)
 
     def _special_stops(self, stops: Sequence[str]) -> list[int]:
         """The stop strings that are special tokens: vLLM does not see them in its text."""
         added = self._model.tokenizer.added_tokens_decoder.items()
         return sorted(id_ for id_, token in added if token.special and str(token.content) in stops)
 
-    def _run(self, prompts: Sequence[Sequence[int]], settings: dict[str, Any]) -> list[Any]:
+    def _run(self, prompts: Sequence[Tokens], settings: dict[str, Any]) -> list[Any]:
         from vllm import SamplingParams
 
         inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]

@@ -24,8 +24,9 @@ from luthier.evaluation.task import EvaluationTask
 from luthier.inference import Engine, Generation
 from luthier.inference.engine import ProgressCallback, ignore_progress
 from luthier.inference.local.decoding.stopping import Stopping
+from luthier.prompts.prompt import TokenPrompt
 from luthier.prompts.reasoning import KNOWN_TAGS, ThinkTags
-from luthier.prompts.render import Prompt, PromptRenderer
+from luthier.prompts.render import PromptRenderer
 from luthier.records.evaluation import ModelStamp, TemplateStamp
 from luthier.tasks.task import Task
 
@@ -144,7 +145,7 @@ def test_reasoning_that_nothing_opened(ask: Ask, tags: ThinkTags) -> None:
 def test_a_prompt_that_opens_reasoning(tags: ThinkTags) -> None:
     tokenizer = make_tokenizer()
     reader = TextEncoder(tokenizer, 1000).reader
-    prompt = Prompt((1,), f"2+2?\n{tags.open}\n")
+    prompt = TokenPrompt((1,), f"2+2?\n{tags.open}\n")
     decoding = Decoding(max_new_tokens=400, stop=STOPS)
     for says, answer in (
         (f"{REASONING}{tags.close}\n4\n\nQuestion: 3+3?", "4"),
@@ -197,7 +198,7 @@ def test_a_special_stop_text_goes_on_ending_replies() -> None:
     tokenizer = make_tokenizer(ThinkTags("<|end|>", "<|other|>"))
     engine = Scripted(tokenizer, "<think>a\n\nb</think>4<|end|>\n\nmore")
     decoding = Decoding(max_new_tokens=400, stop=("\n\n", "<|end|>"))
-    (reply,) = replies(engine, [Prompt((1,), "")], decoding, TextEncoder(tokenizer, 99).reader)
+    (reply,) = replies(engine, [TokenPrompt((1,), "")], decoding, TextEncoder(tokenizer, 99).reader)
     assert (reply.answer, reply.finish) == ("4", "stop")
     assert engine.asked[1] == (1, ("<|end|>",))
 

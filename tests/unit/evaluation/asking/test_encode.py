@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from luthier.evaluation.asking.encode import TextEncoder
-from luthier.evaluation.asking.text import windows
+from luthier.evaluation.asking.encode import TextEncoder, windows
 
 WORDS = ("the", "cat", "sat", "on", "mat", "un", "happy", "unhappy")
 BEGIN, END = 0, 1

@@ -14,9 +14,8 @@ from luthier.config import Decoding
 from luthier.core.errors import DataError, UsageError
 from luthier.evaluation.asking.ask import Answers
 from luthier.evaluation.asking.ask import ask as ask_all
-from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.encode import TextEncoder, windows
 from luthier.evaluation.asking.prepared import prepare_task
-from luthier.evaluation.asking.text import windows
 from luthier.evaluation.metrics import get_metric
 from luthier.inference import ScoreRequest
 from luthier.inference.local.engine import LocalEngine

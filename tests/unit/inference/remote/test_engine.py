@@ -13,9 +13,11 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, LuthierError, ResourceError, UsageError
 from luthier.core.example import Example, Message
 from luthier.evaluation.asking.encode import TextEncoder
+from luthier.evaluation.asking.served import ServedEncoder
 from luthier.inference import ScoreRequest
 from luthier.inference.local.engine import LocalEngine
 from luthier.inference.remote import EndpointModel, open_endpoint
+from luthier.prompts.prompt import Content, Conversation
 from luthier.prompts.render import PromptRenderer
 from luthier.records.result_cache import ResultCache
 
@@ -35,17 +37,20 @@ def opened(server: Any, **settings: Any) -> EndpointModel:
     return open_endpoint(config, Console(quiet=True))
 
 
-def renderer(model: Any, chat: str) -> PromptRenderer:
-    config = PromptConfig.model_validate({"chat_template": chat})
-    return PromptRenderer.from_config(config, model.tokenizer, context_window=model.context_window)
+def prompt_config(chat: str) -> PromptConfig:
+    return PromptConfig.model_validate({"chat_template": chat})
 
 
-def asked(model: Any, chat: str) -> list[tuple[int, ...]]:
-    return [renderer(model, chat).prompt(example).ids for example in EXAMPLES]
+def asked(model: EndpointModel, chat: str) -> list[Content]:
+    renderer = model.renderer(prompt_config(chat))
+    return [renderer.prompt(example).content for example in EXAMPLES]
 
 
-def texts(text: str) -> list[tuple[int, ...]]:
-    return [tuple(map(ord, text))]
+def asked_here(model: Any, chat: str) -> list[Content]:
+    renderer = PromptRenderer.from_config(
+        prompt_config(chat), model.tokenizer, context_window=model.context_window
+    )
+    return [renderer.prompt(example).ids for example in EXAMPLES]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_answers_are_those_of_the_model(server: Any, lively: Any, chat: str, pat
     decoding = Decoding(max_new_tokens=6)
     model, done = opened(server), []
     answers = model.engine().generate(asked(model, chat), decoding, done.append)
-    expected = LocalEngine(lively).generate(asked(lively, chat), decoding)
+    expected = LocalEngine(lively).generate(asked_here(lively, chat), decoding)
     assert [answer.text for answer in answers] == [answer.text for answer in expected]
     assert [answer.finish for answer in answers] == [answer.finish for answer in expected]
     assert len({answer.text for answer in answers}) > 1
@@ -74,8 +79,8 @@ def test_a_conversation_arrives_turn_by_turn(server: Any) -> None:
         ),
         (),
     )
-    ids = renderer(model, "auto").prompt(shown).ids
-    model.engine().generate([ids], Decoding(max_new_tokens=1, stop=("\n\n", "Q:")))
+    content = model.renderer(prompt_config("auto")).prompt(shown).content
+    model.engine().generate([content], Decoding(max_new_tokens=1, stop=("\n\n", "Q:")))
     (body,) = server.bodies("/chat/completions")
     assert body == {
         "model": "tiny",
@@ -92,26 +97,28 @@ def test_a_conversation_arrives_turn_by_turn(server: Any) -> None:
 
 def test_a_text_can_be_asked_as_a_message(server: Any) -> None:
     model = opened(server, completions=False)
-    model.engine().generate(texts("Hi"), Decoding(max_new_tokens=1))
+    example = Example("x", (Message("user", "Hi"),), ())
+    content = model.renderer(prompt_config("never")).prompt(example).content
+    model.engine().generate([content], Decoding(max_new_tokens=1))
     (body,) = server.bodies("/chat/completions")
-    assert body["messages"] == [{"role": "user", "content": "Hi"}]
+    assert body["messages"] == [{"role": "user", "content": "Hi\n"}]
 
 
 def test_strategies_become_parameters(server: Any) -> None:
     engine = opened(server).engine()
     sampling = Sampling(temperature=0.7, top_p=0.9, top_k=20, seed=5)
-    engine.generate(texts("Hi"), Decoding(max_new_tokens=1, strategy=sampling))
+    engine.generate(["Hi"], Decoding(max_new_tokens=1, strategy=sampling))
     (body,) = server.bodies("/completions")
     expected = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "seed": 5}
     assert body == {"model": "tiny", "prompt": "Hi", "max_tokens": 1, **expected}
     with pytest.raises(UsageError, match="beam"):
-        engine.generate(texts("Hi"), Decoding(max_new_tokens=1, strategy=Beam()))
+        engine.generate(["Hi"], Decoding(max_new_tokens=1, strategy=Beam()))
 
 
 def test_scores_are_those_of_the_model(server: Any, lively: Any) -> None:
     contexts = ["The water is ", "Ice is very", "A fire burns. It is"]
     words = [" cold", " hot", " hot and bright"]
-    remote = TextEncoder(opened(server).tokenizer, 2**40)
+    remote = ServedEncoder(opened(server).renderer(PromptConfig()))
     here = TextEncoder(lively.tokenizer, lively.context_window)
     pairs = [(text, words) for text in contexts]
     asked = [request for pair in pairs for request in remote.pairs(*pair)]
@@ -128,13 +135,13 @@ def test_what_is_greedy_is_known(server: Any, lively: Any) -> None:
     likeliest = lively.tokenizer.decode(answer.ids)
     engine = opened(server).engine()
     for continuation, greedy in ((likeliest, True), (" unlikely", False)):
-        request = ScoreRequest(texts("The water")[0], texts(continuation)[0])
+        request = ScoreRequest("The water", continuation)
         assert engine.score([request])[0].greedy is greedy
 
 
 def test_losses_are_those_of_the_model(server: Any, lively: Any) -> None:
     text = "A fire burns brightly in the night."
-    found = opened(server).engine().losses(texts(text))[0]
+    found = opened(server).engine().losses([text])[0]
     expected = LocalEngine(lively).losses([lively.tokenizer(text)["input_ids"]])[0]
     assert found.tokens == expected.tokens
     assert found.nats == pytest.approx(expected.nats, abs=1e-3)
@@ -146,7 +153,7 @@ def test_a_server_without_logprobs_is_refused_once(loopback: Any) -> None:
     )
     engine = opened(loopback).engine()
     with pytest.raises(UsageError, match="no log-probabilities") as caught:
-        engine.score([ScoreRequest((65,), (66,))] * 50)
+        engine.score([ScoreRequest("A", "B")] * 50)
     assert caught.value.where == loopback.url
     assert len(loopback.bodies("/completions")) == 1
 
@@ -163,7 +170,7 @@ def test_a_server_that_scores_the_wrong_place_is_refused(server: Any) -> None:
 
     server.rule = shifted
     with pytest.raises(UsageError, match="changes with the token") as caught:
-        opened(server).engine().score([ScoreRequest((65,), (66,))] * 50)
+        opened(server).engine().score([ScoreRequest("A", "B")] * 50)
     assert caught.value.where == server.url
     assert len(server.bodies("/completions")) == 3
 
@@ -181,7 +188,7 @@ def test_a_server_that_leaves_out_impossible_tokens_is_refused(server: Any) -> N
 
     server.rule = with_null
     with pytest.raises(LuthierError, match="has none") as caught:
-        opened(server).engine().score([ScoreRequest((65, 66), (67, 68))] * 50)
+        opened(server).engine().score([ScoreRequest("AB", "CD")] * 50)
     assert caught.value.where.startswith(server.url)
     assert len(server.bodies("/completions")) <= 3
 
@@ -202,14 +209,15 @@ def test_answers_in_another_form_are_refused(server: Any, answer: Any) -> None:
     engine = opened(server).engine()
     server.rule = lambda _path, _body: answer
     with pytest.raises(DataError, match="no answer of an OpenAI-compatible server") as caught:
-        engine.generate(texts("Hi"), Decoding(max_new_tokens=1))
+        engine.generate(["Hi"], Decoding(max_new_tokens=1))
     assert caught.value.where == server.url + "/completions"
 
 
 def test_an_answer_without_words_is_an_empty_one(server: Any) -> None:
-    engine = opened(server, completions=False).engine()
+    engine = opened(server).engine()
     server.rule = lambda _path, _body: {"choices": [{"message": {"content": None}}]}
-    (answer,) = engine.generate(texts("Hi"), Decoding(max_new_tokens=1))
+    hello = Conversation((Message("user", "Hi"),))
+    (answer,) = engine.generate([hello], Decoding(max_new_tokens=1))
     assert (answer.text, answer.finish) == ("", "stop")
 
 
@@ -226,7 +234,7 @@ def test_a_server_that_goes_on_after_a_stop_string_is_cut_there(
 ) -> None:
     engine = opened(server).engine()
     server.rule = lambda _path, _body: {"choices": [{"text": said, "finish_reason": "length"}]}
-    (answer,) = engine.generate(texts("Hi"), Decoding(max_new_tokens=9, stop=stop))
+    (answer,) = engine.generate(["Hi"], Decoding(max_new_tokens=9, stop=stop))
     assert (answer.text, answer.finish) == (text, finish)
 
 
@@ -235,14 +243,14 @@ def test_nothing_is_asked_twice(server: Any, tmp_path: Path) -> None:
     model = opened(server)
     first = model.engine(ResultCache(log))
     answers = first.generate(asked(model, "auto"), decoding)
-    scored = first.score([ScoreRequest(texts("The sun")[0], texts(" is")[0])])
+    scored = first.score([ScoreRequest("The sun", " is")])
     before = len(server.seen)
     again = opened(server).engine(ResultCache(log))
     assert again.generate(asked(model, "auto"), decoding) == answers
     assert len(server.seen) == before + 1  # the list of models
-    assert again.score([ScoreRequest(texts("The sun")[0], texts(" is")[0])]) == scored
-    assert again.answers.cost.prompt_tokens == first.answers.cost.prompt_tokens > 0
-    assert again.answers.cost.seconds_kept > 0
+    assert again.score([ScoreRequest("The sun", " is")]) == scored
+    assert again.usage.prompt_tokens == first.usage.prompt_tokens > 0
+    assert again.usage.seconds > 0
     # Other settings, and a server that says something else of its model, are asked anew.
     again.generate(asked(model, "auto"), Decoding(max_new_tokens=5))
     rule = server.rule
@@ -320,11 +328,11 @@ def test_a_key_is_sent_and_stored_nowhere(
     monkeypatch.setenv("LUTHIER_TEST_KEY", "sk-secret")
     model = opened(server, api_key_env="LUTHIER_TEST_KEY")
     log = tmp_path / "log.jsonl"
-    model.engine(ResultCache(log)).generate(texts("Hi"), Decoding(max_new_tokens=1))
+    model.engine(ResultCache(log)).generate(["Hi"], Decoding(max_new_tokens=1))
     assert {headers["Authorization"] for _, _, headers in server.seen} == {"Bearer sk-secret"}
     assert "sk-secret" not in log.read_text() + repr(model.stamp) + repr(model.config)
 
 
 def test_a_context_that_is_missing_is_told(server: Any) -> None:
     with pytest.raises(LuthierError, match="predicts no first token"):
-        opened(server).engine().score([ScoreRequest((), texts("The")[0])])
+        opened(server).engine().score([ScoreRequest("", "The")])

@@ -11,8 +11,9 @@ from luthier.inference.local.decoding.constraints import Constraints
 from luthier.inference.local.decoding.sampling import SamplingDecoder
 from luthier.inference.local.decoding.stepwise import GreedyDecoder
 from luthier.inference.local.decoding.stopping import Stopping
+from luthier.inference.local.decoding.streaming import StreamedStopping
 
-__all__ = ["Constraints", "Decoder", "Rows", "Stopping", "decoder_for"]
+__all__ = ["Constraints", "Decoder", "Rows", "Stopping", "StreamedStopping", "decoder_for"]
 
 
 def decoder_for(

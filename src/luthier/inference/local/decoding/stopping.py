@@ -68,11 +68,11 @@ class Stopping:
         before = self._before_stop(ids)
         if before is not None:
             return Generation(kept, before.strip(), "stop")
-        return Generation(kept, self._visible(kept).strip(), "stop" if ended else "length")
+        return Generation(kept, self.visible(kept).strip(), "stop" if ended else "length")
 
     def _before_stop(self, ids: Sequence[int]) -> str | None:
         """The visible text before the first stop string; None where there is none."""
-        found = [before_stop(self._visible(ids), self._strings)]
+        found = [before_stop(self.visible(ids), self._strings)]
         if not self._special.isdisjoint(ids):
             found.append(self._before_spelled(ids))
         return min((text for text in found if text is not None), key=len, default=None)
@@ -87,12 +87,13 @@ class Stopping:
         lengths = range(len(ids))
         count = bisect_right(lengths, place, key=lambda n: len(self._spelled(ids[: n + 1]))) + 1
         if ids[count - 1] in self._special:
-            return self._visible(ids[: count - 1])
+            return self.visible(ids[: count - 1])
         beyond = len(self._spelled(ids[:count])) - place
-        text = self._visible(ids[:count])
+        text = self.visible(ids[:count])
         return text[: max(len(text) - beyond, 0)]
 
-    def _visible(self, ids: Sequence[int]) -> str:
+    def visible(self, ids: Sequence[int]) -> str:
+        """The text of some tokens, without special tokens."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
