@@ -22,6 +22,7 @@ from luthier.core.example import Example, Message
 from luthier.inference import ScoreRequest
 from luthier.inference.local.engine import LocalEngine
 from luthier.inference.remote import open_endpoint
+from luthier.prompts.prompt import Conversation
 from luthier.prompts.render import PromptRenderer
 
 _START_SECONDS = 120
@@ -77,18 +78,30 @@ def test_answers_are_those_of_the_model_here(
     examples = [Example(text, (Message("user", text),), ()) for text in QUESTIONS]
     decoding = Decoding(max_new_tokens=6)
     config = PromptConfig.model_validate({"chat_template": chat})
-    pairs = ((model.engine(), model), (LocalEngine(bundled_float32), bundled_float32))
+    here = PromptRenderer.from_config(
+        config, bundled_float32.tokenizer, context_window=bundled_float32.context_window
+    )
+    pairs = ((model.engine(), model.renderer(config)), (LocalEngine(bundled_float32), here))
     answers = [
-        engine.generate([_renderer(config, each).prompt(e).ids for e in examples], decoding)
-        for engine, each in pairs
+        engine.generate([renderer.prompt(e).content for e in examples], decoding)
+        for engine, renderer in pairs
     ]
     texts, expected = ([answer.text for answer in each] for each in answers)
     assert texts == expected
     assert [a.finish for a in answers[0]] == [a.finish for a in answers[1]]
     assert all(texts)
     with pytest.raises(UsageError, match="no log-probabilities"):  # it ignores the wish for them
-        model.engine().score([ScoreRequest((65,), (66,))])
+        model.engine().score([ScoreRequest("A", "B")])
 
 
-def _renderer(config: PromptConfig, model: Any) -> PromptRenderer:
-    return PromptRenderer.from_config(config, model.tokenizer, context_window=model.context_window)
+def test_a_streamed_answer_is_the_answer(served: str, bundled_handle: Any) -> None:
+    name = str(bundled_handle.folder.path)
+    settings = {"id": served, "endpoint": {"name": name, "concurrency": 1}}
+    engine = open_endpoint(ModelConfig.model_validate(settings), Console(quiet=True)).engine()
+    question = Conversation((Message("user", QUESTIONS[0]),))
+    decoding, pieces = Decoding(max_new_tokens=12), []
+    answer = engine.stream(question, decoding, pieces.append)
+    (expected,) = engine.generate([question], decoding)
+    assert "".join(pieces) == answer.text == expected.text
+    assert len(pieces) > 1
+    assert answer.finish == expected.finish

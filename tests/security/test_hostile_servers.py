@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from typing import Any
@@ -12,6 +13,8 @@ from tests.hostile_server import (
     HostileServer,
     chat,
     dripping,
+    flooding,
+    head,
     response,
     sending,
 )
@@ -20,25 +23,52 @@ from luthier.config import Decoding
 from luthier.config.endpoint import EndpointConfig
 from luthier.core.console import Console
 from luthier.core.errors import LuthierError
+from luthier.core.example import Message
 from luthier.inference.remote import EndpointEngine
 from luthier.inference.remote.http import TransientError, Transport
 from luthier.inference.remote.retries import Client
+from luthier.prompts.prompt import Conversation
 
 TIMEOUT = 1.0
 # A busy machine may be late; a server that is waited for by byte would take a minute.
 PATIENCE = 10.0
-ASKED = [tuple(map(ord, "Why?"))]
+ASKED = Conversation((Message("user", "Why?"),))
 
 
-def ask(server: HostileServer, max_tokens: int = 4, **settings: Any) -> str:
-    """One answer of a server that lists no models."""
+def engine_of(server: HostileServer, **settings: Any) -> EndpointEngine:
+    """The engine of a server that lists no models."""
     given = {"retries": 0, "backoff": 0.01, "timeout": TIMEOUT}
     config = EndpointConfig.model_validate({**given, **settings})
     transport = Transport(server.url, timeout=config.timeout)
     client = Client(transport, config, Console(quiet=True))
-    engine = EndpointEngine(client, "m", "identity", completions=False)
-    (answer,) = engine.generate(ASKED, Decoding(max_new_tokens=max_tokens))
+    return EndpointEngine(client, "m", "identity")
+
+
+def ask(server: HostileServer, max_tokens: int = 4, **settings: Any) -> str:
+    """One answer."""
+    decoding = Decoding(max_new_tokens=max_tokens)
+    (answer,) = engine_of(server, **settings).generate([ASKED], decoding)
     return answer.text
+
+
+def stream(server: HostileServer, max_tokens: int = 4, **settings: Any) -> str:
+    """The pieces of one answer."""
+    pieces: list[str] = []
+    decoding = Decoding(max_new_tokens=max_tokens)
+    engine_of(server, **settings).stream(ASKED, decoding, pieces.append)
+    return "|".join(pieces)
+
+
+def events(*lines: str) -> bytes:
+    """A whole answer with these lines."""
+    return head("Content-Type: text/event-stream") + "".join(f"{x}\n\n" for x in lines).encode()
+
+
+def said(text: str, finish: str | None = None) -> str:
+    """An event with a piece of an answer."""
+    return "data: " + json.dumps(
+        {"choices": [{"delta": {"content": text}, "finish_reason": finish}]}
+    )
 
 
 def test_the_well_behaved_server_is_understood() -> None:
@@ -61,6 +91,54 @@ def test_each_ends_in_time_with_what_is_wrong(name: str) -> None:
     assert behaviour.says in str(error)
     assert len(str(error)) < 2000
     assert str(error).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_each_ends_a_stream_in_time(name: str) -> None:
+    with HostileServer(BEHAVIOURS[name].behave) as server:
+        started = time.monotonic()
+        with pytest.raises(LuthierError) as caught:
+            stream(server)
+        assert time.monotonic() - started < PATIENCE
+        assert server.requests == 1
+        assert caught.value.where.startswith(server.url)
+    assert len(str(caught.value)) < 2000
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_a_stream_is_read_piece_by_piece() -> None:
+    content = events(": hello", "event: x", said("Be"), said("cause "), said("so", "stop"))
+    with HostileServer(sending(content + b"data: [DONE]\n\ndata: {")) as server:
+        assert stream(server) == "Be|cause| so"
+
+
+EVENT_HEAD = head("Content-Type: text/event-stream")
+HOSTILE_STREAMS = {
+    "no end": (sending(events(said("Be"))), "ended before it was whole"),
+    "no JSON": (sending(events("data: {{{")), "no JSON"),
+    "another form": (sending(events('data: {"choices": 3}')), "no answer of an OpenAI-compatible"),
+    "two answers": (
+        sending(events('data: {"choices": [{"text": "a"}, {"text": "b"}]}')),
+        "no answer of an OpenAI-compatible",
+    ),
+    "too long": (sending(events(said("a" * 9000, "stop"))), "characters"),
+    "too many": (flooding(EVENT_HEAD, f"{said('')}\n\n".encode()), "more than 272 pieces"),
+    "one line": (flooding(EVENT_HEAD, b"data: aaaaaaaaaaaaaaaa" * 4096), "larger than"),
+    "comments": (flooding(EVENT_HEAD, b": nothing\n\n" * 4096), "larger than"),
+    "drips": (dripping(EVENT_HEAD + b"data: "), "timed out"),
+    "is not one": (sending(response(chat("fine"))), "does not stream its answer"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_STREAMS)
+def test_a_hostile_stream_ends_in_time_with_what_is_wrong(name: str) -> None:
+    behave, says = HOSTILE_STREAMS[name]
+    with HostileServer(behave) as server:
+        started = time.monotonic()
+        with pytest.raises(LuthierError, match=says) as caught:
+            stream(server)
+        assert time.monotonic() - started < PATIENCE
+        assert caught.value.where.startswith(server.url)
 
 
 def test_attempts_are_bounded_and_counted() -> None:
