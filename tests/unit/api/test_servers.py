@@ -172,3 +172,36 @@ def test_vllm_is_named_when_it_is_missing(
     with pytest.raises(UsageError, match="vLLM is not installed") as caught:
         luthier.benchmark([tiny_llama], tasks, None, changes, QUIET)
     assert "luthier[vllm]" in caught.value.fix
+
+
+def test_tasks_are_asked_through_the_chat_template_of_a_server(
+    server: Any, lively: Any, tasks: list[str], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    lively.model.save_pretrained(tmp_path / "lively")
+    lively.tokenizer.save_pretrained(tmp_path / "lively")
+    task = Path(tasks[1])
+    shown = json.dumps({"text": "Snow falls", "label": 0})
+    (tmp_path / "shown.jsonl").write_text(f"{shown}\n", encoding="utf-8")
+    keys = task.read_text(encoding="utf-8").replace("{test:", "{train: shown.jsonl, test:")
+    task.write_text(f"{keys}description: Say it.\n", encoding="utf-8")
+    remote, here = luthier.benchmark(
+        [server.url, tmp_path / "lively"], [str(task)], None, settings, QUIET,
+        shots=1, chat_template=True,
+    )  # fmt: skip
+    there, local = (load_evaluation(each.run, "open") for each in (remote, here))
+    assert [s.prediction for s in there.samples] == [s.prediction for s in local.samples]
+    assert there.record.chat_template is local.record.chat_template is True
+    assert there.record.template == local.record.template
+    assert there.record.prompt_tokens == local.record.prompt_tokens
+    body = server.bodies("/chat/completions")[0]
+    roles = ["system", "user", "assistant", "user"]
+    assert [turn["role"] for turn in body["messages"]] == roles
+
+
+def test_choices_in_a_conversation_are_not_scored_by_a_server(
+    server: Any, tasks: list[str], settings: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="does not score the choices") as caught:
+        luthier.benchmark([server.url], tasks[:1], None, settings, QUIET, chat_template=True)
+    assert caught.value.where == "evaluate.task_chat_template"
+    assert not server.bodies("/chat/completions")
