@@ -41,7 +41,7 @@ bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/python benchmarks/forgetting.py
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q tests/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The interpreter must be 3.11 or newer; the versions are those that were tested together.
 $(VENV)/bin/python:
@@ -65,4 +65,4 @@ $(VENV)/.model: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

@@ -16,7 +16,7 @@ DOCUMENTS = (
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
-    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+    *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))),
 )
 TICKETS = [f"Where is parcel {n}?,In depot {n % 7}.\n" for n in range(60)]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """Paths inside ``runs/<name>/``; see the layout in ARCHITECTURE.md."""
+    """Paths inside ``runs/<name>/``; see docs/reference/run-directory.md."""
 
     path: Path
 
