@@ -25,7 +25,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/docs
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile tests/docs
 
 bench: $(VENV)/.installed-dev $(VENV)/.model
 	$(BIN)/python benchmarks/ladder.py

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from luthier.cli.main import run
 from luthier.config import load_config
+from luthier.data import docstrings
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = (
@@ -67,13 +70,25 @@ def test_command_is_understood(command: str, capsys: pytest.CaptureFixture[str])
         assert option.partition("=")[0] in help_text, f"{option} is not an option of {words[0]}"
 
 
+@pytest.fixture(scope="module")
+def parsed_once() -> Iterator[None]:
+    """The standard library, whose files many commands read, is parsed by the first of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(docstrings, "_rows_of_file", cache(docstrings._rows_of_file))
+        yield
+
+
 def is_quick(command: str) -> bool:
     return "--dry-run" in command or shlex.split(command)[1] not in SLOW
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if is_quick(c)])
 def test_command_runs(
-    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundled_handle: object
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    bundled_handle: object,
+    parsed_once: None,
 ) -> None:
     words = shlex.split(command)[1:]
     if words[0] in OF_RUNS and "--base-rate" not in words:
