@@ -15,7 +15,17 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from generate import api, commands, configuration, errors, json_output, metrics, results, tasks
+from generate import (
+    api,
+    commands,
+    configuration,
+    errors,
+    json_output,
+    methods,
+    metrics,
+    results,
+    tasks,
+)
 
 ROOT = Path(__file__).parent.parent
 OUTSIDE = (
@@ -33,6 +43,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "configuration": configuration.sections,
     "task kinds": tasks.kinds,
     "metrics": metrics.entries,
+    "methods": methods.table,
     "commands": commands.every_command,
     "records": json_output.records,
     "exit codes": errors.exit_codes,

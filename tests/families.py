@@ -236,15 +236,15 @@ def page() -> str:
 _BEFORE = """# Models that can be used
 
 Greedy answers and scores are those that transformers gives for each text alone and without a cache.
-What a model's generation config demands of answers (a repetition penalty, a least length, forced,
-suppressed or bad words) is obeyed as `generate` obeys it, and `guidance_scale` and `token_healing`
-are refused. How tokens are chosen (greedy, sampling, beams) is Luthier's setting only.
+A model's generation config is obeyed as `generate` obeys it: a repetition penalty, a least length,
+forced, suppressed or bad words. `guidance_scale` and `token_healing` are refused. How tokens are
+chosen (greedy, sampling, beams) is Luthier's setting only.
 
-Luthier saves work by reusing what it has computed already, and before the first answer it tries on
-the model at hand which reuse gives the same numbers. The first of these that does is used:
+Luthier reuses earlier computations: prefix caches, KV caches and recurrent states. Before the first
+answer it tries each way on the model at hand. The first that gives the same numbers is used:
 
-1. **shared beginnings, one cache for prompts of any length**: what prompts begin with alike is
-   computed once, and answers are made side by side. This is the fastest.
+1. **shared beginnings, one cache for prompts of any length**: a common beginning of prompts is
+   computed once, and answers are generated in one batch. This is the fastest.
 2. **shared beginnings, one cache for prompts of one length**: the same without any padding.
 3. **shared beginnings, the model's own cache or state, prompts of one length together**: recurrent
    and hybrid models, whose state is copied where prompts fork. Some of them continue a state by one
@@ -252,16 +252,16 @@ the model at hand which reuse gives the same numbers. The first of these that do
 4. **shared beginnings, the model's own cache or state, prompts one by one**.
 5. **nothing: every token is made from the whole text**: right for any model, and slow.
 
-RoBERTa and its kind count positions without the padding token, which may stand in any text, and so
-are computed by the fifth way.
+RoBERTa and its kind are computed by the fifth way: they count positions without the padding token,
+which may stand in any text.
 
-A model that cannot be given plain text, or whose predictions depend on later tokens, is refused
-before anything is measured. Models with dynamic or long RoPE are computed by the fifth way where a
+A model that takes no plain text, or whose predictions depend on later tokens, is refused before
+anything is measured. Models with dynamic or long RoPE are computed by the fifth way where a
 prompt and its answer are longer than the window of the pre-training.
 
-The tables hold what was found of small random models with the installed transformers. They are
-written by `python -m tests.families`, and the tests compare every line. An architecture that is not
-listed is tried out in the same way when it is used.
+The tables were made with small random models and the installed transformers. `python -m
+tests.families` writes them, and the tests compare every line. An architecture that is not listed is
+tried in the same way when it is used.
 """
 
 if __name__ == "__main__":

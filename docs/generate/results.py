@@ -11,12 +11,12 @@ def index(folder: Path) -> str:
     Args:
         folder: holds a Markdown file for each, whose name begins with its date.
     """
-    lines = [
-        f"| {path.stem[:10]} | [{_title(path)}]({path.name}) |"
-        for path in sorted(folder.glob("*.md"), reverse=True)
-    ]
-    return "\n".join(["# Measurements", "", "| date | measurement |", "|---|---|", *lines])
+    lines = [_row(path) for path in sorted(folder.glob("*.md"), reverse=True)]
+    return "\n".join(["# Measurements", "", "| date | measurement | |", "|---|---|---|", *lines])
 
 
-def _title(path: Path) -> str:
-    return path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+def _row(path: Path) -> str:
+    date, subject = path.stem[:10], path.stem[11:]
+    with path.open(encoding="utf-8") as file:
+        title = file.readline().strip("# \n").removesuffix(f", {date}")
+    return f"| {date.replace("-", "\u2011")} | [{title}]({path.name}) | {subject} |"
