@@ -19,4 +19,5 @@ def _row(path: Path) -> str:
     date, subject = path.stem[:10], path.stem[11:]
     with path.open(encoding="utf-8") as file:
         title = file.readline().strip("# \n").removesuffix(f", {date}")
-    return f"| {date.replace("-", "\u2011")} | [{title}]({path.name}) | {subject} |"
+    unbroken = date.replace("-", "\N{NON-BREAKING HYPHEN}")
+    return f"| {unbroken} | [{title}]({path.name}) | {subject} |"
