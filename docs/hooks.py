@@ -50,6 +50,8 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "error messages": errors.messages,
     "functions": api.functions,
 }
+_ARCHIVES = ("benchmarks/", "lab/")
+"""Pages that a search would only be crowded by."""
 _MARK = re.compile(r"^<!-- generated: (.+?) -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 
@@ -67,6 +69,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A page with its generated parts, whose links lead to pages of the site."""
     del config, files
+    if page.file.src_uri.startswith(_ARCHIVES):
+        page.meta["search"] = {"exclude": True}
     text = _LINK.sub(lambda found: _on_site(found[1], page.file.src_uri), markdown)
     return _MARK.sub(lambda found: GENERATED[found[1]](), text)
 

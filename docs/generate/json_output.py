@@ -9,6 +9,7 @@ from importlib import import_module
 from pydantic import BaseModel
 
 from luthier import records as package
+from luthier.data.inspect import DataReport
 from luthier.records.base import Record
 
 from .fields import about, field_list, parts_of
@@ -16,7 +17,7 @@ from .fields import about, field_list, parts_of
 
 def records() -> str:
     """A heading for every record, and under it its fields."""
-    found = dict.fromkeys(_records())
+    found = dict.fromkeys([*_records(), DataReport])
     found |= dict.fromkeys(parts_of(found))
     texts = []
     for model in found:

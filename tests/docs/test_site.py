@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import posixpath
 import re
@@ -16,6 +17,7 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 
+from luthier.cli.main import run
 from luthier.config import RunConfig
 from luthier.core.errors import DivergedError, PreemptedError, ResourceError
 from luthier.evaluation.metrics.registry import known_metrics
@@ -90,6 +92,22 @@ def test_every_kind_of_broken_link_is_a_warning(configuration: MkDocsConfig) -> 
     assert configuration.strict
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<img src="https://example.org/a.png">',
+        '<script src="//example.org/a.js"></script>',
+        '<link rel="stylesheet" href="https://example.org/a.css">',
+        '<p style="background: url(https://example.org/a.png)">',
+        "<style>@import 'https://example.org/a.css';</style>",
+        "<style>@import url(https://example.org/a.css);</style>",
+    ],
+)
+def test_an_address_elsewhere_is_seen(text: str) -> None:
+    assert any(map(is_elsewhere, Page(text).fetched))
+    assert not Page('<a href="https://example.org">there</a>').fetched
+
+
 def test_pages_fetch_nothing_from_elsewhere(site: Path, pages: dict[str, Page]) -> None:
     fetched = [address for page in pages.values() for address in page.fetched]
     for path in site.rglob("*.css"):
@@ -137,6 +155,13 @@ def keys_of(config: RunConfig) -> set[str]:
     return keys - {"evaluate.decoding"} | {"evaluate.decoding-beam", "methods.lora.rank"}
 
 
+def test_a_search_finds_guides_and_references_only(site: Path) -> None:
+    found = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    pages = {entry["location"].partition("#")[0] for entry in found}
+    assert {"evaluation.html", "reference/metrics.html"} <= pages
+    assert not any(page.startswith(("benchmarks/", "lab/")) for page in pages)
+
+
 def test_exit_codes_are_those_of_the_errors(site: Path) -> None:
     page = (site / "reference" / "errors.html").read_text(encoding="utf-8")
     codes = set(map(int, re.findall(r"<td>(\d+)</td>", page)))
@@ -160,6 +185,26 @@ def test_every_command_with_json_says_what_it_prints(site: Path) -> None:
     }
     assert len(with_json) >= 20
     assert with_json <= told
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "plan Qwen/Qwen2.5-7B --hardware rtx-4090 --method lora",
+        "plan search Qwen/Qwen2.5-7B --hardware rtx-4090 --method qlora",
+        "plan inference Qwen/Qwen2.5-7B --hardware rtx-4090",
+        "sample-size 0.05 --base-rate 0.7",
+        "models",
+    ],
+)
+def test_keys_that_are_printed_are_told(
+    command: str, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run([*command.split(), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    page = (site / "reference" / "json-output.html").read_text(encoding="utf-8")
+    keys = set(document if isinstance(document, dict) else document[0])
+    assert {key for key in keys if f">{key}<" not in page} == set()
 
 
 @pytest.mark.parametrize(
