@@ -114,7 +114,7 @@ def text_of(node: ast.expr) -> str:
         case ast.Constant(value=str(text)):
             return text
         case ast.JoinedStr(values=values):
-            return "".join(map(text_of, values))
+            return re.sub("…+", "…", "".join(map(text_of, values)))
         case ast.FormattedValue(value=value, conversion=conversion):
             quote = "'" if conversion == ord("r") else ""
             return f"{quote}{text_of(value)}{quote}"
