@@ -235,7 +235,7 @@ def page() -> str:
 
 _BEFORE = """# Models that can be used
 
-Greedy answers and scores are those that transformers gives for each text by itself, without a cache.
+Greedy answers and scores are those that transformers gives for each text by itself, uncached.
 A model's generation config is obeyed as `generate` obeys it: a repetition penalty, a least length,
 forced, suppressed or bad words. `guidance_scale` and `token_healing` are refused. How tokens are
 chosen (greedy, sampling, beams) is Luthier's setting only.
