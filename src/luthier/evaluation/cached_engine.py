@@ -17,7 +17,7 @@ import luthier
 from luthier.config import Decoding
 from luthier.core.seeds import fingerprint
 from luthier.inference import Generation, Score, TextLoss
-from luthier.inference.engine import ProgressCallback, ignore_progress
+from luthier.inference.engine import ProgressCallback, Usage, ignore_progress
 from luthier.inference.grouping import generation_batches
 from luthier.inference.token_engine import TokenEngine
 from luthier.inference.tokenise import TokenRequest, Tokens
@@ -58,6 +58,12 @@ class CachedEngine(TokenEngine):
         self._origin = fingerprint(model, json.dumps(_versions(), sort_keys=True))
         self._log = log
         self._batch_tokens = batch_tokens
+        self._seconds_kept = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        """See `Engine.usage`: the time that answers had taken which were found."""
+        return Usage(seconds=self._seconds_kept)
 
     def generate_from_tokens(
         self, prompts: Sequence[Tokens], decoding: Decoding, advance: ProgressCallback
@@ -135,7 +141,7 @@ class CachedEngine(TokenEngine):
         found = [self._log.get(key) for key in keys]
         if (results := _read(kind, found)) is not None:
             kept = sum(value["seconds"] for value in found)
-            self.usage = self.usage._replace(seconds=self.usage.seconds + kept)
+            self._seconds_kept += kept
             advance(len(results))
             return results
         started = time.monotonic()

@@ -105,8 +105,10 @@ class Usage(NamedTuple):
 class Engine(ABC):
     """Answers requests with a model. Results stand in the order of the requests."""
 
-    usage: Usage = Usage()
-    """Of all answers so far."""
+    @property
+    def usage(self) -> Usage:
+        """The cost of all answers so far that nobody else can measure: none, for most engines."""
+        return Usage()
 
     @abstractmethod
     def generate(

@@ -69,7 +69,7 @@ class EndpointEngine(Engine):
         self._answers = AnswerLog(log)
 
     @property
-    def usage(self) -> Usage:  # type: ignore[override]
+    def usage(self) -> Usage:
         """See `Engine.usage`: several answers were waited for at the same time."""
         usage = self._answers.usage
         return usage._replace(seconds=usage.seconds / self._client.concurrency)
