@@ -131,7 +131,7 @@ def test_safetensors_beside_the_index_of_other_weights(
 
 
 def test_a_target_that_matches_nothing_is_refused(call: Call, tiny_llama: Path, rows: str) -> None:
-    asked = ("tune", "--model", str(tiny_llama), "--method", "lora", "--inspect", "--data", rows)
+    asked = ("inspect", "--model", str(tiny_llama), "--method", "lora", "--data", rows)
     outcome = call(*asked, "methods.lora.targets=[q_proj,gate_projj]")
     assert outcome.code == UsageError.exit_code
     assert "no module's name ends with 'gate_projj'" in outcome.err
@@ -152,7 +152,7 @@ def test_all_linear_leaves_out_what_kernels_read(
 
 
 def test_text_alone_leaves_the_part_that_sees_alone(call: Call, wrapped: Any, rows: str) -> None:
-    asked = ("tune", "--model", wrapped("gemma3"), "--method", "lora", "--inspect")
+    asked = ("inspect", "--model", wrapped("gemma3"), "--method", "lora")
     outcome = call(*asked, "--data", rows, "--json", "model.dtype=float32")
     assert outcome.code == 0, outcome.err
     assert "language_model.layers" in outcome.out

@@ -25,6 +25,7 @@ COMMANDS = (
     "plan check",
     "plan calibrate",
     "tune",
+    "inspect",
     "resume",
     "extend",
     "prompt",

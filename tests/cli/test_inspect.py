@@ -1,4 +1,4 @@
-"""``luthier tune --inspect``: before and after a training, for people and for programs."""
+"""``luthier inspect``: before and after a training, for people and for programs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.usefixtures("one_thread", "in_tmp_path")
 
 
 def inspect(call: Call, *arguments: str) -> Any:
-    outcome = call("tune", "--inspect", *arguments, "--json")
+    outcome = call("inspect", *arguments, "--json")
     assert outcome.code == 0, outcome.err
     return outcome.document
 
 
 def test_a_person_sees_what_trains(call: Call, quick: tuple[str, ...], in_tmp_path: Path) -> None:
-    outcome = call("tune", "--inspect", *quick, "--method", "lora")
+    outcome = call("inspect", *quick, "--method", "lora")
     assert outcome.code == 0, outcome.err
     assert "lora trains 8.2 k of 92.3 k parameters" in outcome.out
     (row,) = [line for line in outcome.out.splitlines() if "q_proj.lora_A" in line]
@@ -46,7 +46,7 @@ def test_the_vectors_are_those_of_the_run_once_it_is_tuned(
         similarities = [neighbour["similarity"] for neighbour in vector]
         assert similarities[0] == pytest.approx(1, abs=0.01)
         assert similarities == sorted(similarities, reverse=True)
-    shown = call("tune", "--inspect", *settings).out
+    shown = call("inspect", *settings).out
     assert "The soft prompt before training" in shown
     assert "' even' 1.00" in shown
 
@@ -59,10 +59,10 @@ def test_the_vectors_are_those_of_the_run_once_it_is_tuned(
     assert after["groups"] == before["groups"]
     assert after["neighbours"] != before["neighbours"]
     assert inspect(call, f"{tuned.document['run']}/config.yaml") == after
-    shown = call("tune", "--inspect", *settings, "train.epochs=1").out
+    shown = call("inspect", *settings, "train.epochs=1").out
     assert "as tuned in runs/" in shown
 
-    other = call("tune", "--inspect", f"{tuned.document['run']}/config.yaml", "seed=1")
+    other = call("inspect", f"{tuned.document['run']}/config.yaml", "seed=1")
     assert other.code == 0
     assert "tuned with other settings" in other.err
     assert "before training" in other.out
@@ -87,7 +87,7 @@ def test_a_training_starts_from_the_vectors_that_are_shown_before_it(
 
 
 def test_a_prefix_has_no_words(call: Call, quick: tuple[str, ...]) -> None:
-    outcome = call("tune", "--inspect", *quick, "--method", "prefix-tuning")
+    outcome = call("inspect", *quick, "--method", "prefix-tuning")
     assert outcome.code == 0, outcome.err
     assert "lie in no vocabulary" in outcome.out
     assert inspect(call, *quick, "--method", "prefix-tuning")["neighbours"] == []
@@ -95,12 +95,12 @@ def test_a_prefix_has_no_words(call: Call, quick: tuple[str, ...]) -> None:
 
 def test_selective_is_told_what_to_train(call: Call, quick: tuple[str, ...]) -> None:
     chosen = (*quick, "--method", "selective")
-    for flag in ("--inspect", "--dry-run"):
-        refused = call("tune", flag, *chosen)
+    for command in (("inspect",), ("tune", "--dry-run")):
+        refused = call(*command, *chosen)
         assert refused.code == 2
         assert "none is named" in refused.err
         assert "methods.selective.parameters" in refused.err
-        refused = call("tune", flag, *chosen, "methods.selective.parameters=[mlpp]")
+        refused = call(*command, *chosen, "methods.selective.parameters=[mlpp]")
         assert refused.code == 2
         assert "'mlpp'" in refused.err
         assert "model.layers.*.mlp.up_proj.weight" in refused.err
@@ -127,10 +127,10 @@ def test_a_ladder_with_nothing_to_train_is_refused_before_its_first_rung(
     assert list(in_tmp_path.iterdir()) == []
 
 
-def test_looking_and_not_loading_contradict_each_other(call: Call) -> None:
-    refused = call("tune", "--inspect", "--dry-run")
+def test_the_former_option_names_the_command(call: Call) -> None:
+    refused = call("tune", "--inspect")
     assert refused.code == 2
-    assert "give one of the two" in refused.err
+    assert "luthier inspect" in refused.err
 
 
 def test_the_help_names_every_method(call: Call) -> None:

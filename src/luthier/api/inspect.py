@@ -1,4 +1,4 @@
-"""Look at a tuning method: `luthier tune --inspect`."""
+"""Look at a tuning method: `luthier inspect`."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ _COMMANDS = (
     ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
     ("plan", "luthier.cli.plan.app:app", "Plan memory, time and cost before you pay."),
     ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
+    ("inspect", "luthier.cli.inspect:inspect", "Show the parameters that a method trains."),
     ("launch", "luthier.cli.launch:launch", "Write files for Slurm and SkyPilot."),
     ("resume", "luthier.cli.resume:resume", "Resume an interrupted run."),
     ("extend", "luthier.cli.extend:extend", "Train a tune run for more epochs or steps."),

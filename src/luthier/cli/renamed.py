@@ -19,6 +19,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "--tables-apart": "--shard-embeddings",
         "--trained-share": "--loss-token-fraction",
     },
+    "tune": {"--inspect": "inspect --method METHOD"},
     "prompt": {"--ask": "--input"},
     "evaluate": {
         "--before": "forgetting RUN --before MODEL_OR_RUN",

@@ -10,10 +10,8 @@ from cyclopts.validators import Number
 
 from luthier.cli.dry_run import print_dry_run
 from luthier.cli.flags import DryRun, Json, Whole, one_of
-from luthier.cli.inspection import print_inspection
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
-from luthier.core.errors import UsageError
 from luthier.core.method_facts import METHOD_NAMES
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.distributed.launch import end_with_parent, is_launched, run_together, speaks_for_all
@@ -34,7 +32,6 @@ def tune(
     max_time: str | None = None,
     nproc: Annotated[Whole, Parameter(validator=Number(gte=1))] = 1,
     dry_run: DryRun = False,
-    inspect: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> None:
     """Tune a model with one method.
@@ -45,18 +42,10 @@ def tune(
         arguments: A YAML file or a file of data, and single settings as section.key=value.
         max_time: Save and stop after this much training, such as 2h.
         nproc: Processes that train together on this machine, one for each GPU.
-        inspect: Show what would be trained, and the words near a soft prompt; train nothing.
     """
     config = read_configuration(arguments, common, method=method, train__max_time=max_time)
     import luthier
 
-    if dry_run and inspect:
-        raise UsageError(
-            "--dry-run loads no weights, and --inspect looks at them", fix="give one of the two"
-        )
-    if inspect:
-        print_inspection(luthier.inspect(config), as_json=json)
-        return
     if dry_run:
         print_dry_run(luthier.dry_run(config, kind="tune"), as_json=json)
         return

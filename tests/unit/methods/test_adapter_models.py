@@ -479,7 +479,7 @@ def test_an_adapter_is_measured_shown_and_planned(
     assert luthier(["evaluate", str(adapter), "--data", str(rows), *quick]) == 0
     assert luthier(["prompt", "--model", str(adapter), "--input", "Where is 3?", *quick]) == 0
     assert luthier(["data", "show", "--model", str(adapter), "--data", str(rows)]) == 0
-    assert luthier(["tune", "--inspect", "--method", "lora", *settings(adapter, rows, "i")]) == 0
+    assert luthier(["inspect", "--method", "lora", *settings(adapter, rows, "i")]) == 0
     capsys.readouterr()
     assert luthier(["plan", str(adapter), "--json"]) == 0
     of_adapter = capsys.readouterr().out

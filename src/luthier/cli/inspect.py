@@ -1,17 +1,37 @@
-"""What ``luthier tune --inspect`` prints."""
+"""``luthier inspect``."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from luthier.cli.flags import Json, one_of
+from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
-from luthier.core.method_facts import FACTS
+from luthier.core.method_facts import FACTS, METHOD_NAMES
 from luthier.core.tables import Table
 from luthier.core.units import format_count
 from luthier.records.inspection import Inspection
 
 
-def print_inspection(inspection: Inspection, *, as_json: bool) -> None:
-    """Print what a method trains, and the words near the vectors of a soft prompt."""
-    if as_json:
+def inspect(
+    *arguments: str,
+    common: CommonOptions | None = None,
+    method: Annotated[str | None, one_of(METHOD_NAMES)] = None,
+    json: Json = False,
+) -> None:
+    """Show the parameters that a method trains, and the words near a soft prompt.
+
+    The weights are loaded, and nothing is trained. A soft prompt is that of the configuration's run
+    where it is tuned, else the one with which its training would start.
+
+    Args:
+        arguments: A YAML file or a file of data, and single settings as section.key=value.
+    """
+    config = read_configuration(arguments, common, method=method)
+    import luthier
+
+    inspection = luthier.inspect(config)
+    if json:
         print_json(inspection.model_dump(mode="json"))
         return
     trained, total = inspection.trained_parameters, inspection.total_parameters
