@@ -131,7 +131,10 @@ def mcnemar_power(n: int, discordance: float, difference: float, alpha: float = 
     """
     from scipy.stats import binom
 
-    counts = np.arange(n + 1)
+    # Beyond ten standard deviations there is less than 1e-20 of the probability.
+    reach = 10 * math.sqrt(n * discordance * (1 - discordance)) + 10
+    first, last = n * discordance - reach, n * discordance + reach
+    counts = np.arange(max(0, int(first)), min(n, math.ceil(last)) + 1)
     # At most so many of m may be right for the worse system.
     most = binom.ppf(alpha / 2, counts, 0.5)
     most = np.where(binom.cdf(most, counts, 0.5) > alpha / 2, most - 1, most)
