@@ -85,9 +85,7 @@ def test_output_is_as_the_page_shows(
 
 
 @pytest.mark.parametrize("command", SESSIONS)
-def test_session_names_options_that_exist(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_session_names_options_that_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command)[1:]
     named = [word for word in words if not word.startswith("-") and "=" not in word]
     assert run([*named[: 2 if named[0] in ("plan", "data", "config") else 1], "--help"]) == 0
