@@ -11,7 +11,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
+import luthier
 from luthier.cli.main import run
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +39,21 @@ SESSIONS = sorted(
     for line in block.splitlines()
     if line.startswith("$ luthier ")
 )
+
+SHOWN_FILES = [
+    pytest.param(ROOT / name, block, id=name)
+    for text in PAGES.values()
+    for name, block in re.findall(
+        r"^```yaml\n# (examples/\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL
+    )
+]
+SNIPPETS = [
+    pytest.param(block, id=f"{name} {number}")
+    for name, text in sorted(PAGES.items())
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    )
+]
 
 
 def lines(text: str) -> list[str]:
@@ -92,3 +109,19 @@ def test_session_names_options_that_exist(command: str, capsys: pytest.CaptureFi
     help_text = capsys.readouterr().out
     for option in (word for word in words if word.startswith("--")):
         assert option.partition("=")[0] in help_text, option
+
+
+@pytest.mark.parametrize(("path", "block"), SHOWN_FILES)
+def test_file_is_as_the_page_shows(path: Path, block: str) -> None:
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(block)
+
+
+def test_pages_show_files() -> None:
+    assert len(SHOWN_FILES) == 2
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_snippet_compiles_and_names_exist(snippet: str) -> None:
+    compile(snippet, "page", "exec")
+    for name in re.findall(r"\bluthier\.(\w+)\(", snippet):
+        assert callable(getattr(luthier, name))
