@@ -68,7 +68,7 @@ def test_a_scale_that_cannot_be_lowered_is_an_error() -> None:
     for step in range(16):
         assert not scaling.admit(step, 1.0, math.inf)
     assert scaling.scale == 1
-    with pytest.raises(DivergedError, match="step 17 is beyond the range of float16") as caught:
+    with pytest.raises(DivergedError, match="step 17 exceeds the range of float16") as caught:
         scaling.admit(16, 1.0, math.inf)
     assert "float32" in caught.value.fix
 

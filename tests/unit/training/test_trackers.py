@@ -125,7 +125,7 @@ def test_a_tracker_that_fails_is_left_out_with_one_warning(tmp_path: Path) -> No
     run.tensorboard.write_text("a file where the folder should be")
     said = attempt("tensorboard", run, "start", 0, 5)
     assert said.count("warning:") == 1
-    assert "tensorboard failed and is left out from here on" in said
+    assert "tensorboard failed and is disabled from now on" in said
 
 
 @pytest.mark.parametrize("name", ["WANDB_API_KEY", "HF_TOKEN", "MLFLOW_TRACKING_PASSWORD"])
