@@ -173,7 +173,7 @@ def test_other_modules_than_were_meant_are_an_error() -> None:
     meant = [f"model.layers.{n}.self_attn.{one}" for n in (0, 1) for one in ("q_proj", "k_proj")]
     with pytest.raises(UsageError, match="did not adapt the intended modules") as caught:
         attach(copied("llama"), settings, "methods.lora", meant)
-    assert "left out model.layers.*.self_attn.k_proj" in caught.value.problem
+    assert "missed model.layers.*.self_attn.k_proj" in caught.value.problem
     assert "took model.layers.*.self_attn.o_proj" in caught.value.problem
 
 

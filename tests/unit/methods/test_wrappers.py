@@ -211,13 +211,13 @@ def test_tuning_by_the_command(
 
 
 REFUSED = {
-    "blip-2": "a vision-language model that needs pixel_values beside text",
-    "instructblip": "a vision-language model that needs pixel_values beside text",
+    "blip-2": "a vision-language model that needs pixel_values in addition to text",
+    "instructblip": "a vision-language model that needs pixel_values in addition to text",
     "florence2": "a vision-language model whose encoder reads images",
     "pix2struct": "a vision-language model whose encoder reads images",
     "git": "a vision-language model without a separate language model",
     "idefics": "a vision-language model without a separate language model",
-    "paligemma": "a vision-language model whose bidirectional attention",
+    "paligemma": "a vision-language model with bidirectional attention",
     "qwen2_audio": "an audio-language model",
     "voxtral": "an audio-language model",
     "granite_speech": "an audio-language model",
