@@ -174,7 +174,7 @@ def test_other_modules_than_were_meant_are_an_error() -> None:
     with pytest.raises(UsageError, match="did not adapt the intended modules") as caught:
         attach(copied("llama"), settings, "methods.lora", meant)
     assert "missed model.layers.*.self_attn.k_proj" in caught.value.problem
-    assert "took model.layers.*.self_attn.o_proj" in caught.value.problem
+    assert "also adapted model.layers.*.self_attn.o_proj" in caught.value.problem
 
 
 @pytest.fixture
