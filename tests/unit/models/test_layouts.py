@@ -253,7 +253,7 @@ def test_weights_stored_in_four_bits_are_quantised_when_loaded(folder: Path) -> 
     found = opened(folder)
     assert is_quantised(found.model)
     assert found.stamp.dtype == "nf4"
-    with pytest.raises(UsageError, match="stored in nf4, and cannot be loaded in int8"):
+    with pytest.raises(UsageError, match="stored in nf4 and cannot be loaded in int8"):
         opened(folder, {"quantisation": "int8"})
 
 
