@@ -82,7 +82,7 @@ def test_the_score_of_a_set_does_not_depend_on_its_size() -> None:
     assert value("parity", *answers) == pytest.approx(2 / 3)
     metric = get_metric("all_right")
     assert metric.per_sample(metric.measure(answers)).tolist() == [1, 1, 1, 0, 0, 0]
-    with pytest.raises(DataError, match="alone"):
+    with pytest.raises(DataError, match="this one is single"):
         metric.measure([part("", "a", "a")])
 
 
