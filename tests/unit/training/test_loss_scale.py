@@ -253,7 +253,7 @@ def test_auto_is_what_the_devices_matrix_units_multiply(
 
 def test_float16_without_masters_is_refused(load: Any, tiny_llama: Path) -> None:
     values = {"model": {"dtype": "float16"}, "train": {"master_weights": False}}
-    with pytest.raises(UsageError, match="float32 copies") as caught:
+    with pytest.raises(UsageError, match="float32 master copies") as caught:
         allowed_method("full", RunConfig.model_validate(values), load(tiny_llama))
     assert caught.value.where == "train.master_weights"
 

@@ -1,4 +1,4 @@
-"""Examples that share a row give what they give in cannot pack examples, and see nothing else."""
+"""Examples that share a row give what they give in rows of their own, and see nothing else."""
 
 from __future__ import annotations
 
