@@ -543,8 +543,8 @@ LAYOUTS = (
     Layout("TensorFlow", _instead("tf_model.h5"), "another framework"),
     Layout("Flax", _instead("flax_model.msgpack"), "another framework"),
     Layout("Lightning", _instead("last.ckpt"), "a trainer's own"),
-    Layout("GGUF", _instead("model-Q4_K_M.gguf"), "name the .gguf file"),
-    Layout("Mistral", _instead("consolidated.safetensors"), "a format of their own"),
+    Layout("GGUF", _instead("model-Q4_K_M.gguf"), "path of the .gguf file"),
+    Layout("Mistral", _instead("consolidated.safetensors"), "a format that transformers does not"),
     # Pickles.
     Layout("a pickle", _as_pickle, "pickle"),
     Layout("a pickle, allowed", _as_pickle, settings={"model.allow_pickle": True}),

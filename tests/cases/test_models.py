@@ -186,7 +186,7 @@ def test_an_adapter_is_trained_further_on_other_rows_and_measured(
     other = str(inputs / "rows/added-tokens.jsonl")
     further = call(*asked, "--model", "runs/first/model", "--name", "on", "--data", other)
     assert further.code == 0, further.err
-    assert "goes on with the adapter runs/first/model: rank 8, alpha 16" in further.err
+    assert "continues with the adapter runs/first/model: rank 8, alpha 16" in further.err
     old = load_file(before / "adapter_model.safetensors")
     new = load_file("runs/on/model/adapter_model.safetensors")
     assert old.keys() == new.keys()  # still one adapter

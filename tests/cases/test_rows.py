@@ -149,15 +149,15 @@ def test_numbers_as_answers_are_refused_with_a_way_out(show: Call) -> None:
     outcome = show("rows/number-answers.jsonl")
     assert outcome.code == DataError.exit_code
     assert (
-        'number-answers.jsonl:1, field "completion": this is not a text but a number' in outcome.err
+        'number-answers.jsonl:1, field "completion": expected a text, found a number' in outcome.err
     )
-    assert "write it in quotes, or make a text of it with a template" in outcome.err
+    assert "write it in quotes, or convert it with a template" in outcome.err
 
 
 def test_row_numbers_of_pandas_are_left_aside(show: Call) -> None:
     outcome = show("tables/index.csv", "--json")
     assert counted(outcome) == 24
-    assert "left aside, as it looks like pandas' row numbers" in outcome.err
+    assert "ignored, because it looks like pandas' row numbers" in outcome.err
 
 
 def test_a_table_of_a_spreadsheet_is_read_as_it_is(reading: Any, tokenizer: Any) -> None:

@@ -204,7 +204,7 @@ def test_answers_that_train_the_unknown_token_are_warned_of(
     assert outcome.code == 0, outcome.err
     # Each of 17 answers is {"depot": N, "shelf": N} with a line break: five runs are unknown.
     said = " ".join(outcome.out.split())
-    assert r'cannot write these characters: " (68), : (34), { (17), \n (17), } (17)' in said
+    assert r'cannot encode these characters: " (68), : (34), { (17), \n (17), } (17)' in said
     assert "17 of 17 answers have them, and 85 of " in said
 
 

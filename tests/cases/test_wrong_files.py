@@ -34,18 +34,18 @@ def broken() -> str:
 
 
 WRONG: list[tuple[str, bytes, str, str, str]] = [
-    ("rows.jsonl", json.dumps(ROWS).encode(), "rows.jsonl:1", "this is a list", ""),
-    ("rows.jsonl", broken().encode(), "rows.jsonl:5", "not valid JSON", ""),
-    ("rows.csv", b"", "rows.csv", "there are no rows", "an empty file"),
-    ("rows.jsonl", b"", "rows.jsonl", "there are no rows", "an empty file"),
-    ("rows.csv", b"subject,body,queue\n", "rows.csv", "there are no rows", "a header without rows"),
+    ("rows.jsonl", json.dumps(ROWS).encode(), "rows.jsonl:1", "not a list", ""),
+    ("rows.jsonl", broken().encode(), "rows.jsonl:5", "invalid JSON", ""),
+    ("rows.csv", b"", "rows.csv", "there are no rows", "the file is empty"),
+    ("rows.jsonl", b"", "rows.jsonl", "there are no rows", "the file is empty"),
+    ("rows.csv", b"subject,body,queue\n", "rows.csv", "there are no rows", "has only a header"),
     ("rows.csv", table(";").encode("utf-8-sig"), "rows.csv:1", "separated by ';'", "commas"),
     ("rows.csv", table().encode("utf-16"), "rows.csv:1", "UTF-16, not UTF-8", "iconv -f utf-16"),
     ("rows.csv", table().encode("latin1"), "rows.csv:2", "not UTF-8", "iconv -f latin1"),
     ("rows.csv", misspelt().encode(), "rows.csv:2", "'biling'", "did you mean 'billing'?"),
     ("rows.csv", misspelt().encode(), "rows.csv:3", "'Technical'", "did you mean 'technical'?"),
     ("rows.txt", b"Ticket 1", "rows.txt:1", "'prompt' of the template", "the columns are text"),
-    ("rows.xlsx", b"PK\x03\x04", "rows.xlsx", "kind .xlsx are not read", "CSV UTF-8"),
+    ("rows.xlsx", b"PK\x03\x04", "rows.xlsx", "kind .xlsx are not supported", "CSV UTF-8"),
 ]
 
 
@@ -77,7 +77,7 @@ def test_folders_as_labels(show: Any) -> None:
         Path("bylabel", label, "0.txt").write_text("Ticket")
     outcome = show("bylabel")
     assert outcome.code == DataError.exit_code
-    assert "only the folders 'billing', 'technical', which are not read" in outcome.err
+    assert "only subfolders, which are not read: 'billing', 'technical'" in outcome.err
     assert "a column for the text and one for the label" in outcome.err
 
 

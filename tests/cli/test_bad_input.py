@@ -73,18 +73,21 @@ MISTAKES = (
         Mistake(f"plan-{number}", f"plan {words}", USAGE, (says,))
         for number, (words, says) in enumerate(
             (
-                ("search gpt2 --hardware any --method foo", "there is no method 'foo'"),
-                ("search gpt2 --hardware any --method any", "the hardware depends on the method"),
-                ("search gpt2 --hardware h100 --method foo", "there is no method 'foo'"),
-                ("search any --hardware h100 --method foo", "there is no method 'foo'"),
-                ("search gpt2 --hardware any --seq-len 99999", "more than the context of 1024"),
+                ("search gpt2 --hardware any --method foo", "unknown method 'foo'"),
+                (
+                    "search gpt2 --hardware any --method any",
+                    "the smallest hardware depends on the method",
+                ),
+                ("search gpt2 --hardware h100 --method foo", "unknown method 'foo'"),
+                ("search any --hardware h100 --method foo", "unknown method 'foo'"),
+                ("search gpt2 --hardware any --seq-len 99999", "exceed the context window of 1024"),
                 ("search gpt2 --hardware any --method full --precision nf4", "choose lora"),
-                ("inference gpt2 --hardware h100 --seq-len 99999", "the context of 1024"),
+                ("inference gpt2 --hardware h100 --seq-len 99999", "the context window of 1024"),
                 ("search any --hardware any", "name the model or the device"),
-                ("gpt2 --hardware any", "ask 'luthier plan search'"),
-                ("any --hardware h100", "ask 'luthier plan search'"),
-                ("trace gpt2 --method any", "ask 'luthier plan search'"),
-                ("gpt2 --targets [q_proj", "no list of names; write it as [q_proj, v_proj]"),
+                ("gpt2 --hardware any", "use 'luthier plan search'"),
+                ("any --hardware h100", "use 'luthier plan search'"),
+                ("trace gpt2 --method any", "use 'luthier plan search'"),
+                ("gpt2 --targets [q_proj", "not a list of names; write it as [q_proj, v_proj]"),
                 ("check", "RUNS"),
                 ("gpt2 --hardware h100 --price nan", "at least 0"),
                 ("search gpt2 --hardware h100 --price -5", "at least 0"),
@@ -93,13 +96,13 @@ MISTAKES = (
         )
     ),
     Mistake("hours", "launch --hours nan", USAGE, ("--hours is nan",)),
-    Mistake("size", f"adapt TASK --memory {'9' * 400}", USAGE, ("larger than any size",)),
+    Mistake("size", f"adapt TASK --memory {'9' * 400}", USAGE, ("the size is too large",)),
     Mistake("processes", "tune TASK --nproc 0", USAGE, ("--nproc", "Must be >= 1")),
     Mistake(
         "bundled-revision",
         "models pull smollm2-135m-instruct --revision x",
         USAGE,
-        ("a bundled model has one revision",),
+        ("a bundled model has only one revision",),
     ),
     Mistake("setting-of-forgetting", "forgetting runs/a runs/b", USAGE, ("not a setting",)),
     Mistake("no-judge", "judge runs/a", USAGE, ("--model",)),
@@ -112,7 +115,7 @@ MISTAKES = (
         "key-that-is-a-list",
         "adapt task.yaml",
         USAGE,
-        ("a key is a list or a table", "task.yaml:1"),
+        ("this key is a list or a mapping", "task.yaml:1"),
         {"task.yaml": "? [a, b]\n: 1\n"},
     ),
     Mistake("option-value", "prompt --num 0", USAGE, ("--num", "Must be >= 1")),
@@ -121,7 +124,12 @@ MISTAKES = (
             f"settings-that-rule-the-method-out-{command.split()[0]}",
             f"{command} TASK train.packing=true",
             USAGE,
-            ("with prompt-tuning", "rows of their own", "at: train.packing", "leave it at auto"),
+            (
+                "prompt-tuning of this model",
+                "cannot pack examples",
+                "at: train.packing",
+                "set it to auto",
+            ),
         )
         for command in ("tune --method prompt-tuning", "adapt --rungs zero-shot,prompt-tuning")
     ),
@@ -155,7 +163,7 @@ MISTAKES = (
         "yaml",
         "adapt task.yaml",
         USAGE,
-        ("not valid YAML", "task.yaml:2"),
+        ("invalid YAML", "task.yaml:2"),
         {"task.yaml": "train:\n  epochs: [1}\n"},
     ),
     Mistake(
@@ -189,21 +197,21 @@ MISTAKES = (
         "data-twice",
         "adapt rows.jsonl --data other.jsonl",
         USAGE,
-        ("one source of data is enough, not 2: other.jsonl, rows.jsonl",),
+        ("only one source of data is allowed, not 2: other.jsonl, rows.jsonl",),
         {"rows.jsonl": pairs(40)},
     ),
     Mistake(
         "no-such-data",
         "adapt rows.jsnl.jsonl",
         DATA,
-        ("there is no data called 'rows.jsnl.jsonl'",),
+        ("found no data called 'rows.jsnl.jsonl'",),
         {"rows.jsonl": pairs(40)},
     ),
     Mistake(
         "two-configs",
         "adapt a.yaml b.yaml",
         USAGE,
-        ("one configuration is enough, not 2: a.yaml, b.yaml", "section.key=value"),
+        ("only one configuration is allowed, not 2: a.yaml, b.yaml", "section.key=value"),
         {"a.yaml": "seed: 1\n", "b.yaml": "seed: 2\n"},
     ),
     Mistake("rung", "adapt --rungs zero-shot,loraa", USAGE, ("'loraa'", "did you mean 'lora'?")),
@@ -248,7 +256,7 @@ MISTAKES = (
         "folder-without-model",
         "adapt TASK --model .",
         DATA,
-        ("holds no model", "save_pretrained"),
+        ("is not a model", "save_pretrained"),
     ),
     Mistake(
         "no-such-run", "evaluate runs/mine", DATA, ("no such run", "runs/mine", "luthier runs")
@@ -264,7 +272,7 @@ MISTAKES = (
         "json-on-line-817",
         "adapt TASK --data rows.jsonl",
         DATA,
-        ("not valid JSON", "at: rows.jsonl:817"),
+        ("invalid JSON", "at: rows.jsonl:817"),
         {"rows.jsonl": pairs(816) + lines('{"prompt": "Say it.", "completion": ') + pairs(3)},
     ),
     Mistake(
@@ -361,10 +369,12 @@ MISTAKES = (
         "output",
         "adapt TASK --output rows.jsonl/runs",
         RESOURCES,
-        ("a file where a folder is to be", "rows.jsonl/runs", "--output"),
+        ("a file exists where a folder is needed", "rows.jsonl/runs", "--output"),
         {"rows.jsonl": pairs(1)},
     ),
-    Mistake("name", "adapt TASK --name ../up", USAGE, ("'../up' cannot name a run", "letters")),
+    Mistake(
+        "name", "adapt TASK --name ../up", USAGE, ("'../up' is not a valid run name", "letters")
+    ),
     Mistake(
         "memory",
         "tune TASK adapt.memory=1MiB",

@@ -86,7 +86,7 @@ def test_a_person_sees_the_table_and_the_recommendation(
     rungs = ["--rungs", "zero-shot,few-shot,lora"]
     outcome = call("adapt", *quick, *rungs, "--output", str(folder.parent), "--name", "mine")
     assert outcome.code == 0
-    assert outcome.err.count("measured before; not repeated") == 3
+    assert outcome.err.count("already measured; not repeated") == 3
     words = " ".join(outcome.out.split())
     assert adapted["recommendation"]["sentence"] in words
     assert f"Report: {adapted['report']}" in words.replace(" /", " /")
@@ -150,7 +150,7 @@ def test_a_run_is_evaluated_with_its_own_data(call: Call, adapted: Any) -> None:
     rung = f"{adapted['run']}/rungs/zero-shot"
     outcome = call("evaluate", rung, "--data", "python-docstrings")
     assert outcome.code == UsageError.exit_code
-    assert "a run is measured with its own model and data" in outcome.err
+    assert "a run is evaluated with its own model and data" in outcome.err
 
 
 def test_a_rung_is_evaluated_again_and_has_a_report_of_its_own(call: Call, adapted: Any) -> None:
@@ -178,14 +178,14 @@ def test_what_was_forgotten_before_and_after(call: Call, adapted: Any) -> None:
 def test_how_many_examples_a_difference_needs(call: Call, adapted: Any) -> None:
     planned = call("sample-size", "0.02", "--base-rate", "0.7")
     assert planned.code == 0, planned.err
-    for part in ("8,336", "4,210", "0/1 scores of which 70% are right"):
+    for part in ("8,336", "4,210", "0/1 scores, 70% of them right"):
         assert part in planned.out
     document = call("sample-size", "0.02", "--base-rate", "0.7", "--json").document
     assert [row["examples"] for row in document["rows"]] == [8336, 4210, 1723]
     run = f"{adapted['run']}/rungs/zero-shot"
     from_run = call("sample-size", "0.1", run)  # a random model gets nothing right
     assert from_run.code == UsageError.exit_code
-    assert "no spread to plan with" in from_run.err
+    assert "has no spread" in from_run.err
     assert call("sample-size", "0.02").code == UsageError.exit_code
 
 

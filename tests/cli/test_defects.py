@@ -12,11 +12,11 @@ from luthier.cli.main import main
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (UnicodeError("label too long"), 1, "this is a defect of Luthier (UnicodeError): label"),
-        (AssertionError(), 1, "this is a defect of Luthier (AssertionError)"),
-        (BaseException("panic"), 1, "this is a defect of Luthier (BaseException): panic"),
-        (RecursionError("x" * 9999), 1, "this is a defect of Luthier (RecursionError): xxx"),
-        (MemoryError(), 4, "memory does not suffice"),
+        (UnicodeError("label too long"), 1, "this is a bug in Luthier (UnicodeError): label"),
+        (AssertionError(), 1, "this is a bug in Luthier (AssertionError)"),
+        (BaseException("panic"), 1, "this is a bug in Luthier (BaseException): panic"),
+        (RecursionError("x" * 9999), 1, "this is a bug in Luthier (RecursionError): xxx"),
+        (MemoryError(), 4, "out of memory"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -44,8 +44,8 @@ completion: "{{ a }}"
     ("more", "says"),
     [
         ('files: {splits: {test: ""}}', "mine.yaml"),
-        ("files: {splits: {test: .}}", "there is no data for the split 'test' of mine"),
-        ("files: {splits: {test: /}}", "there is no data for the split 'test' of mine"),
+        ("files: {splits: {test: .}}", "found no data for the split 'test' of mine"),
+        ("files: {splits: {test: /}}", "found no data for the split 'test' of mine"),
         ("files: {splits: {test: a.jsonl}}\ndecoding: {strategy: beam, num_beams: 1000000000}",
          "num_beams"),
     ],

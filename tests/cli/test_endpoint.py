@@ -68,7 +68,7 @@ def test_mistakes_with_servers_are_told(
     outcome = call("evaluate", polite.url, *options)
     assert (outcome.code, "--model-name" in outcome.err) == (UsageError.exit_code, True)
     outcome = call("tune", "--model", polite.url, "--model-name", "other", *options)
-    assert (outcome.code, "no weights here" in outcome.err) == (UsageError.exit_code, True)
+    assert (outcome.code, "no local weights" in outcome.err) == (UsageError.exit_code, True)
     for url in ("http://a..b/v1", f"http://{'a' * 70}.invalid/v1", "http://ex\u202eample/v1"):
         for command in (("prompt", "--input", "hi", "--model", url), ("evaluate", url, *options)):
             outcome = call(*command)

@@ -225,7 +225,7 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(["plan", "check", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "-25%" in said
-    assert "as the runs have stored them" in said
+    assert "shown as stored" in said
     assert {"predicted_peak_bytes", "measured_seconds"} <= set(check["as_stored"])
     (tmp_path / "plan.json").unlink()
     assert run(["plan", "check", str(tmp_path)]) == 3
@@ -243,15 +243,15 @@ def test_predicted_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (("gpt2", "--hardware", "h100", "--devices", "12"), "nodes of 8"),
         (
             ("gpt2", "--hardware", "h100", "--devices", "8", "--parallel", "single"),
-            "share the work",
+            "kind of parallelism",
         ),
         (("gpt2", "--batch", "3", "--global-batch-size", "8"), "does not divide"),
-        (("gpt2", "--seq-len", "4096"), "context of 1024"),
-        (("gpt2", "--method", "full", "--precision", "nf4"), "cannot be trained itself"),
+        (("gpt2", "--seq-len", "4096"), "context window of 1024"),
+        (("gpt2", "--method", "full", "--precision", "nf4"), "quantised to nf4 cannot be trained"),
         (("gpt2", "--batch", "0"), "at least 1"),
-        (("gpt2", "--loss-token-fraction", "2"), "share"),
-        (("gpt2", "--tokens", "-1"), "cannot be trained on"),
-        (("gpt2", "--tokens", "inf"), "cannot be trained on"),
+        (("gpt2", "--loss-token-fraction", "2"), "out of range"),
+        (("gpt2", "--tokens", "-1"), "cannot train on"),
+        (("gpt2", "--tokens", "inf"), "cannot train on"),
         (("gpt2", "--global-batch-size", "0"), "at least 1"),
         (("gpt2", "--offload"), "no host to offload to"),
         (

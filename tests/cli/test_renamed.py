@@ -23,7 +23,7 @@ def test_an_old_option_names_its_command(call: Call, command: str, option: str, 
     said = " ".join(outcome.err.split())
     assert f"'luthier {command}' has no {option}" in said
     now = RENAMED[command][option]
-    assert (f"do: write {now}" if now.startswith("--") else f"do: luthier {now}") in said
+    assert (f"do: use {now}" if now.startswith("--") else f"do: luthier {now}") in said
 
 
 @pytest.mark.parametrize(

@@ -121,10 +121,10 @@ def test_predictions_go_to_a_folder(call: Call, own: str, tiny_llama: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("--limit", "3"), UsageError.exit_code, "go with --tasks"),
+        (("--limit", "3"), UsageError.exit_code, "need --tasks"),
         (("--tasks", "glue/rtee"), UsageError.exit_code, "did you mean 'glue/rte'?"),
         (("--tasks", "nothing.yaml"), UsageError.exit_code, "does not exist"),
-        (("--tasks", "gone.yaml"), DataError.exit_code, "there is no data for the split 'test'"),
+        (("--tasks", "gone.yaml"), DataError.exit_code, "found no data for the split 'test'"),
     ],
 )
 def test_a_mistake_is_told_before_a_model_is_loaded(

@@ -1,4 +1,4 @@
-"""A fraction is no whole number; it is not rounded to one."""
+"""A fraction is not a whole number; it is not rounded to one."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ def test_every_whole_number_is_read_as_one(name: str) -> None:
 @pytest.mark.parametrize("given", ["1.9", "1e3", "", "0x10", "true"])
 def test_others_are_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert luthier(["plan", f"--devices={given}"]) == 2
-    assert "is no whole number" in " ".join(capsys.readouterr().err.split())
+    assert "is not a whole number" in " ".join(capsys.readouterr().err.split())

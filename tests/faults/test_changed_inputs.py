@@ -97,7 +97,7 @@ def test_a_run_goes_on_from_its_directory_alone(
     assert stopped.outcome() == reference.outcome()
     weights = stopped.outcome()["weights"]
     assert stopped.finish("resume", str(moved)) == 0, stopped.log
-    assert "tuned before; not repeated" in stopped.log
+    assert "already tuned; not repeated" in stopped.log
     assert stopped.outcome()["weights"] == weights
 
 
@@ -177,4 +177,4 @@ def test_what_cannot_be_extended_is_refused(make_tuning: Any, stopped: Any) -> N
         assert stopped.finish("extend", str(stopped.run), *wrong) == 2
     shutil.rmtree(stopped.run / "checkpoints")
     assert stopped.finish("extend", str(stopped.run), "--epochs", "1") == 2
-    assert "no checkpoint to go on from" in stopped.log
+    assert "no checkpoint to continue from" in stopped.log

@@ -232,7 +232,7 @@ def test_200_damages_are_found_before_a_tensor_is_used(
         found = latest_checkpoint(folder, Console(said))
         assert found is not None
         assert found.state["step"] == 2
-        assert "set a damaged checkpoint aside" in said.getvalue()
+        assert "renamed a damaged checkpoint" in said.getvalue()
         assert not read
         for name, value in tensors(2).items():
             assert torch.equal(found.tensors()[name], value)

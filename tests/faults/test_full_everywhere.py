@@ -238,9 +238,9 @@ class Trial:
 def _assert_explained(said: str, error: int) -> None:
     flat = " ".join(said.split())
     if error == errno.EROFS:
-        assert "cannot be written: Read-only file system" in flat, said
+        assert "cannot write: Read-only file system" in flat, said
     else:
-        assert "is full: " in flat or "(its quota) is used up: " in flat, said
+        assert "is full: " in flat or "disk quota is used up: " in flat, said
         assert " bytes are needed, " in flat, said
         assert " bytes are free" in flat, said
 

@@ -116,7 +116,7 @@ def _require_ordinary_end(stopped: Stopped) -> None:
     """The message and the exit code of Ctrl-C, soon, and nothing left."""
     assert stopped.code == 128 + signal.SIGINT, stopped.said
     last = stopped.said.splitlines()[-1]
-    assert last == "interrupted; run the same command again to go on", stopped.said
+    assert last == "interrupted; run the same command again to continue", stopped.said
     assert "Traceback" not in stopped.said
     assert stopped.used < MOST_SECONDS, stopped  # other programs have no share in this one
     assert not stopped.left

@@ -76,7 +76,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "timm's folder": {"vision_config": {"backbone": "local-dir:/elsewhere"}},
     "timm's checkpoint": {"vision_config": {"model_args": {"checkpoint_path": "x.pth"}}},
     "pretrained part": {"vision_config": {"use_pretrained_backbone": True}},
-    "no type of numbers": {"dtype": "load"},
+    "not a valid dtype": {"dtype": "load"},
     "no type, in a part": {"text_config": {"torch_dtype": "hub"}},
     "a thousand million labels": {"num_labels": 10**9},
     "labels of a part": {"text_config": {"num_labels": 10**9}},
@@ -328,13 +328,13 @@ def test_a_link_leads_nowhere_else(
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to(tmp_path / "secret")
     assert luthier(["prompt", "--model", str(folder), "--input", "hello"]) == 3
-    assert "outside of its folder" in capsys.readouterr().err
+    assert "outside its folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("hidden_size", -16, "is -16, and cannot be below 0"),
+        ("hidden_size", -16, "is -16, but cannot be below 0"),
         ("vocab_size", "257", "vocab_size"),
         ("max_position_embeddings", 1, "too few tokens"),
     ],

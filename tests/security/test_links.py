@@ -94,9 +94,9 @@ def test_a_list_of_runs_calls_one_with_a_link_broken(
 def test_a_pipe_in_a_run_is_not_waited_for(copied: Path) -> None:
     os.mkfifo(copied / "metrics.jsonl")
     assert luthier(["report", str(copied)]) == 3
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         read_json(copied / "metrics.jsonl")
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         append_line(copied / "metrics.jsonl", {})
 
 

@@ -337,7 +337,7 @@ def test_a_run_that_was_touched_goes_on_once_its_model_is_named(
     ("given", "told"),
     [
         ("model.trust_remote_cod=true", "do: did you mean 'model.trust_remote_code'?"),
-        ("train.epochs=9", "do: give only what a stored run may not decide by itself: "),
+        ("train.epochs=9", "do: only these settings can be given: "),
     ],
 )
 def test_only_permissions_can_be_given_to_a_run(

@@ -1,4 +1,4 @@
-"""The stages as Python functions, a file each: what the commands do, for scripts and notebooks.
+"""The stages as Python functions, one file each: the commands, for scripts and notebooks.
 
 A configuration is a `RunConfig`, the path of a YAML file, or None for the defaults; ``overrides``
 changes single values by their dotted key::

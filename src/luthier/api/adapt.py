@@ -17,10 +17,10 @@ from luthier.records.run_lock import writing
 def adapt(
     config: Configuration = None, overrides: Overrides = None, console: Console | None = None
 ) -> AdaptResult:
-    """Climb the ladder, or go on with one that was interrupted.
+    """Climb the ladder, or continue an interrupted one.
 
     Raises:
-        LuthierError: see `luthier.core.errors`; a user's mistake, never a defect.
+        LuthierError: a user error; see `luthier.core.errors`.
     """
     from luthier.api.report import verified_report
     from luthier.context.manifest import write_manifest

@@ -1,4 +1,4 @@
-"""Measure models and runs on benchmark tasks: `luthier evaluate --tasks`, `luthier submit`."""
+"""Evaluate models and runs on benchmark tasks: `luthier evaluate --tasks`, `luthier submit`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 from luthier.api.configuration import Configuration, Overrides, configure, open_run
 
 _NAMED = 8
-"""Tasks without data that a warning names."""
+"""Maximum number of tasks without data named in a warning."""
 
 
 def benchmark(
@@ -43,25 +43,25 @@ def benchmark(
     limit: int | None = None,
     chat_template: bool | None = None,
 ) -> tuple[BenchmarkResult, ...]:
-    """Measure models and runs on benchmark tasks, all on the same questions.
+    """Evaluate models and runs on benchmark tasks, all with the same questions.
 
     Args:
-        targets: run directories and models; none: the configuration's model.
-        tasks: names of tasks and suites, or YAML files; none: ``evaluate.tasks``.
+        targets: run directories and models; empty: the configuration's model.
+        tasks: names of tasks and suites, or YAML files; empty: ``evaluate.tasks``.
         config: the configuration.
-        overrides: changed values.
+        overrides: changed settings.
         console: shows progress.
-        shots: worked examples before each question; None: each task's own number.
-        limit: at most so many rows of each task, drawn as ``evaluate.limit_draw`` says; None: all.
-        chat_template: whether tasks are asked through the models' chat templates, worked examples
-            as turns; None: ``evaluate.task_chat_template``.
+        shots: number of shots before each question; None: each task's own.
+        limit: maximum rows per task, chosen by ``evaluate.limit_draw``; None: all.
+        chat_template: whether tasks are asked through the models' chat templates, with shots as
+            turns; None: ``evaluate.task_chat_template``.
 
-    Settings of ``evaluate`` that are not left at their defaults replace those of the tasks.
+    Settings of ``evaluate`` that differ from their defaults override those of the tasks.
 
     Raises:
-        UsageError: a task cannot take one of the settings, or one has no effect on tasks.
-        LuthierError: see `luthier.core.errors`. A task that is named has no data; of a suite,
-            tasks without data are left out, with a warning, as long as there is one with data.
+        UsageError: a task cannot use one of the settings, or one has no effect on tasks.
+        LuthierError: a named task has no data, among others; see `luthier.core.errors`. Tasks of a
+            suite without data are left out with a warning, as long as one has data.
     """
     from luthier.evaluation.asking import select_tasks
 
@@ -91,23 +91,23 @@ def submit(
     *,
     shots: int | None = None,
 ) -> tuple[Path, ...]:
-    """Predict the unlabelled split of tasks, and write it as their leaderboard wants it.
+    """Predict the unlabelled split of tasks, and write it in their leaderboard's format.
 
     Args:
         target: a run directory or a model; None: the configuration's model.
         tasks: names of tasks and suites.
-        folder: where the files go.
+        folder: the folder for the files.
         config: the configuration.
-        overrides: changed values.
+        overrides: changed settings.
         console: shows progress.
-        shots: worked examples before each question; None: each task's own number.
+        shots: number of shots before each question; None: each task's own.
 
     Returns:
         The files.
 
     Raises:
         UsageError: a task has no leaderboard.
-        DataError: the data of a task is missing or not valid.
+        DataError: the data of a task is missing or invalid.
     """
     from luthier.evaluation.asking import select_tasks
     from luthier.evaluation.asking.prepared import prepare_task
@@ -123,8 +123,8 @@ def submit(
     for task in _with_settings(select_tasks(tasks), resolved, console).tasks:
         if task.submission is None:
             raise UsageError(
-                f"{task.name} has no leaderboard that predictions are handed in to",
-                fix="name tasks of GLUE or SuperGLUE, or give yours a submission",
+                f"{task.name} has no leaderboard for submissions",
+                fix="name tasks of GLUE or SuperGLUE, or add a submission to your task",
             )
         unlabelled = task.submission.split
         prepared = prepare_task(task, shots=shots, seed=resolved.seed, split=unlabelled)
@@ -139,10 +139,10 @@ def submit(
 
 
 def _with_settings(selection: Selection, config: RunConfig, console: Console) -> Selection:
-    """The tasks with the settings of ``evaluate``; a suite says where its metrics are not its own.
+    """The tasks with the settings of ``evaluate``; suites note any replaced metrics.
 
     Raises:
-        UsageError: a task cannot take one of them, or one has no effect on tasks.
+        UsageError: a task cannot use one of them, or one has no effect on tasks.
     """
     from luthier.evaluation.settings import require_reach, require_turns, with_settings
 
@@ -156,8 +156,8 @@ def _with_settings(selection: Selection, config: RunConfig, console: Console) ->
     if metrics is None or not selection.suites:
         return changed
     console.warn(
-        "evaluate.metrics replaces the metrics of suites, so their scores are not the published "
-        "ones: leave it out for those"
+        "evaluate.metrics replaces the metrics of suites, so their scores differ from the "
+        "published ones; leave it out for suites"
     )
     note = f"metrics {', '.join(metrics)}"
     suites = tuple(
@@ -168,14 +168,14 @@ def _with_settings(selection: Selection, config: RunConfig, console: Console) ->
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A model that is ready to be asked.
+    """A model ready for evaluation.
 
     Attributes:
-        config: the configuration, with this model in it.
-        run: the run that it was tuned in, or that was named; None: a model of its own.
-        adapter: the method that tuned it, if any.
-        subject: is asked.
-        encoder: writes what it is asked.
+        config: the configuration with this model.
+        run: the run that tuned it, or that was named; None: an untuned model.
+        adapter: the tuning method, if any.
+        subject: the evaluated model.
+        encoder: encodes its prompts.
     """
 
     config: RunConfig
@@ -246,7 +246,7 @@ def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple
         names = ", ".join(list(missing)[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
         console.warn(
             f"{len(missing)} of {len(selection.tasks)} tasks have no data and are left out, so the "
-            f"scores of suites are not the published ones: {names}. "
+            f"scores of suites differ from the published ones: {names}. "
             f"The first: {next(iter(missing.values()))}"
         )
     return tuple(prepared)
@@ -301,7 +301,7 @@ def _measure_in(
 
 
 def _score_again(run: RunDirectory, measured: Set[str], scored: Set[str]) -> None:
-    """Score again the suites of earlier commands whose tasks were measured anew."""
+    """Recompute the suites of earlier commands whose tasks were measured again."""
     from luthier.evaluation import load_evaluation
     from luthier.evaluation.asking import load_task
     from luthier.tasks.load import task_names
@@ -319,7 +319,7 @@ def _score_again(run: RunDirectory, measured: Set[str], scored: Set[str]) -> Non
 
 
 def _new_run(measured: _Measured) -> RunDirectory:
-    """The directory of a model that is measured on tasks alone."""
+    """The directory of a model that is evaluated on tasks only."""
     from luthier.context.manifest import hardware, versions
 
     config, stamp = measured.config, measured.subject.stamp

@@ -39,18 +39,18 @@ def compare(
     P-values are corrected for the number of comparisons (Holm).
 
     Args:
-        runs: run directories that were evaluated on the same examples; an adapt run stands for the
-            rung that it recommends.
-        metric: which metric; None: of each task the first one of the first run.
-        task: one of the runs' tasks; None: all that they share.
+        runs: run directories evaluated on the same examples; an adapt run stands for its
+            recommended rung.
+        metric: the metric's name; None: the first of each task in the first run.
+        task: one of the runs' tasks; None: all shared tasks.
         console: shows progress.
-        num_items: how many of the examples on which scores differ are listed, for each task.
-        html: a file for a page with all of it, and the answers side by side.
+        num_items: number of examples with differing scores to list per task.
+        html: a file for a page with the comparison and the answers side by side.
 
     Raises:
-        UsageError: fewer than two runs, or no such metric.
-        DataError: a run has no evaluation, or they are not of the same examples.
-        ResourceError: the page cannot be written.
+        UsageError: fewer than two runs, or an unknown metric.
+        DataError: a run has no evaluation, or the examples differ.
+        ResourceError: the page is not writable.
     """
     from luthier.evaluation import Resampling
     from luthier.reports import write_comparison
@@ -78,7 +78,7 @@ def compare(
 def _evaluations(
     runs: Sequence[RunDirectory], task: str | None
 ) -> dict[str, dict[str, Evaluation]]:
-    """By the name of the run, what all of them have, by the name of the task."""
+    """The shared evaluations by task, for each run by name."""
     from luthier.evaluation import evaluated_tasks, load_evaluation
 
     for run in runs:
@@ -106,7 +106,7 @@ def _evaluations(
 
 
 def _names(runs: Sequence[RunDirectory]) -> list[str]:
-    """The runs' own names, or their paths where two have one name.
+    """The runs' names, or their paths where names collide.
 
     Raises:
         UsageError: a run is named twice.
@@ -118,7 +118,7 @@ def _names(runs: Sequence[RunDirectory]) -> list[str]:
 
 
 def _ladder_of(runs: Sequence[RunDirectory]) -> str:
-    """The adapt run whose rungs all of these are; empty where there is none."""
+    """The adapt run whose rungs all of these are; otherwise empty."""
     above = [run.ladder_run for run in runs]
     first = above[0]
     same = first is not None and all(one and one.path == first.path for one in above)
@@ -132,7 +132,7 @@ def _compare_tasks(
     console: Console,
     num_items: int,
 ) -> tuple[TaskComparison, ...]:
-    """Each task, with Holm's correction over all of them and all runs."""
+    """The comparison of each task, with Holm's correction over all tasks and runs."""
     from luthier.evaluation import compare_systems
 
     tasks = list(next(iter(measured.values())))
@@ -151,7 +151,7 @@ def _compare_suites(
     resampling: Resampling,
     console: Console,
 ) -> tuple[SuiteComparison, ...]:
-    """The suites that all runs have, over the same tasks, with a correction of their own."""
+    """The comparison of suites that all runs have over the same tasks, corrected separately."""
     from luthier.evaluation.asking import load_task
     from luthier.evaluation.comparison.suites import compare_suite
     from luthier.tasks.load import task_names
@@ -167,7 +167,7 @@ def _compare_suites(
         there = all({*record.tasks} <= found.keys() for found in measured.values())
         if not (alike and there):
             console.warn(
-                f"{record.suite} is not compared as a whole: the runs' scores are of other tasks"
+                f"{record.suite} is not compared as a whole: the runs' scores cover different tasks"
             )
             continue
         suite = load_task(record.suite) if record.suite in task_names() else None
@@ -181,7 +181,7 @@ def _compare_suites(
 
 
 def _corrected(made: Sequence[_Compared]) -> tuple[_Compared, ...]:
-    """With Holm's correction over all of them and all runs."""
+    """Comparisons with Holm's correction over all tasks and runs."""
     from luthier.evaluation import with_holm
 
     corrected = iter(with_holm(one for each in made for one in each.comparisons))

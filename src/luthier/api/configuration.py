@@ -1,4 +1,4 @@
-"""The configuration of a stage: from a file, a run or values by dotted key."""
+"""The configuration of a stage, from a file, a run or values by dotted key."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Overrides = Mapping[str, Any] | None
 
 
 def configure(config: Configuration = None, overrides: Overrides = None) -> RunConfig:
-    """The configuration with single values changed.
+    """The configuration with changed settings.
 
     Raises:
-        UsageError: an unknown key or a wrong value.
+        UsageError: an unknown key or an invalid value.
     """
     if isinstance(config, RunConfig):
         return override(config, overrides or {})
@@ -29,10 +29,11 @@ def configure(config: Configuration = None, overrides: Overrides = None) -> RunC
 def configure_for(
     run: RunDirectory | None, config: Configuration = None, overrides: Overrides = None
 ) -> RunConfig:
-    """The configuration that is given, or else that of the run, as far as it may decide.
+    """The given configuration, otherwise that of the run as far as it is trusted.
 
     Raises:
-        UsageError: an unknown key or a wrong value; or the run asks for what was not given.
+        UsageError: an unknown key or an invalid value, or a setting that the run needs was not
+            given.
     """
     if run is None or not (config is None or _is_of(run, config)):
         return configure(config, overrides)
@@ -40,15 +41,15 @@ def configure_for(
 
 
 def _is_of(run: RunDirectory, config: RunConfig | Path | str) -> bool:
-    """Whether a configuration is named by the file in which the run has stored its own."""
+    """Whether a configuration is the run's own stored file."""
     return not isinstance(config, RunConfig) and Path(config).resolve() == run.config.resolve()
 
 
 def open_run(config: RunConfig, kind: str, task: str, model: str) -> RunDirectory:
-    """The directory of the run that `RunConfig.run_name` names; it is made where it is missing."""
+    """The run directory with the name from `RunConfig.run_name`, created if missing."""
     return RunDirectory.create(config.output, config.run_name(kind, task, model))
 
 
 def save_run_config(run: RunDirectory, config: RunConfig) -> None:
-    """Store the resolved configuration, so that running it again goes on with this run."""
+    """Store the resolved configuration, so that running it again continues this run."""
     save_config(run, config.model_copy(update={"name": run.name}))

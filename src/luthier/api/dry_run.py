@@ -21,16 +21,16 @@ def dry_run(
     *,
     kind: Literal["adapt", "tune"] = "adapt",
 ) -> DryRun:
-    """Make every check short of loading weights and training: the dry run of adapt and tune.
+    """Run every check of adapt or tune that needs no weights.
 
     Args:
         config: the configuration.
-        overrides: changed values.
+        overrides: changed settings.
         console: shows progress.
         kind: ``adapt``: the methods of all rungs; ``tune``: the configured method.
 
     Raises:
-        LuthierError: whatever the real run would find before it trains.
+        LuthierError: any error that the real run would raise before training.
     """
     from luthier.context.long_tests import asking, long_tests, warn_of_long_tests
     from luthier.context.manifest import check_manifest

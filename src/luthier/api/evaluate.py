@@ -1,4 +1,4 @@
-"""Measure a model or a run on its own data: `luthier evaluate`."""
+"""Evaluate a model or a run on its own data: `luthier evaluate`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def evaluate(
     overrides: Overrides = None,
     console: Console | None = None,
 ) -> EvaluateResult:
-    """Measure a model or a tuned run on the test examples.
+    """Evaluate a model or a tuned run on the test examples.
 
     Args:
-        target: a run directory, of an adapt run its recommended rung; or a model; None: the
+        target: a run directory (an adapt run stands for its recommended rung) or a model; None: the
             configuration's model.
         config: the configuration; None: that of the run, or the defaults.
-        overrides: changed values.
+        overrides: changed settings.
         console: shows progress.
 
     Raises:

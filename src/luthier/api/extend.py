@@ -1,4 +1,4 @@
-"""Train a finished tuning further: `luthier extend`."""
+"""Extend a training: `luthier extend`."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def extend(
     steps: int | None = None,
     overrides: Overrides = None,
 ) -> TuneResult:
-    """Give a tuning, finished or not, more epochs or steps, and go on with it from where it stands.
+    """Continue a training, finished or not, with more epochs or steps.
 
-    The schedule from now on is that of a training over the new total, entered at the step that was
-    reached. If that is within its warm-up, the learning rate rises again. A limit of its time is
-    granted once more. ``extensions.jsonl`` and ``training.json`` say what was changed and when.
+    The learning rate schedule becomes that of a training over the new total, entered at the current
+    step. If that step is within the warm-up, the learning rate rises again. A time limit is granted
+    again. ``extensions.jsonl`` and ``training.json`` record the change.
 
     Args:
         run: the run directory.
-        epochs: passes over the examples beyond those planned so far. Where ``train.max_steps``
-            decides, it is raised by as many steps as they have.
-        learning_rate: the peak from now on; None: as before.
+        epochs: additional epochs. If ``train.max_steps`` is set, it is raised by the same number of
+            steps.
+        learning_rate: the new peak learning rate; None: unchanged.
         console: shows progress.
-        steps: optimizer steps beyond those planned so far, in the place of epochs.
-            ``train.max_steps`` decides from then on.
-        overrides: as for `resume`.
+        steps: additional optimizer steps, instead of epochs; ``train.max_steps`` is set from then
+            on.
+        overrides: as in `resume`.
 
     Raises:
-        UsageError: the run is no tuning, its inputs have changed, or a value is out of range.
-        DataError: ``run`` is no run directory, or its checkpoints are gone.
+        UsageError: the run is not a tune run, its inputs have changed, or a value is out of range.
+        DataError: ``run`` is not a run directory, or its checkpoints are gone.
     """
     from luthier.checkpoint import newest_step
     from luthier.context.manifest import check_manifest
@@ -64,12 +64,12 @@ def extend(
         raise UsageError(
             f"only a tune run can be extended; this one is of the kind {kind!r}",
             where=str(opened.path),
-            fix="tune with the method that you want, and extend that run",
+            fix="tune with the wanted method, and extend that run",
         )
     _require_one(epochs, steps)
     if (step := newest_step(opened.checkpoints)) is None:
         raise UsageError(
-            "this run has no checkpoint to go on from",
+            "this run has no checkpoint to continue from",
             where=str(opened.checkpoints),
             fix="tune again, with train.epochs or train.max_steps set to the new total",
         )
@@ -90,8 +90,8 @@ def extend(
 
 @contextmanager
 def continued_by_resume(run: RunDirectory) -> Iterator[None]:
-    """Within, whoever stops the training is told to resume: extending again would add to it."""
-    fix = f"go on with 'luthier resume {run.path}'"
+    """Advise to resume after an interruption: extending again would add even more steps."""
+    fix = f"continue with 'luthier resume {run.path}'"
     try:
         yield
     except PreemptedError as error:
@@ -103,14 +103,14 @@ def continued_by_resume(run: RunDirectory) -> Iterator[None]:
 
 def _require_one(epochs: float | None, steps: int | None) -> None:
     if (epochs is None) == (steps is None):
-        raise UsageError("how much longer to train is not clear", fix="give epochs, or steps")
+        raise UsageError("extend needs either epochs or steps", fix="give one of them")
     for count, called in ((epochs, "epochs"), (steps, "steps")):
         if count is not None and count <= 0:
             raise UsageError(f"{count} {called} cannot be added", fix="give a number above 0")
 
 
 def _with_more(setup: RunContext, epochs: float | None, steps: int | None) -> RunConfig:
-    """The configuration with more epochs or steps, of which one is None."""
+    """The configuration with more epochs or steps, one of which is None."""
     from luthier.context.training_data import training_data
     from luthier.training.schedule import total_steps
 
@@ -126,13 +126,13 @@ def _with_more(setup: RunContext, epochs: float | None, steps: int | None) -> Ru
 
 
 def _time_of_a_training(run: RunDirectory, config: RunConfig) -> float | None:
-    """The limit as it was set, before extensions raised it by what had been used."""
+    """The time limit as configured, before extensions raised it by the time used."""
     granted = [line["max_time"] for line in read_lines(run.extensions) if line.get("max_time")]
     return granted[0] if granted else config.train.max_time
 
 
 def _with_more_time(run: RunDirectory, config: RunConfig, limit: float | None) -> RunConfig:
-    """The limit of the time once more, beyond what was used."""
+    """The time limit granted again, beyond the time used."""
     if limit is None or not run.training.is_file():
         return config
     used = TrainingRecord.read(run.training).seconds
@@ -142,7 +142,7 @@ def _with_more_time(run: RunDirectory, config: RunConfig, limit: float | None) -
 def _note_extension(
     run: RunDirectory, setup: RunContext, changed: RunConfig, step: int, limit: float | None
 ) -> None:
-    """Allow the run to go on from its checkpoints under the changed configuration."""
+    """Allow the run to continue from its checkpoints under the changed configuration."""
     from luthier.context.fingerprints import training_fingerprint
 
     before = setup.config

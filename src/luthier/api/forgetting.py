@@ -1,4 +1,4 @@
-"""What a tuning made a model forget: `luthier forgetting`."""
+"""Measure forgetting: `luthier forgetting`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ def measure_forgetting(
     *,
     overrides: Overrides = None,
 ) -> ForgettingReport:
-    """What a tuned run lost: on general text, and in every evaluation that both have.
+    """The changes of a tuned run on general text and in every shared evaluation.
 
-    The outcome is stored in the run: ``forgetting.json``, and item by item in
+    The result is stored in the run: ``forgetting.json``, and per item in
     ``forgetting.items.jsonl``.
 
     Args:
         after: a tuned run, or a rung of an adapt run.
         before: the model, or an evaluated or tuned run; None: the base model of ``after``.
         console: shows progress.
-        overrides: what a stored run may not decide by itself, such as
-            ``{"model.trust_remote_code": True}``.
+        overrides: settings that a stored run may not decide, such as ``{"model.trust_remote_code":
+            True}``.
 
     Raises:
-        UsageError: the two have different tokenizers, or a run asks for what was not given.
-        DataError: ``after`` is no tuned run, or there is nothing to compare.
+        UsageError: the models have different tokenizers, or a setting that a run needs was not
+            given.
+        DataError: ``after`` is not a tuned run, or there is nothing to compare.
     """
     from luthier.workflows.forgetting import compare_with_before
 

@@ -15,10 +15,10 @@ from luthier.records.run_directory import RunDirectory
 def inspect(
     config: Configuration = None, overrides: Overrides = None, console: Console | None = None
 ) -> Inspection:
-    """What ``config.method`` trains and, for a soft prompt, the words near its vectors.
+    """The trained parameters of ``config.method`` and the tokens near a soft prompt's vectors.
 
-    The vectors are those of the configuration's run where it is tuned, else those with which its
-    training would start. Nothing is trained, and nothing is written.
+    The vectors are those of the configuration's run if it is tuned, otherwise the initial ones.
+    Nothing is trained or written.
 
     Raises:
         LuthierError: see `luthier.core.errors`.

@@ -1,4 +1,4 @@
-"""Let a model judge answers: `luthier judge`."""
+"""Judge answers with a model: `luthier judge`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from luthier.records.comparison import (
 )
 
 _REFERENCES = "references"
-"""The name of the accepted answers where they are what answers are compared with."""
+"""The name of the references, if answers are compared with them."""
 
 
 def judge(
@@ -30,22 +30,22 @@ def judge(
     task: str | None = None,
     template: str | Path | None = None,
 ) -> tuple[Judgement, ...]:
-    """Let a model judge the answers of runs against those of the first, each pair in both orders.
+    """Judge the answers of runs against those of the first run with a model, in both orders.
 
-    The outcome is stored in each judged run, in ``judgements/``.
+    The result is stored in each judged run, in ``judgements/``.
 
     Args:
-        runs: evaluated runs; a single one is compared with the accepted answers.
-        config: its model is the judge: in files, or on a server.
-        overrides: changed values, such as ``{"model.id": "http://127.0.0.1:8000/v1"}``.
+        runs: evaluated runs; a single one is compared with the references.
+        config: the configuration with the judge as its model, local or on a server.
+        overrides: changed settings, such as ``{"model.id": "http://127.0.0.1:8000/v1"}``.
         console: shows progress.
-        task: which of the runs' evaluations; None: the one of their own data.
-        template: how the judge is asked; None: as Luthier asks.
+        task: one of the runs' evaluations; None: that of their own data.
+        template: the judge's prompt template; None: Luthier's own.
 
     Raises:
-        UsageError: no run is named, or the judge's settings are wrong.
-        DataError: a run has no evaluation, or they are not of the same examples.
-        ResourceError: a server is out of reach.
+        UsageError: no run is named, or the judge's settings are invalid.
+        DataError: a run has no evaluation, or the examples differ.
+        ResourceError: a server cannot be reached.
     """
     from luthier.evaluation import load_evaluation
     from luthier.evaluation.judge import paired_answers

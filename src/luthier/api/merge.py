@@ -24,35 +24,37 @@ def merge(
     base: str | None = None,
     overrides: Overrides = None,
 ) -> MergeResult:
-    """Merge an adapter into its base model, check that both agree, and save the whole.
+    """Merge an adapter into its base model, check that both agree, and save the merged model.
 
     Args:
-        run: a finished tuning, or a rung of an adapt run; or an adapter, as a folder or a Hub id.
-        output: a folder for the merged model; None: ``merged`` in the run.
+        run: a finished tune run, a rung of an adapt run, or an adapter (a folder or a Hub id).
+        output: the folder for the merged model; None: ``merged`` in the run.
         console: shows progress.
-        base: the model that an adapter belongs to; None: the one that it names.
-        overrides: what a stored run may not decide by itself, and an adapter's model settings, such
+        base: the adapter's base model; None: the one that it names.
+        overrides: settings that a stored run may not decide, and an adapter's model settings, such
             as ``{"model.trust_remote_code": True}``.
 
     Raises:
-        UsageError: there is no adapter, or one that cannot be merged; or no folder to save to.
-        DataError: merged and unmerged disagree, or an artifact is damaged.
+        UsageError: there is no adapter, it cannot be merged, or the output folder is missing.
+        DataError: merged and unmerged logits differ, or an artifact is damaged.
     """
     from luthier.workflows.merge import merge_adapter, merge_run, names_adapter
 
     if names_adapter(str(run)):
         if output is None:
             raise UsageError(
-                "an adapter has no run directory that the merged model could go into",
+                "an adapter outside a run needs an output folder",
                 where=str(run),
-                fix="name a folder with --output",
+                fix="set one with --output",
             )
         own = {"model.id": str(run), "model.base": base}
         model = configure(None, {**grants(overrides or {}), **own}).model
         merged = merge_adapter(model, Path(output), console or Console())
         return MergeResult(Path(output), merged.difference, merged.tolerance, merged.positions)
     if base is not None:
-        raise UsageError("a run knows its base model", where=str(run), fix="leave --base out")
+        raise UsageError(
+            "a run already names its base model", where=str(run), fix="leave --base out"
+        )
     console = console or Console()
     (opened,) = open_runs([run], console)
     folder = Path(output) if output else opened.merged

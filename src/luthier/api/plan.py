@@ -1,4 +1,4 @@
-"""Measure this machine, and hold plans against traces and runs: `luthier plan`."""
+"""Calibrate this machine, and check plans against traces and runs: `luthier plan`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def calibrate(console: Console | None = None) -> Calibration:
-    """Measure this machine, in less than half a minute, and keep the result for later plans."""
+    """Measure this machine in less than half a minute, and store the result for later plans."""
     from luthier.preflight.calibrate import calibrate as measure
 
     return measure(console or Console())
 
 
 def trace_plan(question: PlanRequest) -> PlanCheck:
-    """The plan of a step on one CPU, and its trace: the real code on tensors without data.
+    """The plan of a step on one CPU and its trace: the real code on fake tensors.
 
-    Both count the tensors alone, with two micro-batches, as in the steady state of a training.
+    Both count tensors only, with two micro-batches, as in the steady state of a training.
 
     Raises:
-        UsageError: a method, precision or layout that this project's loop does not have yet.
-        DataError: no configuration of this model is known.
+        UsageError: a method, precision or layout that the training loop does not support yet.
+        DataError: the model has no known configuration.
     """
     from luthier.preflight.trace_check import trace_question
 
@@ -37,10 +37,10 @@ def trace_plan(question: PlanRequest) -> PlanCheck:
 
 
 def check_plans(runs: Sequence[str | Path]) -> tuple[PlanCheck, ...]:
-    """What was predicted and measured in each of ``runs``, and in their rungs.
+    """Predicted and measured values of each run and its rungs.
 
     Raises:
-        DataError: no run directory, or no plan with a measurement in any of them.
+        DataError: not a run directory, or no run has a measured plan.
     """
     from luthier.preflight.memory_check import measured_plans
 

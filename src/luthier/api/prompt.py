@@ -1,4 +1,4 @@
-"""Ask a model: `luthier prompt`."""
+"""Prompt a model: `luthier prompt`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ def prompt(
     run: str | Path | None = None,
     num: int = 3,
 ) -> tuple[SampleRecord, ...]:
-    """Ask a model, with ``prompt.shots`` worked examples before the question.
+    """Prompts and answers of a model, with ``prompt.shots`` shots before the question.
 
     Args:
         config: the configuration; None: that of the run, or the defaults.
-        overrides: changed values.
+        overrides: changed settings.
         console: shows progress.
         question: a question of your own; None: the first test examples of the task.
-        run: a run to ask instead of the configured model, of an adapt run its recommended rung.
-        num: how many test examples to ask.
+        run: a run to ask instead of the configured model; an adapt run stands for its recommended
+            rung.
+        num: number of test examples to ask.
 
     Raises:
         LuthierError: see `luthier.core.errors`.

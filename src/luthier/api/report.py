@@ -1,4 +1,4 @@
-"""Write the report of a run again: `luthier report`."""
+"""Rewrite the report of a run: `luthier report`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from luthier.records.run_directory import RunDirectory
 
 
 def report(run: str | Path, console: Console | None = None) -> Path:
-    """Write ``report.html`` and ``report.md`` again; the path of the former.
+    """The path of ``report.html``, rewritten together with ``report.md``.
 
-    Figures are computed again from what they were made of, as far as that is stored.
+    Figures are recomputed from stored records as far as possible.
 
     Args:
         run: the run directory.
-        console: is told what could not be checked.
+        console: receives notes on figures that could not be checked.
 
     Raises:
-        DataError: ``run`` is no run directory, has no results yet, or a stored figure is not what
-            lies beside it gives.
+        DataError: ``run`` is not a run directory, has no results yet, or a stored figure differs
+            from its recomputed value.
     """
     return verified_report(RunDirectory.open(Path(run)), console or Console())
 
 
 def verified_report(run: RunDirectory, console: Console) -> Path:
-    """Check what a report tells of a run, and write it; the path of the page.
+    """The path of the report page, written after checking the run's figures.
 
     Raises:
-        DataError: a stored figure is not what lies beside it gives.
-        ResourceError: the run directory cannot be written.
+        DataError: a stored figure differs from its recomputed value.
+        ResourceError: the run directory is not writable.
     """
     from luthier.ladder.verify import verify_run
     from luthier.reports import write_report

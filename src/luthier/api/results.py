@@ -1,4 +1,4 @@
-"""What the stages give back to a caller in Python; the rest is in the run directory."""
+"""Return values of the stages in Python; everything else is in the run directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from luthier.records.training import TrainingRecord
 
 @dataclass(frozen=True, slots=True)
 class AdaptResult:
-    """What `adapt` made."""
+    """The result of `adapt`."""
 
     run: RunDirectory
     ladder: LadderRecord
@@ -22,13 +22,13 @@ class AdaptResult:
 
 @dataclass(frozen=True, slots=True)
 class MergeResult:
-    """What `merge` made: where, and how far its logits are from the unmerged ones.
+    """The result of `merge`: the folder, and the difference from the unmerged logits.
 
     Attributes:
-        folder: the whole model.
-        difference: of the logits at most, as a share of the largest.
-        tolerance: what rounding explains.
-        positions: at how many positions they were compared.
+        folder: the merged model.
+        difference: the largest difference of logits, relative to the largest logit.
+        tolerance: the difference explained by rounding.
+        positions: the number of positions compared.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class MergeResult:
 
 @dataclass(frozen=True, slots=True)
 class TuneResult:
-    """What `tune` made; the model itself is in ``run.model``."""
+    """The result of `tune`; the model itself is in ``run.model``."""
 
     run: RunDirectory
     training: TrainingRecord
@@ -48,7 +48,7 @@ class TuneResult:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """What `evaluate` measured."""
+    """The result of `evaluate`."""
 
     run: RunDirectory
     evaluation: EvaluationRecord
@@ -58,7 +58,7 @@ class EvaluateResult:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkResult:
-    """What `benchmark` measured of one model: its tasks, and the scores of its suites."""
+    """The result of `benchmark` for one model: its tasks, and the scores of its suites."""
 
     run: RunDirectory
     evaluations: tuple[EvaluationRecord, ...]

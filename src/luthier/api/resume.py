@@ -1,4 +1,4 @@
-"""Go on with an interrupted run: `luthier resume`."""
+"""Resume an interrupted run: `luthier resume`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from luthier.records.run_directory import RunDirectory
 def resume(
     run: str | Path, console: Console | None = None, *, overrides: Overrides = None
 ) -> TuneResult | AdaptResult:
-    """Go on with an interrupted tune or adapt run; a finished one is not repeated.
+    """Resume an interrupted tune or adapt run; a finished one is not repeated.
 
     Args:
         run: the run directory.
         console: shows progress.
-        overrides: what a stored run may not decide by itself, such as
-            ``{"model.trust_remote_code": True}``.
+        overrides: settings that a stored run may not decide, such as ``{"model.trust_remote_code":
+            True}``.
 
     Raises:
-        UsageError: the run is neither, or what it was made from has changed.
-        DataError: ``run`` is no run directory.
+        UsageError: the run is of another kind, or its inputs have changed.
+        DataError: ``run`` is not a run directory.
     """
     opened = RunDirectory.open(Path(run))
     kind, config = kind_of(opened), stored_config(opened, grants(overrides or {}))
@@ -45,12 +45,12 @@ def resume(
 
 
 def kind_of(run: RunDirectory) -> str:
-    """The kind of a run, as its manifest says: ``adapt``, ``tune`` or ``evaluate``.
+    """The kind of a run according to its manifest: ``adapt``, ``tune`` or ``evaluate``.
 
     Raises:
-        DataError: the manifest cannot be read, or is none.
+        DataError: the manifest is missing or invalid.
     """
     manifest = read_json(run.manifest)
     if not isinstance(manifest, dict):
-        raise DataError("this is no manifest of a run", where=str(run.manifest))
+        raise DataError("this is not the manifest of a run", where=str(run.manifest))
     return str(manifest.get("kind"))

@@ -1,4 +1,4 @@
-"""How many examples a difference needs: `luthier sample-size`."""
+"""Number of examples needed to detect a difference: `luthier sample-size`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def required_sample_size(
     metric: str | None = None,
     console: Console | None = None,
 ) -> SampleSize:
-    """How many examples show a difference between two systems, 8 times in 10 at the 5 % level.
+    """The number of examples to detect a difference, with 80 % power at the 5 % level.
 
     Args:
-        difference: the true difference, in the metric's own unit.
-        run: an evaluated run, whose scores say how much they spread.
-        base_rate: without a run, the share of right answers that is expected of 0/1 scores.
-        metric: which one of the run's; None: its first.
+        difference: the true difference, in the unit of the metric.
+        run: an evaluated run, from whose scores the spread is taken.
+        base_rate: without a run, the expected share of right answers, for 0/1 scores.
+        metric: one of the run's metrics; None: the first.
         console: is told which rung an adapt run stands for.
 
     Raises:
@@ -39,19 +39,19 @@ def required_sample_size(
 
     if (run is None) == (base_rate is None):
         raise UsageError(
-            "the spread of the scores comes from an evaluated run or from an expected base rate",
-            fix="name a run, or give --base-rate, such as 0.7",
+            "give either an evaluated run or an expected base rate, for the spread of the scores",
+            fix="name a run, or set --base-rate, such as 0.7",
         )
     if base_rate is not None:
-        source = f"0/1 scores of which {base_rate:.0%} are right, independent of each other"
+        source = f"independent 0/1 scores, {base_rate:.0%} of them right"
         return plan_shares(difference, base_rate, source)
     (opened,) = open_runs([run or ""], console or Console())
     result = _measured(opened, metric)
     if not result.standard_error:
         raise UsageError(
-            f"the {result.name} of this run has no spread to plan with",
+            f"the {result.name} of this run has no spread",
             where=str(opened.path),
-            fix="evaluate it again, on more examples",
+            fix="evaluate it on more examples",
         )
     source = f"{result.name} of {opened.name}, {result.n:,} examples"
     return plan_sample_size(difference, result.standard_error, result.n, source)

@@ -19,7 +19,7 @@ from luthier.records.run_lock import writing
 def tune(
     config: Configuration = None, overrides: Overrides = None, console: Console | None = None
 ) -> TuneResult:
-    """Tune with ``config.method``, or go on with a training that was interrupted.
+    """Tune with ``config.method``, or continue an interrupted training.
 
     Raises:
         LuthierError: see `luthier.core.errors`.

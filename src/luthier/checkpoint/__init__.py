@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, verified before use."""
+"""Atomic checkpoints, verified before use."""
 
 from luthier.checkpoint.store import (
     Checkpoint,

@@ -1,12 +1,13 @@
-"""Saving and finding checkpoints: safetensors and JSON, written beside and moved into place.
+"""Saving and finding checkpoints: safetensors and JSON, written atomically.
 
 A checkpoint is a folder with ``tensors.safetensors``, ``state.json`` and ``manifest.json`` (the
-SHA-256 of the other two). It is written under a temporary name, flushed to the disk, and renamed,
-so a folder with the final name was written whole; the manifest finds what happened to it later.
-The file ``latest``, which names the newest, is written last.
+SHA-256 of the other two). It is written under a temporary name, flushed to disk, and renamed, so a
+folder with the final name is complete; the manifest detects later damage. The file ``latest``,
+which names the newest, is written last.
 
-A training has checkpoints of two kinds: ``step-000100`` to resume from, and ``best-000080``, the
-best weights up to then. One to resume from is usable if the newest best before it is whole too.
+A training has two kinds of checkpoints: ``step-000100`` to resume from, and ``best-000080`` with
+the best weights so far. A checkpoint to resume from is usable only if the preceding best weights
+are intact.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ def save_checkpoint(
 
     Args:
         folder: the folder of checkpoints.
-        step: how many steps were taken.
-        tensors: what to save; moved to the CPU.
+        step: number of steps taken.
+        tensors: the tensors to save; moved to the CPU.
         state: JSON values.
 
     Raises:
-        ResourceError: the disk is full or the folder cannot be written. What was there stays.
+        ResourceError: the disk is full or the folder is not writable. Existing files are unchanged.
     """
     target = _save(folder, _name(_STEP, step), tensors, state)
     write_atomically(folder / _LATEST, target.name + "\n")
@@ -74,7 +75,7 @@ def save_best(folder: Path, step: int, tensors: Mapping[str, torch.Tensor]) -> P
     """Write the best weights so far as ``folder/best-…``.
 
     Raises:
-        ResourceError: as `save_checkpoint`.
+        ResourceError: as in `save_checkpoint`.
     """
     return _save(folder, _name(_BEST, step), tensors, {"step": step})
 
@@ -83,25 +84,29 @@ def load_best(folder: Path, step: int) -> Checkpoint:
     """The best weights of ``step``.
 
     Raises:
-        DataError: they are missing, or are not what was saved.
+        DataError: they are missing or damaged.
     """
     return load_checkpoint(folder / _name(_BEST, step))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Open the checkpoint at ``path``.
+    """The verified checkpoint at ``path``.
 
     Raises:
-        DataError: it is missing, or a file is not what was saved.
+        DataError: it is missing or damaged.
     """
     manifest = read_json(path / _MANIFEST)
     expected = manifest if isinstance(manifest, dict) else {}
     found = {file: _sha256(path / file) for file in (_TENSORS, _STATE)}
     for file, digest in found.items():
         if digest != expected.get(file):
-            raise DataError("this file is not what was saved", where=str(path / file))
+            raise DataError(
+                "this file was changed or damaged after it was saved", where=str(path / file)
+            )
     if read_text(path / _MANIFEST) != _manifest(found):
-        raise DataError("this file is not what was saved", where=str(path / _MANIFEST))
+        raise DataError(
+            "this file was changed or damaged after it was saved", where=str(path / _MANIFEST)
+        )
     state = read_json(path / _STATE)
     if not isinstance(state, dict) or not _is_step(state.get("step")):
         raise DataError("this is not the state of a training", where=str(path / _STATE))
@@ -109,35 +114,34 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def newest_step(folder: Path) -> int | None:
-    """The step of the newest checkpoint to resume from, not verified; None: there is none."""
+    """The step of the newest checkpoint to resume from, unverified; None if there is none."""
     return max(_steps(folder, _STEP), default=None)
 
 
 def latest_checkpoint(folder: Path, console: Console) -> Checkpoint | None:
-    """The newest ``step-…`` checkpoint that verifies; damaged ones are set aside, and said so.
+    """The newest intact ``step-…`` checkpoint; damaged ones are renamed with a warning.
 
-    What is newer than it is set aside as well: a resumed training makes it again.
+    Newer files are renamed as well, because a resumed training creates them again.
 
     Raises:
-        ResourceError: the folder cannot be written.
+        ResourceError: the folder is not writable.
     """
     with storing(folder):
         return _latest(folder, console)
 
 
 def prune_checkpoints(folder: Path, keep: int | None) -> None:
-    """Delete all but the ``keep`` newest checkpoints, and best weights that none of these needs.
+    """Delete all but the ``keep`` newest checkpoints, and best weights that none of them needs.
 
-    The newest best weights stay in any case. Each folder gets another name before it is deleted, so
-    an interruption leaves no part of a checkpoint under its own name, and the next save deletes
-    what is left.
+    The newest best weights are always kept. A folder is renamed before it is deleted, so an
+    interruption leaves no partial checkpoint; the next save deletes leftovers.
 
     Args:
         folder: the folder of checkpoints.
-        keep: how many; None: all.
+        keep: number to keep; None: all.
 
     Raises:
-        ResourceError: the folder cannot be written.
+        ResourceError: the folder is not writable.
     """
     if keep is None:
         return
@@ -170,7 +174,7 @@ def _save(
 
 
 def _sha256_of_own(path: Path) -> str:
-    """That of a file just written: what the system says of it is of the disk, not of the file."""
+    """The SHA-256 of a file just written; a failure is the disk's, not the file's."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -188,8 +192,8 @@ def _latest(folder: Path, console: Console) -> Checkpoint | None:
             found = _verified(path, steps[-1])
         except LuthierError as error:
             _set_aside(path)
-            console.warn(f"set a damaged checkpoint aside: {error}")
-    if found and found.path.name != named:  # the disk was full when it should have been named
+            console.warn(f"renamed a damaged checkpoint: {error}")
+    if found and found.path.name != named:  # the disk was full when it was due
         write_atomically(folder / _LATEST, found.path.name + "\n")
     reached = found.state["step"] if found else -1
     for step in _steps(folder, _BEST):
@@ -199,10 +203,10 @@ def _latest(folder: Path, console: Console) -> Checkpoint | None:
 
 
 def _verified(path: Path, step: int) -> Checkpoint:
-    """The checkpoint, if it and the best weights that belong to it are whole."""
+    """The checkpoint, if it and its best weights are intact."""
     checkpoint = load_checkpoint(path)
     if checkpoint.state.get("step") != step:
-        raise DataError("this is the checkpoint of another step", where=str(path))
+        raise DataError("the checkpoint's state is of another step", where=str(path))
     if best := checkpoint.state.get("best_step"):
         if not _is_step(best):
             raise DataError(f"best_step is {best!r}", where=str(path / _STATE))
@@ -215,7 +219,7 @@ def _is_step(value: Any) -> bool:
 
 
 def _pointer(folder: Path) -> str:
-    """The name in ``latest``, or nothing if that file is missing or damaged."""
+    """The name in ``latest``; empty if that file is missing or damaged."""
     try:
         name = read_text(folder / _LATEST).strip()
     except LuthierError:
@@ -228,7 +232,7 @@ def _name(kind: str, step: int) -> str:
 
 
 def _steps(folder: Path, kind: str) -> list[int]:
-    """The steps of the checkpoints of a kind, in order."""
+    """The sorted steps of the checkpoints of a kind."""
     names = {path.name for path in folder.glob(f"{kind}-*")}
     numbers = (name.removeprefix(f"{kind}-") for name in names)
     steps = (int(number) for number in numbers if _NUMBER.fullmatch(number))
@@ -243,7 +247,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    """The SHA-256 of a file, or nothing if it cannot be read."""
+    """The SHA-256 of a file; empty if it cannot be read."""
     try:
         return file_sha256(path)
     except (OSError, LuthierError):

@@ -1,1 +1,1 @@
-"""The command line: a thin file a command, that parses, calls the API, and prints."""
+"""The command line: one thin file per command, which parses, calls the API and prints."""

@@ -20,16 +20,16 @@ def adapt(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Climb the ladder: try every rung, measure it, and recommend the cheapest that does the job.
+    """Climb the ladder: try and measure every rung, and recommend the cheapest that is good enough.
 
-    Interrupted, the same command goes on where it stopped.
+    If interrupted, run the same command again to continue.
 
     Args:
         arguments: A YAML file or a file of data, and single settings as section.key=value.
-        rungs: Which rungs, separated by commas, cheapest first.
-        target: The value of the metric that is good enough.
-        budget: Total time, such as 30m.
-        memory: Memory that may be used, such as 12GiB.
+        rungs: The rungs to try, separated by commas, cheapest first.
+        target: The metric value that is good enough.
+        budget: Time limit for all rungs, such as 30m.
+        memory: Memory limit, such as 12GiB.
     """
     config = read_configuration(
         arguments,

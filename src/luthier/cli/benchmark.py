@@ -20,18 +20,18 @@ from luthier.config import RunConfig
 @Parameter(name="*", group=TASKS)
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """Which tasks are asked."""
+    """Options for benchmark tasks."""
 
     tasks: str | None = None
     "Benchmark tasks, suites, and YAML files of your own, with commas between them."
     limit: Annotated[WholeOrNone, Parameter(validator=Number(gte=1))] = None
-    "Of each task, at most so many rows, drawn with the seed."
+    "Maximum rows per task, sampled with the seed."
     chat_template: Annotated[bool | None, Parameter(negative="")] = None
-    "Ask through the models' chat templates, worked examples as turns."
+    "Ask through the models' chat templates, with shots as turns."
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tasks and suites that are named."""
+        """The names of tasks and suites."""
         return () if self.tasks is None else names_of(self.tasks)
 
 
@@ -44,7 +44,7 @@ def benchmark(
     *,
     as_json: bool,
 ) -> None:
-    """Measure models and runs on tasks; print a table or one JSON document."""
+    """Evaluate models and runs on tasks; print a table or one JSON document."""
     import luthier
 
     results = luthier.benchmark(
@@ -81,6 +81,6 @@ def _document(result: BenchmarkResult) -> dict[str, Any]:
 
 
 def _name(result: BenchmarkResult) -> str:
-    """A tuned run by its own name, anything else by its model's."""
+    """The name of a tuned run, otherwise that of its model."""
     model, adapter = result.evaluations[0].model, result.evaluations[0].adapter
     return result.run.name if adapter else model.id

@@ -23,12 +23,12 @@ def compare(
     """Compare runs with the first one, paired by example, on every task that all of them have.
 
     Args:
-        runs: Run directories; an adapt run stands for the rung that it recommends, and any rung can
-            be named, such as runs/NAME/rungs/lora.
-        metric: Which metric decides; default: each task's first.
-        task: Only this one of the runs' tasks, such as glue/rte.
-        items: Of each task, list so many examples on which the runs' scores differ.
-        html: Write a page with all answers side by side into this file.
+        runs: Run directories. An adapt run stands for its recommended rung; any rung can be named,
+            such as runs/NAME/rungs/lora.
+        metric: The primary metric; default: each task's first.
+        task: Compare only this task, such as glue/rte.
+        items: Number of examples per task to list on which the runs' scores differ.
+        html: Write a page with all answers side by side to this file.
     """
     import luthier
 

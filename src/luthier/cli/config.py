@@ -12,7 +12,7 @@ app = command_group("config", "Show the configuration or its schema.")
 
 @app.command
 def show(*arguments: str, json: Json = False) -> None:
-    """Print the complete configuration: every setting, with the values it would have.
+    """Print the complete configuration: every setting with its resolved value.
 
     Args:
         arguments: A YAML file or a file of data, and single settings as section.key=value.
@@ -28,10 +28,10 @@ def show(*arguments: str, json: Json = False) -> None:
 
 @app.command
 def schema(*, json: Json = False) -> None:
-    """Print the JSON schema of the configuration, with the meaning of every setting.
+    """Print the JSON schema of the configuration, with a description of every setting.
 
     Args:
-        json: It is a JSON document with and without this option.
+        json: Accepted for consistency; the output is always JSON.
     """
     from luthier.config import RunConfig
 

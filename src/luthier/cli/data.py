@@ -13,7 +13,7 @@ app = command_group("data", "Inspect data: format, lengths, trained tokens.")
 
 @app.command
 def show(*arguments: str, common: CommonOptions | None = None, json: Json = False) -> None:
-    """Show a rendered example with its trained tokens, lengths, and what would be dropped and why.
+    """Show a rendered example with its trained tokens, lengths, and dropped rows with reasons.
 
     Args:
         arguments: A YAML file or a file of data, and single settings as section.key=value.

@@ -8,7 +8,7 @@ from luthier.core.tables import Table
 
 
 def doctor(*, json: Json = False) -> None:
-    """Check this machine: packages, hardware, the bundled model, and where things are kept."""
+    """Check this machine: packages, hardware, the bundled model, and folders."""
     from luthier.preflight.doctor import examine
 
     checks = examine()

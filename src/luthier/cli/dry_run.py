@@ -1,4 +1,4 @@
-"""What a dry run prints."""
+"""Output of a dry run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from luthier.records.dry_run import DryRun, MethodDryRun
 
 
 def print_dry_run(forecast: DryRun, *, as_json: bool) -> None:
-    """Print what a dry run found."""
+    """Print the findings of a dry run."""
     if as_json:
         print_json(forecast.model_dump(mode="json"))
         return
@@ -24,9 +24,7 @@ def print_dry_run(forecast: DryRun, *, as_json: bool) -> None:
         f"  metrics   {', '.join(forecast.metrics)}",
     ]
     if forecast.max_steps and forecast.methods:
-        lines.append(
-            f"  steps     {forecast.max_steps}, since train.max_steps decides; epochs are not read"
-        )
+        lines.append(f"  steps     {forecast.max_steps}, set by train.max_steps in place of epochs")
     lines += [f"  left out  {count}: {reason}" for reason, count in forecast.dropped.items()]
     lines += [f"  power     {note}" for note in forecast.power]
     print_result("\n".join(lines))
@@ -43,7 +41,7 @@ def print_dry_run(forecast: DryRun, *, as_json: bool) -> None:
 
 
 def _needs(method: MethodDryRun) -> tuple[str, str, str, str, str]:
-    """Trained parameters, steps, time, memory, and whether it fits."""
+    """The row of a method: trained parameters, steps, time, memory, and whether it fits."""
     count = method.trained_parameters
     trained = "–" if count is None else format_count(count)
     if method.memory_bytes is None:

@@ -26,19 +26,19 @@ def evaluate(
     shots: WholeOrNone = None,
     json: Json = False,
 ) -> None:
-    """Measure a model or a tuned run on the held-out test examples, or on benchmark tasks.
+    """Evaluate a model or a tuned run on held-out test examples or on benchmark tasks.
 
-    Interrupted, the same command goes on with the answers it has; finished, it asks nothing again.
+    If interrupted, run the same command again to continue; finished answers are not repeated.
 
-    Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
-    set by evaluate.max_new_tokens and evaluate.stop. Benchmark tasks have their own settings, which
-    these replace; a task that cannot take one of them is refused.
+    Decoding is greedy unless evaluate.decoding.strategy=sampling (or beam) is given. Answers end at
+    evaluate.max_new_tokens or a text of evaluate.stop. Benchmark tasks have their own settings,
+    which these override; a setting that a task cannot use is an error.
 
     Args:
-        target: A run directory (an adapt run stands for the rung that it recommends), a model (also
-            the URL of a server), a YAML configuration, or a file of data; several with --tasks.
+        target: A run directory (an adapt run stands for its recommended rung), a model (or the URL
+            of a server), a YAML configuration, or a data file; with --tasks, several.
         arguments: Single settings as section.key=value.
-        shots: Worked examples before each question.
+        shots: Number of shots (worked examples) before each question.
     """
     options = asked or BenchmarkOptions()
     if options.names:
@@ -51,7 +51,7 @@ def evaluate(
         benchmark(targets, names, config, options, shots, as_json=json)
     elif options.limit or options.chat_template:
         raise UsageError(
-            "--limit and --chat-template go with --tasks",
+            "--limit and --chat-template need --tasks",
             fix="name tasks, such as --tasks glue/rte; 'luthier tasks' lists them",
         )
     else:
@@ -61,7 +61,7 @@ def evaluate(
 def _one_subject(
     target: str | None, arguments: tuple[str, ...], common: CommonOptions | None
 ) -> tuple[str | None, RunConfig]:
-    """A run or a model, and its configuration; a run has its own."""
+    """A run or a model with its configuration; a run uses its own."""
     from luthier.api.configuration import configure_for
     from luthier.context.run_or_model import find_target
 
@@ -69,9 +69,9 @@ def _one_subject(
     if run:
         if common and common.given:
             raise UsageError(
-                "a run is measured with its own model and data",
-                fix="leave out --model, --data, --template, --name, --output and --seed; what a "
-                "run of others asks for is given as data.source=… or model.id=…",
+                "a run is evaluated with its own model and data",
+                fix="leave out --model, --data, --template, --name, --output and --seed; to "
+                "allow settings of a stored run, give data.source=… or model.id=…",
             )
         return str(run.path), configure_for(run, None, read_settings(arguments))
     is_model = target and not target.endswith(CONFIGURATIONS) and not is_data(target)
@@ -83,7 +83,7 @@ def _one_subject(
 def _subjects(
     arguments: tuple[str, ...], common: CommonOptions | None
 ) -> tuple[list[str], RunConfig]:
-    """Models and runs, and the configuration for all of them."""
+    """Models and runs, with one configuration for all."""
     settings = [text for text in arguments if "=" in text or text.endswith(CONFIGURATIONS)]
     targets = [text for text in arguments if text not in settings]
     return targets, read_configuration(tuple(settings), common)
@@ -92,7 +92,7 @@ def _subjects(
 def _evaluate_data(
     targets: list[str], config: RunConfig, shots: int | None, *, as_json: bool
 ) -> None:
-    """Measure on the test examples of the configuration's data."""
+    """Evaluate on the test examples of the configuration's data."""
     import luthier
 
     overrides = {} if shots is None else {"prompt.shots": shots}

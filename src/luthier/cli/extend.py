@@ -19,17 +19,17 @@ def extend(
     learning_rate: float | None = None,
     json: Json = False,
 ) -> None:
-    """Train a tune run, finished or not, for more epochs or steps; what it has learned is kept.
+    """Train a tune run, finished or not, for more epochs or steps, from its latest state.
 
-    The schedule from now on is that of a training over the new total, entered at the step that was
-    reached. Interrupted, go on with 'luthier resume'.
+    The learning rate schedule becomes that of a training over the new total, entered at the current
+    step. If interrupted, continue with 'luthier resume'.
 
     Args:
         run: The run directory.
-        settings: What a stored run may not decide, such as model.trust_remote_code=true.
-        epochs: Passes over the examples beyond those planned so far.
-        steps: Optimizer steps beyond those planned so far; train.max_steps decides from then on.
-        learning_rate: The peak learning rate from now on.
+        settings: Settings that a stored run may not decide, such as model.trust_remote_code=true.
+        epochs: Additional epochs.
+        steps: Additional optimizer steps; train.max_steps replaces epochs from then on.
+        learning_rate: The new peak learning rate.
     """
     from luthier.api.extend import extend as train_longer
 

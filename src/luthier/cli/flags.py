@@ -1,4 +1,4 @@
-"""Flags that several commands share. Importing them costs nothing."""
+"""Flags that several commands share. Importing this module is cheap."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from cyclopts import Parameter
 
 
 def whole(_: Any, tokens: Sequence[Any]) -> int:
-    """Read a whole number; cyclopts by itself would round a fraction.
+    """Parse a whole number; cyclopts would round a fraction.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a whole number.
     """
     given = tokens[0].value
     try:
         return int(given)
     except ValueError:
-        raise ValueError(f"{given!r} is no whole number") from None
+        raise ValueError(f"{given!r} is not a whole number") from None
 
 
 def one_of(names: object, more: str = "") -> Parameter:
-    """Help that names every choice: of a tuple, or of a type with literal values."""
+    """Help that lists every choice, from a tuple or a type with literal values."""
     *first, last = names if isinstance(names, tuple) else get_args(names)
     return Parameter(help=f"{', '.join(first)} or {last}{more}.")
 

@@ -10,14 +10,13 @@ from luthier.cli.output import print_json, print_result
 def forgetting(run: str, /, *settings: str, before: str | None = None, json: Json = False) -> None:
     """Measure what a tuned run forgot, on general text and in stored evaluations, item by item.
 
-    The losses on general text are measured now, the answers to tasks are those that both runs have
-    stored. The outcome is stored in the run.
+    The losses on general text are measured now; answers to tasks are those stored by both runs. The
+    result is stored in the run.
 
     Args:
-        run: A tuned run; an adapt run stands for the rung that it recommends.
-        settings: What a stored run may not decide by itself, such as model.trust_remote_code=true.
-        before: The model, or the run, to compare with; default: the model that the run was tuned
-            from.
+        run: A tuned run; an adapt run stands for its recommended rung.
+        settings: Settings that a stored run may not decide, such as model.trust_remote_code=true.
+        before: The model or run to compare with; default: the base model of the run.
     """
     import luthier
 

@@ -1,4 +1,4 @@
-"""The panels of help in which options stand, in the order in which they are shown."""
+"""The groups of options in help texts, in the order of display."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ BATCH = Group("Batch", sort_key=3)
 TRAINING = Group("Training", sort_key=4)
 RUN = Group("Run", sort_key=5)
 OPTIONS = Group("Options", sort_key=6)
-"""Of a command itself: all that stand in no other group."""
+"""The group of a command's own options."""
 
 
 def command_group(name: str, purpose: str, **settings: Any) -> App:
-    """A command that has subcommands.
+    """An app for a command with subcommands.
 
     Args:
-        name: of the command.
-        purpose: what it does.
-        settings: of `cyclopts.App`.
+        name: the command's name.
+        purpose: its one-line description.
+        settings: arguments of `cyclopts.App`.
     """
     return App(name=name, help=purpose, group_parameters=OPTIONS, **settings)

@@ -1,4 +1,4 @@
-"""How help is written: paragraphs fill the terminal's width, wherever docstrings break lines."""
+"""Help texts that fill the terminal's width, regardless of line breaks in docstrings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LINE_BREAK = re.compile(r"(?<=\S)[ \t]*\n[ \t]*(?=\S)")
 
 
 def filled(text: str) -> str:
-    """The text with each paragraph on one line; blank lines part paragraphs."""
+    """The text with each paragraph on one line; blank lines separate paragraphs."""
     return _LINE_BREAK.sub(" ", text)
 
 
 class FilledHelp(DefaultFormatter):
-    """Help of a command, whose descriptions are filled to the terminal's width."""
+    """A formatter that wraps descriptions to the terminal's width."""
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print a panel of commands or options."""
@@ -30,7 +30,7 @@ class FilledHelp(DefaultFormatter):
     def render_description(
         self, console: Console, options: ConsoleOptions, description: Any
     ) -> None:
-        """Print what the command does."""
+        """Print the description of the command."""
         super().render_description(console, options, _filled(description))
 
 

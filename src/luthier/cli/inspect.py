@@ -42,10 +42,14 @@ def inspect(
         _groups(inspection),
     )
     if FACTS[inspection.method].trains == "keys and values":
-        print_result("", "A prefix is of keys and values, which lie in no vocabulary: no words.")
+        print_result(
+            "", "A prefix has keys and values instead of embeddings, so it has no nearest words."
+        )
     if inspection.neighbours:
         whose = f"as tuned in {inspection.tuned_run}" if inspection.tuned_run else "before training"
-        print_result("", f"The soft prompt {whose}, and what is near:", "", _words(inspection))
+        print_result(
+            "", f"The soft prompt {whose}, with the nearest words:", "", _words(inspection)
+        )
 
 
 def _groups(inspection: Inspection) -> Table:
@@ -65,10 +69,10 @@ def _groups(inspection: Inspection) -> Table:
 
 
 def _words(inspection: Inspection) -> Table:
-    """A row for each vector; words are quoted, so that spaces are seen and markup is not."""
+    """A row per vector; words are quoted, so that spaces are visible and markup is inert."""
     table = Table()
     table.figures("vector")
-    table.prose("nearest words, and the cosine")
+    table.prose("nearest words, with cosine")
     for number, neighbours in enumerate(inspection.neighbours, start=1):
         words = "  ".join(f"{one.text!r} {one.similarity:.2f}" for one in neighbours)
         table.add_row(str(number), words)

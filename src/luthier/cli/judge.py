@@ -19,17 +19,17 @@ def judge(
     task: str | None = None,
     json: Json = False,
 ) -> None:
-    """Let a model judge the answers of runs against those of the first, each pair in both orders.
+    """Judge the answers of runs against those of the first run with a model, in both orders.
 
-    A win counts only where both verdicts agree. A single run is compared with the accepted answers.
+    A win counts only if both verdicts agree. A single run is compared with the references.
 
     Args:
-        arguments: Evaluated runs; an adapt run stands for the rung that it recommends. Also the
-            judge's settings, such as model.endpoint.concurrency=4.
+        arguments: Evaluated runs; an adapt run stands for its recommended rung. Also settings of
+            the judge, such as model.endpoint.concurrency=4.
         model: The judge: the URL of a server, a bundled name, a Hub id, or a folder.
-        model_name: What the server calls the judge, where it has several models.
-        template: How the judge is asked: a YAML file.
-        task: One of the runs' tasks, such as glue/rte; default: that of their own data.
+        model_name: The judge's name on the server, if it has several models.
+        template: The judge's prompt template: a YAML file.
+        task: One of the runs' tasks, such as glue/rte; default: the task of their own data.
     """
     settings = tuple(text for text in arguments if "=" in text)
     runs = [text for text in arguments if "=" not in text]

@@ -28,23 +28,23 @@ def launch(
 ) -> None:
     """Write the files with which Slurm or SkyPilot tunes on several machines.
 
-    The machines get Luthier into a virtual environment of its own, and keep a cache.
+    Each machine installs Luthier in its own virtual environment, and keeps a cache.
 
     Args:
         arguments: As for tune: a YAML file, and single settings as section.key=value.
-        job: The job's name, and that of the files.
-        nodes: How many machines.
-        gpus: GPUs of each machine; 0: one process on each, on its processors.
-        accelerator: The name of the GPUs in SkyPilot's catalogue.
-        hours: Hours after which the job ends; default: the queue's own limit.
-        install: What pip installs: a wheel, a folder, git+https://…, or luthier==VERSION; default:
-            what this Luthier was installed from.
-        bucket: SkyPilot's bucket for runs and cache, which outlives the machines.
-        folder: Where the files go.
+        job: The name of the job and of its files.
+        nodes: Number of machines.
+        gpus: GPUs per machine; 0: one process per machine, on its CPU.
+        accelerator: The GPU's name in SkyPilot's catalogue.
+        hours: Time limit of the job in hours; default: the queue's limit.
+        install: The requirement for pip: a wheel, a folder, git+https://…, or luthier==VERSION;
+            default: the source of this installation.
+        bucket: SkyPilot's bucket for runs and cache, kept when the machines are gone.
+        folder: The folder for the files.
     """
     if hours is not None and not 0 < hours < math.inf:
         raise UsageError(f"--hours is {hours}", fix="give a number above 0")
-    read_configuration(arguments, None)  # a mistake costs less here than in the queue
+    read_configuration(arguments, None)  # a mistake is cheaper to find here than in the queue
     described = ClusterJob(
         job, arguments, nodes, gpus, accelerator, hours, find_source(install), bucket
     )

@@ -1,4 +1,4 @@
-"""The entry point: the commands, and what a user sees when something goes wrong."""
+"""The entry point: the list of commands, and the output of errors."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ Start with 'luthier adapt': it runs on a bundled model and task, offline.
 Any setting: section.key=value, such as train.epochs=2; 'luthier config show' lists them all.
 """
 
-# Commands are named by import path: none of them is imported until it is called.
+# Commands are import paths, so that none is imported before it is called.
 _COMMANDS = (
     ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
-    ("plan", "luthier.cli.plan.app:app", "Plan memory, time and cost before you pay."),
+    ("plan", "luthier.cli.plan.app:app", "Estimate memory, time and cost before training."),
     ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
     ("inspect", "luthier.cli.inspect:inspect", "Show the parameters that a method trains."),
     ("launch", "luthier.cli.launch:launch", "Write files for Slurm and SkyPilot."),
     ("resume", "luthier.cli.resume:resume", "Resume an interrupted run."),
     ("extend", "luthier.cli.extend:extend", "Train a tune run for more epochs or steps."),
-    ("prompt", "luthier.cli.prompt:prompt", "Ask a model, zero-shot or few-shot."),
-    ("evaluate", "luthier.cli.evaluate:evaluate", "Measure a model or a tuned run."),
+    ("prompt", "luthier.cli.prompt:prompt", "Prompt a model, zero-shot or few-shot."),
+    ("evaluate", "luthier.cli.evaluate:evaluate", "Evaluate a model or a tuned run."),
     ("tasks", "luthier.cli.tasks:tasks", "List the benchmark tasks, or show one."),
     ("submit", "luthier.cli.submit:submit", "Write predictions for a leaderboard."),
     ("compare", "luthier.cli.compare:compare", "Compare runs on the same examples."),
-    ("judge", "luthier.cli.judge:judge", "Let a model judge the answers of runs."),
+    ("judge", "luthier.cli.judge:judge", "Judge the answers of runs with a model."),
     ("forgetting", "luthier.cli.forgetting:forgetting", "Measure what a tuned run forgot."),
     (
         "sample-size",
         "luthier.cli.sample_size:sample_size",
-        "Compute how many examples a difference needs.",
+        "Compute the number of test examples needed.",
     ),
     ("merge", "luthier.cli.merge:merge", "Merge a run's adapter into its base model."),
-    ("report", "luthier.cli.report:report", "Write a run's report again."),
+    ("report", "luthier.cli.report:report", "Rewrite the report of a run."),
     ("data", "luthier.cli.data:app", "Inspect data: format, lengths, trained tokens."),
     ("models", "luthier.cli.models:app", "List the bundled models, or get one."),
     ("runs", "luthier.cli.runs:runs", "List the runs."),
@@ -60,11 +60,11 @@ _DEFECT = 1
 
 
 def application(asked: str = "") -> App:
-    """The command line.
+    """The command line application.
 
     Args:
-        asked: the command that is called; its help is its own docstring, whole, and not the line
-            with which the others are listed without being imported.
+        asked: the command called; its help is its whole docstring instead of the one-line
+            description that lists commands without importing them.
     """
     app = App(
         name="luthier",
@@ -76,7 +76,7 @@ def application(asked: str = "") -> App:
         version_flags=["--version"],
         group_parameters=OPTIONS,
         console=TerminalConsole(sys.stdout),
-        suppress_keyboard_interrupt=False,  # it would exit without a word
+        suppress_keyboard_interrupt=False,  # otherwise it would exit silently
     )
     for place, (name, path, line) in enumerate(_COMMANDS):
         app.command(path, name=name, help=None if name == asked else line, sort_key=place)
@@ -85,11 +85,11 @@ def application(asked: str = "") -> App:
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM where there is no better moment to wait for, as there is in training."""
+    """SIGTERM outside training, which handles it at a better moment."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code; 1 after a defect of Luthier, which is said."""
+    """Run a command and exit with its code; a bug in Luthier exits with 1 and a traceback."""
     guard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from luthier.distributed.launch import leave
 
         leave(code)
-    # All that was loaded ends with the process. To look through it for cycles takes over a second.
+    # The process is about to end; a final garbage collection would take over a second.
     gc.freeze()
     sys.exit(code)
 
@@ -112,14 +112,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 ok, 2 usage or configuration, 3 data or artifact, 4 resources, 5 diverged,
-        75 stopped and can be resumed, 130 interrupted. A command may give one of them back.
+        75 stopped and can be resumed, 130 interrupted. A command may return one of them.
     """
     given = sys.argv[1:] if arguments is None else arguments
     app = application(next(iter(given), ""))
     try:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has enough of it
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except CycloptsError as error:
@@ -130,10 +130,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         from luthier.core.untrusted import is_shortage
 
         if is_shortage(error):
-            return _explain(ResourceError("memory does not suffice"))
+            return _explain(ResourceError("out of memory"))
         if not is_of_a_disk(error):
             raise
-        # Standard output, a temporary folder, or a library's own files.
+        # Standard output, a temporary folder, or a file of a library.
         name = error.filename if isinstance(error, OSError) else None
         return _explain(unwritable(Path(os.fsdecode(name or "standard output")), error))
     return code if isinstance(code, int) else 0
@@ -144,26 +144,26 @@ def _misunderstood(error: CycloptsError) -> UsageError:
 
 
 def _explain(error: LuthierError | KeyboardInterrupt) -> int:
-    """Say what went wrong; the exit code."""
-    from luthier.core.console import Console  # costs time that a command without errors keeps
+    """Print the error and return the exit code."""
+    from luthier.core.console import Console  # costs time, which successful commands save
 
     console = Console()
     if isinstance(error, LuthierError):
         console.error(error)
         return error.exit_code
-    what = " ".join(getattr(error, "__notes__", ())) or "run the same command again to go on"
+    what = " ".join(getattr(error, "__notes__", ())) or "run the same command again to continue"
     console.say(f"interrupted; {what}")
     return PreemptedError.exit_code if isinstance(error, _Terminated) else _INTERRUPTED
 
 
 def _admit(defect: BaseException) -> int:
-    """Say that this is a defect of Luthier, and where; the exit code."""
+    """Report a bug in Luthier with its traceback and return the exit code."""
     from luthier.core.console import Console
     from luthier.core.untrusted import reason
 
     traceback.print_exception(defect)
-    problem = f"this is a defect of Luthier ({type(defect).__name__}): {reason(defect)}"
-    fix = "report it with the lines above; it is no mistake of yours"
+    problem = f"this is a bug in Luthier ({type(defect).__name__}): {reason(defect)}"
+    fix = "please report it with the lines above; it is not your mistake"
     Console().error(LuthierError(problem, fix=fix))
     return _DEFECT
 

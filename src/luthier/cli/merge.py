@@ -18,14 +18,14 @@ def merge(
     base: str | None = None,
     json: Json = False,
 ) -> None:
-    """Merge an adapter into its base model, and check that both answer the same.
+    """Merge an adapter into its base model, and check that both give the same logits.
 
     Args:
-        run: A finished tuning; of an adapt run a rung, such as runs/NAME/rungs/lora. Or a peft
+        run: A finished tune run, or a rung of an adapt run, such as runs/NAME/rungs/lora. Or a peft
             adapter: a folder or a Hub id.
-        settings: What a stored run may not decide, such as model.trust_remote_code=true.
-        output: A folder for the whole model; by default merged in the run.
-        base: The model that an adapter belongs to, where it is not the one that it names.
+        settings: Settings that a stored run may not decide, such as model.trust_remote_code=true.
+        output: The folder for the merged model; default: merged in the run.
+        base: The adapter's base model, if not the one it names.
     """
     import luthier
 

@@ -14,7 +14,7 @@ app = command_group("models", "List the bundled models, or get one.")
 
 @app.default
 def list_models(*, json: Json = False) -> None:
-    """List the bundled models, and where they are on this machine."""
+    """List the bundled models and their locations on this machine."""
     from luthier.models.bundled import BUNDLED_MODELS, find
 
     places = {name: find(model) for name, model in BUNDLED_MODELS.items()}
@@ -44,7 +44,7 @@ def list_models(*, json: Json = False) -> None:
 
 @app.command
 def pull(model: str, *, revision: str | None = None, json: Json = False) -> None:
-    """Fetch and convert a model, so that later runs need no network.
+    """Download and convert a model, so that later runs work offline.
 
     Args:
         model: A bundled name or a Hub id.
@@ -56,11 +56,11 @@ def pull(model: str, *, revision: str | None = None, json: Json = False) -> None
     from luthier.models.resolve import resolve_model
 
     if not model:
-        raise UsageError("model.id: this names no model", fix="see 'luthier models'")
+        raise UsageError("model.id: the model name is empty", fix="see 'luthier models'")
     console = Console()
     if bundled := BUNDLED_MODELS.get(model.lower()):
         if revision:
-            raise UsageError("a bundled model has one revision", fix="leave --revision out")
+            raise UsageError("a bundled model has only one revision", fix="leave --revision out")
         pull_bundled(bundled, console)
     folder = resolve_model(ModelConfig(id=model, revision=revision), console)
     if json:

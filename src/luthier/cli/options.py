@@ -22,12 +22,12 @@ _OF_THE_RUN = Parameter(group=RUN)
 @Parameter(name="*", group=MODEL_AND_DATA)
 @dataclass(frozen=True)
 class CommonOptions:
-    """What to work on, and where."""
+    """The model, the data and the run."""
 
     model: str | None = None
     "A bundled name, a Hub id, a folder, a .gguf file, or the URL of a server."
     model_name: str | None = None
-    "What the server calls the model, where it has several."
+    "The model's name on the server, if it has several."
     data: str | None = None
     "A bundled task, a benchmark task, a file, a folder, or a Hub id."
     template: str | None = None
@@ -40,7 +40,7 @@ class CommonOptions:
     "The seed of all random draws."
 
     def flags(self) -> dict[str, Any]:
-        """The values by dotted key of the configuration; None where not given."""
+        """The values by dotted key of the configuration; None if not given."""
         return {
             "model.id": self.model,
             "model.endpoint.name": self.model_name,
@@ -53,12 +53,12 @@ class CommonOptions:
 
     @property
     def given(self) -> bool:
-        """Whether there is any."""
+        """Whether any option is given."""
         return any(value is not None for value in self.flags().values())
 
 
 CONFIGURATIONS = (".yaml", ".yml")
-"""How configuration files end."""
+"""Suffixes of configuration files."""
 
 
 def read_configuration(
@@ -67,13 +67,14 @@ def read_configuration(
     """The configuration from a command line.
 
     Args:
-        arguments: at most one YAML file or one source of data, and any number of
-            ``section.key=value``.
+        arguments: at most one YAML file, one source of data, and any number of
+            ``section.key=value`` settings.
         common: the shared options.
-        flags: further values; ``__`` stands for the dot of a key.
+        flags: further values; ``__`` stands for the dot in a key.
 
     Raises:
-        UsageError: two files, one that is no configuration, an unknown key, or a wrong value.
+        UsageError: several files, a file that is not a configuration, an unknown key, or an invalid
+            value.
     """
     named = [text for text in arguments if "=" not in text]
     overrides = [text for text in arguments if "=" in text]
@@ -85,7 +86,7 @@ def read_configuration(
     for kind, found in (("configuration", files), ("source of data", sources)):
         if len(found) > 1:
             raise UsageError(
-                f"one {kind} is enough, not {len(found)}: {listed(found)}",
+                f"only one {kind} is allowed, not {len(found)}: {listed(found)}",
                 fix="give one YAML file, one source of data, and single values as "
                 "section.key=value",
             )
@@ -100,7 +101,7 @@ def read_settings(arguments: Sequence[str]) -> dict[str, Any]:
     """Single settings from a command line, by dotted key.
 
     Raises:
-        UsageError: one of them is none.
+        UsageError: an argument is not a setting.
     """
     settings = {}
     for text in arguments:
@@ -115,32 +116,32 @@ def read_settings(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 _FIX = (
-    "give a .yaml file or a file of data, a model with --model, data of the Hub with --data, and "
+    "give a .yaml file or a data file, a model with --model, Hub data with --data, and "
     "single settings as section.key=value"
 )
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """Names that were given with commas between them."""
+    """The names in a list separated by commas."""
     return tuple(name.strip() for name in text.split(","))
 
 
 def is_data(name: str) -> bool:
-    """Whether a name ends as files of data do."""
+    """Whether a name has a suffix of data files."""
     from luthier.data.readers import reader_of
 
     return reader_of(Path(name)) is not None
 
 
 def _require_data(name: str) -> str:
-    """A file or folder of data that is named where a configuration may stand.
+    """The name of a data file or folder, given in place of a configuration.
 
     Raises:
         UsageError: it is neither data nor a configuration.
     """
     path = Path(name)
     if (path / "config.yaml").is_file():
-        problem, fix = "this is a run", f"go on with 'luthier resume {name}', or measure it"
+        problem, fix = "this is a run", f"continue it with 'luthier resume {name}', or evaluate it"
     elif (path / "config.json").is_file():
         problem, fix = "this is a model", f"give it with --model {name}"
     elif path.is_dir() or is_data(name):

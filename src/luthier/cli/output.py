@@ -1,4 +1,4 @@
-"""Results on standard output: a table for a person, or one JSON document for a program."""
+"""Results on standard output: a table, or one JSON document."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def print_json(value: Any) -> None:
 
 
 def print_result(*parts: RenderableType) -> None:
-    """Print tables and text. Text is printed as it is, control characters as escapes."""
+    """Print tables and text, without markup and with control characters escaped."""
     console = _console()
     for part in parts:
         console.print(part)
 
 
 def output_width() -> int:
-    """Columns of standard output."""
+    """The width of standard output in columns."""
     return _console().width
 
 
 def _console() -> TerminalConsole:
-    # A pipe has no width of its own: 100 columns keep most tables whole.
+    # A pipe has no width; 100 columns keep most tables whole.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100
     return TerminalConsole(sys.stdout, width=width)

@@ -28,17 +28,17 @@ def prompt(
     templates: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     json: Json = False,
 ) -> None:
-    """Ask a model: in-context learning with zero, one or a few worked examples.
+    """Prompt a model: in-context learning with zero, one or a few shots.
 
-    Without --input, the first test examples of the task are asked, and the accepted answers shown.
-    Answers are greedy, unless evaluate.decoding.strategy=sampling (or beam) is given; their end is
-    set by evaluate.max_new_tokens and evaluate.stop. See 'luthier config schema'.
+    Without --input, the first test examples of the task are asked and their references shown.
+    Decoding is greedy unless evaluate.decoding.strategy=sampling (or beam) is given. Answers end at
+    evaluate.max_new_tokens or a text of evaluate.stop. See 'luthier config schema'.
 
     Args:
         arguments: A YAML file or a file of data, and single settings as section.key=value.
-        run: A run to ask instead of a base model; an adapt run: the rung that it recommends.
-        shots: Worked examples before the question.
-        num: How many test examples to ask.
+        run: A run to ask in place of a base model; an adapt run stands for its recommended rung.
+        shots: Number of shots (worked examples) before the question.
+        num: Number of test examples to ask.
         templates: List the template library.
     """
     if templates:
@@ -47,7 +47,7 @@ def prompt(
     import luthier
 
     if run and common and common.model is not None:
-        raise UsageError("a run is asked with its own model", fix="leave out --model, or --run")
+        raise UsageError("a run is prompted with its own model", fix="leave out --model, or --run")
     from luthier.context.run_or_model import open_target
 
     named = open_target(run, Console()).run if run else None
@@ -70,7 +70,7 @@ def _configuration(
     common: CommonOptions | None,
     shots: int | None,
 ) -> RunConfig:
-    """That of the run, as far as it may decide, or that of the command line."""
+    """The run's configuration, as far as it can be trusted, or that of the command line."""
     if run is None:
         return read_configuration(arguments, common, prompt__shots=shots)
     from luthier.api.configuration import configure_for

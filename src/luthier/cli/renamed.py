@@ -1,4 +1,4 @@
-"""Options that became commands or have another name: whoever types one is told which."""
+"""Renamed options, with errors that name the current option or command."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "--judge-template": "judge RUN --model MODEL --template FILE",
     },
 }
-"""For each command the options that it once had, and the command or option that does it now."""
+"""Former options by command, with the command or option that replaces each."""
 
 
 def renamed_option(arguments: Sequence[str]) -> UsageError | None:
-    """The error for the first option that is called otherwise now; None where there is none.
+    """The error for the first renamed option; None if there is none.
 
     Args:
-        arguments: a command line that was not understood.
+        arguments: a command line that could not be parsed.
     """
     command, *words = arguments or [""]
     commands = RENAMED.get(command, {})
@@ -52,6 +52,6 @@ def renamed_option(arguments: Sequence[str]) -> UsageError | None:
         now = commands[option]
         problem = f"'luthier {command}' has no {option}"
         if now.startswith("--"):
-            return UsageError(f"{problem}: it has another name", fix=f"write {now}")
-        return UsageError(f"{problem}: it is a command of its own", fix=f"luthier {now}")
+            return UsageError(f"{problem}: it was renamed", fix=f"use {now}")
+        return UsageError(f"{problem}: it is now a command", fix=f"luthier {now}")
     return None

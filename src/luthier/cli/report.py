@@ -9,7 +9,7 @@ from luthier.cli.output import print_json, print_result
 
 
 def report(run: Path, *, json: Json = False) -> None:
-    """Write report.html and report.md of a run again.
+    """Rewrite report.html and report.md of a run.
 
     Args:
         run: A run directory.

@@ -10,13 +10,14 @@ from luthier.cli.output import print_json, print_result
 
 
 def resume(run: Path, /, *settings: str, json: Json = False) -> None:
-    """Go on with an interrupted tune or adapt run, as its own configuration says.
+    """Continue an interrupted tune or adapt run with its stored configuration.
 
-    A finished run is not repeated. Relative paths in the configuration start from where you are.
+    A finished run is not repeated. Relative paths in the configuration start from the working
+    directory.
 
     Args:
         run: The run directory.
-        settings: What a stored run may not decide, such as model.trust_remote_code=true.
+        settings: Settings that a stored run may not decide, such as model.trust_remote_code=true.
     """
     from luthier.api.resume import resume as go_on
 

@@ -37,4 +37,4 @@ def runs(output: Path = Path("runs"), *, json: Json = False) -> None:
     elif found:
         print_result(runs_table(found))
     else:
-        print_result(f"There are no runs in {output}. 'luthier adapt' makes one.")
+        print_result(f"There are no runs in {output}. Start one with 'luthier adapt'.")

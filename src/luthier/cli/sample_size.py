@@ -14,15 +14,15 @@ def sample_size(
     base_rate: float | None = None,
     json: Json = False,
 ) -> None:
-    """Compute how many test examples a difference between two systems needs to be significant.
+    """Compute the number of test examples needed to detect a difference between two systems.
 
-    The spread of the scores is that of an evaluated run, or of answers that are right or wrong with
+    The spread of the scores comes from an evaluated run, or from right and wrong answers with
     --base-rate.
 
     Args:
-        difference: The difference of the metric that is to be shown, such as 0.02.
-        run: An evaluated run; an adapt run stands for the rung that it recommends.
-        base_rate: Where there is no run yet: the share of right answers to expect, such as 0.7.
+        difference: The difference of the metric to detect, such as 0.02.
+        run: An evaluated run; an adapt run stands for its recommended rung.
+        base_rate: The expected share of right answers if there is no run yet, such as 0.7.
     """
     import luthier
 

@@ -1,4 +1,4 @@
-"""The first thing that runs: a process with the right heap, then the command."""
+"""The first code that runs: restart with the right allocator, then run the command."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 
 from luthier.core.memory_pool import start_in_pool
 
-# Other commands do not train, and should answer at once.
+# Other commands do not train and should start fast.
 _TRAINING = {"adapt", "extend", "resume", "tune"}
 
 
 def main() -> None:
-    """Run the command line; what trains, in a heap without holes."""
+    """Run the command line; training commands use oneTBB's allocator."""
     if not _TRAINING.isdisjoint(sys.argv[1:2]):
         start_in_pool()
     from luthier.cli.main import main as run_command

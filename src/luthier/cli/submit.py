@@ -19,16 +19,15 @@ def submit(
     shots: WholeOrNone = None,
     json: Json = False,
 ) -> None:
-    """Write predictions for a leaderboard: the answers to the unlabelled split of each task.
+    """Write predictions for a leaderboard: answers to the unlabelled split of each task.
 
     Args:
         target: A run, a model, or the URL of a server.
         settings: Single settings as section.key=value.
-        tasks: Tasks and suites that have a leaderboard, with commas between them, such as
-            superglue.
-        folder: Where the files go, a file for each task, as the leaderboard wants them.
-        model_name: What the server calls the model, where it has several.
-        shots: Worked examples before each question; default: as each task has it.
+        tasks: Tasks and suites with a leaderboard, separated by commas, such as superglue.
+        folder: The folder for the files, one per task in the leaderboard's format.
+        model_name: The model's name on the server, if it has several.
+        shots: Number of shots before each question; default: each task's own.
     """
     config = read_configuration(settings, None, model__endpoint__name=model_name)
     import luthier

@@ -8,7 +8,7 @@ from luthier.core.tables import Table
 
 
 def tasks(name: str | None = None, *, json: Json = False) -> None:
-    """List the benchmark tasks and suites, or show how one of them asks.
+    """List the benchmark tasks and suites, or show the prompts of one.
 
     Args:
         name: A task, a suite, or a YAML file of your own.

@@ -22,7 +22,7 @@ STOPS = {
     "time": ", stopped by the time limit",
     "forgetting": ", stopped by the guard against forgetting",
 }
-"""How a training ended, as a part of a sentence."""
+"""The end of a training, as a part of a sentence."""
 
 
 def tune(
@@ -36,7 +36,7 @@ def tune(
 ) -> None:
     """Tune a model with one method.
 
-    Interrupted, the same command goes on where it stopped.
+    If interrupted, run the same command again to continue.
 
     Args:
         arguments: A YAML file or a file of data, and single settings as section.key=value.

@@ -1,4 +1,4 @@
-"""The configuration: frozen, typed, one file a noun. It knows values, not behaviour."""
+"""The configuration: frozen, typed values, one file per section."""
 
 from luthier.config.adapt import AdaptConfig
 from luthier.config.data import DataConfig

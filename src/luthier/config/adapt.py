@@ -1,4 +1,4 @@
-"""The ladder's settings."""
+"""Settings of the ladder."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ RungName = Literal[ShotName, MethodName]
 
 
 class AdaptConfig(Config):
-    """Which rungs are run, and when to stop."""
+    """The rungs to run and the stopping rule."""
 
     rungs: tuple[RungName, ...] = Field(
         default=("zero-shot", "one-shot", "few-shot", "prompt-tuning", "lora", "full"),
         min_length=1,
     )
-    """The ways of adapting to try, cheapest first."""
+    """The adaptation methods to try, cheapest first."""
     target: float | None = None
-    """Stop recommending at the cheapest rung whose metric reaches this value."""
+    """Recommend the cheapest rung whose metric reaches this value."""
     stop_at_target: bool = False
-    """Do not run the dearer rungs once a rung has reached the target."""
+    """Skip more expensive rungs once a rung has reached the target."""
     budget: Seconds | None = None
-    """Total time for all rungs, such as 30m; what does not fit is skipped, and said so."""
+    """Time limit for all rungs, such as 30m; rungs that do not fit are skipped with a message."""
     memory: Bytes | None = None
-    """Memory that may be used, such as 12GiB; None: what is free on the device."""
+    """Memory limit, such as 12GiB; None: the free memory of the device."""
     alpha: float = Field(default=0.05, gt=0, lt=1)
-    """The probability that any gain of the ladder is called real by chance."""
+    """The family-wise error rate of the ladder: the probability of calling a chance gain real."""

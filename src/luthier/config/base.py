@@ -1,4 +1,4 @@
-"""What every part of the configuration shares."""
+"""Foundations of every configuration section."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Seconds = Annotated[float, BeforeValidator(lambda value: parse_duration(value))]
 
 def _not_empty(name: str | None) -> str | None:
     if name == "":
-        raise ValueError("should be a name, and '' is none")
+        raise ValueError("should be a name, not ''")
     return name
 
 
 NotEmpty = AfterValidator(_not_empty)
-"""For names: an empty one would be taken for the working directory, or for what was not given. A
-length of pydantic's own would refuse file names that are not UTF-8."""
+"""A name that is not empty, since '' would mean the working directory or a missing value.
+Pydantic's minimum length would reject file names that are not UTF-8."""
 Bytes = Annotated[int, BeforeValidator(lambda value: parse_size(value))]
 
 
@@ -31,18 +31,18 @@ def _listed(value: Any) -> Any:
 
 
 OneOrMore = BeforeValidator(_listed)
-"""For lists of names: a single one may stand without brackets."""
+"""A list of names; a single name needs no brackets."""
 
 
 def suggested_key(unknown: str, helps: Mapping[str, str]) -> str:
-    """A suggestion for an unknown key, or nothing.
+    """A suggestion for an unknown key; empty if none fits.
 
-    A key whose help has the unknown one as a name of other tools comes first, then the one most
-    like it.
+    A key whose help lists the unknown one as another tool's name comes first, then the most similar
+    key.
 
     Args:
         unknown: the key.
-        helps: of the known keys, by key; names of other tools stand behind the word "elsewhere".
+        helps: help texts by known key; other tools' names follow the word "elsewhere".
     """
     pattern = re.compile(rf"elsewhere\s[^).;:]*\b{re.escape(unknown)}\b")
     found = (key for key, told in helps.items() if pattern.search(told))
@@ -50,7 +50,7 @@ def suggested_key(unknown: str, helps: Mapping[str, str]) -> str:
 
 
 class Config(BaseModel):
-    """A frozen part of the configuration; unknown keys are an error."""
+    """A frozen section of the configuration; unknown keys are an error."""
 
     model_config = ConfigDict(
         frozen=True,

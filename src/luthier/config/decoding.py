@@ -1,4 +1,4 @@
-"""How answers are generated."""
+"""Decoding: how answers are generated."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from luthier.config.base import Config
 
 
 class Greedy(Config):
-    """The likeliest token at each step."""
+    """Greedy decoding: the most likely token at each step."""
 
     strategy: Literal["greedy"] = "greedy"
     """greedy, sampling, or beam."""
 
 
 class Sampling(Config):
-    """A token drawn at each step.
+    """Sampling: a random token at each step.
 
-    The probabilities are changed in this order: temperature, top_k, top_p, min_p. What is drawn
-    follows from the seed and the prompt alone.
+    Filters apply in this order: temperature, top_k, top_p, min_p. The draws depend only on the seed
+    and the prompt.
     """
 
     strategy: Literal["sampling"] = "sampling"
     """greedy, sampling, or beam."""
     temperature: float = Field(default=1.0, ge=1e-6)
-    """Logits are divided by it: below 1, likely tokens become likelier."""
+    """Logits are divided by it; values below 1 favour likely tokens."""
     top_k: int | None = Field(default=None, ge=1)
-    """Only the so many likeliest tokens are drawn; None: all."""
+    """Sample only from the k most likely tokens; None: from all."""
     top_p: float = Field(default=1.0, gt=0, le=1)
-    """Only the likeliest tokens with this probability together (Holtzman et al. 1904.09751)."""
+    """Sample only from the most likely tokens with this total probability (Holtzman 1904.09751)."""
     min_p: float = Field(default=0.0, ge=0, le=1)
-    """Only tokens so likely, as a share of the likeliest one (Nguyen et al. 2407.01082)."""
+    """Minimum probability of a token relative to the most likely one (Nguyen et al. 2407.01082)."""
     seed: int = Field(default=0, ge=0)
-    """Other seeds draw other answers; the run's own seed counts too."""
+    """A seed for other answers; it is combined with the run's seed."""
 
 
 class Beam(Config):
-    """The likeliest of the answers that a beam search finds; as in transformers."""
+    """Beam search: the most likely answer found, as in transformers."""
 
     strategy: Literal["beam"] = "beam"
     """greedy, sampling, or beam."""
     num_beams: int = Field(default=4, ge=2, le=256)
-    """How many beginnings of an answer are continued side by side."""
+    """The number of beams."""
     length_penalty: float = Field(default=1.0, ge=-10, le=10)
-    """An answer's log-probability is divided by its length to this power, so that larger values
-    favour longer answers."""
+    """Exponent of the length by which an answer's log-probability is divided; larger values favour
+    longer answers."""
     early_stopping: bool | Literal["never"] = False
-    """true: stop when num_beams answers have ended; false: when a better one is unlikely; never:
-    when there cannot be a better one."""
+    """true: stop when num_beams answers are finished; false: when a better one is unlikely; never:
+    when a better one is impossible."""
 
 
 StopString = Annotated[str, Field(min_length=1)]
@@ -57,11 +57,11 @@ Strategy = Annotated[Greedy | Sampling | Beam, Field(discriminator="strategy")]
 
 
 class Decoding(Config):
-    """All that decides, beside model and prompt, which answer is generated."""
+    """All generation settings apart from model and prompt."""
 
     max_new_tokens: int = Field(ge=1)
-    """The longest answer, in tokens."""
+    """Maximum length of an answer, in tokens."""
     stop: tuple[StopString, ...] = ()
-    """An answer ends before the first of these texts in it."""
+    """Stop texts: an answer ends before the first of them."""
     strategy: Strategy = Greedy()
-    """How each token is chosen."""
+    """The decoding strategy."""

@@ -1,4 +1,4 @@
-"""From a user's YAML document, other than the configuration, to a checked model."""
+"""Validation of a user's YAML documents other than the configuration."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def validate_document(
     values: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> Model:
-    """The model that a document, or a part of it, stands for.
+    """The validated model of a document, or of a part of it.
 
     Args:
         model: its class.
-        noun: what a person calls it, such as "template".
-        document: knows the lines of the values.
-        at: the part of the document that errors speak of.
-        values: what is validated; None: the whole document.
-        context: what the validators are given beside the values.
+        noun: its name in messages, such as "template".
+        document: the document with line numbers.
+        at: the location of the part, for errors.
+        values: the values to validate; None: the whole document.
+        context: passed to the validators.
 
     Raises:
-        DataError: it is not valid; every problem with its line.
+        DataError: it is invalid; lists every problem with its line.
     """
     given = document.values if values is None else values
     try:
@@ -51,7 +51,7 @@ def validate_document(
 
 
 def _as_written(location: Location, values: Any) -> Location:
-    """The location without the places in lists that were written as a single item."""
+    """The location without list indices of items written without brackets."""
     written: list[str | int] = []
     for part in location:
         if isinstance(part, int) and not isinstance(values, list):

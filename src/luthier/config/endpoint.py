@@ -1,4 +1,4 @@
-"""How a model on a server is asked."""
+"""Requests to a model on a server."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from luthier.config.permission import SENDS_KEY
 
 
 class EndpointConfig(Config):
-    """An OpenAI-compatible server, where model.id is the URL of one."""
+    """An OpenAI-compatible server; used if model.id is a URL."""
 
     name: str | None = None
-    """What the server calls the model; None: the only one it lists."""
+    """The model's name on the server; None: the only one listed."""
     api_key_env: Annotated[str | None, SENDS_KEY] = None
-    """The environment variable that holds the key. The key itself is stored nowhere."""
+    """The environment variable with the API key. The key itself is never stored."""
     completions: bool = True
-    """Text without roles is continued at /completions; false: it is asked at /chat/completions, as
-    the message of a user."""
+    """Send text without roles to /completions; false: to /chat/completions, as a user message."""
     concurrency: int = Field(default=8, ge=1, le=256)
-    """Requests at the same time."""
+    """Number of concurrent requests."""
     requests_per_minute: float | None = Field(default=None, gt=0)
-    """The most requests in a minute; None: as many as the server takes."""
+    """Maximum requests per minute; None: unlimited."""
     timeout: Seconds = Field(default=600.0, gt=0)
-    """How long one exchange may take, from looking up the server's name to the last byte of its
-    answer. Then it is asked again, so too short a time for a slow server only adds to what it has
-    to do. In all a request takes at most (retries + 1) times as long, and the waits between."""
+    """Timeout of one exchange, from the name lookup to the last byte of the response. A timed-out
+    request is sent again, so a timeout too short for a slow server only adds to its load. A request
+    takes at most (retries + 1) times as long, plus the waits between attempts."""
     retries: int = Field(default=5, ge=0, le=20)
-    """How often a request is sent again when the server is busy, fails or cannot be reached."""
+    """Number of retries if the server is busy, fails or cannot be reached."""
     backoff: Seconds = Field(default=1.0, gt=0)
-    """The first wait before that; each further one is twice as long, up to a minute."""
+    """Wait before the first retry; it doubles each time, up to a minute."""

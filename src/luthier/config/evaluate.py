@@ -1,4 +1,4 @@
-"""How a model is measured."""
+"""Evaluation settings."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ class EvaluateConfig(Config):
     """Generation, metrics, and statistics."""
 
     metrics: Annotated[tuple[str, ...] | None, OneOrMore] = None
-    """Which metrics, the first being the one that decides; None: the template's, or each task's."""
+    """The metrics; the first is the primary one. None: the template's, or each task's."""
     max_new_tokens: int | None = Field(default=None, ge=1)
-    """The longest answer, in tokens; None: the template's, or each task's."""
+    """Maximum length of an answer, in tokens; None: the template's, or each task's."""
     stop: tuple[StopString, ...] | None = None
-    """An answer ends before the first of these texts in it, which may hold special tokens. None:
-    after worked examples in plain text, the blank line before the next question; in tasks, each
-    task's own."""
+    """Stop texts: an answer ends before the first of them; they may contain special tokens. None:
+    after shots in plain text, the blank line before the next question; in tasks, each task's
+    own."""
     decoding: Strategy = Greedy()
-    """How each token of an answer is chosen."""
+    """The decoding strategy."""
     too_long: Literal["error", "drop"] = "error"
-    """What to do with a test example whose prompt leaves no room for an answer in the context
-    window. drop leaves it out, and says how many; of adapt's rungs all are asked the same ones."""
+    """The treatment of a test example whose prompt leaves no room for an answer in the context
+    window. drop leaves it out and reports the number; all rungs of adapt get the same examples."""
     engine: Literal["local", "vllm"] = "local"
-    """What runs a model in files: this process, or vLLM in it (the extra vllm; a GPU). Tuned
-    runs are always measured in this process."""
+    """The engine for local models: this process, or vLLM (the extra vllm; a GPU). Tuned runs are
+    always measured in this process."""
     batch_tokens: int = Field(default=16384, ge=1)
-    """Tokens in the key/value cache of one batch. It changes memory and speed, not the result."""
+    """Tokens in the KV cache of one batch. It affects memory and speed, not the result."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """The level of every interval."""
+    """The confidence level of every interval."""
     resamples: int = Field(default=2000, ge=100, le=10**6)
     """Resamples of the bootstrap, and permutations of the paired test."""
     tasks: Annotated[tuple[str, ...], NAMES_FILES] = ()
-    """Benchmark tasks and suites by name, or YAML files, that evaluate measures instead of the
-    data; 'luthier tasks' lists them."""
+    """Benchmark tasks and suites by name, or YAML files, measured by evaluate in place of the data;
+    'luthier tasks' lists them."""
     task_shots: int | None = Field(default=None, ge=0)
-    """Worked examples before each question of a task; None: each task's own number."""
+    """Number of shots (worked examples) per question of a task; None: each task's default."""
     task_chat_template: bool = False
-    """Ask tasks through the model's chat template, worked examples as turns (elsewhere
-    apply_chat_template with fewshot_as_multiturn). The words of tasks stay as they are."""
+    """Ask tasks through the model's chat template, with shots as turns (elsewhere
+    apply_chat_template with fewshot_as_multiturn). The wording of tasks is unchanged."""
     limit: int | None = Field(default=None, ge=1)
-    """At most so many rows of each task; None: all."""
+    """Maximum rows per task; None: all."""
     limit_draw: Literal["seeded", "first"] = "seeded"
-    """seeded: these rows are drawn with the run's seed. first: the first ones, as
-    lm-evaluation-harness takes them."""
+    """seeded: the rows are sampled with the run's seed. first: the first rows, as in
+    lm-evaluation-harness."""
     samples: int = Field(default=1, ge=1)
-    """Answers to each question whose answer is generated, drawn with
-    evaluate.decoding.strategy=sampling; pass@K and majority score them together."""
+    """Sampled answers per generated question, which needs evaluate.decoding.strategy=sampling;
+    pass@K and majority score them together."""
     contamination_ngram: int | None = Field(default=13, ge=1)
-    """Test examples that share this many words in a row with the training data are named, and
-    measured apart; null: they are not looked for."""
+    """The n of the contamination check: test examples that share n consecutive words with the
+    training data are named and measured separately; null: no check."""
     general_text: Annotated[str | None, NAMES_DATA] = "python-topics"
-    """The text on which forgetting is measured: bundled, or a text file. None: not measured."""
+    """The text for measuring forgetting: bundled, or a text file. None: not measured."""
     general_tokens: int = Field(default=4096, ge=64)
-    """How much of it is used."""
+    """Tokens of it to use."""

@@ -1,4 +1,4 @@
-"""From a YAML file and overrides to a `RunConfig`, with every mistake named at its line."""
+"""Loading of a `RunConfig` from a YAML file and overrides; errors name their line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from luthier.core.names import did_you_mean, shortened
 
 _BRANCHES = ("function-", "literal[", "tuple[", "constrained-")
 _EXPECTED = "Input should be "
-"""How pydantic begins to say what a value may be."""
+"""The start of pydantic's message about allowed values."""
 
 
 def load_config(
@@ -26,15 +26,15 @@ def load_config(
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """Read a configuration.
+    """Load a configuration.
 
     Args:
         path: a YAML file; None for the defaults.
-        overrides: ``section.key=value`` texts; they win over the file.
-        flags: values by dotted key; None means not given. They win over everything.
+        overrides: ``section.key=value`` texts, which take precedence over the file.
+        flags: values by dotted key; None means not given. They take precedence over everything.
 
     Raises:
-        UsageError: an unknown key (with a suggestion) or a wrong value, all of them at once.
+        UsageError: unknown keys (with suggestions) or invalid values, all reported together.
     """
     document = read_yaml(path) if path else Document({}, {}, "the defaults")
     values = document.values
@@ -43,7 +43,7 @@ def load_config(
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise UsageError(
-                f"{text!r} is not an override",
+                f"{text!r} is not a valid override",
                 fix="write section.key=value, such as train.epochs=2",
             )
         _set(values, key.strip(), parse_scalar(value), text)
@@ -60,7 +60,7 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
 
     Args:
         document: the parsed values.
-        places: where values came from that are not in the document's own text.
+        places: origins of values that are not in the document's text.
 
     Raises:
         UsageError: one or all problems, each with its line.
@@ -81,7 +81,7 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
 
 
 def _origin(location: Location, places: Mapping[Location, str]) -> str:
-    """Where a value came from: it, or what it is a part of, or else what are parts of it."""
+    """The origin of a value: its own, its parent's, or those of its parts."""
     for length in range(len(location), 0, -1):
         if location[:length] in places:
             return places[location[:length]]
@@ -92,10 +92,10 @@ def _origin(location: Location, places: Mapping[Location, str]) -> str:
 
 
 def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """``config`` with single values changed, by dotted key.
+    """``config`` with some values changed, by dotted key.
 
     Raises:
-        UsageError: an unknown key or a wrong value.
+        UsageError: an unknown key or an invalid value.
     """
     complete = config.model_dump(mode="json", by_alias=True)
     for key, value in values.items():
@@ -104,7 +104,7 @@ def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def to_yaml(config: Config) -> str:
-    """A configuration as YAML, complete and in the order of the fields."""
+    """The complete configuration as YAML, in the order of the fields."""
     values = config.model_dump(mode="json", by_alias=True)
     return yaml.safe_dump(
         values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
@@ -114,17 +114,19 @@ def to_yaml(config: Config) -> str:
 def _set(values: dict[str, Any], key: str, value: Any, text: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        if values.get(parent) is None:  # absent, or a section with nothing in it
+        if values.get(parent) is None:  # absent, or an empty section
             values[parent] = {}
         child = values[parent]
         if not isinstance(child, dict):
-            raise UsageError(f"{text!r}: {parent!r} has no parts", fix="see 'luthier config show'")
+            raise UsageError(
+                f"{text!r}: {parent!r} is not a section", fix="see 'luthier config show'"
+            )
         values = child
     values[last] = value
 
 
 def _as_written(location: Location, values: Any) -> Location:
-    """The location without the parts that pydantic adds itself, to name a branch of a union."""
+    """The location without the parts that pydantic adds for branches of a union."""
     written: list[str | int] = []
     for place, part in enumerate(location, start=1):
         if isinstance(values, dict):
@@ -139,9 +141,9 @@ def _as_written(location: Location, values: Any) -> Location:
 
 
 def _one_for_each_value(error: ValidationError, values: Any) -> Iterator[dict[str, Any]]:
-    """Pydantic's errors, but one for a value of a union, which is wrong in each of its branches.
+    """Pydantic's errors with one error per value of a union, instead of one per branch.
 
-    A tag that is none is an error of the tag's own key.
+    An unknown tag is an error of the tag's own key.
     """
 
     def place(item: Any) -> tuple[Location, str]:
@@ -190,7 +192,7 @@ def _explain(
 
 
 def _known_keys(location: Location) -> dict[str, str]:
-    """The keys of the part of the configuration at ``location``, as pydantic names it, and help."""
+    """The keys and help texts of the section at ``location``, which pydantic named."""
     part: Any = RunConfig
     for name in location:
         part = _fields(part).get(str(name)) or _branch(part, name)
@@ -210,14 +212,14 @@ def _tags(location: Location) -> list[str]:
 
 
 def _fields(part: Any) -> dict[str, Any]:
-    """What stands below the keys of a part of the configuration."""
+    """The fields of a section."""
     if not (isinstance(part, type) and issubclass(part, BaseModel)):
         return {}
     return {field.alias or name: field.annotation for name, field in part.model_fields.items()}
 
 
 def _branch(part: Any, tag: str | int) -> Any:
-    """The branch of a union whose first field has this value."""
+    """The branch of a union with this tag in its first field."""
     for branch in get_args(part):
         first = next(iter(_fields(branch).values()), None)
         if tag in get_args(first):

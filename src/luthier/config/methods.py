@@ -1,4 +1,4 @@
-"""The tuning methods and their settings."""
+"""Settings of the tuning methods."""
 
 from __future__ import annotations
 
@@ -23,85 +23,85 @@ def _check_pattern(text: str) -> str:
     try:
         re.compile(text)
     except (re.error, OverflowError) as error:
-        raise ValueError(f"is no regular expression: {error}") from None
+        raise ValueError(f"is not a valid regular expression: {error}") from None
     return text
 
 
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
-"""A regular expression of bounded length; who looks for it bounds the time."""
+"""A regular expression of bounded length; code that matches it bounds the time."""
 Targets = Annotated[tuple[str, ...], Field(min_length=1)] | Pattern
-"""Ends of modules' names; a regular expression for whole names; or ``all-linear``. As in peft."""
+"""Suffixes of module names; a regular expression for whole names; or ``all-linear``. As in peft."""
 Exclusion = tuple[str, ...] | Pattern
-"""Ends of modules' names, or a regular expression for whole names."""
+"""Suffixes of module names, or a regular expression for whole names."""
 Token = Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)]
-"""A token as the tokenizer writes it, or its id."""
+"""A token in the tokenizer's spelling, or its id."""
 
 
 class MethodConfig(Config):
-    """What every method sets for itself, because good values differ by orders of magnitude."""
+    """Settings that every method has, because good values differ by orders of magnitude."""
 
     learning_rate: float = Field(gt=0)
     """The peak learning rate."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay, on matrices only."""
+    """Decoupled weight decay, for matrices only."""
     epochs: float | None = Field(default=None, gt=0, le=1e9)
-    """Passes over the training examples; None: train.epochs."""
+    """Epochs over the training examples; None: train.epochs."""
 
     @property
     def positions(self) -> int:
-        """Positions of the context window that it takes."""
+        """Positions of the context window that the method occupies."""
         return 0
 
     @property
     def drops(self) -> bool:
-        """Whether it leaves out a part of its input at random."""
+        """Whether the method uses dropout on its input."""
         return False
 
     @property
     def base_quantisation(self) -> Quantisation | None:
-        """How it wants the base quantised; None: as the model's settings have it."""
+        """The quantisation of the base that it requires; None: as in the model's settings."""
         return None
 
     @property
     def layers_above_cache(self) -> int | None:
-        """Layers trained above frozen ones whose outputs are kept; None: nothing is kept."""
+        """Number of trained layers above cached outputs of frozen layers; None: no cache."""
         return None
 
     def without_text(self) -> Self:
-        """The same settings without words, for which a tokenizer would be needed."""
+        """The same settings without text that would need a tokenizer."""
         return self
 
 
 class FullConfig(MethodConfig):
-    """Every parameter is trained."""
+    """Train every parameter."""
 
     learning_rate: float = Field(default=2e-5, gt=0)
     """The peak learning rate."""
 
 
 class BitfitConfig(MethodConfig):
-    """Biases alone are trained (Ben Zaken et al. 2022, arXiv 2106.10199)."""
+    """Train biases only (Ben Zaken et al. 2022, arXiv 2106.10199)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """The peak learning rate."""
 
 
 class LayernormConfig(MethodConfig):
-    """The scales and shifts of all norms are trained (Zhao et al. 2023, arXiv 2312.11420)."""
+    """Train the scales and shifts of all norms (Zhao et al. 2023, arXiv 2312.11420)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """The peak learning rate."""
 
 
 class LastLayersConfig(MethodConfig):
-    """The last layers and the norm after them are trained."""
+    """Train the last layers and the norm after them."""
 
     learning_rate: float = Field(default=5e-5, gt=0)
     """The peak learning rate."""
     layers: int = Field(default=2, ge=1)
-    """How many layers, counted from the end; of an encoder-decoder model, of the decoder."""
+    """Number of layers, counted from the end; in an encoder-decoder model, of the decoder."""
     cache: bool = True
-    """Compute the layers below once for each example when epochs repeat: up to 2 GiB of memory."""
+    """Cache the outputs of the layers below when epochs repeat: up to 2 GiB of memory."""
 
     @property
     def layers_above_cache(self) -> int | None:
@@ -110,27 +110,25 @@ class LastLayersConfig(MethodConfig):
 
 
 class SelectiveConfig(MethodConfig):
-    """The parameters that you name are trained."""
+    """Train the named parameters."""
 
     learning_rate: float = Field(default=5e-5, gt=0)
     """The peak learning rate."""
     parameters: tuple[Pattern, ...] = ()
-    """Regular expressions of at most 200 characters, such as [mlp, norm]; a parameter is trained
-    where one of them is found in its name."""
+    """Regular expressions of at most 200 characters, such as [mlp, norm]; a parameter is trained if
+    its name matches one of them."""
 
 
 class ModulesConfig(MethodConfig):
-    """A method that adds something to modules of the model."""
+    """A method that adds parameters to modules of the model."""
 
     targets: Targets = "all-linear"
-    """The modules to adapt: a list of names or ends of names, [q_proj, v_proj]; a regular
-    expression that matches whole names, '.*layers\\.[01]\\..*_proj'; or all linear layers but the
-    output layer."""
+    """The modules to adapt: a list of names or suffixes, [q_proj, v_proj]; a regular expression for
+    whole names, '.*layers\\.[01]\\..*_proj'; or all linear layers except the output layer."""
     exclude_modules: Exclusion = ()
-    """Modules that are left as they are although they are targets: names or a regular expression,
-    as with targets."""
+    """Modules to exclude from the targets: names or a regular expression, as in targets."""
     layers_to_transform: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Numbers of the layers whose targets are adapted, [0, 1]; none: all layers."""
+    """Numbers of the layers to adapt, [0, 1]; none: all layers."""
     modules_to_save: tuple[str, ...] = ()
     """Modules that are trained whole and saved with the adapter, such as [embed_tokens, lm_head].
     """
@@ -148,8 +146,8 @@ class LoraConfig(ModulesConfig):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the input of the update."""
     trainable_tokens: tuple[Token, ...] = ()
-    """Tokens whose embeddings are trained besides, and the rows of the output layer that give
-    them: as the tokenizer writes them, [<|depot|>], or ids. Peft: trainable_token_indices."""
+    """Tokens whose embeddings are trained too, with their rows of the output layer: in the
+    tokenizer's spelling, [<|depot|>], or ids. Peft: trainable_token_indices."""
 
     @property
     def drops(self) -> bool:
@@ -158,46 +156,46 @@ class LoraConfig(ModulesConfig):
 
 
 class RsloraConfig(LoraConfig):
-    """LoRA whose update does not shrink with its rank (Kalajdzievski 2023, arXiv 2312.03732)."""
+    """LoRA with rank-stabilised scaling (Kalajdzievski 2023, arXiv 2312.03732)."""
 
     alpha: float = Field(default=16, gt=0)
     """The update is scaled by alpha / √rank."""
 
 
 class DoraConfig(LoraConfig):
-    """LoRA of the direction, and a trained length for each column (Liu et al. 2024, 2402.09353)."""
+    """LoRA of the direction, with a trained magnitude per column (Liu et al. 2024, 2402.09353)."""
 
 
 class AdaloraConfig(LoraConfig):
-    """LoRA that spends its rank where it matters (Zhang et al. 2023, arXiv 2303.10512)."""
+    """LoRA that allocates its rank by importance (Zhang et al. 2023, arXiv 2303.10512)."""
 
     learning_rate: float = Field(default=1e-2, gt=0)
-    """The peak learning rate. An update is a product of three factors, two of which begin small, so
-    it wants steps twenty times as long as LoRA's."""
+    """The peak learning rate. An update is a product of three factors, two of which start small, so
+    it needs a rate about twenty times LoRA's."""
     rank: int = Field(default=12, ge=2)
-    """The rank of each update at the start."""
+    """The initial rank of each update."""
     final_rank: int = Field(default=8, ge=1)
-    """The mean rank at the end; less important directions are pruned, whichever layer has them."""
+    """The mean final rank; less important directions are pruned, in whichever layer they are."""
     start: float = Field(default=0.1, ge=0, lt=1)
-    """The share of the steps before pruning begins."""
+    """The share of the steps before pruning starts."""
     tfinal_fraction: float = Field(default=0.3, gt=0, lt=1)
-    """The share of the steps after pruning has ended."""
+    """The share of the steps after pruning ends."""
     prune_every: int = Field(default=10, ge=1)
-    """Steps from one pruning to the next."""
+    """Steps between two prunings."""
     orth_reg_weight: float = Field(default=0.5, ge=0)
-    """The weight of the penalty that keeps directions apart."""
+    """The weight of the penalty that keeps directions orthogonal."""
 
     @model_validator(mode="after")
     def _prunes(self) -> Self:
         if self.final_rank >= self.rank:
             raise ValueError(f"final_rank {self.final_rank} must be below rank {self.rank}")
         if self.start + self.tfinal_fraction >= 1:
-            raise ValueError("start and tfinal_fraction together must leave steps to prune in")
+            raise ValueError("start and tfinal_fraction must leave steps for pruning")
         return self
 
 
 class QloraConfig(LoraConfig):
-    """LoRA beside a base whose linear layers are quantised (Dettmers et al. 2023, 2305.14314)."""
+    """LoRA on a base with quantised linear layers (Dettmers et al. 2023, 2305.14314)."""
 
     quantisation: Quantisation = "nf4"
     """nf4: 4 bits, with double quantisation; int8: LLM.int8 (Dettmers et al. 2022, 2208.07339)."""
@@ -230,10 +228,10 @@ class Ia3Config(ModulesConfig):
     learning_rate: float = Field(default=1e-2, gt=0)
     """The peak learning rate."""
     targets: Targets = IA3_OUTPUTS + IA3_INPUTS
-    """The modules to adapt, as with lora. By default those with the names that keys, values and the
-    MLP's last product have in most models; names that a model lacks are passed over."""
+    """The modules to adapt, as with lora. The default has the usual names of keys, values and the
+    MLP's last projection; names that a model lacks are skipped."""
     feedforward_modules: tuple[str, ...] = IA3_INPUTS
-    """Ends of the names of those targets whose inputs are scaled instead of their outputs."""
+    """Suffixes of the targets whose inputs are scaled instead of their outputs."""
 
 
 class AdaptersConfig(MethodConfig):
@@ -242,16 +240,16 @@ class AdaptersConfig(MethodConfig):
     learning_rate: float = Field(default=5e-4, gt=0)
     """The peak learning rate."""
     bottleneck: int = Field(default=64, ge=1)
-    """The width inside an adapter."""
+    """The bottleneck width of an adapter."""
     placement: Placement = "houlsby"
-    """houlsby: after attention and after the MLP; pfeiffer: after the MLP alone (2005.00247)."""
+    """houlsby: after attention and after the MLP; pfeiffer: after the MLP only (2005.00247)."""
 
 
 class SoftPromptConfig(MethodConfig):
-    """What stands before the input and is trained."""
+    """A trained prefix before the input."""
 
     virtual_tokens: int = Field(default=16, ge=1)
-    """How many vectors, or keys and values of each layer, are trained."""
+    """Number of trained vectors, or of keys and values in each layer."""
 
     @property
     def positions(self) -> int:
@@ -265,7 +263,7 @@ class PromptTuningConfig(SoftPromptConfig):
     learning_rate: float = Field(default=3e-2, gt=0)
     """The peak learning rate."""
     initial_text: str | None = None
-    """Words whose embeddings the vectors start from; None: embeddings of tokens drawn at random."""
+    """Initial text of the vectors; None: embeddings of random tokens."""
 
     def without_text(self) -> Self:
         """See `MethodConfig.without_text`."""
@@ -278,7 +276,7 @@ class PrefixTuningConfig(SoftPromptConfig):
     learning_rate: float = Field(default=1e-2, gt=0)
     """The peak learning rate."""
     initial_text: str | None = None
-    """Words whose keys and values they start from; None: those of tokens drawn at random."""
+    """Initial text of the keys and values; None: those of random tokens."""
 
     def without_text(self) -> Self:
         """See `MethodConfig.without_text`."""
@@ -286,7 +284,7 @@ class PrefixTuningConfig(SoftPromptConfig):
 
 
 class PTuningConfig(SoftPromptConfig):
-    """Virtual tokens that a small trained network makes (Liu et al. 2021, arXiv 2103.10385)."""
+    """Virtual tokens produced by a small trained network (Liu et al. 2021, arXiv 2103.10385)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """The peak learning rate."""
@@ -296,14 +294,14 @@ ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 
 
 def _settings_of(name: MethodName, default: ConfigT) -> ConfigT:
-    """The field of a method's settings; its help is the method's title."""
+    """The field of a method's settings, with the method's title as help."""
     alias = name if "-" in name else None
     field: ConfigT = Field(default=default, alias=alias, description=f"{FACTS[name].title}.")
     return field
 
 
 class MethodsConfig(Config):
-    """The settings of each method; `method` and `adapt.rungs` say which ones are used."""
+    """The settings of each method; `method` and `adapt.rungs` choose which are used."""
 
     full: FullConfig = _settings_of("full", FullConfig())
     bitfit: BitfitConfig = _settings_of("bitfit", BitfitConfig())
@@ -328,7 +326,7 @@ class MethodsConfig(Config):
         return settings
 
     def having(self, changed: Mapping[MethodName, MethodConfig]) -> MethodsConfig:
-        """The same with other settings of some methods."""
+        """A copy with changed settings for some methods."""
         return self.model_copy(
             update={name.replace("-", "_"): settings for name, settings in changed.items()}
         )

@@ -1,7 +1,7 @@
-"""Settings that a stored run may not decide: those that run code, send something, or lead outside.
+"""Settings that a stored run may not decide: those that run code, send data or read elsewhere.
 
-The mark of such a setting stands at its field; a test holds every other field against a list of
-those that cannot do harm.
+Each such setting is marked at its field. A test compares all other fields with a list of harmless
+ones.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def _never(_value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """The mark of a setting that is more than a number or a word.
+    """The mark of a setting that can do harm.
 
     Attributes:
-        does: the sentence after the setting that says what would happen.
-        asks: whether a value is one that would do it; the default of a field never is.
-        always: whether it must be given again even where this user made the run on this machine.
+        does: the sentence after the setting that describes its effect.
+        asks: whether a value has this effect; a field's default never does.
+        always: whether it must be given again even for a run that this user made on this machine.
     """
 
     does: str
@@ -37,7 +37,7 @@ class Permission:
 
 
 def is_server(name: Any) -> bool:
-    """Whether a model is named by the URL of a server."""
+    """Whether a model is given as the URL of a server."""
     return isinstance(name, str) and name.lower().startswith(("http://", "https://"))
 
 
@@ -65,31 +65,29 @@ def _sends(trackers: tuple[str, ...]) -> bool:
     return any(name != "tensorboard" for name in trackers)
 
 
-RUNS_CODE = Permission(
-    "it runs Python code that lies beside the weights of a model", _is_set, always=_is_set
-)
+RUNS_CODE = Permission("it runs Python code from the model's repository", _is_set, always=_is_set)
 OPENS_PICKLE = Permission("it opens pickle files, which can run code", _is_set, always=_is_set)
 SENDS_KEY = Permission(
     "it sends the key in this environment variable to a server", _is_set, always=_is_set
 )
 NAMES_MODEL = Permission(
-    "it loads a model from a place outside of the run, or sends texts to a server",
+    "it loads a model from outside the run, or sends texts to a server",
     _is_model,
     always=is_server,
 )
 NAMES_REVISION = Permission("it chooses which version of a repository is loaded", _is_set)
-NAMES_DATA = Permission("it reads a file or folder outside of the run, or asks the Hub", _is_source)
-NAMES_FILE = Permission("it reads a file outside of the run", _is_file)
-NAMES_FILES = Permission("it reads files outside of the run", _has_file)
+NAMES_DATA = Permission("it reads a file or folder outside the run, or asks the Hub", _is_source)
+NAMES_FILE = Permission("it reads a file outside the run", _is_file)
+NAMES_FILES = Permission("it reads files outside the run", _has_file)
 SENDS_NUMBERS = Permission(
-    "it hands the numbers of a training to services outside of the run", _sends, always=_sends
+    "it sends training metrics to services outside the run", _sends, always=_sends
 )
 REPLACED = Permission("", _never)
-"""Where a run is read from is where it is; what it says of that itself is not looked at."""
+"""The run's location is known from its path; the stored one is ignored."""
 
 
 def permissions(model: type[BaseModel], at: Location = ()) -> Iterator[tuple[Location, Permission]]:
-    """Every marked field of a configuration, with its place."""
+    """Every marked field of a configuration with its location."""
     for location, field in fields_of(model, at):
         for mark in field.metadata:
             if isinstance(mark, Permission):
@@ -97,7 +95,7 @@ def permissions(model: type[BaseModel], at: Location = ()) -> Iterator[tuple[Loc
 
 
 def fields_of(model: type[BaseModel], at: Location = ()) -> Iterator[tuple[Location, Any]]:
-    """Every field of a configuration that is no section, with its place, as YAML writes it."""
+    """Every field of a configuration that is not a section, with its location in the YAML."""
     for name, field in model.model_fields.items():
         place = (*at, field.alias or name)
         parts = [part for part in (field.annotation, *get_args(field.annotation)) if _is_part(part)]

@@ -1,4 +1,4 @@
-"""How examples become prompts."""
+"""Prompt settings: template, chat template and shots."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _OWN_ARGUMENTS = frozenset(
 def _known_template(value: str) -> str:
     if value not in ("auto", "never") and not value.endswith(_TEMPLATE_FILES):
         names = ", ".join(_TEMPLATE_FILES)
-        raise ValueError(f"this is auto, never, or a file whose name ends in {names}")
+        raise ValueError(f"should be auto, never, or a file ending in {names}")
     return value
 
 
 def _free_arguments(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if taken := sorted(_OWN_ARGUMENTS & set(values)):
-        raise ValueError(f"{', '.join(taken)}: set by Luthier itself, so it cannot be given here")
+        raise ValueError(f"{', '.join(taken)}: set by Luthier and cannot be given here")
     return values
 
 
@@ -41,27 +41,27 @@ class PromptConfig(Config):
     """The template and the shots."""
 
     template: Annotated[str | None, NAMES_FILE] = None
-    """A template of the library, or a YAML file. None: the task's own, or the rows as they are."""
+    """A template of the library, or a YAML file. None: the task's own, or none."""
     chat_template: Annotated[str, AfterValidator(_known_template), NAMES_FILE] = "auto"
-    """auto: the tokenizer's chat template where it has one. never: plain text. Else a file of your
-    own, such as mine.jinja, which takes the place of the tokenizer's."""
+    """auto: the tokenizer's chat template, if any. never: plain text. Otherwise a file of your own,
+    such as mine.jinja, which replaces the tokenizer's."""
     chat_template_kwargs: Annotated[Mapping[str, Any], AfterValidator(_free_arguments)] = Field(
         default_factory=dict
     )
     """Arguments of the chat template, such as {enable_thinking: false}."""
     special_tokens: Literal["text", "keep"] = "text"
-    """What rows mean that spell out special tokens, such as <|im_end|>. text: these characters, so
-    that no row can end its turn or speak in another's name. keep: the tokens; for rows you trust.
-    """
+    """Special tokens spelled out in rows, such as <|im_end|>. text: encoded as ordinary characters,
+    so that no row can end its turn or imitate another role. keep: encoded as the tokens; only for
+    trusted rows."""
     train_on: AnswersTrained = "all-answers"
-    """Which answers of a conversation are trained: all of them, or the last one only."""
+    """The trained answers of a conversation: all, or the last one only."""
     reasoning: Reasoning = "train"
-    """The thinking before an answer, in a field of its own or in <think> tags. train: it is trained
-    like the answer. keep: the model reads it, and only the answer is trained. drop: it is left
-    out. It never counts where answers are measured."""
+    """Reasoning before an answer, in a separate field or in <think> tags. train: trained like the
+    answer. keep: part of the input, but not trained. drop: removed. Evaluation always ignores
+    it."""
     system: str | None = None
-    """A system message put before every conversation that has none."""
+    """A system message for conversations that have none."""
     shots: int = Field(default=0, ge=0)
-    """Worked examples put before the question, in evaluate and prompt."""
+    """Number of shots (worked examples) before the question, in evaluate and prompt."""
     few_shots: int = Field(default=3, ge=2)
-    """Worked examples in the few-shot rung of adapt."""
+    """Number of shots in the few-shot rung of adapt."""

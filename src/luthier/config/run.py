@@ -1,4 +1,4 @@
-"""The whole configuration of a run."""
+"""The complete configuration of a run."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class RunConfig(Config):
-    """Everything that decides what a run does. Running a resolved one again repeats the run."""
+    """All settings of a run. Running a resolved configuration again repeats the run."""
 
     name: Annotated[str | None, REPLACED] = None
-    """The name of the run directory; None: made from the task and the model."""
+    """The name of the run directory; None: derived from the task and the model."""
     output: Annotated[Path, REPLACED] = Path("runs")
     """The folder that holds run directories."""
     seed: int = Field(default=0, ge=0)
-    """The one seed from which all random draws follow."""
+    """The seed of all random draws."""
     model: ModelConfig = ModelConfig()
     """The base model."""
     data: DataConfig = DataConfig()
     """The data."""
     prompt: PromptConfig = PromptConfig()
-    """How examples become prompts."""
+    """Prompt settings."""
     method: MethodName = "lora"
     """The method of luthier tune."""
     methods: MethodsConfig = MethodsConfig()
@@ -47,12 +47,12 @@ class RunConfig(Config):
     train: TrainConfig = TrainConfig()
     """The training loop."""
     evaluate: EvaluateConfig = EvaluateConfig()
-    """How models are measured."""
+    """Evaluation settings."""
     adapt: AdaptConfig = AdaptConfig()
     """The ladder."""
 
     def base_of(self, method: MethodName) -> ModelConfig:
-        """The base model as the method called ``method`` wants it loaded."""
+        """The base model with the loading options that ``method`` requires."""
         quantisation = self.methods.of(method).base_quantisation
         if quantisation is None:
             return self.model
@@ -60,12 +60,12 @@ class RunConfig(Config):
 
     @property
     def method_config(self) -> MethodConfig:
-        """The settings of the method that is used."""
+        """The settings of the selected method."""
         return self.methods.of(self.method)
 
     @property
     def strategy(self) -> Strategy:
-        """How tokens are chosen in evaluations; draws follow from the run's seed."""
+        """The decoding strategy of evaluations, seeded with the run's seed."""
         strategy = self.evaluate.decoding
         if not isinstance(strategy, Sampling):
             return strategy
@@ -73,13 +73,13 @@ class RunConfig(Config):
         return strategy.model_copy(update={"seed": seed})
 
     def run_name(self, kind: str, task: str, model: str) -> str:
-        """The run's own name, or one made from what it does.
+        """The configured name of the run, or a derived one.
 
-        A made name ends in a fingerprint of the settings that differ from the defaults, so the same
-        command goes on with the same run and another configuration gets a run of its own. A new
-        setting changes no name as long as it is left at its default. The ladder's own settings do
-        not count: rungs can be added to a finished run. Nor does what decides how far a training
-        comes and not where it goes: it can be given more time.
+        A derived name ends in a fingerprint of the settings that differ from the defaults, so the
+        same command continues the same run and a changed configuration gets a new one. A new
+        setting at its default changes no name. The ladder's settings are excluded, so rungs can be
+        added to a finished run. Settings that decide how far a training gets, not where it goes,
+        are excluded as well, so it can be given more time.
         """
         if self.name:
             return self.name
@@ -95,7 +95,7 @@ class RunConfig(Config):
 
 
 def _identifying(config: RunConfig) -> dict[str, Any]:
-    """The settings that tell one run from another, by dotted key."""
+    """The settings that distinguish runs, by dotted key."""
     left_out: dict[str, Any] = {"output": True, "adapt": True, "train": set(FINGERPRINT_EXCLUDED)}
     return _by_dotted_key(config.model_dump(mode="json", exclude=left_out))
 

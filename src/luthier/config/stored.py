@@ -1,9 +1,9 @@
-"""The configuration that a run has stored, which others may have written.
+"""Reading the configuration stored in a run, which may come from somebody else.
 
-This is the one place where it is read. What it asks for beyond numbers and words (see
-`luthier.config.permission`) counts for nothing until it is given again by name. Where this user
-made the run on this machine, places of models and data need not be named again: they were named
-when it was made. Code, pickle, keys, servers and trackers must be, whoever made it.
+This is the only place that reads it. Settings that can do harm (see `luthier.config.permission`)
+are ignored until the user gives them again. If this user made the run on this machine, locations of
+models and data need not be repeated. Code, pickle, keys, servers and trackers must always be given
+again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from luthier.core.names import did_you_mean
 from luthier.records.run_directory import RunDirectory
 
 EVERYTHING = ("model", "data", "prompt", "train", "evaluate")
-"""The sections with permissions; a command that needs fewer says so."""
+"""The sections with permissions; a command may need fewer."""
 _PERMISSIONS = tuple(permissions(RunConfig))
 _PLACE = ("name", "output")
 
@@ -39,18 +39,18 @@ def stored_config(
     alike: RunConfig | None = None,
     parts: Sequence[str] = EVERYTHING,
 ) -> RunConfig:
-    """The configuration of a run, wherever its folder was moved to, to be acted on.
+    """The configuration of a run, safe to act on, even if the run's folder was moved.
 
     Args:
         run: the run.
-        given: values by dotted key that the user gives now; they replace the stored ones.
-        alike: a configuration that the user has written: what the run asks for and this one says
-            as well is given, and nothing is replaced.
-        parts: the sections, or single settings, that are needed; what the others ask for is left
-            at its default.
+        given: values by dotted key given by the user; they replace the stored ones.
+        alike: a configuration written by the user; stored settings with the same value count as
+            given, and nothing is replaced.
+        parts: the sections or single settings that are needed; permissions of others are reset to
+            their defaults.
 
     Raises:
-        UsageError: it asks for something that was not given, all of it at once; or it is wrong.
+        UsageError: settings that must be given are missing (all listed), or it is invalid.
         DataError: it cannot be read.
     """
     given = given or {}
@@ -74,12 +74,12 @@ def stored_config(
 
 
 def described_config(run: RunDirectory) -> RunConfig:
-    """The configuration of a run, to be shown or compared and never acted on.
+    """The configuration of a run for display or comparison, never to act on.
 
-    It may run no code and takes no key anywhere, whatever it says.
+    No setting in it is trusted, so no code is run and no key is sent.
 
     Raises:
-        UsageError, DataError: it is wrong, or cannot be read.
+        UsageError, DataError: it is invalid or cannot be read.
     """
     stored = resolve_config(_parsed(run.config, read_bytes(run.config)))
     harmless = {"trust_remote_code": False, "allow_pickle": False}
@@ -89,7 +89,7 @@ def described_config(run: RunDirectory) -> RunConfig:
 
 
 def save_config(run: RunDirectory, config: RunConfig) -> None:
-    """Store the resolved configuration of a run, and note that this user wrote it here.
+    """Store the resolved configuration of a run, and record that this user wrote it here.
 
     Raises:
         ResourceError: it cannot be written.
@@ -97,25 +97,25 @@ def save_config(run: RunDirectory, config: RunConfig) -> None:
     text = to_yaml(config)
     write_atomically(run.config, text)
     mark = _mark(text.encode())
-    with suppress(OSError):  # without the note, places must be named again
+    with suppress(OSError):  # without the record, locations must be given again
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
 
 
 def grants(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``given``, if all of it are settings that a stored run may not decide.
+    """``given``, if all keys are settings that a stored run may not decide.
 
     Raises:
-        UsageError: one of them would change what the run is.
+        UsageError: a key would change the run itself.
     """
     known = {".".join(location) for location, _ in _PERMISSIONS} - {*_PLACE}
     for key in given:
         if key not in known:
             known_ones = ", ".join(sorted(known))
             raise UsageError(
-                f"{key} cannot be changed here: a run goes on as it was made",
+                f"{key} cannot be changed here: a run continues with its stored settings",
                 fix=did_you_mean(key, known, cutoff=0.8)
-                or f"give only what a stored run may not decide by itself: {known_ones}",
+                or f"only these settings can be given: {known_ones}",
             )
     return given
 
@@ -127,15 +127,15 @@ def _not_given(
     whose = "it must be given again each time" if own else "others may have written it"
     typed = shlex.quote(f"{key}={_as_typed(value)}")
     return UsageError(
-        f"this stored run asks for {key}={_as_typed(value)}: {permission.does}. What a stored run "
-        f"says counts for nothing here; {whose}",
+        f"this stored run sets {key}={_as_typed(value)}: {permission.does}. The stored value is "
+        f"ignored; {whose}",
         where=f'{document.where(location)}, field "{key}"',
         fix=f"if you want that, add {typed} to the command",
     )
 
 
 def _as_typed(value: Any) -> str:
-    """A value as it is typed behind ``key=``, in ASCII and on one line."""
+    """A value in ``key=value`` spelling, in ASCII and on one line."""
     if isinstance(value, str) and value.isascii() and value.isprintable():
         return value
     return json.dumps(value)
@@ -145,7 +145,7 @@ def _parsed(path: Path, content: bytes) -> Document:
     try:
         return parse_yaml(content.decode("utf-8-sig"), str(path))
     except UnicodeDecodeError as error:
-        raise UsageError(f"the file cannot be read as UTF-8: {error}", where=str(path)) from None
+        raise UsageError(f"this file is not valid UTF-8: {error}", where=str(path)) from None
 
 
 def _is_own(content: bytes) -> bool:
@@ -153,12 +153,12 @@ def _is_own(content: bytes) -> bool:
 
 
 def _mark(content: bytes) -> Path:
-    """There where this user stored this very configuration; outside of every run."""
+    """The file that marks a configuration as stored by this user; outside every run."""
     return cache_folder() / "written" / hashlib.sha256(content).hexdigest()
 
 
 def _is_given(location: Location, given: Iterable[str]) -> bool:
-    """Whether a setting is given, by itself or with its whole section."""
+    """Whether a setting or its section is given."""
     names = {".".join(location[:length]) for length in range(1, len(location) + 1)}
     return not names.isdisjoint(given)
 

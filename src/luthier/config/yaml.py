@@ -1,9 +1,9 @@
-"""YAML without its traps, and with the line of every value.
+"""Strict YAML with the line number of every value.
 
-PyYAML's safe loader reads ``1e-4`` as text, ``no`` as false, ``010`` as eight, ``1:30`` as ninety,
-and takes the last of two equal keys without a word. Here numbers are numbers, only ``true`` and
-``false`` are booleans, and a repeated key is an error. Aliases, with which a few lines can stand
-for billions of values, are refused.
+PyYAML's safe loader reads ``1e-4`` as text, ``no`` as false, ``010`` as eight and ``1:30`` as
+ninety, and silently takes the last of two equal keys. Here numbers are numbers, only ``true`` and
+``false`` are booleans, and a duplicate key is an error. Aliases, which can expand a few lines to
+billions of values, are rejected.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from luthier.core.user_files import read_given
 Location = tuple[str | int, ...]
 
 _MOST_BYTES = 256 * 2**10
-"""More would be read for seconds without a sign; the longest of Luthier's own have 20 KiB."""
+"""Larger documents would take seconds to parse; the longest of Luthier's own have 20 KiB."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's booleans and numbers, and without aliases or great depths."""
+    """SafeLoader with YAML 1.2's booleans and numbers, without aliases or deep nesting."""
 
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node as PyYAML does, but refuse an alias."""
+        """Compose a node as PyYAML does, but reject aliases."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
         self._depth += 1
         if self._depth > MAX_DEPTH:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            problem = f"this is nested more than {MAX_DEPTH} levels deep"
+            problem = f"this YAML is nested more than {MAX_DEPTH} levels deep"
             raise yaml.composer.ComposerError(None, None, problem, mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -53,7 +53,7 @@ _Loader.yaml_implicit_resolvers = {
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-# PyYAML matches only the beginning of a value, so every pattern says where it ends.
+# PyYAML matches only the start of a value, so every pattern anchors its end.
 for _tag, _pattern, _first in (
     ("bool", r"(true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
     ("int", r"[-+]?(0|[1-9][0-9]*)\Z", "-+0123456789"),
@@ -63,7 +63,7 @@ for _tag, _pattern, _first in (
 
 
 class Document:
-    """A parsed YAML mapping that knows where each value stands."""
+    """A parsed YAML mapping with the line of each value."""
 
     def __init__(self, values: dict[str, Any], lines: dict[Location, int], source: str) -> None:
         self.values = values
@@ -82,7 +82,7 @@ def parse_yaml(text: str, source: str) -> Document:
     """Parse a YAML mapping.
 
     Raises:
-        UsageError: it is not YAML, has a repeated key or a tag, or is not a mapping.
+        UsageError: it is not valid YAML, has a duplicate key or a tag, or is not a mapping.
     """
     lines: dict[Location, int] = {}
     try:
@@ -92,20 +92,20 @@ def parse_yaml(text: str, source: str) -> Document:
             _note_lines(node, (), lines, source)
         values = loader.construct_document(node) if node is not None else {}
         if depth_exceeds(values):
-            raise UsageError(f"this is nested more than {MAX_DEPTH} levels deep", where=source)
+            raise UsageError(f"this YAML is nested more than {MAX_DEPTH} levels deep", where=source)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{source}:{mark.line + 1}" if mark else source
-        raise UsageError(f"this is not valid YAML: {error.problem}", where=place) from None
+        raise UsageError(f"invalid YAML: {error.problem}", where=place) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"this is not valid YAML: {error}", where=source) from None
+        raise UsageError(f"invalid YAML: {error}", where=source) from None
     if not isinstance(values, dict):
-        raise UsageError("this is not a mapping of keys to values", where=source)
+        raise UsageError("this YAML is not a mapping of keys to values", where=source)
     return Document(values, lines, source)
 
 
 def read_yaml(path: Path) -> Document:
-    """Parse the YAML file at ``path``.
+    """The parsed YAML file at ``path``.
 
     Raises:
         UsageError: it cannot be read or parsed.
@@ -115,7 +115,7 @@ def read_yaml(path: Path) -> Document:
     except DataError as error:
         raise UsageError(error.problem, where=error.where, fix=error.fix) from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"the file cannot be read as UTF-8: {error}", where=str(path)) from None
+        raise UsageError(f"this file is not valid UTF-8: {error}", where=str(path)) from None
     return parse_yaml(text, str(path))
 
 
@@ -140,11 +140,13 @@ def _note_lines(node: yaml.Node, at: Location, lines: dict[Location, int], sourc
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise UsageError(
-                "a key is a list or a table", where=f"{source}:{line}", fix="write a text"
+                "this key is a list or a mapping",
+                where=f"{source}:{line}",
+                fix="use text as the key",
             )
         if key.value in seen:
             raise UsageError(
-                f"the key {named(key.value)} stands twice, first on line {seen[key.value]}",
+                f"duplicate key {named(key.value)}, first on line {seen[key.value]}",
                 where=f"{source}:{line}",
                 fix="keep one of them",
             )

@@ -1,1 +1,1 @@
-"""What every layer stands on: errors, records, the run directory, seeds, the console."""
+"""Foundations of every layer: errors, files, secrets, seeds, units, the console."""

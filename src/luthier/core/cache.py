@@ -1,4 +1,4 @@
-"""Where Luthier keeps what can be made again: converted models, downloads."""
+"""The cache folder for data that can be recreated: converted models and downloads."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def cache_folder() -> Path:
 
 @contextmanager
 def one_at_a_time(folder: Path, console: Console) -> Iterator[None]:
-    """Let one process after another put something into a folder of the cache.
+    """Hold the lock of a cache folder, so that only one process writes there at a time.
 
-    Who comes second waits, and finds what the first one made. The lock ends with the process that
-    holds it, however that ends; what one that was killed has left is deleted. Without locks on a
-    file system all go on at once, and nothing is deleted.
+    Other processes wait and then find the finished result. The lock is released when its process
+    ends, even by a kill; leftovers of a killed process are deleted. On a file system without locks,
+    processes run concurrently and nothing is deleted.
 
     Args:
-        folder: a folder of the cache; it is made.
-        console: is told of a wait.
+        folder: a folder of the cache; created if missing.
+        console: receives a message when this process has to wait.
 
     Raises:
         ResourceError: the folder cannot be written.
@@ -49,18 +49,18 @@ def one_at_a_time(folder: Path, console: Console) -> Iterator[None]:
             remove_leftovers(folder)
         yield
     finally:
-        os.close(handle)  # this lets the lock go
+        os.close(handle)  # releases the lock
 
 
 def _taken(handle: int, folder: Path, console: Console) -> bool:
-    """Take the lock, if need be after a wait; whether there are locks here."""
+    """Take the lock, waiting if necessary; False where locks are unavailable."""
     if sys.platform == "win32":
         return False
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.say(f"waiting for another process, which writes in {folder} …")
+            console.say(f"waiting for another process to finish writing in {folder} …")
             fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""What a person sees while waiting. Everything goes to standard error; results go to output."""
+"""Messages and progress bars on standard error; results go to standard output."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _LONGEST = 20_000
 _PLAIN_INTERVAL_SECONDS = 10.0
 _PLAIN_FIRST_SECONDS = 2.0
 _PLAIN_COLUMNS = 100
-# The first unit is slower than those after it, so there is no estimate before so many.
+# The first unit is slower than the others, so no estimate is shown before this many units.
 _ENOUGH_UNITS = 4
 
 
 class ProgressCallback(Protocol):
-    """Tells a progress display that ``amount`` more units are done."""
+    """Advances a progress bar by ``amount`` units."""
 
     def __call__(self, amount: float = 1, *, status: str = "") -> None:
-        """Move on, optionally with a short status such as ``"loss 2.31"``."""
+        """Advance, optionally with a short status such as ``"loss 2.31"``."""
 
 
 class Console:
@@ -65,7 +65,7 @@ class Console:
         self._rich.print(text)
 
     def heading(self, text: str) -> None:
-        """Print a line that begins a stage."""
+        """Print the heading of a stage."""
         self._rich.print(on_one_line(text), style="bold cyan")
 
     def warn(self, text: str) -> None:
@@ -73,13 +73,13 @@ class Console:
         self._rich.print(_as_one(f"warning: {text}"), style="yellow")
 
     def warn_once(self, text: str) -> None:
-        """Print a warning, unless it was printed before: a model may be opened often."""
+        """Print a warning once per console: a model may be opened repeatedly."""
         if text not in self._warned:
             self._warned.add(text)
             self.warn(text)
 
     def error(self, error: LuthierError) -> None:
-        """Print a user's mistake: what, where, and what to do."""
+        """Print a user error: problem, location and fix."""
         self._rich.print(_as_one(f"error: {error.problem}"), style="bold red")
         if error.where:
             self._rich.print(_as_one(f"  at: {error.where}"))
@@ -90,12 +90,12 @@ class Console:
     def progress(
         self, description: str, total: float | None, done: int = 0
     ) -> Iterator[ProgressCallback]:
-        """Show progress with the time left. Nested calls show in the same display.
+        """Show progress with the time left. Nested calls share one display.
 
         Args:
-            description: what is going on.
-            total: units in all; None: unknown.
-            done: units done before, which say nothing about the time left.
+            description: the activity.
+            total: total units; None: unknown.
+            done: units finished earlier, which are excluded from the estimate of the time left.
         """
         description = on_one_line(description)
         if self.is_live:
@@ -121,7 +121,7 @@ class Console:
 
     @contextmanager
     def _display(self) -> Iterator[Progress]:
-        """The bars that are shown, or new ones; what others print meanwhile goes above them."""
+        """The current bars, or new ones; other output is printed above them."""
         if self._bar is not None:
             yield self._bar
             return
@@ -134,7 +134,7 @@ class Console:
             _TimeLeft(),
             console=self._rich,
             transient=True,
-            redirect_stdout=False,  # rich would take the colours of what is printed
+            redirect_stdout=False,  # rich would strip the colours of redirected output
             redirect_stderr=False,
         )
         lines = _Lines(self.say)
@@ -149,9 +149,9 @@ class Console:
 
 
 def _as_one(message: str) -> str:
-    """A message that no line of it can pretend to end, and not longer than anybody reads.
+    """The message as one block: later lines are indented, and long text is truncated.
 
-    Its lines after the first are set in further than those that begin a part of an error.
+    The indentation is deeper than that of an error's parts, so no line can imitate one.
     """
     if len(message) > _LONGEST:
         message = f"{message[:_LONGEST]}… ({len(message) - _LONGEST:,} characters more)"
@@ -160,26 +160,26 @@ def _as_one(message: str) -> str:
 
 
 class _Lines:
-    """Text that comes in pieces, said a whole line at a time."""
+    """A buffer that prints incoming text line by line."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._begun = ""
 
     def put(self, text: str) -> None:
-        """Take a piece."""
+        """Add a piece of text."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             self._say(line)
 
     def end(self) -> None:
-        """Say a line that was begun."""
+        """Print an unfinished last line."""
         if self._begun:
             self.put("\n")
 
 
 class _TimeLeft(TimeRemainingColumn):
-    """The time left, once enough units are done to estimate it."""
+    """The time left, shown once enough units are done to estimate it."""
 
     def render(self, task: Task) -> Text:
         """See `TimeRemainingColumn.render`."""
@@ -189,7 +189,7 @@ class _TimeLeft(TimeRemainingColumn):
 
 
 class _Bars(Progress):
-    """Bars, and beneath them what is said of them, which a line of 80 columns has no room for."""
+    """Progress bars with their status on a line below, because 80 columns cannot hold both."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         """The table of bars, then a line for each status."""
@@ -206,7 +206,7 @@ def _plain_progress(
     last = time.monotonic()
     done: float = before
     said = False
-    first: tuple[float, float] | None = None  # when the first, slower unit was done, and the count
+    first: tuple[float, float] | None = None  # time and count after the first, slower unit
 
     def advance(amount: float = 1, *, status: str = "") -> None:
         nonlocal done, last, first, said

@@ -1,4 +1,4 @@
-"""A time by which all of something has to be over, however many parts it has."""
+"""One deadline shared by several steps."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class _Failure(NamedTuple):
 
 
 class Deadline:
-    """One limit for many steps, each of which gets what is left of it.
+    """A time limit for a sequence of steps; each step gets the remaining time.
 
     Args:
-        seconds: from now on, by a clock that never goes back.
+        seconds: the limit from now on, on a monotonic clock.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._end = seconds, time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds that are left, more than 0.
+        """The seconds left, more than 0.
 
         Raises:
-            TimeoutError: none.
+            TimeoutError: the deadline has passed.
         """
         left = self._end - time.monotonic()
         if left <= 0:
@@ -39,20 +39,20 @@ class Deadline:
         return left
 
     def call(self, work: Callable[[], _Result]) -> _Result:
-        """The result of ``work``, which has no limit of its own; it runs in another thread.
+        """The result of ``work``, run in another thread and limited by the deadline.
 
-        Where it takes longer it is left alone, and ends with the process at the latest.
+        Work that exceeds the limit keeps running in its daemon thread until it or the process ends.
 
         Raises:
-            TimeoutError: it takes longer than what is left.
-            Exception: its own.
+            TimeoutError: ``work`` exceeds the time left.
+            Exception: as raised by ``work``.
         """
         results: SimpleQueue[_Result | _Failure] = SimpleQueue()
 
         def run() -> None:
             try:
                 results.put(work())
-            except Exception as error:  # noqa: BLE001 - it is raised in the caller's thread
+            except Exception as error:  # noqa: BLE001 - re-raised in the caller's thread
                 results.put(_Failure(error))
 
         threading.Thread(target=run, daemon=True).start()

@@ -1,7 +1,7 @@
-"""One family of errors: what is wrong, where, and what to do.
+"""The exceptions of Luthier: problem, location and fix.
 
-A `LuthierError` is a mistake that a user can mend, so it is printed without a traceback. Every
-other exception is a defect of Luthier and keeps its traceback.
+A `LuthierError` is printed without a traceback, because the user can fix it. Any other exception is
+a bug in Luthier and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from luthier.core.names import on_one_line
 
 
 class LuthierError(Exception):
-    """Something the user can mend.
+    """Base class of all errors that the user can fix.
 
     Args:
-        problem: what is wrong, in one sentence.
-        where: the place, such as ``data.jsonl:817, field "completion"``. It is kept on one line: a
-            file's name may hold line breaks, and would pretend to be another message.
-        fix: what to do about it.
+        problem: a sentence that says what is wrong.
+        where: the location, such as ``data.jsonl:817, field "completion"``. Line breaks are
+            escaped, because a file name could otherwise imitate another message.
+        fix: the suggested action.
     """
 
     exit_code: ClassVar[int] = 1
@@ -30,26 +30,26 @@ class LuthierError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        """One line, for logs and chained exceptions."""
+        """The error on one line, for logs and chained exceptions."""
         place = f"{self.where}: " if self.where else ""
         fix = f" ({self.fix})" if self.fix else ""
         return f"{place}{self.problem}{fix}"
 
 
 class UsageError(LuthierError):
-    """The command line or the configuration is wrong."""
+    """Invalid command line or configuration."""
 
     exit_code = 2
 
 
 class DataError(LuthierError):
-    """Input data, a template, a model or another artifact is wrong or missing."""
+    """Invalid or missing input data, template, model or other artifact."""
 
     exit_code = 3
 
 
 class ResourceError(LuthierError):
-    """Memory, disk, permissions or time do not suffice."""
+    """Insufficient memory, disk space, permissions or time."""
 
     exit_code = 4
 
@@ -61,13 +61,13 @@ class DivergedError(LuthierError):
 
 
 class PreemptedError(LuthierError):
-    """The run was asked to stop, saved its state, and can be continued."""
+    """The run stopped on request and saved its state; it can be resumed."""
 
     exit_code = 75
 
 
 class ProblemList:
-    """Collects problems of one kind so that a user sees all of them at once, not one a run."""
+    """A collection of problems of one kind, reported together instead of one per run."""
 
     def __init__(self, limit: int = 10) -> None:
         self.limit = limit
@@ -75,15 +75,15 @@ class ProblemList:
         self._others = 0
 
     def add(self, problem: LuthierError) -> None:
-        """Note one problem."""
+        """Add a problem."""
         self.problems.append(problem)
 
     def count(self, others: int) -> None:
-        """Note problems that are not looked at, since enough are listed."""
+        """Count problems that are omitted from the list because enough are listed."""
         self._others += others
 
     def raise_if_any(self) -> None:
-        """Raise the only problem as it is, or one error that lists the first ``limit`` of them.
+        """Raise the only problem unchanged, or one error that lists the first ``limit`` problems.
 
         Raises:
             LuthierError: of the class of the first problem.

@@ -1,4 +1,4 @@
-"""The one shape of a data row after its format was detected."""
+"""The form of a data row after its format was detected."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class ToolCall:
     """A function that the assistant calls.
 
     Attributes:
-        name: of the function.
+        name: the function's name.
         arguments: a JSON object as text, such as ``{"city": "Cremona"}``.
-        id: what the result refers to; empty where the data gives none.
+        id: referenced by the tool's result; empty where the data gives none.
     """
 
     name: str
@@ -28,13 +28,13 @@ class Message:
     """One turn of a conversation.
 
     Attributes:
-        role: who speaks; ``tool`` is the result of a call.
-        content: the text; may be empty where the assistant only calls tools.
-        reasoning: the assistant's thinking before the content, where the data keeps it apart.
+        role: the speaker; ``tool`` is the result of a call.
+        content: the text; may be empty if the assistant only calls tools.
+        reasoning: the assistant's reasoning before the content, if the data stores it separately.
         tool_calls: the functions that the assistant calls after the content.
         name: of the tool whose result this is.
-        tool_call_id: the call whose result this is.
-        is_trained: whether the loss counts this turn; only the assistant's turns are ever counted.
+        tool_call_id: the call that this result answers.
+        is_trained: whether the turn counts in the loss; only the assistant's turns ever count.
     """
 
     role: Role
@@ -47,27 +47,27 @@ class Message:
 
     @property
     def is_text(self) -> bool:
-        """Whether this is a text and nothing else, trained where such a turn is."""
+        """Whether the turn holds text only, trained if it is an assistant's turn."""
         beside = self.reasoning or self.tool_calls or self.name or self.tool_call_id
         return not beside and self.is_trained
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation and the answers that are accepted as its next turn.
+    """A conversation and its accepted answers.
 
     Attributes:
         id: stable across runs; unique within a data set.
-        messages: the conversation up to the answer. Empty for plain text. Assistant turns in here
-            are trained on as well, unless they say otherwise, so that chat data is used whole.
-        references: accepted answers. Training uses the first; metrics take the best.
-        choices: the closed set of answers, or empty for open answers.
-        group: examples of one group never straddle two splits (empty: a group of its own).
+        messages: the conversation before the answer; empty for plain text. Assistant turns in it
+            are trained on too, unless marked otherwise, so chat data is used completely.
+        references: accepted answers. Training uses the first; metrics take the best match.
+        choices: the closed set of answers; empty for open answers.
+        group: examples of one group stay in the same split (empty: a group of its own).
         where: file and line (or data set and row), for error messages.
-        answer: the turn that training uses, where it is more than the text of the first reference:
-            reasoning, tool calls, or not trained. None: that text.
-        tools: the functions that the assistant may call, as a JSON list; empty for none.
-        weight: how much the loss counts this example, relative to the others.
+        answer: the trained turn, if it differs from the text of the first reference: with reasoning
+            or tool calls, or untrained. None: that text.
+        tools: the functions the assistant may call, as a JSON list; empty for none.
+        weight: the weight of this example in the loss, relative to the others.
     """
 
     id: str
@@ -87,15 +87,15 @@ class Example:
 
     @property
     def trained_answer(self) -> Message:
-        """The turn that training ends with.
+        """The final trained turn.
 
         Raises:
-            IndexError: there is no reference.
+            IndexError: there are no references.
         """
         return self.answer or Message("assistant", self.references[0])
 
     @property
     def characters(self) -> int:
-        """Characters of the question and of the answer that is trained on."""
+        """Number of characters in the conversation and the trained answer."""
         turns = (*self.messages, *((self.trained_answer,) if self.references else ()))
         return sum(len(turn.content) + len(turn.reasoning) for turn in turns)

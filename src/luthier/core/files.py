@@ -1,8 +1,8 @@
-"""Files that are either whole or absent, whatever interrupts the writing.
+"""Atomic reading and writing of the files of a run.
 
-Files of a run are opened here and nowhere else. A run may come from somebody else, so the file that
-a name stands for is opened, and never what a link points to: not for reading, not for writing.
-Temporary files have random names in the folder of the file that they become.
+All files of a run are opened here. Links are never followed, neither for reading nor for writing,
+because a run may come from somebody else. Temporary files have random names and lie in the target's
+folder.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from luthier.core.disk import storing
 from luthier.core.errors import DataError, LuthierError, ResourceError, UsageError
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-# A FIFO without a writer would be waited for.
+# Without O_NONBLOCK, opening a FIFO without a writer would block.
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-_LONGEST_STEM = 100  # bytes of the name in a temporary name
+_LONGEST_STEM = 100  # bytes of the file's name used in a temporary name
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading; a link is not followed.
+    """Open a regular file for reading, without following links.
 
     Raises:
-        FileNotFoundError: there is none.
-        DataError: it is a link, a folder, a FIFO or a device; or it cannot be read.
+        FileNotFoundError: the file does not exist.
+        DataError: it is a link, a folder, a FIFO or a device, or unreadable.
     """
     return open_regular(path, _NO_LINK)
 
 
 def open_regular(path: Path, flags: int = 0) -> BinaryIO:
-    """Open a file for reading, which is never waited for, as a FIFO without a writer would be.
+    """Open a regular file for reading, without blocking on a FIFO.
 
     Args:
         path: the file.
-        flags: further ones for `os.open`.
+        flags: additional flags for `os.open`.
 
     Raises:
-        FileNotFoundError: there is none.
-        DataError: it is a folder, a FIFO, a socket or a device; or it cannot be read.
+        FileNotFoundError: the file does not exist.
+        DataError: it is a folder, a FIFO, a socket or a device, or unreadable.
     """
     try:
         handle = os.open(path, os.O_RDONLY | _NO_WAIT | flags)
@@ -57,7 +57,7 @@ def open_regular(path: Path, flags: int = 0) -> BinaryIO:
     except OSError as error:
         raise _refused(path, error) from None
     except ValueError as error:  # a NUL in the name
-        raise DataError(f"this is no name of a file: {error}", where=repr(str(path))) from None
+        raise DataError(f"invalid file name: {error}", where=repr(str(path))) from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise irregular(path)
@@ -65,61 +65,61 @@ def open_regular(path: Path, flags: int = 0) -> BinaryIO:
 
 
 def irregular(path: Path) -> DataError:
-    """The error to raise for what is there and is no regular file."""
+    """The error to raise for a path that is not a regular file."""
     return DataError(
-        "this cannot be read: it is no regular file",
+        "this is not a regular file",
         where=str(path),
-        fix="name a file; what comes through a pipe or from a device is not read",
+        fix="name a regular file; pipes and devices are not read",
     )
 
 
 def read_bytes(path: Path, most: int | None = None) -> bytes:
-    """The content of a file that Luthier wrote.
+    """The content of a file written by Luthier.
 
     Args:
         path: the file.
-        most: bytes that it may have; None: any number.
+        most: maximum size in bytes; None: unlimited.
 
     Raises:
-        FileNotFoundError: there is none.
-        DataError: it is larger, or as `open_file`.
+        FileNotFoundError: the file does not exist.
+        DataError: it is too large, or as in `open_file`.
     """
     with open_file(path) as file:
         return read_whole(file, path, most)
 
 
 def read_whole(file: BinaryIO, path: Path, most: int | None) -> bytes:
-    """The content; a file that grows while it is read ends at the limit, too."""
+    """The content of an open file; the limit also stops a file that grows while it is read."""
     if most is None:
         return file.read()
     content = file.read(most + 1)
     if len(content) > most:
-        raise DataError(f"this is too large: more than {most // 2**20:,} MiB", where=str(path))
+        raise DataError(f"this file exceeds {most // 2**20:,} MiB", where=str(path))
     return content
 
 
 def read_text(path: Path) -> str:
-    """The text of a file that Luthier wrote.
+    """The text of a file written by Luthier.
 
     Raises:
-        DataError: the file is missing, is not UTF-8, or as `open_file`.
+        DataError: the file is missing or not UTF-8, or as in `open_file`.
     """
     try:
         return read_bytes(path).decode("utf-8")
     except FileNotFoundError:
         raise DataError("the file does not exist", where=str(path)) from None
     except (OSError, ValueError) as error:
-        raise DataError(f"this is not readable: {error}", where=str(path)) from None
+        raise DataError(f"this file is not valid UTF-8: {error}", where=str(path)) from None
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path`` and move it there, so that a reader never sees a part of it.
+    """Write ``text`` to ``path`` atomically, so that readers never see a partial file.
 
-    A link at ``path`` is replaced, and what it points to stays.
+    A link at ``path`` is replaced; its target is left unchanged.
 
     Raises:
         UsageError: the path is a folder.
-        ResourceError: the folder cannot be written or the disk is full.
+        ResourceError: the folder is not writable or the disk is full.
     """
     content = text.encode("utf-8", "backslashreplace")
     with new_file(path, len(content)) as file:
@@ -128,17 +128,17 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def new_file(path: Path, needed: int) -> Iterator[IO[bytes]]:
-    """A new file under a random name, which gets the name ``path`` when it is on the disk.
+    """A temporary file that is renamed to ``path`` once it is flushed to disk.
 
-    Where the block fails there is no new file, and an old one is as it was.
+    If the block fails, the temporary file is deleted and an existing file stays unchanged.
 
     Args:
-        path: the file to be.
+        path: the target.
         needed: its size in bytes.
 
     Raises:
         UsageError: the path is a folder.
-        ResourceError: the system refused something, in the block too.
+        ResourceError: writing failed, also inside the block.
     """
     with storing(path, needed):
         if path.is_dir() or not path.name:
@@ -166,21 +166,21 @@ def _new_beside(path: Path) -> Iterator[IO[bytes]]:
 
 
 def partial_name(path: Path) -> Path:
-    """A name beside ``path`` that nobody could have taken before."""
+    """An unpredictable temporary name beside ``path``."""
     stem = os.fsdecode(os.fsencode(path.name)[:_LONGEST_STEM])
     return path.with_name(f".{stem}.{secrets.token_hex(8)}.partial")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically. NaN and infinity are refused."""
+    """Write ``value`` as indented JSON, atomically. NaN and infinity are rejected."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that Luthier wrote.
+    """The content of a JSON file written by Luthier.
 
     Raises:
-        DataError: the file is missing or too large, or is refused as `parse_record` says.
+        DataError: the file is missing or too large, or rejected by `parse_record`.
     """
     try:
         content = read_bytes(path, guarded.MAX_DOCUMENT_BYTES)
@@ -190,17 +190,17 @@ def read_json(path: Path) -> Any:
 
 
 def write_lines(path: Path, values: Iterable[Any]) -> None:
-    """Write one JSON document a line, atomically."""
+    """Write a JSON-lines file atomically."""
     lines = (json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
     write_atomically(path, "".join(line + "\n" for line in lines))
 
 
 def append_line(path: Path, value: Any) -> None:
-    """Append one JSON document as a line.
+    """Append a JSON document as one line.
 
     Raises:
-        ResourceError: the file cannot be written.
-        DataError: it is a link, or no regular file.
+        ResourceError: the file is not writable.
+        DataError: it is a link or not a regular file.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
     content = text.encode("utf-8", "backslashreplace")
@@ -209,10 +209,10 @@ def append_line(path: Path, value: Any) -> None:
 
 
 def append_lines(path: Path, values: Iterable[Any]) -> None:
-    """Append one JSON document a line, and wait until they are on the disk.
+    """Append JSON documents, one per line, and flush them to disk.
 
     Raises:
-        ResourceError, DataError: as `append_line`.
+        ResourceError, DataError: as in `append_line`.
     """
     text = "".join(json.dumps(v, ensure_ascii=False, allow_nan=False) + "\n" for v in values)
     content = text.encode("utf-8", "backslashreplace")
@@ -228,10 +228,10 @@ def append_lines(path: Path, values: Iterable[Any]) -> None:
 
 
 def _open_to_append(path: Path) -> IO[bytes]:
-    """Open a regular file to append to.
+    """Open a regular file for appending.
 
-    A file that has a second name, a hard link, is copied first: what has the other name is not
-    this run's to change.
+    A file with a second name (hard link) is copied first, because the other name may belong to
+    another run.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK | _NO_WAIT
     try:
@@ -243,7 +243,7 @@ def _open_to_append(path: Path) -> IO[bytes]:
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode):
         os.close(handle)
-        raise DataError("this is no regular file", where=str(path))
+        raise DataError("this is not a regular file", where=str(path))
     if found.st_nlink > 1:
         os.close(handle)
         with open_file(path) as old, _new_beside(path) as new:
@@ -257,21 +257,20 @@ def _refused(path: Path, error: OSError) -> LuthierError:
         return DataError(
             "this is a link, and links in a run are not followed",
             where=str(path),
-            fix="if you trust it, put a copy of what it points to in its place",
+            fix="if you trust it, replace it with a copy of its target",
         )
     if error.errno == errno.ENXIO:
         return irregular(path)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return ResourceError("the file may not be read", where=str(path))
-    return DataError(f"this cannot be read: {error.strerror}", where=str(path))
+        return ResourceError("no permission to read this file", where=str(path))
+    return DataError(f"cannot read this file: {error.strerror}", where=str(path))
 
 
 def read_lines(path: Path) -> Iterator[Any]:
-    """The documents of a JSON-lines file; a line torn by an interruption ends the reading.
+    """The documents of a JSON-lines file; reading ends at a line torn by an interruption.
 
     Raises:
-        DataError: a line is longer than 64 MiB, or is refused as `parse_record` says; or as
-            `open_file`.
+        DataError: a line is longer than 64 MiB or rejected by `parse_record`; or as in `open_file`.
     """
     if not path.exists():
         return
@@ -291,7 +290,7 @@ def read_lines(path: Path) -> Iterator[Any]:
 
 
 def folder_bytes(folder: Path, suffixes: tuple[str, ...] = ("",)) -> int:
-    """The size of the files below ``folder`` with one of the suffixes (default: all), in bytes."""
+    """Total size in bytes of the files below ``folder`` with one of the suffixes (default: all)."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sum(path.stat().st_size for path in files if path.name.endswith(suffixes))
 
@@ -300,7 +299,7 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
-        # A file that grows is read up to where it ended.
+        # Only the initial size is read, since the file may be growing.
         left = os.fstat(file.fileno()).st_size
         while left > 0 and (part := file.read(min(left, 2**20))):
             digest.update(part)
@@ -309,7 +308,7 @@ def file_sha256(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or a folder's entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

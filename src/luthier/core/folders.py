@@ -1,7 +1,7 @@
-"""Folders that are either whole or absent, and folders that came from somebody else.
+"""Atomic creation and replacement of folders, and checks of folders from elsewhere.
 
-A folder is made under a random name beside the place it is for, and moved there when it is on the
-disk. Nothing is deleted but what was made so, and no link is followed.
+A folder is created under a random name beside its target and renamed once it is on disk. Only
+folders created this way are deleted, and no link is followed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 
 
 def refuse_links(folder: Path) -> None:
-    """Check that everything below a folder is a folder or a regular file.
+    """Check that a folder contains only folders and regular files.
 
-    ``folder`` itself may be a link: it was named by the user.
+    ``folder`` itself may be a link, because the user named it.
 
     Raises:
-        DataError: a link, a FIFO, a socket or a device is there; or a folder cannot be read.
+        DataError: it contains a link, a FIFO, a socket or a device, or a folder is unreadable.
     """
     try:
         with os.scandir(folder) as entries:
@@ -35,7 +35,7 @@ def refuse_links(folder: Path) -> None:
                     raise DataError(
                         "this is a link, and links in a run are not followed",
                         where=entry.path,
-                        fix="if you trust it, put a copy of what it points to in its place",
+                        fix="if you trust it, replace it with a copy of its target",
                     )
                 if entry.is_dir():
                     refuse_links(Path(entry.path))
@@ -46,22 +46,22 @@ def refuse_links(folder: Path) -> None:
                         fix="remove it",
                     )
     except OSError as error:
-        raise DataError(f"this cannot be read: {error.strerror}", where=str(folder)) from None
+        raise DataError(f"cannot read this folder: {error.strerror}", where=str(folder)) from None
 
 
 @contextmanager
 def free_folder(folder: Path) -> Iterator[None]:
-    """Within, a folder that a user named is made; where the block fails, it is as it was.
+    """Create a folder that the user named; if the block fails, restore its previous state.
 
     Raises:
-        UsageError: there is something in it, or it is a file: nothing is replaced.
+        UsageError: it is a file or not empty: nothing is overwritten.
     """
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if not is_empty and (folder.exists() or folder.is_symlink()):
         raise UsageError(
-            "there is something here already, and it would be replaced",
+            "this path already exists and would be overwritten",
             where=str(folder),
-            fix="name a new folder, or an empty one, with --output",
+            fix="choose a new or empty folder with --output",
         )
     try:
         yield
@@ -74,16 +74,16 @@ def free_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(target: Path, needed: int = 0) -> Iterator[Path]:
-    """An empty folder under a random name beside ``target``, which it becomes at the end.
+    """An empty temporary folder that is renamed to ``target`` at the end.
 
-    Where the block fails the folder is deleted, and ``target`` is as it was.
+    If the block fails, the temporary folder is deleted and ``target`` stays unchanged.
 
     Args:
-        target: the folder to be.
-        needed: the size of what goes into it, in bytes; 0 where it is not known.
+        target: the final folder.
+        needed: the size of its future content in bytes; 0: unknown.
 
     Raises:
-        ResourceError: the system refused something, in the block too.
+        ResourceError: writing failed, also inside the block.
     """
     with storing(target, needed):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -98,9 +98,9 @@ def new_folder(target: Path, needed: int = 0) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what `new_folder`, `remove_folder` and `new_file` left there when they were killed.
+    """Delete leftovers of killed `new_folder`, `remove_folder` and `new_file` calls in ``folder``.
 
-    Only for the one process that writes here: another's unfinished work looks the same.
+    Only the one process that writes here may call it, because leftovers look like work in progress.
     """
     if not folder.is_dir() or folder.is_symlink():
         return
@@ -114,9 +114,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def remove_unfinished_folders(folder: Path) -> None:
-    """As `remove_leftovers`, everywhere below ``folder``, but folders only.
+    """As `remove_leftovers`, for folders everywhere below ``folder``.
 
-    A file may be a report's, which whoever reads a run may write at any time.
+    Files are kept, because any reader of a run may be writing a report.
     """
     for place, names, _ in os.walk(folder):
         for name in filter(_LEFTOVER.fullmatch, list(names)):
@@ -126,10 +126,10 @@ def remove_unfinished_folders(folder: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder, which is never seen half deleted.
+    """Delete a folder atomically: it is renamed first.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: the folder cannot be renamed.
     """
     leaving = partial_name(path)
     path.rename(leaving)
@@ -137,13 +137,13 @@ def remove_folder(path: Path) -> None:
 
 
 def replace_folder(partial: Path, target: Path) -> None:
-    """Flush a finished folder to the disk and give it its name, in place of one that has it.
+    """Flush a finished folder to disk and rename it to ``target``, replacing an existing one.
 
-    There is never a part under the name. Between the two renames there is nothing; who stops
-    there leaves the old folder whole, and `settle_folder` gives it its name back.
+    ``target`` is never partial. If a process dies between the two renames, ``target`` is missing
+    and `settle_folder` restores the old folder.
 
     Raises:
-        OSError: ``target`` is as it was.
+        OSError: renaming failed; ``target`` stays unchanged.
     """
     for path in (*partial.rglob("*"), partial):
         flush(path)
@@ -162,7 +162,7 @@ def replace_folder(partial: Path, target: Path) -> None:
 
 
 def settle_folder(target: Path) -> None:
-    """Undo a `replace_folder` that was stopped between its two renames."""
+    """Restore the old folder after an interrupted `replace_folder`."""
     if _old(target).exists() and not target.exists():
         _old(target).rename(target)
 

@@ -1,4 +1,4 @@
-"""What a result was made from, and how that differs from what is there now."""
+"""Fingerprints of a result's inputs, and the differences between two sets of inputs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SHOWN = 12
 
 
 def inputs_fingerprint(inputs: Inputs) -> str:
-    """A name for JSON values, whatever the order of their keys."""
+    """A fingerprint of JSON values, independent of the order of keys."""
     return fingerprint(json.dumps(inputs, sort_keys=True))
 
 
 def describe_differences(before: Inputs, now: Inputs) -> str:
-    """The values that differ, a line each: ``train.batch_size: 8 before, 16 now``."""
+    """The values that differ, one per line: ``train.batch_size: 8 before, 16 now``."""
     old, new = _flat(before), _flat(now)
     lines = [
         f"  {key}: {_shown(old, key)} before, {_shown(new, key)} now"

@@ -1,4 +1,4 @@
-"""Stopping at a good moment: a signal asks, the work stops where nothing is lost."""
+"""Graceful stopping: a signal sets a request, and the work stops at a safe point."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether somebody has asked the current work to stop."""
+    """Whether the current work was asked to stop."""
 
     def __init__(self) -> None:
         self.signal_name = ""
@@ -23,9 +23,9 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request while the block runs.
+    """Convert SIGINT and SIGTERM into a stop request while the block runs.
 
-    A second signal interrupts at once. Outside the main thread signals cannot be caught, and the
+    A second signal interrupts immediately. Outside the main thread signals cannot be caught, so the
     request is never set.
     """
     request = StopRequest()

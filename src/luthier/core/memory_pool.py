@@ -1,11 +1,10 @@
-"""The heap that a training runs in, on Linux.
+"""The heap allocator for training on Linux.
 
-glibc hands out a tensor's 64-byte aligned block from a larger one and puts what is left before and
-after it to other uses, so that a freed block is a few bytes short of the next request of its own
-size: a step of LoRA took a third more memory than its tensors. Giving every block back to the
-kernel leaves no holes, and took almost twice the time. oneTBB's allocator reuses freed blocks whole
-and has neither fault (lab/LOG.md has the measurements). An allocator can only be exchanged when a
-process starts.
+glibc cuts a tensor's 64-byte aligned block out of a larger one and reuses the space around it, so a
+freed block is a few bytes too short for the next request of the same size: a LoRA step took a third
+more memory than its tensors. Returning every block to the kernel avoids this fragmentation but took
+almost twice the time. oneTBB's allocator reuses freed blocks whole and has neither problem
+(lab/LOG.md has the measurements). An allocator can be replaced only when a process starts.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ _PRELOAD = "LD_PRELOAD"
 
 
 def pool_installed() -> bool:
-    """Whether training from the command line will use oneTBB's allocator."""
+    """Whether oneTBB's allocator is available for training from the command line."""
     return bool(_libraries())
 
 
 def pool_in_use() -> bool:
-    """Whether this process uses it."""
+    """Whether this process uses oneTBB's allocator."""
     return hasattr(ctypes.CDLL(None), "__TBB_malloc_proxy") if _is_linux() else False
 
 
 def pool_environment() -> dict[str, str]:
-    """What a process must find in its environment to use it; empty where it is not installed."""
+    """The environment variables that enable oneTBB's allocator; empty where it is missing."""
     ours = os.pathsep.join(map(str, _libraries()))
     before = os.environ.get(_PRELOAD, "")
     return {_PRELOAD: f"{ours}:{before}".rstrip(":")} if ours else {}
 
 
 def start_in_pool() -> None:
-    """Start this program anew with oneTBB's allocator, if it is there and not in use yet.
+    """Restart this program with oneTBB's allocator, if installed and not in use yet.
 
-    Processes that this one starts later are not affected.
+    Child processes do not inherit it.
     """
     ours = os.pathsep.join(map(str, _libraries()))
     before = os.environ.get(_PRELOAD, "")
@@ -53,7 +52,7 @@ def start_in_pool() -> None:
 
 
 def _libraries() -> tuple[Path, ...]:
-    """Where the package ``tbb`` put the allocator and what it depends on; empty without it."""
+    """The files of the allocator and its dependencies in the ``tbb`` package, if installed."""
     if not _is_linux():
         return ()
     for base in (sys.prefix, site.getuserbase()):

@@ -1,7 +1,7 @@
-"""The tuning methods by name, and the facts about each that others decide by.
+"""Tuning methods by name, with the facts that other modules branch on.
 
-The planner, which loads neither torch nor the configuration, reads them as training, merging and
-help do; so they stand in the lowest room.
+Planner, training, merging and help read them. They live in the lowest layer because the planner
+loads neither torch nor the configuration.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MethodName = Literal[
 ]
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 Trained = Literal["base", "updates", "layers", "vectors", "keys and values"]
-"""Weights of the base itself; or added: updates of its weights, layers between its own, vectors
-before the input, keys and values in each layer."""
+"""The kind of trained weights: the base's own; updates of its weights; layers inserted between its
+own; vectors before the input; keys and values in each layer."""
 Sizes = Mapping[str, str]
-"""From a size of the planner's to the setting of the method that gives it."""
+"""From a size in the planner to the method's setting."""
 
 _TARGETS: Sizes = {"targets": "targets", "exclude_modules": "exclude_modules"}
 _RANKED: Sizes = {"rank": "rank", **_TARGETS}
@@ -42,19 +42,19 @@ _SOFT: Sizes = {"virtual_tokens": "virtual_tokens"}
 
 @dataclass(frozen=True, slots=True)
 class MethodFacts:
-    """What holds for a method whatever its settings.
+    """Facts about a method that do not depend on its settings.
 
     Attributes:
-        title: its name as the subject of a sentence.
-        trains: what is trained.
-        sizes: the sizes that a plan may give it.
-        on_modules: whether its settings say which modules it adapts.
-        needs_parameters: whether only a user can say what it trains.
-        prunes: whether it begins with a rank above its final one.
-        quantised_form_of: the method that it is beside a quantised base; None: it is no such form.
-        shardable: whether its weights may be cut into shards (FSDP).
-        mergeable: whether weights of the base can hold what an adapter of it adds.
-        traceable: whether it can be prepared and trained with tensors that hold no data.
+        title: its name in sentences.
+        trains: the kind of trained weights.
+        sizes: the sizes that a plan can set.
+        on_modules: whether its settings select the adapted modules.
+        needs_parameters: whether the user must name the trained parameters.
+        prunes: whether it starts at a rank above the final one.
+        quantised_form_of: the same method for an unquantised base; None: there is none.
+        shardable: whether its weights can be sharded (FSDP).
+        mergeable: whether its adapter can be merged into the base weights.
+        traceable: whether it can be prepared and trained with fake tensors (no data).
     """
 
     title: str
@@ -70,34 +70,34 @@ class MethodFacts:
 
     @property
     def trains_base(self) -> bool:
-        """Whether it trains weights of the base, which then cannot be quantised."""
+        """Whether it trains base weights, which therefore cannot be quantised."""
         return self.trains == "base"
 
     @property
     def recomputable(self) -> bool:
-        """Whether layers may be computed again in the backward pass (activation checkpointing)."""
+        """Whether activation checkpointing works with it."""
         return self.trains != "keys and values"
 
     @property
     def packable(self) -> bool:
-        """Whether examples may share a row: not where something is put before each row."""
+        """Whether examples can be packed; impossible where something precedes each row."""
         return not self.is_soft_prompt
 
     @property
     def is_soft_prompt(self) -> bool:
-        """Whether it trains something before the input, which is read from the start."""
+        """Whether it trains a prefix of the input, read with the first token."""
         return self.trains in ("vectors", "keys and values")
 
 
 def _update(title: str, sizes: Sizes = _RANKED) -> MethodFacts:
-    """Of a method that adds updates of the weights of chosen modules."""
+    """Facts of a method that learns updates for the weights of selected modules."""
     return MethodFacts(title, "updates", sizes, on_modules=True, mergeable=True)
 
 
 FACTS: Mapping[str, MethodFacts] = {
     "full": MethodFacts("Full fine-tuning", "base"),
     "bitfit": MethodFacts("BitFit", "base"),
-    # Peft saves the norms as an adapter. It copies each, which tensors without data do not survive.
+    # Peft copies the norms to save them as an adapter; fake tensors cannot be copied.
     "layernorm": MethodFacts("Tuning of the norms", "base", mergeable=True, traceable=False),
     "last-layers": MethodFacts("Tuning of the last layers", "base", {"last_layers": "layers"}),
     "selective": MethodFacts(
@@ -118,7 +118,7 @@ FACTS: Mapping[str, MethodFacts] = {
         shardable=False,
         mergeable=True,
     ),
-    # Tensors without data cannot be quantised.
+    # Fake tensors cannot be quantised.
     "qlora": MethodFacts(
         "QLoRA",
         "updates",
@@ -135,16 +135,16 @@ FACTS: Mapping[str, MethodFacts] = {
     "prefix-tuning": MethodFacts("Prefix tuning", "keys and values", _SOFT),
     "p-tuning": MethodFacts("P-tuning", "vectors", _SOFT),
 }
-"""The facts about each method, by its name."""
+"""Facts by method name."""
 
 
 def plain_form(name: str) -> str:
-    """The method that a method is without a quantised base; most are the same."""
+    """The same method for an unquantised base; for most methods itself."""
     facts = FACTS.get(name)
     return (facts and facts.quantised_form_of) or name
 
 
 def quantised_form(name: str) -> str:
-    """The method that a method is beside a quantised base; most are the same."""
+    """The same method for a quantised base; for most methods itself."""
     forms = (form for form, facts in FACTS.items() if facts.quantised_form_of == name)
     return next(forms, name)

@@ -1,4 +1,4 @@
-"""Names from outside in messages: each on one line and not too long, and not too many of them."""
+"""Formatting of foreign names in messages: one line, limited length, limited number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 _MOST = 8
 _LONGEST = 80
 _LONGEST_COMPARED = 200
-"""Of a wrong name that others are held against: the search is slow, and no name is longer."""
+"""Characters of a wrong name used in the search for similar ones, which is slow."""
 
 
 def shortened(name: str) -> str:
@@ -17,12 +17,12 @@ def shortened(name: str) -> str:
 
 
 def on_one_line(text: str) -> str:
-    r"""Text in which ``\\n`` stands for a line break, so that it cannot look like two lines."""
+    r"""The text with line breaks written as ``\\n``."""
     return text.replace("\n", r"\n")
 
 
 def named(name: object) -> str:
-    """A name in quotation marks, what cannot be printed as escapes; shortened."""
+    """The shortened name in quotation marks, with unprintable characters escaped."""
     text = str(name)
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
@@ -34,13 +34,13 @@ def listed(
     show: Callable[[str], str] = shortened,
     last: str = ", ",
 ) -> str:
-    """The first ``most`` names and the count of the others: ``a, b and 3 more``.
+    """The first ``most`` names and the number of the others: ``a, b and 3 more``.
 
     Args:
-        names: texts, or what becomes one.
-        most: are shown.
-        show: each of them, such as `named` for quotation marks.
-        last: what stands before the last of names that are all shown, such as ``" and "``.
+        names: texts, or objects that `show` formats.
+        most: the maximum number of names shown.
+        show: formats a name; `named` adds quotation marks.
+        last: the separator before the last name if all are shown, such as ``" and "``.
     """
     found = list(names)
     shown = [show(str(name)) for name in found[:most]]
@@ -50,13 +50,13 @@ def listed(
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
-    """A question that suggests known names like a wrong one; empty where none is like it.
+    """A "did you mean" question with similar known names; empty if none is similar.
 
     Args:
         name: the wrong name.
-        known: the right ones.
-        most: so many suggestions at most.
-        cutoff: the least likeness, as `difflib.SequenceMatcher.ratio` has it.
+        known: the valid names.
+        most: the maximum number of suggestions.
+        cutoff: minimum similarity, as in `difflib.SequenceMatcher.ratio`.
     """
     if len(name) > _LONGEST_COMPARED:
         return ""

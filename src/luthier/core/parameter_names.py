@@ -1,4 +1,4 @@
-"""Names of a model's parameters: picked by regular expressions, and shown in messages."""
+"""Parameter names of a model: selection by regular expressions, and display in messages."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ _LISTED = 12
 
 
 def pick_names(patterns: Sequence[str], names: Iterable[str]) -> frozenset[str]:
-    """The names in which one of the regular expressions is found.
+    """The names matched by at least one of the regular expressions.
 
     Raises:
-        UsageError: there is no expression, or one is found in no name, or takes too long.
+        UsageError: no expression is given, one matches no name, or one takes too long.
     """
     known = tuple(names)
     found = {pattern: matching(pattern, known, _WHERE) for pattern in patterns}
     if not found:
         raise UsageError(
-            "selective trains the parameters that you name, and none is named",
+            "selective needs the names of the parameters to train",
             where=_WHERE,
-            fix="give regular expressions, such as [mlp, norm]; there are "
+            fix="give regular expressions, such as [mlp, norm]; the model has "
             f"{alike_once(known, _LISTED)}",
         )
     for pattern, picked in found.items():
         if not picked:
             raise UsageError(
-                f"no parameter has {pattern!r} in its name",
+                f"no parameter name matches {pattern!r}",
                 where=_WHERE,
-                fix=f"there are {alike_once(known, _LISTED)}",
+                fix=f"the model has {alike_once(known, _LISTED)}",
             )
     return frozenset(name for picked in found.values() for name in picked)
 
 
 def without_numbers(name: str) -> str:
-    """The name of a parameter with a star for the number of its layer."""
+    """A parameter name with the layer number replaced by a star."""
     return _NUMBER.sub(".*", name)
 
 
 def alike_once(names: Sequence[str], most: int) -> str:
-    """Some of the names, alike ones once; those of layers with a star for the number."""
+    """Some of the names, with layer numbers as stars and duplicates removed."""
     return listed(dict.fromkeys(map(without_numbers, names)), most)

@@ -1,4 +1,4 @@
-"""Regular expressions that a configuration gives, looked for in bounded time."""
+"""Regular expressions from a configuration, matched in bounded time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from luthier.core.errors import UsageError
 
-# Of this process, not of the clock on the wall, so that a busy machine refuses nothing.
+# CPU time of this process, so that a busy machine does not cause failures.
 _PATTERN_SECONDS = 1.0
 _LEAST_SECONDS = 0.001
 
@@ -15,19 +15,18 @@ _LEAST_SECONDS = 0.001
 def matching(
     pattern: str, names: Iterable[str], where: str = "", *, whole: bool = False
 ) -> list[str]:
-    """The names in which an expression is found.
+    """The names that a regular expression matches.
 
-    The standard library's matcher cannot be told to give up, and a repeat of a repeat may take it
-    longer than anyone waits.
+    The standard library's matcher has no time limit, and nested repeats can take exponential time.
 
     Args:
-        pattern: a regular expression.
-        names: of parameters or modules.
-        where: the setting that gives the expression, for errors.
-        whole: whether it must match a name from its start to its end.
+        pattern: the regular expression.
+        names: names of parameters or modules.
+        where: the setting with the expression, for errors.
+        whole: match the full name instead of a part.
 
     Raises:
-        UsageError: it is no regular expression, or takes too long.
+        UsageError: the expression is invalid or takes too long.
     """
     import regex
 
@@ -42,9 +41,9 @@ def matching(
         ]
     except TimeoutError:
         raise UsageError(
-            f"looking for {pattern!r} in the names of the model takes too long",
+            f"matching {pattern!r} against the model's parameter names takes too long",
             where=where,
-            fix="put no repeat into a repeat, as (a+)+ does; a part of a name is often enough",
+            fix="avoid nested repeats such as (a+)+; part of a name is often enough",
         ) from None
     except regex.error as error:
-        raise UsageError(f"{pattern!r} cannot be looked for: {error}", where=where) from None
+        raise UsageError(f"invalid regular expression {pattern!r}: {error}", where=where) from None

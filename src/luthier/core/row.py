@@ -11,8 +11,8 @@ class Row:
     """A row of a file or a data set.
 
     Attributes:
-        values: by column.
-        where: ``file:line``, or ``name row N`` where there are no lines; counted from 1.
+        values: the values by column.
+        where: ``file:line``, or ``name row N`` for data without lines; counted from 1.
     """
 
     values: dict[str, Any]

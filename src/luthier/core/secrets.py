@@ -1,8 +1,8 @@
-"""Keys that were sent to a server are taken out of whatever it says, before that is used.
+"""Removal of API keys from everything that a server returns.
 
-A server may repeat a key: a page that echoes the request, a proxy that logs, an error that names
-what was refused. It may write it as JSON, HTML, URLs or base64 do, with line breaks, in another
-case, backwards, or only a part of it.
+A server may repeat a key: in a page that echoes the request, a proxy's log or an error message. The
+key may be encoded as JSON, HTML, URL or base64, contain line breaks, change case, be reversed, or
+appear only in part.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import re
 from collections.abc import Iterator
 
 REPLACEMENT = "[API key]"
-"""What stands in the place of a key."""
+"""The replacement for a key."""
 _WORD = 8
-"""A shorter key is a word rather than a secret, such as the EMPTY that local servers take: it is
-replaced only where it stands by itself, so that other words stay as they are."""
+"""A shorter key is likely an ordinary word, such as the EMPTY that local servers accept: only whole
+words are replaced."""
 _PART = 16
-"""So many characters of a key in a row are enough to know it by; of a short one, two thirds."""
+"""Number of consecutive characters that identify a key; for short keys, two thirds of it."""
 _BEGINNING = 4
-"""After "Bearer", so many are enough."""
+"""Number of characters that identify a key after "Bearer"."""
 _VARIABLE = re.compile(r"(?:^|_)(?:KEY|TOKEN|PASSWORD|SECRET)$", re.IGNORECASE)
 _BEARER = "bearer"
 _ESCAPE = re.compile(
@@ -31,7 +31,7 @@ _ESCAPE = re.compile(
     r"|(?P<name>&(?:amp;)*(?:amp|lt|gt|quot|apos);)"
 )
 _NO_ESCAPE = re.compile(r"(?!)")
-# White space, soft hyphens and signs without width: what breaks lines.
+# Characters that break up text: white space, soft hyphens and zero-width characters.
 _BREAKS = "".join(map(chr, range(33))) + "\x7f\xa0\xad\u200b\u200c\u200d\u2028\u2029\u2060\ufeff"
 _FOLD = str.maketrans(
     dict.fromkeys(_BREAKS) | {chr(code): chr(code + 32) for code in range(65, 91)}
@@ -39,10 +39,10 @@ _FOLD = str.maketrans(
 
 
 class Secrets:
-    """Takes keys out of texts.
+    """A filter that removes keys from texts.
 
     Args:
-        keys: what was sent; None and "" are none.
+        keys: the keys that were sent; None and "" are ignored.
     """
 
     def __init__(self, *keys: str | None) -> None:
@@ -59,28 +59,28 @@ class Secrets:
 
     @classmethod
     def of_environment(cls, *more: str | None) -> Secrets:
-        """The keys that other packages send to their servers, by the names of their variables.
+        """The keys in the environment variables that other packages use.
 
         Args:
-            more: such as are kept elsewhere.
+            more: additional keys.
         """
         found = (value for name, value in os.environ.items() if _VARIABLE.search(name))
         return cls(*more, *(value for value in found if len(value) >= _WORD))
 
     def scrub(self, text: str) -> str:
-        """The text with `REPLACEMENT` where a key, or a part that tells it, stands."""
+        """The text with `REPLACEMENT` for every key or identifying part of one."""
         for word in self._words:
             text = word.sub(REPLACEMENT, text)
         if len(text) < _WORD or not self._parts:
             return text
-        # As it stands first: a sign before a key may look like the beginning of an escape.
+        # The raw text comes first: a character before a key may look like the start of an escape.
         for escape in (_NO_ESCAPE, _ESCAPE):
             if any(self._places(_folded(escape.sub(_unescaped, text)))):
                 text = self._without(text, escape)
         return text
 
     def _without(self, text: str, escape: re.Pattern[str]) -> str:
-        """The text without what is found: slower, since each sign is traced to its place."""
+        """The text without keys; slower, because each character is mapped to its position."""
         units = list(_units(text, escape))
         places = sorted(self._places("".join(sign for sign, _, _ in units)))
         kept, at = [], 0
@@ -91,7 +91,7 @@ class Secrets:
         return "".join([*kept, text[at:]])
 
     def _places(self, flat: str) -> Iterator[tuple[int, int]]:
-        """Where parts of keys begin and end in a folded text."""
+        """Positions of keys or their parts in a folded text."""
         for size, parts in self._parts.items():
             for start in range(len(flat) - size + 1):
                 if flat[start : start + size] in parts:
@@ -107,10 +107,10 @@ class Secrets:
 
 
 def _forms(key: str) -> Iterator[str]:
-    """A key as texts may hold it, beside what `_ESCAPE` finds.
+    """Encodings of a key that `_ESCAPE` does not cover.
 
-    In base64 the signs depend on how many bytes stand before, modulo 3; those at the ends, which
-    depend on what stands beside the key, are left out.
+    Base64 depends on the number of preceding bytes modulo 3. The first and last characters depend
+    on the neighbouring text and are left out.
     """
     yield key
     yield key[::-1]
@@ -123,12 +123,12 @@ def _forms(key: str) -> Iterator[str]:
 
 
 def _folded(text: str) -> str:
-    """Without breaks, and in lower case where the alphabet is ASCII."""
+    """The text without separators, in lower case where the alphabet is ASCII."""
     return text.translate(_FOLD)
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    """The sign that an escape stands for."""
+    """The character that an escape represents."""
     if code := match["url"] or match["json"] or match["hex"]:
         return chr(int(code, 16))
     if match["name"]:
@@ -137,7 +137,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _units(text: str, escape: re.Pattern[str]) -> Iterator[tuple[str, int, int]]:
-    """Each folded sign, and where what stands for it begins and ends."""
+    """Each folded character with the start and end of its source."""
     at = 0
     for match in escape.finditer(text):
         yield from _signs(text, at, match.start())
@@ -154,13 +154,13 @@ def _signs(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _in_common(first: str, second: str) -> int:
-    """How many signs at the beginning are the same."""
+    """Length of the common prefix."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((at for at, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def _joined(places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Places in order, with those that touch as one."""
+    """Sorted positions, with adjacent ones merged."""
     last: tuple[int, int] | None = None
     for start, end in places:
         if last and start <= last[1]:

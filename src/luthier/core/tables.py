@@ -1,9 +1,8 @@
-"""Tables for the terminal, of any width.
+"""Tables for terminals of any width.
 
-A table that fits is drawn as one. Of one that does not, columns of prose are wrapped between words;
-then columns that are the same in every row are said once, below. Where that is not enough, the rows
-are stacked: the first cell as a title, and below it each other cell beside its heading. No cell is
-ever cut, and none is left out but empty ones.
+If a table does not fit, prose columns are wrapped between words first. Then columns with the same
+value in every row move to a line below. Otherwise the rows are stacked: the first cell as a title,
+the other cells below it beside their headings. No cell is cut, and only empty ones are omitted.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from rich.table import Table as RichTable
 
 from luthier.core.terminal import Text, encodable_text
 
-# Prose is not wrapped to fewer columns than this, nor inside a word.
+# Prose columns are never narrower than this, and words are never split.
 _LEAST_PROSE = 20
 _UNLIMITED = 10_000
 _ABSENT = {"", "–"}
@@ -30,13 +29,13 @@ _SEPARATOR = " · "
 
 
 class Table(RichTable):
-    """A table that never cuts a cell.
+    """A table that never truncates a cell.
 
-    Cells and headings are text; of two lines in both, each belongs to the one above it.
+    Cells and headings are text; if both have two lines, the lines correspond.
 
     Args:
-        headings: of the first columns, to the left.
-        headed: whether headings are shown above the columns.
+        headings: headings of the first columns, aligned left.
+        headed: whether headings are shown.
     """
 
     def __init__(self, *headings: str, headed: bool = True) -> None:
@@ -53,16 +52,16 @@ class Table(RichTable):
             self.text(heading)
 
     def text(self, heading: str | Text = "", *, style: str = "") -> None:
-        """Add a column of names or short texts, to the left."""
+        """Add a column of names or short texts, aligned left."""
         self.add_column(heading, no_wrap=True, style=style)
 
     def figures(self, *headings: str | Text) -> None:
-        """Add columns of figures, to the right."""
+        """Add columns of figures, aligned right."""
         for heading in headings:
             self.add_column(heading, no_wrap=True, justify="right")
 
     def prose(self, heading: str | Text = "", *, style: str = "") -> None:
-        """Add a column of words that may be wrapped."""
+        """Add a column of text that may be wrapped."""
         self._prose.add(len(self.columns))
         self.add_column(heading, overflow="fold", style=style)
 
@@ -72,17 +71,17 @@ class Table(RichTable):
         style: StyleType | None = None,
         end_section: bool = False,
     ) -> None:
-        """Add a row. Text is shown as it is, never read as markup."""
+        """Add a row. Cells are plain text; markup is not interpreted."""
         plain = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
         super().add_row(*plain, style=style, end_section=end_section)
 
     def explain(self, text: str) -> None:
-        """Put a sentence below."""
+        """Add a sentence below the table."""
         self.caption = Text(text, style="not italic")
         self.caption_justify = "left"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As a table where it fits, else stacked."""
+        """Render as a table if it fits, otherwise stacked."""
         shown = self._encodable(options.encoding)
         for table in (shown, shown._factored()):
             if fitted := table._fitted(console, options):
@@ -96,7 +95,7 @@ class Table(RichTable):
             yield Text.assemble("\n", _text(below))
 
     def _encodable(self, encoding: str) -> Table:
-        """The table with each cell as wide as the terminal will show it."""
+        """The table with cells as wide as the terminal will show them."""
 
         def shown(cell: RenderableType) -> RenderableType:
             return encodable_text(_text(cell), encoding) if isinstance(cell, str | Text) else cell
@@ -109,7 +108,7 @@ class Table(RichTable):
         return table
 
     def _factored(self) -> Table:
-        """The table without the columns that are the same in every row, which are said below."""
+        """The table with columns of equal values moved to a line below."""
         if self.row_count < 2 or not self.show_header:
             return self
         kept: list[Column] = []
@@ -131,7 +130,7 @@ class Table(RichTable):
         return factored
 
     def _fitted(self, console: Console, options: ConsoleOptions) -> Table | None:
-        """The table with its prose as wide as there is room; None: it does not fit."""
+        """The table with its prose wrapped to the available width; None if it does not fit."""
         wide = options.update(max_width=_UNLIMITED)
         excess = RichTable.__rich_measure__(self, console, wide).maximum - options.max_width
         if excess <= 0:
@@ -151,7 +150,7 @@ class Table(RichTable):
         return fitted
 
     def _size(self, place: int, console: Console, options: ConsoleOptions) -> Measurement:
-        """The fewest and the most columns that a column of prose takes."""
+        """The minimum and maximum width of a prose column."""
         column = self.columns[place]
         sizes = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
         most = max(size.maximum for size in sizes)
@@ -177,7 +176,7 @@ def _text(cell: RenderableType) -> Text:
 
 
 def _pairs(heading: str, cell: str) -> list[str]:
-    """Each line of a cell beside its own heading, or all of them beside the one that there is."""
+    """Each line of a cell with its own heading, or all lines with the only heading."""
     names, values = heading.split("\n"), cell.split("\n")
     if len(names) == 1:
         names, values = [" ".join(names)], [" / ".join(values)]
@@ -186,7 +185,7 @@ def _pairs(heading: str, cell: str) -> list[str]:
 
 
 def _lines(pairs: Sequence[str], width: int) -> Iterator[str]:
-    """Pairs, as many on a line as fit."""
+    """Lines with as many pairs as fit."""
     line = ""
     for pair in pairs:
         longer = f"{line}{_SEPARATOR}{pair}" if line else pair

@@ -1,10 +1,10 @@
-"""The one way to a terminal: no text from outside commands it.
+"""Safe terminal output: foreign text cannot control the terminal.
 
-Answers, prompts, names of files, errors of a server, chat templates and libraries may hold control
-characters, which move the cursor, change the title, or turn text around so that it reads otherwise.
-`printable` shows them as escapes. Everything that is printed passes it: Luthier's own tables and
-messages in a `TerminalConsole`, which adds colours afterwards, and what libraries print in a
-`ForeignStream`, which `guard_streams` puts in the place of standard output and error.
+Answers, prompts, file names, server errors, chat templates and libraries may contain control
+characters that move the cursor, change the title or reverse the text direction. `printable` escapes
+them. All output passes through it: Luthier's tables and messages in a `TerminalConsole`, which adds
+colours afterwards, and output of libraries in a `ForeignStream`, which `guard_streams` installs for
+standard output and error.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ _CONTROL = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""Text whose control characters are shown as escapes, such as ``\x1b`` and ``\u202e``.
+    r"""The text with control characters escaped, as in ``\x1b`` and ``\u202e``.
 
-    Escaped are C0 but tab and newline, DEL, C1, marks and overrides of the writing direction, line
-    and paragraph separators, word joiners, byte order marks, invisible operators, annotations, tags
-    and lone surrogates. All else stays as it is. That includes what writing needs although it is
-    invisible: joiners and non-joiners (U+200D, U+200C; emoji, Persian, Indic scripts), combining
-    marks, variation selectors, soft hyphens, and the space of no width (U+200B; Khmer, Thai).
-    A backslash is not escaped, so the text may hold the same letters by itself.
+    Escaped are C0 except tab and newline, DEL, C1, direction marks and overrides, line and
+    paragraph separators, word joiners, byte order marks, invisible operators, annotations, tags and
+    lone surrogates. Invisible characters that scripts need are kept: joiners and non-joiners
+    (U+200D, U+200C; emoji, Persian, Indic scripts), combining marks, variation selectors, soft
+    hyphens and the zero-width space (U+200B; Khmer, Thai). Backslashes are not escaped, so the
+    result is not reversible.
     """
     return _CONTROL.sub(_escape, text)
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """Printable text, in which escapes also stand for what ``encoding`` has no bytes for."""
+    """Printable text that also escapes characters missing from ``encoding``."""
     shown = printable(text)
     codec = encoding or "utf-8"
     return shown.encode(codec, "backslashreplace").decode(codec)
 
 
 def printable_values(value: Any) -> Any:
-    """Mappings and sequences as they are, with every text in them printable."""
+    """The nested mappings and sequences with every text made printable."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
@@ -66,13 +66,13 @@ def _escape(found: re.Match[str]) -> str:
 
 
 class Text(RichText):
-    """Text for the terminal, printable from the start so that its width is known."""
+    """Terminal text, made printable at construction so that its width is known."""
 
     def __init__(self, text: str = "", style: StyleType = "", **settings: Any) -> None:
         super().__init__(printable(text), style, **settings)
 
     def append(self, text: RichText | str, style: StyleType | None = None) -> Text:
-        """Add to the end."""
+        """Append text."""
         super().append(printable(text) if isinstance(text, str) else text, style)
         return self
 
@@ -83,11 +83,11 @@ class Text(RichText):
 
 
 class TerminalConsole(RichConsole):
-    """A console whose texts are shown as they are: no markup, no emoji codes, no control character.
+    """A console that prints text literally: no markup, no emoji codes, no control characters.
 
     Args:
-        stream: a terminal, a file or a pipe.
-        settings: of `rich.console.Console`.
+        stream: a terminal, file or pipe.
+        settings: arguments of `rich.console.Console`.
     """
 
     def __init__(self, stream: IO[str], **settings: Any) -> None:
@@ -102,18 +102,18 @@ class TerminalConsole(RichConsole):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """See `rich.console.Console.render`; all that is printed comes through here."""
+        """See `rich.console.Console.render`; all output passes through it."""
         if isinstance(renderable, RichText):
             renderable = encodable_text(renderable, self.encoding)
         for segment in super().render(renderable, options):
-            if segment.control:  # the console's own: where a bar is drawn
+            if segment.control:  # the console's own, to draw progress bars
                 yield segment
             else:
                 yield Segment(encodable(segment.text, self.encoding), _unlinked(segment.style))
 
 
 def encodable_text(text: RichText, encoding: str | None) -> RichText:
-    """The text as `encodable` has it, each part in its own style."""
+    """The text converted by `encodable`, with styles kept."""
     plain = text.plain
     if encodable(plain, encoding) == plain:
         return text
@@ -128,16 +128,16 @@ def encodable_text(text: RichText, encoding: str | None) -> RichText:
 
 
 def _unlinked(style: Style | None) -> Style | None:
-    """The style without an address, which a terminal would be told in a sequence of its own."""
+    """The style without its hyperlink, which would be emitted as a control sequence."""
     return style.update_link(None) if style and style.link else style
 
 
 class ForeignStream:
-    """A stream for what others print: libraries, warnings, tracebacks.
+    """A stream for the output of libraries, warnings and tracebacks.
 
     Args:
-        raw: the stream that it stands for.
-        put: receives printable text; without it, ``raw`` does.
+        raw: the stream it replaces.
+        put: receives printable text; default: ``raw``.
     """
 
     def __init__(self, raw: IO[str], put: Callable[[str], object] | None = None) -> None:
@@ -145,50 +145,50 @@ class ForeignStream:
         self._put = put or raw.write
 
     def write(self, text: str) -> int:
-        """Write text, its control characters as escapes."""
+        """Write text with control characters escaped."""
         self._put(encodable(text, encoding_of(self.raw)))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write each of the lines."""
+        """Write lines."""
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        """What else a stream has: its encoding, its number, whether it is a terminal."""
+        """Any other attribute of the stream: encoding, file number, whether it is a terminal."""
         return getattr(self.raw, name)
 
 
 def unguarded(stream: IO[str]) -> IO[str]:
-    """The stream itself, for text that is printable already."""
+    """The underlying stream, for text that is already printable."""
     while isinstance(stream, ForeignStream):
         stream = stream.raw
     return stream
 
 
 def encoding_of(stream: IO[str]) -> str | None:
-    """The encoding of a stream; None: it takes any text."""
+    """The encoding of a stream; None: any text is accepted."""
     found: str | None = getattr(stream, "encoding", None)
     return found
 
 
 def guarded(stream: IO[str], put: Callable[[str], object] | None = None) -> IO[str]:
-    """The stream for what others print: see `ForeignStream`."""
+    """A `ForeignStream` around ``stream``."""
     return cast("IO[str]", ForeignStream(unguarded(stream), put))
 
 
 def guard_streams() -> None:
-    """Let everything that this process prints from here on be printable."""
+    """Make everything that this process prints from now on printable."""
     sys.stdout = cast("Any", guarded(sys.stdout))
     sys.stderr = cast("Any", guarded(sys.stderr))
 
 
 def printable_json(value: Any, encoding: str | None) -> str:
-    """A JSON document whose escapes are JSON's own, so that it reads back whole.
+    """A JSON document with JSON escapes, so that it can be parsed back.
 
     Args:
-        value: what `json.dumps` takes.
-        encoding: of the stream that it is for.
+        value: any value that `json.dumps` accepts.
+        encoding: the encoding of the target stream.
 
     Raises:
         ValueError: a number is not finite.

@@ -1,4 +1,4 @@
-"""Numbers with units, read from text and printed for people."""
+"""Parsing and formatting of numbers with units."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def parse_size(text: str | float) -> int:
     number, prefix = match.groups()
     size = float(number) * _PREFIXES[(prefix or "").lower()]
     if size == float("inf"):
-        raise ValueError("it is larger than any size")
+        raise ValueError("the size is too large")
     return int(size)
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun: ``"1 answer"``, ``"1,200 answers"``. The plural ends in s."""
+    """A count with its noun: ``"1 answer"``, ``"1,200 answers"``. The plural must end in s."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 

@@ -1,8 +1,8 @@
-"""What every reader of a file from elsewhere goes through: one guard for text, and one for errors.
+"""Guarded parsing of files from elsewhere.
 
-JSON can be well-formed and harmful all the same: nested until a recursion fails, with numbers that
-become infinite, with a key twice so that two readers see two values. It is refused here, where the
-file is still known, and not where it is used.
+Well-formed JSON can still be harmful: nesting that exhausts the recursion limit, numbers that
+overflow to infinity, duplicate keys that two readers resolve differently. It is rejected here,
+where the file is known.
 """
 
 from __future__ import annotations
@@ -19,57 +19,56 @@ from luthier.core.errors import DataError, LuthierError, ResourceError
 from luthier.core.names import named
 
 MAX_DOCUMENT_BYTES = 256 * 2**20
-"""The largest JSON document that is read; tokenizers of 256,000 tokens take 35 MiB."""
+"""The largest JSON document accepted; tokenizers of 256,000 tokens take 35 MiB."""
 MAX_LINE_BYTES = 64 * 2**20
-"""The longest line of a JSON-lines file."""
+"""The longest line accepted in a JSON-lines file."""
 MAX_DEPTH = 100
-"""Of lists and objects in each other; the deepest that is known, a tokenizer, has 8."""
-_MAX_DIGITS = 64  # of a whole number; transformers writes one of 31 for "no limit"
+"""Maximum nesting of lists and objects; the deepest known file, a tokenizer, has 8 levels."""
+_MAX_DIGITS = 64  # of an integer; transformers writes one of 31 digits for "no limit"
 _REASON = 300  # characters
 _SMALLER = "check the sizes in the file, or use a machine with more memory"
 
 
 class MalformedError(DataError):
-    """This is not JSON at all, such as the beginning of a line whose writing was interrupted."""
+    """The text is not JSON, such as a line whose writing was interrupted."""
 
 
 def parse_record(text: str | bytes, where: str) -> Any:
-    """The JSON that Luthier wrote, or somebody who pretends that it did.
+    """Parse JSON that was written by Luthier, or claims to be.
 
     Raises:
-        MalformedError: it is not JSON.
-        DataError: it repeats a key, holds a number that is not finite or of more than
-            64 digits, half a surrogate pair, or more than 100 levels.
+        MalformedError: the text is not JSON.
+        DataError: it has a duplicate key, a number that is not finite or has more than 64 digits, a
+            lone surrogate, or more than 100 levels.
     """
     return _parse(text, where, constant=_not_finite, pairs=_distinct, real=_finite)
 
 
 def parse_foreign(text: str | bytes, where: str) -> Any:
-    """The JSON of a model, which other programs wrote.
+    """Parse the JSON of a model, written by other programs.
 
-    NaN and infinity may stand there, and of a key that stands twice the last value counts, as it
-    does for these programs.
+    NaN and infinity are accepted, and the last of duplicate keys wins, as in these programs.
 
     Raises:
-        DataError: as `parse_record`, for all else.
+        DataError: any other reason of `parse_record`.
     """
     return _parse(text, where, constant=float, pairs=None, real=float)
 
 
 @contextmanager
 def reading_foreign(problem: str, where: str, fix: str = "") -> Iterator[None]:
-    """Make what other libraries raise while they read a file into an error that names the file.
+    """Convert any exception of another library's file reader into an error that names the file.
 
-    They raise anything: a file may hold anything, and none of them lists what it raises. A panic of
-    a library in Rust is not even an `Exception`.
+    Such readers document no list of exceptions and may raise anything. A panic in a Rust library is
+    not even an `Exception`.
 
     Args:
-        problem: what does not work, such as ``the tokenizer of x cannot be loaded``.
+        problem: the failure, such as ``the tokenizer of x cannot be loaded``.
         where: the file or folder.
-        fix: what to do about it.
+        fix: the suggested action.
 
     Raises:
-        ResourceError: memory does not suffice.
+        ResourceError: memory ran out.
         DataError: anything else failed.
     """
     try:
@@ -78,21 +77,19 @@ def reading_foreign(problem: str, where: str, fix: str = "") -> Iterator[None]:
         raise
     except BaseException as error:
         if is_shortage(error):
-            raise ResourceError(
-                f"{problem}: memory does not suffice", where=where, fix=_SMALLER
-            ) from error
+            raise ResourceError(f"{problem}: out of memory", where=where, fix=_SMALLER) from error
         raise DataError(f"{problem}: {reason(error)}", where=where, fix=fix) from error
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an exception says, or its name where it says nothing.
+    """The first line of an exception's message, or its type if there is none.
 
-    A line that ends with a colon is the title of the next, and says nothing without it.
+    A first line that ends with a colon is a title, so the second line is included.
     """
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     titled = len(lines) > 1 and lines[0].endswith(":")
     said = " ".join(lines[: 2 if titled else 1])[:_REASON]
-    # "5" or "'x'" is no sentence; a KeyError says so.
+    # A bare "5" or "'x'" is not informative: the type is added.
     named = isinstance(error, (LookupError, AttributeError, TypeError, AssertionError))
     if not said or named:
         return f"{type(error).__name__}: {said}".rstrip(": ")
@@ -100,7 +97,7 @@ def reason(error: BaseException) -> str:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether memory ran out. Torch says so in the words of a `RuntimeError`."""
+    """Whether memory ran out. Torch reports it as a `RuntimeError`."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -112,7 +109,7 @@ def repeated(names: Sequence[str]) -> str:
 
 
 def depth_exceeds(value: Any, most: int = MAX_DEPTH) -> bool:
-    """Whether lists and objects are in each other more than ``most`` deep."""
+    """Whether lists and objects are nested more than ``most`` levels deep."""
     level = [value]
     for _ in range(most + 1):
         level = [each for each in level if isinstance(each, (dict, list))]
@@ -147,30 +144,30 @@ def _parse(
         if "\\u" in text:
             json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        problem = "an escape such as \\ud83d is half of a character"
-        raise DataError(f"this is not readable JSON: {problem}", where=where) from None
+        problem = "lone surrogate, such as \\ud83d"
+        raise DataError(f"invalid JSON: {problem}", where=where) from None
     except RecursionError:
         raise _too_deep(where) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise MalformedError(f"this is not readable JSON: {error}", where=where) from None
+        raise MalformedError(f"invalid JSON: {error}", where=where) from None
     except ValueError as error:
-        raise DataError(f"this is not readable JSON: {error}", where=where) from None
-    # Brackets are counted first, since almost no file has so many.
+        raise DataError(f"invalid JSON: {error}", where=where) from None
+    # Counting brackets first is cheap, and almost no file has so many.
     if text.count("[") + text.count("{") > MAX_DEPTH and depth_exceeds(document):
         raise _too_deep(where)
     return document
 
 
 def require_text(content: bytes, where: str) -> None:
-    """Check that what was written is text; its last character may be torn.
+    """Check that bytes are UTF-8; the last character may be incomplete.
 
     Raises:
-        DataError: it is not UTF-8.
+        DataError: they are not UTF-8.
     """
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content)
     except UnicodeDecodeError as error:
-        raise DataError(f"this file cannot be read: {error}", where=where) from None
+        raise DataError(f"this file is not valid UTF-8: {error}", where=where) from None
 
 
 def _too_deep(where: str) -> DataError:
@@ -180,12 +177,12 @@ def _too_deep(where: str) -> DataError:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError(f"the key {named(repeated([key for key, _ in pairs]))} stands twice")
+        raise ValueError(f"duplicate key {named(repeated([key for key, _ in pairs]))}")
     return values
 
 
 def _not_finite(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not valid in JSON")
 
 
 def _finite(text: str) -> float:

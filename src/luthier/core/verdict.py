@@ -1,4 +1,4 @@
-"""Whether an estimated size fits: the answer of a plan and of a dry run."""
+"""Whether an estimated size fits: the verdict of plans and dry runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ Verdict = Literal["fits", "may not fit", "does not fit"]
 
 
 def verdict_of(expected: int, high: int, limit: int) -> Verdict:
-    """Hold an estimate of memory against a limit, all in bytes.
+    """Compare a memory estimate with a limit, all in bytes.
 
     Args:
         expected: the expected peak.
         high: the upper end of the estimate.
-        limit: what is available.
+        limit: the available memory.
     """
     if expected > limit:
         return "does not fit"

@@ -1,1 +1,1 @@
-"""From files, folders, the Hub and bundled text to examples, splits and batches."""
+"""Loading data: from files, folders, the Hub and bundled text to examples, splits and batches."""

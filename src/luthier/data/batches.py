@@ -1,7 +1,7 @@
-"""Which examples make a step, and how a step is cut into forward passes.
+"""The examples of each step, and their split into forward passes.
 
-Both are pure functions: the order of (seed, step), the cut of the lengths. A resumed run sees the
-same batches, and cutting differently changes memory and speed but never the gradient.
+Both are pure functions: the order of (seed, step), the split of the lengths. A resumed run sees the
+same batches, and another split changes memory and speed but never the gradient.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from luthier.core.seeds import derive
 
 
 class Replay(NamedTuple):
-    """General examples that are mixed in: how many there are, and their share of an epoch."""
+    """General examples for replay: their number, and their share of an epoch."""
 
     num: int = 0
     share: float = 0.0
@@ -30,12 +30,12 @@ class BatchOrder:
     """The order of the examples over all epochs.
 
     Attributes:
-        num_examples: how many training examples there are.
-        batch_size: examples in a step; the last step of an epoch may have fewer.
+        num_examples: number of training examples.
+        batch_size: examples per step; the last step of an epoch may have fewer.
         seed: the seed of the shuffles.
-        replay: general examples, numbered after the others. An epoch has all examples, and so many
-            of these that they are the wanted share; the next one goes on where it stopped, so
-            that all are seen before one is seen again.
+        replay: general examples, numbered after the others. An epoch has all training examples plus
+            general ones up to the requested share; each epoch continues where the last one stopped,
+            so that all are used before any recurs.
     """
 
     num_examples: int
@@ -45,30 +45,30 @@ class BatchOrder:
 
     @property
     def replayed(self) -> int:
-        """General examples in an epoch."""
+        """Number of general examples per epoch."""
         if not self.replay.num:
             return 0
         return round(self.num_examples * self.replay.share / (1 - self.replay.share))
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass."""
+        """Number of optimizer steps per epoch."""
         return -(-(self.num_examples + self.replayed) // self.batch_size)
 
     def total_steps(self, epochs: float) -> int:
-        """Optimizer steps in ``epochs`` passes, at least one."""
+        """Number of optimizer steps in ``epochs`` epochs, at least one."""
         return max(1, round(epochs * self.steps_per_epoch))
 
     def step(self, step: int) -> list[int]:
-        """Indices of the examples of step ``step`` (counted from 0)."""
+        """Indices of the examples in step ``step`` (counted from 0)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         order = _epoch(self, epoch)
         return list(order[position * self.batch_size : (position + 1) * self.batch_size])
 
 
-@lru_cache(maxsize=4)  # one shuffle an epoch, not one a step
+@lru_cache(maxsize=4)  # one shuffle per epoch, not per step
 def _epoch(order: BatchOrder, epoch: int) -> tuple[int, ...]:
-    """All examples of an epoch in its order."""
+    """All examples of an epoch, in order."""
     first = epoch * order.replayed
     general = [_general(order, first + position) for position in range(order.replayed)]
     examples = (*range(order.num_examples), *(order.num_examples + i for i in general))
@@ -76,7 +76,7 @@ def _epoch(order: BatchOrder, epoch: int) -> tuple[int, ...]:
 
 
 def _general(order: BatchOrder, position: int) -> int:
-    """The general example at a position in the row of all that are replayed in a training."""
+    """The general example at a position in the sequence of all replayed ones."""
     deal, place = divmod(position, order.replay.num)
     return _deal(order.replay.num, derive(order.seed, "replay", deal))[place]
 
@@ -95,17 +95,17 @@ def _shuffled(values: Sequence[int], seed: int) -> tuple[int, ...]:
 def micro_batches(
     lengths: Sequence[int], *, tokens: int, max_padding: float, extra: int = 0
 ) -> list[list[int]]:
-    """Cut sequences into forward passes of similar length.
+    """Split sequences into forward passes of similar lengths.
 
     Args:
         lengths: tokens of each sequence.
-        tokens: rows × longest row stays within this, unless a single row is longer.
-        max_padding: the share of padding a forward pass may have.
-        extra: tokens that every row takes besides its own: what all share, what it will generate.
+        tokens: limit for rows × longest row, exceeded only by a single longer row.
+        max_padding: the allowed share of padding in a forward pass.
+        extra: additional tokens per row, such as a shared prefix or generated tokens.
 
     Returns:
-        Indices into ``lengths``, a list a forward pass, longest first (so that a lack of memory
-        shows at once).
+        Indices into ``lengths``, a list per forward pass, longest first, so that a lack of memory
+    shows at once.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     cuts: list[list[int]] = []
@@ -124,17 +124,17 @@ def micro_batches(
 
 
 def packed_rows(lengths: Sequence[int], *, tokens: int) -> list[list[int]]:
-    """Cut sequences into forward passes of one row each, in which they follow one another.
+    """Split sequences into forward passes of one packed row each.
 
     First fit decreasing (Johnson 1974, doi 10.1016/S0022-0000(74)80026-7): the longest first, each
     into the first row with room for it.
 
     Args:
         lengths: tokens of each sequence.
-        tokens: of a row at most, unless a single sequence is longer.
+        tokens: maximum tokens per row, exceeded only by a single longer sequence.
 
     Returns:
-        Indices into ``lengths``, a list a forward pass.
+        Indices into ``lengths``, a list per forward pass.
     """
     rows: list[list[int]] = []
     room: list[int] = []

@@ -1,8 +1,8 @@
-"""How much a file may become in memory, counted while it is read and before it is built.
+"""A limit on the memory that a file's content may take, enforced while it is read.
 
-A compressed file of a kilobyte can hold gigabytes, and two letters of JSON can become an object of
-a hundred bytes. Text compresses three to ten times, and a row becomes a few times its text: what
-grows 200 times in all, and beyond half a gibibyte, is an attack.
+A compressed file of a kilobyte can contain gigabytes, and two characters of JSON can become an
+object of a hundred bytes. Text compresses three to ten times, and a row takes a few times the size
+of its text. Growth by a factor of 200 and beyond half a gibibyte is treated as an attack.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from luthier.core.errors import DataError, ResourceError
 from luthier.core.units import format_bytes
 
 FREE_BYTES = 512 * 2**20
-"""Every file may become as much."""
+"""Memory allowed for every file."""
 MAX_RATIO = 200
-"""Larger files may become so many times their size."""
+"""Memory allowed for larger files, as a multiple of their size."""
 OBJECT_BYTES = 512
-"""A row or an object of JSON, with the example or the turn that is made of it."""
+"""A JSON row or object, including the example or turn created from it."""
 VALUE_BYTES = 64
-"""Another value: a list, a number, a short text."""
+"""Any other value: a list, a number, a short text."""
 _SMALL_TEXT = 2**20
 
 
 class Budget:
-    """What is left of what a file may become.
+    """The remaining memory allowance of a file.
 
     Args:
-        size: of the file, in bytes.
-        fix: what to do with a file that is too much and still trusted.
+        size: the size of the file in bytes.
+        fix: advice for a trusted file that exceeds the limit.
     """
 
     def __init__(self, size: int, fix: str) -> None:
@@ -38,29 +38,29 @@ class Budget:
         """Count bytes that stay in memory.
 
         Raises:
-            DataError: it is more than the file may become.
+            DataError: the limit is exceeded.
         """
         self.allow(count)
         self._spent += count
 
     def allow(self, count: int) -> None:
-        """Check that there is room for bytes that are needed for a while.
+        """Check that bytes needed temporarily fit.
 
         Raises:
-            DataError: there is none.
+            DataError: they do not.
         """
         if self._spent + count > self._limit:
             raise DataError(
-                f"this unpacks to more than {format_bytes(self._limit)} in memory, far more than "
+                f"it unpacks to more than {format_bytes(self._limit)} in memory, far more than "
                 "its size: it looks like a decompression bomb",
                 fix=self._fix,
             )
 
 
 def weight(text: bytes) -> int:
-    """About how many bytes of memory the rows in ``text`` take, be it JSON, cells or prose.
+    """Estimated bytes of memory of the rows in ``text``, whether JSON, cells or prose.
 
-    Lines are counted by their line feeds; blank ones, which are no rows, count half.
+    Lines are counted by their line feeds; blank lines, which are not rows, count half.
     """
     dense = text.translate(None, b" \r")
     lines = dense.count(b"\n") - dense.count(b"\n\n")
@@ -69,10 +69,10 @@ def weight(text: bytes) -> int:
 
 
 def require_memory(text: str, where: str) -> None:
-    """Check that this machine has room for the JSON document in ``text``.
+    """Check that this machine has enough memory for the JSON document in ``text``.
 
     Raises:
-        ResourceError: it has none.
+        ResourceError: it does not.
     """
     if len(text) < _SMALL_TEXT:
         return
@@ -82,8 +82,8 @@ def require_memory(text: str, where: str) -> None:
     needed, there = len(text) + VALUE_BYTES * objects, int(psutil.virtual_memory().total)
     if needed > there:
         raise ResourceError(
-            f"this JSON document would take about {format_bytes(needed)} of memory, and this "
-            f"machine has {format_bytes(there)}",
+            f"this JSON document needs about {format_bytes(needed)} of memory, but this machine "
+            f"has {format_bytes(there)}",
             where=where,
-            fix="write it as .jsonl, a row on each line, or in several files",
+            fix="save it as .jsonl with one row per line, or as several files",
         )

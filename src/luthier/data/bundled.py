@@ -1,4 +1,4 @@
-"""Data that every machine has."""
+"""Bundled data sets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Bundled:
     """A bundled data set.
 
     Attributes:
-        rows: reads its rows, always in the same order on the same interpreter.
-        template: the template it is for; None for plain text.
-        group: the column that says which rows belong together.
+        rows: reads its rows, in the same order every time on the same interpreter.
+        template: its template; None for plain text.
+        group: the column with the group of a row.
     """
 
     rows: Callable[[Console], Iterator[Row]]
@@ -30,4 +30,4 @@ BUNDLED: dict[str, Bundled] = {
     "python-docstrings": Bundled(read_docstrings, "summarise-code/short", group="module"),
     "python-topics": Bundled(read_topics, None, group="topic"),
 }
-"""By the name that ``data.source`` gives."""
+"""By the name in ``data.source``."""

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 MAX_LINE_BYTES = 64 * 2**20
-"""A longer line is not a row of text; it would fill the memory."""
+"""Limit of a line; a longer one is not a row of text and could fill the memory."""
 _MAX_BLANK_LINES = 1_000_000
-"""More in a row are no text; a small compressed file can hold hundreds of millions."""
-UNPACK_FIX = "unpack it, and name the file or folder that holds the rows"
+"""Limit of consecutive blank lines; a small compressed file can have hundreds of millions."""
+UNPACK_FIX = "unpack it, and give the file or folder with the rows"
 _ZIP_MARK = b"PK\x03\x04"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -35,7 +35,7 @@ class Line:
 
     Attributes:
         number: counted from 1.
-        text: without a byte order mark; it ends with a line feed, save perhaps the last line.
+        text: without byte order mark; ends with a line feed, except perhaps the last line.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Line:
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads from ``stream`` what a budget allows, and fails after that."""
+    """A reader of ``stream`` that fails once the budget is spent."""
 
     def __init__(self, stream: io.BufferedIOBase, budget: Budget) -> None:
         self._stream = stream
@@ -66,15 +66,15 @@ class _BoundedReader(io.RawIOBase):
 
 @contextmanager
 def open_bytes(path: Path, name: str) -> Iterator[BinaryIO]:
-    """Open a file, or what a ``.gz`` file holds, as a buffered stream.
+    """Open a file, decompressed if it ends in ``.gz``, as a buffered stream.
 
     Args:
         path: the file.
-        name: what errors call it.
+        name: its name in errors.
 
     Raises:
-        DataError: the file cannot be opened, is damaged, or unpacks to far more than it should.
-        ResourceError: the file may not be read.
+        DataError: the file is unreadable or damaged, or unpacks to far more than it should.
+        ResourceError: there is no permission to read it.
     """
     try:
         with _open(path) as stream:
@@ -90,7 +90,7 @@ def open_bytes(path: Path, name: str) -> Iterator[BinaryIO]:
             fix="copy or download it again",
         ) from None
     except OSError as error:
-        raise DataError(f"the file cannot be read: {error.strerror or error}", where=name) from None
+        raise DataError(f"cannot read this file: {error.strerror or error}", where=name) from None
 
 
 def _open(path: Path) -> BinaryIO:
@@ -99,7 +99,7 @@ def _open(path: Path) -> BinaryIO:
     packed = open_given(path)
     size = os.fstat(packed.fileno()).st_size
     budget = Budget(size, "if you trust the file, unpack it with gunzip")
-    # The reader closes what it is given, and gzip closes no file that it has not opened.
+    # The reader closes its source; gzip does not close a file that it did not open.
     stream = gzip.GzipFile(fileobj=packed)
     stream.myfileobj = cast(Any, packed)
     return io.BufferedReader(_BoundedReader(stream, budget), 2**20)
@@ -112,19 +112,19 @@ def read_text_lines(path: Path, name: str) -> Iterator[Line]:
 
     Args:
         path: the file.
-        name: what errors call it.
+        name: its name in errors.
 
     Raises:
-        DataError: the file is not UTF-8, has NUL bytes, more than a million blank lines in a
-            row, or a line of more than 64 MiB; with the line and the byte.
+        DataError: the file is not UTF-8, or has NUL bytes, more than a million consecutive blank
+            lines, or a line over 64 MiB; with the line and the byte.
     """
     return _lines(path, name, MAX_LINE_BYTES)
 
 
 def read_text(path: Path, name: str) -> str:
-    """The text of a UTF-8 file as a whole, which may be one line.
+    """The whole text of a UTF-8 file, possibly in one line.
 
-    Args, Raises: as `read_text_lines`, but for the length of lines.
+    Args, Raises: as in `read_text_lines`, without a limit for the length of lines.
     """
     return "".join(line.text for line in _lines(path, name, None))
 
@@ -140,7 +140,7 @@ def _lines(path: Path, name: str, longest: int | None) -> Iterator[Line]:
                 raise DataError(
                     f"there are more than {_MAX_BLANK_LINES:,} blank lines in a row",
                     where=f"{name}:{number}",
-                    fix="the file is damaged or is no data; take out the blank lines",
+                    fix="the file is damaged or not data; remove the blank lines",
                 )
             if longest is not None and len(raw) > longest:
                 raise DataError(
@@ -158,10 +158,10 @@ def _decode(raw: bytes, where: str, offset: int) -> str:
             fix="save it as UTF-8, for example with 'iconv -f utf-16 -t utf-8'",
         )
     if offset == 0 and raw.startswith(_ZIP_MARK):
-        raise DataError("this is a zip file, which is not read", where=where, fix=UNPACK_FIX)
+        raise DataError("zip files are not supported", where=where, fix=UNPACK_FIX)
     if (position := raw.find(b"\0")) >= 0:
         raise DataError(
-            f"there is a NUL byte at byte {position + 1} of the line",
+            f"NUL byte at byte {position + 1} of the line",
             where=where,
             fix="the file is damaged (was its writing interrupted?) or is not text",
         )

@@ -1,4 +1,4 @@
-"""What to beware of in texts as a model's tokenizer reads them."""
+"""Warnings about texts as a model's tokenizer reads them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def text_caveats(
     renderer: Renderer,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[str]:
-    """Special tokens that rows spell out.
+    """Warnings about special tokens spelled out in rows.
 
     Args:
-        examples: all that will be read.
-        renderer: for the model's tokenizer.
-        advance: told of each example.
+        examples: all examples that will be read.
+        renderer: the renderer for the model's tokenizer.
+        advance: called for each example.
     """
     found: Counter[str] = Counter()
     places: list[str] = []
@@ -53,17 +53,17 @@ def added_system(examples: Iterable[Example], renderer: Renderer) -> str:
     if not default or not any(_lacks_system(example, renderer) for example in examples):
         return ""
     return (
-        "the chat template writes a system message of its own where there is none: "
+        "the chat template adds its own system message where there is none: "
         f"{_shortened(default)!r}"
     )
 
 
 def token_caveats(rendered: Rendered, renderer: PromptRenderer) -> Iterator[str]:
-    """What becomes of the answers that are trained.
+    """Warnings about the trained answers.
 
     Args:
         rendered: the training examples as tokens.
-        renderer: what made them.
+        renderer: the renderer that produced them.
     """
     caveats = TokenCaveats(renderer.tokenizer)
     for example, tokens in rendered.pairs:
@@ -72,10 +72,10 @@ def token_caveats(rendered: Rendered, renderer: PromptRenderer) -> Iterator[str]
 
 
 class TokenCaveats:
-    """What becomes of the answers that are trained, as they stream past.
+    """Warnings about the trained answers, collected from a stream.
 
     Args:
-        tokenizer: the model's.
+        tokenizer: the model's tokenizer.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -90,7 +90,7 @@ class TokenCaveats:
         self._unrolled, self._made = 0, 0
 
     def see(self, example: Example, tokens: TrainingExample) -> None:
-        """Take in one; those of one example follow each other."""
+        """Add a training example; those of one example must be consecutive."""
         ids = [*compress(tokens.input_ids, tokens.trained), *tokens.decoder_ids]
         self._trained += len(ids)
         self._lost += ids.count(self._unknown) if self._unknown is not None else 0
@@ -108,23 +108,23 @@ class TokenCaveats:
             self._letters.update(example.trained_answer.content)
 
     def sentences(self) -> Iterator[str]:
-        """What there is to beware of."""
+        """The warnings."""
         yield from self._unwritable()
         if self._joined:
             yield (
                 f"{self._joined} answers begin in the middle of a token of the whole text (such as "
-                f"{self._first_joined}); their prompts and answers are tokenised apart, as "
-                "inference does"
+                f"{self._first_joined}); prompts and answers are tokenised separately, as in "
+                "inference"
             )
         if self._unrolled:
             yield (
-                f"the chat template writes earlier turns otherwise when a conversation goes on, so "
+                f"the chat template renders earlier turns differently in longer conversations, so "
                 f"{self._unrolled} conversations are trained as {self._made} examples, one for "
                 "each answer"
             )
 
     def _unwritable(self) -> Iterator[str]:
-        """Characters of answers that the tokenizer has no token for, or drops."""
+        """Characters of answers that the tokenizer cannot encode, or drops."""
         letters = _unwritten(self._letters, self._tokenizer)
         if not letters:
             return
@@ -136,11 +136,11 @@ class TokenCaveats:
             token = getattr(self._tokenizer, "unk_token", None)
             part = f"{self._lost:,} of {self._trained:,} trained tokens"
             share += f", and {part} ({self._lost / self._trained:.0%}) are {token}"
-        yield f"the tokenizer cannot write these characters: {named}; {share}"
+        yield f"the tokenizer cannot encode these characters: {named}; {share}"
 
 
 def _unwritten(letters: Counter[str], tokenizer: Tokenizer) -> dict[str, int]:
-    """The characters that do not come back from their tokens, with their counts."""
+    """The characters that are lost in a round trip through tokens, with their counts."""
     return {
         letter: count
         for letter, count in letters.most_common()
@@ -151,7 +151,7 @@ def _unwritten(letters: Counter[str], tokenizer: Tokenizer) -> dict[str, int]:
 
 def _back(text: str, tokenizer: Tokenizer) -> str:
     ids: Sequence[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    # Bytes are special tokens here and there, and are not to be skipped.
+    # Bytes are special tokens in some tokenizers, so special tokens must not be skipped.
     text = tokenizer.decode(list(ids), skip_special_tokens=False)
     return text.replace(getattr(tokenizer, "unk_token", None) or "\0", "")
 
@@ -163,7 +163,7 @@ def _lacks_system(example: Example, renderer: Renderer) -> bool:
 
 
 def _listed(counts: Counter[str] | dict[str, int]) -> str:
-    """Names with their counts, the most frequent first."""
+    """Names with counts, the most frequent first."""
     ordered: Iterable[tuple[str, int]] = sorted(counts.items(), key=lambda item: -item[1])
     named = [f"{name} ({count:,})" for name, count in ordered]
     more = [f"and {len(named) - _NAMED} more"] if len(named) > _NAMED else []

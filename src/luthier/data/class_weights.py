@@ -1,4 +1,4 @@
-"""How much examples count whose answers are one of a few, so that rare ones are not drowned."""
+"""Loss weights by class, which balance rare and frequent answers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def weigh_classes(
     weights: Literal["balanced"] | Mapping[str, float],
     words: Mapping[str, str],
 ) -> tuple[Example, ...]:
-    """Training examples, each weight multiplied by that of its answer.
+    """Training examples with weights multiplied by the weight of their answer.
 
     ``balanced`` is n / (k * n_c) for n examples, k answers and n_c examples with this answer (King
-    and Zeng 2001, "Logistic regression in rare events data"; scikit-learn's formula): the answers
-    count alike, and the mean weight is 1.
+    and Zeng 2001, "Logistic regression in rare events data"; scikit-learn's formula): all answers
+    have the same total weight, and the mean weight is 1.
 
     Args:
         examples: the training examples.
-        weights: by answer or label; answers without one have 1.
-        words: the answer of each label, where a template names labels.
+        weights: by answer or label; other answers have weight 1.
+        words: the answer of each label, if a template defines labels.
 
     Raises:
         UsageError: answers are open, or a name is neither an answer nor a label.
@@ -40,7 +40,7 @@ def weigh_classes(
         raise UsageError(
             f"the answers are open: {len(counts)} different ones in {len(examples)} examples",
             where=_FIELD,
-            fix="leave it out, or name a column of weights with data.weight",
+            fix="unset it, or name a column of weights with data.weight",
         )
     if isinstance(weights, Mapping):
         factors = _by_answer(weights, words, {*counts, *_choices(examples)})
@@ -55,7 +55,7 @@ def weigh_classes(
 
 
 def constant_choices(template: Template | TaskWording) -> dict[str, str]:
-    """The answer of each label, where it does not depend on the row."""
+    """The answer of each label, if it does not depend on the row."""
     return {
         label: words
         for label, words in template.choices.items()
@@ -76,7 +76,7 @@ def _by_answer(
         if answer not in known:
             listed = ", ".join(map(repr, sorted(known)[:20]))
             raise UsageError(
-                f"{name!r} is no answer of the training examples",
+                f"{name!r} is not an answer in the training examples",
                 where=_FIELD,
                 fix=f"answers are {listed}",
             )

@@ -1,4 +1,4 @@
-"""What the columns of any file must be: few, and of different names."""
+"""Checks of column headers: not too many, and without duplicates."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ MAX_COLUMNS = 10_000
 
 
 def require_few_columns(columns: Sequence[object], where: str) -> None:
-    """Refuse a header that is none.
+    """Reject a header with too many columns.
 
     Raises:
         DataError: it has more than `MAX_COLUMNS` columns.
     """
     if len(columns) > MAX_COLUMNS:
         raise DataError(
-            f"the header has {len(columns):,} columns, and at most {MAX_COLUMNS:,} are read",
+            f"the header has {len(columns):,} columns, but at most {MAX_COLUMNS:,} are supported",
             where=where,
-            fix="name a file with another separator accordingly, or take out columns",
+            fix="use the suffix that fits the separator, or remove columns",
         )
 
 
 def require_distinct_columns(columns: Sequence[str], where: str) -> None:
-    """Refuse two columns of one name, of which one would be lost.
+    """Reject duplicate column names, which would lose a column.
 
     Raises:
-        DataError: there are such.
+        DataError: there are duplicates.
     """
     if len(set(columns)) != len(columns):
         raise DataError(f"two columns are called {named(repeated(columns))}", where=where)

@@ -1,4 +1,4 @@
-"""From turns to a conversation that ends with an answer: order, merging, what is left aside."""
+"""Arrangement of turns into conversations that end with an answer: order and merging."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FOLLOWS = {
     "tool": ("assistant", "tool"),
     _KEPT: ("user", "assistant"),
 }
-"""Whose turn comes after whose; several results may follow several calls."""
+"""The roles that may follow each role; several results may follow several calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is done with rows that say something in more than one way; fields as in `DataConfig`."""
+    """The treatment of ambiguous rows; fields as in `DataConfig`."""
 
     consecutive_turns: Literal["error", "merge"] = "error"
     opening: Literal["error", "keep", "drop"] = "error"
@@ -39,7 +39,7 @@ class Rules:
 
     @classmethod
     def of(cls, data: DataConfig) -> Self:
-        """The rules that a configuration asks for."""
+        """The rules in a configuration."""
         return cls(
             consecutive_turns=data.consecutive_turns,
             opening=data.opening,
@@ -51,28 +51,28 @@ class Rules:
         )
 
     def without_weight(self) -> Self:
-        """The rules for rows that are not trained on, in which the named column has no say."""
+        """The rules for rows that are not trained on, where the weight column is ignored."""
         if self.weight is None:
             return self
         return replace(self, weight=None, ignore_keys=self.ignore_keys | {self.weight})
 
 
 def arrange(turns: Sequence[Turn], key: str, where: str, rules: Rules, notes: Notes) -> list[Turn]:
-    """The turns in the order that chat templates know, ending with an answer.
+    """The turns in the order that chat templates support, ending with an answer.
 
-    A system message comes first, if at all. Then user and assistant take turns; results of tools
-    stand between a call and what the assistant says of it. Calls that follow the assistant's text
-    or other calls as turns of their own belong to the same turn.
+    An optional system message comes first. Then user and assistant alternate; tool results come
+    between a call and the assistant's answer to it. Calls in separate turns after the assistant's
+    text or other calls are merged into the same turn.
 
     Args:
         turns: the turns of a row.
-        key: the column that errors about the whole conversation name.
-        where: the row's place.
-        rules: what is done with turns in another order.
-        notes: takes turns that are left aside.
+        key: the column named in errors about the whole conversation.
+        where: the row's location.
+        rules: the treatment of turns in another order.
+        notes: receives turns that are dropped.
 
     Raises:
-        DataError: they are in another order, and the rules do not say how to mend it.
+        DataError: the turns are in another order that the rules do not cover.
     """
     turns = _without_late_systems(turns, where, rules)
     turns = _merged(turns, where, rules)
@@ -92,20 +92,20 @@ def arrange(turns: Sequence[Turn], key: str, where: str, rules: Rules, notes: No
 
 
 def end_with_trained(messages: Sequence[Message], where: str, notes: Notes) -> list[Message]:
-    """The messages up to the last answer that is trained.
+    """The messages up to the last trained answer.
 
-    Those after it are neither trained nor a good reference. Where no answer is trained, all stay:
-    the row as a whole is then left out.
+    Later ones are neither trained nor good references. Without a trained answer, all are kept, and
+    the row as a whole is left out.
     """
     trained = [i for i, one in enumerate(messages) if one.role == "assistant" and one.is_trained]
     if not trained or trained[-1] == len(messages) - 1:
         return list(messages)
-    notes.add("turns after the last trained answer are left aside", where)
+    notes.add("turns after the last trained answer are dropped", where)
     return list(messages[: trained[-1] + 1])
 
 
 def _merged(turns: Sequence[Turn], where: str, rules: Rules) -> list[Turn]:
-    """The turns, neighbours of one role joined where that is allowed."""
+    """The turns, with consecutive ones of one role joined if allowed."""
     merged: list[Turn] = []
     for turn in turns:
         same = bool(merged) and merged[-1].message.role == turn.message.role
@@ -134,7 +134,7 @@ def _joined(first: Turn, second: Turn, where: str) -> Turn:
         )
     if one.tool_calls and other.content:
         raise field_error(
-            "the assistant goes on in a turn of its own after a call, before the result",
+            "the assistant continues in a separate turn after a call, before the result",
             where,
             second.place,
         )
@@ -150,7 +150,7 @@ def _joined(first: Turn, second: Turn, where: str) -> Turn:
 
 
 def _without_late_systems(turns: Sequence[Turn], where: str, rules: Rules) -> list[Turn]:
-    """The turns with system messages behind the first turn joined to the user's, by choice."""
+    """The turns, with later system messages joined to user turns if configured."""
     if rules.system_turns != "merge":
         return list(turns)
     begin = next((i for i, turn in enumerate(turns) if turn.message.role != "system"), 0)
@@ -177,13 +177,13 @@ def _with_content(turn: Turn, parts: Sequence[Turn]) -> Turn:
 
 
 def _without_opening(turns: list[Turn], where: str, rules: Rules, notes: Notes) -> list[Turn]:
-    """The turns without what the assistant says before the user, where the rules say so."""
+    """The turns without the assistant's opening before the user, if configured."""
     begin = 1 if turns and turns[0].message.role == "system" else 0
     if rules.opening != "drop" or len(turns) <= begin:
         return turns
     if turns[begin].message.role != "assistant":
         return turns
-    notes.add("what the assistant says before the user is left aside (data.opening)", where)
+    notes.add("an assistant turn before the user's is dropped (data.opening)", where)
     return turns[:begin] + turns[begin + 1 :]
 
 
@@ -196,17 +196,17 @@ def _without_ending(
     if end == len(turns) > 0:
         return turns
     if rules.ending == "drop" and end:
-        notes.add("what follows the last answer is left aside (data.ending)", where)
+        notes.add("turns after the last answer are dropped (data.ending)", where)
         return turns[:end]
     place = turns[-1].place if turns else key
     fix = (
-        "leave aside what follows the last answer with data.ending=drop, "
+        "drop the turns after the last answer with data.ending=drop, "
         "or drop such rows with data.invalid=drop"
     )
     raise field_error(
         "the conversation does not end with the assistant's answer"
         if answers
-        else "the assistant says nothing in this conversation: it does not end with an answer",
+        else "this conversation has no assistant turn, so it does not end with an answer",
         where,
         place,
         fix if answers else DROP_FIX,
@@ -216,7 +216,7 @@ def _without_ending(
 def _order_error(turn: Turn, previous: str, where: str) -> DataError:
     role, fix = turn.message.role, DROP_FIX
     if role == "system":
-        problem = "a system message stands in the middle of the conversation"
+        problem = "a system message is in the middle of the conversation"
         fix = (
             "join it with the user's turn with data.system_turns=merge, keep it with "
             "data.system_turns=keep, or drop such rows with data.invalid=drop"
@@ -226,11 +226,11 @@ def _order_error(turn: Turn, previous: str, where: str) -> DataError:
             f"a tool's result follows {f'the {previous}' if previous else 'nothing'}, not a call"
         )
     elif previous == "tool":
-        problem = "the assistant says nothing of a tool's result before the user speaks"
+        problem = "the assistant does not respond to a tool's result before the user's turn"
     else:
-        problem = "the conversation begins with the assistant, not with the user"
+        problem = "the conversation starts with the assistant, not with the user"
         fix = (
-            "keep such a greeting with data.opening=keep, leave it aside with data.opening=drop, "
+            "keep such a greeting with data.opening=keep, drop it with data.opening=drop, "
             "or drop such rows with data.invalid=drop"
         )
     return field_error(problem, where, turn.place, fix)

@@ -1,4 +1,4 @@
-"""From the configuration to the examples of three splits."""
+"""Loading the examples of the three splits from a configuration."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from luthier.tasks.load import task_names
 from luthier.tasks.task import Task
 from luthier.tasks.wording import TaskWording
 
-_TEMPLATE_USES = "a template would use them"
+_TEMPLATE_USES = "a template can use them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Dataset:
     """The examples of a task.
 
     Attributes:
-        task: its name, fit for a file.
-        template: what rendered the rows; None where they were prompts already.
-        train: what training and shots may use.
-        validation: what choices are made with.
-        test: what results are measured on.
-        dropped: what was left out, with the reason.
+        task: its name, usable in file names.
+        template: the template of the rows; None if they are not rendered with one.
+        train: for training and shots.
+        validation: for selecting the best state.
+        test: for measuring results.
+        dropped: left-out rows with reasons.
         fingerprint: of the content of all three splits.
-        format: the shape of the rows.
+        format: the format of the rows.
     """
 
     task: str
@@ -70,12 +70,12 @@ class Dataset:
 
 
 def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Console) -> Dataset:
-    """Read, convert, split and draw the examples that a configuration asks for.
+    """The examples of a configuration: read, converted, split and sampled.
 
-    Everything is read and checked, and all mistakes are shown at once.
+    Everything is read and checked, and all errors are reported together.
 
     Raises:
-        DataError: the data is missing, or a row cannot be used, or a split is empty.
+        DataError: the data is missing, a row is unusable, or a split is empty.
         UsageError: the configuration contradicts itself.
     """
     fractions = Fractions(data.validation_fraction, data.test_fraction)
@@ -84,11 +84,11 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     source = _open(data, task, problems, console)
     if source.ignored:
         names = listed(source.ignored)
-        console.warn(f"no split is named in these files, so they are left aside: {names}")
+        console.warn(f"these files name no split and are ignored: {names}")
     reading = _Reading(data, _template(data, prompt, task), problems)
     parts: dict[str, list[Example]] = {}
     with console.progress(f"reading {source.name}", None) as advance:
-        for name in (WHOLE, *SPLITS):  # what is trained on decides on the format
+        for name in (WHOLE, *SPLITS):  # the training data decides the format
             if name in source.parts:
                 rows = _counted(source.parts[name](), advance)
                 trained = name in (WHOLE, "train")
@@ -100,7 +100,7 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
         raise DataError(
             "there is no data to train on",
             where=data.source,
-            fix=f"found were only {' and '.join(parts) or 'no splits'}; name the training data",
+            fix=f"found only {' and '.join(parts) or 'no splits'}; add training data",
         )
     train = parts[WHOLE] if WHOLE in parts else parts["train"]
     held_out = {name: parts[name] for name in SPLITS[1:] if name in parts}
@@ -115,7 +115,7 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
 
 
 class _Reading:
-    """Turns rows into examples: the first row of all decides on the format."""
+    """Converts rows into examples; the first row decides the format."""
 
     def __init__(
         self, data: DataConfig, template: Template | TaskWording | None, problems: Problems
@@ -130,12 +130,12 @@ class _Reading:
         self.left_out: list[Dropped] = []
 
     def examples(self, rows: Iterable[Row], *, is_trained: bool) -> Iterator[Example]:
-        """The examples of the rows that can be used.
+        """The examples of the usable rows.
 
         Args:
             rows: the rows.
-            is_trained: whether they are trained on, so that each needs a weight where a column of
-                weights is named.
+            is_trained: whether they are trained on, so that each needs a weight if a weight column
+                is named.
         """
         rules = self._rules if is_trained else self._rules.without_weight()
         for row in rows:
@@ -152,23 +152,23 @@ class _Reading:
                 yield example
 
     def _reason_against(self, example: Example) -> str:
-        """Why an example is left out; empty where it is not."""
+        """The reason for leaving out an example; otherwise empty."""
         limit = self.data.max_characters
         if not example.weight:
-            return "its flags or its weight leave nothing to train"
+            return "its flags or weight exclude it from training"
         if limit is not None and example.characters > limit:
             return f"longer than {limit:,} characters (data.max_characters)"
         return ""
 
     def warnings(self) -> Iterator[str]:
-        """What rows had that was left aside."""
+        """Warnings about ignored content of rows."""
         if self.data.source in BUNDLED:
             return
         unused = {name: v for name, v in self._notes.unused.items() if name != self._group}
         index = [name for name, value in unused.items() if is_index(name, value)]
         if index:
             yield (
-                f"left aside, as it looks like pandas' row numbers: {listed(index, show=named)}; "
+                f"ignored, because it looks like pandas' row numbers: {listed(index, show=named)}; "
                 "to_csv(…, index=False) writes none"
             )
         if names := listed((name for name in unused if name not in index), show=named):
@@ -183,7 +183,7 @@ class _Reading:
         value = row.values.get(self._group)
         if value is None:
             raise DataError(
-                f"the row has no {self._group!r}, which data.group names",
+                f"the row has no column {self._group!r}, which data.group names",
                 where=row.where,
                 fix=f"its columns are {listed(row.values)}",
             )
@@ -191,7 +191,7 @@ class _Reading:
 
 
 def _open(data: DataConfig, task: Task | None, problems: Problems, console: Console) -> Source:
-    """The source, with the files for validation and test in place of its own splits."""
+    """The source, with separate validation and test files in place of its own splits."""
     if data.source in BUNDLED:
         bundled = BUNDLED[data.source]
         source = Source(data.source, {WHOLE: lambda: bundled.rows(console)})
@@ -211,7 +211,7 @@ def _open(data: DataConfig, task: Task | None, problems: Problems, console: Cons
 
 
 def _open_other(data: DataConfig, problems: Problems) -> Source:
-    """A file, a folder or a data set of the Hub; a name like a task's may be meant for that."""
+    """A file, a folder or a Hub data set; a missing one may be a misspelt task."""
     try:
         return open_source(data.source, problems, subset=data.subset)
     except DataError as error:
@@ -223,16 +223,16 @@ def _open_other(data: DataConfig, problems: Problems) -> Source:
 def _template(
     data: DataConfig, prompt: PromptConfig, task: Task | None
 ) -> Template | TaskWording | None:
-    """The template that is asked for, or the task's own."""
+    """The configured template, or the task's own."""
     own = BUNDLED[data.source].template if data.source in BUNDLED else None
     name = prompt.template or own
     if name is None:
         return TaskWording.of(task, task_labels(task)) if task else None
     if data.format not in ("auto", "table"):
         raise UsageError(
-            f"a template renders the columns of a table, and data.format is {data.format}",
+            f"a template needs data.format=table, but data.format is {data.format}",
             where="prompt.template, data.format",
-            fix="leave one of them out",
+            fix="unset one of them",
         )
     return load_template(name)
 
@@ -244,17 +244,17 @@ def _group_column(data: DataConfig) -> str | None:
 
 
 def _known_format(data: DataConfig) -> Format | Table | None:
-    """The format of rows without a template, where it does not depend on their columns."""
+    """The format of rows without a template, if it does not depend on their columns."""
     if data.source in BUNDLED:
         return FORMATS["text"]
     return FORMATS.get(data.format)
 
 
 def _detected_format(data: DataConfig, row: Row) -> Format:
-    """The format of rows like ``row`` that have no template.
+    """The format of rows without a template, detected from ``row``.
 
     Raises:
-        DataError: they need a template, or their format cannot be told.
+        DataError: the rows need a template, or their format is unknown.
     """
     if data.format == "table":
         raise _needs_template(row, "data.format is table, which needs a template")
@@ -262,7 +262,7 @@ def _detected_format(data: DataConfig, row: Row) -> Format:
     columns = [name for name in row.values if name not in apart]
     if any(known.fits(columns) for known in FORMATS.values()):
         return detect(columns, row.where)
-    raise _needs_template(row, f"the columns {listed(columns, show=named)} are of no known format")
+    raise _needs_template(row, f"the columns {listed(columns, show=named)} match no known format")
 
 
 def _needs_template(row: Row, problem: str) -> DataError:
@@ -274,7 +274,7 @@ def _needs_template(row: Row, problem: str) -> DataError:
         where=row.where,
         fix=f"set prompt.template to one of {', '.join(fitting)}"
         if fitting
-        else "write a template for these columns and name it in prompt.template, or rename the "
+        else "write a template for these columns and set prompt.template to it, or rename the "
         f"columns to those of a format: {shapes}",
     )
 
@@ -283,26 +283,26 @@ def _without_rows(source: str) -> DataError:
     return DataError(
         "the train split is empty: there are no rows",
         where=source,
-        fix="give rows; an empty file and a header without rows below it hold none",
+        fix="add rows; the file is empty or has only a header",
     )
 
 
 def _require_examples(
     splits: Splits, found: int, held_out: Collection[SplitName], source: str
 ) -> None:
-    """Raise if there is nothing to train on or to measure with."""
+    """Check that there are examples to train on and to evaluate with."""
     for name, examples in (("train", splits.train), ("test", splits.test)):
         if examples:
             continue
         if not found or name in held_out:
-            why, fix = "no row could be used", "give rows, or mend those that were left out"
+            why, fix = "no row is usable", "add rows, or fix those that were left out"
         else:
             why = (
                 f"of {found} examples, {len(splits.dropped)} are duplicates or leaks, and the "
                 "others fell into other splits"
             )
             fix = (
-                "give more rows or groups, another seed, other values of data.test_fraction and "
+                "add rows or groups, another seed, other values of data.test_fraction and "
                 "data.validation_fraction, or a file for the test with data.test"
             )
         raise DataError(f"the {name} split is empty: {why}", where=source, fix=fix)

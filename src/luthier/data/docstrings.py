@@ -1,4 +1,4 @@
-"""The bundled task: summarise the functions of the interpreter's own standard library."""
+"""The bundled task: summarise functions of the interpreter's standard library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SKIPPED = frozenset(
         *("encodings", "turtledemo", "pydoc_data", "ensurepip", "__phello__"),
     )
 )
-"""Tests, programs, and tables: code that nobody would look up."""
+"""Excluded modules: tests, programs, and tables."""
 _MIN_LINES = 3
 _MAX_CHARACTERS = 1200
 _MIN_WORDS = 3
@@ -36,9 +36,9 @@ def read_docstrings(console: Console) -> Iterator[Row]:
     """Functions and methods with a docstring: the columns code, docstring and module.
 
     ``code`` is the source without the docstring, ``docstring`` its first line, and ``module`` the
-    top-level module. Left out are functions of fewer than three lines or more than 1,200
-    characters, docstrings of fewer than three words or whose first sentence goes on in the next
-    line, anything beyond ASCII, and code that was met before.
+    top-level module. Excluded are functions with fewer than three lines or more than 1,200
+    characters, docstrings with fewer than three words or a first sentence that continues on the
+    next line, anything beyond ASCII, and duplicate code.
     """
     root = Path(sysconfig.get_paths()["stdlib"])
     files = list(_files(root))
@@ -57,7 +57,7 @@ def read_docstrings(console: Console) -> Iterator[Row]:
 
 @contextmanager
 def _fast_parsing() -> Iterator[None]:
-    """Syntax trees hold no cycles, and looking for some in them doubles the time."""
+    """Disable garbage collection: syntax trees have no cycles, and searching doubles the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -80,7 +80,7 @@ def _rows_of_file(path: Path, name: Path) -> list[Row]:
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source)
     except (OSError, ValueError, SyntaxError):
-        return []  # a few files of some distributions are templates, or in another encoding
+        return []  # a few files in some distributions are templates, or in another encoding
     lines = source.splitlines()
     module = name.parts[0].removesuffix(".py")
     rows = []
@@ -93,7 +93,7 @@ def _rows_of_file(path: Path, name: Path) -> list[Row]:
 
 
 def _functions(node: ast.Module | ast.ClassDef | _Function) -> Iterator[_Function]:
-    """Functions and methods in the order of the file, nested ones too."""
+    """Functions and methods in file order, including nested ones."""
     for child in node.body:
         if isinstance(child, _Function):
             yield child
@@ -102,7 +102,7 @@ def _functions(node: ast.Module | ast.ClassDef | _Function) -> Iterator[_Functio
 
 
 def _summary(function: _Function) -> str:
-    """The first line of the docstring; empty where it is unsuitable."""
+    """The first line of the docstring; empty if unsuitable."""
     lines = inspect.cleandoc(ast.get_docstring(function, clean=False) or "").splitlines()
     if not lines:
         return ""
@@ -115,7 +115,7 @@ def _summary(function: _Function) -> str:
 
 
 def _source(function: _Function, lines: list[str]) -> str:
-    """The source without its docstring, dedented; empty where it is unsuitable."""
+    """The dedented source without its docstring; empty if unsuitable."""
     docstring = function.body[0]
     if len(function.body) < 2 or docstring.lineno == function.lineno:
         return ""
@@ -125,7 +125,7 @@ def _source(function: _Function, lines: list[str]) -> str:
     code = textwrap.dedent("\n".join([*head, *tail]))
     num_lines = sum(not _is_blank(line) for line in code.splitlines())
     too_short_or_long = num_lines < _MIN_LINES or len(code) > _MAX_CHARACTERS
-    is_indented = code[:1].isspace()  # by a text in it that begins at the margin
+    is_indented = code[:1].isspace()  # by a multi-line string that starts at the margin
     return "" if too_short_or_long or is_indented or not code.isascii() else code
 
 

@@ -1,4 +1,4 @@
-"""One object of a row, read key by key, so that no key of it can be lost."""
+"""Key-by-key reading of a row, which detects unread keys."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from luthier.core.names import shortened
 from luthier.data.json_text import parse_json
 from luthier.data.problems import ReasonCount
 
-DROP_FIX = "mend the row, or drop such rows with data.invalid=drop"
+DROP_FIX = "fix the row, or drop such rows with data.invalid=drop"
 _MAX_DEPTH = 20
 _LIST_OF_OBJECTS = re.compile(r'\s*\[\s*\{\s*"(?:role|from|content|value)"\s*:')
-"""The beginning of turns as JSON text; other texts that begin with a bracket are texts."""
+"""The start of turns as JSON text; other texts with a leading bracket are plain text."""
 
 
 class Fields:
     """The values of a row, or of an object in a row.
 
-    It remembers which keys were read: the others are what would be lost.
+    It tracks which keys were read; the others would be lost.
 
     Attributes:
-        where: the row's place.
-        path: the object's place in the row, such as ``messages[2]``; empty for the row itself.
+        where: the row's location.
+        path: the object's path in the row, such as ``messages[2]``; empty for the row itself.
 
     Args:
-        values: by key.
+        values: the values by key.
         where: as above.
         path: as above.
-        ignored: keys that are treated as if they were not there.
+        ignored: keys to treat as absent.
     """
 
     __slots__ = ("_ignored", "_read", "_values", "path", "where")
@@ -49,59 +49,59 @@ class Fields:
         self._read: set[str] = set()
 
     def place(self, key: str) -> str:
-        """The name of a key in error messages, such as ``messages[2].role``."""
+        """The name of a key in errors, such as ``messages[2].role``."""
         return f"{self.path}.{key}" if self.path and key[:1] != "[" else f"{self.path}{key}"
 
     def error(self, problem: str, key: str, fix: str = DROP_FIX) -> DataError:
-        """An error in the field ``key``; in the object itself where the key is empty."""
+        """An error in the field ``key``, or in the object itself if the key is empty."""
         return field_error(problem, self.where, self.place(key) if key else self.path, fix)
 
     def get(self, key: str) -> Any:
-        """The value under ``key``; None where there is none."""
+        """The value of ``key``; None if absent."""
         self._read.add(key)
         return self.peek(key)
 
     def peek(self, key: str) -> Any:
-        """The value under ``key``, which still counts as not read; None where it is ignored."""
+        """The value of ``key`` without marking it as read; None if ignored."""
         return None if key in self._ignored else self._values.get(key)
 
     def has(self, key: str) -> bool:
-        """Whether there is something under ``key``, which still counts as not read."""
+        """Whether ``key`` has a value, without marking it as read."""
         return not is_empty(self.peek(key))
 
     def keys(self) -> list[str]:
-        """The keys that are there and not ignored."""
+        """The present keys that are not ignored."""
         return [key for key in self._values if key not in self._ignored]
 
     def among(self, names: Iterable[str]) -> list[str]:
-        """Those of some names that are keys, in their order; they still count as not read."""
+        """The given names that are present keys, without marking them as read."""
         return [name for name in names if name in self._values and name not in self._ignored]
 
     def lists(self, key: str) -> bool:
-        """Whether a list of objects stands under ``key``, or the JSON text of one."""
+        """Whether ``key`` has a list of objects, or the JSON text of one."""
         value = self.peek(key)
         if isinstance(value, str):
             return _LIST_OF_OBJECTS.match(value) is not None
         return isinstance(value, list) and (not value or isinstance(value[0], Mapping))
 
     def first(self, keys: Collection[str], otherwise: str) -> str:
-        """The one key of several that has a value, or else that is there, or else ``otherwise``.
+        """The key of several that has a value, or is present, or else ``otherwise``.
 
         All of them count as read.
 
         Raises:
-            DataError: several have, and the values differ.
+            DataError: several have different values.
         """
         there = self.among(keys)
         present = [key for key in there if self.has(key)]
         if len({repr(self._values[key]) for key in present}) > 1:
             names = " and ".join(map(repr, present))
-            raise self.error(f"{names} both have a value, and only one can be used", present[1])
+            raise self.error(f"{names} both have a value, but only one can be used", present[1])
         self._read.update(keys)
         return next(iter((*present, *there)), otherwise)
 
     def text(self, key: str) -> str:
-        """The text under ``key``, without the blanks at its end.
+        """The text of ``key``, without trailing white space.
 
         Raises:
             DataError: it is missing, not a text, or empty.
@@ -109,11 +109,11 @@ class Fields:
         text = self.optional_text(key)
         if not text.strip():
             present = self.peek(key) is not None
-            raise self.error("the text is empty" if present else "it is missing", key)
+            raise self.error("the text is empty" if present else "this field is missing", key)
         return text
 
     def optional_text(self, key: str) -> str:
-        """The text under ``key`` without the blanks at its end; empty where there is none.
+        """The text of ``key`` without trailing white space; empty if absent.
 
         Raises:
             DataError: it is not a text.
@@ -123,30 +123,30 @@ class Fields:
             return ""
         if not isinstance(value, str):
             raise self.error(
-                f"this is not a text but {kind_of(value)}",
+                f"expected a text, found {kind_of(value)}",
                 key,
-                "write it in quotes, or make a text of it with a template",
+                "write it in quotes, or convert it with a template",
             )
         return value.rstrip()
 
     def items(self, key: str) -> list[Any]:
-        """The list under ``key``, which a file of cells writes as JSON text.
+        """The list in ``key``, which may be JSON text in a file of cells.
 
         Raises:
             DataError: it is missing, not a list, or empty.
         """
         value = self.decoded(key)
         if not isinstance(value, list):
-            raise self.error(f"this is not a list but {kind_of(value)}", key)
+            raise self.error(f"expected a list, found {kind_of(value)}", key)
         if not value:
             raise self.error("the list is empty", key)
         return value
 
     def decoded(self, key: str) -> Any:
-        """The value under ``key``; read as JSON where it is the text of a list or an object.
+        """The value of ``key``, parsed if it is the JSON text of a list or object.
 
         Raises:
-            DataError: it looks like JSON and is not.
+            DataError: it looks like JSON but is invalid.
         """
         value = self.get(key)
         if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
@@ -155,18 +155,18 @@ class Fields:
             return parse_json(value)
         except ValueError as error:
             raise self.error(
-                f"this text begins like JSON and is not: {error}",
+                f"this text looks like JSON but is invalid: {error}",
                 key,
                 "write it with json.dumps (Python's own str() is not JSON), "
                 "or save the rows as .jsonl or .parquet",
             ) from None
 
     def inside(self, key: str, value: Mapping[str, Any]) -> Fields:
-        """The object ``value``, which stands under ``key``."""
+        """The object ``value`` of ``key``."""
         return Fields(value, self.where, self.place(key), self._ignored)
 
     def unread(self) -> dict[str, Any]:
-        """What nobody has read, by key, where it says something."""
+        """Values that were not read, by key, except empty ones."""
         return {
             str(key): value
             for key, value in self._values.items()
@@ -180,9 +180,9 @@ def field_error(problem: str, where: str, field: str, fix: str = DROP_FIX) -> Da
 
 
 def is_empty(value: Any, depth: int = 0) -> bool:
-    """Whether a value says nothing: null, blanks, or an object of such values.
+    """Whether a value is empty: null, blank, or an object of such values.
 
-    A table of nested columns (parquet, Arrow) gives every object the keys of all others, with null.
+    A table with nested columns (parquet, Arrow) gives every object the keys of all others, as null.
     """
     if isinstance(value, str):
         return not value.strip()
@@ -192,7 +192,7 @@ def is_empty(value: Any, depth: int = 0) -> bool:
 
 
 def kind_of(value: Any) -> str:
-    """How errors call a value."""
+    """The name of a value's type in errors."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -202,25 +202,25 @@ def kind_of(value: Any) -> str:
 
 
 class Notes:
-    """What was left aside without harm, so that it can be said: remarks, counted, and columns."""
+    """Harmless omissions to report: counted remarks, and unused columns."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[int, str]] = {}
         self.unused: dict[str, Any] = {}
-        """Columns of which nothing came into an example, with the first value of each."""
+        """Columns that no example uses, with their first value."""
 
     def add(self, text: str, where: str) -> None:
-        """Count what ``text`` says once more."""
+        """Count the remark ``text``."""
         count, first = self._counts.get(text, (0, where))
         self._counts[text] = (count + 1, first)
 
     def add_unused(self, columns: Mapping[str, Any]) -> None:
-        """Note columns that say something and that nobody read."""
+        """Record columns with values that were not read."""
         for name, value in columns.items():
             self.unused.setdefault(name, value)
 
     def counts(self) -> tuple[ReasonCount, ...]:
-        """What was noted, how often, and where first."""
+        """The remarks with their counts and first locations."""
         return tuple(
             ReasonCount(text, count, first) for text, (count, first) in self._counts.items()
         )

@@ -1,4 +1,4 @@
-"""The names by which rows say what is trained, as published tools write them."""
+"""The keys with which published tools mark trained turns and rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ train, training. Fireworks, Tinker: trainable. XTuner: output_with_loss."""
 HIDDEN_IF_TRUE = ("masked",)
 """torchtune."""
 WEIGHTS = ("weight", "loss_weight", "loss_scale", "sample_weight")
-"""Columns that say how much an example counts."""
+"""Columns with the weight of an example."""
 AMBIGUOUS = ("mask",)
-"""True is "masked, not trained" to some tools and "in the mask of trained turns" to others; in
-NeMo it names the role that is not trained."""
+"""True means "masked, not trained" in some tools and "in the mask of trained turns" in others; in
+NeMo it names the untrained role."""
 PARTS = ("train_detail", "training_detail")
-"""Axolotl: which characters of a turn are trained."""
+"""Axolotl: the trained characters of a turn."""
 PREFERENCES = ("label", "kto_tag")
-"""Whether an answer is a good one, in data for KTO (TRL, LLaMA-Factory)."""
+"""Whether an answer is good, in data for KTO (TRL, LLaMA-Factory)."""
 FLAGS = (*TRAINED_IF_TRUE, *HIDDEN_IF_TRUE, *AMBIGUOUS, *PARTS)
-"""Every key by which a turn says whether it is trained."""
+"""All keys with which a turn states whether it is trained."""

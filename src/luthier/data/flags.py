@@ -1,8 +1,7 @@
-"""What rows say about training: flags of a turn, flags and weights of a row.
+"""Training flags of turns, and flags and weights of rows.
 
-A name with more than one published meaning is refused, since a guess would train the wrong turns
-without a word. Null, a blank and an absent key give no flag; NaN is a number that somebody failed
-to compute, and is refused.
+A name with several published meanings is rejected, because a guess could silently train the wrong
+turns. Null, a blank and an absent key give no flag; NaN is a failed computation and is rejected.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _HINTS = frozenset(
     | {"ignore", "ignored", "skip", "skipped", "exclude", "excluded"}
     | {"learn", "learned", "learnable", "supervise", "supervised", "weight", "weights"}
 )
-"""Words in the name of a column that may say what is trained, under a name that is not known."""
+"""Words in column names that suggest a training flag with an unknown name."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _BOOLEANS = ("true", "false")
 _WORDS = {"true": True, "yes": True, "1": True, "1.0": True} | {
@@ -39,40 +38,40 @@ _WORDS = {"true": True, "yes": True, "1": True, "1.0": True} | {
     "0.0": False,
 }
 _FIX = (
-    "write train: true or train: false in its place; "
-    "or name the key in data.ignore_keys if it has nothing to do with training"
+    "write train: true or train: false instead; "
+    "or add the key to data.ignore_keys if it has nothing to do with training"
 )
 
 
 def turn_flag(turn: Fields) -> bool | None:
-    """Whether a turn says that it is trained; None where it says nothing.
+    """Whether a turn is marked as trained; None if unmarked.
 
     Raises:
-        DataError: a flag has no clear meaning, or two contradict each other.
+        DataError: a flag is ambiguous, or two contradict each other.
     """
     _refuse_unclear(turn)
     return _agreed(turn, turn.among(_SAID))
 
 
 def row_weight(row: Fields, column: str | None) -> float:
-    """How much a row counts in the loss, relative to the others; 0: it is not trained.
+    """The weight of a row in the loss, relative to the others; 0: not trained.
 
     Args:
         row: the row.
-        column: the column that says so, as ``data.weight`` names it; None: one of `WEIGHTS`.
+        column: the weight column in ``data.weight``; None: one of `WEIGHTS`.
 
     Raises:
-        DataError: the weight is not a number from 0, or a flag has no clear meaning.
+        DataError: the weight is not a number of at least 0, or a flag is ambiguous.
     """
     _refuse_unclear(row)
     for name in row.among(PREFERENCES):
         value = row.peek(name)
         if isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS):
             raise row.error(
-                "this says whether the answer is a good one, as preference data does; every row "
-                "would be trained alike",
+                "this marks good answers, as in preference data, but every row would be trained "
+                "alike",
                 name,
-                "keep the rows with true and leave the column out, or name it in data.ignore_keys",
+                "keep only the rows with true and remove the column, or add it to data.ignore_keys",
             )
     if column is not None:
         weight = _number(row, column)
@@ -84,16 +83,16 @@ def row_weight(row: Fields, column: str | None) -> float:
 
 
 def row_flag(row: Fields) -> bool | None:
-    """Whether a row says that it is trained, by a flag that is no weight; None: it says nothing.
+    """Whether a row is marked as trained, by a flag other than a weight; None if unmarked.
 
     Raises:
-        DataError: a flag has no clear meaning, or two contradict each other.
+        DataError: a flag is ambiguous, or two contradict each other.
     """
     return _agreed(row, [name for name in row.among(_ROW_FLAGS) if not _lists_turns(row, name)])
 
 
 def refuse_unknown_flags(row: Fields) -> None:
-    """Refuse a column that nobody read, whose name and value are those of a flag or a weight.
+    """Reject an unread column that looks like a flag or a weight by its name and value.
 
     Raises:
         DataError: there is one, such as ``is_supervised: false``.
@@ -101,17 +100,17 @@ def refuse_unknown_flags(row: Fields) -> None:
     for name, value in row.unread().items():
         allows = _is_number if "weight" in name.lower() else _is_flag
         values = value if isinstance(value, list) else [value]
-        is_known = name in WEIGHTS  # another one was chosen
+        is_known = name in WEIGHTS  # another column was chosen
         if looks_like_flag(name) and not is_known and all(map(allows, values)):
             raise row.error(
-                "this column may say what is trained, and no meaning of its name is known",
+                "this column may be a training flag, but its name is unknown",
                 name,
                 f"{_FIX}; data.weight names a column of weights",
             )
 
 
 def turn_flags(row: Fields) -> list[tuple[str, list[bool | None]]]:
-    """The columns of a row that list a flag for every turn, such as ``loss_mask: [0, 0, 0, 1]``.
+    """The columns of a row with a flag for every turn, such as ``loss_mask: [0, 0, 0, 1]``.
 
     Raises:
         DataError: an entry is not a flag.
@@ -128,7 +127,7 @@ def turn_flags(row: Fields) -> list[tuple[str, list[bool | None]]]:
 
 
 def _lists_turns(row: Fields, name: str) -> bool:
-    """Whether a column holds a flag for every turn, maybe as JSON text."""
+    """Whether a column has a list of flags for the turns, maybe as JSON text."""
     value = row.peek(name)
     listed = isinstance(value, list) or (isinstance(value, str) and value.lstrip()[:1] == "[")
     return listed and bool(value) and (name in TRAINED_IF_TRUE or name in HIDDEN_IF_TRUE)
@@ -142,11 +141,11 @@ def _refuse_unclear(fields: Fields) -> None:
             )
     for name in fields.among(PARTS):
         if fields.has(name):
-            raise fields.error("a part of a turn cannot be left out of the training", name, _FIX)
+            raise fields.error("part of a turn cannot be excluded from training", name, _FIX)
 
 
 def _agreed(fields: Fields, names: Collection[str]) -> bool | None:
-    """What the flags of these names say."""
+    """The common value of the flags with these names."""
     said: dict[str, bool] = {}
     for name in names:
         if (value := _flag(fields, name, fields.get(name))) is not None:
@@ -158,7 +157,7 @@ def _agreed(fields: Fields, names: Collection[str]) -> bool | None:
 
 
 def _flag(fields: Fields, name: str, value: Any) -> bool | None:
-    """A flag as a file writes it: true, 1, "True"; None where it is not given."""
+    """A flag in a file's notation: true, 1, "True"; None if absent."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, str):
@@ -167,21 +166,21 @@ def _flag(fields: Fields, name: str, value: Any) -> bool | None:
         return bool(value)
     said = f"{value:g}" if isinstance(value, float) else str(value)[:40]
     raise fields.error(
-        f"whether this is trained is said by true or false, 1 or 0, and this is {said!r}"
+        f"expected true or false, 1 or 0 for this training flag, found {said!r}"
         if isinstance(value, (str, int, float))
-        else f"whether this is trained is said by true or false, and this is {kind_of(value)}",
+        else f"expected true or false for this training flag, found {kind_of(value)}",
         name,
         _FIX,
     )
 
 
 def looks_like_flag(name: str) -> bool:
-    """Whether a word in the name of a column is one that names of flags and weights have."""
+    """Whether a word in a column's name suggests a flag or weight."""
     return not _HINTS.isdisjoint(word.lower() for word in _WORD.findall(name))
 
 
 def _is_flag(value: Any) -> bool:
-    """Whether a value is one of those that flags have."""
+    """Whether a value is a possible flag."""
     if isinstance(value, str):
         return value.strip().lower() in _WORDS
     return isinstance(value, (bool, int, float)) and value in (0, 1)
@@ -195,7 +194,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(row: Fields, column: str) -> float:
-    """The weight in a column: a finite number from 0."""
+    """The weight in a column: a finite number of at least 0."""
     value = row.get(column)
     try:
         weight = float(value) if isinstance(value, (str, int, float)) else math.nan
@@ -205,7 +204,7 @@ def _number(row: Fields, column: str) -> float:
         return weight
     said = repr(value)[:40] if isinstance(value, (str, int, float)) else kind_of(value)
     raise row.error(
-        f"the weight of an example is a number from 0, and this is {said}",
+        f"the weight of an example must be a number of at least 0, not {said}",
         column,
-        "mend the row, or name the column in data.ignore_keys if it is no weight",
+        "fix the row, or add the column to data.ignore_keys if it is not a weight",
     )

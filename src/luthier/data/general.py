@@ -1,4 +1,4 @@
-"""Text that has nothing to do with the task: to see what was forgotten, or to go on learning."""
+"""General text unrelated to the task, for measuring forgetting and for replay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GROUPS = ("topic", "group")
 
 
 class GeneralText(NamedTuple):
-    """A text, and what it is about, where the source says so."""
+    """A text with its topic, if known."""
 
     text: str
     group: str = ""
@@ -24,10 +24,10 @@ class GeneralText(NamedTuple):
 def general_texts(source: str, console: Console) -> tuple[GeneralText, ...]:
     """The texts of a bundled corpus, or of a file with a ``text`` column or paragraphs.
 
-    A column ``topic`` or ``group`` says what each is about.
+    A column ``topic`` or ``group`` gives the topic of each.
 
     Raises:
-        DataError: the source is missing, or has no text.
+        DataError: the source is missing or has no text.
     """
     texts = tuple(
         GeneralText(row.values["text"], _group(row))
@@ -36,9 +36,9 @@ def general_texts(source: str, console: Console) -> tuple[GeneralText, ...]:
     )
     if not texts:
         raise DataError(
-            "there is no general text in it",
+            "this source has no general text",
             where=source,
-            fix="give a .txt file or rows with a text column, or python-topics",
+            fix="use a .txt file, rows with a text column, or python-topics",
         )
     return texts
 

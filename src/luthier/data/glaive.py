@@ -1,4 +1,4 @@
-"""Conversations with functions as one text, as in glaive's function-calling data."""
+"""Conversations with function calls in one text, as in glaive's function-calling data."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def glaive_turns(row: Fields, key: str) -> list[Turn]:
     """The turns of a text such as ``USER: … ASSISTANT: <functioncall> {…} FUNCTION RESPONSE: …``.
 
     Raises:
-        DataError: the text does not begin with a speaker, or a call cannot be read.
+        DataError: the text does not start with a speaker, or a call is invalid.
     """
     pieces = _SPEAKER.split(row.text(key))
     if pieces[0].strip() or len(pieces) < 3:
-        raise row.error("the text does not begin with USER:, ASSISTANT: or FUNCTION RESPONSE:", key)
+        raise row.error("the text does not start with USER:, ASSISTANT: or FUNCTION RESPONSE:", key)
     turns = []
     for index, (speaker, text) in enumerate(zip(pieces[1::2], pieces[2::2], strict=True)):
         place = f"{key}[{index}]"
@@ -54,9 +54,9 @@ def glaive_turns(row: Fields, key: str) -> list[Turn]:
 
 
 def glaive_system(row: Fields, text: str) -> System:
-    """The system text ``SYSTEM: You are … with access to the following functions …``, in two.
+    """The system text ``SYSTEM: You are … with access to the following functions …``, split in two.
 
-    The sentence that offers the functions goes with them: a chat template has its own.
+    The sentence that offers the functions is removed, because a chat template adds its own.
 
     Raises:
         DataError: the functions are not JSON.
@@ -72,7 +72,7 @@ def glaive_system(row: Fields, text: str) -> System:
         try:
             function, end = decoder.raw_decode(text, begin)
         except (ValueError, RecursionError):
-            raise row.error("the functions in the system text are not JSON", "system") from None
+            raise row.error("the functions in the system text are invalid JSON", "system") from None
         functions.append(function)
         begin = text.find("{", end)
     before = text[: offer.start()].strip()
@@ -83,7 +83,7 @@ def _call(row: Fields, place: str, text: str) -> ToolCall:
     """A call such as ``{"name": "f", "arguments": '{"x": 1}'}``, whose quotes are not JSON."""
     found = _NAME.match(text.strip())
     if found is None:
-        raise row.error("a call after <functioncall> cannot be read", place)
+        raise row.error("the call after <functioncall> is invalid", place)
     arguments = (found[2] or "").strip()
     if arguments[:1] == "'" == arguments[-1:]:
         arguments = arguments[1:-1].replace("\\'", "'")

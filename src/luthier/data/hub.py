@@ -13,18 +13,18 @@ from luthier.core.secrets import Secrets
 
 _TIMEOUT_S = 10.0
 _FORMATS = frozenset({"arrow", "csv", "json", "parquet", "text"})
-"""Builders that only read data. Others unpickle files, or decode images and sound."""
+"""Builders that only read data. Others unpickle files, or decode images and audio."""
 _CACHE = "cache"
-"""The builder that reads, offline, what datasets has prepared before, by whichever builder."""
+"""The builder that reads, offline, data that any builder has prepared before."""
 
 
 def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterator[Row]]]:
     """The splits of a Hub data set, downloaded once into the cache of ``datasets``.
 
-    Without a network they are those of this cache, or of what ``hf download`` has fetched.
+    Offline, they come from this cache or from a download with ``hf download``.
 
     Raises:
-        DataError: ``datasets`` is not installed, the data set cannot be reached or has no such
+        DataError: ``datasets`` is not installed, the data set cannot be reached or lacks this
             subset, or its files are not plain data.
     """
     try:
@@ -40,7 +40,7 @@ def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterato
             builder = _builder(name, subset)
             if builder.name not in {*_FORMATS, _CACHE}:
                 raise DataError(
-                    f"the data set's files are of the kind {builder.name!r}, which is not read",
+                    f"the data set's files are of the unsupported kind {builder.name!r}",
                     where=name,
                     fix=f"Luthier reads {', '.join(sorted(_FORMATS))}",
                 )
@@ -48,9 +48,9 @@ def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterato
             splits = builder.as_dataset()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         unreached = isinstance(error, ConnectionError)
-        reason = "cannot be reached" if unreached else f"does not give it: {_first_line(error)}"
+        reason = "cannot be reached" if unreached else f"does not provide it: {_first_line(error)}"
         raise DataError(
-            f"this is no file or folder, and the Hub {reason}",
+            f"this is not a file or folder, and the Hub {reason}",
             where=name,
             fix="check the name and data.subset; offline, run 'hf download --repo-type dataset "
             f"{name}' before, or give a file",
@@ -60,9 +60,9 @@ def open_hub(name: str, subset: str | None) -> Mapping[str, Callable[[], Iterato
 
 @contextmanager
 def _hub_or_offline() -> Iterator[None]:
-    """Within, where the Hub does not answer, datasets takes what is on this machine, or fails.
+    """Make datasets use local files, or fail at once, if the Hub does not respond.
 
-    By itself it would first ask again and again, for half a minute and on the screen.
+    By default it would retry for half a minute, with output.
     """
     import datasets
     from huggingface_hub import constants
@@ -82,11 +82,11 @@ def _hub_or_offline() -> Iterator[None]:
 
 
 def _answers(endpoint: str) -> bool:
-    """Whether there is a server; what it says does not matter."""
+    """Whether a server responds, with whatever content."""
     from huggingface_hub import get_session
 
     try:
-        # The timeout begins anew with each byte.
+        # The timeout restarts with each byte.
         Deadline(2 * _TIMEOUT_S).call(lambda: get_session().head(endpoint, timeout=_TIMEOUT_S))
     except Exception:  # noqa: BLE001 - of whichever HTTP library huggingface_hub uses
         return False
@@ -94,13 +94,13 @@ def _answers(endpoint: str) -> bool:
 
 
 def _builder(name: str, subset: str | None) -> Any:
-    """What reads a data set."""
+    """The builder of a data set."""
     import datasets
 
     try:
         return datasets.load_dataset_builder(name, subset)
     except (OSError, ValueError):
-        # Offline, datasets finds what it has prepared, but not files that were fetched without it.
+        # Offline, datasets finds data that it has prepared, but not files downloaded without it.
         folder = _fetched(name)
         if folder is None:
             raise
@@ -108,7 +108,7 @@ def _builder(name: str, subset: str | None) -> Any:
 
 
 def _fetched(name: str) -> str | None:
-    """The folder of a data set in the cache of the Hub, if all of it is there."""
+    """The folder of a data set in the Hub's cache, if complete."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -126,7 +126,7 @@ def _rows(name: str, rows: Any) -> Callable[[], Iterator[Row]]:
 
 
 def _first_line(error: Exception) -> str:
-    """What the Hub says, without the token that it was sent."""
+    """The Hub's message, without the token sent to it."""
     from huggingface_hub import get_token
 
     said = Secrets.of_environment(get_token()).scrub(str(error))

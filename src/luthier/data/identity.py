@@ -1,4 +1,4 @@
-"""When two examples are the same, and when they ask the same."""
+"""Identity of examples, and similarity of their prompts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _SEPARATOR = "\x1e"
 
 
 def with_content_id(example: Example) -> Example:
-    """The example with a fingerprint of its content as its id, wherever its row stands."""
+    """The example with a fingerprint of its content as id, independent of its row."""
     return replace(example, id=content_id(example))
 
 
 def content_id(example: Example) -> str:
-    """A fingerprint of all that an example says; its weight, group and place are no part of it.
+    """A fingerprint of an example's content, without its weight, group and location.
 
-    What only some examples have is part of it only where it is there, so that an example keeps its
-    id when the format learns of something new.
+    Optional content is included only if present, so that ids stay stable when the format gains new
+    fields.
     """
     turns = [text for message in example.messages for text in _texts(message)]
     end = [_SEPARATOR, *example.references, _SEPARATOR, *example.choices]
@@ -32,16 +32,16 @@ def content_id(example: Example) -> str:
 
 
 def question_id(example: Example) -> str:
-    """A fingerprint of the question, to the letter: tools and choices are part of it."""
+    """A fingerprint of the exact question, including tools and choices."""
     turns = [text for message in example.messages for text in _texts(message)]
     return fingerprint(*turns, _SEPARATOR, *example.choices, _SEPARATOR, example.tools)
 
 
 def prompt_key(example: Example) -> str:
-    """What two examples share that ask nearly the same: the prompt without case, blanks and forms.
+    """A key shared by examples with nearly the same prompt: case, white space and forms ignored.
 
-    It is for keeping them out of different splits; two that differ so are still two examples.
-    Choices count as part of the prompt. Plain text is its own prompt.
+    It keeps such examples in the same split; they remain separate examples. Choices are part of the
+    prompt. Plain text is its own prompt.
     """
     texts = [text for message in example.messages for text in _said(message)]
     texts = texts or list(example.references)
@@ -49,7 +49,7 @@ def prompt_key(example: Example) -> str:
 
 
 def _texts(message: Message) -> Sequence[str]:
-    """Role and text of a message, and what else it says."""
+    """Role and text of a message, and its other content."""
     if message.is_text:
         return (message.role, message.content)
     more = {

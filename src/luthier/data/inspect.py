@@ -1,4 +1,4 @@
-"""What `luthier data show` says about a data set before anything is trained on it."""
+"""The content of `luthier data show`: a data set as it would be trained on."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _STEPS = (1, 2, 5, 10)
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """How a model sees examples.
+    """A model's view of examples.
 
     Attributes:
-        renderer: for the model's tokenizer.
-        decode: from ids back to text, special tokens included.
-        max_length: tokens an example may have.
-        invalid: what to do with an example that the chat template cannot write.
+        renderer: the renderer for the model's tokenizer.
+        decode: from ids to text, including special tokens.
+        max_length: maximum tokens per example.
+        invalid: the treatment of examples that the chat template cannot render.
     """
 
     renderer: PromptRenderer
@@ -46,7 +46,7 @@ class ModelView:
 
 
 class SplitCount(Record):
-    """How large a split is. Examples without a group count as a group each."""
+    """The size of a split. Each example without a group counts as a group."""
 
     name: str
     examples: int
@@ -54,14 +54,14 @@ class SplitCount(Record):
 
 
 class ShownText(Record):
-    """A piece of the example that is shown, and whether the loss counts it."""
+    """A piece of the displayed example, and whether it counts in the loss."""
 
     text: str
     trained: bool
 
 
 class Bin(Record):
-    """Training examples whose length is in [low, high)."""
+    """Number of training examples with a length in [low, high)."""
 
     low: int
     high: int
@@ -69,7 +69,7 @@ class Bin(Record):
 
 
 class Lengths(Record):
-    """How long the training examples are, prompt and answer."""
+    """Lengths of the training examples, prompt and answer."""
 
     unit: str
     shortest: int
@@ -80,18 +80,18 @@ class Lengths(Record):
 
 
 class Label(Record):
-    """How often an answer of a closed set is the right one in training."""
+    """The number of training examples with this answer of a closed set."""
 
     answer: str
     count: int
 
 
 class DataReport(Record):
-    """A data set at a glance.
+    """A summary of a data set.
 
     ``shown`` is the first training example as the model sees it; without a model, as plain text.
-    ``left_out`` holds what loading left out: rows that cannot be used, duplicates, leaks.
-    ``unusable`` holds training examples that this model cannot take, ``caveats`` what to beware of.
+    ``left_out`` lists unusable rows, duplicates and leaks. ``unusable`` lists training examples
+    that this model cannot use, ``caveats`` warnings.
     """
 
     task: str
@@ -117,16 +117,16 @@ def inspect_dataset(
     completion_only_loss: bool = True,
     console: Console | None = None,
 ) -> DataReport:
-    """Describe a data set and, with a model, what that model would be trained on.
+    """A summary of a data set and, with a model, of its training tokens.
 
     Args:
-        dataset: the data; its training split is not empty.
-        model: how the model sees examples; without one, lengths are in characters.
+        dataset: the data, with a training split that is not empty.
+        model: the model's view of examples; without one, lengths are in characters.
         completion_only_loss: train on answers, not on prompts.
-        console: shows progress; without one, there is none.
+        console: shows progress; None: no progress.
 
     Raises:
-        DataError: the chat template cannot write an example, and that is an error.
+        DataError: the chat template cannot render an example, and that is an error.
     """
     if model is None:
         view = _bare(dataset.train)
@@ -155,7 +155,7 @@ def inspect_dataset(
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What depends on whether there is a model."""
+    """The parts of the report that depend on a model."""
 
     shown: tuple[ShownText, ...]
     where: str
@@ -171,7 +171,7 @@ def _with_model(
     completion_only_loss: bool,
     advance: ProgressCallback,
 ) -> _View:
-    """What the model is trained on. Tokens stream past: those of all examples would be too many."""
+    """The training tokens of the model, streamed because they may not fit in memory."""
     refused = collect_problems(model.invalid)
     usable = Usable(max_length=model.max_length, too_long="drop")
     caveats = TokenCaveats(model.renderer.tokenizer)
@@ -193,7 +193,7 @@ def _with_model(
     dropped = refused.finish()
     if first is None:
         raise DataError(
-            f"no training example can be written: {dropped[0].reason}",
+            f"no training example can be rendered: {dropped[0].reason}",
             where=dropped[0].where,
             fix="set prompt.chat_template to never, or to a file of your own",
         )
@@ -225,7 +225,7 @@ def _split_count(name: str, examples: Sequence[Example]) -> SplitCount:
 def _shown_tokens(
     rendered: TrainingExample, decode: Callable[[Sequence[int]], str]
 ) -> tuple[ShownText, ...]:
-    """Neighbouring tokens that are trained alike, as text with the special tokens."""
+    """Neighbouring tokens with the same trained state, as text with special tokens."""
     ids = (*rendered.input_ids, *rendered.decoder_ids)
     mask = (*rendered.trained, *(True for _ in rendered.decoder_ids))
     cuts = [0, *(i for i in range(1, len(ids)) if mask[i] != mask[i - 1]), len(ids)]
@@ -277,7 +277,7 @@ def _round_width(width: float) -> int:
 
 
 def _labels(examples: Sequence[Example]) -> tuple[Label, ...]:
-    """How answers are distributed, where all examples have the same choices."""
+    """The distribution of answers, if all examples have the same choices."""
     closed = {example.choices for example in examples}
     if len(closed) != 1:
         return ()

@@ -1,4 +1,4 @@
-"""JSON as rows and their cells hold it, read without surprises."""
+"""Strict parsing of JSON rows and cells."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ _SAYS_WHAT_IS_TRAINED = frozenset((*FLAGS, *WEIGHTS))
 
 
 def parse_json(text: str) -> Any:
-    """The JSON document in ``text``; NaN and Infinity are read as null.
+    """The JSON document in ``text``, with NaN and Infinity as null.
 
-    They stay what they are under a key that says what is trained: null means there that nothing is
-    said.
+    Under a training flag's key they are kept, because null would mean that the flag is absent.
 
     Raises:
-        ValueError: it is not JSON, repeats a key, is nested too deep, or holds half a surrogate
-            pair. A `json.JSONDecodeError` says where.
+        ValueError: it is not JSON, has a duplicate key, is nested too deep, or has a lone
+            surrogate. A `json.JSONDecodeError` gives the location.
     """
     with _told_plainly():
         return _without_surprises(_DECODER.decode(text), text)
 
 
 def parse_items(text: str) -> Iterator[Any]:
-    """The items of the JSON list in ``text``, one at a time, read as `parse_json` reads them.
+    """The items of the JSON list in ``text``, one at a time, parsed as in `parse_json`.
 
     Raises:
-        ValueError: as `parse_json`; the items before the mistake have been given by then.
+        ValueError: as in `parse_json`; the items before the error have been yielded by then.
     """
     at = _next(text, _next(text, 0) + 1)
     if text[at : at + 1] != "]":
@@ -55,31 +54,29 @@ def parse_items(text: str) -> Iterator[Any]:
 
 
 def is_list(text: str) -> bool:
-    """Whether the JSON document in ``text`` is a list, if it is one at all."""
+    """Whether the JSON document in ``text`` is a list, if it is valid."""
     return text.startswith("[", _next(text, 0))
 
 
 def _next(text: str, at: int) -> int:
-    """The place of the next sign that is no white space."""
+    """The position of the next character that is not white space."""
     found = _SPACE.match(text, at)
     return found.end() if found else at
 
 
 @contextmanager
 def _told_plainly() -> Iterator[None]:
-    """Put in words what the parser cannot say."""
+    """Translate parser errors into plain words."""
     try:
         yield
     except UnicodeEncodeError:
-        raise ValueError(
-            "an escape such as \\ud83d is half of a character; write both halves"
-        ) from None
+        raise ValueError("lone surrogate, such as \\ud83d; write the whole pair") from None
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("nested too deep") from None
 
 
 def _without_surprises(document: Any, text: str) -> Any:
-    """The document with null for what is not finite; ``text`` is what it was read from."""
+    """The document with null for numbers that are not finite; ``text`` is its source."""
     if "NaN" in text or "Infinity" in text:
         document = null_for_nan(document)
     if "\\ud" in text or "\\uD" in text:
@@ -88,10 +85,10 @@ def _without_surprises(document: Any, text: str) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """``value`` as JSON on one line, in its own alphabet.
+    """``value`` as JSON on one line, without escaping non-ASCII characters.
 
     Raises:
-        ValueError: it is nested too deep, or holds what JSON has no word for.
+        ValueError: it is nested too deep, or has values that JSON cannot represent.
     """
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -100,11 +97,11 @@ def to_json(value: Any) -> str:
 
 
 def null_for_nan(value: Any, key: str = "") -> Any:
-    """``value`` with null for each number that is not finite, as pandas writes a missing one.
+    """``value`` with null for numbers that are not finite, which is how pandas stores missing ones.
 
     Args:
         value: a value of a row, nested or not.
-        key: what it stands under. Below a key that says what is trained, such numbers stay.
+        key: its key. Below a training flag's key, such numbers are kept.
 
     Raises:
         RecursionError: it is nested too deep.
@@ -126,7 +123,7 @@ def repeated(names: Sequence[str]) -> str:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError(f"the key {named(repeated([key for key, _ in pairs]))} stands twice")
+        raise ValueError(f"duplicate key {named(repeated([key for key, _ in pairs]))}")
     return values
 
 

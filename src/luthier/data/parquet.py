@@ -1,8 +1,8 @@
-"""Rows of parquet files, within a budget of memory.
+"""Rows of parquet files, within a memory budget.
 
-A column may be stored as a dictionary of its values and a number for each row, so that a text of
-megabytes takes a bit in each further row. Texts are therefore read as dictionaries, whose sizes are
-counted before a row of them is made.
+A column may be stored as a dictionary of values and an index per row, so that a text of megabytes
+takes one bit in each further row. Texts are therefore read as dictionaries, whose sizes are counted
+before any row is created.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _BYTES_AT_ONCE = 32 * 2**20
 _VAST_BYTES = 2**30
 _DENSE = 20
 _LEAF_BYTES = 2 * VALUE_BYTES
-"""A value in a column, with its share of the lists and objects that it stands in."""
+"""A value in a column, with its share of the enclosing lists and objects."""
 _TEXTS = frozenset({"STRING", "NONE", "JSON", "ENUM", "BSON"})
 
 
 def rows_of_parquet(path: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The rows of a parquet file, or of one in a ``.gz`` file.
+    """The rows of a parquet file, possibly in a ``.gz`` file.
 
     Args:
         path: the file.
-        name: what errors call it.
+        name: its name in errors.
 
     Raises:
-        DataError: pyarrow is not installed, the file cannot be read, has two columns of one name,
-            or would become far larger in memory than it is.
+        DataError: pyarrow is not installed, the file is unreadable, has duplicate columns, or would
+            become far larger in memory than on disk.
     """
     try:
         import pyarrow
@@ -46,7 +46,7 @@ def rows_of_parquet(path: Path, name: str) -> Iterator[dict[str, Any]]:
             where=name,
             fix="run: pip install 'luthier[hub]'",
         ) from None
-    budget = Budget(path.stat().st_size, "if you trust the file, write it as .jsonl")
+    budget = Budget(path.stat().st_size, "if you trust the file, save it as .jsonl")
     index = 0
     with open_bytes(path, name) as stream:
         whole = stream if path.suffix != ".gz" else io.BytesIO(stream.read())
@@ -60,16 +60,16 @@ def rows_of_parquet(path: Path, name: str) -> Iterator[dict[str, Any]]:
             raise DataError(error.problem, where=where, fix=error.fix) from None
         except (pyarrow.ArrowException, UnicodeDecodeError) as error:
             raise DataError(
-                f"this is not a readable parquet file: {reason(error)}",
+                f"invalid parquet file: {reason(error)}",
                 where=f"{name} row {index + 1}",
             ) from None
 
 
 def _batches(stream: Any, name: str, budget: Budget) -> Iterator[Any]:
-    """Pieces of a table, each counted before it is given.
+    """Chunks of a table, each counted before it is yielded.
 
     Raises:
-        DataError: the columns cannot be used, or the file becomes too large.
+        DataError: the columns are unusable, or the file becomes too large.
         pyarrow.ArrowException: the file is damaged.
     """
     from pyarrow import parquet
@@ -87,8 +87,8 @@ def _batches(stream: Any, name: str, budget: Budget) -> Iterator[Any]:
     metadata = file.metadata
     counting = parquet.ParquetFile(stream, metadata=metadata, read_dictionary=texts)
     for number in range(metadata.num_row_groups):
-        # Descriptions of columns that are damaged end the process where they are asked for, and
-        # are an error where a row is read.
+        # Damaged column statistics crash the process when accessed, but raise an error when a row
+        # is read.
         next(file.iter_batches(1, row_groups=[number]), None)
         group = metadata.row_group(number)
         chunks = [group.column(index) for index in range(group.num_columns)]
@@ -116,14 +116,14 @@ def _batches(stream: Any, name: str, budget: Budget) -> Iterator[Any]:
 def _is_vast(chunk: Any) -> bool:
     """Whether a part of a column is too large to be read as a dictionary.
 
-    It is so on disk too, where it cannot become far more than it seems.
+    It is as large on disk, so it cannot expand unexpectedly.
     """
     size = chunk.total_uncompressed_size
     return bool(size > _VAST_BYTES and size < _DENSE * chunk.total_compressed_size)
 
 
 def _text_bytes(array: Any) -> int:
-    """The bytes of the texts and the binary values in an array, each counted where it is used."""
+    """The bytes of texts and binary values in an array, counted once per use."""
     import pyarrow
     from pyarrow import compute, types
 
@@ -156,7 +156,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _undone(part: Any, columns: Any) -> Any:
-    """The same without dictionaries, from which rows are made faster, where pyarrow can."""
+    """The part without dictionary encoding if possible, which converts to rows faster."""
     import pyarrow
 
     try:

@@ -1,4 +1,4 @@
-"""What happens to a row that cannot be used: it stops the run, or is dropped and counted."""
+"""Handling of unusable rows: an error, or dropped and counted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Literal, Protocol
 from luthier.core.errors import DataError, ProblemList
 
 _MAX_PROBLEMS = 1000
-"""A file with more mistakes than this is of another kind than was thought; reading on is vain."""
+"""A file with more errors than this is of another kind than expected; reading stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A row that is left out.
+    """A dropped row.
 
     Attributes:
-        where: the row's place, such as ``data.jsonl:817``.
-        reason: why, in words that many rows may share, so that they can be counted.
+        where: the row's location, such as ``data.jsonl:817``.
+        reason: the reason, in words shared by many rows so that they can be counted.
     """
 
     where: str
@@ -28,7 +28,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class ReasonCount:
-    """How many rows were left out for a reason, and the place of the first of them."""
+    """The number of rows dropped for a reason, with the location of the first one."""
 
     reason: str
     count: int
@@ -36,7 +36,7 @@ class ReasonCount:
 
 
 def count_reasons(dropped: Iterable[Dropped]) -> tuple[ReasonCount, ...]:
-    """Dropped rows by reason, the most frequent first."""
+    """Dropped rows grouped by reason, the most frequent first."""
     places: dict[str, list[str]] = defaultdict(list)
     for item in dropped:
         places[item.reason].append(item.where)
@@ -45,57 +45,57 @@ def count_reasons(dropped: Iterable[Dropped]) -> tuple[ReasonCount, ...]:
 
 
 class Problems(Protocol):
-    """Takes the mistakes in a user's rows."""
+    """A collector of errors in a user's rows."""
 
     def add(self, problem: DataError) -> None:
-        """Note that a row cannot be used."""
+        """Record that a row is unusable."""
 
     def finish(self) -> tuple[Dropped, ...]:
-        """The rows that were dropped, after all were read.
+        """The dropped rows, after all were read.
 
         Raises:
-            DataError: rows with mistakes are not accepted; it lists them.
+            DataError: errors are not accepted; lists them.
         """
 
 
 class RaiseProblems:
-    """Collects mistakes, to show all of them at once."""
+    """Collects errors and reports all of them together."""
 
     def __init__(self) -> None:
         self._list = ProblemList()
 
     def add(self, problem: DataError) -> None:
-        """Note that a row cannot be used.
+        """Record that a row is unusable.
 
         Raises:
-            DataError: there are so many that reading on makes no sense.
+            DataError: there are too many errors to continue.
         """
         self._list.add(problem)
         if len(self._list.problems) >= _MAX_PROBLEMS:
             self.finish()
 
     def finish(self) -> tuple[Dropped, ...]:
-        """Nothing is dropped.
+        """Nothing, since no row is dropped.
 
         Raises:
-            DataError: there were mistakes; it lists the first of them.
+            DataError: there were errors; lists the first of them.
         """
         self._list.raise_if_any()
         return ()
 
 
 class DropProblems:
-    """Drops rows with mistakes and remembers why."""
+    """Drops unusable rows and records the reasons."""
 
     def __init__(self) -> None:
         self._dropped: list[Dropped] = []
 
     def add(self, problem: DataError) -> None:
-        """Note that a row cannot be used."""
+        """Record that a row is unusable."""
         self._dropped.append(Dropped(problem.where, problem.problem))
 
     def finish(self) -> tuple[Dropped, ...]:
-        """The rows that were dropped."""
+        """The dropped rows."""
         return tuple(self._dropped)
 
 
@@ -106,5 +106,5 @@ _POLICIES: dict[str, type[RaiseProblems] | type[DropProblems]] = {
 
 
 def collect_problems(invalid: Literal["error", "drop"]) -> Problems:
-    """What ``data.invalid`` asks for."""
+    """The collector for ``data.invalid``."""
     return _POLICIES[invalid]()

@@ -1,4 +1,4 @@
-"""Rows of files: one reader for each suffix, in the table at the end."""
+"""Readers of rows, one per file suffix; the table is at the end."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from luthier.data.json_text import is_list, null_for_nan, parse_items, parse_jso
 from luthier.data.parquet import rows_of_parquet
 from luthier.data.problems import Problems
 
-# The module's limit is 128 KiB a cell, which long documents exceed, and it can only be set for
-# the whole process.
+# The module's limit is 128 KiB per cell, which long documents exceed, and it can be changed only
+# for the whole process.
 csv.field_size_limit(MAX_LINE_BYTES)
 _CSV: dict[str, Any] = {"delimiter": ",", "strict": True}
-# Tab-separated values have no quoting: a quotation mark in a cell is a quotation mark.
+# Tab-separated values have no quoting: a quotation mark is an ordinary character.
 _TSV: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
 
 
 Reader = Callable[[Path, str, Problems], Iterator[Row]]
-"""Reads the rows of a file with the name that errors use. A mistake in one row goes to
-`Problems`; one after which no row can be trusted is raised."""
+"""Reads the rows of a file, with its name for errors. Errors in single rows go to `Problems`; an
+error that makes all later rows unreliable is raised."""
 
 
 def _read_jsonl(path: Path, name: str, problems: Problems) -> Iterator[Row]:
@@ -59,7 +59,7 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
 
 
 def _documents(text: str, name: str) -> Iterator[Any]:
-    """The items of a list, or of the list called ``data`` in an object."""
+    """The items of a list, or of the list ``data`` in an object."""
     if is_list(text):
         with _told_where(name, 1):
             yield from parse_items(text)
@@ -70,21 +70,21 @@ def _documents(text: str, name: str) -> Iterator[Any]:
         yield from rows
     elif isinstance(document, dict) and _is_columns(document):
         raise DataError(
-            "the file holds columns, not rows: each key has the values of all rows",
+            "the file has columns, not rows: each key has the values of all rows",
             where=name,
-            fix='write it with to_json(path, orient="records", lines=True), '
+            fix='save it with to_json(path, orient="records", lines=True), '
             "and name the file .jsonl",
         )
     else:
         raise DataError(
-            "the file holds neither a list of rows nor an object with a list called 'data'",
+            "the file has neither a list of rows nor an object with a list called 'data'",
             where=name,
             fix="if each line is a row of its own, name the file .jsonl",
         )
 
 
 def _is_columns(document: dict[str, Any]) -> bool:
-    """Whether a document is a table by columns: lists, or objects by row number, of one length."""
+    """Whether a document is a table by columns: lists, or objects by row number, equally long."""
     values = list(document.values())
     kinds = {type(value) for value in values}
     lengths = {len(value) for value in values if isinstance(value, (list, dict))}
@@ -109,18 +109,18 @@ def read_headless(
 
     Args:
         path: the file.
-        problems: takes rows with too few cells.
-        columns: the names of the first cells of each row; further cells are left aside.
-        separator: what stands between cells.
+        problems: receives rows with too few cells.
+        columns: the names of the first cells of each row; further cells are ignored.
+        separator: the separator of cells.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file is unreadable.
     """
     dialect = {"comma": _CSV, "tab": _TSV}[separator]
     names = listed(columns)
     for cells, where in _rows_of_cells(path, path.name, dialect):
         if len(cells) < len(columns):
-            problem = f"the row has {counted(len(cells), 'cell')}, and {names} are expected"
+            problem = f"the row has {counted(len(cells), 'cell')}, but {names} are expected"
             problems.add(DataError(problem, where=where))
         else:
             yield Row(dict(zip(columns, cells, strict=False)), where)
@@ -135,8 +135,10 @@ def _read_cells(
             columns = _header(cells, where)
         elif len(cells) != len(columns):
             there, meant = counted(len(cells), "cell"), counted(len(columns), "column")
-            problem = f"the row has {there}, and the header has {meant}"
-            problems.add(DataError(problem, where=where, fix="quote cells that hold a separator"))
+            problem = f"the row has {there}, but the header has {meant}"
+            problems.add(
+                DataError(problem, where=where, fix="quote cells that contain a separator")
+            )
         else:
             yield Row(dict(zip(columns, cells, strict=True)), where)
 
@@ -144,7 +146,7 @@ def _read_cells(
 def _rows_of_cells(
     path: Path, name: str, dialect: dict[str, Any]
 ) -> Iterator[tuple[list[str], str]]:
-    """The cells of each row that is not empty, with the place of its first line."""
+    """The cells of each row that is not empty, with the location of its first line."""
     reader = csv.reader((line.text for line in read_text_lines(path, name)), **dialect)
     while True:
         where = f"{name}:{reader.line_num + 1}"
@@ -153,9 +155,9 @@ def _rows_of_cells(
         except StopIteration:
             return
         except csv.Error as error:
-            fix = "a quotation mark inside a quoted cell is written twice, and each has its end"
+            fix = "double the quotation marks inside quoted cells, and close every quoted cell"
             raise DataError(
-                f"the row that begins here is not valid: {error}", where=where, fix=fix
+                f"the row that starts here is invalid: {error}", where=where, fix=fix
             ) from None
         if len(cells) > 1 or "".join(cells).strip():
             yield cells, where
@@ -168,15 +170,15 @@ def _header(cells: Sequence[str], where: str) -> list[str]:
     require_distinct_columns(columns, where)
     if len(columns) == 1 and (separator := next((c for c in ";\t" if c in columns[0]), "")):
         raise DataError(
-            f"the columns seem to be separated by {separator!r}, not by a comma",
+            f"the columns seem to be separated by {separator!r} instead of a comma",
             where=where,
-            fix="name a tab-separated file .tsv, and write any other with commas",
+            fix="use the suffix .tsv for tab-separated files, and commas otherwise",
         )
     return columns
 
 
 def _unnamed(index: int, others: Sequence[str]) -> str:
-    """What pandas calls a column without a name, such as the row numbers that it writes."""
+    """Pandas' name for a column without one, such as its row numbers."""
     name = f"Unnamed: {index}"
     while name in others:
         name += ".1"
@@ -184,7 +186,7 @@ def _unnamed(index: int, others: Sequence[str]) -> str:
 
 
 def _read_txt(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    """Paragraphs, which blank lines separate."""
+    """Paragraphs, separated by blank lines."""
     paragraph: list[Line] = []
     for line in read_text_lines(path, name):
         if line.text.strip():
@@ -202,10 +204,10 @@ def _paragraph(lines: Sequence[Line], name: str) -> Row:
 
 
 def _parse_json(text: str, name: str, first_line: int) -> Any:
-    """The JSON document in ``text``, which begins on line ``first_line``; NaN is read as null.
+    """The JSON document in ``text``, which starts on line ``first_line``; NaN becomes null.
 
     Raises:
-        DataError: it is not JSON, repeats a key, or holds half a surrogate pair.
+        DataError: it is not JSON, has a duplicate key, or has a lone surrogate.
     """
     with _told_where(name, first_line):
         return parse_json(text)
@@ -213,34 +215,33 @@ def _parse_json(text: str, name: str, first_line: int) -> Any:
 
 @contextmanager
 def _told_where(name: str, first_line: int) -> Iterator[None]:
-    """Name the file and the line of what is not JSON."""
+    """Add file and line to JSON errors."""
     try:
         yield
     except json.JSONDecodeError as error:
         _raise_malformed(error, name, first_line)
     except ValueError as error:
-        raise DataError(f"this is not valid JSON: {error}", where=f"{name}:{first_line}") from None
+        raise DataError(f"invalid JSON: {error}", where=f"{name}:{first_line}") from None
 
 
 def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) -> NoReturn:
     where = f"{name}:{first_line + error.lineno - 1}"
     if error.msg == "Extra data" and error.lineno > 1:
         raise DataError(
-            "a second JSON document begins here", where=where, fix="name the file .jsonl"
+            "a second JSON document starts here", where=where, fix="name the file .jsonl"
         )
     message = (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
-    raise DataError(f"this is not valid JSON: {message} at column {error.colno}", where=where)
+    raise DataError(f"invalid JSON: {message} at column {error.colno}", where=where)
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         kind = {list: "a list", str: "a text", type(None): "null"}.get(type(value), "a number")
-        raise DataError(
-            f'a row is an object such as {{"prompt": …}}, and this is {kind}', where=where
-        )
+        raise DataError(f'a row must be an object such as {{"prompt": …}}, not {kind}', where=where)
     if len(value) > MAX_COLUMNS:
         raise DataError(
-            f"the row has {len(value):,} keys, and at most {MAX_COLUMNS:,} are read", where=where
+            f"the row has {len(value):,} keys, but at most {MAX_COLUMNS:,} are supported",
+            where=where,
         )
     return value
 
@@ -258,10 +259,10 @@ READERS: dict[str, Reader] = {
     ".txt": _read_txt,
     ".parquet": _read_parquet,
 }
-"""By suffix; a further ``.gz`` is allowed after each."""
+"""By suffix, each optionally followed by ``.gz``."""
 
 
 def reader_of(path: Path) -> Reader | None:
-    """The reader for ``path``; None for a file of another kind."""
+    """The reader for ``path``; None for other kinds of files."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix != ".gz"]
     return READERS.get(suffixes[-1]) if suffixes else None

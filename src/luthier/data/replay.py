@@ -1,4 +1,4 @@
-"""General texts as training examples, mixed into a task's so that less is forgotten.
+"""General texts as training examples, mixed into a task to reduce forgetting (replay).
 
 Rehearsal: Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal"; for language
 models Scialom et al. 2022 (arXiv 2205.12393), who kept old tasks with a share of 1 %.
@@ -20,16 +20,16 @@ def replay_examples(
     measured: Sequence[Sequence[int]],
     max_length: int,
 ) -> tuple[TrainingExample, ...]:
-    """Plain language modelling on each text: every token but the first is predicted.
+    """Language modelling examples: every token of a text but the first is predicted.
 
-    A text longer than ``max_length`` tokens is cut into pieces of that length.
+    A text longer than ``max_length`` tokens is split into pieces of that length.
 
     Args:
-        texts: what to choose from; none: nothing is replayed.
-        renderer: for the model's tokenizer.
-        measured: the tokens on which forgetting is measured. A text that begins with one of these
-            is left out: what is trained on cannot show what was forgotten.
-        max_length: tokens of an example.
+        texts: the texts to choose from; empty: no replay.
+        renderer: the renderer for the model's tokenizer.
+        measured: the tokens on which forgetting is measured. Texts that start with one of these are
+            left out, because trained texts cannot show forgetting.
+        max_length: maximum tokens per example.
 
     Raises:
         DataError: all texts are left out, or the model is an encoder-decoder, which is not trained
@@ -39,7 +39,7 @@ def replay_examples(
         raise DataError(
             "an encoder-decoder model is not trained on plain text, so none can be mixed in",
             where="data.replay",
-            fix="set it to 0; train.guards.max_forgetting still ends a training that forgets",
+            fix="set it to 0; train.guards.max_forgetting still stops a training that forgets",
         )
     rendered = [_rendered(number, text, renderer) for number, text in enumerate(texts, start=1)]
     held_out = {tuple(ids) for ids in measured}
@@ -52,20 +52,20 @@ def replay_examples(
     ]
     if texts and not kept:
         raise DataError(
-            "no general text is left to mix in: forgetting is measured on all of them",
+            "no general text is left for replay, because forgetting is measured on all of them",
             where="data.replay_text",
-            fix="name another text, or lower evaluate.general_tokens",
+            fix="use another text, or lower evaluate.general_tokens",
         )
     return tuple(kept)
 
 
 def general_example(name: str, ids: Sequence[int], question: int | None = None) -> TrainingExample:
-    """A text as tokens to predict; in an encoder-decoder, as the answer to an empty question.
+    """A text as tokens to predict; for an encoder-decoder, as the answer to an empty question.
 
     Args:
         name: the example's id.
-        ids: its tokens, at least two.
-        question: the one token that an encoder is given; None: there is no encoder.
+        ids: its token ids, at least two.
+        question: the single token for the encoder; None: there is no encoder.
     """
     if question is not None:
         return TrainingExample(name, (question,), (False,), 1, tuple(ids))

@@ -1,4 +1,4 @@
-"""The shapes that rows come in, how they are told apart, and how they become examples."""
+"""Row formats: their detection, and their conversion to examples."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ _CONTEXT = frozenset(
     {"context", "passage", "document", "article", "choices", "options", "A", "B", "choice1"}
     | {"premise", "hypothesis"}
 )
-"""Columns that belong to a question. Rows with them need a template, or they would be lost."""
+"""Columns that belong to a question. Rows with them need a template, which uses them."""
 _METADATA = frozenset({"id", "url", "source", "title", "date", "timestamp", "meta", "metadata"})
-"""Columns beside a text that do not make it a task, as a label would."""
+"""Columns that may accompany plain text; a label, for example, would make it a task."""
 _BESIDE_TEXT = frozenset({*_METADATA, *FLAGS, *WEIGHTS})
 _CHATS = ("messages", "conversations", "conversation")
-"""Columns that hold a list of turns."""
+"""Columns with a list of turns."""
 _SYSTEMS = ("system", "system_prompt")
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 _INDEX = re.compile(r"Unnamed: \d+(\.\d+)*|__index_level_\d+__|level_0|index")
-"""What pandas calls the numbers of its rows in a file."""
+"""Pandas' names for its row numbers in a file."""
 _DEFAULT = Rules()
 
 
 class Conversation(NamedTuple):
-    """What a format finds in a row."""
+    """The content of a row found by a format."""
 
     turns: list[Turn]
     key: str
-    """The column that errors about the whole conversation name."""
+    """The column named in errors about the whole conversation."""
     tools: str = ""
 
 
@@ -60,13 +60,13 @@ Read = Callable[[Fields, Notes, Rules], Conversation]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A shape of rows.
+    """A row format.
 
     Attributes:
         name: as in ``data.format``.
-        shape: the columns, for people.
-        fits: whether a row with these columns can have this shape.
-        read: the conversation of a row, the answer being its last turn.
+        shape: the columns, in words.
+        fits: whether rows with these columns may have this format.
+        read: from a row to its conversation, whose last turn is the answer.
     """
 
     name: str
@@ -77,16 +77,16 @@ class Format:
     def convert(
         self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
     ) -> Example:
-        """The example that ``row`` stands for; its weight is 0 where nothing of it is trained.
+        """The example in ``row``; its weight is 0 if nothing in it is trained.
 
         Args:
             row: the row.
             group: the example's group.
-            rules: what is done with rows that can be read in more than one way.
-            notes: takes what is left aside without harm.
+            rules: the treatment of ambiguous rows.
+            notes: receives harmless omissions.
 
         Raises:
-            DataError: the row does not have this shape; with file, line and field.
+            DataError: the row does not have this format; with file, line and field.
         """
         notes = notes or Notes()
         fields = Fields(row.values, row.where, ignored=rules.ignore_keys)
@@ -119,7 +119,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of any columns, rendered by a template."""
+    """Rows with arbitrary columns, rendered by a template."""
 
     template: Template | TaskWording
     name: str = "table"
@@ -127,16 +127,16 @@ class Table:
     def convert(
         self, row: Row, group: str = "", rules: Rules = _DEFAULT, notes: Notes | None = None
     ) -> Example:
-        """The example that ``row`` stands for; its weight is 0 where a flag says so.
+        """The example in ``row``; its weight is 0 if a flag excludes it.
 
         Args:
             row: the row.
             group: the example's group.
-            rules: which column is the weight; columns that the template uses say nothing else.
-            notes: takes columns that look as if they said what is trained, and say nothing here.
+            rules: names the weight column; columns used by the template have no other meaning.
+            notes: receives columns that look like training flags but are unused.
 
         Raises:
-            DataError: the template cannot render the row, or a flag has no clear meaning.
+            DataError: the template cannot render the row, or a flag is ambiguous.
         """
         example = self.template.render(row.values, where=row.where, id="", group=group)
         used = {*self.template.columns, *rules.ignore_keys, rules.weight}
@@ -153,12 +153,12 @@ class Table:
 
 
 def is_index(column: str, value: Any) -> bool:
-    """Whether a column holds the row numbers that pandas writes, by its name and a value."""
+    """Whether a column contains pandas' row numbers, judged by its name and a value."""
     return _INDEX.fullmatch(column) is not None and str(value).isdecimal()
 
 
 def _says_something(column: str) -> bool:
-    """Whether a column that a template leaves out has a name that means something elsewhere."""
+    """Whether the name of a column outside the template has a meaning elsewhere."""
     known = column in FLAGS or column in WEIGHTS or _INDEX.fullmatch(column) is not None
     return known or looks_like_flag(column)
 
@@ -167,7 +167,7 @@ def detect(columns: Collection[str], where: str = "") -> Format:
     """The format of rows with these columns.
 
     Raises:
-        DataError: none fits, or more than one.
+        DataError: no format matches, or more than one.
     """
     fitting = [known for known in FORMATS.values() if known.fits(columns)]
     if len(fitting) == 1:
@@ -177,12 +177,12 @@ def detect(columns: Collection[str], where: str = "") -> Format:
         raise DataError(
             f"the columns {listed(columns, show=named)} fit more than one format: {names}",
             where=where,
-            fix="say which one with data.format",
+            fix="choose one with data.format",
         )
     raise DataError(
-        f"the columns {listed(columns, show=named)} are of no known format",
+        f"the columns {listed(columns, show=named)} match no known format",
         where=where,
-        fix="name a template with prompt.template, or rename the columns to those of a format: "
+        fix="set prompt.template, or rename the columns to those of a format: "
         + "; ".join(f"{known.name} ({known.shape})" for known in FORMATS.values()),
     )
 
@@ -192,21 +192,21 @@ def _only(row: Row, column: str) -> Fields:
 
 
 def _refuse_media(row: Fields) -> None:
-    """Without its image, a conversation about it would teach something else."""
+    """Reject media, because a conversation about a missing image would teach something else."""
     for name in row.among(_MEDIA):
         if row.has(name):
             raise row.error(
-                "only the text of a row is read, and this is more",
+                "only text is supported, and this is not text",
                 name,
                 "drop such rows with data.invalid=drop, "
-                "or name the column in data.ignore_keys to leave it aside",
+                "or add the column to data.ignore_keys to ignore it",
             )
 
 
 def _flagged(turns: list[Turn], row: Fields) -> list[Turn]:
-    """The turns, with the flags that columns of the row list for them: all flags must agree.
+    """The turns with the flags in columns of the row; all flags must agree.
 
-    Such a list has an entry for every turn, or for every one but the system message.
+    Such a list has an entry for every turn, or for every turn except the system message.
 
     Raises:
         DataError: it has another length.
@@ -215,7 +215,7 @@ def _flagged(turns: list[Turn], row: Fields) -> list[Turn]:
         skipped = len(turns) - len(flags)
         if skipped not in (0, int(bool(turns) and turns[0].message.role == "system")):
             raise row.error(
-                f"it has {len(flags)} entries, and the conversation has {len(turns)} turns",
+                f"it has {len(flags)} entries, but the conversation has {len(turns)} turns",
                 name,
                 "give one entry for every turn",
             )
@@ -243,9 +243,9 @@ def _read_pair(row: Fields, notes: Notes, rules: Rules) -> Conversation:
     if pair is None:
         wanted = " or ".join(f"{prompt}/{answer}" for prompt, answer in _PAIRS)
         raise DataError(
-            "the row lacks a prompt or a completion",
+            "the row has no prompt or no completion",
             where=row.where,
-            fix=f"its columns are {wanted}",
+            fix=f"use the columns {wanted}",
         )
     prompt, completion = pair
     tools = read_tools(row)
@@ -283,20 +283,20 @@ def _read_alpaca(row: Fields, notes: Notes, rules: Rules) -> Conversation:
 
 
 def _answer(row: Fields, key: str) -> Turn:
-    """The answer in a column of text, with the reasoning that the row keeps apart."""
+    """The answer in a text column, with reasoning stored separately."""
     reasoning = row.optional_text(row.first(REASONING_KEYS, REASONING_KEYS[0]))
     return Turn(Message("assistant", row.text(key), reasoning=reasoning), key)
 
 
 def _history(row: Fields) -> list[Turn]:
-    """Earlier turns as pairs of question and answer."""
+    """Earlier turns, from pairs of question and answer."""
     if not row.has("history"):
         return []
     turns = []
     for index, pair in enumerate(row.items("history")):
         place = f"history[{index}]"
         if not isinstance(pair, list) or len(pair) != 2:
-            raise row.error("this is not a pair of question and answer", place)
+            raise row.error("expected a pair of question and answer", place)
         fields = Fields(dict(zip(("[0]", "[1]"), pair, strict=True)), row.where, place)
         turns += [
             Turn(Message("user", fields.text("[0]")), f"{place}[0]"),
@@ -306,7 +306,7 @@ def _history(row: Fields) -> list[Turn]:
 
 
 def _with_system(turns: list[Turn], row: Fields) -> list[Turn]:
-    """The turns after the system message of the row, unless they begin with the same one."""
+    """The turns with the row's system message first, unless they already start with it."""
     key = row.first(_SYSTEMS, _SYSTEMS[0])
     text = row.optional_text(key)
     system = Turn(Message("system", text), key)
@@ -316,7 +316,7 @@ def _with_system(turns: list[Turn], row: Fields) -> list[Turn]:
 
 
 def _reads_chat(preferred: str) -> Read:
-    """Reads the column with this name, or any other that holds turns."""
+    """A reader of this column, or of any other column with turns."""
 
     def read(row: Fields, notes: Notes, rules: Rules) -> Conversation:
         there = [name for name in (preferred, *_CHATS) if row.has(name)]

@@ -13,13 +13,13 @@ from luthier.data.inspect import DataReport, Lengths, ShownText
 from luthier.data.problems import ReasonCount
 
 OPEN, CLOSE = "⟦", "⟧"
-"""Around what is trained, so that it shows without colour too."""
+"""Marks around trained text, so that it is visible without colour."""
 _BAR_WIDTH = 40
 _MAX_SHOWN = 2000
 
 
 def render_report(report: DataReport) -> RenderableType:
-    """The report as tables and marked text. Whatever rows hold is shown as text, not as markup."""
+    """The report as tables and marked text. Content of rows is shown as text, not as markup."""
     parts: list[RenderableType] = [_heading(report), _splits(report)]
     if report.labels:
         counts = [(label.answer, label.count) for label in report.labels]
@@ -93,7 +93,7 @@ def _left_out(rows: Iterable[ReasonCount]) -> Table:
 
 
 def _shown(pieces: Sequence[ShownText]) -> Text:
-    """The example; a long prompt is shortened in the middle, what is trained never."""
+    """The example, with a long prompt shortened in the middle; trained text is never shortened."""
     text = Text()
     for piece in pieces:
         if piece.trained:

@@ -1,4 +1,4 @@
-"""Where rows come from: files, folders, and the Hub."""
+"""Sources of rows: files, folders, and the Hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from luthier.data.readers import READERS, reader_of
 from luthier.data.splits import SplitName
 
 WHOLE = "all"
-"""The part of a source that is not cut into splits."""
+"""The part of a source without separate splits."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WORDS = re.compile(r"[^A-Za-z]+")
 _SPLIT_WORDS: dict[str, SplitName] = {
@@ -43,12 +43,12 @@ _NOT_DATA = ("readme", "license", "licence", "copying", "citation", "notice", "c
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Rows by part.
+    """Rows by split.
 
     Attributes:
-        name: a short name, fit for a file.
-        parts: by split, or under `WHOLE` what is not cut into splits.
-        ignored: files of a folder that were left aside.
+        name: a short name, usable in file names.
+        parts: by split, or under `WHOLE` for data without splits.
+        ignored: files of a folder that were ignored.
     """
 
     name: str
@@ -61,16 +61,16 @@ class Source:
 
 
 def open_source(source: str, problems: Problems, *, subset: str | None = None) -> Source:
-    """Find a source and its splits. Rows are read only when a part is called.
+    """The splits of a source. Rows are read only when a part is called.
 
     Args:
-        source: a file, a folder, or a Hub id. A relative path is looked for in the working
-            directory, then under ``LUTHIER_DATA``.
-        problems: takes the mistakes in single rows.
+        source: a file, a folder, or a Hub id. A relative path is searched in the working directory,
+            then under ``LUTHIER_DATA``.
+        problems: receives errors in single rows.
         subset: the configuration of a Hub data set.
 
     Raises:
-        DataError: there is no such source, or nothing in it can be read.
+        DataError: the source does not exist, or nothing in it is readable.
     """
     path = find_path(source)
     if path is None:
@@ -85,15 +85,15 @@ def open_source(source: str, problems: Problems, *, subset: str | None = None) -
 def read_rows(
     source: str, problems: Problems | None = None, *, subset: str | None = None
 ) -> Iterator[Row]:
-    """All rows of a source, whatever their split. Files of lines are read in constant memory.
+    """All rows of a source, whatever their split. Line-based files are read in constant memory.
 
     Args:
-        source: as for `open_source`.
-        problems: takes the mistakes in single rows; None: the first ones are raised at the end.
+        source: as in `open_source`.
+        problems: receives errors in single rows; None: they are raised at the end.
         subset: the configuration of a Hub data set.
 
     Raises:
-        DataError: there is no such source, or it cannot be read.
+        DataError: the source does not exist or is unreadable.
     """
     collected = problems or RaiseProblems()
     yield from open_source(source, collected, subset=subset).read_all()
@@ -102,12 +102,12 @@ def read_rows(
 
 
 def find_path(source: str) -> Path | None:
-    """``source`` in the working directory or under ``LUTHIER_DATA``; None if it is in neither."""
+    """``source`` in the working directory or under ``LUTHIER_DATA``; None if not found."""
     return next((path for path in candidate_paths(home(source)) if is_there(path)), None)
 
 
 def candidate_paths(path: Path) -> list[Path]:
-    """Where ``path`` is looked for: in the working directory, then under ``LUTHIER_DATA``."""
+    """The possible locations of ``path``: the working directory, then ``LUTHIER_DATA``."""
     root = os.environ.get("LUTHIER_DATA")
     if path.is_absolute() or not root:
         return [path]
@@ -126,14 +126,14 @@ def _not_found(source: str) -> DataError:
     looked = " and ".join(str(place.absolute()) for place in places)
     root = "" if os.environ.get("LUTHIER_DATA") else ", or set LUTHIER_DATA to your data folder"
     return DataError(
-        f"there is no data called {source!r}",
+        f"found no data called {source!r}",
         where=looked,
         fix=did_you_mean(Path(source).name, siblings) or f"check the path{root}",
     )
 
 
 def _open_folder(folder: Path, problems: Problems) -> Source:
-    """A folder's data files, by the split in their names where there is one in any of them."""
+    """A folder's data files, grouped by the split in their names if any has one."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
     if not files:
         raise _without_files(folder)
@@ -148,16 +148,16 @@ def _open_folder(folder: Path, problems: Problems) -> Source:
 
 
 def _without_files(folder: Path) -> DataError:
-    """The error for a folder without data files; folders inside could be meant as labels."""
+    """The error for a folder without data files; subfolders may be intended as labels."""
     inner = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if not inner:
-        return DataError("the folder holds no data files", where=str(folder), fix=_known_kinds())
+        return DataError("the folder has no data files", where=str(folder), fix=_known_kinds())
     names = listed(inner, show=named)
     return DataError(
-        f"the folder holds no data files, only the folders {names}, which are not read",
+        f"the folder has no data files, only subfolders, which are not read: {names}",
         where=str(folder),
-        fix="name the folder or the file that holds the rows; if folders are labels, write one "
-        "file with a column for the text and one for the label",
+        fix="give the folder or file with the rows; if folders are labels, write one file with "
+        "a column for the text and one for the label",
     )
 
 
@@ -178,7 +178,7 @@ def read_file(path: Path, problems: Problems) -> Iterator[Row]:
     """The rows of a file, with the reader for its suffix.
 
     Raises:
-        DataError: it is of another kind, or cannot be read.
+        DataError: the suffix is unsupported, or the file is unreadable.
     """
     reader = reader_of(path)
     if reader is None:
@@ -186,7 +186,7 @@ def read_file(path: Path, problems: Problems) -> Iterator[Row]:
         fix = 'save the sheet as "CSV UTF-8"' if suffix in _SPREADSHEETS else _known_kinds()
         kind = shortened("".join(path.suffixes)) or "without a suffix"
         raise DataError(
-            f"files of the kind {kind} are not read",
+            f"files of the kind {kind} are not supported",
             where=str(path),
             fix=UNPACK_FIX if suffix in _ARCHIVES else fix,
         )
@@ -194,15 +194,15 @@ def read_file(path: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _with_content(rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows, unless very many in a row say nothing: a small packed file holds millions."""
+    """The rows, with an error for very many consecutive empty ones in a small packed file."""
     empty = 0
     for row in rows:
         empty = 0 if any(row.values.values()) or not is_empty(row.values) else empty + 1
         if empty > _MAX_EMPTY_ROWS:
             raise DataError(
-                f"there are more than {_MAX_EMPTY_ROWS:,} rows in a row that say nothing",
+                f"there are more than {_MAX_EMPTY_ROWS:,} consecutive empty rows",
                 where=row.where,
-                fix="the file is damaged or is no data; take out the empty rows",
+                fix="the file is damaged or not data; remove the empty rows",
             )
         yield row
 
@@ -210,7 +210,7 @@ def _with_content(rows: Iterator[Row]) -> Iterator[Row]:
 def _by_split(
     parts: Mapping[str, Callable[[], Iterator[Row]]],
 ) -> dict[str, Callable[[], Iterator[Row]]]:
-    """Splits of the Hub under our names, without others such as "unsupervised"."""
+    """Hub splits under Luthier's names, without others such as "unsupervised"."""
     named: dict[str, Callable[[], Iterator[Row]]] = {
         _SPLIT_WORDS[name]: rows for name, rows in parts.items() if name in _SPLIT_WORDS
     }
@@ -220,16 +220,16 @@ def _by_split(
 
 
 def _split_of(path: Path) -> SplitName | None:
-    """The split that is a word of the file's name: "x.dev.jsonl", but not "hiddentest.jsonl"."""
+    """The split that is a word in the file's name: "x.dev.jsonl", but not "hiddentest.jsonl"."""
     words = _WORDS.split(path.name.lower())
     return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), None)
 
 
 def _task_name(path: Path) -> str:
-    """The file's name without suffixes and the split behind its first word.
+    """The file's name without suffixes and without the split after its first word.
 
-    "dialogsum" for dialogsum.train.jsonl.gz, but "train-false" for train-false.jsonl. A name that
-    says nothing but a split and the number of a part is that of its folder.
+    "dialogsum" for dialogsum.train.jsonl.gz, but "train-false" for train-false.jsonl. If only a
+    split and a part number remain, the folder's name is used.
     """
     suffixes = 2 if path.suffix == ".gz" else 1
     stem = path.name.rsplit(".", suffixes)[0]

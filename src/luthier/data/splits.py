@@ -1,4 +1,4 @@
-"""Splits that do not leak into each other, whatever the order of the rows."""
+"""Splits without leakage, independent of the order of rows."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _PRECEDENCE: tuple[tuple[SplitName, SplitName], ...] = (
     ("train", "validation"),
     ("validation", "test"),
 )
-"""The first of each pair gives up what both have."""
+"""In each pair, the first split loses overlapping examples."""
 _HASH_RANGE = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Fractions:
-    """The shares of groups that are held out where a split has no data of its own.
+    """The shares of groups to hold out for splits without their own data.
 
     Raises:
-        UsageError: nothing would be left to train on.
+        UsageError: nothing would remain for training.
     """
 
     validation: float
@@ -57,7 +57,7 @@ class Fractions:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The three splits, and what was left out of them."""
+    """The three splits, and the examples left out of them."""
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
@@ -72,29 +72,28 @@ def split(
     seed: int,
     advance: Callable[[], object] = lambda: None,
 ) -> Splits:
-    """Cut data into splits without leaks.
+    """The splits of the data, without leakage.
 
-    A group goes to one split as a whole, by a hash of (seed, group) alone: neither the order of
-    the rows nor other rows move it (unless there are so few groups that a split would have none;
-    it then gets the nearest one). An example without a group is a group of its own. Examples of
-    ``train`` whose prompt or group is held out are dropped, never the held-out ones; the test
-    split stays as it is given.
+    A group is assigned to one split as a whole, by a hash of (seed, group) only, so neither the
+    order of the rows nor other rows affect it (unless there are so few groups that a split would be
+    empty; it then gets the nearest one). An example without a group is its own group. Examples of
+    ``train`` whose prompt or group is held out are dropped, never the held-out ones; the given test
+    split is unchanged.
 
-    Only an equal prompt with an equal answer, to the letter, is a duplicate, of which one stays.
-    Examples whose prompts differ in case, blanks or Unicode forms alone are all kept, in one split
-    and as one group. Several answers to one open question become the references of one example in
-    the test split.
+    Only an identical prompt with an identical answer is a duplicate, of which one is kept. Examples
+    whose prompts differ only in case, white space or Unicode forms are all kept, in one split and
+    as one group. Several answers to one open question become the references of one example in the
+    test split.
 
     Args:
-        train: the examples that training may use, and from which missing splits are taken. Their
-            ids are unique.
-        held_out: splits that have data of their own.
-        fractions: the shares of groups for the other ones.
+        train: the examples for training, from which missing splits are taken. Their ids are unique.
+        held_out: splits with their own data.
+        fractions: the shares of groups for the others.
         seed: the run's seed.
-        advance: told of each example of ``train`` that is compared with the others.
+        advance: called for each example of ``train`` that is compared with the others.
 
     Returns:
-        Splits in an order that depends only on seed and content.
+        Splits whose order depends only on seed and content.
     """
     pool, dropped = _without_duplicates(train, advance)
     parts: dict[SplitName, list[_Keyed]] = {"train": [], "validation": [], "test": []}
@@ -116,15 +115,15 @@ def split(
 
 
 def draw(examples: Sequence[Example], limit: int | None) -> tuple[Example, ...]:
-    """At most ``limit`` examples of a split, a smaller draw being the beginning of a larger one.
+    """At most ``limit`` examples of a split; a smaller sample is a prefix of a larger one.
 
-    A split is in a random order already, so its first examples are drawn at random.
+    A split is already in random order, so its first examples are a random sample.
     """
     return tuple(examples[:limit])
 
 
 def with_unique_ids(examples: Iterable[Example]) -> list[Example]:
-    """Equal examples get numbered ids; all others keep theirs."""
+    """The examples, with numbered ids for equal ones."""
     seen: dict[str, int] = {}
     result = []
     for example in examples:
@@ -134,14 +133,14 @@ def with_unique_ids(examples: Iterable[Example]) -> list[Example]:
 
 
 class _Keyed(NamedTuple):
-    """An example, and what it shares with those that ask nearly the same."""
+    """An example with the key of nearly equal prompts."""
 
     example: Example
     key: str
 
     @property
     def group(self) -> str:
-        """What goes to one split as a whole."""
+        """The unit that is assigned to one split."""
         return f"group {self.example.group}" if self.example.group else f"prompt {self.key}"
 
 
@@ -150,9 +149,9 @@ def _keyed(examples: Iterable[Example]) -> list[_Keyed]:
 
 
 def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, SplitName]:
-    """The split of each group: those with the lowest hashes are the test, the next validation.
+    """The split of each group: the lowest hashes for test, the next for validation.
 
-    No split that has a share is left without a group, if there are groups enough.
+    No split with a share is left without a group, if there are enough groups.
     """
     positions = {group: derive(seed, "split", group) / _HASH_RANGE for group in groups}
     ordered = sorted(positions, key=lambda group: positions[group])
@@ -171,7 +170,7 @@ def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, Spl
 def _without_duplicates(
     examples: Iterable[Example], advance: Callable[[], object]
 ) -> tuple[list[_Keyed], list[Dropped]]:
-    """Of equal examples one stays, whatever the order of the rows: the one that weighs most."""
+    """The examples without duplicates: the one with the largest weight is kept, in any order."""
     kept: dict[str, _Keyed] = {}
     dropped: list[Dropped] = []
     ordered = sorted(examples, key=lambda one: (_content(one), one.group, -one.weight))
@@ -188,7 +187,7 @@ def _without_duplicates(
 
 
 def _content(example: Example) -> str:
-    """The part of an id that tells the content, without the number that equal rows get."""
+    """The content part of an id, without the number of equal rows."""
     return example.id.split("-", maxsplit=1)[0]
 
 
@@ -210,11 +209,11 @@ def _without_leaks(
 
 
 def _with_references(items: Sequence[_Keyed]) -> list[_Keyed]:
-    """One example for each open question with several answers: they are all accepted.
+    """One example per open question, with all its answers as references.
 
-    Equal rows of a test with data of its own stay as they are, so that its size is the one that
-    others report. Answers of a closed set stay too: where labels contradict each other, accepting
-    both would flatter the model.
+    Equal rows of a given test split are kept, so that its size matches published numbers. Answers
+    of a closed set are kept too: if labels contradict each other, accepting both would inflate the
+    score.
     """
     asked: dict[str, list[_Keyed]] = defaultdict(list)
     for item in items:
@@ -234,7 +233,7 @@ def _with_references(items: Sequence[_Keyed]) -> list[_Keyed]:
 
 
 def _grouped(items: Sequence[_Keyed]) -> list[Example]:
-    """The examples; those that ask nearly the same and have no group are one."""
+    """The examples, with nearly equal prompts without a group as one group."""
     counts = Counter(item.key for item in items if not item.example.group)
     return [
         replace(item.example, group=f"prompt {item.key}")
@@ -245,5 +244,5 @@ def _grouped(items: Sequence[_Keyed]) -> list[Example]:
 
 
 def _shuffled(examples: Sequence[Example], seed: int, name: SplitName) -> tuple[Example, ...]:
-    """Sorted by a hash of each example, so that a new one does not move the others."""
+    """The examples sorted by a hash, so that a new one does not move the others."""
     return tuple(sorted(examples, key=lambda example: derive(seed, "draw", name, example.id)))

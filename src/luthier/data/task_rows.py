@@ -1,4 +1,4 @@
-"""Rows of tasks: those of the first of a task's files that is there, or else of the Hub."""
+"""Rows of tasks, from the first existing file of a task or from the Hub."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from luthier.tasks.sources import FileSource, HubSource
 from luthier.tasks.task import Task
 
 _PLACES_NAMED = 8
-"""Of the places that were looked in; each is named whole, or it could not be found."""
+"""Maximum number of searched locations in a message; each is given in full."""
 
 
 class MissingDataError(DataError):
-    """A task's data is in none of the places where it may be."""
+    """A task's data was found in none of its locations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rowset:
-    """The rows of a split, and the source's labels for the task's."""
+    """The rows of a split, and the map from the source's labels to the task's."""
 
     rows: tuple[Row, ...]
     labels: Mapping[str, str]
@@ -41,16 +41,16 @@ def read_task(task: Task, split: str, limit: int | None = None) -> Rowset:
     """The rows of a split of a task.
 
     Raises:
-        DataError: they are nowhere, or not valid.
+        DataError: they are missing or invalid.
     """
     return read_split(task.name, split, task.files, task.hub, task.folder, limit)
 
 
 def read_shots(task: Task, limit: int) -> Rowset:
-    """The rows that the worked examples of a task come from.
+    """The rows for the shots of a task.
 
     Raises:
-        DataError: they are nowhere, or not valid.
+        DataError: they are missing or invalid.
     """
     if not task.examples:
         return read_task(task, task.shots_from, limit)
@@ -60,13 +60,13 @@ def read_shots(task: Task, limit: int) -> Rowset:
 
 
 def task_called(source: str) -> Task | None:
-    """The task that a source of data names, in the library or in a file; None: it is no task.
+    """The task that a data source names, in the library or in a file; None if it is not a task.
 
-    A file or folder of that name in the working directory comes first.
+    A file or folder of that name in the working directory takes precedence.
 
     Raises:
-        UsageError: it is a suite, which holds several tasks.
-        DataError: the file is no valid task.
+        UsageError: it is a suite of several tasks.
+        DataError: the file is not a valid task.
     """
     is_file = Path(source).suffix in (".yaml", ".yml")
     if not is_file and (is_there(home(source)) or source not in task_names()):
@@ -75,17 +75,17 @@ def task_called(source: str) -> Task | None:
     if isinstance(found, Task):
         return found
     raise UsageError(
-        f"{source} is a suite of {len(found.tasks)} tasks, and one is trained on at a time",
+        f"{source} is a suite of {len(found.tasks)} tasks, but training needs a single task",
         where="data.source",
-        fix=f"name one of them: {listed(found.tasks)}",
+        fix=f"choose one of them: {listed(found.tasks)}",
     )
 
 
 def task_parts(task: Task) -> dict[str, Callable[[], Iterator[Row]]]:
-    """The rows of a task by the split that they are for.
+    """The rows of a task by split.
 
-    What it measures is the test; worked examples come from what is trained on. Where both are one
-    split, it is cut.
+    The measured split is the test; shots come from the training split. If both are the same, it is
+    divided.
     """
     if task.split == task.shots_from:
         return {WHOLE: lambda: iter(read_task(task, task.split).rows)}
@@ -96,7 +96,7 @@ def task_parts(task: Task) -> dict[str, Callable[[], Iterator[Row]]]:
 
 
 def task_labels(task: Task) -> Mapping[str, str]:
-    """From the labels of a task's source to its own."""
+    """The map from the labels of a task's source to the task's own."""
     return read_task(task, task.split, 1).labels
 
 
@@ -118,16 +118,16 @@ def read_split(
     """The rows of a split.
 
     Args:
-        task: what errors call the task.
-        split: which one.
-        files: looked for in this order.
-        hub: asked where there is no file.
-        folder: where the task's own file is.
-        limit: no more rows than this; None: all.
+        task: the task's name in errors.
+        split: the split's name.
+        files: candidate files, in order of preference.
+        hub: the Hub source if no file exists.
+        folder: the folder of the task's own file.
+        limit: maximum number of rows; None: all.
 
     Raises:
-        MissingDataError: there is no data; it says where it was looked for.
-        DataError: rows are not valid.
+        MissingDataError: there is no data; names the searched locations.
+        DataError: rows are invalid.
     """
     for source in files:
         if split in source.splits and (path := _find(source.splits[split], folder)):
@@ -166,7 +166,7 @@ def _places(path: str, folder: Path | None) -> list[Path]:
 
 
 _unreachable: dict[str, DataError] = {}
-"""Hub data sets that could not be had, so that 57 subjects do not wait 57 times."""
+"""Hub data sets that failed, so that 57 subjects do not wait 57 times."""
 
 
 @cache
@@ -187,13 +187,13 @@ def _missing(
     if hub:
         looked.append(f"the Hub ({hub.where}: {hub.problem})")
     files = (
-        f"put the file at {listed(paths, show=on_one_line, last=' or ')} under LUTHIER_DATA"
+        f"store the file at {listed(paths, show=on_one_line, last=' or ')} under LUTHIER_DATA"
         if paths
         else ""
     )
-    online = f"be online once, or run 'hf download --repo-type dataset {hub.where}'" if hub else ""
+    online = f"go online once, or run 'hf download --repo-type dataset {hub.where}'" if hub else ""
     return MissingDataError(
-        f"there is no data for the split {split!r} of {task}",
+        f"found no data for the split {split!r} of {task}",
         where="; ".join(looked[:_PLACES_NAMED]) or task,
-        fix="; or ".join(filter(None, (files, online))) or f"give {task} files for this split",
+        fix="; or ".join(filter(None, (files, online))) or f"add files for this split to {task}",
     )

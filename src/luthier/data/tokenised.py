@@ -1,4 +1,4 @@
-"""From examples to tokens, without losing one silently."""
+"""Tokenising examples, with every loss reported."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from luthier.prompts.training_example import TrainingExample
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Examples as tokens, before any is judged.
+    """Tokenised examples, before any is rejected.
 
     Attributes:
-        pairs: each training example with the example that it is from; a conversation can give
-            several.
-        dropped: examples that the chat template cannot write.
+        pairs: each training example with its source example; a conversation can give several.
+        dropped: examples that the chat template cannot render.
     """
 
     pairs: tuple[tuple[Example, TrainingExample], ...]
@@ -31,12 +30,12 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Tokenised:
-    """Examples as tokens to train on, and those that cannot be used.
+    """Tokenised training examples, and unusable ones.
 
     Attributes:
-        examples: what can be trained on.
-        dropped: what cannot, with the reasons.
-        rendered: all of them, before any was judged.
+        examples: the usable examples.
+        dropped: the unusable ones, with reasons.
+        rendered: all of them, before any was rejected.
     """
 
     examples: tuple[TrainingExample, ...]
@@ -53,18 +52,18 @@ def tokenise(
     completion_only_loss: bool,
     invalid: Literal["drop", "error"] = "error",
 ) -> Tokenised:
-    """Render examples for training, and take out what cannot be used. Nothing is ever truncated.
+    """Tokenised training examples without the unusable ones. Nothing is ever truncated.
 
     Args:
         examples: the examples.
-        renderer: for the model's tokenizer.
-        max_length: tokens an example may have, prompt and answer.
+        renderer: the renderer for the model's tokenizer.
+        max_length: maximum tokens per example, prompt and answer.
         too_long: drop longer examples, or raise an error that lists them.
         completion_only_loss: train on answers, not on prompts.
-        invalid: what to do with an example that the chat template cannot write.
+        invalid: the treatment of examples that the chat template cannot render.
 
     Raises:
-        DataError: an example is too long and ``too_long`` is "error", or cannot be written and
+        DataError: an example is too long and ``too_long`` is "error", or cannot be rendered and
             ``invalid`` is "error".
     """
     refused = collect_problems(invalid)
@@ -81,14 +80,14 @@ def render_all(
     completion_only_loss: bool,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[Example, TrainingExample]]:
-    """Each training example as tokens, with the example that it is from, as a stream.
+    """A stream of training examples as tokens, each with its source example.
 
     Args:
         examples: the examples.
-        renderer: for the model's tokenizer.
-        refused: takes those that the chat template cannot write.
+        renderer: the renderer for the model's tokenizer.
+        refused: receives those that the chat template cannot render.
         completion_only_loss: train on answers, not on prompts.
-        advance: told of each example.
+        advance: called for each example.
     """
     made = trainings_of(renderer, examples, completion_only_loss=completion_only_loss)
     for example, tokens in made:
@@ -102,16 +101,16 @@ def render_all(
 def select_usable(
     rendered: Rendered, *, max_length: int, too_long: Literal["drop", "error"]
 ) -> Tokenised:
-    """Take out rendered examples that are too long, have nothing to train on, or weigh nothing.
+    """The rendered examples without those that are too long, untrained or of zero weight.
 
     Args:
         rendered: examples as tokens.
-        max_length: as for `tokenise`.
-        too_long: as for `tokenise`.
+        max_length: as in `tokenise`.
+        too_long: as in `tokenise`.
 
     Raises:
-        DataError: an example is too long and ``too_long`` is "error", or a weight is no number of
-            at least 0.
+        DataError: an example is too long and ``too_long`` is "error", or a weight is not a number
+            of at least 0.
     """
     usable = Usable(max_length=max_length, too_long=too_long)
     kept = tuple(tokens for example, tokens in rendered.pairs if usable.takes(example, tokens))
@@ -119,11 +118,11 @@ def select_usable(
 
 
 class Usable:
-    """Tells which rendered examples can be trained on, and remembers why others cannot.
+    """A filter for usable rendered examples, which records why others are unusable.
 
     Args:
-        max_length: as for `tokenise`.
-        too_long: as for `tokenise`.
+        max_length: as in `tokenise`.
+        too_long: as in `tokenise`.
     """
 
     def __init__(self, *, max_length: int, too_long: Literal["drop", "error"]) -> None:
@@ -132,28 +131,28 @@ class Usable:
         self._empty: list[Dropped] = []
 
     def takes(self, example: Example, tokens: TrainingExample) -> bool:
-        """Whether it is trained on.
+        """Whether an example is trained on.
 
         Raises:
-            DataError: its weight is no number of at least 0.
+            DataError: its weight is not a number of at least 0.
         """
         if not 0 <= tokens.weight < math.inf:
             raise DataError(
                 f"the weight of an example is {tokens.weight}",
                 where=example.where,
-                fix="give a number of at least 0; 0 leaves the example out",
+                fix="use a number of at least 0; 0 leaves the example out",
             )
         if tokens.length > self._max_length:
             self._long.add(_too_long(tokens, example.where, self._max_length))
             return False
         if tokens.num_trained and tokens.weight:
             return True
-        reason = "its weight is 0" if tokens.num_trained else "no token to train on"
+        reason = "its weight is 0" if tokens.num_trained else "no trained tokens"
         self._empty.append(Dropped(example.where, reason))
         return False
 
     def finish(self) -> tuple[Dropped, ...]:
-        """What was not taken, with the reasons.
+        """The rejected examples, with reasons.
 
         Raises:
             DataError: an example is too long, and that is an error.

@@ -1,4 +1,4 @@
-"""Functions that a row offers, and calls of them, as data sets write them."""
+"""Tools of a row and calls of them, in the notations of published data sets."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from luthier.data.fields import Fields, is_empty, kind_of
 from luthier.data.json_text import parse_json, to_json
 
 _ARGUMENTS = ("arguments", "parameters")
-_CALL = 'a call is an object such as {"name": "weather", "arguments": {"city": "Cremona"}}'
+_CALL = 'a call must be an object such as {"name": "weather", "arguments": {"city": "Cremona"}}'
 _MAX_DEPTH = 50
 Declared = Mapping[str, Collection[str]]
-"""The names of each function's arguments, where the row declares them."""
+"""The argument names of each function that the row declares."""
 
 
 def read_tools(row: Fields) -> str:
-    """The functions that a row offers, as a JSON list; empty for none.
+    """The tools of a row as a JSON list; empty for none.
 
-    ``tools`` or OpenAI's older ``functions``, as a list or as its JSON text. A function that stands
-    there bare is put into ``{"type": "function", "function": …}``, which chat templates expect.
+    ``tools`` or OpenAI's older ``functions``, as a list or its JSON text. A bare function is
+    wrapped in ``{"type": "function", "function": …}``, which chat templates expect.
 
     Raises:
         DataError: they are not a list of objects with names.
@@ -30,7 +30,7 @@ def read_tools(row: Fields) -> str:
 
 
 def tools_text(row: Fields, key: str, value: Any) -> str:
-    """Functions that were found under ``key``, as a JSON list; empty for none.
+    """Tools in ``key`` as a JSON list; empty for none.
 
     Raises:
         DataError: they are not a list of objects with names.
@@ -39,7 +39,7 @@ def tools_text(row: Fields, key: str, value: Any) -> str:
         return ""
     tools = [value] if isinstance(value, Mapping) else value
     if not isinstance(tools, list):
-        raise row.error(f"tools are a list of objects, and this is {kind_of(tools)}", key)
+        raise row.error(f"tools must be a list of objects, not {kind_of(tools)}", key)
     wrapped = [_tool(row, f"{key}[{index}]", tool) for index, tool in enumerate(tools)]
     try:
         return to_json(wrapped)
@@ -48,7 +48,7 @@ def tools_text(row: Fields, key: str, value: Any) -> str:
 
 
 def declared_arguments(tools: str) -> dict[str, frozenset[str]]:
-    """The arguments that each of the functions of a row takes."""
+    """The argument names of each declared function."""
     found = {}
     for tool in parse_json(tools) if tools else ():
         function = tool.get("function", tool)
@@ -60,14 +60,14 @@ def declared_arguments(tools: str) -> dict[str, frozenset[str]]:
 
 
 def read_calls(turn: Fields, declared: Declared) -> tuple[ToolCall, ...]:
-    """The functions that a turn calls: ``tool_calls``, or OpenAI's older ``function_call``.
+    """The calls of a turn: ``tool_calls``, or OpenAI's older ``function_call``.
 
     Args:
         turn: the turn.
-        declared: as `declared_arguments` gives it.
+        declared: the output of `declared_arguments`.
 
     Raises:
-        DataError: they are not calls.
+        DataError: they are not valid calls.
     """
     calls: list[ToolCall] = []
     for key in ("tool_calls", "function_call"):
@@ -77,21 +77,21 @@ def read_calls(turn: Fields, declared: Declared) -> tuple[ToolCall, ...]:
 
 
 def calls_in(turn: Fields, key: str, declared: Declared) -> list[ToolCall]:
-    """The calls under a key: an object or a list of them, maybe as JSON text.
+    """The calls in a key: an object or a list of them, maybe as JSON text.
 
     Raises:
-        DataError: they are not calls.
+        DataError: they are not valid calls.
     """
     value = turn.decoded(key)
     if isinstance(value, Mapping):
         return [_call(turn, key, value, declared)]
     if not isinstance(value, list) or not value:
-        raise turn.error(f"{_CALL}, and this is {kind_of(value)}", key)
+        raise turn.error(f"{_CALL}, not {kind_of(value)}", key)
     return [_call(turn, f"{key}[{index}]", item, declared) for index, item in enumerate(value)]
 
 
 def call_text(call: ToolCall) -> str:
-    """A call as text: what an answer that only calls is compared by."""
+    """A call as text, for comparing answers that only call."""
     return f'{{"name": {to_json(call.name)}, "arguments": {call.arguments}}}'
 
 
@@ -109,11 +109,11 @@ def arguments_text(value: Any) -> str:
     if isinstance(value, Mapping):
         return to_json(dict(value))
     if not isinstance(value, str):
-        raise ValueError(f"arguments are an object or its JSON text, and this is {kind_of(value)}")
+        raise ValueError(f"arguments must be an object or its JSON text, not {kind_of(value)}")
     try:
         parsed = parse_json(value)
     except ValueError as error:
-        raise ValueError(f"the arguments are a text that is not JSON: {error}") from None
+        raise ValueError(f"the arguments are invalid JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise ValueError(f"the arguments are {kind_of(parsed)} as JSON, not an object")
     return value.strip()
@@ -121,11 +121,11 @@ def arguments_text(value: Any) -> str:
 
 def _tool(row: Fields, place: str, tool: Any) -> dict[str, Any]:
     if not isinstance(tool, Mapping):
-        raise row.error(f"a tool is an object, and this is {kind_of(tool)}", place)
+        raise row.error(f"a tool must be an object, not {kind_of(tool)}", place)
     function = tool.get("function") if not is_empty(tool.get("function")) else tool
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not name:
-        raise row.error("the tool has no name", place, 'a tool is {"name": …, "parameters": …}')
+        raise row.error("the tool has no name", place, 'write it as {"name": …, "parameters": …}')
     try:
         cleaned = _without_padding(tool)
     except RecursionError:
@@ -134,9 +134,9 @@ def _tool(row: Fields, place: str, tool: Any) -> dict[str, Any]:
 
 
 def _without_padding(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """A tool without the nulls that a table of nested columns adds: the arguments of other tools.
+    """A tool without the nulls that a table with nested columns adds for other tools' arguments.
 
-    ``default``, ``const`` and what stands in lists keep their nulls: there they say something.
+    ``default``, ``const`` and list items keep their nulls, which are meaningful there.
     """
     if depth > _MAX_DEPTH:
         raise RecursionError
@@ -158,11 +158,11 @@ def _without_padding(schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any
 
 def _call(turn: Fields, place: str, value: Any, declared: Declared) -> ToolCall:
     if not isinstance(value, Mapping):
-        raise turn.error(f"{_CALL}, and this is {kind_of(value)}", place)
+        raise turn.error(f"{_CALL}, not {kind_of(value)}", place)
     call = turn.inside(place, value)
     kind = call.optional_text("type")
     if kind not in ("", "function"):
-        raise call.error(f"a call of the type {kind!r} is not known", "type")
+        raise call.error(f"unknown call type {kind!r}", "type")
     call.get("index")
     identity = call.optional_text("id")
     inner = value.get("function")
@@ -182,13 +182,9 @@ def _call(turn: Fields, place: str, value: Any, declared: Declared) -> ToolCall:
         raise function.error(str(error), key) from None
     for fields in (call, function):
         if left := list(fields.unread()):
-            raise fields.error(
-                f"a call has the key {left[0]!r}, which is not known", left[0], _call_keys()
-            )
+            raise fields.error(f"unknown key {left[0]!r} of a call", left[0], _call_keys())
     return ToolCall(name, text, identity)
 
 
 def _call_keys() -> str:
-    return (
-        "known are id, type, index, function, name and arguments; name others in data.ignore_keys"
-    )
+    return "known keys: id, type, index, function, name, arguments; others go into data.ignore_keys"

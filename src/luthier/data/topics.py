@@ -1,4 +1,4 @@
-"""Bundled general text: the prose of the language reference that comes with Python."""
+"""Bundled general text: the prose of Python's language reference."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PROSE = re.compile(r"[A-Z“‘(\"].*[.:!?)]", re.DOTALL)
 
 
 def read_topics(console: Console) -> Iterator[Row]:
-    """Texts of 100 to 300 words under the column ``text``, in the order of the topics.
+    """Texts of 100 to 300 words in the column ``text``, in the order of topics.
 
-    A text holds neighbouring paragraphs of one topic. Headings, grammar, examples of code, tables
-    and lists are left out, and passages that topics share are taken once.
+    A text consists of neighbouring paragraphs of one topic. Headings, grammar, code examples,
+    tables and lists are left out, and passages shared by topics are used once.
     """
     met: set[str] = set()
     for topic in sorted(topics):
@@ -34,7 +34,7 @@ def read_topics(console: Console) -> Iterator[Row]:
 
 
 def _texts(paragraphs: Iterable[str]) -> Iterator[str]:
-    """Neighbouring paragraphs, put together until there are enough words."""
+    """Neighbouring paragraphs, joined until there are enough words."""
     gathered: list[str] = []
     words = 0
     for paragraph in paragraphs:
@@ -54,7 +54,7 @@ def _paragraphs(document: str) -> Iterator[str]:
     for block in re.split(r"\n\s*\n", document):
         lines = block.splitlines()
         if any(line.startswith("   ") for line in lines) or any(map(_UNDERLINE.search, lines)):
-            continue  # code, grammar, a description of a name, a heading, or a table
+            continue  # code, grammar, a definition list, a heading, or a table
         text = _FOOTNOTE.sub("", _MARKUP.sub("", " ".join(block.split())))
         text = _QUOTED_CODE.sub(r"\1", text)
         if len(text.split()) >= _MIN_PARAGRAPH_WORDS and _PROSE.fullmatch(text):

@@ -1,4 +1,4 @@
-"""The one reader of turns, whatever a data set calls their keys and roles."""
+"""The reader of turns, for all key and role names of published data sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLE_KEYS = ("role", "from")
 TEXT_KEYS = ("content", "value", "text")
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _CALLERS = ("function_call", "tool_call")
-"""Roles whose text is a call, as JSON."""
+"""Roles whose text is a call in JSON."""
 ROLES: dict[str, Role] = {
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
@@ -29,14 +29,14 @@ ROLES: dict[str, Role] = {
         ("tool", "function", "observation", "ipython", "tool_response", "tool_result"), "tool"
     ),
 }
-"""Our role for each name; upper and lower case are the same."""
+"""The role for each name, ignoring case."""
 _HARMLESS = frozenset(
     {"id", "uuid", "message_id", "turn_id", "turn_identifier", "turn", "index", "idx", "name"}
     | {"timestamp", "created", "created_at", "date", "time", "source", "url", "author", "usage"}
     | {"model", "model_name", "lang", "language", "tokens", "num_tokens", "token_count"}
     | {"finish_reason", "tool_call_id"}
 )
-"""Keys beside a text that neither carry text nor say whether it is trained."""
+"""Keys beside a text that are neither text nor training flags."""
 _REFUSAL = "refusal"
 _CALLS = ("tool_calls", "function_call")
 _KNOWN = (*ROLE_KEYS, *TEXT_KEYS, *REASONING_KEYS, *_CALLS, _REFUSAL, *FLAGS)
@@ -46,7 +46,7 @@ _THINKING_PARTS = ("thinking", "reasoning")
 
 
 class Turn(NamedTuple):
-    """A message, where it stands in its row, and whether it continues the call before it."""
+    """A message with its location, and whether it continues the preceding call."""
 
     message: Message
     place: str
@@ -55,12 +55,12 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TurnReader:
-    """Reads the turns of one row.
+    """A reader of the turns of one row.
 
     Attributes:
-        notes: takes keys that are left aside.
+        notes: receives ignored keys.
         declared: the arguments of the row's tools.
-        trains_refusals: a refusal in a key of its own is an answer like any other.
+        trains_refusals: whether refusals in a separate key are trained as answers.
     """
 
     notes: Notes
@@ -72,17 +72,17 @@ class TurnReader:
 
         Args:
             row: the row.
-            key: the column of the list.
-            is_trained: whether answers are trained that say nothing of it.
+            key: the column with the list.
+            is_trained: whether unmarked answers are trained.
 
         Raises:
-            DataError: a turn is not an object, is empty, has an unknown role or an unknown key.
+            DataError: a turn is not an object, is empty, or has an unknown role or key.
         """
         turns: list[Turn] = []
         for index, value in enumerate(_objects(row, key)):
             place = f"{key}[{index}]"
             if not isinstance(value, Mapping):
-                raise row.error(f"a turn is an object, and this is {kind_of(value)}", place)
+                raise row.error(f"a turn must be an object, not {kind_of(value)}", place)
             fields = row.inside(place, value)
             if _is_exchange(fields):
                 turns += self._exchange(fields, is_trained)
@@ -109,9 +109,9 @@ class TurnReader:
         name = turn.text(role_key).strip().lower()
         if name not in ROLES:
             raise turn.error(
-                f"the role {name[:40]!r} is not known",
+                f"unknown role {name[:40]!r}",
                 role_key,
-                f"known roles are {', '.join(ROLES)}",
+                f"known roles: {', '.join(ROLES)}",
             )
         role = ROLES[name]
         flag = turn_flag(turn)
@@ -134,7 +134,7 @@ class TurnReader:
             raise turn.error(f"a turn of the {role} {what}: only the assistant does", role_key)
         elif flag:
             self.notes.add(
-                f"a turn of the {role} asks to be trained; only the assistant's turns are",
+                f"a turn of the {role} is marked as trained, but only the assistant's turns can be",
                 turn.where,
             )
         if role == "tool":
@@ -144,10 +144,10 @@ class TurnReader:
         return Turn(message, turn.path, name in _CALLERS)
 
     def _refusal(self, turn: Fields, text_key: str) -> str:
-        """What OpenAI's models say in place of an answer, in a key or a part of its own.
+        """An OpenAI model's refusal in place of an answer, in a separate key or part.
 
         Raises:
-            DataError: there is one, and it is not to be trained or stands beside an answer.
+            DataError: there is one that is not to be trained, or beside an answer.
         """
         key, holder = _REFUSAL, turn
         value = turn.peek(text_key)
@@ -172,22 +172,21 @@ class TurnReader:
         if strange := [key for key in unread if key not in _HARMLESS]:
             names = listed(strange, show=named)
             raise turn.error(
-                f"a turn has the key {names}, which is not known"
+                f"unknown key {names} of a turn"
                 if len(strange) == 1
-                else f"a turn has the keys {names}, which are not known",
+                else f"unknown keys {names} of a turn",
                 strange[0],
-                f"known are {', '.join(known or _KNOWN)}; "
-                "keys that are named in data.ignore_keys are left aside",
+                f"known keys: {', '.join(known or _KNOWN)}; ignore others with data.ignore_keys",
             )
         for key in unread:
-            self.notes.add(f"the key {named(key)} of turns is not used", turn.where)
+            self.notes.add(f"the key {named(key)} of turns is ignored", turn.where)
 
 
 def _objects(row: Fields, key: str) -> list[Any]:
-    """The list under ``key``, which some tables hold by columns: ``{"role": […], "content": […]}``.
+    """The list in ``key``, which some tables store by columns: ``{"role": […], "content": […]}``.
 
     Raises:
-        DataError: it is no list.
+        DataError: it is not a list.
     """
     value = row.decoded(key)
     if not isinstance(value, Mapping) or not value:
@@ -207,14 +206,14 @@ def _is_exchange(fields: Fields) -> bool:
 
 
 def _content(turn: Fields, key: str, role: Role, may_be_empty: bool) -> tuple[str, str]:
-    """The text of a turn and the reasoning in it; both may be given as a list of parts.
+    """The text of a turn and its reasoning; both may be lists of parts.
 
     Raises:
-        DataError: there is no text, or something beside it, such as an image.
+        DataError: there is no text, or other content such as an image.
     """
     value = turn.get(key)
     if role == "tool" and not isinstance(value, str) and not _is_parts(value):
-        try:  # a result that is data: its text is its JSON
+        try:  # a structured result: its text is its JSON
             return ("" if is_empty(value) else to_json(value)), ""
         except ValueError as error:
             raise turn.error(str(error), key) from None
@@ -223,7 +222,7 @@ def _content(turn: Fields, key: str, role: Role, may_be_empty: bool) -> tuple[st
         text = turn.optional_text(key)
     text = text.rstrip()
     if not text and not may_be_empty and role in ("user", "assistant"):
-        raise turn.error("it is missing" if value is None else "the text is empty", key)
+        raise turn.error("this field is missing" if value is None else "the text is empty", key)
     return text, thoughts
 
 
@@ -238,7 +237,7 @@ def _is_parts(value: Any) -> bool:
 
 
 def _joined(turn: Fields, key: str, parts: list[Any]) -> tuple[str, str]:
-    """The parts of text on lines of their own, and those of reasoning."""
+    """The text parts on separate lines, and the reasoning parts."""
     texts: list[str] = []
     thoughts: list[str] = []
     for index, value in enumerate(parts):
@@ -257,8 +256,8 @@ def _joined(turn: Fields, key: str, parts: list[Any]) -> tuple[str, str]:
             thoughts.append(part.text(part.first((*_THINKING_PARTS, "text"), "thinking")))
         if left := list(part.unread()):
             raise part.error(
-                f"a part of a turn has the key {left[0]!r}, which is not known",
+                f"unknown key {left[0]!r} of a part of a turn",
                 left[0],
-                "known are type and text; name the key in data.ignore_keys to leave it aside",
+                "known keys: type and text; ignore others with data.ignore_keys",
             )
     return "\n".join(texts), "\n".join(thoughts)

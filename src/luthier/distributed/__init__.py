@@ -1,1 +1,1 @@
-"""Training in several processes: who they are, how they share the work, how they are started."""
+"""Distributed training: process groups, parallelism, and launching."""

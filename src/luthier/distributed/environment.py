@@ -1,4 +1,4 @@
-"""What a launcher says of the processes that train together; it needs no torch."""
+"""A launcher's environment variables, read without torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from luthier.core.errors import UsageError
 
 
 def environment_number(name: str, default: int) -> int:
-    """A count that a launcher gave as an environment variable.
+    """An integer from a launcher's environment variable.
 
     Raises:
-        UsageError: it is no number.
+        UsageError: it is not a number.
     """
     text = os.environ.get(name, str(default))
     if not text.isdecimal():

@@ -1,4 +1,4 @@
-"""Where a machine of a cluster gets Luthier from."""
+"""The source from which a cluster machine installs Luthier."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _REQUIREMENT = re.compile(r"luthier(\[[\w,-]+\])?(\s*(==|>=|~=)\s*[\w.+!-]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What pip installs.
+    """A source for pip.
 
     Attributes:
-        requirement: for pip: a path, a URL, or a name with a version.
-        path: the wheel or folder, where it is one on this machine.
+        requirement: a path, a URL, or a name with a version.
+        path: the wheel or folder, if it is on this machine.
     """
 
     requirement: str
@@ -30,10 +30,10 @@ class Source:
 
 
 def find_source(given: str | None) -> Source:
-    """The wheel, folder, URL or version that is given, or the one that runs here.
+    """The given wheel, folder, URL or version, or the source of the running Luthier.
 
     Raises:
-        UsageError: there is no such file, or pip would not take it.
+        UsageError: the file does not exist, or pip would reject it.
     """
     given = given or _running()
     path = Path(given).expanduser()
@@ -50,7 +50,7 @@ def find_source(given: str | None) -> Source:
 
 
 def _running() -> str:
-    """What the running Luthier was installed from."""
+    """The source from which the running Luthier was installed."""
     try:
         recorded = json.loads(distribution("luthier").read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):

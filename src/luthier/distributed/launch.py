@@ -1,4 +1,4 @@
-"""Starting the processes of a training on this machine, and ending them together."""
+"""Launching the processes of a training on this machine, and ending them together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.distributed.environment import environment_number
 
-# When one has failed, the others may take this long to end by themselves, and then to be ended.
+# Grace periods after one process has failed: to end by themselves, and then to be terminated.
 _GRACE, _END = 20.0, 5.0
 _POLL = 0.1
 _SHOWN_LINES = 20
@@ -28,26 +28,26 @@ _PR_SET_PDEATHSIG = 1
 
 
 def is_launched() -> bool:
-    """Whether this process was started as one of several, by us or by torchrun."""
+    """Whether this process was launched as one of several, by Luthier or by torchrun."""
     return "RANK" in os.environ
 
 
 def speaks_for_all() -> bool:
-    """Whether this process is alone or the first of several."""
+    """Whether this process is the only or the first one."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def end_with_parent() -> None:
-    """Let this process end when the one that started it does, however that ended (Linux alone)."""
+    """End this process when its parent ends, in whatever way (Linux only)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def leave(code: int) -> NoReturn:
-    """End this process at once, its output written.
+    """Exit immediately after flushing output.
 
-    Threads of a process group may outlive it; a process that is taken down in the usual way under
-    them is now and then aborted, after all its work is done and saved.
+    Threads of a process group may outlive it, and a regular exit below them sometimes aborts after
+    all work is done and saved.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -57,9 +57,10 @@ def leave(code: int) -> NoReturn:
 def run_together(arguments: Sequence[str], count: int) -> int:
     """Run this program in ``count`` processes that train together, and wait for all of them.
 
-    The first one's output is shown; of another only what it said before it failed. Signals go to
-    all. When one fails, so do the others, within half a minute. On several machines each runs this
-    with ``NNODES``, its own ``NODE_RANK``, and the first one's ``MASTER_ADDR`` and ``MASTER_PORT``.
+    The first one's output is shown; of the others only the last output before a failure. Signals
+    are forwarded to all. If one fails, the others end within half a minute. On several machines
+    each runs this with ``NNODES``, its own ``NODE_RANK``, and the first one's ``MASTER_ADDR`` and
+    ``MASTER_PORT``.
 
     Args:
         arguments: of the program.
@@ -77,7 +78,7 @@ def run_together(arguments: Sequence[str], count: int) -> int:
             return 0
         code = processes[failed].returncode
         said = folder / str(_first_rank(count) + failed)
-        # A mistake that all of them find was told by the first one.
+        # An error found by all of them was already printed by the first.
         is_told = _first_rank(count) == 0 and processes[0].returncode == code
         if said.is_file() and not is_told:
             _show(said, code)
@@ -89,7 +90,7 @@ def _processes(
     arguments: Sequence[str], count: int, folder: Path
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     common = {**os.environ, **_meeting_place(count)}
-    # Each process gets its part of the cores; together they would wait for each other otherwise.
+    # Each process gets its share of the cores, because oversubscription would slow them down.
     common.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     processes: list[subprocess.Popen[bytes]] = []
     try:
@@ -103,10 +104,10 @@ def _processes(
 
 
 def _meeting_place(count: int) -> dict[str, str]:
-    """How many processes there are, and where they find each other.
+    """Environment variables with the number of processes and the rendezvous address.
 
     Raises:
-        UsageError: there are several machines, and where they meet is not said.
+        UsageError: there are several machines, but no rendezvous address.
     """
     sizes = {"WORLD_SIZE": str(count * _machines()), "LOCAL_WORLD_SIZE": str(count)}
     if _machines() == 1:
@@ -114,7 +115,7 @@ def _meeting_place(count: int) -> dict[str, str]:
     for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
         if name not in os.environ:
             raise UsageError(
-                f"several machines are to train (NNODES), but {name} is missing",
+                f"NNODES requests several machines, but {name} is not set",
                 fix="set NODE_RANK to the machine's number, and MASTER_ADDR and MASTER_PORT to an "
                 "address of the first one",
             )
@@ -126,14 +127,14 @@ def _machines() -> int:
 
 
 def _first_rank(count: int) -> int:
-    """The rank of this machine's first process, where each machine has ``count``."""
+    """The rank of this machine's first process, with ``count`` processes per machine."""
     return environment_number("NODE_RANK", 0) * count if _machines() > 1 else 0
 
 
 def _start(
     arguments: Sequence[str], environment: Mapping[str, str], folder: Path
 ) -> subprocess.Popen[bytes]:
-    """In a session of its own: a key press must not reach it twice."""
+    """Start a process in its own session, so that Ctrl-C does not reach it twice."""
     output: IO[Any] | None = None
     if environment["RANK"] != "0":
         output = (folder / environment["RANK"]).open("wb")
@@ -168,12 +169,12 @@ def _passing_signals_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterato
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """The rank of the first process that failed; None when all have ended well."""
+    """The rank of the first process that failed; None if all succeeded."""
     while True:
         codes = [process.poll() for process in processes]
         failed = [rank for rank, code in enumerate(codes) if code]
         if failed:
-            # Of several, one that was killed is the cause, and the others its victims.
+            # If several failed, a killed one is the cause and the others are consequences.
             return min(failed, key=lambda rank: (processes[rank].returncode > 0, rank))
         if all(code == 0 for code in codes):
             return None
@@ -181,7 +182,7 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int | None:
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> None:
-    """Wait for the processes, then ask them to end, then make them."""
+    """Wait for the processes, then terminate them, then kill them."""
     for patience, ask in (
         (grace, subprocess.Popen[bytes].terminate),
         (_END, subprocess.Popen[bytes].kill),
@@ -199,7 +200,7 @@ def _end(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> None:
 
 
 def _show(said: Path, code: int) -> None:
-    """What a process that is not the first said last."""
+    """Show the last output of a process other than the first."""
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     console = Console()
     console.warn(f"the process of rank {said.name} ended with {how}")

@@ -1,8 +1,8 @@
-"""How processes share a training: whole copies of the model (DDP), or shards of it (FSDP).
+"""Parallelism across processes: full copies of the model (DDP), or shards of it (FSDP).
 
-In both, a step's micro-batches are dealt to the processes, each loss is divided by the trained
-tokens of the whole step, and gradients are added up. So the gradient does not depend on how many
-processes there are.
+In both, a step's micro-batches are distributed over the processes, each loss is divided by the
+trained tokens of the whole step, and gradients are summed. So the gradient does not depend on the
+number of processes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import Parameter
 
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
-# Gradients travel in messages of this size, as in DDP (Li et al. 2020, arXiv 2006.15704).
+# Bucket size for gradients, as in DDP (Li et al. 2020, arXiv 2006.15704).
 _BUCKET_NUMBERS = 25 * 2**20 // 4
 
 
@@ -27,8 +27,8 @@ class Share:
     """A forward pass of this process.
 
     Attributes:
-        indices: of the examples.
-        counts: whether its loss counts; if not, the pass is made for the other processes' sake.
+        indices: indices of its examples.
+        counts: whether its loss counts; otherwise the pass only keeps processes in step.
     """
 
     indices: list[int]
@@ -36,68 +36,68 @@ class Share:
 
 
 class Parallelism(ABC):
-    """One way to share a training."""
+    """A way to parallelise a training."""
 
     def __init__(self, processes: ProcessGroup = SINGLE_PROCESS) -> None:
         self.processes = processes
 
     @abstractmethod
     def place(self, model: Any, device: torch.device) -> torch.device:
-        """Put the model where this process needs it, before its weights are collected.
+        """Place the model for this process before its weights are collected.
 
         Args:
-            model: what is trained; it is changed.
-            device: where its weights are.
+            model: the model to train; it is modified.
+            device: the device of its weights.
 
         Returns:
-            Where it computes from now on.
+            The device on which it computes from now on.
         """
 
     @abstractmethod
     def settle(self, model: Any) -> None:
-        """Give back the weights that a pass without gradients leaves gathered."""
+        """Release weights that a pass without gradients leaves gathered."""
 
     @abstractmethod
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
         """The forward passes of this process.
 
         Args:
-            cuts: the examples of each forward pass of all processes together.
-            lengths: of the examples.
+            cuts: the examples of each forward pass, over all processes.
+            lengths: the lengths of the examples.
         """
 
     @abstractmethod
     def reduce(self, weights: Iterable[Parameter]) -> None:
-        """Give every process the gradients of all."""
+        """Sum the gradients over all processes."""
 
     @abstractmethod
     def whole(self, tensor: Tensor) -> Tensor:
-        """All of a tensor of which this process may hold a part; every process must ask."""
+        """The full tensor of a possibly sharded one; every process must call this."""
 
     @abstractmethod
     def local(self, whole: Tensor, like: Tensor) -> Tensor:
-        """The part of a tensor that this process holds, where it holds ``like``."""
+        """This process's part of a full tensor, sharded like ``like``."""
 
     @abstractmethod
     def held(self, tensor: Tensor) -> Tensor:
-        """What this process holds of a tensor, as a plain one that shares its memory."""
+        """This process's part of a tensor, as a plain tensor that shares its memory."""
 
     @abstractmethod
     def state(self, model: Any) -> dict[str, Tensor] | None:
-        """The model's whole tensors by name, on the first rank; None where it holds them itself."""
+        """Full tensors by name on the first rank; None if the model itself holds them."""
 
 
 class Replicated(Parallelism):
-    """Every process has the whole model; one process alone is a case of it."""
+    """A full copy of the model in every process, including the case of one process."""
 
     def place(self, model: Any, device: torch.device) -> torch.device:
-        """See `Parallelism.place`: what is trained must be the same everywhere from the start."""
+        """See `Parallelism.place`: trained weights are made equal everywhere at the start."""
         trained = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
         self.processes.share_first(trained)
         return device
 
     def settle(self, model: Any) -> None:
-        """See `Parallelism.settle`: nothing was gathered."""
+        """See `Parallelism.settle`: nothing is gathered."""
 
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
         """See `Parallelism.shares`."""
@@ -106,7 +106,7 @@ class Replicated(Parallelism):
         ]
 
     def reduce(self, weights: Iterable[Parameter]) -> None:
-        """See `Parallelism.reduce`. A weight that no process used keeps no gradient."""
+        """See `Parallelism.reduce`. A weight that no process used has no gradient."""
         if self.processes.size == 1:
             return
         weights = list(weights)
@@ -141,9 +141,9 @@ class Replicated(Parallelism):
 def partition(
     cuts: Sequence[list[int]], lengths: Sequence[int], size: int
 ) -> list[list[list[int]]]:
-    """Deal forward passes to ``size`` processes: the longest first, to whom has least.
+    """Forward passes for ``size`` processes: the longest first, to the least loaded process.
 
-    Passes are halved while there are fewer of them than processes.
+    Passes are halved while there are fewer than processes.
     """
     passes = [list(cut) for cut in cuts]
 
@@ -170,7 +170,7 @@ def _gradient(weight: Parameter) -> Tensor:
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterable[list[Tensor]]:
-    """Consecutive tensors of one type, up to a message's size."""
+    """Consecutive tensors of one dtype, up to the bucket size."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         numbers = sum(held.numel() for held in bucket) + tensor.numel()

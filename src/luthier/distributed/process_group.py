@@ -1,6 +1,6 @@
-"""The processes of one training, and what they tell each other.
+"""The process group of a training, and its collective operations.
 
-A process learns its place from the environment that torchrun and ``luthier tune --nproc`` set:
+A process reads its rank from the environment set by torchrun or ``luthier tune --nproc``:
 ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT``.
 """
 
@@ -22,12 +22,12 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """One process among equals; alone, it has nothing to say and nobody to wait for.
+    """A process in a group; a single process communicates with nobody.
 
     Attributes:
-        rank: which one.
-        size: how many there are.
-        device: where it computes.
+        rank: the world rank.
+        size: the number of processes.
+        device: the device on which it computes.
     """
 
     rank: int = 0
@@ -36,11 +36,11 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this process prints and writes for all."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of all processes' tensors, in place."""
+        """The sum of the tensors of all processes, in place."""
         if self.size > 1:
             there = tensor.to(self.device)
             dist.all_reduce(there)
@@ -48,12 +48,12 @@ class ProcessGroup:
         return tensor
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """For each flag, whether a process has raised it."""
+        """For each flag, whether any process has set it."""
         raised = torch.tensor(flags, dtype=torch.int64)
         return tuple(bool(count) for count in self.sum(raised).tolist())
 
     def largest(self, value: int) -> int:
-        """The largest of all processes' numbers."""
+        """The maximum over all processes."""
         numbers = torch.zeros(self.size, dtype=torch.int64)
         numbers[self.rank] = value
         return int(self.sum(numbers).max())
@@ -67,7 +67,7 @@ class ProcessGroup:
                 tensor.copy_(there)
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Block until all processes have arrived here."""
         self.any(False)
 
 
@@ -76,11 +76,11 @@ SINGLE_PROCESS = ProcessGroup()
 
 @contextmanager
 def joined_process_group() -> Iterator[ProcessGroup]:
-    """This process's place, for as long as the block runs.
+    """The process group of this process, for the duration of the block.
 
     Raises:
-        UsageError: the environment names a place that cannot be.
-        ResourceError: the others cannot be reached, or one of them has ended.
+        UsageError: the environment variables are invalid.
+        ResourceError: other processes cannot be reached, or one has ended.
     """
     size = environment_number("WORLD_SIZE", 1)
     if size == 1:
@@ -88,7 +88,7 @@ def joined_process_group() -> Iterator[ProcessGroup]:
         return
     rank, on_gpu = environment_number("RANK", 0), torch.cuda.is_available()
     if not 0 <= rank < size:
-        raise UsageError(f"there is no rank {rank} among {size}", fix="see RANK and WORLD_SIZE")
+        raise UsageError(f"rank {rank} is not possible among {size}", fix="see RANK and WORLD_SIZE")
     device = torch.device("cuda", environment_number("LOCAL_RANK", 0)) if on_gpu else _CPU
     if on_gpu:
         torch.cuda.set_device(device)
@@ -111,5 +111,5 @@ def _lost(error: Exception) -> ResourceError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ResourceError(
         f"the other processes of this training cannot be reached: {reason}",
-        fix="see what they said; run the same command again to go on from the last checkpoint",
+        fix="see their output; run the same command again to continue from the last checkpoint",
     )

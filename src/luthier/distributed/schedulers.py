@@ -1,7 +1,7 @@
-"""Files with which a scheduler starts a training on several machines: Slurm and SkyPilot.
+"""Job files for training on several machines with Slurm or SkyPilot.
 
-Both run ``luthier tune --nproc`` on every machine, which starts a process for each GPU. A training
-that is stopped for another exits with code 75 after it has saved, and is queued again.
+Both run ``luthier tune --nproc`` on every machine, which starts a process per GPU. A preempted
+training saves, exits with code 75, and is queued again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from luthier.distributed.installing import Source
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PORT = 29500
-# Before the scheduler kills, a training has this long to save.
+# Time for saving before the scheduler kills a training.
 _WARNING_SECONDS = 300
 _BUCKET_FOLDER = "/luthier-bucket"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
@@ -26,20 +26,20 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 
 @dataclass(frozen=True, slots=True)
 class ClusterJob:
-    """What is run, and on what.
+    """The command and the resources of a job.
 
     Attributes:
-        name: of the job.
-        arguments: of ``luthier tune``: a configuration file and overrides.
-        nodes: machines.
-        gpus: of each machine; 0: one process each, on their processors.
+        name: the name of the job.
+        arguments: arguments of ``luthier tune``: a configuration file and overrides.
+        nodes: number of machines.
+        gpus: GPUs per machine; 0: one CPU process per machine.
         accelerator: the GPUs' name in SkyPilot's catalogue, such as ``H100``.
-        hours: after which the scheduler ends the job; None: the queue's own limit.
-        source: what Luthier is installed from, into an environment of its own.
-        bucket: of SkyPilot, in which runs and the cache outlive the machines; empty: none.
+        hours: the time limit of the job; None: the queue's limit.
+        source: the source for installing Luthier into its own environment.
+        bucket: SkyPilot's bucket, in which runs and cache outlive the machines; empty: none.
 
     Raises:
-        UsageError: counts that cannot be, or a name that a scheduler would not take.
+        UsageError: the counts are impossible, or a name is invalid for a scheduler.
     """
 
     name: str
@@ -54,20 +54,20 @@ class ClusterJob:
     def __post_init__(self) -> None:
         if self.nodes < 1 or self.gpus < 0:
             raise UsageError(
-                f"{self.nodes} machines with {self.gpus} GPUs cannot train",
+                f"cannot train on {self.nodes} machines with {self.gpus} GPUs",
                 fix="give at least one machine",
             )
         if self.hours is not None and self.hours <= 0:
-            raise UsageError(f"{self.hours} hours are none", fix="give a number above 0")
+            raise UsageError(f"{self.hours} hours are not possible", fix="give a number above 0")
         if self.bucket and not _BUCKET.fullmatch(self.bucket):
             raise UsageError(
-                f"{self.bucket!r} cannot name a bucket",
+                f"{self.bucket!r} is not a valid bucket name",
                 fix="use 3 to 63 lower-case letters, digits, dots, dashes and underscores",
             )
         for word in (self.name, self.accelerator):
             if not _WORD.fullmatch(word):
                 raise UsageError(
-                    f"{word!r} cannot name a job or a GPU",
+                    f"{word!r} is not a valid name of a job or a GPU",
                     fix="use letters, digits, dots, dashes and underscores",
                 )
 
@@ -115,9 +115,9 @@ def slurm_script(job: ClusterJob) -> str:
 
 
 def sky_task(job: ClusterJob) -> str:
-    """A task in YAML for ``sky launch``; it installs Luthier where it runs.
+    """A task in YAML for ``sky launch``, which installs Luthier on its machines.
 
-    With a bucket, runs and the cache are in it, and a machine that is lost loses neither.
+    With a bucket, runs and cache are stored in it and survive the loss of a machine.
     """
     here = job.source.path
     requirement = f"$HOME/luthier-source/{here.name}" if here else job.source.requirement
@@ -147,13 +147,13 @@ def sky_task(job: ClusterJob) -> str:
 
 
 def _folders(job: ClusterJob) -> tuple[str, ...]:
-    """Where a machine of SkyPilot has its environment and its cache."""
+    """Folders of a SkyPilot machine for the environment and the cache."""
     cache = f"{_BUCKET_FOLDER}/cache" if job.bucket else "$HOME/.cache/luthier"
     return ('LUTHIER_VENV="$HOME/.venvs/luthier"', f'export LUTHIER_CACHE="{cache}"')
 
 
 def _environment(requirement: str) -> tuple[str, ...]:
-    """Make the environment where it is missing, install Luthier into it, and use it."""
+    """Commands that create the environment if missing, install Luthier, and activate it."""
     home = "$HOME/"
     quoted = (
         f'"$HOME"/{shlex.quote(requirement.removeprefix(home))}'
@@ -170,7 +170,7 @@ def _environment(requirement: str) -> tuple[str, ...]:
 
 
 def _tune(job: ClusterJob, output: str = "") -> str:
-    """The command of a machine; a run's folder that is given stays."""
+    """The command of a machine; a given output folder is kept."""
     given = any(argument.startswith("output=") for argument in job.arguments)
     own = (output,) if output and not given else ()
     arguments = (*job.arguments, *own, "--nproc", str(max(1, job.gpus)))

@@ -1,9 +1,9 @@
-"""Fully sharded data parallelism: each process holds a part of every weight.
+"""Fully sharded data parallelism (FSDP): each process holds a shard of every weight.
 
-Zhao et al. 2023 (arXiv 2304.11277), as torch's ``fully_shard`` does it: a layer's weights are
-gathered when it computes and given back after; gradients are added up and scattered; optimizer
-states exist for a process's own part alone. Hybrid sharding cuts the processes into groups that
-hold a copy together.
+Zhao et al. 2023 (arXiv 2304.11277), as in torch's ``fully_shard``: a layer's weights are gathered
+when it computes and released afterwards; gradients are reduced and scattered; optimizer states
+exist for a process's own shard only. Hybrid sharding divides the processes into groups that hold
+one copy each.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from luthier.distributed.process_group import ProcessGroup
 
 
 class Sharded(Parallelism):
-    """Every process has a part of each weight.
+    """A shard of each weight in every process.
 
     Args:
         processes: the processes.
-        group: processes that hold one copy together; None: all.
+        group: number of processes that share one copy; None: all.
         whole_in_pass: whether gathered weights stay from the forward to the backward pass, as in
-            ZeRO's second stage (Rajbhandari et al. 2020, arXiv 1910.02054).
+            ZeRO stage 2 (Rajbhandari et al. 2020, arXiv 1910.02054).
 
     Raises:
-        UsageError: the processes cannot be cut into such groups.
+        UsageError: the processes cannot be divided into such groups.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class Sharded(Parallelism):
         size = group or processes.size
         if processes.size % size:
             raise UsageError(
-                f"{processes.size} processes cannot be cut into groups of {size}",
+                f"{processes.size} processes cannot be divided into groups of {size}",
                 where="train.shard_group",
-                fix="choose a group that divides their number",
+                fix="choose a group size that divides their number",
             )
         self._group = size
         self._gathers_again = not whole_in_pass
 
     def place(self, model: Any, device: torch.device) -> torch.device:
-        """See `Parallelism.place`: each layer is sharded, then what is outside of them.
+        """See `Parallelism.place`: each layer is sharded, then the parameters outside of layers.
 
-        A model in the host's memory goes to the device layer by layer, so that one which no device
-        could hold alone is never whole on any.
+        A model in host memory moves to the device layer by layer, so that a model too large for one
+        device is never whole on any.
         """
         mesh = self._mesh()
         self.processes.share_first([p.data for p in model.parameters() if p.requires_grad])
@@ -62,7 +62,7 @@ class Sharded(Parallelism):
             fully_shard(layer, mesh=mesh, reshard_after_forward=self._gathers_again)
         fully_shard(model, mesh=mesh)
         for module in _sharded(model):
-            # Losses are divided by all trained tokens already: gradients are added up.
+            # Losses are already divided by all trained tokens, so gradients are summed.
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
         return self.processes.device
@@ -79,7 +79,7 @@ class Sharded(Parallelism):
         return init_device_mesh(kind, (groups, self._group), mesh_dim_names=("replicate", "shard"))
 
     def shares(self, cuts: Sequence[list[int]], lengths: Sequence[int]) -> list[Share]:
-        """See `Parallelism.shares`. All make as many passes: every pass gathers from all."""
+        """See `Parallelism.shares`. All make equally many passes, since each gathers from all."""
         hands = partition(cuts, lengths, self.processes.size)
         own = [Share(cut) for cut in hands[self.processes.rank]]
         shortest = min((cut for hand in hands for cut in hand), key=lambda cut: lengths[cut[0]])
@@ -87,7 +87,7 @@ class Sharded(Parallelism):
         return own + [Share(shortest[:1], counts=False)] * missing
 
     def reduce(self, weights: Iterable[Parameter]) -> None:
-        """See `Parallelism.reduce`: it was done in the backward pass."""
+        """See `Parallelism.reduce`: done in the backward pass."""
 
     def whole(self, tensor: Tensor) -> Tensor:
         """See `Parallelism.whole`."""
@@ -97,7 +97,7 @@ class Sharded(Parallelism):
         """See `Parallelism.local`."""
         if not isinstance(like, DTensor) or whole.ndim == 0:
             return whole.to(like.device)
-        # Every process has read the same file, so nothing needs to be sent.
+        # Every process has read the same file, so nothing is sent.
         there = whole.to(like.device)
         return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None)
 
@@ -106,7 +106,7 @@ class Sharded(Parallelism):
         return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
     def state(self, model: Any) -> dict[str, Tensor] | None:
-        """See `Parallelism.state`: a tensor at a time, so that no other rank holds them all."""
+        """See `Parallelism.state`: one tensor at a time, so that other ranks never hold all."""
         tensors: dict[str, Tensor] = {}
         for name, value in model.state_dict().items():
             whole = self.whole(value)
@@ -116,12 +116,12 @@ class Sharded(Parallelism):
 
 
 def _sharded(model: Any) -> Iterator[FSDPModule]:
-    """Its modules that gather weights."""
+    """The modules that gather weights."""
     return (module for module in model.modules() if isinstance(module, FSDPModule))
 
 
 def _layers(model: Any) -> list[Module]:
-    """The repeated blocks: those that transformers never splits, else a list's members."""
+    """The repeated blocks: modules that transformers never splits, otherwise list members."""
     names = set(getattr(model, "_no_split_modules", None) or ())
     blocks = [module for module in model.modules() if type(module).__name__ in names]
     if blocks:

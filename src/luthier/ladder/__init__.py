@@ -1,1 +1,1 @@
-"""The ladder: try the ways of adapting from cheap to dear, and recommend one."""
+"""The ladder: try adaptation methods from cheap to expensive, and recommend one."""

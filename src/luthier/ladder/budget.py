@@ -1,19 +1,19 @@
-"""The time that all rungs together may take."""
+"""The time budget of all rungs."""
 
 from __future__ import annotations
 
 import time
 
-# Evaluation of the next rung is reckoned this much longer than the longest so far.
+# The evaluation of the next rung is assumed to take this much longer than the longest so far.
 _MARGIN = 1.3
 
 
 class TimeBudget:
-    """Keeps account of the time.
+    """A time budget and the time spent.
 
     Args:
         seconds: the budget; None: no limit.
-        spent: seconds that an interrupted run has used already.
+        spent: seconds spent by an earlier, interrupted run.
     """
 
     def __init__(self, seconds: float | None, spent: float = 0.0) -> None:
@@ -23,20 +23,20 @@ class TimeBudget:
 
     @property
     def spent(self) -> float:
-        """Seconds used."""
+        """Seconds spent."""
         return time.monotonic() - self._started
 
     def note_evaluation(self, seconds: float) -> None:
-        """Learn how long an evaluation takes."""
+        """Record the duration of an evaluation."""
         self._longest_evaluation = max(self._longest_evaluation, seconds)
 
     @property
     def evaluation_reserve(self) -> float:
-        """Seconds to keep for the evaluation of a rung."""
+        """Seconds to reserve for the evaluation of a rung."""
         return self._longest_evaluation * _MARGIN
 
     def training_time(self, configured: float | None) -> float | None:
-        """Seconds that the next training may take; None: as many as it needs.
+        """The time limit of the next training in seconds; None: unlimited.
 
         Args:
             configured: ``train.max_time``.
@@ -47,7 +47,7 @@ class TimeBudget:
         return min(left, configured) if configured is not None else left
 
     def refusal(self) -> str:
-        """Why another rung cannot be started, or an empty text."""
+        """The reason why no further rung can start; empty if one can."""
         if self._seconds is None or self._seconds - self.spent > self.evaluation_reserve:
             return ""
         return "the time budget is used up"

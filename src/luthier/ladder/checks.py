@@ -1,4 +1,4 @@
-"""Checks of every rung before the first one begins."""
+"""Checks of all rungs before the first one starts."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from luthier.training.trackers import require_trackers
 
 
 def without_tests_too_long_for_a_rung(setup: RunContext, console: Console) -> RunContext:
-    """Without the test examples that do not fit into the prompts of every rung.
+    """The run without test examples that are too long for the prompt of some rung.
 
-    All rungs answer the same ones. Only where ``evaluate.too_long`` is ``drop``.
+    All rungs answer the same examples. Applies only if ``evaluate.too_long`` is ``drop``.
 
     Raises:
-        DataError: none is left.
+        DataError: no example is left.
     """
     ways = [asking(setup, rung.shots, rung.method) for rung in rungs_of(setup.config)]
     return without_long_tests(setup, *ways, console=console)
 
 
 def check_ladder(setup: RunContext) -> Checked:
-    """Check that every rung can use the examples. A rung that lacks memory is skipped later.
+    """Check that every rung can use the examples. A rung without enough memory is skipped later.
 
     Raises:
-        UsageError: a metric is named twice, a tracker is not installed, a method is told to train
-            what is not there, or the loop's settings rule it out.
+        UsageError: a metric is named twice, a tracker is not installed, a method names parameters
+            that do not exist, or the loop's settings exclude it.
         DataError: a prompt leaves no room for its answer in the context window, a metric does not
-            apply, there are too few examples to show, or none is left to train on.
+            apply, there are too few examples for the shots, or no training example is left.
     """
     rungs = rungs_of(setup.config)
     longest = _longest_prompt(setup, rungs)
@@ -53,17 +53,17 @@ def check_ladder(setup: RunContext) -> Checked:
     for method in methods:
         require_trainable_base(setup, method)
         allowed_method(method, setup.config, setup.weights())
-        outlined(setup.weights(), method, setup.config.methods)  # for its checks
+        outlined(setup.weights(), method, setup.config.methods)  # validates
     if architecture := architecture_of(setup):
         for method in methods:
             tuning_of(method, setup.config.methods, architecture)
-    # Methods differ in settings, not in examples: one stands for all.
+    # Methods differ in settings, not in examples, so one represents all.
     dropped = training_data(setup, methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)
 
 
 def _longest_prompt(setup: RunContext, rungs: Sequence[Rung]) -> int:
-    """Tokens of the longest prompt of all rungs, each of which has to fit beside its method."""
+    """Tokens of the longest prompt of all rungs; each must fit together with its method."""
     longest: dict[tuple[int, int], int] = {}
     for rung in rungs:
         renderer = setup.renderer_beside(rung.method) if rung.method else setup.renderer

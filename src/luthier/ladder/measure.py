@@ -1,4 +1,4 @@
-"""Measuring one rung: tune if it tunes, answer the test examples, look for forgetting."""
+"""Measurement of one rung: tune if needed, answer the test examples, measure forgetting."""
 
 from __future__ import annotations
 
@@ -29,16 +29,15 @@ from luthier.workflows.tune import tuned_model
 
 @dataclass(frozen=True, slots=True)
 class RungMeasurer:
-    """What all rungs of one ladder share.
+    """The inputs that all rungs of a ladder share.
 
     Attributes:
         setup: data, prompts, model and settings.
         run: the run directory of the ladder.
         base: the base model.
-        budget: the time.
+        budget: the time budget.
         console: shows progress.
-        contamination: the test examples that the training data contains, where they were looked
-            for.
+        contamination: the test examples that overlap with the training data, if searched for.
     """
 
     setup: RunContext
@@ -49,12 +48,12 @@ class RungMeasurer:
     contamination: Contamination | None = None
 
     def measure(self, rung: Rung) -> RungRecord:
-        """Measure ``rung``; its run directory holds what was made.
+        """The record of ``rung`` after measuring it; its run directory holds the details.
 
         Raises:
-            ResourceError: it does not fit into memory, or a file cannot be written.
+            ResourceError: memory does not suffice, or a file cannot be written.
             DivergedError: its training diverged.
-            PreemptedError: a signal asked to stop.
+            PreemptedError: a signal requested a stop.
         """
         run = self.run.rung(rung.name)
         if rung.method is None:
@@ -63,7 +62,7 @@ class RungMeasurer:
             evaluation = self._evaluate(rung, run, self.base.get())
             return self._record(rung, evaluation, memory)
         self._write_config(run, rung, rung.method)
-        # Without general text the base is not needed, and may be too large as it is stored.
+        # Without general text the base is not needed; as stored it may be too large to load.
         texts = self.setup.general_texts
         before = general_losses(self.setup, self.run, self.base.get()) if texts else []
         memory = PeakMemory(default_device())
@@ -79,11 +78,11 @@ class RungMeasurer:
             "peak_memory_bytes": max(record.peak_memory_bytes, training.peak_memory_bytes),
             "forgetting": self._forgetting(run, before, loaded),
         }
-        write_card(run, self.setup.weights())  # with the scores
+        write_card(run, self.setup.weights())  # includes the scores
         return record.model_copy(update=update)
 
     def _write_config(self, run: RunDirectory, rung: Rung, method: MethodName) -> None:
-        """The configuration that measures this rung again, whoever names its directory."""
+        """Store the configuration with which this rung can be evaluated again on its own."""
         changes = {"method": method, "prompt.shots": rung.shots}
         save_config(run, override(self.setup.config, changes))
 

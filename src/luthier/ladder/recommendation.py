@@ -1,4 +1,4 @@
-"""The answer in words: which rung, and why."""
+"""The recommendation in words: which rung, and why."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class _Measured(NamedTuple):
 
 
 def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -> Recommendation:
-    """Choose a rung.
+    """The recommendation of a rung.
 
     With a target: the cheapest rung whose metric reaches it. Without one: the final choice of
-    `luthier.evaluation.comparison.choice`, to which the gains of the rungs lead. No rung is
-    recommended whose answers cannot be used, nor any where the test examples could not show a gain.
+    `luthier.evaluation.comparison.choice`, based on the gains of the rungs. Rungs with unusable
+    answers are never recommended, and none is where the test examples could not show a gain.
 
     Args:
         rungs: in order of cost, with their gains.
@@ -77,7 +77,7 @@ def _cheapest_at_target(
             f"No rung reaches the target of {target:g} in {name}; the best is {best.rung.name} "
             f"with {best}."
         )
-        advice = "What is left: more or better training data, a larger model, a lower target."
+        advice = "Options: more or better training data, a larger model, a lower target."
         return None, sentence, [*_facts(best.rung), *_caution(best), advice]
     sentence = (
         f"Use {reaching.rung.name}: it is the cheapest rung that reaches the target of {target:g} "
@@ -98,7 +98,7 @@ def _cheapest_at_target(
 
 
 def _too_few_units(measured: Sequence[_Measured], alpha: float) -> int:
-    """The number of units, where no difference of so few can be shown; else 0."""
+    """The number of units if it is too small for any significant difference; otherwise 0."""
     units = next((m.rung.gain.units for m in measured if m.rung.gain), None)
     return units if units and can_show_nothing(units, alpha) else 0
 
@@ -146,7 +146,7 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
 
 
 def _choice(measured: Sequence[_Measured], alpha: float) -> _Measured:
-    """The rung to which the gains lead; an unusable one only where no rung is usable."""
+    """The rung chosen by the gains; an unusable one only if no rung is usable."""
     choice = measured[0]
     for dearer in measured[1:]:
         if dearer.rung.unusable:
@@ -161,21 +161,21 @@ def _left_out(rung: _Measured) -> str:
 
 
 def _caution(named: _Measured) -> list[str]:
-    """A warning where the answers of a rung that the sentence names cannot be used."""
+    """A warning if the rung named in the sentence has unusable answers."""
     rung = named.rung
     return [f"Read the answers of {rung.name} first: {rung.unusable}."] if rung.unusable else []
 
 
 def _sides(choice: _Measured, alpha: float) -> list[str]:
-    """Why the interval of the choice's gain holds 0 though its p-value shows a gain."""
+    """The reason why the interval of the gain contains 0 although its p-value shows a gain."""
     gain = choice.rung.gain
     if gain is None or not choice.has_real_gain(alpha):
         return []
     if gain.no_interval or not gain.low <= 0 <= gain.high:
         return []
     return [
-        f"The interval of its gain holds 0 although p is at most {alpha:g}: the test is one-sided, "
-        f"for a gain only, and the interval is two-sided at {choice.metric.confidence:.0%}."
+        f"The interval of its gain contains 0 although p is at most {alpha:g}: the test is "
+        f"one-sided, for a gain only, the interval two-sided at {choice.metric.confidence:.0%}."
     ]
 
 
@@ -229,9 +229,9 @@ def _power(dearer: _Measured) -> str:
 
 
 def _facts(choice: RungRecord) -> list[str]:
-    """What the choice costs and forgets."""
+    """The cost and forgetting of the choice."""
     if choice.training is None:
-        return ["It needs no training: the prompt does it."]
+        return ["It needs no training, only the prompt."]
     facts = [
         f"It trains {format_count(choice.trained_parameters)} parameters in "
         f"{format_duration(choice.train_seconds)} and makes a file of "
@@ -241,8 +241,8 @@ def _facts(choice: RungRecord) -> list[str]:
         facts.append("Its training was cut short by the time limit; more time may give more.")
     if choice.training.stopped == "forgetting":
         facts.append(
-            "Its training ended where more would have been forgotten than "
-            "train.guards.max_forgetting allows; data.replay may let it go on."
+            "Its training was stopped when forgetting exceeded "
+            "train.guards.max_forgetting; data.replay may allow more training."
         )
     if choice.forgetting:
         facts.append(_forgetting(choice.forgetting))
@@ -253,13 +253,13 @@ def _forgetting(forgetting: Forgetting) -> str:
     change = f"{_signed(forgetting.value)} nats per token"
     if forgetting.no_interval:
         return (
-            f"Whether it forgot anything cannot be told: the loss on general text changed by "
+            f"Forgetting cannot be assessed: the loss on general text changed by "
             f"{change}, with no interval ({forgetting.no_interval})."
         )
     spread = f"{_signed(forgetting.low)} to {_signed(forgetting.high)}"
     if forgetting.low > 0:
         return (
-            f"It forgot something: the loss on general text rose by {change} ({spread}). That "
+            f"It forgot general text: the loss rose by {change} ({spread}). That "
             "matters if the model is also used for other work."
         )
     if forgetting.high < 0:
@@ -284,12 +284,12 @@ def _reaches(value: float, metric: MetricResult, target: float) -> bool:
 
 
 def _signed(value: float) -> str:
-    """A difference with its sign, the minus as printed elsewhere."""
+    """A difference with its sign, with a typographic minus."""
     return f"{value:+.3f}".replace("-", "−")
 
 
 def _p(p: float, above: float = 0.0) -> str:
-    """A p-value as ``< 0.001`` or ``= 0.034``; with more digits where it is hardly ``above``."""
+    """A p-value as ``< 0.001`` or ``= 0.034``; with more digits if it barely exceeds ``above``."""
     if above and (p < 0.001 or float(f"{p:.3f}") <= above):
         return f"= {p:.6g}"
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -1,4 +1,4 @@
-"""Climbing the ladder: every rung planned, run, and measured on the same held-out examples."""
+"""Climbing the ladder: every rung is planned, run and measured on the same held-out examples."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from luthier.workflows.tune import may_go_on
 
 
 def run_ladder(setup: RunContext, run: RunDirectory, console: Console) -> LadderRecord:
-    """Run every rung that is not done yet, compare them, and recommend one.
+    """Run every unfinished rung, compare all, and recommend one.
 
     Raises:
-        PreemptedError: a signal asked to stop; running it again goes on.
-        ResourceError: the run directory cannot be written.
+        PreemptedError: a signal requested a stop; running it again continues.
+        ResourceError: the run directory is not writable.
         UsageError: a rung has a checkpoint of another configuration.
     """
     adapt, rungs = setup.config.adapt, rungs_of(setup.config)
@@ -47,13 +47,13 @@ def run_ladder(setup: RunContext, run: RunDirectory, console: Console) -> Ladder
         stops = reached and adapt.stop_at_target
         refusal = "a cheaper rung has reached the target" if stops else budget.refusal()
         if earlier and (refusal or not _may_go_on(earlier.record, limit)):
-            console.say("  measured before; not repeated")
+            console.say("  already measured; not repeated")
             records.append(earlier.record)
         elif refusal:
             records.append(_skipped(rung, refusal))
         else:
             records.append(_attempt(measurer, rung))
-        if records[-1].metric is None:  # a finished one of other settings would contradict it
+        if records[-1].metric is None:  # an older finished record would contradict the table
             run.forget_rung(rung.name)
         budget.note_evaluation(records[-1].evaluate_seconds)
         console.say(f"  {_outcome(records[-1])}")
@@ -63,11 +63,11 @@ def run_ladder(setup: RunContext, run: RunDirectory, console: Console) -> Ladder
 
 
 def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
-    """Measure a rung; what stops it but not the others becomes its record."""
+    """The record of a rung; errors that do not affect other rungs become its record."""
     try:
         record = measurer.measure(rung)
     except ResourceError as error:
-        if error.where:  # a file that cannot be written: the other rungs would fail as well
+        if error.where:  # an unwritable file would make the other rungs fail too
             raise
         return _skipped(rung, f"{error.problem} ({error.fix})")
     except DivergedError as error:
@@ -78,10 +78,10 @@ def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
 
 
 def _stored(setup: RunContext, rung: Rung, run: RunDirectory) -> StoredRung | None:
-    """The finished rung in the run directory, if it was made from the same things.
+    """The finished rung in the run directory, if its inputs are the same.
 
     Raises:
-        DataError: what it tells is not what lies beside it gives.
+        DataError: the stored record differs from the figures recomputed from the files beside it.
     """
     path = run.rung_record(rung.name)
     if not path.is_file():
@@ -94,12 +94,12 @@ def _stored(setup: RunContext, rung: Rung, run: RunDirectory) -> StoredRung | No
 
 
 def _may_go_on(record: RungRecord, max_time: float | None) -> bool:
-    """Whether a rung's training ran out of time, and there is more of it now."""
+    """Whether a rung's training ran out of time and can now continue."""
     return record.training is not None and may_go_on(record.training, max_time)
 
 
 def _spent(run: RunDirectory, done: list[RungRecord]) -> float:
-    """Seconds that this run has taken before: in all, or if it was interrupted, in its rungs."""
+    """Seconds spent before: in total, or for an interrupted run, in its rungs."""
     seconds = sum(record.train_seconds + record.evaluate_seconds for record in done)
     return max(seconds, LadderRecord.read(run.ladder).seconds) if run.ladder.is_file() else seconds
 
@@ -114,7 +114,7 @@ def _skipped(rung: Rung, reason: str) -> RungRecord:
 
 
 def _outcome(record: RungRecord) -> str:
-    """A line that tells how a rung went."""
+    """The outcome of a rung in one line."""
     if record.metric is None:
         return f"{record.status}: {record.reason}"
     metric = record.metric
@@ -130,7 +130,7 @@ def _ladder(
     measurer: RungMeasurer,
     budget: TimeBudget,
 ) -> LadderRecord:
-    """The table: gains, tested over all pairs of rungs, and the recommendation."""
+    """The table with gains, tested over all pairs of rungs, and the recommendation."""
     config, dataset, metric = setup.config, setup.dataset, setup.metrics[0]
     evaluations: dict[str, Evaluation] = {
         r.name: load_evaluation(run.rung(r.name), dataset.task) for r in records if r.metric

@@ -1,4 +1,4 @@
-"""The rungs: what each way of adapting is made of."""
+"""The rungs of the ladder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Rung:
     """One way of adapting: shots in the prompt, or a tuning method.
 
     Attributes:
-        name: as in the configuration.
-        shots: worked examples in the prompt.
-        method: the tuning method, or None where the model stays as it is.
+        name: its name in the configuration.
+        shots: number of shots in the prompt.
+        method: the tuning method; None for the untuned model.
     """
 
     name: RungName
@@ -25,7 +25,7 @@ class Rung:
 
 
 def rungs_of(config: RunConfig) -> tuple[Rung, ...]:
-    """The configured rungs, in the configured order and each once."""
+    """The configured rungs in order, without duplicates."""
     known = (
         Rung("zero-shot"),
         Rung("one-shot", shots=1),

@@ -1,8 +1,8 @@
-"""A run's stored figures against what lies beside them, before a report shows them.
+"""Verification of a run's stored figures before a report shows them.
 
-Samples decide metrics; metrics and samples decide the ladder; the lines of a training decide its
-losses; the losses on general text decide what was forgotten; pairs decide a judge's win rate.
-Times, memory and sizes follow from nothing that is stored, so they are taken on trust.
+Metrics follow from samples; the ladder from metrics and samples; a training's losses from its log
+lines; forgetting from the losses on general text; a judge's win rate from its pairs. Times, memory
+and sizes cannot be recomputed and are shown as stored.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ from luthier.tasks.suite import Suite, score_suite
 from luthier.workflows.contamination import contamination_reasons
 
 _LOSS = TypeAdapter(TextLoss)
-_TRAIN_AGAIN = "one of the two was changed: train again, or restore the file"
+_TRAIN_AGAIN = "the figure or its source was changed: train again, or restore the file"
 _RESUME = (
-    "one of the two was changed: remove the rung.json of that rung, and 'luthier resume' measures "
-    "it again from the answers that are there"
+    "the figure or its source was changed: delete the rung.json of that rung, and 'luthier "
+    "resume' recomputes it from the stored answers"
 )
-_UNCHECKED = "the stored figures cannot be computed again"
+_UNCHECKED = "the stored figures cannot be recomputed"
 _MOST = 1e15
-"""No loss and no number of tokens in a line is larger; sums of such numbers are finite."""
-_JUDGE_AGAIN = "one of the two was changed: judge again; what the judge has said is kept"
+"""Upper bound of losses and token counts in a line, so that sums stay finite."""
+_JUDGE_AGAIN = "the figure or its source was changed: judge again; cached verdicts are reused"
 _SCORES = ("value", "low", "high", "n")
 
 
 def verify_run(run: RunDirectory, console: Console) -> tuple[str, ...]:
-    """Check all that a report tells of a run and its rungs.
+    """Check all figures that a report shows of a run and its rungs.
 
     Args:
         run: the run.
         console: shows progress.
 
     Returns:
-        What could not be checked, a sentence each.
+        Notes on figures that could not be checked, one sentence each.
 
     Raises:
-        DataError: a figure differs from what it was made of; the first one, with both values.
+        DataError: a figure differs from its recomputed value; names the first one with both values.
     """
     notes: list[str] = []
     parts = (run, *run.rungs())
@@ -92,16 +92,16 @@ def verify_run(run: RunDirectory, console: Console) -> tuple[str, ...]:
 
 
 def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) -> Evaluation | None:
-    """Check a rung's record against what lies in its folder.
+    """The evaluation of a rung, after checking its record against the files in its folder.
 
     Args:
         path: the file with the record.
         rung: the record.
         folder: the rung's run directory.
-        task: whose evaluation the rung tells of.
+        task: the task of the rung's evaluation.
 
     Returns:
-        The evaluation; None where the rung was not measured.
+        The evaluation; None if the rung was not measured.
 
     Raises:
         DataError: they differ, or a part is missing.
@@ -130,10 +130,10 @@ def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) ->
 
 
 def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
-    """Check a training's losses and tokens against its lines.
+    """Check a training's losses and tokens against its log lines.
 
     Returns:
-        What could not be checked, because there are no lines; a sentence each.
+        Notes on figures without log lines, one sentence each.
 
     Raises:
         DataError: they differ.
@@ -145,7 +145,7 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
     lines = [line for line in found if line["step"] <= training.steps]
     if len(lines) < len(found):
         notes.append(
-            f"{run.path}: it was trained further than its model, and that is not finished: go on "
+            f"{run.path}: its extended training is not finished: continue "
             f"with 'luthier resume {run.path}'"
         )
     if lines:
@@ -163,7 +163,7 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
         }
         require_alike("training", stored, computed, run.training, _TRAIN_AGAIN)
     elif training.steps:
-        notes.append(f"{run.metrics}: it has no steps, so the training's losses are taken on trust")
+        notes.append(f"{run.metrics}: it has no steps, so the training losses are unchecked")
     losses = {
         int(line["step"]): _numbers(line, run.events, "loss")["loss"]
         for line in read_lines(run.events)
@@ -176,12 +176,12 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
         measured = {"best_validation_loss": losses.get(training.best_step)}
         require_alike("training", best, measured, run.training, _TRAIN_AGAIN)
     else:
-        notes.append(f"{run.events}: it has no validation, so the best loss is taken on trust")
+        notes.append(f"{run.events}: it has no validations, so the best loss is unchecked")
     return notes
 
 
 def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
-    """Check the ladder's settings, its table, its gains and its recommendation."""
+    """Check the ladder's settings, table, gains and recommendation."""
     config = described_config(run)
     asked = config.adapt
     settings = {"alpha": asked.alpha, "target": asked.target, "budget_seconds": asked.budget}
@@ -222,7 +222,7 @@ def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
 
 
 def _check_finished(run: RunDirectory, rung: RungRecord) -> None:
-    """Check a row of the ladder against the rung's own record, where the rung was finished."""
+    """Check a row of the ladder against the rung's own record, if the rung is finished."""
     path = run.rung_record(rung.name)
     if path.is_file():
         own = StoredRung.read(path).record.model_dump(exclude={"gain"})
@@ -236,12 +236,12 @@ def _check_suites(run: RunDirectory) -> list[str]:
         stored = SuiteRecord.read(path)
         if missing := [task for task in stored.tasks if task not in records]:
             raise DataError(
-                f"the score of {stored.suite!r} is of {missing[0]!r}, which was not measured",
+                f"the score of {stored.suite!r} includes {missing[0]!r}, which was not measured",
                 where=str(path),
             )
         suite = load_task(stored.suite) if stored.suite in task_names() else None
         if not isinstance(suite, Suite):
-            notes.append(f"{path}: the score of a suite of somebody's own is taken on trust")
+            notes.append(f"{path}: the score of a custom suite is unchecked")
             continue
         with reading_foreign(f"{_UNCHECKED}: {stored.suite}", str(path)):
             found = score_suite(suite, [records[task] for task in stored.tasks]).scores
@@ -254,11 +254,11 @@ def _check_suites(run: RunDirectory) -> list[str]:
 
 
 def _check_judgement(path: Path) -> None:
-    """Check what a judge's verdicts come to against the pairs beside them."""
+    """Check the counts of a judgement against its pairs."""
     stored, beside = Judgement.read(path), path.with_suffix(".pairs.jsonl")
     pairs, rate = read_samples(beside), stored.win_rate
     if not pairs:
-        raise DataError("the pairs that were judged are missing", where=str(beside))
+        raise DataError("the judged pairs are missing", where=str(beside))
     drawn = Resampling(stored.seed or 0, stored.resamples or 1, rate.confidence)
     try:
         counts = tally(pairs)
@@ -267,14 +267,14 @@ def _check_judgement(path: Path) -> None:
         raise DataError(f"a pair has no verdict: {error}", where=str(beside)) from None
     told = {name: getattr(stored, name) for name in counts}
     require_alike("judgement", told, counts, path, _JUDGE_AGAIN)
-    # Earlier versions did not tell how the interval was drawn.
+    # Earlier versions did not store the seed of the interval.
     names = tuple(comparable(rate)) if stored.resamples else ("value", "n", "signature")
     rates = {name: comparable(rate)[name] for name in names}
     require_alike("win_rate", rates, metric_values(found), path, _JUDGE_AGAIN)
 
 
 def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
-    """Check what was forgotten against itself, and against the losses where they can be told."""
+    """Check a forgetting record for consistency, and against the losses if available."""
     path = run.forgetting
     rise = {"value": stored.value, "in its interval": True}
     inside = stored.low <= stored.value <= stored.high
@@ -283,15 +283,15 @@ def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
     notes = []
     for field, place in (("after", run), ("before", run.parent_run)):
         losses = _losses(place.general_losses)
-        if len(losses) == stored.n:  # those of one model alone
+        if len(losses) == stored.n:  # losses of one model only
             tokens = sum(loss.tokens for loss in losses)
             if min(loss.tokens for loss in losses) < 1:
-                raise DataError("a loss is of no token", where=str(place.general_losses))
+                raise DataError("a loss covers no tokens", where=str(place.general_losses))
             told = {field: getattr(stored, field), "tokens": stored.tokens}
             nats = {field: sum(loss.nats for loss in losses) / tokens, "tokens": tokens}
             require_alike("forgetting", told, nats, path, _TRAIN_AGAIN)
         else:
-            notes.append(f"{path}: the loss {field} the training is taken on trust")
+            notes.append(f"{path}: the loss {field} the training is unchecked")
     return notes
 
 
@@ -308,7 +308,7 @@ def _numbers(line: Any, path: Path, *names: str) -> dict[str, float]:
     except (KeyError, TypeError, ValueError):
         raise DataError(f"a line has no {' and '.join(names)}", where=str(path)) from None
     if not all(abs(number) <= _MOST for number in numbers.values()):
-        raise DataError("a line has a number that is not finite, or absurd", where=str(path))
+        raise DataError("a line has a number that is not finite or too large", where=str(path))
     return numbers
 
 

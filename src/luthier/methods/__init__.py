@@ -1,4 +1,4 @@
-"""The tuning methods, a file each. A method prepares a model; one loop trains them all."""
+"""The tuning methods, one file each. A method prepares a model; one loop trains them all."""
 
 from luthier.methods.adapted import load, load_adapted, save_adapted
 from luthier.methods.base import Method

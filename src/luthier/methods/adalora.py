@@ -1,4 +1,4 @@
-"""AdaLoRA: a rank for each layer, found while training (Zhang et al. 2023, arXiv 2303.10512)."""
+"""AdaLoRA: rank allocated during training (Zhang et al. 2023, arXiv 2303.10512)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from luthier.methods.peft_support import attach, targets_of, task_type
 from luthier.models.load import LoadedModel
 
 _ADAPTER = "default"
-_LEAST_STEPS = 3  # one to see which directions matter, one to prune, one to settle
+_LEAST_STEPS = 3  # one to measure importance, one to prune, one to settle
 
 
 class AdaloraMethod(Method):
-    """Trains ``P·diag(E)·Q`` beside frozen weights, and prunes the directions that matter least.
+    """Trains ``P·diag(E)·Q`` on frozen weights, and prunes the least important directions.
 
-    E starts at zero. Fewer than three steps prune nothing.
+    E starts at zero. With fewer than three steps nothing is pruned.
     """
 
     name: ClassVar[MethodName] = "adalora"
@@ -36,7 +36,7 @@ class AdaloraMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: a target, an exclusion or a token is not there, or cannot be trained.
+            UsageError: a target, an exclusion or a token does not exist, or cannot be trained.
         """
         import peft
 
@@ -53,12 +53,12 @@ class AdaloraMethod(Method):
             **saved_modules(loaded, config, where),
             trainable_token_indices=token_rows(loaded, config.trainable_tokens, where),
             deltaT=config.prune_every,
-            total_step=1,  # known when the training starts
+            total_step=1,  # set when the training starts
         )
         return Adapted(attach(loaded, settings, where, targets.names), targets.notes)
 
     def hooks(self, model: Any, total_steps: int) -> MethodHooks:
-        """See `Method.hooks`: importance is measured and directions pruned after each step."""
+        """See `Method.hooks`: importance is updated and directions pruned after each step."""
         if total_steps < _LEAST_STEPS:
             return MethodHooks()
         settings = model.peft_config[_ADAPTER]
@@ -69,7 +69,7 @@ class AdaloraMethod(Method):
 
 
 class _Pruning(MethodHooks):
-    """The paper's algorithm 1, as peft's rank allocator does it."""
+    """The paper's algorithm 1, as in peft's rank allocator."""
 
     def __init__(self, model: Any, orth_reg_weight: float) -> None:
         self._model = model
@@ -77,7 +77,7 @@ class _Pruning(MethodHooks):
         self._allocator = model.base_model.rankallocator
 
     def penalty(self) -> Tensor | None:
-        """The mean distance of ``PᵀP`` and ``QQᵀ`` from one, equation 4 (peft takes its root)."""
+        """The mean distance of ``PᵀP`` and ``QQᵀ`` from one, eq. 4 (peft takes its root)."""
         distances = []
         for name, weight in self._parameters("lora_A", "lora_B"):
             product = weight @ weight.T if "lora_A" in name else weight.T @ weight
@@ -90,7 +90,7 @@ class _Pruning(MethodHooks):
         self._model.base_model.update_and_allocate(step)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Importance and its uncertainty, smoothed; which directions are left."""
+        """Smoothed importance and uncertainty, and the remaining directions."""
         allocator = self._allocator
         kept = {f"importance/{name}": value for name, value in allocator.exp_avg_ipt.items()}
         kept |= {f"uncertainty/{name}": value for name, value in allocator.exp_avg_unc.items()}
@@ -107,14 +107,14 @@ class _Pruning(MethodHooks):
             if what == "left":
                 pattern[name] = value.tolist()
                 continue
-            # Momentary importance is made anew in each step; its name says that there is some.
+            # Momentary importance is recomputed in each step; only its presence is recorded.
             allocator.ipt[name] = torch.zeros_like(value)
             held = allocator.exp_avg_ipt if what == "importance" else allocator.exp_avg_unc
             held[name] = value.to(self._device)
         self._settings.rank_pattern = pattern or None
 
     def finish(self) -> None:
-        """Name the directions that are left in the weights, which may be of an earlier step."""
+        """Set the rank pattern from the weights, which may be of an earlier step."""
         self._settings.rank_pattern = {
             name: (weight != 0).view(-1).tolist() for name, weight in self._parameters("lora_E")
         }
@@ -128,7 +128,7 @@ class _Pruning(MethodHooks):
         return next(weight.device for _, weight in self._parameters("lora_E"))
 
     def _parameters(self, *kinds: str) -> list[tuple[str, Tensor]]:
-        """The factors of some kinds, by the names that the allocator gives them."""
+        """The factors of some kinds, by the allocator's names."""
         return [
             (name, weight)
             for name, weight in self._model.base_model.model.named_parameters()

@@ -1,4 +1,4 @@
-"""What was made, on disk: an adapter or a transformers model, with its tokenizer."""
+"""Saving and loading tuned models: an adapter or a transformers model, with its tokenizer."""
 
 from __future__ import annotations
 
@@ -25,53 +25,53 @@ from luthier.models.foreign_adapter import neutral, require_quick_patterns
 from luthier.models.load import LoadedModel, ModelHandle, load_model, open_model
 from luthier.models.quiet_transformers import quiet_transformers
 
-_OTHER_BASE = "name the model that it was trained on with model.base=…, or get the adapter again"
+_OTHER_BASE = "set model.base to its base model, or download the adapter again"
 _CARD = "README.md"
 
 
 def save_adapted(
     loaded: LoadedModel, folder: Path, state: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write the model and its tokenizer; ``folder`` is whole or as it was before.
+    """Write the model and its tokenizer to ``folder``, atomically.
 
     Args:
         loaded: the model and its tokenizer.
-        folder: where to.
-        state: the model's tensors, where it holds parts of them alone.
+        folder: the target folder.
+        state: the full tensors, if the model holds only shards.
 
     Raises:
-        ResourceError: the folder cannot be written.
+        ResourceError: the folder is not writable.
     """
     with new_folder(folder, needed=_saved_bytes(loaded)) as partial, quiet_transformers():
         _write(loaded, partial, state)
-        # Peft's card is a blank form; who knows the data writes ours.
+        # Peft's model card is an empty form; `luthier.workflows.model_card` writes a real one.
         (partial / _CARD).unlink(missing_ok=True)
         loaded.tokenizer.save_pretrained(partial)
 
 
 def _saved_bytes(loaded: LoadedModel) -> int:
-    """The weights that are saved: an adapter's, or all."""
+    """Bytes of the saved weights: an adapter's, or all."""
     parameters = loaded.model.parameters()
     adapter = is_adapter(loaded)
     return sum(p.nbytes for p in parameters if p.requires_grad or not adapter)
 
 
 def is_adapter(loaded: LoadedModel) -> bool:
-    """Whether the model is a base model with an adapter of peft's or of our own."""
+    """Whether the model has an adapter, from peft or Luthier's bottleneck adapters."""
     from luthier.methods.bottleneck import has_adapters
 
     return hasattr(loaded.model, "peft_config") or has_adapters(loaded.model)
 
 
 def load(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
-    """Load a model, with its adapter where it has one, in evaluation mode.
+    """The model in evaluation mode, with its adapter if it has one.
 
     Args:
-        handle: which model.
-        place: where the weights are put; None: on the device that computes.
+        handle: the model's location.
+        place: the device for the weights; None: the computing device.
 
     Raises:
-        DataError: see `luthier.models.load.load_model`; or the adapter does not fit the model.
+        DataError: see `luthier.models.load.load_model`; or the adapter does not match the model.
     """
     loaded = load_model(handle, place)
     if handle.adapter is None:
@@ -81,16 +81,16 @@ def load(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
 
 
 def load_adapted(folder: Path, base: ModelConfig, console: Console) -> LoadedModel:
-    """Load what `save_adapted` wrote.
+    """The model written by `save_adapted`.
 
     Args:
-        folder: an adapter, or a whole transformers model.
-        base: the model that an adapter belongs to, and how it may be loaded. Where it is an adapter
-            itself, the folder holds that one, trained further.
+        folder: an adapter, or a full transformers model.
+        base: the adapter's base model, with its loading options. If that is an adapter itself, the
+            folder contains the same adapter, trained further.
         console: shows progress.
 
     Raises:
-        DataError: the folder is incomplete or does not fit the base model.
+        DataError: the folder is incomplete or does not match the base model.
     """
     if not is_adapter_folder(folder):
         whole = {"id": str(folder), "revision": None, "base": None, "tokenizer": None}
@@ -107,7 +107,7 @@ def _write(loaded: LoadedModel, folder: Path, state: Mapping[str, Tensor] | None
         return
     options: dict[str, Any] = {}
     if is_adapter(loaded):
-        # The embeddings are the base model's own: peft must not ask the Hub about them.
+        # The embeddings are the base model's own; peft must not query the Hub about them.
         resized = loaded.adapter is not None and loaded.adapter.carries_embeddings
         options["save_embedding_layers"] = resized
     if state is not None:
@@ -117,7 +117,7 @@ def _write(loaded: LoadedModel, folder: Path, state: Mapping[str, Tensor] | None
 
 
 def _make_prompt_whole(model: Any, state: Mapping[str, Tensor]) -> None:
-    """Give a soft prompt's encoder its whole weights: what is saved is what it computes."""
+    """Load the full weights of a soft prompt's encoder, since its output is saved."""
     for name, _ in list(model.named_parameters()):
         if name.startswith("prompt_encoder."):
             module, _, own = name.rpartition(".")
@@ -125,14 +125,14 @@ def _make_prompt_whole(model: Any, state: Mapping[str, Tensor]) -> None:
 
 
 def attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
-    """A model with an adapter beside its weights.
+    """The model with an adapter attached.
 
     Args:
-        loaded: a transformers model; it is changed.
+        loaded: a transformers model; it is modified.
         adapter: the adapter.
 
     Returns:
-        What peft makes of the two, or the same model with bottleneck adapters.
+        The peft model, or the same model with bottleneck adapters.
 
     Raises:
         DataError: the adapter belongs to another model, or is damaged.
@@ -145,7 +145,7 @@ def attach(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
 
 
 def _attached(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
-    """As `attach`, with the errors of those who do it."""
+    """As `attach`, with the exceptions of the libraries."""
     import peft
 
     from luthier.methods.bottleneck import load_adapters
@@ -158,14 +158,15 @@ def _attached(loaded: LoadedModel, adapter: AdapterFolder) -> Any:
     model = peft.PeftModel.from_pretrained(loaded.model, adapter.path, config=described)
     settings = model.active_peft_config
     settings.base_model_name_or_path = own_name
-    # AdaLoRA's tensors are cut when they are read, and cannot be read again.
+    # AdaLoRA's tensors are truncated while loading, so they cannot be compared afterwards.
     if not settings.is_prompt_learning and adapter.kind != "ADALORA":
-        # Peft leaves updates out that a file has no tensors for, and tensors that no update takes.
+        # Peft skips updates without tensors in the file, and tensors without an update in the
+        # model.
         found = model.load_adapter(adapter.path, model.active_adapter)
-        # Peft saves the copies of resized embeddings under two names, and reads one.
+        # Peft saves copies of resized embeddings under two names but reads only one.
         unexpected = [n for n in found.unexpected_keys if ".modules_to_save." not in n]
         if wrong := [*found.missing_keys, *unexpected]:
             raise ValueError(
-                f"{len(wrong)} tensors of one are not in the other, such as {wrong[0]}"
+                f"{len(wrong)} tensors are in only one of adapter and model, such as {wrong[0]}"
             )
     return model

@@ -11,7 +11,7 @@ from luthier.models.load import LoadedModel
 
 
 class AdaptersMethod(Method):
-    """Trains small networks after the sub-layers of each layer, inside the residual."""
+    """Trains small networks after the sub-layers of each layer, before the residual sum."""
 
     name = "adapters"
 
@@ -22,7 +22,7 @@ class AdaptersMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: no module has one of the names of attention's and the MLP's last products.
+            UsageError: no module has a usual name of the last projection of attention or MLP.
         """
         from luthier.methods.bottleneck import insert_adapters, places
 
@@ -30,7 +30,7 @@ class AdaptersMethod(Method):
         names = [name for name in found if reach.has_module(name)]
         if not names:
             raise UsageError(
-                f"{loaded.stamp.architecture} has no sub-layer that adapters can follow",
+                f"{loaded.stamp.architecture} has no sub-layers for bottleneck adapters",
                 where="methods.adapters.placement",
                 fix="choose lora",
             )

@@ -1,4 +1,4 @@
-"""What a tuning method is."""
+"""The interface of tuning methods."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from luthier.models.load import LoadedModel
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """A model that is ready to be trained.
+    """A model prepared for training.
 
     Attributes:
-        model: with its trained parameters in place and all others frozen.
-        notes: what is left as it is although it could have been meant, in sentences.
+        model: with trained parameters in place and all others frozen.
+        notes: sentences about modules left unchanged although the user may expect otherwise.
     """
 
     model: Any
@@ -32,38 +32,38 @@ class Adapted:
 
 
 def merge_first(adapter: AdapterFolder) -> str:
-    """The advice to tune the model that base and adapter make together."""
+    """The advice to merge the adapter into its base model before tuning."""
     return f"merge it first: luthier merge {adapter.path} --output FOLDER, and tune that model"
 
 
 class Method(ABC):
-    """Chooses what is trained.
+    """The choice of trained parameters.
 
-    Training, saving and loading are the same for all methods: whatever parameter requires a
-    gradient is trained, and ``save_pretrained`` of the prepared model writes what was made in the
-    ecosystem's own format.
+    Training, saving and loading are the same for all methods: every parameter that requires a
+    gradient is trained, and ``save_pretrained`` of the prepared model writes the result in the
+    format of transformers or peft.
     """
 
     name: ClassVar[MethodName]
-    # What `prepare` left as it is although it could have been meant, in sentences.
+    # Set by `prepare`: sentences about modules left unchanged unexpectedly.
     notes: tuple[str, ...] = ()
 
     @property
     def facts(self) -> MethodFacts:
-        """What holds for it whatever its settings."""
+        """Facts that do not depend on its settings."""
         return FACTS[self.name]
 
     def prepare(self, loaded: LoadedModel) -> Any:
-        """The model with its trained parameters in place and all others frozen.
+        """The model with trained parameters in place and all others frozen.
 
-        The base model inside ``loaded`` may be changed; load it again to have it as it was.
-        New parameters are drawn from torch's global generator.
+        The base model in ``loaded`` may be modified; load it again to restore it. New parameters
+        are drawn from torch's global generator.
 
-        A pass of a few tokens before, and one after, find out whether whatever is trained can
-        learn; see `luthier.methods.gradient_reach`.
+        A pass over a few tokens before and after checks that everything trained can learn; see
+        `luthier.methods.gradient_reach`.
 
         Raises:
-            UsageError: the model has nothing for this method, or cannot be trained with it.
+            UsageError: the model has no parameters for this method, or cannot be trained with it.
         """
         reach = require_pass(loaded, f"{loaded.stamp.architecture} cannot be trained")
         try:
@@ -71,7 +71,7 @@ class Method(ABC):
                 adapted = self._adapt(loaded, reach)
         except (LuthierError, torch.OutOfMemoryError, MemoryError):
             raise
-        except Exception as error:  # a model's own code, or peft's, may stumble anywhere
+        except Exception as error:  # code of the model or of peft may raise anything
             raise UsageError(
                 f"{self.name} cannot adapt {loaded.stamp.architecture}: {reason_of(error)}",
                 where=f"methods.{self.name}",
@@ -85,44 +85,44 @@ class Method(ABC):
 
     @abstractmethod
     def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
-        """What `prepare` does between the passes.
+        """Prepare the model, between the two passes of `prepare`.
 
         Args:
-            loaded: the model; it may be changed.
-            reach: what its output depends on.
+            loaded: the model; it may be modified.
+            reach: the modules and parameters that its output depends on.
         """
 
     def require_base(self, adapter: AdapterFolder | None) -> None:
-        """Check that the method can go on from a model that is an adapter.
+        """Check that the method can start from an adapter.
 
         Args:
-            adapter: the adapter beside the base model; None: there is none.
+            adapter: the adapter on the base model; None: there is none.
 
         Raises:
-            UsageError: it cannot; most methods begin with a whole model.
+            UsageError: it cannot; most methods start from a full model.
         """
         if adapter is not None:
             raise UsageError(
-                f"{self.name} cannot go on with an adapter ({adapter.kind}): it begins with a "
-                "whole model",
+                f"{self.name} cannot continue an adapter ({adapter.kind}): it starts from a full "
+                "model",
                 where=str(adapter.path),
                 fix=merge_first(adapter),
             )
 
     def hooks(self, model: Any, total_steps: int) -> MethodHooks:
-        """What the method does in every step of a training beside the gradient of the loss.
+        """The method's actions in every training step, besides the gradient of the loss.
 
         Args:
-            model: what `prepare` gave.
-            total_steps: optimizer steps of the whole training.
+            model: the output of `prepare`.
+            total_steps: total number of optimizer steps.
         """
         return MethodHooks()
 
     def while_training(self, model: Any, *, repeats: bool) -> AbstractContextManager[None]:
-        """What is in place while the model trains, and gone after; most methods need nothing.
+        """A context for training the model; most methods need none.
 
         Args:
-            model: as `prepare` has made it.
-            repeats: whether examples come again, just as they were.
+            model: the output of `prepare`.
+            repeats: whether identical examples recur.
         """
         return nullcontext()

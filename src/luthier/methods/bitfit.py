@@ -1,4 +1,4 @@
-"""BitFit: biases alone (Ben Zaken et al. 2022, arXiv 2106.10199)."""
+"""BitFit: training of biases only (Ben Zaken et al. 2022, arXiv 2106.10199)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from luthier.models.load import LoadedModel
 
 
 class BitfitMethod(Method):
-    """Trains every parameter that is added to something, and none that is multiplied."""
+    """Trains every additive parameter (bias) and no multiplicative one."""
 
     name = "bitfit"
 
@@ -21,6 +21,6 @@ class BitfitMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: the model has no biases that can learn, as Llama and its kin have none.
+            UsageError: the model has no biases that can learn, as in Llama and its relatives.
         """
         return train_only(loaded, reach, "biases", lambda name: name.endswith("bias"))

@@ -1,7 +1,7 @@
 """Bottleneck adapters as torch modules, and their files (Houlsby et al. 2019, arXiv 1902.00751).
 
-An adapter is a child of the linear layer whose output it changes, by a hook: the model keeps its
-class, and its own parameters keep their names.
+An adapter is a child of the linear layer whose output it changes with a hook, so the model keeps
+its class and its parameters keep their names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHILD = "bottleneck_adapter"
 
 
 class BottleneckAdapter(nn.Module):
-    """``x + up(gelu(down(x)))`` in float32; up starts at zero, so that nothing is changed yet."""
+    """``x + up(gelu(down(x)))`` in float32; up starts at zero, which changes nothing."""
 
     def __init__(self, width: int, bottleneck: int, device: torch.device) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class BottleneckAdapter(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        """``x`` with the update, in the type of ``x``."""
+        """``x`` with the update, in the dtype of ``x``."""
         inner = nn.functional.gelu(self.down(x_BTD.to(torch.float32)))
         update: Tensor = self.up(inner)
         return x_BTD + update.to(x_BTD.dtype)
@@ -51,12 +51,12 @@ class AdapterRecord(Record):
 
 
 def insert_adapters(model: Any, names: Collection[str], bottleneck: int) -> None:
-    """Put an adapter after some linear layers, and freeze everything else.
+    """Attach an adapter to some linear layers, and freeze everything else.
 
     Args:
-        model: a transformers model; it is changed.
-        names: of the layers, some of `places`.
-        bottleneck: the width inside an adapter.
+        model: a transformers model; it is modified.
+        names: names of linear layers, from `places`.
+        bottleneck: the bottleneck width.
     """
     model.requires_grad_(False)
     for name in names:
@@ -67,20 +67,20 @@ def insert_adapters(model: Any, names: Collection[str], bottleneck: int) -> None
 
 
 def has_adapters(model: Any) -> bool:
-    """Whether `insert_adapters` has changed the model."""
+    """Whether the model has adapters from `insert_adapters`."""
     return any(isinstance(module, BottleneckAdapter) for module in model.modules())
 
 
 def save_adapters(
     model: Any, base_model: str, folder: Path, state: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write ``adapter_config.json`` and ``adapter_model.safetensors``, the adapters alone.
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors``, with adapters only.
 
     Args:
-        model: with adapters.
-        base_model: the name of the model without them.
-        folder: where to.
-        state: the model's tensors, where it holds parts of them alone.
+        model: the model with adapters.
+        base_model: the name of the base model.
+        folder: the target folder.
+        state: the full tensors, if the model holds only shards.
     """
     adapters = dict(_adapters(model))
     after_mlp = {f"{name}.{_CHILD}" for name in places(model, "pfeiffer")}
@@ -95,11 +95,11 @@ def save_adapters(
 
 
 def load_adapters(model: Any, folder: Path) -> Any:
-    """The model with the adapters that `save_adapters` wrote; it is changed.
+    """The model with adapters from `save_adapters`; it is modified.
 
     Raises:
-        DataError: the record is not one of bottleneck adapters.
-        ValueError: the weights are not those of adapters in this model.
+        DataError: the record does not describe bottleneck adapters.
+        ValueError: the weights do not match adapters in this model.
         SafetensorError: the weights are not readable.
     """
     record = AdapterRecord.read(folder / "adapter_config.json")
@@ -118,11 +118,11 @@ def _apply(linear: Any, _inputs: Any, output: Tensor) -> Tensor:
 
 
 def places(model: Any, placement: Placement) -> tuple[str, ...]:
-    """The linear layers that adapters may follow, by name.
+    """The names of linear layers that adapters may follow.
 
     Args:
         model: a transformers model.
-        placement: after attention and MLP, or after the MLP alone.
+        placement: after attention and MLP, or after the MLP only.
     """
     frozen = frozen_pattern(model)
     return tuple(
@@ -135,7 +135,7 @@ def places(model: Any, placement: Placement) -> tuple[str, ...]:
 
 
 def _width(linear: Any) -> int:
-    """Numbers that a linear layer gives for a token; transformers' Conv1D calls them ``nf``."""
+    """The output width of a linear layer; transformers' Conv1D calls it ``nf``."""
     return int(getattr(linear, "nf", None) or linear.out_features)
 
 
@@ -156,10 +156,10 @@ def _tensors(model: Any) -> dict[str, Tensor]:
 def _require_fitting(
     model: Any, record: AdapterRecord, saved: dict[str, Tensor]
 ) -> tuple[str, ...]:
-    """Compare shapes before anything is made from numbers in a file.
+    """The adapted layers, after comparing all shapes before anything is allocated.
 
     Returns:
-        The layers that adapters follow.
+        The names of the adapted layers.
     """
     names = tuple(
         name for name in places(model, record.placement) if f"{name}.{_CHILD}.down.weight" in saved

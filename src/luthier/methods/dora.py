@@ -9,7 +9,7 @@ from luthier.methods.targets import Parameters
 
 
 class DoraMethod(LoraMethod):
-    """Trains a low-rank update of each weight's direction, and its columns' lengths apart."""
+    """Trains a low-rank update of each weight's direction, and its column magnitudes separately."""
 
     name = "dora"
     variant: ClassVar[dict[str, Any]] = {"use_dora": True}

@@ -1,9 +1,9 @@
-"""Matrices that lie in one tensor, as those of experts do, and how peft names them.
+"""Matrices stacked in one tensor, such as experts, and their names in peft.
 
-Transformers 5 keeps the experts of most models in stacks, which are no modules. Of some models peft
-knows which names the matrices had before, and takes these for the stacks: whatever else ends so, as
-the layers of a shared expert do, gets no adapter then. Parameters, which peft takes by whole names,
-are free of that.
+Transformers 5 stores the experts of most models as stacked parameters, not as modules. For some
+models peft maps the experts' former module names to these stacks. Other modules with the same
+suffixes, such as the layers of a shared expert, then get no adapter. Parameters are addressed by
+full names, so this does not affect them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from luthier.core.targets import Names, Selection, is_named
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A parameter that holds several matrices, or the one of a router.
+    """A parameter that stacks several matrices, or the router's single matrix.
 
     Attributes:
-        name: of the parameter.
-        parts: names that its matrices would have as modules; those of one expert, not of each.
+        name: the name of the parameter.
+        parts: the names that one expert's matrices would have as modules.
     """
 
     name: str
@@ -31,22 +31,22 @@ class Stack:
 
     @property
     def holder(self) -> str:
-        """The module that holds it."""
+        """The module that contains the parameter."""
         return self.name.rpartition(".")[0]
 
     def is_named(self, names: Names) -> bool:
-        """Whether a name is its own or a part's."""
+        """Whether the names match the parameter or one of its parts."""
         return any(is_named(one, names) for one in (self.name, *self.parts))
 
     def is_excluded(self, selection: Selection) -> bool:
-        """Whether the whole of it is, by its own name or its module's."""
+        """Whether it is excluded as a whole, by its own name or its module's."""
         return selection.excludes(self.name) or selection.excludes(self.holder)
 
     def takes(self, selection: Selection, where: str) -> bool:
         """Whether it is selected.
 
         Raises:
-            UsageError: a part of it is, and the others are not.
+            UsageError: only some of its parts are selected.
         """
         if self.is_excluded(selection):
             return False
@@ -56,8 +56,8 @@ class Stack:
         if 0 < len(chosen) < len(self.parts):
             ends = ", ".join(part.rpartition(".")[2] for part in self.parts)
             raise UsageError(
-                f"{self.name} holds {ends} fused in one tensor, and only "
-                f"{', '.join(part.rpartition('.')[2] for part in chosen)} of it is named",
+                f"{self.name} holds {ends} fused in one tensor, but only "
+                f"{', '.join(part.rpartition('.')[2] for part in chosen)} is named",
                 where=where,
                 fix=f"name all of {ends}, or none",
             )
@@ -65,7 +65,7 @@ class Stack:
 
 
 def converted_names(model: Any) -> Mapping[str, str]:
-    """Names that peft's LoRA takes for parameters: from a module's last name to the parameter's."""
+    """Names that peft's LoRA maps to parameters: from a module's last name to the parameter's."""
     from peft.utils import transformers_weight_conversion as conversion
 
     kind = conversion._MODEL_TO_CONVERSION_PATTERN.get(getattr(model.config, "model_type", None))
@@ -74,13 +74,13 @@ def converted_names(model: Any) -> Mapping[str, str]:
 
 
 def lost_names(model: Any, names: Iterable[str]) -> frozenset[str]:
-    """Those modules of which peft would not find LoRA's weights again in a file.
+    """The modules whose LoRA weights peft could not load from a file.
 
-    While it reads an adapter, peft renames weights as transformers renames those of a model's older
-    files. A pattern that matches today's name as well spoils it.
+    While reading an adapter, peft renames weights as transformers renames those of a model's older
+    files. If such a pattern matches the current name too, the weights are lost.
 
     Args:
-        model: a transformers model, without an adapter.
+        model: a transformers model without an adapter.
         names: modules that would be adapted.
     """
     from peft import LoraConfig
@@ -107,11 +107,11 @@ def lost_names(model: Any, names: Iterable[str]) -> frozenset[str]:
 
 
 def stacks_in(model: Any, modules: Mapping[str, Any]) -> tuple[Stack, ...]:
-    """All stacks in some modules of a model, in its order.
+    """All stacks in the given modules of a model, in its order.
 
     Args:
-        model: a transformers model, without an adapter.
-        modules: those to look at, by name.
+        model: a transformers model without an adapter.
+        modules: the modules to search, by name.
     """
     from torch.nn import Linear
     from torch.nn.modules.conv import _ConvNd
@@ -129,16 +129,16 @@ def stacks_in(model: Any, modules: Mapping[str, Any]) -> tuple[Stack, ...]:
 
 
 def _parts(name: str, known: Mapping[str, str]) -> tuple[str, ...]:
-    """The names that the matrices of a parameter had, in the order in which peft fuses them."""
+    """The former names of a parameter's matrices, in the order in which peft fuses them."""
     return tuple(
         f"{name.removesuffix(new)}{old}" for old, new in known.items() if name.endswith(f".{new}")
     )
 
 
 def patterns(stacks: Collection[Stack], value: float) -> dict[str, float]:
-    """Peft's patterns that give a stack of fused matrices as many times a value as it fuses.
+    """Peft's patterns that multiply a value for a stack by the number of fused matrices.
 
-    So each matrix has the rank, and the share alpha / rank, that it would have by itself.
+    So each matrix has the same rank and scale alpha / rank as a separate one.
     """
     return {
         re.sub(r"\\\.\d+(?=\\\.)", r"\\.\\d+", re.escape(stack.name)): value * len(stack.parts)

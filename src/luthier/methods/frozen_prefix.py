@@ -1,8 +1,8 @@
-"""Frozen lower layers whose outputs are computed once for each example, and then known.
+"""Caching of frozen lower layers, whose outputs are computed once per example.
 
-What enters the first trained layer is a function of an example's tokens while nothing below it is
-trained or drawn at random. So a later epoch need not compute it again: the layers give what is
-known, and the rest of the pass is as always.
+The input of the first trained layer depends only on an example's tokens, as long as nothing below
+it is trained or random. So later epochs reuse the cached outputs, and the rest of the pass is
+unchanged.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ LIMIT = 2 * 2**30
 
 
 class FrozenPrefix:
-    """Replaces the passes of frozen layers while a model trains.
+    """Replaces the forward passes of frozen layers during training.
 
-    Each row, or each example of a packed one, is computed alone and without padding, whether its
-    states are then kept or not: what a training gives must not depend on what is kept, or a resumed
-    one would differ in the last bits.
+    Each row, or each example of a packed row, is computed separately and without padding, whether
+    or not its states are cached. Otherwise results would depend on the cache, and a resumed
+    training would differ in the last bits.
 
-    Whether all this holds for a model is found out with the first row: computed twice the states
-    must be the same (or there is dropout), and the model's output with and without the layers too
-    (or they pass on more than one tensor). Where it does not hold, every pass is as always.
+    The first row tests the assumptions on the model: computed twice, the states must be equal
+    (otherwise there is dropout), and so must the model's output with and without the layers
+    (otherwise they pass on several tensors). If a test fails, every pass runs normally.
 
     Args:
         model: a causal transformers model.
-        layers: its frozen layers, from the first to the last that nothing trained precedes.
-        limit: bytes of states that may be kept, in the host's memory.
+        layers: its frozen layers, from the first to the last one below any trained parameter.
+        limit: maximum bytes of cached states in host memory.
     """
 
     def __init__(self, model: Any, layers: Sequence[Any], limit: int = LIMIT) -> None:
@@ -44,12 +44,12 @@ class FrozenPrefix:
         self._holds: bool | None = None
         self._is_asked = False
         self._given: Tensor | tuple[Tensor | None, ...] | None = None
-        self._num_outputs: int | None = None  # where layers give a tuple
+        self._num_outputs: int | None = None  # if layers return a tuple
         self.kept_bytes = 0
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within, training passes of the model use what is known; after, it is as it was."""
+        """Use cached states in training passes within the block; restore the model afterwards."""
         for layer in self._layers:
             layer.forward = self._replace(layer.forward, is_last=layer is self._layers[-1])
         handles = (
@@ -66,7 +66,7 @@ class FrozenPrefix:
             self._kept.clear()
 
     def _replace(self, forward: Callable[..., Any], *, is_last: bool) -> Callable[..., Any]:
-        """A layer's forward, unless the states are known or are all that is asked for."""
+        """A layer's forward that returns the cached states if available."""
 
         def replaced(*arguments: Any, **options: Any) -> Any:
             if self._given is not None:
@@ -98,7 +98,7 @@ class FrozenPrefix:
         self._given = (states_BTD, *rest) if self._num_outputs else states_BTD
 
     def _states(self, ids_T: Tensor) -> Tensor:
-        """``[T, D]``: known, or computed and kept if there is room."""
+        """``[T, D]``: cached, or computed and cached if there is room."""
         key = ids_T.cpu().numpy().tobytes()
         if key in self._kept:
             return self._kept[key].to(ids_T.device)
@@ -110,7 +110,7 @@ class FrozenPrefix:
 
     @torch.no_grad()
     def _compute(self, ids_T: Tensor) -> Tensor:
-        """``[1, T, D]``: what the last of the layers gives for a row alone."""
+        """``[1, T, D]``: the output of the last frozen layer for a single row."""
         self._is_asked = True
         try:
             self._model.base_model(input_ids=ids_T[None], use_cache=False)
@@ -124,7 +124,7 @@ class FrozenPrefix:
         raise AssertionError("the model does not use its own layers")
 
     def _try_out(self, ids_T: Tensor) -> bool:
-        """Whether the layers can be left out, exactly; random draws are taken back."""
+        """Whether skipping the layers gives identical outputs; the random state is restored."""
         is_sharded = any(isinstance(p, DTensor) for p in self._layers[0].parameters())
         if is_sharded or rope_follows_the_batch(self._model.config):
             return False
@@ -140,7 +140,7 @@ class FrozenPrefix:
 
     @torch.no_grad()
     def _output(self, ids_T: Tensor) -> Tensor:
-        """``[1, T, D]``: what the whole model gives before its output layer."""
+        """``[1, T, D]``: the model's output before its output layer."""
         torch.manual_seed(0)  # the trained layers may have dropout
         output = self._model.base_model(input_ids=ids_T[None], use_cache=False)
         states: Tensor = output.last_hidden_state
@@ -148,7 +148,7 @@ class FrozenPrefix:
 
 
 class _Reached(Exception):  # noqa: N818
-    """The states that were asked for are computed; what follows is not needed."""
+    """Stops a pass once the requested states are computed."""
 
     def __init__(self, output: Any) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class _Reached(Exception):  # noqa: N818
 
 
 def _rows(input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> list[Tensor]:
-    """The tokens of each row, without the padding at its right."""
+    """The tokens of each row, without padding on the right."""
     if attention_mask is None:
         return list(input_ids)
     lengths = attention_mask.sum(1).tolist()
@@ -164,6 +164,6 @@ def _rows(input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> 
 
 
 def _packed(input_ids: Tensor, position_ids: Tensor, **_: Any) -> list[Tensor]:
-    """The tokens of each example of a packed row, whose positions begin at zero."""
+    """The tokens of each example of a packed row; positions restart at zero."""
     starts = (position_ids[0] == 0).nonzero()[1:, 0].tolist()
     return list(torch.tensor_split(input_ids[0], starts))

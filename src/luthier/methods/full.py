@@ -10,7 +10,7 @@ from luthier.models.load import LoadedModel
 
 
 class FullMethod(Method):
-    """Trains every parameter; of a vision-language model, every one of the language model."""
+    """Trains every parameter; in a vision-language model, those of the language model."""
 
     name = "full"
 

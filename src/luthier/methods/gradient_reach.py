@@ -1,8 +1,8 @@
-"""What a model's output depends on: found by a pass of a few tokens, not from lists of names.
+"""The parameters that a model's output depends on, found by tracing a pass of a few tokens.
 
-A weight that the output does not depend on cannot learn. Models have such weights: cross-attention
-without an encoder, projections for a kind of attention that nobody asks for, biases that only count
-tokens, weights that a kernel reads past their module.
+A weight without influence on the output cannot learn. Models have such weights: cross-attention
+without an encoder, projections for an unused kind of attention, biases that only count tokens,
+weights that a kernel reads directly, bypassing their module.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from luthier.models.load import LoadedModel
 from luthier.models.quiet_transformers import quiet_transformers
 
 _ROWS, _TOKENS = 2, 16
-# Layers may be left out at random, and a few tokens need not be sent to every expert.
+# LayerDrop may skip layers at random, and few tokens may not reach every expert.
 _PASSES = 4
 _FIRST_WORD = 3
 _REASON = 200  # characters
@@ -37,13 +37,13 @@ _AlongGraph = dict[Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the output of a model depends on.
+    """The modules and parameters that a model's output depends on.
 
     Attributes:
-        modules: names of modules whose output it depends on.
-        parameters: names of parameters that it depends on.
-        failure: why there is no output; everything is taken to be reached then.
-        tried: whether the model itself could be run, with numbers or without.
+        modules: names of modules on the path to the output.
+        parameters: names of parameters on that path.
+        failure: the reason why there is no output; everything then counts as reached.
+        tried: whether the model could be run at all, with or without data.
     """
 
     modules: frozenset[str]
@@ -52,16 +52,16 @@ class Reach:
     tried: bool = True
 
     def has_module(self, name: str) -> bool:
-        """Whether a module can learn; of experts, whether any in its place can."""
+        """Whether a module can learn; for an expert, whether any expert in its place can."""
         return not self.is_known or _without_expert(name) in self.modules
 
     def has_parameter(self, name: str) -> bool:
-        """Whether a parameter can learn; of experts, whether any in its place can."""
+        """Whether a parameter can learn; for an expert, whether any expert in its place can."""
         return not self.is_known or _without_expert(name) in self.parameters
 
     @property
     def is_known(self) -> bool:
-        """Whether a pass has come through."""
+        """Whether a pass succeeded."""
         return self.tried and self.failure is None
 
 
@@ -69,18 +69,18 @@ NOT_TRIED = Reach(frozenset(), frozenset(), tried=False)
 
 
 def reach_of(loaded: LoadedModel) -> Reach:
-    """Run a few tokens through a model, and follow what they gave back to the weights.
+    """Run a few tokens through a model, and follow the autograd graph back to its weights.
 
-    The model and torch's random state stay as they are, and no gradient is computed. A model on the
-    meta device is run without numbers, where its code can be.
+    Model and random state are unchanged, and no gradient is computed. A model on the meta device is
+    run without data, if its code allows it.
 
     Args:
-        loaded: the model, with an adapter or without one.
+        loaded: the model, with or without an adapter.
     """
     model = loaded.model
     parameters = dict(model.named_parameters(remove_duplicate=False))
     if any(isinstance(one, FakeTensor) for one in parameters.values()):
-        return NOT_TRIED  # another mode runs this model already
+        return NOT_TRIED  # another dispatch mode runs this model already
     is_meta = any(one.is_meta for one in parameters.values())
     modules: set[str] = set()
     reached: set[str] = set()
@@ -92,8 +92,8 @@ def reach_of(loaded: LoadedModel) -> Reach:
             try:
                 outputs, found = _pass(model, inputs)
             except (torch.OutOfMemoryError, MemoryError):
-                return NOT_TRIED  # the training will say what it needs, and what there is
-            except Exception as error:  # noqa: BLE001 - a model's code may stumble anywhere
+                return NOT_TRIED  # the training will report memory needed and available
+            except Exception as error:  # noqa: BLE001 - a model's code may raise anything
                 return Reach(frozenset(), frozenset(), failure=reason_of(error))
             variables = {id(node.variable) for node in found if hasattr(node, "variable")}
             reached |= {_without_expert(n) for n, one in parameters.items() if id(one) in variables}
@@ -108,15 +108,15 @@ def reach_of(loaded: LoadedModel) -> Reach:
 
 
 def require_pass(loaded: LoadedModel, refusal: str) -> Reach:
-    """What the output of a model depends on; see `reach_of`.
+    """The reach of a model that must be runnable; see `reach_of`.
 
     Args:
         loaded: the model.
-        refusal: what cannot be done if it cannot be run.
+        refusal: the start of the error if it cannot be run.
 
     Raises:
-        UsageError: it cannot be run, and it is on the device that computes. On others, the meta
-            device among them, there need not be all operators; then nothing is known.
+        UsageError: it cannot be run on the computing device. Other devices, such as the meta
+            device, may lack operators; then nothing is known.
     """
     reach = reach_of(loaded)
     if reach.failure is None:
@@ -127,18 +127,18 @@ def require_pass(loaded: LoadedModel, refusal: str) -> Reach:
 
 
 def require_learning(loaded: LoadedModel, method: str) -> None:
-    """Check that whatever a prepared model trains can learn.
+    """Check that all trained parameters of a prepared model can learn.
 
     Raises:
-        UsageError: the model cannot be run as it was prepared, or its output does not depend on a
-            parameter that would be trained.
+        UsageError: the prepared model cannot be run, or its output does not depend on a trained
+            parameter.
     """
     architecture = loaded.stamp.architecture
     reach = reach_of(loaded)
     if reach.failure is not None:
         lacks_numbers = _LACKS_NUMBERS.search(reach.failure) or not _is_prompted(loaded.model)
         if loaded.device.type == "meta" and lacks_numbers:
-            return  # a model's code, or peft's, uses what tensors without numbers do not have
+            return  # code of the model or of peft needs what tensors without data lack
         raise _cannot_run(loaded, f"{architecture} cannot be trained with {method}", reach)
     trained = [name for name, one in loaded.model.named_parameters() if one.requires_grad]
     mute = [one for one in trained if not reach.has_parameter(one) and not _is_untrained(one)]
@@ -147,39 +147,39 @@ def require_learning(loaded: LoadedModel, method: str) -> None:
             f"{len(mute)} of the {len(trained)} parameters that {method} would train get no "
             f"gradient, such as {mute[0]}: the output of {architecture} does not depend on them",
             where=f"methods.{method}",
-            fix="leave their modules out, or choose another method",
+            fix="exclude their modules, or choose another method",
         )
 
 
 def _cannot_run(loaded: LoadedModel, refusal: str, reach: Reach) -> UsageError:
     return UsageError(
-        f"{refusal}: a pass of a few tokens fails ({reach.failure})",
+        f"{refusal}: a test pass fails ({reach.failure})",
         where=loaded.stamp.id,
         fix="choose another method, such as lora, or another model",
     )
 
 
 def reason_of(error: Exception) -> str:
-    """The beginning of an error's message, on one line."""
+    """The start of an error's message, on one line."""
     return " ".join(str(error).split())[:_REASON] or type(error).__name__
 
 
 def _is_prompted(model: Any) -> bool:
-    """Whether a soft prompt is all that a model has beside its own code."""
+    """Whether a soft prompt is the only addition to a model."""
     settings = getattr(model, "active_peft_config", None)
     return settings is not None and settings.is_prompt_learning
 
 
 def _is_untrained(name: str) -> bool:
-    """Whether a parameter only looks trained: AdaLoRA's ranks, where values are missing."""
+    """Whether a parameter only looks trained: AdaLoRA's ranks without data."""
     return ".ranknum." in name
 
 
 def _pass(model: Any, inputs: Mapping[str, Any]) -> tuple[dict[str, list[Any]], _AlongGraph]:
-    """One pass.
+    """A pass with recorded outputs.
 
     Returns:
-        What made the outputs of each module, and all steps that led to the logits.
+        The autograd nodes of each module's output, and all nodes on the path to the logits.
     """
     outputs: dict[str, list[Any]] = {}
     handles = [
@@ -195,12 +195,12 @@ def _pass(model: Any, inputs: Mapping[str, Any]) -> tuple[dict[str, list[Any]], 
         for handle in handles:
             handle.remove()
     if logits.shape[1] < inputs["input_ids"].shape[1]:
-        raise ValueError("it gives logits for fewer tokens than there are")
+        raise ValueError("it returns logits for fewer tokens than the input has")
     return outputs, _steps_to(logits)
 
 
 def _inputs(loaded: LoadedModel, generator: torch.Generator) -> dict[str, Any]:
-    """Some words, as the loop gives them."""
+    """Some tokens, in the form that the training loop uses."""
     settings, table = loaded.model.config, loaded.model.get_input_embeddings().weight
     others = {value for key, value in _values(settings.to_dict()) if key.endswith("token_id")}
     words = torch.tensor(
@@ -225,7 +225,7 @@ def _values(settings: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _noting(name: str, outputs: dict[str, list[Any]]) -> Any:
-    """A hook that notes what made a module's output."""
+    """A hook that records the autograd nodes of a module's output."""
 
     def hook(_module: Any, _arguments: Any, output: Any) -> None:
         tensors = (one for one in tree_iter(output) if isinstance(one, Tensor))
@@ -236,7 +236,7 @@ def _noting(name: str, outputs: dict[str, list[Any]]) -> Any:
 
 
 def _steps_to(output: Tensor) -> _AlongGraph:
-    """All steps of autograd's graph that an output depends on."""
+    """All nodes of autograd's graph that an output depends on."""
     found: _AlongGraph = {}
     ahead = [output.grad_fn] if output.grad_fn is not None else []
     while ahead:
@@ -249,7 +249,7 @@ def _steps_to(output: Tensor) -> _AlongGraph:
 
 @contextmanager
 def _as_if_all_learned(model: Any) -> Iterator[None]:
-    """A model that trains, with a gradient for whatever can have one; after, it is as it was."""
+    """The model in training mode, with every possible gradient enabled; restored afterwards."""
     was_training = [(module, module.training) for module in model.modules()]
     required = [(one, one.requires_grad) for one in model.parameters()]
     model.train()
@@ -269,5 +269,5 @@ def _may_learn(parameter: Tensor) -> bool:
 
 
 def _without_expert(name: str) -> str:
-    """A name without the number of an expert, since tokens choose which of them they see."""
+    """A name without an expert's number, because tokens select the experts."""
     return _EXPERT.sub(r"\1*", name)

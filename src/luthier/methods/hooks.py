@@ -1,4 +1,4 @@
-"""What a method does in every step beside the gradient of the loss."""
+"""Actions of a method in every training step, besides the gradient of the loss."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from torch import Tensor
 
 
 class MethodHooks:
-    """Goes along with a training; this one does nothing, as most methods need nothing.
+    """A method's hooks into training; the base class does nothing, as most methods need none.
 
-    What it remembers is saved with every checkpoint, so a resumed training goes on exactly.
+    Its state is saved with every checkpoint, so that a resumed training continues exactly.
     """
 
     def penalty(self) -> Tensor | None:
-        """A scalar that is added to a step's loss, once and not for each micro-batch."""
+        """A scalar added to a step's loss once, not per micro-batch."""
         return None
 
     def after_update(self, step: int) -> None:
-        """Change weights after the optimizer has; gradients are still there.
+        """Modify weights after the optimizer's update; gradients are still available.
 
         Args:
-            step: how many steps were taken, this one included.
+            step: number of steps taken, including this one.
         """
 
     def tensors(self) -> dict[str, Tensor]:
-        """What it remembers."""
+        """The state as tensors."""
         return {}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `tensors` gave."""
+        """Restore the state from `tensors`."""
 
     def finish(self) -> None:
-        """Leave the model as it is to be saved; its best weights are in place."""
+        """Prepare the model for saving; its best weights are loaded."""

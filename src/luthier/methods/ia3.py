@@ -13,7 +13,7 @@ from luthier.models.load import LoadedModel
 
 
 class Ia3Method(Method):
-    """Trains a factor for each key, value and inner activation of the MLP; all start at one."""
+    """Trains a factor for each key, value and inner MLP activation; all start at one."""
 
     name = "ia3"
 
@@ -24,8 +24,8 @@ class Ia3Method(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: a target or an exclusion is not there, or cannot be adapted; or no module
-                has one of the usual names of keys, values and inner activations.
+            UsageError: a target or an exclusion does not exist or cannot be adapted; or no module
+                has a usual name of keys, values and inner activations.
         """
         import peft
 
@@ -35,7 +35,7 @@ class Ia3Method(Method):
         targets = targets_of(loaded, config, where, reach, absent=absent)
         settings = peft.IA3Config(
             task_type=task_type(loaded),
-            # Whole names, of which peft wants those of the second list in the first.
+            # Full names; peft requires those of the second list in the first, too.
             target_modules=list(targets.modules),
             feedforward_modules=[
                 name for name in targets.modules if ends_with(name, config.feedforward_modules)

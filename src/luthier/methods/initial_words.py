@@ -1,4 +1,4 @@
-"""The words that a soft prompt or a prefix starts from."""
+"""The initial tokens of a soft prompt or a prefix."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from luthier.models.load import LoadedModel
 
 
 def initial_ids(loaded: LoadedModel, text: str | None, count: int, method: str) -> Any:
-    """Tokens to start from: those of a text, repeated and cut, or tokens drawn at random.
+    """Initial tokens: those of a text, repeated or truncated to fit, or random ones.
 
-    Lester et al. 2021 (figure 3b) and Li and Liang 2021 (section 7.4) both found that to start
-    from real tokens is better than to start from random numbers.
+    Lester et al. 2021 (figure 3b) and Li and Liang 2021 (section 7.4) found that real tokens are a
+    better start than random numbers.
 
     Args:
         loaded: the model and its tokenizer.
-        text: the words; None: tokens drawn at random.
-        count: how many tokens.
-        method: the method that asks, for the message.
+        text: the text; None: random tokens.
+        count: number of tokens.
+        method: the method's name, for the message.
 
     Returns:
         int64, (count,), on the device of the model's embeddings.
@@ -37,7 +37,7 @@ def initial_ids(loaded: LoadedModel, text: str | None, count: int, method: str) 
         raise UsageError(
             f"the initial text of {method} has no tokens",
             where=f"methods.{method}.initial_text",
-            fix="write some words, or leave it out",
+            fix="give some words, or unset it",
         )
     repeats = -(-count // len(ids))
     return torch.tensor((ids * repeats)[:count], dtype=torch.long, device=device)

@@ -1,4 +1,4 @@
-"""Reading a prepared model: what trains in it, and which words a vector is near."""
+"""Inspection of a prepared model: trained parameters, and tokens near a vector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNDECODABLE = "\ufffd"
 
 
 def trained_groups(model: Any) -> tuple[TrainedGroup, ...]:
-    """What requires a gradient, in the model's order; what differs in numbers alone, together."""
+    """Tensors that require a gradient, in the model's order, grouped across layers."""
     groups: dict[tuple[str, tuple[int, ...], torch.dtype], list[Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -42,14 +42,14 @@ def trained_groups(model: Any) -> tuple[TrainedGroup, ...]:
 def nearest_words(
     vectors_ND: Tensor, embeddings_VD: Tensor, tokenizer: Any, count: int
 ) -> tuple[tuple[Neighbour, ...], ...]:
-    """Of each vector the ``count`` tokens whose embeddings make the smallest angle with it.
+    """For each vector, the ``count`` tokens whose embeddings have the largest cosine with it.
 
-    Lester et al. 2021 (arXiv 2104.08691), section 7.2, read soft prompts so. Rows of the table that
-    stand for no token are left out.
+    Lester et al. 2021 (arXiv 2104.08691), section 7.2, interpret soft prompts this way. Rows of the
+    embedding without a token are ignored.
     """
     embeddings_VD = embeddings_VD[: len(tokenizer)]
     vectors_ND = normalize(vectors_ND.to(embeddings_VD.device, torch.float32), dim=1)
-    # In parts, so that no second table is made in float32.
+    # In parts, to avoid a second embedding in float32.
     starts = range(0, len(embeddings_VD), _ROWS)
     tables = (normalize(embeddings_VD[start : start + _ROWS].float(), dim=1) for start in starts)
     parts = [vectors_ND @ table_RD.T for table_RD in tables]
@@ -65,12 +65,12 @@ def nearest_words(
 
 
 def _pattern(name: str) -> str:
-    """The name without the wrapper's part of it and the adapter's own name, which is always one."""
+    """The name without prefixes of the wrapper and the adapter, which are always the same."""
     own = name.removeprefix("base_model.model.")
     return without_numbers(own.replace(".default.weight", "").replace(".default", ""))
 
 
 def _text(tokenizer: Any, token: int) -> str:
-    """What a token stands for; its piece, where that is part of a character."""
+    """The text of a token; its raw piece if it is part of a character."""
     text = str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
     return str(tokenizer.convert_ids_to_tokens(token)) if _UNDECODABLE in text else text

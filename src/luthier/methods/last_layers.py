@@ -1,4 +1,4 @@
-"""Tuning of the last layers: those below stay frozen and need no backward pass."""
+"""Training of the last layers: those below stay frozen and need no backward pass."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NUMBER = re.compile(r"\.(\d+)\.")
 
 
 class LastLayersMethod(Method):
-    """Trains the last layers and what follows them but the output layer.
+    """Trains the last layers and the parameters after them, except the output layer.
 
-    Of an encoder-decoder model these are the decoder's.
+    In an encoder-decoder model they are the decoder's.
     """
 
     name = "last-layers"
@@ -50,7 +50,7 @@ class LastLayersMethod(Method):
             raise UsageError(
                 f"{loaded.stamp.id} has {count} layers, not {self.config.layers}",
                 where="methods.last-layers.layers",
-                fix=f"give at most {count}",
+                fix=f"use at most {count}",
             )
         after = _last_number_then_none(numbers)
         first = count - self.config.layers
@@ -62,7 +62,7 @@ class LastLayersMethod(Method):
         return train_only(loaded, reach, "layers", chosen.__contains__)
 
     def while_training(self, model: Any, *, repeats: bool) -> AbstractContextManager[None]:
-        """See `Method.while_training`: where examples come again, the layers below are skipped."""
+        """See `Method.while_training`: if examples recur, the layers below are cached."""
         layers = _frozen_layers(model)
         if not (self.config.cache and layers and repeats):
             return nullcontext()
@@ -75,15 +75,15 @@ def _tables(model: Any) -> tuple[Any, ...]:
 
 
 def _layer(name: str) -> int | None:
-    """The number of the layer a parameter belongs to."""
+    """The layer number of a parameter."""
     found = _NUMBER.search(name)
     return int(found.group(1)) if found else None
 
 
 def _frozen_layers(model: Any) -> list[Any]:
-    """The layers below the first trained one; of an encoder-decoder model none.
+    """The layers below the first trained one; empty for an encoder-decoder model.
 
-    A decoder's layers depend on the encoder's output too, which is another sequence.
+    A decoder's layers also depend on the encoder's output, which is another sequence.
     """
     if model.config.is_encoder_decoder:
         return []
@@ -93,7 +93,7 @@ def _frozen_layers(model: Any) -> list[Any]:
 
 
 def _last_number_then_none(numbers: dict[str, int | None]) -> set[str]:
-    """Parameters that stand after all layers: those without a number behind the last with one."""
+    """Parameters after all layers: those without a layer number after the last one with one."""
     names = list(numbers)
     last = max(index for index, name in enumerate(names) if numbers[name] is not None)
     return set(names[last + 1 :])

@@ -1,4 +1,4 @@
-"""Tuning of the norms (Zhao et al. 2023, arXiv 2312.11420)."""
+"""Training of the norms (Zhao et al. 2023, arXiv 2312.11420)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LayernormMethod(Method):
         norms = [name for name in norms if reach.has_module(name)]
         if not norms:
             raise UsageError(
-                f"{loaded.stamp.architecture} has no norms with numbers to train",
+                f"{loaded.stamp.architecture} has no norms with trainable parameters",
                 where="methods.layernorm",
                 fix="choose another method, such as lora",
             )
@@ -45,8 +45,8 @@ class LayernormMethod(Method):
 
 
 def _is_norm(module: Any) -> bool:
-    """Whether a module is a norm with a scale: LayerNorm, LlamaRMSNorm, T5LayerNorm and their kin.
+    """Whether a module is a norm with a scale, such as LayerNorm, LlamaRMSNorm or T5LayerNorm.
 
-    Llama 4 normalises queries without one.
+    Llama 4's query norm has no scale.
     """
     return type(module).__name__.endswith("Norm") and getattr(module, "weight", None) is not None

@@ -21,14 +21,14 @@ from luthier.models.quantised import is_quantised
 
 
 class LoraMethod(Method):
-    """Trains ``B·A·alpha/rank`` beside frozen weights.
+    """Trains ``B·A·alpha/rank`` on frozen weights.
 
-    B starts at zero, so tuning starts from the base model's own answers. A model that is a LoRA
-    adapter already is trained further: there is one adapter afterwards, of the same shape.
+    B starts at zero, so tuning starts from the base model's outputs. A model that already is a LoRA
+    adapter is trained further, and stays one adapter of the same shape.
     """
 
     name: ClassVar[MethodName] = "lora"
-    # What a variant asks of peft besides.
+    # Additional peft settings of a variant.
     variant: ClassVar[dict[str, Any]] = {}
     parameters: ClassVar[Parameters] = Parameters(converts=True, stacks=True, weights=True)
 
@@ -39,7 +39,7 @@ class LoraMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: a target, an exclusion or a token is not there, or cannot be trained.
+            UsageError: a target, an exclusion or a token does not exist, or cannot be trained.
         """
         if loaded.adapter is not None:
             return Adapted(train_further(loaded.model))
@@ -50,7 +50,7 @@ class LoraMethod(Method):
         targets = targets_of(loaded, self.config, where, reach, **options)
         if targets.parameters and self.config.dropout:
             raise UsageError(
-                f"{targets.parameters[0]} is adapted as a parameter, and peft has no dropout there",
+                f"{targets.parameters[0]} is adapted as a parameter, for which peft has no dropout",
                 where=f"{where}.dropout",
                 fix=f"set {where}.dropout=0, or exclude it with {where}.exclude_modules=[…]",
             )
@@ -71,7 +71,7 @@ class LoraMethod(Method):
         return Adapted(attach(loaded, settings, where, targets.names), targets.notes)
 
     def _adaptable(self, loaded: LoadedModel) -> Parameters:
-        """What is adapted as parameters of this model: no weights that are quantised."""
+        """Parameters that can be adapted in this model, which excludes quantised weights."""
         if is_quantised(loaded.model):
             return replace(self.parameters, weights=False)
         return self.parameters

@@ -1,4 +1,4 @@
-"""Going on with a LoRA adapter that was trained before, by whichever tool."""
+"""Continuing the training of an existing LoRA adapter, from any tool."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from luthier.core.method_facts import MethodName
 from luthier.methods.base import merge_first
 from luthier.models.adapter_folder import AdapterFolder
 
-# The settings of a LoRA method, and what peft calls them.
+# The settings of a LoRA method, and peft's names of them.
 _SETTINGS = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
-# Kinds of LoRA, by the switches of peft's that tell them apart.
+# Kinds of LoRA, by the peft switches that distinguish them.
 _KINDS: Mapping[tuple[bool, bool], tuple[MethodName, ...]] = {
     (False, False): ("lora", "qlora"),
     (True, False): ("rslora",),
@@ -22,9 +22,9 @@ _KINDS: Mapping[tuple[bool, bool], tuple[MethodName, ...]] = {
 
 
 def with_adapter_settings(config: RunConfig, adapter: AdapterFolder) -> RunConfig:
-    """The configuration with the sizes of an adapter in the methods that can go on with it.
+    """The configuration with an adapter's sizes in the methods that can continue it.
 
-    What the configuration says otherwise than by default stays, for `require_same` to find.
+    Settings that differ from their defaults are kept, for `require_same` to compare.
     """
     if not _is_lora(adapter):
         return config
@@ -41,20 +41,20 @@ def with_adapter_settings(config: RunConfig, adapter: AdapterFolder) -> RunConfi
 
 
 def require_same(name: MethodName, settings: LoraConfig, adapter: AdapterFolder) -> None:
-    """Check that a LoRA method goes on with an adapter as it is.
+    """Check that a LoRA method can continue an adapter unchanged.
 
     Args:
         name: the method.
-        settings: of the method.
+        settings: the method's settings.
         adapter: the adapter.
 
     Raises:
-        UsageError: the adapter is of another kind, is more than LoRA, or has other sizes.
+        UsageError: the adapter is of another kind, combines several, or has other sizes.
     """
     where = str(adapter.path)
     if not _is_lora(adapter):
         raise UsageError(
-            f"{name} cannot go on with an adapter of the kind {adapter.kind}",
+            f"{name} cannot continue an adapter of the kind {adapter.kind}",
             where=where,
             fix=merge_first(adapter),
         )
@@ -63,7 +63,7 @@ def require_same(name: MethodName, settings: LoraConfig, adapter: AdapterFolder)
         fix = f"use the method {kinds[0]}, or " if kinds else ""
         raise UsageError(
             f"the adapter was not trained with {name}"
-            + (f" but with {kinds[0]}" if kinds else ", but with variants of LoRA together"),
+            + (f" but with {kinds[0]}" if kinds else ", but with a combination of LoRA variants"),
             where=where,
             fix=fix + merge_first(adapter),
         )
@@ -79,15 +79,15 @@ def require_same(name: MethodName, settings: LoraConfig, adapter: AdapterFolder)
         if not same:
             shown = ", ".join(value) if key == "targets" else value
             raise UsageError(
-                f"methods.{name}.{key} is {given}, and the adapter was made with {shown}: an "
-                "adapter keeps its shape",
+                f"methods.{name}.{key} is {given}, but the adapter was made with {shown}, and its "
+                "shape cannot change",
                 where=where,
                 fix=f"leave methods.{name}.{key} out, or {merge_first(adapter)}",
             )
 
 
 def train_further(model: Any) -> Any:
-    """A peft model whose adapter was loaded for use, ready to be trained."""
+    """A trainable peft model, from one whose adapter was loaded for inference."""
     name = model.active_adapter
     model.requires_grad_(False)
     model.set_adapter(name)
@@ -96,7 +96,7 @@ def train_further(model: Any) -> Any:
 
 
 def described(adapter: AdapterFolder) -> str:
-    """The sizes of an adapter in words, for the screen."""
+    """The sizes of an adapter, for display."""
     sizes = {key: value for key, value in _sizes(adapter).items() if key != "targets"}
     return ", ".join(f"{key} {value:g}" for key, value in sizes.items())
 
@@ -106,7 +106,7 @@ def _is_lora(adapter: AdapterFolder) -> bool:
 
 
 def _methods_for(adapter: AdapterFolder) -> tuple[MethodName, ...]:
-    """The methods that train such an adapter."""
+    """The methods that can train such an adapter."""
     switches = (
         bool(adapter.settings.get("use_rslora")),
         bool(adapter.settings.get("use_dora")),
@@ -115,9 +115,9 @@ def _methods_for(adapter: AdapterFolder) -> tuple[MethodName, ...]:
 
 
 def _sizes(adapter: AdapterFolder) -> dict[str, Any]:
-    """What a LoRA method and an adapter must agree on, in the method's words.
+    """The sizes that a LoRA method and an adapter must agree on, by the method's names.
 
-    Targets that are a regular expression are peft's to read, so they are not compared.
+    Targets given as a regular expression are interpreted by peft and not compared.
     """
     found = {key: adapter.settings.get(name) for key, name in _SETTINGS.items()}
     targets = adapter.settings.get("target_modules")

@@ -1,4 +1,4 @@
-"""Merging an adapter into the weights of its base model, and proving that nothing changed."""
+"""Merging an adapter into its base model, with a check that the logits agree."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from luthier.models.quiet_transformers import quiet_transformers
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A merged model, and how far it is from the unmerged one.
+    """A merged model, and its difference from the unmerged one.
 
     Attributes:
-        loaded: the model, without an adapter.
-        difference: the largest difference of a logit, as a share of the largest logit.
-        tolerance: what rounding explains: half of the digits of the model's type, since a weight
-            and its update are rounded together, layer after layer. With an int8 base, half of 8
-            bits': it rounds activations too.
-        positions: how many were compared.
+        loaded: the model without an adapter.
+        difference: the largest difference of logits, relative to the largest logit.
+        tolerance: the difference explained by rounding: half of the digits of the model's dtype,
+            since a weight and its update are rounded together in each layer. With an int8 base,
+            half of 8 bits, because it rounds activations too.
+        positions: number of positions compared.
     """
 
     loaded: LoadedModel
@@ -39,15 +39,15 @@ class Merged:
 
 
 def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
-    """Put an adapter's update into the weights; quantised ones become plain ones before.
+    """The merged model; quantised weights are dequantised first.
 
     Args:
-        loaded: a base model with an adapter; it is taken.
-        probes: token sequences on which both must agree.
+        loaded: a base model with an adapter; it is consumed.
+        probes: token sequences for comparing the logits.
 
     Raises:
-        UsageError: there is no adapter, or it adds tokens or layers that no weight can hold.
-        DataError: merged and unmerged differ by more than rounding, or a weight is no number.
+        UsageError: there is no adapter, or it adds tokens or layers that cannot be merged.
+        DataError: the logits differ by more than rounding, or a weight is not finite.
     """
     _require_mergeable(loaded)
     before_is_precise = loaded.model.get_base_model().dtype == torch.float32
@@ -58,33 +58,33 @@ def merge(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> Merged:
             loaded = dataclasses.replace(loaded, model=_beside_plain_weights(loaded.model))
         try:
             model = loaded.model.merge_and_unload(safe_merge=True).eval()
-        except ValueError as error:  # weights that are no numbers, or of formats without a sum
+        except ValueError as error:  # weights that are not finite, or of formats without addition
             raise DataError(
                 f"the adapter cannot be merged: {error}",
                 where=loaded.stamp.id,
-                fix="keep the adapter apart, or get it again: its weights may be damaged",
+                fix="keep the adapter separate, or download it again in case it is damaged",
             ) from error
     merged = dataclasses.replace(loaded, model=model)
     after = _logits(merged, probes)
     largest = max(float(logits.abs().max()) for logits in before)
     pairs = list(zip(before, after, strict=True))
     difference = max(float((one - other).abs().max()) for one, other in pairs) / largest
-    if not difference <= tolerance:  # not a number is no agreement
+    if not difference <= tolerance:  # also true for NaN
         raise DataError(
-            f"the merged model's logits differ by {difference:.2g} of the largest one, and "
-            f"rounding explains {tolerance:.2g}",
+            f"the merged model's logits differ by {difference:.2g} of the largest one, but "
+            f"rounding explains only {tolerance:.2g}",
             where=loaded.stamp.id,
-            fix="keep the adapter apart"
+            fix="keep the adapter separate"
             + ("" if before_is_precise else ", or merge in float32 (model.dtype=float32)"),
         )
     return Merged(merged, difference, tolerance, sum(len(logits) for logits in before))
 
 
 def require_mergeable(method: MethodName) -> None:
-    """Refuse a method whose result cannot be merged, before anything is loaded.
+    """Reject a method whose result cannot be merged, before anything is loaded.
 
     Raises:
-        UsageError: it saves whole models, or adds what no weight of the base could hold.
+        UsageError: it saves full models, or adds parameters that have no place in the base weights.
     """
     facts = FACTS[method]
     if not facts.mergeable:
@@ -93,15 +93,15 @@ def require_mergeable(method: MethodName) -> None:
 
 def _is_whole() -> UsageError:
     return UsageError(
-        "there is no adapter to merge: this is a whole model already",
+        "there is no adapter to merge: this is already a full model",
         fix="use the run's model folder as it is",
     )
 
 
 def _cannot_hold(name: str) -> UsageError:
     return UsageError(
-        f"{name} cannot be merged: no weight of the base model could hold what it adds",
-        fix="keep the adapter apart; only updates of weights, such as lora's, can be merged",
+        f"{name} cannot be merged: its parameters have no place in the base weights",
+        fix="keep the adapter separate; only updates of weights, such as lora's, can be merged",
     )
 
 
@@ -115,15 +115,15 @@ def _require_mergeable(loaded: LoadedModel) -> None:
     ends = (base.get_input_embeddings(), base.get_output_embeddings())
     if base.config.tie_word_embeddings and any(hasattr(end, "base_layer") for end in ends):
         raise UsageError(
-            "the adapter changes one end of a model whose input and output embeddings are one "
-            "tensor, so merging would change both",
+            "input and output embeddings are tied, but the adapter changes only one of them, "
+            "so merging would change both",
             where=loaded.stamp.id,
-            fix="keep the adapter apart",
+            fix="keep the adapter separate",
         )
 
 
 def _precision(model: Any) -> float:
-    """The relative size of what rounding loses."""
+    """The relative rounding error."""
     base = model.get_base_model()
     if getattr(base, "is_loaded_in_8bit", False):
         return 1 / 127
@@ -131,9 +131,9 @@ def _precision(model: Any) -> float:
 
 
 def _beside_plain_weights(model: Any) -> Any:
-    """The adapter beside the dequantised base; what it was beside is taken.
+    """The adapter on the dequantised base; the quantised model is consumed.
 
-    Merged into quantised weights it would be rounded to 4 bits with them.
+    Merged into quantised weights, it would be rounded to 4 bits.
     """
     import peft
 
@@ -146,7 +146,7 @@ def _beside_plain_weights(model: Any) -> Any:
 
 @torch.inference_mode()
 def _logits(loaded: LoadedModel, probes: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Of each probe, ``[tokens, vocabulary]``, in float32 on the CPU."""
+    """``[tokens, vocabulary]`` for each probe, in float32 on the CPU."""
     found = []
     for ids in probes:
         ids_1T = torch.tensor([list(ids)], device=loaded.device)

@@ -1,4 +1,4 @@
-"""Running a model's code on the meta device, where tensors have shapes and no numbers."""
+"""Running a model's code on the meta device, where tensors have shapes but no data."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def numberless(device: torch.device) -> AbstractContextManager[object]:
-    """Within, code on the meta device gets answers where it asks for numbers; elsewhere nothing."""
+    """On the meta device, answer reads of values within the block; elsewhere do nothing."""
     return _Numberless() if device.type == "meta" else nullcontext()
 
 
 class _Numberless(TorchDispatchMode):
-    """Lets code on tensors without numbers ask for some: each is zero, and one of them is not.
+    """Answers reads of values of tensors without data: each is zero, except one.
 
-    So loops over the experts that were chosen run once, and masks are neither full nor empty. Of
-    tokens that are split by counts, the first expert has all.
+    So loops over selected experts run once, and masks are neither full nor empty. Tokens split by
+    counts all go to the first expert.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -35,7 +35,7 @@ class _Numberless(TorchDispatchMode):
                 return torch.zeros(first.shape, dtype=kwargs.get("dtype") or first.dtype)
             if func is torch.ops.aten.split_with_sizes.default:
                 args = (first, _whole(first.shape[(*args, 0)[2]], args[1]), *args[2:])
-            if func is torch.ops.aten._grouped_mm.default:  # without numbers, of bfloat16 only
+            if func is torch.ops.aten._grouped_mm.default:  # the meta kernel supports bfloat16 only
                 return first.new_empty((*first.shape[:-1], args[1].shape[-1]))
         return func(*args, **kwargs)
 
@@ -45,5 +45,5 @@ def _leaves(device: torch.device | None) -> bool:
 
 
 def _whole(length: int, sizes: Sequence[int]) -> list[int]:
-    """Sizes that were computed, and so are zeros, as parts of a length: the first has the rest."""
+    """Computed sizes, which are zeros here, as parts of a length: the first part gets the rest."""
     return [length - sum(sizes[1:]), *sizes[1:]]

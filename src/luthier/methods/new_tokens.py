@@ -1,4 +1,4 @@
-"""What is trained whole beside an adapter: modules, and the embeddings of tokens that are new."""
+"""Modules trained in full beside an adapter, and embeddings of new tokens."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from luthier.models.load import LoadedModel
 
 
 def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dict[str, Any]:
-    """Peft's settings for the modules that are trained whole and saved with the adapter.
+    """Peft's settings for modules that are trained in full and saved with the adapter.
 
-    Embeddings that are one tensor with the output layer stay one, where peft can do that (LoRA and
-    its variants); elsewhere the two would part, and the merged model could not be written.
+    Embeddings tied to the output layer stay tied if peft supports it (LoRA and its variants); with
+    other methods they would diverge, and the merged model could not be saved.
 
     Raises:
-        UsageError: a name matches no module with parameters; a token's row is trained by itself
-            too; or tied embeddings would part.
+        UsageError: a name matches no module with parameters; a token's row is trained separately
+            too; or tied embeddings would diverge.
     """
     model, where, names = loaded.model, f"{where}.modules_to_save", config.modules_to_save
     if not names:
@@ -34,25 +34,25 @@ def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dic
             raise UsageError(
                 f"{loaded.stamp.architecture} has no module {name!r} to train and save",
                 where=where,
-                fix=did_you_mean(name, sorted(known), most=2) or "leave it out",
+                fix=did_you_mean(name, sorted(known), most=2) or "remove it",
             )
         has_end = has_end or any(module is end for module in found for end in ends)
     if not has_end:
         return {"modules_to_save": list(names)}
     if isinstance(config, LoraConfig) and config.trainable_tokens:
         raise UsageError(
-            "the whole embedding is trained and some of its rows by themselves too",
+            "modules_to_save trains the whole embedding, and trainable_tokens some of its rows",
             where=where,
-            fix="leave out one of modules_to_save and trainable_tokens",
+            fix="remove one of modules_to_save and trainable_tokens",
         )
     if not _are_tied(model):
         return {"modules_to_save": list(names)}
     if loaded.is_encoder_decoder or not isinstance(config, LoraConfig):
         raise UsageError(
-            f"input and output embeddings of {loaded.stamp.architecture} are one tensor, and "
-            "training a copy of one of them would part them",
+            f"input and output embeddings of {loaded.stamp.architecture} are tied, and training a "
+            "copy of one of them would untie them",
             where=where,
-            fix="give methods.lora.trainable_tokens=[…], which trains some of its rows"
+            fix="set methods.lora.trainable_tokens=[…] to train some of its rows"
             + ("" if loaded.is_encoder_decoder else ", or choose lora"),
         )
     return {"modules_to_save": list(names), "ensure_weight_tying": True}
@@ -61,18 +61,18 @@ def saved_modules(loaded: LoadedModel, config: ModulesConfig, where: str) -> dic
 def token_rows(
     loaded: LoadedModel, tokens: Sequence[str | int], where: str
 ) -> list[int] | dict[str, list[int]] | None:
-    """For peft's ``trainable_token_indices``: the rows of some tokens.
+    """Peft's ``trainable_token_indices``: the embedding rows of some tokens.
 
-    Where the output layer has weights of its own, its rows are trained too: a token whose input
-    alone is trained is read and never written. Tied weights are one tensor, which peft keeps so.
+    If the output layer has its own weights, its rows are trained too; otherwise a new token could
+    be read but never generated. Tied weights are kept tied by peft.
 
     Args:
         loaded: model and tokenizer.
-        tokens: as the tokenizer writes them, or ids.
+        tokens: in the tokenizer's spelling, or ids.
         where: the method's settings, as ``methods.lora``.
 
     Raises:
-        UsageError: the tokenizer has no such token, or the embedding no row for it.
+        UsageError: the tokenizer does not have the token, or the embedding no row for it.
     """
     if not tokens:
         return None
@@ -81,7 +81,7 @@ def token_rows(
     ids = sorted({_id_of(loaded.tokenizer, token, where) for token in tokens})
     if ids[-1] >= table.num_embeddings:
         raise UsageError(
-            f"the embedding has {table.num_embeddings} rows, and none for token {ids[-1]}",
+            f"the embedding has only {table.num_embeddings} rows, none for token {ids[-1]}",
             where=where,
             fix="add rows with model.resize_embeddings=true, and the token to the tokenizer",
         )
@@ -92,7 +92,7 @@ def token_rows(
 
 
 def _are_tied(model: Any) -> bool:
-    """Whether the output layer has no weights of its own."""
+    """Whether the output layer is tied to the embedding."""
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     if ends[1] is None or ends[0].weight is ends[1].weight:
         return True
@@ -100,10 +100,10 @@ def _are_tied(model: Any) -> bool:
 
 
 def _id_of(tokenizer: Any, token: str | int, where: str) -> int:
-    """The id of a token that is given as text or as an id.
+    """The id of a token given as text or id.
 
     Raises:
-        UsageError: the tokenizer has none.
+        UsageError: the tokenizer does not have it.
     """
     if isinstance(token, int):
         return token
@@ -115,5 +115,5 @@ def _id_of(tokenizer: Any, token: str | int, where: str) -> int:
         f"the tokenizer has no token {token!r}",
         where=where,
         fix=(f"{hint} Or " if hint else "")
-        + "add it to the tokenizer beside the model, and set model.resize_embeddings=true",
+        + "add it to the model's tokenizer, and set model.resize_embeddings=true",
     )

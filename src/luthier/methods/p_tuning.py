@@ -1,4 +1,4 @@
-"""P-tuning: virtual tokens made by a small network (Liu et al. 2021, arXiv 2103.10385)."""
+"""P-tuning: virtual tokens produced by a small network (Liu et al. 2021, arXiv 2103.10385)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from luthier.models.load import LoadedModel
 
 
 class PTuningMethod(Method):
-    """Trains vectors and the network of three layers that they pass through.
+    """Trains vectors and a three-layer network that transforms them.
 
-    What is saved are the vectors that come out of it.
+    The network's output is saved.
     """
 
     name = "p-tuning"
@@ -30,8 +30,8 @@ class PTuningMethod(Method):
             num_virtual_tokens=self.config.virtual_tokens,
             encoder_hidden_size=text.hidden_size,
             num_transformer_submodules=1,
-            # Peft does not find it in every model's config, and some models have none. No vector
-            # depends on it.
+            # Peft does not find it in every model's configuration, and some models have none. The
+            # vectors do not depend on it.
             num_attention_heads=getattr(text, "num_attention_heads", 1),
         )
         return Adapted(attach(loaded, settings, "methods.p-tuning"))

@@ -1,4 +1,4 @@
-"""What the methods that peft implements share."""
+"""Shared code of the methods that peft implements."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _REASON = 300  # characters
 
 
 def task_type(loaded: LoadedModel) -> str:
-    """Peft's name for the kind of model."""
+    """Peft's task type for the kind of model."""
     return "SEQ_2_SEQ_LM" if loaded.is_encoder_decoder else "CAUSAL_LM"
 
 
 def attach(
     loaded: LoadedModel, settings: Any, where: str, planned: Collection[str] | None = None
 ) -> Any:
-    """The model with peft's adapter around it.
+    """The peft model around a model.
 
     Args:
-        loaded: the model; it is changed.
-        settings: a configuration of peft's.
+        loaded: the model; it is modified.
+        settings: a peft configuration.
         where: the settings of the method, as ``methods.lora``.
-        planned: the modules that get something, by whole names; None: it is no method of modules.
+        planned: full names of the modules to adapt; None: the method has no target modules.
 
     Raises:
-        UsageError: peft cannot adapt this model so, or adapts other modules.
+        UsageError: peft cannot adapt this model, or adapts other modules.
     """
     import peft
 
@@ -45,7 +45,7 @@ def attach(
     except (ValueError, TypeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:_REASON]
         raise UsageError(
-            f"peft cannot adapt {loaded.stamp.architecture} so: {reason}",
+            f"peft cannot adapt {loaded.stamp.architecture}: {reason}",
             where=where,
             fix="name other modules, or choose another method",
         ) from None
@@ -55,7 +55,7 @@ def attach(
 
 
 def _adapted(model: Any) -> set[str]:
-    """The modules of a peft model that have something, by the names that they had before."""
+    """The adapted modules of a peft model, by their original names."""
     from peft.tuners.trainable_tokens import TrainableTokensLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -67,18 +67,18 @@ def _adapted(model: Any) -> set[str]:
 
 
 def _require_exactly(planned: set[str], adapted: set[str], where: str) -> None:
-    """Check that peft adapted the modules that were meant.
+    """Check that peft adapted the intended modules.
 
     Raises:
-        UsageError: it left some out, or took others.
+        UsageError: it missed some, or adapted others.
     """
     if planned == adapted:
         return
     missing, more = sorted(planned - adapted), sorted(adapted - planned)
     raise UsageError(
-        "peft adapted other modules than were meant"
-        + (f"; it left out {alike_once(missing, LISTED)}" if missing else "")
-        + (f"; it took {alike_once(more, LISTED)} besides" if more else ""),
+        "peft did not adapt the intended modules"
+        + (f"; it missed {alike_once(missing, LISTED)}" if missing else "")
+        + (f"; it also adapted {alike_once(more, LISTED)}" if more else ""),
         where=f"{where}.targets",
         fix="name the modules one by one, or choose another method",
     )
@@ -87,7 +87,7 @@ def _require_exactly(planned: set[str], adapted: set[str], where: str) -> None:
 def targets_of(
     loaded: LoadedModel, config: ModulesConfig, where: str, reach: Reach, **options: Any
 ) -> Targets:
-    """`find_targets` with a method's own settings."""
+    """The targets of a method's own settings; see `find_targets`."""
     selection = Selection(
         config.targets,
         config.exclude_modules,

@@ -15,13 +15,13 @@ from luthier.methods.peft_support import attach, task_type
 from luthier.models.device import is_out_of_memory
 from luthier.models.load import LoadedModel
 
-_Layer: TypeAlias = tuple[Any, Any]  # the keys and values of some tokens, as tensors
+_Layer: TypeAlias = tuple[Any, Any]  # keys and values of some tokens, as tensors
 
 
 class PrefixTuningMethod(Method):
-    """Trains what ``virtual_tokens`` tokens would have left in the key/value cache.
+    """Trains the keys and values of ``virtual_tokens`` virtual tokens in the KV cache.
 
-    The keys and values themselves are trained, without the network of the paper's section 4.3.
+    Keys and values are trained directly, without the network of the paper's section 4.3.
     """
 
     name = "prefix-tuning"
@@ -32,12 +32,12 @@ class PrefixTuningMethod(Method):
     def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
-        The prefix starts as what real tokens leave in the cache. Numbers drawn at random, peft's
-        default, make the model useless at first and a short training does not mend that. Of an
-        encoder-decoder it is the decoder's self-attention that has a prefix, as in peft.
+        The prefix is initialised with the cache of real tokens. Random numbers, peft's default,
+        make the model useless at first, and a short training does not repair that. In an
+        encoder-decoder model the decoder's self-attention gets the prefix, as in peft.
 
         Raises:
-            UsageError: the layers keep keys of different shapes, or no keys; the initial text has
+            UsageError: the layers cache keys of different shapes, or none; or the initial text has
                 no tokens.
         """
         import peft
@@ -47,20 +47,20 @@ class PrefixTuningMethod(Method):
         start = _cached(loaded.model, ids)
         if start is None:
             raise UsageError(
-                f"the layers of {loaded.stamp.architecture} do not all keep keys and values, which "
-                "a prefix consists of",
+                f"not all layers of {loaded.stamp.architecture} cache keys and values, which a "
+                "prefix needs",
                 fix="choose prompt-tuning",
             )
         if len({part.shape for pair in start for part in pair}) > 1:
             raise UsageError(
-                f"the keys and values that {loaded.stamp.architecture} keeps are not of one shape, "
-                "as peft's prefixes are",
+                f"the cached keys and values of {loaded.stamp.architecture} differ in shape, which "
+                "peft's prefixes do not support",
                 fix="choose prompt-tuning",
             )
         if any(keys.shape != values.shape for keys, values in start):
             raise UsageError(
-                f"{loaded.stamp.architecture} keeps keys of another width than values, and peft's "
-                "prefixes have one width",
+                f"keys and values of {loaded.stamp.architecture} differ in width, which peft's "
+                "prefixes do not support",
                 where="methods.prefix-tuning",
                 fix="choose prompt-tuning",
             )
@@ -79,8 +79,8 @@ class PrefixTuningMethod(Method):
         encoder = prepared.prompt_encoder[prepared.active_adapter]
         if encoder.embedding.weight.shape != flat.shape:
             raise UsageError(
-                f"{loaded.stamp.architecture} keeps keys of another shape ({heads} heads of width "
-                f"{width}) than peft takes from its configuration for a prefix",
+                f"{loaded.stamp.architecture} caches keys of another shape ({heads} heads of width "
+                f"{width}) than peft reads from its configuration",
                 where="methods.prefix-tuning",
                 fix="choose prompt-tuning",
             )
@@ -89,11 +89,11 @@ class PrefixTuningMethod(Method):
 
 
 def _as_peft_deals_them(layers: Sequence[_Layer]) -> list[_Layer]:
-    """In the order in which peft gives each layer of a decoder after an encoder its own.
+    """Layers in the order in which peft assigns them in a decoder after an encoder.
 
-    Of N keys and values peft 0.21 gives layer i those numbered 2 i modulo N: it repeats them all
-    and deals four to a layer, of which the last two, meant for cross-attention, are dropped. An
-    even N leaves half of them unused and makes two layers share the rest, so N is odd here; of a
+    Of N keys and values, peft 0.21 gives layer i those numbered 2 i modulo N: it repeats them all
+    and assigns four to a layer, of which the last two, meant for cross-attention, are dropped. An
+    even N leaves half of them unused and makes two layers share the rest, so N is odd here; in a
     decoder with an even number of layers one pair is never read.
     """
     count = len(layers) | 1
@@ -104,15 +104,15 @@ def _as_peft_deals_them(layers: Sequence[_Layer]) -> list[_Layer]:
 
 
 def _cached(model: Any, ids: Any) -> list[_Layer] | None:
-    """What tokens leave in a decoder's key/value cache: the keys and values of each layer.
+    """The keys and values of some tokens in each layer of a decoder's cache.
 
     Args:
-        model: a transformers model. An encoder-decoder's encoder reads the same tokens.
+        model: a transformers model. The encoder of an encoder-decoder reads the same tokens.
         ids: (tokens,).
 
     Returns:
-        Each (heads, tokens, head dimension); None: a layer keeps something else or more, as
-        recurrent and hybrid ones do.
+        Each (heads, tokens, head dimension); None: a layer caches something else, as in recurrent
+        and hybrid models.
     """
     import torch
     from transformers.cache_utils import (
@@ -133,7 +133,7 @@ def _cached(model: Any, ids: Any) -> list[_Layer] | None:
         except (RuntimeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
-            cache = None  # a model of recurrent layers may not read one passage with a cache
+            cache = None  # a recurrent model may not support a cache here
     model.train(was_training)
     if isinstance(cache, EncoderDecoderCache):
         cache = cache.self_attention_cache

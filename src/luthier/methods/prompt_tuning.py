@@ -12,7 +12,7 @@ from luthier.models.load import LoadedModel
 
 
 class PromptTuningMethod(Method):
-    """Trains ``virtual_tokens`` vectors; the model itself is left as it is."""
+    """Trains ``virtual_tokens`` vectors; the model itself is frozen."""
 
     name = "prompt-tuning"
 
@@ -22,10 +22,10 @@ class PromptTuningMethod(Method):
     def _adapt(self, loaded: LoadedModel, reach: Reach) -> Adapted:
         """See `Method.prepare`.
 
-        The vectors start from the embeddings of real tokens.
+        The vectors are initialised with embeddings of real tokens.
 
         Raises:
-            UsageError: the initial text has no tokens; embeddings and layers differ in width.
+            UsageError: the initial text has no tokens, or embeddings and layers differ in width.
         """
         import peft
         import torch
@@ -34,10 +34,10 @@ class PromptTuningMethod(Method):
         settings = peft.PromptTuningConfig(
             task_type=task_type(loaded),
             num_virtual_tokens=self.config.virtual_tokens,
-            # Vectors for the encoder only: peft would make a second set for the decoder, unused.
+            # Vectors for the encoder only: peft would create an unused second set for the decoder.
             num_transformer_submodules=1,
-            # Peft does not find it in every model's config, and some models have none. No vector
-            # depends on it.
+            # Peft does not find it in every model's configuration, and some models have none. The
+            # vectors do not depend on it.
             num_attention_heads=getattr(text, "num_attention_heads", 1),
         )
         model = attach(loaded, settings, "methods.prompt-tuning")
@@ -46,12 +46,12 @@ class PromptTuningMethod(Method):
         table = loaded.model.get_input_embeddings().weight
         if table.shape[1] != prompt.embedding_dim:
             raise UsageError(
-                f"the embeddings of {loaded.stamp.architecture} have width {table.shape[1]}, and "
+                f"the embeddings of {loaded.stamp.architecture} have width {table.shape[1]}, but "
                 f"peft's prompts have that of its layers, {prompt.embedding_dim}",
                 where="methods.prompt-tuning",
                 fix="choose lora",
             )
-        prompt.to(table.device)  # peft looks for embeddings by names that not all models have
+        prompt.to(table.device)  # peft searches embeddings by names that not all models have
         with torch.no_grad():
             prompt.weight.copy_(table[ids])
         return Adapted(model)

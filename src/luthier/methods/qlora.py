@@ -1,4 +1,4 @@
-"""QLoRA: LoRA beside a quantised base (Dettmers et al. 2023, arXiv 2305.14314)."""
+"""QLoRA: LoRA on a quantised base (Dettmers et al. 2023, arXiv 2305.14314)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from luthier.methods.targets import Parameters
 
 
 class QloraMethod(LoraMethod):
-    """Trains LoRA's update in float32; the base was quantised when it was loaded."""
+    """Trains LoRA's update in float32; the base is quantised when it is loaded."""
 
     name = "qlora"
-    # Linear layers are quantised, stacks are not.
+    # Only linear layers are quantised, stacked experts are not.
     parameters: ClassVar[Parameters] = Parameters(converts=True, stacks=True)

@@ -1,4 +1,4 @@
-"""From a name in the configuration to a method."""
+"""Lookup of methods by their name in the configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def method_for(name: MethodName, methods: MethodsConfig) -> Method:
 
 @cache
 def _class_of(name: MethodName) -> Callable[[MethodConfig], Method]:
-    """The class in the file of that name."""
+    """The method's class, from the file of that name."""
     module = import_module(f"luthier.methods.{name.replace('-', '_')}")
     found: Callable[[MethodConfig], Method] = next(
         one

@@ -8,7 +8,7 @@ from luthier.methods.lora import LoraMethod
 
 
 class RsloraMethod(LoraMethod):
-    """Trains ``B·A·alpha/√rank``: the size of the update does not fall with its rank."""
+    """Trains ``B·A·alpha/√rank``: the update does not shrink with the rank."""
 
     name = "rslora"
     variant: ClassVar[dict[str, Any]] = {"use_rslora": True}

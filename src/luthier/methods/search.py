@@ -1,6 +1,6 @@
-"""Looking for modules of a model that may be adapted.
+"""Search for adaptable modules of a model.
 
-Names are read as peft reads them: a list holds ends of names, a text is a regular expression for
+Names follow peft's rules: a list contains suffixes of names, a text is a regular expression for
 whole names.
 """
 
@@ -21,28 +21,27 @@ from luthier.methods.expert_stacks import Stack
 from luthier.methods.gradient_reach import Reach
 
 _LISTED = 12
-# Their state-space layers give fused kernels the weights of these modules, past any adapter, where
-# there are such kernels. For the first five peft refuses them; transformers' code of the others
-# does the same.
+# State-space layers pass the weights of these modules to fused kernels, bypassing any adapter. For
+# the first five peft refuses them; transformers' code for the others does the same.
 _FUSED_MODELS = frozenset(
     {"mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"}
     | {"bamba", "granitemoehybrid", "jamba", "zamba2"}
 )
 _FUSED_MODULES = ("out_proj", "conv1d", "dt_proj")
-# Where the code of models is, which may call a layer linear that computes something else.
+# Packages of model code, which may call a layer linear that computes something else.
 _MODELS = ("transformers.models.", "transformers_modules.")
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Looks for modules among those that may be adapted.
+    """Search among adaptable modules.
 
     Attributes:
-        model: a transformers model, without an adapter.
-        modules: those that may be adapted, by name.
-        stacks: parameters that may be adapted.
-        embeddings: whether embeddings may be.
-        reach: of the model.
+        model: a transformers model without an adapter.
+        modules: the adaptable modules, by name.
+        stacks: the adaptable parameters.
+        embeddings: whether embeddings are adaptable.
+        reach: the reach of the model.
     """
 
     model: Any
@@ -52,13 +51,13 @@ class Search:
     reach: Reach
 
     def named(self, names: Names) -> list[str]:
-        """The modules that are named."""
+        """The modules that match the names."""
         if isinstance(names, str):
             return matching(names, self.modules, whole=True)
         return [name for name in self.modules if ends_with(name, names)]
 
     def linear(self) -> list[str]:
-        """All linear layers but the output layer, as peft's all-linear has them."""
+        """All linear layers except the output layer, as in peft's all-linear."""
         output = self.model.get_output_embeddings()
         return [
             name
@@ -67,18 +66,18 @@ class Search:
         ]
 
     def can_learn(self, name: str) -> bool:
-        """Whether an adapter would be seen: the output depends on the module, on any device."""
+        """Whether an adapter on the module would affect the output, on any device."""
         return self.reach.has_module(name) and not self.is_fused(name)
 
     def is_fused(self, name: str) -> bool:
-        """Whether a module's weight is used past the module, so that no adapter would be seen."""
+        """Whether a kernel reads the module's weight directly, bypassing adapters."""
         if self.model.config.get_text_config().model_type not in _FUSED_MODELS:
             return False
         parent, _, own = name.rpartition(".")
         return own in _FUSED_MODULES and hasattr(self.modules.get(parent), "A_log")
 
     def alike(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Other modules of the whole model that end as some names do."""
+        """Other modules of the whole model whose names end like the given ones."""
         meant = set(names)
         return tuple(
             name
@@ -90,7 +89,7 @@ class Search:
         """Check that a target matches something that can learn.
 
         Raises:
-            UsageError: it matches nothing, or modules that the output does not depend on.
+            UsageError: it matches nothing, or only modules that the output does not depend on.
         """
         if any(stack.is_named(entry) for stack in self.stacks):
             return
@@ -101,20 +100,20 @@ class Search:
                 f"the output of {type(self.model).__name__} does not depend on {found[0]}, so an "
                 "adapter there would learn nothing",
                 where=where,
-                fix=f"leave it out; there are {self.overview()}",
+                fix=f"remove it; adaptable modules: {self.overview()}",
             )
 
     def require_adaptable(self, name: str, where: str) -> None:
-        """Check that a module that is named can be adapted.
+        """Check that a named module can be adapted.
 
         Raises:
-            UsageError: it is of another kind, or its weight is used past it.
+            UsageError: it is of an unsupported kind, or kernels bypass it.
         """
         if self.is_fused(name):
             raise UsageError(
-                f"{name} cannot be adapted: fused kernels read its weight past any adapter",
+                f"{name} cannot be adapted: fused kernels read its weight and bypass adapters",
                 where=where,
-                fix=f"leave it out; there are {self.overview()}",
+                fix=f"remove it; adaptable modules: {self.overview()}",
             )
         if not self._is_adaptable(self.modules[name]):
             kinds = "linear layers and embeddings" if self.embeddings else "linear layers"
@@ -122,14 +121,14 @@ class Search:
                 f"{name} cannot be adapted: it is a {type(self.modules[name]).__name__}, and this "
                 f"method adapts {kinds}",
                 where=where,
-                fix=f"there are {self.overview()}",
+                fix=f"adaptable modules: {self.overview()}",
             )
 
     def require_excluded(self, entry: Names, where: str) -> None:
-        """Check that an exclusion matches something that could have been adapted.
+        """Check that an exclusion matches something adaptable.
 
         Raises:
-            UsageError: it matches nothing; or a part of the model, whose own modules peft keeps.
+            UsageError: it matches nothing, or a container, whose modules peft would still adapt.
         """
         if any(one.is_named(entry) or is_named(one.holder, entry) for one in self.stacks):
             return
@@ -139,17 +138,17 @@ class Search:
             return
         own = without_numbers(found[0]).rpartition(".")[2]
         raise UsageError(
-            f"{found[0]} is a {type(self.modules[found[0]]).__name__}: excluding it leaves nothing "
-            "out, since an exclusion does not reach inside a module",
+            f"{found[0]} is a {type(self.modules[found[0]]).__name__}: excluding it has no effect, "
+            "since an exclusion does not reach inside a module",
             where=where,
-            fix=rf"give a regular expression for what is inside, such as '.*\.{own}\..*'",
+            fix=rf"give a regular expression for the modules inside, such as '.*\.{own}\..*'",
         )
 
     def require_layers(self, layers: Sequence[int], where: str) -> None:
-        """Check that there are layers of some numbers.
+        """Check that layers with the given numbers exist.
 
         Raises:
-            UsageError: one of them is missing.
+            UsageError: a layer does not exist.
         """
         if not layers:
             return
@@ -158,11 +157,11 @@ class Search:
             raise UsageError(
                 f"{type(self.model).__name__} has no layer {missing[0]}",
                 where=where,
-                fix=f"its layers have the numbers 0 to {max(known)}" if known else "leave it out",
+                fix=f"its layers have the numbers 0 to {max(known)}" if known else "remove it",
             )
 
     def overview(self) -> str:
-        """The ends of the names of linear layers."""
+        """The suffixes of the names of linear layers."""
         linear = (name for name in self.linear() if self.can_learn(name))
         return listed(dict.fromkeys(name.rpartition(".")[2] for name in linear), _LISTED)
 
@@ -176,7 +175,7 @@ class Search:
             return
         kind = type(self.model).__name__
         if isinstance(entry, str):
-            message = f"the regular expression {entry!r} matches the whole name of no module"
+            message = f"the regular expression {entry!r} matches no whole name of a module"
         else:
             message = f"no module's name ends with {entry[0]!r}"
         raise UsageError(f"{message} of {kind}", where=where, fix=self._nearest(entry))
@@ -185,9 +184,9 @@ class Search:
         return is_linear(module) or (self.embeddings and isinstance(module, torch.nn.Embedding))
 
     def _nearest(self, entry: Names) -> str:
-        """Names like one that matches nothing."""
+        """Names similar to one that matches nothing."""
         adaptable = [name for name, one in self.modules.items() if self._is_adaptable(one)]
-        there = f"there are {self.overview()}"
+        there = f"adaptable modules: {self.overview()}"
         if not isinstance(entry, str):
             parts = entry[0].count(".") + 1
             ends = dict.fromkeys(".".join(name.split(".")[-parts:]) for name in adaptable)
@@ -200,24 +199,24 @@ class Search:
 
 
 def entries(names: Names) -> tuple[Names, ...]:
-    """What is named, one by one: each end of a name, or the regular expression."""
+    """Each suffix of a name, or the regular expression, as separate entries."""
     if isinstance(names, str):
         return (names,)
     return tuple((name,) for name in names)
 
 
 def looks_linear(module: Any) -> bool:
-    """Whether a module is written as a linear layer, whatever it computes."""
+    """Whether a module is defined as a linear layer, whatever it computes."""
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(module, torch.nn.Linear | Conv1D)
 
 
 def is_linear(module: Any) -> bool:
-    """Whether a module is a linear layer and computes what one does.
+    """Whether a module is a linear layer that computes a plain linear map.
 
-    Routers that give two tensors (Llama 4, Phi-MoE) and products by groups (DeepSeek-V4) are
-    written as linear layers too, and peft would add one tensor of the usual shape to theirs.
+    Routers that return two tensors (Llama 4, Phi-MoE) and grouped products (DeepSeek-V4) are also
+    defined as linear layers, but peft would add a tensor of the usual shape to their output.
     """
     if not looks_linear(module):
         return False
@@ -229,17 +228,17 @@ def is_linear(module: Any) -> bool:
 
 @torch.no_grad()
 def _gives_a_vector(module: Any) -> bool:
-    """Whether a module takes a vector of its inputs, and gives one of its outputs."""
+    """Whether a module maps a vector of its input width to one of its output width."""
     x_11D = module.weight.new_zeros(1, 1, module.in_features)
     try:
         found = module(x_11D)
-    except Exception:  # noqa: BLE001 - what it takes is something else
+    except Exception:  # noqa: BLE001 - its input is something else
         return False
     return isinstance(found, torch.Tensor) and found.shape == (1, 1, module.out_features)
 
 
 def _ends(name: str) -> Iterable[str]:
-    """All ends of a name that begin after a dot."""
+    """All suffixes of a name that start after a dot."""
     while "." in name:
         name = name.partition(".")[2]
         yield name

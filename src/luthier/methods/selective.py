@@ -1,4 +1,4 @@
-"""Training a part of the model's own parameters: those named, or those a method chooses."""
+"""Training of the model's own parameters, selected by name or by a method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from luthier.models.load import LoadedModel
 
 
 class SelectiveMethod(Method):
-    """Trains the parameters that have one of the given regular expressions in their names."""
+    """Trains the parameters whose names match one of the regular expressions."""
 
     name = "selective"
 
@@ -26,7 +26,7 @@ class SelectiveMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: no expression is given, or the model has nothing that one of them names.
+            UsageError: no expression is given, or one matches nothing in the model.
         """
         names = [name for name, _ in loaded.model.named_parameters()]
         chosen = pick_names(self.config.parameters, names)
@@ -36,19 +36,19 @@ class SelectiveMethod(Method):
 def train_only(
     loaded: LoadedModel, reach: Reach, what: str, chosen: Callable[[str], bool]
 ) -> Adapted:
-    """Freeze all parameters but those whose names are chosen.
+    """The model with all parameters frozen except the chosen ones.
 
-    Of a vision-language model only the language model has any to choose from. Those that the
-    model's output does not depend on are frozen too.
+    In a vision-language model only those of the language model can be chosen. Parameters without
+    influence on the output are frozen too.
 
     Args:
         loaded: the model.
-        reach: of the model.
-        what: what is chosen, in words.
-        chosen: from a parameter's name.
+        reach: the reach of the model.
+        what: the chosen parameters in words, for the error.
+        chosen: decides by a parameter's name.
 
     Raises:
-        UsageError: the model has none of them.
+        UsageError: the model has no such parameters.
     """
     model = loaded.model
     frozen = frozen_pattern(model)

@@ -1,4 +1,4 @@
-"""The modules of a model that a method adapts: found, checked, and told peft by whole names."""
+"""The target modules of a method: found, checked, and passed to peft by their full names."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from luthier.models.kinds import frozen_pattern, is_frozen
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a method adapts as parameters; by default nothing.
+    """Parameters that a method adapts directly; by default none.
 
     Attributes:
-        converts: whether peft takes the names of experts' former matrices for stacks, so that no
-            other module of these names can be adapted as a module.
-        stacks: whether it adapts stacks.
-        weights: whether it adapts the weights of linear layers so.
+        converts: whether peft maps the former names of experts' matrices to stacks, so that no
+            other module with these names can be adapted as a module.
+        stacks: whether the method adapts stacks.
+        weights: whether it adapts weights of linear layers as parameters.
     """
 
     converts: bool = False
@@ -33,15 +33,15 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a method adapts, by whole names, in the model's order.
+    """The targets of a method, by full names, in the model's order.
 
     Attributes:
         modules: adapted as modules.
-        weights: modules whose weights are adapted as parameters, since peft would take their names
-            for those of experts.
+        weights: modules whose weights are adapted as parameters, because peft would mistake their
+            names for those of experts.
         stacks: adapted as parameters.
-        not_adapted: modules of peft's that have the ends of these names, and are not meant.
-        notes: what is left as it is, in sentences.
+        not_adapted: unintended modules with the same suffixes, which peft must skip.
+        notes: sentences about modules that are left unchanged.
     """
 
     modules: tuple[str, ...]
@@ -52,12 +52,12 @@ class Targets:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All modules with an adapter, those that hold stacks among them."""
+        """All modules with an adapter, including those that contain stacks."""
         return (*self.modules, *self.weights, *(stack.holder for stack in self.stacks))
 
     @property
     def parameters(self) -> list[str]:
-        """For peft's ``target_parameters``."""
+        """Peft's ``target_parameters``."""
         return [f"{name}.weight" for name in self.weights] + [stack.name for stack in self.stacks]
 
 
@@ -71,19 +71,19 @@ def find_targets(
     absent: Collection[str] = (),
     parameters: Parameters = Parameters(),
 ) -> Targets:
-    """The modules of a model that are selected, and the stacks.
+    """The selected modules and stacks of a model.
 
-    Of a vision-language model only the language model has any. What the model's output does not
-    depend on is left out, since no adapter would learn there.
+    In a vision-language model only modules of the language model are targets. Modules without
+    influence on the output are left out, since an adapter there would not learn.
 
     Args:
-        model: a transformers model, without an adapter.
-        selection: which modules.
+        model: a transformers model without an adapter.
+        selection: the selected modules.
         where: the method's settings, as ``methods.lora``.
-        reach: of the model.
+        reach: the reach of the model.
         embeddings: whether the method adapts embeddings too.
-        absent: targets that the model need not have.
-        parameters: what it adapts beside modules.
+        absent: targets that the model may lack.
+        parameters: the parameters it adapts besides modules.
 
     Raises:
         UsageError: a target or an exclusion matches nothing, a target cannot be adapted, or no
@@ -112,8 +112,8 @@ def find_targets(
     lost = lost_names(model, names) if parameters.converts else frozenset()
     if lost and not selection.is_all_linear:
         raise UsageError(
-            f"{where.rpartition('.')[2]} cannot adapt {min(lost)}: peft would not find its weights "
-            "again in a file, because it renames them while it reads",
+            f"{where.rpartition('.')[2]} cannot adapt {min(lost)}: peft renames its weights while "
+            "reading a file, and would not find them",
             where=f"{where}.targets",
             fix="name other modules, or choose another method, such as adalora",
         )
@@ -131,7 +131,7 @@ def find_targets(
             f"{type(model).__name__} has no module that {where}.targets names"
             + (" and that is not excluded" if selection.exclude or selection.layers else ""),
             where=f"{where}.targets",
-            fix=f"name modules with {where}.targets=[…]; there are {search.overview()}",
+            fix=f"name modules with {where}.targets=[…]; adaptable modules: {search.overview()}",
         )
     targets = Targets(plain, weights, adapted, search.alike(plain))
     notes = notes_on_targets(search, selection, stacks, set(targets.names), adapted, lost)
@@ -139,7 +139,7 @@ def find_targets(
 
 
 def _clashing(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those modules whose names peft takes for those of experts."""
+    """The modules whose names peft mistakes for those of experts."""
     taken = converted_names(model)
     return tuple(name for name in names if name.rpartition(".")[2] in taken)
 
@@ -151,24 +151,24 @@ def _require_parameters(
     names: tuple[str, ...],
     where: str,
 ) -> None:
-    """Check that what is named can be adapted as parameters, where it must be.
+    """Check that named modules can be adapted as parameters, where necessary.
 
     Raises:
-        UsageError: the method adapts none.
+        UsageError: the method adapts no parameters.
     """
     others = dict.fromkeys(name.rpartition(".")[2] for name in names if name not in set(clashing))
     fix = f"name other modules, {where}.targets=[{','.join(others)}]" if others else "choose lora"
     method = where.rpartition(".")[2]
     if stacks and not parameters.stacks:
         raise UsageError(
-            f"{method} cannot adapt experts that lie in one stack, as {stacks[0].name} does",
+            f"{method} cannot adapt experts stacked in one tensor, as in {stacks[0].name}",
             where=f"{where}.targets",
             fix=fix,
         )
     if clashing and not parameters.weights:
         raise UsageError(
-            f"{method} cannot adapt {clashing[0]}: peft takes its name for that of experts that "
-            "lie in one stack",
+            f"{method} cannot adapt {clashing[0]}: peft mistakes its name for that of experts "
+            "stacked in one tensor",
             where=f"{where}.targets",
             fix=fix,
         )

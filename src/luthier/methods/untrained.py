@@ -1,4 +1,4 @@
-"""What a method leaves as it is although it could have been meant, in sentences."""
+"""Notes on modules that a method leaves unchanged although the user may expect otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from luthier.methods.expert_stacks import Stack
 from luthier.methods.search import Search, is_linear, looks_linear
 
 LISTED = 4
-"""Names of modules in one message."""
+"""Maximum number of module names in one message."""
 
 
 def notes_on_targets(
@@ -22,15 +22,15 @@ def notes_on_targets(
     adapted_stacks: Collection[Stack],
     lost: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """On modules that are meant and get no adapter, and on stacks beside those that get one.
+    """Notes on selected modules without an adapter, and on stacks beside adapted modules.
 
     Args:
-        search: among the model's modules.
-        selection: which are meant.
-        stacks: all of the model's.
-        adapted: names of modules with an adapter.
-        adapted_stacks: those of the stacks that have one.
-        lost: modules that get none, because it would not be found again in a file.
+        search: the search over the model's modules.
+        selection: the selected modules.
+        stacks: all stacks of the model.
+        adapted: names of adapted modules.
+        adapted_stacks: the adapted stacks.
+        lost: modules without an adapter because it could not be loaded from a file.
     """
     output = search.model.get_output_embeddings()
     meant = search.modules if selection.is_all_linear else search.named(selection.targets)
@@ -46,24 +46,27 @@ def notes_on_targets(
     mute = [n for n in left if n not in others and not search.can_learn(n)]
     clashing = [n for n in left if n not in others and n not in mute and n not in lost]
     found = (
-        (others, "compute something else than a linear layer, and get no adapter"),
-        (mute, "get no adapter, which would learn nothing: the output does not depend on them"),
+        (others, "do not compute a linear map, and get no adapter"),
+        (mute, "get no adapter, because the output does not depend on them"),
         (
             [name for name in left if name in lost],
-            "get no adapter: peft renames their weights while it reads a file, and loses them",
+            "get no adapter, because peft renames their weights while reading them and loses them",
         ),
-        (clashing, "get no adapter: peft takes their names for those of experts in one stack"),
+        (
+            clashing,
+            "get no adapter, because peft mistakes their names for those of stacked experts",
+        ),
     )
     notes = [f"{alike_once(names, LISTED)} {reason}" for names, reason in found if names]
     return (*notes, *_note_on_stacks(search.model, selection, stacks, adapted, adapted_stacks))
 
 
 def notes_on_mute(names: Sequence[str]) -> tuple[str, ...]:
-    """On modules or parameters that are meant and cannot learn."""
+    """Notes on selected modules or parameters that cannot learn."""
     if not names:
         return ()
     return (
-        f"{alike_once(names, LISTED)} stay as they are: the model's output does not depend on them",
+        f"{alike_once(names, LISTED)} are not trained: the model's output does not depend on them",
     )
 
 
@@ -74,7 +77,7 @@ def _note_on_stacks(
     adapted: Collection[str],
     adapted_stacks: Collection[Stack],
 ) -> tuple[str, ...]:
-    """On stacks beside modules with an adapter."""
+    """A note on stacks beside adapted modules."""
     left = [
         stack
         for stack in stacks
@@ -90,12 +93,12 @@ def _note_on_stacks(
     )
     return (
         f"{alike_once([stack.name for stack in left], LISTED)} ({share:.0%} of the model's "
-        "parameters) get no adapter: they are no linear layers, but stacks of matrices, as those "
-        "of experts",
+        "parameters) get no adapter: they are stacks of matrices, such as experts, not "
+        "linear layers",
     )
 
 
 def _is_beside(stack: Stack, adapted: Collection[str]) -> bool:
-    """Whether a module with an adapter is in the part of the model that holds the stack's."""
+    """Whether an adapted module is in the same part of the model as the stack."""
     parent = f"{stack.holder.rpartition('.')[0]}."
     return any(name.startswith(parent) for name in adapted)

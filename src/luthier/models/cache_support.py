@@ -1,4 +1,4 @@
-"""Which models give the same for a text at once and in parts, and for a row among others."""
+"""Properties of models that affect caching of prefixes and batching of rows."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Rotary frequencies that follow the longest row of a batch.
+# Rotary frequencies that depend on the longest row of a batch.
 _ROPE_OF_THE_BATCH = ("dynamic", "longrope")
 _INITIAL = "original_inv_freq"
 
 
 def rope_follows_the_batch(config: Any) -> bool:
-    """Whether a row's rotary frequencies depend on the rows beside it, or on what comes later."""
+    """Whether a row's rotary frequencies depend on other rows or on later tokens."""
     rope = repr(getattr(config.get_text_config(decoder=True), "rope_parameters", None))
     return any(repr(kind) in rope for kind in _ROPE_OF_THE_BATCH)
 
 
 def settled_length(config: Any) -> float:
-    """Tokens up to which a model's rotary frequencies are the same for every text.
+    """The number of tokens up to which a model's rotary frequencies are constant.
 
-    Dynamic and long RoPE have one set of frequencies for texts within the window of the
-    pre-training, and others for longer texts.
+    Dynamic and long RoPE have fixed frequencies for texts within the pre-training window, and
+    others for longer texts.
     """
     text = config.get_text_config(decoder=True)
     if not rope_follows_the_batch(text):
@@ -31,13 +31,13 @@ def settled_length(config: Any) -> float:
     parts = [rope, *(part for part in rope.values() if isinstance(part, dict))]
     stated = [part.get("original_max_position_embeddings") for part in parts]
     stated.append(getattr(text, "max_position_embeddings", None))
-    # transformers keeps the frequencies of a longer text for one of exactly that length.
+    # transformers keeps the frequencies of a longer text for a text of exactly that length.
     return min((float(length) for length in stated if length), default=1.0) - 1
 
 
 @contextmanager
 def rope_of_each_pass(model: Any) -> Iterator[None]:
-    """Let dynamic RoPE follow the text of a pass, whatever passes came before.
+    """Make dynamic RoPE depend on the current pass only, not on earlier ones.
 
     transformers keeps the frequencies of the longest text so far until a short one comes.
     """
@@ -71,10 +71,10 @@ def _forget_longer_texts(module: Any, *_arguments: Any) -> None:
 
 
 def keeps_all_states(model: Any) -> bool:
-    """Whether keys and values of all earlier tokens are everything that later tokens read.
+    """Whether later tokens depend on earlier ones only through their cached keys and values.
 
-    Recurrent and hybrid models (Mamba) carry a state instead, and some layers share another's. A
-    sliding window is no hindrance: it is a mask over keys and values that may as well all be kept.
+    Recurrent and hybrid models (Mamba) carry a state instead, and some layers share another's
+    cache. A sliding window is fine, since it is a mask over keys and values that can all be kept.
     """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -83,16 +83,16 @@ def keeps_all_states(model: Any) -> bool:
         return False
     try:
         kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
-    except (KeyError, AttributeError, TypeError, ValueError):  # kinds of layers it does not know
+    except (KeyError, AttributeError, TypeError, ValueError):  # unsupported kinds of layers
         return False
     return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
 
 
 def counts_places(config: Any) -> bool:
-    """Whether a token's place in its row matters beside its position, so that padding changes it.
+    """Whether a token's place in its row matters besides its position, so padding changes it.
 
-    Chunks of attention begin at fixed places, and so do the steps of a temperature that grows with
-    the place (Llama 4).
+    Chunks of chunked attention start at fixed places, and so do the steps of a temperature that
+    grows with the place (Llama 4).
     """
     text = config.get_text_config(decoder=True)
     kinds = getattr(text, "layer_types", None) or ()

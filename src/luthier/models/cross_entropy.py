@@ -1,4 +1,4 @@
-"""Cross-entropy from hidden states, whose logits never exist all at once."""
+"""Cross-entropy from hidden states, without materialising all logits at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 from luthier.core.logit_rows import rows_at_once
 from luthier.models.forward import logits_at_indices, selected_rows
 
-# Models that do something with their logits after the output layer, such as capping them.
+# Models that process their logits after the output layer, for example with a soft cap.
 _not_plain: WeakSet[nn.Module] = WeakSet()
 
 
@@ -33,8 +33,8 @@ def summed_cross_entropy(
         inputs: keyword arguments of its forward.
         rows_K: rows of the batch.
         columns_K: positions counted from the end, as in `luthier.models.forward`.
-        targets_K: the token that is right at each.
-        weights_K: by what each position's nats are multiplied (float32); None: by one.
+        targets_K: the target token of each.
+        weights_K: the weight of each position's nats (float32); None: one.
     """
     output = model.get_output_embeddings()
     if output not in _not_plain and type(output) is nn.Linear:
@@ -56,9 +56,9 @@ def summed_cross_entropy(
 def _losing(
     output: nn.Linear, targets_K: Tensor, weights_K: Tensor | None
 ) -> Iterator[list[Tensor]]:
-    """Let an output layer give the loss in the place of logits; it stands in the list then.
+    """Make the output layer return losses instead of logits; the list receives them.
 
-    That happens inside the model's forward pass, where sharded weights are whole.
+    The loss is computed inside the model's forward pass, where sharded weights are gathered.
     """
     made: list[Tensor] = []
 
@@ -79,13 +79,13 @@ def _losing(
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """The sum of ``logsumexp(h·Wᵀ + b) - (h·Wᵀ + b)[target]`` over rows, some rows at a time.
 
-    Each row may have a weight. It multiplies the row's slope before that is rounded to the type of
-    the weights, so a scale that keeps small slopes in the range of float16 can be a part of it.
+    Each row may have a weight. It multiplies the row's gradient before rounding to the weights'
+    dtype, so it can include a scale that keeps small gradients in the range of float16.
 
-    The gradient with respect to logits, softmax minus one at the target, is used as soon as it is
-    there, so gradients of the inputs are made in the forward pass and no logits are kept, as in
-    Cut Your Losses (Wijmans et al. 2024, arXiv 2411.09009) and Liger (Hsu et al. 2024, 2410.10989).
-    Softmax and sums are in float32, whatever the type of the weights.
+    The gradient of the logits, softmax minus one at the target, is used immediately: gradients of
+    the inputs are computed in the forward pass and no logits are kept, as in Cut Your Losses
+    (Wijmans et al. 2024, arXiv 2411.09009) and Liger (Hsu et al. 2024, 2410.10989). Softmax and
+    sums are in float32, whatever the dtype of the weights.
     """
 
     @staticmethod
@@ -98,10 +98,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weights_K: Tensor | None,
         rows: int,
     ) -> Tensor:
-        """See the class; ``[1, 1]`` in float32, as logits are: a view would break hooks of FSDP."""
+        """See the class; ``[1, 1]`` in float32, like logits; a view would break hooks of FSDP."""
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden = torch.empty_like(hidden_KD) if wants_hidden else None
-        # Parts are added up in float32; the only one needs no sum.
+        # Several parts are accumulated in float32; a single one needs no sum.
         dtype = torch.float32 if len(hidden_KD) > rows else weight_VD.dtype
         weight = torch.zeros_like(weight_VD, dtype=dtype) if wants_weight else None
         bias = weight_VD.new_zeros(len(weight_VD), dtype=torch.float32) if wants_bias else None
@@ -130,14 +130,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 weight.addmm_(slope.T, hidden_KD[part])
             elif weight is not None:
                 weight += slope.T @ hidden_KD[part]
-            del logits, slope  # else they would be there until the next part's are
+            del logits, slope  # otherwise alive until the next part's are computed
         ctx.gradients = (hidden, weight, bias)
         ctx.types = (hidden_KD.dtype, weight_VD.dtype, bias_V.dtype if bias_V is not None else None)
         return total
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Any:
-        """The gradients that the forward pass made, times that of the sum."""
+        """The gradients computed in the forward pass, times the gradient of the sum."""
         slope = slopes[0].squeeze()
         scaled = [
             None if gradient is None else gradient.mul_(slope).to(dtype)

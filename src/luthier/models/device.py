@@ -1,4 +1,4 @@
-"""Which device, which precision, how much memory."""
+"""Device, precision, and available memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def default_device() -> torch.device:
 def resolve_dtype(
     name: Literal["auto", "float32", "bfloat16", "float16"], device: torch.device
 ) -> torch.dtype:
-    """The type of the weights; ``auto`` is bfloat16 only where matrix units multiply it natively.
+    """The dtype of the weights; ``auto`` is bfloat16 only with native matrix instructions.
 
-    It is float16 where a CUDA device has matrix units for float16 alone: V100 and T4.
+    It is float16 on CUDA devices with matrix units for float16 but not bfloat16: V100 and T4.
 
     On a CPU without AMX or AVX512-BF16 a bfloat16 product is emulated and about a hundred times
-    slower than a float32 one, so the hardware is asked, not a clock: the answer never changes
-    between two runs on one machine.
+    slower than in float32. The hardware features decide, not a measurement, so the answer is the
+    same in every run on a machine.
     """
     if name != "auto":
         named: torch.dtype = getattr(torch, name)
@@ -48,33 +48,33 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def has_fast_float16(device: torch.device) -> bool:
-    """Whether the device has float16 matrix units, as CUDA devices from compute capability 7.0."""
+    """Whether the device has float16 matrix units, as CUDA devices since compute capability 7.0."""
     if device.type != "cuda":
         return False
     return bool(torch.cuda.get_device_capability(device) >= (7, 0))
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be used now without swapping."""
+    """Bytes available without swapping."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a tensor found no memory."""
+    """Whether an error reports that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    # torch's allocator for the CPU raises no class of its own.
+    # torch's CPU allocator has no exception class for it.
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 class PeakMemory:
-    """The highest memory in use since it was made, in bytes.
+    """The highest memory use since construction, in bytes.
 
     CPU: the resident size of the process, from the kernel's high-water mark, which Linux lets a
-    process reset. Where it cannot be reset, the mark since the process began (an upper bound).
-    CUDA: the allocator's own figure.
+    process reset. If it cannot be reset, the mark since the process started (an upper bound). CUDA:
+    the allocator's own figure.
     """
 
     _STATUS = Path("/proc/self/status")
@@ -91,7 +91,7 @@ class PeakMemory:
                 self._RESET.write_text("5")
 
     def read(self) -> int:
-        """Bytes at the peak."""
+        """The peak in bytes."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
         if self._STATUS.exists():

@@ -1,4 +1,4 @@
-"""A name for what a model computes, from the model itself."""
+"""A fingerprint of a model's computation, taken from the model in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from luthier.models.load import LoadedModel, tokenizer_fingerprint
 
-# Where a model came from and what wrote it down say nothing of what it computes.
+# Provenance settings do not affect the computation.
 _NOT_THE_MODEL = {
     "_name_or_path",
     "transformers_version",
@@ -24,9 +24,9 @@ _NOT_THE_MODEL = {
 def model_fingerprint(loaded: LoadedModel) -> str:
     """The SHA-256 of the model's tensors, settings and tokenizer, in hex.
 
-    It is taken from memory, not from files: adapters, soft prompts and quantised weights count as
-    they are, and no name, path or date can make two models look the same. Reading the weights
-    takes about a second for a gigabyte.
+    It is taken from memory, not from files: adapters, soft prompts and quantised weights are
+    included, and names, paths and dates are not. Reading the weights takes about a second per
+    gigabyte.
     """
     digest = hashlib.sha256(json.dumps(_settings(loaded), sort_keys=True, default=str).encode())
     for name, value in sorted(loaded.model.state_dict().items()):
@@ -37,7 +37,7 @@ def model_fingerprint(loaded: LoadedModel) -> str:
 
 
 def _settings(loaded: LoadedModel) -> dict[str, Any]:
-    """What is not in the tensors: sizes, scales, what answers must obey, and how text is cut."""
+    """Settings outside the tensors: sizes, scales, generation constraints, and tokenizer rules."""
     model = loaded.model
     adapters = getattr(model, "peft_config", None) or {}
     return {
@@ -59,6 +59,6 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bytes(value: Tensor) -> Any:
-    """The tensor's memory, as what a hash takes."""
+    """The tensor's memory in a form that a hash accepts."""
     flat = value.detach().to("cpu").contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy()

@@ -1,7 +1,7 @@
-"""A peft adapter's ``adapter_config.json`` before peft is given it.
+"""Validation of a peft adapter's ``adapter_config.json`` before peft reads it.
 
-peft loads other models and files that the file names, makes tensors of the sizes in it, and takes
-its strings for regular expressions, which Python cannot stop once they search.
+Peft loads other models and files named in the file, creates tensors of the sizes in it, and uses
+its strings as regular expressions, which Python cannot interrupt.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 from luthier.core.errors import DataError
 from luthier.models.settings_file import named_numbers
 
-# With these, peft imports a module, or loads other models; and the values that ask for nothing.
+# Fields that make peft import a module or load other models, with their harmless values.
 _ELSEWHERE: Mapping[str, tuple[Any, ...]] = {
     "megatron_config": (),
     "adapters": (),
     "shadow_model": ("mirror",),
 }
-# Its prompt depends on a number that comes with each text.
+# The prompt depends on a task id given with each text.
 _OF_SEVERAL_TASKS = "MULTITASK_PROMPT_TUNING"
-# The first values of a soft prompt: its own are in the file, so these are never made.
+# The initial values of a soft prompt; its trained ones are in the file, so these are not needed.
 _FIRST_VALUES: Mapping[str, Any] = {
     "prompt_tuning_init": "RANDOM",
     "prompt_tuning_init_text": None,
@@ -36,17 +36,17 @@ _FIRST_VALUES: Mapping[str, Any] = {
 _RANKS = re.compile(r"r|\w+_r|(\w+_)?ranks?|rank_pattern\..*|num_virtual_tokens|adapter_len")
 _REPEATED = re.compile(r"(\w+_)?(n?iters?|terms|depth|layers|nblocks|steps_of_\w+)")
 _SIZES = re.compile(r"(num|n)_\w+|\w+_(size|dim|length|len|num)|(u|k|topk|top_k|gralora_k)")
-# Configs of real adapters have these without a tensor to show for it.
+# Fields that real adapters have without a matching tensor.
 _ALWAYS_RANK, _MOST_REPEATED, _ALWAYS_SIZE = 1024, 1000, 2**18
 _MOST = 2**32
-"""Of any other number: seeds have so many, scales far less."""
+"""Limit of any other number: seeds may be this large, scales are far smaller."""
 _NITER = re.compile(r"\w+_niter_(\d+)")
-_AGAIN = "get the adapter again, or save it again with peft's save_pretrained"
+_AGAIN = "download the adapter again, or save it again with peft's save_pretrained"
 _PATTERN = re.compile(r"[*+{]")
 _LONGEST_PATTERN = 10_000
 _SECONDS = 30.0
-"""For all patterns of an adapter; where the system can, one of processor time, which is much."""
-# The ways in which peft asks whether a module's name is meant.
+"""Limit for all patterns of an adapter; CPU time where the system supports it."""
+# The forms in which peft matches a module's name.
 _TRIAL = r"""
 import json, re, sys
 try:
@@ -69,22 +69,22 @@ for pattern in patterns:
 def check_adapter(
     settings: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], where: str
 ) -> None:
-    """Refuse settings that lead away from an adapter, or ask for more than it has.
+    """Reject settings that refer to code or files elsewhere, or to more than the adapter has.
 
     Args:
-        settings: of ``adapter_config.json``.
-        shapes: of the adapter's tensors, by name.
+        settings: the content of ``adapter_config.json``.
+        shapes: shapes of the adapter's tensors, by name.
         where: the adapter, for errors.
 
     Raises:
-        DataError: a field names code or another model, or a number is beyond any tensor's size.
+        DataError: a field names code or another model, or a number exceeds any tensor's size.
     """
     for name, harmless in _ELSEWHERE.items():
         if (value := settings.get(name)) and value not in harmless:
-            raise _wrong(name, "names Python code or models that the adapter does not have", where)
+            raise _wrong(name, "refers to Python code or models outside the adapter", where)
     if settings.get("peft_type") == _OF_SEVERAL_TASKS:
         raise _wrong(
-            "peft_type", "is of adapters for several tasks, which are not supported", where
+            "peft_type", "is a kind of adapter for several tasks, which is not supported", where
         )
     longest = max((max(shape, default=1) for shape in shapes.values()), default=1)
     whole = sum(map(math.prod, shapes.values()))
@@ -100,25 +100,25 @@ def check_adapter(
             most for pattern, most in limits if pattern.fullmatch(name) or pattern.fullmatch(last)
         )
         if not abs(value) <= most:
-            raise _wrong(name, f"is {value:.6g}, and here at most {most:,} can be meant", where)
+            raise _wrong(name, f"is {value:.6g}, but can be at most {most:,}", where)
     _check_layers(settings.get("layer_replication"), len(shapes), where)
     started = _NITER.fullmatch(str(settings.get("init_lora_weights")))
     if started and len(started[1]) > len(str(_MOST_REPEATED)) - 1:
-        raise _wrong("init_lora_weights", f"asks for {started[1][:20]} rounds", where)
+        raise _wrong("init_lora_weights", f"requests {started[1][:20]} rounds", where)
 
 
 def neutral(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of which peft makes the same adapter without looking for other files or models."""
+    """Settings that make peft build the same adapter without loading other files or models."""
     first = {name: value for name, value in _FIRST_VALUES.items() if name in settings}
     return {**settings, **first, "base_model_name_or_path": None}
 
 
 def require_quick_patterns(settings: Mapping[str, Any], names: Collection[str], where: str) -> None:
-    """Try an adapter's patterns on the names of a model's modules, where they can be stopped.
+    """Test an adapter's patterns on the names of a model's modules, with a time limit.
 
     Args:
-        settings: of ``adapter_config.json``.
-        names: of all modules.
+        settings: the content of ``adapter_config.json``.
+        names: the names of all modules.
         where: the adapter, for errors.
 
     Raises:
@@ -129,18 +129,18 @@ def require_quick_patterns(settings: Mapping[str, Any], names: Collection[str], 
         return
     if max(map(len, patterns)) > _LONGEST_PATTERN or not _are_tried(patterns, names):
         raise DataError(
-            f"a pattern for names of modules takes too long: {patterns[0][:60]}",
+            f"matching this pattern against module names takes too long: {patterns[0][:60]}",
             where=where,
-            fix="list the modules by their names instead",
+            fix="list the modules by name instead",
         )
 
 
 def _are_tried(patterns: Sequence[str], names: Collection[str]) -> bool:
-    """Whether a process of its own gets through all patterns and names."""
+    """Whether a separate process matches all patterns and names in time."""
     command = [sys.executable, "-I", "-S", "-c", _TRIAL]
     given = json.dumps([patterns, sorted(names)])
     try:
-        ran = subprocess.run(  # noqa: S603 - this interpreter, with a script of our own
+        ran = subprocess.run(  # noqa: S603 - this interpreter, with Luthier's own script
             command, input=given.encode(), timeout=_SECONDS, capture_output=True, check=False
         )
     except subprocess.TimeoutExpired:
@@ -149,13 +149,13 @@ def _are_tried(patterns: Sequence[str], names: Collection[str]) -> bool:
 
 
 def _check_layers(ranges: Any, tensors: int, where: str) -> None:
-    """Refuse more copies of layers than there are tensors for."""
+    """Reject more copies of layers than there are tensors for."""
     if not ranges:
         return
     try:
         copies = sum(max(0, end - start) + 1 for start, end in ranges)
     except (TypeError, ValueError):
-        raise _wrong("layer_replication", "is no list of pairs of numbers", where) from None
+        raise _wrong("layer_replication", "is not a list of pairs of numbers", where) from None
     if copies > max(_ALWAYS_RANK, tensors):
         raise _wrong("layer_replication", f"makes {copies:,} layers", where)
 

@@ -1,8 +1,8 @@
-"""A model's ``config.json`` as transformers is given it: sizes and kinds of its parts, no more.
+"""Sanitising of a model's ``config.json`` before transformers reads it.
 
-transformers makes an attribute of whatever stands in the file. A few of its own names there make
-it fetch code from the Hub and run it, read further files, or replace methods. These are refused,
-or left out and told, before it sees them, whichever part of the model they belong to.
+transformers turns every key of the file into an attribute. Some keys make it fetch and run code
+from the Hub, read other files, or replace methods. These are rejected, or removed with a warning,
+in every part of the model.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.models.settings_file import CONFIG, read_config
 
-# How a part is computed: these are in torch and transformers. All else is a package, or the name
-# of a repository whose code the Hub's kernels would bring.
+# Attention implementations of torch and transformers. Any other name is a package, or a repository
+# whose code the kernels package would download.
 _IMPLEMENTATION = re.compile(r"_?(attn|attention|experts)_implementation(_internal)?")
 _COMPUTED_HERE = (None, "eager", "sdpa", "batched_mm", "grouped_mm")
-# A classifier's, of which a model that writes text has none; a list is made of their number.
+# A classifier's label count, which would create a list; text generation models have no labels.
 _OF_CLASSIFIERS = ("num_labels", "id2label", "label2id", "problem_type")
-# What leads to other files, or changes the classes of modules, by the place where it counts.
+# Keys that refer to other files or change module classes, by the place where they apply.
 _AT_THE_TOP = ("configuration_files",)
 _IN_PARTS = ("transformers_weights",)
 _ANYWHERE = ("fusion_config", "checkpoint_path", "use_pretrained_backbone")
-# Names of timm's models that stand for a place.
+# Placeholder names of timm models.
 _PLACES = re.compile(r"\s*(hf[-_]hub|local-dir|https?|file):", re.IGNORECASE)
 _NAMES_OF_PARTS = ("architecture", "backbone", "model_name")
 _DTYPES = ("dtype", "torch_dtype")
@@ -41,17 +41,17 @@ _SHOWN = 60
 
 
 def transformers_config(folder: Path, console: Console, *, trust_remote_code: bool = False) -> Any:
-    """A model's configuration, made of what its ``config.json`` says of the model.
+    """A model's configuration, created from its sanitised ``config.json``.
 
-    Code of the model's own, where the user trusts it, reads the file itself.
+    If the user trusts the model's own code, it reads the original file.
 
     Args:
-        folder: of the model.
-        console: is told of what is left out.
-        trust_remote_code: whether Python code that the file names may be run.
+        folder: the model's folder.
+        console: receives warnings of removed keys.
+        trust_remote_code: whether Python code named in the file may be run.
 
     Raises:
-        DataError: the file is damaged, or asks for what `cleaned` refuses.
+        DataError: the file is damaged or rejected by `cleaned`.
         ValueError: transformers does not know the architecture.
     """
     from transformers import AutoConfig
@@ -63,10 +63,10 @@ def transformers_config(folder: Path, console: Console, *, trust_remote_code: bo
 
 
 def tokenizer_config(folder: Path, console: Console) -> Any:
-    """The configuration beside a tokenizer, by which transformers chooses its class; None: none.
+    """The configuration that selects a tokenizer's class; None if there is none.
 
     Raises:
-        DataError: as `transformers_config`; the architecture may be any.
+        DataError: as in `transformers_config`; any architecture is accepted.
     """
     from transformers import PreTrainedConfig
 
@@ -80,7 +80,7 @@ def tokenizer_config(folder: Path, console: Console) -> Any:
 
 
 def _made_of(values: Mapping[str, Any], folder: Path) -> Any:
-    """What transformers' own reader makes of a file with these values."""
+    """The output of transformers' own reader for a file with these values."""
     from transformers import AutoConfig
 
     with tempfile.TemporaryDirectory(prefix="luthier-") as place:
@@ -94,24 +94,24 @@ def _description(folder: Path, console: Console) -> dict[str, Any]:
     kept, left_out = cleaned(read_config(folder), str(folder / CONFIG))
     if left_out:
         console.warn_once(
-            f"{CONFIG} of {folder.name} asks for what is no part of a model's description, and "
-            f"that is left out: {', '.join(left_out)}"
+            f"{CONFIG} of {folder.name} has keys that do not describe a model; they are removed: "
+            f"{', '.join(left_out)}"
         )
     return kept
 
 
 def cleaned(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The values of a ``config.json`` without those that are no description of a model.
+    """The values of a ``config.json`` without keys that do not describe a model.
 
     Args:
-        values: as the file has them.
+        values: the content of the file.
         where: the file, for errors.
 
     Returns:
-        The values, and the names of those that are left out, with what they ask for.
+        The values, and the removed keys with their values.
 
     Raises:
-        DataError: without what it asks for, it would be another model.
+        DataError: the model would differ without a rejected key.
     """
     left_out: list[str] = []
     kept = _part(values, "", where, left_out)
@@ -119,7 +119,7 @@ def cleaned(values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], tupl
 
 
 def _part(values: Mapping[str, Any], above: str, where: str, left_out: list[str]) -> dict[str, Any]:
-    """One object of the file, and those below it."""
+    """A sanitised object of the file, with nested ones."""
     shadowed = _names_of_the_class(values.get("model_type"))
     kept: dict[str, Any] = {}
     for name, value in values.items():
@@ -143,10 +143,10 @@ def _inner(value: Any, above: str, where: str, left_out: list[str]) -> Any:
 
 
 def _refuse(name: str, value: Any, above: str, where: str) -> None:
-    """Refuse what cannot be left out without a word of another model.
+    """Reject keys that cannot be removed without changing the model.
 
     Raises:
-        DataError: the field leads to other files or code, or its type is none.
+        DataError: the field refers to other files or code, or its dtype is invalid.
     """
     if value is None or value is False:
         return
@@ -159,41 +159,40 @@ def _refuse(name: str, value: Any, above: str, where: str) -> None:
     )
     if elsewhere:
         raise DataError(
-            f"{above}{name} = {_short(value)} leads away from this model, to files, code or "
-            "weights that it does not have itself",
+            f"{above}{name} = {_short(value)} refers to files, code or weights outside this model",
             where=f'{where}, field "{above}{name}"',
-            fix="remove the field, if the model is whole without it, or choose another model",
+            fix="remove the field if the model is complete without it, or choose another model",
         )
     if name == "quantization_config" and above:
         raise DataError(
             "the weights of a part are stored quantised, which is not supported",
             where=f'{where}, field "{above}{name}"',
-            fix="choose the model's version with plain weights",
+            fix="choose an unquantised version of the model",
         )
     if name in _DTYPES and value != "auto" and not _is_dtype(value):
         raise DataError(
-            f"{above}{name} = {_short(value)} is no type of numbers",
+            f"{above}{name} = {_short(value)} is not a valid dtype",
             where=f'{where}, field "{above}{name}"',
             fix='write one such as "float32" or "bfloat16"',
         )
 
 
 def _is_dtype(value: Any) -> bool:
-    if isinstance(value, Mapping):  # of the parts, each by its name
+    if isinstance(value, Mapping):  # by the name of each part
         return all(_is_dtype(one) for one in value.values())
     name = value.removeprefix("torch.") if isinstance(value, str) else ""
     return isinstance(getattr(torch, name, None), torch.dtype)
 
 
 def _is_computed_here(value: Any) -> bool:
-    if isinstance(value, Mapping):  # of the parts, each by its name
+    if isinstance(value, Mapping):  # by the name of each part
         return all(_is_computed_here(one) for one in value.values())
     return value is None or (isinstance(value, str) and value in _COMPUTED_HERE)
 
 
 @cache
 def _names_of_the_class(kind: Any) -> frozenset[str]:
-    """Names that are of transformers' own code: methods, and what all configs of a class share."""
+    """Names reserved by transformers' code: methods and attributes of all configurations."""
     from transformers import CONFIG_MAPPING, PreTrainedConfig
 
     known = isinstance(kind, str) and kind in CONFIG_MAPPING

@@ -1,8 +1,8 @@
-"""Running a model forward with logits only where they are wanted.
+"""Forward passes with logits only where they are needed.
 
-A vocabulary is far wider than a hidden state, so logits at every position dominate the memory of
-a small model. Every transformers model ends in an output layer; a hook selects the wanted rows of
-its input, which works for any architecture, with adapters and with soft prompts.
+A vocabulary is much wider than a hidden state, so logits at every position dominate the memory of a
+small model. Every transformers model ends in an output layer; a hook selects the needed rows of its
+input, which works for any architecture, with adapters and soft prompts.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from luthier.models.kinds import without_adapter
 
 
 def decoder_start(model: Any) -> int:
-    """The token with which the answers of an encoder-decoder model begin.
+    """The first token of the answers of an encoder-decoder model.
 
     Raises:
-        DataError: its configuration does not say.
+        DataError: its configuration does not define it.
     """
     token: int | None = getattr(model.config, "decoder_start_token_id", None)
     if token is None:
         raise DataError(
-            "the model's configuration does not say with which token an answer begins",
+            "the model's configuration has no decoder_start_token_id",
             where='config.json, field "decoder_start_token_id"',
-            fix="add it; of a T5 it is 0, the padding",
+            fix="add it; for T5 it is 0, the padding token",
         )
     return token
 
@@ -42,8 +42,8 @@ def logits_at(model: Any, inputs: dict[str, Any], keep_BT: Tensor) -> Tensor:
     Args:
         model: a transformers or peft model.
         inputs: keyword arguments of its forward.
-        keep_BT: boolean, batch × time of the sequence that the output layer sees. Positions that
-            the model puts in front of it (virtual tokens of a soft prompt) are never kept.
+        keep_BT: boolean, batch × time of the sequence seen by the output layer. Positions that the
+            model prepends (virtual tokens of a soft prompt) are never kept.
 
     Returns:
         ``[number of true positions, vocabulary]``, row after row of the batch.
@@ -59,15 +59,15 @@ def logits_at_indices(
     columns_K: Tensor,
     feed_forward: torch.nn.Module | None = None,
 ) -> Tensor:
-    """Logits at given positions; unlike a mask, their number is known without reading a tensor.
+    """Logits at given positions; unlike with a mask, their number is known without a device sync.
 
     Args:
         model: a transformers or peft model.
         inputs: keyword arguments of its forward.
         rows_K: rows of the batch.
-        columns_K: positions counted from the end of the sequence, -1 the last, so that what the
-            model puts in front of it (virtual tokens of a soft prompt) does not shift them.
-        feed_forward: the last layer's (see `last_feed_forward`), to compute it there alone.
+        columns_K: positions counted from the end of the sequence, -1 the last, so that prepended
+            virtual tokens of a soft prompt do not shift them.
+        feed_forward: the last layer's (see `last_feed_forward`), computed only there.
 
     Returns:
         ``[K, vocabulary]``.
@@ -83,7 +83,7 @@ def outputs_at_indices(
     columns_K: Tensor,
     feed_forward: torch.nn.Module | None = None,
 ) -> Any:
-    """All that a forward pass gives, with logits at some positions; see `logits_at_indices`."""
+    """The outputs of a forward pass, with logits at some positions; see `logits_at_indices`."""
     narrow = (
         _narrowed(feed_forward, rows_K, columns_K) if feed_forward is not None else nullcontext()
     )
@@ -92,16 +92,16 @@ def outputs_at_indices(
 
 
 def without_cache(model: Any) -> dict[str, Any]:
-    """The arguments with which a model's forward keeps nothing for a later pass."""
+    """The forward arguments that disable the cache for later passes."""
     known = inspect.signature(without_adapter(model).forward).parameters
     return {"use_cache": False} if "use_cache" in known else {}
 
 
 def last_feed_forward(model: Any) -> torch.nn.Module | None:
-    """What the feed-forward part of a decoder's last layer seems to be; None: nothing does.
+    """The likely feed-forward module of a decoder's last layer; None if not found.
 
-    It goes by the name that most families of transformers give it, so that a caller should try
-    whether logits are the same without the rest.
+    It is found by its usual names, so a caller should test that logits stay the same when it is
+    narrowed.
     """
     found = [module for name, module in model.named_modules() if name.endswith(".mlp")]
     return found[-1] if found else None
@@ -109,7 +109,7 @@ def last_feed_forward(model: Any) -> torch.nn.Module | None:
 
 @contextmanager
 def _narrowed(part: torch.nn.Module, rows_K: Tensor, columns_K: Tensor) -> Iterator[None]:
-    """Let a part of a model see some positions alone; for the others it gives zeros."""
+    """Restrict a module to some positions; it returns zeros for the others."""
     shapes: list[torch.Size] = []
 
     def select(_part: torch.nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -132,7 +132,7 @@ def _narrowed(part: torch.nn.Module, rows_K: Tensor, columns_K: Tensor) -> Itera
 
 @contextmanager
 def selected_rows(output: torch.nn.Module, rows_K: Tensor, columns_K: Tensor) -> Iterator[None]:
-    """Let an output layer see some positions alone, as `logits_at_indices` names them."""
+    """Restrict an output layer to some positions, as in `logits_at_indices`."""
 
     def hook(_module: torch.nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden_BTD, *rest = arguments
@@ -148,12 +148,12 @@ def selected_rows(output: torch.nn.Module, rows_K: Tensor, columns_K: Tensor) ->
 def log_probabilities(
     logits_KV: Tensor, places_M: Tensor, tokens_M: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How likely some tokens are, each at one of the places whose logits are given.
+    """The log-probability of some tokens, each at one of the positions of the logits.
 
-    The softmax is in float32, whatever the type of the logits, and of some rows at a time.
+    The softmax is in float32, whatever the dtype of the logits, computed some rows at a time.
 
     Returns:
-        ``[M]`` in nats (float32), and ``[M]`` whether no token is likelier at its place.
+        ``[M]`` in nats (float32), and ``[M]`` whether no token is more likely at its position.
     """
     on_cpu = logits_KV.device.type == "cpu"
     rows = rows_at_once(logits_KV.shape[1], len(logits_KV), on_cpu=on_cpu)

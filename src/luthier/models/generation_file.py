@@ -1,4 +1,4 @@
-"""A model's ``generation_config.json``: what it demands of every answer, whatever the strategy."""
+"""A model's ``generation_config.json``: constraints on answers under any decoding strategy."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ NEUTRAL: Mapping[str, Any] = {
     **dict.fromkeys(("exponential_decay_length_penalty", "watermarking_config", "stop_strings")),
     **dict.fromkeys(("token_healing", "remove_invalid_values"), False),
 }
-"""The fields that change greedy answers too, and the value of each that demands nothing."""
+"""Fields that also affect greedy answers, with their neutral values."""
 _SHOWN = 40
-_FIX = "get the file again, or delete it"
+_FIX = "download the file again, or delete it"
 
 
 def read_generation_config(folder: Path) -> dict[str, Any]:
-    """The values of a model's ``generation_config.json``; empty where it has none.
+    """The values of a model's ``generation_config.json``; empty if there is none.
 
     Raises:
-        DataError: it is no JSON object, or has values in the place of transformers' own methods.
+        DataError: it is not a JSON object, or would replace methods of transformers.
     """
     from transformers import GenerationConfig
 
@@ -42,16 +42,16 @@ def read_generation_config(folder: Path) -> dict[str, Any]:
     except DataError as error:
         raise DataError(error.problem, where=error.where, fix=_FIX) from None
     if not isinstance(values, dict):
-        raise DataError("this is no JSON object", where=str(path), fix=_FIX)
+        raise DataError("this is not a JSON object", where=str(path), fix=_FIX)
     for name in values:
         if name.startswith("__") or callable(getattr(GenerationConfig, name, None)):
             where = f'{path}, field "{name}"'
-            raise DataError(f"{name} is no setting of answers", where=where, fix=_FIX)
+            raise DataError(f"{name} is not a generation setting", where=where, fix=_FIX)
     return values
 
 
 def demands(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a generation config that change answers whatever the strategy is."""
+    """The fields of a generation config that change answers under any strategy."""
     return {
         name: value
         for name, value in values.items()
@@ -60,10 +60,10 @@ def demands(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tell_demands(folder: Path, console: Console) -> None:
-    """Say once what a model's files demand of its answers: greedy ones are others then.
+    """Report once the constraints that change a model's answers, including greedy ones.
 
-    A model without ``generation_config.json`` may have the fields in ``config.json``, as
-    transformers reads them there.
+    Without ``generation_config.json``, the fields may be in ``config.json``, where transformers
+    reads them too.
 
     Raises:
         DataError: see `read_generation_config`.

@@ -1,4 +1,4 @@
-"""GGUF files, converted once to safetensors: transformers de-quantises them slowly every time."""
+"""GGUF files, converted once to safetensors, because transformers dequantises them slowly."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _SHOWN = 3  # names
 
 
 def converted(name: str) -> Path | None:
-    """The folder that an earlier `convert_gguf` made; None: it is missing or damaged."""
+    """The folder of an earlier `convert_gguf`; None: it is missing or damaged."""
     target = cache_folder() / "models" / name
     return target if _is_whole(target) else None
 
 
 def convert_gguf(source: Path, name: str, console: Console) -> Path:
-    """The folder with the safetensors version of ``source``; made when it is missing or damaged.
+    """The folder with ``source`` as safetensors, converted if missing or damaged.
 
-    The weights are float32, which holds every value of a quantised file exactly.
+    The weights are float32, which represents every quantised value exactly.
 
     Args:
         source: the GGUF file.
-        name: of the folder in the cache; it says which content it was made from.
+        name: the name of the folder in the cache, which identifies the content.
         console: shows progress.
 
     Raises:
-        DataError: the file is not a GGUF that transformers can read.
-        ResourceError: the cache cannot be written, or the disk is full.
+        DataError: transformers cannot read the file as GGUF.
+        ResourceError: the cache is not writable, or the disk is full.
     """
     if found := converted(name):
         return found
@@ -51,7 +51,7 @@ def convert_gguf(source: Path, name: str, console: Console) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether all is there, and the weights are as long as their headers say."""
+    """Whether all files are present, and the weights are as long as their headers state."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     weights = [folder / name for name in names if name.endswith(".safetensors")]
     if not weights or not {"config.json", "tokenizer.json"} <= names:
@@ -64,7 +64,7 @@ def _is_whole(folder: Path) -> bool:
 
 def _convert(source: Path, target: Path) -> None:
     check_header(source)
-    # transformers draws this bar without asking its own switch for bars.
+    # transformers shows this bar regardless of its own setting.
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         with reading_foreign("this GGUF file cannot be read", str(source)):
             model, tokenizer, missing = _read(source)
@@ -73,7 +73,7 @@ def _convert(source: Path, target: Path) -> None:
                 f"{len(missing)} tensors of the model are not in this GGUF file: "
                 f"{', '.join(missing[:_SHOWN])}",
                 where=str(source),
-                fix="get it again from where it comes from",
+                fix="download it again",
             )
         needed = sum(parameter.nbytes for parameter in model.parameters())
         try:
@@ -81,12 +81,12 @@ def _convert(source: Path, target: Path) -> None:
                 model.save_pretrained(partial)
                 tokenizer.save_pretrained(partial)
         except ResourceError:
-            if not _is_whole(target):  # without locks another process may have been faster
+            if not _is_whole(target):  # without locks another process may have finished first
                 raise
 
 
 def _read(source: Path) -> tuple[Any, Any, list[str]]:
-    """Model, tokenizer, and the names of tensors that transformers made up."""
+    """Model, tokenizer, and the names of tensors that transformers initialised itself."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -95,7 +95,7 @@ def _read(source: Path) -> tuple[Any, Any, list[str]]:
     model, loaded = AutoModelForCausalLM.from_pretrained(
         source.parent, dtype=torch.float32, output_loading_info=True, **options
     )
-    # The weights are plain now; transformers refuses to save while this says otherwise.
+    # The weights are now unquantised, but transformers refuses to save while this is set.
     del model.config.quantization_config
     model.hf_quantizer = None
     model.is_quantized = False

@@ -1,7 +1,7 @@
 """The header of a GGUF file, checked before a library reads it.
 
-The library trusts the lengths in it: an array of 10^18 bytes, in a file of a hundred, is walked
-until patience ends. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+The library trusts the lengths in it: an announced array of 10^18 bytes in a file of a hundred would
+be read almost forever. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _MOST_FIELDS, _MOST_TENSORS, _MOST_NAME = 2**16, 2**20, 2**16
 _MOST_DIMENSIONS = 8
 _MOST_LAYERS, _MOST_SIZE = 10_000, 2**31
 _LAYERS = (".block_count", ".head_count", ".head_count_kv", ".expert_count")
-# Without these, transformers would build the model of its defaults, of billions of numbers.
+# Without these, transformers would build a model with its defaults, of billions of parameters.
 _NEEDED = (".block_count", ".embedding_length")
 _STRING, _ARRAY = 8, 9
-# The numbers of the format's types, as struct calls them.
+# The format's number types as struct codes.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
 _NUMBERS[12] = "d"
 
 
 def check_header(path: Path) -> None:
-    """Check that all that a GGUF file's header announces is there, and can be.
+    """Check that everything announced in a GGUF file's header is present and plausible.
 
     Raises:
-        FileNotFoundError: there is no file.
-        DataError: it is no GGUF, ends too early, or has a number that no model has.
+        FileNotFoundError: the file does not exist.
+        DataError: it is not a GGUF file, is truncated, or has an implausible number.
     """
     with open_given(path) as file:
         file.seek(0, 2)
@@ -50,7 +50,7 @@ class _Header:
 
     def check(self) -> None:
         if self._take(4) != _MAGIC:
-            raise self._wrong("it does not begin as one")
+            raise self._wrong("it has no GGUF magic number")
         if (version := self._number("I")) not in _VERSIONS:
             raise self._wrong(f"version {version} is unknown")
         tensors, fields = self._count(_MOST_TENSORS, 24), self._count(_MOST_FIELDS, 13)
@@ -62,20 +62,20 @@ class _Header:
                 raise self._wrong(f"it has no {needed[1:]}")
         for name, size in self._sizes.items():
             if name.endswith(_NEEDED[1]) and size not in lengths:
-                raise self._wrong(f"{name} is {size}, and no tensor is so long")
+                raise self._wrong(f"{name} is {size}, longer than any tensor")
 
     def _tensor(self) -> list[int]:
-        """The lengths of a tensor, which has to be within the file."""
+        """The shape of a tensor, which must lie within the file."""
         name = self._text(_MOST_NAME)
         dimensions = self._count(_MOST_DIMENSIONS, 8, "I")
         lengths = [self._number("Q") for _ in range(dimensions)]
         self._take(4)  # its type
         place = self._number("Q")
-        # The smallest type takes a bit or two a number.
+        # The smallest types take a bit or two per number.
         if math.prod(lengths) > 8 * self._size or place > self._size:
             raise self._wrong(f"the tensor {name!r} is larger than the file")
         if place in self._places:
-            raise self._wrong(f"the tensor {name!r} lies where another one does")
+            raise self._wrong(f"the tensor {name!r} overlaps another one")
         self._places.add(place)
         return lengths
 
@@ -91,10 +91,10 @@ class _Header:
             most = min(tensors, _MOST_LAYERS)
         is_size = name.endswith((*_LAYERS, "_length", "_count", ".vocab_size"))
         if not math.isfinite(value) or (is_size and not 0 <= value <= most):
-            raise self._wrong(f"{name} is {value}, and can be {most:,} at most")
+            raise self._wrong(f"{name} is {value}, but can be at most {most:,}")
 
     def _value(self, kind: int) -> float | None:
-        """A number; None for all else, which is passed over."""
+        """A number; other values are skipped and give None."""
         if kind in _NUMBERS:
             return self._number(_NUMBERS[kind])
         if kind == _STRING:
@@ -114,13 +114,13 @@ class _Header:
             for _ in range(self._count(self._size, 8)):
                 self._text(self._size)
         else:
-            raise self._wrong(f"an array holds values of the type {inner}")
+            raise self._wrong(f"an array has values of the type {inner}")
 
     def _count(self, most: int, width: int, code: str = "Q") -> int:
-        """How many things of at least ``width`` bytes follow."""
+        """The number of following items of at least ``width`` bytes each."""
         count = self._number(code)
         if count > most or count * width > self._size - self._file.tell():
-            raise self._wrong(f"it announces {count:,} values, and is not so long")
+            raise self._wrong(f"it announces {count:,} values but is shorter")
         return count
 
     def _text(self, most: int) -> str:
@@ -133,12 +133,12 @@ class _Header:
     def _take(self, count: int) -> bytes:
         found = self._file.read(count)
         if len(found) < count:
-            raise self._wrong("it ends too early")
+            raise self._wrong("it is truncated")
         return found
 
     def _wrong(self, problem: str) -> DataError:
         return DataError(
             f"this GGUF file cannot be read: {problem}",
             where=str(self._path),
-            fix="get it again from where it comes from",
+            fix="download it again",
         )

@@ -1,4 +1,4 @@
-"""Models and adapters of the Hugging Face Hub: the files that are needed, and no others."""
+"""Models and adapters of the Hugging Face Hub: only the necessary files are downloaded."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from luthier.models.weights import Entry, find_entry, read_index
 _Choice = Callable[[ModelConfig, Collection[str]], tuple[str, ...]]
 _TIMEOUT_S = 10.0
 _LONGEST_S = 60.0
-"""For all of what is asked of a repository; the timeout before begins anew with each byte."""
-# Settings, tokenizers and templates; beside the model's own folder only further templates count.
+"""Limit for all requests to a repository; timeouts per request restart with each byte."""
+# Settings, tokenizers and templates; outside the model's folder only additional templates count.
 _DESCRIPTIONS = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", "*.bpe", "LICENSE*")
 _TEMPLATES = "additional_chat_templates/*.jinja"
 
 
 def fetch_model(config: ModelConfig, console: Console) -> Path:
-    """The folder of a Hub repository in the local cache; what is missing of it is fetched.
+    """The folder of a Hub repository in the local cache, after downloading missing files.
 
-    Without a network it is the folder as an earlier call has left it.
+    Without a network, the folder as cached earlier.
 
     Args:
-        config: which repository and revision, and what may be fetched of it.
+        config: the repository, the revision, and the permitted files.
         console: shows progress.
 
     Raises:
-        DataError: the repository cannot be fetched, or has no weights that may be loaded.
+        DataError: the repository cannot be downloaded, or has no loadable weights.
     """
     return _fetch(config, console, _wanted)
 
 
 def fetch_tokenizer(config: ModelConfig, console: Console) -> Path:
-    """As `fetch_model`, without any weights.
+    """As `fetch_model`, without weights.
 
     Raises:
-        DataError: the repository cannot be fetched.
+        DataError: the repository cannot be downloaded.
     """
     return _fetch(config, console, _descriptions)
 
@@ -55,7 +55,7 @@ def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        with console.progress(f"Fetching {config.id}", None):
+        with console.progress(f"Downloading {config.id}", None):
             names = _listed(config)
             if names is None:
                 return _cached(config)
@@ -70,23 +70,23 @@ def _fetch(config: ModelConfig, console: Console, wanted: _Choice) -> Path:
         if is_of_a_disk(error):
             raise unwritable(Path(constants.HF_HUB_CACHE, config.id), error) from error
         raise DataError(
-            f"the model {config.id} cannot be fetched: {_said(error)}",
+            f"the model {config.id} cannot be downloaded: {_said(error)}",
             fix="check the spelling and the revision; for a gated model run 'hf auth login'",
         ) from error
 
 
 def _said(error: Exception) -> str:
-    """Words of the Hub, without the token that it was sent."""
+    """The Hub's message, without the token sent to it."""
     from huggingface_hub import get_token
 
     return Secrets.of_environment(get_token()).scrub(str(error))
 
 
 def _cached(config: ModelConfig) -> Path:
-    """The folder of a repository as it is in the cache; who looks into it sees what is missing.
+    """The cached folder of a repository; readers find out if files are missing.
 
     Raises:
-        DataError: it is not there.
+        DataError: it is not cached.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
@@ -110,13 +110,13 @@ def _unreachable(config: ModelConfig) -> DataError:
 def needed_files(
     names: Collection[str], entry: Entry | None, shards: Sequence[str] = (), *, code: bool = False
 ) -> tuple[str, ...]:
-    """The files of a repository that loading needs, sorted.
+    """The sorted files of a repository needed for loading.
 
     Args:
         names: all of its files.
-        entry: where loading starts; None: in an adapter's repository.
-        shards: the files that the entry names.
-        code: whether the repository's Python files are wanted too.
+        entry: the file at which loading starts; None in an adapter's repository.
+        shards: the files named by the entry.
+        code: whether the repository's Python files are needed.
     """
     wanted = {name for name in names if _describes(name)}
     wanted |= {name for name in names if code and name.endswith(".py")}
@@ -129,13 +129,13 @@ def _descriptions(_config: ModelConfig, names: Collection[str]) -> tuple[str, ..
 
 
 def _wanted(config: ModelConfig, names: Collection[str]) -> tuple[str, ...]:
-    """What is fetched; an index is fetched first, to know which files it names."""
+    """The files to download; an index is fetched first to find the files it names."""
     from huggingface_hub import hf_hub_download
 
     entry = find_entry(names, allow_pickle=config.allow_pickle)
     shards: tuple[str, ...] = ()
     if entry is None and ADAPTER_CONFIG not in names:
-        # Descriptions alone are enough to say in the usual words what is missing.
+        # Metadata files suffice for the usual error about missing weights.
         return _descriptions(config, names)
     if entry and entry.is_index:
         index = hf_hub_download(config.id, entry.name, revision=config.revision)
@@ -144,10 +144,10 @@ def _wanted(config: ModelConfig, names: Collection[str]) -> tuple[str, ...]:
 
 
 def _listed(config: ModelConfig) -> tuple[str, ...] | None:
-    """The names of the repository's files; None: the Hub cannot be asked.
+    """The names of the repository's files; None: the Hub cannot be reached.
 
     Raises:
-        HfHubHTTPError: the Hub says that there is no such repository, or that it is closed.
+        HfHubHTTPError: the repository does not exist or is not accessible.
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError
@@ -169,7 +169,7 @@ def _listed(config: ModelConfig) -> tuple[str, ...] | None:
 
 
 def _describes(name: str) -> bool:
-    """Whether a file says what the model is; indices of weights are asked for by name."""
+    """Whether a file is model metadata; indices of weights are requested by name."""
     if "/" in name:
         return fnmatchcase(name, _TEMPLATES)
     weights = ".index." in name and name.endswith(".json")

@@ -1,4 +1,4 @@
-"""A model and its tokenizer in memory."""
+"""Loading a model and its tokenizer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from luthier.prompts.chat_files import require_names
 from luthier.prompts.tokenizer_rules import panicked, require_workable
 from luthier.records.evaluation import ModelStamp
 
-# One of these is there where there is a tokenizer.
+# A folder with a tokenizer has one of these.
 _TOKENIZERS = (
     "tokenizer.json",
     "tokenizer.model",
@@ -59,7 +59,7 @@ _TOKENIZERS = (
     "tokenizer_config.json",
 )
 _SPECIAL = "special_tokens_map.json"
-# Those that hold an object, whichever of them a tokenizer has.
+# Files that contain an object, if the tokenizer has them.
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _TOKENIZER_JSON = (
     "tokenizer.json",
@@ -68,7 +68,7 @@ _TOKENIZER_JSON = (
     "added_tokens.json",
     "vocab.json",
 )
-_COMPLETE = "check that the files are complete and the architecture is one that transformers knows"
+_COMPLETE = "check that the files are complete and that transformers supports the architecture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ class LoadedModel:
 
     Attributes:
         model: a transformers model, or a peft model around one.
-        tokenizer: turns text into ids.
-        stamp: which model it is.
-        device: where it computes.
-        adapter: the adapter that it was loaded with, where the model that was named is one.
+        tokenizer: encodes and decodes text.
+        stamp: identifies the model.
+        device: the computing device.
+        adapter: the adapter, if the named model is one.
     """
 
     model: Any
@@ -91,22 +91,22 @@ class LoadedModel:
 
     @property
     def is_encoder_decoder(self) -> bool:
-        """Whether the model reads with an encoder and answers with a decoder (T5)."""
+        """Whether the model has an encoder for input and a decoder for answers (T5)."""
         return bool(self.model.config.is_encoder_decoder)
 
     @property
     def context_window(self) -> int:
-        """Tokens the model can attend to, prompt and answer together, beside a soft prompt."""
+        """Tokens that fit into the context window, prompt and answer, excluding a soft prompt."""
         adapter = getattr(self.model, "active_peft_config", None)
         taken = adapter.num_virtual_tokens if adapter and adapter.is_prompt_learning else 0
         return context_window(self.model.config) - taken
 
 
 def context_window(config: Any) -> int:
-    """The context window that a transformers config states, in tokens.
+    """The context window in a transformers configuration, in tokens.
 
-    Models with relative positions (T5) state none; they were pre-trained on 512 tokens, and work
-    on longer input, so their window is not a hard limit.
+    Models with relative positions (T5) have none. They were pre-trained on 512 tokens but work on
+    longer input, so their window is not a hard limit.
     """
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     for name in ("max_position_embeddings", "n_positions", "n_ctx"):
@@ -117,15 +117,15 @@ def context_window(config: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ModelHandle:
-    """A model that has been found and described, but whose weights are not loaded.
+    """A located model with its metadata, without loaded weights.
 
     Attributes:
-        folder: where its files are.
-        config: how it is to be loaded.
-        settings: its transformers config.
-        tokenizer: turns text into ids.
-        auto_class: the auto class of transformers that loads it.
-        rows: rows that the embedding is given when it is loaded; None: those that it has.
+        folder: its files.
+        config: the loading options.
+        settings: its transformers configuration.
+        tokenizer: encodes and decodes text.
+        auto_class: the transformers auto class that loads it.
+        rows: the number of embedding rows after loading; None: unchanged.
     """
 
     folder: ModelFolder
@@ -137,27 +137,27 @@ class ModelHandle:
 
     @property
     def id(self) -> str:
-        """What it is called."""
+        """Its name."""
         return self.folder.id
 
     @property
     def revision(self) -> str:
-        """Which version of it."""
+        """Its revision."""
         return self.folder.revision
 
     @property
     def is_encoder_decoder(self) -> bool:
-        """Whether the model reads with an encoder and answers with a decoder (T5)."""
+        """Whether the model has an encoder for input and a decoder for answers (T5)."""
         return bool(self.settings.is_encoder_decoder)
 
     @property
     def context_window(self) -> int:
-        """Tokens the model can attend to, prompt and answer together."""
+        """Tokens that fit into the context window, prompt and answer."""
         return context_window(self.settings)
 
     @property
     def adapter(self) -> AdapterFolder | None:
-        """The adapter beside the weights, where the model is one."""
+        """The adapter, if the model is one."""
         return self.folder.adapter
 
     def with_adapter(self, adapter: AdapterFolder) -> ModelHandle:
@@ -166,7 +166,7 @@ class ModelHandle:
 
     @property
     def description(self) -> dict[str, Any]:
-        """The values of the configuration, with the vocabulary that the model will have."""
+        """The values of the configuration, with the vocabulary size after loading."""
         found: dict[str, Any] = self.settings.to_dict()
         if self.rows is None:
             return found
@@ -176,22 +176,22 @@ class ModelHandle:
 
     @property
     def stored_numbers(self) -> int:
-        """Numbers in all tensors of its weight files, read from their headers."""
+        """The number of elements in all weight files, from their headers."""
         return count_numbers(self.folder.weights)
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether the tokenizer knows how a conversation is written for this model."""
+        """Whether the tokenizer has a chat template."""
         return bool(getattr(self.tokenizer, "chat_template", None))
 
 
 def open_model(config: ModelConfig, console: Console) -> ModelHandle:
-    """Find a model, load its tokenizer and settings, and check its files; no weights are read.
+    """The located model with tokenizer and settings; its files are checked, weights not read.
 
     Raises:
-        UsageError: its weights are stored in another quantisation than is asked for.
-        DataError: the model is missing, incomplete, or of an unknown architecture; its tokenizer is
-            missing, or has tokens without a row.
+        UsageError: its weights are stored in another quantisation than requested.
+        DataError: the model is missing, incomplete, or of an unknown architecture; or its tokenizer
+            is missing or has tokens without an embedding row.
     """
     folder = resolve_model(config, console)
     where, code = str(folder.path), config.trust_remote_code
@@ -212,10 +212,10 @@ def open_model(config: ModelConfig, console: Console) -> ModelHandle:
 def _load_tokenizer(
     folder: ModelFolder, settings: Any, config: ModelConfig, console: Console
 ) -> Any:
-    """The tokenizer; its padding token is the end where it names none.
+    """The tokenizer; without a padding token it uses the end token.
 
     Raises:
-        DataError: there is none, it cannot be read, or it names files elsewhere.
+        DataError: it is missing, unreadable, or refers to files elsewhere.
     """
     from transformers import AutoTokenizer
 
@@ -224,7 +224,7 @@ def _load_tokenizer(
         raise DataError(
             f"{folder.id} has no tokenizer",
             where=str(place),
-            fix="copy the tokenizer's files there, or name a folder or model that has it with "
+            fix="copy the tokenizer's files there, or name a folder or model with a tokenizer with "
             "model.tokenizer=…",
         )
     for name in _TOKENIZER_JSON:
@@ -238,19 +238,19 @@ def _load_tokenizer(
         )
         if found.pad_token_id is None:
             found.pad_token = found.eos_token or found.unk_token
-        rows_needed(found)  # its tokens can be listed
+        rows_needed(found)  # checks that its tokens can be listed
     require_workable(found, str(place))
     require_names(found, str(place / _TOKENIZER_CONFIG))
     if not (place / _TOKENIZER_CONFIG).is_file():
         console.warn(
-            f"the tokenizer of {folder.id} has no tokenizer_config.json: its kind and its special "
-            "tokens are guessed; get that file from where the model comes from"
+            f"the tokenizer of {folder.id} has no tokenizer_config.json, so its class and special "
+            "tokens are guessed; download that file with the model",
         )
     return found
 
 
 def _tokenizer_folder(folder: ModelFolder, config: ModelConfig, console: Console) -> Path:
-    """Where the tokenizer is: an adapter may bring its own, with more tokens than the base's."""
+    """The tokenizer's folder; an adapter may include its own, with more tokens than the base's."""
     if config.tokenizer is not None:
         return resolve_tokenizer(config.tokenizer, config, console)
     if folder.adapter and (folder.adapter.path / _TOKENIZER_CONFIG).is_file():
@@ -259,44 +259,44 @@ def _tokenizer_folder(folder: ModelFolder, config: ModelConfig, console: Console
 
 
 def _require_readable(path: Path) -> None:
-    """Refuse a damaged file before transformers passes over it, or fails without its name.
+    """Reject a damaged file that transformers would ignore, or report without its name.
 
     Raises:
-        DataError: it is there and is no JSON object.
+        DataError: the file exists but is not a JSON object.
     """
     if not path.is_file():
         return
-    fix = "get the file again, or delete it"
+    fix = "download the file again, or delete it"
     try:
         if isinstance(read_given_json(path), dict):
             return
     except DataError as error:
         raise DataError(error.problem, where=error.where, fix=fix) from None
-    raise DataError("this is no JSON object", where=str(path), fix=fix)
+    raise DataError("this is not a JSON object", where=str(path), fix=fix)
 
 
 def _require_own_vocabulary(path: Path) -> None:
-    """Refuse a file of special tokens that has more: transformers would take paths from it.
+    """Reject a special tokens file with other content, which transformers would use as paths.
 
     Raises:
-        DataError: it has anything else than tokens.
+        DataError: it contains anything other than tokens.
     """
     for name in read_given_json(path) if path.is_file() else ():
         if not name.endswith(("_token", "_tokens")):
             raise DataError(
-                f"{name} is no special token",
+                f"{name} is not a special token",
                 where=f'{path}, field "{name}"',
-                fix="get the file again, or delete it",
+                fix="download the file again, or delete it",
             )
 
 
 @lru_cache(maxsize=4)
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """A name for what a tokenizer does: its pieces, its rules and its chat template."""
+    """A fingerprint of a tokenizer's tokens, rules and chat template."""
     rules = {}
     if backend := getattr(tokenizer, "backend_tokenizer", None):
         rules = json.loads(backend.to_str())
-        rules.pop("padding")  # these two are set by each call
+        rules.pop("padding")  # set by each call
         rules.pop("truncation")
     vocabulary = {} if rules else tokenizer.get_vocab()
     special = {name: str(piece) for name, piece in tokenizer.special_tokens_map.items()}
@@ -305,18 +305,18 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 
 def load_model(handle: ModelHandle, place: torch.device | None = None) -> LoadedModel:
-    """Load the weights, in evaluation mode: those of the base model, where there is an adapter.
+    """The model with its weights in evaluation mode; for an adapter, only its base model.
 
-    `luthier.methods.adapted.load` puts the adapter beside them.
+    `luthier.methods.adapted.load` adds the adapter.
 
     Args:
-        handle: which model.
-        place: where the weights are put; None: on the device that computes. That one decides their
-            type in any case.
+        handle: the located model.
+        place: the device for the weights; None: the computing device, which in any case decides
+            their dtype.
 
     Raises:
         DataError: the weights are missing or damaged, or need code or pickle files that the
-            configuration does not allow.
+            configuration does not permit.
     """
     device = default_device()
     dtype, quantisation = resolve_dtype(handle.config.dtype, device), handle.config.quantisation
@@ -341,7 +341,7 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
         )
         require_all(found, handle.folder)
         if names or is_decoded(handle.settings):
-            # Or the plain weights would be saved under the names that they were stored by.
+            # Otherwise dequantised weights would be saved under their stored names.
             model._weight_conversions = []
         if handle.rows is not None:
             resize_embeddings(model, handle.rows)
@@ -364,17 +364,17 @@ def load_model(handle: ModelHandle, place: torch.device | None = None) -> Loaded
 
 @contextmanager
 def _loading(what: str, folder: ModelFolder, file: str = "", *, code: str = "") -> Iterator[None]:
-    """Whatever transformers raises here is an error of the files.
+    """Convert exceptions of transformers into errors that name the files.
 
     Args:
-        what: is loaded.
-        folder: from where.
-        file: the one that is wrong, where it can only be one.
-        code: the one that would name code; empty: ``file``.
+        what: the loaded object, for the message.
+        folder: its folder.
+        file: the file at fault, if only one is possible.
+        code: the file that would name code; empty: ``file``.
 
     Raises:
-        DataError: it raised something.
-        ResourceError: memory does not suffice.
+        DataError: any exception was raised.
+        ResourceError: memory ran out.
     """
     problem, where = f"the {what} of {folder.id} cannot be loaded", str(folder.path / file)
     with reading_foreign(problem, where, _COMPLETE), quiet_transformers():

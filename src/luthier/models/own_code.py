@@ -1,4 +1,4 @@
-"""Python code that a model brings along, where it is loaded with it."""
+"""Fingerprint of Python code that a model includes and loads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NAMING = ("config.json", "tokenizer_config.json")
 
 
 def own_code(folder: Path) -> str:
-    """A fingerprint of the code that a model's files name, and of all that lies beside it.
+    """A fingerprint of the code that a model's files name, and of all code beside it.
 
     Returns:
-        Empty where they name none, so that transformers' own code is used.
+        Empty if they name none, so that transformers' own code is used.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file is unreadable.
     """
     named = [mapped for name in _NAMING if (mapped := _mapped(folder / name))]
     if not named:
@@ -33,10 +33,10 @@ def own_code(folder: Path) -> str:
 
 
 def _mapped(path: Path) -> object:
-    """The ``auto_map`` of a file, which may not be there."""
+    """The ``auto_map`` of a file, if it exists."""
     if not is_there(path):
         return None
     values = read_given_json(path)
     if not isinstance(values, dict):
-        raise DataError("this is no JSON object", where=str(path))
+        raise DataError("this is not a JSON object", where=str(path))
     return values.get("auto_map")

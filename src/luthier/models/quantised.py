@@ -1,7 +1,7 @@
-"""Base models whose linear layers are stored in 4 or 8 bits, through bitsandbytes.
+"""Base models with linear layers in 4 or 8 bits, using bitsandbytes.
 
-Each product dequantises its weight first, so this saves memory and costs time. Embeddings, norms
-and the output layer stay as they are.
+Weights are dequantised before each product, which saves memory and costs time. Embeddings, norms
+and the output layer are not quantised.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from luthier.config import ModelConfig
 from luthier.config.methods import Quantisation
 from luthier.core.errors import DataError, UsageError
 
-# What other tools' formats are decoded to plain weights with, by the name that a config gives.
+# Formats of other tools that transformers dequantises while loading, by their name in a config.
 _DECODED = {"fp8": "FineGrainedFP8Config", "mxfp4": "Mxfp4Config"}
 
 
 def stored_as(config: ModelConfig, settings: Any, where: str) -> ModelConfig:
-    """The configuration of a model whose weights may be stored quantised, as many are published.
+    """The loading options, adjusted to weights that are stored quantised.
 
     Args:
-        config: how it is to be loaded.
-        settings: its transformers config.
+        config: the loading options.
+        settings: the transformers configuration.
         where: the model's folder, for errors.
 
     Returns:
-        The same, with the quantisation of the files where they have one of bitsandbytes.
+        The same, with the quantisation of the files if they use bitsandbytes.
 
     Raises:
-        DataError: the weights are stored in a format that nothing here can train beside.
-        UsageError: another quantisation is asked for.
+        DataError: the weights are stored in a format in which adapters cannot be trained.
+        UsageError: another quantisation is requested.
     """
     found = stored_settings(settings)
     if not found or is_decoded(settings):
@@ -42,23 +42,22 @@ def stored_as(config: ModelConfig, settings: Any, where: str) -> ModelConfig:
         raise DataError(
             f"the weights are stored quantised ({_named(method)}), which is not supported",
             where=f'{where}/config.json, field "quantization_config"',
-            fix="choose the model's version with plain weights; model.quantisation=nf4 or the "
-            "method qlora quantises it while it is loaded",
+            fix="choose an unquantised version of the model; model.quantisation=nf4 or the method "
+            "qlora quantises it while loading",
         )
     stored: Quantisation = "int8" if found.get("load_in_8bit") else "nf4"
     if config.quantisation not in (None, stored):
         raise UsageError(
-            f"the weights are stored in {stored}, so they cannot be loaded in "
-            f"{config.quantisation}",
+            f"the weights are stored in {stored} and cannot be loaded in {config.quantisation}",
             where="model.quantisation",
-            fix=f"set it, or methods.qlora.quantisation, to {stored}, or choose the model's "
-            "version with plain weights",
+            fix=f"set it, or methods.qlora.quantisation, to {stored}, or choose an unquantised "
+            "version of the model",
         )
     return config.model_copy(update={"quantisation": stored})
 
 
 def stored_settings(settings: Any) -> Mapping[str, Any]:
-    """How a transformers config says that the weights are stored; empty where they are plain."""
+    """The quantisation settings in a transformers configuration; empty for unquantised weights."""
     found: Any = getattr(settings, "quantization_config", None)
     if hasattr(found, "to_dict"):
         found = found.to_dict()
@@ -66,23 +65,23 @@ def stored_settings(settings: Any) -> Mapping[str, Any]:
 
 
 def is_decoded(settings: Any) -> bool:
-    """Whether weights are stored in a format that loading decodes to plain ones."""
+    """Whether loading dequantises the stored weights."""
     return stored_settings(settings).get("quant_method") in _DECODED
 
 
 def _named(method: Any) -> str:
-    return str(method) if method else "by a tool that does not name itself"
+    return str(method) if method else "by an unnamed tool"
 
 
 def loading_options(
     settings: Any, quantisation: Quantisation | None, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """What ``from_pretrained`` must be told of quantised weights.
+    """Arguments of ``from_pretrained`` for quantised weights.
 
     Args:
-        settings: the model's transformers config; it may say that they are stored so.
-        quantisation: in which they are to be in memory.
-        dtype: in which products are computed.
+        settings: the transformers configuration; the weights may be stored quantised.
+        quantisation: the quantisation in memory.
+        dtype: the dtype of the products.
     """
     import transformers
 
@@ -95,10 +94,10 @@ def loading_options(
 
 
 def require_quantisation() -> None:
-    """Refuse to quantise where bitsandbytes is missing.
+    """Check that bitsandbytes is installed.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: it is not.
     """
     if find_spec("bitsandbytes") is None:
         raise UsageError(
@@ -109,13 +108,13 @@ def require_quantisation() -> None:
 
 
 def quantisation_options(quantisation: Quantisation | None, dtype: torch.dtype) -> dict[str, Any]:
-    """What ``from_pretrained`` must be told to quantise while it loads.
+    """Arguments of ``from_pretrained`` for quantising while loading.
 
     Args:
-        quantisation: ``nf4``: 4-bit NormalFloat in blocks of 64, whose constants are quantised
-            again (Dettmers et al. 2023, arXiv 2305.14314, section 3); ``int8``: a scale a row
-            (Dettmers et al. 2022, arXiv 2208.07339).
-        dtype: in which products are computed.
+        quantisation: ``nf4``: 4-bit NormalFloat in blocks of 64 with double quantisation (Dettmers
+            et al. 2023, arXiv 2305.14314, section 3); ``int8``: a scale per row (Dettmers et al.
+            2022, arXiv 2208.07339).
+        dtype: the dtype of the products.
     """
     if quantisation is None:
         return {}
@@ -134,10 +133,10 @@ def quantisation_options(quantisation: Quantisation | None, dtype: torch.dtype) 
 
 
 def detach_from_file(model: Any) -> None:
-    """Copy what was not quantised out of the file that it was mapped from.
+    """Copy unquantised tensors out of their memory-mapped file.
 
-    Weights that a file maps keep the whole file mapped, and with it every page that was read to be
-    quantised: the process would look as large as the model it was to save.
+    Memory-mapped weights keep the whole file mapped, including pages read for quantisation, so the
+    process would look as large as the unquantised model.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.device.type == "cpu" and tensor.is_floating_point():
@@ -150,16 +149,16 @@ def is_quantised(model: Any) -> bool:
 
 
 def dequantise(model: Any, dtype: torch.dtype) -> Any:
-    """The transformers model with its quantised weights as plain ones, rounded as they are."""
+    """The transformers model with its quantised weights dequantised, with their rounding."""
     return model.dequantize().to(dtype)
 
 
 def parameter_count(model: Any) -> int:
-    """Numbers in all parameters; of two 4-bit ones that share a byte, both."""
+    """The number of parameters, counting both 4-bit ones in a byte."""
     counts = {
         id(parameter): parameter.numel()
         if (state := _state(module, name)) is None
-        # Of a weight that is a part of the whole, only its module knows what it was.
+        # For a shard, only its module knows the original shape.
         else int(state.shape.numel())
         for module in model.modules()
         for name, parameter in module.named_parameters(recurse=False)
@@ -168,11 +167,11 @@ def parameter_count(model: Any) -> int:
 
 
 def keep_trainable(model: Any) -> None:
-    """Have 4-bit layers stay what adapters beside them can be trained with.
+    """Keep 4-bit layers in a state in which adapters on them can be trained.
 
-    bitsandbytes hangs what decodes a weight on the weight, where it is lost when another tensor
-    takes the weight's place; a layer without it asks its module. And where a CPU multiplies
-    bfloat16, one pass in evaluation mode packs weights anew, into what gives no gradients.
+    bitsandbytes attaches the quantisation state to the weight, where it is lost when another tensor
+    replaces the weight; a layer without it asks its module. And where a CPU multiplies bfloat16, a
+    pass in evaluation mode repacks weights into a form without gradients.
     """
     for module in model.modules():
         if (state := _state(module, "weight")) is not None:
@@ -181,7 +180,7 @@ def keep_trainable(model: Any) -> None:
 
 
 def _state(module: torch.nn.Module, name: str) -> Any:
-    """What decodes a 4-bit weight; None for all else."""
+    """The quantisation state of a 4-bit weight; otherwise None."""
     if name != "weight":
         return None
     on_weight = getattr(getattr(module, name, None), "quant_state", None)

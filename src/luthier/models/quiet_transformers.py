@@ -1,4 +1,4 @@
-"""Transformers prints bars and warnings of its own; Luthier speaks for itself."""
+"""Suppression of transformers' own progress bars and warnings."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Where a CPU has bfloat16 products, bitsandbytes looks for a faster kernel in a package that is not
-# asked for, and warns of its absence in every process that imports peft, quantised base or not.
+# On CPUs with bfloat16 products, bitsandbytes looks for a faster kernel in an optional package, and
+# warns of its absence in every process that imports peft, quantised base or not.
 _KERNELS_LOGGER = "bitsandbytes.backends.cpu.ops"
 _NO_KERNEL = "Failed to load CPU gemm_4bit_forward from kernels-community"
 
 
 def _tells_more(record: logging.LogRecord) -> bool:
-    """Whether a record says anything else than that the optional kernel is absent."""
+    """Whether a record is about anything other than the missing optional kernel."""
     return not str(record.msg).startswith(_NO_KERNEL)
 
 
-# Here, because this module is imported before peft is.
+# Here, because this module is imported before peft.
 logging.getLogger(_KERNELS_LOGGER).addFilter(_tells_more)
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and advice for a while."""
+    """Suppress transformers' progress bars and advice within the block."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""From a model's name to a folder that transformers can load."""
+"""Resolution of a model's name to a folder that transformers can load."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class ModelFolder:
     """A local folder with a model in transformers' format.
 
     Attributes:
-        id: what the model is called.
-        path: the folder of the model, or of the base model of an adapter.
-        revision: which version of it, adapter included.
-        loads_as: what an adapter calls it: a Hub id, a folder, a GGUF file, or a bundled name;
-            never a place in a cache, which no one else has.
-        variant: of the weights, where their names carry one.
-        weights: the files that hold the tensors, in the order of their names.
-        adapter: the adapter beside it, where the model is one.
+        id: the model's name.
+        path: the folder of the model, or of an adapter's base model.
+        revision: its revision, including the adapter's.
+        loads_as: the base model's name for an adapter: a Hub id, a folder, a GGUF file, or a
+            bundled name, but never a local cache path.
+        variant: the variant of the weights, if their names have one.
+        weights: the files with the tensors, sorted by name.
+        adapter: the adapter, if the model is one.
     """
 
     id: str
@@ -58,36 +58,36 @@ class ModelFolder:
 
 
 def resolve_model(config: ModelConfig, console: Console) -> ModelFolder:
-    """Find the model, fetching or converting it where that is needed.
+    """The located model, downloaded or converted if necessary.
 
     Raises:
         UsageError: it is on a server, or a base is named for a model that is not an adapter.
-        DataError: there is no such model, or its files are not safe to load.
-        ResourceError: it cannot be fetched.
+        DataError: the model does not exist, or its files are not safe to load.
+        ResourceError: it cannot be downloaded.
     """
     if config.is_remote:
         raise no_weights(config.id)
     found = _find(config, console)
     if config.base is not None and found.adapter is None:
         raise UsageError(
-            f"{config.id} is a whole model, not an adapter, so it has no base",
+            f"{config.id} is a full model, not an adapter, so it has no base model",
             where="model.base",
-            fix="leave it out, or name an adapter with model.id",
+            fix="unset it, or name an adapter with model.id",
         )
     return found
 
 
 def resolve_tokenizer(name: str, config: ModelConfig, console: Console) -> Path:
-    """The folder of a tokenizer that lies elsewhere than the model.
+    """The folder of a tokenizer stored separately from the model.
 
     Args:
-        name: a folder, a bundled model, or a Hub id, of which no weights are fetched.
-        config: of the model.
+        name: a folder, a bundled model, or a Hub id, whose weights are not downloaded.
+        config: the model's configuration.
         console: shows progress.
 
     Raises:
-        DataError: there is none.
-        ResourceError: it cannot be fetched.
+        DataError: the tokenizer does not exist.
+        ResourceError: it cannot be downloaded.
     """
     path = home(name)
     if is_there(path) and path.is_dir():
@@ -101,34 +101,34 @@ def resolve_tokenizer(name: str, config: ModelConfig, console: Console) -> Path:
 
 
 def _require_own_files(path: Path) -> None:
-    """Refuse a folder in which transformers would open other files than the model's.
+    """Reject a folder in which transformers would open files outside the model.
 
     Raises:
-        DataError: there is a pipe or a device, or a link to a file elsewhere that is no weights.
+        DataError: it contains a pipe, a device, or a link to a file elsewhere other than weights.
     """
     refuse_irregular(path)
     refuse_links_away(path, but=_WEIGHTS)
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of one on the Hub: ``owner/name``."""
+    """Whether a name has the form of a Hub id: ``owner/name``."""
     return _HUB_ID.fullmatch(name) is not None
 
 
 def base_config(config: ModelConfig, adapter: AdapterFolder) -> ModelConfig:
-    """The configuration of the model that an adapter belongs to.
+    """The configuration of an adapter's base model.
 
-    A folder that the adapter names may be meant from the working directory, or from its own.
+    A relative folder in the adapter may start from the working directory or from the adapter's.
 
     Raises:
-        DataError: the adapter does not say which model, and nor does ``model.base``.
+        DataError: neither the adapter nor ``model.base`` names a base model.
     """
     name = config.base or adapter.base
     if name is None:
         raise DataError(
-            "the adapter does not say which model it belongs to",
+            "the adapter names no base model",
             where=f'{adapter.path / ADAPTER_CONFIG}, field "base_model_name_or_path"',
-            fix="name that model with model.base=…",
+            fix="name it with model.base=…",
         )
     if not is_there(home(name)):
         name = _moved(name, adapter.path)
@@ -137,10 +137,10 @@ def base_config(config: ModelConfig, adapter: AdapterFolder) -> ModelConfig:
 
 
 def _moved(name: str, adapter: Path) -> str:
-    """Where the folder that an adapter names is found from here, or the name as it is."""
+    """The local location of a folder that an adapter names, or the name unchanged."""
     if is_there(adapter / name) and (adapter / name).is_dir():
         return str(adapter / name)
-    # The folder of a bundled model is in the cache of the machine that trained the adapter.
+    # A bundled model's folder is in the cache of the machine that trained the adapter.
     for model in bundled.BUNDLED_MODELS.values():
         if Path(name).name == _converted_name(model):
             return model.name
@@ -148,7 +148,7 @@ def _moved(name: str, adapter: Path) -> str:
 
 
 def _converted_name(model: bundled.BundledModel) -> str:
-    """The name of the folder with a bundled model's safetensors version."""
+    """The folder name of a bundled model's safetensors version."""
     return f"{model.name}-{model.sha256[:12]}"
 
 
@@ -166,7 +166,7 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
         if _holds_adapter(path, config):
             return _with_base(path.name, path, config, console)
         found = _whole(path.name, path, "", str(path.absolute()), config)
-        stored_shapes(found.weights)  # a file of whatever size is no file of weights by its size
+        stored_shapes(found.weights)  # rejects files that are not weights, whatever their size
         return replace(found, revision=_content(path, found.weights))
     if is_hub_id(config.id) and not is_there(path):
         path = fetch_model(config, console)
@@ -177,20 +177,20 @@ def _find(config: ModelConfig, console: Console) -> ModelFolder:
 
 
 def _whole(name: str, path: Path, revision: str, loads_as: str, config: ModelConfig) -> ModelFolder:
-    """A model that is not an adapter, with the files of its weights."""
+    """A model that is not an adapter, with its weight files."""
     entry, files = _checked(path, config)
     return ModelFolder(name, path, revision, loads_as, entry.variant, files)
 
 
 def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> ModelFolder:
-    """The model that an adapter belongs to, with the adapter."""
+    """An adapter with its base model."""
     adapter = read_adapter(path)
     named = base_config(config, adapter)
     if named.is_remote and config.base is None:
         raise DataError(
             f"the adapter names a server as its base model: {named.id}",
             where=f'{path / ADAPTER_CONFIG}, field "base_model_name_or_path"',
-            fix="name the model that it belongs to with model.base=…",
+            fix="name the base model with model.base=…",
         )
     if named.is_remote:
         raise no_weights(named.id)
@@ -202,7 +202,7 @@ def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> 
         raise DataError(
             f"the adapter's base model {named.id} cannot be used: {error.problem}",
             where=str(path),
-            fix=f"name the model that it belongs to with model.base=…; {error.fix}".rstrip("; "),
+            fix=f"name the base model with model.base=…; {error.fix}".rstrip("; "),
         ) from error
     if base.adapter is not None:
         raise _base_is_adapter(path, named.id)
@@ -212,7 +212,7 @@ def _with_base(name: str, path: Path, config: ModelConfig, console: Console) -> 
 
 def _base_is_adapter(path: Path, base: str) -> DataError:
     return DataError(
-        f"the adapter belongs to {base}, which is an adapter itself",
+        f"the adapter's base model {base} is itself an adapter",
         where=str(path),
         fix="merge that one first with 'luthier merge', and name the merged model with "
         "model.base=…",
@@ -220,11 +220,11 @@ def _base_is_adapter(path: Path, base: str) -> DataError:
 
 
 def no_weights(url: str) -> UsageError:
-    """The error to raise where a model on a server cannot do."""
+    """The error to raise where a model on a server does not suffice."""
     return UsageError(
-        "a model on a server has no weights here: it can only be asked",
+        "a model on a server has no local weights",
         where=url,
-        fix="use evaluate, prompt or judge with it, or name a model in files",
+        fix="use evaluate, prompt or judge with it, or name a local model",
     )
 
 
@@ -240,26 +240,26 @@ def _from_gguf(path: Path, config: ModelConfig, console: Console) -> ModelFolder
 
 
 def _holds_adapter(path: Path, config: ModelConfig) -> bool:
-    """Whether a folder is an adapter's; its base model's ``config.json`` may lie beside it.
+    """Whether a folder is an adapter's, possibly with its base model's ``config.json``.
 
     Raises:
-        DataError: it holds an adapter and a whole model, and nothing says which is meant.
+        DataError: it contains both an adapter and a full model.
     """
     if not is_adapter_folder(path):
         return False
     whole = find_entry(_names(path), allow_pickle=config.allow_pickle)
     if whole and (path / "config.json").is_file():
         raise DataError(
-            f"this folder holds a whole model ({whole.name}) and an adapter ({ADAPTER_CONFIG}), "
+            f"this folder has both a full model ({whole.name}) and an adapter ({ADAPTER_CONFIG}), "
             "and transformers would load the adapter on another base",
             where=str(path),
-            fix="move one of the two into a folder of its own",
+            fix="move one of them into a separate folder",
         )
     return True
 
 
 def _checked(path: Path, config: ModelConfig) -> tuple[Entry, tuple[Path, ...]]:
-    """Where the loading of a folder's weights starts, and the files that hold them.
+    """The entry file of a folder's weights, and all weight files.
 
     Raises:
         DataError: there is no model, or it is incomplete or not safe to load.
@@ -274,7 +274,7 @@ def _checked(path: Path, config: ModelConfig) -> tuple[Entry, tuple[Path, ...]]:
 
 
 def _no_model(path: Path) -> DataError:
-    """The error to raise for a folder without a model; those below it may have one."""
+    """The error to raise for a folder without a model; subfolders may have one."""
     below = sorted(
         inner.name
         for inner in path.iterdir()
@@ -282,14 +282,14 @@ def _no_model(path: Path) -> DataError:
     )
     if below:
         return DataError(
-            f"this folder holds no model itself, but there are models below it: {_listed(below)}",
+            f"this folder is not a model, but has models in subfolders: {_listed(below)}",
             where=str(path),
             fix=f"name one of them, such as {path / below[-1]}",
         )
     return DataError(
-        "this folder holds no model: it has no config.json",
+        "this folder is not a model: it has no config.json",
         where=str(path),
-        fix="give the folder that save_pretrained wrote",
+        fix="give a folder written by save_pretrained",
     )
 
 
@@ -298,10 +298,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _named_entry(path: Path) -> Entry | None:
-    """The file that ``config.json`` tells transformers to start with; None: it tells nothing.
+    """The entry file that ``config.json`` names for transformers; None if it names none.
 
     Raises:
-        DataError: it is not a safetensors file of the folder.
+        DataError: it is not a safetensors file in the folder.
     """
     name = read_config(path).get(_EXPLICIT)
     if name is None:
@@ -310,18 +310,18 @@ def _named_entry(path: Path) -> Entry | None:
         raise DataError(
             f"config.json names weights that are not safetensors of this folder: {name!r}",
             where=f'{path / "config.json"}, field "{_EXPLICIT}"',
-            fix="leave the field out",
+            fix="remove the field",
         )
     return Entry(name)
 
 
 def _names(path: Path) -> tuple[str, ...]:
-    """The names in a folder; transformers looks no deeper."""
+    """The names in a folder, not in subfolders, as in transformers."""
     return tuple(sorted(file.name for file in path.iterdir()))
 
 
 def _content(path: Path, files: Sequence[Path]) -> str:
-    """A fingerprint of a local model's content: of what is loaded, not of what lies beside it."""
+    """A fingerprint of a local model's loaded content, ignoring other files."""
     digest = hashlib.sha256()
     for file in sorted([path / "config.json", *files]):
         digest.update(file.name.encode())
@@ -333,4 +333,6 @@ def _unknown(name: str) -> DataError:
     known = ", ".join(bundled.BUNDLED_MODELS)
     fix = did_you_mean(name.lower(), bundled.BUNDLED_MODELS)
     fix = fix or f"bundled models: {known}; or owner/name from the Hub"
-    return DataError(f"there is no model {name!r}: no bundled model, no folder, no Hub id", fix=fix)
+    return DataError(
+        f"model {name!r} not found: it is not a bundled model, a folder or a Hub id", fix=fix
+    )

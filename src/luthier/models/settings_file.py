@@ -1,7 +1,7 @@
-"""A model's ``config.json`` before anything is made of it: readable, and of sizes that can be.
+"""Checks of a model's ``config.json`` before use: readable, and of plausible sizes.
 
-transformers makes lists and modules of the numbers it finds there, a billion of them if that is
-what the file says. The headers of the weights say how many there can be.
+transformers creates lists and modules in the numbers given there, even a billion. The headers of
+the weights give upper bounds.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from luthier.core.untrusted import parse_foreign
 from luthier.core.user_files import read_given
 
 CONFIG = "config.json"
-_AGAIN = "get the file again from where the model comes from"
+_AGAIN = "download the file again"
 _MOST_BYTES = 16 * 2**20
 _MOST_COUNT = 10_000
-"""Of layers, heads or experts; the largest published models have a few hundred of each."""
+"""Limit of layers, heads or experts; the largest published models have a few hundred."""
 _MOST_ENTRIES = 2**16
-"""Of a list, an object, or the classes of a classifier."""
+"""Limit of entries in a list or object, or of a classifier's classes."""
 _MOST_WIDTH = 2**24
 _MOST_POSITIONS = 2**30
-_MOST = 2**63  # of any whole number but a length that means "no limit"
-# What configs of real models have without a tensor to show for it: defaults of parts not used.
+_MOST = 2**63  # of any integer other than a length that means "no limit"
+# Fields that real models have without a matching tensor: defaults of unused parts.
 _ALWAYS_COUNT, _ALWAYS_WIDTH = 1024, 2**18
-# Numbers of modules, and of parts that modules have, by the names of transformers' configs.
+# Numbers of modules and of their parts, by their names in transformers' configurations.
 _COUNTS = re.compile(
     r"(num|n)_(\w+_)?(layers?|blocks?|heads?|experts?|stages?|codebooks?|groups?|per_tok|flows"
     r"|quantizers?|repeats?|levels?|functions?|networks?|stacks?|registers?)"
@@ -43,14 +43,14 @@ _POSITIONS = re.compile(
     r"(\w+_)?(max_position_embeddings|n_positions|n_ctx|max_seq_len|seq_length)"
 )
 _CLASSES = re.compile(r"num_(labels|classes)")
-# Scales of rotary position embeddings; each divides something.
+# Scales of rotary position embeddings, which are divisors.
 _DIVISORS = re.compile(
     r"(\w+_)?rope_theta|rope_local_base_freq|rotary_emb_base|factor|low_freq_factor|high_freq_factor"
 )
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _WINDOWS = ("max_position_embeddings", "n_positions", "n_ctx")
 _LEAST_WINDOW = 8
-# The limits of a range may have no end.
+# Limits of a range may be infinite.
 _UNLIMITED = re.compile(r"\w*(limit|range|max_length)")
 
 
@@ -58,7 +58,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The values of a model's ``config.json``.
 
     Raises:
-        DataError: it is missing, too large, no JSON object, or has a number that no model has.
+        DataError: it is missing, too large, not a JSON object, or has an implausible number.
     """
     path = folder / CONFIG
     try:
@@ -66,7 +66,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except DataError as error:
         raise DataError(error.problem, where=error.where, fix=_AGAIN) from None
     if not isinstance(values, dict):
-        problem = "a config.json is a JSON object, and this is not"
+        problem = "this config.json is not a JSON object"
         raise DataError(problem, where=str(path), fix=_AGAIN)
     for name, value in named_numbers(values):
         _check(name, value, str(path))
@@ -77,19 +77,19 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], where: str) -> None:
-    """Compare the sizes in a config with the tensors that there are, before any is made.
+    """Compare the sizes in a configuration with the existing tensors, before any is created.
 
     Args:
-        values: of the ``config.json``.
-        shapes: of the tensors in the model's files, by name; empty where they cannot be known.
+        values: the content of ``config.json``.
+        shapes: shapes of the tensors in the model's files, by name; empty if unknown.
         where: the file, for errors.
 
     Raises:
-        DataError: there are more layers than tensors, or a size beyond any tensor's.
+        DataError: there are more layers than tensors, or a size exceeds any tensor's.
     """
     if not shapes:
         return
-    # A tensor of several experts or heads has one dimension for all of them; packed ones have one.
+    # Tensors of several experts or heads share one dimension; packed ones have only one.
     longest = max((math.prod(shape) for shape in shapes.values()), default=0)
     limits = (
         (_COUNTS, max(_ALWAYS_COUNT, len(shapes))),
@@ -101,14 +101,14 @@ def check_sizes(values: Mapping[str, Any], shapes: Mapping[str, Sequence[int]], 
             if pattern.fullmatch(last) and value > most:
                 raise _wrong(
                     name,
-                    f"is {value:,}, and the files have {len(shapes):,} tensors of at most "
+                    f"is {value:,}, but the files have {len(shapes):,} tensors of at most "
                     f"{longest:,} numbers",
                     where,
                 )
 
 
 def longest_window(values: Mapping[str, Any]) -> float:
-    """The longest window that a config, or a part of it, says, in tokens; 0 where none does."""
+    """The longest context window in a configuration or its parts, in tokens; 0 if none."""
     named = (value for name, value in named_numbers(values) if _POSITIONS.fullmatch(_last(name)))
     return max(named, default=0)
 
@@ -131,14 +131,14 @@ def _check(name: str, value: float, where: str) -> None:
     ):
         if not pattern.fullmatch(last):
             continue
-        if value < -1:  # −1 stands for none, in some
-            raise _wrong(name, f"is {_short(value)}, and cannot be below 0", where)
+        if value < -1:  # some use −1 for none
+            raise _wrong(name, f"is {_short(value)}, but cannot be below 0", where)
         if value > most:
-            raise _wrong(name, f"is {_short(value)}, and no model has more than {most:,}", where)
+            raise _wrong(name, f"is {_short(value)}, but can be at most {most:,}", where)
     if name in _WINDOWS and value in range(1, _LEAST_WINDOW):
         raise _wrong(name, f"is {_short(value)}, too few tokens for a prompt and an answer", where)
     if (_DIVISORS.fullmatch(last) or name in _LAYERS) and value <= 0:
-        raise _wrong(name, f"is {_short(value)}, and must be above 0", where)
+        raise _wrong(name, f"is {_short(value)}, but must be above 0", where)
     if abs(value) > _MOST and not _UNLIMITED.fullmatch(last):
         raise _wrong(name, f"is {_short(value)}, which is too large", where)
 
@@ -147,7 +147,7 @@ def _wrong(name: str, problem: str, where: str) -> DataError:
     return DataError(
         f"{name} {problem}",
         where=f'{where}, field "{name}"',
-        fix="get config.json and the weights of one and the same model",
+        fix="download config.json and the weights of the same model",
     )
 
 
@@ -157,7 +157,7 @@ def _short(value: float) -> str:
 
 
 def named_numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in settings with its dotted name, of one in a list the list's."""
+    """Every number in settings with its dotted name; one in a list has the list's."""
     if isinstance(value, bool):
         return
     if isinstance(value, (int, float)):

@@ -1,9 +1,8 @@
-"""Whether the tensors in a model's files are the model's, before any of them is read.
+"""Comparison of the tensors in a model's files with its architecture, before loading.
 
-The header of a safetensors file has names, types and shapes. Tensors of that kind without values,
-on torch's meta device, are given to transformers in the place of the files. It loads them as it
-would load the files, with all that it knows of older names and of experts that are stored apart,
-and says what is missing.
+The header of a safetensors file has names, dtypes and shapes. Tensors of this kind without data, on
+torch's meta device, replace the files in transformers. It loads them like files, with all its
+conversions of older names and separately stored experts, and reports missing ones.
 """
 
 from __future__ import annotations
@@ -25,35 +24,35 @@ from luthier.models.resolve import ModelFolder
 from luthier.models.settings_file import longest_window
 from luthier.models.weights import stored_shapes
 
-# What data parallel training, a compiler, and both put before every name.
+# Prefixes added to every name by data parallel training, a compiler, or both.
 _WRAPPER = re.compile(r"((module|_orig_mod)\.)+")
-# Tables that older versions of transformers saved, and that follow from the config.
+# Tables saved by older versions of transformers, which follow from the configuration.
 _TABLES = ("inv_freq", "masked_bias", "attn.bias", "attention.bias", "position_ids")
 _MOST_IN_TABLES, _SURE_WINDOW = 2**27, 2**15
 _OF_AN_ADAPTER = re.compile(r"\.(lora_[AB]|base_layer|modules_to_save)\.")
 
 
 def renaming(names: Iterable[str]) -> dict[str, str]:
-    """The ``key_mapping`` of ``from_pretrained`` for weights that were saved inside a wrapper."""
+    """The ``key_mapping`` of ``from_pretrained`` for weights saved inside a wrapper."""
     prefixes = {found.group() if (found := _WRAPPER.match(name)) else "" for name in names}
     prefix = prefixes.pop() if len(prefixes) == 1 else ""
     return {f"^{re.escape(prefix)}": ""} if prefix else {}
 
 
 def check_tensors(settings: Any, auto_class: Any, folder: ModelFolder, console: Console) -> None:
-    """Check that a model's files hold its tensors, and say which of theirs it does not use.
+    """Check that a model's files contain all its tensors, and report unused ones.
 
-    Models with code of their own and quantised weights are checked when they are loaded only.
+    Models with their own code and quantised weights are checked only when loaded.
 
     Args:
-        settings: the transformers config.
-        auto_class: loads it.
-        folder: where the files are.
-        console: is told of tensors that are not used.
+        settings: the transformers configuration.
+        auto_class: the auto class that loads it.
+        folder: the model's files.
+        console: receives a warning of unused tensors.
 
     Raises:
-        DataError: tensors are missing or of another shape, there are more layers than the config
-            says, or it makes tables far larger than the model.
+        DataError: tensors are missing or have another shape, there are more layers than configured,
+            or the configuration creates tables far larger than the model.
     """
     stored, kind = stored_shapes(folder.weights), class_in(auto_class, settings)
     if not stored or kind is None or stored_settings(settings):
@@ -71,7 +70,7 @@ def check_tensors(settings: Any, auto_class: Any, folder: ModelFolder, console: 
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except Exception:  # noqa: BLE001 - classes need not expect tensors without values
+    except Exception:  # noqa: BLE001 - the class may not support fake tensors
         return
     require_all(found, folder)
     own = {_kind_of(name) for name in model.state_dict()}
@@ -80,21 +79,21 @@ def check_tensors(settings: Any, auto_class: Any, folder: ModelFolder, console: 
         raise DataError(
             f"the files have {_some(more)}, of layers that config.json does not have",
             where=str(folder.path),
-            fix="correct the number of layers in config.json; it is that of another model",
+            fix="correct the number of layers in config.json, which belongs to another model",
         )
     if unused:
         console.warn(
-            f"{len(unused)} tensors in the files of {folder.id} are no part of the model and are "
+            f"{len(unused)} tensors in the files of {folder.id} do not belong to the model and are "
             f"not used: {_some(unused)}"
         )
 
 
 def require_all(found: Mapping[str, Any], folder: ModelFolder) -> None:
-    """Refuse weights of which a part is missing: transformers would fill it with random numbers.
+    """Reject incomplete weights, which transformers would fill with random numbers.
 
     Args:
-        found: what transformers says of the loading; tied weights count as there.
-        folder: where they are.
+        found: transformers' report on loading; tied weights count as present.
+        folder: the folder of the weights.
 
     Raises:
         DataError: tensors are missing, or have other shapes.
@@ -103,72 +102,72 @@ def require_all(found: Mapping[str, Any], folder: ModelFolder) -> None:
         raise DataError(
             f"{name} is {list(stored)} in the files of {folder.id}, and {list(own)} by config.json",
             where=str(folder.path),
-            fix="get config.json and the weights of one and the same model",
+            fix="download config.json and the weights of the same model",
         )
     missing, unexpected = (sorted(found[name]) for name in ("missing_keys", "unexpected_keys"))
     if not missing:
         return
     if any(_OF_AN_ADAPTER.search(name) for name in unexpected):
         raise DataError(
-            f"the files of {folder.id} hold a model together with an adapter, as torch saves it",
+            f"the files of {folder.id} contain a model with an unmerged adapter",
             where=str(folder.path),
-            fix="save the adapter by itself with peft's save_pretrained, or merge it with "
+            fix="save only the adapter with peft's save_pretrained, or merge it with "
             "merge_and_unload before the model is saved",
         )
-    others = f"; instead there are {_some(unexpected)}" if unexpected else ""
+    others = f"; unexpected ones are {_some(unexpected)}" if unexpected else ""
     count = "1 tensor" if len(missing) == 1 else f"{len(missing)} tensors"
     verb = "is" if len(missing) == 1 else "are"
     raise DataError(
         f"{count} of {folder.id} {verb} not in its files: {_some(missing)}{others}",
         where=str(folder.path),
-        fix="get the files again, or export the model again with save_pretrained",
+        fix="download the files again, or export the model again with save_pretrained",
     )
 
 
 def _require_layers(
     settings: Any, stored: Mapping[str, Sequence[int]], folder: ModelFolder
 ) -> None:
-    """Refuse more layers than there are tensors before anything is made of so many."""
+    """Reject more layers than there are tensors, before creating them."""
     layers = getattr(settings.get_text_config(), "num_hidden_layers", None)
     if isinstance(layers, int) and layers > len(stored):
         raise DataError(
-            f"config.json has {layers} layers, and the files have {len(stored)} tensors",
+            f"config.json has {layers} layers, but the files have only {len(stored)} tensors",
             where=str(folder.path),
-            fix="get config.json and the weights of one and the same model",
+            fix="download config.json and the weights of the same model",
         )
 
 
 def _require_small_tables(
     settings: Any, kind: Any, stored: Mapping[str, Sequence[int]], folder: ModelFolder
 ) -> None:
-    """Refuse tables that a model computes from its config, if they dwarf what is stored of it.
+    """Reject tables computed from the configuration that are far larger than the stored tensors.
 
-    Those of positions are as long as the window that the config says, or its square, which no
-    tensor shows. transformers computes them even for tensors without values.
+    Position tables grow with the configured window or its square, and have no stored tensor.
+    transformers computes them even on the meta device.
 
     Raises:
-        DataError: there are more numbers in them than a config of such a model makes.
+        DataError: they have more elements than plausible for such a model.
     """
     if longest_window(settings.to_dict()) <= _SURE_WINDOW:
         return
     try:
         with quiet_transformers(), torch.random.fork_rng(devices=()), torch.device("meta"):
             model = kind(copy.deepcopy(settings))
-    except Exception:  # noqa: BLE001 - classes need not expect a device without values
+    except Exception:  # noqa: BLE001 - the class may not support the meta device
         return
     most = max(_MOST_IN_TABLES, 2 * sum(map(math.prod, stored.values())))
     for name, table in model.named_buffers():
         if table.numel() > most:
             raise DataError(
-                f"config.json makes a table of {table.numel():,} numbers, {name}, for a model of "
+                f"config.json creates a table of {table.numel():,} numbers, {name}, for a model of "
                 f"{sum(map(math.prod, stored.values())):,}",
                 where=str(folder.path),
-                fix="correct the length of the window in config.json",
+                fix="correct the context window in config.json",
             )
 
 
 def _kind_of(name: str) -> str:
-    """A tensor's name without the number of its layer."""
+    """A tensor's name without its layer number."""
     return re.sub(r"\.\d+\.", ".#.", name)
 
 

@@ -1,7 +1,7 @@
-"""Which files hold a model's weights, among all that lie beside them.
+"""Selection of a model's weight files among all files in a folder.
 
-A repository may carry the same weights in several formats, each with an index of its own. Only the
-files that transformers loads are looked at; the others are neither required nor fetched.
+A repository may have the same weights in several formats, each with an index. Only the files that
+transformers loads are considered; others are neither required nor downloaded.
 """
 
 from __future__ import annotations
@@ -19,62 +19,61 @@ from luthier.core.untrusted import reading_foreign
 from luthier.core.user_files import is_there, open_given, read_given_json
 
 _INDEX = ".index.json"
-# A stem and its suffix; transformers asks for them in this order.
+# Stems and suffixes of names, in transformers' order of preference.
 _SAFE, _PICKLED = ("model", ".safetensors"), ("pytorch_model", ".bin")
 _SHARD = re.compile(r"(model|pytorch_model).*-\d+-of-\d+\.(safetensors|bin)")
-# What there is in the place of weights that transformers loads, and what to do about it.
+# Other formats found in place of loadable weights, with advice.
 _INSTEAD = (
     (
         r"consolidated.*\.safetensors",
-        "the weights are only there as consolidated.safetensors, in a format of their own that "
-        "transformers does not load",
-        "get the repository's model*.safetensors, or a version of the model that has them",
+        "the weights exist only as consolidated.safetensors, a format that transformers does not "
+        "load",
+        "download the repository's model*.safetensors, or a version of the model with them",
     ),
     (
         r".*\.gguf",
-        "this folder has its weights in a GGUF file",
-        "name the .gguf file itself",
+        "the weights of this folder are in a GGUF file",
+        "give the path of the .gguf file",
     ),
     (
         r"zero_to_fp32\.py|global_step\d+",
-        "this is a checkpoint of DeepSpeed, whose weights are in the parts of several processes",
-        "put them together with its own zero_to_fp32.py (--safe_serialization)",
+        "this is a DeepSpeed checkpoint with sharded weights",
+        "consolidate them with its zero_to_fp32.py (--safe_serialization)",
     ),
     (
         r"pytorch_model_fsdp_\d+|.*\.distcp",
-        "this is a checkpoint of FSDP, whose weights are in the parts of several processes",
-        "put them together with 'accelerate merge-weights'",
+        "this is an FSDP checkpoint with sharded weights",
+        "consolidate them with 'accelerate merge-weights'",
     ),
     (
         r"consolidated\.\d+\.pth",
         "the weights are in Meta's own format",
-        "get the version of the model for transformers, or convert it with transformers' "
+        "download the version of the model for transformers, or convert it with transformers' "
         "convert_llama_weights_to_hf",
     ),
     (
         r"tf_model.*\.h5|flax_model.*\.msgpack",
-        "the weights are those of another framework, TensorFlow or Flax",
-        "get the version of the model that has safetensors",
+        "the weights are for another framework, TensorFlow or Flax",
+        "download a version of the model with safetensors",
     ),
     (
         r"(?!optimizer|scheduler|scaler|rng_state).*\.(ckpt|pth|pt)",
-        "the weights are in a file of a trainer's own, which is no model of transformers",
-        "load it with that trainer, and write the model with save_pretrained",
+        "the weights are in a trainer's own format, not a transformers model",
+        "load it with that trainer, and save the model with save_pretrained",
     ),
 )
-_AGAIN = "get it again from where the weights come from"
-_SHOWN = 100  # characters of a name
+_AGAIN = "download it again"
+_SHOWN = 100  # of a displayed name
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The file at which transformers starts to load weights.
+    """The file at which transformers starts loading weights.
 
     Attributes:
-        name: a file with all tensors, or an index of several.
-        variant: the part of its name that says which of several precisions it has; empty for
-            the usual one.
+        name: a file with all tensors, or an index of several files.
+        variant: the precision variant in its name; empty for the usual one.
     """
 
     name: str
@@ -82,16 +81,16 @@ class Entry:
 
     @property
     def is_index(self) -> bool:
-        """Whether it names other files."""
+        """Whether it is an index of other files."""
         return self.name.endswith(".json")
 
 
 def find_entry(names: Collection[str], *, allow_pickle: bool) -> Entry | None:
-    """The file with which loading starts; None: there are no weights that may be loaded.
+    """The file at which loading starts; None: there are no permitted weights.
 
     Args:
-        names: of all files in the model's folder.
-        allow_pickle: whether pickle files count. They come last even then.
+        names: all file names in the model's folder.
+        allow_pickle: whether pickle files are permitted, as the last choice.
 
     Raises:
         DataError: there are only variants, and more than one.
@@ -104,7 +103,7 @@ def find_entry(names: Collection[str], *, allow_pickle: bool) -> Entry | None:
     variants = [entry for kind in kinds for entry in _variants(names, *kind)]
     if len({entry.variant for entry in variants}) > 1:
         raise DataError(
-            "the weights are there in several variants, and none is the usual one: "
+            "the weights exist only in several variants: "
             + ", ".join(entry.name for entry in variants),
             fix="keep the files of one variant",
         )
@@ -112,11 +111,11 @@ def find_entry(names: Collection[str], *, allow_pickle: bool) -> Entry | None:
 
 
 def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
-    """The files that hold the tensors, in the order of their names.
+    """The files with the tensors, sorted by name.
 
     Raises:
-        DataError: the index cannot be read or names files outside the folder; a file is missing,
-            or is only a pointer to one.
+        DataError: the index is invalid or names files outside the folder; or a file is missing or a
+            Git LFS pointer.
     """
     names = read_index(folder / entry.name) if entry.is_index else (entry.name,)
     missing = [name for name in names if not is_there(folder / name)]
@@ -125,7 +124,7 @@ def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
         raise DataError(
             f"the weights are incomplete: {missing[0]} is missing{more}",
             where=str(folder / entry.name),
-            fix="get the missing files from where the others come from",
+            fix="download the missing files",
         )
     files = tuple(folder / name for name in names)
     for file in files:
@@ -136,28 +135,27 @@ def weight_files(folder: Path, entry: Entry) -> tuple[Path, ...]:
 
 
 def read_index(path: Path) -> tuple[str, ...]:
-    """The files that an index of weights names, sorted.
+    """The sorted files named by an index of weights.
 
     Raises:
-        DataError: it cannot be read, or it names files outside its folder, or such of another kind
-            than its own.
+        DataError: it is unreadable, or names files outside its folder or of another format.
     """
     try:
         index = read_given_json(path)
     except DataError as error:
-        problem = f"this is not a readable index of weights: {error.problem}"
+        problem = f"invalid index of weights: {error.problem}"
         raise DataError(problem, where=str(path), fix=_AGAIN) from None
     placed = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(placed, dict) or not all(isinstance(name, str) for name in placed.values()):
         raise DataError(
-            "this is not a readable index of weights",
+            "invalid index of weights",
             where=str(path),
             fix=_AGAIN,
         )
     shards = sorted({str(Path(name)) for name in placed.values()})
     if not shards:
         raise DataError(
-            "this index of weights names no file",
+            "this index of weights names no files",
             where=str(path),
             fix=_AGAIN,
         )
@@ -177,21 +175,21 @@ def read_index(path: Path) -> tuple[str, ...]:
 
 
 def _require_metadata(path: Path) -> None:
-    """Refuse an index of which transformers would stumble over what is missing.
+    """Reject an index without the metadata that transformers requires.
 
     Raises:
         DataError: it has no metadata, which may be empty.
     """
     if not isinstance(read_given_json(path).get("metadata"), dict):
         raise DataError(
-            "this index of weights has no metadata, and transformers does not load it so",
+            "this index of weights has no metadata, which transformers requires",
             where=str(path),
-            fix='add the field "metadata": {}, or get the index again',
+            fix='add the field "metadata": {}, or download the index again',
         )
 
 
 def count_numbers(files: Iterable[Path]) -> int:
-    """Numbers in all tensors of some weight files; pickled ones count as empty.
+    """The number of elements in all tensors of some weight files; 0 for pickle files.
 
     Raises:
         DataError: a file is damaged.
@@ -213,23 +211,22 @@ def stored_shapes(files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
             reading_foreign("this file of weights is damaged", str(file), _AGAIN),
             safe_open(file, framework="numpy") as tensors,
         ):
-            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+            for name in tensors.keys():  # noqa: SIM118 - it is not a mapping
                 found[name] = tuple(tensors.get_slice(name).get_shape())
     return found
 
 
 def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> DataError:
-    """The error to raise where `find_entry` finds nothing, by what there is instead."""
+    """The error to raise if `find_entry` finds nothing, depending on the other files."""
     where = str(folder)
     if shards := sorted(name for name in names if _SHARD.fullmatch(name)):
         safe = [name for name in shards if name.endswith(_SAFE[1])]
         if safe or allow_pickle:
             stem, suffix = _SAFE if safe else _PICKLED
             return DataError(
-                f"the weights are in parts, and the index that says which tensors are in which "
-                f"part is missing: {stem}{suffix}{_INDEX}",
+                f"the weights are sharded, but their index is missing: {stem}{suffix}{_INDEX}",
                 where=where,
-                fix="get the index from where the parts come from",
+                fix="download the index too",
             )
     if not allow_pickle and find_entry(names, allow_pickle=True):
         return DataError(
@@ -244,12 +241,12 @@ def weightless(folder: Path, names: Collection[str], *, allow_pickle: bool) -> D
     return DataError(
         "this model has no safetensors weights",
         where=where,
-        fix="give a folder with model.safetensors, or with its parts and their index",
+        fix="give a folder with model.safetensors, or with its shards and their index",
     )
 
 
 def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
-    """Weights that carry a variant in their names, as transformers puts it there."""
+    """Weight files with a variant in their names, in transformers' scheme."""
     whole = re.compile(rf"{stem}\.([A-Za-z0-9_]+){re.escape(suffix)}")
     index = re.compile(rf"{stem}{re.escape(suffix)}\.index\.([A-Za-z0-9_]+)\.json")
     return [
@@ -261,7 +258,7 @@ def _variants(names: Iterable[str], stem: str, suffix: str) -> list[Entry]:
 
 
 def require_content(file: Path) -> None:
-    """Refuse what stands for a file that was not fetched."""
+    """Reject placeholders of files that were not downloaded."""
     try:
         with open_given(file) as opened:
             start = opened.read(len(_LFS))
@@ -269,11 +266,9 @@ def require_content(file: Path) -> None:
         raise DataError(f"this file cannot be read: {error.strerror}", where=str(file)) from None
     if start == _LFS:
         raise DataError(
-            "this is a pointer of Git LFS, not the file itself",
+            "this is a Git LFS pointer, not the file itself",
             where=str(file),
-            fix="run 'git lfs pull' in that folder, or fetch the model with 'luthier models pull'",
+            fix="run 'git lfs pull' in that folder, or download it with 'luthier models pull'",
         )
     if not start:
-        raise DataError(
-            "this file is empty", where=str(file), fix="get it again from where it comes from"
-        )
+        raise DataError("this file is empty", where=str(file), fix="download it again")

@@ -1,4 +1,4 @@
-"""What a run will need, from files alone and without loading a model."""
+"""Estimates of memory, time and cost from files only, without loading a model."""
 
 from luthier.planning.architecture import Architecture
 from luthier.planning.families import read_architecture

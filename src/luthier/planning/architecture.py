@@ -1,4 +1,4 @@
-"""A model as its ``config.json`` describes it: parameters, FLOPs, key/value cache; no weights."""
+"""A model described by its ``config.json``: parameters, FLOPs, KV cache; no weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from luthier.planning.tape import Pass, Tape, Value, Weight, count
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Layers one after the other, and a norm.
+    """A sequence of layers followed by a norm.
 
     Attributes:
         name: the name of the list of layers, such as ``model.layers``.
-        layers: a block each; equal ones are the same object.
-        norm_name: the name of the norm at the end.
-        norm: that norm.
-        dropout: after that norm.
+        layers: one block each; equal blocks are the same object.
+        norm_name: the name of the final norm.
+        norm: the final norm.
+        dropout: applied after the norm.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Architecture:
         family: the ``model_type`` of its configuration.
         hidden: width of the hidden state.
         vocabulary: rows of the embedding.
-        context: the longest sequence in tokens; 0 where there is no limit.
-        embeddings: tables of tokens and positions, and what else is looked up.
-        decoder: the stack that predicts.
-        encoder: the stack that reads, in an encoder-decoder model.
-        tied: whether the output layer shares the first table.
+        context: maximum sequence length in tokens; 0: unlimited.
+        embeddings: token, position and other embedding tables.
+        decoder: the decoder stack.
+        encoder: the encoder stack of an encoder-decoder model.
+        tied: whether the output layer shares the token embedding.
         head: the name of the output layer.
-        head_bias: whether it has one.
+        head_bias: whether the output layer has a bias.
         capped: whether logits pass through a soft cap.
-        embedding_width: width of the token table where it differs from ``hidden``.
-        embedding_dropout: on the embedded tokens.
-        projections: from that width to ``hidden`` and back, where they differ.
+        embedding_width: width of the token embedding, if it differs from ``hidden``.
+        embedding_dropout: applied to the embedded tokens.
+        projections: from that width to ``hidden`` and back, if they differ.
     """
 
     family: str
@@ -68,12 +68,12 @@ class Architecture:
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
-        """Encoder and decoder, or the decoder alone."""
+        """Encoder and decoder, or the decoder only."""
         return (self.encoder, self.decoder) if self.encoder else (self.decoder,)
 
     @property
     def layers(self) -> int:
-        """Blocks of all stacks."""
+        """Number of layers in all stacks."""
         return sum(len(stack.layers) for stack in self.stacks)
 
     @property
@@ -82,7 +82,7 @@ class Architecture:
         return self.encoder is not None
 
     def weights(self) -> tuple[Weight, ...]:
-        """Every parameter, tied ones once, named as in the model."""
+        """Every parameter, with its name in the model; tied ones once."""
         tape = Tape(Pass(1, 1, target_length=1), _Untrained())
         for stack in self.stacks:
             x = memory = Value(1, self.hidden, 2, False)
@@ -92,7 +92,7 @@ class Architecture:
         return (*self.embeddings, *self.projection_weights(), *tape.weights, *self.head_weights())
 
     def projection_weights(self) -> tuple[Weight, ...]:
-        """Between the width of the tables and that of the hidden state."""
+        """The projections between the embedding width and the hidden width."""
         shapes = ((self.hidden, self.embedding_width), (self.embedding_width, self.hidden))
         return tuple(
             Weight(name, shape, "matrix")
@@ -100,7 +100,7 @@ class Architecture:
         )
 
     def head_weights(self) -> tuple[Weight, ...]:
-        """What the output layer adds to the table it may share."""
+        """The parameters of the output layer that are not shared with the token embedding."""
         width = self.embedding_width or self.hidden
         own = () if self.tied else (Weight(self.head, (self.vocabulary, width), "output"),)
         bias = (Weight(self.head, (self.vocabulary,), "bias"),) if self.head_bias else ()
@@ -108,23 +108,23 @@ class Architecture:
 
     @property
     def parameters(self) -> int:
-        """N: all parameters, tied ones once."""
+        """N: the number of parameters, tied ones once."""
         return _parameters(self)
 
     @property
     def non_embedding_parameters(self) -> int:
-        """N without tables and without the output layer, as Kaplan et al. 2020 count (table 1)."""
+        """N without embeddings and output layer, as counted by Kaplan et al. 2020 (table 1)."""
         return self.parameters - count([*self.embeddings, *self.head_weights()])
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token uses; fewer than N only with experts."""
+        """The number of parameters used per token; below N only with experts."""
         return round(sum(weight.count * weight.active for weight in self.weights()))
 
     def kv_bytes_per_token(self, itemsize: int) -> int:
-        """Bytes of keys and values of one decoder token, over all layers, cross-attention left out.
+        """Bytes of the decoder's KV cache per token, over all layers, without cross-attention.
 
-        2 · kv_heads · head_dim · itemsize a layer.
+        2 · kv_heads · head_dim · itemsize per layer.
         """
         return sum(
             2 * layer.attentions[0].kv_heads * layer.attentions[0].head_dim * itemsize
@@ -132,12 +132,12 @@ class Architecture:
         )
 
     def linears(self) -> Iterable[Weight]:
-        """The matrices of linear layers but the output layer: what adapters are put on."""
+        """The matrices of linear layers except the output layer: the targets of adapters."""
         return (weight for weight in self.weights() if weight.kind == "matrix")
 
 
 class _Untrained:
-    """Nothing is trained."""
+    """A method that trains nothing."""
 
     def trains(self, weight: Weight) -> bool:
         return False
@@ -151,5 +151,5 @@ class _Untrained:
 
 @lru_cache(maxsize=256)
 def _parameters(architecture: Architecture) -> int:
-    """Counted once for each model: a search asks for it in every plan."""
+    """The number of parameters, cached because a search needs it for every plan."""
     return count(architecture.weights())

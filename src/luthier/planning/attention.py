@@ -1,4 +1,4 @@
-"""Attention as a `Tape` sees it, by the kernel that computes it."""
+"""Attention on a `Tape`, by the kernel that computes it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ class Attention:
         heads: query heads.
         kv_heads: key and value heads.
         head_dim: width of a head.
-        names: of the products: query, key, value and output; or of one product for the first
-            three, and the output.
-        bias: whether query, key and value have one, and whether the output has one.
-        rotary: the share of each query and key that is rotated (Su et al. 2021,
-            arXiv 2104.09864).
-        float_rotary: whether the tables of that are float32 in any case.
-        rotary_table: the tables' name; layers with the same share them.
-        concatenated: whether a rotated and an unrotated part are put together. Heads then come
-            before tokens in memory, and the result is copied into a row for each token.
-        head_norm: the norm of each query and key, if there is one.
-        whole_norm: whether it spans all heads instead.
-        dropout: on the attention weights.
-        biased: whether a bias by position is added to the scores.
-        bias_table: the table it comes from, which may be trained.
-        causal: whether a token sees only those before it.
-        window: how many of those it sees; 0: all.
-        capped: whether scores pass through tanh, which no fused kernel knows.
-        float_softmax: whether the softmax is computed in float32, where it is not fused.
+        names: of the projections: query, key, value and output; or of one fused projection and the
+            output.
+        bias: whether query, key and value projections have a bias, and whether the output has one.
+        rotary: the rotated share of each query and key (Su et al. 2021, arXiv 2104.09864).
+        float_rotary: whether the rotary tables are always float32.
+        rotary_table: the name of the tables; layers with the same share use the same ones.
+        concatenated: whether the rotated and unrotated parts are concatenated. Heads then precede
+            tokens in memory, and the result is copied into one row per token.
+        head_norm: the norm of queries and keys, if any.
+        whole_norm: whether that norm spans all heads.
+        dropout: applied to the attention weights.
+        biased: whether a position bias is added to the scores.
+        bias_table: the table of the position bias, which may be trained.
+        causal: whether a token attends only to earlier ones.
+        window: size of the sliding window; 0: unlimited.
+        capped: whether scores pass through tanh, which no fused kernel supports.
+        float_softmax: whether an unfused softmax is computed in float32.
     """
 
     hidden: int
@@ -80,7 +79,7 @@ class Attention:
         return tape.linear(f"{name}.{self.names[-1]}", out, self.hidden, bias=self.bias[1])
 
     def _attention(self, tape: Tape) -> Callable[[Tape, Value, Value, Value], Value]:
-        """How scores, softmax and weighted sum are computed."""
+        """The function that computes scores, softmax and weighted sum."""
         if self.capped or not tape.step.fused_attention:
             return self._eager
         if tape.step.on_cpu and (self.dropout.rate or self._bias_trained(tape)):
@@ -91,37 +90,37 @@ class Attention:
         return self.bias_table is not None and tape.method.trains(self.bias_table)
 
     def _keep_bias(self, tape: Tape) -> None:
-        """What the gradient of the bias by position needs: where it was read and masked."""
+        """Keep the tensors that the gradient of the position bias needs: indices and mask."""
         step = tape.step
         tape.constants["buckets"] = _INDEX * step.length**2
         if not step.fused_attention:
             return
-        if self.causal:  # made in each layer
+        if self.causal:  # created in each layer
             tape.keep(Value(step.length, step.length, 1, False))
         elif self._padded(step):
             tape.constants["padding"] = step.batch * step.length**2
 
     def _masked(self, step: Pass) -> bool:
-        """Whether the fused kernel needs a mask, because being causal does not say it all."""
+        """Whether the fused kernel needs an explicit mask beyond causality."""
         return self._padded(step) or self.biased or self._windowed(step)
 
     def _padded(self, step: Pass) -> bool:
-        """Whether padding is masked: not in T5's decoder, where what is padded comes last.
+        """Whether padding is masked; not in T5's decoder, where padding comes last.
 
-        Behind a prefix, each sequence has a mask of its own too.
+        With a prefix, each sequence needs a mask too.
         """
         padded = step.padded or self._has_prefix(step)
         return padded and not (self.biased and self.causal)
 
     def _has_prefix(self, step: Pass) -> bool:
-        """Whether a prefix stands before it: not in an encoder, nor where a decoder reads one."""
+        """Whether a prefix precedes the sequence; only in a decoder without an encoder."""
         return step.prefix > 0 and self.causal
 
     def _windowed(self, step: Pass) -> bool:
         return 0 < self.window <= step.length
 
     def _prefixed(self, tape: Tape, x: Value) -> Value:
-        """Keys or values with the trained ones before them, which the cache holds on to."""
+        """Keys or values with the trained prefix prepended; the cache holds on to them."""
         rows = x.rows + tape.step.batch * tape.step.prefix
         longer = Value(rows, self.kv_heads * self.head_dim, x.itemsize, True)
         tape.keep(longer)
@@ -134,7 +133,7 @@ class Attention:
         if len(self.names) == 2:
             joint = tape.linear(f"{name}.{self.names[0]}", x, wide + 2 * narrow, bias=self.bias[0])
             query, key = tape.new(joint, wide), tape.new(joint, narrow)
-            # Rotated queries and keys are new tensors; the value stays a view of the product.
+            # Rotated queries and keys are new tensors; the value stays a view of the projection.
             return query, key, joint if self.rotary else tape.new(joint, narrow)
         query_name, key_name, value_name, _ = self.names
         return (
@@ -144,7 +143,7 @@ class Attention:
         )
 
     def _normalise(self, tape: Tape, norm: Norm, name: str, x: Value) -> Value:
-        """Each head by itself, the same numbers in shorter rows; or all heads together."""
+        """The norm of each head, the same numbers in shorter rows, or of all heads together."""
         if self.whole_norm:
             return norm(tape, name, x)
         heads = x.width // self.head_dim
@@ -152,7 +151,7 @@ class Attention:
         return tape.new(x, x.width, grad=norm(tape, name, rows).grad)
 
     def _fused(self, tape: Tape, query: Value, key: Value, value: Value) -> Value:
-        """One kernel that keeps a number a row and head beside its inputs and its result.
+        """A fused kernel, which keeps its inputs, its result and one number per row and head.
 
         Dao et al. 2022 (FlashAttention, arXiv 2205.14135). With a mask, grouped keys and values are
         repeated for every head.
@@ -172,19 +171,19 @@ class Attention:
         return tape.new(out, out.width) if self.concatenated and tape.step.on_cpu else out
 
     def _decomposed(self, tape: Tape, query: Value, key: Value, value: Value) -> Value:
-        """Torch's own composition, all of it in float32, where the CPU's kernel cannot serve."""
+        """Torch's composed attention, all in float32, for cases the CPU kernel does not support."""
         key, value = self._repeated(tape, key, value)
         out = self._weighted(tape, tape.cast(query, _FLOAT), tape.cast(key, _FLOAT), value, _FLOAT)
         return tape.new(out, out.width, itemsize=query.itemsize)
 
     def _eager(self, tape: Tape, query: Value, key: Value, value: Value) -> Value:
-        """The model's own code, its softmax in float32."""
+        """The model's own (eager) code, with the softmax in float32."""
         key, value = self._repeated(tape, key, value)
         return self._weighted(tape, query, key, value, query.itemsize)
 
     def _weighted(self, tape: Tape, query: Value, key: Value, value: Value, itemsize: int) -> Value:
-        """dropout(softmax(query · key)) · value, the products with numbers of ``itemsize``."""
-        # A value that is a part of a wider product is copied out of it.
+        """dropout(softmax(query · key)) · value, with products in numbers of ``itemsize`` bytes."""
+        # A value that is a view of a fused projection is copied.
         width = self.heads * self.head_dim
         value = tape.cast(value if value.width == width else tape.new(value, width), itemsize)
         reach = key.rows // tape.step.batch
@@ -207,10 +206,10 @@ class Attention:
         return out
 
     def _keep_mask(self, tape: Tape, query: Value, key: Value) -> None:
-        """A number for each query and key, for all heads or each, all sequences or each.
+        """A mask value per query and key, shared by heads and sequences or separate.
 
-        Each layer makes its own from the mask of truth values, or from the bias by position; a
-        bias of zeros, which cross-attention has, is passed on as it is.
+        Each layer builds its own from the boolean mask or the position bias; the zero bias of
+        cross-attention is passed through unchanged.
         """
         step, reach = tape.step, key.rows // tape.step.batch
         alike = not self._padded(step) and not self._windowed(step)
@@ -223,7 +222,7 @@ class Attention:
             tape.keep(mask)
 
     def _repeated(self, tape: Tape, key: Value, value: Value) -> tuple[Value, Value]:
-        """Keys and values for every head."""
+        """Keys and values repeated for every query head."""
         if self.kv_heads == self.heads:
             return key, value
         width = self.heads * self.head_dim

@@ -1,4 +1,4 @@
-"""Transformer blocks: how attention, MLP, norms and residuals are put together."""
+"""Transformer blocks: combinations of attention, MLP, norms and residuals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from luthier.planning.tape import Tape, Value
 
 
 class Block(Protocol):
-    """One layer of a stack."""
+    """A layer of a stack."""
 
     @property
     def attentions(self) -> tuple[Attention, ...]:
-        """Its attention modules, whose keys and values are cached in generation."""
+        """The attention modules, whose keys and values are cached during generation."""
 
     def __call__(self, tape: Tape, name: str, x: Value, memory: Value | None) -> Value:
-        """The hidden state after it; ``memory`` is the encoder's output."""
+        """The hidden state after the block; ``memory`` is the encoder's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,15 @@ class SubLayer:
     """x + dropout(after(inner(norm(x)))).
 
     Attributes:
-        norm_name: the name of the norm.
-        norm: before the inner module.
-        inner_name: its name.
+        norm_name: the name of the input norm.
+        norm: the norm before the inner module.
+        inner_name: the name of the inner module.
         inner: attention or an MLP.
-        after_name: the name of the norm of its output.
-        after: that norm.
-        dropout: on the output.
+        after_name: the name of the output norm.
+        after: the norm of the output.
+        dropout: applied to the output.
         crosses: whether it attends to the encoder's output.
-        norm_last: whether the first norm stands after the sum instead (post-norm).
+        norm_last: whether the first norm follows the sum instead (post-norm).
     """
 
     norm_name: str
@@ -48,7 +48,7 @@ class SubLayer:
     norm_last: bool = False
 
     def __call__(self, tape: Tape, name: str, x: Value, memory: Value | None) -> Value:
-        """The hidden state after it."""
+        """The hidden state after the sub-layer."""
         norm_name = f"{name}.{self.norm_name}"
         normed = x if self.norm_last else self.norm(tape, norm_name, x)
         inner_name = f"{name}.{self.inner_name}".rstrip(".")
@@ -63,7 +63,7 @@ class SubLayer:
 
 @dataclass(frozen=True, slots=True)
 class SequentialBlock:
-    """Sub-layers one after the other."""
+    """Sub-layers in sequence."""
 
     parts: tuple[SubLayer, ...]
 
@@ -81,10 +81,10 @@ class SequentialBlock:
 
 @dataclass(frozen=True, slots=True)
 class ParallelBlock:
-    """x + attention(norm(x)) + mlp(norm(x)): both read the same input (GPT-J, GPT-NeoX, Phi).
+    """x + attention(norm(x)) + mlp(norm(x)), computed from the same input (GPT-J, GPT-NeoX, Phi).
 
     Attributes:
-        norm_names: one name: both read the same norm; two: each has its own.
+        norm_names: one name if both use the same norm, two if each has its own.
     """
 
     norm: Norm

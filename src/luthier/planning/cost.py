@@ -1,4 +1,4 @@
-"""What a training takes: time, device-hours, compute, energy, money."""
+"""Cost of a training: time, device-hours, compute, energy, money."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ USUAL_PUE = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a training takes.
+    """The cost of a training.
 
     Attributes:
-        seconds: from start to end.
+        seconds: duration.
         device_hours: hours times devices.
-        petaflop_s_days: of the FLOPs that the model needs.
-        kilowatt_hours: None where the device's power is not known.
-        money: None where no price was given.
+        petaflop_s_days: the model FLOPs in this unit.
+        kilowatt_hours: None if the device's power is unknown.
+        money: None if no price was given.
     """
 
     seconds: float
@@ -40,14 +40,15 @@ def training_cost(
 ) -> Cost:
     """The cost of a training.
 
-    Energy is hours · watts · PUE: the board's limit, so an upper bound (LLaMA, section 6).
+    Energy is hours · watts · PUE. The watts are the board's limit, so it is an upper bound (LLaMA,
+    section 6).
 
     Args:
-        seconds: how long it takes.
-        flops: that the model needs, over all devices.
-        cluster: on which devices.
-        price: of a device for an hour, in any currency.
-        pue: power of the data centre over that of its devices.
+        seconds: duration of the training.
+        flops: model FLOPs over all devices.
+        cluster: the devices.
+        price: per device-hour, in any currency.
+        pue: power of the data centre relative to that of its devices.
     """
     hours = seconds / 3600 * cluster.devices
     watts = cluster.device.watts

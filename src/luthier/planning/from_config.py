@@ -1,4 +1,4 @@
-"""From the configuration's own words to the planner's."""
+"""Conversion of the configuration's methods into the planner's."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from luthier.planning.methods import tuning_with
 
 
 def tuning_of(name: MethodName, methods: MethodsConfig, model: Architecture) -> Tuning:
-    """What the planner knows of a configured method.
+    """The planner's `Tuning` for a configured method.
 
     Args:
-        name: of the method.
+        name: the method.
         methods: the settings of all methods.
-        model: which it tunes.
+        model: the model to tune.
 
     Raises:
-        UsageError: the model has no such parameters as the method is told to train.
+        UsageError: the model lacks the parameters that the method should train.
     """
     return tuning_with(name, dict(methods.of(name)), model)

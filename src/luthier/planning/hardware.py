@@ -1,4 +1,4 @@
-"""Devices: a catalogue of accelerators, and this machine."""
+"""Devices: a catalogue of accelerators, and this machine's CPU."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from luthier.core.names import did_you_mean
 from luthier.planning.tables import read_table
 
 _GIB = 2**30
-# What a CPU is taken for before it has been measured: figures of one AVX2 core. With instructions
-# for bfloat16 it multiplies that at least twice as fast as float32; without them, it emulates it.
+# Assumed speed of an uncalibrated CPU: figures of one AVX2 core. With bfloat16 instructions it
+# multiplies bfloat16 at least twice as fast as float32; without them it emulates it.
 _CORE_FLOPS = 50e9
 _CPU_BANDWIDTH = 15e9
 _NATIVE_BFLOAT16, _EMULATED_BFLOAT16 = 2.0, 0.01
-# As Linux names such instructions, of x86 and of Arm; torch asks for the same.
+# Linux's names of these instructions on x86 and Arm; torch checks the same ones.
 _BFLOAT16_FLAGS = frozenset({"amx_bf16", "amx_tile", "avx512_bf16", "bf16"})
 _CPU_INFO = Path("/proc/cpuinfo")
-# What a CPU multiplies in the time in which it moves a byte between products: fitted on the 54 rows
-# in float32 of the matrix of 2026-11-23 in benchmarks/results; 40 to 100 fit almost as well.
+# Ratio of compute to memory traffic between products on a CPU: fitted on the 54 float32 rows of the
+# matrix of 2026-11-23 in benchmarks/results; 40 to 100 fit almost as well.
 _CPU_FLOPS_A_BYTE = 60.0
-# The share of its peak that a device reaches of which nothing was published.
+# Assumed share of the peak for devices without published results.
 _UNKNOWN_EFFICIENCY = 0.5
 GUESSED = "a guess: measure this machine with 'luthier plan calibrate'"
-"""The words beside a time on a CPU that was not calibrated."""
+"""The note beside a time on an uncalibrated CPU."""
 _ALIASES = {
     "a100": "a100-80gb",
     "a100-sxm": "a100-80gb",
@@ -52,19 +52,19 @@ class Device:
     """An accelerator, or a CPU.
 
     Attributes:
-        name: as in the catalogue.
-        memory: bytes that the driver offers a program.
-        bandwidth: of its memory, bytes a second.
-        flops: peak of dense products by type, FLOP/s.
-        link: to the other devices of its node, bytes a second in one direction.
-        per_node: devices in a node.
-        watts: the board's power limit.
-        network: from node to node, bytes a second for each device.
-        efficiency: the share of the peak that products of a transformer reach.
-        overhead: seconds that the small operations of a layer take in a forward and backward pass.
-        between: bytes a second that the operations between products and the update move, as
-            `luthier.planning.time` counts them; 0: as many as the memory.
-        measured: when its speed was measured; empty: it is stated, or guessed.
+        name: its catalogue name.
+        memory: bytes that the driver makes available.
+        bandwidth: memory bandwidth in bytes per second.
+        flops: peak FLOP/s of dense matrix products by dtype.
+        link: to other devices of its node, bytes per second in one direction.
+        per_node: devices per node.
+        watts: power limit of the board.
+        network: between nodes, bytes per second and device.
+        efficiency: the share of the peak that a transformer's matrix products reach.
+        overhead: seconds of a layer's small operations in a forward and backward pass.
+        between: bytes per second of the operations between products and of the update, as counted
+            by `luthier.planning.time`; 0: the memory bandwidth.
+        measured: the date of the calibration; empty: published or guessed values.
     """
 
     name: str
@@ -87,19 +87,19 @@ class Device:
 
     @property
     def is_guessed(self) -> bool:
-        """Whether its speed is a guess: that of a CPU which was not calibrated."""
+        """Whether its speed is a guess, as for an uncalibrated CPU."""
         return self.is_cpu and not self.measured
 
     @property
     def title(self) -> str:
-        """Its name at the beginning of a sentence."""
+        """The name at the start of a sentence."""
         return self.name.upper()
 
     def peak(self, dtype: str) -> float:
-        """FLOP/s of dense products in ``dtype``.
+        """Peak FLOP/s of dense products in ``dtype``.
 
         Raises:
-            UsageError: the device does not multiply it.
+            UsageError: the device does not support the dtype.
         """
         if dtype not in self.flops:
             raise UsageError(
@@ -116,13 +116,13 @@ class Cluster:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Validate the number of devices.
 
         Raises:
-            UsageError: no device, or nodes that are not full.
+            UsageError: there is no device, or a node is incomplete.
         """
         if self.devices < 1:
-            raise UsageError(f"{self.devices} devices are none", fix="give at least 1")
+            raise UsageError(f"{self.devices} devices are not possible", fix="give at least 1")
         per_node = self.device.per_node
         if self.devices > per_node and self.devices % per_node:
             raise UsageError(
@@ -132,18 +132,18 @@ class Cluster:
 
     @property
     def nodes(self) -> int:
-        """How many nodes."""
+        """The number of nodes."""
         return -(-self.devices // self.device.per_node)
 
     @property
     def in_node(self) -> int:
-        """Devices of one node that take part."""
+        """The number of devices used in each node."""
         return min(self.devices, self.device.per_node)
 
 
 @cache
 def catalogue() -> Mapping[str, Device]:
-    """The accelerators that are known, by name."""
+    """The known accelerators, by name."""
     return {
         name: Device(
             name=name,
@@ -163,7 +163,7 @@ def find_device(name: str) -> Device:
     """The device called ``name``; ``cpu`` is this machine.
 
     Raises:
-        UsageError: it is not in the catalogue.
+        UsageError: the device is not in the catalogue.
     """
     wanted = name.lower().replace("_", "-").replace(" ", "-")
     if wanted == "cpu":
@@ -178,9 +178,9 @@ def find_device(name: str) -> Device:
 
 
 def device_of_product(product: str) -> Device | None:
-    """The accelerator that a driver calls ``product``, such as ``NVIDIA A100-SXM4-80GB``.
+    """The accelerator with the driver's product name, such as ``NVIDIA A100-SXM4-80GB``.
 
-    The catalogue's name whose words all occur in it, and of several the longest.
+    The catalogue name whose words all occur in the product name; of several, the longest.
     """
     words = _words(product)
     fitting = [name for name in catalogue() if _words(name) <= words]
@@ -192,7 +192,7 @@ def _words(name: str) -> set[str]:
 
 
 def this_cpu() -> Device:
-    """This machine: as calibrated, or by the number of its cores."""
+    """This machine's CPU: calibrated values, or an estimate by its number of cores."""
     if stored := _calibration():
         device = measured_cpu(stored.flops, stored.bandwidth, stored.overhead)
         return replace(device, measured=stored.date)
@@ -205,14 +205,14 @@ def this_cpu() -> Device:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this CPU says that it has instructions for products in bfloat16."""
+    """Whether this CPU reports instructions for bfloat16 products."""
     return any(
         not _BFLOAT16_FLAGS.isdisjoint(line.split()) for line in _cpu_info("flags", "Features")
     )
 
 
 def _cpu_info(*names: str) -> list[str]:
-    """What Linux tells of the processor under one of the names; nothing elsewhere."""
+    """Values of one of the named fields in Linux's processor information; empty elsewhere."""
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -222,7 +222,7 @@ def _cpu_info(*names: str) -> list[str]:
 
 
 def measured_cpu(flops: Mapping[str, float], bandwidth: float, overhead: float) -> Device:
-    """This machine with these speeds (see `Device`)."""
+    """This machine with measured speeds (see `Device`)."""
     import psutil
 
     return Device(
@@ -238,14 +238,14 @@ def measured_cpu(flops: Mapping[str, float], bandwidth: float, overhead: float) 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was measured on this machine.
+    """Measured speeds of this machine.
 
     Attributes:
-        flops: FLOP/s of the products of a transformer layer, by type.
-        bandwidth: bytes a second that a copy reads and writes.
-        overhead: seconds that a layer's small operations take in a forward and backward pass.
-        date: when.
-        machine: on what.
+        flops: FLOP/s of a transformer layer's matrix products, by dtype.
+        bandwidth: bytes per second read and written by a copy.
+        overhead: seconds of a layer's small operations in a forward and backward pass.
+        date: the date of the measurement.
+        machine: the processor and its number of cores.
     """
 
     flops: dict[str, float]
@@ -256,24 +256,24 @@ class Calibration:
 
 
 def calibration_path() -> Path:
-    """Where the calibration of this machine lies."""
+    """The file with this machine's calibration."""
     return cache_folder() / "calibration.json"
 
 
 def machine_key() -> str:
-    """What a calibration is valid for: the processor and the number of its cores."""
+    """The key of a calibration: the processor and its number of cores."""
     usual = platform.processor() or platform.machine()
     name = next(iter(_cpu_info("model name")), usual)
     return f"{name}, {os.cpu_count()} threads"
 
 
 def store_calibration(calibration: Calibration) -> None:
-    """Keep what was measured for later plans."""
+    """Store a calibration for later plans."""
     write_atomically(calibration_path(), json.dumps(asdict(calibration), indent=1) + "\n")
 
 
 def _calibration() -> Calibration | None:
-    """What was measured on this machine, if it was, and on this processor."""
+    """The stored calibration, if it belongs to this processor."""
     try:
         stored = Calibration(**json.loads(calibration_path().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -1,8 +1,8 @@
-"""How much memory a training step and generation take on one device, and by what.
+"""Memory of training steps and generation on one device, by component.
 
-Three figures, each at the peak: *allocated* is what tensors hold; *reserved* is what the allocator
-has taken from the device for them; *device* adds what the driver, or on a CPU the interpreter and
-its libraries, take before the first tensor. Bytes everywhere.
+Three figures, each at the peak: *allocated* is held by tensors; *reserved* is taken by the
+allocator for them; *device* adds the memory in use before the first tensor, by the driver or, on a
+CPU, by the interpreter and its libraries. All in bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FLOAT = 4
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes on one device at the peak, by what takes them; ``host``: beside it, in the host's."""
+    """Peak bytes on one device by component; ``host`` is the host memory used in addition."""
 
     phase: Phase
     allocator: Interval
@@ -44,7 +44,7 @@ class MemoryPlan:
     host: int = 0
 
     def parts(self) -> dict[str, int]:
-        """Every part of the allocated memory, by name."""
+        """The components of the allocated memory, by name."""
         return {name: getattr(self, name) for name in _PARTS}
 
     @property
@@ -54,22 +54,22 @@ class MemoryPlan:
 
     @property
     def allocated(self) -> int:
-        """What tensors hold."""
+        """Bytes held by tensors."""
         return sum(self.parts().values())
 
     @property
     def reserved(self) -> int:
-        """What the allocator has taken for them."""
+        """Bytes reserved by the allocator."""
         return self.allocated + self.allocator.expected
 
     @property
     def total(self) -> int:
-        """What the device must have."""
+        """Bytes needed on the device."""
         return self.reserved + self.framework.expected
 
     @property
     def total_interval(self) -> Interval:
-        """The same with its uncertainty."""
+        """The total with its uncertainty."""
         low, high = (
             self.allocated + getattr(self.allocator, end) + getattr(self.framework, end)
             for end in ("low", "high")
@@ -77,19 +77,19 @@ class MemoryPlan:
         return Interval(low=low, expected=self.total, high=high)
 
 
-# The parts of the allocated memory: all fields but the moment and what lies beside tensors.
+# The components of the allocated memory: all fields except the moment and memory beside tensors.
 _PARTS = tuple(f.name for f in fields(MemoryPlan) if f.type == "int" and f.name != "host")
 
 
 def plan_training(
     architecture: Architecture, setup: TrainingSetup, overhead: Overhead | None = None
 ) -> MemoryPlan:
-    """The peak of one training step on one device, in the steady state.
+    """The peak of a training step on one device, in the steady state.
 
     Args:
         architecture: the model.
-        setup: how it is trained.
-        overhead: memory beside tensors; by default that of a training from the command line.
+        setup: the training setup.
+        overhead: memory beside tensors; default: that of a training from the command line.
     """
     return peak_memory(setup, pass_cost(architecture, setup), overhead)
 
@@ -97,7 +97,7 @@ def plan_training(
 def peak_memory(
     setup: TrainingSetup, cost: StepCost, overhead: Overhead | None = None
 ) -> MemoryPlan:
-    """The same as `plan_training`, where the forward and backward pass is known already."""
+    """As `plan_training`, with the cost of the forward and backward pass given."""
     overhead = overhead or usual_overhead(setup.on_cpu)
     phase, moment = max(moments(setup, cost), key=lambda one: sum(one[1].values()))
     parts = {name: round(size) for name, size in (fixed(setup, cost) | moment).items()}
@@ -118,17 +118,17 @@ def plan_inference(
     length: int,
     overhead: Overhead = CUDA,
 ) -> MemoryPlan:
-    """The peak of generation: weights, and keys and values of a batch.
+    """The peak of generation: weights and the KV cache of a batch.
 
     Pope et al. 2022 (arXiv 2211.05102), section 2: the cache takes 2 · kv_heads · head_dim numbers
-    a layer and token. Of an encoder-decoder model the decoder's own cache is counted, that of
-    cross-attention not.
+    per layer and token. In an encoder-decoder model the decoder's self-attention cache is counted,
+    that of cross-attention is not.
 
     Args:
         architecture: the model.
-        precision: of the weights, and of the numbers in the cache.
-        batch: sequences at once.
-        length: tokens of the longest, prompt and answer.
+        precision: of the weights and the KV cache.
+        batch: number of concurrent sequences.
+        length: maximum tokens of a sequence, prompt and answer.
         overhead: memory beside tensors.
     """
     weights = architecture.weights()

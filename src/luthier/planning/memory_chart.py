@@ -1,4 +1,4 @@
-"""Where memory goes: one stacked bar, in the terminal and as SVG."""
+"""A stacked bar of memory by component, for the terminal and as SVG."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from itertools import accumulate, cycle
 from luthier.core.terminal import printable
 from luthier.core.units import format_bytes
 
-# Okabe and Ito's colours, which people with any colour vision tell apart.
+# Okabe and Ito's palette, distinguishable with any colour vision.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 _BLOCKS = "█▓▒░▚▞▤▥"
 
 
 def text_bar(parts: Mapping[str, int], limit: int, width: int = 60) -> str:
-    """A bar of ``width`` signs for ``limit`` bytes; what is over the limit follows a mark.
+    """A bar of ``width`` characters for ``limit`` bytes; any excess follows a mark.
 
     Args:
         parts: bytes by name.
-        limit: bytes available.
-        width: signs for the limit.
+        limit: available bytes.
+        width: characters for the limit.
     """
     signs = ""
     ends = accumulate(size for _, size in _shown(parts))
@@ -31,7 +31,7 @@ def text_bar(parts: Mapping[str, int], limit: int, width: int = 60) -> str:
 
 
 def legend(parts: Mapping[str, int]) -> list[str]:
-    """A line for each part, with its sign, the largest first."""
+    """A line for each component with its symbol, the largest first."""
     return [
         f"{_BLOCKS[index % len(_BLOCKS)]} {name:<16}{format_bytes(size):>10}"
         for index, (name, size) in enumerate(_shown(parts))
@@ -39,7 +39,7 @@ def legend(parts: Mapping[str, int]) -> list[str]:
 
 
 def svg_bar(title: str, answer: str, parts: Mapping[str, int], limit: int) -> str:
-    """The same as an SVG document, with a title and an answer above it."""
+    """The bar as an SVG document, with a title and the verdict above it."""
     title, answer = printable(title), printable(answer)
     shown, width, height = _shown(parts), 720, 40
     total = max(sum(size for _, size in shown), limit)
@@ -76,5 +76,5 @@ def svg_bar(title: str, answer: str, parts: Mapping[str, int], limit: int) -> st
 
 
 def _shown(parts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """The parts that are there, the largest first."""
+    """The components that are not empty, the largest first."""
     return sorted(((printable(n), v) for n, v in parts.items() if v), key=lambda item: -item[1])

@@ -1,4 +1,4 @@
-"""What each tuning method trains, and what it adds to a forward pass."""
+"""Trained and added parameters of each tuning method, and their cost in a forward pass."""
 
 from __future__ import annotations
 
@@ -14,102 +14,102 @@ _FLOAT = 4
 
 
 class Tuning(Adaptation, Protocol):
-    """A tuning method. Equal ones have one hash, so that a pass is followed once for them."""
+    """A tuning method. Equal methods have the same hash, so that a pass is traced once for them."""
 
     def __hash__(self) -> int: ...
 
     @property
     def virtual_tokens(self) -> int:
-        """Tokens put before every sequence."""
+        """Number of tokens prepended to every sequence."""
 
     @property
     def prefix(self) -> int:
-        """Keys and values put before every sequence in every layer."""
+        """Number of keys and values prepended to every sequence in every layer."""
 
     @property
     def input_grad(self) -> bool:
         """Whether a gradient flows into the embedded input."""
 
     def layer_key(self, name: str) -> object:
-        """Layers with the same key are treated alike."""
+        """A key that is equal for layers that are treated alike."""
 
     def prompt_weights(self, hidden: int, kv_widths: tuple[int, ...]) -> tuple[Weight, ...]:
-        """Parameters that belong to no layer, such as a soft prompt."""
+        """Parameters outside of layers, such as a soft prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Nothing of the base model is trained: the ground that adapters stand on."""
+    """The frozen base model: the foundation of adapters."""
 
     @property
     def virtual_tokens(self) -> int:
-        """None."""
+        """0."""
         return 0
 
     @property
     def prefix(self) -> int:
-        """None."""
+        """0."""
         return 0
 
     @property
     def input_grad(self) -> bool:
-        """The input is not trained."""
+        """False: the input is not trained."""
         return False
 
     def trains(self, weight: Weight) -> bool:
-        """No parameter is."""
+        """False."""
         return False
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Nothing is added."""
+        """The output unchanged."""
         return out
 
     def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
-        """Nothing is added."""
+        """False: nothing is added."""
         return False
 
     def layer_key(self, name: str) -> object:
-        """All layers are alike."""
+        """The same key for all layers."""
         return None
 
     def prompt_weights(self, hidden: int, kv_widths: tuple[int, ...]) -> tuple[Weight, ...]:
-        """None."""
+        """Empty."""
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Full(Frozen):
-    """Every parameter is trained."""
+    """Full fine-tuning: every parameter is trained."""
 
     @property
     def input_grad(self) -> bool:
-        """The embedding is trained."""
+        """True: the embedding is trained."""
         return True
 
     def trains(self, weight: Weight) -> bool:
-        """Every parameter is."""
+        """True."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class Selective(Frozen):
-    """Parameters picked by their kind (BitFit, Ben Zaken et al. 2022, arXiv 2106.10199; norms)."""
+    """Training of parameters of some kinds (BitFit, Ben Zaken et al. 2022, 2106.10199; norms)."""
 
     kinds: tuple[str, ...]
 
     def trains(self, weight: Weight) -> bool:
-        """Those of the picked kinds."""
+        """Whether the parameter is of a selected kind."""
         return weight.kind in self.kinds
 
 
 @dataclass(frozen=True, slots=True)
 class LastLayers(Frozen):
-    """The layers from ``first`` on, and what follows them."""
+    """Training of the layers from ``first`` on and the final norm."""
 
     first: int
 
     def trains(self, weight: Weight) -> bool:
-        """Those of the last layers and of the last norm; of two stacks, the decoder's."""
+        """Whether the parameter is in the last layers or norm (of the decoder, with an encoder)."""
         if weight.name.startswith("encoder."):
             return False
         layer = _layer(weight.name)
@@ -118,14 +118,14 @@ class LastLayers(Frozen):
         return layer >= self.first
 
     def layer_key(self, name: str) -> object:
-        """Whether the layer is one of the last."""
+        """Whether the layer is among the last ones."""
         layer = _layer(name)
         return layer is not None and layer >= self.first and not name.startswith("encoder.")
 
 
 @dataclass(frozen=True, slots=True)
 class OnLinears(Frozen):
-    """A method that adds something to the linear layers it targets; see `Selection`."""
+    """A method that adds parameters to the targeted linear layers; see `Selection`."""
 
     targets: Names = ALL_LINEAR
     exclude: Names = ()
@@ -134,31 +134,31 @@ class OnLinears(Frozen):
 
     @property
     def selection(self) -> Selection:
-        """The layers that it targets."""
+        """The targeted layers."""
         return Selection(self.targets, self.exclude, self.layers)
 
     def is_target(self, weight: Weight) -> bool:
-        """Whether this layer is adapted; all-linear leaves out the output layer."""
+        """Whether this layer is adapted; all-linear excludes the output layer."""
         return self.selection.takes(weight.name)
 
     def layer_key(self, name: str) -> object:
-        """The layer's own name, where targets may tell layers apart by it."""
+        """The layer's name if targets can tell layers apart, otherwise one key for all."""
         return name if self.selection.tells_layers_apart else None
 
 
 @dataclass(frozen=True, slots=True)
 class Lora(OnLinears):
-    """x·W + s·(x·A)·B (Hu et al. 2021, arXiv 2106.09685); rsLoRA differs in s alone.
+    """x·W + s·(x·A)·B (Hu et al. 2021, arXiv 2106.09685); rsLoRA differs only in s.
 
-    Adapters are float32 beside a 16-bit base, as peft makes them: each adapted layer then keeps a
-    float32 copy of its input.
+    Adapters are float32 on a 16-bit base, as in peft, so each adapted layer keeps a float32 copy of
+    its input.
     """
 
     rank: int = 8
     dropout: float = 0.0
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Adds ``rank · (in + out)`` parameters."""
+        """The output with an update of ``rank · (in + out)`` parameters."""
         if not self.is_target(weight):
             return out
         tape.added.append(Weight(f"{weight.name}.lora_A", (self.rank, x.width), "adapter"))
@@ -171,16 +171,16 @@ class Lora(OnLinears):
             source = tape.new(source, source.width)
         low = tape.product(source, self.rank, trained=True)
         update = tape.product(low, out.width, trained=True)
-        # Forward the update, scaled, and added to the output before that is rounded; backward the
-        # gradients of them.
+        # Forward: the update is scaled and added to the output before rounding. Backward: their
+        # gradients.
         tape.work(update, update, *([update] if source is not x else []), out)
         return tape.new(out, out.width, grad=True)
 
     def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
-        """Adds ``rank · (in + out)`` parameters for each expert and part.
+        """Whether experts are adapted: ``rank · (in + out)`` parameters per expert and part.
 
-        Peft makes W + s·B·A for all experts in every pass, as large as W itself, from factors in
-        the precision of W; its gradient is as large again.
+        Peft computes W + s·B·A for all experts in every pass, as large as W, from factors in the
+        precision of W; its gradient has the same size.
         """
         container = weight.name.rpartition(".")[0]
         named = any(self.selection.takes(f"{container}.{part}") for part in parts)
@@ -202,10 +202,10 @@ class Lora(OnLinears):
 
 @dataclass(frozen=True, slots=True)
 class Dora(Lora):
-    """LoRA with the norm of each column trained apart (Liu et al. 2024, arXiv 2402.09353)."""
+    """LoRA with separately trained column magnitudes (Liu et al. 2024, arXiv 2402.09353)."""
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Adds a magnitude for each output, and keeps the outputs it scales."""
+        """The LoRA output with a magnitude per output feature; keeps the outputs it scales."""
         if not self.is_target(weight):
             return out
         adapted = Lora.adapt(self, tape, weight, x, out)
@@ -218,28 +218,28 @@ class Dora(Lora):
         )
         return adapted
 
-    fold = OnLinears.fold  # peft's DoRA leaves stacks as they are
+    fold = OnLinears.fold  # peft's DoRA does not adapt stacked experts
 
 
 @dataclass(frozen=True, slots=True)
 class Adalora(Lora):
-    """LoRA with a trained factor for each direction (Zhang et al. 2023, arXiv 2303.10512)."""
+    """LoRA with a trained factor per direction (Zhang et al. 2023, arXiv 2303.10512)."""
 
     rank: int = 12
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Adds a factor for each direction, and keeps the scaled directions."""
+        """The LoRA output with a factor per direction; keeps the scaled directions."""
         if not self.is_target(weight):
             return out
         adapted = Lora.adapt(self, tape, weight, x, out)
         tape.added.append(Weight(f"{weight.name}.lora_E", (self.rank, 1), "adapter"))
         if x.grad:
             tape.keep(Value(self.rank, x.width, self.itemsize, True))
-        if x.itemsize != self.itemsize:  # beside a 16-bit base the update is kept before division
+        if x.itemsize != self.itemsize:  # on a 16-bit base the update is kept before division
             tape.keep(tape.new(out, out.width, itemsize=self.itemsize))
         return adapted
 
-    fold = OnLinears.fold  # peft's AdaLoRA leaves stacks as they are
+    fold = OnLinears.fold  # peft's AdaLoRA does not adapt stacked experts
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class Vera(OnLinears):
     rank: int = 256
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Adds ``rank + out`` parameters."""
+        """The output with an update of ``rank + out`` parameters."""
         if not self.is_target(weight):
             return out
         tape.added.append(Weight(f"{weight.name}.vera_d", (self.rank,), "adapter"))
@@ -264,16 +264,16 @@ class Vera(OnLinears):
 
 @dataclass(frozen=True, slots=True)
 class Ia3(OnLinears):
-    """A trained scale on what the targets give (Liu et al. 2022, arXiv 2205.05638).
+    """A trained scale on the outputs of the targets (Liu et al. 2022, arXiv 2205.05638).
 
     Attributes:
-        inputs: the layers whose inputs are scaled instead.
+        inputs: layers whose inputs are scaled instead.
     """
 
     inputs: tuple[str, ...] = ()
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Adds one parameter for each output, or each input."""
+        """The output with one parameter per output or input feature."""
         if not self.is_target(weight):
             return out
         scaled = x if ends_with(weight.name, self.inputs) else out
@@ -289,7 +289,7 @@ class Adapters(OnLinears):
     bottleneck: int = 64
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """Adds ``2·out·bottleneck`` weights and the biases."""
+        """The output with ``2·out·bottleneck`` added weights, and biases."""
         if not self.is_target(weight):
             return out
         name, width, inner = weight.name, out.width, self.bottleneck
@@ -311,10 +311,10 @@ class SoftPrompt(Frozen):
     """Trained vectors before the input (Lester et al. 2021, arXiv 2104.08691).
 
     Attributes:
-        tokens: how many.
-        parameters: from the model's width and its layers' key/value widths to what is trained.
-        lengthens: whether they are tokens of the sequence. A prefix (Li and Liang 2021,
-            arXiv 2101.00190) gives keys and values only.
+        tokens: the number of virtual tokens.
+        parameters: their number, from the model's width and its layers' key-value widths.
+        lengthens: whether they are tokens of the sequence. A prefix (Li and Liang 2021, arXiv
+            2101.00190) adds keys and values only.
     """
 
     tokens: int
@@ -323,56 +323,56 @@ class SoftPrompt(Frozen):
 
     @property
     def virtual_tokens(self) -> int:
-        """How far every sequence is lengthened."""
+        """The number of tokens added to every sequence."""
         return self.tokens if self.lengthens else 0
 
     @property
     def prefix(self) -> int:
-        """What is not in the sequence stands before it."""
+        """The number of prepended keys and values, if outside the sequence."""
         return 0 if self.lengthens else self.tokens
 
     @property
     def input_grad(self) -> bool:
-        """The first rows of the input are trained."""
+        """True: the first rows of the input are trained."""
         return self.lengthens
 
     def prompt_weights(self, hidden: int, kv_widths: tuple[int, ...]) -> tuple[Weight, ...]:
-        """The trained vectors, and the network that makes them."""
+        """The trained vectors, and the network that produces them."""
         size = self.parameters(self.tokens, hidden, kv_widths)
         return (Weight("soft_prompt", (size,), "adapter"),)
 
 
 def prompt_tuning(tokens: int) -> SoftPrompt:
-    """One vector of the model's width for each virtual token."""
+    """One vector of the model's width per virtual token."""
     return SoftPrompt(tokens, _vectors)
 
 
 def prefix_tuning(tokens: int, *, after_encoder: bool = False) -> SoftPrompt:
-    """A key and a value in each layer for each virtual token, without the projection network.
+    """A key and a value in each layer per virtual token, without the projection network.
 
     Args:
-        tokens: how many.
-        after_encoder: whether the decoder has an encoder before it.
+        tokens: the number of virtual tokens.
+        after_encoder: whether the model has an encoder.
     """
     parameters = _odd_keys_and_values if after_encoder else _keys_and_values
     return SoftPrompt(tokens, parameters, lengthens=False)
 
 
 def p_tuning(tokens: int) -> SoftPrompt:
-    """Vectors through a network of three layers (Liu et al. 2021, arXiv 2103.10385).
+    """Vectors produced by a three-layer network (Liu et al. 2021, arXiv 2103.10385).
 
-    As peft's MLP encoder, three square products with biases.
+    Three square projections with biases, as peft's MLP encoder.
     """
     return SoftPrompt(tokens, _encoded_vectors)
 
 
 def bitfit() -> Selective:
-    """Biases alone."""
+    """Training of biases only."""
     return Selective(("bias", "norm bias"))
 
 
 def layernorm() -> Selective:
-    """The scales and shifts of all norms."""
+    """Training of the scales and shifts of all norms."""
     return Selective(("norm", "norm bias"))
 
 
@@ -385,7 +385,7 @@ def _keys_and_values(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> in
 
 
 def _odd_keys_and_values(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> int:
-    """As peft distributes them over the layers of a decoder: among an odd number."""
+    """The parameters as peft distributes them over the layers of a decoder: an odd number."""
     spare = () if len(kv_widths) % 2 else kv_widths[:1]
     return _keys_and_values(tokens, hidden, (*kv_widths, *spare))
 
@@ -395,6 +395,6 @@ def _encoded_vectors(tokens: int, hidden: int, kv_widths: tuple[int, ...]) -> in
 
 
 def _layer(name: str) -> int | None:
-    """The number of the layer that a parameter belongs to: the first number in its name."""
+    """The layer number of a parameter: the first number in its name."""
     match = re.search(r"\.(\d+)(\.|$)", name)
     return int(match.group(1)) if match else None

@@ -1,4 +1,4 @@
-"""The methods that can be planned, by name, with usual settings."""
+"""The methods that can be planned, by name, with default settings."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from luthier.planning.method_cost import (
 from luthier.planning.selective import named
 from luthier.planning.sizes import Size
 
-_VIRTUAL_TOKENS, _LAST_LAYERS = 16, 2  # as the configuration has them by default
+_VIRTUAL_TOKENS, _LAST_LAYERS = 16, 2  # the defaults of the configuration
 
 Settings = Mapping[str, Any]
-"""A method's settings by name, as the configuration calls them; without some, those by default."""
+"""A method's settings by the configuration's names; missing ones have their defaults."""
 
 
 def _given(settings: Settings, *names: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def _given(settings: Settings, *names: str) -> dict[str, Any]:
 
 
 def _on_modules(settings: Settings, *names: str) -> dict[str, Any]:
-    """What a method on modules is made from: which they are, and settings of its own."""
+    """Arguments of a method on modules: its selection and its own settings."""
     words = {"targets": "targets", "exclude_modules": "exclude", "layers_to_transform": "layers"}
     where = {word: settings[name] for name, word in words.items() if name in settings}
     return where | _given(settings, *names)
@@ -86,23 +86,23 @@ METHODS: Mapping[str, Callable[[Architecture, Settings], Tuning]] = {
     ),
     "p-tuning": lambda _, settings: p_tuning(_virtual_tokens(settings)),
 }
-"""What each method trains and adds, from the model and its settings. Beside a quantised base it is
-the same, in another precision."""
+"""The `Tuning` of each method, from the model and the settings. A quantised base changes only the
+precision."""
 
 
 def tuning_with(name: str, settings: Settings, model: Architecture) -> Tuning:
-    """The method called ``name`` with some of its settings.
+    """The method called ``name`` with the given settings.
 
     Raises:
-        UsageError: there is no such method.
+        UsageError: the method is unknown.
     """
     plain = plain_form(name)
     if plain not in METHODS:
         hint = did_you_mean(name, METHOD_NAMES) or f"known: {', '.join(METHOD_NAMES)}"
-        raise UsageError(f"there is no method {name!r}", fix=hint)
+        raise UsageError(f"unknown method {name!r}", fix=hint)
     return METHODS[plain](model, settings)
 
 
 def tuning_called(name: str, model: Architecture, size: Size) -> Tuning:
-    """The method called ``name`` with the sizes that were given; errors as `tuning_with`."""
+    """The method called ``name`` with the given sizes; errors as in `tuning_with`."""
     return tuning_with(name, size.settings(name), model)

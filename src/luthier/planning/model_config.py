@@ -1,4 +1,4 @@
-"""Where a model's ``config.json`` is: a folder, the Hub's cache, the known models, the Hub."""
+"""Search for a model's ``config.json``: a folder, the Hub's cache, known models, the Hub."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Config = Mapping[str, Any]
 def find_config(model: str, revision: str | None = None) -> tuple[Config, str]:
     """The values of a model's configuration, and where they were found.
 
-    In this order: a folder or file, the local cache of the Hub, the models that are known without
-    a network, and the Hub itself (the configuration alone).
+    Searched in this order: a folder or file, the Hub's local cache, the models known offline, and
+    the Hub itself (the configuration only).
 
     Args:
         model: a folder, a ``config.json``, an id on the Hub, or the name of a known model.
-        revision: on the Hub: a branch, a tag or a commit. Known models stand for ``main``.
+        revision: a branch, tag or commit on the Hub. Known models have the revision ``main`` only.
 
     Raises:
-        DataError: it is nowhere, or is no configuration.
+        DataError: it was not found or is not a configuration.
     """
     _check(model, revision)
     folder = home(model)
@@ -52,21 +52,21 @@ def find_config(model: str, revision: str | None = None) -> tuple[Config, str]:
 
 @cache
 def known_models() -> Mapping[str, Config]:
-    """Configurations of well-known models, by their id on the Hub."""
+    """Configurations of well-known models, by Hub id."""
     return {name: entry["config"] for name, entry in known_facts().items()}
 
 
 @cache
 def known_facts() -> Mapping[str, Mapping[str, Any]]:
-    """What is stated of each well-known model: ``config``, ``parameters`` and ``aliases``."""
+    """Facts of each well-known model: ``config``, ``parameters`` and ``aliases``."""
     return {name: dict(values) for name, values in read_table("known_models.yaml").items()}
 
 
 @cache
 def _names() -> Mapping[str, str]:
-    """Every name of a known model in lower case, and its id.
+    """Every name of a known model in lower case, with its id.
 
-    An id comes before another model's alias, and both before the part of an id behind the slash.
+    Ids take precedence over other models' aliases, and both over the part of an id after the slash.
     """
     names = {name.lower(): name for name in known_facts()}
     aliases = [(alias, name) for name, e in known_facts().items() for alias in e.get("aliases", ())]
@@ -83,46 +83,47 @@ def _known(model: str) -> tuple[Config, str] | None:
 
 
 def _check(model: str, revision: str | None) -> None:
-    """Refuse names that cannot be one, before they become paths.
+    """Reject invalid names before they become paths.
 
     Raises:
-        DataError: no name, or one that leaves the folders it is looked for in.
+        DataError: the name is invalid or would leave its folder.
     """
     if not model.strip() or len(model) > 4096 or "\0" in model:
-        raise DataError(f"{model[:80]!r} is no name of a model", fix=_hint(model[:80]))
+        raise DataError(f"{model[:80]!r} is not a valid model name", fix=_hint(model[:80]))
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise DataError(
-            f"{revision[:80]!r} is no revision", fix="give a branch, a tag or a commit of the model"
+            f"{revision[:80]!r} is not a valid revision",
+            fix="give a branch, a tag or a commit of the model",
         )
 
 
 def _base_of_adapter(folder: Path) -> str | None:
-    """The model that the peft adapter in a folder belongs to; None: there is no adapter.
+    """The base model of a peft adapter in a folder; None: there is no adapter.
 
     Raises:
-        DataError: the adapter does not say, or names an adapter in its turn.
+        DataError: the adapter names no base model, or another adapter.
     """
     path = folder / "adapter_config.json"
     try:
         if not path.is_file() or (folder / "config.json").is_file():
             return None
-    except OSError:  # a name too long for a path is none
+    except OSError:  # a name too long for a path
         return None
     base = _read(path).get("base_model_name_or_path")
     if not isinstance(base, str) or (Path(base) / path.name).is_file():
         raise DataError(
-            "the adapter does not say which model it belongs to",
+            "the adapter names no base model",
             where=f'{path}, field "base_model_name_or_path"',
-            fix="plan with that model's own name",
+            fix="plan with the name of the base model",
         )
     return base
 
 
 def _local(path: Path) -> Path | None:
-    """The configuration in a folder, or the file itself; None where there is no such path.
+    """The configuration in a folder, or the file itself; None if the path does not exist.
 
     Raises:
-        DataError: there is such a path, but no configuration, and it cannot be an id on the Hub.
+        DataError: the path exists without a configuration and cannot be a Hub id.
     """
     try:
         if path.is_dir():
@@ -132,23 +133,23 @@ def _local(path: Path) -> Path | None:
             if _HUB_ID.fullmatch(str(path)):
                 return None
             raise DataError(
-                "this folder holds no model: it has no config.json",
+                "this folder is not a model: it has no config.json",
                 where=str(path),
-                fix="give the folder that save_pretrained wrote",
+                fix="give a folder written by save_pretrained",
             )
         if path.is_file() and path.suffix != ".json":
             raise DataError(
-                "the planner reads a model's config.json, and this is another file",
+                "this file is not a config.json, which the planner needs",
                 where=str(path),
                 fix="give the model's folder, or its id on the Hub",
             )
         return path if path.is_file() else None
-    except OSError:  # a name too long for a path is none
+    except OSError:  # a name too long for a path
         return None
 
 
 def _in_hub_cache(model: str, revision: str | None) -> Path | None:
-    """The configuration in the Hub's own cache, of the newest snapshot where there are several."""
+    """The configuration in the Hub's cache; of several snapshots, the newest."""
     if not _HUB_ID.fullmatch(model):
         return None
     folder = _hub_cache() / f"models--{model.replace('/', '--')}"
@@ -166,7 +167,7 @@ def _in_hub_cache(model: str, revision: str | None) -> Path | None:
 
 
 def _hub_cache() -> Path:
-    """Where huggingface_hub keeps its downloads; importing it to ask would take longer than all."""
+    """The Hub's cache folder; importing huggingface_hub to ask takes longer than a whole plan."""
     if configured := os.environ.get("HF_HUB_CACHE"):
         return Path(configured).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -180,21 +181,21 @@ def _offline() -> bool:
 
 
 def _from_hub(model: str, revision: str | None) -> tuple[Config, str]:
-    """Download the configuration, and nothing else.
+    """Download the configuration only.
 
     Raises:
-        DataError: there is no such model, or no network.
+        DataError: the model does not exist, or there is no network.
     """
     at = f" at revision {revision!r}" if revision else ""
     if _offline() or not _HUB_ID.fullmatch(model):
-        raise DataError(f"no configuration of {model!r}{at} is here", fix=_hint(model))
+        raise DataError(f"no configuration of {model!r}{at} is on this machine", fix=_hint(model))
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     url = hf_hub_url(model, "config.json", revision=revision)
     try:
-        # Asked first, because it says the size, and because without a network it fails at once,
-        # where the download would be tried again and again.
-        asked = Deadline(2 * _TIMEOUT_S)  # the timeout begins anew with each byte
+        # The metadata request comes first: it gives the size, and without a network it fails at
+        # once, whereas the download would retry.
+        asked = Deadline(2 * _TIMEOUT_S)  # each received byte restarts the timeout
         size = asked.call(lambda: get_hf_file_metadata(url, timeout=_TIMEOUT_S)).size or 0
         small = size <= _MOST_BYTES
         path = hf_hub_download(model, "config.json", revision=revision) if small else None
@@ -209,10 +210,10 @@ def _from_hub(model: str, revision: str | None) -> tuple[Config, str]:
 
 
 def _hint(model: str) -> str:
-    """What to do where a model was not found: names like it."""
+    """Advice for a model that was not found: similar names."""
     wanted = model.lower()
     close = difflib.get_close_matches(wanted, _names(), n=8, cutoff=0.6)
-    # Several names may mean one model; difflib gives the most similar first.
+    # Several names may stand for one model; difflib returns the most similar first.
     ids = list(dict.fromkeys(_names()[name] for name in close))[:3]
     start = f"did you mean {' or '.join(ids)}? " if ids else ""
     some = "meta-llama/Llama-3.1-8B, Qwen/Qwen3-4B, smollm2-135m-instruct"
@@ -220,12 +221,12 @@ def _hint(model: str) -> str:
 
 
 def _read(path: Path) -> Config:
-    """Parse a configuration; the file is not trusted.
+    """The parsed configuration, from an untrusted file.
 
     Raises:
-        DataError: it is too large, or no JSON object.
+        DataError: it is too large or not a JSON object.
     """
     values = parse_foreign(read_given(path, _MOST_BYTES), str(path))
     if not isinstance(values, dict):
-        raise DataError("a config.json is a JSON object, and this is not", where=str(path))
+        raise DataError("this config.json is not a JSON object", where=str(path))
     return values

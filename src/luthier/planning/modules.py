@@ -1,7 +1,7 @@
-"""The modules that models are made of, as a `Tape` sees them.
+"""Modules of models, as recorded on a `Tape`.
 
-Each mirrors the forward pass of its counterpart in transformers, so that what it keeps for the
-backward pass is what autograd keeps there. The tests hold every family against real tensors.
+Each mirrors the forward pass of its counterpart in transformers, so it keeps for the backward pass
+what autograd keeps. The tests compare every family with real tensors.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from luthier.planning.tape import Tape, Value, Weight
 _FLOAT = 4
 _INDEX = 8
 
-# How many tensors as wide as its input an activation keeps beside that input, how many of them are
-# its own result. "gelu_new" is written out in transformers as five operations; the others are one.
+# Tensors of its input's width that an activation keeps in addition, and how many of them are its
+# own result. Transformers composes "gelu_new" of five operations; the others are one.
 _KEPT_BY_ACTIVATION: Mapping[str, int] = {
     "gelu_new": 3,
     "gelu_fast": 6,
@@ -28,14 +28,14 @@ class Norm(Protocol):
     """A normalisation."""
 
     def __call__(self, tape: Tape, name: str, x: Value) -> Value:
-        """The normalised value."""
+        """The normalised tensor."""
 
 
 class Mlp(Protocol):
-    """A feed-forward part."""
+    """A feed-forward module."""
 
     def __call__(self, tape: Tape, name: str, x: Value) -> Value:
-        """Its output."""
+        """The output of the module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class RmsNorm:
     """x / rms(x) · weight, computed in float32 (Zhang and Sennrich 2019, arXiv 1910.07467).
 
     Attributes:
-        scaled_in_float: whether the weight is applied before the result is cast back (OLMo 2).
-        shifted: whether 1 + weight is applied, in float32 too (Gemma).
+        scaled_in_float: whether the weight is applied before casting back (OLMo 2).
+        shifted: whether the weight is applied as 1 + weight, in float32 too (Gemma).
     """
 
     scaled_in_float: bool = False
     shifted: bool = False
 
     def __call__(self, tape: Tape, name: str, x: Value) -> Value:
-        """Keeps the float32 input, and the normalised value if the weight is trained."""
+        """Keep the float32 input, and the normalised value if the weight is trained."""
         trained = tape.parameter(Weight(name, (x.width,), "norm"))
         in_float = self.scaled_in_float or self.shifted
         source = x if tape.step.compiled else tape.cast(x, _FLOAT)
@@ -67,10 +67,10 @@ class RmsNorm:
 
 @dataclass(frozen=True, slots=True)
 class T5Norm:
-    """T5's: the input itself is scaled, so in 16 bits it is kept beside its float32 copy."""
+    """T5's norm: it scales the input itself, so a 16-bit input is kept beside its float32 copy."""
 
     def __call__(self, tape: Tape, name: str, x: Value) -> Value:
-        """Keeps the input in both precisions, and the normalised value if the weight is trained."""
+        """Keep the input in both precisions, and the normalised value if the weight is trained."""
         trained = tape.parameter(Weight(name, (x.width,), "norm"))
         if x.grad:
             tape.keep(x, tape.cast(x, _FLOAT), Value(x.rows, 1, _FLOAT, False))
@@ -81,12 +81,12 @@ class T5Norm:
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm:
-    """(x - mean) / std · weight + bias, one fused operation (Ba et al. 2016, arXiv 1607.06450)."""
+    """(x - mean) / std · weight + bias, fused (Ba et al. 2016, arXiv 1607.06450)."""
 
     bias: bool = True
 
     def __call__(self, tape: Tape, name: str, x: Value) -> Value:
-        """Keeps its input and two statistics a row."""
+        """Keep the input and two statistics per row."""
         trained = tape.parameter(Weight(name, (x.width,), "norm"))
         if self.bias:
             trained = tape.parameter(Weight(name, (x.width,), "norm bias")) or trained
@@ -97,21 +97,21 @@ class LayerNorm:
 
 @dataclass(frozen=True, slots=True)
 class NoNorm:
-    """No normalisation, where a block has none at this place."""
+    """The identity, for blocks without a norm in this place."""
 
     def __call__(self, tape: Tape, name: str, x: Value) -> Value:
-        """The value itself."""
+        """The input unchanged."""
         return x
 
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """Dropout (Srivastava et al. 2014), none where the rate is zero."""
+    """Dropout (Srivastava et al. 2014); the identity if the rate is zero."""
 
     rate: float = 0.0
 
     def __call__(self, tape: Tape, x: Value) -> Value:
-        """Keeps the mask: a byte a number on a GPU, a number of the input's type on a CPU."""
+        """Keep the mask: a byte per number on a GPU, a number of the input's dtype on a CPU."""
         if not self.rate:
             return x
         if x.grad:
@@ -126,7 +126,7 @@ class Activation:
     name: str
 
     def __call__(self, tape: Tape, x: Value) -> Value:
-        """Keeps its input, or for ReLU its result; what is written out keeps more."""
+        """Keep the input, or for ReLU the result; composed activations keep more."""
         result = tape.new(x, x.width)
         if x.grad:
             tape.keep(result if self.name == "relu" else x)
@@ -138,7 +138,7 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class PlainMlp:
-    """Two products with an activation between them (Vaswani et al. 2017, section 3.3)."""
+    """Two projections with an activation in between (Vaswani et al. 2017, section 3.3)."""
 
     hidden: int
     intermediate: int
@@ -160,7 +160,7 @@ class GatedMlp:
     """activation(x · gate) · (x · up) · down (Shazeer 2020, arXiv 2002.05202).
 
     Attributes:
-        gate: the name of the gate, and with an empty ``up`` of both in one product.
+        gate: the name of the gate, or with an empty ``up`` of the fused gate-up projection.
     """
 
     hidden: int
@@ -177,7 +177,7 @@ class GatedMlp:
         if self.up:
             gate = tape.linear(f"{name}.{self.gate}", x, self.intermediate, bias=self.bias)
             gate = self.activation(tape, gate)
-            if x.grad:  # kept for the product below, and there while the other one is made
+            if x.grad:  # kept for the product below, and alive while the other projection runs
                 tape.keep(gate)
             up = tape.linear(f"{name}.{self.up}", x, self.intermediate, bias=self.bias)
         else:
@@ -191,19 +191,19 @@ class GatedMlp:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """A mixture of gated MLPs, of which a router picks some for each token.
+    """A mixture of gated MLPs; a router selects some of them for each token.
 
-    Fedus et al. 2021 (arXiv 2101.03961); the weights of all experts lie in two stacks, and the
+    Fedus et al. 2021 (arXiv 2101.03961). The weights of all experts are stacked in two tensors, and
     tokens are sorted by expert.
 
     Attributes:
-        number: experts.
-        chosen: how many of them a token uses.
-        parts: the names of gate, up and down by which a tuning method's targets know them; none
-            where peft leaves the experts and the router as they are.
-        normalised: whether the scores of the chosen ones are made to sum to one.
+        number: the number of experts.
+        chosen: experts per token.
+        parts: the names of gate, up and down projections for a method's targets; empty where peft
+            does not adapt experts and router.
+        normalised: whether the scores of the selected experts are normalised to sum to one.
         float_scores: whether scores stay float32.
-        shared: an MLP that every token uses beside them, if there is one.
+        shared: an additional MLP used by every token, if any.
     """
 
     hidden: int
@@ -217,7 +217,7 @@ class Experts:
     shared: GatedMlp | None = None
 
     def __call__(self, tape: Tape, name: str, x: Value) -> Value:
-        """Keeps what the chosen experts keep, for each token as often as it is routed."""
+        """Keep the tensors of the selected experts, for each token once per expert."""
         scores = self._route(tape, f"{name}.gate", x)
         result = self._experts(tape, f"{name}.experts", x, scores)
         if not self.shared:
@@ -225,11 +225,11 @@ class Experts:
         out = self.shared(tape, f"{name}.shared_expert", x)
         gate = tape.linear(f"{name}.shared_expert_gate", x, 1)
         if gate.grad:
-            tape.keep(gate := tape.new(gate, 1))  # of the sigmoid, its result
+            tape.keep(gate := tape.new(gate, 1))  # the sigmoid keeps its result
         return tape.add(result, tape.elementwise(out, gate))
 
     def _route(self, tape: Tape, name: str, x: Value) -> Value:
-        """The scores of the chosen experts: softmax in float32, then the largest."""
+        """The scores of the selected experts: softmax in float32, then top-k."""
         weight = Weight(name, (self.number, self.hidden), "matrix")
         logits = self._product(tape, weight, x, ("gate",))
         itemsize = _FLOAT if self.float_scores else x.itemsize
@@ -242,7 +242,7 @@ class Experts:
         return Value(x.rows * self.chosen, 1, itemsize, logits.grad)
 
     def _experts(self, tape: Tape, name: str, x: Value, scores: Value) -> Value:
-        """The chosen experts' outputs, weighted by their scores and summed."""
+        """The outputs of the selected experts, weighted by their scores and summed."""
         share = self.chosen / self.number
         up_shape = (self.number, 2 * self.intermediate, self.hidden)
         down_shape = (self.number, self.hidden, self.intermediate)
@@ -256,15 +256,15 @@ class Experts:
         inner = tape.elementwise(self.activation(tape, gate), up)
         down_weight = Weight(f"{name}.down_proj", down_shape, "matrix", share)
         out = self._product(tape, down_weight, inner, self.parts[2:])
-        if out.grad:  # where each expert's tokens end
+        if out.grad:  # the boundaries of each expert's tokens
             tape.keep(Value(self.number, 1, 4, False))
         weighted = tape.elementwise(out, scores)
-        if weighted.grad:  # the order of the tokens before they were sorted
+        if weighted.grad:  # the token order before sorting
             tape.keep(tape.new(weighted, 1, itemsize=_INDEX))
         return Value(x.rows, self.hidden, x.itemsize, weighted.grad)
 
     def _product(self, tape: Tape, weight: Weight, x: Value, parts: tuple[str, ...]) -> Value:
-        """A product with a stack of matrices, one for each expert, or with the router's one."""
+        """A product with stacked matrices, one per expert, or with the router's matrix."""
         trained = tape.parameter(weight)
         folded = bool(self.parts) and tape.method.fold(tape, weight, parts)
         if folded and x.grad:

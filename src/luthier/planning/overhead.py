@@ -1,4 +1,4 @@
-"""Memory beside tensors: what an allocator loses, and what is there before the first tensor."""
+"""Memory beside tensors: the allocator's losses, and usage before the first tensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from luthier.core.memory_pool import pool_installed
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An expected number of bytes, and between which it is likely to lie."""
+    """An expected number of bytes with its likely range."""
 
     low: int
     expected: int
@@ -21,14 +21,14 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """Memory beside tensors; each a (low, expected, high).
+    """Memory beside tensors; each value is (low, expected, high).
 
     Attributes:
-        slack: the share of the allocated bytes that an allocator reserves and does not use, because
-            blocks are rounded up.
-        churn: the share of what comes and goes in a step that is lost to holes: a freed block does
-            not fit what comes next. Gradients fill the holes that activations leave.
-        framework: bytes before the first tensor, and what the first step adds.
+        slack: reserved but unused memory as a share of allocated bytes, because blocks are rounded
+            up.
+        churn: fragmentation as a share of the memory that is allocated and freed within a step: a
+            freed block does not fit the next request. Gradients fill the holes left by activations.
+        framework: bytes in use before the first tensor, and added by the first step.
     """
 
     slack: tuple[float, float, float]
@@ -36,7 +36,7 @@ class Overhead:
     framework: tuple[float, float, float]
 
     def allocator(self, parts: Mapping[str, int]) -> Interval:
-        """Of tensors by what they are."""
+        """The allocator's losses, from tensor bytes by component."""
         allocated = sum(parts.values())
         moving = max(
             0, parts.get("activations", 0) + parts.get("logits", 0) - parts.get("gradients", 0)
@@ -49,9 +49,9 @@ _MIB = 2**20
 # CUDA: the context and kernels take 0.4 to 0.9 GiB by card and libraries; torch's caching allocator
 # rounds to 2 MiB and splits.
 CUDA = Overhead((0.0, 0.03, 0.12), (0.0, 0.0, 0.0), (400 * _MIB, 560 * _MIB, 920 * _MIB))
-# A CPU: the interpreter with torch, transformers and peft; oneTBB's allocator reuses freed blocks
-# whole, and in glibc's heap a freed aligned block does not always fit a request of its own size.
-# Peft imports bitsandbytes, 57 MiB, where that is installed.
+# A CPU: the interpreter with torch, transformers and peft. oneTBB's allocator reuses freed blocks
+# whole; in glibc's heap a freed aligned block may not fit a request of the same size. Peft imports
+# bitsandbytes, 57 MiB, if installed.
 _IMPORTED = 57 if find_spec("bitsandbytes") else 0
 POOLED_CPU = Overhead(
     (0.0, 0.0, 0.05),
@@ -65,23 +65,23 @@ GLIBC_CPU = Overhead(
 )
 
 
-# What a compiler leaves in a process on a CPU: 50 to 100 MiB (lab/LOG.md, 2026-11-25).
+# Memory that a compiler leaves in a CPU process: 50 to 100 MiB (lab/LOG.md, 2026-11-25).
 _COMPILER = (40 * _MIB, 90 * _MIB, 150 * _MIB)
 
 
 def with_compiler(overhead: Overhead) -> Overhead:
-    """That of a process on a CPU in which layers have been compiled."""
+    """The overhead of a CPU process that has compiled layers."""
     low, expected, high = map(add, overhead.framework, _COMPILER)
     return replace(overhead, framework=(low, expected, high))
 
 
 def usual_overhead(on_cpu: bool) -> Overhead:
-    """That of a device that the command line trains on."""
+    """The default overhead of a training from the command line."""
     if not on_cpu:
         return CUDA
     return POOLED_CPU if pool_installed() else GLIBC_CPU
 
 
 def interval(low: float, expected: float, high: float) -> Interval:
-    """Rounded to whole bytes."""
+    """An interval rounded to whole bytes."""
     return Interval(low=round(low), expected=round(expected), high=round(high))

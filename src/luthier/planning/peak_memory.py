@@ -1,11 +1,11 @@
-"""What is allocated on a device at the moments of a step at which the peak can be.
+"""Allocated memory at the moments of a training step that may be its peak.
 
 * the loss: all activations, logits and their gradients, and gradients of earlier micro-batches;
 * the start of the backward pass: all activations, and the gradients of the last layer's;
-* its end: all gradients, and the first layer's activations or the tables' gradients once more;
-* the optimizer's step: gradients, states and what the step copies.
+* its end: all gradients, and the first layer's activations or the embedding gradients once more;
+* the optimizer's step: gradients, states and temporary copies.
 
-Activations shrink while gradients grow. Bytes everywhere.
+Activations shrink while gradients grow. All in bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Phase = Literal["loss", "backward", "optimizer step", "generation"]
 
 
 def moments(setup: TrainingSetup, cost: StepCost) -> tuple[tuple[Phase, dict[str, float]], ...]:
-    """Parts of the allocated memory at each moment, without what is there the whole time."""
+    """The allocated components at each moment, without the permanent ones."""
     passes: tuple[tuple[Phase, dict[str, float]], ...] = (
         ("loss", _at_loss(setup, cost)),
         ("backward", _at_last_layer(setup, cost)),
@@ -45,12 +45,12 @@ def moments(setup: TrainingSetup, cost: StepCost) -> tuple[tuple[Phase, dict[str
 
 
 def fixed(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
-    """What is there the whole time: weights, constants, adapters, states."""
+    """The permanent components: weights, constants, adapters, states."""
     return {} if setup.parallel.offload else _states(setup, cost)
 
 
 def offloaded(setup: TrainingSetup, cost: StepCost) -> float:
-    """Bytes that a device's shards take in the host's memory."""
+    """Bytes of a device's shards in host memory."""
     if not setup.parallel.offload:
         return 0.0
     gradients = _gradients_of(setup, cost.trained) / setup.parallel.shards
@@ -73,7 +73,7 @@ def _states(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
 
 
 def _state_bytes(setup: TrainingSetup, cost: StepCost) -> float:
-    """Moments and masters of everything that is trained."""
+    """Bytes of moments and master weights of all trained parameters."""
     precision, optimizer = setup.precision, setup.optimizer
     return sum(
         times * (moment_bytes(w, precision, optimizer) + master_bytes(w, precision))
@@ -82,7 +82,7 @@ def _state_bytes(setup: TrainingSetup, cost: StepCost) -> float:
 
 
 def _gradient_bytes(setup: TrainingSetup, cost: StepCost) -> float:
-    """Bytes of the gradients that exist together at the end of the backward pass."""
+    """Bytes of the gradients alive at the end of the backward pass."""
     if setup.update_in_backward:
         return _largest(setup, cost)
     return _gradients_of(setup, cost.trained)
@@ -93,13 +93,13 @@ def _gradients_of(setup: TrainingSetup, weights: Iterable[tuple[Weight, int]]) -
 
 
 def _communication(setup: TrainingSetup, cost: StepCost) -> float:
-    """Buffers of collectives in the backward pass.
+    """Bytes of collective buffers in the backward pass.
 
-    DDP keeps the gradients a second time in its buckets (Li et al. 2020, arXiv 2006.15704). Sharded
-    weights are gathered a layer at a time, the next one while this one computes, and the tables of
-    the root stay gathered (FSDP, sections 3.3 and 4.1); their gradients exist whole before they are
-    reduced. Tables apart come and go like layers. ZeRO 1 and 2 reduce through a bucket of 5e8
-    numbers.
+    DDP keeps a second copy of the gradients in its buckets (Li et al. 2020, arXiv 2006.15704).
+    Sharded weights are gathered layer by layer, with the next layer prefetched, while the
+    embeddings in the root unit stay gathered (FSDP, sections 3.3 and 4.1); their gradients exist
+    unsharded before they are reduced. Separately sharded embeddings are gathered like layers. ZeRO
+    1 and 2 reduce through a bucket of 5e8 numbers.
     """
     parallel = setup.parallel
     if not parallel.gathers:
@@ -113,7 +113,7 @@ def _communication(setup: TrainingSetup, cost: StepCost) -> float:
 
 
 def _largest_layers(setup: TrainingSetup, cost: StepCost) -> list[float]:
-    """Bytes of the two largest layers' weights, in falling order."""
+    """Bytes of the weights of the two largest layers, in descending order."""
     sizes = [
         size
         for layer, times in cost.layers
@@ -123,7 +123,7 @@ def _largest_layers(setup: TrainingSetup, cost: StepCost) -> list[float]:
 
 
 def _communication_at_loss(setup: TrainingSetup, cost: StepCost) -> float:
-    """Tables that stay, or the output layer and the last layer before it, gathered ahead."""
+    """Gathered embeddings, or the output layer and the prefetched last layer."""
     parallel = setup.parallel
     if not parallel.gathers:
         return _communication(setup, cost)
@@ -134,7 +134,7 @@ def _communication_at_loss(setup: TrainingSetup, cost: StepCost) -> float:
 
 
 def _root(setup: TrainingSetup, cost: StepCost) -> float:
-    """Bytes of tables that stay gathered."""
+    """Bytes of embeddings that stay gathered."""
     if not setup.parallel.gathers or setup.parallel.shard_embeddings:
         return 0.0
     return sum(weight_bytes(w, setup.precision) for w in cost.embeddings)
@@ -143,9 +143,9 @@ def _root(setup: TrainingSetup, cost: StepCost) -> float:
 def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     """Activations of all layers, logits and their gradients; earlier micro-batches' gradients.
 
-    The output layer's gradient is made when two of the loss's three tensors are gone; where the
-    loss is computed in chunks, each adds its part of it while the next has logits; a fused loss
-    adds to it in place.
+    The output layer's gradient is created when two of the loss's three tensors are freed. A loss in
+    chunks adds each chunk's part of it while the next chunk has logits; a fused loss accumulates it
+    in place.
     """
     table = _table_bytes(setup, cost)
     one_chunk = max(0.0, cost.logits / 3 + table - cost.logits)
@@ -160,12 +160,12 @@ def _at_loss(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
 
 
 def _at_last_layer(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
-    """Activations of all layers, the last layer's computed again or not, and their gradients.
+    """Activations of all layers, the last layer's possibly recomputed, and their gradients.
 
-    Computing a layer again overlaps with nothing of the loss; the output layer's gradient is there.
+    Recomputation does not overlap with the loss; the output layer's gradient is already allocated.
     """
     last, _ = cost.layers[-1]
-    # What the last layer keeps is counted with the others.
+    # The last layer's kept activations are counted with the others.
     counted = _kept_in(last, setup)
     return {
         "gradients": _earlier_gradients(setup, cost),
@@ -185,9 +185,9 @@ def _earlier_gradients(setup: TrainingSetup, cost: StepCost) -> float:
 def _at_first_layer(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
     """All gradients; the first layer's activations and their gradients; one gradient twice.
 
-    A gradient is made before it is added to the one of earlier micro-batches, or in 16 bits before
-    it is added to the float32 one. Of a table that the output layer shares, the layer's part waits
-    from the loss on.
+    A new gradient exists before it is added to that of earlier micro-batches, or in 16 bits before
+    it is added to the float32 one. For an embedding tied to the output layer, the output layer's
+    part exists from the loss on.
     """
     first = next((layer for layer, _ in cost.layers if layer.kept), cost.layers[0][0])
     own = _gradients_of(setup, ((weight, 1) for weight in (*first.trained, *first.added)))
@@ -199,10 +199,10 @@ def _at_first_layer(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
 
 
 def _at_tables(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
-    """All gradients; the tables' once more, that of a shared one in two parts and their sum.
+    """All gradients; the embeddings' once more, for a tied one as two parts and their sum.
 
-    The output layer's part is a transposed view, in whose place autograd does not add. With no
-    gradient of earlier micro-batches there, the sum becomes the gradient.
+    The output layer's part is a transposed view, which autograd does not accumulate in place.
+    Without gradients of earlier micro-batches, the sum becomes the gradient.
     """
     if cost.tied and _table_bytes(setup, cost):
         tables = (3 if setup.accumulation > 1 else 2) * _table_bytes(setup, cost)
@@ -230,7 +230,7 @@ def _largest(setup: TrainingSetup, cost: StepCost) -> float:
 
 
 def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
-    """Gradients, and what the optimizer copies."""
+    """Gradients and the optimizer's temporary copies."""
     parallel = setup.parallel
     precision = setup.precision
     trained = sum(
@@ -248,10 +248,9 @@ def _at_step(setup: TrainingSetup, cost: StepCost) -> dict[str, float]:
 
 
 def _fused_table(setup: TrainingSetup, cost: StepCost) -> float:
-    """Bytes of that matrix's gradient while a fused loss makes it.
+    """Bytes of the output matrix's gradient while a fused loss accumulates it.
 
-    The parts of several chunks are summed in float32, beside the one that is added where weights
-    are shorter.
+    Chunks are summed in float32, beside the 16-bit gradient if weights have 16 bits.
     """
     if not _table_bytes(setup, cost):
         return 0.0
@@ -261,23 +260,23 @@ def _fused_table(setup: TrainingSetup, cost: StepCost) -> float:
 
 
 def _table_bytes(setup: TrainingSetup, cost: StepCost) -> float:
-    """Bytes of the gradient of the matrix that gives logits, if it is trained."""
+    """Bytes of the output matrix's gradient, if trained."""
     trained = [weight for weight in cost.trained_embeddings if weight is cost.output]
     return _gradients_of(setup, ((weight, 1) for weight in trained))
 
 
 def _kept(setup: TrainingSetup, cost: StepCost) -> float:
-    """Activations kept by the layers."""
+    """Bytes of activations kept by all layers."""
     return sum(_kept_in(layer, setup) * times for layer, times in cost.layers)
 
 
 def _kept_in(layer: LayerCost, setup: TrainingSetup) -> int:
-    """Activations kept by one layer, under the setup's checkpointing.
+    """Bytes of activations kept by one layer, under the setup's checkpointing.
 
-    Chen et al. 2016 (arXiv 1604.06174): with full checkpointing each layer keeps its input. The
-    selective kind, after Korthikanti et al. 2022 (arXiv 2205.05198), section 5, keeps what products
-    gave beside it, also what the backward pass will not ask for. Where no gradient flows, nothing
-    is kept.
+    With full checkpointing each layer keeps its input (Chen et al. 2016, arXiv 1604.06174).
+    Selective checkpointing (after Korthikanti et al. 2022, arXiv 2205.05198, section 5) also keeps
+    the results of matrix products, even those the backward pass does not need. Nothing is kept
+    where no gradient flows.
     """
     if not layer.kept:
         return 0

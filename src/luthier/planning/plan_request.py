@@ -1,4 +1,4 @@
-"""From names, as a user writes them, to what is planned."""
+"""Conversion of a user's names into the planner's objects."""
 
 from __future__ import annotations
 
@@ -31,40 +31,39 @@ _QLORA: PrecisionName = "nf4-double"
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What a user asks the planner; None: whatever is usual.
+    """A user's request to the planner; None stands for the usual value.
 
     Attributes:
-        model: a Hub id, a folder, or a name that the planner knows.
-        hardware: a device of the catalogue, or ``cpu``.
-        devices: how many.
-        method: by name; ``qlora`` too, which is lora on a base in NF4; in a search also ``any``.
-        precision: of weights and activations; with ``qlora`` and a precision that is not quantised,
-            that of everything beside the quantised base.
-        optimizer: which one.
-        parallel: how devices share the work.
+        model: a Hub id, a folder, or a known name.
+        hardware: a catalogue name, or ``cpu``.
+        devices: number of devices.
+        method: its name; ``qlora`` means lora on an NF4 base; in a search also ``any``.
+        precision: of weights and activations; with ``qlora`` and an unquantised precision, that of
+            everything except the quantised base.
+        optimizer: the optimizer's name.
+        parallel: the parallelism across devices.
         group: devices that share one copy, for hybrid.
-        checkpointing: what is computed again.
-        batch: sequences in a micro-batch on one device.
-        seq_len: tokens of a sequence.
-        target_length: tokens of a decoder sequence, for encoder-decoder models; None: a quarter of
+        checkpointing: the kind of activation checkpointing.
+        batch: micro-batch size in sequences per device.
+        seq_len: tokens per sequence.
+        target_length: tokens per decoder sequence, for encoder-decoder models; None: a quarter of
             the length.
-        global_batch_size: sequences of an optimizer step over all devices; None: one micro-batch on
-            each.
-        tokens: of the whole training; 0: of one step.
-        loss_token_fraction: the share of positions whose loss is counted.
-        loss_chunks: parts in which the loss is computed.
-        update_in_backward: whether gradients are used as soon as they are there.
+        global_batch_size: sequences per optimizer step over all devices; None: one micro-batch per
+            device.
+        tokens: of the whole training; 0: one step.
+        loss_token_fraction: the share of positions in the loss.
+        loss_chunks: number of chunks in which the loss is computed.
+        update_in_backward: whether gradients are applied as soon as they are computed.
         compiled: whether each layer is compiled.
-        offload: whether shards of weights, gradients and states lie in the host's memory.
+        offload: whether shards of weights, gradients and states are kept in host memory.
         shard_embeddings: whether embedding and output layer are gathered like layers.
-        rank: of LoRA and its variants; this and the next ones None: as the method has them by
-            default.
-        virtual_tokens: of soft prompts.
-        bottleneck: the width inside adapters.
-        targets: the modules that a method adapts: ends of names, or a regular expression.
-        exclude_modules: modules that are left as they are although they are targets.
-        last_layers: how many layers last-layers trains.
-        parameters: regular expressions of the names of the parameters that selective trains.
+        rank: of LoRA and its variants; for this and the following, None means the method's default.
+        virtual_tokens: number of virtual tokens of soft prompts.
+        bottleneck: the bottleneck width of adapters.
+        targets: the adapted modules: suffixes of names, or a regular expression.
+        exclude_modules: targets that are not adapted.
+        last_layers: number of layers trained by last-layers.
+        parameters: regular expressions of the parameter names trained by selective.
         revision: of the model on the Hub.
     """
 
@@ -98,10 +97,10 @@ class PlanRequest:
     revision: str | None = None
 
     def architecture(self) -> tuple[Architecture, str]:
-        """The model's structure, and where its configuration was found.
+        """The model's architecture, and where its configuration was found.
 
         Raises:
-            DataError: no configuration, or of a kind that the planner does not know.
+            DataError: the configuration was not found, or its model type is unknown.
         """
         config, source = find_config(self.model, self.revision)
         return read_architecture(config, source), source
@@ -110,15 +109,15 @@ class PlanRequest:
         """The devices.
 
         Raises:
-            UsageError: an unknown device, or a number of them that cannot be.
+            UsageError: the device is unknown, or the number of devices is invalid.
         """
         return Cluster(find_device(self.hardware), self.devices)
 
     def workload(self, architecture: Architecture) -> Workload:
-        """What is trained.
+        """The fixed part of the plan: model and training.
 
         Raises:
-            UsageError: a number that is out of range.
+            UsageError: a number is out of range.
         """
         sizes = ("rank", "virtual_tokens", "bottleneck", "last_layers")
         counts = (
@@ -134,10 +133,10 @@ class PlanRequest:
             if given is not None and given < 1:
                 raise UsageError(f"{name} is {given}", fix="give at least 1")
         if not 0 <= self.tokens < math.inf:
-            raise UsageError(f"{self.tokens} tokens cannot be trained on", fix="give 0 or more")
+            raise UsageError(f"cannot train on {self.tokens} tokens", fix="give 0 or more")
         if not 0 < self.loss_token_fraction <= 1:
             raise UsageError(
-                "loss_token_fraction is a share", fix="give a number above 0, at most 1"
+                "loss_token_fraction is out of range", fix="give a number above 0, at most 1"
             )
         decoder = architecture.is_encoder_decoder
         target = self.target_length or (self.seq_len // 4 or 1 if decoder else 0)
@@ -171,14 +170,14 @@ class PlanRequest:
 
     @property
     def size_settings(self) -> dict[str, Any]:
-        """The settings of `tune` for the sizes of the method."""
+        """The settings of `tune` for the method's sizes."""
         return size_settings(self.method, self._size())
 
     def choice(self, device: Device) -> Choice:
-        """Everything that a search may choose otherwise.
+        """The part of the plan that a search may vary.
 
         Raises:
-            UsageError: an unknown precision, optimizer, way to share or checkpointing.
+            UsageError: the precision, optimizer, parallelism or checkpointing is unknown.
         """
         usual = usual_precision(device)
         precision = cast(PrecisionName, _one_of("precision", self.precision, PrecisionName, usual))
@@ -208,8 +207,8 @@ class PlanRequest:
         return plain_form(self.method) != self.method
 
     def methods(self) -> tuple[str, ...]:
-        """The methods among which a search chooses."""
-        # Which parameters would be trained selectively, only a user can say.
+        """The methods that a search may choose."""
+        # selective is excluded: only a user can name the parameters to train.
         if self.method != "any":
             return (plain_form(self.method),)
         return tuple(
@@ -217,13 +216,13 @@ class PlanRequest:
         )
 
     def for_search(self) -> PlanRequest:
-        """The question with a step that all micro-batches of a search divide."""
+        """The request with a global batch size that all micro-batches of a search divide."""
         return replace(
             self, global_batch_size=self.global_batch_size or max(BATCHES) * self.devices
         )
 
     def fixed(self, device: Device) -> dict[str, Any]:
-        """What a search may not choose, because the user did: fields of `Choice`."""
+        """Fields of `Choice` that the user has fixed."""
         named = replace(self, method="lora" if self.method == "any" else self.method)
         choice = named.choice(device)
         given = {
@@ -241,5 +240,5 @@ def _one_of(what: str, given: str | None, names: object, usual: str) -> str:
     known = get_args(names)
     value = given or usual
     if value not in known:
-        raise UsageError(f"there is no {what} {value!r}", fix=f"known: {', '.join(known)}")
+        raise UsageError(f"unknown {what} {value!r}", fix=f"known: {', '.join(known)}")
     return value

@@ -1,4 +1,4 @@
-"""What can be asked of the planner, each question a function."""
+"""The planner's questions, one function each."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _ANY = "Any method"
 
 
 def plan(question: PlanRequest, price: float | None = None) -> Plan:
-    """Memory, time and cost of one way to train a model.
+    """Memory, time and cost of one training configuration.
 
     Args:
-        question: the model, the hardware, and how it would be trained.
-        price: of a device for an hour, in any currency.
+        question: the model, the hardware, and the training.
+        price: per device-hour, in any currency.
 
     Raises:
-        UsageError: something that cannot be, such as a batch that does not divide.
-        DataError: no configuration of this model is known.
+        UsageError: an invalid combination, such as a batch that does not divide.
+        DataError: the model has no known configuration.
     """
     architecture, _ = question.architecture()
     cluster = question.cluster()
@@ -40,14 +40,14 @@ def plan(question: PlanRequest, price: float | None = None) -> Plan:
 
 
 def best_plans(question: PlanRequest, price: float | None = None) -> Search:
-    """The fastest ways to train a model that fit the hardware.
+    """The fastest training configurations that fit the hardware.
 
-    What the question says of precision, optimizer, checkpointing and the sharing of work stays as
-    it is; the rest and the micro-batch are searched. Where it says nothing of a step, one is taken
-    into which every micro-batch divides.
+    Precision, optimizer, checkpointing and parallelism given in the question stay fixed; the others
+    and the micro-batch are searched. Without a global batch size, one is chosen that every
+    micro-batch divides.
 
     Raises:
-        UsageError, DataError: as `plan`.
+        UsageError, DataError: as in `plan`.
     """
     question = question.for_search()
     architecture, _ = question.architecture()
@@ -62,24 +62,23 @@ def best_plans(question: PlanRequest, price: float | None = None) -> Search:
 
 
 def generation(question: PlanRequest) -> tuple[MemoryPlan, Device]:
-    """The memory of ``batch`` answers at once, ``length`` tokens each with their prompts.
+    """The memory of generating ``batch`` answers at once, ``length`` tokens each with prompt.
 
     Raises:
-        UsageError, DataError: as `plan`.
+        UsageError, DataError: as in `plan`.
     """
     architecture, _ = question.architecture()
     device = question.cluster().device
-    question.workload(architecture)  # for its checks
+    question.workload(architecture)  # validates
     if question.devices > 1:
         raise UsageError(
-            "generation is planned on one device: how answers or weights would be shared among "
-            "several is not known",
+            "generation is planned on one device only; sharing it among several is not supported",
             fix="give one device",
         )
     if architecture.context and question.seq_len > architecture.context:
         raise UsageError(
-            f"{question.seq_len} tokens are more than the context of {architecture.context}",
-            fix=f"give a --seq-len of at most {architecture.context}",
+            f"{question.seq_len} tokens exceed the context window of {architecture.context}",
+            fix=f"use a --seq-len of at most {architecture.context}",
         )
     choice = question.choice(device)
     precision = precision_on(device, choice.precision, choice.compute)
@@ -94,12 +93,12 @@ def generation(question: PlanRequest) -> tuple[MemoryPlan, Device]:
 
 
 def advice(question: PlanRequest, price: float | None = None) -> str:
-    """What to try where the asked configuration does not surely fit, in a sentence.
+    """Advice where the requested configuration may not fit, in one sentence.
 
-    It names only what `tune` can run.
+    Only configurations that `tune` can run are suggested.
 
     Raises:
-        UsageError, DataError: as `plan`.
+        UsageError, DataError: as in `plan`.
     """
     free = _runnable(question)
     if found := _first_that_runs(free, price):
@@ -111,7 +110,7 @@ def advice(question: PlanRequest, price: float | None = None) -> str:
 
 
 def _runnable(question: PlanRequest) -> PlanRequest:
-    """The question, free where a search may choose, and without what `tune` lacks."""
+    """The question with searchable fields free and features that `tune` lacks removed."""
     has_optimizer = question.optimizer in get_args(OptimizerName)
     return replace(
         question,
@@ -127,10 +126,10 @@ def _runnable(question: PlanRequest) -> PlanRequest:
 
 
 def _first_that_runs(question: PlanRequest, price: float | None) -> Plan | None:
-    """The best plan that `tune` can run, if there is one."""
+    """The best plan that `tune` can run, if any."""
     try:
         found = best_plans(question, price)
-    except UsageError:  # no such way, of this model
+    except UsageError:  # not possible for this model
         return None
     return next((plan for plan in found.best if plan.tune.can), None)
 
@@ -138,14 +137,14 @@ def _first_that_runs(question: PlanRequest, price: float | None) -> Plan | None:
 def smallest_plans(
     question: PlanRequest, price: float | None = None
 ) -> tuple[tuple[str, Plan], ...]:
-    """For each kind of accelerator the fewest that fit; what brings least memory first.
+    """The fewest accelerators of each kind that fit, least total memory first.
 
     Raises:
-        UsageError, DataError: as `plan`.
+        UsageError, DataError: as in `plan`.
     """
     if question.method == "any":
         raise UsageError(
-            "the hardware depends on the method", fix="name one, such as --method lora"
+            "the smallest hardware depends on the method", fix="name one, such as --method lora"
         )
     architecture, _ = question.architecture()
     alone = replace(question, parallel=None, devices=1)
@@ -156,10 +155,10 @@ def smallest_plans(
 def largest_plans(
     question: PlanRequest, price: float | None = None
 ) -> tuple[tuple[str, Plan], ...]:
-    """The largest well-known model that the hardware can train with a method, if there is one.
+    """The largest well-known model that the hardware can train with a method, if any.
 
     Raises:
-        UsageError: as `plan`.
+        UsageError: as in `plan`.
     """
     question, cluster = question.for_search(), question.cluster()
     works = [

@@ -1,4 +1,4 @@
-"""Which precision a device trains in."""
+"""Training precisions of devices."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ _WHOLE: tuple[PrecisionName, ...] = ("bf16-mixed", "fp16-mixed", "float32")
 
 
 def usual_precision(device: Device) -> PrecisionName:
-    """bfloat16 where the device multiplies it faster than float32, then float16, then float32."""
+    """bfloat16 if the device multiplies it faster than float32, otherwise float16, then float32."""
     single = device.flops.get("float32", 0.0)
     faster = (name for name in _WHOLE if device.flops.get(PRECISIONS[name].dtype, 0.0) > single)
     return next(faster, "float32")
 
 
 def precision_on(device: Device, name: PrecisionName, compute: PrecisionName | None) -> Precision:
-    """Bytes of each kind of number in the precision called ``name`` on a device.
+    """Bytes per number of each kind, for the precision called ``name`` on a device.
 
     Args:
-        device: which device.
+        device: the device.
         name: the precision.
-        compute: of a quantised base, the precision of everything that is not quantised; None: the
-            device's usual one.
+        compute: the precision of everything except a quantised base; None: the device's usual one.
 
     Raises:
-        UsageError: the device lacks the type.
+        UsageError: the device lacks the dtype.
     """
     precision = PRECISIONS[name]
     if precision.linear:
@@ -45,6 +44,6 @@ def precision_on(device: Device, name: PrecisionName, compute: PrecisionName | N
 
 
 def _instead(device: Device) -> PrecisionName:
-    """A precision that runs on the device: the usual one, if `tune` has it."""
+    """A precision that runs on the device: the usual one, if `tune` supports it."""
     usual = usual_precision(device)
     return usual if precision_settings(usual) is not None else "float32"

@@ -1,4 +1,4 @@
-"""Whether a model has what a method is told to adapt; `tune` refuses what names nothing, too."""
+"""Validation of a method's target modules against the model, as in `tune`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _LISTED = 12
 
 
 def require_targets(model: Architecture, method: str, size: Size, setup: TrainingSetup) -> None:
-    """Refuse a target or an exclusion that names nothing in the model.
+    """Reject targets or exclusions that match nothing in the model.
 
     Args:
         model: the model.
-        method: how it is tuned.
-        size: with the targets and exclusions.
-        setup: of a pass in which it would be seen what a target adds.
+        method: the tuning method.
+        size: the targets and exclusions.
+        setup: a training setup whose pass shows the effect of a target.
 
     Raises:
-        UsageError: there is one.
+        UsageError: one of them matches nothing.
     """
     given = size.of(method)
     for entry in _entries(given.get("targets", ALL_LINEAR)):
@@ -39,14 +39,14 @@ def require_targets(model: Architecture, method: str, size: Size, setup: Trainin
 
 
 def _entries(names: Names) -> tuple[Names, ...]:
-    """Each of several names by itself; an expression as it is."""
+    """Each of several names separately; a regular expression unchanged."""
     if isinstance(names, str):
         return () if names == ALL_LINEAR else (names,)
     return tuple((name,) for name in names)
 
 
 def _modules(model: Architecture) -> Iterator[str]:
-    """The names of all modules, those that hold others too."""
+    """The names of all modules, including containers."""
     for weight in model.weights():
         parts = weight.name.split(".")
         yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
@@ -57,7 +57,7 @@ def _missing(model: Architecture, entry: Names, option: str) -> UsageError:
     linear = (w.name.rpartition(".")[2] for w in model.weights() if w.kind == "matrix")
     known = list(dict.fromkeys(linear))[:_LISTED]
     return UsageError(
-        f"no module of this model that can be adapted is called {shown!r}",
+        f"no adaptable module of this model matches {shown!r}",
         where=option,
-        fix=f"there are {', '.join(known)}",
+        fix=f"adaptable modules: {', '.join(known)}",
     )

@@ -1,9 +1,9 @@
-"""Which plans `luthier tune` can run, and with which settings.
+"""The plans that `luthier tune` can run, and their settings.
 
-The planner knows more than `tune` does: other trainers' precisions, optimizers and ways to share
-the work. This table is the one place that says which of them `tune` has. Names come from the
-configuration's own types (`luthier.core.choices`); the tests load every line's settings as a
-configuration, and hold what is missing against the types.
+The planner covers more than `tune`: other trainers' precisions, optimizers and parallelism. This
+table is the only place that lists the part that `tune` supports. Names come from the
+configuration's types (`luthier.core.choices`); the tests load every line's settings as a
+configuration, and compare missing entries with the types.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from luthier.planning.sizes import Size, size_arguments
 from luthier.planning.training_setup import PRECISIONS, QUANTISED, PrecisionName
 
 NOT_YET = "tune cannot do this yet"
-"""The words beside a plan that `tune` cannot run."""
+"""The note beside a plan that `tune` cannot run."""
 
 Settings = tuple[str, ...]
 """Arguments of ``luthier tune``: ``section.key=value``."""
 
-# Optimizers whose states end where shards do.
+# Optimizers whose states can be sharded.
 SHARDED_OPTIMIZERS = frozenset({"adamw", "sgd"})
 _SHARDS = frozenset({"zero2", "fsdp", "hybrid"})
 
 
 @dataclass(frozen=True, slots=True)
 class TuneRun:
-    """How `tune` would run a plan.
+    """The settings with which `tune` runs a plan.
 
     Attributes:
-        settings: its arguments; those of the parts that it has, where others are missing.
-        missing: the parts of the plan that it does not have; none: it can run the plan.
+        settings: arguments of `tune` for the supported parts of the plan.
+        missing: parts of the plan that `tune` lacks; empty: it can run the plan.
     """
 
     settings: Settings = ()
@@ -48,21 +48,21 @@ class TuneRun:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Everything of a plan that `tune` must have.
+    """The parts of a plan that `tune` must support.
 
     Attributes:
-        method: by name; ``lora`` in a quantised precision is qlora.
+        method: its name; ``lora`` in a quantised precision is qlora.
         precision: of weights and activations.
-        compute: of a quantised base, the precision of everything else.
-        optimizer: which one.
-        parallel: how the devices share the work.
+        compute: the precision of everything except a quantised base.
+        optimizer: the optimizer's name.
+        parallel: the parallelism across devices.
         group: devices that share one copy, for hybrid.
-        checkpointing: which kind.
-        devices: how many.
+        checkpointing: the kind of activation checkpointing.
+        devices: number of devices.
         on_cpu: whether the device is a CPU.
-        size: of what the method trains or adds.
-        sizes: further settings, which `tune` has whatever the plan.
-        extras: what else is wanted and `tune` lacks, in words.
+        size: of the trained or added parameters.
+        sizes: further settings, which `tune` always supports.
+        extras: further features that `tune` lacks, in words.
         compiled: whether each layer is compiled.
     """
 
@@ -87,12 +87,12 @@ class Wanted:
 
     @property
     def is_sharded(self) -> bool:
-        """Whether several devices hold a part of the weights or states each."""
+        """Whether weights or states are sharded over several devices."""
         return self.devices > 1 and self.parallel in _SHARDS
 
 
 def tune_run(wanted: Wanted) -> TuneRun:
-    """How `tune` would run a plan, or which of its parts `tune` lacks."""
+    """The settings with which `tune` runs a plan, or the parts that it lacks."""
     parts = dict(_parts(wanted))
     settings = tuple(setting for found in parts.values() if found is not None for setting in found)
     missing = (name for name, found in parts.items() if found is None)
@@ -100,7 +100,7 @@ def tune_run(wanted: Wanted) -> TuneRun:
 
 
 def precision_settings(name: PrecisionName) -> Settings | None:
-    """The settings of a precision that is not quantised; None: `tune` lacks it."""
+    """The settings of an unquantised precision; None: `tune` lacks it."""
     dtype = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}[
         PRECISIONS[name].dtype
     ]
@@ -147,7 +147,7 @@ def _precision(wanted: Wanted) -> tuple[str, Settings | None]:
         return wanted.precision, None
     if wanted.is_sharded and wanted.precision == "int8":
         return f"int8 with {wanted.parallel}", None
-    # Base weights are not trained, so there are no masters to do without.
+    # Base weights are not trained, so they have no master copies.
     whole = precision_settings(wanted.compute)
     dtype = whole and tuple(one for one in whole if one.startswith("model."))
     return f"{wanted.precision} with {PRECISIONS[wanted.compute].dtype}", dtype

@@ -1,4 +1,4 @@
-"""The best configuration that fits, the smallest hardware, the largest model."""
+"""Search for the best configuration that fits, the smallest hardware and the largest model."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SHARED: tuple[ParallelName, ...] = ("ddp", "zero1", "zero2", "fsdp", "hybrid")
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        best: the plans that fit: those that `tune` can run come first, those whose upper end fits
-            before those whose does not, and the fastest first.
-        tried: choices that were planned.
-        closest: the plan that needs the least memory, where none fits.
+        best: the plans that fit. Plans that `tune` can run come first, then those whose upper end
+            fits, then the fastest.
+        tried: number of planned choices.
+        closest: the plan with the least memory, if none fits.
     """
 
     best: tuple[Plan, ...]
@@ -45,29 +45,29 @@ def search(
     keep: int = 5,
     price: float | None = None,
 ) -> Search:
-    """The fastest choices that fit a cluster, in order.
+    """The fastest choices that fit a cluster, best first.
 
-    Every choice is planned; equal speed goes to the smaller peak, so the order is always the same.
-    A plan that `tune` cannot run never comes before one that it can.
+    Every choice is planned. Ties in speed go to the smaller peak, so the order is deterministic.
+    Plans that `tune` can run come before all others.
 
     Args:
-        work: what is trained.
-        cluster: on which devices.
-        methods: those that may be chosen.
-        fixed: fields of `Choice` that may have one value only, and that value.
-        keep: how many plans to give back.
-        price: of a device for an hour.
+        work: the fixed part of the plan.
+        cluster: the devices.
+        methods: the allowed methods.
+        fixed: fields of `Choice` with a fixed value.
+        keep: number of plans to return.
+        price: per device-hour.
 
     Raises:
-        UsageError: not one choice can be planned, and why the last one cannot.
+        UsageError: no choice can be planned; the message is that of the last one.
     """
     plans: list[Plan] = []
     with _some_must_succeed() as attempt:
         for choice in choices(cluster, methods, fixed):
-            with attempt():  # a batch may not divide, or the device lack a type
+            with attempt():  # a batch may not divide, or the device may lack a dtype
                 plans.append(make_plan(work, choice, cluster, price=price))
-    # Names that come to the same, such as two precisions of a base that is not trained, are one:
-    # the first that `tune` has.
+    # Equivalent names, such as two precisions of an untrained base, are one choice: the first that
+    # `tune` supports.
     plans.sort(key=lambda plan: not plan.tune.can)
     distinct = {(plan.step, plan.memory): plan for plan in reversed(plans) if plan.fits}
     fitting = list(reversed(distinct.values()))
@@ -79,7 +79,7 @@ def search(
 
 
 def _rank(plan: Plan) -> tuple[bool, bool, float, int]:
-    """The place of a plan that fits, the best first."""
+    """The sort key of a plan that fits, best first."""
     is_tight = plan.verdict == "may not fit"
     return not plan.tune.can, is_tight, -plan.step.tokens_per_second, plan.memory.total
 
@@ -87,7 +87,7 @@ def _rank(plan: Plan) -> tuple[bool, bool, float, int]:
 def choices(
     cluster: Cluster, methods: Sequence[str], fixed: Mapping[str, Any] = MappingProxyType({})
 ) -> Iterator[Choice]:
-    """Every choice for a cluster, each field of ``fixed`` at its one value."""
+    """Every choice for a cluster, with the fields of ``fixed`` at their values."""
     everything = itertools.product(methods, PRECISIONS, _layouts(cluster), _CHECKPOINTING, BATCHES)
     seen: set[Choice] = set()
     for method, precision, (kind, group), checkpointing, batch in everything:
@@ -112,19 +112,18 @@ def smallest_hardware(
     devices: Iterable[Device] | None = None,
     price: float | None = None,
 ) -> tuple[Plan, ...]:
-    """For each accelerator the fewest devices on which a choice fits.
+    """The fewest devices of each accelerator on which a choice fits.
 
-    Those that `tune` can train on come first, in order of the memory that they have together, as
-    prices change.
+    Accelerators that `tune` can train on come first, sorted by total memory, because prices change.
 
     Args:
-        work: what is trained.
-        choice_for: the choice for a kind of device; its way to share the work does not count.
-        devices: the kinds that may be chosen; None: the catalogue.
-        price: of a device for an hour.
+        work: the fixed part of the plan.
+        choice_for: the choice for a kind of device; its parallelism is ignored.
+        devices: the allowed kinds; None: the catalogue.
+        price: per device-hour.
 
     Raises:
-        UsageError: it can be planned on none of them, and why not on the last one.
+        UsageError: no kind can be planned; the message is that of the last one.
     """
     found: list[Plan] = []
     with _some_must_succeed() as attempt:
@@ -151,22 +150,22 @@ def largest_model(
     fixed: Mapping[str, Any] = MappingProxyType({}),
     price: float | None = None,
 ) -> tuple[str, Plan] | None:
-    """The model with the most parameters of which some choice fits, and the fastest such plan.
+    """The model with the most parameters for which some choice fits, with its fastest plan.
 
-    A model that `tune` can train, and whose upper end fits, comes before a larger one.
+    A model that `tune` can train and whose upper end fits comes before a larger one.
 
     Args:
-        works: models by name, and what is trained of each.
-        cluster: on which devices.
-        methods: those that may be chosen.
-        fixed: as for `search`.
-        price: of a device for an hour.
+        works: the fixed part of the plan by model name.
+        cluster: the devices.
+        methods: the allowed methods.
+        fixed: as in `search`.
+        price: per device-hour.
     """
     ordered = sorted(works, key=lambda item: -item[1].model.parameters)
     otherwise: tuple[str, Plan] | None = None
     with _some_must_succeed() as attempt:
         for name, work in ordered:
-            with attempt():  # a context may be too short
+            with attempt():  # the context window may be too short
                 found = search(work, cluster, methods=methods, fixed=fixed, keep=1, price=price)
                 if found.best and found.best[0].tune.can and found.best[0].verdict == "fits":
                     return name, found.best[0]
@@ -176,10 +175,10 @@ def largest_model(
 
 
 def _fewest(work: Workload, choice: Choice, device: Device, price: float | None) -> Plan | None:
-    """The plan on the fewest devices of a kind on which a choice fits, its upper end included.
+    """The plan on the fewest devices of a kind on which a choice fits, upper end included.
 
     Raises:
-        UsageError: it can be planned on no number of them, and why not on the last one.
+        UsageError: no number of devices can be planned; the message is that of the last one.
     """
     with _some_must_succeed() as attempt:
         for count in _COUNTS:
@@ -197,10 +196,10 @@ def _fewest(work: Workload, choice: Choice, device: Device, price: float | None)
 
 @contextmanager
 def _some_must_succeed() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Gives a context for each attempt, in which a `UsageError` ends that attempt alone.
+    """A context for each attempt, in which a `UsageError` ends that attempt only.
 
     Raises:
-        UsageError: there were attempts, and none succeeded: the error of the last one.
+        UsageError: no attempt succeeded: the error of the last one.
     """
     succeeded = False
     refusal: UsageError | None = None
@@ -220,7 +219,7 @@ def _some_must_succeed() -> Iterator[Callable[[], AbstractContextManager[None]]]
 
 
 def _layouts(cluster: Cluster) -> tuple[tuple[ParallelName, int], ...]:
-    """Ways to share the work, with the size of a group for hybrid."""
+    """The possible kinds of parallelism, with the group size for hybrid."""
     if cluster.devices == 1:
         return (("single", 0),)
     layouts: list[tuple[ParallelName, int]] = [(kind, 0) for kind in _SHARED if kind != "hybrid"]

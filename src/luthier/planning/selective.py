@@ -1,4 +1,4 @@
-"""Training the parameters of the base model whose names are picked."""
+"""Training of base parameters selected by name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from luthier.planning.tape import Weight
 
 @dataclass(frozen=True, slots=True)
 class Named(Frozen):
-    """Parameters picked by their names.
+    """Training of parameters selected by name.
 
     Attributes:
-        names: of those that are trained.
-        trains_input: whether a table that the input is read from is among them.
+        names: the names of the trained parameters.
+        trains_input: whether an input embedding is among them.
     """
 
     names: frozenset[str]
@@ -25,23 +25,23 @@ class Named(Frozen):
 
     @property
     def input_grad(self) -> bool:
-        """Whether a table of tokens or positions is trained."""
+        """Whether a token or position embedding is trained."""
         return self.trains_input
 
     def trains(self, weight: Weight) -> bool:
-        """Those that are named."""
+        """Whether the parameter is among the selected ones."""
         return weight.parameter in self.names
 
     def layer_key(self, name: str) -> object:
-        """What is named in the layer."""
+        """The selected names within the layer."""
         inside = f"{name}."
         return frozenset(one.removeprefix(inside) for one in self.names if one.startswith(inside))
 
 
 def named(patterns: Sequence[str], model: Architecture) -> Named:
-    """The tuning of the parameters that ``patterns`` pick; errors as `pick_names`."""
+    """The tuning of the parameters that ``patterns`` select; errors as in `pick_names`."""
     names = pick_names(patterns, (weight.parameter for weight in model.weights()))
-    # Tables of another width, as T5's of relative positions, are read inside attention.
+    # Tables of another width, such as T5's relative positions, are read inside attention.
     widths = {model.hidden, model.embedding_width}
     tables = (table for table in model.embeddings if table.shape[-1] in widths)
     return Named(names, trains_input=any(table.parameter in names for table in tables))

@@ -1,7 +1,7 @@
-"""The sizes of what a method trains or adds, as far as a user gives them.
+"""User-given sizes of a method's trained or added parameters.
 
-A method's facts say which of them it takes, and what its setting is called; so a plan, its line of
-settings for `tune` and its trace cannot mean different things.
+The method's facts list its sizes and their settings, so that a plan, its settings for `tune` and
+its trace agree.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of what a method trains or adds; None, or nothing: as the method has it by default.
+    """Sizes of a method's parameters; None or empty: the method's default.
 
     Attributes:
         rank: of LoRA and its variants.
-        virtual_tokens: of soft prompts.
-        bottleneck: the width inside adapters.
-        targets: the modules to adapt.
-        exclude_modules: modules that are left as they are although they are targets.
-        last_layers: how many layers are trained, for last-layers.
-        parameters: regular expressions of the names of those that are trained, for selective.
+        virtual_tokens: number of virtual tokens of soft prompts.
+        bottleneck: the bottleneck width of adapters.
+        targets: the adapted modules.
+        exclude_modules: targets that are not adapted.
+        last_layers: number of layers trained by last-layers.
+        parameters: regular expressions of the parameter names trained by selective.
     """
 
     rank: int | None = None
@@ -43,15 +43,15 @@ class Size:
 
     @property
     def given(self) -> dict[str, Any]:
-        """What was given, by name."""
+        """The given sizes, by name."""
         return {name: value for name, value in asdict(self).items() if value not in (None, (), "")}
 
     def of(self, method: str) -> dict[str, Any]:
-        """What was given and the method takes, by name."""
+        """The given sizes that the method takes, by name."""
         return {name: value for name, value in self.given.items() if name in _taken(method)}
 
     def settings(self, method: str) -> dict[str, Any]:
-        """The same by the names of the method's settings."""
+        """The given sizes that the method takes, by the names of its settings."""
         taken = _taken(method)
         return {taken[name]: value for name, value in self.of(method).items()}
 
@@ -62,23 +62,23 @@ def size_settings(method: str, size: Size) -> dict[str, Any]:
 
 
 def size_arguments(method: str, size: Size) -> tuple[str, ...]:
-    """The same as arguments of ``luthier tune``; values are written as JSON, which is YAML."""
+    """The sizes as arguments of ``luthier tune``, with JSON values, which are valid YAML."""
     settings = size_settings(method, size).items()
     return tuple(f"{key}={json.dumps(value)}" for key, value in settings)
 
 
 def require_taken(method: str, size: Size) -> None:
-    """Refuse a size that the method does not take: it would be ignored.
+    """Reject a size that the method would ignore.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a size was given that the method does not take.
     """
     left = [name for name in size.given if name not in _taken(method)]
     if left and method in FACTS:
         names = " and ".join(_option(name) for name in left)
         takes = ", ".join(_option(name) for name in _taken(method))
         raise UsageError(
-            f"{method} has no use for {names}",
+            f"{method} does not use {names}",
             fix=f"leave it out; {method} takes {takes}" if takes else "leave it out",
         )
 

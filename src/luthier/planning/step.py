@@ -18,13 +18,13 @@ _INDEX = 8
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """How logits come and go.
+    """The computation of logits and loss.
 
     Attributes:
-        everywhere: whether they exist at every position and outlive the loss, as in a model's own
+        everywhere: whether logits exist at every position and outlive the loss, as in a model's own
             forward pass.
-        chunks: parts in which the loss is computed.
-        rows: rows that exist at a time in a fused loss; 0: it is not fused.
+        chunks: number of chunks in which the loss is computed.
+        rows: rows of logits held at once in a fused loss; 0: not fused.
     """
 
     everywhere: bool = False
@@ -34,21 +34,20 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerCost:
-    """What one layer does in a forward and backward pass.
+    """Memory and FLOPs of one layer in a forward and backward pass.
 
     Attributes:
         weights: its parameters.
-        trained: those of them that are trained.
-        added: parameters that the method adds.
+        trained: the trained ones of them.
+        added: parameters added by the method.
         kept: bytes kept for the backward pass.
-        products: bytes of what selective checkpointing keeps.
+        products: bytes kept with selective checkpointing.
         output: bytes of its output.
-        backward: the most of what is kept and of gradients that is there at once in its backward
-            pass, bytes.
-        flops: of products with weights, forward.
-        weight_gradient_flops: of the products that give the gradients of trained weights.
-        input_gradient_flops: of the products that pass the gradient on.
-        attention_flops: of attention, forward, the causal half not taken off.
+        backward: peak bytes of kept tensors and gradients in its backward pass.
+        flops: of weight products, forward.
+        weight_gradient_flops: of the products for gradients of trained weights.
+        input_gradient_flops: of the products that propagate the gradient.
+        attention_flops: of attention, forward, without subtracting the causal half.
         grad: whether a gradient flows through its output.
     """
 
@@ -68,22 +67,22 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """What one forward and backward pass does.
+    """Memory and FLOPs of one forward and backward pass.
 
     Attributes:
-        layers: in order, the encoder's first, and how many follow each other that are alike.
-        embeddings: what is outside the layers: tables, last norms, output layer.
-        trained_embeddings: those that are trained.
-        prompt: parameters of the method that belong to no layer.
+        layers: in order, the encoder's first, each with the number of identical layers in a row.
+        embeddings: parameters outside the layers: embeddings, final norms, output layer.
+        trained_embeddings: the trained ones of them.
+        prompt: parameters of the method outside of layers.
         shared: bytes kept once for all layers: rotary tables, the embedded input.
         head: bytes kept between the last layer and the logits.
-        logits: bytes of logits, loss and their gradients at their peak.
-        all_logits: bytes of all logits in float32, whether they exist together or not.
-        loss_parts: parts in which a fused loss has them.
+        logits: peak bytes of logits, loss and their gradients.
+        all_logits: bytes of all logits in float32, even if they never exist together.
+        loss_parts: number of parts in a fused loss.
         head_flops: of the output layer, forward.
-        output: the matrix that gives logits.
-        tied: whether that is the first table.
-        tokens: tokens of the pass, padding and virtual tokens included.
+        output: the output matrix.
+        tied: whether it is tied to the token embedding.
+        tokens: tokens in the pass, including padding and virtual tokens.
     """
 
     layers: tuple[tuple[LayerCost, int], ...]
@@ -102,23 +101,23 @@ class StepCost:
 
     @property
     def weights(self) -> tuple[tuple[Weight, int], ...]:
-        """Every parameter of the base model, and how many there are that are alike."""
+        """Every parameter of the base model, with the number of identical ones."""
         return (*_each(self.embeddings), *self._in_layers(lambda layer: layer.weights))
 
     @property
     def trained(self) -> tuple[tuple[Weight, int], ...]:
-        """Every trained parameter, those of the method included."""
+        """Every trained parameter, including those of the method."""
         inside = self._in_layers(lambda layer: (*layer.trained, *layer.added))
         return (*_each(self.trained_embeddings), *inside, *_each(self.prompt))
 
     @property
     def added(self) -> tuple[tuple[Weight, int], ...]:
-        """Every parameter of the method's own."""
+        """Every parameter added by the method."""
         return (*self._in_layers(lambda layer: layer.added), *_each(self.prompt))
 
     @property
     def trained_count(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained parameters."""
         return sum(weight.count * times for weight, times in self.trained)
 
     @property
@@ -128,17 +127,17 @@ class StepCost:
 
     @property
     def forward_flops(self) -> float:
-        """Of one forward pass, attention included."""
+        """FLOPs of one forward pass, attention included."""
         return self.head_flops + self.layer_flops
 
     @property
     def layer_flops(self) -> float:
-        """Of the layers alone, forward."""
+        """FLOPs of the layers only, forward."""
         return sum((x.flops + x.attention_flops) * times for x, times in self.layers)
 
     @property
     def backward_flops(self) -> float:
-        """Of one backward pass: what gradients need, and no more for frozen weights."""
+        """FLOPs of one backward pass, without weight gradients of frozen parameters."""
         inside = sum(
             times
             * (
@@ -161,7 +160,7 @@ def _each(weights: tuple[Weight, ...]) -> tuple[tuple[Weight, int], ...]:
     return tuple((weight, 1) for weight in weights)
 
 
-@lru_cache(maxsize=1024)  # a search asks for few different passes, and often
+@lru_cache(maxsize=1024)  # a search requests few different passes, many times
 def step_cost(
     architecture: Architecture,
     tuning: Tuning,
@@ -170,14 +169,14 @@ def step_cost(
     predicted: int,
     loss: Loss | None = None,
 ) -> StepCost:
-    """Follow one forward and backward pass.
+    """Trace one forward and backward pass.
 
     Args:
         architecture: the model.
         tuning: the method.
-        size: batch, length and arithmetic, virtual tokens not included.
-        predicted: positions of the batch whose logits the loss needs.
-        loss: how it is computed; by default at once.
+        size: batch, length and arithmetic, without virtual tokens.
+        predicted: number of positions with logits.
+        loss: the computation of the loss; default: in one piece.
     """
     loss = loss or Loss()
     virtual = tuning.virtual_tokens
@@ -225,10 +224,10 @@ def step_cost(
 def _run_stack(
     architecture: Architecture, stack: Stack, tuning: Tuning, size: Pass, memory: Value | None
 ) -> tuple[Tape, list[LayerCost], Value]:
-    """What is done outside the layers, each layer's cost, and the last hidden state."""
+    """The tensors outside the layers, each layer's cost, and the last hidden state."""
     outer = Tape(size, tuning)
     rows = size.batch * size.length
-    # A soft prompt stands before the encoder; a decoder's input is trained with its table alone.
+    # A soft prompt precedes the encoder; a decoder's input is trained only with its embedding.
     grad = tuning.input_grad if memory is None else tuning.trains(architecture.embeddings[0])
     width = architecture.embedding_width or architecture.hidden
     x = Value(rows, width, size.itemsize, grad)
@@ -260,7 +259,7 @@ def _run_layer(
     constants: dict[str, int],
 ) -> tuple[LayerCost, Value]:
     tape = Tape(size, tuning)
-    # The same size of input, but a tensor of this layer's own: layers with one key share a tape.
+    # The input has the same size but is a separate tensor: layers with one key share a tape.
     out = block(tape, name, replace(x), memory)
     constants |= tape.constants
     if memory is not None and id(memory) in tape.kept:
@@ -287,13 +286,13 @@ def _run_layer(
 def _head(
     architecture: Architecture, state: Value, rows: int, loss: Loss
 ) -> tuple[int, int, float]:
-    """Bytes before the logits, bytes of logits and loss at their peak, and FLOPs.
+    """Bytes before the logits, peak bytes of logits and loss, and FLOPs.
 
-    Logits are cast to float32 where they are not, log-softmax keeps its result, and the backward
-    pass makes two gradients of the same size: 12 bytes a logit at the peak. A caller that holds on
-    to the logits (as a model's output object does) adds their own bytes. In chunks, one of them
-    has all that at a time. A fused loss turns its rows into their gradient in place, beside the
-    gradient of the hidden states; logits that are capped after the output layer are not fused.
+    Logits are cast to float32, log-softmax keeps its result, and the backward pass creates two
+    gradients of the same size: 12 bytes per logit at the peak. A caller that holds on to the logits
+    (as a model's output object does) adds their own bytes. In chunks, only one chunk needs this at
+    a time. A fused loss turns its rows into their gradient in place, beside the gradient of the
+    hidden states; logits capped after the output layer are not fused.
     """
     width = architecture.embedding_width or architecture.hidden
     logits = rows * architecture.vocabulary

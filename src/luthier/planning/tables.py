@@ -9,7 +9,7 @@ import yaml
 
 
 def read_table(name: str) -> dict[str, Any]:
-    """A YAML file of this package. The C loader, where there is one, is ten times as fast."""
+    """A YAML file of this package; the C loader, where available, is ten times as fast."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = files("luthier.planning").joinpath(name).read_text(encoding="utf-8")
     table: dict[str, Any] = yaml.load(text, Loader=loader)  # noqa: S506 (both are safe)

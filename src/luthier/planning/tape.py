@@ -1,15 +1,14 @@
-"""A symbolic forward pass: what it multiplies, and what it keeps for the backward pass.
+"""A symbolic forward pass that records products and tensors kept for the backward pass.
 
 A model is described by modules that mirror its code (`luthier.planning.modules`), and a `Tape`
-records what one pass through them does. Parameters, FLOPs and the memory of activations then come
-from one description, instead of a formula each that can disagree. Autograd's own rules decide what
-is kept:
+records one pass through them. Parameters, FLOPs and activation memory then come from one
+description and cannot disagree. Autograd's rules decide which tensors are kept:
 
 * a product keeps its input if its weight is trained, and its weight if its input needs a gradient;
-* a tensor that is kept twice is kept once;
+* a tensor kept by several operations counts once;
 * nothing is kept where no gradient flows, such as below the first adapted layer.
 
-Sizes are numbers, not formulas: a tape is made for one batch and length.
+Sizes are numbers, not formulas: a tape is made for one batch size and length.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor of the forward pass, known by identity.
+    """A tensor of the forward pass, compared by identity.
 
     Attributes:
-        rows: tokens, or rows of whatever it is.
-        width: numbers in a row.
-        itemsize: bytes of a number.
+        rows: tokens, or other rows.
+        width: numbers per row.
+        itemsize: bytes per number.
         grad: whether a gradient flows into it.
     """
 
@@ -38,7 +37,7 @@ class Value:
 
     @property
     def nbytes(self) -> int:
-        """Its size in bytes."""
+        """The size in bytes."""
         return self.rows * self.width * self.itemsize
 
 
@@ -47,11 +46,11 @@ class Weight:
     """A parameter.
 
     Attributes:
-        name: as in the model's own state dict, without the suffix ``.weight`` or ``.bias``.
+        name: the name in the model's state dict, without the suffix ``.weight`` or ``.bias``.
         shape: its shape.
         kind: ``matrix`` (of a linear layer), ``output`` (the matrix that gives logits), ``bias``,
             ``norm``, ``norm bias``, ``embedding``, or ``adapter`` (a parameter that a method adds).
-        active: the share of it that one token uses (experts).
+        active: the share used by one token (experts).
     """
 
     name: str
@@ -61,31 +60,31 @@ class Weight:
 
     @property
     def count(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return prod(self.shape)
 
     @property
     def parameter(self) -> str:
-        """Its name in the model's own state dict, suffix included."""
+        """The name in the model's state dict, including the suffix."""
         if self.kind in {"bias", "norm bias"}:
             return f"{self.name}.bias"
-        # Stacked experts are parameters themselves, not modules with a weight.
+        # Stacked experts are parameters, not modules with a weight.
         return self.name if len(self.shape) > 2 else f"{self.name}.weight"
 
 
 class Adaptation(Protocol):
-    """What a tuning method changes in a forward pass."""
+    """The effect of a tuning method on a forward pass."""
 
     def trains(self, weight: Weight) -> bool:
         """Whether a parameter of the base model is trained."""
 
     def adapt(self, tape: Tape, weight: Weight, x: Value, out: Value) -> Value:
-        """The output of a linear layer with what the method adds to it."""
+        """The output of a linear layer with the method's addition."""
 
     def fold(self, tape: Tape, weight: Weight, parts: tuple[str, ...]) -> bool:
-        """Whether the method adds to the stacked weights of experts, so that they are made anew.
+        """Whether the method changes the stacked weights of experts, which recreates them.
 
-        ``parts`` are the names by which the method's targets know them.
+        ``parts`` are their names in the method's targets.
         """
 
 
@@ -94,16 +93,16 @@ class Pass:
     """The size and arithmetic of one forward pass.
 
     Attributes:
-        batch: sequences.
-        length: tokens of each (of the encoder, if there is one).
-        target_length: tokens of each decoder sequence; 0 for a decoder-only model.
-        itemsize: bytes of a number in the activations: 2 in 16-bit precision, otherwise 4.
-        fused_attention: whether attention never holds a T × T matrix (SDPA's flash kernels).
-        padded: whether the batch has padding, and attention an explicit mask.
-        on_cpu: whether it runs on a CPU, whose kernels keep more where there is dropout.
-        prefix: keys and values that a method puts before each sequence in every layer.
+        batch: number of sequences.
+        length: tokens per sequence (of the encoder, if there is one).
+        target_length: tokens per decoder sequence; 0 for a decoder-only model.
+        itemsize: bytes per activation: 2 in 16-bit precision, otherwise 4.
+        fused_attention: whether attention never materialises a T × T matrix (SDPA's flash kernels).
+        padded: whether the batch has padding, so that attention needs an explicit mask.
+        on_cpu: whether it runs on a CPU, whose kernels keep more with dropout.
+        prefix: keys and values that a method prepends to each sequence in every layer.
         compiled: whether each layer is compiled, so that norms keep no float32 copy of their input
-            and an activation's result is computed again (approximately what inductor does).
+            and activation results are recomputed (approximately as in inductor).
     """
 
     batch: int
@@ -119,23 +118,22 @@ class Pass:
 
 @dataclass(slots=True)
 class Tape:
-    """What a forward pass through some modules does.
+    """The record of a forward pass through some modules.
 
     Attributes:
         step: size and arithmetic.
         method: the tuning method.
-        weights: every parameter that was used, in order.
-        added: parameters that the method added.
-        flops: multiply-adds times two of all products with a weight.
-        weight_gradient_flops: of the products that give trained weights their gradients.
-        input_gradient_flops: of the products that pass the gradient on.
-        attention_flops: of the products of attention, the causal half not taken off.
+        weights: every parameter used, in order.
+        added: parameters added by the method.
+        flops: of all products with a weight (two per multiply-add).
+        weight_gradient_flops: of the products for gradients of trained weights.
+        input_gradient_flops: of the products that propagate the gradient.
+        attention_flops: of the products of attention, without subtracting the causal half.
         kept: tensors kept for the backward pass.
-        products: what products with weights and fused attention gave, which selective checkpointing
-            keeps.
-        backward: the most that is there at once in the backward pass: what is kept up to an
-            operation, and the gradients of that; bytes.
-        constants: bytes of kept tensors that all layers share, by name.
+        products: results of weight products and fused attention, kept by selective checkpointing.
+        backward: peak bytes in the backward pass: tensors kept up to an operation, and its
+            gradients.
+        constants: bytes of kept tensors shared by all layers, by name.
         pointwise: results of activations.
     """
 
@@ -160,27 +158,27 @@ class Tape:
 
     @property
     def product_bytes(self) -> int:
-        """Bytes of what selective checkpointing keeps."""
+        """Bytes kept with selective checkpointing."""
         return sum(value.nbytes for value in self.products.values())
 
     def keep(self, *values: Value) -> None:
-        """Keep tensors for the backward pass; the same one is kept once."""
+        """Keep tensors for the backward pass; repeated ones count once."""
         for value in values:
             if not (self.step.compiled and id(value) in self.pointwise):
                 self.kept[id(value)] = value
 
     def parameter(self, weight: Weight) -> bool:
-        """Note a parameter, and say whether it is trained."""
+        """Record a parameter; True if it is trained."""
         self.weights.append(weight)
         return self.method.trains(weight)
 
     def new(self, x: Value, width: int, *, grad: bool | None = None, itemsize: int = 0) -> Value:
-        """A tensor with the rows of ``x``."""
+        """A new tensor with the rows of ``x``."""
         needs = x.grad if grad is None else grad
         return Value(x.rows, width, itemsize or x.itemsize, needs)
 
     def cast(self, x: Value, itemsize: int) -> Value:
-        """``x`` in another precision; itself, where it already has it."""
+        """``x`` in another precision; unchanged if it already has it."""
         return x if x.itemsize == itemsize else self.new(x, x.width, itemsize=itemsize)
 
     def linear(self, name: str, x: Value, out: int, *, bias: bool = False) -> Value:
@@ -192,7 +190,7 @@ class Tape:
         return self.method.adapt(self, weight, x, result)
 
     def product(self, x: Value, out: int, *, trained: bool, grad: bool = False) -> Value:
-        """A product with a weight that is trained or not; ``grad``: something else in it is."""
+        """A product with a weight, trained or not; ``grad``: another factor needs a gradient."""
         flops = 2.0 * x.rows * x.width * out
         self.flops += flops
         self.weight_gradient_flops += flops * trained
@@ -206,7 +204,7 @@ class Tape:
         return result
 
     def elementwise(self, *inputs: Value) -> Value:
-        """A product of tensors, number by number: each is kept for the gradient of the others."""
+        """An elementwise product: each tensor is kept for the gradient of the others."""
         first = inputs[0]
         grad = any(value.grad for value in inputs)
         if len(inputs) > 1 and grad:
@@ -217,15 +215,15 @@ class Tape:
         return result
 
     def add(self, x: Value, y: Value) -> Value:
-        """A sum: nothing is kept."""
+        """A sum, which keeps nothing."""
         return self.new(x, x.width, grad=x.grad or y.grad, itemsize=max(x.itemsize, y.itemsize))
 
     def work(self, *gradients: Value) -> None:
-        """Note gradients that exist together: then what was kept later is freed already."""
+        """Record gradients that exist together, when tensors kept later are already freed."""
         at_once = self.kept_bytes + sum(v.nbytes for v in gradients if v.grad)
         self.backward = max(self.backward, at_once)
 
 
 def count(weights: Sequence[Weight]) -> int:
-    """Numbers in all of ``weights``; what appears twice under one name counts once."""
+    """The number of elements in ``weights``; parameters with the same name count once."""
     return sum({(w.name, w.kind): w.count for w in weights}.values())

@@ -1,4 +1,4 @@
-"""How long a training step takes: products, memory traffic, communication."""
+"""The duration of a training step: matrix products, memory traffic, communication."""
 
 from __future__ import annotations
 
@@ -20,41 +20,40 @@ from luthier.planning.training_setup import (
     weight_bytes,
 )
 
-# The share of the communication that hides behind products where frameworks prefetch: assumed, not
-# fitted, since no published row tells it apart from the rest of a step.
+# The share of communication that overlaps with products where frameworks prefetch: assumed, because
+# no published row isolates it.
 OVERLAP = 0.9
 # DDP reduces gradients in buckets of this size (Li et al. 2020, arXiv 2006.15704).
 _BUCKET = 25 * 2**20
-# Bytes a second that a device and the host's memory exchange in one direction, PCIe 4.0 with 16
-# lanes at four fifths of its 32 GB/s, and that the update of one device's share moves there, an
-# eighth of a server with 16 channels. Both assumed.
+# Bytes per second between device and host memory in one direction, PCIe 4.0 with 16 lanes at four
+# fifths of its 32 GB/s; and host bandwidth for the update of one device's share, an eighth of a
+# server with 16 channels. Both assumed.
 _HOST_LINK = 25e9
 _HOST_BANDWIDTH = 25e9
-# What it takes to compile the layers of a model before the first step: 150 s for 30 layers on two
-# cores, where nothing of it is kept from another time. Layers share their code, so it hardly grows
-# with their number. On a GPU: assumed.
+# Seconds to compile a model's layers before the first step: 150 s for 30 layers on two cores,
+# without a warm cache. Layers share code, so it hardly grows with their number. On a GPU: assumed.
 COMPILE_SECONDS_ON_CPU, COMPILE_SECONDS_ON_GPU = 150.0, 60.0
-# The share of the time between products that compiled layers save. On a CPU: 13 % of a step of LoRA
-# were measured where 36 % are planned between products (lab/LOG.md, 2026-11-29). On a GPU: assumed.
+# The share of the time between products that compiled layers save. On a CPU: 13 % of a LoRA step
+# measured, where the plan has 36 % between products (lab/LOG.md, 2026-11-29). On a GPU: assumed.
 _FUSED_ON_CPU, _FUSED_ON_GPU = 0.35, 0.5
-# Times that a kept activation moves: written and read forward, its gradient written and read.
+# Memory transfers per kept activation: written and read forward, its gradient written and read.
 _FORWARD_MOVES = 2
 _BACKWARD_MOVES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Seconds of one optimizer step, by what takes them.
+    """Seconds of one optimizer step, by component.
 
     Attributes:
         products: matrix products, recomputation included.
-        traffic: memory traffic that the products do not hide.
+        traffic: memory traffic not hidden behind products.
         optimizer: the update.
-        communication: what the products do not hide.
+        communication: not hidden behind products.
         overhead: everything else.
-        tokens: of the step, over all devices.
-        model_flops: FLOPs that the model needs on one device, recomputation not counted.
-        hardware_flops: FLOPs that one device computes.
+        tokens: tokens of the step, over all devices.
+        model_flops: model FLOPs on one device, without recomputation.
+        hardware_flops: FLOPs computed by one device.
         peak: FLOP/s of the device.
     """
 
@@ -70,12 +69,12 @@ class StepTime:
 
     @property
     def seconds(self) -> float:
-        """All of them."""
+        """The total."""
         return self.products + self.traffic + self.optimizer + self.communication + self.overhead
 
     @property
     def tokens_per_second(self) -> float:
-        """Over all devices."""
+        """Throughput over all devices."""
         return self.tokens / self.seconds
 
     @property
@@ -92,20 +91,19 @@ class StepTime:
 def step_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> StepTime:
     """The time of an optimizer step.
 
-    Products take FLOPs / (peak · efficiency), or as long as their weights take to be read,
-    whichever is longer (the roofline of Williams et al. 2009). Norms, activations, residuals and
-    the loss run between the products, in kernels that wait for memory alone, so their traffic adds
-    to it; and so does the optimizer's update. Communication hides behind the products it can run
-    beside: the backward pass's, and where weights are gathered the forward pass's too; offloaded
-    weights on their way count as communication.
+    Products take FLOPs / (peak · efficiency), or the time to read their weights, whichever is
+    longer (the roofline of Williams et al. 2009). Norms, activations, residuals and the loss run
+    between the products and are limited by memory, so their traffic is added, as is the optimizer's
+    update. Communication overlaps with the backward products, and with the forward products where
+    weights are gathered; transfers of offloaded weights count as communication.
 
     Args:
-        setup: how the model is trained.
-        cluster: on which devices.
+        setup: the training setup.
+        cluster: the devices.
         cost: the forward and backward pass of a micro-batch.
 
     Raises:
-        UsageError: the device does not multiply the setup's type.
+        UsageError: the device does not support the setup's dtype.
     """
     device = cluster.device
     peak = device.peak(setup.precision.dtype)
@@ -134,25 +132,25 @@ def step_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> StepTim
 
 
 def forward_time(setup: TrainingSetup, cluster: Cluster, cost: StepCost) -> float:
-    """Seconds of one forward pass without gradients, on one device: a validation's.
+    """Seconds of one forward pass without gradients on one device, as in a validation.
 
     Raises:
-        UsageError: the device does not multiply the setup's type.
+        UsageError: the device does not support the setup's dtype.
     """
     device = cluster.device
     reached = device.peak(setup.precision.dtype) * device.efficiency
     products = cost.forward_flops / reached * setup.precision.slowdown
     moved = _FORWARD_MOVES * cost.kept + 3 * cost.all_logits
-    # A third of a layer's small operations: the backward pass has about two for each.
+    # A third of a layer's small operations; the backward pass has about two per forward one.
     overhead = device.overhead * sum(times for _, times in cost.layers) / 3
     return products + moved / (device.between or device.bandwidth) + overhead
 
 
 def compiling_pays(between: float, *, on_cpu: bool) -> bool:
-    """Whether compiled layers save more time than it takes to compile them.
+    """Whether compiled layers save more time than their compilation takes.
 
     Args:
-        between: seconds of the whole training that pass between products, as `StepTime.traffic`.
+        between: seconds of the whole training between products, as in `StepTime.traffic`.
         on_cpu: whether it runs on a CPU.
     """
     if on_cpu:
@@ -161,9 +159,9 @@ def compiling_pays(between: float, *, on_cpu: bool) -> bool:
 
 
 def recomputed_flops(cost: StepCost, checkpointing: Checkpointing) -> float:
-    """FLOPs of the forward pass that the backward pass repeats.
+    """FLOPs of the forward pass that the backward pass recomputes.
 
-    Full checkpointing repeats every layer; the selective kind none of its products.
+    Full checkpointing recomputes every layer; selective checkpointing no matrix products.
     """
     return cost.layer_flops if checkpointing == "full" else 0.0
 
@@ -173,7 +171,7 @@ def scaling_curve(
     setup_for: Callable[[int], TrainingSetup],
     clusters: Iterable[Cluster],
 ) -> tuple[tuple[int, StepTime], ...]:
-    """The step time over growing clusters.
+    """The step time over clusters of increasing size.
 
     Weak scaling: ``setup_for`` gives every device the same batch. Strong scaling: it divides one
     batch over the devices.
@@ -186,18 +184,18 @@ def scaling_curve(
 
 
 def _weight_traffic(cost: StepCost, setup: TrainingSetup) -> float:
-    """Bytes of weights read by a forward and backward pass: for each of its three products."""
+    """Bytes of weights read in a forward and backward pass: once for each of three products."""
     return 3 * sum(weight_bytes(w, setup.precision) * times for w, times in cost.weights)
 
 
 def _activation_traffic(cost: StepCost, checkpointing: Checkpointing = "none") -> float:
-    """Bytes of activations and logits moved by a forward and backward pass.
+    """Bytes of activations and logits moved in a forward and backward pass.
 
-    What is kept without checkpointing is what moves; what is computed again moves forward again.
+    Traffic is that of the tensors kept without checkpointing; recomputed ones add a forward pass.
 
     Args:
         cost: the pass.
-        checkpointing: what is computed again.
+        checkpointing: the kind of activation checkpointing.
     """
     again = {"none": 0, "selective": 1, "full": 1}[checkpointing]
     moves = (1 + again) * _FORWARD_MOVES + _BACKWARD_MOVES
@@ -208,7 +206,7 @@ def _update_traffic(cost: StepCost, setup: TrainingSetup) -> float:
     """Bytes moved by the update: gradient, states and weight are read, the last two written.
 
     Args:
-        cost: the pass, which knows what is trained.
+        cost: the pass, with its trained parameters.
         setup: precision, optimizer and sharding.
     """
     precision, total = setup.precision, 0.0
@@ -220,7 +218,7 @@ def _update_traffic(cost: StepCost, setup: TrainingSetup) -> float:
 
 
 def _host_traffic(cost: StepCost, setup: TrainingSetup) -> float:
-    """Bytes of offloaded shards that move in a step: weights twice to the device, gradients back.
+    """Bytes of offloaded shards moved per step: weights twice to the device, gradients back.
 
     Args:
         cost: the pass.
@@ -237,9 +235,9 @@ def _communication(cost: StepCost, setup: TrainingSetup, cluster: Cluster) -> fl
     """Seconds of all collectives of a step.
 
     DDP and ZeRO 1 and 2: one all-reduce of the gradients. Sharded weights: two all-gathers of the
-    weights and a reduce-scatter of the gradients for each micro-batch (FSDP, section 3). Hybrid:
-    that inside a group, and an all-reduce of each device's part between groups. Sharded weights
-    travel a layer at a time, gradients of DDP in buckets, and each message waits for its latency.
+    weights and a reduce-scatter of the gradients per micro-batch (FSDP, section 3). Hybrid: the
+    same inside a group, and an all-reduce of each device's part between groups. Sharded weights are
+    sent layer by layer, gradients of DDP in buckets, and each message adds its latency.
     """
     parallel, precision = setup.parallel, setup.precision
     if parallel.devices < 2:
@@ -256,6 +254,6 @@ def _communication(cost: StepCost, setup: TrainingSetup, cluster: Cluster) -> fl
     groups = parallel.devices // parallel.shards
     if groups < 2:
         return inside
-    # One device of each group, as if in nodes of their own.
+    # One device of each group, as if each were in a separate node.
     apart = Cluster(replace(cluster.device, per_node=1), groups)
     return inside + all_reduce(gradients / parallel.shards, apart, layers)

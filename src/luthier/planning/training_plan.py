@@ -1,4 +1,4 @@
-"""From what a user asks to a plan: does it fit, how long, how much, and why."""
+"""Plans of trainings: whether it fits, its duration, its cost, and the reasons."""
 
 from __future__ import annotations
 
@@ -33,18 +33,17 @@ from luthier.planning.training_setup import (
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One point of the space that is searched: everything that may be chosen for a run.
+    """One point of the search space: everything that a search may vary.
 
     Attributes:
-        method: by name; ``qlora`` is lora on a base in NF4 with double quantisation.
+        method: its name; ``qlora`` is lora on an NF4 base with double quantisation.
         precision: of weights and activations.
-        compute: of a quantised base, the precision of everything that is not quantised; None: the
-            device's usual one.
-        optimizer: which one.
-        parallel: how the devices share the work.
+        compute: the precision of everything except a quantised base; None: the device's usual one.
+        optimizer: the optimizer's name.
+        parallel: the parallelism across devices.
         group: devices that share one copy, for hybrid.
-        checkpointing: what is computed again.
-        batch: sequences in a micro-batch on one device.
+        checkpointing: the kind of activation checkpointing.
+        batch: micro-batch size in sequences per device.
     """
 
     method: str = "lora"
@@ -59,22 +58,23 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is trained, which no search may change.
+    """The fixed part of a plan: model and training.
 
     Attributes:
         model: the model.
-        seq_len: tokens of a sequence (of the encoder, if there is one).
-        target_length: tokens of a decoder sequence of an encoder-decoder model.
-        loss_token_fraction: the share of positions whose logits the loss needs.
-        global_batch_size: sequences of an optimizer step over all devices.
+        seq_len: tokens per sequence (of the encoder, if there is one).
+        target_length: tokens per decoder sequence of an encoder-decoder model.
+        loss_token_fraction: the share of positions in the loss.
+        global_batch_size: sequences per optimizer step over all devices.
         tokens: of the whole training; 0: one step.
-        size: of what the method adds.
-        logits_everywhere: as a model's own forward pass computes them.
-        loss_chunks: parts in which the loss is computed.
-        update_in_backward: whether gradients are used as soon as they are there.
-        fused_attention: whether attention never holds its T × T weights.
+        size: of the added parameters.
+        logits_everywhere: whether logits are computed at all positions, as in a model's own forward
+            pass.
+        loss_chunks: number of chunks in which the loss is computed.
+        update_in_backward: whether gradients are applied as soon as they are computed.
+        fused_attention: whether attention never materialises its T × T weights.
         compiled: whether each layer is compiled.
-        offload: whether shards of weights, gradients and states lie in the host's memory.
+        offload: whether shards of weights, gradients and states are kept in host memory.
         shard_embeddings: whether embedding and output layer are gathered like layers.
     """
 
@@ -99,18 +99,18 @@ class Plan:
     """The plan of one choice on one cluster.
 
     Attributes:
-        method: and what follows: the choice.
-        devices: how many, of the kind called ``device``.
+        method: this and the following: the choice.
+        devices: number of devices of the kind ``device``.
         memory: on each device, at the peak.
-        limit: bytes that a device has.
-        step: the time of an optimizer step.
+        limit: bytes available on a device.
+        step: the duration of an optimizer step.
         cost: of the whole training.
-        trained_parameters: numbers that are trained.
-        artifact_bytes: of what is saved: the adapter, or the model.
-        speed_is_guessed: whether the device is a CPU that was not calibrated.
-        computes_in: the type of the products.
-        tokens: of the whole training; 0: its cost is that of one step.
-        tune: how `tune` would run it, or what `tune` lacks.
+        trained_parameters: number of trained parameters.
+        artifact_bytes: size of the saved adapter or model.
+        speed_is_guessed: whether the device is an uncalibrated CPU.
+        computes_in: the dtype of the products.
+        tokens: of the whole training; 0: the cost is that of one step.
+        tune: the settings for `tune`, or the parts that it lacks.
     """
 
     method: str
@@ -145,7 +145,7 @@ class Plan:
 
     @property
     def method_in_words(self) -> str:
-        """The method as `tune` calls it: LoRA beside a quantised base is qlora."""
+        """The name of the method in `tune`: LoRA on a quantised base is qlora."""
         return quantised_form(self.method) if self._is_quantised else self.method
 
     @property
@@ -154,19 +154,19 @@ class Plan:
 
     @property
     def precision_in_words(self) -> str:
-        """The precision, with the type of the products where the base is quantised."""
+        """The precision, with the dtype of the products if the base is quantised."""
         return f"{self.precision} + {self.computes_in}" if self._is_quantised else self.precision
 
     @property
     def money_per_million(self) -> float | None:
-        """The cost of a million tokens; None where no price was given."""
+        """The cost per million tokens; None if no price was given."""
         if self.cost.money is None:
             return None
         return self.cost.money / (self.tokens or self.step.tokens) * 1e6
 
     @property
     def binding(self) -> str:
-        """What limits the speed: the largest part of a step."""
+        """The bottleneck: the longest component of a step."""
         parts = {
             "compute": self.step.products,
             "memory bandwidth": self.step.traffic + self.step.optimizer,
@@ -176,7 +176,7 @@ class Plan:
         return max(parts, key=lambda name: parts[name])
 
     def memory_parts(self) -> dict[str, int]:
-        """Everything that takes memory on the device, overhead included."""
+        """All components of device memory, overhead included."""
         beside = {
             "allocator": self.memory.allocator.expected,
             "framework": self.memory.framework.expected,
@@ -184,7 +184,7 @@ class Plan:
         return {name: size for name, size in (self.memory.parts() | beside).items() if size}
 
     def largest(self) -> str:
-        """The part that takes most of the memory, in words."""
+        """The largest component of the memory, in words."""
         parts = self.memory.parts()
         name = max(parts, key=lambda part: parts[part])
         return f"{_WORDS.get(name, name)} {format_bytes(parts[name])}"
@@ -206,8 +206,8 @@ def make_plan(
     """The plan of one choice.
 
     Raises:
-        UsageError: a choice that contradicts itself, the batch or the device, or a method that
-            finds nothing to train in the model.
+        UsageError: the choice contradicts itself, the batch or the device, or the method finds
+            nothing to train in the model.
     """
     setup = training_setup(work, choice, cluster)
     cost = pass_cost(work.model, setup)
@@ -244,23 +244,23 @@ def make_plan(
 
 
 def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> TrainingSetup:
-    """What the planner computes with.
+    """The planner's setup for a choice.
 
     Raises:
-        UsageError: the step's sequences cannot be cut so, a quantised base cannot be trained, or
-            the length is beyond the model's context.
+        UsageError: the sequences of a step do not divide, a quantised base would be trained, or the
+            length exceeds the context window.
     """
     model, name = work.model, choice.method
     if model.context and work.seq_len > model.context:
         raise UsageError(
-            f"{work.seq_len} tokens are more than the context of {model.context}",
-            fix=f"give a --seq-len of at most {model.context}",
+            f"{work.seq_len} tokens exceed the context window of {model.context}",
+            fix=f"use a --seq-len of at most {model.context}",
         )
     precision = precision_on(cluster.device, choice.precision, choice.compute)
     if name in FACTS and FACTS[name].trains_base and precision.linear:
         raise UsageError(
-            f"a base in {choice.precision} cannot be trained itself",
-            fix="choose lora, or a precision that is not quantised",
+            f"a base quantised to {choice.precision} cannot be trained",
+            fix="choose lora, or an unquantised precision",
         )
     if work.offload and cluster.device.is_cpu:
         raise UsageError(
@@ -299,7 +299,7 @@ def training_setup(work: Workload, choice: Choice, cluster: Cluster) -> Training
 
 
 def _tune_run(work: Workload, choice: Choice, cluster: Cluster) -> TuneRun:
-    """How `tune` would run a choice, or what it lacks."""
+    """The settings with which `tune` runs a choice, or the parts that it lacks."""
     length = max(work.seq_len, work.target_length)
     sizes = (
         f"train.batch_size={work.global_batch_size}",
@@ -332,7 +332,7 @@ def _tune_run(work: Workload, choice: Choice, cluster: Cluster) -> TuneRun:
 
 
 def sentence(plan: Plan) -> str:
-    """The answer in words: fits, may not fit or does not fit, and because of what."""
+    """The verdict as a sentence, with its reason."""
     need, have = format_bytes(plan.memory.total), format_bytes(plan.limit)
     where = f"{plan.devices} × {plan.device}" if plan.devices > 1 else plan.device
     if plan.verdict == "fits":
@@ -347,7 +347,7 @@ def sentence(plan: Plan) -> str:
 
 
 def in_words(plan: Plan) -> str:
-    """A choice that can be tried."""
+    """A plan as a suggestion to try."""
     return (
         f"{plan.method_in_words} in {plan.precision_in_words} with {plan.parallel}, checkpointing "
         f"{plan.checkpointing}, micro-batch {plan.batch}: {format_bytes(plan.memory.total)}, "
@@ -356,7 +356,7 @@ def in_words(plan: Plan) -> str:
 
 
 def _artifact_bytes(work: Workload, setup: TrainingSetup, cost: StepCost) -> int:
-    """Bytes of what is saved: the whole model, or adapters in float32."""
+    """Bytes of the saved artifact: the whole model, or adapters in float32."""
     if any(weight.kind != "adapter" for weight, _ in cost.trained):
         return work.model.parameters * setup.precision.weights
     return cost.trained_count * 4

@@ -1,4 +1,4 @@
-"""How a model is trained, as far as memory and time depend on it: the axes of the planner."""
+"""The training settings that affect memory and time: the axes of the planner."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _FLOAT = 4
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Bytes of each kind of number.
+    """Bytes per number, by kind.
 
     Attributes:
-        weights: of a weight that is not quantised.
+        weights: of an unquantised weight.
         compute: of an activation.
-        master: of the float32 copy of a trained weight, 0 where there is none.
+        master: of the float32 master copy of a trained weight; 0: none.
         gradients: of the gradient of a trained base weight.
-        states: of a moment of a trained base weight.
-        dtype: what the device multiplies.
+        states: of an optimizer moment of a trained base weight.
+        dtype: the dtype of products.
         linear: of a quantised weight of a linear layer, without its constants; 0: not quantised.
-        constants: from the shape of such a matrix to the bytes of its constants.
-        slowdown: how much longer products take because weights are dequantised first.
+        constants: from the shape of such a matrix to the bytes of its quantisation constants.
+        slowdown: factor on the time of products for dequantising weights.
     """
 
     weights: int
@@ -51,17 +51,17 @@ class Precision:
 
 
 def _per_row(shape: tuple[int, ...]) -> float:
-    """LLM.int8 (Dettmers et al. 2022, arXiv 2208.07339): a float32 scale for each output."""
+    """LLM.int8 (Dettmers et al. 2022, arXiv 2208.07339): a float32 scale per output."""
     return _FLOAT * shape[0]
 
 
 def _per_block(shape: tuple[int, ...]) -> float:
-    """NF4: a float32 constant for each block of 64 (Dettmers et al. 2023, arXiv 2305.14314)."""
+    """NF4: a float32 constant per block of 64 (Dettmers et al. 2023, arXiv 2305.14314)."""
     return _FLOAT * prod(shape) / 64
 
 
 def _double(shape: tuple[int, ...]) -> float:
-    """With double quantisation, section 3: 8 bits a block and a float32 for 256 of them."""
+    """Double quantisation, section 3: 8 bits per block and a float32 for every 256 blocks."""
     return prod(shape) * (1 / 64 + _FLOAT / (64 * 256))
 
 
@@ -70,7 +70,7 @@ _DEQUANTISE = 3083 / 2413
 
 PRECISIONS: Mapping[PrecisionName, Precision] = {
     "float32": Precision(4, 4, 0, 4, 4, "float32"),
-    # Gradients are summed in float32, as this project's loop and Megatron do.
+    # Gradients are accumulated in float32, as in this project's loop and in Megatron.
     "bf16-mixed": Precision(2, 2, 4, 4, 4, "bfloat16"),
     "fp16-mixed": Precision(2, 2, 4, 4, 4, "float16"),
     "bf16-pure": Precision(2, 2, 0, 2, 2, "bfloat16"),
@@ -80,19 +80,19 @@ PRECISIONS: Mapping[PrecisionName, Precision] = {
 }
 
 
-# Base weights of a model that is loaded quantised: the precision of its linear layers.
+# Base weights of a model loaded quantised: the precision of its linear layers.
 QUANTISED: Mapping[str, PrecisionName] = {"nf4": "nf4-double", "int8": "int8"}
 
 
 def precision_in_memory(
     quantisation: str | None, *, dtype: str, master_weights: bool = True
 ) -> Precision:
-    """How this project's loop holds a model.
+    """The precision with which this project's loop holds a model.
 
     Args:
         quantisation: of the base's linear layers, ``nf4`` or ``int8``.
         dtype: of everything else: float32, bfloat16 or float16.
-        master_weights: whether trained bfloat16 weights have float32 copies.
+        master_weights: whether trained bfloat16 weights have float32 master copies.
     """
     names: Mapping[str, PrecisionName] = {
         "float32": "float32",
@@ -110,12 +110,12 @@ def precision_in_memory(
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """What an optimizer holds.
+    """The memory of an optimizer.
 
     Attributes:
         state: from a weight's shape and the bytes of a moment to the bytes of its state.
-        temporary: the share of the trained weights' own bytes that a step copies at once.
-        copies_on_cpu: float32 copies of one weight that a step makes at a time on a CPU.
+        temporary: bytes copied at once in a step, as a share of the trained weights' bytes.
+        copies_on_cpu: float32 copies of one weight held at a time in a step on a CPU.
     """
 
     state: Callable[[tuple[int, ...], int], float]
@@ -136,9 +136,9 @@ def _adafactor(shape: tuple[int, ...], itemsize: int) -> float:
 
 
 def _eight_bit(shape: tuple[int, ...], itemsize: int) -> float:
-    """Two moments of a byte, a float32 for 256 of each; small tensors stay float32.
+    """Two one-byte moments, with a float32 per 256 of each; small tensors stay float32.
 
-    Dettmers et al. 2022, arXiv 2110.02861; below 4,096 numbers nothing is quantised.
+    Dettmers et al. 2022, arXiv 2110.02861; tensors below 4,096 numbers are not quantised.
     """
     count = prod(shape)
     return 2 * count * (_FLOAT if count < 4096 else 1 + _FLOAT / 256)
@@ -147,9 +147,9 @@ def _eight_bit(shape: tuple[int, ...], itemsize: int) -> float:
 OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
     "adamw": Optimizer(_moments(2)),
     "adamw-foreach": Optimizer(_moments(2), temporary=1.0),
-    # Bitsandbytes' kernel for a CPU: both moments, the gradient, a root and a quotient (measured).
+    # Bitsandbytes' CPU kernel: both moments, the gradient, a root and a quotient (measured).
     "adamw-8bit": Optimizer(_eight_bit, copies_on_cpu=5),
-    # In memory that the driver pages out to the host, which is not counted on the device.
+    # In memory that the driver pages out to the host, not counted on the device.
     "paged-adamw-8bit": Optimizer(_moments(0)),
     "adafactor": Optimizer(_adafactor),
     "sgd": Optimizer(_moments(0)),
@@ -159,25 +159,25 @@ OPTIMIZERS: Mapping[OptimizerName, Optimizer] = {
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """How training is spread over devices.
+    """The parallelism of a training.
 
-    ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054) stage 1 shards optimizer states, 2 gradients
-    too, 3 weights too; FSDP (Zhao et al. 2023, arXiv 2304.11277) is stage 3, and hybrid shards
-    inside groups and copies between them.
+    ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054) stage 1 shards optimizer states, stage 2
+    gradients too, stage 3 weights too. FSDP (Zhao et al. 2023, arXiv 2304.11277) is stage 3. Hybrid
+    shards within groups and replicates between them.
 
     Attributes:
-        kind: which of these.
-        devices: how many.
+        kind: one of these.
+        devices: number of devices.
         group: devices that share one copy, for hybrid.
-        offload: whether the shards of weights, gradients and states lie in the host's memory, where
-            the optimizer's step is taken too: FSDP's CPUOffloadPolicy, and ZeRO-Infinity without
-            its disks (Rajbhandari et al. 2021, arXiv 2104.07857).
-        shard_embeddings: whether the embedding and the output layer are gathered each when it is
-            used, like a layer, and do not stay from the forward to the backward pass.
-        whole_constants: whether what decodes quantised weights is whole on each device, as with
+        offload: whether shards of weights, gradients and states are kept in host memory, where the
+            optimizer also runs: FSDP's CPUOffloadPolicy, and ZeRO-Infinity without its disks
+            (Rajbhandari et al. 2021, arXiv 2104.07857).
+        shard_embeddings: whether embedding and output layer are gathered when used, like layers,
+            instead of staying gathered from the forward to the backward pass.
+        whole_constants: whether quantisation constants are replicated on each device, as with
             bitsandbytes under torch's ``fully_shard``.
-        keeps_part: whether, in zero2, a device keeps its part of the weights beside the whole ones
-            of a pass, as torch's ``fully_shard`` does.
+        keeps_part: whether, in zero2, a device keeps its shard of the weights beside the gathered
+            ones, as torch's ``fully_shard`` does.
     """
 
     kind: ParallelName = "single"
@@ -189,27 +189,27 @@ class Parallel:
     keeps_part: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Validate the combination.
 
         Raises:
-            UsageError: counts that contradict the kind or each other.
+            UsageError: counts contradict the kind or each other.
         """
         if self.devices < 1:
-            raise UsageError(f"{self.devices} devices cannot train", fix="give at least 1")
+            raise UsageError(f"cannot train on {self.devices} devices", fix="give at least 1")
         if self.kind == "single" and self.devices > 1:
             raise UsageError(
-                f"{self.devices} devices need a way to share the work",
+                f"{self.devices} devices need a kind of parallelism",
                 fix="choose ddp, zero1, zero2, zero3, fsdp or hybrid",
             )
         if self.kind == "hybrid" and (self.group < 1 or self.devices % self.group):
             raise UsageError(
-                f"{self.devices} devices cannot be cut into groups of {self.group}",
+                f"{self.devices} devices cannot be divided into groups of {self.group}",
                 fix="choose a group that divides the number of devices",
             )
         if self.offload and not self.shards_weights:
             raise UsageError(
                 f"{self.kind} keeps all weights on the device and cannot offload them",
-                fix="choose fsdp, hybrid or zero3, which bring a layer at a time",
+                fix="choose fsdp, hybrid or zero3, which gather one layer at a time",
             )
 
     @property
@@ -219,26 +219,26 @@ class Parallel:
 
     @property
     def shards(self) -> int:
-        """Devices over which whatever is sharded is spread."""
+        """The number of devices over which sharded tensors are spread."""
         return self.group if self.kind == "hybrid" else self.devices
 
     @property
     def shards_weights(self) -> bool:
-        """Whether each device holds a part of the weights alone."""
+        """Whether weights are sharded."""
         return self.kind in {"zero3", "fsdp", "hybrid"}
 
     @property
     def shards_gradients(self) -> bool:
-        """Whether each device holds a part of the gradients alone."""
+        """Whether gradients are sharded."""
         return self.kind == "zero2" or self.shards_weights
 
     @property
     def shards_states(self) -> bool:
-        """Whether each device holds a part of the optimizer's states alone."""
+        """Whether optimizer states are sharded."""
         return self.kind == "zero1" or self.shards_gradients
 
     def split(self, sharded: bool) -> int:
-        """By how much something is divided."""
+        """The divisor for a tensor."""
         return self.shards if sharded else 1
 
 
@@ -251,20 +251,21 @@ class TrainingSetup:
         precision: of weights, activations and states.
         optimizer: which one.
         parallel: over which devices.
-        checkpointing: what is computed again in the backward pass. ``selective`` keeps what
-            products with weights and fused attention gave; ``full`` keeps the input of each layer.
-        batch: sequences in a micro-batch on one device.
-        length: tokens of each, virtual ones not included.
-        target_length: tokens of each decoder sequence; 0 for a decoder-only model.
+        checkpointing: the kind of activation checkpointing. ``selective`` keeps the results of
+            weight products and fused attention; ``full`` keeps the input of each layer.
+        batch: micro-batch size in sequences per device.
+        length: tokens per sequence, without virtual ones.
+        target_length: tokens per decoder sequence; 0 for a decoder-only model.
         predicted: positions of the micro-batch with logits.
         logits_everywhere: whether logits exist at all positions and outlive the loss.
-        accumulation: micro-batches in an optimizer step.
-        loss_chunks: parts in which the loss is computed, with float32 logits of one part at a time.
-        fused_loss: whether gradients are made from logits as soon as these are there, some rows at
-            a time (`rows_at_once`), as this project's loop does.
-        update_in_backward: whether each weight is updated as soon as it has its gradient, which is
-            freed then.
-        fused_attention: whether attention never holds its T × T weights.
+        accumulation: gradient accumulation: micro-batches per optimizer step.
+        loss_chunks: number of chunks in which the loss is computed, with float32 logits of one at a
+            time.
+        fused_loss: whether gradients are computed together with logits, some rows at a time
+            (`rows_at_once`), as in this project's loop.
+        update_in_backward: whether each weight is updated, and its gradient freed, as soon as the
+            gradient is computed.
+        fused_attention: whether attention never materialises its T × T weights.
         padded: whether the micro-batch has padding.
         on_cpu: whether it runs on a CPU.
         compiled: whether each layer is compiled.
@@ -290,15 +291,15 @@ class TrainingSetup:
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Validate the combination.
 
         Raises:
-            UsageError: an update before all micro-batches of a step have been seen.
+            UsageError: an update in the backward pass with gradient accumulation.
         """
         if self.update_in_backward and self.accumulation > 1:
             raise UsageError(
-                f"a step of {self.accumulation} micro-batches cannot update in the backward pass",
-                fix="give as many --global-batch-size as fit into one micro-batch on each device",
+                f"{self.accumulation} accumulated micro-batches cannot update in the backward pass",
+                fix="set --global-batch-size to one micro-batch per device",
             )
 
     @property
@@ -317,15 +318,15 @@ class TrainingSetup:
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of an optimizer step over all devices, virtual ones not included."""
+        """Tokens per optimizer step over all devices, without virtual ones."""
         each = self.batch * (self.length + self.target_length)
         return each * self.accumulation * self.parallel.devices
 
 
 def weight_bytes(weight: Weight, precision: Precision) -> float:
-    """Bytes of a parameter as the model holds it, without quantisation constants.
+    """Bytes of a parameter in the model, without quantisation constants.
 
-    Adapters are float32 whatever the base is; of a quantised base the linear layers are short.
+    Adapters are always float32; in a quantised base the linear layers have fewer bits.
     """
     if weight.kind == "adapter":
         return weight.count * _FLOAT
@@ -338,7 +339,7 @@ def constant_bytes(weight: Weight, precision: Precision) -> float:
 
 
 def master_bytes(weight: Weight, precision: Precision) -> float:
-    """Bytes of the float32 copy that the optimizer updates in a trained parameter's place."""
+    """Bytes of the float32 master copy of a trained parameter, which the optimizer updates."""
     return 0.0 if weight.kind == "adapter" else weight.count * precision.master
 
 
@@ -348,11 +349,11 @@ def gradient_bytes(weight: Weight, precision: Precision) -> float:
 
 
 def moment_bytes(weight: Weight, precision: Precision, optimizer: Optimizer) -> float:
-    """Bytes of what the optimizer keeps of a trained parameter, its master not included."""
+    """Bytes of the optimizer's state of a trained parameter, without its master copy."""
     itemsize = _FLOAT if weight.kind == "adapter" else precision.states
     return optimizer.state(weight.shape, itemsize)
 
 
 def _quantised(weight: Weight, precision: Precision) -> bool:
-    # Linear layers alone; stacks of experts stay as they are.
+    # Linear layers only; stacked experts stay unquantised.
     return bool(precision.linear) and weight.kind == "matrix" and len(weight.shape) == 2

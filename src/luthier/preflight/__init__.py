@@ -1,1 +1,1 @@
-"""Checks before anything is spent: dry run, memory, trace, and this machine."""
+"""Checks before a training: dry run, memory, trace, and this machine."""

@@ -1,4 +1,4 @@
-"""How fast this machine is at what a transformer does, for the planner's estimates of time."""
+"""Calibration: the speed of this machine at transformer operations, for time estimates."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from luthier.core.console import Console
 from luthier.models.device import has_fast_bfloat16
 from luthier.planning.hardware import Calibration, machine_key, store_calibration
 
-# (tokens, in, out) of products as small models have them.
+# (tokens, in, out) of products in small models.
 _PRODUCTS = ((512, 576, 1536), (1024, 768, 768), (1024, 2048, 2048))
 _COPY_BYTES = 256 * 2**20
 _SECONDS_EACH = 1.0
-# Two measurements of an idle machine differ by less.
+# Two measurements on an idle machine differ by less.
 _TOLERATED = 0.15
 _TINY_LAYERS = 8
 
 
 def calibrate(console: Console) -> Calibration:
-    """Measure this machine in less than half a minute, and keep the result for later plans."""
+    """Measure this machine in less than half a minute, and store the result for later plans."""
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     first = {}
     for name, dtype in dtypes.items():
@@ -32,7 +32,7 @@ def calibrate(console: Console) -> Calibration:
         first[name] = _product_flops(dtype)
     console.say("measuring memory and small operations …")
     bandwidth, overhead = _bandwidth(), _layer_overhead()
-    # Other programs slow a machine for a while, so the products are measured at two times.
+    # Other programs slow a machine temporarily, so products are measured twice, apart in time.
     again = {name: _product_flops(dtype) for name, dtype in dtypes.items()}
     if doubt := _disagreement(first, again):
         console.warn(doubt)
@@ -48,19 +48,19 @@ def calibrate(console: Console) -> Calibration:
 
 
 def _disagreement(first: Mapping[str, float], again: Mapping[str, float]) -> str:
-    """A warning where two measurements of a peak cannot both be right; else nothing."""
+    """A warning if two measurements of a peak disagree; otherwise empty."""
     apart = {name: abs(first[name] / again[name] - 1) for name in first}
     worst = max(apart, key=lambda name: apart[name])
     if apart[worst] <= _TOLERATED:
         return ""
     return (
         f"two measurements of {worst} differ by {apart[worst]:.0%}: other programs used this "
-        "machine. The faster one is kept; run 'luthier plan calibrate' again when it is idle"
+        "machine. The faster one is stored; run 'luthier plan calibrate' again when it is idle"
     )
 
 
 def _product_flops(dtype: torch.dtype) -> float:
-    """FLOP/s of the products of a layer: forward, and the two of the backward pass."""
+    """FLOP/s of a layer's products: one forward and two in the backward pass."""
     sizes = (
         _PRODUCTS
         if dtype == torch.float32 or has_fast_bfloat16(torch.device("cpu"))
@@ -77,20 +77,20 @@ def _product_flops(dtype: torch.dtype) -> float:
             gradient @ weight
             gradient.T @ x
 
-        seconds += min(_times(products))  # a peak is what nothing slowed
+        seconds += min(_times(products))  # the fastest run is the least disturbed
         flops += 6.0 * tokens * inside * outside
     return flops / seconds
 
 
 def _bandwidth() -> float:
-    """Bytes a second that a copy reads and writes."""
+    """Bytes per second that a copy reads and writes."""
     source = torch.ones(_COPY_BYTES // 4)
     target = torch.empty_like(source)
     return 2 * _COPY_BYTES / _seconds(lambda: target.copy_(source))
 
 
 def _layer_overhead() -> float:
-    """Seconds of the forward and backward pass of a layer that has next to nothing to compute."""
+    """Seconds of the forward and backward pass of a layer with almost nothing to compute."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
@@ -116,7 +116,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _times(work: Callable[[], object]) -> list[float]:
-    """The seconds of several runs of ``work``, after one to warm up."""
+    """The seconds of several runs of ``work``, after a warm-up."""
     work()
     times: list[float] = []
     end = time.perf_counter() + _SECONDS_EACH

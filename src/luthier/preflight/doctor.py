@@ -1,4 +1,4 @@
-"""What this machine has, and what to do about what it lacks."""
+"""Diagnosis of this machine, with advice for everything that is missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PRECISIONS = {
 
 
 class Check(Record):
-    """A part of this machine, and whether it is as it should be."""
+    """A component of this machine and its state."""
 
     name: str
     found: str
@@ -35,7 +35,7 @@ class Check(Record):
 
 
 def examine() -> list[Check]:
-    """Look at everything a run depends on. Nothing is changed."""
+    """Check everything a run depends on, without changing anything."""
     return [
         Check(name="versions", found=", ".join(f"{k} {v}" for k, v in versions().items())),
         *_hardware(),

@@ -1,4 +1,4 @@
-"""What a run will take, and whether it can run at all, before any weights are loaded."""
+"""The requirements of a run, and whether it can run, before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from luthier.training.trackers import require_trackers
 
 
 class Checked(NamedTuple):
-    """What checking found.
+    """The findings of a check.
 
     Attributes:
         methods: the tuning methods that will be used.
         longest_prompt: in tokens.
-        dropped: training examples that this model cannot take.
+        dropped: training examples that are too long for this model.
     """
 
     methods: tuple[MethodName, ...]
@@ -33,12 +33,13 @@ class Checked(NamedTuple):
 
 
 def check_tune(setup: RunContext) -> Checked:
-    """Check that there is something to train on, and memory to do it.
+    """Check that training examples and memory suffice.
 
     Raises:
-        DataError: no training example is left, or one is too long and that is an error.
-        ResourceError: it does not fit into memory.
-        UsageError: a tracker is not installed, or the loop's settings rule the method out.
+        DataError: no training example is left, or one is too long and ``data.too_long`` is an
+            error.
+        ResourceError: memory does not suffice.
+        UsageError: a tracker is not installed, or the loop's settings exclude the method.
     """
     method = setup.config.method
     require_trackers(setup.config.train.trackers)
@@ -50,17 +51,17 @@ def check_tune(setup: RunContext) -> Checked:
 
 
 def dry_run_of(setup: RunContext, run: RunDirectory, checked: Checked) -> DryRun:
-    """What a run would use, and what each of its methods would take.
+    """The inputs of a run, and the requirements of each of its methods.
 
     Args:
         setup: data, prompts, model and settings.
-        run: where it would be.
-        checked: what checking found.
+        run: the future run directory.
+        checked: the findings of the check.
     """
     dataset = setup.dataset
     dropped = count_reasons(dataset.dropped + checked.dropped)
     examples = {split: len(dataset.split(split)) for split in SPLITS}
-    examples["train"] -= len(checked.dropped)  # those that this model cannot take
+    examples["train"] -= len(checked.dropped)  # examples that are too long for this model
     return DryRun(
         run=run.path,
         task=dataset.task,
@@ -78,7 +79,7 @@ def dry_run_of(setup: RunContext, run: RunDirectory, checked: Checked) -> DryRun
 
 
 def _forecast_method(setup: RunContext, method: MethodName) -> MethodDryRun:
-    """What tuning with ``method`` would take."""
+    """The requirements of tuning with ``method``."""
     plan = plan_within_memory(setup, method, training_data(setup, method))
     usable = memory_limit(setup)
     outline = outlined(setup.weights(), method, setup.config.methods)

@@ -1,4 +1,4 @@
-"""What a tuning will take, from the model's configuration and the batches it will really see."""
+"""The plan of a training, from the model's configuration and its actual batches."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ from luthier.training.layout import Packed, Padded
 from luthier.training.packing import lengths_by_step, plans_packing
 from luthier.training.schedule import total_steps, validation_steps
 
-# Steps whose batches are looked at, how many of the largest forward passes are planned, and how
-# many others are timed.
+# Number of steps whose batches are examined, of the largest forward passes that are planned, and of
+# others that are timed.
 _STEPS_SEEN = 2000
 _LARGEST = 6
 _TIMED = 24
@@ -59,18 +59,18 @@ _FLOAT = 4
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """What tuning with one method will take.
+    """The planned requirements of tuning with one method.
 
     Attributes:
         memory: at the peak.
-        trained_parameters: numbers that are trained.
-        steps: optimizer steps.
-        seconds: of all of them, validations included; None where the device's speed is not known.
-        seconds_are_guessed: whether the device is a CPU that was not calibrated.
-        micro_batch_tokens: of a forward pass, as configured or as many as fit.
-        peak_tokens_per_second: over all processes, if their devices did nothing but the model's
-            products, at their peak; None where that is not known.
-        compiled: whether the layers are compiled, because it is asked for or expected to pay.
+        trained_parameters: number of trained parameters.
+        steps: number of optimizer steps.
+        seconds: total time including validations; None if the device's speed is unknown.
+        seconds_are_guessed: whether the device is an uncalibrated CPU.
+        micro_batch_tokens: tokens per forward pass, as configured or as many as fit.
+        peak_tokens_per_second: over all processes, if the devices ran only the model's products at
+            their peak; None if unknown.
+        compiled: whether the layers are compiled, as configured or because it is expected to pay.
     """
 
     memory: MemoryPlan
@@ -90,20 +90,20 @@ def plan_job(
     limit: float,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> JobPlan | None:
-    """The plan of tuning with ``method``; None for a model that the planner does not know.
+    """The plan of tuning with ``method``; None for a model unknown to the planner.
 
-    Of several processes it is the memory of each.
+    With several processes, memory is per process.
 
     Args:
         setup: data, prompts, model and settings.
-        method: which method.
+        method: the tuning method.
         data: the examples.
-        limit: bytes that a process may use. Where forward passes may have as many tokens as fit,
-            the plan is that with as many as a step has that fit, or else with the fewest.
-        processes: the processes that train together.
+        limit: bytes that a process may use. If tokens per forward pass are automatic, the plan uses
+            the most of a step that fit, or else the fewest.
+        processes: the process group of the training.
     """
     outline = outlined(setup.weights(), method, setup.config.methods)
-    # Of other methods the planner counts the parameters as they lie in the files, tied or not.
+    # For other methods the planner counts parameters as stored in the files, tied or not.
     counted = outline.trained if FACTS[method].on_modules or outline.notes else None
     architecture = architecture_of(setup)
     if architecture is None:
@@ -114,7 +114,7 @@ def plan_job(
 
 
 def architecture_of(setup: RunContext) -> Architecture | None:
-    """The structure of the setup's model, or None where the planner does not know its kind."""
+    """The architecture of the setup's model; None if its type is unknown to the planner."""
     handle = setup.weights()
     try:
         return read_architecture(handle.description, str(handle.folder.path / "config.json"))
@@ -124,7 +124,7 @@ def architecture_of(setup: RunContext) -> Architecture | None:
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
-    """Plans one tuning, with forward passes of one size or another."""
+    """Plans one training for different sizes of forward passes."""
 
     setup: RunContext
     method: MethodName
@@ -142,10 +142,10 @@ class _Planner:
         return plan
 
     def plan(self, tokens: int) -> JobPlan:
-        """The plan with forward passes of so many tokens.
+        """The plan with forward passes of ``tokens`` tokens.
 
-        The order of the batches is a function of the seed, so the largest forward pass that will
-        occur is known, not guessed.
+        The order of batches follows from the seed, so the largest forward pass is known, not
+        guessed.
         """
         train, data = self.setup.config.train, self.data
         order = data.order(self.setup.config)
@@ -189,7 +189,7 @@ class _Planner:
         )
 
     def _sizes(self) -> list[int]:
-        """Tokens a forward pass may have: all of a step, half of them, down to one example."""
+        """Possible tokens per forward pass: all of a step, half of them, down to one example."""
         lengths = sorted(map(self.data.objective.length, self.data.examples), reverse=True)
         in_step = len(lengths[: self.setup.config.train.batch_size])
         longest, sizes = lengths[0], [lengths[0] * in_step]
@@ -198,10 +198,10 @@ class _Planner:
         return sizes
 
     def _with_kept_states(self, memory: MemoryPlan) -> MemoryPlan:
-        """Count what frozen layers gave, kept on the host for later epochs.
+        """The memory including cached outputs of frozen layers, kept on the host for later epochs.
 
-        They are ``T × D`` numbers for each example. What several processes keep is counted as if
-        each met all examples.
+        They are ``T × D`` numbers per example. With several processes, each is counted as if it met
+        all examples.
         """
         settings, architecture = self._settings, self.architecture
         order = self.data.order(self.setup.config)
@@ -222,9 +222,9 @@ class _Planner:
         return replace(memory, host=memory.host + kept)
 
     def _with_counted(self, memory: MemoryPlan, planned: int) -> MemoryPlan:
-        """Count what the method trains beside linear layers, such as embeddings saved with it.
+        """The memory including trained parameters outside linear layers, such as saved embeddings.
 
-        Each number is a float32 copy with its gradient and the optimizer's states.
+        Each has a float32 copy, a gradient and optimizer states.
         """
         more = max(0, (self.counted or 0) - planned)
         return replace(
@@ -235,9 +235,9 @@ class _Planner:
         )
 
     def _with_other_parts(self, memory: MemoryPlan) -> MemoryPlan:
-        """Count the weights of a vision-language model that are not its language model's.
+        """The memory including the weights of a vision-language model outside its language model.
 
-        They are loaded and stay as they are, whole in each process.
+        They are frozen and replicated in each process.
         """
         handle = self.setup.weights()
         if not is_wrapper(handle.settings):
@@ -249,16 +249,16 @@ class _Planner:
     def _seconds(
         self, passes: Sequence[ForwardPass], steps: int, times: float, tokens: int
     ) -> float | None:
-        """Seconds of ``times`` the passes, and of the validations in so many steps.
+        """Seconds of ``times`` the passes, and of the validations in that many steps.
 
-        Processes on a CPU share its cores, in a way that is not planned.
+        For processes that share a CPU's cores, time is not planned.
         """
         cluster = self._cluster
         if cluster is None:
             return None
 
         def trained(one: TrainingSetup, on: Cluster, cost: StepCost) -> float:
-            """A pass's share of its step: the update is shared by all of them."""
+            """A pass's share of its step, whose passes share the update."""
             return step_time(one, on, cost).seconds / one.accumulation
 
         seconds = self._mean(passes, trained, cluster) * len(passes) * times
@@ -274,10 +274,10 @@ class _Planner:
         return min(1.0, max(0.0, limit) / seconds) if limit is not None and seconds else 1.0
 
     def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
-        """Whether the layers are compiled: as configured, or where it pays in ``times`` passes.
+        """Whether the layers are compiled: as configured, or if it pays in ``times`` passes.
 
-        What it saves is not known for quantised weights, nor for layers that are computed again;
-        with dropout in an adapter more than rounding would change.
+        The savings are unknown for quantised weights and recomputed layers; with adapter dropout,
+        compilation would change more than rounding.
         """
         train = self.setup.config.train
         if train.compile != "auto":
@@ -296,9 +296,9 @@ class _Planner:
 
     @property
     def _cluster(self) -> Cluster | None:
-        """What times are planned for; None for processes, which share a CPU's cores somehow.
+        """The devices that times are planned for; None for processes that share a CPU's cores.
 
-        Nor is it known how long a CPU takes for products in float16.
+        The speed of float16 products on a CPU is unknown too.
         """
         device = _device_in_use()
         if device is None or self.processes.size > 1 or self._dtype not in device.flops:
@@ -307,28 +307,28 @@ class _Planner:
 
     @property
     def _dtype(self) -> str:
-        """What is multiplied."""
+        """The dtype of the products."""
         dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
         return str(dtype).removeprefix("torch.")
 
     def _mean(
         self, passes: Sequence[ForwardPass], seconds: Callable[..., float], cluster: Cluster
     ) -> float:
-        """Seconds of one of the passes."""
+        """Mean seconds of one pass."""
         setups = [self._training_setup(one) for one in evenly(passes, _TIMED)]
         return statistics.mean(
             seconds(one, cluster, pass_cost(self.architecture, one)) for one in setups
         )
 
     def _peak_tokens_per_second(self, passes: Sequence[ForwardPass]) -> float | None:
-        """What the tokens a second are divided by to give the model FLOPs utilisation.
+        """The denominator for tokens per second that gives the model FLOPs utilisation.
 
-        Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: the FLOPs of a token are those
-        that the model needs, forward and backward. What is computed again is not counted; nor is
-        padding, since the loop does not count its tokens.
+        Chowdhery et al. 2022 (PaLM, arXiv 2204.02311), appendix B: the model FLOPs of a token,
+        forward and backward. Recomputation is not counted, nor is padding, since the loop does not
+        count padding tokens.
         """
         device = _device_in_use()
-        # What is guessed of a CPU that was not measured is no peak.
+        # A guessed speed of an uncalibrated CPU is not a peak.
         if device is None or (device.is_cpu and not device.measured):
             return None
         counted = evenly(passes, _TIMED)
@@ -377,7 +377,7 @@ class _Planner:
 
 
 def _overhead(compiled: bool) -> Overhead:
-    """Of this process: it may have been started without the command line."""
+    """The overhead of this process, which may have been started without the command line."""
     if default_device().type == "cuda":
         return CUDA
     usual = POOLED_CPU if pool_in_use() else GLIBC_CPU
@@ -385,7 +385,7 @@ def _overhead(compiled: bool) -> Overhead:
 
 
 def _device_in_use() -> Device | None:
-    """What the planner knows of the device that will be used."""
+    """The planner's entry for the device in use."""
     if default_device().type == "cpu":
         return this_cpu()
     return device_of_product(torch.cuda.get_device_name())

@@ -1,4 +1,4 @@
-"""A tuning's plan against the memory there is, and against what was measured."""
+"""Comparison of a training's plan with available memory, and with measurements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from luthier.records.run_directory import RunDirectory
 from luthier.training import TrainingData
 from luthier.training.optimizer import require_optimizer
 
-# The share of the memory that a micro-batch may fill by plan: plans err by some per cent.
+# The share of memory that a micro-batch may fill, because plans are off by a few per cent.
 _FILLED = 0.9
 
 SMALLER = (
@@ -33,7 +33,7 @@ def plan_within_memory(
     data: TrainingData,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> JobPlan | None:
-    """The plan in the memory there is, whether it fits or not; see `plan_job`."""
+    """The plan for the available memory, whether it fits or not; see `plan_job`."""
     limit = _FILLED * memory_limit(setup, processes)
     return plan_job(setup, method, data, limit, processes)
 
@@ -44,10 +44,10 @@ def check_memory(
     data: TrainingData,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> JobPlan | None:
-    """The plan, if it may be used.
+    """The plan, if it fits.
 
     Raises:
-        ResourceError: it needs more than ``adapt.memory``, or than what is free.
+        ResourceError: it needs more than ``adapt.memory``, or more than is free.
         UsageError: the optimizer does not work here.
     """
     require_optimizer(setup.config.train, default_device(), processes)
@@ -63,9 +63,9 @@ def check_memory(
 
 
 def memory_limit(setup: RunContext, processes: ProcessGroup = SINGLE_PROCESS) -> int:
-    """Bytes this process may come to use: ``adapt.memory``, or what it has and what is free.
+    """Bytes available to this process: ``adapt.memory``, or its own memory plus free memory.
 
-    Processes on a CPU share what is free.
+    Processes on a CPU share free memory.
     """
     if setup.config.adapt.memory:
         return setup.config.adapt.memory
@@ -77,17 +77,17 @@ def memory_limit(setup: RunContext, processes: ProcessGroup = SINGLE_PROCESS) ->
 
 
 def measured_plans(runs: Sequence[RunDirectory]) -> tuple[PlanCheck, ...]:
-    """What was predicted and measured in runs and in their rungs.
+    """Predicted and measured values of runs and their rungs.
 
     Raises:
-        DataError: none of them has a plan that was measured.
+        DataError: no run has a measured plan.
     """
     checks = tuple(check for run in runs for check in _measured(run))
     if not checks:
         raise DataError(
-            "none of these runs has a plan that was measured",
+            "none of these runs has a measured plan",
             where=", ".join(str(run.path) for run in runs),
-            fix="name runs of tune or adapt that have trained",
+            fix="name tune or adapt runs with a finished training",
         )
     return checks
 

@@ -1,4 +1,4 @@
-"""The forward passes that a tuning will make: known before it begins, since its order is."""
+"""The forward passes of a training, known in advance because the order of batches is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from luthier.training.objectives import Objective, Trainable
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
-    """One micro-batch, the number of micro-batches of its step, and its layout."""
+    """A micro-batch, the number of micro-batches in its step, and its layout."""
 
     objective: Objective[Any]
     examples: tuple[Trainable, ...]
@@ -23,12 +23,12 @@ class ForwardPass:
 
     @property
     def sequences(self) -> Sequence[TrainingExample]:
-        """The token sequences that it runs over."""
+        """The token sequences of the pass."""
         return self.objective.sequences(self.examples)
 
     @property
     def tokens(self) -> int:
-        """Padding included."""
+        """Tokens, padding included."""
         lengths = [self.objective.length(example) for example in self.examples]
         rows, length = self.layout.shape(lengths)
         return rows * length
@@ -47,9 +47,9 @@ def training_passes(
     steps: int,
     tokens: int,
 ) -> list[ForwardPass]:
-    """Every forward pass of the first ``steps`` steps, cut as the loop cuts them.
+    """Every forward pass of the first ``steps`` steps, cut as in the training loop.
 
-    ``tokens`` are those that a pass may have, and ``layout`` is the loop's.
+    ``tokens`` is the limit per pass, and ``layout`` is the loop's.
     """
     passes = []
     for step in range(steps):
@@ -62,20 +62,20 @@ def training_passes(
 def validation_passes(
     objective: Objective[Any], examples: Sequence[Trainable], tokens: int
 ) -> list[ForwardPass]:
-    """Every forward pass of one validation, cut as the loop cuts them."""
+    """Every forward pass of one validation, cut as in the training loop."""
     cuts = _cut(objective, examples, tokens, VALIDATION_LAYOUT)
     return [ForwardPass(objective, cut) for cut in cuts]
 
 
 def largest(passes: Sequence[ForwardPass], count: int) -> list[ForwardPass]:
-    """Those with the most tokens and those with the most logits: one of them has the peak."""
+    """The passes with the most tokens or the most logits: one of them has the peak."""
     by_tokens = sorted(passes, key=lambda one: -one.tokens)[:count]
     by_logits = sorted(passes, key=lambda one: -one.predicted)[:count]
     return by_tokens + by_logits
 
 
 def evenly(passes: Sequence[ForwardPass], count: int) -> list[ForwardPass]:
-    """At most ``count`` of them, spread evenly over their sizes."""
+    """At most ``count`` passes, spread evenly over their sizes."""
     ordered = sorted(passes, key=lambda one: one.tokens)
     count = min(count, len(ordered))
     return [ordered[(2 * index + 1) * len(ordered) // (2 * count)] for index in range(count)]

@@ -1,4 +1,4 @@
-"""The power of the test examples, told before anything is measured with them."""
+"""The statistical power of the test examples, reported before any measurement."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from luthier.evaluation import power_notes
 
 
 def notes_on_power(setup: RunContext) -> tuple[str, ...]:
-    """What the test examples can show, to be said before anything is measured with them."""
+    """Notes on the differences that the test examples can detect."""
     test = setup.dataset.test
     groups = {example.group or f"\x1f{example.id}" for example in test}
-    # Where all share one group, the examples are the units.
+    # If all share one group, the examples are the units.
     units = len(groups) if len(groups) > 1 else len(test)
     return power_notes(len(test), units, setup.config.adapt.alpha)

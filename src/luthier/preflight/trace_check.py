@@ -1,4 +1,4 @@
-"""A plan beside a trace of the loop's own code."""
+"""Comparison of a memory plan with a trace of the loop's own code."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _DTYPES: Mapping[PrecisionName, str] = {
 
 
 def trace_question(question: PlanRequest) -> PlanCheck:
-    """The allocated bytes that are planned and traced for a question, on one CPU.
+    """The planned and the traced bytes for a request, on one CPU.
 
-    Bitsandbytes' kernels are one operator each here: what they copy inside is not traced.
+    Bitsandbytes' kernels are one operator each; their internal copies are not traced.
 
     Raises:
-        UsageError: a method, precision or optimizer that the loop does not have on a CPU.
-        DataError: no configuration of this model is known.
+        UsageError: the loop does not support the method, precision or optimizer on a CPU.
+        DataError: the model has no known configuration.
     """
     method, choice = _in_the_loop(question)
     values, source = find_config(question.model, question.revision)
@@ -81,7 +81,7 @@ def trace_question(question: PlanRequest) -> PlanCheck:
 
 
 def _settings(values: Any, source: str) -> Any:
-    """The transformers configuration with these values; no code of the model's own is run."""
+    """The transformers configuration with these values; the model's own code is not run."""
     from transformers import AutoConfig
 
     values, _ = cleaned(values, source)
@@ -90,7 +90,7 @@ def _settings(values: Any, source: str) -> Any:
 
 
 def _in_the_loop(question: PlanRequest) -> tuple[MethodName, Choice]:
-    """The method and all else that is chosen, if the loop has them."""
+    """The method and the other choices, if the loop supports them."""
     choice = question.choice(question.cluster().device)
     known = [name for name in METHOD_NAMES if FACTS[name].traceable]
     if question.method not in known or choice.precision not in _DTYPES:
@@ -100,9 +100,9 @@ def _in_the_loop(question: PlanRequest) -> tuple[MethodName, Choice]:
         )
     if choice.optimizer not in get_args(OptimizerName):
         raise UsageError(
-            f"tune does not have the optimizer {choice.optimizer}",
+            f"tune does not support the optimizer {choice.optimizer}",
             fix=f"choose one of {', '.join(get_args(OptimizerName))}",
         )
     if question.devices > 1:
-        raise UsageError("a trace is of one device", fix="give one device")
+        raise UsageError("a trace covers only one device", fix="use one device")
     return question.method, choice

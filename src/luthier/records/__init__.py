@@ -1,1 +1,1 @@
-"""Typed records, and the run directory that holds them: all that stages share."""
+"""Typed records and the run directory that stores them: the interface between stages."""

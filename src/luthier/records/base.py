@@ -1,4 +1,4 @@
-"""The base of all records, and a measured value with its interval."""
+"""The base class of records, and measured values with their intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from luthier.core.errors import DataError
 from luthier.core.files import read_json, write_json
 
 Count = Annotated[int, Field(ge=0, le=10**18)]
-"""A number of things; a record that somebody else wrote may say anything."""
+"""A count; stored records are untrusted, so it is validated."""
 Seconds = Annotated[float, Field(ge=0, le=1e15)]
 
 
@@ -21,7 +21,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def write(self, path: Path) -> None:
-        """Store this record atomically."""
+        """Store the record atomically."""
         write_json(path, self.model_dump(mode="json"))
 
     @classmethod
@@ -29,7 +29,7 @@ class Record(BaseModel):
         """Load a record.
 
         Raises:
-            DataError: the file is missing, or was not written by this version of Luthier.
+            DataError: the file is missing or was not written by this version of Luthier.
         """
         try:
             return cls.model_validate(read_json(path))
@@ -40,7 +40,7 @@ class Record(BaseModel):
 
 
 class Estimate(Record):
-    """A measured value, never without its interval and sample size."""
+    """A measured value with its interval and sample size."""
 
     value: float
     low: float
@@ -50,4 +50,4 @@ class Estimate(Record):
     standard_error: float | None = None
     """Clustered where examples belong together; None in records of earlier versions."""
     no_interval: str = ""
-    """The reason why no interval can be given; ``low`` and ``high`` are the value then."""
+    """The reason for a missing interval; ``low`` and ``high`` then equal the value."""

@@ -1,4 +1,4 @@
-"""Comparisons: paired tests, sample sizes, judgements, and runs beside each other."""
+"""Comparisons of systems: paired tests, sample sizes, judgements and side-by-side runs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ class Comparison(Record):
     """A paired comparison of two systems on the same examples.
 
     Attributes:
-        baseline: the system that is compared with.
-        difference: in the metric's own unit.
-        low: lower end of its interval, which holds 0 exactly where ``p`` is above one minus the
+        baseline: the system to compare with.
+        difference: in the unit of the metric.
+        low: lower end of its interval, which contains 0 exactly if ``p`` exceeds one minus the
             interval's level.
         high: upper end.
         p: the two-sided p-value.
-        p_adjusted: the p-value after the correction for all comparisons that were made together:
-            Holm's, or the step-down over all pairs of a ladder, which tests gains only.
-        alternative: what ``p`` is a test of, in words.
-        adjustment: what ``p_adjusted`` is a test of, and how it is corrected, in words.
+        p_adjusted: the p-value corrected for all comparisons made together: Holm's method, or the
+            step-down test over all pairs of a ladder, which tests gains only.
+        alternative: the alternative hypothesis of ``p``, in words.
+        adjustment: the alternative and correction of ``p_adjusted``, in words.
         test: the name of the test.
-        n: paired examples.
-        units: groups of examples that were swapped together; None in records of earlier versions.
+        n: number of paired examples.
+        units: number of groups swapped together; None in records of earlier versions.
         standard_error: of the difference, clustered where examples belong together.
-        detectable: the least difference that so many examples show 8 times in 10; None: no one.
-        no_interval: the reason why no interval can be given.
+        detectable: the smallest difference detected with a power of 80 % at this size; None:
+            unknown.
+        no_interval: the reason for a missing interval.
     """
 
     baseline: str
@@ -52,9 +53,9 @@ class ExamplesNeeded(Record):
     """A row of `SampleSize`.
 
     Attributes:
-        correlation: of the two systems' scores.
-        examples: how many find the difference.
-        detectable: the least difference that those find on which the spread was measured.
+        correlation: between the scores of the two systems.
+        examples: the number needed to detect the difference.
+        detectable: the smallest difference detectable with the measured number of examples.
     """
 
     correlation: float
@@ -63,15 +64,15 @@ class ExamplesNeeded(Record):
 
 
 class SampleSize(Record):
-    """How many examples a difference needs, at a level and with a power.
+    """The number of examples needed to detect a difference, by level and power.
 
     Attributes:
-        difference: that is to be found, in the metric's own unit.
+        difference: the difference to detect, in the unit of the metric.
         alpha: the level of the two-sided test.
-        power: the probability of finding it.
-        source: where the spread of the scores is from, in words.
-        measured_on: the examples on which the spread was measured; 1 where it was assumed.
-        rows: by how much the two systems' scores agree.
+        power: the probability of detecting it.
+        source: the source of the scores' spread, in words.
+        measured_on: number of examples on which the spread was measured; 1 if it was assumed.
+        rows: one for each correlation of the two systems' scores.
     """
 
     difference: float
@@ -83,25 +84,25 @@ class SampleSize(Record):
 
 
 class Judgement(Record):
-    """``judgements/<task>-over-<baseline>.json``: what a judge says of two systems' answers.
+    """``judgements/<task>-over-<baseline>.json``: a judge's verdicts on two systems' answers.
 
-    Every pair was asked in both orders; it is won or lost where both verdicts agree, else a tie.
+    Every pair is judged in both orders. It is won or lost if both verdicts agree, otherwise a tie.
 
     Attributes:
-        task: of the answers.
+        task: the task that was answered.
         candidate: the system that wins or loses.
-        baseline: the one it is compared with, or ``references``.
-        judge: the model that judged.
-        template: how it was asked.
-        win_rate: the share of pairs that were won, ties counting a half.
-        wins: pairs that were won.
-        losses: pairs that were lost.
-        ties: all others.
-        equal: pairs of equal answers, which are ties and were not asked.
-        inconsistent: pairs whose two verdicts contradict each other.
-        unread: pairs of which a verdict could not be read.
-        seed: of the draws that the interval is made of; None: not told, by earlier versions.
-        resamples: how many draws these are.
+        baseline: the other system, or ``references``.
+        judge: the judge model.
+        template: the judge's prompt template.
+        win_rate: the share of pairs won; ties count a half.
+        wins: number of pairs won.
+        losses: number of pairs lost.
+        ties: number of all other pairs.
+        equal: pairs with equal answers, counted as ties without asking.
+        inconsistent: pairs with contradicting verdicts.
+        unread: pairs with an unreadable verdict.
+        seed: the seed of the interval's resamples; None in records of earlier versions.
+        resamples: the number of resamples.
     """
 
     task: str
@@ -121,21 +122,21 @@ class Judgement(Record):
 
     @property
     def inconsistency(self) -> float:
-        """The share of inconsistent pairs among those with two verdicts."""
+        """The share of inconsistent pairs among those with two readable verdicts."""
         read = self.win_rate.n - self.equal - self.unread
         return self.inconsistent / read if read else 0.0
 
 
 class DifferentItem(Record):
-    """An example on which systems have different scores.
+    """An example that the systems score differently.
 
     Attributes:
-        id: of the example.
-        prompt: as the first system saw it.
+        id: the example's id.
+        prompt: the first system's prompt.
         references: the accepted answers.
-        answers: what each system said.
-        scores: of each system.
-        words: that stood for each label, where answers are labels.
+        answers: the answer of each system.
+        scores: the score of each system.
+        words: the wording of each label, where answers are labels.
     """
 
     id: str
@@ -147,16 +148,16 @@ class DifferentItem(Record):
 
 
 class TaskComparison(Record):
-    """Systems on the same examples of one task, each but the first compared with the first.
+    """Systems on the same examples of one task; each is compared with the first.
 
     Attributes:
         task: its name.
-        metric: the metric that decides.
-        results: its figure of each system.
-        comparisons: of each system but the first.
-        better: on how many examples each of these has the better score.
-        worse: on how many it has the worse one.
-        items: some of the examples on which scores differ, the largest differences first.
+        metric: the primary metric.
+        results: its value for each system.
+        comparisons: for each system except the first.
+        better: the number of examples on which each of these scores higher.
+        worse: the number of examples on which it scores lower.
+        items: some of the differing examples, largest differences first.
     """
 
     task: str
@@ -169,12 +170,12 @@ class TaskComparison(Record):
 
 
 class SuiteComparison(Record):
-    """The score of a suite of tasks, and how far each system but the first is from the first.
+    """The score of a suite of tasks; each system is compared with the first.
 
     Attributes:
-        suite: the name of the suite, or of a category of it.
+        suite: the name of the suite, or of one of its categories.
         results: the score of each system.
-        comparisons: of each system but the first, on the same questions.
+        comparisons: for each system except the first, on the same questions.
     """
 
     suite: str
@@ -183,13 +184,13 @@ class SuiteComparison(Record):
 
 
 class RunComparison(Record):
-    """Runs that answered the same examples, each but the first compared with the first.
+    """Runs that answered the same examples; each is compared with the first.
 
     Attributes:
-        names: of the runs, all different.
-        tasks: the tasks that all of them have.
-        suites: the suites that all of them have, over the same tasks.
-        of_ladder: the adapt run whose rungs they all are; empty where they are not.
+        names: the names of the runs, all different.
+        tasks: the tasks that all runs share.
+        suites: the suites that all runs share, over the same tasks.
+        of_ladder: the adapt run whose rungs they are; empty for other runs.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Test examples that stand in the training data."""
+"""Contamination: overlap between test examples and training data."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from luthier.records.base import Count, Record
 
 
 class ContaminatedExample(Record):
-    """A test example that the training data contains in part.
+    """A test example that overlaps with the training data.
 
     Attributes:
-        id: of the example.
-        runs: its runs of words.
-        shared: those of them that stand in training texts.
-        where: the place of one such text.
+        id: the example's id.
+        runs: its number of word n-grams.
+        shared: the number of these that occur in training texts.
+        where: the location of one such text.
     """
 
     id: str
@@ -22,14 +22,14 @@ class ContaminatedExample(Record):
 
 
 class Contamination(Record):
-    """``contamination.json``: which test examples share a run of words with training texts.
+    """``contamination.json``: test examples that share a word n-gram with training texts.
 
     Attributes:
-        words: the length of the run.
-        train: training texts that were looked at.
-        test: test examples.
-        checked: those of them that were long enough.
-        examples: those that share one.
+        words: the n of the n-grams.
+        train: number of training texts searched.
+        test: number of test examples.
+        checked: number of test examples that are long enough.
+        examples: the test examples that overlap.
     """
 
     words: Count
@@ -40,19 +40,19 @@ class Contamination(Record):
 
     @property
     def share(self) -> float:
-        """The share of the checked examples."""
+        """The share of the checked examples that overlap."""
         return len(self.examples) / self.checked if self.checked else 0.0
 
     @property
     def sentence(self) -> str:
-        """The outcome in words."""
+        """The result as a sentence."""
         if not self.checked:
             return (
-                f"Whether test examples share {self.words} words in a row with the {self.train:,} "
-                f"training texts cannot be told: {self.test:,} of {self.test:,} have too few words."
+                f"Contamination by the {self.train:,} training texts cannot be checked: "
+                f"{self.test:,} of {self.test:,} test examples have too few words."
             )
         short = self.test - self.checked
-        unchecked = f"; {short} have too few words of their own to tell" if short else ""
+        unchecked = f"; {short} are too short to check" if short else ""
         share = f" ({self.share:.1%})" if self.examples else ""
         return (
             f"{len(self.examples) or 'None'} of {self.checked} test examples{share} "

@@ -1,4 +1,4 @@
-"""What is planned before a training, and how it is held against what was measured."""
+"""Plans made before a training, and their comparison with measurements."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from luthier.core.units import format_duration
 from luthier.core.verdict import Verdict, verdict_of
 from luthier.records.base import Count, Record, Seconds
 
-# A plan of a calibrated machine errs by some tens of per cent; by so much more, it cannot be right.
-# In a shorter training it is mostly the first step that is measured.
+# A calibrated plan is off by some tens of per cent; a factor this large means it is wrong. Shorter
+# trainings measure mostly the first, slower step.
 _CREDIBLE = 3.0
 _LEAST_SECONDS = 20.0
 
 
 class MeasuredPlan(Record):
-    """``plan.json``: what was predicted of a tuning, and what it took.
+    """``plan.json``: predicted and measured memory and time of a training.
 
     Attributes:
-        predicted_bytes: memory, by what takes it.
-        predicted_peak_bytes: all of it.
-        predicted_seconds: of the whole training, validations included; None where the speed of the
-            device is not known.
-        measured_peak_bytes: resident memory on a CPU, else the device's.
-        measured_seconds: of the steps that were taken, in proportion for all that were planned.
+        predicted_bytes: memory by component.
+        predicted_peak_bytes: their peak.
+        predicted_seconds: of the whole training including validations; None if the speed of the
+            device is unknown.
+        measured_peak_bytes: resident memory on a CPU, otherwise device memory.
+        measured_seconds: of the steps taken, extrapolated to all planned steps.
     """
 
     predicted_bytes: dict[str, int]
@@ -34,21 +34,21 @@ class MeasuredPlan(Record):
 
     @property
     def doubt(self) -> str:
-        """What to do about a planned time that was not the training's at all; else nothing."""
+        """Advice if the predicted time was far off; otherwise empty."""
         planned, took = self.predicted_seconds, self.measured_seconds
         if not planned or not took or max(planned, took) < _LEAST_SECONDS:
             return ""
         if 1 / _CREDIBLE <= planned / took <= _CREDIBLE:
             return ""
         return (
-            f"planned were {format_duration(planned)} for the whole training, and at its speed it "
-            f"takes {format_duration(took)}: the speed of this machine is not what the plan takes "
-            "it for; measure it with 'luthier plan calibrate' when nothing else runs"
+            f"the plan predicts {format_duration(planned)} for the whole training, but at the "
+            f"measured speed it takes {format_duration(took)}; calibrate the plan to this machine "
+            "with 'luthier plan calibrate' while nothing else runs"
         )
 
 
 class PlanCheck(Record):
-    """A plan beside what was measured."""
+    """A plan and the measurement, side by side."""
 
     run: str
     predicted_peak_bytes: Count
@@ -58,36 +58,36 @@ class PlanCheck(Record):
 
     @property
     def error(self) -> float:
-        """Predicted memory over measured, less one."""
+        """Relative error of the predicted memory: predicted / measured - 1."""
         return self.predicted_peak_bytes / self.measured_peak_bytes - 1
 
     @property
     def seconds_error(self) -> float | None:
-        """Predicted seconds over measured, less one."""
+        """Relative error of the predicted time: predicted / measured - 1."""
         if self.predicted_seconds is None or not self.measured_seconds:
             return None
         return self.predicted_seconds / self.measured_seconds - 1
 
 
 class MethodDryRun(Record):
-    """What a tuning method would take; None where the planner does not know the model."""
+    """The predicted cost of a tuning method; None where the planner does not know the model."""
 
     method: str
     trained_parameters: Count | None = None
     steps: Count | None = None
     memory_bytes: Count | None = None
     memory_high_bytes: Count | None = None
-    """The upper end of the estimate."""
+    """The upper end of the memory estimate."""
     seconds: Seconds | None = None
     seconds_are_guessed: bool = False
-    """Whether the speed of this machine was never measured."""
+    """Whether the speed of this machine is uncalibrated."""
     usable_bytes: int
     notes: tuple[str, ...] = ()
-    """What the method leaves as it is although it could be meant."""
+    """Modules that the method leaves unchanged although a user may expect otherwise."""
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether the expected memory and its upper end are available."""
+        """Whether the expected memory and its upper end fit."""
         if self.memory_bytes is None:
             return None
         high = self.memory_high_bytes or self.memory_bytes
@@ -95,12 +95,12 @@ class MethodDryRun(Record):
 
     @property
     def fits(self) -> bool | None:
-        """Whether the expected memory is available."""
+        """Whether the expected memory fits."""
         return None if self.verdict is None else self.verdict != "does not fit"
 
 
 class DryRun(Record):
-    """What a dry run found: everything was checked, nothing was trained."""
+    """The findings of a dry run, which checks everything and trains nothing."""
 
     run: Path
     task: str
@@ -112,7 +112,7 @@ class DryRun(Record):
     longest_prompt: Count
     context_window: Count
     max_steps: Count | None = None
-    """The steps of each training, where they decide and the epochs do not."""
+    """The steps of each training, if set in place of epochs."""
     methods: tuple[MethodDryRun, ...]
     power: tuple[str, ...] = ()
-    """What the test examples can show."""
+    """The statistical power of the test examples."""

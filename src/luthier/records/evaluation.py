@@ -1,4 +1,4 @@
-"""Evaluations: figures with their intervals, samples, and scores of suites."""
+"""Evaluation results: metrics with intervals, samples, and scores of suites."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class MetricResult(Estimate):
     signature: str
     higher_is_better: bool = True
     detectable: float | None = None
-    """The least difference from another system that so many examples show 8 times in 10, if the
-    scores of the two are not correlated; the more they are, the less."""
+    """The smallest difference between two systems detected with a power of 80 %, for uncorrelated
+    scores; correlation makes it smaller."""
 
 
 class TemplateStamp(Record):
-    """Which template rendered the prompts."""
+    """The template that rendered the prompts."""
 
     id: str
     hash: str
 
 
 class ModelStamp(Record):
-    """Which model was used.
+    """The evaluated model.
 
-    Where a server runs it (``endpoint``, its URL), its weights are not known: ``parameters`` is 0,
-    and the revision stands for what the server says of it.
+    For a model on a server (``endpoint``, its URL), the weights are unknown: ``parameters`` is 0,
+    and the revision comes from the server's model list.
     """
 
     id: str
@@ -47,8 +47,8 @@ class ModelStamp(Record):
 class EvaluationRecord(Record):
     """``evaluation/<task>.json``.
 
-    A benchmark task adds whose wording of it was used (``format``), the ``version`` of its
-    definition, and the words that stand for each label.
+    A benchmark task adds the source of its wording (``format``), the ``version`` of its definition,
+    and the wording of each label.
     """
 
     task: str
@@ -60,7 +60,7 @@ class EvaluationRecord(Record):
     chat_template: bool
     metrics: tuple[MetricResult, ...]
     clean: tuple[MetricResult, ...] = ()
-    """The metrics on the examples that the training data does not contain, where it has some."""
+    """The metrics on test examples that do not overlap with the training data, if some do."""
     seconds: Seconds
     generated_tokens: Count
     prompt_tokens: Count
@@ -70,21 +70,21 @@ class EvaluationRecord(Record):
     version: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     cut_prompts: Count = 0
-    """Prompts that lost the beginning of their text, because they would not fit."""
+    """Number of prompts truncated at the start to fit the context window."""
     drawn: str = ""
-    """Which rows were measured, in words, where not all were."""
+    """The measured subset of rows, in words; empty if all were measured."""
     other_shots: Count = 0
-    """Questions that stand among the worked examples, and were shown the next one instead."""
+    """Number of questions that occur among the shots and got the next shot instead."""
     fewer_shots: Count = 0
-    """Questions with fewer worked examples than the others, because they would not fit."""
+    """Number of questions with fewer shots, because not all fit."""
     unfinished: Count = 0
-    """Answers that end before their reasoning does, and so say nothing."""
+    """Number of answers cut off during reasoning, which count as empty."""
     seed: int | None = None
     resamples: int | None = Field(default=None, ge=1, le=10**6)
-    """Of the intervals' draws; None in records of earlier versions."""
+    """Seed of the resamples; None in records of earlier versions."""
 
     def metric(self, name: str) -> MetricResult:
-        """The metric called ``name``.
+        """The result of the metric called ``name``.
 
         Raises:
             DataError: it was not computed.
@@ -94,7 +94,7 @@ class EvaluationRecord(Record):
                 return metric
         raise DataError(
             f"the metric {name!r} was not computed for {self.task}",
-            fix=f"computed were {listed(metric.name for metric in self.metrics)}",
+            fix=f"computed metrics: {listed(metric.name for metric in self.metrics)}",
         )
 
 
@@ -102,16 +102,17 @@ class SampleRecord(Record):
     """A line of ``evaluation/<task>.samples.jsonl``.
 
     Attributes:
-        question_id: what several samples are scored as, such as the answers to one question.
-        choices: the closed set of answers, as labels where labels have words.
-        words: what was scored for each choice.
+        question_id: groups several samples that are scored together, such as answers to one
+            question.
+        choices: the closed set of answers; labels where labels have wordings.
+        words: the wording scored for each choice.
         likelihoods: the log-probability of each of ``words``, in nats.
-        extracted: the answer that was found in a generated text, by the name of the extractor.
-        accepted: the references in the form in which found answers are compared with them.
-        counts: how long a text is, in words, bytes and tokens.
-        generated: all that was generated, where the prediction is only a part of it: what stands
-            behind reasoning.
-        contexts: what stands before the answer in each choice, where choices differ in that.
+        extracted: the answers found in generated text, by extractor.
+        accepted: the references, normalised like the extracted answers.
+        counts: the length of the text in words, bytes and tokens.
+        generated: the full generated text, if the prediction is only a part of it, as after
+            reasoning.
+        contexts: the text before the answer for each choice, if choices differ in it.
     """
 
     id: str
@@ -133,12 +134,12 @@ class SampleRecord(Record):
 
 
 class SuiteRecord(Record):
-    """``suites/<name>.json``: what is computed from several tasks.
+    """``suites/<name>.json``: scores computed from several tasks.
 
     Attributes:
-        scores: the whole, then its categories.
-        tasks: the tasks that were measured.
-        missing: those that were not, so that the score is not the published one.
+        scores: the overall score, then its categories.
+        tasks: the measured tasks.
+        missing: tasks that were not measured; the score then differs from the published one.
     """
 
     suite: str

@@ -1,4 +1,4 @@
-"""Forgetting: general text and evaluations, before and after a tuning."""
+"""Forgetting: losses on general text and evaluations, before and after tuning."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from luthier.records.comparison import Comparison
 
 
 class Forgetting(Estimate):
-    """``forgetting.json``: the rise of loss on general text, in nats per token.
+    """``forgetting.json``: the increase of the loss on general text, in nats per token.
 
-    ``value`` is ``after - before``; positive means that something was forgotten. ``n`` counts
-    the texts, ``tokens`` their tokens.
+    ``value`` is ``after - before``; positive means forgetting. ``n`` counts the texts, ``tokens``
+    their tokens.
     """
 
     before: float
@@ -25,9 +25,9 @@ class ItemChange(Record):
     Attributes:
         task: the task of an example; empty for a general text.
         id: of the example, or the number of the text.
-        group: what it is about, where that is known.
+        group: its topic, if known.
         before: its score, or its loss in nats per token.
-        after: the same of the tuned model.
+        after: the same for the tuned model.
     """
 
     task: str
@@ -38,16 +38,16 @@ class ItemChange(Record):
 
 
 class GroupChange(Record):
-    """What became of the texts or examples of one kind.
+    """The change of texts or examples of one kind.
 
     Attributes:
-        group: the kind; empty where none is known.
-        n: how many there are.
-        before: their figure before.
-        after: their figure after.
+        group: the kind; empty if unknown.
+        n: the number of texts or examples.
+        before: their mean before.
+        after: their mean after.
         low: lower end of the interval of the change.
         high: its upper end.
-        no_interval: the reason why no interval can be given.
+        no_interval: the reason for a missing interval.
     """
 
     group: str
@@ -60,7 +60,7 @@ class GroupChange(Record):
 
     @property
     def change(self) -> float:
-        """After, less before."""
+        """``after - before``."""
         return self.after - self.before
 
 
@@ -69,13 +69,13 @@ class TaskChange(Record):
 
     Attributes:
         task: its name.
-        metric: the metric that decides.
-        before: its figure before.
-        after: its figure after.
+        metric: the primary metric.
+        before: its value before.
+        after: its value after.
         comparison: the paired comparison.
-        lost: examples that are answered worse than before.
-        gained: examples that are answered better.
-        groups: by kind, those first that lost most.
+        lost: number of examples scored lower than before.
+        gained: number of examples scored higher.
+        groups: by kind, the largest losses first.
     """
 
     task: str
@@ -89,14 +89,14 @@ class TaskChange(Record):
 
 
 class ForgettingReport(Record):
-    """What a model lost, or gained, from before to after.
+    """Everything that a model lost or gained by tuning.
 
     Attributes:
         before: the model or run before.
         after: the run after.
-        general: the rise of the loss on general text; None where there is no such text.
-        topics: the same by kind of text, those first that rose most.
-        tasks: evaluations that both have.
+        general: the increase of the loss on general text; None without such text.
+        topics: the same by kind of text, the largest increase first.
+        tasks: evaluations that both runs have.
     """
 
     before: str

@@ -1,4 +1,4 @@
-"""What a tuning method trains in a model, as typed records."""
+"""The trained parameters of a tuning method, as typed records."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from luthier.records.evaluation import ModelStamp
 
 
 class TrainedGroup(Record):
-    """Trained tensors that are alike but for the number of their layer.
+    """Trained tensors that differ only in their layer number.
 
     Attributes:
-        pattern: their name, with a star for that number.
-        tensors: how many there are.
-        shape: of each.
-        dtype: of each.
-        parameters: numbers in all of them.
-        share: of all numbers that are trained.
+        pattern: their name, with a star for the layer number.
+        tensors: the number of tensors.
+        shape: the shape of each.
+        dtype: the dtype of each.
+        parameters: the total number of parameters.
+        share: the share of all trained parameters.
     """
 
     pattern: str
@@ -27,11 +27,11 @@ class TrainedGroup(Record):
 
 
 class Neighbour(Record):
-    """A piece of the vocabulary near a vector.
+    """A token whose embedding is near a vector.
 
     Attributes:
-        id: of the token.
-        text: what it stands for.
+        id: the token id.
+        text: the text of the token.
         similarity: the cosine between its embedding and the vector.
     """
 
@@ -41,16 +41,17 @@ class Neighbour(Record):
 
 
 class Inspection(Record):
-    """What a method trains, and for a soft prompt, which words its vectors are near.
+    """The trained parameters of a method and, for a soft prompt, the tokens near its vectors.
 
     Attributes:
         method: its name.
         model: the base model.
-        groups: what is trained.
-        trained_parameters: numbers that are trained.
-        total_parameters: numbers in the model, with what the method adds.
-        neighbours: of each vector of a soft prompt, the nearest first; none of other methods.
-        tuned_run: the run whose vectors these are; None: those with which a training starts.
+        groups: the trained tensors.
+        trained_parameters: the number of trained parameters.
+        total_parameters: the number of parameters in the model, including added ones.
+        neighbours: nearest tokens of each soft prompt vector, nearest first; empty for other
+            methods.
+        tuned_run: the run with the tuned vectors; None: the vectors are the initial ones.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""What an adapt run holds beside its rungs' own records: its table, and its answer."""
+"""Records of an adapt run: the table of rungs and the recommendation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RungRecord(Record):
     status: Literal["done", "skipped", "failed"]
     reason: str = ""
     unusable: str = ""
-    """The reason why its answers cannot be used, whatever they score."""
+    """The reason why the answers are unusable, regardless of their score."""
     metric: MetricResult | None = None
     metrics: tuple[MetricResult, ...] = ()
     clean: MetricResult | None = None
@@ -34,14 +34,14 @@ class RungRecord(Record):
 
 
 class StoredRung(Record):
-    """``rung.json``: a finished rung, and a fingerprint of what it was made from."""
+    """``rung.json``: a finished rung and the fingerprint of its inputs."""
 
     fingerprint: str
     record: RungRecord
 
 
 class Recommendation(Record):
-    """The answer of the ladder, in words."""
+    """The recommendation of the ladder, in words."""
 
     rung: str | None
     sentence: str
@@ -49,7 +49,7 @@ class Recommendation(Record):
 
 
 class LadderRecord(Record):
-    """``ladder.json``: the whole outcome of ``luthier adapt``."""
+    """``ladder.json``: the complete result of ``luthier adapt``."""
 
     task: str
     split: str

@@ -1,4 +1,4 @@
-"""Results kept by what they were made from, safe at every moment."""
+"""A crash-safe cache of results, keyed by their inputs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from luthier.core.files import append_lines, read_bytes, read_lines, write_lines
 
 
 class ResultCache:
-    """JSON values by key in a file that is only appended to.
+    """JSON values by key in an append-only file.
 
-    A key names the content a value was made from, so a value is never out of date: what is made
-    from something else has another key. What an addition was killed in is left out, and all that
-    was added before is there.
+    A key identifies the inputs of a value, so a value never goes stale. Interrupted writes are
+    discarded; earlier entries survive.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read what is kept, and mend a file whose last line was torn.
+        """Load the cached values, and repair a file whose last line was torn.
 
         Raises:
-            ResourceError: a torn file cannot be written.
+            ResourceError: a torn file cannot be rewritten.
         """
         self._path = path
         lines = list(read_lines(path))
         entries = [line for line in lines if _is_entry(line)]
-        # A line without its end would swallow the one that is appended to it.
+        # The next line would be appended to a line without a newline.
         if path.exists() and _is_torn(read_bytes(path), len(entries)):
             write_lines(path, entries)
         self._values: dict[str, Any] = {entry["key"]: entry["value"] for entry in entries}
@@ -36,7 +35,7 @@ class ResultCache:
         return self._values.get(key)
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Keep values; when this returns they are on the disk.
+        """Store values; they are on disk when this returns.
 
         Raises:
             ResourceError: the file cannot be written.
@@ -50,11 +49,11 @@ def _is_entry(line: Any) -> bool:
 
 
 def cached_values(path: Path) -> list[Any]:
-    """The values that a log holds, by key and without mending it."""
+    """The values in a log, without repairing it."""
     entries = [line for line in read_lines(path) if isinstance(line, dict)]
     return [*{e["key"]: e["value"] for e in entries if {"key", "value"} <= set(e)}.values()]
 
 
 def _is_torn(content: bytes, entries: int) -> bool:
-    """Whether the file holds anything but whole lines with an entry each."""
+    """Whether the file contains anything other than complete lines with one entry each."""
     return content.count(b"\n") != entries or (content != b"" and not content.endswith(b"\n"))

@@ -1,4 +1,4 @@
-"""Results of a run: which model they are of, and where they go when that model is replaced."""
+"""The results of a run: their model, and their archiving when the model is replaced."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ _MEASURED = (
     "evaluation", "suites", "judgements", "forgetting.json", "forgetting.items.jsonl", "merged",
     "rung.json",
 )  # fmt: skip
-"""Everything that is computed from a run's model."""
+"""Files computed from a run's model."""
 _TOLD = ("report.html", "report.md")
-"""Reports go with what they tell of; by themselves they are written again."""
+"""Reports move with the results they describe; a report without results is rewritten."""
 
 
 def tuned_model(run: RunDirectory) -> Path | None:
-    """The folder of a run's tuned model; None: the run measures a model as it is.
+    """The folder of a run's tuned model; None: the run measures an untuned model.
 
     Raises:
-        DataError: it is an adapt run, which holds several models, or a tuning that has not come to
-            its end.
+        DataError: it is an adapt run, which contains several models, or an unfinished training.
     """
     if run.is_adapt:
-        raise DataError("an adapt run holds several models", where=str(run.path))
+        raise DataError("an adapt run contains several models", where=str(run.path))
     if run.model.is_dir():
         return run.model
     if run.metrics.exists() or run.checkpoints.exists():
         raise DataError(
             "the training of this run is not finished, so it has no model yet",
             where=str(run.path),
-            fix=f"go on with 'luthier resume {run.path}'",
+            fix=f"continue with 'luthier resume {run.path}'",
         )
     return None
 
@@ -51,17 +50,17 @@ def require_tuned_model(run: RunDirectory) -> Path:
 
 
 def set_aside_results(run: RunDirectory, step: int) -> Path | None:
-    """Move what was measured of a model that is about to be replaced.
+    """Archive the results of a model that is about to be replaced.
 
     Args:
-        run: the run; nobody else writes to it.
-        step: the optimizer steps that the model has had.
+        run: the run, locked by this process.
+        step: the number of optimizer steps the model was trained for.
 
     Returns:
-        Where it is now; None where there was nothing.
+        The archive folder; None if there were no results.
 
     Raises:
-        ResourceError: the run directory cannot be written.
+        ResourceError: the run directory is not writable.
     """
     found = [path for name in _MEASURED if (path := run.path / name).exists()]
     if not found:

@@ -1,4 +1,4 @@
-"""The run directory: where the stages of one run leave what they made."""
+"""The run directory, where the stages of a run store their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from luthier.core.folders import refuse_links
 from luthier.core.names import shortened
 
 FORMAT = 2
-"""Of run directories; raised when files or settings in them get other names or meanings."""
+"""Format version of run directories; raised when files or settings change name or meaning."""
 _RUNGS = "rungs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -27,12 +27,12 @@ class RunDirectory:
 
     @classmethod
     def create(cls, output: Path, name: str) -> RunDirectory:
-        """Make the folder ``output/name``, or reuse it.
+        """Create or reuse the folder ``output/name``.
 
         Raises:
             UsageError: the name is not a plain file name.
-            ResourceError: the folder cannot be written.
-            DataError: something in it is a link; or an earlier version of Luthier made it.
+            ResourceError: the folder is not writable.
+            DataError: the folder contains a link, or an earlier version of Luthier made it.
         """
         path = _place(output, name)
         with storing(path):
@@ -45,26 +45,26 @@ class RunDirectory:
 
     @classmethod
     def check_writable(cls, output: Path, name: str) -> RunDirectory:
-        """The folder ``output/name``, if `create` would make it; what was not there is not there.
+        """The folder ``output/name`` if `create` would succeed; nothing new is left on disk.
 
         Raises:
-            UsageError, ResourceError: as `create`.
+            UsageError, ResourceError: as in `create`.
         """
         absent = _absent(_place(output, name))
         try:
             return cls.create(output, name)
         finally:
             for folder in absent:
-                with suppress(OSError):  # it was not made, or holds something by now
+                with suppress(OSError):  # never created, or no longer empty
                     folder.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """An existing run, which others may have written.
+        """An existing run, possibly written by somebody else.
 
         Raises:
-            DataError: there is none at ``path``; or something in it is a link; or an earlier
-                version of Luthier made it.
+            DataError: ``path`` is not a run, contains a link, or was made by an earlier version of
+                Luthier.
         """
         if not (path / "config.yaml").is_file():
             raise DataError(
@@ -80,7 +80,7 @@ class RunDirectory:
         if made_as == FORMAT:
             return self
         raise DataError(
-            f"this run has the format {shortened(str(made_as))}, and this version of Luthier reads "
+            f"this run has the format {shortened(str(made_as))}, but this version of Luthier reads "
             f"{FORMAT}",
             where=str(self.path),
             fix="make it again under another --name, or use the version of Luthier that made it",
@@ -93,7 +93,7 @@ class RunDirectory:
 
     @property
     def parent_run(self) -> RunDirectory:
-        """The adapt run that this run is a rung of, or this run itself."""
+        """The adapt run that this rung belongs to, or this run itself."""
         folder = self.path.absolute().parent
         return RunDirectory(folder.parent) if folder.name == _RUNGS else self
 
@@ -104,7 +104,7 @@ class RunDirectory:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that writes here; see `luthier.records.run_lock`."""
+        """The lock file of the writing process; see `luthier.records.run_lock`."""
         return self.parent_run.path / ".lock"
 
     @property
@@ -114,17 +114,17 @@ class RunDirectory:
 
     @property
     def plan(self) -> Path:
-        """Predicted memory, and the measured one beside it."""
+        """The `MeasuredPlan`: predicted and measured memory."""
         return self.path / "plan.json"
 
     @property
     def metrics(self) -> Path:
-        """A line a training step."""
+        """Training metrics, one line per step."""
         return self.path / "metrics.jsonl"
 
     @property
     def events(self) -> Path:
-        """A line for each thing worth knowing: validations, saves, skips, stops."""
+        """Events, one per line: validations, saves, skips, stops."""
         return self.path / "events.jsonl"
 
     @property
@@ -134,12 +134,12 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """One folder a checkpoint, ``step-000100``."""
+        """Checkpoints, one folder each: ``step-000100``."""
         return self.path / "checkpoints"
 
     @property
     def model(self) -> Path:
-        """What was made, in the ecosystem's own format."""
+        """The tuned model or adapter, in the format of transformers or peft."""
         return self.path / "model"
 
     @property
@@ -149,12 +149,12 @@ class RunDirectory:
 
     @property
     def training(self) -> Path:
-        """The `TrainingRecord`; there when training is over."""
+        """The `TrainingRecord`, written when training is finished."""
         return self.path / "training.json"
 
     @property
     def extensions(self) -> Path:
-        """An `Extension` a line, where the training was extended."""
+        """`Extension` records, one per line, if the training was extended."""
         return self.path / "extensions.jsonl"
 
     @property
@@ -164,7 +164,7 @@ class RunDirectory:
 
     @property
     def contamination(self) -> Path:
-        """The `Contamination` record: test examples that the training data contains."""
+        """The `Contamination` record: test examples that overlap with the training data."""
         return self.path / "contamination.json"
 
     @property
@@ -174,12 +174,12 @@ class RunDirectory:
 
     @property
     def forgetting_items(self) -> Path:
-        """An `ItemChange` a line: every general text and example, before and after."""
+        """`ItemChange` records, one per line: every general text and example, before and after."""
         return self.path / "forgetting.items.jsonl"
 
     @property
     def general_losses(self) -> Path:
-        """Loss on each general text by content: what forgetting is computed from."""
+        """Losses of general texts, keyed by content, from which forgetting is computed."""
         return self.path / "general.jsonl"
 
     @property
@@ -205,11 +205,11 @@ class RunDirectory:
         return self.path / "suites" / f"{file_name(name)}.json"
 
     def suites(self) -> list[Path]:
-        """The files of all suites that were scored, by name."""
+        """The files of all scored suites, sorted by name."""
         return sorted((self.path / "suites").glob("*.json"))
 
     def answers(self, task: str) -> Path:
-        """Each answer of a task as it was made, by content: see `ResultCache`."""
+        """The generated answers of a task, keyed by content: see `ResultCache`."""
         return self.path / "evaluation" / f"{file_name(task)}.answers.jsonl"
 
     def judgement(self, task: str, baseline: str) -> Path:
@@ -217,50 +217,50 @@ class RunDirectory:
         return self.path / "judgements" / f"{file_name(task)}-over-{baseline}.json"
 
     def judgements(self) -> list[Path]:
-        """The files of all judgements, by name."""
+        """The files of all judgements, sorted by name."""
         return sorted((self.path / "judgements").glob("*.json"))
 
     def judged_pairs(self, task: str, baseline: str) -> Path:
-        """Its pairs, a `SampleRecord` a line."""
+        """The judged pairs, one `SampleRecord` per line."""
         return self.judgement(task, baseline).with_suffix(".pairs.jsonl")
 
     @property
     def verdicts(self) -> Path:
-        """What judges said, by content: see `ResultCache`."""
+        """The verdicts of judges, keyed by content: see `ResultCache`."""
         return self.path / "judgements" / "answers.jsonl"
 
     def rung(self, name: str) -> RunDirectory:
-        """The run directory of a rung of this adapt run (created when it is missing)."""
+        """The run directory of a rung of this adapt run (created if missing)."""
         return RunDirectory.create(self.path / _RUNGS, name)
 
     def rung_record(self, name: str) -> Path:
-        """``rung.json`` of a rung; it is there where the rung was finished."""
+        """``rung.json`` of a rung; it exists once the rung is finished."""
         return self.path / _RUNGS / name / "rung.json"
 
     def forget_rung(self, name: str) -> None:
-        """Remove a rung's record, where it was finished under other settings."""
+        """Remove the record of a rung that was finished under other settings."""
         self.rung_record(name).unlink(missing_ok=True)
 
     @property
     def ladder_run(self) -> RunDirectory | None:
-        """The adapt run that this is a rung of."""
+        """The adapt run that this run is a rung of."""
         folder = self.path.resolve().parent
         above = RunDirectory(folder.parent)
         return above if folder.name == _RUNGS and above.ladder.is_file() else None
 
     @property
     def is_adapt(self) -> bool:
-        """Whether this is an adapt run, which holds a run directory for every rung."""
+        """Whether this is an adapt run, which contains a run directory for every rung."""
         if self.ladder.is_file() or (self.path / _RUNGS).is_dir():
             return True
-        try:  # before its first rung only the manifest tells
+        try:  # before its first rung, only the manifest identifies an adapt run
             manifest = read_json(self.manifest) if self.manifest.is_file() else None
         except DataError:
             return False
         return isinstance(manifest, dict) and manifest.get("kind") == "adapt"
 
     def rungs(self) -> list[RunDirectory]:
-        """The rungs of this adapt run that have left something."""
+        """The rungs of this adapt run that have any results."""
         folder = self.path / _RUNGS
         return [RunDirectory(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
 
@@ -273,37 +273,37 @@ def _place(output: Path, name: str) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot name a run",
+            f"{name!r} is not a valid run name",
             fix="use letters, digits, dots, dashes and underscores",
         )
     return output / name
 
 
 def _absent(path: Path) -> list[Path]:
-    """Of a folder and those around it the ones that do not exist, the innermost first."""
+    """The missing folders among ``path`` and its parents, innermost first."""
     try:
         return [folder for folder in (path, *path.parents) if not folder.exists()]
-    except OSError:  # what cannot be looked for cannot be made either
+    except OSError:  # an unreadable path cannot be created either
         return []
 
 
 def _stored_format(manifest: Path) -> object:
-    """The format of the run that a manifest belongs to; today's where that cannot be told."""
+    """The run format stored in a manifest; the current one if it cannot be read."""
     if not manifest.is_file():
         return FORMAT
     try:
         stored = read_json(manifest)
-    except DataError:  # whoever needs the manifest says what is wrong with it
+    except DataError:  # the error is reported by the code that needs the manifest
         return FORMAT
     is_manifest = isinstance(stored, dict) and "kind" in stored
     return stored.get("format", 1) if is_manifest else FORMAT
 
 
 def file_name(task: str) -> str:
-    """A task of a suite, such as ``glue/rte``, as the name of a file."""
+    """A file name for a task, such as ``glue/rte``."""
     return task.replace("/", "-")
 
 
 def is_missing_run(path: Path, output: Path) -> bool:
-    """Whether ``path`` would be a run. The name of one looks like that of a model on the Hub."""
+    """Whether ``path`` looks like a run that does not exist. Hub model ids look the same."""
     return output in path.parents and not path.exists()

@@ -1,12 +1,12 @@
-"""One writer a run: who writes in a run directory holds its lock, and readers need none.
+"""The lock of a run directory: one writer at a time; readers need no lock.
 
-The lock is the operating system's own, on the file ``.lock`` of the run (POSIX record locks, which
-network file systems pass on). It ends with the process, however that ends, so nothing is left to
-clean up. The file says who holds it, for the message to the one who comes second.
+It is the operating system's lock on the file ``.lock`` (POSIX record locks, which network file
+systems support). The system releases it when the process ends, so nothing needs cleaning up. The
+file names its holder for error messages.
 
-A file system without locks, or one that keeps them to each machine, is met by what the file says.
-A holder on this machine is looked for by its number and start. Of one on another machine the beat
-is watched, a number that it raises every ten seconds. No clock is compared.
+On file systems without locks, or with locks local to each machine, the file's content decides. A
+holder on this machine is looked up by process id and start time. A holder on another machine is
+watched for a heartbeat, a counter that it increments every ten seconds. Clocks are never compared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if sys.platform != "win32":
 _BEAT = 10.0  # seconds
 _WATCHED = 2.5  # beats
 _LOOKS, _BETWEEN_LOOKS = 40, 0.05  # seconds
-_MOST = 4096  # bytes of the file that are read
+_MOST = 4096  # bytes read from the file
 _held: dict[Path, int] = {}
 
 
@@ -45,12 +45,12 @@ class Holder:
 
     Attributes:
         host: the name of its machine.
-        pid: its number there.
-        start: when it started, as the system says it; nothing where that is not known.
-        command: what it was asked to do.
-        since: when it took the lock, for people.
-        beat: raised while it holds the lock.
-        token: tells one holding from another.
+        pid: its process id.
+        start: its start time as reported by the system; empty if unknown.
+        command: its command line.
+        since: when it took the lock, for display.
+        beat: the heartbeat counter.
+        token: a random id of this lock.
     """
 
     host: str
@@ -62,19 +62,19 @@ class Holder:
     token: str
 
     def is_here(self) -> bool:
-        """Whether it is a process of this machine that still runs."""
+        """Whether it is a running process of this machine."""
         return self.host == socket.gethostname() and self.start == _start_of(self.pid)
 
 
 @contextmanager
 def writing(run: RunDirectory, console: Console | None = None) -> Iterator[None]:
-    """Be the only one who writes in a run, or in the adapt run that it belongs to.
+    """Hold the lock of a run, or of the adapt run that it belongs to.
 
-    A process that holds the lock may take it again.
+    A process that already holds the lock may take it again.
 
     Raises:
-        ResourceError: another process writes here; or the lock cannot be written.
-        DataError: the lock is no regular file.
+        ResourceError: another process writes here, or the lock file is not writable.
+        DataError: the lock is not a regular file.
     """
     path = run.lock.absolute()
     if path in _held:
@@ -91,7 +91,7 @@ def writing(run: RunDirectory, console: Console | None = None) -> Iterator[None]
         finally:
             del _held[path]
     finally:
-        os.close(handle)  # this lets the lock go
+        os.close(handle)  # releases the lock
 
 
 def _opened(path: Path) -> int:
@@ -100,13 +100,13 @@ def _opened(path: Path) -> int:
         handle = os.open(path, flags, 0o666)
     if os.fstat(handle).st_nlink != 1:
         os.close(handle)
-        fix = "remove the other name, or this one where no command works in this run"
-        raise DataError("this lock has a second name", where=str(path), fix=fix)
+        fix = "delete the other hard link, or this file if no command is running in this run"
+        raise DataError("this lock file has a second hard link", where=str(path), fix=fix)
     return handle
 
 
 def _take(handle: int, path: Path, console: Console) -> None:
-    """Take the lock, or say who holds it."""
+    """Take the lock, or raise an error that names its holder."""
     taken = _lock(handle)
     holder = _read(handle)
     if taken is False:
@@ -114,11 +114,11 @@ def _take(handle: int, path: Path, console: Console) -> None:
     if holder is None or holder.pid == os.getpid():
         return
     if holder.host == socket.gethostname():
-        # With the system's lock in hand, whoever wrote this has ended.
+        # This process has the system's lock, so the recorded holder has ended.
         if taken is None and holder.is_here():
             raise _in_use(path, holder)
         return
-    console.say(f"{holder.host} did not say that it has left this run; looking whether it works …")
+    console.say(f"a process on {holder.host} may still write in this run; checking its heartbeat …")
     time.sleep(_BEAT * _WATCHED)
     now = _read(handle)
     if now is not None and now.beat != holder.beat:
@@ -126,7 +126,7 @@ def _take(handle: int, path: Path, console: Console) -> None:
 
 
 def _named(handle: int) -> Holder | None:
-    """Who holds the lock; one who took it just now gets a moment to write the name."""
+    """The holder of the lock; a new one gets a moment to write its name."""
     for _ in range(_LOOKS):
         holder = _read(handle)
         if holder is not None and (holder.host != socket.gethostname() or holder.is_here()):
@@ -136,7 +136,7 @@ def _named(handle: int) -> Holder | None:
 
 
 def _lock(handle: int) -> bool | None:
-    """Take the system's lock: whether it was free, or None where there are no locks."""
+    """Take the system's lock. False: it is held elsewhere; None: locks are unavailable."""
     if sys.platform == "win32":
         return None
     try:
@@ -150,7 +150,7 @@ def _lock(handle: int) -> bool | None:
 
 @contextmanager
 def _beating(handle: int, holder: Holder) -> Iterator[None]:
-    """Say in the file who holds the lock, again and again, and at the end that nobody does."""
+    """Keep the holder's heartbeat going, and clear the file at the end."""
     done = threading.Event()
 
     def beat() -> None:
@@ -160,7 +160,7 @@ def _beating(handle: int, holder: Holder) -> Iterator[None]:
             with suppress(OSError):
                 _write(handle, replace(holder, beat=number))
 
-    with suppress(OSError):  # a full disk: the system's lock holds without a name
+    with suppress(OSError):  # on a full disk the system's lock still works
         _write(handle, holder)
     thread = threading.Thread(target=beat, name="run lock", daemon=True)
     thread.start()
@@ -203,12 +203,12 @@ def _this_process() -> Holder:
 
 
 def _start_of(pid: int) -> str:
-    """When a process of this machine started, in the system's own count; nothing: it is not there.
+    """The start time of a local process in system ticks; empty if there is none.
 
-    A number is given again after a while, and a start tells the two apart.
+    Process ids are reused; the start time tells two processes apart.
     """
     try:
-        # The name of the program, in brackets, may hold spaces.
+        # The program's name, in parentheses, may contain spaces.
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         return stat.rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -230,7 +230,7 @@ def _in_use(path: Path, holder: Holder | None) -> ResourceError:
     if holder is not None:
         who = f"process {holder.pid} on {holder.host} ({holder.command}, since {holder.since})"
     return ResourceError(
-        f"{who} writes in this run",
+        f"{who} is writing in this run",
         where=str(path.parent),
-        fix="wait until it has ended, or give this run another name with --name",
+        fix="wait until it ends, or choose another run name with --name",
     )

@@ -1,4 +1,4 @@
-"""Training: its result and its cost, and how it was extended."""
+"""Training results, their cost, and extensions of a training."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from luthier.records.base import Count, Record, Seconds
 
 
 class Extension(Record):
-    """A line of ``extensions.jsonl``: a training that was given more epochs or steps on purpose.
+    """A line of ``extensions.jsonl``: more epochs or steps added to a training.
 
     Attributes:
-        step: optimizer steps that had been taken, up to the newest checkpoint.
-        epochs_before: the passes that were planned until then.
-        epochs: the passes that are planned from now on, those before included.
-        max_steps_before: the steps that decided in their place until then, if any did.
-        max_steps: the steps that decide in their place from now on, if any do.
-        learning_rate_before: the peak learning rate until then.
-        learning_rate: the peak learning rate from now on.
-        max_time: seconds that the training, and each extension, may take.
-        extends: the fingerprint of the training until then.
-        fingerprint: the fingerprint of the training from now on.
+        step: optimizer steps taken, up to the newest checkpoint.
+        epochs_before: planned epochs before the extension.
+        epochs: planned epochs in total, after the extension.
+        max_steps_before: the fixed number of steps before the extension, if set.
+        max_steps: the fixed number of steps after the extension, if set.
+        learning_rate_before: the peak learning rate before the extension.
+        learning_rate: the peak learning rate after the extension.
+        max_time: time limit of the training and of each extension, in seconds.
+        extends: the fingerprint of the training before the extension.
+        fingerprint: the fingerprint of the training after the extension.
     """
 
     step: Count
@@ -36,7 +36,7 @@ class Extension(Record):
 
 
 class TrainingRecord(Record):
-    """``training.json``: what tuning did and what it cost."""
+    """``training.json``: the result and cost of a training."""
 
     method: str
     fingerprint: str
@@ -48,7 +48,7 @@ class TrainingRecord(Record):
     epochs: float
     examples: Count
     replayed: Count = 0
-    """General texts beside the examples in each epoch."""
+    """Number of general texts added to each epoch."""
     trained_tokens: Count
     processed_tokens: Count
     best_step: Count
@@ -57,7 +57,7 @@ class TrainingRecord(Record):
     last_loss: float
     stopped: Literal["finished", "early", "time", "forgetting"]
     overflows: Count = 0
-    """Steps that were left out because their gradient overflowed in float16."""
+    """Number of steps skipped because their gradient overflowed in float16."""
     seconds: Seconds
     peak_memory_bytes: Count
     extensions: tuple[Extension, ...] = ()

@@ -1,4 +1,4 @@
-"""Reports of finished runs: tables, plots, HTML and Markdown. It reads run directories only."""
+"""Reports of finished runs, from run directories only: tables, plots, HTML and Markdown."""
 
 from luthier.reports.runs import RunSummary, collect_runs
 from luthier.reports.table import evaluation_table, ladder_table, runs_table

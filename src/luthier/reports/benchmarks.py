@@ -1,4 +1,4 @@
-"""The table of benchmark tasks: a row for each figure, a column for each model."""
+"""The table of benchmark tasks: a row per figure, a column per model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from luthier.reports.rows import estimate_texts
 
 @dataclass(frozen=True, slots=True)
 class Benchmarked:
-    """A model or run, and what was measured of it."""
+    """A model or run, with its evaluations."""
 
     name: str
     evaluations: tuple[EvaluationRecord, ...]
@@ -22,7 +22,7 @@ class Benchmarked:
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """What names a figure: the same in every system."""
+    """The identity of a figure across systems."""
 
     task: str
     metric: str
@@ -32,10 +32,10 @@ class _Figure:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRow:
-    """A figure of every system.
+    """A figure for every system.
 
     Attributes:
-        cells: value and interval, one a system; a dash and nothing where it has none.
+        cells: value and interval for each system; a dash if it has none.
     """
 
     task: str
@@ -47,17 +47,17 @@ class BenchmarkRow:
 
 
 def suite_rows(systems: Sequence[Benchmarked]) -> list[BenchmarkRow]:
-    """The scores of suites and of their categories."""
+    """Rows of the scores of suites and their categories."""
     return _joined([dict(_suite_figures(system)) for system in systems])
 
 
 def task_rows(systems: Sequence[Benchmarked]) -> list[BenchmarkRow]:
-    """Every metric of every task."""
+    """Rows of every metric of every task."""
     return _joined([dict(_task_figures(system)) for system in systems])
 
 
 def benchmark_table(systems: Sequence[Benchmarked]) -> Table:
-    """Scores of suites, then every metric of every task, each with its interval."""
+    """The scores of suites, then every metric of every task, with intervals."""
     table = Table("task", "metric", "format")
     table.figures("shots", "n", *(system.name for system in systems))
     for row in (*suite_rows(systems), *task_rows(systems)):
@@ -67,7 +67,7 @@ def benchmark_table(systems: Sequence[Benchmarked]) -> Table:
 
 
 def label_lines(records: Iterable[EvaluationRecord]) -> list[str]:
-    """For each task with labels, a line that says which words stood for each of them."""
+    """The wording of each label, one line per task with labels."""
     mappings = {record.task: record.labels for record in records if record.labels}
     by_mapping: dict[str, list[str]] = {}
     for task, labels in mappings.items():
@@ -77,13 +77,13 @@ def label_lines(records: Iterable[EvaluationRecord]) -> list[str]:
 
 
 def asked_lines(systems: Iterable[tuple[str, Iterable[EvaluationRecord]]]) -> list[str]:
-    """Lines that say what was done to the rows, prompts and answers of tasks.
+    """Notes on subsets of rows, truncated prompts and unfinished answers of tasks.
 
-    Tasks of which the same is said share a line. A system is named where there are several and
-    not the same is said of all.
+    Tasks with the same notes share a line. A system is named if there are several and their notes
+    differ.
 
     Args:
-        systems: what was measured of each model or run, by its name.
+        systems: the evaluation records of each model or run, by its name.
     """
     said: dict[str, dict[str, str]] = {}
     for name, records in systems:
@@ -99,7 +99,7 @@ def asked_lines(systems: Iterable[tuple[str, Iterable[EvaluationRecord]]]) -> li
 
 
 def _notes(record: EvaluationRecord) -> Iterator[str]:
-    """What was done to rows, prompts and answers, each with its number."""
+    """Notes on rows, prompts and answers, with counts."""
     if record.chat_template and record.format:
         yield "asked through the chat template, worked examples as turns"
     if record.drawn:

@@ -1,7 +1,7 @@
-"""The model card: what a saved model is, how it was made, and how to load it.
+"""The model card: a saved model, its training, and how to load it.
 
-It is written from records, so it holds counts and names, and no row of the data. Text from models,
-data and settings is escaped, as in the Markdown report; the front matter is dumped as YAML.
+It is rendered from records, so it contains counts and names, but no rows of the data. Text from
+models, data and settings is escaped, as in the Markdown report; the front matter is dumped as YAML.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from luthier.reports.markdown import escape_markdown, fenced, table_lines
 from luthier.reports.rows import estimate_texts, metric_rows
 
 OURS = (
-    "<!-- Luthier wrote this card, and writes it again when scores are measured. "
-    "Remove this line to keep your own words. -->"
+    "<!-- Luthier generated this card, and updates it when scores are measured. "
+    "Remove this line to keep your own text. -->"
 )
-"""The line without which a card is no longer changed."""
+"""The marker of generated cards; without it, a card is never overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that was adapted, as someone else can get it.
+    """The base model, as others can obtain it.
 
     Attributes:
-        name: its id on the Hub, or the name of a folder or file: never a path.
-        on_hub: whether the name is an id on the Hub.
-        revision: its commit on the Hub, where that is known.
-        note: what else is to be known of it, a sentence.
-        file: its GGUF file, where it is one.
-        auto_class: of transformers, that loads it.
-        rows: of the embedding, where it was given more than it has.
-        luthier_name: what Luthier calls it, where that is another name.
+        name: its Hub id, or the name of a folder or file, never a path.
+        on_hub: whether the name is a Hub id.
+        revision: its commit on the Hub, if known.
+        note: a further remark, one sentence.
+        file: its GGUF file, if it has one.
+        auto_class: the transformers class that loads it.
+        rows: rows of the embedding, if it was enlarged.
+        luthier_name: its name in Luthier, if different.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Base:
 
     @property
     def arguments(self) -> str:
-        """The arguments of ``from_pretrained`` that load it, after the variable ``base``."""
+        """The arguments of ``from_pretrained`` that follow the variable ``base``."""
         more = {"revision": self.revision, "gguf_file": self.file}
         given = (f", {name}={json.dumps(value)}" for name, value in more.items() if value)
         return "base" + "".join(given)
@@ -63,12 +63,12 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form in which models are saved.
+    """A form of saved models.
 
     Attributes:
-        relation: to the base model, in the Hub's words.
-        library: that loads it, in the Hub's words.
-        loading: from the base model to the lines of Python that load it into ``model``.
+        relation: its relation to the base model, in the Hub's vocabulary.
+        library: the library that loads it, in the Hub's vocabulary.
+        loading: from the base model to Python lines that load it into ``model``.
     """
 
     relation: str
@@ -108,23 +108,23 @@ WHOLE_MODEL = Form("finetune", "transformers", _load_whole)
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Everything that a card tells.
+    """The content of a model card.
 
     Attributes:
-        form: how the model is saved.
-        base: the model that was adapted.
+        form: the form of the saved model.
+        base: the base model.
         writes_after_encoder: whether it is an encoder-decoder model.
-        has_chat_template: whether its tokenizer has one.
-        method: the name of the tuning method; empty where it is not known.
-        settings: of method and training, by name.
+        has_chat_template: whether the tokenizer has one.
+        method: the name of the tuning method; empty if unknown.
+        settings: settings of method and training, by name.
         task: the name of the data.
-        datasets: its id on the Hub, where it has one.
-        examples: of each split.
-        template: how examples became prompts.
-        training: what tuning did.
-        scores: what was measured.
+        datasets: the data's Hub id, if it has one.
+        examples: number of examples by split.
+        template: the prompt template.
+        training: the training record.
+        scores: the measured metrics.
         forgetting: the change on general text.
-        versions: of the packages that made it.
+        versions: versions of the packages used.
         merged: whether an adapter was merged into the weights.
     """
 
@@ -192,7 +192,7 @@ def _title(card: Card) -> str:
 
 
 def _summary(card: Card) -> str:
-    """What it is, in a few sentences."""
+    """A summary in a few sentences."""
     base = escape_markdown(card.base.name)
     method = f" by {escape_markdown(card.method)}" if card.method else ""
     kind = "It is an adapter" if card.form.relation == "adapter" else "It is a whole model"
@@ -204,8 +204,8 @@ def _summary(card: Card) -> str:
     ]
     if not card.base.on_hub:
         sentences.append(
-            f"The base model has no id on the Hub that is known here: {base} is the name that it "
-            "had where this was made."
+            f"The base model has no known id on the Hub: {base} is its name on the machine where "
+            "this was made."
         )
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -229,7 +229,7 @@ def _loading(card: Card) -> Iterator[str]:
 
 
 def _asking(card: Card) -> Iterator[str]:
-    """Python that asks a question with ``model`` and ``tokenizer``."""
+    """Python code that asks a question with ``model`` and ``tokenizer``."""
     yield ""
     if card.has_chat_template:
         yield 'question = [{"role": "user", "content": "Say hello."}]'
@@ -303,6 +303,6 @@ def _scores(card: Card) -> Iterator[str]:
 
 
 def _section(title: str, headings: Sequence[str], rows: Iterable[tuple[str, str]]) -> Sequence[str]:
-    """A table below its title; nothing where there are no rows."""
+    """A table below its title; empty without rows."""
     found = list(rows)
     return ["", f"## {title}", "", *table_lines(headings, found)] if found else []

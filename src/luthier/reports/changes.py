@@ -1,4 +1,4 @@
-"""Tables for the terminal: examples that a difference needs, what was forgotten, judgements."""
+"""Terminal tables of sample sizes, forgetting and judgements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GROUPS_SHOWN = 10
 
 
 def sample_size_table(plan: SampleSize) -> Table:
-    """Examples needed, by how much the scores of the two systems agree."""
+    """Number of examples needed, by the correlation of the two systems' scores."""
     table = Table()
     table.prose("correlation of the two systems' scores")
     table.figures(f"examples to detect {plan.difference:g}")
@@ -32,7 +32,7 @@ def sample_size_table(plan: SampleSize) -> Table:
 
 
 def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
-    """The whole first, then by kind: general text, and each evaluation that both have."""
+    """The overall changes, then by kind: general text, and each evaluation that both runs have."""
     table = _table(
         "measured on", "before", "after", "change", "interval", "p (two-sided)", "lost", "gained"
     )
@@ -51,7 +51,7 @@ def forgetting_tables(report: ForgettingReport) -> Iterator[Table]:
 
 
 def judgement_table(judgements: Sequence[Judgement]) -> Table:
-    """A row for each system that was judged."""
+    """A row for each judged system."""
     table = _table("run", "over", "win rate", "interval", "won", "tied", "lost", "inconsistent")
     table.figures("unread")
     for each in judgements:
@@ -67,10 +67,10 @@ def judgement_table(judgements: Sequence[Judgement]) -> Table:
             f"{each.unread:,} of {rate.n:,}",
         )
     judge = judgements[0].judge
-    place = f" at {judge.endpoint}, whose weights are not known" if judge.endpoint else ""
+    place = f" at {judge.endpoint}, whose weights are unknown" if judge.endpoint else ""
     table.explain(
-        f"Judge: {judge.id}{place}. Each pair was asked in both orders; verdicts that contradict "
-        "each other (inconsistent), or that cannot be read, are ties, and a tie is half a win."
+        f"Judge: {judge.id}{place}. Each pair was judged in both orders. Contradicting "
+        "(inconsistent) or unreadable verdicts count as ties, and a tie counts as half a win."
     )
     return table
 
@@ -83,14 +83,14 @@ def _task_figures(task: TaskChange) -> tuple[str, ...]:
 
 
 def _groups(heading: str, groups: Sequence[GroupChange]) -> Table:
-    """Those first that lost most; how many more there are is said."""
+    """The groups with the largest losses first, and the number of the others."""
     table = _table(heading, "n", "before", "after", "change", "interval")
     for group in groups[:_GROUPS_SHOWN]:
         figures = _figures(group.before, group.after, group.change, group)
         table.add_row(group.group or "(none)", str(group.n), *figures)
     left = len(groups) - _GROUPS_SHOWN
     if left > 0:
-        table.explain(f"and {left} more, which lost less")
+        table.explain(f"and {left} more, with smaller losses")
     return table
 
 

@@ -1,4 +1,4 @@
-"""Runs beside each other: how far each is from the first, and the examples where they differ."""
+"""Side-by-side comparison of runs with the first run, and the examples where they differ."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from luthier.reports.format import ABSENT, digits_of, format_interval, format_va
 from luthier.reports.rows import detectable_text, estimate_texts, gain_texts
 
 ALPHA = 0.05
-"""The level at which a difference is shown as real."""
+"""The significance level of differences."""
 _LINE = 160
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRow:
-    """One run beside the first on one task or suite, in words and figures.
+    """One run compared with the first on one task or suite.
 
     Attributes:
-        items: examples that it answers better, and worse, than the first run; empty for a suite.
+        items: numbers of examples with better and worse scores than the first run; empty for a
+            suite.
         is_real: whether the difference is significant after correction.
     """
 
@@ -49,13 +50,13 @@ class ComparisonRow:
 
 
 def comparison_rows(comparison: RunComparison) -> list[ComparisonRow]:
-    """Suites first, then every task; of each a row for every run but the first."""
+    """The rows of suites, then of tasks; each for every run except the first."""
     rows = [row for suite in comparison.suites for row in _suite_rows(comparison.names, suite)]
     return rows + [row for task in comparison.tasks for row in _task_rows(comparison.names, task)]
 
 
 def comparison_table(comparison: RunComparison) -> Table:
-    """A row for each task and run but the first, two lines high so that it fits 80 columns."""
+    """A row per task and run except the first, two lines high to fit into 80 columns."""
     table = Table("task\nmetric", "run")
     table.figures("value and interval", "difference\ninterval", "better\nworse", "p (two-sided)\nn")
     for row in comparison_rows(comparison):
@@ -73,7 +74,7 @@ def comparison_table(comparison: RunComparison) -> Table:
 
 
 def caption(comparison: RunComparison) -> str:
-    """What a reader of the table must know."""
+    """The explanation below the table."""
     first = comparison.names[0]
     text = f"Differences are from {first}, on the same examples."
     tests = [one for task in comparison.tasks for one in task.comparisons]
@@ -85,7 +86,7 @@ def caption(comparison: RunComparison) -> str:
     text += "."
     if comparison.of_ladder:
         text += (
-            f" The p of the ladder {comparison.of_ladder} answers another question: it is "
+            f" The p of the ladder {comparison.of_ladder} is a different test: it is "
             "one-sided, for a gain, and corrected for all pairs of rungs."
         )
     if len(comparison.tasks) == 1:
@@ -97,7 +98,7 @@ def caption(comparison: RunComparison) -> str:
 
 
 def comparison_sentence(comparison: RunComparison) -> str:
-    """The outcome in words."""
+    """The outcome as a sentence."""
     sentences = []
     for place, name in enumerate(comparison.names[1:]):
         real = [task for task in comparison.tasks if task.comparisons[place].p_adjusted <= ALPHA]
@@ -107,7 +108,7 @@ def comparison_sentence(comparison: RunComparison) -> str:
 
 
 def different_items(comparison: RunComparison) -> Iterator[Text | Table]:
-    """The listed examples on which runs differ: a heading for each task, then its examples."""
+    """The listed examples on which runs differ, with a heading for each task."""
     for task in comparison.tasks:
         if task.items:
             yield Text(f"\n{task.task}: where {task.metric} differs", style="bold")
@@ -186,13 +187,13 @@ def _item(names: Sequence[str], item: DifferentItem, ending: str) -> Table:
 
 
 def _answer(item: DifferentItem, answer: str) -> str:
-    """An answer on one line; of a label also its words."""
+    """An answer on one line; a label with its wording."""
     words = item.words.get(answer, answer)
     shown = _line(answer) or "(empty)"
     return shown if words.strip() == answer.strip() else f"{shown} ({_line(words)})"
 
 
 def _line(text: str) -> str:
-    """The beginning of a text, on one line."""
+    """The start of a text, on one line."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _LINE else f"{flat[:_LINE]} …"

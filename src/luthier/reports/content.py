@@ -1,4 +1,4 @@
-"""What a report is made of: everything that is read from a run directory, read once."""
+"""The content of a report, read once from a run directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LossCurve:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One task of one system: the record and the samples it was computed from."""
+    """One task of one system: the record and its samples."""
 
     record: EvaluationRecord
     samples: tuple[SampleRecord, ...]
@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A rung of a ladder, a run beside others, or the one model of a run without a ladder."""
+    """A rung of a ladder, a run in a comparison, or the model of a run without a ladder."""
 
     name: str
     measured: tuple[Measured, ...]
@@ -53,7 +53,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A run, or several that are compared, as far as a report tells of them."""
+    """One run, or several compared runs, as shown in a report."""
 
     name: str
     kind: str
@@ -71,22 +71,22 @@ class Content:
 
     @property
     def records_by_system(self) -> list[tuple[str, list[EvaluationRecord]]]:
-        """The evaluation records of each system, with its name."""
+        """The evaluation records of each system, by name."""
         return [(s.name, [measured.record for measured in s.measured]) for s in self.systems]
 
 
 def run_kind(run: RunDirectory) -> str:
-    """``adapt``, ``tune`` or ``evaluate``, told by the files that are there."""
+    """``adapt``, ``tune`` or ``evaluate``, inferred from the files present."""
     if run.ladder.exists() or run.rungs():
         return "adapt"
     return "tune" if run.training.exists() or run.metrics.exists() else "evaluate"
 
 
 def read_content(run: RunDirectory) -> Content:
-    """Read a finished run.
+    """The content of a finished run.
 
     Raises:
-        DataError: a file is missing or broken, or the run holds no results yet.
+        DataError: a file is missing or invalid, or the run has no results yet.
     """
     run = RunDirectory.open(run.path)
     kind = run_kind(run)
@@ -94,14 +94,14 @@ def read_content(run: RunDirectory) -> Content:
     systems = _read_rungs(run, ladder) if ladder else (_read_system(run, run.name),)
     if ladder is None and not any(system.measured or system.training for system in systems):
         raise DataError(
-            "this run holds no results yet",
+            "this run has no results yet",
             where=str(run.path),
-            fix="finish it by starting it again with the same configuration",
+            fix="start it again with the same configuration to finish it",
         )
-    path = run.parent_run.manifest  # a rung has none of its own
+    path = run.parent_run.manifest  # a rung has no manifest of its own
     manifest = read_json(path)
     if not isinstance(manifest, dict):
-        raise DataError("this is not a manifest: it is not a mapping", where=str(path))
+        raise DataError("this manifest is not a JSON object", where=str(path))
     return Content(
         name=run.name,
         kind=kind,
@@ -114,14 +114,14 @@ def read_content(run: RunDirectory) -> Content:
 
 
 def read_compared(runs: Sequence[RunDirectory], comparison: RunComparison) -> Content:
-    """Read finished runs that are compared, as far as all of them were measured on the same.
+    """The content of compared runs, restricted to the tasks they share.
 
     Args:
         runs: the runs, in the order of the comparison's names.
-        comparison: how they differ.
+        comparison: their comparison.
 
     Raises:
-        DataError: a file is broken.
+        DataError: a file is invalid.
     """
     tasks = {task.task for task in comparison.tasks}
     return Content(
@@ -141,21 +141,21 @@ def read_evaluations(run: RunDirectory) -> Iterator[tuple[Path, EvaluationRecord
     """The evaluation records of a run with their files, by file name.
 
     Raises:
-        DataError: one of them is broken.
+        DataError: one of them is invalid.
     """
     for path in sorted((run.path / "evaluation").glob("*.json")):
         yield path, EvaluationRecord.read(path)
 
 
 def compared_task(run: RunDirectory, task: str | None) -> str:
-    """The evaluation of a run that comparisons are about.
+    """The evaluation of a run to use in comparisons.
 
     Args:
         run: the run.
-        task: the name of one; None: the evaluation of the run's own data, or the only one.
+        task: the task's name; None: the evaluation of the run's own data, or the only one.
 
     Raises:
-        DataError: it is not clear which one, or there is none.
+        DataError: there is none, or the choice is ambiguous.
     """
     if task is not None:
         return task
@@ -166,7 +166,7 @@ def compared_task(run: RunDirectory, task: str | None) -> str:
         raise DataError(
             f"this run has {len(tasks)} evaluations{': ' if tasks else ''}{names}",
             where=str(run.path),
-            fix="name one of them with --task"
+            fix="choose one with --task"
             if tasks
             else f"evaluate it first: luthier evaluate {run.path}",
         )
@@ -177,14 +177,14 @@ def _read_ladder(run: RunDirectory) -> LadderRecord:
     if run.ladder.exists():
         return LadderRecord.read(run.ladder)
     raise DataError(
-        "the ladder is not finished: there is no ladder.json",
+        "the ladder is not finished: ladder.json is missing",
         where=str(run.path),
-        fix="start 'luthier adapt' again with the same configuration; it continues",
+        fix="run 'luthier adapt' again with the same configuration to continue",
     )
 
 
 def _read_rungs(run: RunDirectory, ladder: LadderRecord) -> tuple[System, ...]:
-    # Folders are looked up by name, not joined to a path: a name in the file cannot lead outside.
+    # Folders are looked up by name, not joined to a path, so a stored name cannot lead outside.
     folders = {folder.name: folder for folder in run.rungs()}
     return tuple(
         _read_rung(run, rung, folders.get(rung.name))
@@ -200,14 +200,14 @@ def _read_rung(run: RunDirectory, rung: RungRecord, folder: RunDirectory | None)
     system = _read_system(folder, rung.name)
     if rung.status == "done" and not system.measured:
         raise DataError(
-            f"the rung {rung.name!r} is done, but its evaluation is missing",
+            f"the rung {rung.name!r} is finished, but its evaluation is missing",
             where=str(folder.path / "evaluation"),
         )
     return system
 
 
 def _read_system(run: RunDirectory, name: str, tasks: Set[str] | None = None) -> System:
-    """A run with its evaluations, of all tasks or of those that are named."""
+    """A run with its evaluations of all or of the named tasks."""
     return System(
         name=name,
         measured=tuple(
@@ -246,7 +246,7 @@ def _read_curve(run: RunDirectory) -> LossCurve:
 
 
 def _losses(path: Path, lines: Iterator[tuple[int, Any]]) -> Points:
-    """Step and loss of each line. A resumed run repeats steps: the last of them counts."""
+    """Step and loss of each line. A resumed run repeats steps; the last value counts."""
     points: dict[int, float] = {}
     for number, line in lines:
         try:
@@ -263,4 +263,4 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         yield from enumerate(read_lines(path), start=1)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"this file cannot be read: {error}", where=str(path)) from None
+        raise DataError(f"this file is not valid UTF-8: {error}", where=str(path)) from None

@@ -1,4 +1,4 @@
-"""Examples side by side: what each system made of the same input."""
+"""Examples with the outputs of all systems side by side."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from luthier.reports.fair_shares import fair_shares
 MAX_EXAMPLES = 500
 MAX_CHARACTERS = 4_000
 MAX_PAGE = 6_000_000
-"""Characters that a page of many examples and systems holds; single texts are cut for it."""
+"""Maximum characters on a page of many examples and systems; longer texts are truncated."""
 _BEGINNING = 0.25
-"""The share of a cut prompt that is its beginning: the question stands at its end."""
+"""The share of a truncated prompt kept from its start; the question is at its end."""
 _EXCERPT = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a closed set of answers: its label, the words that were scored, and if it is right."""
+    """One of a closed set of answers: its label, its scored wording, and whether it is right."""
 
     label: str
     words: str
@@ -32,14 +32,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What one system answered.
+    """The output of one system.
 
     Attributes:
-        text: the answer; of a closed set the label that was chosen.
-        score: None where the metric has no value for one sample.
-        finish: whether it ended by itself or was cut.
-        likelihoods: of each choice, in nats; empty where answers are open.
-        found: what was found in the text, by the name of the extractor.
+        text: the answer; for a closed set, the chosen label.
+        score: None if the metric has no value for single samples.
+        finish: whether it ended by itself or was truncated.
+        likelihoods: of each choice, in nats; empty for open answers.
+        found: the answer extracted from the text, by extractor.
     """
 
     text: str
@@ -54,12 +54,12 @@ class SideBySide:
     """One example with the outputs of all systems.
 
     Attributes:
-        prompt: as the first (cheapest) system saw it.
-        asked: the end of it, on one line, without what all prompts of the task end with.
-        choices: the closed set of answers, where they have words.
-        outputs: one a system, None where it has no sample of this id.
-        spread: the best score less the worst one.
-        right: whether all answers are right; None where a score is more than right or wrong.
+        prompt: the prompt of the first (cheapest) system.
+        asked: the end of the prompt on one line, without the common ending of all prompts.
+        choices: the closed set of answers, if they have wordings.
+        outputs: one per system; None if it has no sample with this id.
+        spread: the best minus the worst score.
+        right: whether all answers are right; None if scores are not 0 or 1.
         regressed: whether the recommended system scores worse than the cheapest.
     """
 
@@ -81,8 +81,8 @@ class Examples:
     """The examples of a report, at most `MAX_EXAMPLES` of ``total``.
 
     Attributes:
-        noun: what a system is called.
-        tasks: the tasks that the examples are of.
+        noun: the word for a system.
+        tasks: the tasks of the examples.
     """
 
     systems: tuple[str, ...]
@@ -94,20 +94,20 @@ class Examples:
 
     @property
     def has_right(self) -> bool:
-        """Whether some examples are either right or wrong."""
+        """Whether some examples are scored as right or wrong."""
         return any(row.right is not None for row in self.rows)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, for the page's example browser."""
+        """JSON values for the page's example browser."""
         shown: dict[str, Any] = printable_values(asdict(self))
         return shown
 
 
 def collect_examples(content: Content) -> Examples:
-    """Join the samples of all systems by task and id, in the order of the first system.
+    """The samples of all systems joined by task and id, in the order of the first system.
 
-    Where there are too many, each task has its fair share, and in it those examples come first on
-    which systems differ, then those that are wrong.
+    If there are too many, each task gets a fair share, with examples on which systems differ first,
+    then wrong ones.
     """
     systems = [system for system in content.systems if any(m.samples for m in system.measured)]
     names = tuple(system.name for system in systems)
@@ -134,7 +134,7 @@ def collect_examples(content: Content) -> Examples:
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """The samples of one example before any text is cut, one a system."""
+    """The untruncated samples of one example, one per system."""
 
     task: str
     metric: MetricResult | None
@@ -145,7 +145,7 @@ class _Joined:
 
     @property
     def scores(self) -> list[float]:
-        """Of the systems that have one."""
+        """The scores of the systems that have one."""
         found = (self._score(sample) for sample in self.samples if sample)
         return [score for score in found if score is not None]
 
@@ -158,7 +158,7 @@ class _Joined:
         return all(score == 1 for score in self.scores) if self.is_binary else None
 
     def shown(self, longest: int) -> SideBySide:
-        """The example as the page shows it, each text with at most ``longest`` characters."""
+        """The example as shown on the page, with texts of at most ``longest`` characters."""
         first = next(sample for sample in self.samples if sample)
         return SideBySide(
             id=first.id,
@@ -214,19 +214,19 @@ def _joined(
 
 
 def _picked(rows: Sequence[_Joined], most: int) -> list[_Joined]:
-    """The most telling ones, in the order they had."""
+    """The most informative rows, in their original order."""
     telling = sorted(range(len(rows)), key=lambda i: (rows[i].spread == 0, rows[i].right is True))
     return [rows[index] for index in sorted(telling[:most])]
 
 
 def _tasks(systems: Sequence[System]) -> list[EvaluationRecord]:
-    """A record for each task, the first there is."""
+    """The first record of each task."""
     records = [measured.record for system in systems for measured in system.measured]
     return list({record.task: record for record in reversed(records)}.values())[::-1]
 
 
 def _deciding_metric(content: Content, record: EvaluationRecord) -> MetricResult | None:
-    """The one that the ladder or the comparison was decided by, else the first."""
+    """The primary metric of the ladder or the comparison, otherwise the first."""
     by_name = {metric.name: metric for metric in record.metrics}
     compared = content.compared.tasks if content.compared else ()
     deciding = {task.task: task.metric for task in compared}
@@ -253,15 +253,15 @@ def _choices(sample: SampleRecord, longest: int) -> tuple[Choice, ...]:
 
 
 def _clip(text: str, longest: int) -> str:
-    """The beginning of a very long text, saying so: one sample must not fill the report."""
+    """The start of a long text, with a note; one sample must not fill the report."""
     more = len(text) - longest
     return text if more <= 0 else f"{text[:longest]} … [{more:,} more characters]"
 
 
 def _clip_middle(text: str, longest: int) -> str:
-    """Beginning and end of a very long prompt."""
+    """Start and end of a long prompt."""
     more = len(text) - longest
     if more <= 0:
         return text
     start = int(longest * _BEGINNING)
-    return f"{text[:start]} … [{more:,} characters left out] … {text[start + more :]}"
+    return f"{text[:start]} … [{more:,} characters omitted] … {text[start + more :]}"

@@ -1,4 +1,4 @@
-"""The words of a report: its headline, and how things were measured."""
+"""The texts of a report: its headline, and how results were measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FORGETTING = "forgetting, nats per token"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number of the headline: what it is, the number, and what to read beside it."""
+    """A number in the headline: label, value and note."""
 
     label: str
     value: str
@@ -38,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """What a reader takes away who reads nothing else."""
+    """The main result, for readers who read nothing else."""
 
     sentence: str
     reasons: tuple[str, ...]
@@ -47,7 +47,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class FactGroup:
-    """Facts that belong together, each a label and a value."""
+    """A group of facts, each a label and a value."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
@@ -63,7 +63,7 @@ def headline(content: Content) -> Headline:
 
 
 def measurement_facts(content: Content) -> list[FactGroup]:
-    """How the run was measured, down to versions and hardware."""
+    """How the run was measured, including versions and hardware."""
     records = content.records
     first = records[0] if records else None
     groups = []
@@ -79,7 +79,7 @@ def measurement_facts(content: Content) -> list[FactGroup]:
 
 
 def training_facts(training: TrainingRecord) -> FactGroup:
-    """What tuning did and what it cost."""
+    """The result and cost of a training."""
     share = training.trained_parameters / max(training.total_parameters, 1)
     loss = training.best_validation_loss
     step = f"at step {training.best_step:,}"
@@ -124,7 +124,7 @@ def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
 
 
 def _unbroken(text: str) -> str:
-    """For narrow columns: an interval or a p-value that no line is broken in."""
+    """A text for narrow columns: intervals and p-values without line breaks."""
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
@@ -145,7 +145,7 @@ def _system_headline(system: System) -> Headline:
     figures = [
         Figure(f"{metric}, {task}", *estimate_texts(result)) for metric, task, result, _ in results
     ][:_FIGURES_SHOWN]
-    sentence = f"{system.name} was tuned and not yet evaluated."
+    sentence = f"{system.name} was tuned but not yet evaluated."
     if results:
         metric, task, result, where = results[0]
         model = system.measured[0].record.model.id if system.measured else system.name
@@ -163,9 +163,9 @@ def _system_headline(system: System) -> Headline:
 
 
 def _main_results(system: System) -> list[tuple[str, str, MetricResult, str]]:
-    """Metric, task, figure, and where it was measured: the suites' scores, else each task's first.
+    """Metric, task, value and place of the main results: of suites, then of single tasks.
 
-    A task that is part of a suite is not listed beside it.
+    Tasks that belong to a suite are not listed separately.
     """
     suites = [
         (
@@ -186,7 +186,7 @@ def _main_results(system: System) -> list[tuple[str, str, MetricResult, str]]:
 
 
 def _trained_on(ladder: LadderRecord) -> str:
-    """How many training examples the rungs were trained on, where some were left out."""
+    """The number of training examples of the rungs, if some were left out."""
     given = ladder.examples.get("train", 0)
     trained = [rung.training.examples for rung in ladder.rungs if rung.training]
     if not trained or min(trained) >= given:
@@ -218,7 +218,7 @@ def _task_facts(content: Content, record: EvaluationRecord) -> Iterator[tuple[st
 
 
 def _contaminated(found: Contamination) -> str:
-    """The first of them by id, how much of each is shared, and with what."""
+    """The first contaminated examples by id, with the overlap and its source."""
     shown = [
         f"{each.id} ({each.shared} of {each.runs} runs, in {each.where})"
         for each in found.examples[:_CONTAMINATED_SHOWN]
@@ -250,7 +250,7 @@ def _model_facts(model: ModelStamp) -> Iterator[tuple[str, str]]:
     yield "Model", model.id
     yield "Revision", model.revision or "not stated"
     if model.endpoint:
-        yield "Server", f"{model.endpoint}; its weights are not known"
+        yield "Server", f"{model.endpoint}; its weights are unknown"
         return
     yield "Architecture", model.architecture
     yield "Parameters", f"{model.parameters:,}"
@@ -279,14 +279,14 @@ def _unique_metrics(records: Iterable[EvaluationRecord]) -> list[MetricResult]:
 
 
 def _joined(values: Iterable[str]) -> str:
-    """Different values in order of appearance, as one text; of many the first."""
+    """Distinct values in order of appearance, as one text; of many, the first."""
     return listed(dict.fromkeys(values), _VALUES_SHOWN)
 
 
 def _flatten(
     values: Mapping[str, Any], above: str = "", depth: int = 1
 ) -> Iterator[tuple[str, str]]:
-    """Nested mappings as dotted names; what lies deeper than `_MANIFEST_DEPTH` stays JSON."""
+    """Nested mappings with dotted names; values deeper than `_MANIFEST_DEPTH` stay JSON."""
     for key, value in values.items():
         name = f"{above}{key}"
         if isinstance(value, dict) and depth < _MANIFEST_DEPTH:

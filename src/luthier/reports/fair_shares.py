@@ -1,4 +1,4 @@
-"""Room that is shared among several."""
+"""Fair division of limited space."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def fair_shares(sizes: Sequence[int], room: int) -> list[int]:
-    """How much of each goes into a room for all: what small ones leave goes to the others.
+    """The share of each size in limited space; space that small ones leave goes to the others.
 
     Args:
-        sizes: how much there is of each.
-        room: for how much there is room in all.
+        sizes: the requested sizes.
+        room: the available space.
     """
     shares = [0] * len(sizes)
     for place, index in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):

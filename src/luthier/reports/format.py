@@ -1,4 +1,4 @@
-"""Numbers as people read them, the same in the terminal, in HTML and in Markdown."""
+"""Number formats shared by terminal, HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ NO_INTERVAL = "no interval"
 
 
 class HasInterval(Protocol):
-    """Whatever is given with an interval, or with the reason why it has none."""
+    """A value with an interval, or with the reason why it has none."""
 
     @property
     def low(self) -> float:
-        """The interval's lower end."""
+        """The lower end of the interval."""
 
     @property
     def high(self) -> float:
-        """Its upper end."""
+        """The upper end of the interval."""
 
     @property
     def no_interval(self) -> str:
-        """The reason why there is none; empty where there is one."""
+        """The reason for a missing interval; otherwise empty."""
 
 
 def format_value(value: float, *, digits: int = 3, signed: bool = False) -> str:
-    """A number with fixed decimals and a true minus sign; zero has no sign of its own."""
+    """A number with fixed decimals and a typographic minus; zero has no sign."""
     rounded = round(value, digits) + 0.0
     return f"{rounded:{'+' if signed else ''}.{digits}f}".replace("-", "−")
 
 
 def digits_of(estimate: Estimate) -> int:
-    """Decimals that suit an estimate: three for shares, two for scores out of a hundred."""
+    """The decimals of an estimate: three for shares, two for scores out of a hundred."""
     return 2 if max(abs(estimate.value), abs(estimate.low), abs(estimate.high)) >= 10 else 3
 
 
@@ -44,7 +44,7 @@ def format_estimate(estimate: Estimate, *, signed: bool = False) -> str:
 
 
 def format_interval(held: HasInterval, *, digits: int = 3, signed: bool = False) -> str:
-    """``[0.259, 0.303]``, or ``no interval`` where none can be given."""
+    """``[0.259, 0.303]``, or ``no interval`` if there is none."""
     if held.no_interval:
         return NO_INTERVAL
     ends = (format_value(end, digits=digits, signed=signed) for end in (held.low, held.high))
@@ -62,15 +62,15 @@ def format_percent(share: float) -> str:
 
 
 def parameters_or_absent(count: int) -> str:
-    """A number of parameters, or a dash where nothing was trained."""
+    """A number of parameters, or a dash if nothing was trained."""
     return format_count(count) if count else ABSENT
 
 
 def bytes_or_absent(count: int) -> str:
-    """A size, or a dash where there is none."""
+    """A size, or a dash if it is 0."""
     return format_bytes(count) if count else ABSENT
 
 
 def duration_or_absent(seconds: float) -> str:
-    """A time, or a dash where none was spent."""
+    """A duration, or a dash if it is 0."""
     return format_duration(seconds) if seconds else ABSENT

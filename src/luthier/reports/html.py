@@ -1,9 +1,8 @@
-"""The report as one HTML file that needs nothing else and asks nothing of the network.
+"""The report as one self-contained HTML file without network requests.
 
-Everything in it comes from models, data and configurations, so none of it is trusted: text is
-escaped by the template engine and shown without control characters, examples travel as JSON in a
-data block and are shown as text only, and a content security policy allows the page's own script,
-by its hash, and nothing more.
+Its content comes from models, data and configurations, so none of it is trusted. The template
+engine escapes text, control characters are shown as escapes, examples are embedded as JSON and
+shown as text only, and a content security policy allows only the page's own script, by its hash.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from luthier.reports.rows import ladder_rows, metric_rows
 _TEMPLATES = Path(__file__).parent / "templates"
 STATIC_EXAMPLES = 10
 _METRICS_SHOWN = 40
-"""Rows of a table that stands open."""
+"""Number of rows up to which a table is shown expanded."""
 
 
 def render_html(content: Content) -> str:
-    """The whole page. Equal contents give equal bytes."""
+    """The complete page. Equal contents give equal bytes."""
     ladder = content.ladder
     compared = content.compared
     script = _asset("report.js")
@@ -82,13 +81,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    # `tojson` escapes <, > and & so that a text cannot end the data block it stands in.
+    # `tojson` escapes <, > and & so that a text cannot end its data block.
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     return environment
 
 
 def _shown(value: object) -> object:
-    """A text without control characters; markup, numbers and the rest as they are."""
+    """A text without control characters; markup, numbers and other values unchanged."""
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

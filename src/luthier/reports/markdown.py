@@ -1,6 +1,7 @@
-"""The report as Markdown: the same facts, for a pull request or a lab notebook.
+"""The report as Markdown, for a pull request or a lab notebook.
 
-Text from models and data is escaped, so that it shows as it is and cannot become a link or HTML.
+Text from models and data is escaped, so that it is shown literally and cannot become a link or
+HTML.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from luthier.reports.facts import FactGroup, headline, measurement_facts, traini
 from luthier.reports.rows import LadderRow, ladder_rows, metric_rows
 
 _NUM_EXAMPLES = 3
-# Signs that mean something anywhere, list marks at the start, and what makes a bare address a link.
+# Characters with a meaning anywhere, list markers at the start of a line, and parts of bare URLs.
 _SPECIAL = re.compile(r"([\\`*_\[\]#!|~$]|^[-+]|:(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
 
 
 def render_markdown(content: Content) -> str:
-    """The whole document. Equal contents give equal text."""
+    """The complete document. Equal contents give equal text."""
     main = headline(content)
     lines = [f"# {escape_markdown(main.sentence)}", ""]
     lines += [f"- {escape_markdown(reason)}" for reason in main.reasons]
@@ -49,7 +50,7 @@ def render_markdown(content: Content) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text on one line in which Markdown and HTML find nothing to interpret."""
+    """The text on one line, with Markdown and HTML escaped."""
     flat = printable(" ".join(text.split()))
     plain = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", plain)
@@ -121,7 +122,7 @@ def _answers(row: SideBySide, systems: Sequence[str]) -> Iterator[Sequence[str]]
 
 
 def table_lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A table, its cells escaped."""
+    """A Markdown table with escaped cells."""
     yield _table_line(headings)
     yield "|" + "---|" * len(headings)
     for row in rows:
@@ -133,7 +134,7 @@ def _table_line(cells: Sequence[str]) -> str:
 
 
 def fenced(text: str, language: str) -> list[str]:
-    """A code block whose fence is longer than any the text holds."""
+    """A code block whose fence is longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}{language}", printable(text).rstrip("\n"), fence]

@@ -1,8 +1,8 @@
-"""Plots as inline SVG that takes its colours from the page.
+"""Plots as inline SVG in the colours of the page.
 
-A plot is drawn in stand-in colours which are then replaced by CSS variables, so that one SVG reads
-well on a light and on a dark page. Nothing in it depends on the time or on the machine: equal
-records give equal bytes.
+A plot is drawn in placeholder colours that are then replaced by CSS variables, so that one SVG
+suits light and dark pages. Nothing in it depends on the time or the machine: equal records give
+equal bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from luthier.reports.content import LossCurve, Points
 from luthier.reports.format import format_estimate
 from luthier.reports.style import LIGHT, Palette, plot_style
 
-# What is drawn with these stand-ins takes the page's colour, and outside a report the light one.
+# Placeholders take the page's colours; outside a report, the light ones.
 _DRAWN = Palette(ink="#010203", muted="#020304", rule="#030405", accent="#040506")
 _COLOURS = {
     drawn: f"var(--{name}, {light})"
@@ -37,7 +37,7 @@ _WIDTH, _HEIGHT = 5.6, 3.4
 _INCHES_PER_ROW = 0.47
 _TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
 _HOUR_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
-# From tick to tick where the times lie too close together for those: the widest that shows enough.
+# Tick distances if the times are too close for the usual ticks: the widest that gives enough.
 _TIME_STEPS = (
     36_000, 18_000, 7_200, 3_600, 1_800, 900, 600, 300, 120, 60, 30, 20, 10, 5, 2, 1,
     0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001,
@@ -45,13 +45,13 @@ _TIME_STEPS = (
 _LEAST_TICKS, _MOST_TICKS = 3, 7
 _MAX_LABEL = 28
 _MAX_CURVE_POINTS = 400
-# The running mean follows a share of the steps, so that a short training is not smoothed away.
+# The window of the running mean is a share of the steps, so short trainings are not oversmoothed.
 _SMOOTHED_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot with the words that belong to it; ``svg`` is safe to put into a page as it is."""
+    """A plot with its caption; ``svg`` is safe to embed in a page."""
 
     title: str
     caption: str
@@ -67,7 +67,7 @@ class _Point:
 
 
 def ladder_plots(ladder: LadderRecord) -> list[Plot]:
-    """The metric by rung, the metric by cost, and forgetting: those for which there are figures."""
+    """The metric by rung, the metric by cost, and forgetting, if measured."""
     plots = []
     measured = [
         _Point(rung.name, rung.metric, rung.name == ladder.recommendation.rung,
@@ -90,7 +90,7 @@ def ladder_plots(ladder: LadderRecord) -> list[Plot]:
 
 
 def loss_plot(name: str, curve: LossCurve) -> Plot | None:
-    """Training and validation loss by step, or None where there is neither."""
+    """Training and validation loss by step; None without either."""
     if not curve.training and not curve.validation:
         return None
     title = f"Loss while tuning {name}"
@@ -154,7 +154,7 @@ def _cost_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:
 
 
 def _draw_intervals(axes: Any, points: Sequence[_Point]) -> None:
-    """A dot with its interval for each point, one below the other, the value at the right."""
+    """A dot with its interval for each point, one below the other, with the value on the right."""
     for row, point in enumerate(points):
         colour = _ACCENT if point.is_recommended else _INK
         axes.errorbar(
@@ -175,16 +175,16 @@ def _draw_intervals(axes: Any, points: Sequence[_Point]) -> None:
 
 
 def _mark_times(axes: Any) -> None:
-    """Mark a logarithmic time axis where people expect marks, in their units."""
+    """Put ticks on a logarithmic time axis at round times in suitable units."""
     shown = _time_ticks(*axes.get_xlim())
     axes.set_xticks(shown, [_tick_text(seconds) for seconds in shown])
     axes.set_xticks([], minor=True)
 
 
 def _time_ticks(low: float, high: float) -> list[float]:
-    """Up to seven times between two others, in seconds, whose names differ and never meet.
+    """Up to seven round times between two others, in seconds, with distinct labels that fit.
 
-    At least three where the names can tell so many apart, and always one.
+    At least three if the labels can distinguish as many, and always one.
     """
     usual = (*_TIME_TICKS, *(3_600 * hours for hours in _HOUR_TICKS))
     shown: list[float] = [seconds for seconds in usual if low <= seconds <= high]
@@ -212,10 +212,10 @@ def _tick_text(seconds: float) -> str:
 
 
 def _label_points(axes: Any, points: Sequence[_Point]) -> None:
-    """Put each name where it covers no interval and no other name, if there is such a place."""
+    """Place each name where it covers no interval and no other name, if possible."""
     from matplotlib.transforms import Bbox
 
-    axes.figure.draw_without_rendering()  # settles the layout, and so where the points are
+    axes.figure.draw_without_rendering()  # computes the layout, and so the positions of the points
     taken = []
     for point in points:
         ends = [(point.seconds, end) for end in (point.estimate.low, point.estimate.high)]
@@ -243,18 +243,18 @@ _LABEL_PLACES = (
 
 
 def _short(label: str) -> str:
-    """A name that leaves room for the plot; the description has it whole."""
+    """A name short enough for the plot; the description has the full one."""
     label = printable(label)
     return label if len(label) <= _MAX_LABEL else f"{label[: _MAX_LABEL - 1]}…"
 
 
 def _rows_height(points: Sequence[_Point]) -> float:
-    """Inches for a row a point, with room for the axis."""
+    """The height in inches for one row per point, with space for the axis."""
     return 1.0 + _INCHES_PER_ROW * len(points)
 
 
 def _error(estimate: Estimate) -> list[list[float]]:
-    """Distances to the interval's ends. A bootstrap interval may, rarely, miss its own value."""
+    """Distances to the interval's ends. A bootstrap interval may rarely exclude its own value."""
     below, above = estimate.value - estimate.low, estimate.high - estimate.value
     return [[max(below, 0.0)], [max(above, 0.0)]]
 
@@ -272,9 +272,9 @@ def _spread(estimate: Estimate) -> str:
 
 
 def _smooth(points: Points) -> Points:
-    """The exponential running mean over a share of the steps, corrected for its start.
+    """The exponential running mean over a share of the steps, with bias correction.
 
-    The correction is that of Adam's moments; a mean over one step is the steps themselves.
+    The correction is that of Adam's moments; a mean over one step returns the steps.
     """
     kept = 1 - 1 / max(1.0, _SMOOTHED_SHARE * len(points))
     total, weight, smoothed = 0.0, 0.0, []
@@ -286,7 +286,7 @@ def _smooth(points: Points) -> Points:
 
 
 def _thin(points: Points) -> Points:
-    """At most `_MAX_CURVE_POINTS` of the points, evenly spaced, so that a report stays small."""
+    """At most `_MAX_CURVE_POINTS` points, evenly spaced, so that a report stays small."""
     stride = -(-len(points) // _MAX_CURVE_POINTS)
     return points[::stride]
 
@@ -297,13 +297,13 @@ def _columns(points: Points) -> tuple[list[int], list[float]]:
 
 @contextmanager
 def _axes(title: str, height: float = _HEIGHT) -> Iterator[Any]:
-    """Axes in the house style. Drawing and saving must both happen inside."""
+    """Axes in the report's style. Drawing and saving must both happen inside."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(plot_style(_DRAWN, title)), warnings.catch_warnings():
-        # The page's fonts show the text, so it does not matter what matplotlib's own lacks.
+        # The page's fonts render the text, so glyphs missing in matplotlib's fonts do not matter.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
@@ -311,11 +311,11 @@ def _axes(title: str, height: float = _HEIGHT) -> Iterator[Any]:
 
 
 def _svg(axes: Any, title: str, description: str) -> str:
-    """The figure as an SVG element with a title and a description for those who do not see it."""
+    """The figure as an SVG element with a title and a description for screen readers."""
     buffer = io.StringIO()
     axes.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue().replace("font-family: 'DejaVu Sans'; ", "")
-    # The size, the fonts and the rules for lines are the page's; ids of groups are of no use.
+    # Size, fonts and line rules come from the page; group ids are not needed.
     for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r'(?<=<g) id="[^"]*"'):
         text = re.sub(unwanted, "", text, flags=re.DOTALL)
     for drawn, shown in _COLOURS.items():

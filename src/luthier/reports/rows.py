@@ -1,4 +1,4 @@
-"""Rows of text that every rendering of a table shares."""
+"""Table rows as text, shared by all output formats."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from luthier.reports.format import (
 
 @dataclass(frozen=True, slots=True)
 class LadderRow:
-    """A rung in words and figures.
+    """A rung as text cells.
 
     Attributes:
-        baseline: the cheaper rung that the gain is measured against.
+        baseline: the cheaper rung of the comparison.
         is_real: whether the gain is significant at the ladder's level, after correction.
-        reason: why the rung was skipped or failed; empty when it is done.
+        reason: why the rung was skipped or failed; empty if done.
     """
 
     name: str
@@ -81,7 +81,7 @@ def ladder_rows(ladder: LadderRecord) -> tuple[LadderRow, ...]:
 
 
 def metric_rows(system: str, records: Iterable[EvaluationRecord]) -> list[MetricRow]:
-    """A row for each metric of each record, and for those on its clean examples alone."""
+    """A row for each metric of each record, including those on clean examples only."""
     return [
         _metric_row(system, record, metric, name)
         for record in records
@@ -110,7 +110,7 @@ def estimate_texts(
 
 
 def detectable_text(n: int, metric: str, least: float, beside: str = "") -> str:
-    """The least difference that so many examples can detect, in words."""
+    """The smallest detectable difference at this size, in words."""
     shown = format_value(least, digits=2 if least >= 10 else 3)
     which = f"{shown} or more in {metric}{f' {beside}' if beside else ''}"
     return (

@@ -1,4 +1,4 @@
-"""What a folder of runs holds, a line each."""
+"""Summaries of the runs in a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunSummary:
     Attributes:
         kind: ``adapt``, ``tune`` or ``evaluate``.
         status: ``done``, ``stopped`` (out of time), ``unfinished`` or ``broken``.
-        result: the main figure, or what is wrong with a broken run.
+        result: the main figure, or the error of a broken run.
         created: when the configuration was written, in local time.
     """
 
@@ -39,23 +39,23 @@ class RunSummary:
 
     @property
     def as_stored(self) -> tuple[str, ...]:
-        """The fields with figures that were not computed again; the report of a run checks them."""
+        """The fields that were not recomputed; the report of a run checks them."""
         shows_figure = self.result and self.status != "broken"
         return ("result",) if shows_figure else ()
 
 
 def collect_runs(output: Path) -> list[RunSummary]:
-    """The runs in a folder, newest first. A broken run is listed as such, never an error.
+    """The runs in a folder, newest first. Broken runs are listed and raise no error.
 
     Raises:
-        DataError: the folder itself cannot be read.
+        DataError: the folder cannot be read.
     """
     if not output.exists():
         return []
     try:
         folders = [path for path in output.iterdir() if (path / "config.yaml").is_file()]
     except OSError as error:
-        raise DataError(f"this folder cannot be read: {error}", where=str(output)) from None
+        raise DataError(f"cannot read this folder: {error}", where=str(output)) from None
     runs = [_summary(RunDirectory(folder)) for folder in folders]
     return sorted(runs, key=lambda run: (-run.created.timestamp(), run.name))
 
@@ -108,7 +108,7 @@ def _evaluate_outcome(run: RunDirectory) -> tuple[str, str]:
 
 
 def _main_metric(run: RunDirectory) -> str:
-    """The score of the first suite, else the first metric of the first task."""
+    """The score of the first suite, otherwise the first metric of the first task."""
     for path in run.suites():
         suite = SuiteRecord.read(path)
         return f"{suite.suite} {format_estimate(suite.scores[0])}"

@@ -1,4 +1,4 @@
-"""How plots look: the colours and the lines that all of them share."""
+"""The shared style of plots: colours and lines."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class Palette(NamedTuple):
 
 
 LIGHT = Palette(ink="#1f1d1a", muted="#6d675e", rule="#d9d3c7", accent="#9a4a12")
-"""On a light page."""
+"""The colours on a light page."""
 
 
 def plot_style(colours: Palette, name: str) -> dict[str, Any]:
     """Settings for ``matplotlib.rc_context``.
 
     Args:
-        colours: what to draw with.
-        name: of the plot; ids in the SVG follow from it: unique in a page, and the same every time.
+        colours: the palette.
+        name: the plot's name; SVG ids derive from it, so they are unique and reproducible.
     """
     return {
         "svg.fonttype": "none",
         "svg.hashsalt": name,
-        "text.parse_math": False,  # names may hold dollar signs
+        "text.parse_math": False,  # names may contain dollar signs
         "font.family": "DejaVu Sans",
         "font.size": 11,
         "text.color": colours.ink,

@@ -1,7 +1,7 @@
-"""Tables for the terminal.
+"""Terminal tables of results.
 
-A row has two lines, the value above and its interval below, so that the ladder fits 80 columns.
-Text from files is never read as console markup.
+A row has two lines, the value and its interval below, so that the ladder fits into 80 columns. Text
+from files is never interpreted as console markup.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STATUS_STYLES = {"done": "", "skipped": "dim", "failed": "red", "broken": "red"
 
 
 def ladder_table(ladder: LadderRecord) -> Table:
-    """The ladder: what each rung reached, gained, forgot and cost."""
+    """The ladder: metric, gain, forgetting and cost of each rung."""
     table = Table("rung")
     table.figures(
         f"{ladder.metric}\ninterval",
@@ -51,7 +51,7 @@ def evaluation_table(records: Sequence[EvaluationRecord]) -> Table:
 
 
 def runs_table(runs: Sequence[RunSummary]) -> Table:
-    """Runs, as `luthier runs` lists them."""
+    """The table of `luthier runs`."""
     table = Table("run", "kind", "model", "task", "status")
     table.prose("result")
     table.figures("created")
@@ -61,7 +61,7 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
         created = Text(f"{run.created:%Y-%m-%d %H:%M}")
         table.add_row(*map(Text, cells), status, Text(run.result), created)
     if any(run.result for run in runs):
-        table.explain("Figures are as the runs have stored them; 'luthier report RUN' checks them.")
+        table.explain("Figures are shown as stored; 'luthier report RUN' checks them.")
     return table
 
 
@@ -86,7 +86,7 @@ def _missing_cells(row: LadderRow) -> list[Text]:
 
 
 def _explain(table: Table, ladder: LadderRecord) -> None:
-    """Say below the table what p is, and why rungs are missing: no cell has room for it."""
+    """Explain p-values and missing rungs below the table, since no cell has room for it."""
     rows = ladder_rows(ladder)
     lines = [f"{row.name} {row.status}: {row.reason}" for row in rows if row.reason]
     if any(row.p for row in rows):

@@ -1,4 +1,4 @@
-"""From a run directory to its reports."""
+"""Writing reports into run directories."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def write_report(run: RunDirectory) -> tuple[Path, Path]:
     """Write ``report.html`` and ``report.md`` into a finished run.
 
     Returns:
-        The paths of both.
+        The paths of both files.
 
     Raises:
-        DataError: a file of the run is missing or broken, or there are no results yet.
-        ResourceError: the run directory cannot be written.
+        DataError: a file of the run is missing or invalid, or there are no results yet.
+        ResourceError: the run directory is not writable.
     """
     content = read_content(run)
     write_atomically(run.report_html, render_html(content))
@@ -30,15 +30,15 @@ def write_report(run: RunDirectory) -> tuple[Path, Path]:
 
 
 def write_comparison(runs: Sequence[RunDirectory], comparison: RunComparison, path: Path) -> None:
-    """Write a page about runs side by side.
+    """Write a page that compares runs side by side.
 
     Args:
         runs: the runs, in the order of the comparison's names.
-        comparison: how they differ.
-        path: the page.
+        comparison: their comparison.
+        path: the page to write.
 
     Raises:
-        DataError: a file of a run is broken.
-        ResourceError: the page cannot be written.
+        DataError: a file of a run is invalid.
+        ResourceError: the page is not writable.
     """
     write_atomically(path, render_html(read_compared(runs, comparison)))

@@ -1,4 +1,4 @@
-"""The one training loop, for every method and every objective."""
+"""The training loop, shared by every method and objective."""
 
 from luthier.training.job import Limits, TrainingJob
 from luthier.training.loop import train

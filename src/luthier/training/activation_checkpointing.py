@@ -1,4 +1,4 @@
-"""Activation checkpointing: what the backward pass computes again."""
+"""Activation checkpointing: recomputation of activations in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from torch.utils.checkpoint import create_selective_checkpoint_contexts
 from luthier.config.train import Checkpointing
 
 _ATEN = torch.ops.aten
-# What the selective kind keeps: products with weights, and attention where one kernel computes it.
-# Products inside attention that is written out are as large as the length squared, and some are
-# changed in place.
+# Operations whose results selective checkpointing keeps: weight products and fused attention.
+# Products inside unfused attention grow with the squared length, and some are modified in place.
 _KEPT = [
     _ATEN.mm.default,
     _ATEN.addmm.default,
@@ -26,13 +25,13 @@ _KEPT = [
 
 
 def checkpoint_activations(model: Any, again: Checkpointing) -> None:
-    """Have each layer of a transformers model compute activations again in its backward pass.
+    """Enable activation checkpointing for each layer of a transformers model.
 
     Args:
         model: the model, or a peft model around it.
-        again: ``full`` keeps the input of each layer (Chen et al. 2016, arXiv 1604.06174),
-            ``selective`` what products and attention gave as well (after Korthikanti et al. 2022,
-            arXiv 2205.05198); ``none`` leaves the model as it is.
+        again: ``full`` keeps the input of each layer (Chen et al. 2016, arXiv 1604.06174);
+            ``selective`` also keeps results of weight products and attention (after Korthikanti et
+            al. 2022, arXiv 2205.05198); ``none`` leaves the model unchanged.
     """
     if again == "none":
         return
@@ -40,6 +39,6 @@ def checkpoint_activations(model: Any, again: Checkpointing) -> None:
     if again == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _KEPT)
     model.gradient_checkpointing_enable(options)
-    # Transformers lets a gradient flow into the embeddings' output, through layers that need none;
-    # reentrant checkpointing alone depends on that.
+    # Transformers makes the embeddings' output require a gradient, which passes through layers that
+    # need none; only reentrant checkpointing depends on that.
     model.disable_input_require_grads()

@@ -1,4 +1,4 @@
-"""Every tensor storage that comes and goes while a program runs, real or fake."""
+"""A record of every tensor storage allocated and freed while a program runs, real or fake."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _ADD = torch.ops.aten.add.Tensor
 
 @dataclass(slots=True, eq=False)
 class Allocation:
-    """A storage: tensors that are views of each other share one.
+    """A storage; tensors that are views of each other share one.
 
-    Time is counted in allocations: the one at time t is the t-th.
+    Time is counted in allocations: time t is the t-th allocation.
 
     Attributes:
-        nbytes: its size.
-        shape: of the tensor that it was made for.
-        born: when it was made.
-        recorded: whether autograd was recording then, as in a forward pass.
-        in_backward: whether a backward pass was running then.
+        nbytes: size in bytes.
+        shape: the shape of the tensor it was allocated for.
+        born: the time of allocation.
+        recorded: whether autograd was recording at that time, as in a forward pass.
+        in_backward: whether a backward pass was running at that time.
         died: the time of the last allocation before it was freed; None while it is alive.
-        label: what it is, where somebody said so.
+        label: its purpose, if labelled.
     """
 
     nbytes: int
@@ -41,23 +41,23 @@ class Allocation:
     label: str = ""
 
     def alive_at(self, time: int) -> bool:
-        """Whether it exists right after the allocation at ``time``."""
+        """Whether it is alive right after the allocation at ``time``."""
         return self.born <= time and (self.died is None or self.died >= time)
 
 
 class AllocationTracker(TorchDispatchMode):
-    """Records the storages that operators return while it is active.
+    """Records the storages returned by operators while it is active.
 
-    A storage is held by a weak reference, so that tracking does not prolong its life, and counts
-    once however many tensors view it; operators that work in place return none that is new. Of
-    what an operator allocates and frees within itself, the casts of element-wise ones are added,
-    as a CPU makes them; the rest is not seen, nor is what is made without an operator, such as
-    the state of a random generator that activation checkpointing stores.
+    Storages are held by weak references, so tracking does not prolong their life. Each counts once,
+    however many tensors view it; in-place operators return no new one. Of an operator's internal
+    allocations, only the casts of element-wise ones are added, as on a CPU. Other internal ones are
+    not seen, nor is memory allocated outside operators, such as the random generator's state stored
+    by activation checkpointing.
 
-    It sees the operators below autograd, as they run, forward and backward. While a dispatch mode
-    is active autograd avoids working in place, in two ways. Its sums of the gradients that reach
-    one tensor are corrected for. The gradients of a few operators, such as indexing, fill a copy
-    of their zeros instead, and that copy is one too many.
+    It sees operators below autograd, forward and backward. While a dispatch mode is active,
+    autograd avoids in-place work in two ways. Its sums of gradients for one tensor are corrected
+    here. Gradients of a few operators, such as indexing, fill a copy of their zeros, which counts
+    one tensor too many.
     """
 
     def __init__(self) -> None:
@@ -68,23 +68,23 @@ class AllocationTracker(TorchDispatchMode):
 
     @property
     def now(self) -> int:
-        """How many allocations there were."""
+        """The number of allocations so far."""
         return len(self.allocations)
 
     def label(self, tensors: Iterable[Tensor], label: str) -> None:
-        """Say what the storages of ``tensors`` are; those made before tracking are added."""
+        """Label the storages of ``tensors``; those allocated before tracking are added."""
         for tensor in tensors:
             self._note(tensor).label = label
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator and note what it returns."""
+        """Run an operator and record the storages it returns."""
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
             self._note(tensor)
         for nbytes in _casts(func, args):
             self._note_passing(nbytes)
         summed = func is _ADD and _in_backward() and not torch.is_grad_enabled()
-        if summed and args[0]._base is None:  # autograd never adds in a view's place
+        if summed and args[0]._base is None:  # autograd never accumulates into a view in place
             self._sum = (self.now - 1, self._note(args[0]))
         return result
 
@@ -98,7 +98,7 @@ class AllocationTracker(TorchDispatchMode):
         return allocation
 
     def _note_passing(self, nbytes: int) -> None:
-        """Note what an operator made and freed again."""
+        """Record memory that an operator allocated and freed internally."""
         passing = self._add(nbytes, ())
         passing.died = passing.born
 
@@ -111,7 +111,7 @@ class AllocationTracker(TorchDispatchMode):
     def _release(self, key: int, _reference: Any) -> None:
         _, allocation = self._live.pop(key)
         allocation.died = self.now - 1
-        # A sum of gradients whose first operand ends with it: untracked, it is added in place.
+        # A gradient sum whose first operand dies with it: untracked, it is accumulated in place.
         if self._sum == (allocation.died, allocation):
             allocation.died -= 1
 
@@ -121,9 +121,9 @@ def _tensors(result: Any) -> Iterator[Tensor]:
 
 
 def _casts(func: Any, operands: Any) -> Iterator[int]:
-    """Bytes of the copies with which a CPU brings operands of several types to a common one.
+    """Bytes of the copies with which a CPU casts operands to a common dtype.
 
-    Element-wise operators alone do so; a CUDA kernel casts number by number.
+    Only element-wise operators make them; a CUDA kernel casts number by number.
     """
     if torch.Tag.pointwise not in func.tags:
         return

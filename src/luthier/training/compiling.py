@@ -1,8 +1,8 @@
-"""Layers that are compiled: what runs between products becomes a few kernels.
+"""Compilation of layers, which fuses the operations between matrix products.
 
-All that is compiled is compiled before the first step, from passes that follow from the data alone,
-and in any other case a layer runs as always. So a training that is resumed runs the same code as
-one that was not interrupted, although a compiler writes other code for other first shapes.
+All compilation happens before the first step, on passes that depend only on the data; other shapes
+run uncompiled. A resumed training therefore runs the same code as an uninterrupted one, although a
+compiler generates different code for different first shapes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from luthier.training.objectives import Objective, Trainable
 if TYPE_CHECKING:
     from luthier.training.state import TrainingState
 
-# Graphs of one layer's code: the first layer and others, each kind of pass.
+# Graphs per layer code: the first layer and the others, for each kind of pass.
 _MOST_GRAPHS = 64
-# Whatever was not compiled before the first step runs as it is written.
+# Anything not compiled before the first step runs eagerly.
 _KNOWN_CODE = "eager_on_recompile"
-# As without compiling: the same random numbers, and no choice that depends on a clock.
+# As in eager mode: the same random numbers, and no autotuning.
 _OPTIONS = {"fallback_random": True, "deterministic": True}
 
 
@@ -43,12 +43,12 @@ def has_compiler(device: torch.device) -> bool:
 
 @contextmanager
 def compiled_layers(state: TrainingState, console: Console, *, resumed: bool) -> Iterator[None]:
-    """Within, the model's layers run compiled, if that was decided; after, they are as before.
+    """Run the model's layers compiled within the block, if the training is configured so.
 
-    Where they cannot be compiled and nobody asked for it, a new training goes on without.
+    If compilation fails and is not required, a new training continues without it.
 
     Raises:
-        UsageError: they cannot, and the settings or the steps before demand it.
+        UsageError: compilation fails, but the settings or earlier steps require it.
     """
     job, progress = state.job, state.progress
     failure = _compile(state, console) if progress.compiled else ""
@@ -56,14 +56,14 @@ def compiled_layers(state: TrainingState, console: Console, *, resumed: bool) ->
         _release(job.loaded.model)
         if resumed or job.train.compile is True:
             raise UsageError(
-                f"the layers cannot be compiled: {failure}",
+                f"compiling the layers failed: {failure}",
                 where="train.compile",
-                fix="compile where the run began, or begin a run with train.compile=false",
+                fix="resume on a machine that can compile, or start a run with train.compile=false",
             )
         console.warn(f"the layers are not compiled: {failure}")
         progress.compiled = False
     try:
-        # A stance holds from when it is made, not from when it is entered.
+        # A stance takes effect when created, not when entered.
         with torch.compiler.set_stance(_KNOWN_CODE) if progress.compiled else nullcontext():
             yield
     finally:
@@ -71,7 +71,7 @@ def compiled_layers(state: TrainingState, console: Console, *, resumed: bool) ->
 
 
 def _compile(state: TrainingState, console: Console) -> str:
-    """Compile all that is compiled; the reason why it failed, or nothing."""
+    """Compile the layers; the reason for a failure, otherwise empty."""
     from torch._dynamo.config import patch
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
@@ -80,7 +80,7 @@ def _compile(state: TrainingState, console: Console) -> str:
     model, device = job.loaded.model, job.loaded.device
     if not has_compiler(device):
         return "there is no C++ compiler" if device.type == "cpu" else "triton is not installed"
-    torch.compiler.reset()  # code of an earlier training was made for other first shapes
+    torch.compiler.reset()  # earlier code was compiled for other first shapes
     for layer in _layers(model):
         layer.compile(dynamic=True, options=_OPTIONS)
     passes = first_passes(job.objective, job.examples, job.micro_batch_tokens)
@@ -106,15 +106,15 @@ def _compile(state: TrainingState, console: Console) -> str:
 def first_passes(
     objective: Objective[Any], examples: Sequence[Trainable], tokens: int
 ) -> list[list[Trainable]]:
-    """The passes that are compiled: one example, two of the same length, and two of others.
+    """The passes to compile: one example, two of equal length, and two of different lengths.
 
-    They follow from the data, not from how many tokens fit, and have no more tokens than the
-    longest example if that can be.
+    They depend on the data, not on the micro-batch size, and if possible have no more tokens than
+    the longest example.
 
     Args:
-        objective: tells their lengths.
-        examples: all that is trained on.
-        tokens: of a micro-batch; where two examples never share one, there is no pass of two.
+        objective: gives the lengths.
+        examples: all training examples.
+        tokens: tokens per micro-batch; if two examples never share one, there is no pass of two.
     """
     by_length = {objective.length(example): example for example in examples}
     lengths = sorted(by_length)
@@ -127,7 +127,7 @@ def first_passes(
 
 
 def _layers(model: Any) -> list[Any]:
-    """The model's repeated layers, but those whose passes something else has replaced."""
+    """The model's repeated layers, except those whose forward is already replaced."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     return [
@@ -138,6 +138,6 @@ def _layers(model: Any) -> list[Any]:
 
 
 def _release(model: Any) -> None:
-    """Have the layers run as they are written again."""
+    """Run the layers eagerly again."""
     for layer in _layers(model):
         layer._compiled_call_impl = None

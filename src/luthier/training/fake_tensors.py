@@ -1,4 +1,4 @@
-"""Running a program on tensors that hold no numbers."""
+"""Execution on fake tensors, which hold no data."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _MOST_WHOLE_NUMBERS = 2**20
 
 @contextmanager
 def fake_tensors() -> Iterator[None]:
-    """Floating-point tensors made inside have a shape, a type and a lifetime, but no numbers.
+    """Make floating-point tensors created inside have shape, dtype and lifetime, but no data.
 
-    Small tensors of whole numbers and truth values are real: positions and masks are computed as
-    always, so a program that asks whether a mask is full takes the way it takes with real data.
-    Reading a floating-point number gives 1.0, so a loss that is checked to be finite passes.
+    Small integer and boolean tensors are real: positions and masks are computed as usual, so a
+    program that checks whether a mask is full takes the same branch as with real data. Reading a
+    floating-point number gives 1.0, so a check that the loss is finite passes.
 
     Raises:
-        UsageError: the program depends on a value that does not exist, such as which expert a
-            token is sent to, or uses an operator that torch cannot run without data.
+        UsageError: the program depends on missing values, such as the expert a token is routed to,
+            or uses an operator that torch cannot run on fake tensors.
     """
     fake = FakeTensorMode(allow_fallback_kernels=False, allow_non_fake_inputs=True)
-    # Torch logs a traceback of its own before it raises.
+    # Torch logs its own traceback before raising.
     log = logging.getLogger("torch._subclasses.fake_tensor")
     quiet, log.disabled = log.disabled, True
     try:
         with fake, _RealWholeNumbers(fake):
             yield
-    except RuntimeError as error:  # the family of all that fake tensors cannot do
+    except RuntimeError as error:  # the base class of all errors of fake tensors
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"this model cannot run without data: {reason}", fix="plan without the trace"
+            f"this model cannot run on fake tensors: {reason}", fix="plan without the trace"
         ) from error
     finally:
         log.disabled = quiet
 
 
 class _RealWholeNumbers(TorchDispatchMode):
-    """Runs operators on small whole-number tensors for real, above a mode that runs none."""
+    """Runs operators on small integer tensors for real, above a fake tensor mode."""
 
     def __init__(self, fake: FakeTensorMode) -> None:
         super().__init__()
@@ -60,7 +60,8 @@ class _RealWholeNumbers(TorchDispatchMode):
             return 1.0
         if func is not _READ:
             result = func(*args, **kwargs)
-            # The mode remembers tensors by weak references; Module.to refuses those that have any.
+            # The mode keeps weak references to tensors, but Module.to rejects tensors that have
+            # any.
             self._fake.fake_tensor_converter.tensor_memo.clear()
             if any(isinstance(leaf, FakeTensor) for leaf in tree_iter((args, kwargs))):
                 return result

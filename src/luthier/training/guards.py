@@ -1,4 +1,4 @@
-"""Checks that stop a training, or leave a step out, before it does harm."""
+"""Guards that stop a training or skip a step before it does harm."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 Action = Literal["warn", "skip", "abort"]
 
-_WINDOW = 32  # steps that the running statistics look back
-_ENOUGH = 12  # of them, before a step is compared with them
+_WINDOW = 32  # number of recent steps in the running statistics
+_ENOUGH = 12  # number of recorded steps before comparisons start
 _LOSS_DEVIATIONS = 10.0
-_LEAST_DEVIATION = 0.05  # of the median: a loss that hardly varies may still vary so much
+_LEAST_DEVIATION = 0.05  # of the median: tolerated variation of a nearly constant loss
 _GRADIENT_FACTOR = 100.0
 _IDLE_STEPS = 8
 _SAMPLED = 4096
 _FIX = "change the learning rate, or look at these examples with 'luthier data show'"
-# Before the first update the learning rate is not why.
+# Before the first update the learning rate cannot be the cause.
 _FIX_AT_FIRST = (
-    "see with 'luthier prompt' whether the model itself gives numbers: its weights may come from a "
-    "training that diverged, or need the range of model.dtype=float32"
+    "check with 'luthier prompt' whether the base model gives finite numbers: its weights may "
+    "have diverged in an earlier training, or need model.dtype=float32"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a guard saw in a step, and what was done about it."""
+    """A guard's finding in a step, and the action taken."""
 
     kind: str
     action: Action
@@ -43,7 +43,7 @@ class Finding:
 
 @dataclass(slots=True)
 class GuardState:
-    """What the guards remember between steps; it is saved with every checkpoint."""
+    """The guards' memory between steps, saved with every checkpoint."""
 
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
@@ -54,11 +54,11 @@ class GuardState:
 
 
 class Guards:
-    """Judges every step between its backward pass and its update.
+    """Checks of every step between its backward pass and its update.
 
-    A loss is a spike if it lies more than 10 robust standard deviations (1.4826 × the median
-    absolute deviation, at least 5 % of the median) above the median of the last 32 steps; a
-    gradient norm if it is more than 100 times theirs.
+    A loss is a spike if it exceeds the median of the last 32 steps by more than 10 robust standard
+    deviations (1.4826 × the median absolute deviation, at least 5 % of the median); a gradient norm
+    if it exceeds 100 times the median.
     """
 
     def __init__(self, config: GuardsConfig, processes: ProcessGroup = SINGLE_PROCESS) -> None:
@@ -68,7 +68,7 @@ class Guards:
         self._findings: list[Finding] = []
 
     def take_findings(self) -> list[Finding]:
-        """What was found since the last call."""
+        """The findings since the last call."""
         found, self._findings = self._findings, []
         return found
 
@@ -79,10 +79,10 @@ class Guards:
 
         Args:
             step: counted from 0.
-            loss: nats per trained token; of no meaning if no token is trained.
+            loss: nats per trained token; meaningless without trained tokens.
             norm: the global norm of the gradient before clipping.
-            trained_tokens: of the step.
-            batch_ids: the examples of the step.
+            trained_tokens: number of trained tokens in the step.
+            batch_ids: ids of the step's examples.
 
         Raises:
             DivergedError: the policy is to abort, or too many steps were skipped.
@@ -101,11 +101,11 @@ class Guards:
         return True
 
     def sample(self, weights: Iterable[Tensor]) -> list[Tensor]:
-        """Numbers of each weight before an update; none once an update was seen to change some."""
+        """Some numbers of each weight before an update; empty once an update has changed any."""
         return [] if self.state.has_changed else [_sampled(weight) for weight in weights]
 
     def compare(self, before: Sequence[Tensor], weights: Iterable[Tensor], step: int) -> None:
-        """See whether an update changed anything.
+        """Check that an update changed some weight.
 
         Raises:
             DivergedError: the policy is to abort, and eight updates changed nothing.
@@ -134,7 +134,7 @@ class Guards:
             what = "gradient" if math.isfinite(loss) else "loss"
             message = (
                 f"the {what} is not finite in {name} (loss {loss}, gradient norm {norm}); "
-                "the weights are as they were after the step before"
+                "the weights are unchanged since the step before"
             )
             return Finding("non-finite", config.non_finite, message)
         if _is_spike(loss, self.state.losses):
@@ -165,10 +165,10 @@ class Guards:
 
 
 def spoilt_weights(step: int) -> DivergedError:
-    """What to say of weights that an update has made useless."""
+    """The error for weights that an update made non-finite."""
     return _diverged(
         f"the update of step {step} left weights that are not finite; they are not saved, and the "
-        "checkpoint before is whole",
+        "last checkpoint is intact",
         [],
     )
 
@@ -182,7 +182,7 @@ def _is_spike(loss: float, losses: Sequence[float]) -> bool:
 
 
 def _sampled(weight: Tensor) -> Tensor:
-    """Up to 4,096 numbers of a weight, from all of it."""
+    """Up to 4,096 evenly spread numbers of a weight."""
     flat = weight.detach().reshape(-1)
     return flat[:: max(1, -(-flat.numel() // _SAMPLED))].clone()
 

@@ -1,4 +1,4 @@
-"""What the training loop is given."""
+"""The complete input of the training loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from luthier.training.layout import Layout, Packed, Padded
 from luthier.training.objectives import Objective, Trainable
 from luthier.training.schedule import total_steps
 
-# Where nothing says how many fit.
+# The default if no limit is known.
 USUAL_TOKENS = 2048
 
 
@@ -34,15 +34,15 @@ def _nothing_beside(_total_steps: int) -> MethodHooks:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the machine allows; None where that is not known or not wanted.
+    """Limits of the machine; None if unknown or unlimited.
 
     Attributes:
-        memory: bytes that this process may come to use. A step on the longest examples is tried
-            before the first one.
-        micro_batch_tokens: tokens of a forward pass, padding included.
-        tokens_per_second: what all devices would do at their peak. What is done, as a share of it,
-            is the model FLOPs utilisation.
-        compiling_pays: whether compiled layers save more time than it takes to compile them.
+        memory: bytes available to this process. A step on the longest examples is tried before the
+            first one.
+        micro_batch_tokens: tokens per forward pass, padding included.
+        tokens_per_second: throughput of all devices at their peak. The measured throughput relative
+            to it is the model FLOPs utilisation.
+        compiling_pays: whether compiled layers save more time than their compilation takes.
     """
 
     memory: int | None = None
@@ -53,27 +53,27 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One training, complete.
+    """A complete training.
 
     Attributes:
-        loaded: a model that a method has prepared: what requires a gradient is trained.
-        method_name: for the records.
-        method: learning rate, weight decay, epochs.
-        train: the loop's settings.
-        objective: the loss, and the kind of example.
-        examples: the tokenised training examples, and after them the general ones.
+        loaded: a model prepared by a method; parameters that require a gradient are trained.
+        method_name: its name in records.
+        method: the method's settings, such as learning rate, weight decay and epochs.
+        train: the settings of the loop.
+        objective: the loss and the type of example.
+        examples: the tokenised training examples, followed by the general ones.
         validation: the tokenised validation examples; may be empty.
         seed: the seed of order and dropout.
-        run: where metrics, events and checkpoints go.
-        fingerprint: of everything that decides the result; a checkpoint of another is refused.
-        inputs: what the fingerprint is made of, so that a difference can be named.
-        parallelism: how processes share the work; by default there is one.
-        limits: what the machine allows.
-        companion: from the number of steps to what the method does beside the gradient.
-        replay: how many of the examples are general, and their share of an epoch.
+        run: the run directory for metrics, events and checkpoints.
+        fingerprint: identifies everything that decides the result; other checkpoints are rejected.
+        inputs: the values behind the fingerprint, to name differences.
+        parallelism: the parallelism across processes; default: one process.
+        limits: the limits of the machine.
+        companion: from the number of steps to the method's hooks.
+        replay: the number of general examples, and their share of an epoch.
         watched: texts whose loss may not rise by more than ``train.guards.max_forgetting``.
         watched_loss: the base model's loss on them.
-        packed: whether the examples of a micro-batch share one row.
+        packed: whether micro-batches are packed into one row.
     """
 
     loaded: LoadedModel
@@ -97,90 +97,89 @@ class TrainingJob:
 
     @property
     def order(self) -> BatchOrder:
-        """Which examples make a step."""
+        """The assignment of examples to steps."""
         own = len(self.examples) - self.replay.num
         return BatchOrder(own, self.train.batch_size, self.seed, self.replay)
 
     @property
     def layout(self) -> Layout:
-        """How the examples of a step lie in its forward passes."""
+        """The layout of examples in forward passes."""
         return Packed() if self.packed else Padded(self.train.max_padding)
 
     @property
     def compiled(self) -> bool:
-        """Whether the layers are compiled, as far as the settings and the plan say."""
+        """Whether the layers are compiled, according to the settings and the plan."""
         wanted = self.train.compile
         return self.limits.compiling_pays if wanted == "auto" else wanted
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Tokens of a forward pass."""
+        """Tokens per forward pass."""
         configured = self.train.micro_batch_tokens
         usual = USUAL_TOKENS if configured == "auto" else configured
         return self.limits.micro_batch_tokens or usual
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole training."""
+        """Total number of optimizer steps."""
         return total_steps(self.order, self.train, self.method)
 
     @property
     def repeats(self) -> bool:
-        """Whether examples come again, just as they were: noise makes them others."""
+        """Whether identical examples recur; with noise they differ."""
         noisy = self.train.neftune_alpha is not None
         return self.total_steps > self.order.steps_per_epoch and not noisy
 
 
 def initial_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:
-    """The model with which a training starts: `prepare_model`, drawing from the run's own seed."""
+    """The model at the start of a training: `prepare_model` with the run's seed."""
     torch.manual_seed(derive(config.seed, "initialise", name))
     return prepare_model(base, name, config)
 
 
 def prepare_model(base: LoadedModel, name: MethodName, config: RunConfig) -> tuple[Method, Any]:
-    """The method called ``name``, and the model as it prepares it; ``base`` is changed.
+    """The method called ``name``, and the model prepared by it; ``base`` is modified.
 
     Raises:
-        UsageError: the model has nothing for this method, or the loop's settings rule it out.
+        UsageError: the model has no parameters for this method, or the loop's settings exclude it.
     """
     method = allowed_method(name, config, base)
     return method, method.prepare(base)
 
 
 def allowed_method(name: MethodName, config: RunConfig, base: LoadedModel | ModelHandle) -> Method:
-    """The method called ``name``, if the loop's settings do not rule it out.
+    """The method called ``name``, if the loop's settings allow it.
 
     Raises:
-        UsageError: they do.
+        UsageError: they exclude it.
     """
     method = method_for(name, config.methods)
     method.require_base(base.adapter)
     if config.train.activation_checkpointing != "none" and not method.facts.recomputable:
         raise UsageError(
-            f"{name} keeps keys and values, which activation checkpointing would compute again",
+            f"{name} caches keys and values, which is incompatible with activation checkpointing",
             where="train.activation_checkpointing",
-            fix="switch it off, or choose a method that adds no keys and values",
+            fix="disable it, or choose a method that adds no keys and values",
         )
     if not config.train.master_weights and _is_float16(config):
         raise UsageError(
-            "float16 weights without float32 copies lose small updates, and nothing here rounds "
-            "them at random",
+            "float16 weights without float32 master copies lose small updates, because stochastic "
+            "rounding does not support float16",
             where="train.master_weights",
-            fix="leave it on, or choose model.dtype=bfloat16",
+            fix="enable it, or choose model.dtype=bfloat16",
         )
     if config.train.compile is True and config.methods.of(name).drops:
         raise UsageError(
-            f"{name} with dropout trains otherwise in compiled layers than as they are written, "
-            "by more than rounding",
+            f"compiled layers change the results of {name} with dropout by more than rounding",
             where="train.compile",
-            fix=f"leave it at auto, or set methods.{name}.dropout=0",
+            fix=f"set it to auto, or set methods.{name}.dropout=0",
         )
     if config.train.packing is True and not can_be_packed(method, base):
         raise UsageError(
-            f"with {name} of this model examples need rows of their own: what goes before one, "
-            "virtual tokens or an encoder's output, cannot stand inside a row",
+            f"{name} of this model cannot pack examples: virtual tokens or an encoder's output "
+            "must precede each row",
             where="train.packing",
-            fix="leave it at auto",
+            fix="set it to auto",
         )
     return method
 
@@ -190,5 +189,5 @@ def _is_float16(config: RunConfig) -> bool:
 
 
 def can_be_packed(method: Method, base: LoadedModel | ModelHandle) -> bool:
-    """Whether examples can share a row, as far as the kind of model and the method tell."""
+    """Whether examples can be packed, according to the kind of model and the method."""
     return method.facts.packable and not base.is_encoder_decoder

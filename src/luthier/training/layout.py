@@ -1,4 +1,4 @@
-"""How the examples of a forward pass lie in its tensors: padded rows, or one packed row."""
+"""Layouts of examples in a forward pass: padded rows, or one packed row."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from luthier.prompts.training_example import TrainingExample
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A forward pass: its inputs, and where which tokens are predicted.
+    """A forward pass: its inputs, and the positions and targets of predictions.
 
-    All of it is made from the examples' own lists, so that every shape is known without reading a
-    tensor: nothing waits for a device, and the pass can be traced with tensors that hold no data.
+    It is built from Python lists, so every shape is known without reading a tensor. Nothing waits
+    for a device, and the pass can be traced with fake tensors.
 
     Attributes:
-        inputs: token ids, and a mask or positions where they are needed.
+        inputs: token ids, and a mask or positions if needed.
         rows_K: the row of each prediction.
-        columns_K: its position, counted from the end of the sequence that the output layer sees.
-        targets_K: the token that is predicted.
+        columns_K: its position, counted from the end of the sequence seen by the output layer.
+        targets_K: the predicted token.
     """
 
     inputs: dict[str, Tensor]
@@ -35,25 +35,25 @@ class Batch:
 
     @classmethod
     def of(cls, inputs: dict[str, Tensor], predictions: Sequence[tuple[int, int, int]]) -> Batch:
-        """From (row, column, target) of each prediction."""
+        """A batch from (row, column, target) of each prediction."""
         table = torch.tensor(predictions, dtype=torch.long).reshape(-1, 3)
         return cls(inputs, *table.unbind(1))
 
 
 class Layout(ABC):
-    """A way to lay out examples."""
+    """A way to lay out examples in a forward pass."""
 
     @abstractmethod
     def cut(self, lengths: Sequence[int], tokens: int) -> list[list[int]]:
-        """The indices of the examples of each forward pass, which may have so many tokens."""
+        """The indices of the examples in each forward pass of at most ``tokens`` tokens."""
 
     @abstractmethod
     def shape(self, lengths: Sequence[int]) -> tuple[int, int]:
-        """Rows of a forward pass over examples of these lengths, and tokens of a row."""
+        """Rows and tokens per row of a forward pass over examples of these lengths."""
 
     @abstractmethod
     def starts(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
-        """The row of each example of a forward pass, and the position where it begins."""
+        """The row and start position of each example in a forward pass."""
 
     @abstractmethod
     def batch(self, examples: Sequence[TrainingExample]) -> Batch:
@@ -62,10 +62,10 @@ class Layout(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Padded(Layout):
-    """A row each, filled up to the longest.
+    """One row per example, padded to the longest.
 
     Attributes:
-        max_padding: the share of padding above which a pass is cut in two.
+        max_padding: the share of padding above which a pass is split in two.
     """
 
     max_padding: float
@@ -96,11 +96,11 @@ class Padded(Layout):
 
 @dataclass(frozen=True, slots=True)
 class Packed(Layout):
-    """One row, in which examples follow one another, with positions that begin anew for each.
+    """One row of concatenated examples, with positions that restart for each.
 
-    There is no mask: from the positions transformers sees where an example begins, and lets none
-    attend to another (block-diagonal attention, as in Krell et al. 2021, arXiv 2107.02027).
-    Whether a model does so is found out by `luthier.training.packing`.
+    There is no mask: transformers detects the start of each example from the positions and applies
+    block-diagonal attention (as in Krell et al. 2021, arXiv 2107.02027). `luthier.training.packing`
+    tests whether a model does so.
     """
 
     def cut(self, lengths: Sequence[int], tokens: int) -> list[list[int]]:
@@ -131,13 +131,13 @@ class Packed(Layout):
 
 
 VALIDATION_LAYOUT = Padded(max_padding=0.2)
-"""How the examples of a validation lie in its forward passes."""
+"""The layout of validation examples."""
 
 
 def encoder_decoder_batch(examples: Sequence[TrainingExample], start: int) -> Batch:
     """A forward pass of an encoder-decoder model over padded rows.
 
-    ``start`` is the token with which each decoder sequence begins.
+    ``start`` is the first token of each decoder sequence.
     """
     ids = [example.input_ids for example in examples]
     labels = [example.decoder_ids for example in examples]
@@ -153,7 +153,7 @@ def encoder_decoder_batch(examples: Sequence[TrainingExample], start: int) -> Ba
 
 
 def _predicted(example: TrainingExample) -> list[tuple[int, int]]:
-    """Position and token of each prediction: the position before a token predicts it."""
+    """Position and token of each prediction; a token is predicted at the position before it."""
     return [
         (column - 1, token)
         for column, token in enumerate(example.input_ids)
@@ -168,7 +168,7 @@ def _rectangle(rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def _mask(rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-    """Which entries are real, if not all are: without a mask, attention takes a faster path."""
+    """The mask of real entries; empty if all are real, since attention is faster without it."""
     if len({len(row) for row in rows}) == 1:
         return {}
     return {"attention_mask": _rectangle([[1] * len(row) for row in rows])}

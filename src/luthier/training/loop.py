@@ -40,16 +40,16 @@ Stop = Literal["finished", "early", "time", "forgetting"]
 
 
 def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()) -> TrainingRecord:
-    """Train, or go on from the newest checkpoint, and leave the best weights in the model.
+    """Train, or resume from the newest checkpoint, and leave the best weights in the model.
 
-    The result of a training that was interrupted and continued is the same, bit for bit, as that
-    of one that was not: order, dropout and schedule are functions of the step.
+    A resumed training gives bit-identical results: order, dropout and schedule are functions of the
+    step.
 
     Raises:
         DivergedError: a guard stopped the training, and no state is worth keeping.
-        DataError: no token of the examples is trained on.
-        PreemptedError: a signal asked to stop; a checkpoint was saved.
-        UsageError: the run directory holds a checkpoint of another configuration.
+        DataError: the examples have no trained tokens.
+        PreemptedError: a signal requested a stop; a checkpoint was saved.
+        UsageError: the run directory has a checkpoint of another configuration.
     """
     order = job.order
     total_steps = job.total_steps
@@ -68,7 +68,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         fit_micro_batch(state, console)
         state.keep_micro_batch()
     with (
-        # A step must not depend on how long the texts of earlier ones were.
+        # A step must not depend on the lengths of earlier texts.
         rope_of_each_pass(job.loaded.model),
         compiled_layers(state, console, resumed=resumed),
         stop_on_signals() as request,
@@ -80,7 +80,7 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         told += [WarningObserver(console), *observers]
         audience = _Audience(told if processes.is_first else [])
         audience.on_event("resume" if resumed else "start", step=state.progress.step)
-        # What was found before an interruption counts.
+        # Findings before an interruption count too.
         stopped = (
             "forgetting"
             if state.has_forgotten
@@ -88,15 +88,15 @@ def train(job: TrainingJob, console: Console, observers: Sequence[Observer] = ()
         )
         peak = processes.largest(memory.read())
         state.progress.peak_memory_bytes = max(state.progress.peak_memory_bytes, peak)
-        state.save()  # what is finished can be extended
-    # In the last step too: the signal was meant for the whole program. Read when no more can come.
+        state.save()  # a finished training can be extended
+    # Also in the last step, because the signal is meant for the whole program. Checked last.
     (asked,) = processes.any(request.is_set)
     if asked:
         who = request.signal_name if request.is_set else "a signal to another process"
         raise PreemptedError(
             f"stopped by {who} after step {state.progress.step} of {total_steps}",
             where=str(job.run.path),
-            fix="run the same command again to go on from here",
+            fix="run the same command again to continue from here",
         )
     state.restore_best()
     return _record(job, state, total_steps, order, stopped or "finished")
@@ -110,7 +110,7 @@ def _run(
     request: StopRequest,
     memory: PeakMemory,
 ) -> Stop | None:
-    """Step until the end, a stop, or a request to stop (None)."""
+    """Run steps until the end, an early stop, or a stop request (None)."""
     job, progress = state.job, state.progress
     validates_after = validation_steps(total_steps, job.train)
     last_save = time.monotonic()
@@ -143,7 +143,7 @@ def _run(
             started = time.monotonic()
             _validate(state, audience)
             progress.seconds += time.monotonic() - started
-        # Clocks and signals differ between processes; what they do may not.
+        # Clocks and signals differ between processes, but their decisions must not.
         asked, is_late, save_is_due = job.parallelism.processes.any(
             request.is_set,
             bool(job.train.max_time and progress.seconds >= job.train.max_time),
@@ -163,13 +163,13 @@ def _run(
 
 
 def _save_is_due(config: TrainConfig, step: int, seconds: float) -> bool:
-    """Whether a checkpoint is saved after ``step``, and so long after the last one."""
+    """Whether to save a checkpoint after ``step``, ``seconds`` after the last one."""
     every = config.checkpoint_every_steps
     return seconds >= config.checkpoint_every or (every is not None and step % every == 0)
 
 
 def _take_step(state: TrainingState, batch: Sequence[Trainable], audience: _Audience) -> StepResult:
-    """A step; where memory runs out in it, the same step in smaller forward passes."""
+    """The result of a step; if memory runs out, it is repeated with smaller forward passes."""
     state.job.loaded.model.train()
     while True:
         try:
@@ -191,7 +191,7 @@ def _take_step(state: TrainingState, batch: Sequence[Trainable], audience: _Audi
 
 
 def _validate(state: TrainingState, audience: _Audience) -> None:
-    """Keep the state if it is the best so far and has not forgotten too much."""
+    """Save the state if it is the best so far and has not forgotten too much."""
     job, progress = state.job, state.progress
     if job.watched:
         _watch(state, audience)
@@ -211,7 +211,7 @@ def _validate(state: TrainingState, audience: _Audience) -> None:
 
 
 def _watch(state: TrainingState, audience: _Audience) -> None:
-    """See what the texts that may not be forgotten cost now."""
+    """Measure the loss on the general texts that the guard watches."""
     job, progress = state.job, state.progress
     loss = _finite_loss(state, job.watched, "loss on general text")
     progress.forgotten = loss - job.watched_loss
@@ -257,7 +257,7 @@ def _count(state: TrainingState, result: StepResult, seconds: float) -> None:
 
 
 def _tell_findings(state: TrainingState, batch: Sequence[Trainable], audience: _Audience) -> None:
-    """Report what the guards saw in the step that is being taken, with its examples."""
+    """Report the guards' findings in the current step, with its examples."""
     for found in state.guards.take_findings():
         audience.on_event(
             "guard",
@@ -292,10 +292,10 @@ def _record(
     progress = state.progress
     if stopped == "forgetting" and not progress.best_step:
         raise DivergedError(
-            "more was forgotten at the first validation than train.guards.max_forgetting allows",
+            "forgetting exceeded train.guards.max_forgetting already at the first validation",
             where=str(job.run.path),
             fix="lower the learning rate, mix in general text with data.replay, validate more "
-            "often, or allow more",
+            "often, or raise the limit",
         )
     if progress.first_loss is None or progress.last_loss is None:
         raise DivergedError(
@@ -327,7 +327,7 @@ def _record(
 
 
 class _Audience:
-    """All observers as one."""
+    """All observers combined."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers

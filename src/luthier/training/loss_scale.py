@@ -1,9 +1,9 @@
-"""Loss scaling: what keeps gradients within the range of float16.
+"""Loss scaling, which keeps gradients within the range of float16.
 
-The smallest number of float16 is 6e-8 and the largest 65,504. So the loss is multiplied before the
-backward pass, and the gradient divided by the same in float32 (Micikevicius et al. 2018, arXiv
+Float16 represents magnitudes from 6e-8 to 65,504. So the loss is multiplied by a scale before the
+backward pass, and the gradient divided by it in float32 (Micikevicius et al. 2018, arXiv
 1710.03740, section 3.2). As in torch's ``GradScaler``, the scale is halved when a gradient
-overflows, and doubled when none has for 2,000 steps; a step that overflows is left out.
+overflows, and doubled after 2,000 steps without overflow; a step that overflows is skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LEAST, _MOST = 1.0, 2.0**32
 
 @dataclass(slots=True)
 class ScaleState:
-    """What is remembered between steps; it is saved with every checkpoint."""
+    """The state between steps, saved with every checkpoint."""
 
     scale: float = 1.0
     good_steps: int = 0
@@ -32,20 +32,20 @@ class ScaleState:
 
 
 class LossScaling:
-    """No scaling, for types with the range of float32."""
+    """No scaling, for dtypes with the range of float32."""
 
     def __init__(self) -> None:
         self.state = ScaleState()
 
     @property
     def scale(self) -> float:
-        """By what gradients are too large before `unscale`; a power of two."""
+        """The factor of gradients before `unscale`; a power of two."""
         return self.state.scale
 
     def split(self, total: float) -> tuple[float, float]:
-        """By what each token's loss is multiplied, and by what their sum is divided after that.
+        """The factor of each token's loss, and the divisor of their sum afterwards.
 
-        Both together scale the loss, and divide it by ``total``, the weight of all tokens.
+        Together they scale the loss, and divide it by ``total``, the weight of all tokens.
         """
         return 1.0, total
 
@@ -53,33 +53,33 @@ class LossScaling:
         """Divide the gradients by the scale."""
 
     def admit(self, step: int, loss: float, norm: float) -> bool:
-        """Whether the gradient of ``step`` (from 0) has not overflowed.
+        """Whether the gradient of ``step`` has not overflowed.
 
         Args:
             step: counted from 0.
-            loss: of the step. Where it is not finite itself, the scale is not why.
-            norm: of the whole gradient, the same in every process.
+            loss: the loss of the step. If it is not finite itself, the scale is not the cause.
+            norm: the norm of the whole gradient, the same in every process.
 
         Raises:
-            DivergedError: it overflows without a scale, too.
+            DivergedError: it overflows at the lowest scale too.
         """
         return True
 
 
 class DynamicLossScaling(LossScaling):
-    """For float16."""
+    """Dynamic loss scaling for float16."""
 
     def __init__(self) -> None:
         super().__init__()
         self.state.scale = _FIRST
 
     def split(self, total: float) -> tuple[float, float]:
-        """See `LossScaling.split`: all within the loss, whose slopes are rounded to float16."""
+        """See `LossScaling.split`: all in the factor, since gradients are rounded to float16."""
         return self.scale / total, 1.0
 
     @torch.no_grad()
     def unscale(self, masters: Iterable[Parameter]) -> None:
-        """See `LossScaling.unscale`. They are float32, and the scale is a power of two."""
+        """See `LossScaling.unscale`; exact for float32 masters and a power of two."""
         for master in masters:
             if master.grad is not None:
                 master.grad.mul_(1 / self.scale)
@@ -96,8 +96,8 @@ class DynamicLossScaling(LossScaling):
             return True
         if state.scale <= _LEAST:
             raise DivergedError(
-                f"the gradient of step {step + 1} is beyond the range of float16, whose loss scale "
-                "cannot be lowered any more",
+                f"the gradient of step {step + 1} exceeds the range of float16 even at the lowest "
+                "loss scale",
                 fix="lower the learning rate, or choose model.dtype=float32, or bfloat16 where the "
                 "device multiplies it",
             )
@@ -107,6 +107,6 @@ class DynamicLossScaling(LossScaling):
 
 
 def loss_scaling(model: Any) -> LossScaling:
-    """The scaling that a model needs: dynamic where any of its weights are float16."""
+    """The scaling that a model needs: dynamic if any weight is float16."""
     short = any(parameter.dtype == torch.float16 for parameter in model.parameters())
     return DynamicLossScaling() if short else LossScaling()

@@ -1,4 +1,4 @@
-"""What a training step holds in memory at the peak of each of its phases."""
+"""Memory of a training step at the peak of each of its phases."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from luthier.training.allocations import Allocation
 
 
 class Breakdown(Record):
-    """Bytes of tensors that exist at one moment, by what they are.
+    """Bytes of live tensors at one moment, by purpose.
 
     Attributes:
-        frozen_weights: base weights that are not trained, and buffers.
-        trained_weights: base weights that are.
-        adapters: parameters that the method added.
-        masters: float32 copies of trained weights in another type.
-        gradients: of all that is trained.
-        optimizer: the optimizer's states.
-        activations: what forward passes leave for the backward pass, computed again or not.
-        logits: tensors of the logits' shape: they, their copies and their gradients.
-        temporary: the rest: operands and results of the moment.
+        frozen_weights: frozen base weights, and buffers.
+        trained_weights: trained base weights.
+        adapters: parameters added by the method.
+        masters: float32 master copies of trained weights.
+        gradients: gradients of all trained parameters.
+        optimizer: optimizer states.
+        activations: tensors kept for the backward pass, recomputed or not.
+        logits: tensors of the logits' shape: logits, their copies and gradients.
+        temporary: all others, such as operands and results of the current operation.
     """
 
     frozen_weights: int = 0
@@ -37,15 +37,15 @@ class Breakdown(Record):
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The total bytes."""
         return sum(self.model_dump().values())
 
 
 class MemoryTrace(Record):
-    """The moment of each phase of a step with the most memory in use; bytes of tensors.
+    """The peak moment of each phase of a step; bytes of tensors.
 
-    The step is one in the steady state: optimizer states exist from the step before, and, with
-    several micro-batches, gradients from those before.
+    The step is one of the steady state: optimizer states exist from the step before and, with
+    gradient accumulation, gradients from earlier micro-batches.
     """
 
     forward: Breakdown
@@ -59,13 +59,13 @@ class MemoryTrace(Record):
 
     @property
     def peak(self) -> Breakdown:
-        """The moment of the whole step with the most memory in use."""
+        """The moment of the whole step with the highest memory use."""
         peak: Breakdown = getattr(self, self.phase)
         return peak
 
 
 def summarise(allocations: Sequence[Allocation], start: int, vocabulary: int) -> MemoryTrace:
-    """The peaks since ``start``; tensors as wide as the vocabulary are logits."""
+    """The peaks since time ``start``; tensors as wide as the vocabulary count as logits."""
     backward = [a.born for a in allocations if a.in_backward and not a.recorded]
     in_use = _in_use(allocations)
     peaks: dict[str, tuple[int, int]] = {}
@@ -85,11 +85,11 @@ def summarise(allocations: Sequence[Allocation], start: int, vocabulary: int) ->
 
 
 def _category(allocation: Allocation, backward: Sequence[int], vocabulary: int) -> str:
-    """What a storage is: by its label, its shape, or how long it lives.
+    """The purpose of a storage, by its label, shape or lifetime.
 
     Args:
         allocation: the storage.
-        backward: times at which backward passes made gradients, ascending.
+        backward: times at which backward passes created gradients, ascending.
         vocabulary: the width of logits.
     """
     if allocation.label:
@@ -104,7 +104,7 @@ def _category(allocation: Allocation, backward: Sequence[int], vocabulary: int) 
 
 
 def _in_use(allocations: Sequence[Allocation]) -> list[int]:
-    """Bytes in use right after each allocation."""
+    """Bytes in use after each allocation."""
     change = [allocation.nbytes for allocation in allocations] + [0]
     for allocation in allocations:
         if allocation.died is not None:

@@ -1,8 +1,8 @@
-"""How many tokens a forward pass may have: tried before the first step, halved when memory ends.
+"""Search for the largest micro-batch: tried before the first step, halved if memory runs out.
 
-The cut of a step into forward passes changes memory and speed, never the gradient, but for what
-dropout leaves out, which is drawn for each pass. So what was found is kept where a training goes
-on, and changes only when memory runs out.
+Splitting a step into forward passes changes memory and speed, but never the gradient, except for
+dropout, which is drawn per pass. So the size found is stored, reused when a training is resumed,
+and changed only when memory runs out.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ if TYPE_CHECKING:
 
 _SMALLER = (
     "try a smaller data.max_length, train.activation_checkpointing=full, or a method that trains "
-    "less; 'luthier plan' says what fits"
+    "fewer parameters; 'luthier plan' shows what fits"
 )
 
 
 def fit_micro_batch(state: TrainingState, console: Console) -> None:
-    """Take a step and a validation on the longest examples, and halve until they fit.
+    """Try a step and a validation on the longest examples, halving micro-batches until they fit.
 
-    The step is taken with a learning rate of zero and forgotten, so that the training begins as if
-    it had not been.
+    The step has a learning rate of zero and is discarded, so the training starts as if it had not
+    happened.
 
     Raises:
-        ResourceError: not even the longest example fits by itself.
+        ResourceError: not even the longest example fits on its own.
     """
     while not _fits(state, console):
         state.halve_micro_batch()
         tokens = state.job.micro_batch_tokens
-        console.say(f"  it does not fit; trying micro-batches of {tokens} tokens")
+        console.say(f"  out of memory; trying micro-batches of {tokens} tokens")
 
 
 def halve_after(error: BaseException, state: TrainingState) -> int:
-    """Make room after memory ran out within a step; the step can be taken again.
+    """Halve micro-batches after memory ran out within a step; the step can be repeated.
 
     Returns:
-        Tokens of a forward pass from now on.
+        The new number of tokens per forward pass.
 
     Raises:
-        ResourceError: several processes train, or a forward pass is one example already.
+        ResourceError: there are several processes, or forward passes are single examples already.
     """
     state.optimizer.zero_grad(set_to_none=True)
     if (
         state.job.parallelism.processes.size > 1
-    ):  # the others wait for this one in the middle of a step
+    ):  # the other processes wait for this one in the middle of a step
         raise ResourceError("memory ran out", fix=_SMALLER) from error
     _empty_caches()
     state.halve_micro_batch()
@@ -67,17 +67,17 @@ def halve_after(error: BaseException, state: TrainingState) -> int:
 
 
 def halved(job: TrainingJob) -> int:
-    """Half the tokens of a forward pass of ``job``.
+    """Half the tokens per forward pass of ``job``.
 
     Raises:
-        ResourceError: its forward passes are single examples already.
+        ResourceError: forward passes are single examples already.
     """
     lengths = [job.objective.length(example) for example in job.examples]
     longest = max(lengths)
     most = min(job.micro_batch_tokens, longest * min(len(lengths), job.train.batch_size))
     if most <= longest:
         raise ResourceError(
-            f"a step on the longest example alone ({longest} tokens) finds too little memory",
+            f"a step on only the longest example ({longest} tokens) exceeds the memory",
             fix=_SMALLER,
         )
     return max(longest, most // 2)
@@ -107,7 +107,7 @@ def _fits(state: TrainingState, console: Console) -> bool:
 
 
 def _try_step(state: TrainingState) -> None:
-    """Forward, backward, update and validation, as large as they will come to be."""
+    """Run forward, backward, update and validation at their largest sizes."""
     job = state.job
     skip = job.train.guards.model_copy(
         update={"non_finite": "skip", "max_skipped": 1, "max_skipped_in_row": 1}
@@ -129,7 +129,7 @@ def _try_step(state: TrainingState) -> None:
 
 
 def _longest(job: TrainingJob, examples: Sequence[Trainable]) -> list[Trainable]:
-    """As many as a step has."""
+    """The longest examples, as many as a step has."""
     longest = sorted(examples, key=job.objective.length, reverse=True)
     return longest[: job.train.batch_size]
 

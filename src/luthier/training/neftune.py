@@ -1,13 +1,12 @@
-"""NEFTune: noise on the embeddings of the examples while they are trained on.
+"""NEFTune: noise on the embeddings of training examples.
 
 Jain et al. 2023, "NEFTune: Noisy Embeddings Improve Instruction Finetuning" (arXiv 2310.05914),
-section 2: noise that is uniform in [-1, 1] is scaled by α/√(L·D), where L is the length of the
-example and D the width of its embeddings.
+section 2: uniform noise in [-1, 1] is scaled by α/√(L·D), with the length L of the example and the
+embedding width D.
 
-The noise follows from the seed, the step and the example, so it depends neither on how a step is
-cut into passes, nor on which process makes them, nor on interruptions. L counts the example's own
-tokens. In transformers and TRL it counts the padding too, so that the noise of an example depends
-on those beside it.
+The noise depends on the seed, the step and the example only, so neither on the split into passes,
+nor on processes, nor on interruptions. L counts the example's own tokens. In transformers and TRL
+it includes padding, so the noise of an example depends on its neighbours in the batch.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from luthier.training.objectives import Trainable
 
 @contextmanager
 def noisy_embeddings(job: TrainingJob, examples: Sequence[Trainable], step: int) -> Iterator[None]:
-    """Within, a forward pass over ``examples`` has noise on its embeddings, if that is wanted.
+    """Add noise to embeddings in forward passes over ``examples`` in the block, if configured.
 
-    The first embeddings of the pass get it: the only ones of a decoder, and of an encoder-decoder
-    model those of the encoder.
+    The noise is added to the first embeddings of the pass: those of a decoder-only model, or of the
+    encoder.
 
     Raises:
-        UsageError: the model does not look its tokens up in the table it names as its embeddings.
+        UsageError: the model does not use the module that it declares as its input embeddings.
     """
     alpha = job.train.neftune_alpha
     if alpha is None:
@@ -56,14 +55,14 @@ def noisy_embeddings(job: TrainingJob, examples: Sequence[Trainable], step: int)
             handle.remove()
     if not made:
         raise UsageError(
-            f"{job.loaded.stamp.architecture} has embeddings of its own kind, which get no noise",
+            f"{job.loaded.stamp.architecture} has embeddings that NEFTune does not support",
             where="train.neftune_alpha",
-            fix="leave it out",
+            fix="unset it",
         )
 
 
 def _tables(model: Any) -> list[Any]:
-    """The input embeddings; of an encoder-decoder model the encoder's may be a module beside."""
+    """The input embeddings; the encoder's may be a separate module."""
     tables = [model.get_input_embeddings()]
     if model.config.is_encoder_decoder:
         tables.append(model.get_encoder().get_input_embeddings())
@@ -73,7 +72,7 @@ def _tables(model: Any) -> list[Any]:
 def _noise(
     job: TrainingJob, examples: Sequence[Trainable], step: int, alpha: float, like_BTD: Tensor
 ) -> Tensor:
-    """``[B, T, D]``: the noise of each example where it lies, and zeros on padding."""
+    """``[B, T, D]``: the noise of each example at its position, zeros on padding."""
     noise_BTD = torch.zeros_like(like_BTD, requires_grad=False)
     width, device = like_BTD.shape[-1], like_BTD.device
     sequences = job.objective.sequences(examples)

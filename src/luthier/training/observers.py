@@ -1,4 +1,4 @@
-"""Observers see what the loop does; they never change it."""
+"""Observers of the training loop, which never influence it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class StepMetrics(Record):
     tokens_per_second: float
     seconds: float
     memory_bytes: int
-    """The peak so far of the process that writes."""
+    """The peak so far of the writing process."""
     mfu: float | None = None
-    """Model FLOPs utilisation (`Limits.tokens_per_second`), where it is known."""
+    """Model FLOPs utilisation (`Limits.tokens_per_second`), if known."""
 
 
 class Observer(Protocol):
-    """Told about each step and each event (``start``, ``validation``, …)."""
+    """A receiver of steps and events (``start``, ``validation``, …)."""
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """After an optimizer step."""
+        """Called after each optimizer step."""
 
     def on_event(self, event: str, **values: Any) -> None:
-        """After something worth knowing."""
+        """Called after each event."""
 
 
 class RunLogger:
@@ -48,7 +48,7 @@ class RunLogger:
         append_line(self._run.metrics, metrics.model_dump(mode="json"))
 
     def on_event(self, event: str, **values: Any) -> None:
-        """Append a line; at the beginning, take back what an interrupted attempt logged later."""
+        """Append a line; on start, remove lines that an interrupted attempt logged later."""
         if event in ("start", "resume"):
             for path in (self._run.metrics, self._run.events):
                 write_lines(path, [v for v in read_lines(path) if v["step"] <= values["step"]])
@@ -56,14 +56,14 @@ class RunLogger:
 
 
 class ProgressObserver:
-    """Moves a progress bar and shows how the training goes."""
+    """Advances a progress bar and shows the state of the training."""
 
     def __init__(self, advance: ProgressCallback) -> None:
         self._advance = advance
         self._validation: tuple[str, ...] = ()
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """One step further."""
+        """Advance by one step."""
         parts = (
             f"loss {metrics.loss:.3f}",
             *self._validation,
@@ -76,7 +76,7 @@ class ProgressObserver:
         self._advance(1, status=" · ".join(parts))
 
     def on_event(self, event: str, **values: Any) -> None:
-        """Remember the validation loss; count a step that was skipped."""
+        """Record the validation loss; count a skipped step."""
         if event == "overflow" or (event == "guard" and values["action"] == "skip"):
             self._advance(1)
         if event == "validation":
@@ -84,19 +84,19 @@ class ProgressObserver:
 
 
 def _utilisation(mfu: float | None) -> tuple[str, ...]:
-    """The model FLOPs utilisation in words, where it is known and can be right."""
+    """The model FLOPs utilisation as text, if known and plausible."""
     return (f"MFU {mfu:.0%}",) if mfu is not None and mfu <= 1 else ()
 
 
 class WarningObserver:
-    """Warns of what the guards found, and of a speed above the calibrated peak."""
+    """Prints the guards' findings, and warns of a speed above the calibrated peak."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._is_above_peak = False
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """Say once that the calibration cannot be right."""
+        """Warn once that the calibration cannot be right."""
         if metrics.mfu is None or metrics.mfu <= 1 or self._is_above_peak:
             return
         self._is_above_peak = True
@@ -106,11 +106,11 @@ class WarningObserver:
         )
 
     def on_event(self, event: str, **values: Any) -> None:
-        """Say what was found, and what was done."""
+        """Print a finding and the action taken."""
         if event == "memory":
             tokens = values["micro_batch_tokens"]
-            self._console.warn(f"memory ran out; micro-batches have {tokens} tokens from here on")
-        if event != "guard" or values["action"] == "abort":  # the error says it then
+            self._console.warn(f"memory ran out; micro-batches now have {tokens} tokens")
+        if event != "guard" or values["action"] == "abort":  # the error reports it
             return
-        done = "; the step was left out" if values["action"] == "skip" else ""
+        done = "; the step was skipped" if values["action"] == "skip" else ""
         self._console.warn(f"{values['message']}{done}")

@@ -1,4 +1,4 @@
-"""The optimizer of the trained weights, and its state as named tensors."""
+"""The optimizer, and its state as named tensors."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from luthier.training.weights import Local, TrainedWeights
 
 Groups = list[dict[str, Any]]
 Form = tuple[tuple[int, ...], torch.dtype]
-"""Of a saved tensor: its shape and type."""
+"""Shape and dtype of a saved tensor."""
 
-# Bitsandbytes' tables of the values of 8-bit numbers, one for all weights.
+# Bitsandbytes' tables of 8-bit values, shared by all weights.
 _CONSTANT = {"qmap1", "qmap2"}
 _STEP = "step"
 
 
 def _eight_bit_adamw(groups: Groups, lr: float, *, is_paged: bool = False) -> torch.optim.Optimizer:
-    """Moments in 8 bits (Dettmers et al. 2022, arXiv 2110.02861), small tensors' in float32."""
+    """AdamW with 8-bit moments (Dettmers et al. 2022, 2110.02861), float32 for small tensors."""
     from bitsandbytes.optim import AdamW8bit
 
     optimizer: Any = AdamW8bit(groups, lr=lr, is_paged=is_paged)
-    # States exist from the start, so that a resume finds them where they belong, paged ones too.
+    # States are created at once, so that a resume finds them in place, paged ones too.
     for index, group in enumerate(optimizer.param_groups):
         for position, weight in enumerate(group["params"]):
             optimizer.init_state(group, weight, index, position)
@@ -41,13 +41,13 @@ def _eight_bit_adamw(groups: Groups, lr: float, *, is_paged: bool = False) -> to
 
 
 def _moments(master: Tensor) -> dict[str, Form]:
-    """The state that Adam makes in its first step."""
+    """The state that Adam creates in its first step."""
     like = (tuple(master.shape), master.dtype)
     return {_STEP: ((), torch.float32), "exp_avg": like, "exp_avg_sq": like}
 
 
 def _factors(master: Tensor) -> dict[str, Form]:
-    """Adafactor's: sums of rows and of columns, or squares of what is no matrix."""
+    """The state of Adafactor: row and column sums, or squares for tensors that are not matrices."""
     *outer, last = master.shape or (1,)
     step: dict[str, Form] = {_STEP: ((), torch.float32)}
     if not outer:
@@ -61,17 +61,17 @@ _MADE_IN_A_STEP: Mapping[type, Callable[[Tensor], dict[str, Form]]] = {
     torch.optim.Adafactor: _factors,
     torch.optim.SGD: lambda _master: {},
 }
-"""The state of a weight, for optimizers that make it when the weight is first updated."""
+"""The state of a weight, for optimizers that create it at the first update."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """An optimizer.
+    """A kind of optimizer.
 
     Attributes:
-        make: from groups of weights and a learning rate.
-        shards: whether it updates a part of a weight as it would update the whole.
-        package: what it needs beside torch.
+        make: from parameter groups and a learning rate to the optimizer.
+        shards: whether it works on shards of weights.
+        package: the package that it needs besides torch.
         cuda_only: whether it needs a CUDA device.
     """
 
@@ -83,7 +83,7 @@ class _Kind:
 
 _KINDS: Mapping[OptimizerName, _Kind] = {
     "adamw": _Kind(partial(torch.optim.AdamW, fused=True), shards=True),
-    # Blocks of 256 numbers and sums of rows and columns do not end where shards do.
+    # Blocks of 256 numbers and row or column sums do not align with shards.
     "adamw-8bit": _Kind(_eight_bit_adamw, package="bitsandbytes"),
     "paged-adamw-8bit": _Kind(
         partial(_eight_bit_adamw, is_paged=True), package="bitsandbytes", cuda_only=True
@@ -94,18 +94,18 @@ _KINDS: Mapping[OptimizerName, _Kind] = {
 
 
 def require_optimizer(train: TrainConfig, device: torch.device, processes: ProcessGroup) -> None:
-    """Find out whether the optimizer of the settings works here, without making it.
+    """Check that the configured optimizer works here, without creating it.
 
     Raises:
-        UsageError: it does not, with the reason.
+        UsageError: it does not; the message gives the reason.
     """
     name, where = train.optimizer, "train.optimizer"
     kind = _KINDS[name]
     if not train.master_weights and name != "adamw":
         raise UsageError(
-            f"{name} rounds to the nearest, where small updates of bfloat16 weights vanish",
+            f"{name} rounds to nearest, so small updates of bfloat16 weights are lost",
             where="train.master_weights",
-            fix="switch master_weights on, or choose adamw, which rounds stochastically",
+            fix="enable master_weights, or choose adamw, which rounds stochastically",
         )
     if kind.package and find_spec(kind.package) is None:
         raise UsageError(
@@ -113,23 +113,23 @@ def require_optimizer(train: TrainConfig, device: torch.device, processes: Proce
         )
     if kind.cuda_only and device.type != "cuda":
         raise UsageError(
-            f"{name} moves its states between a CUDA device and the host, and this is a "
+            f"{name} pages its states between a CUDA device and the host, but this device is a "
             f"{device.type}",
             where=where,
             fix=f"choose {name.removeprefix('paged-')}",
         )
     if train.shards(processes.size) and not kind.shards:
         raise UsageError(
-            f"{name} has states of blocks, rows or columns, which do not end where shards do",
+            f"{name} has block-wise or factored states, which cannot be sharded",
             where=where,
             fix="choose adamw or sgd, or train.parallelism=ddp",
         )
 
 
 def make_optimizer(weights: TrainedWeights, job: TrainingJob) -> torch.optim.Optimizer:
-    """The optimizer of the job's settings, with decay on matrices only.
+    """The configured optimizer, with weight decay on matrices only.
 
-    Norms and biases are not decayed: pulling a scale towards zero is no regularisation.
+    Norms and biases have no decay: shrinking a scale towards zero is not regularisation.
 
     Raises:
         UsageError: it does not work here.
@@ -150,7 +150,7 @@ def make_optimizer(weights: TrainedWeights, job: TrainingJob) -> torch.optim.Opt
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer, weights: TrainedWeights
 ) -> dict[str, Tensor]:
-    """The optimizer's state, keyed ``<parameter>/<what>``; numbers become tensors."""
+    """The optimizer's state, keyed ``<parameter>/<name>``; numbers become tensors."""
     return {
         f"{name}/{key}": torch.as_tensor(value)
         for name, master in weights.masters.items()
@@ -165,13 +165,13 @@ def load_optimizer_tensors(
     tensors: Mapping[str, Tensor],
     local: Local,
 ) -> None:
-    """Put a state that `optimizer_tensors` gave back, of each tensor this process's part.
+    """Restore a state from `optimizer_tensors`, this process's shard of each tensor.
 
-    Every tensor is checked before the first is used. A weight that was never updated has no state.
+    Every tensor is checked before the first is used. A weight without updates has no state.
 
     Raises:
-        DataError: a state is of another weight, lacks a part, is of another shape or type, or is
-            not finite.
+        DataError: a state belongs to an untrained weight, is incomplete, has another shape or
+            dtype, or is not finite.
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -191,12 +191,12 @@ def load_optimizer_tensors(
             elif isinstance(held, int):
                 state[what] = int(value)
             else:
-                # AdamW keeps its step counter where the fused kernel wants it: beside the weight.
+                # AdamW keeps its step counter on the weight's device, as the fused kernel requires.
                 state[what] = local(value, master)
 
 
 def _forms(optimizer: torch.optim.Optimizer, master: Tensor) -> dict[str, Form]:
-    """What the saved state of a weight has to look like: as the one in its place, if there is."""
+    """The expected form of a weight's saved state: that of its current state, if any."""
     held = {key: value for key, value in optimizer.state[master].items() if key not in _CONSTANT}
     if held:
         made = {key: torch.as_tensor(value) for key, value in held.items()}
@@ -205,9 +205,9 @@ def _forms(optimizer: torch.optim.Optimizer, master: Tensor) -> dict[str, Form]:
 
 
 def _require_fitting(name: str, saved: Mapping[str, Tensor], forms: Mapping[str, Form]) -> None:
-    """Check the saved state of a weight against what its optimizer keeps."""
+    """Check the saved state of a weight against the optimizer's."""
     if wrong := sorted(saved.keys() ^ forms.keys()):
-        raise DataError(f"{name}/{wrong[0]} is in one of the optimizer and the checkpoint only")
+        raise DataError(f"{name}/{wrong[0]} is missing in either the optimizer or the checkpoint")
     for what, value in saved.items():
         form = tuple(value.shape), value.dtype
         if form != forms[what]:
@@ -217,4 +217,4 @@ def _require_fitting(name: str, saved: Mapping[str, Tensor], forms: Mapping[str,
                 f"optimizer has {list(shape)} of {kind}"
             )
         if not bool(value.isfinite().all()) or (what == _STEP and float(value) < 0):
-            raise DataError(f"{name}/{what} in the checkpoint holds numbers that cannot be")
+            raise DataError(f"{name}/{what} in the checkpoint has invalid numbers")

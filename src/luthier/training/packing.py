@@ -1,4 +1,4 @@
-"""Whether micro-batches are packed: where it pays, and where the model keeps examples apart."""
+"""The decision on packing: whether it pays, and whether the model separates packed examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from luthier.training.job import TrainingJob, can_be_packed
 from luthier.training.layout import Packed, Padded
 from luthier.training.objectives import Objective, Trainable
 
-# Steps whose lengths are looked at, and positions at which an example is compared.
+# Number of steps whose lengths are examined, and of positions compared per example.
 _STEPS_SEEN = 200
 _COMPARED = 32
 
@@ -34,19 +34,19 @@ def packing_pays(
 ) -> bool:
     """Whether packed micro-batches are expected to be faster than padded ones.
 
-    On a CPU never: a pass of half the tokens takes half the time, so batches are cut until they
-    have hardly any padding. An accelerator needs large passes to be busy. There packing pays where
-    passes as large as they may be would have more padding than they may have, and more than what
-    packing costs: attention computes all T² scores of a row, of which those between examples are
-    masked. Beside the products with 12·D² weights of a layer, of 24·D² FLOPs a token, scores and
-    weighted sums are 4·T·D FLOPs a token (Kaplan et al. 2020, arXiv 2001.08361, table 1).
+    On a CPU they never are: a pass of half the tokens takes half the time, so batches are split
+    until they have hardly any padding. An accelerator needs large passes for good utilisation.
+    There, packing pays if the largest allowed passes would have more padding than allowed, and more
+    than packing costs: attention computes all T² scores of a row and masks those between examples.
+    Besides the products with 12·D² weights per layer, of 24·D² FLOPs per token, scores and weighted
+    sums take 4·T·D FLOPs per token (Kaplan et al. 2020, arXiv 2001.08361, table 1).
 
     Args:
         batches: the lengths of the examples of each step.
-        on_cpu: whether it is a CPU.
-        tokens: of a micro-batch.
-        width: of the hidden states.
-        max_padding: the share of padding that a micro-batch may have.
+        on_cpu: whether the device is a CPU.
+        tokens: tokens per micro-batch.
+        width: the hidden width.
+        max_padding: the allowed share of padding in a micro-batch.
     """
     if on_cpu:
         return False
@@ -69,7 +69,7 @@ def packing_pays(
 def plans_packing(
     train: TrainConfig, batches: Iterable[Sequence[int]], *, on_cpu: bool, tokens: int, width: int
 ) -> bool:
-    """Whether packing is asked for, or left open and pays; see `packing_pays`."""
+    """Whether packing is enabled, or automatic and expected to pay; see `packing_pays`."""
     if train.packing != "auto":
         return train.packing
     return packing_pays(
@@ -81,7 +81,7 @@ def choose_packing(job: TrainingJob, method: Method) -> bool:
     """Whether a training packs its micro-batches.
 
     Raises:
-        UsageError: packing is asked for, and the model cannot do it.
+        UsageError: packing is enabled, but the model does not support it.
     """
     loaded, wanted = job.loaded, job.train.packing
     planned = can_be_packed(method, loaded) and plans_packing(
@@ -97,31 +97,31 @@ def choose_packing(job: TrainingJob, method: Method) -> bool:
     if wanted == "auto":
         return False
     raise UsageError(
-        f"{loaded.stamp.architecture} does not keep examples apart that share a row",
+        f"{loaded.stamp.architecture} cannot separate packed examples",
         where="train.packing",
-        fix="leave it at auto",
+        fix="set it to auto",
     )
 
 
 def lengths_by_step(
     objective: Objective[Any], examples: Sequence[Trainable], order: BatchOrder
 ) -> Iterator[list[int]]:
-    """The lengths of the examples of the first steps."""
+    """The lengths of the examples in the first steps."""
     for step in range(min(order.steps_per_epoch, _STEPS_SEEN)):
         yield [objective.length(examples[index]) for index in order.step(step)]
 
 
 @torch.no_grad()
 def keeps_apart(model: Any, examples: Sequence[TrainingExample], device: torch.device) -> bool:
-    """Whether an example of a packed row gets what it gets alone, tried out on two of them.
+    """Whether packed examples give the same logits as separate ones, tested on two examples.
 
-    With other tokens in the first example the second one's logits must be the same, bit for bit;
-    and they must be those of a row of its own, up to the square root of the weights' precision.
+    Changing the tokens of the first example must leave the second one's logits bit-identical, and
+    these must equal those of a separate row, up to the square root of the weights' precision.
 
     Args:
         model: a decoder-only transformers or peft model.
-        examples: of which the first two are taken.
-        device: where the model is.
+        examples: the first two are used.
+        device: the device of the model.
     """
     first, second = (*examples, *examples)[:2]
     other = dataclasses.replace(first, input_ids=tuple(abs(token - 1) for token in first.input_ids))
@@ -132,7 +132,7 @@ def keeps_apart(model: Any, examples: Sequence[TrainingExample], device: torch.d
             _logits(model, row, len(second.input_ids), device)
             for row in ([first, second], [other, second], [second])
         )
-    except (TypeError, ValueError):  # a model that knows no positions
+    except (TypeError, ValueError):  # a model without position ids
         return False
     finally:
         model.train(was_training)
@@ -145,7 +145,7 @@ def keeps_apart(model: Any, examples: Sequence[TrainingExample], device: torch.d
 def _logits(
     model: Any, row: Sequence[TrainingExample], length: int, device: torch.device
 ) -> Tensor:
-    """``[K, V]`` where the last example of a packed row, of ``length`` tokens, begins."""
+    """``[K, V]``: logits at the start of the last example of a packed row of ``length`` tokens."""
     packed = Packed().batch(row).inputs
     inputs = {name: value.to(device) for name, value in packed.items()} | {"use_cache": False}
     columns_K = torch.arange(min(length, _COMPARED), device=device) - length

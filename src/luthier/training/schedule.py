@@ -1,4 +1,4 @@
-"""How many steps a training has, when it validates and saves, and its learning rate by step."""
+"""The number of steps, the steps with validations, and the learning rate by step."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _DECAYS: dict[str, Callable[[float], float]] = {
 
 
 def total_steps(order: BatchOrder, config: TrainConfig, method: MethodConfig) -> int:
-    """Optimizer steps of a whole training: ``train.max_steps``, or those of its epochs."""
+    """Total optimizer steps: ``train.max_steps``, or the steps of its epochs."""
     return config.max_steps or order.total_steps(method.epochs or config.epochs)
 
 
 def validation_steps(total_steps: int, config: TrainConfig) -> frozenset[int]:
-    """The steps, counted from 1, after which a training validates; the last is one of them.
+    """The steps, counted from 1, after which a training validates, including the last.
 
-    There is one every ``validate_every_steps``, or ``num_validations`` of them spread evenly.
+    Either every ``validate_every_steps`` steps, or ``num_validations`` spread evenly.
     """
     if every := config.validate_every_steps:
         return frozenset((*range(every, total_steps, every), total_steps))
@@ -32,10 +32,10 @@ def validation_steps(total_steps: int, config: TrainConfig) -> frozenset[int]:
 
 
 def learning_rate_factor(step: int, total_steps: int, config: TrainConfig) -> float:
-    """The share of the peak learning rate used in step ``step`` (counted from 0).
+    """The learning rate in step ``step`` (counted from 0), as a share of the peak.
 
-    It rises linearly over the warm-up, whose last step has the peak, then falls to zero after the
-    last step (cosine: Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5 without restarts).
+    It rises linearly during the warm-up, whose last step has the peak, then decays to zero after
+    the last step (cosine: Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5 without restarts).
     """
     warmup = round(config.warmup_fraction * total_steps)
     if step < warmup:

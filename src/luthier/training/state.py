@@ -1,4 +1,4 @@
-"""The state of a training between two steps: all that a resume needs."""
+"""The complete state of a training between two steps, for resuming."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _Positive = Annotated[int, Field(gt=0)]
 
 @dataclass(slots=True)
 class Progress:
-    """Counters of a training. Random numbers need no state: each step seeds its own."""
+    """Counters of a training. Random generators need no state: each step has its own seed."""
 
     step: _Count = 0
     trained_tokens: _Count = 0
@@ -53,9 +53,9 @@ class Progress:
     best_loss: float | None = None
     validations_since_best: int = 0
     peak_memory_bytes: int = 0
-    micro_batch_tokens: _Positive | None = None  # where it had to change
+    micro_batch_tokens: _Positive | None = None  # if it was changed
     forgotten: float | None = None  # nats per token, at the last validation
-    packed: bool = False  # as decided at the start, and so is what follows
+    packed: bool = False  # fixed at the start, like `compiled`
     compiled: bool = False
 
 
@@ -73,7 +73,7 @@ class TrainingState:
     _saved_step: int | None = None
 
     def save(self) -> None:
-        """Write a checkpoint to resume from, if there is none of this step; delete older ones."""
+        """Write a checkpoint unless this step has one, and delete older ones."""
         if self._saved_step == self.progress.step:
             return
         self._require_finite()
@@ -98,7 +98,7 @@ class TrainingState:
         self._saved_step = step
 
     def _require_finite(self) -> None:
-        """Every rank looks at what it holds, so that none waits for one that has given up."""
+        """Check finiteness on every rank together, so that none waits for one that has failed."""
         parallelism, masters = self.job.parallelism, self.weights.masters.values()
         held = [parallelism.held(master) for master in masters]
         spoilt = not all(bool(part.isfinite().all()) for part in held)
@@ -106,7 +106,7 @@ class TrainingState:
             raise spoilt_weights(self.progress.step)
 
     def _collected(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Whole tensors on the first rank, which writes them; elsewhere none."""
+        """Full tensors on the first rank, which writes them; empty elsewhere."""
         parallelism = self.job.parallelism
         collected: dict[str, Tensor] = {}
         for key, value in tensors.items():
@@ -116,11 +116,11 @@ class TrainingState:
         return collected
 
     def resume(self, console: Console) -> bool:
-        """Go on from the newest checkpoint that verifies, if there is one.
+        """Whether the training resumed from the newest intact checkpoint.
 
         Raises:
-            UsageError: it belongs to another configuration or other data.
-            DataError: it holds other things than the state of this training.
+            UsageError: the checkpoint belongs to another configuration or other data.
+            DataError: the checkpoint does not contain the state of this training.
         """
         checkpoint = self._newest(console)
         if checkpoint is None:
@@ -144,39 +144,39 @@ class TrainingState:
         self.progress = progress
         tensors = checkpoint.tensors()
         local = self.job.parallelism.local
-        with reading_foreign("the tensors are not those of this training", where):
+        with reading_foreign("the tensors do not belong to this training", where):
             self.weights.load(_part(tensors, "weights/"), local)
             optimizer = _part(tensors, "optimizer/")
             if count not in (None, len(optimizer)):
-                raise DataError(f"of {count} states of the optimizer {len(optimizer)} are there")
+                raise DataError(f"of {count} optimizer states only {len(optimizer)} are present")
             load_optimizer_tensors(self.optimizer, self.weights, optimizer, local)
             self.companion.load(_part(tensors, "method/"))
         self.job = dataclasses.replace(self.job, packed=self.progress.packed)
         self._set_micro_batch(self.progress.micro_batch_tokens)
         if extended:
-            # A training that had stopped early goes on, until the next validation at least.
+            # A training that had stopped early continues at least until the next validation.
             self.progress.validations_since_best, self.progress.forgotten = 0, None
         self._saved_step = self.progress.step
         return True
 
     @property
     def has_forgotten(self) -> bool:
-        """Whether the last validation found more forgotten than is allowed."""
+        """Whether the last validation exceeded the limit of forgetting."""
         limit, forgotten = self.job.train.guards.max_forgetting, self.progress.forgotten
         return limit is not None and forgotten is not None and forgotten > limit
 
     def halve_micro_batch(self) -> None:
-        """Cut steps into forward passes of half as many tokens from now on.
+        """Halve the tokens per forward pass from now on.
 
         Raises:
-            ResourceError: they are single examples already.
+            ResourceError: forward passes are single examples already.
         """
         self._set_micro_batch(halved(self.job))
 
     def keep_micro_batch(self) -> None:
-        """Keep to the size of forward passes that was found, wherever the training goes on.
+        """Store the current size of forward passes for a resumed training.
 
-        The gradient does not depend on it, but what dropout leaves out does.
+        The gradient does not depend on it, but dropout does.
         """
         self._set_micro_batch(self.job.micro_batch_tokens)
 
@@ -187,7 +187,7 @@ class TrainingState:
             self.job = dataclasses.replace(self.job, limits=limits)
 
     def _newest(self, console: Console) -> Checkpoint | None:
-        """The first rank looks before the others, as it sets damaged checkpoints aside."""
+        """The newest intact checkpoint; the first rank looks first and renames damaged ones."""
         processes = self.job.parallelism.processes
         if not processes.is_first:
             processes.wait()
@@ -197,7 +197,7 @@ class TrainingState:
         return checkpoint
 
     def _extended_from(self) -> set[str]:
-        """Fingerprints of the trainings that this one was made from by an explicit extension."""
+        """Fingerprints of the trainings that explicit extensions led to this one from."""
         made = self.extensions
         if not made or made[-1].fingerprint != self.job.fingerprint:
             return set()
@@ -205,12 +205,12 @@ class TrainingState:
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
-        """What was added to the training as it was planned first."""
+        """The extensions of the original training."""
         lines = read_lines(self.job.run.extensions)
         return tuple(Extension.model_validate(line) for line in lines)
 
     def save_best(self) -> None:
-        """Keep the weights as they are now as the best ones."""
+        """Save the current weights as the best ones."""
         self._require_finite()
         whole, folder = self._collected(self.weights.masters), self.job.run.checkpoints
         if self.job.parallelism.processes.is_first:
@@ -219,16 +219,16 @@ class TrainingState:
         self.job.parallelism.processes.wait()
 
     def restore_best(self) -> None:
-        """Put the best weights into the model; without a validation these are the last ones."""
+        """Load the best weights into the model; without a validation, the last ones."""
         if self.progress.best_step not in (0, self.progress.step):
             best = load_best(self.job.run.checkpoints, self.progress.best_step)
-            with reading_foreign("the tensors are not those of this training", str(best.path)):
+            with reading_foreign("the tensors do not belong to this training", str(best.path)):
                 self.weights.load(best.tensors(), self.job.parallelism.local)
         self.companion.finish()
 
 
 def _stored(kind: type[_T], values: Any, where: str) -> _T:
-    """A part of a checkpoint's state, each value of its type; the file may be anybody's.
+    """A validated part of a checkpoint's state; the file is not trusted.
 
     Raises:
         DataError: a value is missing, unknown or of another type.
@@ -236,7 +236,7 @@ def _stored(kind: type[_T], values: Any, where: str) -> _T:
     known = {field.name for field in dataclasses.fields(cast(Any, kind))}
     try:
         if not isinstance(values, Mapping) or not known >= set(values):
-            raise ValueError("it has other fields")
+            raise ValueError("unexpected fields")
         return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
     except ValueError as error:
         problem = " ".join(str(error).split())

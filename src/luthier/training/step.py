@@ -23,10 +23,10 @@ from luthier.training.weights import TrainedWeights
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Loss per unit of the objective, the gradient's norm before clipping, and token counts.
+    """Loss per unit of the objective, gradient norm before clipping, and token counts.
 
-    ``updated`` says whether the weights were: the guards may leave a step out, and so does an
-    overflow of float16, which ``overflowed`` tells.
+    ``updated`` is False if the guards skipped the step or its float16 gradient overflowed
+    (``overflowed``).
     """
 
     loss: float
@@ -49,15 +49,15 @@ def optimizer_step(
 ) -> StepResult:
     """Forward and backward over the micro-batches of ``batch``, then one update.
 
-    Every micro-batch's loss is divided by the weight of the whole batch before its backward pass,
-    so the gradient does not depend on how the batch is cut.
+    Each micro-batch's loss is divided by the weight of the whole batch before its backward pass, so
+    the gradient does not depend on the split.
 
     Raises:
-        DivergedError: a guard's policy is to abort; no weight was changed.
+        DivergedError: a guard aborts; no weight was changed.
     """
     device, model, parallelism = job.loaded.device, job.loaded.model, job.parallelism
     objective, layout = job.objective, job.layout
-    # Dropout: the same after a resume, and another on every rank.
+    # Seed dropout: the same after a resume, different on every rank.
     rank = parallelism.processes.rank
     torch.manual_seed(derive(job.seed, "step", step, *([rank] if rank else [])))
     total_trained = sum(map(objective.trained_tokens, batch))
@@ -75,7 +75,7 @@ def optimizer_step(
             loss = loss * share.counts
         (loss / divisor).backward()  # type: ignore[no-untyped-call]
         total += loss.detach().double().cpu() / factor
-    # Gradients are added up over the processes, and a penalty belongs to the step as a whole.
+    # Gradients are summed over processes, but a penalty applies once per step.
     if companion and parallelism.processes.is_first:
         penalty = companion.penalty()
         if penalty is not None:
@@ -94,7 +94,7 @@ def optimizer_step(
     if admitted:
         held = [parallelism.held(master) for master in masters]
         before = guards.sample(held) if guards else []
-        # Stochastic rounding: the same on every rank, or their copies would part.
+        # Seed stochastic rounding: the same on every rank, so that the copies stay equal.
         torch.manual_seed(derive(job.seed, "update", step))
         with _undivided():
             optimizer.step()
@@ -109,7 +109,7 @@ def optimizer_step(
 
 @contextmanager
 def _undivided() -> Iterator[None]:
-    """An update that memory did not suffice for has changed some weights: it cannot be repeated.
+    """Report memory running out in an update, which cannot be repeated after changing some weights.
 
     Raises:
         ResourceError: memory ran out.
@@ -121,6 +121,6 @@ def _undivided() -> Iterator[None]:
             raise
         raise ResourceError(
             "memory ran out in the update of the weights",
-            fix="choose train.optimizer=adamw-8bit or sgd, or a method that trains less; 'luthier "
-            "plan' says what fits",
+            fix="choose train.optimizer=adamw-8bit or sgd, or a method that trains fewer "
+            "parameters; 'luthier plan' shows what fits",
         ) from error

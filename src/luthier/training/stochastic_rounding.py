@@ -1,9 +1,9 @@
-"""AdamW on bfloat16 weights without float32 masters.
+"""AdamW on bfloat16 weights with stochastic rounding, without float32 master copies.
 
-A bfloat16 weight has 8 bits of precision, and rounded to the nearest, an update below 1/512 of it
-would vanish. Rounded up or down at random, with the probability that makes the mean right, many
-small updates add up (Gupta et al. 2015, arXiv 1502.02551); that this suffices to train in bfloat16
-alone is shown by Zamirai et al. 2020 (arXiv 2010.06192).
+A bfloat16 weight has 8 bits of precision. Rounded to nearest, an update below 1/512 of the weight
+would vanish. Rounded up or down at random, with the correct expectation, many small updates add up
+(Gupta et al. 2015, arXiv 1502.02551). Zamirai et al. 2020 (arXiv 2010.06192) show that this
+suffices for training in pure bfloat16.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
-# Numbers updated at once, so that the float32 copies of a large table stay small.
+# Numbers updated at once, to limit float32 copies of large embeddings.
 _AT_ONCE = 2**22
 
 
 class StochasticAdamW(torch.optim.Optimizer):
     """AdamW with decoupled decay (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
-    The update is computed in float32. A weight's moments have its type; what is bfloat16 is rounded
-    stochastically, by torch's generator. The second moment needs that most: it moves by 1/1000 of
-    the difference in a step.
+    The update is computed in float32. Moments have the weight's dtype; bfloat16 results are rounded
+    stochastically with torch's generator. The second moment needs this most: a step changes it by
+    1/1000 of the difference.
 
     Args:
-        groups: weights, with the ``weight_decay`` of each group.
+        groups: parameter groups with their ``weight_decay``.
         lr: the learning rate.
-        held: what this process holds of a tensor, as one that shares its memory.
+        held: from a tensor to this process's part of it, sharing its memory.
     """
 
     def __init__(
@@ -71,10 +71,11 @@ def _update(tensors: tuple[Tensor, ...], step: int, rate: float, decay: float) -
 
 
 def round_into(target: Tensor, value: Tensor) -> None:
-    """Put float32 numbers into ``target``; if it is bfloat16, E[target] = value.
+    """Write float32 numbers into ``target``; for bfloat16, with E[target] = value.
 
     A bfloat16 is the upper half of a float32. 16 random bits are added to the lower half, which is
-    cut off then: the upper one grows as often as the lower one is large. ``value`` is overwritten.
+    then cut off, so the upper half is incremented with the right probability. ``value`` is
+    overwritten.
     """
     if target.dtype == torch.bfloat16:
         bits = value.view(torch.int32)

@@ -1,15 +1,15 @@
-"""One training step without data: the memory it needs, by running the real code on fake tensors.
+"""The memory of a training step, traced by running the real code on fake tensors.
 
-A second opinion for the planner's formulas. The model is built from its configuration alone, and
-the method, the loss and the optimizer's step are those of the training loop; only the tensors are
-fake (`torch._subclasses.FakeTensorMode`): they have shapes and lifetimes, but hold no numbers.
+It checks the planner's formulas independently. The model is built from its configuration, and
+method, loss and optimizer step are those of the training loop. Only the tensors are fake
+(`torch._subclasses.FakeTensorMode`): they have shapes and lifetimes, but no data.
 
-The figures are those of tensors on a CPU. A CUDA card runs the same program with a few other
-kernels: SDPA's flash kernel takes float16 and bfloat16 alone, and with a mask the memory-efficient
+The figures are those of tensors on a CPU. A CUDA device runs the same program with a few different
+kernels: SDPA's flash kernel supports float16 and bfloat16 only, and masks need the memory-efficient
 one, which reads a padded copy of the mask; both keep a log-sum-exp and the state of a random
-generator; dropout keeps a mask of one byte a number, where the CPU keeps noise of the activation's
-type. Its allocator rounds every tensor up to 512 bytes and reserves more than is allocated, and
-cuBLAS takes a workspace of some MiB; none of that is counted here.
+generator; dropout keeps a mask of one byte per number, where the CPU keeps noise of the
+activation's dtype. Its allocator rounds every tensor up to 512 bytes and reserves more than is
+allocated, and cuBLAS takes a workspace of some MiB. None of this is counted.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class BatchShape:
     """The shape of an optimizer step.
 
     Attributes:
-        rows: examples in a micro-batch.
-        length: tokens of each (of the encoder, if there is one).
-        predicted: positions of a micro-batch with logits; for an encoder-decoder model, all of
-            the decoder's.
-        target_length: tokens of each decoder sequence; 0 for a decoder-only model.
-        micro_batches: forward passes in the step. What two need, more need as well.
-        padded: whether the last row of a micro-batch is shorter by one token, so that attention
-            gets a mask. The rows of later micro-batches are then shorter too, by a token each.
+        rows: examples per micro-batch.
+        length: tokens per example (of the encoder, if there is one).
+        predicted: positions of a micro-batch with logits; for an encoder-decoder model, all of the
+            decoder's.
+        target_length: tokens per decoder sequence; 0 for a decoder-only model.
+        micro_batches: forward passes per step. Two represent any larger number.
+        padded: whether the last row of a micro-batch is one token shorter, so that attention needs
+            a mask. The rows of later micro-batches are then shorter by a token each, too.
     """
 
     rows: int
@@ -68,10 +68,10 @@ class BatchShape:
     padded: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Validate the sizes.
 
         Raises:
-            UsageError: sizes that contradict each other.
+            UsageError: the sizes contradict each other.
         """
         if min(self.rows, self.length, self.micro_batches) < 1:
             raise UsageError("a batch has at least one row, one token and one micro-batch")
@@ -88,7 +88,7 @@ class BatchShape:
         return self.rows * max(self.length, self.target_length)
 
     def examples(self) -> tuple[TrainingExample, ...]:
-        """Examples that the loop cuts into micro-batches of this shape."""
+        """Examples that the loop splits into micro-batches of this shape."""
         return tuple(
             self._example(index, row)
             for index in range(self.micro_batches)
@@ -116,21 +116,21 @@ def trace_step(
     shape: BatchShape,
     objective: Objective[TrainingExample],
 ) -> MemoryTrace:
-    """Memory of a training step of a model that is not there.
+    """The memory of a training step, without the model's weights.
 
     Args:
-        settings: the model's transformers configuration; no weights are read.
+        settings: the model's transformers configuration.
         method: the tuning method.
-        config: its settings, the type of the weights, and activation checkpointing.
-        shape: of the batch.
+        config: the settings of the method, the dtype, and activation checkpointing.
+        shape: the shape of the batch.
         objective: the loss.
 
     Raises:
-        UsageError: the architecture is unknown, or its code depends on values of tensors.
+        UsageError: the architecture is unknown, or its code depends on tensor values.
     """
     _import_code(settings)
     even = {"micro_batch_tokens": shape.tokens, "max_padding": 0.999}
-    # The text whose embeddings a soft prompt starts from needs a tokenizer, and no memory.
+    # The initial text of a soft prompt needs a tokenizer, but no memory.
     methods = config.methods.having({method: config.methods.of(method).without_text()})
     config = config.model_copy(
         update={
@@ -150,13 +150,13 @@ def measure_step(
     batch: Sequence[Trainable],
     objective: Objective[Any],
 ) -> MemoryTrace:
-    """Memory of the second of two steps on ``batch``, as the training loop takes them.
+    """The memory of the second of two steps on ``batch``, run as in the training loop.
 
     Args:
-        base: a model with real or fake tensors; it is changed.
+        base: a model with real or fake tensors; it is modified.
         method: the tuning method.
-        config: its settings and the loop's.
-        batch: the examples of the step.
+        config: the settings of the method and the loop.
+        batch: the step's examples.
         objective: the loss.
     """
     tracker = AllocationTracker()
@@ -175,7 +175,7 @@ def measure_step(
 
 
 def _import_code(settings: Any) -> None:
-    """Import the model's code and the methods' library now: a constant made later holds no data."""
+    """Import the code of model and methods now, since constants created later would be fake."""
     import peft  # noqa: F401
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
@@ -187,13 +187,13 @@ def _import_code(settings: Any) -> None:
         known[type(settings)]
     except KeyError:
         raise UsageError(
-            f"{settings.model_type} is not an architecture that generates text",
+            f"the architecture {settings.model_type} does not generate text",
             fix="plan for a causal or an encoder-decoder language model",
         ) from None
 
 
 def _build(settings: Any, config: RunConfig) -> LoadedModel:
-    """The model of a configuration, in the type that loading it would give."""
+    """The model of a configuration, in the dtype that loading would give."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     kind = AutoModelForSeq2SeqLM if settings.is_encoder_decoder else AutoModelForCausalLM
@@ -201,7 +201,7 @@ def _build(settings: Any, config: RunConfig) -> LoadedModel:
     with quiet_transformers():
         model = kind.from_config(settings, dtype=dtype)
     if not getattr(settings, "scale_decoder_outputs", True):
-        # T5's version 1.1 has an output layer of its own, which is tied until weights are loaded.
+        # T5 version 1.1 has a separate output layer, which is tied until weights are loaded.
         output = model.get_output_embeddings()
         output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
     stamp = ModelStamp(
@@ -221,7 +221,7 @@ def _prepare(
     objective: Objective[Any],
     tracker: AllocationTracker,
 ) -> TrainingJob:
-    """The job as `luthier.training.tune` makes it and `luthier.training.train` starts it."""
+    """The job as created by `luthier.training.tune` and started by `luthier.training.train`."""
     before = {id(parameter) for parameter in base.model.parameters()}
     tracker.label(base.model.buffers(), "frozen_weights")
     _, model = prepare_model(base, method, config)
@@ -239,7 +239,7 @@ def _prepare(
         examples=tuple(batch),
         validation=(),
         seed=config.seed,
-        run=RunDirectory(Path()),  # a step writes nothing
+        run=RunDirectory(Path()),  # a single step writes nothing
         fingerprint="",
     )
 

@@ -1,4 +1,4 @@
-"""Tune a base model with one method, and leave what was made in the run directory."""
+"""Tuning a base model with one method, with the results stored in the run directory."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _WEIGHT_FILES = (".safetensors", ".bin")
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a training is made of.
+    """The data of a training.
 
     Attributes:
-        train: the tokenised examples.
-        validation: those that the best state is chosen with.
-        fingerprint: of everything that decides the result.
-        objective: the loss, and the kind of example.
+        train: the tokenised training examples.
+        validation: the tokenised examples that select the best state.
+        fingerprint: identifies everything that decides the result.
+        objective: the loss and the type of example.
         dropped: examples that were left out.
-        inputs: what the fingerprint is made of.
-        general: texts to mix in.
-        watched: texts that may not be forgotten; empty where no guard looks at them.
-        caveats: what to beware of in the tokens.
+        inputs: the values behind the fingerprint.
+        general: texts for replay.
+        watched: texts for the guard against forgetting; empty if it is off.
+        caveats: warnings about the tokens.
     """
 
     train: tuple[Trainable, ...]
@@ -63,11 +63,11 @@ class TrainingData:
 
     @property
     def examples(self) -> tuple[Trainable, ...]:
-        """All that is trained on, as `order` numbers it."""
+        """All training examples, in the numbering of `order`."""
         return (*self.train, *self.general)
 
     def order(self, config: RunConfig) -> BatchOrder:
-        """Which examples make a step."""
+        """The assignment of examples to steps."""
         replay = Replay(len(self.general), config.data.replay)
         return BatchOrder(len(self.train), config.train.batch_size, config.seed, replay)
 
@@ -83,28 +83,28 @@ def tune(
     processes: ProcessGroup = SINGLE_PROCESS,
     limits: Limits | None = None,
 ) -> tuple[LoadedModel, TrainingRecord]:
-    """Prepare, train and save.
+    """The tuned model and its record: prepare, train and save.
 
-    Of several processes all return when the first has saved.
+    With several processes, all return after the first has saved.
 
     Args:
-        base: the base model; it is changed.
-        method_name: which method.
-        config: its settings, the loop's, and the seed.
-        data: what to train on.
-        run: receives ``metrics.jsonl``, ``checkpoints/``, ``model/`` and ``training.json``, and
-            what the trackers write.
+        base: the base model; it is modified.
+        method_name: the tuning method.
+        config: the settings of the method and the loop, and the seed.
+        data: the training data.
+        run: the run directory for ``metrics.jsonl``, ``checkpoints/``, ``model/``,
+            ``training.json`` and trackers' files.
         console: shows progress.
-        observers: told about each step.
-        processes: the processes that train together.
-        limits: what the machine allows, where it is known.
+        observers: called for each step.
+        processes: the process group of the training.
+        limits: the limits of the machine, if known.
 
     Returns:
-        The tuned model, of which this process may hold a part alone; and the record.
+        The tuned model, of which this process may hold only a shard; and the record.
 
     Raises:
         DivergedError, PreemptedError, UsageError: as `luthier.training.train`.
-        ResourceError: the run directory cannot be written.
+        ResourceError: the run directory is not writable.
     """
     method, model = initial_model(base, method_name, config)
     if processes.is_first:
@@ -135,7 +135,7 @@ def tune(
     )
     parallelism.settle(model)
     if job.packed and processes.is_first:
-        console.say("  examples of a micro-batch share a row")
+        console.say("  micro-batches are packed")
     with (
         method.while_training(model, repeats=job.repeats),
         tracking(config, method_name, run, console) as trackers,
@@ -154,22 +154,22 @@ def tune(
 
 
 def _replace(run: RunDirectory, record: TrainingRecord, console: Console) -> None:
-    """Make room for a new model: what belongs to another one before it goes."""
+    """Archive the results of a previous model before it is replaced."""
     before = TrainingRecord.read(run.training) if run.training.is_file() else None
     identity = attrgetter("fingerprint", "steps")
     is_same = before is not None and identity(before) == identity(record)
     place = None if is_same else set_aside_results(run, before.steps if before else 0)
     if place:
-        console.say(f"  what was measured of the model before is in {place}")
+        console.say(f"  the results of the previous model were moved to {place}")
     run.training.unlink(missing_ok=True)
 
 
 def _watched_loss(job: TrainingJob, method: Method) -> float:
-    """The loss of the base model on the texts that may not be forgotten, before it is changed."""
+    """The base model's loss on the texts that the guard watches."""
     if not job.watched:
         return 0.0
     model, tokens = job.loaded.model, job.micro_batch_tokens
-    # A soft prompt is read from the start; all else changes nothing yet.
+    # A soft prompt takes effect from the start; other methods change nothing yet.
     with model.disable_adapter() if method.facts.is_soft_prompt else nullcontext():
         return job.objective.mean_loss(
             model, job.watched, job.loaded.device, tokens, job.parallelism
@@ -182,21 +182,21 @@ def _parallelism(
     if config.train.shards(processes.size):
         if not method.facts.shardable:
             raise UsageError(
-                f"{method.name} has weights that cannot be cut into shards",
+                f"{method.name} has weights that cannot be sharded",
                 where="train.parallelism",
                 fix="choose ddp, or another method",
             )
         if base.stamp.dtype == "int8":
             raise UsageError(
-                "layers of int8 weights keep these for themselves, whole, beside any shards",
+                "int8 layers keep full weights beside their shards, so sharding saves nothing",
                 where="train.parallelism",
                 fix="choose ddp, or quantise to nf4",
             )
         if config.train.compile is True:
             raise UsageError(
-                "layers whose weights are gathered for each pass are not compiled",
+                "compiling is not supported for sharded layers",
                 where="train.compile",
-                fix="leave it at auto, or choose ddp",
+                fix="set it to auto, or choose ddp",
             )
         from luthier.distributed.sharded import Sharded
 

@@ -1,4 +1,4 @@
-"""The trained parameters, with float32 masters where the model holds bfloat16, unless unwanted."""
+"""The trained parameters, with optional float32 master copies of bfloat16 weights."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Local = Callable[[Tensor, Tensor], Tensor]
 
 
 class TrainedWeights:
-    """What the optimizer updates.
+    """The tensors that the optimizer updates.
 
     A bfloat16 weight has 8 bits of precision, so an update below 1/256 of it would vanish. Such
-    weights get a float32 master: gradients of all micro-batches are summed into the master's
-    gradient, the optimizer updates the master, and the model gets a rounded copy.
+    weights get a float32 master copy: gradients of all micro-batches are accumulated in the
+    master's gradient, the optimizer updates the master, and the model gets a rounded copy.
 
-    Without masters the optimizer updates the weight itself, and has to round stochastically. Then
-    gradients are summed in bfloat16, each sum rounded to the nearest: an error of at most 1/512 of
-    the sum for each micro-batch, which the noise of a batch hides until there are hundreds of them.
+    Without masters the optimizer updates the weight itself and needs stochastic rounding. Gradients
+    are then accumulated in bfloat16 with rounding to nearest: an error of at most 1/512 of the sum
+    per micro-batch, negligible against a batch's noise up to hundreds of micro-batches.
 
     Args:
-        model: what requires a gradient in it is trained.
-        master_weights: whether bfloat16 weights get masters.
+        model: its parameters that require a gradient are trained.
+        master_weights: whether bfloat16 weights get master copies.
     """
 
     def __init__(self, model: Any, master_weights: bool = True) -> None:
@@ -49,31 +49,31 @@ class TrainedWeights:
 
     @property
     def count(self) -> int:
-        """How many numbers are trained."""
+        """The number of trained parameters."""
         return sum(parameter.numel() for parameter in self.parameters.values())
 
     @property
     def is_pure(self) -> bool:
-        """Whether the optimizer updates bfloat16 numbers."""
+        """Whether the optimizer updates bfloat16 weights directly."""
         return any(master.dtype == torch.bfloat16 for master in self.masters.values())
 
     @torch.no_grad()
     def sync_to_model(self) -> None:
-        """Copy the masters into the model."""
+        """Copy the masters into the model's weights."""
         for name, parameter in self.parameters.items():
             if self.masters[name] is not parameter:
                 parameter.copy_(self.masters[name])
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], local: Local) -> None:
-        """Put saved values into the masters and the model.
+        """Load saved values into the masters and the model.
 
         Args:
-            tensors: whole, by the names of parameters.
-            local: from a whole tensor, and one of this process, to its part.
+            tensors: full tensors by parameter name.
+            local: from a full tensor and this process's tensor to its shard.
 
         Raises:
-            DataError: one is missing, unknown, of another shape or kind, or not finite.
+            DataError: a tensor is missing, unknown, of another shape or dtype, or not finite.
         """
         require_same(self.masters, tensors)
         for name, master in self.masters.items():
@@ -82,18 +82,18 @@ class TrainedWeights:
 
 
 def require_same(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
-    """Check saved values before one of them is copied: torch would repeat a small one to fit.
+    """Check all saved values before any is copied, because torch would broadcast small ones.
 
     Raises:
-        DataError: one is missing, unknown, of another shape or kind, or not finite.
+        DataError: a tensor is missing, unknown, of another shape or dtype, or not finite.
     """
     if wrong := sorted(own.keys() ^ saved.keys()):
-        raise DataError(f"{wrong[0]} is in one of the training and the checkpoint only")
+        raise DataError(f"{wrong[0]} is missing in either the training or the checkpoint")
     for name, value in saved.items():
         if value.shape != own[name].shape or not value.is_floating_point():
             raise DataError(f"{name} is {list(value.shape)} of {value.dtype} in the checkpoint")
         if not bool(value.isfinite().all()):
-            raise DataError(f"{name} holds numbers that are not finite in the checkpoint")
+            raise DataError(f"{name} has non-finite numbers in the checkpoint")
 
 
 def _move_gradient_to(master: Parameter) -> Any:

@@ -1,1 +1,1 @@
-"""One stage as one run directory: tune, measure, judge, merge."""
+"""Stages that produce one run directory each: tune, measure, judge, merge."""

@@ -1,4 +1,4 @@
-"""Whether the test examples of a run stand in what it trains on, and what that means for it."""
+"""Contamination of a run: overlap of its test examples with its training data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from luthier.reports.format import format_interval
 def check_contamination(
     setup: RunContext, run: RunDirectory, console: Console
 ) -> Contamination | None:
-    """Look for the test examples in the training data; say and store what was found.
+    """Search for test examples in the training data, and report and store the findings.
 
-    None where ``evaluate.contamination_ngram`` is null.
+    None if ``evaluate.contamination_ngram`` is null.
     """
     words = setup.config.evaluate.contamination_ngram
     if words is None:
@@ -34,7 +34,7 @@ def check_contamination(
 
 
 def _trained_on(setup: RunContext) -> Iterator[tuple[str, str]]:
-    """Place and text of all that training may see: the examples, and general texts."""
+    """Place and text of all training data: the examples, and general texts."""
     for example in setup.dataset.train:
         yield example.where or example.id, example_text(example)
     for general in setup.replay:
@@ -44,7 +44,7 @@ def _trained_on(setup: RunContext) -> Iterator[tuple[str, str]]:
 def contamination_reasons(
     found: Contamination | None, rungs: Sequence[RungRecord], chosen: str | None
 ) -> tuple[str, ...]:
-    """What a reader of the recommendation has to know of it: nothing where all is clean."""
+    """Notes on contamination for the recommendation; empty if all examples are clean."""
     if found is None or not found.examples:
         return ()
     clean = next((rung.clean for rung in rungs if rung.name == chosen), None)

@@ -1,4 +1,4 @@
-"""What a tuned run lost: its losses on general text and its evaluations, beside those before."""
+"""Forgetting of a tuned run: general text and evaluations, compared with those before tuning."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def compare_with_before(
     before: Target,
     console: Console,
 ) -> ForgettingReport:
-    """Compare a tuned run with what was before, and store the outcome in it.
+    """Compare a tuned run with its base or another model, and store the result in the run.
 
     Args:
         run: the tuned run.
-        config: its configuration, as far as the run may decide.
-        before: an evaluated or tuned run, or a model; nothing: the base model of ``run``.
+        config: its configuration, as far as it is trusted.
+        before: an evaluated or tuned run, or a model; empty: the base model of ``run``.
         console: shows progress.
 
     Raises:
-        UsageError: the two have different tokenizers.
+        UsageError: the two models have different tokenizers.
         DataError: the run has no model, or there is nothing to compare.
     """
     require_tuned_model(run)
@@ -56,13 +56,13 @@ def compare_with_before(
     tasks = _tasks(setup, run, earlier, items) if earlier else ()
     if general is None and not tasks:
         raise DataError(
-            "there is nothing to compare: no general text, and no evaluation that both have",
+            "there is nothing to compare: no general text, and no evaluation in common",
             where=str(run.path),
             fix="set evaluate.general_text, or evaluate both runs on the same task",
         )
     with writing(run, console):
         write_lines(run.forgetting_items, (item.model_dump(mode="json") for item in items))
-        if general and before == Target():  # the run's own record is over its base model
+        if general and before == Target():  # the run's own record compares it with its base model
             general.write(run.forgetting)
     return ForgettingReport(
         before=name, after=run.name, general=general, topics=topics, tasks=tasks
@@ -75,7 +75,7 @@ def _general(
     before: Target,
     console: Console,
 ) -> tuple[Forgetting | None, tuple[GroupChange, ...], list[ItemChange]]:
-    """The rise of the loss on general text, by topic, and of each text."""
+    """The increase of the loss on general text, in total, by topic and per text."""
     text = setup.config.evaluate.general_text
     if text is None:
         return None, (), []
@@ -105,9 +105,9 @@ def _losses_before(
     loaded = _load_before(setup, before, console)
     if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(setup.weights().tokenizer):
         raise UsageError(
-            "the two models have different tokenizers, so a token of one is not one of the other",
+            "the two models have different tokenizers, so losses per token are not comparable",
             where="--before",
-            fix="compare with the model that the run was tuned from",
+            fix="compare with the base model of the run",
         )
     return general_losses(setup, run, loaded)
 

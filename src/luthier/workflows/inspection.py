@@ -1,4 +1,4 @@
-"""Looking at a method before or after it has trained: what trains, and what a soft prompt says."""
+"""Inspection of a method before or after training: trained parameters and soft prompts."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _NEIGHBOURS = 5
 
 
 def inspect_method(setup: RunContext, run: RunDirectory, console: Console) -> Inspection:
-    """What the configured method trains and, for a soft prompt, the words near its vectors.
+    """The trained parameters of the method and, for a soft prompt, the tokens near its vectors.
 
     Args:
         setup: model, method and settings.
-        run: where the method is tuned, or will be; its vectors are shown if it is tuned.
-        console: says when a run is not the one that is configured.
+        run: the method's run directory; its vectors are shown if it is tuned.
+        console: warns if the run has other settings.
 
     Raises:
-        UsageError: the model has nothing for this method.
-        DataError: the model or the tuned one cannot be loaded.
+        UsageError: the model has no parameters for this method.
+        DataError: the base model or the tuned one cannot be loaded.
     """
     start = _at_the_start(setup)
     if not start.neighbours or not run.training.is_file():
         return start
     if finished_training(setup, setup.config.method, run) is None:
-        console.warn(f"{run.path} was tuned with other settings, and its vectors are not shown")
+        console.warn(f"{run.path} was tuned with other settings, so its vectors are not shown")
         return start
     tuned = load_adapted(run.model, setup.config.base_of(setup.config.method), console)
     changes = {"neighbours": _neighbours(tuned), "tuned_run": str(run.path)}
@@ -44,7 +44,7 @@ def inspect_method(setup: RunContext, run: RunDirectory, console: Console) -> In
 
 
 def _at_the_start(setup: RunContext) -> Inspection:
-    """The method before its first step."""
+    """The method before its first training step."""
     method = setup.config.method
     base = BaseModel(setup.weights()).take(setup.config.base_of(method))
     _, model = initial_model(base, method, setup.config)
@@ -60,7 +60,7 @@ def _at_the_start(setup: RunContext) -> Inspection:
 
 
 def _neighbours(loaded: LoadedModel) -> tuple[tuple[Neighbour, ...], ...]:
-    """Of each vector of a soft prompt; a prefix of keys and values has none."""
+    """The nearest tokens of each soft prompt vector; empty for a prefix of keys and values."""
     base, prompt = unwrap_soft_prompt(loaded.model)
     if prompt.vectors_VD is None:
         return ()

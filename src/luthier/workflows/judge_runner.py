@@ -1,4 +1,4 @@
-"""A judge at work: it is loaded once, asked about the answers of runs, and its verdicts stored."""
+"""Running a judge: load it once, judge the answers of runs, and store the verdicts."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Judge:
     """A model that compares answers.
 
     Attributes:
-        subject: is asked.
-        renderer: writes its prompts.
-        template: how it is asked.
-        resampling: how the interval of a win rate is made.
+        subject: the judge model.
+        renderer: renders its prompts.
+        template: the judge's prompt template.
+        resampling: the resampling for the interval of a win rate.
     """
 
     subject: EvaluatedModel
@@ -53,20 +53,20 @@ class Judge:
         pairs: Sequence[SampleRecord],
         console: Console,
     ) -> Judgement:
-        """Judge the answers of ``run``, and store the outcome there.
+        """Judge the answers of ``run``, and store the result there.
 
-        What the judge says is kept as it comes: interrupted, the same call goes on.
+        Verdicts are stored as they arrive; after an interruption, the same call continues.
 
         Args:
             run: the candidate.
-            task: whose answers they are.
-            baseline: what the other system is called.
-            pairs: as `paired_answers` makes them.
+            task: the task of the answers.
+            baseline: the name of the other system.
+            pairs: the output of `paired_answers`.
             console: shows progress.
 
         Raises:
             DataError: a prompt leaves no room for the verdict.
-            ResourceError: the run directory cannot be written, or a server is out of reach.
+            ResourceError: the run directory is not writable, or a server cannot be reached.
         """
         with writing(run, console):
             engine = self.subject.engine(ResultCache(run.verdicts))
@@ -78,7 +78,7 @@ class Judge:
             if 2 * judgement.unread > len(judged):
                 console.warn(
                     f"{judgement.unread:,} of {len(judged):,} verdicts on {run.name} cannot be "
-                    "read and count as ties: the win rate says next to nothing"
+                    "read and count as ties, so the win rate is not meaningful"
                 )
             return judgement
 
@@ -104,12 +104,12 @@ def load_judge(config: RunConfig, template: str | Path | None, console: Console)
     """The configuration's model as a judge.
 
     Args:
-        config: its model is the judge.
-        template: a YAML file; None: the template that Luthier brings along.
+        config: the configuration with the judge as its model.
+        template: a YAML file; None: Luthier's own template.
         console: shows progress.
 
     Raises:
-        UsageError, DataError, ResourceError: the template or the model is wrong or missing, or a
+        UsageError, DataError, ResourceError: the template or the model is invalid or missing, or a
             setting has no effect on a judge.
     """
     require_reach(config.evaluate, "judge")

@@ -1,4 +1,4 @@
-"""Measuring a model on a run's test examples: what evaluate and every rung of a ladder do."""
+"""Measuring a model on a run's test examples, for evaluate and every rung of a ladder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from luthier.records.run_directory import RunDirectory
 
 
 def resampling_of(setup: RunContext) -> Resampling:
-    """How the run's intervals and tests are made."""
+    """The settings of the run's intervals and tests."""
     return Resampling.of(setup.config.evaluate, setup.config.seed)
 
 
@@ -35,23 +35,23 @@ def measure_model(
     adapter: str = "",
     contamination: Contamination | None = None,
 ) -> Evaluation:
-    """Answer the test examples, judge the answers, and store both in ``run``.
+    """Answer the test examples, score the answers, and store both in ``run``.
 
-    Answers are stored as they are made. Interrupted, the same call goes on; a finished one asks
-    nothing again, as long as model, prompts and settings are what they were.
+    Answers are stored as they are generated. After an interruption, the same call continues;
+    finished answers are not repeated as long as model, prompts and settings are unchanged.
 
     Args:
         setup: data, prompts and settings.
-        shots: worked examples before each question.
-        run: where answers and figures go.
-        model: in memory, or on a server.
+        shots: number of shots before each question.
+        run: the run directory for answers and metrics.
+        model: a loaded model, or one on a server.
         console: shows progress.
-        adapter: what was put on the model, if anything.
-        contamination: the test examples that the training data contains.
+        adapter: the adapter on the model, if any.
+        contamination: the test examples that overlap with the training data.
 
     Raises:
-        DataError: a prompt leaves no room for its answer; all of them at once.
-        ResourceError: the run directory cannot be written.
+        DataError: prompts leave no room for their answers; lists all of them.
+        ResourceError: the run directory is not writable.
     """
     task = evaluation_task(setup, shots)
     # A soft prompt takes a part of the window.
@@ -66,11 +66,11 @@ def measure_model(
 
 
 def general_losses(setup: RunContext, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
-    """The loss of a model on each general text, kept in ``run``.
+    """The loss of a model on each general text, cached in ``run``.
 
     Raises:
         DataError: there is no general text, or one is too short.
-        ResourceError: the run directory cannot be written.
+        ResourceError: the run directory is not writable.
     """
     engine = in_memory(loaded, setup.config.evaluate).engine(ResultCache(run.general_losses))
     return measure_general(engine, [text.ids for text in setup.general_texts])

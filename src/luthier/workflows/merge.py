@@ -1,4 +1,4 @@
-"""Merging the adapter of a run, or one that lies by itself."""
+"""Merging adapters, from a run or from elsewhere, into their base models."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _PROBES, _PROBE_TOKENS = 4, 64
 def merge_run(
     run: RunDirectory, folder: Path, console: Console, given: Mapping[str, Any] | None = None
 ) -> Merged:
-    """Merge, check on general text, and save; see `luthier.methods.merge.merge`.
+    """The result of merging, after a check on general text; see `luthier.methods.merge.merge`.
 
     Args:
-        run: a finished tuning.
-        folder: where the whole model goes.
+        run: a finished tune run.
+        folder: the folder for the merged model.
         console: shows progress.
-        given: what a stored run may not decide by itself, by dotted key.
+        given: settings that a stored run may not decide, by dotted key.
 
     Raises:
-        DataError: the run has no model yet, or merged and unmerged disagree.
-        UsageError: the adapter cannot be merged, the folder is not empty, or the run asks for what
-            was not given.
+        DataError: the run has no model yet, or merged and unmerged logits differ.
+        UsageError: the adapter cannot be merged, the folder is not empty, or a setting that the run
+            needs was not given.
     """
     require_tuned_model(run)
     with free_folder(folder):
@@ -52,22 +52,23 @@ def merge_run(
 
 
 def names_adapter(name: str) -> bool:
-    """Whether a name is that of an adapter folder, or of something on the Hub."""
+    """Whether a name is an adapter folder or a Hub id."""
     path = Path(name).expanduser()
     return is_adapter_folder(path) or (is_hub_id(name) and not path.exists())
 
 
 def merge_adapter(model: ModelConfig, folder: Path, console: Console) -> Merged:
-    """Merge an adapter that no run made, check on general text, and save.
+    """The result of merging an adapter from elsewhere, after a check on general text.
 
     Args:
-        model: the adapter, and how its base model may be loaded.
-        folder: where the whole model goes.
+        model: the adapter, with loading options of its base model.
+        folder: the folder for the merged model.
         console: shows progress.
 
     Raises:
-        DataError: the adapter or its base is missing or damaged, or merged and unmerged disagree.
-        UsageError: it is no adapter, or one that cannot be merged; or the folder is not empty.
+        DataError: the adapter or its base is missing or damaged, or merged and unmerged logits
+            differ.
+        UsageError: it is not an adapter or cannot be merged, or the folder is not empty.
     """
     with free_folder(folder):
         handle = open_model(model, console)

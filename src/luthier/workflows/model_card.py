@@ -1,4 +1,4 @@
-"""The model card beside a saved model, from what its run has left."""
+"""The model card of a saved model, from the records of its run."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ from luthier.reports.card import (
 from luthier.reports.content import read_evaluations
 
 CARD = "README.md"
-# Of the loop, the settings that decide what comes out.
+# Settings of the training loop that decide the result.
 _LOOP = ("optimizer", "batch_size", "schedule", "warmup_fraction", "max_grad_norm", "neftune_alpha")
 
 
 def has_card(run: RunDirectory) -> bool:
-    """Whether a tuned model's card is there."""
+    """Whether a tuned model has a card."""
     return (run.model / CARD).is_file()
 
 
 def write_card(run: RunDirectory, handle: ModelHandle) -> None:
-    """Write the card of a run's model, or write it again with the scores that there are now.
+    """Write or update the card of a run's model, with the current scores.
 
-    A card that is no longer Luthier's own is left as it is.
+    A card that the user has taken over is left unchanged.
 
     Args:
-        run: a finished tuning.
-        handle: the model that was tuned.
+        run: a finished tune run.
+        handle: the base model.
 
     Raises:
-        ResourceError: the folder cannot be written.
+        ResourceError: the folder is not writable.
     """
     _write(run.model, _card(run, handle, run.model))
 
 
 def write_merged_card(folder: Path, run: RunDirectory | None, base: ModelHandle) -> None:
-    """Write the card of a whole model that an adapter was merged into.
+    """Write the card of a merged model.
 
     Args:
-        folder: where the model is.
-        run: the tuning that made the adapter; None: it is not known.
-        base: the model that the adapter belongs to.
+        folder: the folder of the model.
+        run: the tune run of the adapter; None: unknown.
+        base: the base model of the adapter.
 
     Raises:
-        ResourceError: the folder cannot be written.
+        ResourceError: the folder is not writable.
     """
     _write(folder, _card(run, base, folder, merged=True))
 
@@ -92,7 +92,7 @@ def _card(
 
 
 def _base(handle: ModelHandle) -> Base:
-    """The base model, by a name that holds on another machine."""
+    """The base model, by a name that is valid on other machines."""
     name, auto_class = handle.folder.loads_as, handle.auto_class.__name__
     if bundled := BUNDLED_MODELS.get(name):
         return Base(
@@ -114,7 +114,7 @@ def _base(handle: ModelHandle) -> Base:
 
 
 def _of_run(run: RunDirectory) -> dict[str, Any]:
-    """What a run knows of its model: fields of `Card`."""
+    """Fields of `Card` from the records of a run."""
     config = described_config(run)
     manifest = _mapping(
         read_json(run.parent_run.manifest) if run.parent_run.manifest.is_file() else {}
@@ -135,12 +135,12 @@ def _of_run(run: RunDirectory) -> dict[str, Any]:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """A part of a manifest, which others may have written: nothing where it is no mapping."""
+    """A mapping from an untrusted manifest; empty if it is not a mapping."""
     return value if isinstance(value, dict) else {}
 
 
 def _settings(config: RunConfig) -> Mapping[str, Any]:
-    """What decides the result beside data and model, without what is not set."""
+    """Settings that decide the result besides data and model, without unset ones."""
     own = config.method_config.model_dump(mode="json")
     loop = config.train.model_dump(mode="json", include=set(_LOOP))
     base = config.base_of(config.method)
@@ -150,7 +150,7 @@ def _settings(config: RunConfig) -> Mapping[str, Any]:
 
 
 def _on_hub(config: RunConfig) -> tuple[str, ...]:
-    """The data's id on the Hub, where it came from there."""
+    """The data's Hub id, if it came from there."""
     source = config.data.source
     is_there = source and is_hub_id(source) and not Path(source).exists()
     return (source,) if is_there else ()

@@ -1,4 +1,4 @@
-"""Asking a model directly: in-context learning without measuring."""
+"""Prompting a model directly: in-context learning without evaluation."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _OWN_QUESTION_TOKENS = 256
 def ask_model(
     config: RunConfig, console: Console, target: Target, question: str | None, num: int
 ) -> tuple[SampleRecord, ...]:
-    """Prompts, answers, and (for test examples) the accepted answers.
+    """Prompts and answers, with the references of test examples.
 
     Args:
         config: model, data, template and shots.
         console: shows progress.
-        target: the run that is asked; none: the configured model.
+        target: the run to ask; empty: the configured model.
         question: a question of the user's own; None: the first ``num`` test examples.
-        num: how many test examples.
+        num: number of test examples.
 
     Raises:
-        LuthierError: data, template or model are wrong, or a prompt is too long.
+        LuthierError: data, template or model are invalid, or a prompt is too long.
     """
     run, tuned = target.run, target.tuned
     if question is not None and config.prompt.shots == 0:

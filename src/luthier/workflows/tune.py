@@ -1,4 +1,4 @@
-"""Tuning as a stage: planned, done once, and loaded when it is already there."""
+"""Tuning as a stage: planned, run once, and loaded if already finished."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ def tuned_model(
     console: Console,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[LoadedModel, TrainingRecord]:
-    """The model tuned with ``method``: from the run directory if it is finished there, else tuned.
+    """The model tuned with ``method``: loaded if finished in the run directory, otherwise trained.
 
-    A training that was stopped by the time limit is finished until it is given more time.
+    A training stopped by the time limit counts as finished until it gets more time.
 
     Args:
         setup: data, prompts, model and settings.
-        method: which method.
-        base: the base model; it is taken.
-        run: where the tuned model is, or will be.
-        max_time: seconds that training may take, or None.
+        method: the tuning method.
+        base: the base model, which is consumed.
+        run: the run directory of the tuned model.
+        max_time: time limit of the training in seconds, or None.
         console: shows progress.
-        processes: the processes that train together; the first one writes.
+        processes: the process group of the training; its first process writes.
 
     Raises:
-        ResourceError: it does not fit into memory.
-        DivergedError, PreemptedError, UsageError: as `luthier.training.train`.
+        ResourceError: memory does not suffice.
+        DivergedError, PreemptedError, UsageError: as in `luthier.training.train`.
     """
     record = finished_training(setup, method, run)
     if record and not may_go_on(record, max_time):
-        console.say("  tuned before; not repeated")
-        if processes.is_first and not has_card(run):  # the disk was full when it should be written
+        console.say("  already tuned; not repeated")
+        if processes.is_first and not has_card(run):  # missing if the disk was full
             write_card(run, setup.weights())
         return load_adapted(run.model, setup.config.base_of(method), console), record
     require_trackers(setup.config.train.trackers)
     allowed_method(method, setup.config, setup.weights())
     if (adapter := setup.weights().adapter) is not None:
-        console.say(f"  goes on with the adapter {adapter.path}: {described(adapter)}")
+        console.say(f"  continues with the adapter {adapter.path}: {described(adapter)}")
     data = training_data(setup, method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
@@ -83,7 +83,7 @@ def tuned_model(
         trained = "" if counted is None else f"; {format_count(counted)} trained"
         console.say(f"  no plan: the planner does not know this architecture{trained}")
     try:
-        # One that is cut into shards need not fit a device whole.
+        # A sharded base need not fit on one device.
         place = torch.device("cpu") if loop.shards(processes.size) else None
         untuned = base.take(setup.config.base_of(method), place)
         if plan:
@@ -109,7 +109,7 @@ def tuned_model(
 
 
 def _limits(setup: RunContext, plan: JobPlan | None, processes: ProcessGroup) -> Limits:
-    """What the machine allows; where the size of forward passes is to be found, what to try."""
+    """The memory limits, with candidate sizes of forward passes if they are automatic."""
     speed = plan.peak_tokens_per_second if plan else None
     compiled = plan.compiled if plan else False
     if setup.config.train.micro_batch_tokens != "auto":
@@ -121,7 +121,7 @@ def _limits(setup: RunContext, plan: JobPlan | None, processes: ProcessGroup) ->
 def finished_training(
     setup: RunContext, method: MethodName, run: RunDirectory
 ) -> TrainingRecord | None:
-    """What the run says of a training that was made from the same things, if there is one."""
+    """The stored record of a training with the same inputs, if there is one."""
     if not run.training.is_file():
         return None
     record = TrainingRecord.read(run.training)
@@ -129,7 +129,7 @@ def finished_training(
 
 
 def _announce(plan: JobPlan, run: RunDirectory, console: Console) -> MeasuredPlan:
-    """Say what the tuning will take, and store it where the measured figure will join it."""
+    """Print the plan, and store it for comparison with measurements."""
     memory = plan.memory
     time = "" if plan.seconds is None else f", about {format_duration(plan.seconds)}"
     time += f" ({GUESSED})" if plan.seconds_are_guessed else ""
@@ -148,5 +148,5 @@ def _announce(plan: JobPlan, run: RunDirectory, console: Console) -> MeasuredPla
 
 
 def may_go_on(record: TrainingRecord, max_time: float | None) -> bool:
-    """Whether a training that ran out of time is given more of it now."""
+    """Whether a training that ran out of time now has more of it."""
     return record.stopped == "time" and (max_time is None or max_time > record.seconds)

@@ -62,7 +62,7 @@ def test_a_base_rate_does_without_a_run() -> None:
 
 @pytest.mark.parametrize("difference", [1.0, 2.0])
 def test_shares_differ_by_less_than_one(difference: float) -> None:
-    with pytest.raises(UsageError, match="never differ by"):
+    with pytest.raises(UsageError, match="cannot differ by"):
         luthier.required_sample_size(difference, base_rate=0.7)
 
 
@@ -95,7 +95,7 @@ def test_it_is_said_what_each_p_is_a_test_of(
     assert two.tasks[0].comparisons[0].adjustment == "two-sided, for any difference"
     said = caption(two)
     assert "p is two-sided, for any difference." in said
-    assert f"The p of the ladder {ladder.run.name} answers another question: it is one" in said
+    assert f"The p of the ladder {ladder.run.name} is a different test: it is one" in said
     shown = io.StringIO()
     Screen(file=shown, width=80).print(ladder_table(ladder.ladder))
     assert "p is one-sided, for a gain, and corrected for all pairs of rungs." in shown.getvalue()

@@ -84,7 +84,7 @@ def test_a_server_gets_the_scores_that_its_model_gets_here(
     assert record.generated_tokens == here.evaluations[1].generated_tokens
     assert remote.run.name.startswith("tasks-tiny-evaluate-")
     html = luthier.report(remote.run.path).read_text(encoding="utf-8")
-    assert "its weights are not known" in html
+    assert "its weights are unknown" in html
 
 
 def test_what_was_answered_is_not_asked_again(
@@ -128,7 +128,7 @@ def test_what_needs_weights_is_refused(
     stage: Any, server: Any, quick_settings: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     changes = {**quick_settings, **settings, "model.id": server.url}
-    with pytest.raises(UsageError, match="no weights here") as caught:
+    with pytest.raises(UsageError, match="no local weights") as caught:
         stage(None, changes, QUIET)
     assert caught.value.where == server.url
     assert not server.seen

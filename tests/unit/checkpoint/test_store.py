@@ -125,7 +125,7 @@ def test_damage_is_set_aside_and_said(
     found = latest_checkpoint(tmp_path, Console(said))
     assert found is not None
     assert found.state["step"] == 1
-    assert "warning: set a damaged checkpoint aside" in said.getvalue()
+    assert "warning: renamed a damaged checkpoint" in said.getvalue()
     assert "step-000002" in said.getvalue()
     # It is not looked at again, and a new one of its name can be saved.
     save(tmp_path, 2)

@@ -118,8 +118,12 @@ def test_a_wrong_word_has_a_suggestion(config_file: Any) -> None:
         ("train:\n  epochs: .inf\n", 2, "valid number"),
         ("train:\n  epochs: 1e999\n", 2, "finite"),
         ("name: [a]\n", 1, "string"),
-        ("methods:\n  selective:\n    parameters: ['mlp', '(']\n", 3, "no regular expression"),
-        ("methods:\n  selective:\n    parameters: ['a{9999999999}']\n", 3, "no regular"),
+        (
+            "methods:\n  selective:\n    parameters: ['mlp', '(']\n",
+            3,
+            "not a valid regular expression",
+        ),
+        ("methods:\n  selective:\n    parameters: ['a{9999999999}']\n", 3, "not a valid regular"),
         (f"methods:\n  selective:\n    parameters: [{'a' * 201}]\n", 3, "200 characters"),
     ],
 )
@@ -185,15 +189,15 @@ def test_a_wrong_override_or_flag_is_named() -> None:
     assert problem(None, "train.epoch=1").where == "the override 'train.epoch=1'"
     assert problem(None, "train.epochs=x").where == "the override 'train.epochs=x'"
     assert problem(None, **{"train.epochs": -1}).where == "the option for train.epochs"
-    assert "not an override" in problem(None, "epochs").problem
+    assert "not a valid override" in problem(None, "epochs").problem
     assert (
         "patience counts validations"
         in problem(None, "train.patience=2", "train.num_validations=0").problem
     )
     by_steps = ("train.num_validations=0", "train.validate_every_steps=5")
     assert load_config(None, ["train.patience=2", *by_steps]).train.validates
-    assert "not an override" in problem(None, "=1").problem
-    assert "has no parts" in problem(None, "seed=1", "seed.x=1").problem
+    assert "not a valid override" in problem(None, "=1").problem
+    assert "is not a section" in problem(None, "seed=1", "seed.x=1").problem
 
 
 @pytest.mark.parametrize(
@@ -237,7 +241,7 @@ def test_override_changes_one_value_and_checks_it() -> None:
 
 
 def test_groups_are_of_processes_with_shards() -> None:
-    with pytest.raises(UsageError, match=r"holds a copy together under fsdp, not zero2$") as caught:
+    with pytest.raises(UsageError, match=r"applies to fsdp, not to zero2$") as caught:
         load_config(None, ["train.parallelism=zero2", "seed=3", "train.shard_group=2"])
     assert caught.value.where == (
         "the override 'train.parallelism=zero2' and the override 'train.shard_group=2'"

@@ -54,16 +54,16 @@ def test_a_full_disk_says_how_much_is_free(tmp_path: Path, monkeypatch: pytest.M
 
 def test_other_failures_are_described(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ResourceError, match="cannot be written") as caught:
+    with pytest.raises(ResourceError, match="cannot write") as caught:
         write_atomically(tmp_path / "file" / "a.txt", "x")
     assert "--output" in caught.value.fix
     with pytest.raises(ResourceError):
         append_line(tmp_path / "missing" / "a.jsonl", 1)
     error = unwritable(tmp_path, PermissionError(errno.EACCES, "Permission denied"))
-    assert error.problem == "this cannot be written: Permission denied"
+    assert error.problem == "cannot write: Permission denied"
     text = "I/O error: No space left on device (os error 28)"
     assert unwritable(tmp_path, RuntimeError(text)).problem.startswith("the disk is full")
-    assert unwritable(tmp_path, RuntimeError("odd")).problem == "this cannot be written: odd"
+    assert unwritable(tmp_path, RuntimeError("odd")).problem == "cannot write: odd"
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_json_comes_back(tmp_path: Path) -> None:
 def test_what_is_not_json_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="not readable JSON") as caught:
+    with pytest.raises(DataError, match="invalid JSON") as caught:
         read_json(path)
     assert caught.value.where == str(path)
 

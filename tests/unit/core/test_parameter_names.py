@@ -14,7 +14,7 @@ def test_a_refusal_lists_alike_names_once() -> None:
     names = [f"model.layers.{index}.mlp.weight" for index in range(99)] + ["model.norm.weight"]
     with pytest.raises(UsageError) as caught:
         pick_names(["mpl"], names)
-    assert caught.value.fix == "there are model.layers.*.mlp.weight, model.norm.weight"
+    assert caught.value.fix == "the model has model.layers.*.mlp.weight, model.norm.weight"
     with pytest.raises(UsageError) as caught:
         pick_names([], [f"part_{index:02}" for index in range(20)])
     assert caught.value.fix.endswith("part_11 and 8 more")

@@ -106,7 +106,7 @@ def test_a_parquet_file_that_becomes_far_more_is_refused(
     content = (tmp_path / "rows.parquet").read_bytes()
     path.write_bytes(gzip.compress(content, 1) if suffix.endswith("gz") else content)
     said, grown = _read(path)
-    assert said.startswith(f"rows.{suffix} row 1: this unpacks to more than 32.0 MiB")
+    assert said.startswith(f"rows.{suffix} row 1: it unpacks to more than 32.0 MiB")
     assert grown < 48 * 2**10
 
 
@@ -208,11 +208,11 @@ def test_the_rows_of_a_list_are_read_one_at_a_time(tmp_path: Path) -> None:
     [
         ('[{"a": 1}', "rows.json:1", "delimiter"),
         ('[{"a": 1},\n]', "rows.json:2", "expecting value"),
-        ('[{"a": 1}]\n\n[{"a": 1}]', "rows.json:3", "a second JSON document begins here"),
+        ('[{"a": 1}]\n\n[{"a": 1}]', "rows.json:3", "a second JSON document starts here"),
         ('[{"a": 1}] x', "rows.json:1", "extra data"),
         ("[", "rows.json:1", "expecting value"),
-        ('[{"a": 1, "a": 2}]', "rows.json:1", "stands twice"),
-        ('[{"a": "\\ud83d"}]', "rows.json:1", "half of a character"),
+        ('[{"a": 1, "a": 2}]', "rows.json:1", "duplicate key"),
+        ('[{"a": "\\ud83d"}]', "rows.json:1", "lone surrogate"),
         ("[" * 100_000, "rows.json:1", "nested too deep"),
     ],
 )

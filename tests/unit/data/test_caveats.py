@@ -57,7 +57,7 @@ def test_characters_that_a_tokenizer_cannot_write(
     (caveat,) = said_of(
         render, make_example("where?", "Ω in depot\nΩ", where="f:1"), make_example("a", "depot 1")
     )
-    assert "cannot write these characters" in caveat
+    assert "cannot encode these characters" in caveat
     assert "Ω (2)" in caveat
     assert "\\n (1)" in caveat or kind == "unigram"
     assert "1 of 2 answers have them" in caveat

@@ -114,7 +114,7 @@ def test_a_column_of_groups(write_rows: Write) -> None:
     groups = [{example.group for example in part} for part in splits]
     assert sum(map(len, groups)) == 40
     assert len(set().union(*groups)) == 40
-    with pytest.raises(DataError, match=r"no 'author', which data\.group names"):
+    with pytest.raises(DataError, match=r"no column 'author', which data\.group names"):
         load(path, group="author")
 
 
@@ -167,7 +167,7 @@ def test_a_table_needs_a_template(write_rows: Write) -> None:
 
 
 def test_columns_that_nothing_knows(write_rows: Write) -> None:
-    with pytest.raises(DataError, match="'x', 'y' are of no known format") as caught:
+    with pytest.raises(DataError, match="'x', 'y' match no known format") as caught:
         load(write_rows("rows.jsonl", [{"x": "a", "y": "b"}]))
     assert "write a template" in caught.value.fix
     assert "alpaca (instruction, output" in caught.value.fix
@@ -264,7 +264,7 @@ def test_rows_with_nothing_to_train_are_left_out_and_named(write_rows: Write) ->
     dataset, said = warned(write_rows("rows.jsonl", rows))
     assert sum(len(dataset.split(name)) for name in ("train", "validation", "test")) == 40
     assert [item.where for item in dataset.dropped] == ["rows.jsonl:41", "rows.jsonl:42"]
-    assert "2 left out: its flags or its weight leave nothing to train" in said
+    assert "2 left out: its flags or weight exclude it from training" in said
 
 
 def test_a_column_of_weights(write_rows: Write) -> None:
@@ -279,7 +279,7 @@ def test_a_column_of_weights(write_rows: Write) -> None:
     assert "these columns are not used: 'w'" in said
     assert [one.id for one in plain.train] == [one.id for one in dataset.train]
     assert plain.fingerprint != dataset.fingerprint
-    with pytest.raises(DataError, match="a number from 0"):
+    with pytest.raises(DataError, match="a number of at least 0"):
         load(path, weight="note")
 
 
@@ -327,7 +327,7 @@ def test_weights_of_classes_by_label_or_word(write_rows: Write) -> None:
         dataset = load(path, "classify-topic/plain", class_weights={name: 3})
         weights = {(one.references[0] == word, one.weight) for one in dataset.train}
         assert weights == {(True, 3.0), (False, 1.0)}
-    with pytest.raises(UsageError, match="'Weather' is no answer") as caught:
+    with pytest.raises(UsageError, match="'Weather' is not an answer") as caught:
         load(path, "classify-topic/plain", class_weights={"Weather": 3})
     assert word in caught.value.fix
 
@@ -396,5 +396,5 @@ def test_turns_are_mended_as_the_configuration_says(write_rows: Write) -> None:
         assert f"{fix}=drop" in str(caught.value)
     dataset, said = warned(path, opening="drop", ending="drop")
     assert dataset.train[0].messages[0].role == "user"
-    assert "what follows the last answer is left aside (data.ending) (40 times" in said
-    assert "what the assistant says before the user is left aside" in said
+    assert "turns after the last answer are dropped (data.ending) (40 times" in said
+    assert "an assistant turn before the user's is dropped" in said

@@ -173,7 +173,12 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
     ("alpaca", {"instruction": "a", "output": ""}, "output", "empty"),
     ("alpaca", {"instruction": "a", "input": {}, "output": "b"}, "input", "an object"),
     ("alpaca", {"output": "b"}, "instruction", "missing"),
-    ("alpaca", {"instruction": "a", "output": "b", "history": [["c"]]}, "history[0]", "not a pair"),
+    (
+        "alpaca",
+        {"instruction": "a", "output": "b", "history": [["c"]]},
+        "history[0]",
+        "expected a pair",
+    ),
     (
         "alpaca",
         {"instruction": "a", "output": "b", "history": [["c", ""]]},
@@ -183,7 +188,7 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
     ("sharegpt", {"conversations": []}, "conversations", "empty"),
     ("sharegpt", {"conversations": None}, "conversations", "null"),
     ("sharegpt", {"conversations": "a"}, "conversations", "a text"),
-    ("sharegpt", {"conversations": ["a"]}, "conversations[0]", "a turn is an object"),
+    ("sharegpt", {"conversations": ["a"]}, "conversations[0]", "a turn must be an object"),
     ("sharegpt", {"conversations": [{"value": "a"}]}, "conversations[0].from", "missing"),
     ("sharegpt", {"conversations": turns(HUMAN, ("gpt", " "))}, "conversations[1].value", "empty"),
     ("sharegpt", {"conversations": turns(HUMAN, ("elf", "b"))}, "conversations[1].from", "'elf'"),
@@ -191,7 +196,7 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
         "sharegpt",
         {"conversations": turns(HUMAN, ("function_call", "b"))},
         "conversations[1].value",
-        "a call is an object",
+        "a call must be an object",
     ),
     (
         "sharegpt",
@@ -206,7 +211,7 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
         "two turns of the assistant",
     ),
     ("sharegpt", {"conversations": turns(HUMAN, GPT, HUMAN)}, "conversations[2]", "does not end"),
-    ("sharegpt", {"conversations": turns(GPT)}, "conversations[0]", "begins with the assistant"),
+    ("sharegpt", {"conversations": turns(GPT)}, "conversations[0]", "starts with the assistant"),
     ("sharegpt", {"conversations": turns(("system", "s"))}, "conversations[0]", "does not end"),
     ("sharegpt", {"conversations": turns(HUMAN, GPT), "tools": "[{}]"}, "tools[0]", "no name"),
     ("sharegpt", {"conversations": turns(HUMAN, GPT), "tools": "[{"}, "tools", "like JSON"),
@@ -217,7 +222,7 @@ HOSTILE: list[tuple[str, dict[str, Any], str, str]] = [
         "openai",
         chat(USER, ASSISTANT, ("tool", "r"), USER, ASSISTANT),
         "messages[3]",
-        "nothing of a tool's result",
+        "does not respond to a tool's result",
     ),
     (
         "openai",
@@ -245,7 +250,7 @@ def test_hostile_rows(name: str, values: dict[str, Any], field: str, problem: st
 
 
 def test_a_row_without_its_pair() -> None:
-    with pytest.raises(DataError, match="lacks a prompt or a completion"):
+    with pytest.raises(DataError, match="has no prompt or no completion"):
         convert("prompt-completion", prompt="a")
 
 
@@ -258,7 +263,7 @@ def test_a_row_without_its_pair() -> None:
     ],
 )
 def test_a_column_that_belongs_to_the_question_needs_a_template(columns: set[str]) -> None:
-    with pytest.raises(DataError, match="of no known format"):
+    with pytest.raises(DataError, match="match no known format"):
         detect(columns)
 
 

@@ -97,7 +97,7 @@ def test_a_missing_file_is_not_looked_for_on_the_hub(tmp_path: Path, write_rows:
 def test_a_missing_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LUTHIER_DATA", raising=False)
-    with pytest.raises(DataError, match="there is no data called 'nothing'") as caught:
+    with pytest.raises(DataError, match="found no data called 'nothing'") as caught:
         source_of("nothing")
     assert "LUTHIER_DATA" in caught.value.fix
 
@@ -105,7 +105,7 @@ def test_a_missing_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(b"\x80")
-    with pytest.raises(DataError, match=r"files of the kind \.pkl are not read"):
+    with pytest.raises(DataError, match=r"files of the kind \.pkl are not supported"):
         list(read_rows(str(path)))
 
 

@@ -84,7 +84,7 @@ def test_an_example_without_a_trained_answer_is_left_out(
         [withheld, kept], renderer, max_length=99, too_long="error", completion_only_loss=True
     )
     assert [example.id for example in tokenised.examples] == [kept.id]
-    assert [dropped.reason for dropped in tokenised.dropped] == ["no token to train on"]
+    assert [dropped.reason for dropped in tokenised.dropped] == ["no trained tokens"]
 
 
 @pytest.fixture

@@ -174,7 +174,11 @@ for _ in range(200):
     DEEP = {"a": DEEP}
 HOSTILE: list[tuple[dict[str, Any], str, str]] = [
     (openai({"arguments": {}}), "messages[1].tool_calls[0].name", "missing"),
-    (openai({"name": "f", "arguments": "x"}), "messages[1].tool_calls[0].arguments", "not JSON"),
+    (
+        openai({"name": "f", "arguments": "x"}),
+        "messages[1].tool_calls[0].arguments",
+        "invalid JSON",
+    ),
     (openai({"name": "f", "arguments": "[1]"}), "messages[1].tool_calls[0].arguments", "a list"),
     (openai({"name": "f", "arguments": 7}), "messages[1].tool_calls[0].arguments", "a number"),
     (openai({"name": "f", "code": "x"}), "messages[1].tool_calls[0].code", "'code'"),
@@ -188,13 +192,13 @@ HOSTILE: list[tuple[dict[str, Any], str, str]] = [
     ({**openai({"name": "f"}), "tools": ["weather"]}, "tools[0]", "a text"),
     ({**openai({"name": "f"}), "tools": [{"function": {"x": 1}}]}, "tools[0]", "no name"),
     ({**openai({"name": "f"}), "tools": [{"name": "f", "x": DEEP}]}, "tools[0]", "too deep"),
-    ({"system": "", "chat": "Is it warm?"}, "chat", "does not begin"),
-    ({"system": "", "chat": "USER: a\n\nASSISTANT: <functioncall> f()"}, "chat[1]", "cannot be"),
+    ({"system": "", "chat": "Is it warm?"}, "chat", "does not start"),
+    ({"system": "", "chat": "USER: a\n\nASSISTANT: <functioncall> f()"}, "chat[1]", "is invalid"),
     ({"system": "", "chat": "USER: \n\nASSISTANT: b"}, "chat[0]", "empty"),
     (
         {"system": "with access to the following functions -\n{x}", "chat": "USER: a"},
         "system",
-        "not JSON",
+        "invalid JSON",
     ),
 ]
 

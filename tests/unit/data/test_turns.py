@@ -106,13 +106,13 @@ def test_no_key_of_a_turn_is_lost(key: str, value: Any, column: str, index: int)
     ],
 )
 def test_keys_that_might_mean_something_are_refused(key: str, value: Any) -> None:
-    with pytest.raises(DataError, match=f"the key '{key}', which is not known"):
+    with pytest.raises(DataError, match=f"unknown key '{key}'"):
         convert({"messages": [*chat(("user", "a")), {**chat(("assistant", "b"))[0], key: value}]})
 
 
 def test_all_keys_that_are_not_known_are_named_at_once() -> None:
     turns = [{**one, "country": "IT", "toxic": False} for one in chat(("user", "a"))]
-    with pytest.raises(DataError, match="the keys 'country', 'toxic', which are not known"):
+    with pytest.raises(DataError, match="unknown keys 'country', 'toxic'"):
         convert({"messages": [*turns, *chat(("assistant", "b"))]})
 
 
@@ -122,8 +122,8 @@ def test_harmless_keys_are_counted() -> None:
     convert({"messages": [*turns, *chat(("assistant", "b"))]}, notes)
     convert({"messages": [*turns, *chat(("assistant", "b"))]}, notes)
     assert [(note.reason, note.count, note.where) for note in notes.counts()] == [
-        ("the key 'id' of turns is not used", 2, "f:1"),
-        ("the key 'timestamp' of turns is not used", 2, "f:1"),
+        ("the key 'id' of turns is ignored", 2, "f:1"),
+        ("the key 'timestamp' of turns is ignored", 2, "f:1"),
     ]
 
 
@@ -160,7 +160,7 @@ def test_reasoning_is_kept_apart(key: str) -> None:
     assert convert({"messages": [*chat(("user", "a")), answer]}).answer == expected
     for row in ({"prompt": "a", "completion": "b"}, {"instruction": "a", "output": "b"}):
         assert convert({**row, key: "I think."}).answer == expected
-    for value, problem in ((["x"], "not a text"), ({"x": 1}, "not a text")):
+    for value, problem in ((["x"], "expected a text"), ({"x": 1}, "expected a text")):
         with pytest.raises(DataError, match=problem):
             convert({"messages": [*chat(("user", "a")), {**answer, key: value}]})
     user = {"role": "user", "content": "a", key: "I think."}
@@ -180,8 +180,8 @@ def test_parts_of_a_turn() -> None:
     for part, problem in (
         ({"type": "image_url", "image_url": "x"}, "not text"),
         ({"text": "b"}, "no type"),
-        ({"type": "text", "text": "b", "cache": "x"}, "the key 'cache'"),
-        ({"type": "text", "text": 3}, "not a text"),
+        ({"type": "text", "text": "b", "cache": "x"}, "unknown key 'cache'"),
+        ({"type": "text", "text": 3}, "expected a text"),
         (7, "no type"),
     ):
         turns = [{"role": "user", "content": [part]}, *chat(("assistant", "b"))]
@@ -192,7 +192,7 @@ def test_parts_of_a_turn() -> None:
 @pytest.mark.parametrize("values", [{"images": ["a.png"]}, {"image": "a.png"}, {"audios": [1]}])
 def test_rows_with_more_than_text_are_refused(values: dict[str, Any]) -> None:
     row = {"messages": chat(("user", "<image>a"), ("assistant", "b")), **values}
-    with pytest.raises(DataError, match="only the text of a row is read"):
+    with pytest.raises(DataError, match="only text is supported"):
         convert(row)
     assert convert(row, ignore_keys=frozenset(values)).references == ("b",)
     assert convert({**row, **dict.fromkeys(values)}).references == ("b",)
@@ -224,22 +224,22 @@ ORDER: list[tuple[str, dict[str, Any], str | list[str]]] = [
         {"consecutive_turns": "merge"},
         ["system: 0\n\n1", "user: 2\n\n3", "assistant: 4\n\n5", "user: 6", "assistant: 7"],
     ),
-    ("aua", {}, "begins with the assistant"),
+    ("aua", {}, "starts with the assistant"),
     ("aua", {"opening": "drop"}, ["user: 1", "assistant: 2"]),
     ("aua", {"opening": "keep"}, ["assistant: 0", "user: 1", "assistant: 2"]),
     ("saua", {"opening": "drop"}, ["system: 0", "user: 2", "assistant: 3"]),
     ("saua", {"opening": "keep"}, ["system: 0", "assistant: 1", "user: 2", "assistant: 3"]),
-    ("a", {"opening": "keep"}, "begins with the assistant"),
-    ("a", {"opening": "drop"}, "the assistant says nothing"),
-    ("sa", {"opening": "keep"}, "begins with the assistant"),
+    ("a", {"opening": "keep"}, "starts with the assistant"),
+    ("a", {"opening": "drop"}, "has no assistant turn"),
+    ("sa", {"opening": "keep"}, "starts with the assistant"),
     ("uau", {}, "does not end with the assistant"),
     ("uau", {"ending": "drop"}, ["user: 0", "assistant: 1"]),
     ("uat", {"ending": "drop"}, ["user: 0", "assistant: 1"]),
-    ("u", {"ending": "drop"}, "the assistant says nothing"),
-    ("su", {"ending": "drop"}, "the assistant says nothing"),
+    ("u", {"ending": "drop"}, "has no assistant turn"),
+    ("su", {"ending": "drop"}, "has no assistant turn"),
     ("usa", {}, "in the middle"),
     ("uasua", {"consecutive_turns": "merge", "opening": "keep"}, "in the middle"),
-    ("us", {"ending": "drop"}, "the assistant says nothing"),
+    ("us", {"ending": "drop"}, "has no assistant turn"),
     ("uatta", {}, ["user: 0", "assistant: 1", "tool: 2", "tool: 3", "assistant: 4"]),
     ("utua", {}, "follows the user"),
 ]
@@ -279,11 +279,11 @@ def test_only_alike_turns_are_merged() -> None:
 
 def test_python_is_not_json() -> None:
     turns = chat(("user", "a"), ("assistant", "b"))
-    with pytest.raises(DataError, match="begins like JSON and is not") as caught:
+    with pytest.raises(DataError, match="looks like JSON but is invalid") as caught:
         convert({"messages": str(turns)})
     assert "json.dumps" in caught.value.fix
     for hostile in ("[" * 100_000, '[{"role": "\\ud83d"}]', '[{"role": 1, "role": 2}]'):
-        with pytest.raises(DataError, match="begins like JSON and is not"):
+        with pytest.raises(DataError, match="looks like JSON but is invalid"):
             convert({"messages": hostile})
 
 
@@ -314,7 +314,7 @@ def test_a_refusal_that_is_none_or_has_an_answer_beside_it() -> None:
         with pytest.raises(DataError, match="both a text and a refusal"):
             convert(row, **rules)
     row["messages"][0]["refusal"], row["messages"][1]["refusal"] = "No.", None
-    with pytest.raises(DataError, match="the key 'refusal', which is not known"):
+    with pytest.raises(DataError, match="unknown key 'refusal'"):
         convert(row, refusals="train")
 
 

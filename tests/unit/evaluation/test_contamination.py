@@ -67,7 +67,7 @@ def test_fewer_than_eight_words_say_nothing() -> None:
     seven = "one two three four five six seven"
     found = found_in([seven], [("seven", seven)], words=13)
     assert (ids(found), found.checked) == ([], 0)
-    assert "1 have too few words" in found.sentence
+    assert "1 of 1 test examples have too few words" in found.sentence
 
 
 def test_the_frame_of_the_prompts_is_no_contamination() -> None:
@@ -146,8 +146,8 @@ def test_the_clean_part_is_measured_apart(
 def test_nothing_long_enough_is_said_without_a_share_of_none() -> None:
     found = Contamination(words=13, train=35, test=22, checked=0, examples=())
     assert found.sentence == (
-        "Whether test examples share 13 words in a row with the 35 training texts cannot be told: "
-        "22 of 22 have too few words."
+        "Contamination by the 35 training texts cannot be checked: 22 of 22 test examples have "
+        "too few words."
     )
 
 

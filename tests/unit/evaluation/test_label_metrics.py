@@ -62,7 +62,7 @@ def test_f1_of_a_label_that_never_occurs_is_zero() -> None:
 
 
 def test_f1_needs_a_label_of_the_task() -> None:
-    with pytest.raises(UsageError, match="which label"):
+    with pytest.raises(UsageError, match="needs the positive label"):
         get_metric("f1")
     with pytest.raises(DataError, match="does not have"):
         get_metric("f1:perhaps").measure(samples(PREDICTED, TRUE))
@@ -84,7 +84,7 @@ def test_matthews_of_one_label_is_zero_and_warned_about() -> None:
     always = samples(["1", "1"], ["0", "1"], ("0", "1"))
     assert value("matthews", always) == 0
     assert metric.caveats(always) == (
-        "every answer is the label '1': matthews has no meaning there, and is 0",
+        "every answer is the label '1': matthews is undefined there and given as 0",
     )
     assert metric.caveats(samples(["0", "1"], ["0", "1"], ("0", "1"))) == ()
 

@@ -177,7 +177,7 @@ def test_references_that_are_no_numbers_are_said() -> None:
         for n, (said, right) in enumerate(rows)
     ]
     (caveat,) = get_metric("numeric").caveats(samples)
-    assert "the references of 2 of 3 examples are no numbers" in caveat
+    assert "the references of 2 of 3 examples are not numbers" in caveat
     (caveat,) = get_metric("numeric:last").caveats(samples)
-    assert "the references of 1 of 3 examples are no numbers" in caveat
+    assert "the references of 1 of 3 examples are not numbers" in caveat
     assert get_metric("numeric").caveats(samples[2:]) == ()

@@ -395,7 +395,7 @@ def test_a_suite_says_that_its_metrics_were_replaced(
     (result,) = luthier.benchmark([tiny_gpt2], ["glue"], None, chosen, Console(shown))
     assert [metric.name for metric in result.evaluations[0].metrics] == ["acc_norm"]
     assert result.suites[0].format == "lm-eval, metrics acc_norm"
-    assert "not the published ones" in shown.getvalue()
+    assert "scores differ from the published ones" in shown.getvalue()
     chosen = {**settings, "evaluate.max_new_tokens": 5}
     with pytest.raises(UsageError, match=r"mmlu/.* does not take evaluate.max_new_tokens"):
         luthier.benchmark([tiny_gpt2], ["mmlu"], None, chosen, Console(shown))
@@ -418,9 +418,9 @@ def test_more_answers_than_there_will_be_are_refused_before_anything_runs(
 
     quiet = Console(quiet=True)
     for metric in ("pass@3", "pass@3:numeric:last"):
-        with pytest.raises(UsageError, match="needs 3 answers to each question, and there are 2"):
+        with pytest.raises(UsageError, match="needs 3 answers to each question, but there are 2"):
             luthier.evaluate(None, config(metric), console=quiet)
-        with pytest.raises(UsageError, match="needs 3 answers to each question, and there are 2"):
+        with pytest.raises(UsageError, match="needs 3 answers to each question, but there are 2"):
             luthier.benchmark([], [own], config(metric), console=quiet)
     assert not (tmp_path / "runs").exists()
     result = luthier.evaluate(None, config("pass@2"), console=quiet)

@@ -52,7 +52,7 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_answer(k: int) -> None:
     answered = samples(answers, ["a"] * 4)
     assert value(f"pass@{k}", answered) == pytest.approx(expected)
     assert value(f"pass@{k}:em", samples([["x"], ["x"]], "zz") * k) == 0
-    with pytest.raises(DataError, match="needs 6 answers to each question, and there are 5"):
+    with pytest.raises(DataError, match="needs 6 answers to each question, but there are 5"):
         value("pass@6", answered)
 
 
@@ -92,10 +92,10 @@ def test_the_interval_is_over_questions() -> None:
 
 def test_what_is_not_right_or_wrong_judges_nothing() -> None:
     for name in ("pass@2:acc", "majority:bleu", "majority:f1:x"):
-        with pytest.raises(UsageError, match="does not say of a single answer"):
+        with pytest.raises(UsageError, match="does not score single answers"):
             get_metric(name)
     for name in ("pass@0", "pass@k", "pass@k:x"):
-        with pytest.raises(UsageError, match="how many answers are tried"):
+        with pytest.raises(UsageError, match="number of answers to try"):
             get_metric(name)
     with pytest.raises(DataError, match="right or wrong"):
         value("pass@1:token_f1", samples([["x y", "x"]], ["x"]))

@@ -81,7 +81,7 @@ def test_the_cheapest_that_reaches_the_target() -> None:
     answer = recommend([ZERO, FEW, LORA], 0.25, 0.05)
     assert answer.rung == "few-shot"
     assert "cheapest rung that reaches the target of 0.25 in rougeL" in answer.sentence
-    assert answer.reasons == ("It needs no training: the prompt does it.",)
+    assert answer.reasons == ("It needs no training, only the prompt.",)
 
 
 def test_a_target_is_reached_at_its_very_value() -> None:
@@ -159,7 +159,7 @@ def test_skipped_and_failed_rungs_are_mentioned_with_the_choice() -> None:
 
 @pytest.mark.parametrize(
     ("stopped", "words"),
-    [("time", "cut short by the time limit"), ("forgetting", "ended where more would have been")],
+    [("time", "cut short by the time limit"), ("forgetting", "stopped when forgetting exceeded")],
 )
 def test_training_cut_short_is_said(stopped: str, words: str) -> None:
     short = tuned(
@@ -172,7 +172,7 @@ def test_training_cut_short_is_said(stopped: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.01, 0.03, "It forgot something: the loss on general text rose by +0.020"),
+        (0.01, 0.03, "It forgot general text: the loss rose by +0.020"),
         (-0.03, -0.01, "Nothing was forgotten: the loss on general text fell, −0.020"),
         (-0.01, 0.03, "No forgetting was found: +0.010"),
     ],
@@ -186,7 +186,7 @@ def test_forgetting_without_an_interval_is_not_said_to_be_any() -> None:
     lost = forgetting(0.02, 0.02).model_copy(update={"no_interval": "one unit has no spread"})
     rung = tuned("lora", 0.40, gain("few-shot", 0.10, 0.001), forgetting=lost)
     said = recommend([ZERO, FEW, rung], None, 0.05).reasons[-1]
-    assert said.startswith("Whether it forgot anything cannot be told")
+    assert said.startswith("Forgetting cannot be assessed")
     assert "one unit has no spread" in said
 
 

@@ -93,7 +93,7 @@ def test_a_training_too_short_to_prune_prunes_nothing(small_tune: Any) -> None:
     ("settings", "message"),
     [
         ({"rank": 8, "final_rank": 8}, "must be below rank 8"),
-        ({"start": 0.5, "tfinal_fraction": 0.5}, "must leave steps to prune in"),
+        ({"start": 0.5, "tfinal_fraction": 0.5}, "must leave steps for pruning"),
     ],
 )
 def test_settings_that_cannot_prune_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -209,13 +209,13 @@ def _lost_layer(adapter: Path) -> None:
         (_other_base, "does not fit"),
         (_lost_layer, "does not fit"),
         (_cut_short, "this file of weights is damaged"),
-        (_pointer, "pointer of Git LFS"),
+        (_pointer, "Git LFS pointer"),
         (_empty, "this file is empty"),
-        (_of_itself, "is an adapter itself"),
-        (_of_another, "is an adapter itself"),
+        (_of_itself, "is itself an adapter"),
+        (_of_another, "is itself an adapter"),
         (_base_gone, "cannot be used"),
-        (_classifier, "for another task than writing text: SEQ_CLS"),
-        (_below, "there are models below it: policy"),
+        (_classifier, "for a task other than text generation: SEQ_CLS"),
+        (_below, "has models in subfolders: policy"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_every_command(

@@ -177,7 +177,7 @@ def test_a_bundled_model_in_another_machines_cache(bundled_handle: Any, tmp_path
 def test_an_adapter_that_names_no_base(named: Any, make_adapter: Any, base: Path) -> None:
     adapter = make_adapter()
     change(adapter, base_model_name_or_path=named)
-    with pytest.raises(DataError, match="does not say which model it belongs to"):
+    with pytest.raises(DataError, match="names no base model"):
         opened(adapter)
     assert is_adapter(opened(adapter, base=str(base)))
 
@@ -193,13 +193,13 @@ def test_a_base_that_is_an_adapter(make_adapter: Any, tmp_path: Path) -> None:
     first = make_adapter()
     second = Path(shutil.copytree(first, tmp_path / "second"))
     change(second, base_model_name_or_path=str(first))
-    with pytest.raises(DataError, match="is an adapter itself") as caught:
+    with pytest.raises(DataError, match="is itself an adapter") as caught:
         opened(second)
     assert "luthier merge" in caught.value.fix
 
 
 def test_a_whole_model_has_no_base(base: Path) -> None:
-    with pytest.raises(UsageError, match="whole model, not an adapter") as caught:
+    with pytest.raises(UsageError, match="full model, not an adapter") as caught:
         opened(base, base=str(base))
     assert caught.value.where == "model.base"
 
@@ -208,7 +208,7 @@ def test_a_whole_model_and_an_adapter_in_one_folder(make_adapter: Any, base: Pat
     """Transformers would silently load the adapter, on whichever base it names."""
     for file in make_adapter().iterdir():
         shutil.copy(file, base / file.name)
-    with pytest.raises(DataError, match=r"a whole model .* and an adapter"):
+    with pytest.raises(DataError, match=r"a full model .* and an adapter"):
         opened(base)
 
 
@@ -302,7 +302,7 @@ def test_a_base_with_other_layers(layers: int, make_adapter: Any, base: Path) ->
     config = AutoConfig.from_pretrained(base)
     config.num_hidden_layers = layers
     AutoModelForCausalLM.from_config(config).save_pretrained(base)
-    with pytest.raises(DataError, match="tensors of one are not in the other"):
+    with pytest.raises(DataError, match="are in only one of adapter and model"):
         opened(adapter)
 
 
@@ -312,14 +312,14 @@ def test_an_unknown_kind(make_adapter: Any) -> None:
     with pytest.raises(DataError, match="does not fit"):
         opened(adapter)
     change(adapter, peft_type=None)
-    with pytest.raises(DataError, match="what kind of adapter"):
+    with pytest.raises(DataError, match="no kind of adapter"):
         opened(adapter)
 
 
 def test_code_named_by_an_adapter_is_not_imported(make_adapter: Any) -> None:
     adapter = make_adapter()
     change(adapter, megatron_config={"a": 1}, megatron_core="antigravity")
-    with pytest.raises(DataError, match="names Python code"):
+    with pytest.raises(DataError, match="refers to Python code"):
         opened(adapter)
 
 
@@ -406,9 +406,9 @@ def test_another_shape_is_refused(setting: str, value: Any, make_adapter: Any) -
         ("ia3", "lora", "adapter of the kind IA3"),
         ("prompt-tuning", "lora", "adapter of the kind PROMPT_TUNING"),
         ("bias", "lora", "trained biases"),
-        *(("lora", m, "begins with a whole model") for m in ("full", "ia3", "adalora", "vera")),
-        ("lora", "prompt-tuning", "begins with a whole model"),
-        ("lora", "adapters", "begins with a whole model"),
+        *(("lora", m, "starts from a full model") for m in ("full", "ia3", "adalora", "vera")),
+        ("lora", "prompt-tuning", "starts from a full model"),
+        ("lora", "adapters", "starts from a full model"),
     ],
 )
 def test_what_cannot_go_on_says_so(kind: str, method: Any, said: str, make_adapter: Any) -> None:
@@ -447,7 +447,7 @@ def test_one_adapter_comes_out(
     planned = json.loads(capsys.readouterr().out)["methods"][0]["trained_parameters"]
     assert luthier([*asked, "--json"]) == 0
     said = capsys.readouterr()
-    assert "goes on with the adapter" in said.err
+    assert "continues with the adapter" in said.err
     assert "rank 4, alpha 12, dropout 0.1" in said.err
     record = json.loads(said.out)
     assert record["trained_parameters"] == planned
@@ -457,9 +457,9 @@ def test_one_adapter_comes_out(
     assert stored["methods"]["lora"]["rank"] == 4
     # The same command, and the stored configuration, find it done.
     assert luthier(asked) == 0
-    assert "tuned before" in capsys.readouterr().err
+    assert "already tuned" in capsys.readouterr().err
     assert luthier(["tune", "runs/run/config.yaml"]) == 0
-    assert "tuned before" in capsys.readouterr().err
+    assert "already tuned" in capsys.readouterr().err
     assert luthier(["evaluate", "runs/run"]) == 0
     assert luthier(["prompt", "--run", "runs/run", "--input", "Where is 3?"]) == 0
     assert luthier(["merge", "runs/run"]) == 0

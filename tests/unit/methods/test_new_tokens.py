@@ -122,8 +122,8 @@ def test_what_cannot_be_is_refused(folder_of: Any) -> None:
     for kind, method, settings, message in (
         ("llama", "lora", {"trainable_tokens": ["<|depot|>"]}, "no token"),
         ("llama", "lora", {"trainable_tokens": [10**6]}, "none for token"),
-        ("llama", "ia3", {"modules_to_save": ["lm_head"]}, "would part them"),
-        ("t5", "lora", {"modules_to_save": ["shared"]}, "would part them"),
+        ("llama", "ia3", {"modules_to_save": ["lm_head"]}, "would untie them"),
+        ("t5", "lora", {"modules_to_save": ["shared"]}, "would untie them"),
         ("mistral", "lora", {"modules_to_save": ["lm_head"], "trainable_tokens": [5]}, "some of"),
     ):
         handle = open_model(ModelConfig(id=str(folder_of(kind)), dtype="float32"), QUIET)

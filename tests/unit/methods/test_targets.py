@@ -178,14 +178,14 @@ METHODS: tuple[MethodName, ...] = ("lora", "rslora", "dora", "qlora", "adalora",
     [
         ({"targets": ["q_proj", "gate_projj"]}, "'gate_projj'", "did you mean 'gate_proj'"),
         ({"targets": ["self_attn.qproj"]}, "'self_attn.qproj'", "self_attn.q_proj"),
-        ({"targets": "q_proj"}, "whole name of no module", r"\[q_proj\]"),
-        ({"targets": r"layers\.0\..*_proj"}, "whole name of no module", "begin it with"),
+        ({"targets": "q_proj"}, "no whole name of a module", r"\[q_proj\]"),
+        ({"targets": r"layers\.0\..*_proj"}, "no whole name of a module", "begin it with"),
         ({"targets": ["mlp"]}, "LlamaMLP", "q_proj"),
         ({"targets": ["norm"]}, "LlamaRMSNorm", "q_proj"),
         ({"targets": r".*layers\.0.*"}, "LlamaDecoderLayer", "q_proj"),
         ({"exclude_modules": ["k_prj"]}, "'k_prj'", "k_proj"),
-        ({"exclude_modules": ["self_attn"]}, "leaves nothing out", "regular expression"),
-        ({"exclude_modules": r".*vision.*"}, "whole name of no module", "q_proj"),
+        ({"exclude_modules": ["self_attn"]}, "has no effect", "regular expression"),
+        ({"exclude_modules": r".*vision.*"}, "no whole name of a module", "q_proj"),
         ({"targets": ["q_proj"], "exclude_modules": ["q_proj"]}, "not excluded", "q_proj"),
         ({"modules_to_save": ["lm_heads"]}, "'lm_heads'", "lm_head"),
         ({"targets": "(a+)+" * 30 + "b"}, "", ""),
@@ -288,7 +288,7 @@ def test_what_is_trained_whole_has_no_adapter(method: MethodName) -> None:
 def test_methods_that_have_nothing_to_hold_on_to(name: str) -> None:
     prefix = method_for("prefix-tuning", MethodsConfig())
     loaded = around(bare(name))
-    with pytest.raises(UsageError, match="keep keys and values"):
+    with pytest.raises(UsageError, match="cache keys and values"):
         prefix.prepare(loaded)
     if name != "bamba":
         with pytest.raises(UsageError, match=r"methods\.ia3\.targets"):

@@ -211,13 +211,13 @@ def test_tuning_by_the_command(
 
 
 REFUSED = {
-    "blip-2": "a vision-language model that needs pixel_values beside text",
-    "instructblip": "a vision-language model that needs pixel_values beside text",
+    "blip-2": "a vision-language model that needs pixel_values in addition to text",
+    "instructblip": "a vision-language model that needs pixel_values in addition to text",
     "florence2": "a vision-language model whose encoder reads images",
     "pix2struct": "a vision-language model whose encoder reads images",
-    "git": "a vision-language model without a language model of its own",
-    "idefics": "a vision-language model without a language model of its own",
-    "paligemma": "a vision-language model whose tokens see those after them",
+    "git": "a vision-language model without a separate language model",
+    "idefics": "a vision-language model without a separate language model",
+    "paligemma": "a vision-language model with bidirectional attention",
     "qwen2_audio": "an audio-language model",
     "voxtral": "an audio-language model",
     "granite_speech": "an audio-language model",
@@ -225,13 +225,13 @@ REFUSED = {
     "phi4_multimodal": "a multimodal model",
     "whisper": "a speech recognition model",
     "wav2vec2": "a speech recognition model",
-    "musicgen": "a model that makes sound",
-    "vit": "a model of images",
-    "detr": "a model of images",
+    "musicgen": "a text-to-audio model",
+    "vit": "an image classification model",
+    "detr": "an object detection model",
     "distilbert": "an encoder for masked language modelling",
     "deberta-v2": "an encoder for masked language modelling",
-    "timesfm": "a model of time series",
-    "patchtst": "a model that neither continues nor answers text",
+    "timesfm": "a time series model",
+    "patchtst": "a model that does not generate text",
 }
 
 
@@ -263,6 +263,6 @@ def test_a_refusal_comes_before_the_plan(
 
 def test_a_trial_finds_tokens_that_see_those_after_them() -> None:
     """Whatever its settings are called."""
-    with pytest.raises(DataError, match="tokens see those after them"):
+    with pytest.raises(DataError, match="bidirectional attention"):
         require_text(lively(paligemma), "there")
     require_text(lively(WRAPPERS["llava"]), "there")

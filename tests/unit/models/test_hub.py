@@ -128,7 +128,7 @@ def test_code_is_fetched_only_where_it_is_trusted(hub: Hub, crowded: Path) -> No
 
 
 def test_an_unknown_repository(hub: Hub) -> None:
-    with pytest.raises(DataError, match="cannot be fetched"):
+    with pytest.raises(DataError, match="cannot be downloaded"):
         resolve("owner/nowhere")
 
 

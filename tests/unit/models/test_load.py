@@ -81,7 +81,7 @@ def test_weights_of_which_a_part_is_missing_are_refused(tiny_llama: Path, tmp_pa
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(DataError, match="9 tensors of model are not in its files") as caught:
         open_model(ModelConfig(id=str(folder)), Console(quiet=True))
-    assert "instead there are wrong.model.layers.1." in caught.value.problem
+    assert "unexpected ones are wrong.model.layers.1." in caught.value.problem
 
 
 def test_settings_of_the_wrong_type_are_a_damaged_model(tiny_llama: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_rows_are_added_on_request_and_said(beyond: Path, load_plain: Any) -> No
     handle = opened(beyond, Console(screen), resize_embeddings=True)
     said = " ".join(screen.getvalue().split())
     assert "2 rows are added to the embedding of 2048, for '[DEPOT]', '[SHELF]'" in said
-    assert "mean nothing before they are trained" in said
+    assert "are meaningless until trained" in said
     model = load(handle).model
     assert model.config.vocab_size == 2050
     assert handle.description["vocab_size"] == 2050

@@ -162,7 +162,7 @@ def test_a_pointer_in_place_of_a_file(name: str, folder: Path) -> None:
     (folder / name).write_text(pointer)
     if name != whole.name:
         _index(folder, "model.safetensors.index.json", name)
-    with pytest.raises(DataError, match="pointer of Git LFS") as caught:
+    with pytest.raises(DataError, match="Git LFS pointer") as caught:
         opened(folder)
     assert "git lfs pull" in caught.value.fix
     assert caught.value.where == str(folder / name)
@@ -177,7 +177,7 @@ def test_an_empty_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("left", "said"),
     [
-        ("consolidated.safetensors", "a format of their own"),
+        ("consolidated.safetensors", "a format that transformers does not"),
         ("model-Q4_K_M.gguf", "GGUF file"),
         ("pytorch_model.bin", "no safetensors weights"),
         ("something.safetensors", "no safetensors weights"),

@@ -94,7 +94,7 @@ def test_merging_replaces_nothing(
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     assert command(["merge", str(tuned.path), "--output", str(tmp_path / place)]) == 2
-    assert "name a new folder" in capfd.readouterr().err
+    assert "choose a new or empty folder" in capfd.readouterr().err
     before.pop(tuned.lock, None)
     assert (
         before.items()

@@ -31,7 +31,7 @@ def test_a_run_is_created_once_and_reused(name: str, tmp_path: Path) -> None:
     "name", ["", ".", "..", "../x", "a/b", "/etc", "-x", ".hidden", "a\0b", "a b"]
 )
 def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot name a run"):
+    with pytest.raises(UsageError, match="not a valid run name"):
         RunDirectory.create(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
 
@@ -65,7 +65,7 @@ def test_whoever_needs_a_manifest_says_what_is_wrong_with_it(content: str, tmp_p
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("in the way")
-    with pytest.raises(ResourceError, match="where a folder is to be"):
+    with pytest.raises(ResourceError, match="where a folder is needed"):
         RunDirectory.create(tmp_path / "runs", "a")
 
 
@@ -84,10 +84,10 @@ def test_a_rehearsal_leaves_what_was_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a\0b"])
 def test_a_rehearsal_refuses_what_creating_refuses(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot name a run"):
+    with pytest.raises(UsageError, match="not a valid run name"):
         RunDirectory.check_writable(tmp_path / "runs", name)
     (tmp_path / "runs").write_text("in the way")
-    with pytest.raises(ResourceError, match="where a folder is to be"):
+    with pytest.raises(ResourceError, match="where a folder is needed"):
         RunDirectory.check_writable(tmp_path / "runs", "a")
 
 

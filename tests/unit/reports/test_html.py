@@ -136,7 +136,7 @@ def test_a_run_that_was_tuned_and_not_evaluated_still_has_a_report(tune_run: Run
     for path in (tune_run.path / "evaluation").iterdir():
         path.unlink()
     page = page_of(tune_run)
-    assert "single was tuned and not yet evaluated." in page.text
+    assert "single was tuned but not yet evaluated." in page.text
     assert page.scripts == []
 
 

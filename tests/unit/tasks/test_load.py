@@ -143,7 +143,7 @@ def test_a_mistake_is_named_with_its_line(
 
 def test_a_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, OWN.replace('"f1:1"]', '"f1:1"'))
-    with pytest.raises(UsageError, match="not valid YAML") as caught:
+    with pytest.raises(UsageError, match="invalid YAML") as caught:
         load_task(path)
     assert caught.value.where == f"{path}:9"
 

@@ -245,7 +245,7 @@ def test_data_without_trained_tokens_is_refused(load: Any, make_examples: Any, t
     examples = make_examples(load(tiny_llama), 3)
     SUPERVISED.require_trained_tokens(examples)
     none = [dataclasses.replace(e, trained=(False,) * len(e.trained)) for e in examples]
-    with pytest.raises(DataError, match="no token of the training examples is trained on"):
+    with pytest.raises(DataError, match="the training examples have no trained tokens"):
         SUPERVISED.require_trained_tokens(none)
 
 

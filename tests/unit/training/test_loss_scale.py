@@ -68,7 +68,7 @@ def test_a_scale_that_cannot_be_lowered_is_an_error() -> None:
     for step in range(16):
         assert not scaling.admit(step, 1.0, math.inf)
     assert scaling.scale == 1
-    with pytest.raises(DivergedError, match="step 17 is beyond the range of float16") as caught:
+    with pytest.raises(DivergedError, match="step 17 exceeds the range of float16") as caught:
         scaling.admit(16, 1.0, math.inf)
     assert "float32" in caught.value.fix
 
@@ -253,7 +253,7 @@ def test_auto_is_what_the_devices_matrix_units_multiply(
 
 def test_float16_without_masters_is_refused(load: Any, tiny_llama: Path) -> None:
     values = {"model": {"dtype": "float16"}, "train": {"master_weights": False}}
-    with pytest.raises(UsageError, match="float32 copies") as caught:
+    with pytest.raises(UsageError, match="float32 master copies") as caught:
         allowed_method("full", RunConfig.model_validate(values), load(tiny_llama))
     assert caught.value.where == "train.master_weights"
 

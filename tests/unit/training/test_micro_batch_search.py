@@ -82,7 +82,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(small_tune: Any) -> Non
 def test_one_example_that_does_not_fit_is_named(small_tune: Any) -> None:
     with (
         memory_for(10, torch.OutOfMemoryError("CUDA out of memory")),
-        pytest.raises(ResourceError, match="longest example alone") as caught,
+        pytest.raises(ResourceError, match="only the longest example") as caught,
     ):
         small_tune()
     assert caught.value.fix
@@ -104,7 +104,7 @@ def test_what_fits_is_found_before_the_first_step(small_tune: Any) -> None:
 
 
 def test_a_limit_that_nothing_meets_is_told(small_tune: Any) -> None:
-    with pytest.raises(ResourceError, match="too little memory"):
+    with pytest.raises(ResourceError, match="exceeds the memory"):
         small_tune(limits=Limits(1, 512))
 
 

@@ -198,7 +198,7 @@ def test_kept_layers_do_not_keep_the_noise(small_tune: Any) -> None:
 def test_a_model_without_a_table_is_refused(make_job: Any) -> None:
     job = make_job("tiny_llama")
     with (
-        pytest.raises(UsageError, match="embeddings of its own kind"),
+        pytest.raises(UsageError, match="embeddings that NEFTune does not support"),
         noisy_embeddings(job, job.examples, 0),
     ):
         pass

@@ -86,7 +86,7 @@ def test_tensors_without_data_take_what_real_ones_take(load: Any, tiny_llama: An
 def test_what_cannot_be_traced_is_refused() -> None:
     from transformers import ViTConfig
 
-    with pytest.raises(UsageError, match="not an architecture that generates"):
+    with pytest.raises(UsageError, match="does not generate"):
         trace_step(ViTConfig(), "lora", CONFIG, SHAPE, SUPERVISED)
     with pytest.raises(UsageError, match="cannot be predicted"):
         BatchShape(rows=1, length=4, predicted=4)
@@ -111,7 +111,7 @@ def test_an_encoder_decoder_has_both_sides() -> None:
 
 def test_an_encoder_decoder_says_how_an_answer_begins() -> None:
     silent = T5Config(vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
-    with pytest.raises(DataError, match="with which token an answer begins") as caught:
+    with pytest.raises(DataError, match="no decoder_start_token_id") as caught:
         trace_step(
             silent, "lora", CONFIG, BatchShape(rows=2, length=32, target_length=8), SUPERVISED
         )

@@ -125,7 +125,7 @@ def test_a_tracker_that_fails_is_left_out_with_one_warning(tmp_path: Path) -> No
     run.tensorboard.write_text("a file where the folder should be")
     said = attempt("tensorboard", run, "start", 0, 5)
     assert said.count("warning:") == 1
-    assert "tensorboard failed and is left out from here on" in said
+    assert "tensorboard failed and is disabled from now on" in said
 
 
 @pytest.mark.parametrize("name", ["WANDB_API_KEY", "HF_TOKEN", "MLFLOW_TRACKING_PASSWORD"])
@@ -138,7 +138,7 @@ def test_what_a_tracker_says_is_shown_without_keys(
     run = RunDirectory.create(tmp_path, key)
     run.tensorboard.write_text("a file where the folder should be")
     said = attempt("tensorboard", run, "start", 0, 1)
-    assert "tensorboard failed and is left out" in said
+    assert "tensorboard failed and is disabled" in said
     assert REPLACEMENT in said
     assert key not in "".join(said.split())
 

@@ -1,1 +1,1 @@
-"""``luthier plan``: a file for each question."""
+"""``luthier plan``: one file per subcommand."""

@@ -16,7 +16,7 @@ from luthier.cli.plan.search import search
 from luthier.cli.plan.trace import trace
 
 _HELP = """\
-Plan memory, time and cost before you pay.
+Estimate memory, time and cost before training.
 
 'luthier plan MODEL' is short for 'luthier plan estimate MODEL', whose options are below.
 """
@@ -51,7 +51,7 @@ def make_app() -> App:
 
 
 def __getattr__(name: str) -> Any:
-    """``app``, a new one for each command line: cyclopts may write a shorter help into it."""
+    """``app``, recreated for each command line: cyclopts may store a shorter help in it."""
     if name == "app":
         return make_app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def calibrate(*, json: Json = False) -> None:
-    """Measure this machine, for the times of later plans.
+    """Measure the speed of this machine for later plans.
 
-    It takes less than half a minute. Let nothing else run meanwhile.
+    It takes less than half a minute. Run nothing else meanwhile.
     """
     import luthier
 
@@ -23,7 +23,7 @@ def calibrate(*, json: Json = False) -> None:
     if json:
         print_json(asdict(measured))
     else:
-        print_result(f"Measured and kept for later plans: {_speeds(measured)}")
+        print_result(f"Measured and stored for later plans: {_speeds(measured)}")
 
 
 def _speeds(measured: Calibration) -> str:

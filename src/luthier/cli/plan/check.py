@@ -14,10 +14,10 @@ from luthier.cli.plan.tables import checks_table
 
 
 def check(*runs: Annotated[Path, Parameter(required=True)], json: Json = False) -> None:
-    """Compare what was planned for runs with what they measured: memory and time.
+    """Compare the planned memory and time of runs with the measured ones.
 
     Args:
-        runs: Directories of tune and adapt runs; of an adapt run, all its rungs are compared.
+        runs: Directories of tune and adapt runs; for an adapt run, all rungs are compared.
     """
     import luthier
     from luthier.records.dry_run import PlanCheck

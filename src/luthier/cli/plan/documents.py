@@ -1,4 +1,4 @@
-"""What programs see of plans: documents and exit codes."""
+"""JSON documents and exit codes of plans."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def exit_code(verdict: Verdict) -> int:
-    """4, as for every lack of resources, where it does not fit."""
+    """4 (resources) if it does not fit, otherwise 0."""
     return ResourceError.exit_code if verdict == "does not fit" else 0
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
-    """A plan and what follows from it, for JSON."""
+    """A plan and its derived values, for JSON."""
     derived = {
         "sentence": sentence(plan),
         "fits": plan.fits,
@@ -37,6 +37,6 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
 
 def check_document(check: PlanCheck) -> dict[str, Any]:
-    """A plan beside what was measured or traced, and its errors, for JSON."""
+    """A plan, its measurement or trace, and the errors, for JSON."""
     errors = {"error": check.error, "seconds_error": check.seconds_error}
     return check.model_dump(mode="json") | errors

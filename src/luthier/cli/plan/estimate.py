@@ -34,20 +34,20 @@ def estimate(
     svg: Path | None = None,
     json: Json = False,
 ) -> int:
-    """Estimate memory, time and cost of a training; where it does not fit, say what would.
+    """Estimate memory, time and cost of a training, and suggest a change if it does not fit.
 
-    Neither the model nor the network is needed. Settings that 'luthier tune' does not have yet are
-    marked.
+    It needs neither the weights nor the network. Settings that 'luthier tune' does not support yet
+    are marked.
 
     Exit code 4: it does not fit.
 
-    Some settings are no options here, and neither is your own data. Plan them with 'luthier tune
+    Your own data and the following settings are not supported here; plan them with 'luthier tune
     --dry-run': modules_to_save, trainable_tokens, layers_to_transform, placement,
     feedforward_modules, dropout, packing.
 
     Args:
         model: A Hub id, a folder, or a well-known name.
-        svg: Write a bar chart of the memory into this file.
+        svg: Write a bar chart of the memory to this file.
     """
     request = plan_request(model, hardware, method, batch, training)
     found = make_plan(request, price)

@@ -21,26 +21,26 @@ from luthier.planning.training_setup import PrecisionName
 @Parameter(name="*", group=MODEL_AND_HARDWARE)
 @dataclass(frozen=True)
 class DeviceOptions:
-    """Where a model generates."""
+    """The device that generates."""
 
     hardware: str = "cpu"
     "A device such as h100, rtx-4090 or cpu."
-    precision: Annotated[
-        str | None, one_of(PrecisionName, "; default: the usual one of the device")
-    ] = None
+    precision: Annotated[str | None, one_of(PrecisionName, "; default: the device's usual one")] = (
+        None
+    )
 
 
 @Parameter(name="*", group=BATCH)
 @dataclass(frozen=True)
 class AnswerOptions:
-    """What is generated at a time."""
+    """The batch to generate."""
 
     batch: Whole = 1
-    "Answers at once."
+    "Number of concurrent answers."
     seq_len: Whole = 512
-    "Tokens of a prompt and its answer."
+    "Tokens per sequence, prompt and answer."
     target_length: WholeOrNone = None
-    "Tokens of an answer of an encoder-decoder model; default: as many as --seq-len."
+    "Tokens per answer of an encoder-decoder model; default: --seq-len."
 
 
 def inference(
@@ -50,7 +50,7 @@ def inference(
     answers: AnswerOptions | None = None,
     json: Json = False,
 ) -> int:
-    """Plan the memory of generation: weights, and the cache of keys and values.
+    """Estimate the memory of generation: weights and KV cache.
 
     Exit code 4: it does not fit.
 

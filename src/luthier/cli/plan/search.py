@@ -22,7 +22,7 @@ from luthier.planning.search import Search
 from luthier.planning.training_plan import Plan, sentence
 
 _SHOWN = 10
-"""Plans in a table, at most."""
+"""Maximum number of plans in a table."""
 
 
 def search(
@@ -37,11 +37,11 @@ def search(
 ) -> int:
     """Search for the fastest settings that fit, the smallest hardware, or the largest model.
 
-    A model and a device: the fastest settings. Precision, checkpointing and the way to share the
-    work are searched where they are not given. Micro-batches are always searched; they divide
-    --global-batch-size. Methods are searched with --method any.
+    A model and a device: the fastest settings. Precision, checkpointing and parallelism are
+    searched if not given. Micro-batches are always searched and divide --global-batch-size. Methods
+    are searched with --method any.
 
-    A model and --hardware any: the smallest hardware, of each kind the fewest devices that fit.
+    A model and --hardware any: the fewest devices of each kind that fit.
 
     The model any and a device: the largest well-known model that fits.
 
@@ -52,7 +52,9 @@ def search(
     """
     request = search_request(model, hardware, method, batch, training)
     if request.model == request.hardware == ANY:
-        raise UsageError("any model fits some device", fix="name the model or the device")
+        raise UsageError(
+            "model and device cannot both be 'any'", fix="name the model or the device"
+        )
     if request.hardware == ANY:
         return _print_plans(smallest_plans(request, price), as_json=json)
     if request.model == ANY:
@@ -61,7 +63,7 @@ def search(
 
 
 def _print_search(model: str, found: Search, *, as_json: bool) -> int:
-    """Print the fastest plans, or the one that comes closest."""
+    """Print the fastest plans, or the closest one."""
     code = 0 if found.best else ResourceError.exit_code
     if as_json:
         print_json(
@@ -87,7 +89,7 @@ def _print_search(model: str, found: Search, *, as_json: bool) -> int:
 
 
 def _print_plans(plans: tuple[tuple[str, Plan], ...], *, as_json: bool) -> int:
-    """Print plans of models on devices, the best first."""
+    """Print plans of models on devices, best first."""
     if as_json:
         print_json([{"model": name, **plan_document(plan)} for name, plan in plans])
     elif plans:

@@ -1,4 +1,4 @@
-"""How plans are printed."""
+"""Tables and texts of plans."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BAR = 60
 
 
 def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
-    """One plan: the answer, where the memory goes, and what it takes."""
+    """One plan: the verdict, memory by component, time and cost."""
     memory, interval = plan.memory, plan.memory.total_interval
     step = plan.step
     choice = {
@@ -64,7 +64,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
 def inference_lines(
     question: PlanRequest, memory: MemoryPlan, device: Device
 ) -> list[RenderableType]:
-    """Where the memory of generation goes."""
+    """The memory of generation by component."""
     parts = {name: size for name, size in memory.parts().items() if size}
     parts["framework"] = memory.framework.expected
     high = memory.total_interval.high
@@ -81,7 +81,7 @@ def inference_lines(
 
 
 def trace_line(trace: PlanCheck) -> RenderableType:
-    """What a step without data allocated, beside what was planned for it."""
+    """The memory allocated by a step traced with fake tensors, and the planned memory."""
     agree = "they agree" if abs(trace.error) <= 0.1 else "they differ by more than 10 %"
     return _facts(
         {
@@ -92,7 +92,7 @@ def trace_line(trace: PlanCheck) -> RenderableType:
 
 
 def plans_table(plans: Sequence[Plan]) -> Table:
-    """Several plans, at least one, each a row."""
+    """Several plans, at least one, as rows."""
     table = Table("devices", "method", "precision", "parallel", "checkpointing", "batch")
     table.figures("memory", "tokens/s", "MFU", "limit")
     table.figures(*(heading for heading, _ in _extras(plans[0])))
@@ -125,7 +125,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
 
 
 def checks_table(checks: Sequence[PlanCheck]) -> Table:
-    """What was predicted beside what was measured."""
+    """Predicted and measured values."""
     table = Table("run")
     table.figures("memory planned", "measured", "error", "time planned", "measured", "error")
     for check in checks:
@@ -136,12 +136,12 @@ def checks_table(checks: Sequence[PlanCheck]) -> Table:
             _off(check.error, 1),
             *_times(check),
         )
-    table.explain("Both are as the runs have stored them: nothing beside them tells them again.")
+    table.explain("Both are shown as stored; they cannot be recomputed from other records.")
     return table
 
 
 def _facts(facts: dict[str, str]) -> Table:
-    """A line for each fact, wrapped below itself; empty ones are left out."""
+    """A line per fact, wrapped under itself; empty ones are omitted."""
     table = Table(headed=False)
     table.text()
     table.prose()
@@ -153,13 +153,13 @@ def _facts(facts: dict[str, str]) -> Table:
 
 def _bar(parts: dict[str, int], limit: int) -> list[RenderableType]:
     size = format_bytes(limit)
-    # What is over the limit takes 8 more signs.
+    # The excess over the limit takes 8 more characters.
     width = max(20, min(_BAR, output_width() - len(size) - 14))
     return [f"  {text_bar(parts, limit, width)} {size}", *(f"  {line}" for line in legend(parts))]
 
 
 def _tune_line(plan: Plan) -> str:
-    """The settings of `tune`, or what it lacks."""
+    """The settings of `tune`, or the parts that it lacks."""
     if not plan.tune.can or not plan.fits:
         return _lacks(plan)
     together = f" --nproc {plan.devices}" if plan.devices > 1 else ""
@@ -196,7 +196,7 @@ def _cost_line(plan: Plan) -> str:
 
 
 def _extras(plan: Plan) -> list[tuple[str, str]]:
-    """Columns that are there only where tokens or a price were given."""
+    """Columns that exist only if tokens or a price were given."""
     columns = [("time", format_duration(plan.cost.seconds))] if plan.tokens else []
     if plan.cost.money is not None and plan.tokens:
         columns.append(("cost", f"{plan.cost.money:.2f}"))
@@ -206,7 +206,7 @@ def _extras(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _off(error: float, digits: int) -> str:
-    """How far a prediction is off: in percent, or as a factor where that says more."""
+    """The error of a prediction: in percent, or as a factor if large."""
     return f"{error:+.{digits}%}" if error < 10 else f"{1 + error:.3g} times"
 
 

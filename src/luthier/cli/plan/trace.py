@@ -16,10 +16,10 @@ def trace(
     batch: BatchOptions | None = None,
     json: Json = False,
 ) -> None:
-    """Check a plan of memory against a step of the real code, traced on tensors without data.
+    """Check a memory plan against a step of the real code, traced with fake tensors.
 
-    The step is one of a training on one CPU, and both count its tensors only. It takes up to a
-    minute, and neither the model's weights nor its memory is needed.
+    The traced step is one of training on a single CPU, and only tensors are counted. It takes up to
+    a minute and needs neither the model's weights nor its memory.
 
     Args:
         model: A Hub id, a folder, or a well-known name.

@@ -1,4 +1,4 @@
-"""An evaluation before and after a tuning: what was lost, what was gained, and of which kind."""
+"""Comparison of an evaluation before and after tuning: losses and gains, by kind and item."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def task_change(
     baseline_name: str,
     resampling: Resampling,
 ) -> tuple[TaskChange, list[ItemChange]]:
-    """Compare the evaluation of a task after a tuning with that before, by kind and by item.
+    """The changes of a task's evaluation by tuning, in total, by kind and by item.
 
     Args:
-        metric_name: the metric that decides.
-        before: what the model could do.
-        after: what it can do now.
-        baseline_name: what to call the model before.
+        metric_name: the primary metric.
+        before: the evaluation before tuning.
+        after: the evaluation after tuning.
+        baseline_name: the name of the model before.
         resampling: draws, seed and level.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Compare systems that answered the same examples."""
+"""Paired comparison of systems on the same examples."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def compare_evaluations(
     baseline_name: str,
     resampling: Resampling,
 ) -> Comparison:
-    """Compare ``candidate`` with ``baseline``, paired by example.
+    """The comparison of ``candidate`` with ``baseline``, paired by example.
 
-    The metric is computed from the stored predictions and references, so it need not be one of
-    those the evaluations were made with.
+    The metric is computed from the stored predictions and references, so it may differ from those
+    of the evaluations.
 
     Args:
         metric_name: the metric.
         baseline: the system to beat.
-        candidate: the other one; a positive difference means that its figure is higher.
-        baseline_name: what to call the baseline.
+        candidate: the other system; a positive difference means that its figure is higher.
+        baseline_name: the name of the baseline.
         resampling: draws, seed and level.
 
     Returns:
-        ``p_adjusted`` equals ``p``: this is one comparison.
+        The comparison; ``p_adjusted`` equals ``p``, because it is a single one.
 
     Raises:
         DataError: the templates, the examples or their references differ.
@@ -69,7 +69,7 @@ def compare_evaluations(
 
 
 def _detectable(metric: Metric, test: PairedTest, stats_a: Floats, stats_b: Floats) -> float | None:
-    """The least difference that the test finds; None where none that can be is large enough."""
+    """The smallest difference that the test detects; None if even the largest is not."""
     if test.test == EXACT_MCNEMAR:
         return detectable_share(test.n, int(np.count_nonzero(stats_a != stats_b)))
     least = detectable_difference(test.standard_error, test.units)
@@ -84,22 +84,22 @@ def compare_rungs(
     alpha: float = ALPHA,
     unusable: Collection[str] = (),
 ) -> dict[str, Comparison]:
-    """Compare every rung with the choice among the cheaper ones.
+    """The comparison of every rung with the choice among the cheaper ones.
 
     Args:
-        metric_name: the metric that decides.
+        metric_name: the primary metric.
         rungs: evaluations by the name of the rung, cheapest first.
         resampling: draws, seed and level.
-        alpha: the family-wise error of all steps.
-        unusable: rungs that are compared and never chosen, whatever they score.
+        alpha: the family-wise error rate of all steps.
+        unusable: rungs that are compared but never chosen, whatever their score.
 
     Returns:
-        A comparison for every rung but the first. ``p_adjusted`` is one-sided, for a gain, and
-        corrected for all pairs of rungs. `luthier.evaluation.comparison.choice` says how they lead
-        to the final choice.
+        A comparison for every rung except the first. ``p_adjusted`` is one-sided, for a gain, and
+        corrected for all pairs of rungs. `luthier.evaluation.comparison.choice` derives the final
+        choice.
 
     Raises:
-        DataError: as `compare_evaluations`.
+        DataError: as in `compare_evaluations`.
     """
     if not rungs:
         return {}
@@ -117,7 +117,7 @@ def compare_rungs(
 
 
 def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons, their p-values corrected for their number (Holm 1979)."""
+    """The comparisons, with p-values corrected for their number (Holm 1979)."""
     made = tuple(comparisons)
     adjusted = holm([comparison.p for comparison in made])
     words = f"{TWO_SIDED}; corrected for {len(made)} comparisons (Holm)"
@@ -129,7 +129,7 @@ def with_holm(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
 
 
 def item_scores(metric: Metric, samples: Sequence[SampleRecord]) -> list[float]:
-    """What a metric says of each sample alone."""
+    """The metric of each sample separately."""
     scores: list[float] = metric.per_sample(metric.measure(samples)).tolist()
     return scores
 

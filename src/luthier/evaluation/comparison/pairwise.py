@@ -1,4 +1,4 @@
-"""Several systems on one task: what each reached, and where their answers differ in score."""
+"""Comparison of several systems on one task, with the examples whose scores differ."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def compare_systems(
     resampling: Resampling,
     num_items: int = 0,
 ) -> TaskComparison:
-    """Compare each system with the first, paired by example.
+    """The comparison of each system with the first, paired by example.
 
     Args:
         systems: evaluations of one task by the name of the system, at least two.
-        metric_name: the metric; None: the first one of the first system.
+        metric_name: the metric; None: the first of the first system.
         resampling: draws, seed and level.
-        num_items: how many of the examples on which scores differ are listed.
+        num_items: number of examples with differing scores to list.
 
     Returns:
-        ``p_adjusted`` equals ``p``: only the caller knows how many comparisons there are.
+        The comparison; ``p_adjusted`` equals ``p``, since only the caller knows their number.
 
     Raises:
-        UsageError: there is no such metric.
+        UsageError: the metric is unknown.
         DataError: the templates, the examples or their references differ.
     """
     (name, first), *others = systems.items()
@@ -58,7 +58,7 @@ def compare_systems(
 
 
 def _result(metric: Metric, system: Evaluation, resampling: Resampling) -> MetricResult:
-    """As it was measured, or measured now on the stored answers."""
+    """The stored result, or one computed now from the stored answers."""
     stored = (result for result in system.record.metrics if result.name == metric.name)
     return next(stored, None) or measure(metric, system.samples, resampling)
 
@@ -66,7 +66,7 @@ def _result(metric: Metric, system: Evaluation, resampling: Resampling) -> Metri
 def _different(
     columns: Sequence[Sequence[SampleRecord]], scores: Sequence[Sequence[float]], most: int
 ) -> tuple[DifferentItem, ...]:
-    """Those first whose scores are furthest apart, else in the order of the first system."""
+    """Examples with differing scores, the largest differences first, then in original order."""
     rows = list(zip(zip(*columns, strict=True), zip(*scores, strict=True), strict=True))
     apart = [row for row in rows if max(row[1]) - min(row[1]) > TIE]
     apart.sort(key=lambda row: min(row[1]) - max(row[1]))
@@ -84,6 +84,6 @@ def _different(
 
 
 def _words(sample: SampleRecord) -> dict[str, str]:
-    """From labels to what was scored for them; open answers have neither."""
+    """The scored wording of each label; open answers have none."""
     known = len(sample.choices) == len(sample.words)
     return dict(zip(sample.choices, sample.words, strict=True)) if known else {}

@@ -1,4 +1,4 @@
-"""How far apart systems are on a suite, on the same questions, and whether it may be chance."""
+"""Comparison of systems on a suite of tasks, with a test over all questions."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from luthier.tasks.suite import (
 def compare_suite(
     suite: Suite, systems: Mapping[str, Mapping[str, Evaluation]], resampling: Resampling
 ) -> tuple[SuiteComparison, ...]:
-    """The score of each system, and its difference from that of the first, also by category.
+    """The score of each system and its difference from the first, in total and by category.
 
-    The difference of each task is paired by example; those of all tasks are put together as the
-    scores are. The test swaps the two systems' answers within each task (approximate randomisation
-    by strata), so that it holds for any weights and metrics.
+    Differences are paired by example within each task, and combined over tasks like the scores. The
+    test swaps the two systems' answers within each task (approximate randomisation by strata), so
+    it is valid for any weights and metrics.
 
     Args:
         suite: the suite.
-        systems: for each system, by name, its evaluations by task; all of the same tasks.
+        systems: the evaluations of each system, by name and task; all of the same tasks.
         resampling: draws, seed and level.
 
     Returns:
-        Its p-values are not corrected yet.
+        The comparison, with uncorrected p-values.
 
     Raises:
         DataError: the examples or their references differ.
@@ -73,16 +73,16 @@ def compare_suite(
 
 
 class _Difference(NamedTuple):
-    """How much higher the mean of a task's metrics is.
+    """The difference of the mean of a task's metrics.
 
     Attributes:
         value: the difference.
         low: lower end of its interval.
         high: its upper end.
-        missing: the reason why there is no interval.
+        missing: the reason for a missing interval.
         error: its standard error.
-        drawn_R: the differences that chance alone makes.
-        n: examples.
+        drawn_R: differences due to chance.
+        n: number of examples.
         confidence: the level of the interval.
     """
 
@@ -131,7 +131,7 @@ def _difference(
 
 
 def _reach(metrics: Sequence[Metric]) -> Bounds:
-    """The least and the largest difference of the mean of some metrics."""
+    """The smallest and the largest possible difference of the mean of some metrics."""
     reach = sum(metric.bounds[1] - metric.bounds[0] for metric in metrics) / len(metrics)
     return -reach, reach
 
@@ -139,7 +139,7 @@ def _reach(metrics: Sequence[Metric]) -> Bounds:
 def _together(
     apart: Mapping[str, _Difference], share: Mapping[str, float], baseline: str
 ) -> Comparison:
-    """The difference of a suite or category from those of its tasks, which are independent."""
+    """The difference of a suite or category, from those of its independent tasks."""
     parts = [(part, apart[task]) for task, part in share.items()]
     value, low, high = weighted_sum(parts)
     drawn_R = np.sum([part * one.drawn_R for part, one in parts], axis=0)

@@ -1,1 +1,1 @@
-"""Test examples that stand in the training data."""
+"""Contamination: overlap of test examples with the training data."""

@@ -1,11 +1,10 @@
-"""Runs of words that two sets of texts share, in memory that does not grow with the second set.
+"""Word n-grams shared by two sets of texts, with memory independent of the second set.
 
-Words are compared without regard to case and punctuation. The runs of the first set are kept as
-64-bit hashes; the texts of the second stream past them. A hash is a polynomial in what it is made
-of (Karp and Rabin 1987), modulo 2^64: of a word in its characters, of a run in its words. With sums
-from the beginning of a block, any piece of it is a difference of two sums, so all words and all
-runs of many texts are a few operations on arrays. Two different runs have the same hash about once
-in 1.8e19 pairs.
+Words are compared ignoring case and punctuation. The n-grams of the first set are stored as 64-bit
+hashes, and the texts of the second are streamed. A hash is a polynomial (Karp and Rabin 1987)
+modulo 2^64: of a word in its characters, of an n-gram in its words. With prefix sums over a block,
+any piece is a difference of two sums, so all words and n-grams of many texts take a few array
+operations. Two different n-grams have the same hash about once in 1.8e19 pairs.
 """
 
 from __future__ import annotations
@@ -22,44 +21,44 @@ Hashes = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
 
 _CHARACTERS_AT_ONCE = 2**18
-_FACTOR = 0x9E3779B97F4A7C15  # odd, so that it has an inverse; its bits well mixed
+_FACTOR = 0x9E3779B97F4A7C15  # odd, so that it is invertible, with well-mixed bits
 _FILTER_BITS = 22
 
 
 class Owned(NamedTuple):
-    """Which text of the first set has which run: pairs, sorted by text."""
+    """The n-grams of each text in the first set: pairs sorted by text."""
 
     texts_P: Numbers
     runs_P: Numbers
 
 
 class _Block(NamedTuple):
-    """Some texts: their names, and the hash and the text of each word."""
+    """A block of texts: their names, and the hash and the text number of each word."""
 
     names: list[str]
     hashes_W: Hashes
     texts_W: Numbers
 
     def runs(self, length: int) -> Hashes:
-        """The hash of each run, those from one text into the next included."""
+        """The hash of each n-gram, including those across texts."""
         return _differences(
             _sums(self.hashes_W), np.arange(len(self.hashes_W) - length + 1), length
         )
 
     def is_whole(self, starts: Numbers, length: int) -> NDArray[np.bool_]:
-        """Whether the runs that start there lie within a text."""
+        """Whether the n-grams starting there lie within a text."""
         whole: NDArray[np.bool_] = self.texts_W[starts] == self.texts_W[starts + length - 1]
         return whole
 
 
 @dataclass(slots=True)
 class RunTable:
-    """The different runs of one length, and which of them were met.
+    """The distinct n-grams of one length, and where they were found.
 
     Attributes:
-        hashes_R: sorted.
-        length: in words.
-        places: of each run that was met, where it was met first.
+        hashes_R: the sorted hashes.
+        length: number of words.
+        places: the first location of each n-gram that was found.
     """
 
     hashes_R: Hashes
@@ -72,7 +71,7 @@ class RunTable:
         self._filter[_slots(self.hashes_R)] = True
 
     def meet(self, block: _Block) -> None:
-        """Note which of the runs are in the texts of a block."""
+        """Record which n-grams occur in the texts of a block."""
         if len(block.hashes_W) < self.length:
             return
         hashes = block.runs(self.length)
@@ -86,12 +85,12 @@ class RunTable:
 
 
 def index_runs(texts: Sequence[str], words: int, least: int) -> list[tuple[RunTable, Owned]]:
-    """The runs of ``texts``, those of each length for themselves.
+    """The n-grams of ``texts``, in a table for each length.
 
     Args:
         texts: the first set.
-        words: the length of the runs; a text that is shorter is a run as a whole.
-        least: texts of fewer words have none.
+        words: the n of the n-grams; a shorter text is one n-gram as a whole.
+        least: texts with fewer words have none.
     """
     found: dict[int, list[tuple[Numbers, Hashes]]] = {}
     before = 0
@@ -108,14 +107,14 @@ def index_runs(texts: Sequence[str], words: int, least: int) -> list[tuple[RunTa
 
 
 def meet_texts(tables: Iterable[RunTable], texts: Iterable[tuple[str, str]]) -> Iterator[int]:
-    """Let texts stream past the tables.
+    """Search a stream of texts for the n-grams of the tables.
 
     Args:
-        tables: the runs that are looked for.
+        tables: the n-grams to search for.
         texts: name and text of each.
 
     Yields:
-        How many texts have passed, a block of them at a time.
+        The number of texts searched so far, after each block.
     """
     looked_for = list(tables)
     for block in _blocks(texts):
@@ -128,7 +127,7 @@ def _table(length: int, parts: Sequence[tuple[Numbers, Hashes]]) -> tuple[RunTab
     hashes, runs = np.unique(np.concatenate([h for _, h in parts]), return_inverse=True)
     owners = np.concatenate([texts for texts, _ in parts])
     pairs = np.sort(owners * len(hashes) + runs)
-    pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # each run of a text once
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]  # each n-gram of a text once
     return RunTable(hashes, length), Owned(*np.divmod(pairs, len(hashes)))
 
 
@@ -168,16 +167,16 @@ def _sums(values_N: Hashes) -> Hashes:
 
 
 def _differences(sums: Hashes, starts: Numbers, lengths: Numbers | int) -> Hashes:
-    """Σ v_i F^(i - start) over the values of each piece, wherever it stands."""
+    """Σ v_i F^(i - start) over the values of each piece, independent of its position."""
     inverse = _powers(pow(_FACTOR, -1, 2**64), len(sums))
     hashes: Hashes = (sums[starts + lengths] - sums[starts]) * inverse[starts]
     return hashes
 
 
 def _mixed(hashes: Hashes) -> Hashes:
-    """Hashes that are no sums any more (the end of SplitMix64, Steele et al. 2014).
+    """Hashes that are no longer sums (the end of SplitMix64, Steele et al. 2014).
 
-    Else the runs "ab c" and "ac b" would be the same sum.
+    Otherwise "ab c" and "ac b" would have the same sum.
     """
     mixed = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -198,7 +197,7 @@ def _all_powers(factor: int, bits: int) -> Hashes:
 
 @lru_cache(maxsize=1)
 def _is_in_word() -> NDArray[np.bool_]:
-    """Of each character, whether words are made of it: letters, digits and the underscore."""
+    """Whether each character belongs to words: letters, digits and the underscore."""
     table = np.fromiter((chr(code).isalnum() for code in range(0x110000)), dtype=np.bool_)
     table[ord("_")] = True
     return table

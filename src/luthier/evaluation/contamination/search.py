@@ -1,12 +1,12 @@
-"""Test examples that the training data already contains, and the score without them.
+"""Test examples contained in the training data, and the score without them.
 
-An example is contaminated if a run of 13 of its words stands in a training text or, where it is
-shorter, all of its words do (Brown et al. 2020, arXiv 2005.14165, section 4). Words are compared
-without regard to case and punctuation. Examples of fewer than 8 words are not checked: below the
-least run of that paper (appendix C) texts share words by chance.
+An example is contaminated if 13 consecutive words occur in a training text or, for a shorter
+example, all of its words do (Brown et al. 2020, arXiv 2005.14165, section 4). Words are compared
+ignoring case and punctuation. Examples of fewer than 8 words are not checked: below the smallest n
+of that paper (appendix C) texts share words by chance.
 
-A run that more than a tenth of the examples share is the frame of their prompts, such as an
-instruction, and says nothing about any of them; it is left out.
+An n-gram shared by more than a tenth of the examples belongs to the frame of their prompts, such as
+an instruction, and is ignored.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from luthier.records.evaluation import EvaluationRecord
 
 _LEAST_WORDS = 8
 _FRAME_SHARE = 0.1
-_FRAME_EXAMPLES = 2  # sharing between so few is no frame, however few examples there are
+_FRAME_EXAMPLES = 2  # an n-gram shared by this few is never a frame
 
 
 class _Shared(NamedTuple):
-    """A text, its runs, those that were met, and the place of one."""
+    """A text, its n-grams, those that were found, and the location of one."""
 
     text: int
     runs: int
@@ -40,7 +40,7 @@ class _Shared(NamedTuple):
 
 
 def example_text(example: Example) -> str:
-    """Question and accepted answers, as they are looked for and looked at."""
+    """Question and references, as used in the search."""
     return "\n".join([*(message.content for message in example.messages), *example.references])
 
 
@@ -50,13 +50,13 @@ def find_contamination(
     words: int = 13,
     advance: ProgressCallback = ignore_progress,
 ) -> Contamination:
-    """Find the test texts that share ``words`` words in a row with a training text.
+    """The test texts that share ``words`` words in a row with a training text.
 
     Args:
-        train: place and text of each training example; it may be a stream.
+        train: location and text of each training example; may be a stream.
         test: id and text of each test example.
-        words: the length of the run.
-        advance: told how many training texts have passed.
+        words: the n of the n-grams.
+        advance: called with the number of training texts searched.
     """
     indexed = index_runs([text for _, text in test], words, min(_LEAST_WORDS, words))
     seen = 0
@@ -84,9 +84,9 @@ def with_clean_part(
     contamination: Contamination | None,
     resampling: Resampling,
 ) -> Evaluation:
-    """The evaluation with its metrics on the clean examples alone beside those on all.
+    """The evaluation with its metrics on the clean examples added.
 
-    Where no example is contaminated, or none is clean, there is nothing to add.
+    If no example is contaminated, or none is clean, nothing is added.
     """
     dirty = {example.id for example in contamination.examples} if contamination else set()
     clean = [
@@ -100,14 +100,14 @@ def with_clean_part(
 
 
 def _without_frame(owned: Owned, num_texts: int) -> Owned:
-    """Without the runs that many texts share."""
+    """The n-grams without those that many texts share."""
     most = max(_FRAME_EXAMPLES, _FRAME_SHARE * num_texts)
     kept = np.bincount(owned.runs_P)[owned.runs_P] <= most
     return Owned(owned.texts_P[kept], owned.runs_P[kept])
 
 
 def _shared(tables: Iterable[tuple[RunTable, Owned]]) -> list[_Shared]:
-    """The texts with a run that was met, in order."""
+    """The texts with an n-gram that was found, in order."""
     rows = []
     for table, owned in tables:
         met_P = np.isin(owned.runs_P, np.array(list(table.places), dtype=np.int64))

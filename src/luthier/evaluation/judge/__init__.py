@@ -1,4 +1,4 @@
-"""A model that judges the answers of others, each pair in both orders."""
+"""LLM-as-a-judge: comparison of answers, each pair in both orders."""
 
 from luthier.evaluation.judge.pairs import judged_pairs, paired_answers
 from luthier.evaluation.judge.template import JudgeTemplate, load_judge_template

@@ -1,4 +1,4 @@
-"""Pairs of answers, asked in both orders."""
+"""Pairs of answers, judged in both orders."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from luthier.prompts.prompt import Prompt
 from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import SampleRecord
 
-# What was said in each order, by the place of the candidate.
+# The judge's output in each order, by the candidate's place.
 AS_SECOND, AS_FIRST = "as_second", "as_first"
 
 
 def paired_answers(baseline: Evaluation | None, candidate: Evaluation) -> tuple[SampleRecord, ...]:
-    """Two answers to each example: ``prediction`` is the candidate's, ``words`` the other's.
+    """Two answers to each example: the candidate's in ``prediction``, the other in ``words``.
 
     Args:
-        baseline: the system to beat; None: the first accepted answers.
-        candidate: the other one.
+        baseline: the system to beat; None: the first references.
+        candidate: the other system.
 
     Returns:
-        ``references`` are what a judge may see of the accepted answers. The question is the
-        shorter one of the two prompts: what it has more are worked examples.
+        The pairs; ``references`` are the references shown to the judge. The question is the shorter
+        of the two prompts, because a longer one has additional shots.
 
     Raises:
-        DataError: the systems answered other examples, or there is no accepted answer to beat.
+        DataError: the systems answered different examples, or there is no reference to beat.
     """
     if baseline is None:
         return tuple(_against_reference(sample) for sample in candidate.samples)
@@ -56,22 +56,22 @@ def judged_pairs(
     pairs: Sequence[SampleRecord],
     console: Console,
 ) -> tuple[SampleRecord, ...]:
-    """Let a judge compare the answers of each pair, in both orders.
+    """The pairs with a judge's verdicts, each asked in both orders.
 
-    Equal answers are a tie, and are not asked.
+    Equal answers are a tie and are not asked.
 
     Args:
         engine: the judge.
-        renderer: writes its prompts.
-        template: how it is asked, and how its verdict is read.
-        pairs: as `paired_answers` makes them.
+        renderer: renders its prompts.
+        template: the judge's prompt template and verdict extractor.
+        pairs: the output of `paired_answers`.
         console: shows progress.
 
     Returns:
-        The pairs; ``extracted`` has the outcome, whether the verdicts agree, and what was said.
+        The pairs; ``extracted`` has the outcome, whether the verdicts agree, and the raw output.
 
     Raises:
-        DataError: a prompt leaves no room for the verdict; all of them at once.
+        DataError: prompts leave no room for the verdict; lists all of them.
     """
     asked = [pair for pair in pairs if pair.prediction.strip() != pair.words[0].strip()]
     prompts = _prompts(renderer, template, asked)
@@ -93,7 +93,7 @@ def judged_pairs(
 def _prompts(
     renderer: Renderer, template: JudgeTemplate, pairs: Sequence[SampleRecord]
 ) -> list[Prompt]:
-    """Two of each pair: the candidate stands second, then first."""
+    """Two prompts per pair: with the candidate second, then first."""
     prompts: list[Prompt] = []
     problems = ProblemList()
     for pair in pairs:
@@ -119,7 +119,7 @@ def _verdict(template: JudgeTemplate, second: str, first: str) -> dict[str, str]
 def _against_reference(sample: SampleRecord) -> SampleRecord:
     if not sample.references:
         raise DataError(
-            "there is no accepted answer to compare with",
+            "there is no reference to compare with",
             where=f"sample {sample.id!r}",
             fix="name two runs",
         )

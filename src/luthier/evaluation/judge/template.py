@@ -1,4 +1,4 @@
-"""How a judge is asked, and how its verdict is read: data, as all templates."""
+"""The judge's prompt template and verdict extractor, as data."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _COLUMNS = frozenset({"question", "reference", "first", "second"})
 
 
 class JudgeTemplate(Config):
-    """Asks which of two answers is better."""
+    """A template that asks which of two answers is better."""
 
     name: str = Field(min_length=1)
     """Its name."""
     system: Jinja | None = None
     """A system message before the question."""
     prompt: Jinja
-    """The question to the judge, over question, reference (empty where none is known), first and
+    """The question to the judge, using question, reference (empty if there is none), first and
     second."""
     verdict: Extractor
-    """Where the verdict is in what the judge says."""
+    """The extractor of the verdict from the judge's output."""
     words: dict[Place, str]
-    """What the judge calls the first answer, the second, and a tie."""
+    """The judge's words for the first answer, the second, and a tie."""
     max_new_tokens: int = Field(default=256, ge=1)
-    """The longest thing the judge may say."""
+    """Maximum length of the judge's output, in tokens."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -47,14 +47,16 @@ class JudgeTemplate(Config):
             raise ValueError("words must name first and second, and tie if there is one, each once")
         columns = compile_snippet(self.prompt).columns
         if unknown := columns - _COLUMNS:
-            raise ValueError(f"the prompt has {', '.join(sorted(_COLUMNS))}, not {min(unknown)}")
+            raise ValueError(
+                f"the prompt can use {', '.join(sorted(_COLUMNS))}, not {min(unknown)}"
+            )
         if not {"first", "second"} <= columns:
-            raise ValueError("the prompt must show first and second")
+            raise ValueError("the prompt must use first and second")
         return self
 
     @property
     def stamp(self) -> TemplateStamp:
-        """Its name, and a fingerprint of all that decides a verdict."""
+        """The template's name, and a fingerprint of everything that decides a verdict."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return TemplateStamp(id=self.name, hash=fingerprint(content))
 
@@ -71,17 +73,17 @@ class JudgeTemplate(Config):
         return Example(name, (system, user), ())
 
     def read(self, said: str) -> Place | None:
-        """The verdict in what the judge said; None where it gave none of the words."""
+        """The verdict in the judge's output; None if it contains none of the words."""
         word = self.verdict.find(said)
         return next((place for place, name in self.words.items() if name == word), None)
 
 
 def load_judge_template(path: str | Path | None = None) -> JudgeTemplate:
-    """The template that Luthier brings along, or that of a YAML file.
+    """Luthier's own template, or that of a YAML file.
 
     Raises:
-        UsageError: the file cannot be read.
-        DataError: it is no such template; every problem with its line.
+        UsageError: the file is unreadable.
+        DataError: it is not a valid template; lists every problem with its line.
     """
     if path is None:
         resource = files("luthier.evaluation.judge") / "library" / "pairwise.yaml"

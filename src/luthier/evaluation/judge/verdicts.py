@@ -1,4 +1,4 @@
-"""From two verdicts on a pair, one in each order, to a win rate."""
+"""Win rates from two verdicts per pair, one in each order."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from luthier.records.evaluation import ModelStamp, SampleRecord, TemplateStamp
 
 WIN, LOSS, TIE = "win", "loss", "tie"
 _CREDIT = {WIN: 1.0, TIE: 0.5, LOSS: 0.0}
-# What a verdict means for the candidate, where it stands second and where it stands first.
+# The meaning of a verdict for the candidate in second and in first place.
 _SECOND: dict[Place, str] = {"first": LOSS, "second": WIN, "tie": TIE}
 _FIRST: dict[Place, str] = {"first": WIN, "second": LOSS, "tie": TIE}
 
 
 class WinRate(MeanMetric):
-    """The share of pairs that the candidate wins, ties counting a half.
+    """The share of pairs that the candidate wins; ties count a half.
 
-    A judge favours a place, mostly the first, so each pair is asked in both orders, and is won or
-    lost only where both verdicts agree (Zheng et al. 2023, "Judging LLM-as-a-judge with MT-bench
-    and Chatbot Arena", arXiv 2306.05685, sections 3.3 and 3.4).
+    A judge has a position bias, mostly towards the first answer. So each pair is asked in both
+    orders, and won or lost only if both verdicts agree (Zheng et al. 2023, "Judging LLM-as-a-judge
+    with MT-bench and Chatbot Arena", arXiv 2306.05685, sections 3.3 and 3.4).
 
     Args:
-        judge: the judge.
-        template: how it was asked.
+        judge: the judge model.
+        template: the judge's prompt template.
     """
 
     def __init__(self, judge: ModelStamp, template: TemplateStamp) -> None:
@@ -47,10 +47,10 @@ class WinRate(MeanMetric):
 
 
 def tally(judged: Sequence[SampleRecord]) -> dict[str, int]:
-    """How many pairs were won, lost and so on, by the names of `Judgement`.
+    """The counts of won, lost and other pairs, by the names of `Judgement`.
 
     Raises:
-        KeyError: one was not judged.
+        KeyError: a pair was not judged.
     """
     outcomes = Counter(pair.extracted["outcome"] for pair in judged)
     agreement = Counter(pair.extracted["agree"] for pair in judged)
@@ -65,11 +65,11 @@ def tally(judged: Sequence[SampleRecord]) -> dict[str, int]:
 
 
 def outcome_of(as_second: Place | None, as_first: Place | None) -> dict[str, str]:
-    """What two verdicts say of the candidate.
+    """The outcome of two verdicts for the candidate.
 
     Args:
-        as_second: the verdict where the candidate stood second; None: it could not be read.
-        as_first: where it stood first.
+        as_second: the verdict with the candidate in second place; None: unreadable.
+        as_first: the verdict with it in first place.
 
     Returns:
         ``outcome``, and whether the verdicts ``agree``: ``yes``, ``no``, or ``unread``.

@@ -1,4 +1,4 @@
-"""Metrics: the standard implementation behind one interface, found by name."""
+"""Metrics: standard implementations with one interface, found by name."""
 
 from luthier.evaluation.metrics.base import MeanMetric, Metric
 from luthier.evaluation.metrics.registry import get_metric, known_metrics

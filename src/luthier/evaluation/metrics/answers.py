@@ -12,7 +12,7 @@ _WRAPPERS = "([{<\"'`*_#-•$\u201c\u2018\u300c\u201e\u00ab\uff08\u3010 \t\n"
 
 
 class ExactMatch(TextScore):
-    """1 where the prediction equals a reference, both stripped of surrounding white space."""
+    """1 if the prediction equals a reference, ignoring surrounding white space."""
 
     bounds = SHARE
 
@@ -27,7 +27,7 @@ class ExactMatch(TextScore):
 
 
 class Accuracy(TextScore):
-    """1 where the chosen one of a closed set of answers is a reference.
+    """1 if the chosen one of a closed set of answers is a reference.
 
     The generated text is mapped to a choice by `chosen`; a text that names no choice is wrong.
     """
@@ -41,18 +41,18 @@ class Accuracy(TextScore):
         return float(chosen(prediction, choices) in right)
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
-        """How a text becomes a choice, and the normalisation."""
+        """The mapping from text to choice, and the normalisation."""
         del references
         return f"{self.name}|norm:strip+casefold|choice:equal,longest-prefix,unwrapped|refs:any"
 
 
 def chosen(prediction: str, choices: Sequence[str]) -> str | None:
-    """The normalised choice that a generated text means, or None.
+    """The normalised choice that a generated text names, or None.
 
-    Stripped and case-folded, the text means the choice it equals, otherwise the longest choice
-    that it starts with and that ends where a word of the text ends: of *no* and *not sure*,
-    "Not sure, as ..." means the second, and "Nothing" means neither. Where it means none so, signs
-    around its beginning do not count: "(B)", "**B**" and "- B" mean B.
+    Stripped and case-folded, the text names the choice that it equals, otherwise the longest choice
+    that it starts with and that ends at a word boundary of the text: of *no* and *not sure*, "Not
+    sure, as ..." names the second, and "Nothing" names neither. If it names none this way, signs
+    around its start are ignored: "(B)", "**B**" and "- B" name B.
     """
     answer = _normalised(prediction)
     known = {_normalised(choice) for choice in choices}

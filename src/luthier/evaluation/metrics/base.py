@@ -1,7 +1,7 @@
-"""What a metric is: statistics of each sample, and a figure computed from their sum.
+"""The interface of metrics: statistics of each sample, and a figure computed from their sum.
 
-Because the figure depends on the samples only through the sum of their statistics, a bootstrap
-resample is a weighted sum, and all resamples together are one matrix product.
+Because the figure depends only on the sum of the statistics, a bootstrap resample is a weighted
+sum, and all resamples together are one matrix product.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from luthier.tasks.needs import Need as Need
 
 Floats = NDArray[np.float64]
 SHARE = (0.0, 1.0)
-"""The bounds of a share of something."""
+"""The bounds of a share."""
 
 
 UnicodeForm = Literal["NFC", "NFKC"]
 UNICODE_FORMS: Mapping[str, UnicodeForm] = {"nfc": "NFC", "nfkc": "NFKC"}
-"""Unicode's normalisation forms, by the option that asks for them."""
+"""Unicode normalisation forms, by option."""
 VISIBLE = "visible"
-"""The option that leaves out characters which are not shown, such as spaces of no width."""
+"""The option that removes invisible characters, such as zero-width spaces."""
 
 
 def visible(text: str) -> str:
-    """``text`` without characters that are not shown: no form of Unicode removes them."""
+    """``text`` without invisible characters, which no Unicode form removes."""
     if text.isascii():
         return text
     return "".join(character for character in text if unicodedata.category(character) != "Cf")
@@ -43,18 +43,18 @@ _READINGS: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "nfkc": ("after Unicode normalisation (NFKC)", partial(unicodedata.normalize, "NFKC")),
     VISIBLE: ("without characters that are not shown, such as spaces of no width", visible),
 }
-"""By option, in words and as a function; each is warned of where it would matter."""
+"""By option, in words and as a function; a caveat names each that would matter."""
 
 
 def within(values: Floats, bounds: tuple[float, float]) -> Floats:
-    """Values at their bound, where rounding has carried them past it.
+    """Values clipped to their bounds if they exceed them only by rounding.
 
-    BLEU is 100.00000000000004 where every answer is right. What is further off than rounding goes
-    stays as it is: a wrong formula is not hidden.
+    BLEU is 100.00000000000004 if every answer is right. Larger deviations are kept, so that a wrong
+    formula is not hidden.
 
     Args:
         values: of a formula, ``[...]``.
-        bounds: the least and the greatest value it has in exact arithmetic.
+        bounds: the smallest and the largest exact value.
     """
     inside: Floats = np.clip(values, *bounds)
     return np.where(np.isclose(values, inside, rtol=1e-9, atol=1e-9), inside, values)
@@ -64,11 +64,11 @@ class Metric(ABC):
     """A figure of merit of answered samples.
 
     Attributes:
-        name: what users call it.
-        higher_is_better: whether a rise is a gain.
-        needs: what every sample must come with.
-        bounds: the least and the greatest value it can have.
-        least_answers: how many answers to each question it needs.
+        name: the name for users.
+        higher_is_better: whether a higher value is better.
+        needs: the required content of samples.
+        bounds: the smallest and the largest possible value.
+        least_answers: the minimum number of answers per question.
     """
 
     higher_is_better: ClassVar[bool] = True
@@ -84,7 +84,7 @@ class Metric(ABC):
         """Sufficient statistics of each sample: ``[n, k]``.
 
         Raises:
-            DataError: the samples lack what this metric looks at.
+            DataError: the samples lack required content.
         """
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Metric(ABC):
 
         Args:
             summed: ``[..., k]``, statistics summed over the samples of a set.
-            count: ``[...]``, how many samples that were.
+            count: ``[...]``, the number of samples.
 
         Returns:
             ``[...]``.
@@ -104,11 +104,11 @@ class Metric(ABC):
         """Everything that must be equal for two values to be comparable."""
 
     def per_sample(self, statistics: Floats) -> Floats:
-        """The value of each sample alone: ``[n, k]`` to ``[n]``."""
+        """The value of each sample separately: ``[n, k]`` to ``[n]``."""
         return self.aggregate(statistics, np.ones(len(statistics)))
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Reasons why this metric may mislead on these answers, for people to read."""
+        """Reasons why this metric may mislead on these answers, in words."""
         del samples
         return ()
 
@@ -123,17 +123,17 @@ class MeanMetric(Metric):
 
 
 class TextMetric(Metric):
-    """A metric that looks at predicted and accepted texts alone."""
+    """A metric that depends only on predicted texts and references."""
 
     needs = frozenset[Need]({"answers"})
     unicode: UnicodeForm | None = None
-    """The form in which texts are compared; None: as they are."""
+    """The Unicode form for comparing texts; None: unchanged."""
     only_visible: bool = False
-    """Whether characters that are not shown are left out."""
+    """Whether invisible characters are removed."""
 
     @abstractmethod
     def described(self, references: Sequence[Sequence[str]]) -> str:
-        """The signature, but for the treatment of Unicode."""
+        """The signature without the treatment of Unicode."""
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         """Everything that must be equal for two values to be comparable."""
@@ -152,9 +152,8 @@ class TextMetric(Metric):
 
         Args:
             predictions: n generated texts.
-            references: for each of them at least one accepted answer.
-            choices: for each of them the closed set of answers; only metrics that need choices
-                look at them.
+            references: at least one reference for each of them.
+            choices: the closed set of answers of each; used only by metrics that need choices.
 
         Returns:
             ``[n, k]``.
@@ -179,9 +178,9 @@ class TextMetric(Metric):
         return unicodedata.normalize(self.unicode, text) if self.unicode else text
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Says how many answers and references are empty, and for how many Unicode matters.
+        """Notes on empty answers and references, and on answers for which Unicode matters.
 
-        Empty answers often mean a wrong template, or an end that comes at once.
+        Empty answers often mean a wrong template, or an immediate end.
         """
         empty = sum(not sample.prediction.strip() for sample in samples)
         found = [f"{empty:,} of {len(samples):,} answers are empty"] if empty else []
@@ -193,7 +192,7 @@ class TextMetric(Metric):
             if apart := sum(_agrees_only(read, sample) for sample in samples):
                 found.append(
                     f"{apart:,} of {len(samples):,} answers have words of their references only "
-                    f"{when}; write :{option} behind the metric to compare so, such as "
+                    f"{when}; to compare so, append :{option} to the metric, such as "
                     f"exact_match:{option}"
                 )
                 break
@@ -201,7 +200,7 @@ class TextMetric(Metric):
 
 
 def _agrees_only(read: Callable[[str], str], sample: SampleRecord) -> bool:
-    """Whether more words of an answer are those of a reference when both are read so."""
+    """Whether more words of an answer match a reference when both are normalised."""
     texts = (sample.prediction, *sample.references)
     if all(text.isascii() for text in texts):
         return False
@@ -218,7 +217,7 @@ class TextScore(MeanMetric, TextMetric):
 
     @abstractmethod
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
-        """The score of one sample. ``choices`` is empty where answers are open."""
+        """The score of one sample. ``choices`` is empty for open answers."""
 
     def statistics(
         self,

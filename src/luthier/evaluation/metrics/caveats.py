@@ -1,4 +1,4 @@
-"""What several metrics warn of."""
+"""Caveats shared by several metrics."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from luthier.records.evaluation import SampleRecord
 
 
 def one_sided(metric: str, noun: str, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-    """Says that a metric compares with what does not vary: its formula divides by zero there.
+    """A caveat if references or answers do not vary, so that the formula divides by zero.
 
     Args:
-        metric: its name.
-        noun: what an answer is called.
+        metric: the metric's name.
+        noun: the word for an answer.
         samples: at least one, each with a reference.
     """
     references = {sample.references[0] for sample in samples}
     predictions = {sample.prediction for sample in samples}
     if len(references) == 1:
-        return (f"all examples have the {noun} {references.pop()!r}: {metric} says nothing",)
+        return (f"all examples have the {noun} {references.pop()!r}, so {metric} is uninformative",)
     if len(predictions) == 1:
         said = predictions.pop()
-        return (f"every answer is the {noun} {said!r}: {metric} has no meaning there, and is 0",)
+        return (f"every answer is the {noun} {said!r}: {metric} is undefined there and given as 0",)
     return ()

@@ -1,4 +1,4 @@
-"""Accuracy of an answer that was chosen by its likelihood, and how sure the model was of it."""
+"""Accuracy and calibration of answers chosen by likelihood."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _BINS = 10
 
 
 class LikelihoodAccuracy(MeanMetric):
-    """1 where the likeliest choice is right, as lm-evaluation-harness computes it.
+    """1 if the most likely choice is right, as in lm-evaluation-harness.
 
     Args:
-        name: what users call it.
-        length: what the log-probability of a choice's words is divided by.
-        normalisation: what that is called in the signature.
+        name: the name for users.
+        length: the divisor of the log-probability of a choice's words.
+        normalisation: its name in the signature.
     """
 
     bounds = SHARE
@@ -50,7 +50,7 @@ class LikelihoodAccuracy(MeanMetric):
 
 
 class CalibrationError(Metric):
-    """How far the model's confidence in its choice is from how often it is right.
+    """The deviation of the model's confidence in its choice from its accuracy.
 
     The expected calibration error of Guo et al. 2017 (arXiv 1706.04599, equation 3), with ten bins
     of equal width. The confidence is the share of the chosen one in the probability of all choices.
@@ -89,7 +89,7 @@ class CalibrationError(Metric):
 
 
 class TruthfulMass(MeanMetric):
-    """The share of the right choices in the probability of all choices: TruthfulQA's MC2.
+    """The share of right choices in the total probability of all choices: TruthfulQA's MC2.
 
     Lin et al. 2021 (arXiv 2109.07958, section 3.2): with several right and wrong choices, the
     normalised total probability of the right ones.
@@ -103,7 +103,7 @@ class TruthfulMass(MeanMetric):
         return np.array([[self._share(sample)] for sample in samples], dtype=np.float64)
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What is divided by what."""
+        """The definition of the share."""
         del references
         return f"{self.name}|mass:right-of-all|norm:none"
 
@@ -122,7 +122,7 @@ def likelihoods(sample: SampleRecord, metric: str) -> tuple[float, ...]:
     """
     if not sample.likelihoods or len(sample.likelihoods) != len(sample.choices):
         raise DataError(
-            f"{metric} needs the likelihood of each choice, and this sample has none",
+            f"{metric} needs the likelihood of each choice, but this sample has none",
             where=f"sample {sample.id!r}",
             fix="use it with tasks of the kind choices or candidates",
         )

@@ -1,10 +1,10 @@
 """Correlation of predicted and true numbers.
 
-Both are centred and scaled before statistics are made of them. A correlation does not depend on
-that, but the rounding of its sums does: without it numbers such as 1e8 + x lose all that varies.
-Paired tests swap the answers of two systems, whose numbers must then be on one scale. So both are
-put on the scale of the true values, which they share. Only answers so far away from the true values
-that this would lose digits are put on a scale of their own, and swapped on it.
+Both are centred and scaled before computing statistics. A correlation does not depend on that, but
+the rounding of its sums does: without it numbers such as 1e8 + x would lose all variation. Paired
+tests swap the answers of two systems, whose numbers must then have one scale. So both are put on
+the scale of the true values, which they share. Only answers too far from the true values, which
+would lose digits this way, get their own scale and are swapped on it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from luthier.evaluation.metrics.base import Floats, Metric, Need
 from luthier.records.evaluation import SampleRecord
 
 _MOST_RANKED = 4_000
-# What is divided by a count after being multiplied by it may differ in the last digit.
+# A product with a count divided by the same count may differ in the last digit.
 _TIE = 1e-12
-# Further away, in standard deviations, than this loses more than six of a number's sixteen digits.
+# Further away, in standard deviations, than this loses more than six of sixteen digits.
 _FAR = 1e3
 _MOST_POWERS = 100
-# Sums of n squares are right to about n times the rounding of one.
+# Sums of n squares are accurate to about n times the rounding error of one.
 _ROUNDING = 1e-14
 
 
@@ -38,11 +38,11 @@ class Correlation(Metric):
     needs = frozenset[Need]({"answers"})
 
     def per_sample(self, statistics: Floats) -> Floats:
-        """A pair of numbers has no correlation alone: 0 for each, ``[n]``."""
+        """0 for each, ``[n]``: a single pair of numbers has no correlation."""
         return np.zeros(len(statistics))
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Warns where there is nothing to correlate with."""
+        """A caveat if predictions or true values do not vary."""
         said, true = numbers(samples, self.name)
         for values, whose in ((true, "true value"), (said, "answer")):
             if len(values) and (values == values[0]).all():
@@ -54,7 +54,7 @@ class Correlation(Metric):
 
 
 class Pearson(Correlation):
-    """Pearson's correlation: how well a straight line fits."""
+    """Pearson's correlation: the strength of a linear relation."""
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """x, y, x², y² and xy of each sample, centred and scaled, ``[n, 5]``."""
@@ -70,7 +70,7 @@ class Pearson(Correlation):
         return _ratio(xy - x * y, xx - x * x, yy - y * y, (least * xx, least * yy))
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """Nothing but the name decides it."""
+        """The name, since there are no options."""
         del references
         return self.name
 
@@ -78,21 +78,21 @@ class Pearson(Correlation):
 class Spearman(Correlation):
     """Spearman's correlation: Pearson's of the ranks, with mean ranks for ties.
 
-    Ranks depend on which examples are there, and on whose answers they are, so they are made anew
-    in each draw. For that the statistics say which example each count belongs to, and k is three
-    times the number of examples.
+    Ranks depend on the set of examples and on the system, so they are recomputed in each draw. The
+    statistics therefore identify the example of each count, and k is three times the number of
+    examples.
     """
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """Each sample's one count, its prediction and its true number, ``[n, 3n]``.
 
         Raises:
-            UsageError: there are more samples than memory is good for.
+            UsageError: there are too many samples for the memory.
         """
         n = len(samples)
         if n > _MOST_RANKED:
             raise UsageError(
-                f"{self.name} ranks at most {_MOST_RANKED:,} examples, and these are {n:,}",
+                f"{self.name} ranks at most {_MOST_RANKED:,} examples, but there are {n:,}",
                 fix="measure with pearson, or on fewer examples with --limit",
             )
         said, true = numbers(samples, self.name)
@@ -126,7 +126,7 @@ def numbers(samples: Sequence[SampleRecord], metric: str) -> tuple[Floats, Float
     """Predictions and first references as numbers, ``[n]`` each.
 
     Raises:
-        DataError: one of them is no number, or not finite.
+        DataError: one of them is not a finite number.
     """
     pairs = [(sample.prediction, sample.references[0], sample.id) for sample in samples]
     try:
@@ -146,12 +146,12 @@ def numbers(samples: Sequence[SampleRecord], metric: str) -> tuple[Floats, Float
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Where some numbers lie.
+    """The location and scale of some numbers.
 
     Attributes:
-        power: numbers times 2 to this power are so small that their squares exist.
-        centre: their mean, times that.
-        spread: their standard deviation, times that; 0 where they are all equal.
+        power: numbers times 2 to this power are small enough for their squares.
+        centre: the mean of the scaled numbers.
+        spread: the standard deviation of the scaled numbers; 0 if all are equal.
     """
 
     power: int
@@ -182,7 +182,7 @@ class _Scale:
         return near and 1 / _FAR < spread / self.spread < _FAR
 
     def apply(self, values: Floats) -> Floats:
-        """The numbers on this scale; zeros where it has no spread."""
+        """The numbers on this scale; zeros if it has no spread."""
         if not self.spread:
             return np.zeros_like(values)
         scaled: Floats = (_times_power(values, self.power) - self.centre) / self.spread
@@ -190,13 +190,13 @@ class _Scale:
 
 
 def _times_power(values: Floats, power: int) -> Floats:
-    """Exactly; in two steps, since 2 to the power may not exist."""
+    """The exact product; in two steps, since 2 to the power may overflow."""
     scaled: Floats = np.ldexp(np.ldexp(values, power // 2), power - power // 2)
     return scaled
 
 
 def _told_apart(values: Floats) -> Floats:
-    """The numbers, or their ranks where different ones are so close that they would count as ties.
+    """The numbers, or their ranks if different ones are so close that they would count as ties.
 
     Args:
         values: ``[n]``.
@@ -212,11 +212,11 @@ def _ranks(counts: Floats, sums: Floats) -> Floats:
     """The mean rank of each sample's number among all that are counted in its row.
 
     Args:
-        counts: how often each sample is there, ``[R, n]``.
-        sums: its number, so many times.
+        counts: the number of draws of each sample, ``[R, n]``.
+        sums: the count times the sample's number.
 
     Returns:
-        ``[R, n]``; of samples that are not there, anything.
+        ``[R, n]``; arbitrary for samples that are not drawn.
     """
     numbers = sums / np.maximum(counts, 1)
     order = np.argsort(numbers, axis=1)
@@ -242,7 +242,7 @@ def _ratio(
     variance_y: Floats,
     least: tuple[Floats | float, Floats | float],
 ) -> Floats:
-    """The correlation; 0 where a variance is at most what rounding leaves of equal numbers."""
+    """The correlation; 0 if a variance is no larger than the rounding of equal numbers."""
     defined = (variance_x > least[0]) & (variance_y > least[1])
     roots = [np.sqrt(np.where(defined, variance, 1.0)) for variance in (variance_x, variance_y)]
     return np.where(defined, np.clip(covariance / roots[0] / roots[1], -1.0, 1.0), 0.0)

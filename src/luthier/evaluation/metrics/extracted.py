@@ -1,4 +1,4 @@
-"""Exact match of an answer that was found in a longer text."""
+"""Exact match of answers extracted from longer texts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from luthier.records.evaluation import SampleRecord
 
 
 class ExtractedMatch(MeanMetric):
-    """1 where the answer that an extractor found is one of ``accepted``.
+    """1 if the answer found by an extractor is one of ``accepted``.
 
     Args:
-        extractor: the name of the task's extractor, such as ``strict``.
+        extractor: the name of an extractor of the task, such as ``strict``.
     """
 
     bounds = SHARE
@@ -39,29 +39,29 @@ class ExtractedMatch(MeanMetric):
         return float(self.found(sample) in sample.accepted)
 
     def found(self, sample: SampleRecord) -> str:
-        """What the extractor found in a sample's answer.
+        """The answer that the extractor found in a sample.
 
         Raises:
             DataError: the task has no such extractor.
         """
         if self._extractor not in sample.extracted:
             raise DataError(
-                f"{self.name} needs what the extractor {self._extractor!r} found",
+                f"{self.name} needs the output of the extractor {self._extractor!r}",
                 where=f"sample {sample.id!r}",
-                fix=f"the extractors are {listed(sample.extracted) or 'none'}",
+                fix=f"available extractors: {listed(sample.extracted) or 'none'}",
             )
         return sample.extracted[self._extractor]
 
 
 def match(extractor: str = "") -> ExtractedMatch:
-    """The exact match of what ``extractor`` found.
+    """The exact match of the output of ``extractor``.
 
     Raises:
         UsageError: no extractor is named.
     """
     if not extractor:
         raise UsageError(
-            "match does not know which extractor it is of",
+            "match needs the name of an extractor",
             fix="write match:NAME, such as match:strict",
         )
     return ExtractedMatch(extractor)

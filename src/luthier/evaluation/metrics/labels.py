@@ -1,7 +1,7 @@
-"""Figures of a classifier that are more than the share of right answers.
+"""Classification metrics other than accuracy.
 
-All come from three numbers for each label: how often it was predicted rightly, predicted at all,
-and true. A prediction that is none of the labels is wrong, and counts for no label.
+All are computed from three counts per label: correct predictions, predictions, and true labels. A
+prediction that is not a label is wrong and counts for no label.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ class LabelMetric(Metric):
     needs = frozenset[Need]({"answers", "choices"})
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
-        """For each label: predicted rightly, predicted, and true, ``[n, 3 * labels]``.
+        """For each label: predicted correctly, predicted, and true, ``[n, 3 * labels]``.
 
         Raises:
-            DataError: samples have different labels, or lack one that is asked for.
+            DataError: samples have different labels, or lack a requested one.
         """
         labels = self.labels(_shared_choices(samples, self.name))
         rows = [[self._cell(sample, label) for label in labels] for sample in samples]
         return np.array(rows, dtype=np.float64).reshape(len(samples), -1)
 
     def labels(self, known: tuple[str, ...]) -> tuple[str, ...]:
-        """The labels that count, of those that are known."""
+        """The labels that count, among the known ones."""
         return known
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
-        """The figure of the counts of all labels."""
+        """The figure from the counts of all labels."""
         cells = summed.reshape(*summed.shape[:-1], -1, 3)
         return self.figure(cells[..., 0], cells[..., 1], cells[..., 2], count)
 
@@ -48,13 +48,13 @@ class LabelMetric(Metric):
         """From counts of each label ``[..., labels]`` and of all samples ``[...]`` to ``[...]``."""
 
     def per_sample(self, statistics: Floats) -> Floats:
-        """1 where the labels that count are predicted as they are, ``[n]``."""
+        """1 if the labels that count are predicted correctly, ``[n]``."""
         cells = statistics.reshape(len(statistics), -1, 3)
         right: Floats = (cells[..., 1] == cells[..., 2]).all(axis=-1).astype(np.float64)
         return right
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Warns where there is only one true, or only one predicted label."""
+        """A caveat if there is only one true or only one predicted label."""
         return one_sided(self.name, "label", samples)
 
     @staticmethod
@@ -77,16 +77,16 @@ class F1(LabelMetric):
         self._label = label
 
     def labels(self, known: tuple[str, ...]) -> tuple[str, ...]:
-        """The positive one.
+        """The positive label.
 
         Raises:
-            DataError: no sample could have it.
+            DataError: no sample can have it.
         """
         if self._label not in known:
             raise DataError(
-                f"{self.name} is of a label that the task does not have",
+                f"{self.name} names a label that the task does not have",
                 where=f'field "metrics", {self.name}',
-                fix=f"the labels are {listed(known, show=named)}",
+                fix=f"labels: {listed(known, show=named)}",
             )
         return (self._label,)
 
@@ -101,7 +101,7 @@ class F1(LabelMetric):
 
 
 class MacroF1(LabelMetric):
-    """The plain mean of the F-measures of all labels of the task."""
+    """The unweighted mean of the F-measures of all labels of the task."""
 
     bounds = SHARE
 
@@ -119,7 +119,7 @@ class MacroF1(LabelMetric):
 class Matthews(LabelMetric):
     """Matthews' correlation of two labels, or of more as in Gorodkin 2004 (equation 8).
 
-    0 where one label is always predicted or always true.
+    0 if one label is always predicted or always true.
     """
 
     bounds = (-1.0, 1.0)
@@ -149,7 +149,7 @@ def f1(label: str = "") -> F1:
     """
     if not label:
         raise UsageError(
-            "f1 does not know which label is the positive one",
+            "f1 needs the positive label",
             fix="write f1:LABEL, such as f1:duplicate, or macro_f1 for the mean over labels",
         )
     return F1(label)
@@ -168,7 +168,7 @@ def _shared_choices(samples: Sequence[SampleRecord], name: str) -> tuple[str, ..
             raise DataError(
                 f"{name} needs the same labels for all examples",
                 where=f"sample {sample.id!r}",
-                fix="use acc or em where each example has choices of its own",
+                fix="use acc or em if each example has its own choices",
             )
     return choices
 

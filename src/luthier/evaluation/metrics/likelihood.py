@@ -1,4 +1,4 @@
-"""How well a model expects a text: its perplexity for each answer, word, byte or token."""
+"""Perplexity of texts, per answer, word, byte or token."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from luthier.evaluation.metrics.base import SHARE, Floats, MeanMetric, Metric, N
 from luthier.records.evaluation import SampleRecord
 
 _LARGEST = 700.0
-"""A larger exponent is not a number any more."""
+"""Larger exponents overflow."""
 
 
 class Perplexity(Metric):
-    """exp(nats / units), over all samples together: a text counts by its length.
+    """exp(nats / units), over all samples together: texts are weighted by length.
 
     Args:
-        name: what users call it.
-        unit: which of the counts of a sample the nats are shared among; None: each sample is one.
+        name: the name for users.
+        unit: the sample's count that divides the nats; None: one per sample.
     """
 
     bounds = (1.0, math.inf)
@@ -38,18 +38,18 @@ class Perplexity(Metric):
         """Nats and units of each sample, ``[n, 2]``.
 
         Raises:
-            DataError: a sample was not scored, or has no such count.
+            DataError: a sample was not scored, or lacks this count.
         """
         rows = [(-sum(s.likelihoods), self._units(s)) for s in samples]
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
-        """The exponential of nats a unit."""
+        """The exponential of nats per unit."""
         perplexity: Floats = np.exp(np.minimum(summed[..., 0] / summed[..., 1], _LARGEST))
         return perplexity
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What the nats are shared among."""
+        """The unit."""
         del references
         return f"{self.name}|per:{self._unit or 'answer'}"
 
@@ -65,7 +65,7 @@ class Perplexity(Metric):
 
 
 class BitsPerByte(Perplexity):
-    """Bits for each byte of UTF-8, which tokenizers do not change the meaning of."""
+    """Bits per byte of UTF-8, which is comparable between tokenizers."""
 
     bounds = (0.0, math.inf)
 
@@ -76,7 +76,7 @@ class BitsPerByte(Perplexity):
 
 
 class GreedyAccuracy(MeanMetric):
-    """1 where greedy decoding gives exactly the answer."""
+    """1 if greedy decoding gives exactly the answer."""
 
     bounds = SHARE
     needs = frozenset[Need]({"likelihoods"})
@@ -87,7 +87,7 @@ class GreedyAccuracy(MeanMetric):
         return np.array(right, dtype=np.float64)
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What is right."""
+        """The criterion."""
         del references
         return f"{self.name}|right:greedy-equals-answer"
 

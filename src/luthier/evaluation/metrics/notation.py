@@ -1,4 +1,4 @@
-"""The many ways to write a number, made one: Unicode's, LaTeX's and Markdown's."""
+"""Unification of number notations: Unicode's, LaTeX's and Markdown's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGNS = str.maketrans(
     "----//**.,/%$¥",
 )
 _SPACES = "\u00a0\u2009\u202f"
-# Between groups of three digits, where the locale does so.
+# Digit group separators of various locales.
 _GROUPED = re.compile(rf"(?<=\d)[{_SPACES}'\u2019](?=\d{{3}}(?!\d))")
 # Letters of scripts that put no space before a number: Thai to Khmer, Chinese, Japanese, Korean.
 _UNSPACED = re.compile(
@@ -32,7 +32,7 @@ _PAIRS = (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ("**", "**")
 
 
 def plain_numbers(text: str) -> str:
-    """A text with its numbers as a program writes them; the rest of it may change too."""
+    """A text with its numbers in program notation; the rest may change too."""
     if not text.isascii():
         text = _UNSPACED.sub(" ", "".join(map(_plain, text)))
     text = _GROUPED.sub(",", text).translate({ord(space): " " for space in _SPACES})
@@ -45,7 +45,7 @@ def plain_numbers(text: str) -> str:
 
 
 def unwrapped(text: str) -> str:
-    """A text without the signs of mathematics and of emphasis around all of it."""
+    """A text without enclosing signs of mathematics and emphasis."""
     text = text.strip()
     for opening, closing in _PAIRS:
         inside = len(opening) + len(closing)
@@ -55,7 +55,7 @@ def unwrapped(text: str) -> str:
 
 
 def _plain(character: str) -> str:
-    if unicodedata.category(character) == "Cf":  # shown as nothing
+    if unicodedata.category(character) == "Cf":  # invisible
         return ""
     if unicodedata.decomposition(character).startswith("<fraction>"):
         return " " + unicodedata.normalize("NFKC", character).translate(_SIGNS)
@@ -63,7 +63,7 @@ def _plain(character: str) -> str:
 
 
 def _slashed(match: re.Match[str]) -> str:
-    """A fraction of LaTeX; behind a digit it is the second part of a mixed number."""
+    """A LaTeX fraction in plain notation; after a digit it is part of a mixed number."""
     _, top, digit, bottom, last = match.groups()
     before = f"{match['before']} " if match["before"] else ""
     return f"{before}{top or digit}/{bottom or last}"

@@ -1,4 +1,4 @@
-"""Numbers compared as numbers: ``29``, ``29.0`` and ``$29.00`` are one answer."""
+"""Numeric comparison of answers: ``29``, ``29.0`` and ``$29.00`` are equal."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _NUMBER = re.compile(
 
 
 class _Reading(NamedTuple):
-    """How numbers are found in a text.
+    """The way numbers are found in a text.
 
     Attributes:
         take: ``whole``: the text is a number; ``last`` and ``first``: one of the numbers in it.
-        units: words and signs around the number do not count, nor does a percent sign.
+        units: ignore words and signs around the number, including a percent sign.
     """
 
     take: str
@@ -40,11 +40,11 @@ class _Reading(NamedTuple):
 
 
 class Numeric(TextScore):
-    """1 where the prediction is the same number as a reference, exactly; see `number_in`.
+    """1 if the prediction is exactly the same number as a reference; see `number_in`.
 
-    Where a number is taken out of the prediction, one is taken out of a reference that is more than
-    a number too, as in GSM8K's worked answers. A reference without a number is compared as text,
-    without white space around it.
+    If a number is extracted from the prediction, one is also extracted from a reference that is
+    more than a number, as in GSM8K's worked answers. A reference without a number is compared as
+    text, ignoring surrounding white space.
     """
 
     needs = frozenset[Need]({"written answers"})
@@ -60,7 +60,7 @@ class Numeric(TextScore):
         return float(any(self._equal(prediction, reference) for reference in references))
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
-        """How numbers are found, and the treatment of several references."""
+        """The extraction of numbers, and the treatment of several references."""
         del references
         units = "ignored" if self._reading.units else "refused"
         return f"{self.name}|number:{self._reading.take}|units:{units}|equal:exactly|refs:any"
@@ -72,7 +72,7 @@ class Numeric(TextScore):
         return number_in(prediction, self._reading.take, units=self._reading.units) == wanted
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Says of how many examples no reference is a number."""
+        """A caveat with the number of examples without a numeric reference."""
         lacking = sum(
             all(self._wanted(reference) is None for reference in sample.references)
             for sample in samples
@@ -80,7 +80,7 @@ class Numeric(TextScore):
         if not lacking:
             return super().caveats(samples)
         return (
-            f"{self.name}: the references of {lacking:,} of {len(samples):,} examples are no "
+            f"{self.name}: the references of {lacking:,} of {len(samples):,} examples are not "
             "numbers, so they are compared as text",
             *super().caveats(samples),
         )
@@ -93,21 +93,21 @@ class Numeric(TextScore):
 
 
 def number_in(text: str, take: str = "whole", *, units: bool = False) -> Fraction | None:
-    """The number that a text is, or that stands in it, without rounding.
+    """The exact number that a text is or contains.
 
-    Read are: digits, with commas, narrow spaces or apostrophes between groups of three; a decimal
-    point; a sign, also the minus sign of Unicode; a power of ten as in 1.5e3 and 1.5 × 10^3;
-    fractions such as 1/2, 1 1/2, ½ and LaTeX's; one sign of a currency before or behind; digits of
-    any script. A percent sign makes hundredths: 50% is 0.5. A full stop at the end of the text does
-    not count, nor do a LaTeX box, LaTeX's and Markdown's signs around it, and invisible characters.
+    Supported are: digits, with commas, narrow spaces or apostrophes between groups of three; a
+    decimal point; a sign, including the Unicode minus; a power of ten as in 1.5e3 and 1.5 × 10^3;
+    fractions such as 1/2, 1 1/2, ½ and LaTeX's; a currency sign before or after; digits of any
+    script. A percent sign makes hundredths: 50% is 0.5. Ignored are a full stop at the end of the
+    text, a LaTeX box, enclosing signs of LaTeX and Markdown, and invisible characters.
 
     Args:
         text: any text.
         take: ``whole``, ``last`` or ``first``.
-        units: what is around the number does not count, so that "29 apples" is 29, and 50% is 50.
+        units: ignore everything around the number, so that "29 apples" is 29, and 50% is 50.
 
     Returns:
-        None where there is no number: in "about 29" without ``units``, in 1,23 and in 1/0.
+        None if there is no number: in "about 29" without ``units``, in 1,23 and in 1/0.
     """
     text = plain_numbers(text)
     if take == "whole" and not units:
@@ -124,7 +124,7 @@ def number_in(text: str, take: str = "whole", *, units: bool = False) -> Fractio
 
 
 def _matches(text: str) -> list[re.Match[str]]:
-    """Numbers that begin and end where a run of digits, commas and points does."""
+    """Numbers that start and end with a run of digits, commas and points."""
     found: list[re.Match[str]] = []
     place = 0
     while match := _NUMBER.search(text, place):
@@ -137,7 +137,7 @@ def _matches(text: str) -> list[re.Match[str]]:
 def _is_whole(text: str, match: re.Match[str]) -> bool:
     before, behind = text[: match.start()], text[match.end() :]
     if re.search(r"[\w.,/]$", before) and not match.group("sign"):
-        # "x2", "1,2345" and "1.2.3" hold no number that anybody meant; "is.5" would be odd as well.
+        # "x2", "1,2345" and "1.2.3" contain no intended number; nor does "is.5".
         return bool(re.search(r"[^\W\d_][.,]$", before))
     return not re.match(r"[.,/]?\d", behind)
 
@@ -165,7 +165,7 @@ def _fraction(text: str) -> Fraction:
     """A decimal number.
 
     Raises:
-        ValueError: it is longer than anybody's answer: a power of ten would fill the memory.
+        ValueError: it is implausibly long; a power of ten would fill the memory.
     """
     digits, _, power = text.lower().partition("e")
     if len(digits) > _MOST_DIGITS or abs(int(power or "0")) > _MOST_DIGITS:

@@ -1,4 +1,4 @@
-"""What open answers are like, whatever they say: how long, and how much they repeat."""
+"""Reference-free properties of open answers: length and repetition."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from luthier.evaluation.metrics.base import SHARE, Floats, Need, TextMetric, Tex
 
 
 class Distinct(TextScore):
-    """The share of different n-grams of words among those of an answer, averaged over answers.
+    """The share of distinct word n-grams in an answer, averaged over answers.
 
-    It is 1 where nothing is repeated. Dividing within each answer (intra-dist; Gu et al. 2019,
-    "DialogWAE", arXiv 1805.12352) and not over all of them (distinct-n; Li et al.
-    2016, arXiv 1510.03055) keeps the figure free of how many answers there are. An
-    answer of fewer than n words repeats nothing.
+    It is 1 without repetition. Dividing within each answer (intra-dist; Gu et al. 2019,
+    "DialogWAE", arXiv 1805.12352) instead of over all of them (distinct-n; Li et al. 2016, arXiv
+    1510.03055) makes it independent of the number of answers. An answer with fewer than n words has
+    no repetition.
 
     Args:
-        n: words in an n-gram, at least 1.
+        n: words per n-gram, at least 1.
     """
 
     bounds = SHARE
@@ -32,38 +32,38 @@ class Distinct(TextScore):
         self._n = n
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
-        """From above 0 to 1."""
+        """Above 0, up to 1."""
         words = prediction.casefold().split()
         grams = [tuple(words[i : i + self._n]) for i in range(len(words) - self._n + 1)]
         return len(set(grams)) / len(grams) if grams else 1.0
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
-        """What a word is, and over what is divided."""
+        """The definition of a word, and the divisor."""
         del references
         return f"{self.name}|tok:white-space+casefold|mean:answers"
 
 
 class Words(TextScore):
-    """The number of words of an answer. More is neither better nor worse."""
+    """The number of words of an answer. Neither more nor less is better."""
 
     bounds = (0.0, math.inf)
     needs = frozenset[Need]({"written answers"})
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
-        """Words between white space."""
+        """The number of words, separated by white space."""
         return float(len(prediction.split()))
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
-        """What a word is."""
+        """The definition of a word."""
         del references
         return f"{self.name}|tok:white-space"
 
 
 class LengthRatio(TextMetric):
-    """Words of all answers over those of their references, the closest in length of each.
+    """Words of all answers over words of their references, the closest in length of each.
 
-    1 is as long as the references are. The closest is taken as in BLEU's brevity penalty (Papineni
-    et al. 2002, section 2.2.2).
+    1 means as long as the references. The closest one is chosen as in BLEU's brevity penalty
+    (Papineni et al. 2002, section 2.2.2).
     """
 
     bounds = (0.0, math.inf)
@@ -85,7 +85,7 @@ class LengthRatio(TextMetric):
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
-        """Words over words; 0 where the references have none."""
+        """Words over words; 0 if the references have none."""
         del count
         return np.divide(
             summed[..., 0],
@@ -95,7 +95,7 @@ class LengthRatio(TextMetric):
         )
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
-        """What a word is, and which reference counts."""
+        """The definition of a word, and the reference that counts."""
         del references
         return f"{self.name}|tok:white-space|refs:closest"
 
@@ -104,11 +104,11 @@ def distinct(n: str = "") -> Distinct:
     """The metric for n-grams of ``n`` words.
 
     Raises:
-        UsageError: n is no number of at least 1.
+        UsageError: n is not a number of at least 1.
     """
     if not n.isdecimal() or int(n) < 1:
         raise UsageError(
-            "distinct does not know the length of its n-grams",
+            "distinct needs the length of its n-grams",
             fix="write distinct:N, such as distinct:2",
         )
     return Distinct(int(n))

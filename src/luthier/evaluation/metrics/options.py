@@ -1,4 +1,4 @@
-"""What may stand behind the name of a metric of texts: its options, with ``+`` between them."""
+"""Options of text metrics, which follow the name, separated by ``+``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MakeTextMetric = Callable[[str, frozenset[str]], TextMetric]
 def text_metric(
     name: str, make: MakeTextMetric, options: Sequence[str] = ()
 ) -> Callable[..., TextMetric]:
-    """What makes a metric from its options, such as ``rouge1:stem+nfc``.
+    """A factory of a metric with options, such as ``rouge1:stem+nfc``.
 
     Args:
-        name: of the metric.
-        make: makes it from its full name and its own options.
-        options: its own ones; ``nfc``, ``nfkc`` and ``visible`` are those of every metric of texts.
+        name: the metric's name.
+        make: creates it from its full name and its own options.
+        options: its own options; ``nfc``, ``nfkc`` and ``visible`` apply to every text metric.
     """
 
     def made(argument: str = "") -> TextMetric:
@@ -27,10 +27,10 @@ def text_metric(
         if unknown := sorted(given - {*options, *UNICODE_FORMS, VISIBLE}):
             raise UsageError(
                 f"{name} has no option {unknown[0]!r}",
-                fix=f"its options are {', '.join((*options, *UNICODE_FORMS, VISIBLE))}",
+                fix=f"available options: {', '.join((*options, *UNICODE_FORMS, VISIBLE))}",
             )
         if len(forms) > 1:
-            raise UsageError(f"{name} is given two forms of Unicode", fix="choose nfc or nfkc")
+            raise UsageError(f"{name} has two forms of Unicode", fix="choose nfc or nfkc")
         metric = make(f"{name}:{argument}" if argument else name, given - forms - {VISIBLE})
         metric.unicode = UNICODE_FORMS[next(iter(forms))] if forms else None
         metric.only_visible = VISIBLE in given

@@ -1,10 +1,10 @@
-"""Metrics by name: the built-in ones, and those that installed packages announce.
+"""Metrics by name: built-in ones, and those of installed packages.
 
 A package adds a metric through the entry point group ``luthier.metrics``; the entry point names a
-callable that returns a `Metric`. What follows a colon in the name of a metric is its one argument:
-``f1:duplicate`` is the F-measure of the label *duplicate*, and the argument of a metric of texts is
-its options, such as ``rouge1:stem+nfc``. ``pass@5`` is ``pass@k`` with the argument 5. Without a
-colon there is no argument.
+callable that returns a `Metric`. The text after a colon in a metric's name is its only argument:
+``f1:duplicate`` is the F-measure of the label *duplicate*, and the argument of a text metric is its
+options, such as ``rouge1:stem+nfc``. ``pass@5`` is ``pass@k`` with the argument 5. Without a colon
+there is no argument.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GROUP = "luthier.metrics"
 
 _PASS_AT = re.compile(r"^pass@(?=[0-9])")
 
-# Entry points as well, so that nothing is imported before it is used.
+# Entry points too, so that nothing is imported before use.
 _BUILT_IN = {
     "rouge1": "luthier.evaluation.metrics.rouge:rouge1",
     "rouge2": "luthier.evaluation.metrics.rouge:rouge2",
@@ -65,7 +65,7 @@ _BUILT_IN = {
 
 
 def known_metrics() -> tuple[str, ...]:
-    """The names of all metrics, the built-in ones first."""
+    """The names of all metrics, built-in ones first."""
     return tuple(_table())
 
 
@@ -73,8 +73,8 @@ def get_metric(name: str) -> Metric:
     """The metric called ``name``.
 
     Raises:
-        UsageError: there is none of that name (with a suggestion), its argument is missing or too
-            much, or the package that provides it is broken.
+        UsageError: the metric is unknown (with a suggestion), its argument is missing or
+            superfluous, or its package is broken.
     """
     table = _table()
     base, _, argument = _PASS_AT.sub("pass@k:", name).partition(":")
@@ -87,7 +87,7 @@ def get_metric(name: str) -> Metric:
         metric = make(argument) if argument else make()
     except LuthierError:
         raise
-    except Exception as error:  # a package of others may fail in any way
+    except Exception as error:  # other packages may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(
             f"the metric {name!r} cannot be loaded from {entry.value}: {reason}",
@@ -110,7 +110,7 @@ def merge_entries(entries: list[EntryPoint]) -> dict[str, EntryPoint]:
     """Entry points by name.
 
     Raises:
-        UsageError: two of them claim one name.
+        UsageError: two of them have the same name.
     """
     table: dict[str, EntryPoint] = {}
     for entry in entries:

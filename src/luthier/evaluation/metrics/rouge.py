@@ -1,4 +1,4 @@
-"""ROUGE as ``rouge_score`` computes it (Lin 2004, "ROUGE: a package for automatic evaluation")."""
+"""ROUGE as computed by ``rouge_score`` (Lin 2004, "ROUGE: a package for automatic evaluation")."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Rouge(TextScore):
 
     Text is lower-cased, everything outside ``[a-z0-9]`` separates words, and words are stemmed
     (Porter, words of more than three letters) only with the option ``stem``. With several
-    references a sample scores its best one. The corpus figure is the plain mean. ``rougeL`` ignores
-    newlines, ``rougeLsum`` takes each line as a sentence.
+    references the best one counts. The corpus figure is the mean. ``rougeL`` ignores newlines;
+    ``rougeLsum`` treats each line as a sentence.
     """
 
     bounds = SHARE
@@ -44,14 +44,14 @@ class Rouge(TextScore):
         return "|".join((*parts, f"rouge_score:{version('rouge_score')}"))
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Warns where a notable share of the references is invisible to ROUGE."""
+        """A caveat if ROUGE ignores a notable share of the references."""
         texts = (text for sample in samples for text in sample.references)
         lost = _lost_share("".join(texts).lower())
         if lost < _LOST_SHARE_TO_MENTION:
             return super().caveats(samples)
         return (
-            f"{self.name} does not see {lost:.0%} of the letters and digits of the references: it "
-            "knows only a to z and 0 to 9; chrf suits other scripts",
+            f"{self.name} ignores {lost:.0%} of the letters and digits of the references: it "
+            "uses only a to z and 0 to 9; chrf suits other scripts",
             *super().caveats(samples),
         )
 

@@ -1,7 +1,7 @@
-"""BLEU, chrF and TER as ``sacrebleu`` computes them: its statistics, its formula, its signature.
+"""BLEU, chrF and TER as computed by ``sacrebleu``: its statistics, formula and signature.
 
 BLEU: Papineni et al. 2002. chrF: Popović 2015; chrF++: Popović 2017. Post 2018 (arXiv 1804.08771)
-says why the signature matters.
+explains why the signature matters.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class SacrebleuMetric(TextMetric):
     """A metric of sacrebleu with its default settings, between 0 and 100.
 
     Args:
-        name: what users call it.
-        make_scorers: makes sacrebleu's objects; called when they are first needed.
+        name: the name for users.
+        make_scorers: creates sacrebleu's objects on first use.
     """
 
     bounds = (0.0, 100.0)
@@ -46,7 +46,7 @@ class SacrebleuMetric(TextMetric):
         references: Sequence[Sequence[str]],
         choices: Sequence[Sequence[str]] = (),
     ) -> Floats:
-        """The statistics sacrebleu itself keeps, ``[n, k]``.
+        """The statistics of sacrebleu, ``[n, k]``.
 
         BLEU: lengths of hypothesis and closest reference, then matched and total n-grams of order
         1 to 4. chrF: n-grams of hypothesis, best reference and their match, for each order. TER:
@@ -57,18 +57,18 @@ class SacrebleuMetric(TextMetric):
         return np.array(rows, dtype=np.float64)
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
-        """The corpus score of summed statistics."""
+        """The corpus score from summed statistics."""
         del count
         return within(_score_rows(self._scorers.corpus, summed), self.bounds)
 
     def per_sample(self, statistics: Floats) -> Floats:
-        """Sentence scores. BLEU uses its effective order here, or short texts would all be 0."""
+        """Sentence scores. BLEU uses its effective order, or short texts would all be 0."""
         return within(_score_rows(self._scorers.sentence, statistics), self.bounds)
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
-        """The signature of sacrebleu, which counts the references."""
+        """The signature of sacrebleu, which includes the number of references."""
         scorer = self._make_scorers().corpus
-        # Reading the references is what tells a sacrebleu object how many there are.
+        # A sacrebleu object learns the number of references by reading them.
         scorer._cache_references(_streams(references))
         return str(scorer.get_signature())
 
@@ -78,12 +78,12 @@ class SacrebleuMetric(TextMetric):
 
 
 def _streams(references: Sequence[Sequence[str]]) -> list[tuple[str | None, ...]]:
-    """References by position instead of by sample; None where a sample has fewer."""
+    """References by position instead of by sample; None if a sample has fewer."""
     return list(zip_longest(*references))
 
 
 def _score_rows(scorer: Any, summed: Floats) -> Floats:
-    """The formula of sacrebleu on every row of ``[..., k]``."""
+    """The formula of sacrebleu applied to every row of ``[..., k]``."""
     rows = summed.reshape(-1, summed.shape[-1])
     scores = [scorer._compute_score_from_stats(row.tolist()).score for row in rows]
     return np.array(scores, dtype=np.float64).reshape(summed.shape[:-1])
@@ -110,7 +110,7 @@ def _ter_scorers() -> Scorers:
 
 
 class Ter(SacrebleuMetric):
-    """Edits over words of the references, in percent: the less, the better.
+    """Edits relative to the words of the references, in percent; lower is better.
 
     Snover et al. 2006, "A study of translation edit rate with targeted human annotation".
     """

@@ -1,4 +1,4 @@
-"""Scores of several samples together: all answers to a question, both halves of a pair."""
+"""Joint scores of several samples: all answers to a question, or both halves of a pair."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from luthier.records.evaluation import SampleRecord
 
 
 class SetMetric(Metric):
-    """The share of sets (`SampleRecord.question_id`) of which something is true."""
+    """The share of sets (`SampleRecord.question_id`) that meet a criterion."""
 
     needs = frozenset[Need]({"answers", "sets of answers"})
     bounds = SHARE
@@ -24,13 +24,13 @@ class SetMetric(Metric):
         """Each sample's share of its set's score, and of its set, ``[n, 2]``.
 
         Raises:
-            DataError: a sample is part of nothing.
+            DataError: a sample belongs to no set.
         """
         sets: dict[str, list[SampleRecord]] = defaultdict(list)
         for sample in samples:
             if not sample.question_id:
                 raise DataError(
-                    f"{self.name} is a score of several samples together, and this one is alone",
+                    f"{self.name} scores several samples together, but this one is single",
                     where=f"sample {sample.id!r}",
                     fix="give the task question_id, such as the id of the question",
                 )
@@ -49,31 +49,31 @@ class SetMetric(Metric):
 
     @abstractmethod
     def is_true(self, members: Sequence[SampleRecord]) -> bool:
-        """Whether it is true of a set."""
+        """Whether a set meets the criterion."""
 
 
 class AllRight(SetMetric):
-    """The share of sets of which every sample is right: MultiRC's exact match per question."""
+    """The share of sets in which every sample is right: MultiRC's exact match per question."""
 
     def is_true(self, members: Sequence[SampleRecord]) -> bool:
-        """Whether each prediction is accepted."""
+        """Whether every prediction is right."""
         return all(sample.prediction in sample.references for sample in members)
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What a set must be."""
+        """The criterion."""
         del references
         return f"{self.name}|set:all-right"
 
 
 class Parity(SetMetric):
-    """The share of sets that are answered alike: AX-g's gender parity."""
+    """The share of sets with equal predictions: AX-g's gender parity."""
 
     def is_true(self, members: Sequence[SampleRecord]) -> bool:
         """Whether all predictions are equal."""
         return len({sample.prediction for sample in members}) == 1
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """What a set must be."""
+        """The criterion."""
         del references
         return f"{self.name}|set:predicted-alike"
 

@@ -1,4 +1,4 @@
-"""Scores of several answers to one question: pass@k, and the vote of the majority."""
+"""Scores of several answers to one question: pass@k and majority vote."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PASS = re.compile(r"(?P<k>[1-9][0-9]{0,5})(?::(?P<judge>.+))?")
 
 
 class SeveralAnswers(Metric):
-    """A mean over questions, each of which has several answers.
+    """A mean over questions with several answers each.
 
     Args:
-        name: what users call it.
-        judge: says of each answer whether it is right, by 1 or 0.
+        name: the name for users.
+        judge: scores each answer as right (1) or wrong (0).
     """
 
     bounds = SHARE
@@ -38,12 +38,12 @@ class SeveralAnswers(Metric):
         """Each answer's share of its question's score, and of its question, ``[n, 2]``.
 
         Raises:
-            DataError: an answer belongs to no question, or is neither right nor wrong.
+            DataError: an answer belongs to no question, or has another score than 0 or 1.
         """
         right = self._judge.measure(samples)[:, 0]
         if not np.isin(right, (0.0, 1.0)).all():
             raise DataError(
-                f"{self.name} needs answers that are right or wrong, and {self._judge.name} gives "
+                f"{self.name} needs answers that are right or wrong, but {self._judge.name} gives "
                 "other scores too",
                 fix="judge by exact_match, em, numeric or match:NAME",
             )
@@ -51,7 +51,7 @@ class SeveralAnswers(Metric):
         for place, sample in enumerate(samples):
             if not sample.question_id:
                 raise DataError(
-                    f"{self.name} is a score of several answers to a question",
+                    f"{self.name} scores several answers to a question",
                     where=f"sample {sample.id!r}",
                     fix="draw several with evaluate.samples",
                 )
@@ -63,35 +63,35 @@ class SeveralAnswers(Metric):
         return rows
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
-        """Scores over questions."""
+        """The sum of scores over the number of questions."""
         del count
         mean: Floats = summed[..., 0] / summed[..., 1]
         return mean
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
-        """The estimator, and who judges."""
+        """The estimator and the judge."""
         return f"{self.name}|{self.estimator}|judge:{self._judge.signature(references)}"
 
     @property
     @abstractmethod
     def estimator(self) -> str:
-        """How the score of a question is made."""
+        """The estimator of a question's score."""
 
     @abstractmethod
     def score(self, answers: Sequence[SampleRecord], right: Floats) -> float:
         """The score of a question.
 
         Args:
-            answers: to the question, in the order in which they were drawn.
+            answers: the answers, in the order of sampling.
             right: 1 or 0 for each, ``[answers]``.
         """
 
 
 class PassAtK(SeveralAnswers):
-    """The probability that at least one of k drawn answers is right.
+    """The probability that at least one of k sampled answers is right.
 
-    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374, equation 1): of n answers c are
-    right, and 1 - C(n - c, k) / C(n, k) of all choices of k answers have a right one.
+    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374, equation 1): with c of n answers
+    right, 1 - C(n - c, k) / C(n, k) of all sets of k answers contain a right one.
     """
 
     def __init__(self, name: str, k: int, judge: MeanMetric) -> None:
@@ -112,7 +112,7 @@ class PassAtK(SeveralAnswers):
         n, c = len(answers), int(right.sum())
         if n < self._k:
             raise DataError(
-                f"{self.name} needs {self._k} answers to each question, and there are {n}",
+                f"{self.name} needs {self._k} answers to each question, but there are {n}",
                 where=f"sample {answers[0].id!r}",
                 fix=f"set evaluate.samples to {self._k} or more",
             )
@@ -120,10 +120,10 @@ class PassAtK(SeveralAnswers):
 
 
 class Majority(SeveralAnswers):
-    """1 where the answer that was drawn most often is right: self-consistency.
+    """1 if the most frequent answer is right: self-consistency.
 
-    Wang et al. 2022 (arXiv 2203.11171). Two answers are one if the judge takes either for the
-    other. Of answers drawn equally often the one that was drawn first is taken.
+    Wang et al. 2022 (arXiv 2203.11171). Two answers are equal if the judge accepts either as the
+    other. Of equally frequent answers the one sampled first counts.
     """
 
     @property
@@ -153,22 +153,22 @@ def pass_at(argument: str = "") -> PassAtK:
     """The metric for ``K`` or ``K:JUDGE``.
 
     Raises:
-        UsageError: K is no number of at least 1, or the judge does not say right or wrong.
+        UsageError: K is not a number of at least 1, or the judge does not score right or wrong.
     """
     given = _PASS.fullmatch(argument)
     if not given:
         raise UsageError(
-            "pass@k does not know how many answers are tried",
+            "pass@k needs the number of answers to try",
             fix="write pass@K or pass@K:JUDGE, such as pass@5:numeric:last",
         )
     return PassAtK(f"pass@{argument}", int(given["k"]), _judge(given["judge"] or _JUDGE))
 
 
 def majority(argument: str = "") -> Majority:
-    """The metric for the judge that the argument names.
+    """The metric with the judge named in the argument.
 
     Raises:
-        UsageError: the judge does not say right or wrong.
+        UsageError: the judge does not score right or wrong.
     """
     return Majority(f"majority:{argument}" if argument else "majority", _judge(argument or _JUDGE))
 
@@ -180,7 +180,7 @@ def _judge(name: str) -> MeanMetric:
     judged: set[Need] = {"answers", "written answers", "extractors"}
     if not isinstance(metric, MeanMetric) or not metric.needs <= judged:
         raise UsageError(
-            f"{name} does not say of a single answer whether it is right",
+            f"{name} does not score single answers as right or wrong",
             fix="judge by exact_match, em, numeric or match:NAME",
         )
     return metric

@@ -1,7 +1,7 @@
-"""Exact match and F-measure of words, as SQuAD's evaluation defines them.
+"""Exact match and word F-measure, as defined by SQuAD's evaluation.
 
 Rajpurkar et al. 2016 (arXiv 1606.05250, section 6.1): lower case, without punctuation and articles,
-against the best of the accepted answers.
+against the best of the references.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Squad(TextScore):
-    """The best score of a prediction against any accepted answer.
+    """The best score of a prediction against any reference.
 
     Args:
-        name: what users call it.
+        name: the name for users.
         compare: scores two normalised texts, as lists of words.
     """
 
@@ -44,7 +44,7 @@ class Squad(TextScore):
         return f"{self.name}|norm:squad|refs:best"
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-        """Says for how many examples nothing is left of a reference, so that nothing is right."""
+        """A caveat with the number of examples that have a reference without words."""
         gone = sum(
             any(not normalised_words(text) for text in sample.references) for sample in samples
         )
@@ -52,9 +52,9 @@ class Squad(TextScore):
         if not gone:
             return found
         return (
-            f"{self.name}: {gone:,} of {len(samples):,} examples accept an answer without words "
-            "once articles and punctuation are removed, such as A or ?, and an empty one is right "
-            "there; measure such answers with exact_match",
+            f"{self.name}: {gone:,} of {len(samples):,} examples have a reference without words "
+            "once articles and punctuation are removed, such as A or ?, so an empty answer is "
+            "right there; use exact_match for such answers",
             *found,
         )
 

@@ -1,4 +1,4 @@
-"""A target is a value that the metric can have."""
+"""Validation of a target against the values that a metric can have."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _PER_CENT = 100.0
 
 
 def require_target(metric: Metric, target: float) -> str:
-    """Hold a target against the metric's bounds, before anything runs.
+    """A warning if a target looks like another scale; checked before anything runs.
 
     Args:
-        metric: which decides.
+        metric: the primary metric.
         target: the value to reach.
 
     Returns:
-        A warning where the target is possible but looks like another scale; else nothing.
+        A warning if the target is possible but looks like another scale; otherwise empty.
 
     Raises:
         UsageError: the metric cannot have this value.
@@ -52,4 +52,4 @@ def _suggestion(target: float, low: float, high: float) -> str:
     if high == 1 and target >= 2 and share <= 1:
         shown = f"{share:.2f}" if share == round(share, 2) else f"{share:g}"
         return f"did you mean {shown}?"
-    return f"give a value that {_range(low, high)}"
+    return f"use a value that {_range(low, high)}"

@@ -1,1 +1,1 @@
-"""Statistics: intervals, paired tests, and how many examples a difference needs."""
+"""Statistics: intervals, paired tests, and sample sizes."""

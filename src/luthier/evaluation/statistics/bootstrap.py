@@ -1,17 +1,17 @@
-"""Units, resampling, and the interval of a measured figure.
+"""Units, resampling, and the interval of a metric.
 
-Everything here works on *units*: groups of examples that share something (a passage, a module)
-and therefore count as one observation; an example without a group is a unit of its own. Not doing
-so makes intervals too narrow (Miller 2024, "Adding error bars to evals", arXiv 2411.00640,
-section 2.2).
+Everything here works on *units*: groups of examples that share something (a passage, a module) and
+therefore count as one observation; an example without a group is its own unit. Ignoring groups
+makes intervals too narrow (Miller 2024, "Adding error bars to evals", arXiv 2411.00640, section
+2.2).
 
 **Shares** (0/1 scores) have Wilson's interval on the effective number of examples; see
 `evaluate.proportions`. **Everything else** has an interval from the bootstrap over units, which
 recomputes the whole figure in each resample and so serves means, ratios and corpus metrics alike;
 see `evaluate.intervals`.
 
-**Standard errors** stand beside the intervals: clustered by unit for means, of the jackknife for
-every other figure. They say how many examples a difference needs; see `statistics.power`.
+**Standard errors** accompany the intervals: clustered by unit for means, from the jackknife for
+other figures. They determine sample sizes; see `statistics.power`.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from luthier.evaluation.statistics.intervals import (
 from luthier.evaluation.statistics.proportions import proportion_interval
 from luthier.records.base import Estimate
 
-# [..., k] sums over the examples of a set and [...] how many they are, to the figure [...].
+# From [..., k] sums over the examples of a set and [...] numbers of examples to the figure [...].
 Figure = Callable[[Floats, Floats], Floats]
 
 _CELLS_AT_ONCE = 2**22
-# Means this close are those of equal scores, but for rounding.
+# Means this close belong to equal scores, up to rounding.
 _ALIKE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How chance is simulated: by how many draws, from which seed, at which level."""
+    """The settings of resampling: number of draws, seed, and confidence level."""
 
     seed: int
     resamples: int
@@ -58,11 +58,11 @@ class Resampling:
 
     @classmethod
     def of(cls, config: EvaluateConfig, seed: int) -> Self:
-        """As the configuration says."""
+        """The settings in a configuration."""
         return cls(seed, config.resamples, config.confidence)
 
     def generator(self, name: str) -> np.random.Generator:
-        """The random numbers of the draw called ``name``."""
+        """The random generator of the draw called ``name``."""
         return np.random.default_rng(derive(self.seed, "statistics", name))
 
 
@@ -80,13 +80,12 @@ class Units:
 
     @classmethod
     def of(cls, stats: Floats, groups: Sequence[str] | None = None) -> Self:
-        """Add up the rows of ``stats`` ``[n, k]`` that share a group.
+        """Sum the rows of ``stats`` ``[n, k]`` that share a group.
 
         Args:
             stats: statistics of each example.
-            groups: the group of each; an empty text is a group of its own. None: no groups.
-                Where all share one group, the examples are the units, and what follows speaks of
-                that group only.
+            groups: the group of each; an empty text is its own group. None: no groups. If all share
+                one group, the examples are the units, and results apply to that group only.
         """
         members = _members(groups or [""] * len(stats))
         number = int(members.max()) + 1
@@ -100,11 +99,11 @@ class Units:
         return len(self.counts)
 
     def figure(self, figure: Figure) -> float:
-        """The figure of all units together."""
+        """The figure of all units."""
         return float(figure(self.sums.sum(axis=0), self.counts.sum()))
 
     def resampled(self, figure: Figure, weights: Floats) -> Floats:
-        """The figure of each resample: ``[R, units]`` weights to ``[R]``."""
+        """The figure of each resample, from ``[R, units]`` weights to ``[R]``."""
         return figure(weights @ self.sums, weights @ self.counts)
 
     def left_out(self, figure: Figure) -> Floats:
@@ -124,7 +123,7 @@ def bootstrap_interval(
         groups: the group of each example; see `Units.of`.
 
     Returns:
-        `Estimate.no_interval` gives the reason where no interval can be given.
+        The estimate; `Estimate.no_interval` gives the reason for a missing interval.
     """
     units = Units.of(stats, groups)
     if share := _share(metric, stats, units):
@@ -153,7 +152,7 @@ def figure_interval(
         units: statistics.
         figure: computes the figure from their sum.
         resampling: draws, seed and level.
-        bounds: the least and the largest value that the figure can have.
+        bounds: the smallest and the largest possible value of the figure.
     """
     value = units.figure(figure)
     if len(units) < 2:
@@ -170,7 +169,7 @@ def mean_interval(units: Units, resampling: Resampling, bounds: Bounds) -> Inter
     Args:
         units: statistics.
         resampling: draws, seed and level.
-        bounds: the least and the largest score of an example.
+        bounds: the smallest and the largest possible score of an example.
     """
     means_U = units.sums[:, 0] / units.counts
     if is_finite(bounds) and len(units) > 1 and np.ptp(means_U) <= _ALIKE * np.abs(bounds).max():
@@ -184,7 +183,7 @@ def _mean(summed: Floats, count: Floats) -> Floats:
 
 
 def _share(metric: Metric, stats: Floats, units: Units) -> tuple[Floats, Floats] | None:
-    """Successes and trials of each unit, where the figure is the share of successes."""
+    """Successes and trials of each unit, if the figure is the share of successes."""
     if isinstance(metric, SetMetric | Majority):
         return units.sums[:, 0], units.sums[:, 1]
     if isinstance(metric, MeanMetric) and metric.bounds == SHARE and is_binary(stats):
@@ -205,7 +204,7 @@ def standard_error(metric: Metric, units: Units) -> float:
 
 
 def clustered_error(sums_U: Floats, counts_U: Floats) -> float:
-    """The standard error of a mean over examples that come in units.
+    """The standard error of a mean over examples in units.
 
     √(G / (G - 1) · Σ_u (Σ_i (s_ui - s̄))²) / n over the G units: the clustered error of Miller
     2024, equation 4, with the usual correction for few clusters (Cameron and Miller 2015, section
@@ -213,7 +212,7 @@ def clustered_error(sums_U: Floats, counts_U: Floats) -> float:
 
     Args:
         sums_U: the sum of the scores of each unit.
-        counts_U: how many examples each has.
+        counts_U: the number of examples in each.
 
     Returns:
         0 for a single unit.
@@ -226,7 +225,7 @@ def clustered_error(sums_U: Floats, counts_U: Floats) -> float:
 
 
 def jackknife_error(units: Units, figure: Figure) -> float:
-    """√((G - 1) / G · Σ (θ_(u) - θ̄)²) over the figure without each unit in turn.
+    """√((G - 1) / G · Σ (θ_(u) - θ̄)²), with the figure θ_(u) without unit u.
 
     Efron and Tibshirani 1993, equation 11.5. 0 for a single unit.
     """
@@ -243,14 +242,14 @@ def is_binary(stats: Floats) -> bool:
 
 
 def chunks(rows: int, columns: int) -> Iterator[int]:
-    """Cut ``rows`` so that a chunk of ``[rows, columns]`` numbers stays small in memory."""
+    """Split ``rows`` so that a chunk of ``[rows, columns]`` numbers stays small in memory."""
     most = max(1, _CELLS_AT_ONCE // columns)
     for start in range(0, rows, most):
         yield min(most, rows - start)
 
 
 def _bootstrap_weights(units: int, resampling: Resampling) -> Iterator[Floats]:
-    """How often each resample draws each unit, in chunks ``[R, units]``."""
+    """The number of draws of each unit in each resample, in chunks ``[R, units]``."""
     generator = resampling.generator("bootstrap")
     for rows in chunks(resampling.resamples, units):
         drawn = generator.integers(units, size=(rows, units))
@@ -260,7 +259,7 @@ def _bootstrap_weights(units: int, resampling: Resampling) -> Iterator[Floats]:
 
 
 def _members(groups: Sequence[str]) -> NDArray[np.intp]:
-    """The number of the unit of each example."""
+    """The unit number of each example."""
     names = [(group, 0) if group else ("", index) for index, group in enumerate(groups)]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], dtype=np.intp)

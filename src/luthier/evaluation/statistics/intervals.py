@@ -1,21 +1,22 @@
-"""Intervals of a figure from what it is without each unit in turn, and from bootstrap draws.
+"""Intervals from jackknife values and bootstrap draws of a figure.
 
-**Ordinary samples** get the BCa interval (Efron 1987, "Better bootstrap confidence intervals"), its
-levels widened as for Student's t (Hesterberg 2015, arXiv 1411.5279).
+**Ordinary samples** get the BCa interval (Efron 1987, "Better bootstrap confidence intervals"),
+with levels widened as for Student's t (Hesterberg 2015, arXiv 1411.5279).
 
-**Hard samples** get the smallest interval that holds three: BCa, Student's t, and Hall's transform
-of t, which corrects for skewness (Hall 1992, "On the removal of skewness by transformation",
-equation 2.4). A sample is hard where most units tell the same, where there are few, or where they
-are skewed. BCa misses symmetric figures there (coverage 0.85 with 20 units of which 80 % are
-ties), t misses skewed ones (0.85 for lognormal scores), and each covers where the other fails.
+**Hard samples** get the smallest interval that contains three: BCa, Student's t, and Hall's
+transform of t, which corrects for skewness (Hall 1992, "On the removal of skewness by
+transformation", equation 2.4). A sample is hard if most units have the same value, if there are few
+units, or if they are skewed. BCa fails for symmetric figures there (coverage 0.85 with 20 units of
+which 80 % are ties), t fails for skewed ones (0.85 for lognormal scores), and each covers where the
+other fails.
 
 **Positive scores without an upper bound**, such as lengths and perplexities, may have a tail that
-the sample does not show. Their interval also holds Cox's for a lognormal mean (Zhou and Gao 1997,
-"Confidence intervals for the log-normal mean", section 2).
+the sample does not show. Their interval also contains Cox's for a lognormal mean (Zhou and Gao
+1997, "Confidence intervals for the log-normal mean", section 2).
 
-**No interval** is given where none can be: one unit; units that are all alike and a figure without
-bounds; or scores of both signs without bounds that are so skewed that no method covers.
-`benchmarks/coverage.py` measures all of this.
+**No interval** is given if none is possible: one unit; identical units and a figure without bounds;
+or unbounded scores of both signs that are too skewed for any method. `benchmarks/coverage.py`
+measures all of this.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ UNBOUNDED: Bounds = (-math.inf, math.inf)
 
 _FEW_UNITS = 10
 _MANY_TIES = 0.5
-# Skewness over the root of the number of units: above the first, BCa and t begin to differ; above
-# the second, every method covers less than 92 % of the time if scores have no upper bound.
+# Skewness over the root of the number of units: above the first, BCa and t start to differ; above
+# the second, every method covers less than 92 % for scores without an upper bound.
 _SKEWED = 0.3
 _TOO_SKEWED = 0.4
 _LARGEST_LOG = 700.0
@@ -49,7 +50,7 @@ class Interval:
     Attributes:
         low: the lower end.
         high: the upper end.
-        missing: the reason why there is no interval; both ends are the value itself then.
+        missing: the reason for a missing interval; both ends are then the value itself.
     """
 
     low: float
@@ -61,11 +62,11 @@ class Interval:
         yield self.high
 
     def deciding(self, value: float, p: float, confidence: float) -> Interval:
-        """The interval of a difference that agrees with a test of no difference.
+        """The interval of a difference, made consistent with a test of no difference.
 
-        It holds 0 exactly where the test does not reject 0 at the level ``1 - confidence``: every
-        difference inside is one that its own test does not reject, and for 0 that is the test
-        whose p-value is shown. Where 0 is rejected, differences beyond it are rejected too.
+        It contains 0 exactly if the test does not reject 0 at the level ``1 - confidence``. Every
+        difference inside is one that its own test does not reject; for 0 that is the test whose
+        p-value is shown. If 0 is rejected, differences beyond it are rejected too.
 
         Args:
             value: the measured difference.
@@ -83,7 +84,7 @@ class Interval:
 
 
 def is_finite(bounds: Bounds) -> bool:
-    """Whether there is a least and a largest value."""
+    """Whether there are a smallest and a largest value."""
     return all(map(math.isfinite, bounds))
 
 
@@ -94,14 +95,14 @@ def interval_of_draws(
     confidence: float,
     bounds: Bounds = UNBOUNDED,
 ) -> Interval:
-    """The interval of a figure; see the top of this module.
+    """The interval of a figure; see the module's docstring.
 
     Args:
         value: the figure of all units.
-        left_out_U: the figure without each unit in turn, of at least two units.
+        left_out_U: the figure without each unit in turn, for at least two units.
         draws_R: the figure of each bootstrap resample.
         confidence: the level.
-        bounds: the least and the largest value that the figure can have.
+        bounds: the smallest and the largest possible value of the figure.
     """
     jackknife = _Jackknife(value, left_out_U)
     if jackknife.is_constant:
@@ -120,17 +121,16 @@ def interval_of_draws(
 
 
 def constant_interval(value: float, units: int, confidence: float, bounds: Bounds) -> Interval:
-    """The interval of a mean where every unit has the same score.
+    """The interval of a mean if every unit has the same score.
 
-    With the confidence (1 + c) / 2, at most a share q = 1 - ((1 - c) / 2)^(1 / units) of all units
-    has another score (Clopper and Pearson 1934 for no successes), and no score is beyond the
-    bounds.
+    With confidence (1 + c) / 2, at most a share q = 1 - ((1 - c) / 2)^(1 / units) of all units has
+    another score (Clopper and Pearson 1934 for no successes), and no score is beyond the bounds.
 
     Args:
         value: the score.
-        units: how many there are.
+        units: the number of units.
         confidence: the level.
-        bounds: the least and the largest score.
+        bounds: the smallest and the largest possible score.
     """
     share = 1 - ((1 - confidence) / 2) ** (1 / units)
     least, largest = bounds
@@ -140,7 +140,7 @@ def constant_interval(value: float, units: int, confidence: float, bounds: Bound
 def bca_levels(
     draws_R: Floats, value: float, left_out_U: Floats, confidence: float
 ) -> tuple[float, float]:
-    """The quantiles of the draws that bound the BCa interval.
+    """The quantiles of the draws at the ends of the BCa interval.
 
     Efron and Tibshirani 1993, "An introduction to the bootstrap", equations 14.10, 14.14 and
     14.15, with z replaced by sqrt(n / (n - 1)) t(n - 1) as in Hesterberg 2015.
@@ -166,9 +166,9 @@ def student_quantile(level: float, degrees: float) -> float:
 
 
 class _Jackknife:
-    """The spread and the skewness of a figure, from its pseudo-values.
+    """The spread and skewness of a figure, from its pseudo-values.
 
-    The pseudo-value of unit u is G·θ - (G - 1)·θ_(u) (Tukey 1958); for a mean over units of one
+    The pseudo-value of unit u is G·θ - (G - 1)·θ_(u) (Tukey 1958); for a mean over units of equal
     size it is the score of the unit.
     """
 
@@ -182,29 +182,29 @@ class _Jackknife:
         self.is_constant = largest <= 1e-12 * scale
         self._largest = largest
         rounded = self._deviations.round(12) if largest > 1e-9 else self._deviations
-        # Units that do not have the commonest value: only they tell of the spread.
+        # Units without the most common value: only they reveal the spread.
         self._telling = self._units - int(np.unique(rounded, return_counts=True)[1].max())
 
     @property
     def skew(self) -> float:
         """The skewness of the units over the root of their number."""
-        scaled = self._deviations / self._largest  # the powers of tiny deviations would vanish
+        scaled = self._deviations / self._largest  # powers of tiny deviations would underflow
         second, third = float((scaled**2).mean()), float((scaled**3).mean())
         return third / (math.sqrt(second) ** 3 * math.sqrt(self._units))
 
     @property
     def is_hard(self) -> bool:
-        """Whether BCa cannot be relied on: see the top of this module."""
+        """Whether BCa is unreliable: see the module's docstring."""
         return self._units < _FEW_UNITS or self._has_many_ties or abs(self.skew) > _SKEWED
 
     @property
     def is_positive(self) -> bool:
-        """Whether every unit adds to the figure."""
+        """Whether every unit contributes positively."""
         return bool((self._pseudo > 0).all())
 
     @property
     def is_too_skewed(self) -> bool:
-        """Whether no method covers: see the top of this module."""
+        """Whether no method covers: see the module's docstring."""
         return not self._has_many_ties and abs(self.skew) > _TOO_SKEWED
 
     @property
@@ -253,7 +253,7 @@ class _Jackknife:
 
 
 def _acceleration(left_out_U: Floats) -> float:
-    """Efron and Tibshirani 1993, equation 14.15: a sixth of the skewness of the jackknife."""
+    """Efron and Tibshirani 1993, equation 14.15: a sixth of the jackknife's skewness."""
     deviations = left_out_U.mean() - left_out_U
     largest = float(np.abs(deviations).max())
     if largest == 0:

@@ -1,12 +1,12 @@
-"""What a number of examples can show: the least difference, and how many a difference needs.
+"""Statistical power: detectable differences, and sample sizes for a difference.
 
-Miller 2024 (arXiv 2411.00640, section 5): a difference δ between two systems is found with the
-wanted power if δ = (z(1 - α / 2) + z(power)) · SE, where SE is the standard error of the paired
+Miller 2024 (arXiv 2411.00640, section 5): a difference δ between two systems is detected with the
+required power if δ = (z(1 - α / 2) + z(power)) · SE, where SE is the standard error of the paired
 difference. Standard errors fall with the square root of the number of examples.
 
 Two 0/1 scores of ungrouped examples are compared by McNemar's exact test, whose power is computed
-and not approximated: with few examples, or where nearly all answers agree, the normal formula
-promises differences that no outcome could show.
+exactly: with few examples, or if nearly all answers agree, the normal formula promises differences
+that no outcome could show.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ALPHA = 0.05
 POWER = 0.8
 # The share of examples on which exactly one of two rungs is right.
 _TYPICAL_DISCORDANCE = 0.25
-# How alike the scores of two systems may be, from not at all to very.
+# Possible correlations of the scores of two systems, from none to high.
 _CORRELATIONS = (0.0, 0.5, 0.8)
 _MOST_EXAMPLES = 10**9
 _MOST_EXACT = 10**6
@@ -34,12 +34,12 @@ _MOST_EXACT = 10**6
 def detectable_effect(
     standard_error: float, *, alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """The least true difference that a two-sided test at ``alpha`` finds with ``power``.
+    """The smallest true difference that a two-sided test at ``alpha`` detects with ``power``.
 
     Args:
         standard_error: of the paired difference.
         alpha: the level of the test.
-        power: the probability of finding the difference.
+        power: the probability of detecting the difference.
     """
     normal = NormalDist()
     return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(power)) * standard_error
@@ -48,17 +48,17 @@ def detectable_effect(
 def detectable_difference(
     standard_error: float, units: int, *, alpha: float = ALPHA, power: float = POWER
 ) -> float | None:
-    """The least true difference that a paired test over units finds.
+    """The smallest true difference that a paired test over units detects.
 
     Args:
         standard_error: of the paired difference.
         units: groups of examples, or examples without groups.
         alpha: the level of the test.
-        power: the probability of finding the difference.
+        power: the probability of detecting the difference.
 
     Returns:
-        None where no difference can be found: the units are so few that no p-value reaches
-        ``alpha``, or all of them differ alike, so that their spread is not known.
+        None if no difference is detectable: there are too few units for a p-value of ``alpha``, or
+        all differ by the same amount, so that their spread is unknown.
     """
     if least_p(units) > alpha or not standard_error:
         return None
@@ -66,12 +66,12 @@ def detectable_difference(
 
 
 def can_show_nothing(units: int, alpha: float = ALPHA) -> bool:
-    """Whether not even a gain in every unit would have a one-sided p-value of ``alpha``."""
+    """Whether even a gain in every unit would have a one-sided p-value above ``alpha``."""
     return least_p(units) / 2 > alpha
 
 
 def too_few_units(units: int, alpha: float = ALPHA) -> str:
-    """A sentence for units of which `can_show_nothing` is true."""
+    """A sentence about units for which `can_show_nothing` is true."""
     called = "1 unit" if units == 1 else f"{units} units"
     return (
         f"{called} of test examples cannot show any difference at the level {alpha:g}; at least "
@@ -80,11 +80,11 @@ def too_few_units(units: int, alpha: float = ALPHA) -> str:
 
 
 def power_notes(examples: int, units: int, alpha: float = ALPHA) -> tuple[str, ...]:
-    """What test examples can show, said before anything is measured with them.
+    """Notes on the power of test examples, for use before anything is measured with them.
 
     Args:
-        examples: how many there are.
-        units: groups of them, or examples without a group.
+        examples: the number of examples.
+        units: the number of groups, counting examples without a group.
         alpha: the level of the tests.
     """
     apart = f"{examples:,} test examples" + (f" in {units:,} groups" if units < examples else "")
@@ -95,7 +95,7 @@ def power_notes(examples: int, units: int, alpha: float = ALPHA) -> tuple[str, .
     if least is None or least > _TYPICAL_DISCORDANCE:
         gaining = _least_units(alpha)
         if gaining == units:
-            return (f"{apart} can only show a gain that every one of {units} units has.",)
+            return (f"{apart} can only show a gain in all {units} units.",)
         return (
             f"{apart} can only show large gains: at least {gaining} of {units} units must gain.",
         )
@@ -106,28 +106,28 @@ def power_notes(examples: int, units: int, alpha: float = ALPHA) -> tuple[str, .
 
 
 def _least_units(alpha: float) -> int:
-    """The number of units that must gain before a one-sided p-value can be ``alpha``.
+    """The number of units that must gain for a one-sided p-value of ``alpha``.
 
-    The outcome is no more extreme than those in which any of the units without a gain are swapped:
-    with g that gain, a share 2^-g of all ways to swap.
+    As extreme as the outcome are all those with any units without a gain swapped: for g gains, a
+    share 2^-g of all ways to swap.
     """
     return math.ceil(-math.log2(alpha))
 
 
 def mcnemar_power(n: int, discordance: float, difference: float, alpha: float = ALPHA) -> float:
-    """The probability that McNemar's exact test finds a difference.
+    """The probability that McNemar's exact test detects a difference.
 
     Args:
-        n: examples.
+        n: number of examples.
         discordance: the share of examples on which exactly one system is right; at least
             ``difference``.
-        difference: the true difference of the two shares, not negative.
+        difference: the true difference of the two shares, at least 0.
         alpha: the level of the two-sided test.
 
     Returns:
         The sum over the number m of such examples, binomial with n and ``discordance``, of the
         probability that the test of m rejects in the right direction, where the better system is
-        right on each with the probability (1 + difference / discordance) / 2.
+        right on each with probability (1 + difference / discordance) / 2.
     """
     from scipy.stats import binom
 
@@ -146,28 +146,28 @@ def mcnemar_power(n: int, discordance: float, difference: float, alpha: float = 
 def detectable_share(
     n: int, discordant: int, *, alpha: float = ALPHA, power: float = POWER
 ) -> float | None:
-    """The least difference of two 0/1 scores that McNemar's exact test finds with ``power``.
+    """The smallest difference of two 0/1 scores that McNemar's exact test detects with ``power``.
 
     Args:
-        n: ungrouped examples.
-        discordant: those on which exactly one of the two systems was right. One more is assumed,
-            so that systems that agreed everywhere are not taken for ones that always will.
+        n: number of ungrouped examples.
+        discordant: the number on which exactly one of the two systems was right. One more is
+            assumed, so that agreement everywhere is not extrapolated.
         alpha: the level of the test.
-        power: the probability of finding the difference.
+        power: the probability of detecting the difference.
 
     Returns:
-        None where even a difference of 1 is not found.
+        None if even a difference of 1 is not detected.
     """
     return _least_share(n, (discordant + 1) / (n + 1), alpha, power)
 
 
 def _detectable_gain(n: int, discordance: float, alpha: float) -> float | None:
-    """The least gain that a one-sided test finds; rejections in one direction are what counts."""
+    """The smallest gain that a one-sided test detects; only rejections in its direction count."""
     return _least_share(n, discordance, 2 * alpha, POWER)
 
 
 def _least_share(n: int, discordance: float, alpha: float, power: float) -> float | None:
-    """The least difference that McNemar's test finds, whose discordance is at least as large."""
+    """The smallest difference that McNemar's test detects, with at least this discordance."""
 
     def found(difference: float) -> bool:
         return mcnemar_power(n, max(discordance, difference), difference, alpha) >= power
@@ -176,7 +176,7 @@ def _least_share(n: int, discordance: float, alpha: float, power: float) -> floa
 
 
 def bisect_least(found: Callable[[float], bool], most: float) -> float | None:
-    """The least number up to ``most`` that is ``found``, to a thousandth; None: not even that."""
+    """The smallest number up to ``most`` that is ``found``, to a thousandth; None if none is."""
     if not found(most):
         return None
     low, high = 0.0, most
@@ -187,10 +187,10 @@ def bisect_least(found: Callable[[float], bool], most: float) -> float | None:
 
 
 def difference_error(standard_error: float, correlation: float = 0.0) -> float:
-    """The standard error of the difference of two systems of equal standard error.
+    """The standard error of the difference of two systems with equal standard errors.
 
-    Var(a - b) = 2 (1 - ρ) Var(a): the more the two agree on what is hard, the less is left
-    (Miller 2024, section 4.2).
+    Var(a - b) = 2 (1 - ρ) Var(a): the stronger the correlation, the smaller the error (Miller 2024,
+    section 4.2).
     """
     return standard_error * math.sqrt(2 * (1 - correlation))
 
@@ -202,7 +202,7 @@ def bernoulli_error(rate: float) -> float:
         UsageError: the rate is not between 0 and 1.
     """
     if not 0 < rate < 1:
-        raise UsageError(f"a base rate of {rate:g} has no spread", fix="give one between 0 and 1")
+        raise UsageError(f"a base rate of {rate:g} has no spread", fix="use one between 0 and 1")
     return math.sqrt(rate * (1 - rate))
 
 
@@ -213,29 +213,28 @@ def plan_sample_size(
     source: str,
     correlations: Sequence[float] = _CORRELATIONS,
 ) -> SampleSize:
-    """How many examples a difference between two systems needs.
+    """The number of examples needed to detect a difference between two systems.
 
     Args:
-        difference: the true difference that is to be found, in the metric's own unit.
-        standard_error: of one system's figure, clustered where examples belong together.
-        n: the examples that it was measured on.
-        source: where the spread is from, in words.
-        correlations: of the two systems' scores; which one holds is not known beforehand.
+        difference: the true difference to detect, in the unit of the metric.
+        standard_error: of one system's figure, clustered by group.
+        n: the number of examples it was measured on.
+        source: the source of the spread, in words.
+        correlations: possible correlations of the two systems' scores, since the true one is
+            unknown.
 
     Raises:
-        UsageError: the difference is not above 0, or so small that no data set shows it.
+        UsageError: the difference is not above 0, or too small for any data set.
     """
     if not difference > 0:
-        raise UsageError(
-            f"a difference of {difference:g} cannot be planned for", fix="give one above 0"
-        )
+        raise UsageError(f"a difference of {difference:g} is too small", fix="use one above 0")
     rows = []
     for correlation in correlations:
         least = detectable_effect(difference_error(standard_error, correlation))
         if least > difference * math.sqrt(_MOST_EXAMPLES / n):
             raise UsageError(
                 f"a difference of {difference:g} needs more than {_MOST_EXAMPLES:,} examples",
-                fix="give a larger one",
+                fix="use a larger one",
             )
         needed = max(2, math.ceil(n * (least / difference) ** 2))
         rows.append(ExamplesNeeded(correlation=correlation, examples=needed, detectable=least))
@@ -255,16 +254,17 @@ def plan_shares(
     source: str,
     correlations: Sequence[float] = _CORRELATIONS,
 ) -> SampleSize:
-    """How many ungrouped examples a difference between two 0/1 scores needs: McNemar's exact test.
+    """The number of ungrouped examples to detect a difference of 0/1 scores with McNemar's test.
 
-    Beyond a million examples it is the normal approximation, which the exact test then agrees with.
+    Beyond a million examples the normal approximation is used, which then agrees with the exact
+    test.
 
     Args:
-        difference: the true difference of the shares that is to be found.
+        difference: the true difference of the shares to detect.
         base_rate: the share of right answers of one system.
-        source: where it is from, in words.
-        correlations: of the two systems' scores. They disagree on a share 2 p (1 - p) (1 - ρ) of
-            the examples, and on at least the share ``difference``.
+        source: the source of the base rate, in words.
+        correlations: possible correlations of the two systems' scores. They disagree on a share 2 p
+            (1 - p) (1 - ρ) of the examples, and on at least the share ``difference``.
 
     Raises:
         UsageError: the difference is not between 0 and 1, or the rate is not.
@@ -272,8 +272,8 @@ def plan_shares(
     approximate = plan_sample_size(difference, bernoulli_error(base_rate), 1, source, correlations)
     if difference >= 1:
         raise UsageError(
-            f"shares of right answers never differ by {difference:g}",
-            fix="give a difference below 1, such as 0.02 for two points in a hundred",
+            f"shares of right answers cannot differ by {difference:g}",
+            fix="use a difference below 1, such as 0.02 for two percentage points",
         )
     rows = []
     for row in approximate.rows:
@@ -286,7 +286,7 @@ def plan_shares(
 
 
 def _least_examples(discordance: float, difference: float, guess: int) -> int:
-    """The least number of examples with which McNemar's exact test has the wanted power."""
+    """The smallest number of examples with which McNemar's exact test has the required power."""
     most = max(8, guess)
     while mcnemar_power(most, discordance, difference) < POWER:
         most *= 2

@@ -1,15 +1,15 @@
-"""The interval of a share, where examples may come in units that belong together.
+"""The interval of a share, for examples that may be grouped into units.
 
 Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001, equation 4) on the *effective*
-number of examples: n divided by the design effect, the variance of the share over that of as many
-independent examples (Kish 1965), and corrected for the few units on which the design effect is
+number of examples: n divided by the design effect, the variance of the share relative to that of as
+many independent examples (Kish 1965), and corrected for the few units on which the design effect is
 measured, by the squared ratio of two quantiles of t (Korn and Graubard 1998, "Confidence intervals
 for proportions with small expected number of positive counts estimated from survey data").
 
-Few units that differ tell little of the design effect; if all are right, nothing. So it is drawn to
-its largest value, that of units whose examples are all alike, as if two more units had shown that.
-Without this, 200 examples in groups of eight of which 95 % are right cover 91 %, and where all are
-right the interval has no width.
+Few differing units say little about the design effect; if all are right, nothing. So it is shrunk
+towards its largest value, that of units with identical examples, as if two more units had shown
+that. Without this, 200 examples in groups of eight of which 95 % are right cover 91 %, and if all
+are right the interval has no width.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def proportion_interval(sums_U: Floats, counts_U: Floats, confidence: float) -> 
     """The interval of a share.
 
     Args:
-        sums_U: how many examples of each unit are right.
-        counts_U: how many examples each unit has.
+        sums_U: the number of right examples in each unit.
+        counts_U: the number of examples in each unit.
         confidence: the level.
     """
     n = effective_examples(sums_U, counts_U, confidence)
@@ -68,10 +68,10 @@ def wilson_interval(share: float, n: float, confidence: float) -> Interval:
 
 
 def effective_examples(sums_U: Floats, counts_U: Floats, confidence: float = 0.95) -> float:
-    """How many independent examples would tell as much; see the top of this module.
+    """The number of independent examples with the same information; see the module's docstring.
 
     Returns:
-        n itself where every example is a unit of its own, and at least 1.
+        n itself if every example is its own unit, and at least 1.
     """
     units, n = len(counts_U), float(counts_U.sum())
     if units == n or units < 2:
@@ -82,10 +82,10 @@ def effective_examples(sums_U: Floats, counts_U: Floats, confidence: float = 0.9
 
 
 def design_effect(sums_U: Floats, counts_U: Floats) -> float:
-    """The variance of a share over that of as many independent examples, drawn to its largest.
+    """The variance of a share relative to that of independent examples, shrunk to its maximum.
 
     Returns:
-        From 1, for independent examples, to Σ m_u² / n, where a unit's examples are all alike.
+        From 1, for independent examples, to Σ m_u² / n, for units of identical examples.
     """
     units, n = len(counts_U), float(counts_U.sum())
     share = float(sums_U.sum()) / n

@@ -1,12 +1,12 @@
-"""Is a difference real: paired tests of two systems on the same examples.
+"""Paired significance tests of two systems on the same examples.
 
-Which test: exact McNemar where both systems score 0 or 1 on ungrouped examples, otherwise paired
+The test is exact McNemar if both systems score 0 or 1 on ungrouped examples, otherwise paired
 approximate randomisation. The latter swaps the two outputs of a random half of the units and
-recomputes the figure of both systems; for a metric that is a mean this is the sign-flip
-permutation test, and for corpus metrics such as BLEU it is the same with the metric inside. With
-few units every way to swap is tried, and the p-value is exact.
+recomputes the figure of both systems; for a mean this is the sign-flip permutation test, and for
+corpus metrics such as BLEU the metric is recomputed. With few units every way to swap is tried, and
+the p-value is exact.
 
-The interval of the difference agrees with the p-value: it holds 0 exactly where the test does not
+The interval of the difference agrees with the p-value: it contains 0 exactly if the test does not
 reject 0 at the interval's level (`Interval.deciding`).
 """
 
@@ -34,7 +34,7 @@ from luthier.evaluation.statistics.proportions import paired_interval
 
 EXACT_MCNEMAR = "exact McNemar"
 TIE = 1e-9
-"""Scores and differences this close are equal: sums of the same numbers in another order."""
+"""Scores and differences this close are equal, up to the order of summation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class PairedTest:
         p: the two-sided p-value.
         test: the name of the test.
         n: paired examples.
-        units: that were swapped.
+        units: number of swapped units.
         standard_error: of the difference, clustered by unit.
-        no_interval: the reason why no interval can be given.
+        no_interval: the reason for a missing interval.
     """
 
     difference: float
@@ -73,8 +73,8 @@ def paired_test(
 ) -> PairedTest:
     """Compare system b with system a on the same examples.
 
-    The smallest p-value that R permutations can give is 1 / (R + 1): with the default 2,000 and
-    Holm's correction over five comparisons 0.0025. Ask for more where a stricter level is needed.
+    The smallest p-value of R permutations is 1 / (R + 1): with the default 2,000 and Holm's
+    correction over five comparisons 0.0025. Stricter levels need more.
 
     Args:
         metric: the metric.
@@ -110,12 +110,12 @@ def paired_test(
 def difference_interval(metric: Metric, units: Units, resampling: Resampling) -> Interval:
     """The interval of the difference of two systems.
 
-    It is that of two shares for 0/1 scores of ungrouped examples, else from the bootstrap over
+    That of two shares for 0/1 scores of ungrouped examples, otherwise from the bootstrap over
     units.
 
     Args:
         metric: the metric.
-        units: statistics of a and of b side by side, ``[units, 2k]``.
+        units: statistics of a and b side by side, ``[units, 2k]``.
         resampling: draws, seed and level.
     """
     reach = metric.bounds[1] - metric.bounds[0]
@@ -131,8 +131,8 @@ def difference_interval(metric: Metric, units: Units, resampling: Resampling) ->
 def mcnemar(scores_a: Floats, scores_b: Floats) -> float:
     """The two-sided exact p-value of McNemar's test (1947) on 0/1 scores ``[n]``.
 
-    Among the examples on which exactly one system is right, each is equally often the one if
-    there is no difference: a binomial test at 1/2.
+    Among the examples on which exactly one system is right, each system is equally likely to be
+    that one if there is no difference: a binomial test at 1/2.
     """
     from scipy.special import bdtr
 
@@ -142,10 +142,10 @@ def mcnemar(scores_a: Floats, scores_b: Floats) -> float:
 
 
 def approximate_randomisation(units: Units, difference: Figure, resampling: Resampling) -> float:
-    """The two-sided p-value of randomisation (Noreen 1989), exact where units are few.
+    """The two-sided p-value of randomisation (Noreen 1989), exact for few units.
 
     Args:
-        units: statistics of a and of b side by side, ``[units, 2k]``.
+        units: statistics of a and b side by side, ``[units, 2k]``.
         difference: from these to the figure of b minus that of a.
         resampling: number of draws, and seed.
     """
@@ -163,38 +163,38 @@ def _randomisation(units: int, resampling: Resampling) -> str:
 
 
 def is_enumerable(units: int, resampling: Resampling) -> bool:
-    """Whether there are no more ways to swap units than draws would be made."""
+    """Whether all ways to swap units are no more than the configured draws."""
     return units < 63 and 1 << units <= resampling.resamples
 
 
 def least_p(units: int) -> float:
-    """The smallest two-sided p-value that swapping so many units can give."""
+    """The smallest two-sided p-value possible with this number of units."""
     return 2.0 ** (1 - units)
 
 
 def swapped(
     units: Units, difference: Figure, resampling: Resampling, draw: str = "randomisation"
 ) -> Floats:
-    """The difference of two systems whose outputs are swapped in a random half of the units.
+    """The difference of two systems with the outputs swapped in a random half of the units.
 
     Args:
-        units: statistics of a and of b side by side, ``[units, 2k]``.
+        units: statistics of a and b side by side, ``[units, 2k]``.
         difference: from these to the figure of b minus that of a.
         resampling: number of draws, and seed.
-        draw: the name of the draw; others of one seed are independent of it.
+        draw: the name of the draw; other names give independent draws from the same seed.
 
     Returns:
-        ``[R]``, a difference a draw.
+        ``[R]``, one difference per draw.
     """
     swaps = drawn_swaps(len(units), resampling, draw)
     return np.concatenate([swapped_figures(units, difference, chunk) for chunk in swaps])
 
 
 def swapped_figures(units: Units, difference: Figure, swaps_RU: Floats) -> Floats:
-    """The difference where chosen units are swapped.
+    """The difference with the chosen units swapped.
 
     Args:
-        units: statistics of a and of b side by side, ``[units, 2k]``.
+        units: statistics of a and b side by side, ``[units, 2k]``.
         difference: from these to the figure of b minus that of a.
         swaps_RU: 1 where a unit is swapped.
 
@@ -208,10 +208,10 @@ def swapped_figures(units: Units, difference: Figure, swaps_RU: Floats) -> Float
 
 
 def share_as_far(drawn_R: Floats, observed: float) -> float:
-    """The two-sided p-value of a difference among those that chance alone makes.
+    """The two-sided p-value of a difference, relative to differences due to chance.
 
-    The observed outcome counts as one draw: p = (c + 1) / (R + 1) (Phipson and Smyth 2010), where
-    c of R draws differ at least as much as observed.
+    The observed outcome counts as one draw: p = (c + 1) / (R + 1) (Phipson and Smyth 2010), where c
+    of R draws differ by at least as much.
     """
     extreme = int(np.count_nonzero(np.abs(drawn_R) >= abs(observed) - TIE))
     return (extreme + 1) / (len(drawn_R) + 1)
@@ -220,8 +220,8 @@ def share_as_far(drawn_R: Floats, observed: float) -> float:
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """P-values adjusted for their number (Holm 1979), in the order given.
 
-    Sorted upwards, the i-th of m is multiplied by m - i + 1, made at least as large as the one
-    before it, and at most 1.
+    In ascending order, the i-th of m is multiplied by m - i + 1, raised to at least the previous
+    one, and limited to 1.
     """
     m = len(p_values)
     adjusted = [0.0] * m
@@ -245,7 +245,7 @@ def difference_figure(metric: Metric) -> Figure:
 def drawn_swaps(
     units: int, resampling: Resampling, draw: str = "randomisation"
 ) -> Iterator[Floats]:
-    """Which units are swapped, at random: chunks ``[R, units]`` of zeros and ones."""
+    """Random choices of swapped units: chunks ``[R, units]`` of zeros and ones."""
     generator = resampling.generator(draw)
     for rows in chunks(resampling.resamples, units):
         yield generator.integers(2, size=(rows, units)).astype(np.float64)

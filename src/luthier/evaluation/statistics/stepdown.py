@@ -1,16 +1,16 @@
-"""Which systems are better than which: all pairs of a ladder, tested together.
+"""Simultaneous tests of all pairs of systems in a ladder.
 
-The pairs are tested by the step-down of Westfall and Young 1993 ("Resampling-based multiple
-testing", algorithm 2.8) on the largest standardised gain, so that with probability 1 - alpha *no*
-gain that is called real is a chance one, whatever is true of the others (strong control of the
-family-wise error). A choice that follows from the called gains needs no further correction, however
-often it looks at the data.
+The pairs are tested by the step-down procedure of Westfall and Young 1993 ("Resampling-based
+multiple testing", algorithm 2.8) on the largest standardised gain, so that with probability 1 -
+alpha *no* gain that is called real is due to chance, whatever is true of the others (strong control
+of the family-wise error). A choice that follows from the called gains needs no further correction,
+however often it uses the data.
 
 The joint distribution comes from swapping, as in the test of two systems: in each draw a random
 half of the units exchange the two systems' answers, the same units for every pair. So pairs that
-share a system keep their dependence, and the correction is smaller than Bonferroni's. Each pair by
-itself is the paired randomisation test. Tests are one-sided: only a gain of the dearer system
-matters.
+share a system keep their dependence, and the correction is smaller than Bonferroni's. Each pair on
+its own is the paired randomisation test. Tests are one-sided, because only a gain of the more
+expensive system matters.
 
 With few units every way to swap is tried, and p-values are exact.
 """
@@ -42,7 +42,7 @@ def gain_p_values(
     resampling: Resampling,
     groups: Sequence[str] | None = None,
 ) -> dict[Pair, float]:
-    """Test whether each later system is better than each earlier one.
+    """Adjusted p-values of each later system being better than each earlier one.
 
     Args:
         metric: the metric.
@@ -74,14 +74,15 @@ def gain_p_values(
 def step_down(observed_P: Floats, drawn_RP: Floats, *, exact: bool) -> Floats:
     """Adjusted one-sided p-values by the step-down on the largest standardised gain.
 
-    The largest gain is compared with the largest of all pairs in each draw; the second largest with
-    the largest of all pairs but the first, and so on. A p-value is at least that of the one before.
+    The largest gain is compared with the maximum over all pairs in each draw, the second largest
+    with the maximum over all pairs except the first, and so on. P-values never decrease along the
+    way.
 
     Args:
         observed_P: the gain of each pair.
-        drawn_RP: the same where chance decides, ``[R, P]``.
-        exact: whether the draws are all that there are, the observed outcome among them; if not,
-            the observed one counts as one more (Phipson and Smyth 2010).
+        drawn_RP: gains due to chance, ``[R, P]``.
+        exact: whether the draws enumerate all outcomes, including the observed one; otherwise the
+            observed one counts as one more (Phipson and Smyth 2010).
 
     Returns:
         ``[P]``.

@@ -1,6 +1,6 @@
-"""From ``config.json`` to an `Architecture`, a function for each kind of model.
+"""Functions from ``config.json`` to an `Architecture`, one for each model family.
 
-Defaults that a configuration leaves out are those of transformers.
+Values missing from a configuration get transformers' defaults.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ FAMILIES: Mapping[str, Callable[[str, Settings], Architecture]] = {
 
 _TIED = "tie_word_embeddings"
 
-# Language models inside vision-language models that have a name of their own.
+# Language models inside vision-language models that have their own model_type.
 _INNER = {"qwen2_vl_text": "qwen2", "qwen2_5_vl_text": "qwen2", "qwen3_vl_text": "qwen3"}
 
-# Sizes that published configurations leave to transformers.
+# Sizes that published configurations omit because transformers has them as defaults.
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "gemma3_text": {
         "num_attention_heads": 8,
@@ -60,12 +60,12 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def read_architecture(config: Mapping[str, Any], where: str = "config.json") -> Architecture:
-    """The architecture that a ``config.json`` describes.
+    """The architecture described by a ``config.json``.
 
-    A multimodal configuration is read for its language model (``text_config``).
+    For a multimodal configuration, the language model (``text_config``) is read.
 
     Raises:
-        DataError: an unknown ``model_type``, or a value is missing or impossible.
+        DataError: the ``model_type`` is unknown, or a value is missing or invalid.
     """
     text = config.get("text_config")
     values = {**config, **text} if isinstance(text, Mapping) else dict(config)
@@ -83,7 +83,7 @@ def _unknown(family: object, where: str) -> DataError:
     known = f"known: {', '.join(sorted(FAMILIES))}"
     if not isinstance(family, str):
         problem = "is missing" if family is None else f"is {family!r}"
-        return DataError(f"model_type {problem}", where=place, fix=f"give a name; {known}")
+        return DataError(f"model_type {problem}", where=place, fix=f"set model_type; {known}")
     return DataError(
         f"the planner does not know the architecture {family!r}",
         where=place,

@@ -60,7 +60,7 @@ def gpt2(family: str, s: Settings) -> Architecture:
 
 
 def gpt_neox(family: str, s: Settings) -> Architecture:
-    """GPT-NeoX and Pythia: one product for query, key and value; a parallel residual."""
+    """GPT-NeoX and Pythia: a fused query-key-value projection; a parallel residual."""
     hidden, heads = s.number("hidden_size"), s.number("num_attention_heads")
     bias = s.flag("attention_bias", True)
     attention = Attention(
@@ -106,7 +106,7 @@ def gpt_neox(family: str, s: Settings) -> Architecture:
 
 
 def phi(family: str, s: Settings) -> Architecture:
-    """Phi-1, 1.5 and 2: attention and MLP side by side behind one norm."""
+    """Phi-1, 1.5 and 2: attention and MLP in parallel after one norm."""
     heads, kv_heads = s.heads("num_attention_heads")
     hidden = s.number("hidden_size")
     attention = Attention(

@@ -1,4 +1,4 @@
-"""Llama and what follows it: norms before attention and a gated MLP, rotary positions."""
+"""Llama and its relatives: pre-norm attention, gated MLP, rotary positions."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from luthier.planning.tape import Weight
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What distinguishes the attention of one layer.
+    """Properties in which the attention of layers differs.
 
     Attributes:
-        window: how many tokens it sees; 0: all.
+        window: size of the sliding window; 0: unlimited.
         rotated: whether queries and keys are rotated.
     """
 
@@ -38,14 +38,14 @@ class Position:
 
 
 def llama(family: str, s: Settings) -> Architecture:
-    """Llama itself; Mistral, Granite, SmolLM3, Qwen 2 and 3 differ in biases and norms of heads."""
+    """Llama; Mistral, Granite, SmolLM3, Qwen 2 and 3 differ in biases and head norms."""
     norm, mlp = RmsNorm(), gated_mlp(s)
     attention = _llama_attention(family, s)
     return stacked(family, s, lambda own: pre_norm(own, mlp, norm), attention, norm)
 
 
 def phi3(family: str, s: Settings) -> Architecture:
-    """Phi-3 and 4: one product for query, key and value, one for gate and up, and dropout."""
+    """Phi-3 and 4: fused query-key-value and gate-up projections, and dropout."""
     norm, dropout = RmsNorm(), Dropout(s.rate("resid_pdrop"))
     attention = replace(
         attention_of(s),
@@ -58,7 +58,7 @@ def phi3(family: str, s: Settings) -> Architecture:
 
 
 def olmo2(family: str, s: Settings) -> Architecture:
-    """OLMo 2: norms after attention and MLP, and of all queries and all keys."""
+    """OLMo 2: norms after attention and MLP, and over all queries and all keys."""
     norm = RmsNorm(scaled_in_float=True)
     attention = replace(attention_of(s), head_norm=norm, whole_norm=True, float_rotary=True)
     mlp = gated_mlp(s)
@@ -105,7 +105,7 @@ def mixture(family: str, s: Settings) -> Architecture:
 
 
 def gemma(family: str, s: Settings) -> Architecture:
-    """Gemma: wide heads, norms of 1 + weight; from the second on, norms after each part too."""
+    """Gemma: wide heads, norms of 1 + weight; from Gemma 2 on, norms after each sub-layer too."""
     heads, kv_heads = s.heads("num_attention_heads")
     hidden, bias = s.number("hidden_size"), s.flag("attention_bias")
     first, norm = family == "gemma", RmsNorm(shifted=True)
@@ -119,14 +119,14 @@ def gemma(family: str, s: Settings) -> Architecture:
         dropout=Dropout(s.rate("attention_dropout")),
         capped=bool(s.values.get("attn_logit_softcapping", family == "gemma2")),
     )
-    # The first Gemma's configurations say gelu and mean its tanh form.
+    # The first Gemma's configurations say gelu but use its tanh approximation.
     tanh = "gelu_pytorch_tanh"
     name = tanh if first else s.text("hidden_activation", "hidden_act", default=tanh)
     mlp = GatedMlp(hidden, s.number("intermediate_size"), Activation(name))
     make = pre_norm if first else _sandwiched
 
     def block(own: Attention) -> Block:
-        # From the third on, layers with a window rotate by another base.
+        # From Gemma 3 on, layers with a sliding window use another rotary base.
         local = own.window and family.startswith("gemma3")
         table = "local rotary" if local else own.rotary_table
         return make(replace(own, rotary_table=table), mlp, norm)
@@ -185,7 +185,7 @@ def stacked(
     *,
     tied: bool = False,
 ) -> Architecture:
-    """The frame of Llama and its kin: a block for each kind of attention in its layers."""
+    """The frame of Llama and its relatives, with a block for each kind of attention."""
     hidden, vocabulary = s.number("hidden_size"), s.number("vocab_size")
     positions = _positions(family, s)
     blocks = {
@@ -298,7 +298,7 @@ _DEFAULT_WINDOW = {"mistral": 4096, "gemma2": 4096, "gemma3": 4096, "gemma3_text
 
 
 def _positions(family: str, s: Settings) -> list[Position]:
-    """The attention of each layer."""
+    """The attention properties of each layer."""
     count = s.layers("num_hidden_layers")
     kinds = s.items("layer_types")
     if kinds and len(kinds) != count:
@@ -317,7 +317,7 @@ def _positions(family: str, s: Settings) -> list[Position]:
 
 
 def _rotated(family: str, s: Settings, count: int) -> list[bool]:
-    """In which layers queries and keys are rotated: SmolLM3 leaves out every fourth."""
+    """Whether each layer has rotary positions: SmolLM3 omits them in every fourth."""
     if family != "smollm3":
         return [True] * count
     listed = [bool(item) for item in s.items("no_rope_layers")]

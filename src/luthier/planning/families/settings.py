@@ -1,4 +1,4 @@
-"""The values of a ``config.json``, which is not to be trusted."""
+"""Validated values of a ``config.json``, which is not trusted."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from luthier.core.errors import DataError
 
-# Larger numbers are mistakes, and a model of so many layers could not even be described.
+# Larger numbers are mistakes, and a model with that many layers could not be described.
 _MOST = 2**40
 _MOST_LAYERS = 10_000
 
 
 class Settings:
-    """The values of a configuration, with the field's name in every error.
+    """The values of a configuration; every error names its field.
 
-    A field that is null counts as one that is left out.
+    A null field counts as missing.
     """
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:
@@ -26,10 +26,10 @@ class Settings:
     def number(
         self, *names: str, default: int | None = None, least: int = 1, most: int = _MOST
     ) -> int:
-        """A whole number under the first of ``names`` that is there.
+        """An integer from the first of ``names`` that is present.
 
         Raises:
-            DataError: it is missing, and there is no default; or it is something else.
+            DataError: it is missing without a default, or not a valid integer.
         """
         for name in names:
             value = self.values.get(name)
@@ -45,14 +45,14 @@ class Settings:
         return default
 
     def layers(self, *names: str, default: int | None = None) -> int:
-        """How many layers."""
+        """The number of layers."""
         return self.number(*names, default=default, most=_MOST_LAYERS)
 
     def rate(self, name: str, default: float = 0.0) -> float:
-        """A share from 0 to 1, such as a rate of dropout.
+        """A share from 0 to 1, such as a dropout rate.
 
         Raises:
-            DataError: it is something else.
+            DataError: it is not such a number.
         """
         value = self.values.get(name)
         if value is None:
@@ -63,17 +63,17 @@ class Settings:
         return float(value)
 
     def rotated(self, name: str, default: float = 1.0) -> float:
-        """The share of each head that is rotated, which is stated here or under the rotation."""
+        """The rotated share of each head, stored here or in the rotary parameters."""
         nested = self.values.get("rope_parameters")
         share = nested.get("partial_rotary_factor") if isinstance(nested, Mapping) else None
         known = self.values if share is None else {name: share}
         return Settings(known, self.where).rate(name, default)
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A truth value.
+        """A boolean.
 
         Raises:
-            DataError: it is something else.
+            DataError: it is not a boolean.
         """
         value = self.values.get(name)
         if value is None:
@@ -83,10 +83,10 @@ class Settings:
         return value
 
     def text(self, *names: str, default: str) -> str:
-        """A text under the first of ``names`` that is there.
+        """A text from the first of ``names`` that is present.
 
         Raises:
-            DataError: it is something else.
+            DataError: it is not a text.
         """
         for name in names:
             value = self.values.get(name)
@@ -98,10 +98,10 @@ class Settings:
         return default
 
     def items(self, name: str) -> list[Any]:
-        """A list; empty where there is none.
+        """A list; empty if missing.
 
         Raises:
-            DataError: it is something else.
+            DataError: it is not a list.
         """
         value = self.values.get(name)
         if value is None:
@@ -111,10 +111,10 @@ class Settings:
         return list(value)
 
     def heads(self, query: str, key_value: str = "num_key_value_heads") -> tuple[int, int]:
-        """Query heads, and key and value heads: as many where nothing else is said.
+        """The numbers of query heads and of key-value heads; equal if only one is given.
 
         Raises:
-            DataError: the first are no multiple of the second.
+            DataError: the first is not a multiple of the second.
         """
         heads = self.number(query)
         kv_heads = self.number(key_value, default=heads)
@@ -123,15 +123,15 @@ class Settings:
         return heads, kv_heads
 
     def head_dim(self, hidden: int, heads: int, heads_name: str) -> int:
-        """The width of a head where it is the hidden state's, shared out.
+        """The head width as hidden width divided by the number of heads.
 
         Raises:
-            DataError: it cannot be shared out.
+            DataError: it is not divisible.
         """
         if hidden % heads:
             raise self.wrong(heads_name, f"is {heads}", f"give a divisor of the width, {hidden}")
         return hidden // heads
 
     def wrong(self, name: str, problem: str, fix: str) -> DataError:
-        """The error of one field."""
+        """The error for a field."""
         return DataError(f"{name} {problem}", where=f'{self.where}, field "{name}"', fix=fix)

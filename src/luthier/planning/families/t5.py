@@ -1,4 +1,4 @@
-"""T5, its version 1.1, mT5 and FLAN-T5: relative positions, an encoder and a decoder."""
+"""T5, version 1.1, mT5 and FLAN-T5: encoder-decoder models with relative positions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from luthier.planning.tape import Weight
 
 
 def t5(family: str, s: Settings) -> Architecture:
-    """A T5."""
+    """T5 and its versions."""
     hidden, heads = s.number("d_model"), s.number("num_heads")
     vocabulary = s.number("vocab_size")
     buckets = s.number("relative_attention_num_buckets", default=32)
@@ -37,8 +37,8 @@ def t5(family: str, s: Settings) -> Architecture:
         ),
         decoder=_stack(s, "decoder", decoder_table, decodes=True),
         encoder=_stack(s, "encoder", encoder_table, decodes=False),
-        # Version 1.1 has an output layer of its own. Transformers 5 writes that it were tied, and
-        # what distinguishes the versions under another name.
+        # Version 1.1 has a separate output layer. Transformers 5 still writes that it is tied, and
+        # stores the version under another name.
         tied=s.flag("tie_word_embeddings", True) and s.flag("scale_decoder_outputs", True),
         embedding_dropout=Dropout(s.rate("dropout_rate", 0.1)),
     )
@@ -89,7 +89,7 @@ def _attention(s: Settings, dropout: Dropout) -> Attention:
 
 def _mlp(s: Settings, dropout: Dropout) -> Mlp:
     kind = s.text("feed_forward_proj", default="relu")
-    # What the configurations of version 1.1 call gated-gelu is the form written out.
+    # The gated-gelu of version 1.1 is the unfused form.
     name = "gelu_new" if kind == "gated-gelu" else kind.removeprefix("gated-")
     hidden, width = s.number("d_model"), s.number("d_ff")
     if kind.startswith("gated-"):

@@ -1,9 +1,9 @@
-"""The contract of a training objective.
+"""The interface of training objectives.
 
-An objective decides the kind of example that is trained on, the loss of a micro-batch of them, and
-the weight by which that loss is divided. All else of a training (order, cut, accumulation, guards,
-update, checkpoints) knows this contract only. A model that the loss is compared with, or any other
-state, is an attribute of the objective.
+An objective defines the type of training example, the loss of a micro-batch, and the weight that
+divides it. Everything else in a training (order, splitting, accumulation, guards, update,
+checkpoints) depends only on this interface. A reference model or other state is an attribute of the
+objective.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from luthier.training.layout import VALIDATION_LAYOUT, Layout
 
 
 class Trainable(Protocol):
-    """An example, as far as order, guards and events know it."""
+    """An example, as seen by order, guards and events."""
 
     @property
     def id(self) -> str:
@@ -31,37 +31,37 @@ class Trainable(Protocol):
 
     @property
     def weight(self) -> float:
-        """How much the loss counts the example, relative to the others."""
+        """The weight of the example in the loss, relative to the others."""
 
 
 ExampleT = TypeVar("ExampleT", bound=Trainable)
 
 
 class Objective(ABC, Generic[ExampleT]):
-    """From a micro-batch to a summed loss and its weight.
+    """A function from a micro-batch to a summed loss and its weight.
 
-    The loss of a step is the sum over its micro-batches, divided by the weight of the whole step;
-    so it does not depend on how the step is cut.
+    The loss of a step is the sum over its micro-batches, divided by the weight of the whole step,
+    so it does not depend on the split.
     """
 
     unit: ClassVar[str]
-    """One of those things over which a loss is a mean: ``token``."""
+    """The unit over which the loss is a mean, such as ``token``."""
 
     @abstractmethod
     def sequences(self, examples: Sequence[ExampleT]) -> Sequence[TrainingExample]:
-        """The token sequences of a forward pass over ``examples``, in the order of its layout."""
+        """The token sequences of a forward pass over ``examples``, in layout order."""
 
     @abstractmethod
     def length(self, example: ExampleT) -> int:
-        """Tokens that the example takes in a forward pass."""
+        """Tokens of the example in a forward pass."""
 
     @abstractmethod
     def trained_tokens(self, example: ExampleT) -> int:
-        """Tokens that are predicted and counted in the loss."""
+        """Number of predicted tokens that count in the loss."""
 
     @abstractmethod
     def loss_weight(self, example: ExampleT) -> float:
-        """The example's part of the weight by which a summed loss is divided."""
+        """The example's contribution to the weight that divides the summed loss."""
 
     @abstractmethod
     def summed_loss(
@@ -72,26 +72,26 @@ class Objective(ABC, Generic[ExampleT]):
         layout: Layout = VALIDATION_LAYOUT,
         factor: float = 1.0,
     ) -> Tensor:
-        """The loss summed over a micro-batch, in one forward pass; a scalar that has a gradient.
+        """The loss summed over a micro-batch in one forward pass; a scalar with a gradient.
 
         Args:
             model: a transformers or peft model.
             examples: the micro-batch.
-            device: where the model is.
-            layout: how sequences lie in the pass.
+            device: the device of the model.
+            layout: the layout of sequences in the pass.
             factor: multiplies each example's weight.
         """
 
     def require_trained_tokens(self, examples: Sequence[ExampleT]) -> None:
-        """Refuse examples of which nothing can be learned.
+        """Check that the examples have trained tokens.
 
         Raises:
-            DataError: not one token of them is predicted.
+            DataError: they have none.
         """
         if not any(map(self.trained_tokens, examples)):
             raise DataError(
-                "no token of the training examples is trained on",
-                fix="see what is trained with 'luthier data show'",
+                "the training examples have no trained tokens",
+                fix="check the trained tokens with 'luthier data show'",
             )
 
     @torch.no_grad()
@@ -103,9 +103,9 @@ class Objective(ABC, Generic[ExampleT]):
         batch_tokens: int,
         parallelism: Parallelism | None = None,
     ) -> float:
-        """The loss per unit over ``examples``; the model is left in evaluation mode.
+        """The mean loss per unit over ``examples``; the model is left in evaluation mode.
 
-        Examples are weighted as in training: the validation watches the loss that is minimised.
+        Examples are weighted as in training, so that validation measures the minimised loss.
         """
         model.eval()
         parallelism = parallelism or Replicated()
@@ -122,10 +122,10 @@ class Objective(ABC, Generic[ExampleT]):
 
 
 def weight_unit(examples: Sequence[Trainable]) -> float:
-    """The power of two in which the weights of a batch are counted: the greatest is 1 to 2 of them.
+    """The power of two that scales the weights of a batch, so that the largest is 1 to 2 units.
 
-    Only their relation matters, and losses are summed in float32, whose range they may exceed.
-    Dividing by a power of two loses no bit.
+    Only relative weights matter, but losses are summed in float32, whose range they may exceed.
+    Dividing by a power of two is exact.
     """
     greatest = max((example.weight for example in examples), default=0.0)
     return 2.0 ** (math.frexp(greatest)[1] - 1) if greatest else 1.0

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: cross-entropy at the trained positions, and logits nowhere else."""
+"""Supervised fine-tuning: cross-entropy at the trained positions, without other logits."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from luthier.training.objectives.base import Objective
 
 @dataclass(frozen=True, slots=True)
 class Supervised(Objective[TrainingExample]):
-    """Nats per trained token, weighted by example."""
+    """Cross-entropy in nats per trained token, weighted by example."""
 
     unit: ClassVar[str] = "token"
 
     def sequences(self, examples: Sequence[TrainingExample]) -> Sequence[TrainingExample]:
-        """One for each example."""
+        """One sequence per example."""
         return examples
 
     def length(self, example: TrainingExample) -> int:
-        """Tokens of its longer side."""
+        """The length of the example, or of the longer of encoder and decoder sequence."""
         return max(len(example.input_ids), len(example.decoder_ids))
 
     def trained_tokens(self, example: TrainingExample) -> int:
-        """Tokens of the answers."""
+        """Number of trained tokens, those of the answers."""
         return len(example.decoder_ids) or sum(example.trained[1:])
 
     def loss_weight(self, example: TrainingExample) -> float:
-        """Its trained tokens, weighted."""
+        """Number of trained tokens times the example's weight."""
         return example.weight * self.trained_tokens(example)
 
     def summed_loss(
@@ -50,8 +50,8 @@ class Supervised(Objective[TrainingExample]):
 
         Each token's nats are multiplied by its example's weight, and by ``factor``.
 
-        The logits are cast to float32 before the softmax, as transformers does, and never exist all
-        at once. Of a model with an encoder the rows are always padded.
+        Logits are cast to float32 before the softmax, as in transformers, and never all exist at
+        once. Models with an encoder always use padded rows.
         """
         if model.config.is_encoder_decoder:
             batch = encoder_decoder_batch(examples, decoder_start(model))
@@ -67,7 +67,7 @@ class Supervised(Objective[TrainingExample]):
         return summed_cross_entropy(model, options, rows_K, columns_K, targets_K, weights_K)
 
     def _token_weights(self, examples: Sequence[TrainingExample], factor: float) -> Tensor | None:
-        """A number for each trained token of ``examples``, in their order; None: all are 1."""
+        """The weight of each trained token of ``examples``, in order; None: all are 1."""
         if all(example.weight * factor == 1 for example in examples):
             return None
         return torch.tensor(

@@ -1,6 +1,6 @@
-"""Trackers: what each step measures, handed to the tools that draw it.
+"""Trackers: export of each step's metrics to visualisation tools.
 
-What is drawn never decides what is trained: a tracker that fails is dropped with a warning.
+Trackers never influence a training: one that fails is dropped with a warning.
 """
 
 from luthier.training.trackers.observer import require_trackers, tracking

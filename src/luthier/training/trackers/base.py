@@ -1,4 +1,4 @@
-"""What a tracker is."""
+"""The interface of trackers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _IDENTITY = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a tracker is told when a training starts or goes on.
+    """The information for a tracker when a training starts or resumes.
 
     Attributes:
         run: the run directory.
-        settings: what is trained and how, for comparing runs.
-        step: the step after which it starts: what was measured later counts no more.
-        resumed: whether it goes on from a checkpoint.
+        settings: model, method and training settings, for comparing runs.
+        step: the step to start after; later measurements of an earlier attempt are void.
+        resumed: whether it resumes from a checkpoint.
     """
 
     run: RunDirectory
@@ -35,13 +35,13 @@ class Opening:
 
     @property
     def title(self) -> str:
-        """The run's name; of a rung, the ladder's before its own."""
+        """The run's name; for a rung, preceded by the ladder's."""
         path = self.run.path.resolve()
         parents = (path.parent.parent.name,) if path.parent.name == "rungs" else ()
         return printable("-".join((*parents, path.name)))
 
     def identity(self, tracker: TrackerName) -> str:
-        """What tells this training from others there: new when it starts, kept when resumed."""
+        """An id of this training in the tracker: new at the start, kept when resumed."""
         path = self.run.path / f"{tracker}-id"
         kept = read_text(path).strip() if self.resumed and path.exists() else ""
         if _IDENTITY.fullmatch(kept):
@@ -52,16 +52,16 @@ class Opening:
 
 
 class Tracker(ABC):
-    """Takes numbers by name and step. It may raise whatever its package raises."""
+    """A receiver of numbers by name and step. It may raise any exception of its package."""
 
     @abstractmethod
     def __init__(self, opening: Opening) -> None:
-        """Begin, or go on with what an earlier attempt began."""
+        """Start, or continue what an earlier attempt started."""
 
     @abstractmethod
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Note what was measured after a step."""
+        """Record measurements after a step."""
 
     @abstractmethod
     def close(self, failed: bool) -> None:
-        """End; ``failed`` says that the training did not come to its end."""
+        """Finish; ``failed`` means that the training did not complete."""

@@ -1,4 +1,4 @@
-"""The configured trackers, as observers of a training."""
+"""The configured trackers as observers of a training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PACKAGES: Mapping[TrackerName, str] = {"tensorboard": "tensorboardX"}
 
 
 def require_trackers(names: Sequence[TrackerName]) -> None:
-    """Check that the packages of the trackers are there, without importing them.
+    """Check that the trackers' packages are installed, without importing them.
 
     Raises:
         UsageError: one is not installed.
@@ -51,7 +51,7 @@ def require_trackers(names: Sequence[TrackerName]) -> None:
 
 
 class TrackerObserver:
-    """Hands what is measured to a tracker, until that fails."""
+    """Passes metrics to a tracker until it fails."""
 
     def __init__(
         self, name: TrackerName, run: RunDirectory, settings: Mapping[str, Any], console: Console
@@ -63,7 +63,7 @@ class TrackerObserver:
         self._tracker: Tracker | None = None
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """Log the step's numbers."""
+        """Log the step's metrics."""
         values = {
             "train/loss": metrics.loss,
             "train/learning_rate": metrics.learning_rate,
@@ -76,7 +76,7 @@ class TrackerObserver:
         self._log(values, metrics.step)
 
     def on_event(self, event: str, **values: Any) -> None:
-        """Open the tracker when the training starts; log a validation."""
+        """Open the tracker at the start of the training; log a validation."""
         if event in ("start", "resume"):
             settings = printable_values(self._settings)
             opening = Opening(self._run, settings, values["step"], event == "resume")
@@ -88,7 +88,7 @@ class TrackerObserver:
             self._log({"validation/forgetting": values["rise"]}, values["step"])
 
     def close(self, failed: bool) -> None:
-        """Close the tracker, if it was opened."""
+        """Close the tracker if it was opened."""
         if self._tracker:
             with self._may_fail():
                 self._tracker.close(failed)
@@ -102,26 +102,26 @@ class TrackerObserver:
     @contextmanager
     def _may_fail(self) -> Iterator[None]:
         try:
-            with redirect_stdout(sys.stderr):  # standard output is for results
+            with redirect_stdout(sys.stderr):  # standard output is reserved for results
                 yield
-        except Exception as error:  # noqa: BLE001 - of a package that does not decide what is trained
+        except Exception as error:  # noqa: BLE001 - trackers must not stop a training
             self._tracker = None
             said = Secrets.of_environment().scrub(str(error)).strip()
             reason = (said.splitlines() or [type(error).__name__])[0]
-            self._console.warn(f"{self._name} failed and is left out from here on: {reason}")
+            self._console.warn(f"{self._name} failed and is disabled from now on: {reason}")
 
 
 @contextmanager
 def tracking(
     config: RunConfig, method: MethodName, run: RunDirectory, console: Console
 ) -> Iterator[list[TrackerObserver]]:
-    """Observers for the configured trackers, closed at the end. Told nothing, they write nothing.
+    """Observers for the configured trackers, closed at the end; unused ones write nothing.
 
     Args:
-        config: names the trackers.
-        method: what is trained.
-        run: receives what stays on this machine.
-        console: is told when a tracker fails.
+        config: the settings with the names of the trackers.
+        method: the tuning method.
+        run: the run directory for local files.
+        console: receives warnings of failed trackers.
     """
     settings = {
         "model": config.model.id,

@@ -1,6 +1,6 @@
-"""Trackers that keep runs together: Trackio, Weights & Biases, MLflow.
+"""Trackers with run management: Trackio, Weights & Biases, MLflow.
 
-Nothing leaves the machine unless the user has set the package's own environment variable for it.
+Nothing leaves the machine unless the user has set the package's environment variable for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PROJECT = "luthier"
 
 
 class Trackio(Tracker):
-    """Trackio on this machine, or where ``TRACKIO_SPACE_ID`` or ``TRACKIO_SERVER_URL`` say."""
+    """Trackio on this machine, or at ``TRACKIO_SPACE_ID`` or ``TRACKIO_SERVER_URL``."""
 
     def __init__(self, opening: Opening) -> None:
         import trackio
@@ -29,18 +29,18 @@ class Trackio(Tracker):
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Log; after a resume the same numbers may come twice."""
+        """Log; after a resume some numbers may be logged twice."""
         self._run.log(dict(values), step=step)
 
     def close(self, failed: bool) -> None:
-        """Wait until all is stored."""
+        """Wait until everything is stored."""
         import trackio
 
-        trackio.finish()  # the run's own method would be called again when the process ends
+        trackio.finish()  # the run's own method would be called again at exit
 
 
 class WandB(Tracker):
-    """Weights & Biases: offline, in the run directory, unless ``WANDB_MODE`` says otherwise."""
+    """Weights & Biases: offline in the run directory, unless ``WANDB_MODE`` is set."""
 
     def __init__(self, opening: Opening) -> None:
         mode = os.environ.get("WANDB_MODE", "offline")
@@ -60,16 +60,16 @@ class WandB(Tracker):
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Log; W&B leaves out a step that it has already."""
+        """Log; W&B ignores steps that it already has."""
         self._run.log(dict(values), step=step)
 
     def close(self, failed: bool) -> None:
-        """Wait until all is stored."""
+        """Wait until everything is stored."""
         self._run.finish(exit_code=int(failed))
 
 
 class MLflow(Tracker):
-    """MLflow: a database in the run directory, unless ``MLFLOW_TRACKING_URI`` names a server."""
+    """MLflow: a database in the run directory, or the server at ``MLFLOW_TRACKING_URI``."""
 
     def __init__(self, opening: Opening) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -100,7 +100,7 @@ class MLflow(Tracker):
             self._client.log_param(self._id, key, value)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Log; after a resume the same numbers may come twice."""
+        """Log; after a resume some numbers may be logged twice."""
         from mlflow.entities import Metric
 
         now = round(time.time() * 1000)
@@ -108,5 +108,5 @@ class MLflow(Tracker):
         self._client.log_batch(self._id, metrics=metrics)
 
     def close(self, failed: bool) -> None:
-        """Say how it ended."""
+        """Record the final status."""
         self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")

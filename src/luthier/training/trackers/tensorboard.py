@@ -17,8 +17,8 @@ _STEM = "events.out.tfevents"
 class TensorBoard(Tracker):
     """Event files in the run directory, for ``tensorboard --logdir runs``.
 
-    Records are framed here: the package's own writer works in a thread, and after a full disk has
-    ended that one, a training would wait for it without end.
+    Records are framed here, because the package's own writer uses a thread that dies on a full
+    disk, after which a training would hang.
     """
 
     def __init__(self, opening: Opening) -> None:
@@ -30,7 +30,7 @@ class TensorBoard(Tracker):
         path = folder / f"{_STEM}.{_after(folder, int(now)):010d}.{secrets.token_hex(8)}"
         self._file = path.open("xb", buffering=0)
         self._write(Event(wall_time=now, file_version="brain.Event:2"))
-        # TensorBoard leaves out what earlier files hold of this step and later ones.
+        # TensorBoard ignores entries of earlier files for this step and later ones.
         session = SessionLog(status=SessionLog.START)
         self._write(Event(wall_time=now, step=opening.step + 1, session_log=session))
 
@@ -57,9 +57,9 @@ class TensorBoard(Tracker):
 
 
 def _after(folder: Path, now: int) -> int:
-    """The seconds of a new file's name, later than all others there, also where a clock went back.
+    """The timestamp of a new file's name, later than all others there even if a clock went back.
 
-    The files are read in the order of their names.
+    TensorBoard reads the files in the order of their names.
     """
     named = (path.name.removeprefix(f"{_STEM}.") for path in folder.glob(f"{_STEM}.*"))
     seconds = [int(name[:10]) for name in named if name[:10].isascii() and name[:10].isdecimal()]

@@ -65,7 +65,7 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
         ("second: two", "second: one", "each once"),
         ("{first: one, second: two}", "{first: one}", "must name first and second"),
         ("{{ second }}", "{{ other }}", "not other"),
-        ("or {{ second }}", "", "must show first and second"),
+        ("or {{ second }}", "", "must use first and second"),
         ("one|two", "(one", "no regular expression"),
         ("name: mine", "name: mine\nmodel: x", "has no key 'model'"),
     ],
