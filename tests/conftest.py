@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,6 +34,26 @@ os.environ.pop("COLUMNS", None)
 BUNDLED = "smollm2-135m-instruct"
 # Of the tiny decoder-only models.
 VOCABULARY = 2048
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave all but a sample of the variants of a test to ``make test-long``.
+
+    The variants are evenly spaced, and each test begins at a place of its own, so that tests over
+    the same models or methods do not all take the same ones.
+    """
+    variants: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sample"):
+            variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, found in variants.items():
+        size = found[0].get_closest_marker("sample").args[0]  # type: ignore[union-attr]
+        start = zlib.crc32(name.encode()) % len(found)
+        kept = {(start + number * len(found) // size) % len(found) for number in range(size)}
+        for place, item in enumerate(found):
+            if place not in kept:
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -33,6 +33,7 @@ def assert_all_gone(processes: list[psutil.Process]) -> None:
     assert not alive
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parallelism", [pytest.param("ddp", marks=pytest.mark.long), "fsdp"])
 def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, training: Make) -> None:
     layout = {"train.parallelism": parallelism, **LAUNCHED}
@@ -50,6 +51,7 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
         assert stopped.weights()[name].equal(value), name
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("parallelism", ["ddp", "fsdp"])
 def test_all_leave_out_the_same_steps_of_float16(parallelism: str, training: Make) -> None:
     """Copies that had parted by a step would be made alike by a resume, and go on otherwise."""

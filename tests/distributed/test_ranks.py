@@ -30,6 +30,7 @@ REPLAYED = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("method", "settings"),
     [

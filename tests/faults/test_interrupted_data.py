@@ -122,6 +122,7 @@ def _require_ordinary_end(stopped: Stopped) -> None:
     assert not stopped.left
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("stage", "count"),
     [("reading", 1000), ("splitting", 1000), ("looking for special", 500), ("tokenising", 300)],
@@ -133,6 +134,7 @@ def test_ctrl_c_ends_every_stage_of_data_show(
     _require_ordinary_end(_interrupted(stage, count, command, tmp_path))
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_batch_of_slow_templates(
     tmp_path: Path, rows: Path, tiny_llama: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_ctrl_c_ends_a_batch_of_slow_templates(
     _require_ordinary_end(_interrupted("tokenising", 1, command, tmp_path))
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_search_for_test_examples(
     tmp_path: Path, rows: Path, tiny_llama: Path, quick_settings: dict[str, Any]
 ) -> None:

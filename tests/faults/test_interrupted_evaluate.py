@@ -103,6 +103,7 @@ def reference(
     return undisturbed, undisturbed.finished(), time.monotonic() - started
 
 
+@pytest.mark.sample(1)
 def test_killed_twice_and_gone_on_with(
     command_server: CommandServer, case: Case, reference: Any, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def obeying(loaded: Any, demands: dict[str, Any]) -> list[int]:
     return ends if isinstance(ends, list) else [ends]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("demands", DEMANDS, ids=str)
 def test_greedy_answers_are_transformers_own(
     demands: dict[str, Any], request: pytest.FixtureRequest, load_lively: Any

@@ -50,6 +50,7 @@ def test_greedy_answers_are_transformers_own(loaded: Any) -> None:
     )
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("beam", BEAMS, ids=str)
 def test_beam_answers_are_transformers_own(loaded: Any, beam: Beam) -> None:
     prompts = prompts_of(loaded)

@@ -146,6 +146,7 @@ def _family(kind: str, encoder_decoder: bool) -> LoadedModel:
     return family(kind, encoder_decoder=encoder_decoder)
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(("kind", "encoder_decoder"), CASES)
 def test_answers_are_those_of_whole_texts_or_the_model_is_refused(
     kind: str, encoder_decoder: bool
@@ -163,6 +164,7 @@ def test_answers_are_those_of_whole_texts_or_the_model_is_refused(
     check_answers(loaded, answers(loaded, greedy), answers(loaded, drawn))
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(("kind", "encoder_decoder"), CASES)
 def test_scores_are_those_of_whole_texts(kind: str, encoder_decoder: bool) -> None:
     loaded = _family(kind, encoder_decoder)
@@ -204,6 +206,7 @@ def check_scores(loaded: LoadedModel) -> None:
 BEAMS = ("llama", "gemma2", "llama4_text", "mamba", "qwen3_next", "minimax", "rwkv", "xlstm")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", BEAMS)
 def test_beams_do_not_depend_on_the_batch(kind: str) -> None:
     loaded = _family(kind, False)
@@ -225,6 +228,7 @@ def test_adapters_answer_as_peft_does(kind: str) -> None:
         assert [each.ids for each in found] == expected
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("method", NO_SOFT_PROMPT)
 @pytest.mark.parametrize(("kind", "encoder_decoder"), DEFAULT)
 def test_soft_prompts_answer_as_peft_does_or_are_refused(

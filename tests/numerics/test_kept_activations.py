@@ -274,12 +274,14 @@ IMPOSSIBLE = {("opt post-norm", "prompt tuning")}
 PAIRS = [pair for pair in product(FAMILIES, METHODS) if pair not in IMPOSSIBLE]
 
 
+@pytest.mark.sample(120)
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_the_tape_keeps_what_autograd_keeps(name: str, method: str, condition: Condition) -> None:
     compare(FAMILIES[name], name.split()[0], METHODS[method], condition)
 
 
+@pytest.mark.sample(40)
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
 @pytest.mark.parametrize("name", FAMILIES)

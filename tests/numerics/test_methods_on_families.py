@@ -63,6 +63,7 @@ def cases() -> list[Any]:
     return found
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("kind", "is_both"), cases())
 def test_every_method_learns_or_is_refused(kind: str, is_both: bool, tmp_path: Path) -> None:
     base = family(kind, encoder_decoder=is_both, **CHANGED.get(kind, {}))

@@ -98,6 +98,7 @@ def with_bottlenecks(model: Any, folder: Path) -> Any:
     return model
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_a_saved_model_answers_the_same_elsewhere(
     name: str,

@@ -24,6 +24,7 @@ _MANY = 60 * 2**20
 KINDS = ("byte-level", "metaspace", "unigram", "word-piece", "stripping", "llama-legacy", "gemma")
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "txt"])
 @pytest.mark.parametrize(
     "nothing", [b"\n", b"\r\n", b" \n", b"\0"], ids=["lines", "windows", "blanks", "zeros"]
@@ -110,6 +111,7 @@ def _renderer(kind: str, style: str) -> PromptRenderer:
     return PromptRenderer.from_config(PromptConfig(), made, context_window=60)
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("style", ["chatml", "llama-2", "llama-3", "mistral-tekken", "phi-3", ""])
 def test_many_examples_have_the_tokens_of_each(kind: str, style: str) -> None:

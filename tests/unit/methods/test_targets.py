@@ -117,6 +117,7 @@ def linear_ends(name: str) -> list[str]:
     return list(dict.fromkeys(key.rpartition(".")[2] for key in inside))
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("method", ["lora", "adalora", "vera"])
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_the_planner_counts_part_of_the_layers(name: str, method: MethodName) -> None:
@@ -139,6 +140,7 @@ def test_the_planner_counts_part_of_the_layers(name: str, method: MethodName) ->
         assert planned(name, method, **settings) == found, way
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", [*ONE_OF_EACH, *OTHERS])
 def test_all_linear_is_pefts_but_the_output_layer(name: str) -> None:
     model = bare(name)

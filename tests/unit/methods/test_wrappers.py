@@ -100,6 +100,7 @@ def seeing(state: dict[str, torch.Tensor], pattern: str) -> dict[str, torch.Tens
     return {name: value.clone() for name, value in state.items() if is_frozen(name, pattern)}
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("method", ["lora", "full", "last-layers"])
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_only_the_language_model_is_trained(
@@ -121,6 +122,7 @@ def test_only_the_language_model_is_trained(
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("wrapper", ["llava", "gemma3", "qwen2_5_vl", "idefics3"])
 def test_every_method(wrapper: str, method: MethodName, make_folder: Any) -> None:
@@ -143,6 +145,7 @@ def test_every_method(wrapper: str, method: MethodName, make_folder: Any) -> Non
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_peft_loads_the_adapter_onto_the_wrapper(wrapper: str, make_folder: Any) -> None:
     import peft
@@ -176,6 +179,7 @@ def test_merged_into_the_language_model(make_folder: Any, tmp_path: Path) -> Non
         assert torch.equal(whole.model.state_dict()[name], value)
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("method", ["lora", "full", "dora", "ia3", "layernorm"])
 def test_the_plan_counts_what_is_trained(

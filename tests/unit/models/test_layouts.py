@@ -87,6 +87,7 @@ def arguments(folder: Path, layout: Layout, parity: Path) -> list[str]:
     return [f"{key}={value}" for key, value in settings.items()]
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("layout", [one for one in LAYOUTS if one.refused is None], ids=str)
 def test_what_loads_computes_what_the_files_hold(
     layout: Layout, folder: Path, parity_file: Path, capsys: pytest.CaptureFixture[str]
@@ -102,6 +103,7 @@ def test_what_loads_computes_what_the_files_hold(
     capsys.readouterr()
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", USED)
 @pytest.mark.usefixtures("one_thread")
 def test_what_loads_can_be_tuned_measured_and_asked(
@@ -119,6 +121,7 @@ def test_what_loads_can_be_tuned_measured_and_asked(
     capsys.readouterr()
 
 
+@pytest.mark.sample(14)
 @pytest.mark.parametrize("layout", [one for one in LAYOUTS if one.refused], ids=str)
 def test_what_is_refused_is_so_by_every_command(
     layout: Layout, folder: Path, parity_file: Path, capsys: pytest.CaptureFixture[str]

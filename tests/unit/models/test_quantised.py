@@ -83,6 +83,7 @@ def test_qlora_trains_nothing_but_its_adapter(small_tune: Any, load: Any, tiny_l
     assert is_quantised(tuned.model.get_base_model())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("method", ["full", "bitfit", "layernorm", "last-layers"])
 def test_a_quantised_base_cannot_be_trained_itself(
     method: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_llama: Path

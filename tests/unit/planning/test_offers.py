@@ -212,6 +212,7 @@ def test_a_target_that_names_nothing_is_refused_by_the_plan_too(
         plan(PlanRequest(GPT2, "t4", method=method, **given))
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("hardware", ["t4", "a100-40gb", "rtx-4090", "cpu"])
 @pytest.mark.parametrize("method", [*METHODS, "qlora", "any"])
 def test_searches_and_advice_keep_the_sizes_and_name_what_runs(method: str, hardware: str) -> None:

@@ -22,6 +22,7 @@ LARGER = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, 
 LLAMA = {**SMALL["llama biases tied"], **LARGER, "max_position_embeddings": 512}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "patterns",
     [

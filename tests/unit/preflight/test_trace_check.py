@@ -50,6 +50,7 @@ def combinations() -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("method", "precision", "checkpointing"), combinations())
 def test_plan_and_trace_agree(
     method: str, precision: str, checkpointing: str, small_model: str
@@ -68,6 +69,7 @@ def test_plan_and_trace_agree(
     assert check.error == pytest.approx(0, abs=0.10)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("precision", ["float32", "bf16-mixed"])
 @pytest.mark.parametrize(
     "method",
@@ -91,6 +93,7 @@ def test_plan_and_trace_agree_where_layers_are_frozen(checkpointing: str, small_
     assert check.error == pytest.approx(0, abs=0.10)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("optimizer", ["adamw-8bit", "adafactor", "sgd"])
 @pytest.mark.parametrize("precision", ["float32", "bf16-mixed"])
 def test_plan_and_trace_agree_for_every_optimizer(
@@ -111,6 +114,7 @@ def test_plan_and_trace_agree_for_every_optimizer(
     assert check.error == pytest.approx(0, abs=0.10)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("model", "method"),
     [("t5-small", "full"), ("flan-t5-small", "full"), ("t5-small", "prefix-tuning")],

@@ -46,6 +46,7 @@ def renderer(name: str, kind: str, **changes: Any) -> PromptRenderer:
     return PromptRenderer(made, True, None, 10_000, False, **changes)
 
 
+@pytest.mark.sample(120)
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("name", STYLES)
 def test_ids_are_those_of_transformers(name: str, kind: str) -> None:

@@ -103,6 +103,7 @@ ODD = (
 """Answers that share a token with what stands before them, or have letters of many bytes."""
 
 
+@pytest.mark.sample(120)
 @pytest.mark.parametrize("answer", [text for text in ODD if text.strip()])
 @pytest.mark.parametrize(
     "kind", [kind for kind in TOKENIZERS if kind not in ("unigram", "word-piece")]

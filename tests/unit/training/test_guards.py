@@ -72,6 +72,7 @@ class Poison:
             self.changed.append(bool(changed))
 
 
+@pytest.mark.sample(4)
 @dataclasses.dataclass(frozen=True)
 class Poisoned(Supervised):
     """The loss as the poison leaves it; validations have their own."""

@@ -92,6 +92,7 @@ def test_unscaled_gradients_are_those_of_the_loss() -> None:
     assert masters[0].grad.tolist() == [[2.0**-23] * 4]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("model", "method"),
     [
@@ -193,6 +194,7 @@ def test_an_overflow_changes_no_weight(
         assert torch.equal(checkpoint.tensors()[f"weights/{name}"], value.detach().float()), name
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("model", "method"), [("tiny_llama", "full"), ("tiny_llama", "lora"), ("tiny_t5", "lora")]
 )

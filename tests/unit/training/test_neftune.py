@@ -142,6 +142,7 @@ def test_the_gradient_does_not_depend_on_the_cut(name: str, method: str, make_jo
             torch.testing.assert_close(moved_when_cut[key], delta, atol=2e-6, rtol=0, msg=key)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("model", "method", "loop"),
     [
@@ -163,6 +164,7 @@ def test_so_it_does_in_short_types(dtype: str, small_tune: Any) -> None:
     assert_resumes_exactly(small_tune, "tiny_llama", "lora", NOISE, dtype=dtype)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
     "method", ["lora", "ia3", "adapters", "prompt-tuning", "prefix-tuning", "p-tuning", "vera"]

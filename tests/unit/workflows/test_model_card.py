@@ -75,6 +75,7 @@ def run_blocks(folder: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     return shown
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("method", [name for name in METHOD_NAMES if name != "qlora"])
 def test_the_code_of_a_card_runs_for_every_method(
     method: str, tuned: Any, tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch
