@@ -11,7 +11,7 @@ import yaml
 import luthier
 from luthier.core.console import Console
 from luthier.evaluation.asking import load_task
-from luthier.tasks.load import KINDS
+from luthier.tasks.documents import KINDS
 from luthier.tasks.suite import Suite
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"

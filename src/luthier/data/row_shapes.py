@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
@@ -25,8 +25,7 @@ from luthier.data.glaive import glaive_system, glaive_turns
 from luthier.data.identity import with_content_id
 from luthier.data.tool_calls import call_text, declared_arguments, read_tools, tools_text
 from luthier.data.turns import REASONING_KEYS, Turn, TurnReader
-from luthier.prompts.template import Template
-from luthier.tasks.wording import TaskWording
+from luthier.tasks.task import Task
 
 _PAIRS = (("prompt", "completion"), ("input", "output"), ("question", "answer"))
 _CONTEXT = frozenset(
@@ -119,9 +118,16 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows with arbitrary columns, rendered by a template."""
+    """Rows of any columns, rendered by a task.
 
-    template: Template | TaskWording
+    Attributes:
+        task: renders them.
+        labels: from the labels of the rows to those of the task, where they are called otherwise.
+        name: as in ``data.format``.
+    """
+
+    task: Task
+    labels: Mapping[str, str] = field(default_factory=dict)
     name: str = "table"
 
     def convert(
@@ -132,14 +138,14 @@ class Table:
         Args:
             row: the row.
             group: the example's group.
-            rules: names the weight column; columns used by the template have no other meaning.
+            rules: names the weight column; columns used by the task have no other meaning.
             notes: receives columns that look like training flags but are unused.
 
         Raises:
-            DataError: the template cannot render the row, or a flag is ambiguous.
+            DataError: the task cannot render the row, or a flag is ambiguous.
         """
-        example = self.template.render(row.values, where=row.where, id="", group=group)
-        used = {*self.template.columns, *rules.ignore_keys, rules.weight}
+        example = self.task.document(row, 0, self.labels).example(group)
+        used = {*self.task.columns, *rules.ignore_keys, rules.weight}
         beside = Fields({k: v for k, v in row.values.items() if k not in used}, row.where)
         if row_flag(beside) is False:
             example = replace(example, weight=0.0)

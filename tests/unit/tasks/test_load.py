@@ -93,9 +93,9 @@ def test_the_two_formats_of_mmlu_are_told_apart() -> None:
     ours, theirs = task("mmlu/high_school_physics"), task("mmlu-hendrycks/high_school_physics")
     assert (ours.format, theirs.format) == ("lm-eval", "hendrycks/test")
     begin = "The following are multiple choice questions (with answers) about"
-    assert ours.description == f"{begin} high school physics.\n\n"
-    assert theirs.description == f"{begin}  high school physics.\n\n"
-    assert ours.template.hash != theirs.template.hash
+    assert ours.system == f"{begin} high school physics.\n\n"
+    assert theirs.system == f"{begin}  high school physics.\n\n"
+    assert ours.stamp.hash != theirs.stamp.hash
 
 
 def test_a_task_of_ones_own_takes_a_few_lines(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_a_task_of_ones_own_takes_a_few_lines(tmp_path: Path) -> None:
 
 
 def test_what_decides_the_answers_is_in_the_fingerprint(tmp_path: Path) -> None:
-    first = task(write(tmp_path, OWN)).template
-    assert task(write(tmp_path, OWN.replace("[acc, ", "["))).template == first
-    assert task(write(tmp_path, OWN.replace("Urgent?", "Urgent:"))).template.hash != first.hash
-    assert task(write(tmp_path, OWN.replace('1: "yes"', "1: sure"))).template.hash != first.hash
+    first = task(write(tmp_path, OWN)).stamp
+    assert task(write(tmp_path, OWN.replace("[acc, ", "["))).stamp == first
+    assert task(write(tmp_path, OWN.replace("Urgent?", "Urgent:"))).stamp.hash != first.hash
+    assert task(write(tmp_path, OWN.replace('1: "yes"', "1: sure"))).stamp.hash != first.hash
 
 
 @pytest.mark.parametrize(

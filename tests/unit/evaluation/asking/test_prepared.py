@@ -27,7 +27,9 @@ def test_a_question_follows_the_description_and_the_shots(
     make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
 ) -> None:
     task = make_task(
-        {**choices, "description": "Say it.\n", "draw": "first"}, test=TEST, train=TRAIN
+        {**choices, "system": "Say it.\n", "trailing_whitespace": "keep", "draw": "first"},
+        test=TEST,
+        train=TRAIN,
     )
     questions, fewer = prepare_task(task, shots=2).questions(TextEncoder(tokenizer, 1000))
     assert questions[1].context == ("Say it.\ntrain 0 is cold\n\ntrain 1 is hot\n\ntest 1 is")
@@ -187,7 +189,7 @@ def test_one_file_may_be_asked_and_shown(
                 "kind": "candidates",
                 "prompt": "{{ q }}",
                 "candidates": "c",
-                "answers": "a",
+                "references": "a",
                 "metrics": ["acc"],
             },
             {"q": "Who?", "c": ["Al", "Bo"], "a": ["Al"]},
