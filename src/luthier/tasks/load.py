@@ -38,10 +38,10 @@ def load_task(name_or_path: str, checks: Checks | None = None) -> Task | Suite:
     """
     found = load_tasks(name_or_path, checks)
     if len(found) > 1:
-        wordings = [f"{name_or_path}/{task.name.rpartition('/')[2]}" for task in found]
+        wordings = [task.name.rpartition("/")[2] for task in found]
         raise UsageError(
-            f"{name_or_path} holds {len(found)} wordings, and one is wanted",
-            fix=f"name one of them: {listed(wordings)}",
+            f"{name_or_path} holds {len(found)} wordings, and one is wanted: {listed(wordings)}",
+            fix=f"name one behind the file, such as {name_or_path}/{wordings[0]}",
         )
     return found[0]
 

@@ -92,6 +92,19 @@ def test_one_split_is_cut(folder: Path) -> None:
     assert len(found.train) + len(found.validation) + len(found.test) == 60
 
 
+def test_a_template_gets_the_labels_of_the_tasks_rows(folder: Path) -> None:
+    words = (
+        "prompt: '{{ number }}?'\nlabel: '{{ label }}'\nchoices: {0: even, 1: odd}\nmetrics: acc\n"
+    )
+    Path("words.yaml").write_text(words)
+    config = DataConfig(source="parity.yaml")
+    found = load_dataset(config, PromptConfig(template="words.yaml"), 0, QUIET)
+    assert found.template.name == "words"
+    for example in found.test:
+        number = int(example.messages[0].content[:-1])
+        assert example.references == ("odd" if number % 2 else "even",)
+
+
 def test_a_task_is_tuned_and_measured_as_a_benchmark(folder: Path, tiny_llama: Path) -> None:
     settings = {
         "model.id": str(tiny_llama), "model.dtype": "float32", "data.source": "parity.yaml",
@@ -108,7 +121,8 @@ def test_a_task_is_tuned_and_measured_as_a_benchmark(folder: Path, tiny_llama: P
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("glue", "choose one of them: glue/cola"),
+        ("glue", "name one of them: glue/cola"),
+        ("nli-two-way/short", "prompt.template=nli-two-way/short"),
         ("text.yaml", "no questions with answers"),
         ("contexts.yaml", "no questions with answers"),
     ],

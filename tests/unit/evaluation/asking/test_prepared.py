@@ -38,6 +38,16 @@ def test_a_question_follows_the_description_and_the_shots(
     assert fewer == 0
 
 
+def test_a_system_message_without_white_space_is_told_apart(
+    make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
+) -> None:
+    keys = {**choices, "system": "Say {{ how }}.\n", "draw": "first", "separator": "\n"}
+    rows = [{**row, "how": "it"} for row in TEST]
+    task = make_task(keys, test=rows, train=[{**row, "how": "no"} for row in TRAIN])
+    questions, _ = prepare_task(task, shots=1).questions(TextEncoder(tokenizer, 1000))
+    assert questions[1].context == "Say it.\ntrain 0 is cold\ntest 1 is"
+
+
 def test_shots_are_drawn_with_the_seed_and_the_labels_take_turns(
     make_task: MakeTask, choices: dict[str, Any]
 ) -> None:
