@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
@@ -116,7 +117,7 @@ class Format:
         return with_content_id(example)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: they exclude cached properties
 class Table:
     """Rows of any columns, rendered by a task.
 
@@ -145,7 +146,7 @@ class Table:
             DataError: the task cannot render the row, or a flag is ambiguous.
         """
         example = self.task.document(row, 0, self.labels).example(group)
-        used = {*self.task.columns, *rules.ignore_keys, rules.weight}
+        used = {*self._columns, *rules.ignore_keys, rules.weight}
         beside = Fields({k: v for k, v in row.values.items() if k not in used}, row.where)
         if row_flag(beside) is False:
             example = replace(example, weight=0.0)
@@ -156,6 +157,10 @@ class Table:
             unread = beside.unread()
             notes.add_unused({name: unread[name] for name in unread if _says_something(name)})
         return with_content_id(example)
+
+    @cached_property
+    def _columns(self) -> frozenset[str]:
+        return self.task.columns
 
 
 def is_index(column: str, value: Any) -> bool:

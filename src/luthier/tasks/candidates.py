@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -156,17 +156,19 @@ class CandidateTask(RowChoices):
         """See `Task.snippets`."""
         return {**super().snippets, "words": self.words}
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The candidates and their words."""
         return {"choices": self.names(row), "words": tuple(self._words(row))}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
         """All right candidates, and the words of the first."""
         references = self.accepted(row)
         if right := self.right(row):
-            return {"references": references, "solution": self._words(row)[right[0]]}
-        words = self.filled("words", self.words, row, candidate=references[0])
-        return {"references": references, "solution": words}
+            return {"references": references, "solution": words[right[0]]}
+        solution = self.filled("words", self.words, row, candidate=references[0])
+        return {"references": references, "solution": solution}
 
     def _words(self, row: Row) -> list[str]:
         return [
@@ -201,7 +203,7 @@ class ContextTask(RowChoices):
         """See `Task.snippets`."""
         return {**super().snippets, "continuation": self.continuation}
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The contexts, and the continuation for each."""
         contexts = self.texts(row)
         words = self.filled("continuation", self.continuation, row)
@@ -211,7 +213,9 @@ class ContextTask(RowChoices):
             "words": (words,) * len(contexts),
         }
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
         """The right contexts; a worked example shows the first of them.
 
         Raises:
@@ -220,8 +224,7 @@ class ContextTask(RowChoices):
         right = self.right(row)
         if not right:
             raise DataError("none of the row's contexts is right", where=row.where)
-        words = self.filled("continuation", self.continuation, row)
-        solution = f"{self.texts(row)[right[0]]}{self.delimiter}{words}"
+        solution = f"{self.texts(row)[right[0]]}{self.delimiter}{words[0]}"
         return {"references": self.accepted(row), "solution": solution}
 
     def shown(self, shot: Document) -> str:

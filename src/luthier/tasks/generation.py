@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -13,7 +14,7 @@ from luthier.config.decoding import Greedy, StopString, Strategy
 from luthier.core.row import Row
 from luthier.prompts.jinja import Jinja, columns_of
 from luthier.prompts.reasoning import answer_only
-from luthier.tasks.columns import ColumnOrText, has_column, is_column, one_or_more
+from luthier.tasks.columns import ColumnOrText, has_column, is_column, texts_of, value_of
 from luthier.tasks.needs import Need
 from luthier.tasks.task import Task
 
@@ -118,11 +119,13 @@ class GenerationTask(Task):
         several: set[Need] = {"several answers", "sets of answers"} if self.samples > 1 else set()
         return frozenset[Need]({"answers", "written answers", "extractors"}) | several
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """Nothing but the prompt."""
         return {}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
         """The accepted answers, the first of which is shown."""
         accepted = tuple(dict.fromkeys(self._accepted(row)))
         # A worked example shows the reasoning of a row; an answer is compared without it.
@@ -141,23 +144,30 @@ class GenerationTask(Task):
             DataError: it has none, or one is empty or no text.
         """
         fields = {f"references.{n}": source for n, source in enumerate(self.references)}
-        if self.completion is not None:
-            fields = {"completion": self.completion, **fields}
         there = {name: source for name, source in fields.items() if _is_there(source, row)}
-        return tuple(
-            text
-            for name, source in (there or fields).items()
-            for text in self._answers(name, source, row)
-        )
+        further = [text for name in there for text in self._answers(name, there[name], row)]
+        if self.completion is not None and (not further or _has_all(self.completion, row)):
+            return (self.filled("completion", self.completion, row), *further)
+        return tuple(further) or self._answers(*next(iter(fields.items())), row)
 
     def _answers(self, field: str, source: str, row: Row) -> tuple[str, ...]:
-        if field == "completion" or not is_column(source):
+        """The answers of one of the references; a list may hold an empty one.
+
+        Raises:
+            DataError: there is none, or the only one is empty or no text.
+        """
+        if not is_column(source):
             return (self.filled(field, source, row),)
-        texts = one_or_more(row, source, self.name)
-        return tuple(self.stripped(text) for text in texts)
+        value = value_of(row, source, self.name)
+        if isinstance(value, list):
+            return tuple(map(self.stripped, texts_of(row, source, self.name)))
+        printed = f"{{{{ row[{json.dumps(source)}] }}}}"
+        return (self.filled(field, printed, row, **{source: value}),)
 
 
 def _is_there(source: str, row: Row) -> bool:
-    return (
-        has_column(row, source) if is_column(source) else columns_of([source]) <= row.values.keys()
-    )
+    return has_column(row, source) if is_column(source) else _has_all(source, row)
+
+
+def _has_all(source: str, row: Row) -> bool:
+    return columns_of([source]) <= row.values.keys()

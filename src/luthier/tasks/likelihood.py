@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -58,12 +58,14 @@ class ChoiceTask(LikelihoodTask):
         """The words of each label; ``<column>`` stands for what each row has there."""
         return _in_general(self.choices)
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The labels and their words."""
         words = (self.filled(f"choices.{x}", text, row) for x, text in self.choices.items())
         return {"choices": tuple(self.choices), "words": tuple(words)}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
         """The label, and its words for a worked example.
 
         Raises:
@@ -82,8 +84,7 @@ class ChoiceTask(LikelihoodTask):
                     f"the labels are {known}; translate others with labels",
                 ),
             )
-        words = self.filled(f"choices.{label}", self.choices[label], row)
-        return {"references": (label,), "solution": words}
+        return {"references": (label,), "solution": words[list(self.choices).index(label)]}
 
     @property
     def snippets(self) -> Mapping[str, str]:
@@ -114,12 +115,14 @@ class RatingTask(LikelihoodTask):
         """The words of each step; ``<column>`` stands for what each row has there."""
         return _in_general(self.scale)
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The steps and their words."""
         words = (self.filled(f"scale.{x}", text, row) for x, text in self.scale.items())
         return {"choices": tuple(self.scale), "words": tuple(words)}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
         """The number, and the words of the nearest step.
 
         Raises:
@@ -134,9 +137,9 @@ class RatingTask(LikelihoodTask):
                 where=row.where,
                 fix="correct the row, or the task's label",
             ) from None
-        nearest = min(self.scale, key=lambda step: abs(step_of(step) - value))
-        words = self.filled(f"scale.{nearest}", self.scale[nearest], row)
-        return {"references": (text,), "solution": words}
+        steps = list(self.scale)
+        nearest = min(steps, key=lambda step: abs(step_of(step) - value))
+        return {"references": (text,), "solution": words[steps.index(nearest)]}
 
     @property
     def snippets(self) -> Mapping[str, str]:
@@ -159,14 +162,15 @@ class ClozeTask(LikelihoodTask):
         """See `Task.gives`."""
         return frozenset({"answers", "likelihoods"})
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The end is all that is scored, so it is needed even where nobody judges."""
         return {"words": (self.filled("completion", self.completion, row),)}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
         """The end."""
-        target = self.filled("completion", self.completion, row)
-        return {"references": (target,), "solution": target}
+        return {"references": tuple(words), "solution": words[0]}
 
     @property
     def snippets(self) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from luthier.core.errors import DataError
 from luthier.core.names import did_you_mean, listed
@@ -28,7 +29,7 @@ class TextField:
     task: str
     strips: bool
 
-    def render(self, row: Row, **more: str) -> str:
+    def render(self, row: Row, **more: Any) -> str:
         """The text for a row.
 
         Args:
@@ -39,8 +40,9 @@ class TextField:
             DataError: a column is missing, or the text cannot be made, perhaps of null.
         """
         snippet = compile_snippet(self.source)
-        values = {**row.values, **more}
-        if missing := sorted(snippet.columns - values.keys()):
+        values = {**row.values, **more} if more else row.values
+        if not snippet.columns <= values.keys():
+            missing = sorted(snippet.columns - values.keys())
             raise DataError(
                 f"{self.name!r} of the task {self.task!r} needs the column {missing[0]!r}, "
                 "which is not there",
@@ -58,7 +60,7 @@ class TextField:
             ) from None
         return text.rstrip() if self.strips else text
 
-    def filled(self, row: Row, **more: str) -> str:
+    def filled(self, row: Row, **more: Any) -> str:
         """The text for a row, which is not empty.
 
         Args: as `render`.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -233,10 +233,24 @@ class Task(Config, ABC):
         """A worked example as it is shown."""
         return f"{shot.prompt}{self.delimiter}{shot.solution}"
 
-    def worked_example(
+    def worked_example(self, row: Row, place: int, source_labels: Mapping[str, str]) -> Document:
+        """What a row asks, and its right answer; a worked example needs no name but its place.
+
+        Args:
+            row: the row.
+            place: of the row in its split, from 0.
+            source_labels: from the source's labels to the task's.
+
+        Raises:
+            DataError: a column is missing, a label has no words, a text cannot be made, or the
+                question or an answer is empty.
+        """
+        return self._rendered(row, source_labels, answered=True, id=str(place))
+
+    def document(
         self, row: Row, place: int, source_labels: Mapping[str, str], *, answered: bool = True
     ) -> Document:
-        """What a row asks, and its right answer; a worked example needs no name but its place.
+        """The item that a row stands for, with the task's names for it and what it is part of.
 
         Args:
             row: the row.
@@ -245,55 +259,56 @@ class Task(Config, ABC):
             answered: whether the right answer is needed; if not, it is not looked for.
 
         Raises:
-            DataError: a column is missing, a label has no words, a text cannot be made, or the
-                question or an answer is empty.
+            DataError: as `worked_example`.
         """
-        asked = {
-            name: self.filled(name, source, row)
-            for name, source in (("system", self.system), ("prompt", self.prompt))
-            if source
+        names = {
+            "id": self._name("id", self.id, row) or str(place),
+            "group": self._name("group", self.group, row),
+            "question_id": self.question_id_of(row),
         }
-        answer = self.answer_fields(row, source_labels) if answered else {"references": ()}
-        fields = self.fields(row, source_labels)
-        return Document(
-            id=str(place), where=row.where, **{"prompt": "", **asked, **fields, **answer}
-        )
+        return self._rendered(row, source_labels, answered=answered, **names)
 
-    def document(
-        self, row: Row, place: int, source_labels: Mapping[str, str], *, answered: bool = True
+    def _rendered(
+        self, row: Row, source_labels: Mapping[str, str], *, answered: bool, **names: str
     ) -> Document:
-        """The item that a row stands for, with the task's names for it and what it is part of.
-
-        Args, Raises: as `worked_example`.
-        """
-        return replace(
-            self.worked_example(row, place, source_labels, answered=answered),
-            id=self._name("id", self.id, row) or str(place),
-            group=self._name("group", self.group, row),
-            question_id=self.question_id_of(row),
-        )
+        system = self.filled("system", self.system, row) if self.system else ""
+        prompt = self.filled("prompt", self.prompt, row) if self.prompt else ""
+        fields = self.fields(row)
+        answer: dict[str, Any] = {"references": ()}
+        if answered:
+            answer = self.answer_fields(row, source_labels, fields.get("words", ()))
+        values = {**names, **fields, **answer}
+        return Document(where=row.where, system=system, prompt=prompt, **values)
 
     def question_id_of(self, row: Row) -> str:
         """What a row is scored as a part of; empty where it stands for itself."""
         return self._name("question_id", self.question_id, row)
 
     @abstractmethod
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """What a document of this kind has beside its prompt, without the right answer."""
 
     @abstractmethod
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
-        """The right answer of a document: ``references`` and ``solution``."""
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
+        """The right answer of a document: ``references`` and ``solution``.
+
+        Args:
+            row: the row.
+            source_labels: from the source's labels to the task's.
+            words: the document's, which `fields` has made.
+        """
 
     def stripped(self, text: str) -> str:
         """A text of a column as the task has its texts."""
         return text.rstrip() if self.trailing_whitespace == "strip" else text
 
-    def render(self, field: str, source: str, row: Row, **more: str) -> str:
+    def render(self, field: str, source: str, row: Row, **more: Any) -> str:
         """The text of one field for a row, which may be empty; see `TextField.render`."""
         return self._text(field, source).render(row, **more)
 
-    def filled(self, field: str, source: str, row: Row, **more: str) -> str:
+    def filled(self, field: str, source: str, row: Row, **more: Any) -> str:
         """The text of one field for a row; see `TextField.filled`."""
         return self._text(field, source).filled(row, **more)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -45,7 +45,7 @@ class TextTask(Task):
         """See `Task.snippets`."""
         return {**super().snippets, "text": self.text}
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The text, and how many words (parts between white space) and bytes it has.
 
         Raises:
@@ -56,6 +56,8 @@ class TextTask(Task):
         counts = {"words": len(re.split(r"\s+", counted)), "bytes": len(counted.encode())}
         return {"words": (text,), "counts": counts}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer_fields(
+        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
+    ) -> dict[str, Any]:
         """Nothing is right or wrong."""
         return {"references": ()}

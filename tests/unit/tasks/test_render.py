@@ -150,13 +150,29 @@ def test_empty_text_is_refused(field: str, row: dict[str, str]) -> None:
     assert caught.value.fix.startswith("it is made of ")
 
 
+def test_an_empty_reference_is_refused_outside_of_lists() -> None:
+    task = make(references="more")
+    assert render(task, dialogue="x", summary="y", more=["", "b"]).references == ("y", "", "b")
+    with pytest.raises(DataError, match=r"'references.0' of the task 'mine' is empty") as caught:
+        render(task, dialogue="x", summary="y", more=" ")
+    assert caught.value.fix == "it is made of more"
+
+
+def test_a_constant_completion_needs_no_column() -> None:
+    task = make(completion="none", references="more")
+    assert render(task, dialogue="x", more="b").references == ("none", "b")
+
+
 def test_null_is_refused_and_its_column_named() -> None:
     with pytest.raises(DataError, match="null") as caught:
         render(make(), dialogue=None, summary="y")
     assert caught.value.fix == "null here: dialogue"
     assert caught.value.where == f"{WHERE}, 'prompt' of the task 'mine'"
-    with pytest.raises(DataError, match="other than text") as caught:
-        render(make(references="more"), dialogue="x", summary="y", more=None)
+    with pytest.raises(DataError, match="null") as caught:
+        render(make(references="a b.c"), dialogue="x", summary="y", **{"a b": {"c": None}})
+    assert caught.value.fix == "null here: a b.c"
+    with pytest.raises(DataError, match="'more' holds something other than text") as caught:
+        render(make(references="more"), dialogue="x", summary="y", more=["a", None])
     assert caught.value.fix == "null is no text"
 
 
