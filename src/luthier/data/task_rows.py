@@ -17,7 +17,7 @@ from luthier.data.hub import open_hub
 from luthier.data.problems import RaiseProblems
 from luthier.data.readers import read_headless
 from luthier.data.sources import WHOLE, candidate_paths, read_file
-from luthier.tasks.load import is_file, load_template, task_names
+from luthier.tasks.load import TASK_FILES, is_file, load_template, task_names
 from luthier.tasks.sources import FileSource, HubSource
 from luthier.tasks.task import Task
 
@@ -68,7 +68,8 @@ def task_called(source: str) -> Task | None:
         UsageError: it is a suite of several tasks, or its rows cannot be trained on.
         DataError: the file is not a valid task.
     """
-    if not is_file(source) and (is_there(home(source)) or source not in task_names()):
+    is_data = Path(source).suffix not in TASK_FILES and is_there(home(source))
+    if is_data or not (is_file(source) or source in task_names()):
         return None
     found = load_template(source, "data.source")
     if found.has_rows:

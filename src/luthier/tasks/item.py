@@ -52,7 +52,9 @@ class Document:
             group: the example's group; empty: what the item is part of.
         """
         accepted = (self.solution,) if self.choices else self.references
-        system = (Message("system", self.system),) if self.system else ()
+        # White space before a question in plain text is no part of a message.
+        told = self.system.rstrip()
+        system = (Message("system", told),) if told else ()
         return Example(
             id=self.id,
             messages=(*system, Message("user", self.prompt)),

@@ -20,7 +20,8 @@ from luthier.tasks.documents import tasks_of
 from luthier.tasks.suite import Suite, renamed
 from luthier.tasks.task import Checks, Task
 
-_FILES = (".yaml", ".yml")
+TASK_FILES = (".yaml", ".yml")
+"""What the names of task files end in."""
 
 
 def load_task(name_or_path: str, checks: Checks | None = None) -> Task | Suite:
@@ -106,13 +107,13 @@ def task_names() -> tuple[str, ...]:
 def is_file(name_or_path: str) -> bool:
     """Whether this is the path of a file, perhaps with the name of a wording behind it."""
     path = Path(name_or_path)
-    return path.suffix in _FILES or path.parent.suffix in _FILES
+    return path.suffix in TASK_FILES or path.parent.suffix in TASK_FILES
 
 
 def _of_file(name_or_path: str, checks: Checks | None) -> tuple[Task | Suite, ...]:
     """The tasks of a file of the user, or the one whose wording is named."""
     path = Path(name_or_path)
-    path, wording = (path, "") if path.suffix in _FILES else (path.parent, path.name)
+    path, wording = (path, "") if path.suffix in TASK_FILES else (path.parent, path.name)
     document = read_yaml(path)
     if document.values.get("kind") == "suite":
         found: tuple[Task | Suite, ...] = (_own_suite(document, path, checks),)
@@ -279,5 +280,5 @@ def _resources(folder: Traversable) -> Iterator[Traversable]:
     for resource in sorted(folder.iterdir(), key=lambda resource: resource.name):
         if resource.is_dir():
             yield from _resources(resource)
-        elif resource.name.endswith(_FILES):
+        elif resource.name.endswith(TASK_FILES):
             yield resource
