@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -13,7 +13,7 @@ from luthier.core.names import listed
 from luthier.core.row import Row
 from luthier.prompts.jinja import Jinja
 from luthier.tasks.columns import Column, beginning, one_or_more, place_of, texts_of
-from luthier.tasks.item import Document
+from luthier.tasks.item import Answer, Document
 from luthier.tasks.likelihood import LikelihoodTask
 
 _TRUE, _FALSE = {"1", "true"}, {"0", "false"}
@@ -160,15 +160,12 @@ class CandidateTask(RowChoices):
         """The candidates and their words."""
         return {"choices": self.names(row), "words": tuple(self._words(row))}
 
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """All right candidates, and the words of the first."""
         references = self.accepted(row)
         if right := self.right(row):
-            return {"references": references, "solution": words[right[0]]}
-        solution = self.filled("words", self.words, row, candidate=references[0])
-        return {"references": references, "solution": solution}
+            return Answer(references, right[0])
+        return Answer(references, self.filled("words", self.words, row, candidate=references[0]))
 
     def _words(self, row: Row) -> list[str]:
         return [
@@ -213,9 +210,7 @@ class ContextTask(RowChoices):
             "words": (words,) * len(contexts),
         }
 
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The right contexts; a worked example shows the first of them.
 
         Raises:
@@ -224,8 +219,9 @@ class ContextTask(RowChoices):
         right = self.right(row)
         if not right:
             raise DataError("none of the row's contexts is right", where=row.where)
-        solution = f"{self.texts(row)[right[0]]}{self.delimiter}{words[0]}"
-        return {"references": self.accepted(row), "solution": solution}
+        words = self.filled("continuation", self.continuation, row)
+        solution = f"{self.texts(row)[right[0]]}{self.delimiter}{words}"
+        return Answer(self.accepted(row), solution)
 
     def shown(self, shot: Document) -> str:
         """See `Task.shown`: the solution is the right context with its continuation."""

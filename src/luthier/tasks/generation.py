@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -15,6 +15,7 @@ from luthier.core.row import Row
 from luthier.prompts.jinja import Jinja, columns_of
 from luthier.prompts.reasoning import answer_only
 from luthier.tasks.columns import ColumnOrText, has_column, is_column, texts_of, value_of
+from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
 from luthier.tasks.task import Task
 
@@ -123,14 +124,12 @@ class GenerationTask(Task):
         """Nothing but the prompt."""
         return {}
 
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The accepted answers, the first of which is shown."""
         accepted = tuple(dict.fromkeys(self._accepted(row)))
         # A worked example shows the reasoning of a row; an answer is compared without it.
         references = tuple(dict.fromkeys(map(answer_only, accepted)))
-        return {"references": references, "solution": accepted[0]}
+        return Answer(references, accepted[0])
 
     @property
     def snippets(self) -> Mapping[str, str]:

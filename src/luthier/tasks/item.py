@@ -6,11 +6,24 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 from luthier.core.example import Example, Message
 from luthier.prompts.prompt import Conversation
 from luthier.records.evaluation import SampleRecord
+
+
+class Answer(NamedTuple):
+    """The right answer of an item.
+
+    Attributes:
+        references: accepted labels, or accepted answers.
+        solution: what a worked example shows as its answer, or its place among the words that are
+            scored.
+    """
+
+    references: tuple[str, ...]
+    solution: str | int = ""
 
 
 @dataclass(frozen=True, slots=True)

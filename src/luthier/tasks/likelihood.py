@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,6 +13,7 @@ from luthier.core.errors import DataError
 from luthier.core.names import listed
 from luthier.core.row import Row
 from luthier.prompts.jinja import Jinja
+from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
 from luthier.tasks.render import suggestion
 from luthier.tasks.sources import TextKeys
@@ -63,9 +64,7 @@ class ChoiceTask(LikelihoodTask):
         words = (self.filled(f"choices.{x}", text, row) for x, text in self.choices.items())
         return {"choices": tuple(self.choices), "words": tuple(words)}
 
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The label, and its words for a worked example.
 
         Raises:
@@ -84,7 +83,7 @@ class ChoiceTask(LikelihoodTask):
                     f"the labels are {known}; translate others with labels",
                 ),
             )
-        return {"references": (label,), "solution": words[list(self.choices).index(label)]}
+        return Answer((label,), list(self.choices).index(label))
 
     @property
     def snippets(self) -> Mapping[str, str]:
@@ -120,9 +119,7 @@ class RatingTask(LikelihoodTask):
         words = (self.filled(f"scale.{x}", text, row) for x, text in self.scale.items())
         return {"choices": tuple(self.scale), "words": tuple(words)}
 
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The number, and the words of the nearest step.
 
         Raises:
@@ -139,7 +136,7 @@ class RatingTask(LikelihoodTask):
             ) from None
         steps = list(self.scale)
         nearest = min(steps, key=lambda step: abs(step_of(step) - value))
-        return {"references": (text,), "solution": words[steps.index(nearest)]}
+        return Answer((text,), steps.index(nearest))
 
     @property
     def snippets(self) -> Mapping[str, str]:
@@ -166,11 +163,9 @@ class ClozeTask(LikelihoodTask):
         """The end is all that is scored, so it is needed even where nobody judges."""
         return {"words": (self.filled("completion", self.completion, row),)}
 
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The end."""
-        return {"references": tuple(words), "solution": words[0]}
+        return Answer((self.filled("completion", self.completion, row),), 0)
 
     @property
     def snippets(self) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -23,7 +23,7 @@ from luthier.core.row import Row
 from luthier.core.seeds import fingerprint
 from luthier.prompts.jinja import Jinja, columns_of
 from luthier.records.evaluation import TemplateStamp
-from luthier.tasks.item import Document
+from luthier.tasks.item import Answer, Document
 from luthier.tasks.needs import Need
 from luthier.tasks.render import TextField
 from luthier.tasks.sources import FileSource, HubSource
@@ -261,24 +261,31 @@ class Task(Config, ABC):
         Raises:
             DataError: as `worked_example`.
         """
-        names = {
-            "id": self._name("id", self.id, row) or str(place),
-            "group": self._name("group", self.group, row),
-            "question_id": self.question_id_of(row),
-        }
-        return self._rendered(row, source_labels, answered=answered, **names)
+        return self._rendered(
+            row,
+            source_labels,
+            answered=answered,
+            id=self._name("id", self.id, row) or str(place),
+            group=self._name("group", self.group, row),
+            question_id=self.question_id_of(row),
+        )
 
     def _rendered(
-        self, row: Row, source_labels: Mapping[str, str], *, answered: bool, **names: str
+        self, row: Row, source_labels: Mapping[str, str], *, answered: bool, **names: Any
     ) -> Document:
         system = self.filled("system", self.system, row) if self.system else ""
         prompt = self.filled("prompt", self.prompt, row) if self.prompt else ""
+        references, solution = self.answer(row, source_labels) if answered else Answer(())
         fields = self.fields(row)
-        answer: dict[str, Any] = {"references": ()}
-        if answered:
-            answer = self.answer_fields(row, source_labels, fields.get("words", ()))
-        values = {**names, **fields, **answer}
-        return Document(where=row.where, system=system, prompt=prompt, **values)
+        return Document(
+            where=row.where,
+            system=system,
+            prompt=prompt,
+            references=references,
+            solution=fields["words"][solution] if isinstance(solution, int) else solution,
+            **fields,
+            **names,
+        )
 
     def question_id_of(self, row: Row) -> str:
         """What a row is scored as a part of; empty where it stands for itself."""
@@ -289,15 +296,12 @@ class Task(Config, ABC):
         """What a document of this kind has beside its prompt, without the right answer."""
 
     @abstractmethod
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
-        """The right answer of a document: ``references`` and ``solution``.
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
+        """The right answer of a document.
 
         Args:
             row: the row.
             source_labels: from the source's labels to the task's.
-            words: the document's, which `fields` has made.
         """
 
     def stripped(self, text: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from luthier.core.row import Row
 from luthier.prompts.jinja import Jinja
+from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
 from luthier.tasks.task import Task
 
@@ -56,8 +57,6 @@ class TextTask(Task):
         counts = {"words": len(re.split(r"\s+", counted)), "bytes": len(counted.encode())}
         return {"words": (text,), "counts": counts}
 
-    def answer_fields(
-        self, row: Row, source_labels: Mapping[str, str], words: Sequence[str]
-    ) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """Nothing is right or wrong."""
-        return {"references": ()}
+        return Answer(())
