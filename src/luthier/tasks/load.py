@@ -79,10 +79,10 @@ def load_template(name_or_path: str, where: str = "prompt.template") -> Task:
     found = load_task(name_or_path)
     if isinstance(found, Suite):
         raise UsageError(
-            f"{name_or_path} is a suite of {len(found.tasks)} tasks, and one is trained on at a "
-            "time",
+            f"{name_or_path} is a suite of {len(found.tasks)} tasks, but training needs a single "
+            "task",
             where=where,
-            fix=f"name one of them: {listed(found.tasks)}",
+            fix=f"choose one of them: {listed(found.tasks)}",
         )
     if not found.is_trainable or not found.prompt:
         raise UsageError(

@@ -68,14 +68,14 @@ class Task(Config, ABC):
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*$")
     """Such as glue/rte; that of a file is its own name where none is given."""
-    cluster: str = ""
-    """Tasks of one cluster ask for the same kind of answer, such as nli or translate."""
     about: str = ""
     """What it asks, in a few words."""
     version: int = 1
     """Rises when a change of this definition changes scores."""
     format: str = "own"
     """Whose wording and scoring this follows."""
+    cluster: str = ""
+    """Tasks of one cluster ask for the same kind of answer, such as nli or translate."""
     files: Annotated[
         tuple[FileSource, ...], BeforeValidator(lambda v: [v] if isinstance(v, Mapping) else v)
     ] = ()

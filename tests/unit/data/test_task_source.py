@@ -121,7 +121,7 @@ def test_a_task_is_tuned_and_measured_as_a_benchmark(folder: Path, tiny_llama: P
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("glue", "name one of them: glue/cola"),
+        ("glue", "choose one of them: glue/cola"),
         ("nli-two-way/short", "prompt.template=nli-two-way/short"),
         ("text.yaml", "no questions with answers"),
         ("contexts.yaml", "no questions with answers"),

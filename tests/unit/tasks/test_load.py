@@ -257,7 +257,7 @@ def test_a_template_is_measured_only_on_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("glue", "one is trained on at a time"),
+        ("glue", "training needs a single task"),
         ("wikitext2", "no questions with answers"),
         ("glue/stsb", "no questions with answers"),
     ],

@@ -334,7 +334,7 @@ def test_files_without_a_header_are_read_compressed_or_not(
     prompts = [document.prompt for document in prepare_task(task).documents]
     assert prompts == ['ice "on" it is', "fire is"]
     (tmp_path / "cells.tsv").write_text("0\n", encoding="utf-8")
-    with pytest.raises(DataError, match="1 cell, and label, text are expected"):
+    with pytest.raises(DataError, match="1 cell, but label, text are expected"):
         prepare_task(task)
 
 
