@@ -140,8 +140,7 @@ def _settings() -> dict[str, list[Target]]:
     from luthier.config import load_config
     from luthier.evaluation.judge.template import load_judge_template
     from luthier.prompts.chat_files import read_own_template
-    from luthier.prompts.library import load_template
-    from luthier.tasks.load import load_task
+    from luthier.tasks.load import load_task, load_template
 
     judge = _LIBRARY / "evaluation/judge/library/pairwise.yaml"
     task = _LIBRARY / "tasks/library/gsm8k.yaml"

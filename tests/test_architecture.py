@@ -90,7 +90,6 @@ OPENS_OTHER_THINGS = {
     "planning/model_config.py": "a model",
     "planning/hardware.py": "the system, and the cache",
     "planning/tables.py": "the package's own files",
-    "prompts/library.py": "the package's own files",
     "prompts/template_worker.py": "the system",
     "prompts/tokenizer_rules.py": "the null device",
     "reports/html.py": "the package's own files",

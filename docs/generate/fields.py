@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from luthier.config.base import Bytes, Seconds
-from luthier.prompts.template import Jinja
+from luthier.prompts.jinja import Jinja
 
 _SECTION = re.compile(r"\n\n(Args|Attributes|Raises|Returns):\n.*", re.DOTALL)
 _NAMED: Mapping[Any, str] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.tasks.load import KINDS
+from luthier.tasks.documents import KINDS
 from luthier.tasks.suite import Suite
 from luthier.tasks.task import Task
 

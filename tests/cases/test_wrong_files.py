@@ -44,7 +44,7 @@ WRONG: list[tuple[str, bytes, str, str, str]] = [
     ("rows.csv", table().encode("latin1"), "rows.csv:2", "not UTF-8", "iconv -f latin1"),
     ("rows.csv", misspelt().encode(), "rows.csv:2", "'biling'", "did you mean 'billing'?"),
     ("rows.csv", misspelt().encode(), "rows.csv:3", "'Technical'", "did you mean 'technical'?"),
-    ("rows.txt", b"Ticket 1", "rows.txt:1", "'prompt' of the template", "the columns are text"),
+    ("rows.txt", b"Ticket 1", "rows.txt:1", "'prompt' of the task", "the columns are text"),
     ("rows.xlsx", b"PK\x03\x04", "rows.xlsx", "kind .xlsx are not supported", "CSV UTF-8"),
 ]
 
@@ -85,7 +85,7 @@ def test_a_template_with_a_column_that_is_not_there(show: Any) -> None:
     Path("rows.csv").write_text(table(), encoding="utf-8")
     outcome = show("rows.csv", "wrong-column")
     assert outcome.code == DataError.exit_code
-    assert "rows.csv:2: 'prompt' of the template 'tickets' needs the column 'text'" in outcome.err
+    assert "rows.csv:2: 'prompt' of the task 'tickets' needs the column 'text'" in outcome.err
     assert "the columns are subject, body, queue" in outcome.err
 
 

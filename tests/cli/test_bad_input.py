@@ -226,7 +226,7 @@ MISTAKES = (
         "template",
         "adapt TASK --template summarise-dialog/short",
         USAGE,
-        ("no template 'summarise-dialog/short'", "did you mean 'summarise-dialogue/short'?"),
+        ("no task 'summarise-dialog/short'", "did you mean 'summarise-dialogue/short'?"),
     ),
     Mistake(
         "metric",

@@ -140,3 +140,13 @@ def test_a_task_without_a_leaderboard_is_told_before_a_model_is_loaded(call: Cal
     outcome = call("submit", "no/model", "--tasks", "lambada", "--folder", "x")
     assert outcome.code == UsageError.exit_code
     assert "no leaderboard" in outcome.err
+
+
+def test_a_template_is_no_benchmark_until_rows_are_named(call: Call, tiny_llama: Path) -> None:
+    outcome = call("evaluate", str(tiny_llama), "--tasks", "nli-two-way/short")
+    assert outcome.code == UsageError.exit_code
+    assert "does not say where its rows are" in outcome.err
+    assert "files or hub" in outcome.err
+    assert "data.source" in outcome.err
+    assert "label: '{{ label }}'" in call("tasks", "nli-two-way/short").out
+    assert "nli-two-way" not in call("tasks").out

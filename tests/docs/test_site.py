@@ -21,7 +21,7 @@ from luthier.cli.main import run
 from luthier.config import RunConfig
 from luthier.core.errors import DivergedError, PreemptedError, ResourceError
 from luthier.evaluation.metrics.registry import known_metrics
-from luthier.tasks.load import KINDS
+from luthier.tasks.documents import KINDS
 
 ROOT = Path(__file__).parents[2]
 LOADED = {"src", "srcset", "data", "poster"}

@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 import luthier
+from luthier.config import DataConfig, PromptConfig
 from luthier.core.console import Console
+from luthier.data.dataset import load_dataset
 from luthier.evaluation.asking import load_task
-from luthier.tasks.load import KINDS
+from luthier.tasks.documents import KINDS
 from luthier.tasks.suite import Suite
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
@@ -41,8 +43,24 @@ def test_a_task_on_the_page_is_measured(name: str, tmp_path: Path, tiny_gpt2: Pa
     settings = {"output": str(tmp_path / "runs"), "evaluate.resamples": 100}
     path = str(write(tmp_path, name))
     (result,) = luthier.benchmark([tiny_gpt2], [path], None, settings, Console(quiet=True))
-    wanted = yaml.safe_load(TASKS[name])["metrics"]
-    assert [metric.name for metric in result.evaluations[0].metrics] == wanted
+    written = yaml.safe_load(TASKS[name])
+    wordings = [f"{name}/{wording}" for wording in written.get("wordings", ())]
+    assert [found.task for found in result.evaluations] == (wordings or [name])
+    for found in result.evaluations:
+        assert [metric.name for metric in found.metrics] == written["metrics"]
+
+
+def test_a_template_on_the_page_asks_rows_of_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "queues.yaml"
+    path.write_text(BLOCKS["queues"], encoding="utf-8")
+    rows = "subject,body,queue\n" + "".join(f"Bill {n},About {n}.,{n % 2}\n" for n in range(60))
+    (tmp_path / "tickets.csv").write_text(rows, encoding="utf-8")
+    data = DataConfig(source=str(tmp_path / "tickets.csv"))
+    prompt = PromptConfig(template=str(path))
+    found = load_dataset(data, prompt, 0, Console(quiet=True))
+    assert found.template.name == "queues"
+    assert found.test[0].choices == ("billing", "technical")
+    assert found.test[0].messages[-1].content.endswith("Which queue?")
 
 
 def test_the_suite_on_the_page_is_read(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _configuration(
 
 def _list_templates(*, as_json: bool) -> None:
     from luthier.core.tables import Table
-    from luthier.prompts.library import library_templates
+    from luthier.tasks.load import library_templates
 
     found = library_templates()
     if as_json:

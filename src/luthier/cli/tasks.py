@@ -8,10 +8,10 @@ from luthier.core.tables import Table
 
 
 def tasks(name: str | None = None, *, json: Json = False) -> None:
-    """List the benchmark tasks and suites, or show the prompts of one.
+    """List the tasks and suites that have rows of their own, or show how one of them asks.
 
     Args:
-        name: A task, a suite, or a YAML file of your own.
+        name: A task, a suite, a template, or a YAML file of your own.
     """
     if name is None:
         _list(as_json=json)
@@ -31,7 +31,8 @@ def _list(*, as_json: bool) -> None:
     from luthier.tasks.load import task_names
     from luthier.tasks.suite import Suite
 
-    found = [load_task(name) for name in task_names()]
+    known = [load_task(name) for name in task_names()]
+    found = [item for item in known if isinstance(item, Suite) or item.has_rows]
     if as_json:
         print_json([item.model_dump(mode="json") for item in found])
         return
@@ -47,6 +48,7 @@ def _list(*, as_json: bool) -> None:
             table.add_row(item.name, item.format, ", ".join(item.metrics), item.about)
     note = (
         "Each subject of MMLU is a task too, such as mmlu/anatomy. Measure with\n"
-        "'luthier evaluate MODEL --tasks glue/rte,mmlu'; your own task is a YAML file."
+        "'luthier evaluate MODEL --tasks glue/rte,mmlu'; your own task is a YAML file.\n"
+        "Templates for rows of your own: 'luthier prompt --templates'."
     )
     print_result(table, "", note)

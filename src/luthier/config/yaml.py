@@ -77,6 +77,19 @@ class Document:
                 return f"{self.source}:{line}"
         return self.source
 
+    def laid_over(self, key: str, part: str) -> Document:
+        """The values of ``part``, of the mapping under ``key``, laid over all values but that one.
+
+        Raises:
+            KeyError: there is no such part.
+        """
+        at = (key, part)
+        shared = {name: value for name, value in self.values.items() if name != key}
+        own = self.values[key][part]
+        lines = {place: line for place, line in self._lines.items() if place[0] in shared}
+        lines |= {p[2:]: line for p, line in self._lines.items() if p[:2] == at and len(p) > 2}
+        return Document({**shared, **own}, lines, self.source)
+
 
 def parse_yaml(text: str, source: str) -> Document:
     """Parse a YAML mapping.

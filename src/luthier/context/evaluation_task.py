@@ -8,14 +8,10 @@ from luthier.data.splits import SplitName
 from luthier.evaluation import EvaluationTask
 from luthier.prompts.shots import choose_shots, with_shots
 
-_DEFAULT_NEW_TOKENS = 128
-
 
 def decoding_of(setup: RunContext, shots: int) -> Decoding:
     """How answers are generated after so many worked examples."""
-    template = setup.dataset.template
-    default = template.max_new_tokens if template else _DEFAULT_NEW_TOKENS
-    limit = setup.config.evaluate.max_new_tokens or default
+    limit = setup.config.evaluate.max_new_tokens or setup.dataset.template.max_new_tokens
     stop = setup.config.evaluate.stop
     if stop is None:
         stop = setup.renderer.stop_strings(setup.dataset.train) if shots else ()

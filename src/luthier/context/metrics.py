@@ -7,14 +7,21 @@ from luthier.core.console import Console
 from luthier.data.dataset import Dataset
 from luthier.evaluation.metrics import get_metric
 from luthier.evaluation.metrics.target import require_target
-
-_DEFAULT_METRICS = ("rougeL", "rouge1", "chrf")
+from luthier.tasks.needs import written
 
 
 def metric_names(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
-    """The metrics of a run, the first being the one that decides."""
-    template = dataset.template
-    return config.evaluate.metrics or (template.metrics if template else _DEFAULT_METRICS)
+    """The metrics of a run, the first being the one that decides.
+
+    Its answers are written by a model, so the metrics of its task count as far as they need no
+    more than that: not the likelihood of what was not written. Where none is left, written answers
+    are right or wrong.
+    """
+    if config.evaluate.metrics:
+        return config.evaluate.metrics
+    given = written(config.evaluate.samples) | dataset.template.gives_written
+    measured = tuple(n for n in dataset.template.metrics if get_metric(n).needs <= given)
+    return measured or (("accuracy",) if "choices" in given else ("exact_match",))
 
 
 def require_metrics(config: RunConfig, dataset: Dataset, console: Console) -> None:

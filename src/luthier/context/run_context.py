@@ -59,13 +59,13 @@ class RunContext:
 
         A chat template of one's own, and arguments of the chat template, count as a part of it.
         """
-        template = self.dataset.template
-        name, content = (template.name, template.hash) if template else ("as-is", "")
+        stamp = self.dataset.template.stamp
         prompt = self.config.prompt
         if self.renderer.own_template is not None or prompt.chat_template_kwargs:
             values = json.dumps(dict(prompt.chat_template_kwargs), sort_keys=True, default=str)
-            content = fingerprint(content, self.renderer.own_template or "", values)
-        return TemplateStamp(id=name, hash=content or fingerprint("as-is"))
+            content = fingerprint(stamp.hash, self.renderer.own_template or "", values)
+            return TemplateStamp(id=stamp.id, hash=content)
+        return stamp
 
     @property
     def metrics(self) -> tuple[str, ...]:

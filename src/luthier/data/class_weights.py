@@ -9,9 +9,9 @@ from typing import Literal
 
 from luthier.core.errors import UsageError
 from luthier.core.example import Example
-from luthier.prompts.sandbox import compile_snippet
-from luthier.prompts.template import Template
-from luthier.tasks.wording import TaskWording
+from luthier.prompts.jinja import columns_of
+from luthier.tasks.likelihood import ChoiceTask
+from luthier.tasks.task import Task
 
 _FIELD = "data.class_weights"
 
@@ -54,13 +54,10 @@ def weigh_classes(
     )
 
 
-def constant_choices(template: Template | TaskWording) -> dict[str, str]:
-    """The answer of each label, if it does not depend on the row."""
-    return {
-        label: words
-        for label, words in template.choices.items()
-        if not compile_snippet(words).columns
-    }
+def constant_choices(task: Task) -> dict[str, str]:
+    """The answer of each label, where it does not depend on the row."""
+    choices = task.choices if isinstance(task, ChoiceTask) else {}
+    return {label: words for label, words in choices.items() if not columns_of([words])}
 
 
 def _choices(examples: Sequence[Example]) -> set[str]:

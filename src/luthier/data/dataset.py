@@ -30,12 +30,10 @@ from luthier.data.splits import (
     with_unique_ids,
 )
 from luthier.data.task_rows import task_called, task_labels, task_parts
-from luthier.prompts.library import library_templates, load_template
-from luthier.prompts.template import Template
 from luthier.records.run_directory import file_name
-from luthier.tasks.load import task_names
+from luthier.tasks.bare import AS_IS
+from luthier.tasks.load import library_templates, load_template, task_names
 from luthier.tasks.task import Task
-from luthier.tasks.wording import TaskWording
 
 _TEMPLATE_USES = "a template can use them"
 
@@ -46,7 +44,7 @@ class Dataset:
 
     Attributes:
         task: its name, usable in file names.
-        template: the template of the rows; None if they are not rendered with one.
+        template: the task that renders the rows; `AS_IS` if they are prompts already.
         train: for training and shots.
         validation: for selecting the best state.
         test: for measuring results.
@@ -56,7 +54,7 @@ class Dataset:
     """
 
     task: str
-    template: Template | TaskWording | None
+    template: Task
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
@@ -85,7 +83,7 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     if source.ignored:
         names = listed(source.ignored)
         console.warn(f"these files name no split and are ignored: {names}")
-    reading = _Reading(data, _template(data, prompt, task), problems)
+    reading = _Reading(data, _table(data, prompt, task), problems)
     parts: dict[str, list[Example]] = {}
     with console.progress(f"reading {source.name}", None) as advance:
         for name in (WHOLE, *SPLITS):  # the training data decides the format
@@ -117,12 +115,10 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
 class _Reading:
     """Converts rows into examples; the first row decides the format."""
 
-    def __init__(
-        self, data: DataConfig, template: Template | TaskWording | None, problems: Problems
-    ) -> None:
+    def __init__(self, data: DataConfig, table: Table | None, problems: Problems) -> None:
         self.data = data
-        self.template = template
-        self.format = Table(template) if template else _known_format(data)
+        self.table = table
+        self.format = table or _known_format(data)
         self._group = _group_column(data)
         self._problems = problems
         self._rules = Rules.of(data)
@@ -172,7 +168,7 @@ class _Reading:
                 "to_csv(…, index=False) writes none"
             )
         if names := listed((name for name in unused if name not in index), show=named):
-            way = "data.weight names a column of weights" if self.template else _TEMPLATE_USES
+            way = "data.weight names a column of weights" if self.table else _TEMPLATE_USES
             yield f"these columns are not used: {names}; {way}"
         for note in self._notes.counts():
             yield f"{note.reason} ({note.count:,} times, such as {note.where})"
@@ -220,21 +216,20 @@ def _open_other(data: DataConfig, problems: Problems) -> Source:
         raise
 
 
-def _template(
-    data: DataConfig, prompt: PromptConfig, task: Task | None
-) -> Template | TaskWording | None:
-    """The configured template, or the task's own."""
+def _table(data: DataConfig, prompt: PromptConfig, task: Task | None) -> Table | None:
+    """The rows of the task that is asked for, or of the data's own; None: they are no table."""
     own = BUNDLED[data.source].template if data.source in BUNDLED else None
     name = prompt.template or own
+    labels = task_labels(task) if task else {}
     if name is None:
-        return TaskWording.of(task, task_labels(task)) if task else None
+        return Table(task, labels) if task else None
     if data.format not in ("auto", "table"):
         raise UsageError(
             f"a template needs data.format=table, but data.format is {data.format}",
             where="prompt.template, data.format",
             fix="unset one of them",
         )
-    return load_template(name)
+    return Table(load_template(name), labels)
 
 
 def _group_column(data: DataConfig) -> str | None:
@@ -309,7 +304,7 @@ def _require_examples(
 
 
 def _drawn(task: str, reading: _Reading, splits: Splits, unusable: tuple[Dropped, ...]) -> Dataset:
-    data = reading.data
+    data, template = reading.data, reading.table.task if reading.table else AS_IS
     train = draw(splits.train, data.num_train)
     validation = draw(splits.validation, data.num_validation)
     test = draw(splits.test, data.num_test)
@@ -317,14 +312,13 @@ def _drawn(task: str, reading: _Reading, splits: Splits, unusable: tuple[Dropped
     content = fingerprint(*ids)
     weights = [example.weight for example in train]
     if data.class_weights is not None:
-        words = constant_choices(reading.template) if reading.template else {}
-        train = weigh_classes(train, data.class_weights, words)
+        train = weigh_classes(train, data.class_weights, constant_choices(template))
         weights = [example.weight for example in train]
     if any(weight != 1.0 for weight in weights):
         content = fingerprint(content, *map(repr, weights))
     return Dataset(
         task=task,
-        template=reading.template,
+        template=template,
         train=train,
         validation=validation,
         test=test,

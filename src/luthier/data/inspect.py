@@ -96,7 +96,7 @@ class DataReport(Record):
 
     task: str
     format: str
-    template: TemplateStamp | None
+    template: TemplateStamp
     fingerprint: str
     splits: tuple[SplitCount, ...]
     references: int
@@ -134,11 +134,10 @@ def inspect_dataset(
         quiet = console or Console(quiet=True)
         with quiet.progress("tokenising", len(dataset.train)) as advance:
             view = _with_model(dataset.train, model, completion_only_loss, advance)
-    template = dataset.template
     return DataReport(
         task=dataset.task,
         format=dataset.format,
-        template=TemplateStamp(id=template.name, hash=template.hash) if template else None,
+        template=dataset.template.stamp,
         fingerprint=dataset.fingerprint,
         splits=tuple(_split_count(name, dataset.split(name)) for name in SPLITS),
         references=max((len(example.references) for example in dataset.test), default=0),

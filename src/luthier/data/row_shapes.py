@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError
@@ -25,8 +26,7 @@ from luthier.data.glaive import glaive_system, glaive_turns
 from luthier.data.identity import with_content_id
 from luthier.data.tool_calls import call_text, declared_arguments, read_tools, tools_text
 from luthier.data.turns import REASONING_KEYS, Turn, TurnReader
-from luthier.prompts.template import Template
-from luthier.tasks.wording import TaskWording
+from luthier.tasks.task import Task
 
 _PAIRS = (("prompt", "completion"), ("input", "output"), ("question", "answer"))
 _CONTEXT = frozenset(
@@ -117,11 +117,18 @@ class Format:
         return with_content_id(example)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: they exclude cached properties
 class Table:
-    """Rows with arbitrary columns, rendered by a template."""
+    """Rows of any columns, rendered by a task.
 
-    template: Template | TaskWording
+    Attributes:
+        task: renders them.
+        labels: from the labels of the rows to those of the task, where they are called otherwise.
+        name: as in ``data.format``.
+    """
+
+    task: Task
+    labels: Mapping[str, str] = field(default_factory=dict)
     name: str = "table"
 
     def convert(
@@ -132,14 +139,14 @@ class Table:
         Args:
             row: the row.
             group: the example's group.
-            rules: names the weight column; columns used by the template have no other meaning.
+            rules: names the weight column; columns used by the task have no other meaning.
             notes: receives columns that look like training flags but are unused.
 
         Raises:
-            DataError: the template cannot render the row, or a flag is ambiguous.
+            DataError: the task cannot render the row, or a flag is ambiguous.
         """
-        example = self.template.render(row.values, where=row.where, id="", group=group)
-        used = {*self.template.columns, *rules.ignore_keys, rules.weight}
+        example = self.task.document(row, 0, self.labels).example(group)
+        used = {*self._columns, *rules.ignore_keys, rules.weight}
         beside = Fields({k: v for k, v in row.values.items() if k not in used}, row.where)
         if row_flag(beside) is False:
             example = replace(example, weight=0.0)
@@ -150,6 +157,10 @@ class Table:
             unread = beside.unread()
             notes.add_unused({name: unread[name] for name in unread if _says_something(name)})
         return with_content_id(example)
+
+    @cached_property
+    def _columns(self) -> frozenset[str]:
+        return self.task.columns
 
 
 def is_index(column: str, value: Any) -> bool:

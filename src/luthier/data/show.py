@@ -36,11 +36,10 @@ def render_report(report: DataReport) -> RenderableType:
 
 
 def _heading(report: DataReport) -> Text:
-    template = report.template.id if report.template else "none"
     trained = report.trained_tokens
     facts = [
         f"format {report.format}",
-        f"template {template}",
+        f"template {report.template.id}",
         f"fingerprint {report.fingerprint}",
         *([f"{format_count(trained)} trained tokens"] if trained is not None else []),
         *([f"up to {report.references} references"] if report.references > 1 else []),

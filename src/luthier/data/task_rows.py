@@ -17,7 +17,7 @@ from luthier.data.hub import open_hub
 from luthier.data.problems import RaiseProblems
 from luthier.data.readers import read_headless
 from luthier.data.sources import WHOLE, candidate_paths, read_file
-from luthier.tasks.load import load_task, task_names
+from luthier.tasks.load import TASK_FILES, is_file, load_template, task_names
 from luthier.tasks.sources import FileSource, HubSource
 from luthier.tasks.task import Task
 
@@ -65,19 +65,20 @@ def task_called(source: str) -> Task | None:
     A file or folder of that name in the working directory takes precedence.
 
     Raises:
-        UsageError: it is a suite of several tasks.
+        UsageError: it is a suite of several tasks, or its rows cannot be trained on.
         DataError: the file is not a valid task.
     """
-    is_file = Path(source).suffix in (".yaml", ".yml")
-    if not is_file and (is_there(home(source)) or source not in task_names()):
+    is_data = Path(source).suffix not in TASK_FILES and is_there(home(source))
+    if is_data or not (is_file(source) or source in task_names()):
         return None
-    found = load_task(source)
-    if isinstance(found, Task):
+    found = load_template(source, "data.source")
+    if found.has_rows:
         return found
     raise UsageError(
-        f"{source} is a suite of {len(found.tasks)} tasks, but training needs a single task",
+        f"the task {found.name} does not say where its rows are",
         where="data.source",
-        fix=f"choose one of them: {listed(found.tasks)}",
+        fix=f"name your rows in data.source, and the task in prompt.template={source}; or give it "
+        "files or hub",
     )
 
 

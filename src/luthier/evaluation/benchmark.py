@@ -60,7 +60,7 @@ def evaluate_benchmark(
         split=prepared.split,
         model=model,
         adapter=adapter,
-        template=_asked_as(task.template, encoder),
+        template=_asked_as(task.stamp, encoder),
         shots=len(prepared.shots),
         chat_template=encoder.uses_chat_template,
         metrics=results,

@@ -10,8 +10,8 @@ from luthier.core.errors import DataError, ProblemList, UsageError
 from luthier.core.example import Example
 from luthier.evaluation.answering import require_draws, require_enough
 from luthier.evaluation.metrics import Metric, get_metric
-from luthier.evaluation.metrics.base import Need
 from luthier.records.evaluation import EvaluationRecord, SampleRecord, TemplateStamp
+from luthier.tasks.needs import written
 
 
 class Evaluation(NamedTuple):
@@ -73,8 +73,8 @@ class EvaluationTask:
         Raises:
             UsageError: there is one.
         """
-        several: set[Need] = {"several answers", "sets of answers"} if self.samples > 1 else set()
-        given = frozenset[Need]({"answers", "choices", "written answers"}) | several
+        # Choices are written as they are called, and `_check_examples` asks whether they are there.
+        given = written(self.samples) | {"choices", "labels"}
         for metric in self.load_metrics():
             if missing := sorted(metric.needs - given):
                 raise UsageError(

@@ -11,10 +11,10 @@ from pydantic import model_validator
 from luthier.core.errors import DataError
 from luthier.core.names import listed
 from luthier.core.row import Row
-from luthier.prompts.template import Jinja
-from luthier.tasks.columns import Column, one_or_more, place_of, texts_of
-from luthier.tasks.item import Document
-from luthier.tasks.likelihood import LikelihoodTask, spoken
+from luthier.prompts.jinja import Jinja
+from luthier.tasks.columns import Column, beginning, one_or_more, place_of, texts_of
+from luthier.tasks.item import Answer, Document
+from luthier.tasks.likelihood import LikelihoodTask
 
 _TRUE, _FALSE = {"1", "true"}, {"0", "false"}
 
@@ -22,15 +22,18 @@ _TRUE, _FALSE = {"1", "true"}, {"0", "false"}
 class RowChoices(LikelihoodTask):
     """One of several choices that a row brings along, of which at least one is right.
 
-    What is right is said in one of three ways: by ``answers``, ``answer_index`` or ``correct``.
-    Choices are called by their ``labels``; without them by their texts where ``answers`` says what
-    is right, else by their places, from 0.
+    What is right is said in one of three ways: by ``references``, ``answer_index`` or ``correct``.
+    Choices are called by their ``labels``; without them by their texts where ``references`` says
+    what is right, else by their places, from 0.
     """
 
+    _STORED_AS: ClassVar[Mapping[str, str]] = {**LikelihoodTask._STORED_AS, "references": "answers"}
+
     labels: Column | None = None
-    answers: Column | None = None
+    """The column with a list that says what each choice is called."""
+    references: Column | None = None
     """The column with the right choices, a list or one value: their labels if ``labels`` are
-    given, else their texts."""
+    given, else their texts (elsewhere answers)."""
     answer_index: Column | None = None
     """The column with the right one: its label if ``labels`` are given, else its place: a number
     from 0, or a letter from A."""
@@ -40,7 +43,7 @@ class RowChoices(LikelihoodTask):
 
     @model_validator(mode="after")
     def _knows_what_is_right(self) -> Self:
-        ways = ("answers", "answer_index", "correct")
+        ways = ("references", "answer_index", "correct")
         if sum(getattr(self, way) is not None for way in ways) != 1:
             raise ValueError(f"give exactly one of {', '.join(ways)}")
         return self
@@ -62,7 +65,7 @@ class RowChoices(LikelihoodTask):
         """
         texts = self.texts(row)
         if self.labels is None:
-            return texts if self.answers else tuple(map(str, range(len(texts))))
+            return texts if self.references else tuple(map(str, range(len(texts))))
         labels = texts_of(row, self.labels, self.name)
         if len(labels) != len(texts) or len(set(labels)) < len(labels):
             raise DataError(
@@ -86,19 +89,26 @@ class RowChoices(LikelihoodTask):
         if self.answer_index is not None:
             (given,) = one_or_more(row, self.answer_index, self.name)[:1]
             return (place_of(given, labels, len(names), row.where),)
-        given_answers = one_or_more(row, self.answers or "", self.name)
+        right = one_or_more(row, self.references or "", self.name)
         if labels is not None:
-            return tuple(place_of(one, labels, len(names), row.where) for one in given_answers)
-        return tuple(names.index(answer) for answer in given_answers if answer in names)
+            return tuple(place_of(one, labels, len(names), row.where) for one in right)
+        return tuple(names.index(answer) for answer in right if answer in names)
 
-    def references(self, row: Row) -> tuple[str, ...]:
+    def accepted(self, row: Row) -> tuple[str, ...]:
         """What is right, as choices are called."""
-        if self.answers is not None and self.labels is None:
-            accepted = one_or_more(row, self.answers, self.name)
+        if self.references is not None and self.labels is None:
+            accepted = one_or_more(row, self.references, self.name)
             self._require_text(row, accepted)
             return accepted
         names = self.names(row)
         return tuple(names[place] for place in self.right(row))
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """See `Task.columns`."""
+        said = (self.labels, self.references, self.answer_index, self.correct)
+        lists = {beginning(column) for column in (self.choices_column, *said) if column}
+        return (super().columns - {"candidate", "label"}) | lists
 
     def _require_text(self, row: Row, accepted: tuple[str, ...]) -> None:
         """Refuse a single right answer that is no candidate: it is often a label, or an index.
@@ -141,21 +151,25 @@ class CandidateTask(RowChoices):
         """See `RowChoices.choices_column`."""
         return self.candidates
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
-        """The candidates and their words."""
-        return {"choices": self.names(row), "words": spoken(self._words(row), self, row)}
+    @property
+    def snippets(self) -> Mapping[str, str]:
+        """See `Task.snippets`."""
+        return {**super().snippets, "words": self.words}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
+        """The candidates and their words."""
+        return {"choices": self.names(row), "words": tuple(self._words(row))}
+
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """All right candidates, and the words of the first."""
-        references = self.references(row)
+        references = self.accepted(row)
         if right := self.right(row):
-            return {"references": references, "solution": self._words(row)[right[0]]}
-        words = self.render("words", self.words, row, candidate=references[0])
-        return {"references": references, "solution": words}
+            return Answer(references, right[0])
+        return Answer(references, self.filled("words", self.words, row, candidate=references[0]))
 
     def _words(self, row: Row) -> list[str]:
         return [
-            self.render("words", self.words, row, candidate=text, label=label)
+            self.filled("words", self.words, row, candidate=text, label=label)
             for text, label in zip(self.texts(row), self.names(row), strict=True)
         ]
 
@@ -168,6 +182,7 @@ class ContextTask(RowChoices):
     """
 
     takes_turns: ClassVar[bool] = False
+    is_trainable: ClassVar[bool] = False
 
     kind: Literal["contexts"]
     contexts: Column
@@ -180,17 +195,22 @@ class ContextTask(RowChoices):
         """See `RowChoices.choices_column`."""
         return self.contexts
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    @property
+    def snippets(self) -> Mapping[str, str]:
+        """See `Task.snippets`."""
+        return {**super().snippets, "continuation": self.continuation}
+
+    def fields(self, row: Row) -> dict[str, Any]:
         """The contexts, and the continuation for each."""
         contexts = self.texts(row)
-        words = self.render("continuation", self.continuation, row)
+        words = self.filled("continuation", self.continuation, row)
         return {
             "choices": self.names(row),
             "contexts": contexts,
-            "words": spoken([words] * len(contexts), self, row),
+            "words": (words,) * len(contexts),
         }
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The right contexts; a worked example shows the first of them.
 
         Raises:
@@ -199,9 +219,9 @@ class ContextTask(RowChoices):
         right = self.right(row)
         if not right:
             raise DataError("none of the row's contexts is right", where=row.where)
-        words = self.render("continuation", self.continuation, row)
+        words = self.filled("continuation", self.continuation, row)
         solution = f"{self.texts(row)[right[0]]}{self.delimiter}{words}"
-        return {"references": self.references(row), "solution": solution}
+        return Answer(self.accepted(row), solution)
 
     def shown(self, shot: Document) -> str:
         """See `Task.shown`: the solution is the right context with its continuation."""

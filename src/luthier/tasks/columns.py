@@ -6,14 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from luthier.core.errors import DataError
 from luthier.core.names import listed, named
 from luthier.core.row import Row
 from luthier.prompts.filters import text_of
+from luthier.prompts.jinja import valid_snippet
 
-_PRINTED = re.compile(r"\s*\{\{\s*([^{}|\s]+)\s*\}\}\s*")
+_PRINTED = re.compile(r"\s*\{\{\s*([^{}|\s\[\]()'\"~]+)\s*\}\}\s*")
+_TEMPLATE = re.compile(r"\{[{%#]")
 _PLACE = re.compile(r"[0-9]{1,9}")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -26,6 +28,29 @@ def _without_braces(value: Any) -> Any:
 Column = Annotated[str, BeforeValidator(_without_braces), Field(min_length=1)]
 """The name of a column, or a path into it such as ``choices.text``; ``{{ choices.text }}`` is the
 same. A number in a path counts from 0; a name after a list is looked up in each of its items."""
+
+
+def _column_or_snippet(value: str) -> str:
+    return valid_snippet(value) if _TEMPLATE.search(value) else value
+
+
+ColumnOrText = Annotated[Column, AfterValidator(_column_or_snippet)]
+"""A `Column`, whose list holds several texts, or one text that is made of columns."""
+
+
+def is_column(source: str) -> bool:
+    """Whether a `ColumnOrText` is a column."""
+    return not _TEMPLATE.search(source)
+
+
+def has_column(row: Row, column: str) -> bool:
+    """Whether a row has a column, or the first part of a path."""
+    return column in row.values or beginning(column) in row.values
+
+
+def beginning(column: str) -> str:
+    """The column that a path begins with."""
+    return column.partition(".")[0]
 
 
 def value_of(row: Row, column: str, task: str) -> Any:
@@ -118,6 +143,8 @@ def _texts(row: Row, column: str, values: list[Any]) -> tuple[str, ...]:
     for value in values:
         if value is None or isinstance(value, list | Mapping):
             raise DataError(
-                f"the column {column!r} holds something other than text", where=row.where
+                f"the column {column!r} holds something other than text",
+                where=row.where,
+                fix="null is no text" if value is None else "name a part of it by its path",
             )
     return tuple(map(text_of, values))

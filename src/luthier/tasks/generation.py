@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from luthier.config.base import Config
+from luthier.config.base import Config, OneOrMore
 from luthier.config.decoding import Greedy, StopString, Strategy
 from luthier.core.row import Row
+from luthier.prompts.jinja import Jinja, columns_of
 from luthier.prompts.reasoning import answer_only
-from luthier.prompts.template import Jinja
-from luthier.tasks.columns import Column, one_or_more
+from luthier.tasks.columns import ColumnOrText, has_column, is_column, texts_of, value_of
+from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
 from luthier.tasks.task import Task
 
@@ -53,14 +55,22 @@ class Extractor(Config):
 class GenerationTask(Task):
     """An answer that is generated, greedily unless ``decoding`` says otherwise."""
 
-    _ADDED: ClassVar[set[str]] = {*Task._ADDED, "answers", "decoding", "samples"}
+    _NOT_ASKED: ClassVar[frozenset[str]] = Task._NOT_ASKED - {"max_new_tokens"}
+    _UNCHANGED: ClassVar[Mapping[str, Any]] = {
+        **Task._UNCHANGED,
+        "references": (),
+        "decoding": Greedy(),
+        "samples": 1,
+    }
     advice: ClassVar[str] = "measure with exact_match, or add what it needs"
 
     kind: Literal["generate"]
     completion: Jinja | None = None
-    """The accepted answer, as a worked example shows it; None: the first of ``answers``."""
-    answers: Column | None = None
-    """The column with a list of accepted answers (or with one); ``completion`` is accepted too."""
+    """The answer, as it is trained and as a worked example shows it; None: the first of references
+    (elsewhere target or output)."""
+    references: Annotated[tuple[ColumnOrText, ...], OneOrMore] = ()
+    """More accepted answers: columns with a list of them or with one, or texts that are made of
+    columns. A row may lack their columns as long as it has one answer (elsewhere answers)."""
     until: tuple[StopString, ...] = ()
     """The answer ends where one of these texts begins."""
     max_new_tokens: int = Field(default=256, ge=1)
@@ -88,8 +98,8 @@ class GenerationTask(Task):
 
     @model_validator(mode="after")
     def _has_answers(self) -> Self:
-        if self.completion is None and self.answers is None:
-            raise ValueError("give the accepted answer, or the column of accepted answers")
+        if self.completion is None and not self.references:
+            raise ValueError("give the accepted answer in completion, or several in references")
         return self
 
     @model_validator(mode="after")
@@ -110,17 +120,53 @@ class GenerationTask(Task):
         several: set[Need] = {"several answers", "sets of answers"} if self.samples > 1 else set()
         return frozenset[Need]({"answers", "written answers", "extractors"}) | several
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """Nothing but the prompt."""
         return {}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The accepted answers, the first of which is shown."""
-        first = (
-            () if self.completion is None else (self.render("completion", self.completion, row),)
-        )
-        more = () if self.answers is None else one_or_more(row, self.answers, self.name)
-        accepted = tuple(dict.fromkeys((*first, *more)))
+        accepted = tuple(dict.fromkeys(self._accepted(row)))
         # A worked example shows the reasoning of a row; an answer is compared without it.
         references = tuple(dict.fromkeys(map(answer_only, accepted)))
-        return {"references": references, "solution": accepted[0]}
+        return Answer(references, accepted[0])
+
+    @property
+    def snippets(self) -> Mapping[str, str]:
+        """See `Task.snippets`; a row may lack the columns of further answers."""
+        return {**super().snippets, **({"completion": self.completion} if self.completion else {})}
+
+    def _accepted(self, row: Row) -> tuple[str, ...]:
+        """All accepted answers that the row has, the completion first.
+
+        Raises:
+            DataError: it has none, or one is empty or no text.
+        """
+        fields = {f"references.{n}": source for n, source in enumerate(self.references)}
+        there = {name: source for name, source in fields.items() if _is_there(source, row)}
+        further = [text for name in there for text in self._answers(name, there[name], row)]
+        if self.completion is not None and (not further or _has_all(self.completion, row)):
+            return (self.filled("completion", self.completion, row), *further)
+        return tuple(further) or self._answers(*next(iter(fields.items())), row)
+
+    def _answers(self, field: str, source: str, row: Row) -> tuple[str, ...]:
+        """The answers of one of the references; a list may hold an empty one.
+
+        Raises:
+            DataError: there is none, or the only one is empty or no text.
+        """
+        if not is_column(source):
+            return (self.filled(field, source, row),)
+        value = value_of(row, source, self.name)
+        if isinstance(value, list):
+            return tuple(map(self.stripped, texts_of(row, source, self.name)))
+        printed = f"{{{{ row[{json.dumps(source)}] }}}}"
+        return (self.filled(field, printed, row, **{source: value}),)
+
+
+def _is_there(source: str, row: Row) -> bool:
+    return has_column(row, source) if is_column(source) else _has_all(source, row)
+
+
+def _has_all(source: str, row: Row) -> bool:
+    return columns_of([source]) <= row.values.keys()

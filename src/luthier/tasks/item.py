@@ -6,11 +6,24 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
-from luthier.core.example import Message
+from luthier.core.example import Example, Message
 from luthier.prompts.prompt import Conversation
 from luthier.records.evaluation import SampleRecord
+
+
+class Answer(NamedTuple):
+    """The right answer of an item.
+
+    Attributes:
+        references: accepted labels, or accepted answers.
+        solution: what a worked example shows as its answer, or its place among the words that are
+            scored.
+    """
+
+    references: tuple[str, ...]
+    solution: str | int = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +35,7 @@ class Document:
         where: the place of its row, for error messages.
         group: items of one group (a passage) are one observation.
         question_id: what several items are scored as (the answers to a question).
+        system: the system message; empty for none.
         prompt: the question as text.
         choices: the labels of the answers that are scored; empty where the answer is open.
         words: what is scored for each choice, without the delimiter.
@@ -42,6 +56,28 @@ class Document:
     question_id: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     contexts: tuple[str, ...] = ()
+    system: str = ""
+
+    def example(self, group: str = "") -> Example:
+        """The item as an example that is trained, or asked for an answer in its own words.
+
+        Args:
+            group: the example's group; empty: what the item is part of.
+        """
+        accepted = (self.solution,) if self.choices else self.references
+        # White space before a question in plain text is no part of a message.
+        told = self.system.rstrip()
+        system = (Message("system", told),) if told else ()
+        return Example(
+            id=self.id,
+            messages=(*system, Message("user", self.prompt)),
+            references=accepted,
+            choices=tuple(dict.fromkeys(self.words)) if self.choices else (),
+            group=group or self.group or self.question_id,
+            where=self.where,
+            # What is trained may be more than an accepted answer: its reasoning.
+            answer=None if self.solution in accepted[:1] else Message("assistant", self.solution),
+        )
 
     @property
     def question(self) -> tuple[object, ...]:
@@ -94,27 +130,30 @@ class Asked:
     """The parts of all that stands before an answer.
 
     Attributes:
-        description: what stands before everything.
+        system: the system message; empty for none.
         shots: the worked examples.
         question: the question.
         separator: what stands between them in plain text.
+        after_system: what stands behind the system message in plain text.
     """
 
-    description: str
+    system: str
     shots: tuple[Shot, ...]
     question: str
     separator: str
+    after_system: str = ""
 
     @property
     def text(self) -> str:
         """All of it as plain text."""
         texts = [*(shot.text for shot in self.shots), self.question]
-        return self.description + self.separator.join(texts)
+        before = self.system + self.after_system if self.system else ""
+        return before + self.separator.join(texts)
 
     @property
     def turns(self) -> tuple[Message, ...]:
         """All of it as a conversation: each worked example is a turn of the user and an answer."""
-        system = [Message("system", self.description)] if self.description else []
+        system = [Message("system", self.system)] if self.system else []
         shown = [
             turn
             for shot in self.shots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,8 +12,10 @@ from pydantic import Field, model_validator
 from luthier.core.errors import DataError
 from luthier.core.names import listed
 from luthier.core.row import Row
-from luthier.prompts.template import Jinja
+from luthier.prompts.jinja import Jinja
+from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
+from luthier.tasks.render import suggestion
 from luthier.tasks.sources import TextKeys
 from luthier.tasks.task import Task
 
@@ -57,12 +59,12 @@ class ChoiceTask(LikelihoodTask):
         """The words of each label; ``<column>`` stands for what each row has there."""
         return _in_general(self.choices)
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The labels and their words."""
-        words = [self.render(f"choices.{x}", text, row) for x, text in self.choices.items()]
-        return {"choices": tuple(self.choices), "words": spoken(words, self, row)}
+        words = (self.filled(f"choices.{x}", text, row) for x, text in self.choices.items())
+        return {"choices": tuple(self.choices), "words": tuple(words)}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The label, and its words for a worked example.
 
         Raises:
@@ -75,14 +77,25 @@ class ChoiceTask(LikelihoodTask):
             raise DataError(
                 f"the label {given[:80]!r} has no words in the task {self.name!r}",
                 where=row.where,
-                fix=f"the labels are {known}; translate others with labels",
+                fix=suggestion(
+                    given[:80],
+                    self.choices,
+                    f"the labels are {known}; translate others with labels",
+                ),
             )
-        words = self.render(f"choices.{label}", self.choices[label], row)
-        return {"references": (label,), "solution": words}
+        return Answer((label,), list(self.choices).index(label))
+
+    @property
+    def snippets(self) -> Mapping[str, str]:
+        """See `Task.snippets`."""
+        choices = {f"choices.{label}": text for label, text in self.choices.items()}
+        return {**super().snippets, "label": self.label, **choices}
 
 
 class RatingTask(LikelihoodTask):
     """A number on a scale: the mean of its steps, weighted by their probability."""
+
+    is_trainable: ClassVar[bool] = False
 
     kind: Literal["rating"]
     label: Jinja
@@ -101,12 +114,12 @@ class RatingTask(LikelihoodTask):
         """The words of each step; ``<column>`` stands for what each row has there."""
         return _in_general(self.scale)
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The steps and their words."""
-        words = [self.render(f"scale.{x}", text, row) for x, text in self.scale.items()]
-        return {"choices": tuple(self.scale), "words": spoken(words, self, row)}
+        words = (self.filled(f"scale.{x}", text, row) for x, text in self.scale.items())
+        return {"choices": tuple(self.scale), "words": tuple(words)}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The number, and the words of the nearest step.
 
         Raises:
@@ -121,9 +134,15 @@ class RatingTask(LikelihoodTask):
                 where=row.where,
                 fix="correct the row, or the task's label",
             ) from None
-        nearest = min(self.scale, key=lambda step: abs(step_of(step) - value))
-        words = self.render(f"scale.{nearest}", self.scale[nearest], row)
-        return {"references": (text,), "solution": words}
+        steps = list(self.scale)
+        nearest = min(steps, key=lambda step: abs(step_of(step) - value))
+        return Answer((text,), steps.index(nearest))
+
+    @property
+    def snippets(self) -> Mapping[str, str]:
+        """See `Task.snippets`."""
+        steps = {f"scale.{step}": text for step, text in self.scale.items()}
+        return {**super().snippets, "label": self.label, **steps}
 
 
 class ClozeTask(LikelihoodTask):
@@ -140,21 +159,18 @@ class ClozeTask(LikelihoodTask):
         """See `Task.gives`."""
         return frozenset({"answers", "likelihoods"})
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def fields(self, row: Row) -> dict[str, Any]:
         """The end is all that is scored, so it is needed even where nobody judges."""
-        return {"words": spoken([self.render("completion", self.completion, row)], self, row)}
+        return {"words": (self.filled("completion", self.completion, row),)}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """The end."""
-        target = self.render("completion", self.completion, row)
-        return {"references": (target,), "solution": target}
+        return Answer((self.filled("completion", self.completion, row),), 0)
 
-
-def spoken(words: Sequence[str], task: Task, row: Row) -> tuple[str, ...]:
-    """``words``, each of which has something to score."""
-    if not all(text.strip() for text in words):
-        raise DataError(f"an answer of the task {task.name!r} has no words", where=row.where)
-    return tuple(words)
+    @property
+    def snippets(self) -> Mapping[str, str]:
+        """See `Task.snippets`."""
+        return {**super().snippets, "completion": self.completion}
 
 
 def _in_general(words: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,68 +12,149 @@ from pathlib import Path
 from typing import Any
 
 from luthier.config.documents import validate_document
-from luthier.config.yaml import Document, Location, parse_yaml, read_yaml
+from luthier.config.yaml import Document, parse_yaml, read_yaml
 from luthier.core.errors import DataError, UsageError
-from luthier.core.names import did_you_mean
+from luthier.core.names import did_you_mean, listed
 from luthier.records.run_directory import file_name
-from luthier.tasks.candidates import CandidateTask, ContextTask
-from luthier.tasks.generation import GenerationTask
-from luthier.tasks.likelihood import ChoiceTask, ClozeTask, RatingTask
+from luthier.tasks.documents import tasks_of
 from luthier.tasks.suite import Suite, renamed
 from luthier.tasks.task import Checks, Task
-from luthier.tasks.text import TextTask
 
-KINDS: Mapping[str, type[Task]] = {
-    "choices": ChoiceTask,
-    "candidates": CandidateTask,
-    "contexts": ContextTask,
-    "rating": RatingTask,
-    "cloze": ClozeTask,
-    "generate": GenerationTask,
-    "text": TextTask,
-}
-"""The kinds of task, by the name that a task's file gives."""
-_FILES = (".yaml", ".yml")
+TASK_FILES = (".yaml", ".yml")
+"""What the names of task files end in."""
 
 
 def load_task(name_or_path: str, checks: Checks | None = None) -> Task | Suite:
     """A task or a suite by its name, or from a YAML file of the user.
 
     Args:
-        name_or_path: the name, or the path of a file.
+        name_or_path: the name, or the path of a file. The name of one of the wordings of a file
+            stands behind its path, such as ``tickets.yaml/short``.
         checks: hold the task against its metrics.
 
     Raises:
-        UsageError: there is none of that name (with a suggestion), or the file cannot be read.
+        UsageError: there is none of that name (with a suggestion), the file cannot be read, or it
+            holds several wordings.
         DataError: the file is not a valid task; every problem with its line.
+    """
+    found = load_tasks(name_or_path, checks)
+    if len(found) > 1:
+        wordings = [task.name.rpartition("/")[2] for task in found]
+        raise UsageError(
+            f"{name_or_path} holds {len(found)} wordings, and one is wanted: {listed(wordings)}",
+            fix=f"name one behind the file, such as {name_or_path}/{wordings[0]}",
+        )
+    return found[0]
+
+
+def load_tasks(name_or_path: str, checks: Checks | None = None) -> tuple[Task | Suite, ...]:
+    """A task in all wordings that are named, or a suite; see `load_task`.
+
+    Raises:
+        UsageError, DataError: as `load_task`, but for several wordings.
     """
     library = _library(checks)
     if name_or_path in library:
-        return library[name_or_path]
-    path = Path(name_or_path)
-    if path.suffix in _FILES:
-        document = read_yaml(path)
-        is_suite = document.values.get("kind") == "suite"
-        found = (
-            _own_suite(document, path, checks)
-            if is_suite
-            else _task(document, checks).located(path.parent)
-        )
-        taken = {file_name(name): name for name in library}.get(file_name(found.name))
-        if taken:
-            raise DataError(
-                f"the name {found.name!r} is that of a task that Luthier brings along"
-                if taken == found.name
-                else f"the results of {found.name!r} would be the files of the task {taken!r}",
-                where=str(path),
-                fix="give the task a name of its own",
-            )
-        return found
+        return (library[name_or_path],)
+    if is_file(name_or_path):
+        return _of_file(name_or_path, checks)
     hint = did_you_mean(name_or_path, library, cutoff=0.5)
+    lists = "list them with 'luthier tasks', and templates with 'luthier prompt --templates'"
     raise UsageError(
         f"there is no task {name_or_path!r}",
-        fix=f"{hint} list them with 'luthier tasks'; a file of your own ends in .yaml".strip(),
+        fix=f"{hint} {lists}; a file of your own ends in .yaml".strip(),
     )
+
+
+def load_template(name_or_path: str, where: str = "prompt.template") -> Task:
+    """A task whose rows, or those of others, become the examples of a run.
+
+    Args:
+        name_or_path: as for `load_task`.
+        where: the setting that names it, for errors.
+
+    Raises:
+        UsageError, DataError: as `load_task`, or it asks no questions that have an answer.
+    """
+    found = load_task(name_or_path)
+    if isinstance(found, Suite):
+        raise UsageError(
+            f"{name_or_path} is a suite of {len(found.tasks)} tasks, but training needs a single "
+            "task",
+            where=where,
+            fix=f"choose one of them: {listed(found.tasks)}",
+        )
+    if not found.is_trainable or not found.prompt:
+        raise UsageError(
+            f"the rows of the task {found.name} are no questions with answers",
+            where=where,
+            fix="measure it with 'luthier evaluate --tasks', or name another task",
+        )
+    return found
+
+
+def library_templates() -> tuple[Task, ...]:
+    """The tasks of the library that name no rows, by file and in the order of their wordings."""
+    found = _library(None).values()
+    return tuple(task for task in found if isinstance(task, Task) and not task.has_rows)
+
+
+def task_names() -> tuple[str, ...]:
+    """The names of all tasks and suites of the library."""
+    return tuple(_library(None))
+
+
+def is_file(name_or_path: str) -> bool:
+    """Whether this is the path of a file, perhaps with the name of a wording behind it."""
+    path = Path(name_or_path)
+    return path.suffix in TASK_FILES or path.parent.suffix in TASK_FILES
+
+
+def _of_file(name_or_path: str, checks: Checks | None) -> tuple[Task | Suite, ...]:
+    """The tasks of a file of the user, or the one whose wording is named."""
+    path = Path(name_or_path)
+    path, wording = (path, "") if path.suffix in TASK_FILES else (path.parent, path.name)
+    document = read_yaml(path)
+    if document.values.get("kind") == "suite":
+        found: tuple[Task | Suite, ...] = (_own_suite(document, path, checks),)
+    else:
+        found = tuple(
+            task.located(path.parent) if isinstance(task, Task) else task
+            for task in tasks_of(document, checks, _name_of(path))
+        )
+    for task in found:
+        _require_own_name(task, path, _library(checks))
+    if not wording:
+        return found
+    known = {task.name.rpartition("/")[2]: task for task in found}
+    if wording not in known or len(found) == 1:
+        raise UsageError(
+            f"{path} has no wording {wording!r}",
+            fix=f"its wordings are {listed(known)}" if len(found) > 1 else f"name {path}",
+        )
+    return (known[wording],)
+
+
+def _name_of(path: Path) -> str:
+    """The name of a task after its file."""
+    return re.sub(r"[^\w.-]+|^[^A-Za-z0-9]+", "-", path.stem).strip("-._") or "task"
+
+
+def _require_own_name(found: Task | Suite, path: Path, library: Mapping[str, Any]) -> None:
+    """Refuse a user's task whose results would be taken for those of one of the library.
+
+    Raises:
+        DataError: it has the name of one, or its files would be called alike.
+    """
+    taken = {file_name(name): name for name in library}.get(file_name(found.name))
+    if taken:
+        raise DataError(
+            f"the name {found.name!r} is that of a task that Luthier brings along"
+            if taken == found.name
+            else f"the results of {found.name!r} would be the files of the task {taken!r}",
+            where=str(path),
+            fix="give the task a name of its own",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +180,35 @@ def select_tasks(names: Sequence[str], checks: Checks | None = None) -> Selectio
         checks: hold each task against its metrics.
 
     Raises:
-        UsageError, DataError: as `load_task`, or no task is named.
+        UsageError, DataError: as `load_tasks`, or no task is named, or one has no rows.
     """
     if not names:
         raise UsageError("no task is named", fix="list them with 'luthier tasks'")
-    found = [load_task(name, checks) for name in dict.fromkeys(names)]
+    found = [task for name in dict.fromkeys(names) for task in load_tasks(name, checks)]
     alone = {task.name: task for task in found if isinstance(task, Task)}
     suites = {suite.name: suite for suite in found if isinstance(suite, Suite)}
     members = {task.name: task for suite in suites.values() for task in _members(suite, checks)}
     _require_own_names([*found, *members.values()])
+    _require_rows([*alone.values(), *members.values()])
     return Selection(
         tasks=tuple((alone | members).values()),
         suites=tuple(suites.values()),
         named=frozenset(alone),
     )
+
+
+def _require_rows(tasks: Sequence[Task]) -> None:
+    """Refuse templates: they are measured on a run's data only.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if bare := next((task.name for task in tasks if not task.has_rows), None):
+        raise UsageError(
+            f"the task {bare} does not say where its rows are",
+            fix="give files or hub in its file, or ask rows of your own in its words: name them "
+            f"in data.source, and prompt.template={bare}",
+        )
 
 
 def _require_own_names(chosen: Sequence[Task | Suite]) -> None:
@@ -133,11 +229,6 @@ def _require_own_names(chosen: Sequence[Task | Suite]) -> None:
             )
 
 
-def task_names() -> tuple[str, ...]:
-    """The names of all tasks and suites of the library."""
-    return tuple(_library(None))
-
-
 def _members(suite: Suite, checks: Checks | None) -> Iterator[Task]:
     for name in (*suite.tasks, *suite.diagnostics):
         task = suite.own.get(name) or load_task(name, checks)
@@ -154,15 +245,15 @@ def _own_suite(document: Document, path: Path, checks: Checks | None) -> Suite:
     own: dict[str, Task] = {}
     names: dict[str, str] = {}
     for name in _listed(document.values):
-        is_file = Path(name).suffix in _FILES
-        task = load_task(str(path.parent / name) if is_file else name, checks)
+        in_file = is_file(name)
+        task = load_task(str(path.parent / name) if in_file else name, checks)
         if isinstance(task, Suite):
             raise DataError(
                 f"the suite holds the suite {task.name!r}, and is made of tasks",
                 where=document.where(("tasks",)),
                 fix="name the tasks of that suite",
             )
-        if is_file:
+        if in_file:
             own[task.name], names[name] = task, task.name
     values = renamed(document.values, names)
     return validate_document(Suite, "suite", document, values=values).holding(own)
@@ -180,7 +271,7 @@ def _library(checks: Checks | None) -> dict[str, Task | Suite]:
     loaded: dict[str, Task | Suite] = {}
     for resource in _resources(files("luthier.tasks") / "library"):
         document = parse_yaml(resource.read_text(encoding="utf-8"), resource.name)
-        for found in _of_document(document, checks):
+        for found in tasks_of(document, checks, _name_of(Path(resource.name))):
             loaded[found.name] = found
     return loaded
 
@@ -189,69 +280,5 @@ def _resources(folder: Traversable) -> Iterator[Traversable]:
     for resource in sorted(folder.iterdir(), key=lambda resource: resource.name):
         if resource.is_dir():
             yield from _resources(resource)
-        elif resource.name.endswith(_FILES):
+        elif resource.name.endswith(TASK_FILES):
             yield resource
-
-
-def _of_document(document: Document, checks: Checks | None) -> Iterator[Task | Suite]:
-    kind = document.values.get("kind")
-    if kind == "suite":
-        yield validate_document(Suite, "suite", document)
-    elif kind == "family":
-        yield from _family(document, checks)
-    else:
-        yield _task(document, checks)
-
-
-def _family(document: Document, checks: Checks | None) -> Iterator[Task | Suite]:
-    """A suite of tasks that differ in one word, in each of its formats.
-
-    ``<member>`` stands for the word, and ``<member words>`` for it with spaces. A format may count
-    single members in other categories.
-    """
-    place = {member: c for c, members in document.values["members"].items() for member in members}
-    for name, wording in document.values["formats"].items():
-        shared = {**document.values["task"], **wording["task"], "format": wording["format"]}
-        categories: dict[str, list[str]] = defaultdict(list)
-        for member, category in (place | wording.get("categories", {})).items():
-            task = _substituted({"name": f"{name}/<member>", **shared}, member)
-            categories[category].append(task["name"])
-            yield _task(document, checks, ("task",), task)
-        suite = {
-            "kind": "suite",
-            "name": name,
-            "about": document.values["about"],
-            "format": wording["format"],
-            "weights": document.values["weights"],
-            "tasks": [task for tasks in categories.values() for task in tasks],
-            "categories": categories,
-        }
-        yield validate_document(Suite, "suite", document, (), suite)
-
-
-def _substituted(value: Any, member: str) -> Any:
-    if isinstance(value, str):
-        words = member.replace("_", " ")
-        return value.replace("<member>", member).replace("<member words>", words)
-    if isinstance(value, Mapping):
-        return {key: _substituted(item, member) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_substituted(item, member) for item in value]
-    return value
-
-
-def _task(
-    document: Document,
-    checks: Checks | None,
-    at: Location = (),
-    values: Mapping[str, Any] | None = None,
-) -> Task:
-    values = document.values if values is None else values
-    kind = str(values.get("kind", ""))
-    if kind not in KINDS:
-        raise DataError(
-            f"{kind!r} is no kind of task" if kind else "the task does not say of which kind it is",
-            where=document.where((*at, "kind")),
-            fix=f"{did_you_mean(kind, KINDS)} the kinds are {', '.join(KINDS)}".strip(),
-        )
-    return validate_document(KINDS[kind], "task", document, at, values, {"checks": checks})

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from luthier.config.base import Config
 from luthier.core.row import Row
 from luthier.prompts.filters import text_of
-from luthier.prompts.template import with_text_keys
 from luthier.tasks.preparations import PREPARATIONS
 
 
@@ -20,13 +19,20 @@ def _known_preparation(name: str) -> str:
     return name
 
 
+def _with_text_keys(value: Any) -> Any:
+    """YAML reads the labels 0 and true as a number and a boolean; rows are compared as text."""
+    if not isinstance(value, Mapping):
+        return value
+    return {text_of(key): word for key, word in value.items()}
+
+
 def _with_text_values(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
-    return {key: text_of(item) for key, item in with_text_keys(value).items()}
+    return {key: text_of(item) for key, item in _with_text_keys(value).items()}
 
 
-TextKeys = BeforeValidator(with_text_keys)
+TextKeys = BeforeValidator(_with_text_keys)
 Texts = Annotated[Mapping[str, str], BeforeValidator(_with_text_values)]
 
 

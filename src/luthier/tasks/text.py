@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from luthier.core.errors import DataError
 from luthier.core.row import Row
-from luthier.prompts.template import Jinja
+from luthier.prompts.jinja import Jinja
+from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
 from luthier.tasks.task import Task
 
@@ -20,8 +20,10 @@ class TextTask(Task):
 
     takes_shots: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
+    is_trainable: ClassVar[bool] = False
 
     kind: Literal["text"]
+    trailing_whitespace: Literal["strip", "keep"] = "keep"
     delimiter: str = ""
     text: Jinja
     """What is scored."""
@@ -35,23 +37,26 @@ class TextTask(Task):
 
     @model_validator(mode="after")
     def _has_no_question(self) -> Self:
-        if self.prompt or self.description or self.shots:
-            raise ValueError("a task of the kind text has no prompt, description or shots")
+        if self.prompt or self.system or self.shots:
+            raise ValueError("a task of the kind text has no prompt, system or shots")
         return self
 
-    def fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    @property
+    def snippets(self) -> Mapping[str, str]:
+        """See `Task.snippets`."""
+        return {**super().snippets, "text": self.text}
+
+    def fields(self, row: Row) -> dict[str, Any]:
         """The text, and how many words (parts between white space) and bytes it has.
 
         Raises:
             DataError: it is empty.
         """
-        text = self.render("text", self.text, row)
-        if not text.strip():
-            raise DataError(f"a text of the task {self.name!r} is empty", where=row.where)
+        text = self.filled("text", self.text, row)
         counted = self.render("counted", self.counted, row) if self.counted else text
         counts = {"words": len(re.split(r"\s+", counted)), "bytes": len(counted.encode())}
         return {"words": (text,), "counts": counts}
 
-    def answer_fields(self, row: Row, source_labels: Mapping[str, str]) -> dict[str, Any]:
+    def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
         """Nothing is right or wrong."""
-        return {"references": ()}
+        return Answer(())

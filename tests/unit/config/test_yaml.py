@@ -126,6 +126,14 @@ def test_places_of_values_and_of_their_nearest_parents() -> None:
     assert document.where(("missing",)) == "a.yaml"
 
 
+def test_a_part_laid_over_the_rest_keeps_its_places() -> None:
+    text = "a: 1\nb:\n  c: 2\nparts:\n  one:\n    a: 3\n    d: {e: 4}\n  two: {}\n"
+    laid = parse_yaml(text, "f").laid_over("parts", "one")
+    assert laid.values == {"a": 3, "b": {"c": 2}, "d": {"e": 4}}
+    places = [laid.where(at) for at in (("a",), ("b", "c"), ("d", "e"), ("parts",))]
+    assert places == ["f:6", "f:3", "f:7", "f"]
+
+
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xef\xbb\xbfname: caf\xc3\xa9\r\nseed: 1\r\n")

@@ -11,7 +11,7 @@ from luthier.core.errors import DataError
 from luthier.core.row import Row
 from luthier.data.bundled import BUNDLED
 from luthier.data.general import general_texts
-from luthier.prompts.library import load_template
+from luthier.tasks.load import load_template
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from luthier.data.flag_names import FLAGS, HIDDEN_IF_TRUE, TRAINED_IF_TRUE, WEIG
 from luthier.data.problems import RaiseProblems
 from luthier.data.row_shapes import FORMATS, Table, detect
 from luthier.data.sources import read_file
-from luthier.prompts.template import Template
+from luthier.tasks.generation import GenerationTask
 
 BAD = "BAD answer"
 UNKNOWN = ("supervised", "is_supervised", "masking", "trained", "no_loss", "lossMask", "skip")
@@ -77,12 +77,13 @@ TURNS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     },
     "exchange": lambda flag: {"conversation": [{"input": "Where?", "output": BAD} | flag]},
 }
-TEMPLATE = Template.model_validate(
+TEMPLATE = GenerationTask.model_validate(
     {
+        "kind": "generate",
         "name": "x",
         "prompt": "{{ a }}",
         "completion": "{{ b }}",
-        "metrics": ["accuracy"],
+        "metrics": ["exact_match"],
     }
 )
 

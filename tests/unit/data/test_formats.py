@@ -8,7 +8,7 @@ from luthier.core.errors import DataError
 from luthier.core.example import Message
 from luthier.core.row import Row
 from luthier.data.row_shapes import FORMATS, Table, detect
-from luthier.prompts.template import Template
+from luthier.tasks.likelihood import ChoiceTask
 
 
 def convert(name: str, **values: Any) -> Any:
@@ -133,17 +133,18 @@ def test_text() -> None:
 
 
 def test_table() -> None:
-    template = Template(
+    task = ChoiceTask(
+        kind="choices",
         name="t",
         prompt="{{ x }}?",
         label="{{ y }}",
         choices={0: "no", 1: "yes"},
         metrics=("accuracy",),
     )
-    example = Table(template).convert(Row({"x": "ok", "y": 1}, "a.csv:2"), "g")
+    example = Table(task).convert(Row({"x": "ok", "y": 1}, "a.csv:2"), "g")
     assert (example.references, example.choices, example.group) == (("yes",), ("no", "yes"), "g")
-    with pytest.raises(DataError, match="'2' is not among the choices"):
-        Table(template).convert(Row({"x": "ok", "y": 2}, "a.csv:2"))
+    with pytest.raises(DataError, match="'2' has no words"):
+        Table(task).convert(Row({"x": "ok", "y": 2}, "a.csv:2"))
 
 
 def test_ids_follow_from_content_alone() -> None:

@@ -11,13 +11,14 @@ from luthier.data.dataset import Dataset
 from luthier.data.inspect import DataReport, ModelView, inspect_dataset
 from luthier.data.problems import Dropped
 from luthier.prompts.render import PromptRenderer
+from luthier.tasks.bare import AS_IS
 
 Make = Callable[..., Example]
 
 
 def dataset_of(train: list[Example], **values: Any) -> Dataset:
     fields = {"test": (train[0],), "dropped": (), **values}
-    return Dataset("task", None, tuple(train), (), fingerprint="f" * 16, **fields)
+    return Dataset("task", AS_IS, tuple(train), (), fingerprint="f" * 16, **fields)
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from luthier.data.dataset import Dataset
 from luthier.data.inspect import inspect_dataset
 from luthier.data.problems import Dropped
 from luthier.data.show import render_report
+from luthier.tasks.bare import AS_IS
 
 
 def shown(example: Example, dropped: tuple[Dropped, ...] = (), **console: Any) -> str:
-    dataset = Dataset("task", None, (example,), (), (example,), dropped, "f" * 16)
+    dataset = Dataset("task", AS_IS, (example,), (), (example,), dropped, "f" * 16)
     stream = io.StringIO()
     Console(file=stream, width=200, **console).print(render_report(inspect_dataset(dataset, None)))
     return stream.getvalue()

@@ -15,13 +15,14 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Message
 from luthier.data.dataset import Dataset, load_dataset
+from luthier.tasks.bare import AS_IS
 
 QUIET = Console(quiet=True)
 PARITY = """\
 name: parity
 kind: choices
 files: {splits: {train: train.jsonl, test: test.jsonl}, labels: {even: 0, odd: 1}}
-description: "Numbers.\\n\\n"
+system: "Numbers.\\n\\n"
 prompt: "Is {{ number }} odd?"
 label: "{{ label }}"
 group: "{{ tens }}"
@@ -34,7 +35,7 @@ kind: generate
 files: {splits: {train: train.jsonl, test: test.jsonl}}
 prompt: "What is {{ number }} + 1?"
 completion: "<think>count</think>{{ next }}"
-answers: also
+references: also
 max_new_tokens: 7
 metrics: em
 """
@@ -69,8 +70,7 @@ def test_choices_become_answers_in_words(folder: Path) -> None:
         assert system == Message("system", "Numbers.")
         assert example.references == ("yes" if number % 2 else "no",)
         assert (example.choices, example.group) == (("no", "yes"), str(number // 10))
-    assert found.template is not None
-    assert found.template.metrics == ("accuracy",)
+    assert found.template.name == "parity"
 
 
 def test_what_is_trained_may_hold_reasoning(folder: Path) -> None:
@@ -80,8 +80,7 @@ def test_what_is_trained_may_hold_reasoning(folder: Path) -> None:
     n = int(example.messages[0].content.split()[2])
     assert example.trained_answer.content == f"<think>count</think>{n + 1}"
     assert example.references == (str(n + 1), f"it is {n + 1}")
-    assert found.template is not None
-    assert (found.template.max_new_tokens, found.template.metrics) == (7, ("exact_match",))
+    assert (found.template.max_new_tokens, found.template.metrics) == (7, ("em",))
 
 
 def test_one_split_is_cut(folder: Path) -> None:
@@ -91,6 +90,19 @@ def test_one_split_is_cut(folder: Path) -> None:
     assert found.train
     assert found.test
     assert len(found.train) + len(found.validation) + len(found.test) == 60
+
+
+def test_a_template_gets_the_labels_of_the_tasks_rows(folder: Path) -> None:
+    words = (
+        "prompt: '{{ number }}?'\nlabel: '{{ label }}'\nchoices: {0: even, 1: odd}\nmetrics: acc\n"
+    )
+    Path("words.yaml").write_text(words)
+    config = DataConfig(source="parity.yaml")
+    found = load_dataset(config, PromptConfig(template="words.yaml"), 0, QUIET)
+    assert found.template.name == "words"
+    for example in found.test:
+        number = int(example.messages[0].content[:-1])
+        assert example.references == ("odd" if number % 2 else "even",)
 
 
 def test_a_task_is_tuned_and_measured_as_a_benchmark(folder: Path, tiny_llama: Path) -> None:
@@ -110,12 +122,13 @@ def test_a_task_is_tuned_and_measured_as_a_benchmark(folder: Path, tiny_llama: P
     ("source", "words"),
     [
         ("glue", "choose one of them: glue/cola"),
+        ("nli-two-way/short", "prompt.template=nli-two-way/short"),
         ("text.yaml", "no questions with answers"),
         ("contexts.yaml", "no questions with answers"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(source: str, words: str, folder: Path) -> None:
-    files = PARITY.partition("description")[0].partition("files")[2]
+    files = PARITY.partition("system")[0].partition("files")[2]
     Path("text.yaml").write_text(
         f"name: t\nkind: text\nfiles{files}text: x{{{{ number }}}}\nmetrics: perplexity\n"
     )
@@ -151,7 +164,7 @@ def test_a_folder_of_the_same_name_is_the_data(folder: Path) -> None:
     place.mkdir(parents=True)
     rows = [{"prompt": f"Is {n} odd?", "completion": "no"} for n in range(40)]
     (place / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert load("glue/rte").template is None
+    assert load("glue/rte").template is AS_IS
 
 
 def test_a_task_of_the_library() -> None:

@@ -10,7 +10,7 @@ import pytest
 from luthier.core.errors import DataError, UsageError
 from luthier.evaluation.asking import load_task, select_tasks
 from luthier.tasks.generation import GenerationTask
-from luthier.tasks.load import task_names
+from luthier.tasks.load import library_templates, load_template, task_names
 from luthier.tasks.suite import Suite
 from luthier.tasks.task import Task
 
@@ -93,9 +93,9 @@ def test_the_two_formats_of_mmlu_are_told_apart() -> None:
     ours, theirs = task("mmlu/high_school_physics"), task("mmlu-hendrycks/high_school_physics")
     assert (ours.format, theirs.format) == ("lm-eval", "hendrycks/test")
     begin = "The following are multiple choice questions (with answers) about"
-    assert ours.description == f"{begin} high school physics.\n\n"
-    assert theirs.description == f"{begin}  high school physics.\n\n"
-    assert ours.template.hash != theirs.template.hash
+    assert ours.system == f"{begin} high school physics.\n\n"
+    assert theirs.system == f"{begin}  high school physics.\n\n"
+    assert ours.stamp.hash != theirs.stamp.hash
 
 
 def test_a_task_of_ones_own_takes_a_few_lines(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_a_task_of_ones_own_takes_a_few_lines(tmp_path: Path) -> None:
 
 
 def test_what_decides_the_answers_is_in_the_fingerprint(tmp_path: Path) -> None:
-    first = task(write(tmp_path, OWN)).template
-    assert task(write(tmp_path, OWN.replace("[acc, ", "["))).template == first
-    assert task(write(tmp_path, OWN.replace("Urgent?", "Urgent:"))).template.hash != first.hash
-    assert task(write(tmp_path, OWN.replace('1: "yes"', "1: sure"))).template.hash != first.hash
+    first = task(write(tmp_path, OWN)).stamp
+    assert task(write(tmp_path, OWN.replace("[acc, ", "["))).stamp == first
+    assert task(write(tmp_path, OWN.replace("Urgent?", "Urgent:"))).stamp.hash != first.hash
+    assert task(write(tmp_path, OWN.replace('1: "yes"', "1: sure"))).stamp.hash != first.hash
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,121 @@ def test_a_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
 def test_a_task_without_a_kind_is_told_the_kinds(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="candidates, contexts, rating, cloze, generate, text"):
         load_task(write(tmp_path, "name: x\n"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ("label: '{{ x }}'\nchoices: {0: a, 1: b}\n", "choices"),
+        ("candidates: c\nreferences: r\n", "candidates"),
+        ("contexts: c\ncontinuation: x\nanswer_index: r\n", "contexts"),
+        ("label: '{{ x }}'\nscale: {0: a, 1: b}\n", "rating"),
+        ("completion: '{{ x }}'\n", "generate"),
+        ("references: x\n", "generate"),
+    ],
+)
+def test_fields_tell_the_kind(tmp_path: Path, fields: str, kind: str) -> None:
+    metric = {"rating": "pearson", "generate": "em"}.get(kind, "acc")
+    found = task(write(tmp_path, f"prompt: '{{{{ x }}}}'\nmetrics: {metric}\n{fields}"))
+    assert (found.name, found.model_dump()["kind"]) == ("tickets", kind)
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("my own", "my-own"), ("_x", "x"), ("ä/1", "1"), ("(1)", "1"), ("..", "task")],
+)
+def test_a_name_follows_from_a_file(tmp_path: Path, stem: str, name: str) -> None:
+    path = tmp_path / f"{stem.rpartition('/')[2]}.yaml"
+    path.write_text("prompt: x\ncompletion: x\nmetrics: em\n", encoding="utf-8")
+    assert task(str(path)).name == name
+
+
+WORDINGS = """\
+name: tickets
+completion: "{{ queue }}"
+metrics: exact_match
+wordings:
+  short:
+    prompt: "{{ text }}"
+  long:
+    system: You sort tickets.
+    prompt: "Which queue? {{ text }}"
+    metrics: em
+"""
+
+
+def test_a_file_may_hold_several_wordings(tmp_path: Path) -> None:
+    path = write(tmp_path, WORDINGS)
+    short, long = task(f"{path}/short"), task(f"{path}/long")
+    assert (short.name, long.name) == ("tickets/short", "tickets/long")
+    assert (short.metrics, long.metrics) == (("exact_match",), ("em",))
+    assert (short.system, long.system) == ("", "You sort tickets.")
+    with pytest.raises(
+        UsageError, match="holds 2 wordings, and one is wanted: short, long"
+    ) as caught:
+        load_task(path)
+    assert f"{path}/short" in caught.value.fix
+    with pytest.raises(UsageError, match="has no wording 'shrt'") as caught:
+        load_task(f"{path}/shrt")
+    assert "short, long" in caught.value.fix
+    with pytest.raises(UsageError, match="has no wording 'tickets'"):
+        load_task(f"{write(tmp_path, OWN)}/tickets")
+
+
+def test_all_wordings_of_a_file_are_measured(tmp_path: Path) -> None:
+    path = write(tmp_path, "files: {splits: {test: rows.jsonl}}\n" + WORDINGS)
+    names = [found.name for found in select_tasks([path]).tasks]
+    assert names == ["tickets/short", "tickets/long"]
+    assert [found.name for found in select_tasks([f"{path}/long"]).tasks] == names[1:]
+    (tmp_path / "suite.yaml").write_text("kind: suite\nname: s\ntasks: [tickets.yaml/long]\n")
+    assert suite(str(tmp_path / "suite.yaml")).tasks == ("tickets/long",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "problem"),
+    [
+        ("system:", "sytem:", 8, "has no key 'sytem'"),
+        ("metrics: exact", "metric: exact", 3, "has no key 'metric'"),
+        ('"{{ text }}"', '"{{ text"', 6, "prompt: the template is refused"),
+        ("  short:\n    prompt:", "  short:\n    pompt:", 6, "has no key 'pompt'"),
+        (WORDINGS.partition("wordings:")[2], " [short]\n", 4, "wordings is no mapping"),
+        (WORDINGS.partition("wordings:")[2], " {short: x}\n", 4, "wordings is no mapping"),
+        (WORDINGS.partition("wordings:")[2], " {}\n", 4, "wordings is no mapping"),
+    ],
+)
+def test_a_mistake_of_a_wording_has_its_line(
+    tmp_path: Path, old: str, new: str, line: int, problem: str
+) -> None:
+    path = write(tmp_path, WORDINGS.replace(old, new))
+    with pytest.raises(DataError) as caught:
+        load_task(path)
+    assert problem in str(caught.value)
+    assert f"{path}:{line}" in str(caught.value)
+
+
+def test_a_template_is_measured_only_on_rows(tmp_path: Path) -> None:
+    mine = write(tmp_path, OWN.partition("files:")[0] + OWN.partition("test.jsonl}\n")[2])
+    for name in ("nli-two-way/short", mine):
+        with pytest.raises(UsageError, match="does not say where its rows are") as caught:
+            select_tasks([name])
+        assert "files or hub" in caught.value.fix
+        assert "data.source" in caught.value.fix
+        assert not load_template(name).has_rows
+    assert not any(template.has_rows for template in library_templates())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("glue", "training needs a single task"),
+        ("wikitext2", "no questions with answers"),
+        ("glue/stsb", "no questions with answers"),
+    ],
+)
+def test_what_cannot_be_a_template(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        load_template(name)
+    assert caught.value.where == "prompt.template"
 
 
 def test_a_match_needs_its_extractor(tmp_path: Path) -> None:

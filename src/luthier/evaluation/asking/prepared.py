@@ -80,7 +80,7 @@ class PreparedTask:
     ) -> Question:
         task = self.task
         shown = tuple(Shot(shot.prompt, shot.solution, task.shown(shot)) for shot in shots)
-        asked = Asked(task.description, shown, document.prompt, task.separator)
+        asked = Asked(document.system, shown, document.prompt, task.separator, task.after_system)
         context = encoder.context(asked)
         return Question(document, context, encoder.shown(context))
 
@@ -212,7 +212,7 @@ def _shots(
     Raises:
         DataError: there are too few rows, or too few other ones for a document.
     """
-    found = _made(_Placed.of(read_shots(task, _POOL)), task.example)
+    found = _made(_Placed.of(read_shots(task, _POOL)), task.worked_example)
     draw = "first" if task.examples else task.draw
     asked = {document.question for document in measured} if draw == "seeded" else set()
     pool = [document for document in found if document.question not in asked]

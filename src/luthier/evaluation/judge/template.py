@@ -14,8 +14,8 @@ from luthier.config.documents import validate_document
 from luthier.config.yaml import parse_yaml, read_yaml
 from luthier.core.example import Example, Message
 from luthier.core.seeds import fingerprint
+from luthier.prompts.jinja import Jinja
 from luthier.prompts.sandbox import compile_snippet
-from luthier.prompts.template import Jinja
 from luthier.records.evaluation import TemplateStamp
 from luthier.tasks.generation import Extractor
 

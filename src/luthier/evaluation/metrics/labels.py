@@ -71,6 +71,7 @@ class F1(LabelMetric):
     """
 
     bounds = SHARE
+    needs = LabelMetric.needs | {"labels"}
 
     def __init__(self, label: str) -> None:
         super().__init__(f"f1:{label}")

@@ -50,7 +50,7 @@ def styled(style: str) -> Any:
 
 @pytest.fixture
 def task(make_task: MakeTask, choices: dict[str, Any]) -> Task:
-    keys = {**choices, "description": "Say it.\n", "draw": "first"}
+    keys = {**choices, "system": "Say it.\n", "trailing_whitespace": "keep", "draw": "first"}
     return make_task(keys, test=TEST, train=TRAIN)
 
 

@@ -75,7 +75,7 @@ def ask(loaded: Any, encoder: TextEncoder) -> Callable[..., Any]:
     return ask_task
 
 
-@pytest.mark.parametrize("key", ["answer_index", "answers"])
+@pytest.mark.parametrize("key", ["answer_index", "references"])
 @pytest.mark.parametrize("column", ["answerKey", "{{ answerKey }}"])
 def test_arc_is_read_as_it_is_published(
     make_task: MakeTask, ask: Callable[..., Any], key: str, column: str
@@ -159,12 +159,12 @@ def test_a_row_that_does_not_fit_is_named(
 def test_a_label_without_labels_is_refused(make_task: MakeTask) -> None:
     keys = {name: value for name, value in ARC_TASK.items() if name != "labels"}
     with pytest.raises(DataError, match="'B' of the task 'own' is none of the row's choices"):
-        prepare_task(make_task({**keys, "answers": "answerKey"}, test=ARC[:1]))
+        prepare_task(make_task({**keys, "references": "answerKey"}, test=ARC[:1]))
 
 
 def test_what_is_right_is_said_once(make_task: MakeTask) -> None:
-    for more in ({}, {"answers": "a", "answer_index": "b"}):
-        with pytest.raises(DataError, match="exactly one of answers, answer_index, correct"):
+    for more in ({}, {"references": "a", "answer_index": "b"}):
+        with pytest.raises(DataError, match="exactly one of references, answer_index, correct"):
             make_task({**ARC_TASK, **more})
 
 
@@ -215,17 +215,17 @@ def test_truthfulqa_is_scored_by_mass(make_task: MakeTask, ask: Callable[..., An
 @pytest.mark.parametrize(
     ("keys", "row", "accepted"),
     [
-        ({"answers": "aliases"}, {"aliases": ["Onion", "Pyaz", "Onion"]}, ("Onion", "Pyaz")),
+        ({"references": "aliases"}, {"aliases": ["Onion", "Pyaz", "Onion"]}, ("Onion", "Pyaz")),
         (
-            {"completion": "{{ value }}", "answers": "aliases"},
+            {"completion": "{{ value }}", "references": "aliases"},
             {"value": "Onion", "aliases": ["Pyaz", "Onion"]},
             ("Onion", "Pyaz"),
         ),
-        ({"answers": "answers.text"}, {"answers": {"text": ["a", "b"]}}, ("a", "b")),
-        ({"answers": "spans.text"}, {"spans": [{"text": "a"}, {"text": "b"}]}, ("a", "b")),
-        ({"answers": "a.0"}, {"a": ["first", "second"]}, ("first",)),
-        ({"answers": "years"}, {"years": [1990, 1991]}, ("1990", "1991")),
-        ({"answers": "one"}, {"one": "alone"}, ("alone",)),
+        ({"references": "answers.text"}, {"answers": {"text": ["a", "b"]}}, ("a", "b")),
+        ({"references": "spans.text"}, {"spans": [{"text": "a"}, {"text": "b"}]}, ("a", "b")),
+        ({"references": "a.0"}, {"a": ["first", "second"]}, ("first",)),
+        ({"references": "years"}, {"years": [1990, 1991]}, ("1990", "1991")),
+        ({"references": "one"}, {"one": "alone"}, ("alone",)),
     ],
 )
 def test_several_answers_are_accepted(
@@ -382,5 +382,5 @@ def test_more_choices_than_letters_and_equal_ones(
     assert answers.samples[0].references == ("29",)
     first, second, _ = answers.samples[1].likelihoods
     assert first == pytest.approx(second, abs=1e-5)
-    with pytest.raises(DataError, match="has no words"):
+    with pytest.raises(DataError, match="'words' of the task 'own' is empty"):
         prepare_task(make_task(keys, test=[{"c": ["", "x"], "g": 1}]))

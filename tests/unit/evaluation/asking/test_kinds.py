@@ -80,7 +80,7 @@ def test_candidates_are_those_of_the_row(make_task: MakeTask, ask: Callable[...,
         "prompt": "{{ text }}",
         "candidates": "names",
         "words": "- {{ query|replace('@', candidate) }}",
-        "answers": "right",
+        "references": "right",
         "metrics": ["token_f1", "em"],
     }
     rows = [

@@ -27,13 +27,25 @@ def test_a_question_follows_the_description_and_the_shots(
     make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
 ) -> None:
     task = make_task(
-        {**choices, "description": "Say it.\n", "draw": "first"}, test=TEST, train=TRAIN
+        {**choices, "system": "Say it.\n", "trailing_whitespace": "keep", "draw": "first"},
+        test=TEST,
+        train=TRAIN,
     )
     questions, fewer = prepare_task(task, shots=2).questions(TextEncoder(tokenizer, 1000))
     assert questions[1].context == ("Say it.\ntrain 0 is cold\n\ntrain 1 is hot\n\ntest 1 is")
     assert questions[1].document.words == ("cold", "hot")
     assert questions[1].document.references == ("1",)
     assert fewer == 0
+
+
+def test_a_system_message_without_white_space_is_told_apart(
+    make_task: MakeTask, choices: dict[str, Any], tokenizer: Any
+) -> None:
+    keys = {**choices, "system": "Say {{ how }}.\n", "draw": "first", "separator": "\n"}
+    rows = [{**row, "how": "it"} for row in TEST]
+    task = make_task(keys, test=rows, train=[{**row, "how": "no"} for row in TRAIN])
+    questions, _ = prepare_task(task, shots=1).questions(TextEncoder(tokenizer, 1000))
+    assert questions[1].context == "Say it.\ntrain 0 is cold\ntest 1 is"
 
 
 def test_shots_are_drawn_with_the_seed_and_the_labels_take_turns(
@@ -187,7 +199,7 @@ def test_one_file_may_be_asked_and_shown(
                 "kind": "candidates",
                 "prompt": "{{ q }}",
                 "candidates": "c",
-                "answers": "a",
+                "references": "a",
                 "metrics": ["acc"],
             },
             {"q": "Who?", "c": ["Al", "Bo"], "a": ["Al"]},
@@ -322,7 +334,7 @@ def test_files_without_a_header_are_read_compressed_or_not(
     prompts = [document.prompt for document in prepare_task(task).documents]
     assert prompts == ['ice "on" it is', "fire is"]
     (tmp_path / "cells.tsv").write_text("0\n", encoding="utf-8")
-    with pytest.raises(DataError, match="1 cell, and label, text are expected"):
+    with pytest.raises(DataError, match="1 cell, but label, text are expected"):
         prepare_task(task)
 
 
