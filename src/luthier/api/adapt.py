@@ -31,11 +31,11 @@ def adapt(
 
     resolved, console = configure(config, overrides), console or Console()
     require_reach(resolved.evaluate, "ladder")
-    setup = without_tests_too_long_for_a_rung(prepare(resolved, console), console)
-    check_ladder(setup)
-    run = open_run(resolved, "adapt", setup.dataset.task, setup.model.id)
+    context = without_tests_too_long_for_a_rung(prepare(resolved, console), console)
+    check_ladder(context)
+    run = open_run(resolved, "adapt", context.dataset.task, context.model.id)
     with writing(run, console):
-        write_manifest(run, setup, "adapt")
-        save_run_config(run, setup.config)
-        ladder = run_ladder(setup, run, console)
+        write_manifest(run, context, "adapt")
+        save_run_config(run, context.config)
+        ladder = run_ladder(context, run, console)
         return AdaptResult(run, ladder, verified_report(run, console))

@@ -42,17 +42,17 @@ def dry_run(
     resolved, console = configure(config, overrides), console or Console()
     if kind == "adapt":
         require_reach(resolved.evaluate, "ladder")
-    setup = prepare(resolved, console)
+    context = prepare(resolved, console)
     if kind == "adapt":
-        setup = without_tests_too_long_for_a_rung(setup, console)
+        context = without_tests_too_long_for_a_rung(context, console)
     else:
-        long = long_tests(setup, asking(setup, resolved.prompt.shots, resolved.method))
-        warn_of_long_tests(setup.dataset, long, console)
+        long = long_tests(context, asking(context, resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(context.dataset, long, console)
     checks = {"adapt": check_ladder, "tune": check_tune}
-    checked = checks[kind](setup)
+    checked = checks[kind](context)
     name = "adapt" if kind == "adapt" else f"tune-{resolved.method}"
     run = RunDirectory.check_writable(
-        resolved.output, resolved.run_name(name, setup.dataset.task, setup.model.id)
+        resolved.output, resolved.run_name(name, context.dataset.task, context.model.id)
     )
-    check_manifest(run, setup)
-    return dry_run_of(setup, run, checked)
+    check_manifest(run, context)
+    return dry_run_of(context, run, checked)

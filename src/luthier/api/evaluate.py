@@ -58,23 +58,23 @@ def evaluate(
     if own:
         require_reach(resolved.evaluate, "tuned")
     # A tuned model may have been trained on general text, in which test examples are looked for.
-    setup = (prepare if own else prepare_evaluation)(resolved, console)
+    context = (prepare if own else prepare_evaluation)(resolved, console)
     shots = resolved.prompt.shots
-    render_prompts(setup.renderer, evaluation_task(setup, shots))
-    run = tuned or open_run(resolved, "evaluate", setup.dataset.task, setup.model.id)
+    render_prompts(context.renderer, evaluation_task(context, shots))
+    run = tuned or open_run(resolved, "evaluate", context.dataset.task, context.model.id)
     with writing(run, console):
         if not tuned:
-            write_manifest(run, setup, "evaluate")
-            save_run_config(run, setup.config)
+            write_manifest(run, context, "evaluate")
+            save_run_config(run, context.config)
         if tuned and own:
-            check_template(tuned, setup, console)
+            check_template(tuned, context, console)
             loaded = load_adapted(own, resolved.base_of(resolved.method), console)
             model: EvaluatedModel = in_memory(loaded, resolved.evaluate)
-            contamination = check_contamination(setup, run, console)
+            contamination = check_contamination(context, run, console)
         else:
-            model, contamination = setup.model.load(resolved.evaluate), None
+            model, contamination = context.model.load(resolved.evaluate), None
         adapter = resolved.method if own else ""
-        evaluation = measure_model(setup, shots, run, model, console, adapter, contamination)
+        evaluation = measure_model(context, shots, run, model, console, adapter, contamination)
         if own:
-            write_card(run, setup.weights())  # with the scores
+            write_card(run, context.weights())  # with the scores
         return EvaluateResult(run, *evaluation, verified_report(run, console))

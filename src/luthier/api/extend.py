@@ -74,16 +74,16 @@ def extend(
             fix="tune again, with train.epochs or train.max_steps set to the new total",
         )
     config = stored_config(opened, grants(overrides or {}))
-    setup = prepare(config, console)
-    check_manifest(opened, setup)
+    context = prepare(config, console)
+    check_manifest(opened, context)
     with writing(opened, console):
         limit = _time_of_a_training(opened, config)
-        longer = _with_more(setup, epochs, steps)
+        longer = _with_more(context, epochs, steps)
         if learning_rate is not None:
             rate = {f"methods.{config.method}.learning_rate": learning_rate}
             longer = configure(longer, rate)
         changed = _with_more_time(opened, longer, limit)
-        _note_extension(opened, setup, changed, step, limit)
+        _note_extension(opened, context, changed, step, limit)
         with continued_by_resume(opened):
             return tune(changed, console=console)
 
@@ -109,17 +109,17 @@ def _require_one(epochs: float | None, steps: int | None) -> None:
             raise UsageError(f"{count} {called} cannot be added", fix="give a number above 0")
 
 
-def _with_more(setup: RunContext, epochs: float | None, steps: int | None) -> RunConfig:
+def _with_more(context: RunContext, epochs: float | None, steps: int | None) -> RunConfig:
     """The configuration with more epochs or steps, one of which is None."""
     from luthier.context.training_data import training_data
     from luthier.training.schedule import total_steps
 
-    config, own = setup.config, setup.config.method_config.epochs
+    config, own = context.config, context.config.method_config.epochs
     if epochs is not None and config.train.max_steps is None:
         if own is not None:
             return configure(config, {f"methods.{config.method}.epochs": own + epochs})
         return configure(config, {"train.epochs": config.train.epochs + epochs})
-    order = training_data(setup, config.method).order(config)
+    order = training_data(context, config.method).order(config)
     more = steps if epochs is None else order.total_steps(epochs)
     before = total_steps(order, config.train, config.method_config)
     return configure(config, {"train.max_steps": before + (more or 0)})
@@ -140,12 +140,12 @@ def _with_more_time(run: RunDirectory, config: RunConfig, limit: float | None) -
 
 
 def _note_extension(
-    run: RunDirectory, setup: RunContext, changed: RunConfig, step: int, limit: float | None
+    run: RunDirectory, context: RunContext, changed: RunConfig, step: int, limit: float | None
 ) -> None:
     """Allow the run to continue from its checkpoints under the changed configuration."""
     from luthier.context.fingerprints import training_fingerprint
 
-    before = setup.config
+    before = context.config
     extension = Extension(
         step=step,
         epochs_before=before.method_config.epochs or before.train.epochs,
@@ -155,8 +155,10 @@ def _note_extension(
         learning_rate_before=before.method_config.learning_rate,
         learning_rate=changed.method_config.learning_rate,
         max_time=limit,
-        extends=training_fingerprint(setup, before.method),
-        fingerprint=training_fingerprint(dataclasses.replace(setup, config=changed), before.method),
+        extends=training_fingerprint(context, before.method),
+        fingerprint=training_fingerprint(
+            dataclasses.replace(context, config=changed), before.method
+        ),
     )
     lines = [*read_lines(run.extensions), extension.model_dump(mode="json")]
     write_lines(run.extensions, lines)

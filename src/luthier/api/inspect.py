@@ -27,7 +27,7 @@ def inspect(
     from luthier.workflows.inspection import inspect_method
 
     resolved, console = configure(config, overrides), console or Console()
-    setup = prepare(resolved, console)
+    context = prepare(resolved, console)
     kind = f"tune-{resolved.method}"
-    name = resolved.run_name(kind, setup.dataset.task, setup.model.id)
-    return inspect_method(setup, RunDirectory(resolved.output / name), console)
+    name = resolved.run_name(kind, context.dataset.task, context.model.id)
+    return inspect_method(context, RunDirectory(resolved.output / name), console)

@@ -35,16 +35,18 @@ def tune(
     with joined_process_group() as processes:
         resolved = configure(config, overrides)
         console = (console or Console()) if processes.is_first else Console(quiet=True)
-        setup = prepare(resolved, console)
-        long = long_tests(setup, asking(setup, resolved.prompt.shots, resolved.method))
-        warn_of_long_tests(setup.dataset, long, console)
+        context = prepare(resolved, console)
+        long = long_tests(context, asking(context, resolved.prompt.shots, resolved.method))
+        warn_of_long_tests(context.dataset, long, console)
         kind = f"tune-{resolved.method}"
-        run = open_run(resolved, kind, setup.dataset.task, setup.model.id)
+        run = open_run(resolved, kind, context.dataset.task, context.model.id)
         with writing(run, console) if processes.is_first else nullcontext():
             if processes.is_first:
-                write_manifest(run, setup, "tune")
-                save_run_config(run, setup.config)
-            base, limit = BaseModel(setup.weights()), resolved.train.max_time
-            _, training = tuned_model(setup, resolved.method, base, run, limit, console, processes)
+                write_manifest(run, context, "tune")
+                save_run_config(run, context.config)
+            base, limit = BaseModel(context.weights()), resolved.train.max_time
+            _, training = tuned_model(
+                context, resolved.method, base, run, limit, console, processes
+            )
             report = verified_report(run, console) if processes.is_first else run.report_html
             return TuneResult(run, training, report)

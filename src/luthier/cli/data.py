@@ -25,15 +25,18 @@ def show(*arguments: str, common: CommonOptions | None = None, json: Json = Fals
     from luthier.data.show import render_report
 
     console = Console()
-    setup = prepare(config, console)
+    context = prepare(config, console)
     view = ModelView(
-        renderer=setup.renderer.tokenised(),
-        decode=lambda ids: str(setup.weights().tokenizer.decode(list(ids))),
-        max_length=max_length(setup),
+        renderer=context.renderer.tokenised(),
+        decode=lambda ids: str(context.weights().tokenizer.decode(list(ids))),
+        max_length=max_length(context),
         invalid=config.data.invalid,
     )
     report = inspect_dataset(
-        setup.dataset, view, completion_only_loss=config.train.completion_only_loss, console=console
+        context.dataset,
+        view,
+        completion_only_loss=config.train.completion_only_loss,
+        console=console,
     )
     if json:
         print_json(report.model_dump(mode="json"))

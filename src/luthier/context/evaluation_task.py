@@ -9,30 +9,30 @@ from luthier.evaluation import EvaluationTask
 from luthier.prompts.shots import choose_shots, with_shots
 
 
-def decoding_of(setup: RunContext, shots: int) -> Decoding:
+def decoding_of(context: RunContext, shots: int) -> Decoding:
     """How answers are generated after so many worked examples."""
-    limit = setup.config.evaluate.max_new_tokens or setup.dataset.template.max_new_tokens
-    stop = setup.config.evaluate.stop
+    limit = context.config.evaluate.max_new_tokens or context.dataset.template.max_new_tokens
+    stop = context.config.evaluate.stop
     if stop is None:
-        stop = setup.renderer.stop_strings(setup.dataset.train) if shots else ()
-    return Decoding(max_new_tokens=limit, stop=stop, strategy=setup.config.strategy)
+        stop = context.renderer.stop_strings(context.dataset.train) if shots else ()
+    return Decoding(max_new_tokens=limit, stop=stop, strategy=context.config.strategy)
 
 
-def evaluation_task(setup: RunContext, shots: int, split: SplitName = "test") -> EvaluationTask:
+def evaluation_task(context: RunContext, shots: int, split: SplitName = "test") -> EvaluationTask:
     """The held-out examples with ``shots`` worked examples before each question.
 
     Raises:
         DataError: there are too few training examples to show, or a metric does not apply.
     """
-    shown = choose_shots(setup.dataset.train, shots, setup.config.seed)
+    shown = choose_shots(context.dataset.train, shots, context.config.seed)
     return EvaluationTask(
-        name=setup.dataset.task,
+        name=context.dataset.task,
         split=split,
-        examples=tuple(with_shots(e, shown) for e in setup.dataset.split(split)),
-        template=setup.template,
+        examples=tuple(with_shots(e, shown) for e in context.dataset.split(split)),
+        template=context.template,
         shots=shots,
-        chat_template=setup.renderer.use_chat_template,
-        metrics=setup.metrics,
-        decoding=decoding_of(setup, shots),
-        samples=setup.config.evaluate.samples,
+        chat_template=context.renderer.use_chat_template,
+        metrics=context.metrics,
+        decoding=decoding_of(context, shots),
+        samples=context.config.evaluate.samples,
     )

@@ -16,51 +16,51 @@ _ALLOWS = {"trust_remote_code": False, "allow_pickle": False}
 """Permissions, which a run may be given again or not, are no part of what identifies it."""
 
 
-def training_fingerprint(setup: RunContext, method: MethodName) -> str:
+def training_fingerprint(context: RunContext, method: MethodName) -> str:
     """A fingerprint of all that decides what a training with ``method`` gives."""
-    return inputs_fingerprint(training_inputs(setup, method))
+    return inputs_fingerprint(training_inputs(context, method))
 
 
-def training_inputs(setup: RunContext, method: MethodName) -> Inputs:
+def training_inputs(context: RunContext, method: MethodName) -> Inputs:
     """All that decides what a training with ``method`` gives, by name."""
-    loop = setup.config.train.model_dump(mode="json", exclude=set(FINGERPRINT_EXCLUDED))
-    settings = setup.config.methods.of(method).model_dump(mode="json")
+    loop = context.config.train.model_dump(mode="json", exclude=set(FINGERPRINT_EXCLUDED))
+    settings = context.config.methods.of(method).model_dump(mode="json")
     general = {
-        "replay": fingerprint(*(str(example.input_ids) for example in setup.replay)),
-        "watched": fingerprint(*(str(example.input_ids) for example in watched_texts(setup))),
+        "replay": fingerprint(*(str(example.input_ids) for example in context.replay)),
+        "watched": fingerprint(*(str(example.input_ids) for example in watched_texts(context))),
     }
-    inputs = {**_base_inputs(setup), "train": loop, "method": method, "methods": settings}
-    return {**inputs, "general": general, **_weights(setup)}
+    inputs = {**_base_inputs(context), "train": loop, "method": method, "methods": settings}
+    return {**inputs, "general": general, **_weights(context)}
 
 
-def evaluation_fingerprint(setup: RunContext) -> str:
+def evaluation_fingerprint(context: RunContext) -> str:
     """A fingerprint of all that decides what an evaluation of the base model gives."""
-    return inputs_fingerprint(evaluation_inputs(setup))
+    return inputs_fingerprint(evaluation_inputs(context))
 
 
-def evaluation_inputs(setup: RunContext) -> Inputs:
+def evaluation_inputs(context: RunContext) -> Inputs:
     """All that decides what an evaluation of the base model gives, by name."""
-    values = setup.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
-    return {**_base_inputs(setup), "evaluate": values}
+    values = context.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
+    return {**_base_inputs(context), "evaluate": values}
 
 
-def _base_inputs(setup: RunContext) -> dict[str, Any]:
+def _base_inputs(context: RunContext) -> dict[str, Any]:
     """Data, prompts, model and seed: the settings, and the content of what they name."""
-    sections = setup.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
+    sections = context.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
     del sections["model"]["endpoint"]  # what of it counts is in the model's revision
     sections["model"] |= _ALLOWS  # what is run of it is content
     content: dict[str, Any] = {
         name: {"examples": len(examples), "content": fingerprint(*(e.id for e in examples))}
-        for name, examples in ((split, setup.dataset.split(split)) for split in SPLITS)
+        for name, examples in ((split, context.dataset.split(split)) for split in SPLITS)
     }
-    content["template"] = setup.template.hash
-    content |= setup.model.inputs(setup.config.model)
+    content["template"] = context.template.hash
+    content |= context.model.inputs(context.config.model)
     return {**sections, "content": content}
 
 
-def _weights(setup: RunContext) -> Inputs:
+def _weights(context: RunContext) -> Inputs:
     """How much each example counts, where one counts more or less; no id depends on it."""
-    examples = (*setup.dataset.train, *setup.dataset.validation)
+    examples = (*context.dataset.train, *context.dataset.validation)
     if all(example.weight == 1 for example in examples):
         return {}
     weights = (f"{example.id} {example.weight!r}" for example in examples)

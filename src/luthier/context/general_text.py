@@ -31,25 +31,25 @@ def measured_texts(
     return tuple(texts)
 
 
-def watched_texts(setup: RunContext) -> tuple[TrainingExample, ...]:
+def watched_texts(context: RunContext) -> tuple[TrainingExample, ...]:
     """The general texts, where a guard looks at what is forgotten.
 
     Raises:
         UsageError: there is nothing to look at, or no validation that would look.
     """
-    if setup.config.train.guards.max_forgetting is None:
+    if context.config.train.guards.max_forgetting is None:
         return ()
-    if not setup.general_texts or not setup.config.train.validates:
+    if not context.general_texts or not context.config.train.validates:
         raise UsageError(
             "what is forgotten is measured at validations, on general text",
             where="train.guards.max_forgetting",
             fix="set evaluate.general_text and train.num_validations, or leave the guard out",
         )
-    handle = setup.weights()
+    handle = context.weights()
     encodes, end = handle.is_encoder_decoder, handle.tokenizer.eos_token_id
     return tuple(
         general_example(f"general-{number}", text.ids, end if encodes else None)
-        for number, text in enumerate(setup.general_texts, start=1)
+        for number, text in enumerate(context.general_texts, start=1)
     )
 
 

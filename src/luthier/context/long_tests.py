@@ -35,35 +35,37 @@ class Asking:
     answer_tokens: int
 
 
-def asking(setup: RunContext, shots: int, method: MethodName | None = None) -> Asking:
+def asking(context: RunContext, shots: int, method: MethodName | None = None) -> Asking:
     """How the test questions are asked, where a method takes a part of the context window."""
-    renderer = setup.renderer_beside(method) if method else setup.renderer
-    return Asking(renderer, shots, decoding_of(setup, shots).max_new_tokens)
+    renderer = context.renderer_beside(method) if method else context.renderer
+    return Asking(renderer, shots, decoding_of(context, shots).max_new_tokens)
 
 
-def long_tests(setup: RunContext, *asked: Asking, console: Console | None = None) -> list[Example]:
+def long_tests(
+    context: RunContext, *asked: Asking, console: Console | None = None
+) -> list[Example]:
     """The test examples whose prompt leaves no room for an answer in one of these ways."""
-    total = len(asked) * len(setup.dataset.test)
+    total = len(asked) * len(context.dataset.test)
     quiet = console or Console(quiet=True)
     with quiet.progress("fitting test prompts into the context window", total) as advance:
-        return _find_long(setup.dataset, asked, setup.config.seed, advance)
+        return _find_long(context.dataset, asked, context.config.seed, advance)
 
 
-def without_long_tests(setup: RunContext, *asked: Asking, console: Console) -> RunContext:
+def without_long_tests(context: RunContext, *asked: Asking, console: Console) -> RunContext:
     """Without the test examples that do not fit, where ``evaluate.too_long`` is ``drop``.
 
     Raises:
         DataError: none is left.
     """
-    if setup.config.evaluate.too_long != "drop":
-        return setup
-    dataset = _leave_out(setup.dataset, long_tests(setup, *asked, console=console), console)
+    if context.config.evaluate.too_long != "drop":
+        return context
+    dataset = _leave_out(context.dataset, long_tests(context, *asked, console=console), console)
     if not dataset.test:
         raise DataError(
             "no test example is left: every prompt is too long",
             fix="use fewer shots, or a model with a longer context window",
         )
-    return replace(setup, dataset=dataset)
+    return replace(context, dataset=dataset)
 
 
 def _find_long(

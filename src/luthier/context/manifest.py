@@ -26,18 +26,18 @@ from luthier.records.run_directory import FORMAT, RunDirectory
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy", "rouge_score", "sacrebleu")
 
 
-def write_manifest(run: RunDirectory, setup: RunContext, kind: str) -> None:
+def write_manifest(run: RunDirectory, context: RunContext, kind: str) -> None:
     """Write ``manifest.json``, or check that the one there belongs to the same inputs.
 
     Raises:
         UsageError: the run directory was made from other data, prompts, model or seed.
     """
-    check_manifest(run, setup)
+    check_manifest(run, context)
     if not run.manifest.is_file():
-        write_json(run.manifest, _manifest(setup, kind, evaluation_fingerprint(setup)))
+        write_json(run.manifest, _manifest(context, kind, evaluation_fingerprint(context)))
 
 
-def check_manifest(run: RunDirectory, setup: RunContext) -> None:
+def check_manifest(run: RunDirectory, context: RunContext) -> None:
     """Check that the run directory is new, or was made from the same inputs.
 
     Raises:
@@ -46,8 +46,8 @@ def check_manifest(run: RunDirectory, setup: RunContext) -> None:
     if not run.manifest.is_file():
         return
     stored = read_json(run.manifest)
-    if stored.get("fingerprint") != evaluation_fingerprint(setup):
-        changed = describe_differences(stored.get("inputs", {}), evaluation_inputs(setup))
+    if stored.get("fingerprint") != evaluation_fingerprint(context):
+        changed = describe_differences(stored.get("inputs", {}), evaluation_inputs(context))
         raise UsageError(
             f"this run directory was made with another configuration, model or data:\n{changed}",
             where=str(run.path),
@@ -55,7 +55,7 @@ def check_manifest(run: RunDirectory, setup: RunContext) -> None:
         )
 
 
-def check_template(run: RunDirectory, setup: RunContext, console: Console) -> None:
+def check_template(run: RunDirectory, context: RunContext, console: Console) -> None:
     """Check that a tuned model is asked in the words that it was tuned with.
 
     Another template or another source of data that was named is meant: there is a warning.
@@ -66,11 +66,11 @@ def check_template(run: RunDirectory, setup: RunContext, console: Console) -> No
     if not run.parent_run.manifest.is_file():
         return
     tuned = TemplateStamp.model_validate(read_json(run.parent_run.manifest)["template"])
-    now = setup.template
+    now = context.template
     if now.hash == tuned.hash:
         return
     problem = f"tuned with the template {tuned.id} ({tuned.hash}), asked with {now.id} ({now.hash})"
-    if _asked(setup.config) != _asked(described_config(run)):
+    if _asked(context.config) != _asked(described_config(run)):
         console.warn(f"{run.path} was {problem}")
         return
     raise UsageError(
@@ -92,19 +92,19 @@ def _asked(config: RunConfig) -> tuple[object, ...]:
     )
 
 
-def _manifest(setup: RunContext, kind: str, fingerprint: str) -> dict[str, Any]:
-    dataset = setup.dataset
+def _manifest(context: RunContext, kind: str, fingerprint: str) -> dict[str, Any]:
+    dataset = context.dataset
     return {
         "format": FORMAT,
         "kind": kind,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": fingerprint,
-        "inputs": evaluation_inputs(setup),
-        "seed": setup.config.seed,
+        "inputs": evaluation_inputs(context),
+        "seed": context.config.seed,
         "versions": versions(),
         "hardware": hardware(),
-        "model": {"id": setup.model.id, "revision": setup.model.revision},
-        "template": setup.template.model_dump(),
+        "model": {"id": context.model.id, "revision": context.model.revision},
+        "template": context.template.model_dump(),
         "data": {
             "task": dataset.task,
             "fingerprint": dataset.fingerprint,

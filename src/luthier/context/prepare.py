@@ -27,15 +27,15 @@ def prepare(config: RunConfig, console: Console) -> RunContext:
     Raises:
         UsageError, DataError: configuration, data, template or model are wrong.
     """
-    setup = _prepare(config, console, find_weights)
-    handle, config = setup.weights(), setup.config
+    context = _prepare(config, console, find_weights)
+    handle, config = context.weights(), context.config
     measured = measured_texts(config, handle, console)
     texts = general_texts(config.data.replay_text, console) if config.data.replay else ()
     room = room_beside_methods(config, handle)
     longest = min(config.data.max_length or room, room)
     measured_ids = [ids for ids, _ in measured]
-    replay = replay_examples(texts, setup.renderer.tokenised(), measured_ids, longest)
-    return replace(setup, general_texts=measured, replay=replay)
+    replay = replay_examples(texts, context.renderer.tokenised(), measured_ids, longest)
+    return replace(context, general_texts=measured, replay=replay)
 
 
 def prepare_evaluation(config: RunConfig, console: Console) -> RunContext:
@@ -56,7 +56,7 @@ def _prepare(
     model = find(config.model, console)
     config = model.configured(config)
     renderer = model.renderer(config.prompt)
-    setup = RunContext(config, model.with_renderer(renderer), dataset, renderer)
+    context = RunContext(config, model.with_renderer(renderer), dataset, renderer)
     examples = [example for split in SPLITS for example in dataset.split(split)]
     with console.progress("looking for special tokens in rows", len(examples)) as advance:
         caveats = tuple(text_caveats(examples, renderer, advance))
@@ -64,5 +64,5 @@ def _prepare(
         console.warn(caveat)
     if note := added_system(examples, renderer):
         console.say(f"  {note}")
-    asked = asking(setup, config.prompt.shots, config.method)
-    return without_long_tests(setup, asked, console=console)
+    asked = asking(context, config.prompt.shots, config.method)
+    return without_long_tests(context, asked, console=console)

@@ -17,15 +17,15 @@ from luthier.training import TrainingData
 from luthier.training.objectives.supervised import Supervised
 
 
-def training_data(setup: RunContext, method: MethodName) -> TrainingData:
+def training_data(context: RunContext, method: MethodName) -> TrainingData:
     """The tokenised training and validation examples, for training with ``method``.
 
     Raises:
         UsageError: as `require_trainable_base`.
         DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
     """
-    require_trainable_base(setup, method)
-    train, validation = (tokenised(setup, name, method) for name in ("train", "validation"))
+    require_trainable_base(context, method)
+    train, validation = (tokenised(context, name, method) for name in ("train", "validation"))
     if not train.examples:
         raise DataError(
             "no training example is left",
@@ -34,23 +34,23 @@ def training_data(setup: RunContext, method: MethodName) -> TrainingData:
     return TrainingData(
         train=train.examples,
         validation=validation.examples,
-        fingerprint=training_fingerprint(setup, method),
+        fingerprint=training_fingerprint(context, method),
         objective=Supervised(),
-        inputs=training_inputs(setup, method),
+        inputs=training_inputs(context, method),
         dropped=train.dropped,
-        caveats=tuple(token_caveats(train.rendered, setup.renderer.tokenised())),
-        general=setup.replay,
-        watched=watched_texts(setup),
+        caveats=tuple(token_caveats(train.rendered, context.renderer.tokenised())),
+        general=context.replay,
+        watched=watched_texts(context),
     )
 
 
-def require_trainable_base(setup: RunContext, method: MethodName) -> None:
+def require_trainable_base(context: RunContext, method: MethodName) -> None:
     """Refuse a method that trains weights which are to be quantised.
 
     Raises:
         UsageError: it does, or the package that quantises is missing.
     """
-    quantisation = setup.config.base_of(method).quantisation
+    quantisation = context.config.base_of(method).quantisation
     if quantisation is None:
         return
     require_quantisation()
@@ -62,28 +62,28 @@ def require_trainable_base(setup: RunContext, method: MethodName) -> None:
         )
 
 
-def tokenised(setup: RunContext, split: SplitName, method: MethodName | None = None) -> Tokenised:
+def tokenised(context: RunContext, split: SplitName, method: MethodName | None = None) -> Tokenised:
     """The examples of a split as tokens, and what was dropped.
 
     Args:
-        setup: data, prompts, model and settings.
+        context: data, prompts, model and settings.
         split: which split.
         method: what they are for; None: the run's method.
     """
-    renderer = setup.renderer_beside(method or setup.config.method).tokenised()
+    renderer = context.renderer_beside(method or context.config.method).tokenised()
     return tokenise(
-        setup.dataset.split(split),
+        context.dataset.split(split),
         renderer,
-        max_length=_max_length(setup.config, renderer),
-        too_long=setup.config.data.too_long,
-        completion_only_loss=setup.config.train.completion_only_loss,
-        invalid=setup.config.data.invalid,
+        max_length=_max_length(context.config, renderer),
+        too_long=context.config.data.too_long,
+        completion_only_loss=context.config.train.completion_only_loss,
+        invalid=context.config.data.invalid,
     )
 
 
-def max_length(setup: RunContext) -> int:
+def max_length(context: RunContext) -> int:
     """Tokens a training example may have, prompt and completion, beside the run's method."""
-    return _max_length(setup.config, setup.renderer_beside(setup.config.method).tokenised())
+    return _max_length(context.config, context.renderer_beside(context.config.method).tokenised())
 
 
 def _max_length(config: RunConfig, renderer: PromptRenderer) -> int:

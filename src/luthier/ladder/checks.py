@@ -23,7 +23,7 @@ from luthier.training.optimizer import require_optimizer
 from luthier.training.trackers import require_trackers
 
 
-def without_tests_too_long_for_a_rung(setup: RunContext, console: Console) -> RunContext:
+def without_tests_too_long_for_a_rung(context: RunContext, console: Console) -> RunContext:
     """The run without test examples that are too long for the prompt of some rung.
 
     All rungs answer the same examples. Applies only if ``evaluate.too_long`` is ``drop``.
@@ -31,11 +31,11 @@ def without_tests_too_long_for_a_rung(setup: RunContext, console: Console) -> Ru
     Raises:
         DataError: no example is left.
     """
-    ways = [asking(setup, rung.shots, rung.method) for rung in rungs_of(setup.config)]
-    return without_long_tests(setup, *ways, console=console)
+    ways = [asking(context, rung.shots, rung.method) for rung in rungs_of(context.config)]
+    return without_long_tests(context, *ways, console=console)
 
 
-def check_ladder(setup: RunContext) -> Checked:
+def check_ladder(context: RunContext) -> Checked:
     """Check that every rung can use the examples. A rung without enough memory is skipped later.
 
     Raises:
@@ -44,31 +44,31 @@ def check_ladder(setup: RunContext) -> Checked:
         DataError: a prompt leaves no room for its answer in the context window, a metric does not
             apply, there are too few examples for the shots, or no training example is left.
     """
-    rungs = rungs_of(setup.config)
-    longest = _longest_prompt(setup, rungs)
+    rungs = rungs_of(context.config)
+    longest = _longest_prompt(context, rungs)
     methods = tuple(rung.method for rung in rungs if rung.method)
     if methods:
-        require_trackers(setup.config.train.trackers)
-        require_optimizer(setup.config.train, default_device(), SINGLE_PROCESS)
+        require_trackers(context.config.train.trackers)
+        require_optimizer(context.config.train, default_device(), SINGLE_PROCESS)
     for method in methods:
-        require_trainable_base(setup, method)
-        allowed_method(method, setup.config, setup.weights())
-        outlined(setup.weights(), method, setup.config.methods)  # validates
-    if architecture := architecture_of(setup):
+        require_trainable_base(context, method)
+        allowed_method(method, context.config, context.weights())
+        outlined(context.weights(), method, context.config.methods)  # validates
+    if architecture := architecture_of(context):
         for method in methods:
-            tuning_of(method, setup.config.methods, architecture)
+            tuning_of(method, context.config.methods, architecture)
     # Methods differ in settings, not in examples, so one represents all.
-    dropped = training_data(setup, methods[0]).dropped if methods else ()
+    dropped = training_data(context, methods[0]).dropped if methods else ()
     return Checked(methods, longest, dropped)
 
 
-def _longest_prompt(setup: RunContext, rungs: Sequence[Rung]) -> int:
+def _longest_prompt(context: RunContext, rungs: Sequence[Rung]) -> int:
     """Tokens of the longest prompt of all rungs; each must fit together with its method."""
     longest: dict[tuple[int, int], int] = {}
     for rung in rungs:
-        renderer = setup.renderer_beside(rung.method) if rung.method else setup.renderer
+        renderer = context.renderer_beside(rung.method) if rung.method else context.renderer
         key = (rung.shots, renderer.tokenised().context_window)
         if key not in longest:
-            prompts = render_prompts(renderer, evaluation_task(setup, rung.shots))
+            prompts = render_prompts(renderer, evaluation_task(context, rung.shots))
             longest[key] = max(known_tokens(prompt.content) for prompt in prompts)
     return max(longest.values())

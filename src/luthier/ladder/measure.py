@@ -32,7 +32,7 @@ class RungMeasurer:
     """The inputs that all rungs of a ladder share.
 
     Attributes:
-        setup: data, prompts, model and settings.
+        context: data, prompts, model and settings.
         run: the run directory of the ladder.
         base: the base model.
         budget: the time budget.
@@ -40,7 +40,7 @@ class RungMeasurer:
         contamination: the test examples that overlap with the training data, if searched for.
     """
 
-    setup: RunContext
+    context: RunContext
     run: RunDirectory
     base: BaseModel
     budget: TimeBudget
@@ -57,17 +57,19 @@ class RungMeasurer:
         """
         run = self.run.rung(rung.name)
         if rung.method is None:
-            self._write_config(run, rung, self.setup.config.method)
+            self._write_config(run, rung, self.context.config.method)
             memory = PeakMemory(default_device())
             evaluation = self._evaluate(rung, run, self.base.get())
             return self._record(rung, evaluation, memory)
         self._write_config(run, rung, rung.method)
         # Without general text the base is not needed; as stored it may be too large to load.
-        texts = self.setup.general_texts
-        before = general_losses(self.setup, self.run, self.base.get()) if texts else []
+        texts = self.context.general_texts
+        before = general_losses(self.context, self.run, self.base.get()) if texts else []
         memory = PeakMemory(default_device())
-        limit = self.budget.training_time(self.setup.config.train.max_time)
-        loaded, training = tuned_model(self.setup, rung.method, self.base, run, limit, self.console)
+        limit = self.budget.training_time(self.context.config.train.max_time)
+        loaded, training = tuned_model(
+            self.context, rung.method, self.base, run, limit, self.console
+        )
         evaluation = self._evaluate(rung, run, loaded)
         record = self._record(rung, evaluation, memory)
         update = {
@@ -78,20 +80,20 @@ class RungMeasurer:
             "peak_memory_bytes": max(record.peak_memory_bytes, training.peak_memory_bytes),
             "forgetting": self._forgetting(run, before, loaded),
         }
-        write_card(run, self.setup.weights())  # includes the scores
+        write_card(run, self.context.weights())  # includes the scores
         return record.model_copy(update=update)
 
     def _write_config(self, run: RunDirectory, rung: Rung, method: MethodName) -> None:
         """Store the configuration with which this rung can be evaluated again on its own."""
         changes = {"method": method, "prompt.shots": rung.shots}
-        save_config(run, override(self.setup.config, changes))
+        save_config(run, override(self.context.config, changes))
 
     def _evaluate(self, rung: Rung, run: RunDirectory, loaded: LoadedModel) -> Evaluation:
         return measure_model(
-            self.setup,
+            self.context,
             rung.shots,
             run,
-            in_memory(loaded, self.setup.config.evaluate),
+            in_memory(loaded, self.context.config.evaluate),
             self.console,
             adapter=rung.method or "",
             contamination=self.contamination,
@@ -100,11 +102,11 @@ class RungMeasurer:
     def _forgetting(
         self, run: RunDirectory, before: Sequence[TextLoss], loaded: LoadedModel
     ) -> Forgetting | None:
-        name = self.setup.config.evaluate.general_text
+        name = self.context.config.evaluate.general_text
         if name is None:
             return None
-        after = general_losses(self.setup, run, loaded)
-        forgetting = measure_forgetting(before, after, name, resampling_of(self.setup))
+        after = general_losses(self.context, run, loaded)
+        forgetting = measure_forgetting(before, after, name, resampling_of(self.context))
         forgetting.write(run.forgetting)
         return forgetting
 

@@ -23,7 +23,7 @@ from luthier.workflows.contamination import check_contamination, contamination_r
 from luthier.workflows.tune import may_go_on
 
 
-def run_ladder(setup: RunContext, run: RunDirectory, console: Console) -> LadderRecord:
+def run_ladder(context: RunContext, run: RunDirectory, console: Console) -> LadderRecord:
     """Run every unfinished rung, compare all, and recommend one.
 
     Raises:
@@ -31,18 +31,18 @@ def run_ladder(setup: RunContext, run: RunDirectory, console: Console) -> Ladder
         ResourceError: the run directory is not writable.
         UsageError: a rung has a checkpoint of another configuration.
     """
-    adapt, rungs = setup.config.adapt, rungs_of(setup.config)
-    stored = {rung.name: _stored(setup, rung, run) for rung in rungs}
+    adapt, rungs = context.config.adapt, rungs_of(context.config)
+    stored = {rung.name: _stored(context, rung, run) for rung in rungs}
     budget = TimeBudget(adapt.budget, _spent(run, [s.record for s in stored.values() if s]))
-    found = check_contamination(setup, run, console)
-    measurer = RungMeasurer(setup, run, BaseModel(setup.weights()), budget, console, found)
+    found = check_contamination(context, run, console)
+    measurer = RungMeasurer(context, run, BaseModel(context.weights()), budget, console, found)
     records: list[RungRecord] = []
-    for note in notes_on_power(setup):
+    for note in notes_on_power(context):
         console.say(note)
     for number, rung in enumerate(rungs, start=1):
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")
         earlier = stored[rung.name]
-        limit = budget.training_time(setup.config.train.max_time)
+        limit = budget.training_time(context.config.train.max_time)
         reached = any(is_at_target(record.metric, adapt.target) for record in records)
         stops = reached and adapt.stop_at_target
         refusal = "a cheaper rung has reached the target" if stops else budget.refusal()
@@ -57,7 +57,7 @@ def run_ladder(setup: RunContext, run: RunDirectory, console: Console) -> Ladder
             run.forget_rung(rung.name)
         budget.note_evaluation(records[-1].evaluate_seconds)
         console.say(f"  {_outcome(records[-1])}")
-    ladder = _ladder(setup, run, records, measurer, budget)
+    ladder = _ladder(context, run, records, measurer, budget)
     ladder.write(run.ladder)
     return ladder
 
@@ -72,12 +72,12 @@ def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
         return _skipped(rung, f"{error.problem} ({error.fix})")
     except DivergedError as error:
         return RungRecord(name=rung.name, status="failed", reason=error.problem)
-    mark = StoredRung(fingerprint=_fingerprint(measurer.setup, rung), record=record)
+    mark = StoredRung(fingerprint=_fingerprint(measurer.context, rung), record=record)
     mark.write(measurer.run.rung_record(rung.name))
     return record
 
 
-def _stored(setup: RunContext, rung: Rung, run: RunDirectory) -> StoredRung | None:
+def _stored(context: RunContext, rung: Rung, run: RunDirectory) -> StoredRung | None:
     """The finished rung in the run directory, if its inputs are the same.
 
     Raises:
@@ -87,9 +87,9 @@ def _stored(setup: RunContext, rung: Rung, run: RunDirectory) -> StoredRung | No
     if not path.is_file():
         return None
     stored = StoredRung.read(path)
-    if stored.fingerprint != _fingerprint(setup, rung):
+    if stored.fingerprint != _fingerprint(context, rung):
         return None
-    check_rung(path, stored.record, run.rung(rung.name), setup.dataset.task)
+    check_rung(path, stored.record, run.rung(rung.name), context.dataset.task)
     return stored
 
 
@@ -104,9 +104,9 @@ def _spent(run: RunDirectory, done: list[RungRecord]) -> float:
     return max(seconds, LadderRecord.read(run.ladder).seconds) if run.ladder.is_file() else seconds
 
 
-def _fingerprint(setup: RunContext, rung: Rung) -> str:
-    training = training_fingerprint(setup, rung.method) if rung.method else ""
-    return fingerprint(evaluation_fingerprint(setup), str(rung.shots), training)
+def _fingerprint(context: RunContext, rung: Rung) -> str:
+    training = training_fingerprint(context, rung.method) if rung.method else ""
+    return fingerprint(evaluation_fingerprint(context), str(rung.shots), training)
 
 
 def _skipped(rung: Rung, reason: str) -> RungRecord:
@@ -124,14 +124,14 @@ def _outcome(record: RungRecord) -> str:
 
 
 def _ladder(
-    setup: RunContext,
+    context: RunContext,
     run: RunDirectory,
     records: list[RungRecord],
     measurer: RungMeasurer,
     budget: TimeBudget,
 ) -> LadderRecord:
     """The table with gains, tested over all pairs of rungs, and the recommendation."""
-    config, dataset, metric = setup.config, setup.dataset, setup.metrics[0]
+    config, dataset, metric = context.config, context.dataset, context.metrics[0]
     evaluations: dict[str, Evaluation] = {
         r.name: load_evaluation(run.rung(r.name), dataset.task) for r in records if r.metric
     }
@@ -156,7 +156,7 @@ def _ladder(
             "test": len(dataset.test),
         },
         model=first.record.model if first else measurer.base.get().stamp,
-        template=setup.template,
+        template=context.template,
         rungs=tuple(rungs),
         recommendation=recommendation.model_copy(update=update),
         contamination=found,

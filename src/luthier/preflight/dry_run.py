@@ -32,7 +32,7 @@ class Checked(NamedTuple):
     dropped: tuple[Dropped, ...]
 
 
-def check_tune(setup: RunContext) -> Checked:
+def check_tune(context: RunContext) -> Checked:
     """Check that training examples and memory suffice.
 
     Raises:
@@ -41,48 +41,48 @@ def check_tune(setup: RunContext) -> Checked:
         ResourceError: memory does not suffice.
         UsageError: a tracker is not installed, or the loop's settings exclude the method.
     """
-    method = setup.config.method
-    require_trackers(setup.config.train.trackers)
-    allowed_method(method, setup.config, setup.weights())
-    data = training_data(setup, method)
-    check_memory(setup, method, data)
+    method = context.config.method
+    require_trackers(context.config.train.trackers)
+    allowed_method(method, context.config, context.weights())
+    data = training_data(context, method)
+    check_memory(context, method, data)
     longest = max(one.prompt_length for one in data.objective.sequences(data.train))
     return Checked((method,), longest, data.dropped)
 
 
-def dry_run_of(setup: RunContext, run: RunDirectory, checked: Checked) -> DryRun:
+def dry_run_of(context: RunContext, run: RunDirectory, checked: Checked) -> DryRun:
     """The inputs of a run, and the requirements of each of its methods.
 
     Args:
-        setup: data, prompts, model and settings.
+        context: data, prompts, model and settings.
         run: the future run directory.
         checked: the findings of the check.
     """
-    dataset = setup.dataset
+    dataset = context.dataset
     dropped = count_reasons(dataset.dropped + checked.dropped)
     examples = {split: len(dataset.split(split)) for split in SPLITS}
     examples["train"] -= len(checked.dropped)  # examples that are too long for this model
     return DryRun(
         run=run.path,
         task=dataset.task,
-        template=setup.template.id,
-        metrics=setup.metrics,
-        model=setup.model.id,
+        template=context.template.id,
+        metrics=context.metrics,
+        model=context.model.id,
         examples=examples,
         dropped={reason.reason: reason.count for reason in dropped},
         longest_prompt=checked.longest_prompt,
-        context_window=setup.weights().context_window,
-        max_steps=setup.config.train.max_steps,
-        methods=tuple(_forecast_method(setup, method) for method in checked.methods),
-        power=notes_on_power(setup),
+        context_window=context.weights().context_window,
+        max_steps=context.config.train.max_steps,
+        methods=tuple(_forecast_method(context, method) for method in checked.methods),
+        power=notes_on_power(context),
     )
 
 
-def _forecast_method(setup: RunContext, method: MethodName) -> MethodDryRun:
+def _forecast_method(context: RunContext, method: MethodName) -> MethodDryRun:
     """The requirements of tuning with ``method``."""
-    plan = plan_within_memory(setup, method, training_data(setup, method))
-    usable = memory_limit(setup)
-    outline = outlined(setup.weights(), method, setup.config.methods)
+    plan = plan_within_memory(context, method, training_data(context, method))
+    usable = memory_limit(context)
+    outline = outlined(context.weights(), method, context.config.methods)
     if plan is None:
         return MethodDryRun(
             method=method,

@@ -84,7 +84,7 @@ class JobPlan:
 
 
 def plan_job(
-    setup: RunContext,
+    context: RunContext,
     method: MethodName,
     data: TrainingData,
     limit: float,
@@ -95,27 +95,27 @@ def plan_job(
     With several processes, memory is per process.
 
     Args:
-        setup: data, prompts, model and settings.
+        context: data, prompts, model and settings.
         method: the tuning method.
         data: the examples.
         limit: bytes that a process may use. If tokens per forward pass are automatic, the plan uses
             the most of a step that fit, or else the fewest.
         processes: the process group of the training.
     """
-    outline = outlined(setup.weights(), method, setup.config.methods)
+    outline = outlined(context.weights(), method, context.config.methods)
     # For other methods the planner counts parameters as stored in the files, tied or not.
     counted = outline.trained if FACTS[method].on_modules or outline.notes else None
-    architecture = architecture_of(setup)
+    architecture = architecture_of(context)
     if architecture is None:
         return None
-    planner = _Planner(setup, method, data, architecture, processes, counted)
-    tokens = setup.config.train.micro_batch_tokens
+    planner = _Planner(context, method, data, architecture, processes, counted)
+    tokens = context.config.train.micro_batch_tokens
     return planner.fitting(limit) if tokens == "auto" else planner.plan(tokens)
 
 
-def architecture_of(setup: RunContext) -> Architecture | None:
-    """The architecture of the setup's model; None if its type is unknown to the planner."""
-    handle = setup.weights()
+def architecture_of(context: RunContext) -> Architecture | None:
+    """The architecture of the context's model; None if its type is unknown to the planner."""
+    handle = context.weights()
     try:
         return read_architecture(handle.description, str(handle.folder.path / "config.json"))
     except DataError:
@@ -126,7 +126,7 @@ def architecture_of(setup: RunContext) -> Architecture | None:
 class _Planner:
     """Plans one training for different sizes of forward passes."""
 
-    setup: RunContext
+    context: RunContext
     method: MethodName
     data: TrainingData
     architecture: Architecture
@@ -147,8 +147,8 @@ class _Planner:
         The order of batches follows from the seed, so the largest forward pass is known, not
         guessed.
         """
-        train, data = self.setup.config.train, self.data
-        order = data.order(self.setup.config)
+        train, data = self.context.config.train, self.data
+        order = data.order(self.context.config)
         steps = total_steps(order, train, self._settings)
         seen = min(steps, _STEPS_SEEN)
         layout = Packed() if self._packs(order, tokens) else Padded(train.max_padding)
@@ -175,13 +175,13 @@ class _Planner:
 
     @property
     def _settings(self) -> MethodConfig:
-        return self.setup.config.methods.of(self.method)
+        return self.context.config.methods.of(self.method)
 
     def _packs(self, order: BatchOrder, tokens: int) -> bool:
         """Whether the loop will pack its micro-batches, if the model allows it."""
-        method = method_for(self.method, self.setup.config.methods)
-        return can_be_packed(method, self.setup.weights()) and plans_packing(
-            self.setup.config.train,
+        method = method_for(self.method, self.context.config.methods)
+        return can_be_packed(method, self.context.weights()) and plans_packing(
+            self.context.config.train,
             lengths_by_step(self.data.objective, self.data.examples, order),
             on_cpu=default_device().type == "cpu",
             tokens=tokens,
@@ -191,7 +191,7 @@ class _Planner:
     def _sizes(self) -> list[int]:
         """Possible tokens per forward pass: all of a step, half of them, down to one example."""
         lengths = sorted(map(self.data.objective.length, self.data.examples), reverse=True)
-        in_step = len(lengths[: self.setup.config.train.batch_size])
+        in_step = len(lengths[: self.context.config.train.batch_size])
         longest, sizes = lengths[0], [lengths[0] * in_step]
         while sizes[-1] > longest:
             sizes.append(max(longest, sizes[-1] // 2))
@@ -204,9 +204,9 @@ class _Planner:
         all examples.
         """
         settings, architecture = self._settings, self.architecture
-        order = self.data.order(self.setup.config)
-        steps = total_steps(order, self.setup.config.train, settings)
-        noisy = self.setup.config.train.neftune_alpha is not None
+        order = self.data.order(self.context.config)
+        steps = total_steps(order, self.context.config.train, settings)
+        noisy = self.context.config.train.neftune_alpha is not None
         repeats = steps > order.steps_per_epoch and not noisy
         trained = settings.layers_above_cache
         if trained is None or not repeats:
@@ -215,7 +215,7 @@ class _Planner:
             return memory
         sequences = self.data.objective.sequences(self.data.examples)
         numbers = architecture.hidden * sum(len(one.input_ids) for one in sequences)
-        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        dtype = resolve_dtype(self.context.config.model.dtype, default_device())
         kept = min(LIMIT, numbers * dtype.itemsize)
         if default_device().type == "cpu":
             return replace(memory, cache=memory.cache + kept)
@@ -239,11 +239,11 @@ class _Planner:
 
         They are frozen and replicated in each process.
         """
-        handle = self.setup.weights()
+        handle = self.context.weights()
         if not is_wrapper(handle.settings):
             return memory
         numbers = handle.stored_numbers - self.architecture.parameters
-        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        dtype = resolve_dtype(self.context.config.model.dtype, default_device())
         return replace(memory, weights=memory.weights + max(0, numbers) * dtype.itemsize)
 
     def _seconds(
@@ -264,13 +264,13 @@ class _Planner:
         seconds = self._mean(passes, trained, cluster) * len(passes) * times
         if measured := (*self.data.validation, *self.data.watched):
             validation = validation_passes(self.data.objective, measured, tokens)
-            count = len(validation) * len(validation_steps(steps, self.setup.config.train))
+            count = len(validation) * len(validation_steps(steps, self.context.config.train))
             seconds += self._mean(validation, forward_time, cluster) * count
         return seconds
 
     def _share_in_time(self, seconds: float | None) -> float:
         """The share of the training that the time limit leaves."""
-        limit = self.setup.config.train.max_time
+        limit = self.context.config.train.max_time
         return min(1.0, max(0.0, limit) / seconds) if limit is not None and seconds else 1.0
 
     def _compiles(self, passes: Sequence[ForwardPass], times: float) -> bool:
@@ -279,12 +279,12 @@ class _Planner:
         The savings are unknown for quantised weights and recomputed layers; with adapter dropout,
         compilation would change more than rounding.
         """
-        train = self.setup.config.train
+        train = self.context.config.train
         if train.compile != "auto":
             return train.compile
-        cluster, quantisation = self._cluster, self.setup.config.base_of(self.method).quantisation
+        cluster, quantisation = self._cluster, self.context.config.base_of(self.method).quantisation
         unknown = quantisation or train.activation_checkpointing != "none"
-        drops = self.setup.config.methods.of(self.method).drops
+        drops = self.context.config.methods.of(self.method).drops
         if cluster is None or unknown or drops or not has_compiler(default_device()):
             return False
 
@@ -308,7 +308,7 @@ class _Planner:
     @property
     def _dtype(self) -> str:
         """The dtype of the products."""
-        dtype = resolve_dtype(self.setup.config.model.dtype, default_device())
+        dtype = resolve_dtype(self.context.config.model.dtype, default_device())
         return str(dtype).removeprefix("torch.")
 
     def _mean(
@@ -342,7 +342,7 @@ class _Planner:
         return devices * peak * sum(one.tokens for one in counted) / flops
 
     def _training_setup(self, batch: ForwardPass) -> TrainingSetup:
-        config, device = self.setup.config, default_device()
+        config, device = self.context.config, default_device()
         lengths = [len(sequence.input_ids) for sequence in batch.sequences]
         rows, length = batch.layout.shape(lengths)
         return TrainingSetup(
@@ -367,7 +367,7 @@ class _Planner:
 
     @property
     def _parallel(self) -> Parallel:
-        train, size = self.setup.config.train, self.processes.size
+        train, size = self.context.config.train, self.processes.size
         if size == 1:
             return Parallel()
         if train.parallelism == "fsdp" and train.shard_group:

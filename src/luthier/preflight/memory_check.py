@@ -28,18 +28,18 @@ SMALLER = (
 
 
 def plan_within_memory(
-    setup: RunContext,
+    context: RunContext,
     method: MethodName,
     data: TrainingData,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> JobPlan | None:
     """The plan for the available memory, whether it fits or not; see `plan_job`."""
-    limit = _FILLED * memory_limit(setup, processes)
-    return plan_job(setup, method, data, limit, processes)
+    limit = _FILLED * memory_limit(context, processes)
+    return plan_job(context, method, data, limit, processes)
 
 
 def check_memory(
-    setup: RunContext,
+    context: RunContext,
     method: MethodName,
     data: TrainingData,
     processes: ProcessGroup = SINGLE_PROCESS,
@@ -50,9 +50,9 @@ def check_memory(
         ResourceError: it needs more than ``adapt.memory``, or more than is free.
         UsageError: the optimizer does not work here.
     """
-    require_optimizer(setup.config.train, default_device(), processes)
-    plan = plan_within_memory(setup, method, data, processes)
-    limit = memory_limit(setup, processes)
+    require_optimizer(context.config.train, default_device(), processes)
+    plan = plan_within_memory(context, method, data, processes)
+    limit = memory_limit(context, processes)
     if plan and plan.memory.total > limit:
         raise ResourceError(
             f"{method} needs about {format_bytes(plan.memory.total)}; "
@@ -62,13 +62,13 @@ def check_memory(
     return plan
 
 
-def memory_limit(setup: RunContext, processes: ProcessGroup = SINGLE_PROCESS) -> int:
+def memory_limit(context: RunContext, processes: ProcessGroup = SINGLE_PROCESS) -> int:
     """Bytes available to this process: ``adapt.memory``, or its own memory plus free memory.
 
     Processes on a CPU share free memory.
     """
-    if setup.config.adapt.memory:
-        return setup.config.adapt.memory
+    if context.config.adapt.memory:
+        return context.config.adapt.memory
     device = default_device()
     if device.type != "cpu":
         return free_memory(device)

@@ -14,31 +14,31 @@ from luthier.reports.format import format_interval
 
 
 def check_contamination(
-    setup: RunContext, run: RunDirectory, console: Console
+    context: RunContext, run: RunDirectory, console: Console
 ) -> Contamination | None:
     """Search for test examples in the training data, and report and store the findings.
 
     None if ``evaluate.contamination_ngram`` is null.
     """
-    words = setup.config.evaluate.contamination_ngram
+    words = context.config.evaluate.contamination_ngram
     if words is None:
         return None
-    test = [(example.id, example_text(example)) for example in setup.dataset.test]
-    total = len(setup.dataset.train) + len(setup.replay)
+    test = [(example.id, example_text(example)) for example in context.dataset.test]
+    total = len(context.dataset.train) + len(context.replay)
     with console.progress("looking for test examples in the training data", total) as advance:
-        found = find_contamination(_trained_on(setup), test, words, advance)
+        found = find_contamination(_trained_on(context), test, words, advance)
     tell = console.warn if found.examples else console.say
     tell(found.sentence)
     found.write(run.contamination)
     return found
 
 
-def _trained_on(setup: RunContext) -> Iterator[tuple[str, str]]:
+def _trained_on(context: RunContext) -> Iterator[tuple[str, str]]:
     """Place and text of all training data: the examples, and general texts."""
-    for example in setup.dataset.train:
+    for example in context.dataset.train:
         yield example.where or example.id, example_text(example)
-    for general in setup.replay:
-        yield general.id, setup.weights().tokenizer.decode(general.input_ids)
+    for general in context.replay:
+        yield general.id, context.weights().tokenizer.decode(general.input_ids)
 
 
 def contamination_reasons(

@@ -49,11 +49,11 @@ def compare_with_before(
         DataError: the run has no model, or there is nothing to compare.
     """
     require_tuned_model(run)
-    setup = prepare(config, console)
+    context = prepare(config, console)
     earlier = before.run
-    name = earlier.name if earlier else before.model or setup.config.model.id
-    general, topics, items = _general(setup, run, before, console)
-    tasks = _tasks(setup, run, earlier, items) if earlier else ()
+    name = earlier.name if earlier else before.model or context.config.model.id
+    general, topics, items = _general(context, run, before, console)
+    tasks = _tasks(context, run, earlier, items) if earlier else ()
     if general is None and not tasks:
         raise DataError(
             "there is nothing to compare: no general text, and no evaluation in common",
@@ -70,24 +70,24 @@ def compare_with_before(
 
 
 def _general(
-    setup: RunContext,
+    context: RunContext,
     run: RunDirectory,
     before: Target,
     console: Console,
 ) -> tuple[Forgetting | None, tuple[GroupChange, ...], list[ItemChange]]:
     """The increase of the loss on general text, in total, by topic and per text."""
-    text = setup.config.evaluate.general_text
+    text = context.config.evaluate.general_text
     if text is None:
         return None, (), []
-    topics = [group for _, group in setup.general_texts]
+    topics = [group for _, group in context.general_texts]
     with console.progress("measuring the loss on general text", 2) as advance:
-        losses_before = _losses_before(setup, run, before, console)
+        losses_before = _losses_before(context, run, before, console)
         advance()
-        config = setup.config
+        config = context.config
         tuned = load_adapted(run.model, config.base_of(config.method), console)
-        losses_after = general_losses(setup, run, tuned)
+        losses_after = general_losses(context, run, tuned)
         advance()
-    resampling = resampling_of(setup)
+    resampling = resampling_of(context)
     pairs = zip(topics, losses_before, losses_after, strict=True)
     items = [
         ItemChange(
@@ -100,35 +100,37 @@ def _general(
 
 
 def _losses_before(
-    setup: RunContext, run: RunDirectory, before: Target, console: Console
+    context: RunContext, run: RunDirectory, before: Target, console: Console
 ) -> list[TextLoss]:
-    loaded = _load_before(setup, before, console)
-    if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(setup.weights().tokenizer):
+    loaded = _load_before(context, before, console)
+    if tokenizer_fingerprint(loaded.tokenizer) != tokenizer_fingerprint(
+        context.weights().tokenizer
+    ):
         raise UsageError(
             "the two models have different tokenizers, so losses per token are not comparable",
             where="--before",
             fix="compare with the base model of the run",
         )
-    return general_losses(setup, run, loaded)
+    return general_losses(context, run, loaded)
 
 
-def _load_before(setup: RunContext, before: Target, console: Console) -> LoadedModel:
+def _load_before(context: RunContext, before: Target, console: Console) -> LoadedModel:
     if before.run is None:
         if not before.model:
-            return load(setup.weights())
-        named = setup.config.model.model_copy(update={"id": before.model, "revision": None})
+            return load(context.weights())
+        named = context.config.model.model_copy(update={"id": before.model, "revision": None})
         return load(open_model(named, console))
-    config = stored_config(before.run, alike=setup.config, parts=("model",))
+    config = stored_config(before.run, alike=context.config, parts=("model",))
     if before.tuned:
         return load_adapted(before.tuned, config.base_of(config.method), console)
     return load(open_model(config.model, console))
 
 
 def _tasks(
-    setup: RunContext, run: RunDirectory, earlier: RunDirectory, items: list[ItemChange]
+    context: RunContext, run: RunDirectory, earlier: RunDirectory, items: list[ItemChange]
 ) -> tuple[TaskChange, ...]:
     """Every evaluation that both runs have, with Holm's correction over all of them."""
-    resampling = resampling_of(setup)
+    resampling = resampling_of(context)
     changes: list[TaskChange] = []
     for task in evaluated_tasks(run):
         if task not in evaluated_tasks(earlier):

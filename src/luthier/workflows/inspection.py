@@ -20,11 +20,11 @@ from luthier.workflows.tune import finished_training
 _NEIGHBOURS = 5
 
 
-def inspect_method(setup: RunContext, run: RunDirectory, console: Console) -> Inspection:
+def inspect_method(context: RunContext, run: RunDirectory, console: Console) -> Inspection:
     """The trained parameters of the method and, for a soft prompt, the tokens near its vectors.
 
     Args:
-        setup: model, method and settings.
+        context: model, method and settings.
         run: the method's run directory; its vectors are shown if it is tuned.
         console: warns if the run has other settings.
 
@@ -32,22 +32,22 @@ def inspect_method(setup: RunContext, run: RunDirectory, console: Console) -> In
         UsageError: the model has no parameters for this method.
         DataError: the base model or the tuned one cannot be loaded.
     """
-    start = _at_the_start(setup)
+    start = _at_the_start(context)
     if not start.neighbours or not run.training.is_file():
         return start
-    if finished_training(setup, setup.config.method, run) is None:
+    if finished_training(context, context.config.method, run) is None:
         console.warn(f"{run.path} was tuned with other settings, so its vectors are not shown")
         return start
-    tuned = load_adapted(run.model, setup.config.base_of(setup.config.method), console)
+    tuned = load_adapted(run.model, context.config.base_of(context.config.method), console)
     changes = {"neighbours": _neighbours(tuned), "tuned_run": str(run.path)}
     return start.model_copy(update=changes)
 
 
-def _at_the_start(setup: RunContext) -> Inspection:
+def _at_the_start(context: RunContext) -> Inspection:
     """The method before its first training step."""
-    method = setup.config.method
-    base = BaseModel(setup.weights()).take(setup.config.base_of(method))
-    _, model = initial_model(base, method, setup.config)
+    method = context.config.method
+    base = BaseModel(context.weights()).take(context.config.base_of(method))
+    _, model = initial_model(base, method, context.config)
     groups = trained_groups(model)
     return Inspection(
         method=method,

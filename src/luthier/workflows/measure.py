@@ -21,13 +21,13 @@ from luthier.records.result_cache import ResultCache
 from luthier.records.run_directory import RunDirectory
 
 
-def resampling_of(setup: RunContext) -> Resampling:
+def resampling_of(context: RunContext) -> Resampling:
     """The settings of the run's intervals and tests."""
-    return Resampling.of(setup.config.evaluate, setup.config.seed)
+    return Resampling.of(context.config.evaluate, context.config.seed)
 
 
 def measure_model(
-    setup: RunContext,
+    context: RunContext,
     shots: int,
     run: RunDirectory,
     model: EvaluatedModel,
@@ -41,7 +41,7 @@ def measure_model(
     finished answers are not repeated as long as model, prompts and settings are unchanged.
 
     Args:
-        setup: data, prompts and settings.
+        context: data, prompts and settings.
         shots: number of shots before each question.
         run: the run directory for answers and metrics.
         model: a loaded model, or one on a server.
@@ -53,10 +53,10 @@ def measure_model(
         DataError: prompts leave no room for their answers; lists all of them.
         ResourceError: the run directory is not writable.
     """
-    task = evaluation_task(setup, shots)
+    task = evaluation_task(context, shots)
     # A soft prompt takes a part of the window.
-    renderer = setup.renderer.within(model.context_window)
-    resampling = resampling_of(setup)
+    renderer = context.renderer.within(model.context_window)
+    resampling = resampling_of(context)
     engine = model.engine(ResultCache(run.answers(task.name)))
     stamp = model.stamp
     evaluation = evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
@@ -65,12 +65,12 @@ def measure_model(
     return evaluation
 
 
-def general_losses(setup: RunContext, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
+def general_losses(context: RunContext, run: RunDirectory, loaded: LoadedModel) -> list[TextLoss]:
     """The loss of a model on each general text, cached in ``run``.
 
     Raises:
         DataError: there is no general text, or one is too short.
         ResourceError: the run directory is not writable.
     """
-    engine = in_memory(loaded, setup.config.evaluate).engine(ResultCache(run.general_losses))
-    return measure_general(engine, [text.ids for text in setup.general_texts])
+    engine = in_memory(loaded, context.config.evaluate).engine(ResultCache(run.general_losses))
+    return measure_general(engine, [text.ids for text in context.general_texts])

@@ -44,12 +44,12 @@ def ask_model(
         decoding = Decoding(max_new_tokens=limit, stop=stop, strategy=config.strategy)
         examples: tuple[Example, ...] = (_own(question),)
     else:
-        setup = prepare_evaluation(config, console)
+        context = prepare_evaluation(config, console)
         if run and tuned:
-            check_template(run, setup, console)
-        renderer, found = setup.renderer, setup.model
-        decoding = decoding_of(setup, config.prompt.shots)
-        examples = _examples(setup, question, num)
+            check_template(run, context, console)
+        renderer, found = context.renderer, context.model
+        decoding = decoding_of(context, config.prompt.shots)
+        examples = _examples(context, question, num)
     if tuned:
         renderer = renderer.with_reserved_positions(config.methods.of(config.method).positions)
     room = decoding.max_new_tokens
@@ -76,9 +76,9 @@ def ask_model(
     )
 
 
-def _examples(setup: RunContext, question: str | None, num: int) -> tuple[Example, ...]:
-    dataset = setup.dataset
-    shots = choose_shots(dataset.train, setup.config.prompt.shots, setup.config.seed)
+def _examples(context: RunContext, question: str | None, num: int) -> tuple[Example, ...]:
+    dataset = context.dataset
+    shots = choose_shots(dataset.train, context.config.prompt.shots, context.config.seed)
     asked = dataset.test[:num] if question is None else (_own(question),)
     return tuple(with_shots(example, shots) for example in asked)
 

@@ -34,7 +34,7 @@ from luthier.workflows.model_card import has_card, write_card
 
 
 def tuned_model(
-    setup: RunContext,
+    context: RunContext,
     method: MethodName,
     base: BaseModel,
     run: RunDirectory,
@@ -47,7 +47,7 @@ def tuned_model(
     A training stopped by the time limit counts as finished until it gets more time.
 
     Args:
-        setup: data, prompts, model and settings.
+        context: data, prompts, model and settings.
         method: the tuning method.
         base: the base model, which is consumed.
         run: the run directory of the tuned model.
@@ -59,43 +59,43 @@ def tuned_model(
         ResourceError: memory does not suffice.
         DivergedError, PreemptedError, UsageError: as in `luthier.training.train`.
     """
-    record = finished_training(setup, method, run)
+    record = finished_training(context, method, run)
     if record and not may_go_on(record, max_time):
         console.say("  already tuned; not repeated")
         if processes.is_first and not has_card(run):  # missing if the disk was full
-            write_card(run, setup.weights())
-        return load_adapted(run.model, setup.config.base_of(method), console), record
-    require_trackers(setup.config.train.trackers)
-    allowed_method(method, setup.config, setup.weights())
-    if (adapter := setup.weights().adapter) is not None:
+            write_card(run, context.weights())
+        return load_adapted(run.model, context.config.base_of(method), console), record
+    require_trackers(context.config.train.trackers)
+    allowed_method(method, context.config, context.weights())
+    if (adapter := context.weights().adapter) is not None:
         console.say(f"  continues with the adapter {adapter.path}: {described(adapter)}")
-    data = training_data(setup, method)
+    data = training_data(context, method)
     for reason in count_reasons(data.dropped):
         console.warn(f"{reason.count} training examples left out: {reason.reason}")
     for caveat in data.caveats:
         console.warn(caveat)
-    loop = setup.config.train.model_copy(update={"max_time": max_time})
-    config = setup.config.model_copy(update={"train": loop})
-    plan = check_memory(replace(setup, config=config), method, data, processes)
+    loop = context.config.train.model_copy(update={"max_time": max_time})
+    config = context.config.model_copy(update={"train": loop})
+    plan = check_memory(replace(context, config=config), method, data, processes)
     stored = _announce(plan, run, console) if plan and processes.is_first else None
     if plan is None:
-        counted = counted_parameters(setup.weights(), method, setup.config.methods)
+        counted = counted_parameters(context.weights(), method, context.config.methods)
         trained = "" if counted is None else f"; {format_count(counted)} trained"
         console.say(f"  no plan: the planner does not know this architecture{trained}")
     try:
         # A sharded base need not fit on one device.
         place = torch.device("cpu") if loop.shards(processes.size) else None
-        untuned = base.take(setup.config.base_of(method), place)
+        untuned = base.take(context.config.base_of(method), place)
         if plan:
             bound_kept_memory(plan.memory.allocated - plan.memory.weights)
-        limits = _limits(setup, plan, processes)
+        limits = _limits(context, plan, processes)
         loaded, record = tune(
             untuned, method, config, data, run, console, processes=processes, limits=limits
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(f"memory ran out while tuning with {method}", fix=SMALLER) from error
     if processes.is_first:
-        write_card(run, setup.weights())
+        write_card(run, context.weights())
     if stored:
         measured = {
             "measured_peak_bytes": record.peak_memory_bytes,
@@ -108,24 +108,24 @@ def tuned_model(
     return loaded, record
 
 
-def _limits(setup: RunContext, plan: JobPlan | None, processes: ProcessGroup) -> Limits:
+def _limits(context: RunContext, plan: JobPlan | None, processes: ProcessGroup) -> Limits:
     """The memory limits, with candidate sizes of forward passes if they are automatic."""
     speed = plan.peak_tokens_per_second if plan else None
     compiled = plan.compiled if plan else False
-    if setup.config.train.micro_batch_tokens != "auto":
+    if context.config.train.micro_batch_tokens != "auto":
         return Limits(tokens_per_second=speed, compiling_pays=compiled)
     tokens = plan.micro_batch_tokens if plan else USUAL_TOKENS
-    return Limits(memory_limit(setup, processes), tokens, speed, compiled)
+    return Limits(memory_limit(context, processes), tokens, speed, compiled)
 
 
 def finished_training(
-    setup: RunContext, method: MethodName, run: RunDirectory
+    context: RunContext, method: MethodName, run: RunDirectory
 ) -> TrainingRecord | None:
     """The stored record of a training with the same inputs, if there is one."""
     if not run.training.is_file():
         return None
     record = TrainingRecord.read(run.training)
-    return record if record.fingerprint == training_fingerprint(setup, method) else None
+    return record if record.fingerprint == training_fingerprint(context, method) else None
 
 
 def _announce(plan: JobPlan, run: RunDirectory, console: Console) -> MeasuredPlan:
