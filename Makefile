@@ -14,8 +14,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 demo: $(VENV)/.installed $(VENV)/.model
 	$(BIN)/luthier adapt examples/demo.yaml
 
+# The tests of the documents are a part of check.
 test: $(VENV)/.installed-dev $(VENV)/.model
-	$(PYTEST)
+	$(PYTEST) --ignore=tests/docs
 
 test-long: $(VENV)/.installed-dev $(VENV)/.model
 	$(PYTEST) -m 'long or hypothesis' --hypothesis-profile=search

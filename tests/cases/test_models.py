@@ -37,6 +37,7 @@ def drawn(chance: random.Random, length: int) -> list[int]:
     return [chance.randrange(3, 120) for _ in range(length)]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_ragged_batches_answer_as_whole_texts_do(kind: str) -> None:
     """Half of the prompts begin alike, for longer than a window; the others share nothing."""

@@ -409,6 +409,7 @@ def test_the_guard_guards(
     assert "WeightsLoadedError" in call("adapt", *quick).err
 
 
+@pytest.mark.sample(24)
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 def test_a_mistake_is_explained(
     mistake: Mistake,

@@ -370,6 +370,7 @@ def test_shell_completion_can_be_installed(call: Call) -> None:
     assert "completion" in call("--help").out
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "action",
     [

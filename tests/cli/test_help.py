@@ -68,6 +68,7 @@ def test_paragraphs_stay_apart() -> None:
     assert filled("one\ntwo\n\nthree\n    four\n") == "one two\n\nthree four\n"
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("command", HELP)
 def test_a_mistake_does_not_change_what_help_says_afterwards(command: str, call: Call) -> None:
     """Commands are made once in a process, and suggestions for a wrong one look at all of them."""

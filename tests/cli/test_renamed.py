@@ -15,6 +15,7 @@ Call = Callable[..., Any]
 ENTRIES = [(command, option) for command, options in RENAMED.items() for option in options]
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize(("command", "option"), ENTRIES)
 @pytest.mark.parametrize("form", ["{} x", "{}=x", "one {}", "one two {} x"])
 def test_an_old_option_names_its_command(call: Call, command: str, option: str, form: str) -> None:

@@ -63,6 +63,7 @@ def test_a_program_started_otherwise_is_not_in_the_pool() -> None:
     assert not pool_in_use()
 
 
+@pytest.mark.long
 @POOL
 def test_a_freed_tensor_makes_room_for_its_equal() -> None:
     """Between aligned blocks of one size small ones come and go, as tensors' objects do."""

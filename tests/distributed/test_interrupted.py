@@ -51,7 +51,7 @@ def test_a_signal_saves_at_a_step_and_all_go_on_exactly(parallelism: str, traini
         assert stopped.weights()[name].equal(value), name
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("parallelism", ["ddp", "fsdp"])
 def test_all_leave_out_the_same_steps_of_float16(parallelism: str, training: Make) -> None:
     """Copies that had parted by a step would be made alike by a resume, and go on otherwise."""
@@ -69,6 +69,7 @@ def test_all_leave_out_the_same_steps_of_float16(parallelism: str, training: Mak
         assert stopped.weights()[name].equal(value), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_killed_process_ends_all_and_the_run_goes_on(victim: int, training: Make) -> None:
     whole, killed = (training(name, **SAVING, **LAUNCHED) for name in ("whole", "killed"))

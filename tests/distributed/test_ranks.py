@@ -30,7 +30,7 @@ REPLAYED = {
 }
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
@@ -71,6 +71,7 @@ def test_two_ranks_of_any_method_are_as_one(method: MethodName, training: Make) 
     assert_the_same(runs, alone)
 
 
+@pytest.mark.long
 def test_two_ranks_replay_and_watch_as_one(training: Make) -> None:
     """Twenty-five steps, since a fifth of the examples is general text."""
     alone, runs = trained_alone_and_together(training, "lora", REPLAYED)
@@ -78,6 +79,7 @@ def test_two_ranks_replay_and_watch_as_one(training: Make) -> None:
     assert_the_same(runs, alone)
 
 
+@pytest.mark.long
 def test_two_ranks_weigh_examples_as_one(training: Make, tmp_path: Path) -> None:
     """Weights lie unevenly over the processes, and the loss is divided by those of all."""
     rows = [

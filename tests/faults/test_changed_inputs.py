@@ -27,6 +27,7 @@ def stopped(make_tuning: Any, tiny_llama: Path, parity_file: Path, tmp_path: Pat
     return tuning
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("signalled", [signal.SIGTERM, signal.SIGINT])
 def test_an_extension_that_is_stopped_goes_on_by_resume(stopped: Any, signalled: Any) -> None:
     assert stopped.finish() == 0

@@ -148,6 +148,7 @@ def broken() -> BaseException:
     return OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("error", [no_space, broken, Crash])
 def test_a_fault_at_every_file_operation_of_a_save(
     error: Callable[[], BaseException], tmp_path: Path

@@ -272,6 +272,7 @@ def trial_of(world: World) -> Callable[[str], Trial]:
     return make
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["evaluate", "plan-svg"])
 def test_a_disk_full_at_the_first_and_the_last_write(
     name: str, trial_of: Callable[[str], Trial]

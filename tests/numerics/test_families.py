@@ -146,7 +146,7 @@ def _family(kind: str, encoder_decoder: bool) -> LoadedModel:
     return family(kind, encoder_decoder=encoder_decoder)
 
 
-@pytest.mark.sample(12)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("kind", "encoder_decoder"), CASES)
 def test_answers_are_those_of_whole_texts_or_the_model_is_refused(
     kind: str, encoder_decoder: bool
@@ -164,7 +164,7 @@ def test_answers_are_those_of_whole_texts_or_the_model_is_refused(
     check_answers(loaded, answers(loaded, greedy), answers(loaded, drawn))
 
 
-@pytest.mark.sample(12)
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("kind", "encoder_decoder"), CASES)
 def test_scores_are_those_of_whole_texts(kind: str, encoder_decoder: bool) -> None:
     loaded = _family(kind, encoder_decoder)
@@ -228,7 +228,7 @@ def test_adapters_answer_as_peft_does(kind: str) -> None:
         assert [each.ids for each in found] == expected
 
 
-@pytest.mark.sample(16)
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("method", NO_SOFT_PROMPT)
 @pytest.mark.parametrize(("kind", "encoder_decoder"), DEFAULT)
 def test_soft_prompts_answer_as_peft_does_or_are_refused(

@@ -99,6 +99,7 @@ def test_answers_do_not_depend_on_the_batch(
     ]
 
 
+@pytest.mark.long
 def test_the_bundled_models_answers_do_not_depend_on_the_batch(bundled_float32: Any) -> None:
     prompts = prompts_for(bundled_float32, QUESTIONS[1:4])
     together = our_answers(bundled_float32, prompts)

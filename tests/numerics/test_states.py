@@ -67,6 +67,7 @@ def whole(loaded: LoadedModel, prompt: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(ids[len(prompt) :])
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("kind", SHARING)
 def test_a_shared_beginning_is_read_once(kind: str) -> None:
     loaded = family.__wrapped__(kind, max_position_embeddings=512)

@@ -68,6 +68,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"the server did not start: {log.read_text()[-2000:]}")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("chat", ["auto", "never"])
 def test_answers_are_those_of_the_model_here(
     chat: str, served: str, bundled_handle: Any, bundled_float32: Any

@@ -27,6 +27,7 @@ def readers(tmp_path_factory: Any) -> Any:
         yield fuzz.fuzz, make_readers(tmp_path_factory.mktemp("fuzz"))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_spoilt_is_refused_in_words(readers: Any, name: str) -> None:
     fuzz, known = readers

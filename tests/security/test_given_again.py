@@ -51,6 +51,7 @@ def places(run: Path) -> list[str]:
     return [f"model.id={config.model.id}", f"data.source={config.data.source}"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", ["tune", "adapt"])
 @pytest.mark.parametrize("key", GIVEN)
 def test_a_run_goes_on_once_its_permission_is_given(

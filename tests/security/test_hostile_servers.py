@@ -76,6 +76,7 @@ def test_the_well_behaved_server_is_understood() -> None:
         assert ask(server) == "fine"
 
 
+@pytest.mark.sample(24)
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_each_ends_in_time_with_what_is_wrong(name: str) -> None:
     behaviour = BEHAVIOURS[name]
@@ -93,6 +94,7 @@ def test_each_ends_in_time_with_what_is_wrong(name: str) -> None:
     assert str(error).replace("\n", "").isprintable()
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_each_ends_a_stream_in_time(name: str) -> None:
     with HostileServer(BEHAVIOURS[name].behave) as server:

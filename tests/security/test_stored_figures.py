@@ -110,6 +110,7 @@ ON_TRUST = {
 is a choice, and the interval is recomputed at it."""
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("file", ["evaluation", "ladder.json", "training.json", "forgetting.json"])
 def test_every_number_that_follows_from_something_is_checked(file: str, own: Path) -> None:
     run = RunDirectory(own)

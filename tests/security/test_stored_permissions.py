@@ -272,6 +272,7 @@ def test_where_a_run_says_it_lies_is_not_looked_at(copied: Path, tmp_path: Path)
     assert (read.output, read.name) == (copied.parent.resolve(), copied.name)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("key", ["model.trust_remote_code", "model.allow_pickle"])
 def test_no_command_runs_the_code_of_a_stored_run(

@@ -457,6 +457,7 @@ def test_a_traceback_of_a_defect_is_text() -> None:
         assert text in shown
 
 
+@pytest.mark.long
 def test_other_terminals_show_what_they_can(tiny_llama: Path, tmp_path: Path) -> None:
     file = tmp_path / "ä.jsonl"
     rows = [{"prompt": f"日本 {n}", "completion": "é…"} for n in range(40)]

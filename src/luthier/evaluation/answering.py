@@ -116,7 +116,7 @@ def require_enough(metrics: Iterable[Metric], samples: int) -> None:
     for metric in metrics:
         if samples < metric.least_answers:
             raise UsageError(
-                f"{metric.name} needs {metric.least_answers} answers to each question, and there "
+                f"{metric.name} needs {metric.least_answers} answers to each question, but there "
                 f"are {samples}",
                 where="evaluate.samples",
                 fix=f"set evaluate.samples to {metric.least_answers} or more",

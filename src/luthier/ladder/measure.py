@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from luthier.config.load import override
 from luthier.config.stored import save_config
@@ -60,7 +61,7 @@ class RungMeasurer:
             self._write_config(run, rung, self.context.config.method)
             memory = PeakMemory(default_device())
             evaluation = self._evaluate(rung, run, self.base.get())
-            return self._record(rung, evaluation, memory)
+            return self._record(rung, evaluation, memory.read())
         self._write_config(run, rung, rung.method)
         # Without general text the base is not needed; as stored it may be too large to load.
         texts = self.context.general_texts
@@ -71,17 +72,18 @@ class RungMeasurer:
             self.context, rung.method, self.base, run, limit, self.console
         )
         evaluation = self._evaluate(rung, run, loaded)
-        record = self._record(rung, evaluation, memory)
-        update = {
-            "training": training,
-            "trained_parameters": training.trained_parameters,
-            "artifact_bytes": training.artifact_bytes,
-            "train_seconds": training.seconds,
-            "peak_memory_bytes": max(record.peak_memory_bytes, training.peak_memory_bytes),
-            "forgetting": self._forgetting(run, before, loaded),
-        }
+        record = self._record(
+            rung,
+            evaluation,
+            max(memory.read(), training.peak_memory_bytes),
+            training=training,
+            trained_parameters=training.trained_parameters,
+            artifact_bytes=training.artifact_bytes,
+            train_seconds=training.seconds,
+            forgetting=self._forgetting(run, before, loaded),
+        )
         write_card(run, self.context.weights())  # includes the scores
-        return record.model_copy(update=update)
+        return record
 
     def _write_config(self, run: RunDirectory, rung: Rung, method: MethodName) -> None:
         """Store the configuration with which this rung can be evaluated again on its own."""
@@ -110,7 +112,9 @@ class RungMeasurer:
         forgetting.write(run.forgetting)
         return forgetting
 
-    def _record(self, rung: Rung, evaluation: Evaluation, memory: PeakMemory) -> RungRecord:
+    def _record(
+        self, rung: Rung, evaluation: Evaluation, peak_memory_bytes: int, **tuned: Any
+    ) -> RungRecord:
         record = evaluation.record
         return RungRecord(
             name=rung.name,
@@ -120,5 +124,6 @@ class RungMeasurer:
             metrics=record.metrics,
             clean=next(iter(record.clean), None),
             evaluate_seconds=record.seconds,
-            peak_memory_bytes=memory.read(),
+            peak_memory_bytes=peak_memory_bytes,
+            **tuned,
         )

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from luthier.core.units import format_bytes, format_count, format_duration
 from luthier.evaluation.statistics.power import can_show_nothing, too_few_units
 from luthier.records.comparison import Comparison
+from luthier.records.contamination import Contamination
 from luthier.records.evaluation import MetricResult
 from luthier.records.forgetting import Forgetting
 from luthier.records.ladder import Recommendation, RungRecord
+from luthier.reports.format import format_interval
 
 
 class _Measured(NamedTuple):
@@ -35,7 +37,12 @@ class _Measured(NamedTuple):
         return f"{self.metric.value:.3f} [{self.metric.low:.3f}, {self.metric.high:.3f}]"
 
 
-def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -> Recommendation:
+def recommend(
+    rungs: Sequence[RungRecord],
+    target: float | None,
+    alpha: float,
+    contamination: Contamination | None = None,
+) -> Recommendation:
     """The recommendation of a rung.
 
     With a target: the cheapest rung whose metric reaches it. Without one: the final choice of
@@ -46,19 +53,22 @@ def recommend(rungs: Sequence[RungRecord], target: float | None, alpha: float) -
         rungs: in order of cost, with their gains.
         target: the value to reach, or None.
         alpha: the level of the tests.
+        contamination: the test examples that the training data contains, if they were looked for.
     """
     measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
     others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
     if not measured:
         sentence = "No rung was measured, so there is nothing to recommend."
-        return Recommendation(rung=None, sentence=sentence, reasons=others)
+        overlap = _contamination_reasons(contamination, rungs, None)
+        return Recommendation(rung=None, sentence=sentence, reasons=(*others, *overlap))
     if target is not None:
         name, sentence, reasons = _cheapest_at_target(measured, target)
     elif units := _too_few_units(measured, alpha):
         name, sentence, reasons = _not_testable(measured, units, alpha)
     else:
         name, sentence, reasons = _final_choice(measured, alpha)
-    return Recommendation(rung=name, sentence=sentence, reasons=(*reasons, *others))
+    overlap = _contamination_reasons(contamination, rungs, name)
+    return Recommendation(rung=name, sentence=sentence, reasons=(*reasons, *others, *overlap))
 
 
 def is_at_target(metric: MetricResult | None, target: float | None) -> bool:
@@ -293,3 +303,16 @@ def _p(p: float, above: float = 0.0) -> str:
     if above and (p < 0.001 or float(f"{p:.3f}") <= above):
         return f"= {p:.6g}"
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _contamination_reasons(
+    found: Contamination | None, rungs: Sequence[RungRecord], chosen: str | None
+) -> tuple[str, ...]:
+    """Notes on contamination for the recommendation; empty if all examples are clean."""
+    if found is None or not found.examples:
+        return ()
+    clean = next((rung.clean for rung in rungs if rung.name == chosen), None)
+    if clean is None:
+        return (found.sentence,)
+    apart = f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} {format_interval(clean)}."
+    return (f"{found.sentence} {apart}",)

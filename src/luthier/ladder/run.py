@@ -19,7 +19,7 @@ from luthier.preflight.power import notes_on_power
 from luthier.records.ladder import LadderRecord, RungRecord, StoredRung
 from luthier.records.run_directory import RunDirectory
 from luthier.reports.format import format_interval
-from luthier.workflows.contamination import check_contamination, contamination_reasons
+from luthier.workflows.contamination import check_contamination
 from luthier.workflows.tune import may_go_on
 
 
@@ -139,10 +139,8 @@ def _ladder(
     unusable = frozenset(record.name for record in records if record.unusable)
     gains = compare_rungs(metric, evaluations, resampling, config.adapt.alpha, unusable)
     rungs = [record.model_copy(update={"gain": gains.get(record.name)}) for record in records]
-    recommendation = recommend(rungs, config.adapt.target, config.adapt.alpha)
     found = measurer.contamination
-    reasons = contamination_reasons(found, rungs, recommendation.rung)
-    update = {"reasons": recommendation.reasons + reasons}
+    recommendation = recommend(rungs, config.adapt.target, config.adapt.alpha, found)
     first = next(iter(evaluations.values()), None)
     return LadderRecord(
         task=dataset.task,
@@ -158,7 +156,7 @@ def _ladder(
         model=first.record.model if first else measurer.base.get().stamp,
         template=context.template,
         rungs=tuple(rungs),
-        recommendation=recommendation.model_copy(update=update),
+        recommendation=recommendation,
         contamination=found,
         seconds=budget.spent,
         budget_seconds=config.adapt.budget,

@@ -40,7 +40,6 @@ from luthier.records.training import TrainingRecord
 from luthier.reports.content import read_evaluations
 from luthier.tasks.load import task_names
 from luthier.tasks.suite import Suite, score_suite
-from luthier.workflows.contamination import contamination_reasons
 
 _LOSS = TypeAdapter(TextLoss)
 _TRAIN_AGAIN = "the figure or its source was changed: train again, or restore the file"
@@ -214,9 +213,7 @@ def _check_ladder(run: RunDirectory, ladder: LadderRecord) -> None:
         else:
             where = f"{rung.name}: gain"
             _require(where, rung.gain.model_dump(), gain.model_dump(), run.ladder)
-    answer = recommend(ladder.rungs, ladder.target, ladder.alpha)
-    more = contamination_reasons(ladder.contamination, ladder.rungs, answer.rung)
-    answer = answer.model_copy(update={"reasons": answer.reasons + more})
+    answer = recommend(ladder.rungs, ladder.target, ladder.alpha, ladder.contamination)
     stored = ladder.recommendation.model_dump()
     _require("recommendation", stored, answer.model_dump(), run.ladder)
 

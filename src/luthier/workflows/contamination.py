@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.evaluation import example_text, find_contamination
 from luthier.records.contamination import Contamination
-from luthier.records.ladder import RungRecord
 from luthier.records.run_directory import RunDirectory
-from luthier.reports.format import format_interval
 
 
 def check_contamination(
@@ -39,16 +37,3 @@ def _trained_on(context: RunContext) -> Iterator[tuple[str, str]]:
         yield example.where or example.id, example_text(example)
     for general in context.replay:
         yield general.id, context.weights().tokenizer.decode(general.input_ids)
-
-
-def contamination_reasons(
-    found: Contamination | None, rungs: Sequence[RungRecord], chosen: str | None
-) -> tuple[str, ...]:
-    """Notes on contamination for the recommendation; empty if all examples are clean."""
-    if found is None or not found.examples:
-        return ()
-    clean = next((rung.clean for rung in rungs if rung.name == chosen), None)
-    if clean is None:
-        return (found.sentence,)
-    apart = f"On the other {clean.n}, {chosen} reaches {clean.value:.3f} {format_interval(clean)}."
-    return (f"{found.sentence} {apart}",)

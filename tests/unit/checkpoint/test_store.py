@@ -90,6 +90,7 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path / "missing", Console(quiet=True)) is None
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("seed", range(30))
 def test_a_flipped_bit_is_found_and_the_older_checkpoint_used(

@@ -119,6 +119,7 @@ def meant(name: str, value: Any, unsaid: str = "trained") -> str:
     return "trained" if is_one_of(value, YES) is not (name in HIDDEN_IF_TRUE) else "hidden"
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "sample_weight"])
 @pytest.mark.parametrize("kind", TURNS)
 def test_a_flag_of_a_turn(kind: str, name: str) -> None:
@@ -130,6 +131,7 @@ def test_a_flag_of_a_turn(kind: str, name: str) -> None:
         assert (value, outcome(TURNS[kind]({name: value}))) == (value, expected)
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_flag_of_a_row(kind: str, name: str) -> None:

@@ -115,6 +115,7 @@ def test_every_flag_is_tried() -> None:
     assert set(ROWS) == set(FORMATS)
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("name", TRAINED_IF_TRUE + HIDDEN_IF_TRUE)
 @pytest.mark.parametrize("chat", CHATS)
 @pytest.mark.parametrize("keys", KEYS)

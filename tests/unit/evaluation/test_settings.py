@@ -210,6 +210,7 @@ DATA_EFFECTS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", DATA_EFFECTS)
 def test_a_setting_reaches_the_data(
     tmp_path: Path, parity_file: Path, tiny_gpt2: Path, name: str

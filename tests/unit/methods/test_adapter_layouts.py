@@ -98,6 +98,7 @@ def _named_twice(adapter: Path) -> None:
     save_file(renamed, adapter / WEIGHTS, {"format": "pt"})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "change",
     [

@@ -122,6 +122,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_answers_as_in_peft(kind: str, make_adapter: Any, base: Path) -> None:
     adapter = make_adapter(kind)
@@ -332,6 +333,7 @@ def adopted(adapter: Path, values: dict[str, Any] | None = None) -> RunConfig:
     return with_adapter_settings(RunConfig.model_validate(values or {}), handle.adapter)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("kind", "method"),
     [("lora", "lora"), ("lora", "qlora"), ("rslora", "rslora"), ("dora", "dora")]

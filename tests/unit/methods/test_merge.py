@@ -23,7 +23,7 @@ WHOLE = [name for name in METHOD_NAMES if FACTS[name].trains_base and name not i
 ADDED = [name for name in METHOD_NAMES if name not in (*WHOLE, *MERGEABLE)]
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("method", MERGEABLE)
 @pytest.mark.parametrize("model", ["tiny_llama", "tiny_t5"])
 def test_merged_is_unmerged(

@@ -59,6 +59,7 @@ def test_full_trains_everything(name: str, load: Any, request: pytest.FixtureReq
     assert len(trained_names(model)) == len(list(model.parameters()))
 
 
+@pytest.mark.sample(14)
 @pytest.mark.parametrize("method", STARTING_THERE)
 @pytest.mark.parametrize("name", [*MODELS, "tiny_gpt2"])
 def test_tuning_starts_from_the_base_models_answers(
@@ -78,6 +79,7 @@ def test_tuning_starts_from_the_base_models_answers(
     torch.testing.assert_close(after, before, atol=2e-6, rtol=0)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("method", METHOD_NAMES)
 @pytest.mark.parametrize("name", [*MODELS, "tiny_gpt2"])
 def test_the_planner_counts_what_is_trained(

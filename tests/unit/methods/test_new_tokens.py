@@ -71,7 +71,7 @@ def logits(model: Any) -> torch.Tensor:
     return found
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("extra", ["trainable_tokens", "modules_to_save"])
 @pytest.mark.parametrize("method", ["lora", "adalora"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -31,6 +31,7 @@ def test_the_message_is_still_bitsandbytes_own() -> None:
     assert _NO_KERNEL in source.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_whoever_imports_the_methods_imports_peft_quietly() -> None:
     code = "import luthier.methods, peft, bitsandbytes.backends.cpu.ops"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

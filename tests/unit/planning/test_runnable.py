@@ -86,6 +86,7 @@ def values_of(config: type[Any], field: str) -> set[str]:
     return words(config.model_fields[field].annotation)
 
 
+@pytest.mark.sample(100)
 @pytest.mark.parametrize("wanted", WAYS, ids=map(str, range(len(WAYS))))
 def test_what_tune_is_said_to_run_is_a_configuration_that_no_rule_of_tune_refuses(
     wanted: Wanted,

@@ -70,6 +70,7 @@ def test_a_training_that_goes_on_does_not_make_its_model_wrong(
         assert "luthier resume" in " ".join(capfd.readouterr().err.split())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "asked", [("evaluate",), ("prompt", "--input", "Hi?", "--run"), ("merge",)]
 )
@@ -84,6 +85,7 @@ def test_an_unfinished_tuning_is_no_model(
     assert json.dumps(sorted(path.name for path in tuned.path.rglob("*"))) == kept
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("place", ["full", "file", "tuned/model", "link"])
 def test_merging_replaces_nothing(
     place: str, tuned: RunDirectory, tmp_path: Path, capfd: Any

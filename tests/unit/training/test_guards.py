@@ -72,7 +72,6 @@ class Poison:
             self.changed.append(bool(changed))
 
 
-@pytest.mark.sample(4)
 @dataclasses.dataclass(frozen=True)
 class Poisoned(Supervised):
     """The loss as the poison leaves it; validations have their own."""
@@ -83,6 +82,7 @@ class Poisoned(Supervised):
         return self.poison.spoil(super().summed_loss(*arguments, **options))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 @pytest.mark.parametrize("method", ["full", "lora"])

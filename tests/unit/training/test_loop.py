@@ -52,7 +52,7 @@ CASES = [
 SEEN_ABOVE = {"full", "lora", "prompt-tuning"}
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("model", "method"), CASES)
 def test_the_loss_falls(
     model: str,
@@ -148,7 +148,7 @@ def test_the_training_stops_early_and_keeps_the_best_weights(
     assert restored == record.best_validation_loss
 
 
-@pytest.mark.sample(7)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("model", "method", "dtype", "settings"),
     [
@@ -167,7 +167,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     assert_resumes_exactly(small_tune, model, method, dtype=dtype, settings=settings)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("loop", "dtype"),
     [

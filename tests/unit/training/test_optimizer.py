@@ -195,7 +195,7 @@ def test_what_does_not_work_is_refused_with_the_reason() -> None:
     assert (error.where, error.fix) == ("train.optimizer", "choose adamw-8bit")
     for name in ("adamw-8bit", "adafactor"):
         two = ProcessGroup(0, 2)
-        assert "shards" in str(refusal(processes=two, optimizer=name, parallelism="fsdp"))
+        assert "sharded" in str(refusal(processes=two, optimizer=name, parallelism="fsdp"))
         for works in ({"optimizer": name}, {"parallelism": "fsdp"}):
             require_optimizer(TrainConfig.model_validate(works), CPU, two)
     error = refusal(optimizer="sgd", master_weights=False)

@@ -94,6 +94,7 @@ def test_what_cannot_be_traced_is_refused() -> None:
         BatchShape(rows=0, length=4, predicted=1)
 
 
+@pytest.mark.long
 def test_an_encoder_decoder_has_both_sides() -> None:
     small = T5Config(
         vocab_size=512, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4,
