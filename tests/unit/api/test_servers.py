@@ -183,7 +183,7 @@ def test_tasks_are_asked_through_the_chat_template_of_a_server(
     shown = json.dumps({"text": "Snow falls", "label": 0})
     (tmp_path / "shown.jsonl").write_text(f"{shown}\n", encoding="utf-8")
     keys = task.read_text(encoding="utf-8").replace("{test:", "{train: shown.jsonl, test:")
-    task.write_text(f"{keys}description: Say it.\n", encoding="utf-8")
+    task.write_text(f"{keys}system: Say it.\n", encoding="utf-8")
     remote, here = luthier.benchmark(
         [server.url, tmp_path / "lively"], [str(task)], None, settings, QUIET,
         shots=1, chat_template=True,
