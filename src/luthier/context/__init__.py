@@ -1,1 +1,1 @@
-"""A run and its parts before work begins: model, data, prompts, manifest."""
+"""The inputs of a run, prepared before work begins: model, data, prompts, manifest."""

@@ -1,4 +1,4 @@
-"""The base model, loaded when it is first needed and again after a method has changed it."""
+"""The base model, loaded lazily, and again after a method has changed it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from luthier.models.load import LoadedModel, ModelHandle
 
 
 class BaseModel:
-    """Shares one loaded model among the rungs that leave it as it is."""
+    """A cache of one loaded model, shared by the rungs that do not change it."""
 
     def __init__(self, handle: ModelHandle) -> None:
         self._handle = handle
         self._loaded: LoadedModel | None = None
 
     def get(self) -> LoadedModel:
-        """The base model, to be used but not changed."""
+        """The base model, for use without changes."""
         if self._loaded is None:
-            gc.collect()  # a tuned model of the rung before may still wait to be freed
+            gc.collect()  # the previous rung's tuned model may not be freed yet
             self._loaded = load(self._handle)
         return self._loaded
 
     def take(self, wanted: ModelConfig, place: torch.device | None = None) -> LoadedModel:
-        """The base model, to be changed; the next `get` loads it afresh.
+        """The base model, for a method that changes it; the next `get` loads it again.
 
         Args:
-            wanted: how it is loaded, which may be quantised where the base is not.
-            place: where its weights are put; None: where it computes.
+            wanted: the configuration to load with, which may quantise a base that is not quantised.
+            place: the device for its weights; None: the device that it computes on.
         """
         if wanted != self._handle.config or place:
             self._loaded = None

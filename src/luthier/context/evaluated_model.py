@@ -1,4 +1,4 @@
-"""A model that is measured: in memory or on a server, with the engine that asks it."""
+"""Models to evaluate, in memory or on a server, with their engines and encoders."""
 
 from __future__ import annotations
 
@@ -26,47 +26,48 @@ from luthier.records.evaluation import ModelStamp
 from luthier.records.result_cache import ResultCache
 
 _VLLM_BATCH_TOKENS = 2**20
-"""vLLM makes its own batches; an interruption loses at most these many tokens."""
+"""Tokens whose answers are cached together. vLLM makes its own batches, so this only limits how
+much an interruption loses."""
 
 
 class EvaluatedModel(ABC):
-    """A model, its engine and its answer cache."""
+    """A model that can be evaluated, with its inference engine and its answer cache."""
 
     @property
     @abstractmethod
     def stamp(self) -> ModelStamp:
-        """Which model it is."""
+        """The id and version of the model, as records store them."""
 
     @property
     @abstractmethod
     def context_window(self) -> int | None:
-        """Tokens that it takes; None: only the server knows."""
+        """The context window in tokens; None: only the server knows it."""
 
     @abstractmethod
     def engine(self, cache: ResultCache | None = None) -> Engine:
-        """The engine that asks it, and keeps the answers in ``cache``."""
+        """The inference engine, which stores answers in ``cache``, if one is given."""
 
     @abstractmethod
     def task_encoder(self, config: RunConfig) -> TaskEncoder[Any]:
-        """The encoder that writes the questions of tasks: plain text, or the chat template.
+        """The encoder of task prompts, as plain text or through the chat template.
 
         Raises:
-            DataError: ``evaluate.task_chat_template`` is set, and there is no chat template.
+            DataError: ``evaluate.task_chat_template`` is set, but there is no chat template.
         """
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
 class LocalModel(EvaluatedModel):
-    """A model of this process.
+    """A model loaded in this process.
 
     Attributes:
-        model: which model.
+        model: the id and version of the model.
         tokenizer: its tokenizer.
-        window: tokens that it takes.
-        encoder_decoder: it reads prompts in an encoder.
+        window: its context window in tokens.
+        encoder_decoder: whether an encoder reads the prompts.
         inner: the engine, without a cache.
-        content: computes a fingerprint of all that decides its answers.
-        batch_tokens: tokens of a batch whose answers are kept together.
+        content: computes a fingerprint of all that affects the model's answers.
+        batch_tokens: tokens of a batch, whose answers are cached together.
     """
 
     model: ModelStamp
@@ -112,7 +113,7 @@ class LocalModel(EvaluatedModel):
 
 @dataclass(frozen=True, slots=True)
 class ServedModel(EvaluatedModel):
-    """A model that a server runs."""
+    """A model on a server."""
 
     endpoint: EndpointModel
 
@@ -140,7 +141,7 @@ class ServedModel(EvaluatedModel):
 
 
 def in_memory(loaded: LoadedModel, settings: EvaluateConfig) -> LocalModel:
-    """A model whose weights are loaded."""
+    """The model to evaluate for loaded weights."""
     return LocalModel(
         model=loaded.stamp,
         tokenizer=loaded.tokenizer,
@@ -153,7 +154,7 @@ def in_memory(loaded: LoadedModel, settings: EvaluateConfig) -> LocalModel:
 
 
 def with_vllm(model: VllmModel) -> LocalModel:
-    """A model that vLLM has loaded in this process."""
+    """The model to evaluate for weights that vLLM has loaded in this process."""
     return LocalModel(
         model=model.stamp,
         tokenizer=model.tokenizer,
@@ -166,7 +167,7 @@ def with_vllm(model: VllmModel) -> LocalModel:
 
 
 def no_chat_template() -> DataError:
-    """The error where tasks are to be asked through a chat template and there is none."""
+    """The error for tasks that need a chat template on a model without one."""
     return DataError(
         "this model has no chat template that tasks could be asked through",
         where="evaluate.task_chat_template",

@@ -1,4 +1,4 @@
-"""The evaluation of a run: its test examples, and how their answers are generated."""
+"""The evaluation task of a run: its test examples and decoding settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from luthier.prompts.shots import choose_shots, with_shots
 
 
 def decoding_of(context: RunContext, shots: int) -> Decoding:
-    """How answers are generated after so many worked examples."""
+    """The decoding settings for prompts with ``shots`` few-shot examples."""
     limit = context.config.evaluate.max_new_tokens or context.dataset.template.max_new_tokens
     stop = context.config.evaluate.stop
     if stop is None:
@@ -19,10 +19,10 @@ def decoding_of(context: RunContext, shots: int) -> Decoding:
 
 
 def evaluation_task(context: RunContext, shots: int, split: SplitName = "test") -> EvaluationTask:
-    """The held-out examples with ``shots`` worked examples before each question.
+    """The task of answering a split, with ``shots`` few-shot examples before each question.
 
     Raises:
-        DataError: there are too few training examples to show, or a metric does not apply.
+        DataError: there are too few training examples to draw from, or a metric does not apply.
     """
     shown = choose_shots(context.dataset.train, shots, context.config.seed)
     return EvaluationTask(

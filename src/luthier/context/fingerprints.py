@@ -1,4 +1,4 @@
-"""The fingerprints of a run: everything that decides a training or an evaluation."""
+"""Fingerprints of all inputs that determine the result of a training or an evaluation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from luthier.core.seeds import fingerprint
 from luthier.data.splits import SPLITS
 
 _ALLOWS = {"trust_remote_code": False, "allow_pickle": False}
-"""Permissions, which a run may be given again or not, are no part of what identifies it."""
+"""Permissions at their defaults. They may differ between calls, so fingerprints ignore them."""
 
 
 def training_fingerprint(context: RunContext, method: MethodName) -> str:
-    """A fingerprint of all that decides what a training with ``method`` gives."""
+    """The fingerprint of all inputs that determine the result of a training with ``method``."""
     return inputs_fingerprint(training_inputs(context, method))
 
 
 def training_inputs(context: RunContext, method: MethodName) -> Inputs:
-    """All that decides what a training with ``method`` gives, by name."""
+    """All inputs that determine the result of a training with ``method``, by name."""
     loop = context.config.train.model_dump(mode="json", exclude=set(FINGERPRINT_EXCLUDED))
     settings = context.config.methods.of(method).model_dump(mode="json")
     general = {
@@ -34,21 +34,21 @@ def training_inputs(context: RunContext, method: MethodName) -> Inputs:
 
 
 def evaluation_fingerprint(context: RunContext) -> str:
-    """A fingerprint of all that decides what an evaluation of the base model gives."""
+    """The fingerprint of all inputs that determine an evaluation of the base model."""
     return inputs_fingerprint(evaluation_inputs(context))
 
 
 def evaluation_inputs(context: RunContext) -> Inputs:
-    """All that decides what an evaluation of the base model gives, by name."""
+    """All inputs that determine an evaluation of the base model, by name."""
     values = context.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
     return {**_base_inputs(context), "evaluate": values}
 
 
 def _base_inputs(context: RunContext) -> dict[str, Any]:
-    """Data, prompts, model and seed: the settings, and the content of what they name."""
+    """Data, prompts, model and seed: their settings, and the content that the settings refer to."""
     sections = context.config.model_dump(mode="json", include={"data", "prompt", "model", "seed"})
-    del sections["model"]["endpoint"]  # what of it counts is in the model's revision
-    sections["model"] |= _ALLOWS  # what is run of it is content
+    del sections["model"]["endpoint"]  # the model's revision covers its relevant part
+    sections["model"] |= _ALLOWS  # the code that they allow is part of the content
     content: dict[str, Any] = {
         name: {"examples": len(examples), "content": fingerprint(*(e.id for e in examples))}
         for name, examples in ((split, context.dataset.split(split)) for split in SPLITS)
@@ -59,7 +59,7 @@ def _base_inputs(context: RunContext) -> dict[str, Any]:
 
 
 def _weights(context: RunContext) -> Inputs:
-    """How much each example counts, where one counts more or less; no id depends on it."""
+    """A fingerprint of the examples' weights, which ids do not cover; empty if all are 1."""
     examples = (*context.dataset.train, *context.dataset.validation)
     if all(example.weight == 1 for example in examples):
         return {}

@@ -1,4 +1,4 @@
-"""A model that was found but not loaded: in files, or on a server."""
+"""Models that were located but not loaded, in files or on a server."""
 
 from __future__ import annotations
 
@@ -26,54 +26,54 @@ from luthier.prompts.served import ServedRenderer
 
 
 class FoundModel(ABC):
-    """A model that can be loaded or asked, wherever it is."""
+    """A located model, which can be loaded from files or queried on a server."""
 
     @property
     @abstractmethod
     def id(self) -> str:
-        """Its name."""
+        """The name of the model."""
 
     @property
     @abstractmethod
     def revision(self) -> str:
-        """Its version."""
+        """The version of the model."""
 
     @abstractmethod
     def weights(self) -> ModelHandle:
-        """The model in files, for tuning and whatever else needs weights.
+        """The handle of the model's files, for tuning and other work that needs weights.
 
         Raises:
-            UsageError: a server runs it.
+            UsageError: the model is on a server.
         """
 
     @abstractmethod
     def configured(self, config: RunConfig) -> RunConfig:
-        """The configuration with the settings that the model's files decide.
+        """The configuration, completed with the settings that the model's files determine.
 
         Raises:
-            DataError: the adapter in its files is not usable.
+            DataError: the adapter in the files is not usable.
         """
 
     @abstractmethod
     def renderer(self, prompt: PromptConfig) -> Renderer:
-        """The renderer that writes prompts for this model.
+        """The renderer of prompts for this model.
 
         Raises:
-            DataError: the chat template is missing, or not valid.
+            DataError: the chat template is missing or not valid.
             UsageError: a chat template is given for a server, which has its own.
         """
 
     @abstractmethod
     def with_renderer(self, renderer: Renderer) -> FoundModel:
-        """The model with the chat template of a renderer, with which a tuned model is saved."""
+        """A copy of the model with a renderer's chat template, for saving a tuned model."""
 
     @abstractmethod
     def inputs(self, config: ModelConfig) -> dict[str, Any]:
-        """All of the model that decides an answer, by name."""
+        """The parts of the model that affect its answers, for fingerprints, by name."""
 
     @abstractmethod
     def load(self, settings: EvaluateConfig) -> EvaluatedModel:
-        """The model, ready to be asked.
+        """Load the model for an evaluation.
 
         Raises:
             UsageError: the engine is not installed, or a setting has no effect on it.
@@ -83,7 +83,7 @@ class FoundModel(ABC):
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles(FoundModel):
-    """A model in files of this machine."""
+    """A model in local files."""
 
     handle: ModelHandle
 
@@ -142,7 +142,7 @@ class ModelFiles(FoundModel):
 
 @dataclass(frozen=True, slots=True)
 class ModelOnServer(FoundModel):
-    """A model that a server runs."""
+    """A model on a server."""
 
     endpoint: EndpointModel
 
@@ -173,7 +173,7 @@ class ModelOnServer(FoundModel):
         return self.endpoint.renderer(prompt)
 
     def with_renderer(self, renderer: Renderer) -> ModelOnServer:
-        """See `FoundModel.with_renderer`: the server has the template."""
+        """See `FoundModel.with_renderer`; unchanged, because the server has the template."""
         del renderer
         return self
 
@@ -189,19 +189,19 @@ class ModelOnServer(FoundModel):
 
 
 def find_weights(config: ModelConfig, console: Console) -> ModelFiles:
-    """A model in files; no weights are loaded.
+    """Find a model in files, without loading its weights.
 
     Raises:
-        UsageError, DataError: there is none, or it cannot be used; or it is on a server.
+        UsageError, DataError: there is no such model, it cannot be used, or it is on a server.
     """
     return ModelFiles(open_model(config, console))
 
 
 def find_model(config: ModelConfig, console: Console) -> FoundModel:
-    """A model in files, or on a server; no weights are loaded.
+    """Find a model in files or on a server, without loading its weights.
 
     Raises:
-        UsageError, DataError, ResourceError: there is none, or it cannot be used.
+        UsageError, DataError, ResourceError: there is no such model, or it cannot be used.
     """
     if config.is_remote:
         return ModelOnServer(open_endpoint(config, console))

@@ -1,4 +1,4 @@
-"""General text, on which forgetting is measured and guarded."""
+"""General text, used to measure forgetting and to guard against it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from luthier.prompts.training_example import TrainingExample
 def measured_texts(
     config: RunConfig, handle: ModelHandle, console: Console
 ) -> tuple[MeasuredText, ...]:
-    """Texts up to the configured number of tokens, each as far as the context window reaches."""
+    """General texts up to the configured number of tokens, each cut to the context window."""
     if config.evaluate.general_text is None:
         return ()
     texts: list[MeasuredText] = []
@@ -32,10 +32,10 @@ def measured_texts(
 
 
 def watched_texts(context: RunContext) -> tuple[TrainingExample, ...]:
-    """The general texts, where a guard looks at what is forgotten.
+    """The general texts that the forgetting guard watches; empty without the guard.
 
     Raises:
-        UsageError: there is nothing to look at, or no validation that would look.
+        UsageError: the guard is set, but there is no general text or no validation.
     """
     if context.config.train.guards.max_forgetting is None:
         return ()
@@ -54,6 +54,9 @@ def watched_texts(context: RunContext) -> tuple[TrainingExample, ...]:
 
 
 def room_beside_methods(config: RunConfig, handle: ModelHandle) -> int:
-    """Tokens of a text that fits beside whatever method: the same texts are for all of them."""
+    """The context window in tokens beside the method that takes the most of it.
+
+    All methods are measured on the same texts, so these must fit beside each method.
+    """
     taken = max(config.methods.of(method).positions for method in METHOD_NAMES)
     return max(2, handle.context_window - taken)

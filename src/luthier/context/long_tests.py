@@ -1,4 +1,4 @@
-"""Test questions that leave no room for an answer in the model's context window."""
+"""Test examples whose prompts leave no room for an answer in the context window."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from luthier.prompts.shots import choose_shots, with_shots
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How test questions are asked.
+    """The settings that decide whether a test prompt fits.
 
     Attributes:
-        renderer: makes prompts; its context window is what a method leaves of it.
-        shots: worked examples in each prompt.
-        answer_tokens: the longest answer.
+        renderer: the renderer of prompts; its context window excludes a method's positions.
+        shots: the number of few-shot examples in each prompt.
+        answer_tokens: the maximum length of an answer, in tokens.
     """
 
     renderer: Renderer
@@ -36,7 +36,7 @@ class Asking:
 
 
 def asking(context: RunContext, shots: int, method: MethodName | None = None) -> Asking:
-    """How the test questions are asked, where a method takes a part of the context window."""
+    """The prompt settings of the test examples, beside a method's positions if one is given."""
     renderer = context.renderer_beside(method) if method else context.renderer
     return Asking(renderer, shots, decoding_of(context, shots).max_new_tokens)
 
@@ -44,7 +44,7 @@ def asking(context: RunContext, shots: int, method: MethodName | None = None) ->
 def long_tests(
     context: RunContext, *asked: Asking, console: Console | None = None
 ) -> list[Example]:
-    """The test examples whose prompt leaves no room for an answer in one of these ways."""
+    """The test examples whose prompt is too long under at least one of these settings."""
     total = len(asked) * len(context.dataset.test)
     quiet = console or Console(quiet=True)
     with quiet.progress("fitting test prompts into the context window", total) as advance:
@@ -52,10 +52,10 @@ def long_tests(
 
 
 def without_long_tests(context: RunContext, *asked: Asking, console: Console) -> RunContext:
-    """Without the test examples that do not fit, where ``evaluate.too_long`` is ``drop``.
+    """The context without the test examples that do not fit, if ``evaluate.too_long`` is ``drop``.
 
     Raises:
-        DataError: none is left.
+        DataError: no test example is left.
     """
     if context.config.evaluate.too_long != "drop":
         return context
@@ -74,7 +74,7 @@ def _find_long(
     seed: int,
     advance: Callable[[], object] = lambda: None,
 ) -> list[Example]:
-    """The test examples whose prompt is too long in one of the ways to ask."""
+    """The test examples whose prompt is too long under at least one of the settings."""
     found: dict[str, Example] = {}
     for way in asked:
         shown = choose_shots(dataset.train, way.shots, seed)
@@ -91,7 +91,7 @@ def _find_long(
 
 
 def _leave_out(dataset: Dataset, long: Sequence[Example], console: Console) -> Dataset:
-    """The data set without these test examples; they are counted and named."""
+    """The data set without these test examples, with a warning and a record of each."""
     if not long:
         return dataset
     reason = "the prompt leaves no room for an answer in the context window"
@@ -110,7 +110,7 @@ def _leave_out(dataset: Dataset, long: Sequence[Example], console: Console) -> D
 
 
 def warn_of_long_tests(dataset: Dataset, long: Sequence[Example], console: Console) -> None:
-    """Say before a training that the evaluation after it will stop."""
+    """Warn, before a training, that the evaluation after it will fail."""
     if long:
         console.warn(
             f"{len(long)} of {len(dataset.test)} test prompts: no room is left for an answer in "

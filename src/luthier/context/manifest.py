@@ -1,4 +1,4 @@
-"""What a result depends on besides its configuration."""
+"""The manifest of a run: the inputs of its results beyond the configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy", "rouge_scor
 
 
 def write_manifest(run: RunDirectory, context: RunContext, kind: str) -> None:
-    """Write ``manifest.json``, or check that the one there belongs to the same inputs.
+    """Write ``manifest.json``, or check that an existing one has the same inputs.
 
     Raises:
         UsageError: the run directory was made from other data, prompts, model or seed.
@@ -56,12 +56,12 @@ def check_manifest(run: RunDirectory, context: RunContext) -> None:
 
 
 def check_template(run: RunDirectory, context: RunContext, console: Console) -> None:
-    """Check that a tuned model is asked in the words that it was tuned with.
+    """Check that a tuned model is evaluated with the template that it was tuned with.
 
-    Another template or another source of data that was named is meant: there is a warning.
+    A template or data source that the user has changed on purpose causes only a warning.
 
     Raises:
-        UsageError: the template is not what it was, and no other one was named.
+        UsageError: the template's content has changed under the same name.
     """
     if not run.parent_run.manifest.is_file():
         return
@@ -82,7 +82,7 @@ def check_template(run: RunDirectory, context: RunContext, console: Console) -> 
 
 
 def _asked(config: RunConfig) -> tuple[object, ...]:
-    """What a user names to ask in other words."""
+    """The settings with which a user chooses another template on purpose."""
     prompt = config.prompt
     return (
         prompt.template,
@@ -117,7 +117,7 @@ def _manifest(context: RunContext, kind: str, fingerprint: str) -> dict[str, Any
 
 
 def versions() -> dict[str, str]:
-    """Versions of Luthier, Python, and the packages that decide the numbers."""
+    """The versions of Luthier, Python, and the packages that affect results."""
     found = {"luthier": luthier.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -128,7 +128,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, str | int]:
-    """The machine: device, processor, cores, memory in bytes."""
+    """A description of the machine: device, processor, cores, threads, memory in bytes."""
     device = default_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {

@@ -1,4 +1,4 @@
-"""Which metrics a run has, and whether they and its target make sense."""
+"""The metrics of a run, and checks of its metrics and target."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from luthier.tasks.needs import written
 
 
 def metric_names(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
-    """The metrics of a run, the first being the one that decides.
+    """The metrics of a run; the first one decides comparisons.
 
-    Its answers are written by a model, so the metrics of its task count as far as they need no
-    more than that: not the likelihood of what was not written. Where none is left, written answers
-    are right or wrong.
+    Without ``evaluate.metrics`` they are the metrics of the task that suit generated answers.
+    Metrics of likelihoods do not, because a run's answers are generated. If no metric is left, the
+    default is accuracy for closed answers and exact match for open ones.
     """
     if config.evaluate.metrics:
         return config.evaluate.metrics
@@ -25,10 +25,10 @@ def metric_names(config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
 
 
 def require_metrics(config: RunConfig, dataset: Dataset, console: Console) -> None:
-    """Check metrics and target: needed last, they are wrong from the beginning.
+    """Check the metrics and the target early, although they are needed only at the end.
 
     Raises:
-        UsageError: there is no such metric, or it cannot have the value of the target.
+        UsageError: there is no such metric, or it cannot reach the value of the target.
     """
     first, *_ = [get_metric(name) for name in metric_names(config, dataset)]
     if config.adapt.target is not None and (doubt := require_target(first, config.adapt.target)):

@@ -1,4 +1,4 @@
-"""Everything a run needs, checked before the weights of a model are loaded."""
+"""Preparation of a run: all inputs, checked before the model's weights are loaded."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from luthier.data.splits import SPLITS
 
 
 def prepare(config: RunConfig, console: Console) -> RunContext:
-    """Load the data, find the model, and check that they fit; no weights are loaded.
+    """Load the data, find the model, and check that they fit, without loading weights.
 
-    A model on a server is refused before anything is asked of it.
+    A model on a server is refused before any request is sent.
 
     Raises:
-        UsageError, DataError: configuration, data, template or model are wrong.
+        UsageError, DataError: the configuration, data, template or model is wrong.
     """
     context = _prepare(config, console, find_weights)
     handle, config = context.weights(), context.config
@@ -39,11 +39,11 @@ def prepare(config: RunConfig, console: Console) -> RunContext:
 
 
 def prepare_evaluation(config: RunConfig, console: Console) -> RunContext:
-    """The same for a model that is only asked, which may be on a server.
+    """Prepare as `prepare` does, for an evaluation only; the model may be on a server.
 
     Raises:
-        UsageError, DataError: configuration, data, template or model are wrong.
-        ResourceError: the server is out of reach.
+        UsageError, DataError: the configuration, data, template or model is wrong.
+        ResourceError: the server cannot be reached.
     """
     return _prepare(config, console, find_model)
 

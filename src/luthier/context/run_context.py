@@ -1,4 +1,4 @@
-"""A run's data, prompts and model, ready to use."""
+"""The data, prompts and model of a run, ready to use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from luthier.records.evaluation import TemplateStamp
 
 
 class MeasuredText(NamedTuple):
-    """A general text as this model reads it, and what it is about."""
+    """A general text as token ids of the model, and its topic."""
 
     ids: tuple[int, ...]
     group: str
@@ -27,15 +27,15 @@ class MeasuredText(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """A run's data, prompts and model, ready to use.
+    """The data, prompts and model of a run, ready to use.
 
     Attributes:
         config: the configuration.
-        model: the base model, which was found but not loaded.
+        model: the base model, located but not loaded.
         dataset: the examples by split.
-        renderer: writes prompts for the model.
-        general_texts: the texts on which forgetting is measured.
-        replay: general texts to mix into the training, none of them among those.
+        renderer: the renderer of prompts for the model.
+        general_texts: the texts for measuring forgetting.
+        replay: general texts to mix into the training; none of them is in ``general_texts``.
     """
 
     config: RunConfig
@@ -46,18 +46,18 @@ class RunContext:
     replay: tuple[TrainingExample, ...] = ()
 
     def weights(self) -> ModelHandle:
-        """The base model, for what needs its weights.
+        """The handle of the base model's files, for work that needs its weights.
 
         Raises:
-            UsageError: a server runs it.
+            UsageError: the model is on a server.
         """
         return self.model.weights()
 
     @property
     def template(self) -> TemplateStamp:
-        """The template, or the stamp of rows that are used as they are.
+        """The stamp of the template, or of rows that need none.
 
-        A chat template of one's own, and arguments of the chat template, count as a part of it.
+        Its fingerprint includes the user's chat template and the chat template's arguments.
         """
         stamp = self.dataset.template.stamp
         prompt = self.config.prompt
@@ -69,9 +69,9 @@ class RunContext:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics, the first being the one that decides."""
+        """The metrics; the first one decides comparisons."""
         return metric_names(self.config, self.dataset)
 
     def renderer_beside(self, method: MethodName) -> Renderer:
-        """The renderer where a method takes a part of the context window."""
+        """The renderer, without the positions of the context window that a method takes."""
         return self.renderer.with_reserved_positions(self.config.methods.of(method).positions)

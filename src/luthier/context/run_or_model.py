@@ -1,8 +1,9 @@
-"""The target of a command: a run, a rung, an adapt run, a model or a server, decided here only.
+"""Resolution of a command's target to a run, a rung or a model.
 
-An adapt run stands for the rung that it recommends. Anything that is no run is the name of a model,
-which `luthier.models.resolve` finds (a bundled name, a folder, a GGUF file, a Hub id) or
-`luthier.inference.remote` asks (a URL).
+Only this module decides whether a name means a run or a model. An adapt run stands for the rung
+that it recommends. Any name that is no run names a model. `luthier.models.resolve` finds models by
+a bundled name, a folder, a GGUF file or a Hub id; `luthier.inference.remote` queries those with a
+URL.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from luthier.records.run_directory import RunDirectory, is_missing_run
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a command works on.
+    """The target of a command: a run or a model.
 
     Attributes:
-        model: the name of a model; empty where a run is named, or nothing.
-        run: the run directory, of an adapt run that of its recommended rung; None: no run is named.
-        tuned: the folder of the run's tuned model; None: the run leaves the model as it is.
+        model: the name of a model; empty if a run or nothing is named.
+        run: the run directory, or that of an adapt run's recommended rung; None: no run is named.
+        tuned: the folder of the run's tuned model; None: the run has no tuned model.
     """
 
     model: str = ""
@@ -34,10 +35,10 @@ class Target:
     tuned: Path | None = None
 
     def require_present(self, output: Path) -> None:
-        """Refuse what would be a run and is not there; its name looks like that of a Hub model.
+        """Refuse a missing run, whose path could be taken for the id of a Hub model.
 
         Raises:
-            DataError: the name is that of a run in ``output``, and there is none.
+            DataError: the name is a path in ``output``, but there is no such run.
         """
         if self.model and is_missing_run(Path(self.model), output):
             raise DataError(
@@ -46,11 +47,11 @@ class Target:
 
 
 def find_target(name: str | Path | None, console: Console) -> Target:
-    """Find out what a user has named.
+    """The target that a user has named, a run or a model.
 
     Args:
         name: a run directory, a rung, an adapt run, or a model; None: the configuration's model.
-        console: is told which rung an adapt run stands for.
+        console: shows which rung an adapt run stands for.
 
     Raises:
         DataError: the run is not finished, or it recommends no rung.
@@ -62,26 +63,26 @@ def find_target(name: str | Path | None, console: Console) -> Target:
 
 
 def open_target(name: str | Path, console: Console) -> Target:
-    """The target of a command that takes runs only.
+    """The target of a command that accepts only runs.
 
     Raises:
-        DataError: it is no run, it is not finished, or it recommends no rung.
+        DataError: ``name`` is no run, the run is not finished, or it recommends no rung.
     """
     run = recommended_rung(RunDirectory.open(Path(name)), console)
     return Target(run=run, tuned=tuned_model(run))
 
 
 def open_runs(names: Sequence[str | Path], console: Console) -> list[RunDirectory]:
-    """Run directories, of adapt runs those of their recommended rungs.
+    """Open run directories; adapt runs are replaced by their recommended rungs.
 
     Raises:
-        DataError: one of them is no run, or an adapt run without a recommended rung.
+        DataError: a name is no run, or an adapt run recommends no rung.
     """
     return [recommended_rung(RunDirectory.open(Path(name)), console) for name in names]
 
 
 def recommended_rung(run: RunDirectory, console: Console) -> RunDirectory:
-    """The rung that an adapt run recommends; any other run as it is.
+    """The rung that an adapt run recommends; any other run unchanged.
 
     Raises:
         DataError: the adapt run is not finished, or it recommends no rung.
@@ -107,6 +108,6 @@ def recommended_rung(run: RunDirectory, console: Console) -> RunDirectory:
 
 
 def _or_name_one(rungs: dict[str, RunDirectory]) -> str:
-    """The end of a hint: rungs that can be named by themselves."""
+    """The end of a hint, with the rungs that the user can name instead."""
     paths = [str(rung.path) for rung in rungs.values()]
     return f", or name a rung: {listed(paths, 3, show=on_one_line)}" if paths else ""

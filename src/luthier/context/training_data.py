@@ -1,4 +1,4 @@
-"""The data of a training: tokenised examples, and what goes with them."""
+"""The data of a training: tokenised examples, fingerprint, replay and watched texts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from luthier.training.objectives.supervised import Supervised
 
 
 def training_data(context: RunContext, method: MethodName) -> TrainingData:
-    """The tokenised training and validation examples, for training with ``method``.
+    """The tokenised training and validation examples for a training with ``method``.
 
     Raises:
         UsageError: as `require_trainable_base`.
-        DataError: an example is too long and ``data.too_long`` is ``error``, or none is left.
+        DataError: an example is too long and ``data.too_long`` is ``error``, or no training example
+            is left.
     """
     require_trainable_base(context, method)
     train, validation = (tokenised(context, name, method) for name in ("train", "validation"))
@@ -45,10 +46,10 @@ def training_data(context: RunContext, method: MethodName) -> TrainingData:
 
 
 def require_trainable_base(context: RunContext, method: MethodName) -> None:
-    """Refuse a method that trains weights which are to be quantised.
+    """Refuse to train base weights that are quantised.
 
     Raises:
-        UsageError: it does, or the package that quantises is missing.
+        UsageError: the method trains quantised weights, or the package for quantisation is missing.
     """
     quantisation = context.config.base_of(method).quantisation
     if quantisation is None:
@@ -63,12 +64,12 @@ def require_trainable_base(context: RunContext, method: MethodName) -> None:
 
 
 def tokenised(context: RunContext, split: SplitName, method: MethodName | None = None) -> Tokenised:
-    """The examples of a split as tokens, and what was dropped.
+    """The tokenised examples of a split, and the dropped ones.
 
     Args:
-        context: data, prompts, model and settings.
-        split: which split.
-        method: what they are for; None: the run's method.
+        context: the data, prompts, model and settings.
+        split: the split.
+        method: the method to train with; None: the run's method.
     """
     renderer = context.renderer_beside(method or context.config.method).tokenised()
     return tokenise(
@@ -82,7 +83,7 @@ def tokenised(context: RunContext, split: SplitName, method: MethodName | None =
 
 
 def max_length(context: RunContext) -> int:
-    """Tokens a training example may have, prompt and completion, beside the run's method."""
+    """The maximum tokens of a training example (prompt and completion) with the run's method."""
     return _max_length(context.config, context.renderer_beside(context.config.method).tokenised())
 
 

@@ -1,4 +1,4 @@
-"""Evaluation: metrics, intervals, paired tests, and what was forgotten."""
+"""Evaluation: metrics, confidence intervals, paired tests, and forgetting."""
 
 from luthier.evaluation.cached_engine import CachedEngine
 from luthier.evaluation.comparison.paired import compare_evaluations, compare_rungs, with_holm

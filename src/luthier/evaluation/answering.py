@@ -1,4 +1,4 @@
-"""Answers without the reasoning before them: the one way for the data and for benchmark tasks."""
+"""Generation of answers without their reasoning, for a run's data and benchmark tasks alike."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from luthier.records.evaluation import SampleRecord
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model replied.
+    """A model's reply to a prompt.
 
     Attributes:
-        answer: what it says behind its reasoning; nothing where the reasoning does not end.
-        generated: all that was generated where that is more than the answer, else nothing.
+        answer: the text after the reasoning; empty if the reasoning does not end.
+        generated: the whole generated text if it is more than the answer, else empty.
         finish: as `Generation.finish`.
-        tokens: how many were generated.
+        tokens: the number of generated tokens.
     """
 
     answer: str
@@ -43,22 +43,26 @@ def replies(
     reader: AnswerReader,
     advance: ProgressCallback = ignore_progress,
 ) -> list[Reply]:
-    """Ask a model, and read its answers.
+    """Generate a reply to each prompt, and separate the answers from their reasoning.
 
-    Stop texts end answers, not reasoning, which may well hold a blank line or "Question:". Where
-    one ended a reply within its reasoning, that reply is made again without stop texts, and is cut
-    at the first one behind the reasoning. Models that do not reason are asked once.
+    Stop strings end answers, not reasoning, which may contain a blank line or "Question:". If a
+    stop string ended a reply within its reasoning, the reply is generated again without stop
+    strings. It is then cut at the first stop string after the reasoning. Models without reasoning
+    generate once.
 
     Args:
-        engine: generates.
-        prompts: what is asked.
-        decoding: how.
-        reader: finds the answers.
-        advance: is told how many more are answered.
+        engine: the engine that generates.
+        prompts: the prompts.
+        decoding: the decoding settings.
+        reader: finds the answer in a generated text.
+        advance: receives the number of further answered prompts.
+
+    Returns:
+        The replies, in the order of the prompts.
     """
     made = engine.generate([prompt.content for prompt in prompts], decoding, advance)
     read = [_read(reader, *pair) for pair in zip(prompts, made, strict=True)]
-    # Special tokens end a turn, and stand in no reasoning.
+    # Special tokens end a turn and never occur in reasoning, so they stay stop strings.
     kept = tuple(text for text in decoding.stop if reader.is_special(text))
     cut = [
         place
@@ -76,13 +80,14 @@ def replies(
 
 
 def drawings(decoding: Decoding, samples: int) -> Iterator[Decoding]:
-    """How each of several answers to a question is drawn.
+    """The decoding settings of each of several samples per question.
 
-    The first is drawn as a single one would be; all follow from the seed and the prompt.
+    The first sample equals the answer of a single draw. All samples are determined by the seed and
+    the prompt.
 
     Args:
-        decoding: how one answer is drawn.
-        samples: how many answers there are.
+        decoding: the decoding settings of a single answer.
+        samples: the number of answers to each question.
     """
     for number in range(samples):
         strategy = decoding.strategy
@@ -93,10 +98,10 @@ def drawings(decoding: Decoding, samples: int) -> Iterator[Decoding]:
 
 
 def require_draws(strategy: Strategy, samples: int) -> None:
-    """Refuse several answers that would all be the same.
+    """Refuse several answers per question that would all be equal.
 
     Raises:
-        UsageError: they are not drawn.
+        UsageError: there are several answers, but the strategy is not sampling.
     """
     if samples > 1 and not isinstance(strategy, Sampling):
         raise UsageError(
@@ -108,10 +113,10 @@ def require_draws(strategy: Strategy, samples: int) -> None:
 
 
 def require_enough(metrics: Iterable[Metric], samples: int) -> None:
-    """Refuse a metric of more answers to a question than there will be.
+    """Refuse a metric that needs more answers per question than ``samples``.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a metric needs more answers.
     """
     for metric in metrics:
         if samples < metric.least_answers:
@@ -124,25 +129,25 @@ def require_enough(metrics: Iterable[Metric], samples: int) -> None:
 
 
 def as_one_of(name: str, group: str, number: int) -> dict[str, str]:
-    """What a sample record says of the answer with this number, of several to a question.
+    """The ids in the sample record of one of several answers to a question.
 
-    They are one observation, and scored together.
+    The answers to a question are one observation and are scored together.
 
     Args:
         name: the id of the question.
-        group: what the question is of; empty where it stands for itself.
-        number: from 1.
+        group: the group of the question; empty if it has none.
+        number: the number of the answer, from 1.
     """
     return {"id": f"{name}#{number}", "question_id": name, "group": group or name}
 
 
 def count_unfinished(samples: Sequence[SampleRecord]) -> int:
-    """The number of answers that there are not, because reasoning did not end."""
+    """The number of samples without an answer because their reasoning did not end."""
     return sum(bool(sample.generated) and not sample.prediction for sample in samples)
 
 
 def tell_unfinished(samples: Sequence[SampleRecord], console: Console) -> int:
-    """Count as `count_unfinished` does, and say so where there are some."""
+    """Count as `count_unfinished` does, and warn if the count is not 0."""
     unfinished = count_unfinished(samples)
     if unfinished:
         console.warn(

@@ -1,4 +1,4 @@
-"""Ask a model all questions of a benchmark task, and judge the answers."""
+"""Evaluation of a model on a benchmark task."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ def evaluate_benchmark(
     *,
     adapter: str = "",
 ) -> Evaluation:
-    """Measure a model on a task.
+    """Evaluate a model on a task.
 
     Args:
-        engine: scores and generates; it is asked once, so that it sees all shared beginnings.
+        engine: scores and generates. It receives all requests in one call, so that it can share
+            the prefixes of prompts.
         encoder: turns contexts and answers into tokens of the model.
-        prepared: the task, its documents and its shots.
-        model: which model the engine runs.
-        resampling: how intervals are made.
-        console: shows progress with the time left, and what to beware of.
-        adapter: what was put on the model, if anything.
+        prepared: the task with its documents and few-shot examples.
+        model: the model that the engine runs.
+        resampling: the settings of the bootstrap for intervals.
+        console: shows progress with the time left, and warnings.
+        adapter: the adapter on the model; empty for none.
 
     Raises:
         DataError: a question does not fit into the model's context window.
@@ -79,7 +80,10 @@ def evaluate_benchmark(
 
 
 def _asked_as(template: TemplateStamp, encoder: TaskEncoder[Any]) -> TemplateStamp:
-    """The stamp of a task as it is asked: answers to turns are not compared with those to text."""
+    """The stamp of a task's prompts; it differs between chat turns and plain text.
+
+    Answers to turns and to plain text must not be compared with each other.
+    """
     if not encoder.writes_turns:
         return template
     return template.model_copy(update={"hash": fingerprint(template.hash, "chat template")})
@@ -88,7 +92,7 @@ def _asked_as(template: TemplateStamp, encoder: TaskEncoder[Any]) -> TemplateSta
 def predict_benchmark(
     engine: Engine, encoder: TaskEncoder[Any], prepared: PreparedTask, console: Console
 ) -> tuple[SampleRecord, ...]:
-    """What a model answers to a task whose right answers are not known.
+    """A model's answers to a task whose right answers are not known.
 
     Raises:
         DataError: a question does not fit into the model's context window.

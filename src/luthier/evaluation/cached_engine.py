@@ -1,4 +1,4 @@
-"""Answers and losses that are kept as they are made, and never asked for twice."""
+"""An inference engine with a persistent cache of answers, scores and losses."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from luthier.inference.tokenise import TokenRequest, Tokens
 from luthier.records.result_cache import ResultCache
 
 _COMPUTING = ("luthier.inference", "luthier.methods", "luthier.models")
-"""The parts of Luthier that decide an answer."""
+"""The packages of Luthier whose code affects answers."""
 _PACKAGES = ("torch", "transformers", "peft", "tokenizers", "vllm")
-# Requests that are scored together. They stand in the order of their contexts, so what a part
-# shares with the next is computed twice, and no more is lost than one part.
+# Requests that are scored and cached together. An interruption loses at most one such part.
+# Requests are sorted by context, so only a prefix that two parts share is computed twice.
 _SCORED_TOGETHER = 512
 _GENERATION, _LOSS = TypeAdapter(Generation), TypeAdapter(TextLoss)
 _SCORE = TypeAdapter(Score)
@@ -35,21 +35,22 @@ _Kept = TypeVar("_Kept", Generation, TextLoss, Score)
 
 
 class CachedEngine(TokenEngine):
-    """An engine that looks into a log before it asks another one, and keeps what that answers.
+    """An engine that looks up answers in a cache, and stores those that another engine computes.
 
-    The key of an answer is made of all that decides it: the model's content, the tokens of the
-    prompt (and so the task, the template and the shots), the settings of generation, and the
-    versions of what computes. Another model, whatever its name, has other keys.
+    The cache key of an answer covers all that affects it: the model's content, the prompt's tokens
+    (and so the task, the template and the few-shot examples), the decoding settings, and the
+    versions of the packages that compute. A model with other content has other keys, even under
+    the same name.
 
-    Prompts are asked in the batches that the engine itself would make, and each is on the disk
-    before the next one begins. A batch of which a part is missing is asked again as a whole, so
-    whoever goes on after an interruption gets, to the last bit, what would have come without it.
+    Prompts run in the batches that the inner engine itself would make. Each batch is written to
+    disk before the next one begins. A batch with a missing answer is computed again as a whole, so
+    a resumed evaluation gives the same results, to the last bit, as an uninterrupted one.
 
     Args:
-        inner: answers.
+        inner: the engine that computes answers.
         model: the fingerprint of its model.
-        log: where answers are kept.
-        batch_tokens: tokens of a batch, as the engine has them.
+        log: the cache of answers.
+        batch_tokens: tokens of a batch, as in the inner engine.
     """
 
     def __init__(self, inner: TokenEngine, model: str, log: ResultCache, batch_tokens: int) -> None:
@@ -62,7 +63,7 @@ class CachedEngine(TokenEngine):
 
     @property
     def usage(self) -> Usage:
-        """See `Engine.usage`: the time that answers had taken which were found."""
+        """See `Engine.usage`; the seconds are those that cached answers had taken to compute."""
         return Usage(seconds=self._seconds_kept)
 
     def generate_from_tokens(
@@ -81,7 +82,7 @@ class CachedEngine(TokenEngine):
     def stream_from_tokens(
         self, prompt: Tokens, decoding: Decoding, tell: Callable[[str], object]
     ) -> Generation:
-        """See `Engine.stream`; an answer that was kept is told at once."""
+        """See `Engine.stream`; a cached answer is passed on as one piece."""
         told: list[str] = []
 
         def stream() -> list[Generation]:
@@ -106,7 +107,7 @@ class CachedEngine(TokenEngine):
         for start in range(0, len(order), _SCORED_TOGETHER):
             part = order[start : start + _SCORED_TOGETHER]
             asked = [requests[index] for index in part]
-            # No token is negative, so it parts a context from its continuation.
+            # No token id is negative, so -1 separates a context from its continuation.
             keys = [(*one.context, -1, *one.continuation) for one in asked]
             make = partial(self._inner.score_tokens, asked, advance)
             scores = self._found_or_made(_SCORE, "score", keys, make, advance)
@@ -128,14 +129,14 @@ class CachedEngine(TokenEngine):
         make: Callable[[], list[_Kept]],
         advance: ProgressCallback,
     ) -> list[_Kept]:
-        """All from the log if all are there; else all made anew, and kept.
+        """All answers from the cache if it has all of them; else all computed and stored.
 
         Args:
-            kind: of answer.
-            name: what is asked of the sequences.
-            sequences: token ids.
-            make: makes the answers, and tells ``advance``.
-            advance: is told how many more are there.
+            kind: the type of the answers.
+            name: the kind of request, or its decoding settings; a part of the keys.
+            sequences: the token ids of each request.
+            make: computes the answers, and reports to ``advance``.
+            advance: receives the number of further answers.
         """
         keys = [fingerprint(self._origin, name, " ".join(map(str, ids))) for ids in sequences]
         found = [self._log.get(key) for key in keys]
@@ -156,7 +157,7 @@ class CachedEngine(TokenEngine):
 
 
 def _read(kind: TypeAdapter[_Kept], found: Sequence[Any]) -> list[_Kept] | None:
-    """The kept results, or None where one is missing or is none."""
+    """The cached results; None if one is missing or not valid."""
     try:
         for value in found:
             float(value["seconds"])
@@ -177,13 +178,16 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _code() -> str:
-    """What computes, as it is written: a version says little of a working tree."""
+    """A fingerprint of the source code that computes answers.
+
+    The version number does not distinguish states of a working tree.
+    """
     files = [path for name in _COMPUTING for path in sorted(_folder(name).rglob("*.py"))]
     return fingerprint(*(path.read_text(encoding="utf-8") for path in files))
 
 
 def _folder(package: str) -> Path:
-    """The folder of a package, which is not imported."""
+    """The folder of a package, found without importing it."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"there is no package {package}")

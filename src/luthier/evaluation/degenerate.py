@@ -1,4 +1,4 @@
-"""Answers that no figure makes usable: a model that repeats itself, or says nothing."""
+"""Detection of degenerate answers: repetition loops and empty answers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from luthier.records.evaluation import SampleRecord
 
 _MOST = 0.5
-"""Above this share of degenerate answers a system cannot be recommended."""
+"""The maximum share of degenerate answers of a system that can be recommended."""
 _LONGEST_PERIOD = 80
 _TIMES = 3
 _CHARACTERS = 16
 
 
 def unusable_answers(samples: Sequence[SampleRecord]) -> str:
-    """The reason why a system's answers cannot be used; empty where they can.
+    """The reason why a system's answers are unusable; empty if they are usable.
 
-    An overlap metric gives points for any word that the reference has too, so a model that repeats
-    itself until it is cut may score above one that answers.
+    Overlap metrics reward every word that the reference contains too. A model that repeats itself
+    up to the limit may therefore score above one that answers.
 
     Args:
-        samples: answered examples. Choices that were scored are never degenerate.
+        samples: the answered examples. Answers with scored choices are never degenerate.
     """
     answers = [sample for sample in samples if not sample.likelihoods]
     empty, looping = sum(map(_is_empty, answers)), sum(map(_is_cut_in_a_loop, answers))
@@ -32,9 +32,9 @@ def unusable_answers(samples: Sequence[SampleRecord]) -> str:
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether a text ends in something that stands there three times or more, without a pause.
+    """True if a text ends in at least three repetitions of the same string in a row.
 
-    The end may be cut anywhere in a repetition.
+    The last repetition may be incomplete.
     """
     for period in range(1, min(_LONGEST_PERIOD, len(text) // _TIMES) + 1):
         length = max(_TIMES * period, _CHARACTERS)

@@ -1,4 +1,4 @@
-"""What tuning made the model forget: the rise of its loss on text that is not the task's."""
+"""Forgetting: the rise of a model's loss on general text through tuning."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def measure_general(engine: Engine, texts_ids: Sequence[Sequence[int]]) -> list[
     """The loss of a model on each general text.
 
     Args:
-        engine: runs the model.
-        texts_ids: the tokens of each text.
+        engine: the engine that runs the model.
+        texts_ids: the token ids of each text.
 
     Raises:
-        DataError: there is no text, or one is too short to predict a token of it.
+        DataError: there is no text, or a text has fewer than two tokens.
     """
     short = sum(len(ids) < 2 for ids in texts_ids)
     if short or not texts_ids:
@@ -43,16 +43,17 @@ def measure_general(engine: Engine, texts_ids: Sequence[Sequence[int]]) -> list[
 def measure_forgetting(
     before: Sequence[TextLoss], after: Sequence[TextLoss], text: str, resampling: Resampling
 ) -> Forgetting:
-    """The rise of loss in nats per token, with an interval by the bootstrap over texts.
+    """The rise of loss in nats per token, with a bootstrap interval over texts.
 
-    Total nats after minus total nats before, divided by the total tokens; the ratio is computed
-    anew in each resample, because texts differ in length. Positive means forgotten.
+    The rise is total nats after tuning minus total nats before, divided by total tokens. The
+    bootstrap computes this ratio in each resample, because texts differ in length. A positive rise
+    means forgetting.
 
     Args:
         before: losses of the base model on each text.
         after: losses of the tuned model on the same texts.
-        text: what to call the texts.
-        resampling: draws, seed and level.
+        text: the name of the texts, for the record.
+        resampling: the number of resamples, the seed and the confidence level.
 
     Raises:
         DataError: the texts or their tokens are not the same.
@@ -79,13 +80,13 @@ def topic_changes(
     topics: Sequence[str],
     resampling: Resampling,
 ) -> tuple[GroupChange, ...]:
-    """The rise of loss on the texts of each topic, those first that rose most.
+    """The rise of loss in nats per token on the texts of each topic, largest rise first.
 
     Args:
         before: losses of the base model on each text.
         after: losses of the tuned model on the same texts.
-        topics: what each text is about.
-        resampling: draws, seed and level.
+        topics: the topic of each text.
+        resampling: the number of resamples, the seed and the confidence level.
 
     Raises:
         DataError: the texts or their tokens are not the same.
@@ -109,7 +110,7 @@ def topic_changes(
 
 
 class _Rise(NamedTuple):
-    """Nats per token before and after, their difference with its interval, and all tokens."""
+    """Loss before and after in nats per token, the rise with its interval, and total tokens."""
 
     before: float
     after: float
@@ -134,7 +135,7 @@ def _rise(before: Sequence[TextLoss], after: Sequence[TextLoss], resampling: Res
 
 
 def _units(before: Sequence[TextLoss], after: Sequence[TextLoss]) -> Units:
-    """Each text: nats before, nats after, tokens."""
+    """The texts as units of the bootstrap: nats before, nats after, and tokens of each."""
     if not before or [loss.tokens for loss in before] != [loss.tokens for loss in after]:
         raise DataError(
             f"the losses before and after were not measured on the same tokens "
@@ -146,7 +147,7 @@ def _units(before: Sequence[TextLoss], after: Sequence[TextLoss]) -> Units:
 
 
 def _rise_per_token(summed: Floats, count: Floats) -> Floats:
-    """``[..., (nats before, nats after, tokens)]`` to nats per token ``[...]``."""
+    """The rise in nats per token ``[...]`` of sums ``[..., (nats before, nats after, tokens)]``."""
     del count
     rise: Floats = (summed[..., 1] - summed[..., 0]) / summed[..., 2]
     return rise

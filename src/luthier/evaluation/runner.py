@@ -1,4 +1,4 @@
-"""Ask a model all examples of a task, and judge the answers."""
+"""Evaluation of a model on a run's own data, by generated answers."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def evaluate_task(
     *,
     adapter: str = "",
 ) -> Evaluation:
-    """Generate an answer to every example of ``task`` and measure them.
+    """Generate the answers to all examples of ``task``, and score them.
 
     Args:
-        engine: generates.
+        engine: the engine that generates.
         renderer: renders prompts with the task's template.
-        task: examples, metrics, and how answers are generated.
-        model: which model the engine runs.
-        resampling: how intervals are made.
-        console: shows progress with the time left, and what to beware of.
-        adapter: what was put on the model, if anything.
+        task: the examples, the metrics and the decoding settings.
+        model: the model that the engine runs.
+        resampling: the settings of the bootstrap for intervals.
+        console: shows progress with the time left, and warnings.
+        adapter: the adapter on the model; empty for none.
 
     Raises:
-        DataError: a prompt leaves no room for its answer; all of them at once.
+        DataError: a prompt leaves no room for its answer; all such prompts are listed.
     """
     prompts = render_prompts(renderer, task)
     started, before = time.monotonic(), engine.usage
@@ -93,10 +93,12 @@ def evaluate_task(
 
 
 def render_prompts(renderer: Renderer, task: EvaluationTask) -> list[Prompt]:
-    """The prompt of every example. It needs no model, so it can also check a task beforehand.
+    """The prompt of every example.
+
+    Rendering needs no model, so it can also check a task in advance.
 
     Raises:
-        DataError: a prompt leaves no room for its answer; all of them at once.
+        DataError: a prompt leaves no room for its answer; all such prompts are listed.
     """
     prompts: list[Prompt] = []
     problems = ProblemList()
@@ -115,10 +117,10 @@ def judge(
     resampling: Resampling,
     console: Console,
 ) -> tuple[tuple[MetricResult, ...], tuple[SampleRecord, ...]]:
-    """Compute metrics from the predictions and references of ``samples``.
+    """Compute the metrics of ``samples`` from their predictions and references.
 
     Returns:
-        The figures, and the samples with their scores.
+        The metrics with their intervals, and the samples with their scores.
     """
     results: list[MetricResult] = []
     columns: dict[str, list[float]] = {}
@@ -145,7 +147,7 @@ def judge(
 def measure(
     metric: Metric, samples: Sequence[SampleRecord], resampling: Resampling
 ) -> MetricResult:
-    """One metric on stored samples."""
+    """Compute one metric of stored samples, with its interval."""
     return _result(metric, metric.measure(samples), samples, resampling)
 
 
@@ -165,7 +167,7 @@ def _result(
 
 
 def _sample(example: Example, prompt: Prompt, reply: Reply, number: int) -> SampleRecord:
-    """The record of a reply; ``number`` is 0 where it is the only one to its question."""
+    """The record of a reply; ``number`` is 0 if its question has only one reply."""
     alone = {"id": example.id, "group": example.group}
     return SampleRecord(
         **(as_one_of(example.id, example.group, number) if number else alone),
@@ -180,7 +182,7 @@ def _sample(example: Example, prompt: Prompt, reply: Reply, number: int) -> Samp
 
 
 def recorded_versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+    """The versions of Luthier, Python and the packages that affect results."""
     versions = {"luthier": luthier.__version__, "python": platform.python_version()}
     for package in _RECORDED_PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What each setting of ``evaluate`` reaches: one without effect is refused, none is ignored."""
+"""The scope of each setting of ``evaluate``; a setting without effect is refused, not ignored."""
 
 from __future__ import annotations
 
@@ -17,19 +17,27 @@ from luthier.evaluation.asking.checked import CHECKS
 from luthier.tasks.task import Task
 
 Use = Literal["data", "ladder", "tasks", "submission", "judge", "server", "tuned", "vllm"]
-"""What is measured (a run's own data, a ladder's rungs on it, benchmark tasks, a leaderboard's
-unlabelled split, pairs of answers that a judge compares) and who answers (a server, a tuned model,
-vLLM)."""
+"""A kind of evaluation, or the model that answers.
+
+- data: an evaluation on a run's own data.
+- ladder: the rungs of an adapt run, on its data.
+- tasks: benchmark tasks.
+- submission: predictions for a leaderboard's unlabelled split.
+- judge: pairs of answers that a judge compares.
+- server: a model on a server answers.
+- tuned: a tuned model answers.
+- vllm: vLLM runs the model.
+"""
 Refusals = dict[Use, tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reach:
-    """What a setting reaches.
+    """The scope of a setting.
 
     Attributes:
-        task_field: the field of a task that it replaces; empty where it replaces none.
-        refused: where it has no effect, with the reason and what to do instead.
+        task_field: the field of a task that the setting replaces; empty if it replaces none.
+        refused: the uses on which the setting has no effect, each with the reason and the fix.
     """
 
     task_field: str = ""
@@ -37,13 +45,13 @@ class Reach:
 
 
 def _of_tasks(reason: str, instead: str) -> Refusals:
-    """The refusals of a setting of tasks, wherever the data is measured."""
+    """The refusals of a setting that applies only to benchmark tasks."""
     uses: tuple[Use, ...] = ("data", "ladder", "judge")
     return dict.fromkeys(uses, (reason, instead))
 
 
 def _of_data(reason: str) -> Refusals:
-    """The refusals of a setting of a run's own data."""
+    """The refusals of a setting that applies only to a run's own data."""
     uses: tuple[Use, ...] = ("tasks", "submission", "judge")
     return dict.fromkeys(uses, (reason, "leave it out"))
 
@@ -109,7 +117,7 @@ SETTINGS: Mapping[str, Reach] = {
     "general_text": Reach(refused=_of_data(_FORGETTING)),
     "general_tokens": Reach(refused=_of_data(_FORGETTING)),
 }
-"""Every setting of ``evaluate``; a test holds this table against `EvaluateConfig`."""
+"""The scope of every setting of ``evaluate``; a test compares this table with `EvaluateConfig`."""
 
 _WORDS: Mapping[Use, str] = {
     "data": "an evaluation of the data",
@@ -124,14 +132,14 @@ _WORDS: Mapping[Use, str] = {
 
 
 def require_reach(config: EvaluateConfig, *uses: Use) -> None:
-    """Refuse a setting that is not left at its default and would change nothing.
+    """Refuse settings that differ from their defaults but would have no effect.
 
     Args:
         config: the settings.
-        uses: what is measured, or who answers.
+        uses: the kind of evaluation, and the model that answers.
 
     Raises:
-        UsageError: there is one; the first in the order of `SETTINGS`.
+        UsageError: a setting has no effect; the first one in the order of `EvaluateConfig`.
     """
     for name in _changed(config):
         for use in uses:
@@ -145,7 +153,7 @@ def require_reach(config: EvaluateConfig, *uses: Use) -> None:
 
 
 def _default(name: str) -> str:
-    """The default of a setting as it is written on the command line."""
+    """The default of a setting, as written on the command line."""
     value = EvaluateConfig.model_fields[name].default
     if isinstance(value, Greedy):
         return f"evaluate.{name}.strategy={value.strategy}"
@@ -153,10 +161,10 @@ def _default(name: str) -> str:
 
 
 def require_turns(tasks: Sequence[Task]) -> None:
-    """Refuse tasks whose questions cannot be turns of a conversation.
+    """Refuse tasks whose questions cannot be turns of a conversation (chat template).
 
     Raises:
-        UsageError: there is one.
+        UsageError: a task cannot be asked through a chat template.
     """
     if refused := [task.name for task in tasks if not task.takes_turns]:
         raise UsageError(
@@ -167,10 +175,10 @@ def require_turns(tasks: Sequence[Task]) -> None:
 
 
 def with_settings(task: Task, config: RunConfig) -> Task:
-    """A task with the settings of ``evaluate`` that are not left at their defaults.
+    """A copy of a task with the settings of ``evaluate`` that differ from their defaults.
 
     Raises:
-        UsageError: the task cannot take one of them.
+        UsageError: the task does not support one of these settings.
     """
     chosen = {name: SETTINGS[name].task_field for name in _changed(config.evaluate)}
     replaced = {name: field for name, field in chosen.items() if field}
@@ -179,13 +187,13 @@ def with_settings(task: Task, config: RunConfig) -> Task:
             raise _refused(task, (name,), "its answers are scored, not generated")
     if not replaced:
         return task
-    # Draws follow from the run's seed.
+    # `config.strategy` adds the run's seed to the decoding strategy.
     values = {**dict(config.evaluate), "decoding": config.strategy}
     try:
         return task.overridden({field: values[name] for name, field in replaced.items()}, CHECKS)
     except ValidationError as error:
         problems = error.errors()
-        # A wrong entry of a list is left out of it, and the list may then be too short.
+        # Validation drops a wrong entry from its list, which may then be reported as too short.
         causes = [problem for problem in problems if problem["type"] != "too_short"] or problems
         reasons = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in causes)
         raise _refused(task, tuple(replaced), reasons) from None

@@ -1,4 +1,4 @@
-"""Evaluations in the run directory."""
+"""Storage of evaluations in the run directory."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from luthier.records.run_directory import RunDirectory
 def write_evaluation(
     run: RunDirectory, record: EvaluationRecord, samples: Sequence[SampleRecord]
 ) -> None:
-    """Store an evaluation. The record is written last, so where it is, all of it is."""
+    """Store an evaluation in the run directory.
+
+    The record is written last, so an existing record means that the evaluation is complete.
+    """
     write_lines(run.samples(record.task), (sample.model_dump(mode="json") for sample in samples))
     record.write(run.evaluation(record.task))
     note_verified(run, record.task, stored_resampling(run))
 
 
 def load_evaluation(run: RunDirectory, task: str) -> Evaluation:
-    """The stored evaluation of ``task``, if its figures are those of its samples.
+    """Load the evaluation of ``task``, and check that its figures match its samples.
 
     Raises:
-        DataError: there is none, samples are missing, or a figure is not what they give.
+        DataError: there is no evaluation, samples are missing, or a figure does not match them.
     """
     path = run.evaluation(task)
     if not path.exists():
@@ -56,19 +59,19 @@ def load_evaluation(run: RunDirectory, task: str) -> Evaluation:
 
 
 def stored_resampling(run: RunDirectory) -> Resampling:
-    """How intervals are drawn where a run's configuration decides it."""
+    """The bootstrap settings of a run's stored configuration, or the defaults."""
     config = described_config(run) if run.config.is_file() else RunConfig()
     return Resampling.of(config.evaluate, config.seed)
 
 
 def evaluated_tasks(run: RunDirectory) -> tuple[str, ...]:
-    """The tasks of which the run holds an evaluation, by name."""
+    """The names of the tasks with a stored evaluation, sorted."""
     found = (path.with_suffix("").stem for path in run.path.glob("evaluation/*.samples.jsonl"))
     return tuple(sorted(task for task in found if run.evaluation(task).exists()))
 
 
 def load_samples(run: RunDirectory, task: str) -> tuple[SampleRecord, ...]:
-    """The stored samples of ``task``, in the order they were asked.
+    """Load the samples of ``task``, in the order of its questions.
 
     Raises:
         DataError: a line is not a sample of this version of Luthier.
@@ -77,7 +80,7 @@ def load_samples(run: RunDirectory, task: str) -> tuple[SampleRecord, ...]:
 
 
 def read_samples(path: Path) -> tuple[SampleRecord, ...]:
-    """The samples of a file, or the pairs that were judged.
+    """Load the samples, or the judged pairs, of a file.
 
     Raises:
         DataError: as `load_samples`.

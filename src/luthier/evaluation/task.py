@@ -1,4 +1,4 @@
-"""What is evaluated, and what comes out."""
+"""Evaluation tasks on a run's own data, and the results of evaluations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from luthier.tasks.needs import written
 
 
 class Evaluation(NamedTuple):
-    """The outcome: the figures, and the samples they were computed from."""
+    """The result of an evaluation: its figures, and the samples they were computed from."""
 
     record: EvaluationRecord
     samples: tuple[SampleRecord, ...]
@@ -23,25 +23,26 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationTask:
-    """Held-out examples and how they are asked and judged.
+    """Held-out examples with their prompt settings, decoding settings and metrics.
 
-    Making one checks it, so mistakes show before a model is loaded.
+    The constructor checks them, so that mistakes show before a model is loaded.
 
     Attributes:
         name: the name of the task; files in the run directory are called after it.
-        split: which part of the data the examples are.
-        examples: at least one, with unique ids.
+        split: the split of the data that the examples come from.
+        examples: the examples; at least one, with unique ids.
         template: the template that renders them.
-        shots: worked examples in each prompt.
+        shots: the number of few-shot examples in each prompt.
         chat_template: whether the tokenizer's chat template is used.
-        metrics: names of metrics; the first decides.
-        decoding: how answers are generated.
-        samples: how many answers to each question are drawn.
+        metrics: the names of the metrics; the first one decides comparisons.
+        decoding: the decoding settings.
+        samples: the number of answers to draw for each question.
 
     Raises:
-        UsageError: no metric, an unknown one, one named twice, or one that data never suits; or
-            several answers that are not drawn.
-        DataError: examples are missing, share an id, or lack what a metric needs; all at once.
+        UsageError: there is no metric; a metric is unknown, named twice, or never applies to
+            generated answers; or several answers are wanted without sampling.
+        DataError: examples are missing, share an id, or lack a property that a metric needs; all
+            such examples are listed.
     """
 
     name: str
@@ -68,12 +69,12 @@ class EvaluationTask:
         _check_examples(self.examples, self.load_metrics())
 
     def _require_needs(self) -> None:
-        """Refuse a metric of what no evaluation of data gives: its answers are generated.
+        """Refuse metrics that need more than generated answers, such as likelihoods.
 
         Raises:
-            UsageError: there is one.
+            UsageError: a metric needs a property that generated answers do not have.
         """
-        # Choices are written as they are called, and `_check_examples` asks whether they are there.
+        # Choices are named by their own words; `_check_examples` checks that there are choices.
         given = written(self.samples) | {"choices", "labels"}
         for metric in self.load_metrics():
             if missing := sorted(metric.needs - given):
@@ -88,7 +89,7 @@ class EvaluationTask:
                 )
 
     def load_metrics(self) -> tuple[Metric, ...]:
-        """The metrics, in order."""
+        """The metrics of the task, in order."""
         return tuple(get_metric(name) for name in self.metrics)
 
 

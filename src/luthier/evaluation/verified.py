@@ -1,8 +1,8 @@
-"""Stored figures, recomputed from the samples beside them before they are believed.
+"""Verification of stored figures by recomputing them from the stored samples.
 
-A run may come from somebody else. Its samples are what there is; its figures follow from them, so
-they are computed again, with the same seed and number of resamples. What differs by more than
-rounding is an error that names both numbers.
+A run may come from another person. Its figures follow from its samples, so they are computed again
+with the same seed and number of resamples. A figure that differs by more than rounding is an error
+that names both numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from luthier.records.evaluation import EvaluationRecord, MetricResult, SampleRec
 from luthier.records.run_directory import RunDirectory
 
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-12
-"""How far two computations of one number may be apart, by rounding."""
+"""The relative and absolute tolerances for rounding differences."""
 _VERSION = re.compile(r"\|version:[^|]*")
 _ABSENT_IN_OLD = ("standard_error", "detectable")
 _MEASURE_AGAIN = (
@@ -35,7 +35,7 @@ _MEASURE_AGAIN = (
     "'luthier evaluate', which keeps the answers that are there"
 )
 _verified: set[tuple[object, ...]] = set()
-"""What was found right in this process, by content."""
+"""Keys of the evaluations that this process has verified, by content."""
 
 
 def check_evaluation(
@@ -44,13 +44,14 @@ def check_evaluation(
     samples: Sequence[SampleRecord],
     resampling: Resampling,
 ) -> None:
-    """Check that an evaluation's figures are those of its samples.
+    """Check that an evaluation's figures match its samples.
 
     Args:
-        run: where both are stored.
+        run: the run directory that stores both.
         record: the figures.
         samples: the answers with their scores.
-        resampling: as the run's configuration says; a record that tells its own goes before.
+        resampling: the bootstrap settings of the run's configuration. Settings in the record take
+            precedence.
 
     Raises:
         DataError: a figure differs, or cannot be recomputed.
@@ -76,7 +77,7 @@ def check_evaluation(
 
 
 def note_verified(run: RunDirectory, task: str, resampling: Resampling) -> None:
-    """Remember that this process has computed an evaluation itself, just before it was stored."""
+    """Mark an evaluation as verified, because this process has just computed and stored it."""
     _verified.add(_key(run, task, resampling))
 
 
@@ -88,18 +89,18 @@ def check_metrics(
     path: Path,
     source: Path,
 ) -> None:
-    """Check that metrics are those of samples.
+    """Check that stored metrics match the samples.
 
     Args:
-        field: what the metrics are called in the file.
-        stored: the metrics.
-        samples: what they are of.
-        resampling: how their intervals were drawn.
-        path: the file that the metrics are stored in.
-        source: the file that the samples are stored in.
+        field: the name of the metrics' field in the file.
+        stored: the stored metrics.
+        samples: the samples of these metrics.
+        resampling: the bootstrap settings of their intervals.
+        path: the file of the metrics.
+        source: the file of the samples.
 
     Raises:
-        DataError: one of them differs, or cannot be recomputed.
+        DataError: a metric differs, or cannot be recomputed.
     """
     for one in stored:
         drawn = replace(resampling, confidence=one.confidence)
@@ -112,17 +113,17 @@ def check_metrics(
 def require_alike(
     field: str, stored: Mapping[str, Any], found: Mapping[str, Any], path: Path, fix: str = ""
 ) -> None:
-    """Check that stored values are those that were computed again, up to rounding.
+    """Check that stored values equal the recomputed ones, up to rounding.
 
     Args:
-        field: what they are called in the file.
-        stored: by name.
-        found: the same, computed again.
+        field: the name of their field in the file.
+        stored: the stored values, by name.
+        found: the recomputed values, by name.
         path: the file.
-        fix: what to do where they differ; empty: measure again.
+        fix: the advice if they differ; empty: measure again.
 
     Raises:
-        DataError: the first that differs, with both values.
+        DataError: a value differs; the error shows the first one, stored and recomputed.
     """
     for name, value in stored.items():
         if not _is_alike(value, found[name]):
@@ -140,7 +141,7 @@ def _key(run: RunDirectory, task: str, resampling: Resampling) -> tuple[object, 
 
 
 def _as_drawn(record: EvaluationRecord, resampling: Resampling) -> Resampling:
-    """How a record's intervals were drawn: as it tells, or as the configuration says."""
+    """The bootstrap settings of a record, or those of the configuration if it has none."""
     if record.seed is None or record.resamples is None:
         return resampling
     return replace(resampling, seed=record.seed, resamples=record.resamples)
@@ -149,7 +150,7 @@ def _as_drawn(record: EvaluationRecord, resampling: Resampling) -> Resampling:
 def _clean(
     run: RunDirectory, record: EvaluationRecord, samples: Sequence[SampleRecord]
 ) -> list[SampleRecord]:
-    """The samples that the training data does not contain, by the run's own list."""
+    """The samples without contamination, by the run's own list of contaminated examples."""
     path = next((path for path in _contamination_files(run) if path.is_file()), None)
     if path is None:
         raise DataError(
@@ -169,7 +170,7 @@ def _contamination_files(run: RunDirectory) -> tuple[Path, Path]:
 
 
 def _check_scores(record: EvaluationRecord, samples: Sequence[SampleRecord], path: Path) -> None:
-    """Check the score of each sample."""
+    """Check that each sample's stored scores equal the recomputed ones."""
     for one in record.metrics:
         metric = _metric(one.name, path)
         with _recomputing(one.name, path):
@@ -182,7 +183,7 @@ def _check_scores(record: EvaluationRecord, samples: Sequence[SampleRecord], pat
 
 @contextmanager
 def _recomputing(name: str, path: Path) -> Iterator[None]:
-    """Make whatever a metric raises over stored samples into an error that names their file."""
+    """Turn an exception of a metric on stored samples into an error that names their file."""
     problem = f"{name} cannot be computed again from the samples"
     try:
         with reading_foreign(problem, str(path), _MEASURE_AGAIN):
@@ -208,14 +209,17 @@ def _metric(name: str, path: Path) -> Metric:
 
 
 def comparable(metric: MetricResult) -> dict[str, Any]:
-    """What must be equal: all but what records of earlier versions lack, and versions."""
+    """The values of a stored metric to compare, by name.
+
+    The version of the metric's library and fields that older records lack are left out.
+    """
     values = metric_values(metric)
     missing = [name for name in _ABSENT_IN_OLD if values[name] is None]
     return {name: value for name, value in values.items() if name not in missing}
 
 
 def metric_values(metric: MetricResult) -> dict[str, Any]:
-    """What is compared of a metric that was computed again: all but its library's version."""
+    """The values of a metric, by name, without the version of its library."""
     return metric.model_dump() | {"signature": _VERSION.sub("", metric.signature)}
 
 

@@ -1,1 +1,1 @@
-"""Tasks: data, wordings, choices and metrics as YAML, and the kinds of task there are."""
+"""Tasks: the kinds of task, and their data, prompts, choices and metrics as YAML."""

@@ -1,4 +1,4 @@
-"""The task that a bare file of data is, or a data set of the Hub: one with defaults."""
+"""The default task for a data file or a Hub data set that is given without a task."""
 
 from __future__ import annotations
 
@@ -12,5 +12,7 @@ AS_IS = GenerationTask(
     metrics=("rougeL", "rouge1", "chrf"),
     max_new_tokens=128,
 )
-"""Rows that are prompts or conversations already; `luthier.data.row_shapes` reads their columns,
-whatever they are called."""
+"""The task of rows that are already prompts or conversations.
+
+`luthier.data.row_shapes` recognises their columns under any of the usual names.
+"""

@@ -1,4 +1,4 @@
-"""Tasks whose rows bring their own choices: other answers, or other contexts of one answer."""
+"""Multiple-choice tasks whose rows have their own choices: answers, or contexts of one answer."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _TRUE, _FALSE = {"1", "true"}, {"0", "false"}
 
 
 class RowChoices(LikelihoodTask):
-    """One of several choices that a row brings along, of which at least one is right.
+    """Multiple choice among a row's own choices, of which at least one is right.
 
-    What is right is said in one of three ways: by ``references``, ``answer_index`` or ``correct``.
-    Choices are called by their ``labels``; without them by their texts where ``references`` says
-    what is right, else by their places, from 0.
+    Exactly one of ``references``, ``answer_index`` and ``correct`` gives the right choices.
+    Choices are named by their ``labels``. Without labels their texts are the names if
+    ``references`` is given; otherwise their indices from 0 are.
     """
 
     _STORED_AS: ClassVar[Mapping[str, str]] = {**LikelihoodTask._STORED_AS, "references": "answers"}
 
     labels: Column | None = None
-    """The column with a list that says what each choice is called."""
+    """The column with the list of names of the choices."""
     references: Column | None = None
-    """The column with the right choices, a list or one value: their labels if ``labels`` are
+    """The column with the right choices, as a list or one value: their labels if ``labels`` is
     given, else their texts (elsewhere answers)."""
     answer_index: Column | None = None
-    """The column with the right one: its label if ``labels`` are given, else its place: a number
-    from 0, or a letter from A."""
+    """The column with the right choice: its label if ``labels`` is given, else its index, a number
+    from 0 or a letter from A."""
     correct: Column | None = None
-    """The column with a list that says of each choice whether it is right: 1 or 0, true or
-    false."""
+    """The column with a list of one flag per choice: 1 or true if the choice is right, 0 or false
+    if it is wrong."""
 
     @model_validator(mode="after")
     def _knows_what_is_right(self) -> Self:
@@ -54,14 +54,14 @@ class RowChoices(LikelihoodTask):
         """The column with the choices."""
 
     def texts(self, row: Row) -> tuple[str, ...]:
-        """The choices as the row has them."""
+        """The texts of the row's choices, in order."""
         return texts_of(row, self.choices_column, self.name)
 
     def names(self, row: Row) -> tuple[str, ...]:
-        """What each choice is called.
+        """The name of each choice.
 
         Raises:
-            DataError: there are not as many labels as choices, or two are equal.
+            DataError: there are not as many labels as choices, or two labels are equal.
         """
         texts = self.texts(row)
         if self.labels is None:
@@ -77,10 +77,10 @@ class RowChoices(LikelihoodTask):
         return labels
 
     def right(self, row: Row) -> tuple[int, ...]:
-        """The places of the right choices; none where a right answer is no choice.
+        """The indices of the right choices; empty if no right answer is among the choices.
 
         Raises:
-            DataError: a label or an index is that of no choice, or no choice is right.
+            DataError: a label or an index belongs to no choice, or no choice is right.
         """
         names = self.names(row)
         labels = names if self.labels else None
@@ -95,7 +95,7 @@ class RowChoices(LikelihoodTask):
         return tuple(names.index(answer) for answer in right if answer in names)
 
     def accepted(self, row: Row) -> tuple[str, ...]:
-        """What is right, as choices are called."""
+        """The right answers, by the names of the choices."""
         if self.references is not None and self.labels is None:
             accepted = one_or_more(row, self.references, self.name)
             self._require_text(row, accepted)
@@ -111,10 +111,12 @@ class RowChoices(LikelihoodTask):
         return (super().columns - {"candidate", "label"}) | lists
 
     def _require_text(self, row: Row, accepted: tuple[str, ...]) -> None:
-        """Refuse a single right answer that is no candidate: it is often a label, or an index.
+        """Refuse a single right answer that is not among the choices.
+
+        Such a value is often a label or an index, so a wrong column was named.
 
         Raises:
-            DataError: it is one.
+            DataError: the only right answer is none of the choices.
         """
         if len(accepted) == 1 and accepted[0] not in self.texts(row):
             raise DataError(
@@ -137,14 +139,14 @@ class RowChoices(LikelihoodTask):
 
 
 class CandidateTask(RowChoices):
-    """One of the candidates that each row brings along, after the question they share."""
+    """Multiple choice among a row's own candidates, scored after the same question."""
 
     kind: Literal["candidates"]
     candidates: Column
     """The column with the list of candidates."""
     words: Jinja = "{{ candidate }}"
-    """What is scored for one of them; it is called ``candidate`` here, and ``label`` is what it is
-    called where labels are given."""
+    """The text that is scored for a candidate. ``candidate`` stands for its text, and ``label`` for
+    its name."""
 
     @property
     def choices_column(self) -> str:
@@ -157,11 +159,11 @@ class CandidateTask(RowChoices):
         return {**super().snippets, "words": self.words}
 
     def fields(self, row: Row) -> dict[str, Any]:
-        """The candidates and their words."""
+        """The names of the candidates, and their words."""
         return {"choices": self.names(row), "words": tuple(self._words(row))}
 
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """All right candidates, and the words of the first."""
+        """All right candidates; a few-shot example shows the words of the first."""
         references = self.accepted(row)
         if right := self.right(row):
             return Answer(references, right[0])
@@ -175,10 +177,11 @@ class CandidateTask(RowChoices):
 
 
 class ContextTask(RowChoices):
-    """One of the contexts that each row brings along: the one that its continuation fits best.
+    """Multiple choice among a row's own contexts, by partial evaluation.
 
-    All contexts of a row have the same continuation, whose likelihood after each is compared
-    (partial evaluation; Trinh and Le 2018, arXiv 1806.02847). ``prompt`` stands before each.
+    All contexts of a row have the same continuation. The answer is the context after which the
+    continuation is likeliest (Trinh and Le 2018, arXiv 1806.02847). ``prompt`` stands before each
+    context.
     """
 
     takes_turns: ClassVar[bool] = False
@@ -188,7 +191,7 @@ class ContextTask(RowChoices):
     contexts: Column
     """The column with the list of contexts."""
     continuation: Jinja
-    """What follows each of them, behind the delimiter."""
+    """The text that follows each context, after the delimiter."""
 
     @property
     def choices_column(self) -> str:
@@ -201,7 +204,7 @@ class ContextTask(RowChoices):
         return {**super().snippets, "continuation": self.continuation}
 
     def fields(self, row: Row) -> dict[str, Any]:
-        """The contexts, and the continuation for each."""
+        """The contexts with their names, and the continuation for each."""
         contexts = self.texts(row)
         words = self.filled("continuation", self.continuation, row)
         return {
@@ -211,7 +214,7 @@ class ContextTask(RowChoices):
         }
 
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """The right contexts; a worked example shows the first of them.
+        """The right contexts; a few-shot example shows the first of them.
 
         Raises:
             DataError: none of the row's contexts is right.

@@ -1,4 +1,4 @@
-"""Columns that hold lists: where a row has them, and what they may look like."""
+"""Column names and paths, and the values that a row has under them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ def _without_braces(value: Any) -> Any:
 
 
 Column = Annotated[str, BeforeValidator(_without_braces), Field(min_length=1)]
-"""The name of a column, or a path into it such as ``choices.text``; ``{{ choices.text }}`` is the
-same. A number in a path counts from 0; a name after a list is looked up in each of its items."""
+"""The name of a column, or a path into it such as ``choices.text``.
+
+``{{ choices.text }}`` means the same. A number in a path is an index from 0. A name after a list is
+looked up in each item of the list.
+"""
 
 
 def _column_or_snippet(value: str) -> str:
@@ -35,16 +38,16 @@ def _column_or_snippet(value: str) -> str:
 
 
 ColumnOrText = Annotated[Column, AfterValidator(_column_or_snippet)]
-"""A `Column`, whose list holds several texts, or one text that is made of columns."""
+"""A `Column`, which may hold a list of texts, or a template that makes one text."""
 
 
 def is_column(source: str) -> bool:
-    """Whether a `ColumnOrText` is a column."""
+    """True if a `ColumnOrText` is a column, False if it is a template."""
     return not _TEMPLATE.search(source)
 
 
 def has_column(row: Row, column: str) -> bool:
-    """Whether a row has a column, or the first part of a path."""
+    """True if a row has a column, or the column that a path begins with."""
     return column in row.values or beginning(column) in row.values
 
 
@@ -54,10 +57,10 @@ def beginning(column: str) -> str:
 
 
 def value_of(row: Row, column: str, task: str) -> Any:
-    """What a row has in a column.
+    """The value that a row has in a column, or at a path into one.
 
     Raises:
-        DataError: it has no such column.
+        DataError: the row has no such column or path.
     """
     if column in row.values:
         return row.values[column]
@@ -75,10 +78,11 @@ def value_of(row: Row, column: str, task: str) -> Any:
 
 
 def texts_of(row: Row, column: str, task: str) -> tuple[str, ...]:
-    """The texts that a row has in a column with a list.
+    """The texts of a column that holds a list.
 
     Raises:
-        DataError: there is no list, it is empty, or an item is no text and no number.
+        DataError: the column holds no list, the list is empty, or an item is neither text nor
+            number.
     """
     value = value_of(row, column, task)
     if not isinstance(value, list) or not value:
@@ -91,10 +95,10 @@ def texts_of(row: Row, column: str, task: str) -> tuple[str, ...]:
 
 
 def one_or_more(row: Row, column: str, task: str) -> tuple[str, ...]:
-    """The texts that a row has in a column with a list or with a single value.
+    """The texts of a column that holds a list or a single value.
 
     Raises:
-        DataError: there is no value, or one is no text and no number.
+        DataError: there is no value, or a value is neither text nor number.
     """
     value = value_of(row, column, task)
     if isinstance(value, list):
@@ -103,16 +107,16 @@ def one_or_more(row: Row, column: str, task: str) -> tuple[str, ...]:
 
 
 def place_of(given: str, labels: tuple[str, ...] | None, count: int, where: str) -> int:
-    """The place, from 0, of an answer that is given by its index, its letter or its label.
+    """The index, from 0, of an answer that is given as an index, a letter or a label.
 
     Args:
         given: one of ``labels``; without labels a number from 0, or a letter from A.
-        labels: of the candidates, in their order; None: they have none.
-        count: how many candidates there are.
+        labels: the labels of the candidates, in order; None: they have none.
+        count: the number of candidates.
         where: the place of the row, for errors.
 
     Raises:
-        DataError: it is none of these, or there are not so many candidates.
+        DataError: ``given`` is no index, letter or label of a candidate.
     """
     given = given.strip()
     if labels is not None:

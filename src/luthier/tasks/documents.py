@@ -1,4 +1,4 @@
-"""The tasks that a YAML document defines: one, one in several wordings, a family, or a suite."""
+"""The tasks of a YAML document: a task, its prompt variants (wordings), a family, or a suite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS: Mapping[str, type[Task]] = {
     "generate": GenerationTask,
     "text": TextTask,
 }
-"""The kinds of task, by the name that a task's file gives."""
+"""The classes of tasks, by the ``kind`` that a task's file gives."""
 _SIGNS: Mapping[str, str] = {
     "choices": "choices",
     "candidates": "candidates",
@@ -37,9 +37,9 @@ _SIGNS: Mapping[str, str] = {
     "completion": "generate",
     "references": "generate",
 }
-"""From a field to the kind of a task that has it and does not say its kind."""
+"""The kind of a task that gives none, by a field that only this kind has."""
 WORDINGS = "wordings"
-"""The field with what each of several wordings adds to the fields that they share."""
+"""The field that maps each prompt variant (wording) to the fields that it adds."""
 
 
 def tasks_of(document: Document, checks: Checks | None, name: str) -> Iterator[Task | Suite]:
@@ -47,11 +47,11 @@ def tasks_of(document: Document, checks: Checks | None, name: str) -> Iterator[T
 
     Args:
         document: the document.
-        checks: hold each task against its metrics.
-        name: of a task whose document gives none.
+        checks: check that each task suits its metrics; None: do not check.
+        name: the name of a task whose document gives none.
 
     Raises:
-        DataError: a task is not valid; every problem with its line.
+        DataError: a task is not valid; all problems are listed, each with its line.
     """
     kind = document.values.get("kind")
     if kind == "suite":
@@ -65,7 +65,11 @@ def tasks_of(document: Document, checks: Checks | None, name: str) -> Iterator[T
 
 
 def _wordings(document: Document, checks: Checks | None, name: str) -> Iterator[Task]:
-    """A task in each of its wordings, which is called by its own name behind the task's."""
+    """One task for each wording, named ``task/wording``.
+
+    Raises:
+        DataError: ``wordings`` is no mapping from names to fields, or a task is not valid.
+    """
     wordings = document.values[WORDINGS]
     is_valid = isinstance(wordings, Mapping) and wordings
     if not is_valid or not all(isinstance(added, Mapping) for added in wordings.values()):
@@ -81,10 +85,11 @@ def _wordings(document: Document, checks: Checks | None, name: str) -> Iterator[
 
 
 def _family(document: Document, checks: Checks | None) -> Iterator[Task | Suite]:
-    """A suite of tasks that differ in one word, in each of its formats.
+    """The tasks and the suite of each format of a family.
 
-    ``<member>`` stands for the word, and ``<member words>`` for it with spaces. A format may count
-    single members in other categories.
+    The tasks of a family differ in one word. ``<member>`` stands for this word, and
+    ``<member words>`` for the word with spaces in place of underscores. A format may put single
+    members into other categories.
     """
     place = {member: c for c, members in document.values["members"].items() for member in members}
     for name, wording in document.values["formats"].items():
@@ -137,7 +142,10 @@ def _task(
 def _without_kind(
     document: Document, at: Location, values: Mapping[str, Any], kind: str
 ) -> DataError:
-    """The error of a task of no kind; a misspelt field may be what would have told it."""
+    """The error for a task of no known kind, with a hint.
+
+    The cause may be a misspelt field, because some fields determine the kind.
+    """
     if kind:
         problem, hint, named = f"{kind!r} is no kind of task", did_you_mean(kind, KINDS), "kind"
     else:

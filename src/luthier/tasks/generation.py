@@ -1,4 +1,4 @@
-"""Tasks whose answer is generated, and then looked for in what was generated."""
+"""Tasks with generated answers, which extractors may take from the generated text."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ Pattern = Annotated[str, AfterValidator(_valid_pattern)]
 
 
 class Extractor(Config):
-    """Where the answer is in a text."""
+    """A regular expression that extracts the answer from a generated text."""
 
     pattern: Pattern
-    """A regular expression. Its first group that matched is the answer, or all of the match."""
+    """A regular expression. The answer is its first group that matched, or the whole match if no
+    group matched."""
     take: Literal["first", "last"] = "first"
-    """Which of the matches."""
+    """first: the first match in the text. last: the last match."""
 
     def find(self, text: str) -> str:
-        """The answer; ``[invalid]`` where there is none."""
+        """The answer in a text; ``[invalid]`` if nothing matches."""
         found = list(re.finditer(self.pattern, text))
         if not found:
             return _NOTHING
@@ -53,7 +54,7 @@ class Extractor(Config):
 
 
 class GenerationTask(Task):
-    """An answer that is generated, greedily unless ``decoding`` says otherwise."""
+    """A task with a generated answer; decoding is greedy unless ``decoding`` changes it."""
 
     _NOT_ASKED: ClassVar[frozenset[str]] = Task._NOT_ASKED - {"max_new_tokens"}
     _UNCHANGED: ClassVar[Mapping[str, Any]] = {
@@ -66,25 +67,26 @@ class GenerationTask(Task):
 
     kind: Literal["generate"]
     completion: Jinja | None = None
-    """The answer, as it is trained and as a worked example shows it; None: the first of references
+    """The answer that training teaches and few-shot examples show. null: the first of references
     (elsewhere target or output)."""
     references: Annotated[tuple[ColumnOrText, ...], OneOrMore] = ()
-    """More accepted answers: columns with a list of them or with one, or texts that are made of
-    columns. A row may lack their columns as long as it has one answer (elsewhere answers)."""
+    """Further accepted answers (elsewhere answers). Each entry is a template, or a column with one
+    answer or a list of them. A row may lack these columns as long as it has one answer."""
     until: tuple[StopString, ...] = ()
-    """The answer ends where one of these texts begins."""
+    """Stop strings: the answer ends where one of them begins."""
     max_new_tokens: int = Field(default=256, ge=1)
-    """The longest answer, in tokens."""
+    """The maximum length of an answer, in tokens."""
     decoding: Strategy = Greedy()
-    """How each token is chosen."""
+    """The decoding strategy: how each token is chosen."""
     samples: int = Field(default=1, ge=1)
-    """How many answers are drawn for each question; they are scored together by pass@k and
-    majority."""
+    """The number of answers to sample for each question. pass@k and majority score them together,
+    as one observation."""
     extract: Mapping[str, Extractor] = Field(default_factory=dict)
-    """Ways to find the answer in a text, by name; the metric match:NAME judges one of them."""
+    """Extractors of the answer, by name. The metric match:NAME scores the answer that the extractor
+    NAME finds."""
     ignore: tuple[Pattern, ...] = ()
-    """What is removed from found and accepted answers, in this order, before letters are lowered
-    and both are compared."""
+    """Regular expressions for text to ignore in a comparison. Their matches are removed from found
+    and accepted answers, in this order; then both are lower-cased."""
 
     @model_validator(mode="after")
     def _metrics_know_the_extractors(self) -> Self:
@@ -109,7 +111,7 @@ class GenerationTask(Task):
         return self
 
     def compared(self, text: str) -> str:
-        """An answer in the form in which found and accepted answers are compared."""
+        """An answer normalised for comparison: without matches of ``ignore``, in lower case."""
         for pattern in self.ignore:
             text = re.sub(pattern, "", text)
         return text.lower()
@@ -121,26 +123,26 @@ class GenerationTask(Task):
         return frozenset[Need]({"answers", "written answers", "extractors"}) | several
 
     def fields(self, row: Row) -> dict[str, Any]:
-        """Nothing but the prompt."""
+        """An empty mapping: an open answer has no fields beside the prompt."""
         return {}
 
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """The accepted answers, the first of which is shown."""
+        """The accepted answers; a few-shot example shows the first."""
         accepted = tuple(dict.fromkeys(self._accepted(row)))
-        # A worked example shows the reasoning of a row; an answer is compared without it.
+        # Few-shot examples show the reasoning of a row; answers are compared without it.
         references = tuple(dict.fromkeys(map(answer_only, accepted)))
         return Answer(references, accepted[0])
 
     @property
     def snippets(self) -> Mapping[str, str]:
-        """See `Task.snippets`; a row may lack the columns of further answers."""
+        """See `Task.snippets`; without ``references``, whose columns a row may lack."""
         return {**super().snippets, **({"completion": self.completion} if self.completion else {})}
 
     def _accepted(self, row: Row) -> tuple[str, ...]:
-        """All accepted answers that the row has, the completion first.
+        """All accepted answers of a row, the completion first.
 
         Raises:
-            DataError: it has none, or one is empty or no text.
+            DataError: the row has no answer, or an answer is empty or no text.
         """
         fields = {f"references.{n}": source for n, source in enumerate(self.references)}
         there = {name: source for name, source in fields.items() if _is_there(source, row)}
@@ -150,10 +152,10 @@ class GenerationTask(Task):
         return tuple(further) or self._answers(*next(iter(fields.items())), row)
 
     def _answers(self, field: str, source: str, row: Row) -> tuple[str, ...]:
-        """The answers of one of the references; a list may hold an empty one.
+        """The answers of one entry of ``references``; a list may hold an empty answer.
 
         Raises:
-            DataError: there is none, or the only one is empty or no text.
+            DataError: there is no answer, or a single answer is empty or no text.
         """
         if not is_column(source):
             return (self.filled(field, source, row),)

@@ -1,4 +1,4 @@
-"""An item of a task: a row of data after the task's templates were filled in."""
+"""An item of a task: a row of data, rendered with the task's templates."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ class Answer(NamedTuple):
     """The right answer of an item.
 
     Attributes:
-        references: accepted labels, or accepted answers.
-        solution: what a worked example shows as its answer, or its place among the words that are
-            scored.
+        references: the accepted labels or accepted answers.
+        solution: the answer that a few-shot example shows, or its index among the scored words.
     """
 
     references: tuple[str, ...]
@@ -28,21 +27,21 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One item.
+    """One item of a task.
 
     Attributes:
-        id: unique within its split.
-        where: the place of its row, for error messages.
-        group: items of one group (a passage) are one observation.
-        question_id: what several items are scored as (the answers to a question).
+        id: the id, unique within the split.
+        where: the place of the row, for error messages.
+        group: the cluster for intervals; items of one group (a passage) are one observation.
+        question_id: the question that several items are scored together for; empty for none.
         system: the system message; empty for none.
         prompt: the question as text.
-        choices: the labels of the answers that are scored; empty where the answer is open.
-        words: what is scored for each choice, without the delimiter.
-        references: accepted labels, or accepted answers; empty where they are not known.
-        solution: what a worked example shows as its answer, without the delimiter.
-        counts: how long a text is, in words and bytes.
-        contexts: what stands before each choice's words, where choices differ in that.
+        choices: the labels of the scored answers; empty if the answer is open.
+        words: the text that is scored for each choice, without the delimiter.
+        references: the accepted labels or accepted answers; empty if they are not known.
+        solution: the answer that a few-shot example shows, without the delimiter.
+        counts: the length of a text, in words and bytes.
+        contexts: the text before each choice's words, if choices differ in it.
     """
 
     id: str
@@ -59,13 +58,13 @@ class Document:
     system: str = ""
 
     def example(self, group: str = "") -> Example:
-        """The item as an example that is trained, or asked for an answer in its own words.
+        """The item as an example for training, or for an evaluation with generated answers.
 
         Args:
-            group: the example's group; empty: what the item is part of.
+            group: the example's group; empty: the item's own group, or its question.
         """
         accepted = (self.solution,) if self.choices else self.references
-        # White space before a question in plain text is no part of a message.
+        # White space at the end separates plain texts; a message does not need it.
         told = self.system.rstrip()
         system = (Message("system", told),) if told else ()
         return Example(
@@ -75,21 +74,27 @@ class Document:
             choices=tuple(dict.fromkeys(self.words)) if self.choices else (),
             group=group or self.group or self.question_id,
             where=self.where,
-            # What is trained may be more than an accepted answer: its reasoning.
+            # The trained answer may also contain reasoning, which accepted answers do not.
             answer=None if self.solution in accepted[:1] else Message("assistant", self.solution),
         )
 
     @property
     def question(self) -> tuple[object, ...]:
-        """What is asked, whatever the right answer: equal for rows that ask the same.
+        """A key that is equal for items with the same question, whatever their right answers.
 
-        White space, case and the order of choices do not make another question.
+        White space, case and the order of choices do not change the key.
         """
         parts = zip_longest(self.contexts, self.words if self.choices else (), fillvalue="")
         return _plain(self.prompt), tuple(sorted((_plain(a), _plain(b)) for a, b in parts))
 
     def sample(self, prompt: str, prediction: str, **more: Any) -> SampleRecord:
-        """The record of what a model answered to ``prompt``; scores are added later."""
+        """The sample record of a model's answer to ``prompt``, still without scores.
+
+        Args:
+            prompt: the prompt as people read it.
+            prediction: the answer.
+            more: further fields of the record, which replace those of the item.
+        """
         values: dict[str, Any] = {
             "id": self.id,
             "group": self.group or self.question_id,
@@ -112,12 +117,12 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A worked example.
+    """A few-shot example (worked example).
 
     Attributes:
         question: its question.
         answer: its answer, without the delimiter.
-        text: both, as plain text.
+        text: question and answer as plain text.
     """
 
     question: str
@@ -127,14 +132,14 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The parts of all that stands before an answer.
+    """The parts of the context before an answer.
 
     Attributes:
         system: the system message; empty for none.
-        shots: the worked examples.
+        shots: the few-shot examples.
         question: the question.
-        separator: what stands between them in plain text.
-        after_system: what stands behind the system message in plain text.
+        separator: the text between examples, and before the question, in plain text.
+        after_system: the text after the system message in plain text.
     """
 
     system: str
@@ -145,14 +150,14 @@ class Asked:
 
     @property
     def text(self) -> str:
-        """All of it as plain text."""
+        """The context as plain text."""
         texts = [*(shot.text for shot in self.shots), self.question]
         before = self.system + self.after_system if self.system else ""
         return before + self.separator.join(texts)
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """All of it as a conversation: each worked example is a turn of the user and an answer."""
+        """The context as a conversation; each few-shot example is a user turn and an answer."""
         system = [Message("system", self.system)] if self.system else []
         shown = [
             turn
@@ -164,12 +169,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A document as it is asked.
+    """An item with its context for one model.
 
     Attributes:
         document: the item.
-        context: all that stands before the answer, as the encoder of its model writes it.
-        prompt: the same as people read it.
+        context: the whole context before the answer, as the model's encoder writes it.
+        prompt: the same context as people read it.
     """
 
     document: Document

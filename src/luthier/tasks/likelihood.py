@@ -1,4 +1,4 @@
-"""Tasks whose answers are scored by their likelihood; nothing is generated."""
+"""Tasks that score given answers by their likelihood, without generation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from luthier.tasks.render import suggestion
 from luthier.tasks.sources import TextKeys
 from luthier.tasks.task import Task
 
-# A column, perhaps with keys and indices behind it.
+# A printed column, optionally followed by keys and indices.
 _PRINTED = re.compile(
     r"""\{\{-?\s*([^\W\d]\w*(?:\.\w+|\[\s*(?:-?\d+|'[^']*'|"[^"]*")\s*\])*)\s*-?\}\}"""
 )
@@ -28,20 +28,20 @@ Words = Annotated[Mapping[str, Jinja], TextKeys, Field(min_length=2)]
 
 
 class LikelihoodTask(Task):
-    """A task that scores ``words`` of each document after its context."""
+    """A task that scores the likelihood of each document's ``words`` after its context."""
 
     delimits_turns: ClassVar[bool] = False
-    """Whether the delimiter is a part of what is scored, also where a turn begins with it."""
+    """Whether the delimiter is scored with the words even at the start of a chat turn."""
 
 
 class ChoiceTask(LikelihoodTask):
-    """One of a fixed set of labels, each of which has its words."""
+    """Multiple choice among a fixed set of labels, each with its words (verbalizer)."""
 
     kind: Literal["choices"]
     label: Jinja
-    """The right label of a row."""
+    """The right label of a row, as a template."""
     choices: Words
-    """From every label to the words that are scored for it, which may use the row's columns."""
+    """The words that are scored for each label, by label; they may use the row's columns."""
 
     @model_validator(mode="after")
     def _metrics_know_the_labels(self) -> Self:
@@ -56,7 +56,7 @@ class ChoiceTask(LikelihoodTask):
 
     @property
     def label_words(self) -> Mapping[str, str]:
-        """The words of each label; ``<column>`` stands for what each row has there."""
+        """The words of each label; ``<column>`` stands for the row's value in a column."""
         return _in_general(self.choices)
 
     def fields(self, row: Row) -> dict[str, Any]:
@@ -65,10 +65,10 @@ class ChoiceTask(LikelihoodTask):
         return {"choices": tuple(self.choices), "words": tuple(words)}
 
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """The label, and its words for a worked example.
+        """The right label; a few-shot example shows its words.
 
         Raises:
-            DataError: the row has a label that has no words.
+            DataError: the row's label has no words.
         """
         given = self.render("label", self.label, row)
         label = source_labels.get(given, given)
@@ -93,15 +93,15 @@ class ChoiceTask(LikelihoodTask):
 
 
 class RatingTask(LikelihoodTask):
-    """A number on a scale: the mean of its steps, weighted by their probability."""
+    """A rating: the expected value of a scale's steps under the model's probabilities."""
 
     is_trainable: ClassVar[bool] = False
 
     kind: Literal["rating"]
     label: Jinja
-    """The right number of a row; it need not be one of the steps."""
+    """The right rating of a row, as a template; it need not be one of the steps."""
     scale: Words
-    """From every step, a number, to the words that are scored for it."""
+    """The words that are scored for each step, by step; every step is a number."""
 
     @model_validator(mode="after")
     def _steps_are_numbers(self) -> Self:
@@ -111,7 +111,7 @@ class RatingTask(LikelihoodTask):
 
     @property
     def label_words(self) -> Mapping[str, str]:
-        """The words of each step; ``<column>`` stands for what each row has there."""
+        """The words of each step; ``<column>`` stands for the row's value in a column."""
         return _in_general(self.scale)
 
     def fields(self, row: Row) -> dict[str, Any]:
@@ -120,10 +120,10 @@ class RatingTask(LikelihoodTask):
         return {"choices": tuple(self.scale), "words": tuple(words)}
 
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """The number, and the words of the nearest step.
+        """The right rating; a few-shot example shows the words of the nearest step.
 
         Raises:
-            DataError: it is no number.
+            DataError: the label is no number, or is not finite.
         """
         text = self.render("label", self.label, row)
         try:
@@ -146,13 +146,13 @@ class RatingTask(LikelihoodTask):
 
 
 class ClozeTask(LikelihoodTask):
-    """The end of a text: is it what greedy decoding gives, and how likely is it?"""
+    """A cloze task: the likelihood of a text's end, and whether greedy decoding gives it."""
 
     delimits_turns: ClassVar[bool] = True
 
     kind: Literal["cloze"]
     completion: Jinja
-    """The end."""
+    """The end of the text, which is scored."""
 
     @property
     def gives(self) -> frozenset[Need]:
@@ -160,11 +160,11 @@ class ClozeTask(LikelihoodTask):
         return frozenset({"answers", "likelihoods"})
 
     def fields(self, row: Row) -> dict[str, Any]:
-        """The end is all that is scored, so it is needed even where nobody judges."""
+        """The end of the text: it is scored, so it is needed even if answers are not judged."""
         return {"words": (self.filled("completion", self.completion, row),)}
 
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """The end."""
+        """The end of the text, as the only accepted answer."""
         return Answer((self.filled("completion", self.completion, row),), 0)
 
     @property
@@ -174,25 +174,25 @@ class ClozeTask(LikelihoodTask):
 
 
 def _in_general(words: Mapping[str, str]) -> dict[str, str]:
-    """Words for people: with the names of columns where the rows' own texts will stand."""
+    """The words for display: the names of columns stand for the values of rows."""
     return {label: _with_names(text) for label, text in words.items()}
 
 
 def _with_names(text: str) -> str:
-    """``text`` with the names of columns in place of what rows have in them.
+    """``text`` with ``<column>`` in place of each printed column.
 
-    Only a column that is printed as it is, or a part of it such as ``c[0]`` or ``c.text``, has a
-    name; a text that does anything else is shown as it is written.
+    This works only for a column that is printed unchanged, or for a part of it such as ``c[0]`` or
+    ``c.text``. A text with any other template code is returned as it is written.
     """
     named = _PRINTED.sub(lambda match: f"<{match.group(1)}>", text)
     return text if "{{" in named or "{%" in named else named
 
 
 def step_of(text: str) -> float:
-    """A number on a scale.
+    """The number that a step of a scale stands for.
 
     Raises:
-        ValueError: it is none, or not finite.
+        ValueError: ``text`` is no number, or is not finite.
     """
     value = float(text)
     if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The tasks and suites that Luthier brings along, and those in a user's files."""
+"""Loading of tasks and suites, from the built-in library or a user's files."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from luthier.tasks.suite import Suite, renamed
 from luthier.tasks.task import Checks, Task
 
 TASK_FILES = (".yaml", ".yml")
-"""What the names of task files end in."""
+"""The suffixes of task files."""
 
 
 def load_task(name_or_path: str, checks: Checks | None = None) -> Task | Suite:
-    """A task or a suite by its name, or from a YAML file of the user.
+    """Load a task or a suite, by its name or from a user's YAML file.
 
     Args:
-        name_or_path: the name, or the path of a file. The name of one of the wordings of a file
-            stands behind its path, such as ``tickets.yaml/short``.
-        checks: hold the task against its metrics.
+        name_or_path: the name of a task or a suite, or the path of a file. The path may be followed
+            by the name of a wording of the file, such as ``tickets.yaml/short``.
+        checks: check that the task suits its metrics; None: do not check.
 
     Raises:
-        UsageError: there is none of that name (with a suggestion), the file cannot be read, or it
-            holds several wordings.
-        DataError: the file is not a valid task; every problem with its line.
+        UsageError: there is no task of that name (with a suggestion), the file cannot be read, or
+            it holds several wordings.
+        DataError: the file is no valid task; all problems are listed, each with its line.
     """
     found = load_tasks(name_or_path, checks)
     if len(found) > 1:
@@ -48,10 +48,10 @@ def load_task(name_or_path: str, checks: Checks | None = None) -> Task | Suite:
 
 
 def load_tasks(name_or_path: str, checks: Checks | None = None) -> tuple[Task | Suite, ...]:
-    """A task in all wordings that are named, or a suite; see `load_task`.
+    """Load a task in all its wordings, or a suite; see `load_task`.
 
     Raises:
-        UsageError, DataError: as `load_task`, but for several wordings.
+        UsageError, DataError: as `load_task`, except that several wordings are no error.
     """
     library = _library(checks)
     if name_or_path in library:
@@ -67,14 +67,14 @@ def load_tasks(name_or_path: str, checks: Checks | None = None) -> tuple[Task | 
 
 
 def load_template(name_or_path: str, where: str = "prompt.template") -> Task:
-    """A task whose rows, or those of others, become the examples of a run.
+    """Load a task that can serve as the template of a run's examples.
 
     Args:
         name_or_path: as for `load_task`.
-        where: the setting that names it, for errors.
+        where: the setting that names the task, for errors.
 
     Raises:
-        UsageError, DataError: as `load_task`, or it asks no questions that have an answer.
+        UsageError, DataError: as `load_task`, or the task has no questions with answers.
     """
     found = load_task(name_or_path)
     if isinstance(found, Suite):
@@ -94,24 +94,24 @@ def load_template(name_or_path: str, where: str = "prompt.template") -> Task:
 
 
 def library_templates() -> tuple[Task, ...]:
-    """The tasks of the library that name no rows, by file and in the order of their wordings."""
+    """The built-in templates (tasks without rows), by file and in the order of their wordings."""
     found = _library(None).values()
     return tuple(task for task in found if isinstance(task, Task) and not task.has_rows)
 
 
 def task_names() -> tuple[str, ...]:
-    """The names of all tasks and suites of the library."""
+    """The names of all built-in tasks and suites."""
     return tuple(_library(None))
 
 
 def is_file(name_or_path: str) -> bool:
-    """Whether this is the path of a file, perhaps with the name of a wording behind it."""
+    """True if this is the path of a task file, optionally followed by the name of a wording."""
     path = Path(name_or_path)
     return path.suffix in TASK_FILES or path.parent.suffix in TASK_FILES
 
 
 def _of_file(name_or_path: str, checks: Checks | None) -> tuple[Task | Suite, ...]:
-    """The tasks of a file of the user, or the one whose wording is named."""
+    """The tasks of a user's file, or only the wording that is named after it."""
     path = Path(name_or_path)
     path, wording = (path, "") if path.suffix in TASK_FILES else (path.parent, path.name)
     document = read_yaml(path)
@@ -136,15 +136,15 @@ def _of_file(name_or_path: str, checks: Checks | None) -> tuple[Task | Suite, ..
 
 
 def _name_of(path: Path) -> str:
-    """The name of a task after its file."""
+    """The default name of a task, made from the name of its file."""
     return re.sub(r"[^\w.-]+|^[^A-Za-z0-9]+", "-", path.stem).strip("-._") or "task"
 
 
 def _require_own_name(found: Task | Suite, path: Path, library: Mapping[str, Any]) -> None:
-    """Refuse a user's task whose results would be taken for those of one of the library.
+    """Refuse a user's task whose results could be mistaken for those of a built-in task.
 
     Raises:
-        DataError: it has the name of one, or its files would be called alike.
+        DataError: both have the same name, or their result files would have the same name.
     """
     taken = {file_name(name): name for name in library}.get(file_name(found.name))
     if taken:
@@ -159,12 +159,12 @@ def _require_own_name(found: Task | Suite, path: Path, library: Mapping[str, Any
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is to be measured.
+    """The tasks and suites to evaluate.
 
     Attributes:
         tasks: all tasks, each once.
         suites: the suites that were named.
-        named: the names of the tasks that were named themselves, not as part of a suite.
+        named: the names of the tasks that were named directly, not only through a suite.
     """
 
     tasks: tuple[Task, ...]
@@ -173,14 +173,14 @@ class Selection:
 
 
 def select_tasks(names: Sequence[str], checks: Checks | None = None) -> Selection:
-    """All tasks that are named, alone or in a suite.
+    """Load all named tasks, and the tasks of all named suites.
 
     Args:
-        names: of tasks and suites, or paths of files.
-        checks: hold each task against its metrics.
+        names: names of tasks and suites, or paths of files.
+        checks: check that each task suits its metrics; None: do not check.
 
     Raises:
-        UsageError, DataError: as `load_tasks`, or no task is named, or one has no rows.
+        UsageError, DataError: as `load_tasks`, or no task is named, or a task has no rows.
     """
     if not names:
         raise UsageError("no task is named", fix="list them with 'luthier tasks'")
@@ -198,10 +198,10 @@ def select_tasks(names: Sequence[str], checks: Checks | None = None) -> Selectio
 
 
 def _require_rows(tasks: Sequence[Task]) -> None:
-    """Refuse templates: they are measured on a run's data only.
+    """Refuse templates, which can be measured only on a run's data.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a task has no rows of its own.
     """
     if bare := next((task.name for task in tasks if not task.has_rows), None):
         raise UsageError(
@@ -212,10 +212,12 @@ def _require_rows(tasks: Sequence[Task]) -> None:
 
 
 def _require_own_names(chosen: Sequence[Task | Suite]) -> None:
-    """Refuse tasks whose results could not be told apart: a file's name has no slash.
+    """Refuse different tasks whose result files would have the same name.
+
+    Different names may give one file name, because a file name has no slash.
 
     Raises:
-        DataError: two are called the same.
+        DataError: two tasks share a name or a file name.
     """
     known: dict[str, Task | Suite] = {}
     for one in chosen:
@@ -237,10 +239,10 @@ def _members(suite: Suite, checks: Checks | None) -> Iterator[Task]:
 
 
 def _own_suite(document: Document, path: Path, checks: Checks | None) -> Suite:
-    """A suite of the user, whose tasks may be files beside it.
+    """A suite from a user's file; its tasks may be files given relative to it.
 
     Raises:
-        DataError: it is not valid, or holds another suite.
+        DataError: the suite is not valid, or contains another suite.
     """
     own: dict[str, Task] = {}
     names: dict[str, str] = {}
@@ -260,7 +262,7 @@ def _own_suite(document: Document, path: Path, checks: Checks | None) -> Suite:
 
 
 def _listed(values: Mapping[str, Any]) -> Iterator[str]:
-    """The tasks that a suite's document names; what is no list of texts is found wrong later."""
+    """The tasks that a suite's document names; validation reports malformed lists later."""
     for field in ("tasks", "diagnostics"):
         if isinstance(listed := values.get(field), list):
             yield from (name for name in listed if isinstance(name, str))

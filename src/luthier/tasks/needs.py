@@ -1,4 +1,4 @@
-"""What a metric may need of the answers to a task, and what answers come with."""
+"""Properties of samples that metrics may need and tasks may give."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ Need = Literal[
     "sets of answers",
     "extractors",
 ]
-"""What samples may come with: an answer that can be right or wrong; a closed set of answers; the
-task's own names for these; the log-probability of what was scored; the length of a text; an answer
-that the model wrote freely; several answers to each question; what several answers are scored as;
-the answer that was found in a longer text."""
+"""A property of samples that a metric may need.
+
+- answers: an answer that can be right or wrong.
+- choices: a closed set of answers.
+- labels: the task's own names for the choices.
+- likelihoods: the log-probabilities of the scored texts.
+- lengths: the length of a text, in words and bytes.
+- written answers: answers that the model generated freely.
+- several answers: several answers to each question.
+- sets of answers: a question id that joins the answers that are scored together.
+- extractors: answers that were extracted from a longer text.
+"""
 
 
 def written(samples: int) -> frozenset[Need]:
-    """What answers come with that a model writes, so many to each question."""
+    """The properties of generated answers, with ``samples`` answers to each question."""
     several: set[Need] = {"several answers", "sets of answers"} if samples > 1 else set()
     return frozenset[Need]({"answers", "written answers"}) | several

@@ -1,7 +1,7 @@
-"""What some benchmarks do to their rows before a template sees them.
+"""Preprocessing of rows for benchmarks that need more than a template can do.
 
-Each preparation goes from rows to rows. They are code because the sandbox of templates has, on
-purpose, neither slices nor nested loops over what a row holds.
+Each preparation maps rows to rows. Preparations are code because the template sandbox allows, on
+purpose, neither slices nor nested loops over a row's values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Preparation = Callable[[Iterator[Row]], Iterator[Row]]
 
 
 def _each(change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Preparation:
-    """A preparation that adds to each row what ``change`` makes of it."""
+    """A preparation that adds the values that ``change`` makes from each row."""
 
     def prepare(rows: Iterator[Row]) -> Iterator[Row]:
         for row in rows:
@@ -29,7 +29,7 @@ def _each(change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Preparation:
 
 
 def _several(split: Callable[[dict[str, Any]], Iterator[dict[str, Any]]]) -> Preparation:
-    """A preparation that makes several rows of each."""
+    """A preparation that splits each row into several."""
 
     def prepare(rows: Iterator[Row]) -> Iterator[Row]:
         for row in rows:
@@ -41,13 +41,13 @@ def _several(split: Callable[[dict[str, Any]], Iterator[dict[str, Any]]]) -> Pre
 
 
 class _Explained:
-    """Turns what a row of another shape causes into an error with its place."""
+    """Turns the exceptions of a row with an unexpected shape into errors with its place."""
 
     def __init__(self, where: str) -> None:
         self._where = where
 
     def __enter__(self) -> None:
-        """Nothing is prepared."""
+        """Do nothing; only the exit matters."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, KeyError):
@@ -59,7 +59,7 @@ class _Explained:
 
 
 def _halves(row: dict[str, Any]) -> dict[str, str]:
-    """COPA: the premise without its full stop and with a connective, and lower-case choices."""
+    """COPA: the premise with a connective in place of its full stop, and lower-cased choices."""
     connective = {"cause": "because", "effect": "therefore"}[row["question"]]
     return {
         "beginning": f"{row['premise'].strip()[:-1]} {connective}",
@@ -69,19 +69,19 @@ def _halves(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _marked_word(row: dict[str, Any]) -> dict[str, str]:
-    """WiC: the word as it stands in the first sentence."""
+    """WiC: the word in the form in which the first sentence has it."""
     return {"marked": row["sentence1"][int(row["start1"]) : int(row["end1"])]}
 
 
 def _flat_target(row: dict[str, Any]) -> dict[str, Any]:
-    """WSC's files: the spans, which stand in an object of their own."""
+    """WSC's files: the spans as columns; the files nest them in an object."""
     return dict(row["target"])
 
 
 def _marked_pronoun(row: dict[str, Any]) -> dict[str, str]:
-    """WSC: the passage with stars around the pronoun, and spaces as in ordinary text.
+    """WSC: the passage with stars around the pronoun, and ordinary spaces around punctuation.
 
-    Spans are counted in words that white space separates.
+    Spans count words separated by white space.
     """
     before = " ".join(row["text"].split()[: int(row["span2_index"])])
     after = row["text"][len(before) + len(row["span2_text"]) + 1 :]
@@ -95,7 +95,7 @@ _SPACED = ((" n't", "n't"), (" )", ")"), ("( ", "("), ('" ', '"'), (' "', '"'))
 
 
 def _answers(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """MultiRC's files: a row for each answer to each question of a passage."""
+    """MultiRC's files: one row for each answer to each question about a passage."""
     for question in row["passage"]["questions"]:
         for answer in question["answers"]:
             label = {"label": answer["label"]} if "label" in answer else {}
@@ -113,7 +113,10 @@ def _answers(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _queries(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """ReCoRD's files: a row for each query about a passage. Spans include their last character."""
+    """ReCoRD's files: one row for each query about a passage.
+
+    Spans include their last character.
+    """
     text = row["passage"]["text"]
     entities = [text[span["start"] : span["end"] + 1] for span in row["passage"]["entities"]]
     for query in row["qas"]:
@@ -128,7 +131,7 @@ def _queries(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _notes(row: dict[str, Any]) -> dict[str, Any]:
-    """ReCoRD: the highlights as a list below the text; entities and answers once each, sorted."""
+    """ReCoRD: the highlights as a list below the text; unique entities and answers, sorted."""
     body, *highlights = row["passage"].strip().split("\n@highlight\n")
     answers = {"answers": sorted(set(row["answers"]))} if "answers" in row else {}
     return {
@@ -139,18 +142,21 @@ def _notes(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _four_choices(row: dict[str, Any]) -> dict[str, str]:
-    """MMLU on the Hub: the four answers, which are a list, as columns of their own."""
+    """MMLU on the Hub: the list of four answers as four columns, a to d."""
     return dict(zip("abcd", row["choices"], strict=True))
 
 
 def _last_word(row: dict[str, Any]) -> dict[str, str]:
-    """LAMBADA: all words but the last, and the last."""
+    """LAMBADA: all words but the last as context, and the last as continuation."""
     context, _, continuation = row["text"].rpartition(" ")
     return {"context": context, "continuation": continuation}
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:
-    """WinoGrande: the sentence up to its blank with each option in it, their places, the rest."""
+    """WinoGrande: the sentence up to its blank, completed with each option, and the rest.
+
+    ``places`` holds the names of the options, 1 and 2.
+    """
     before, _, after = row["sentence"].partition("_")
     if not after.strip() or "_" in after:
         raise ValueError("'sentence' needs one blank, a '_', with words behind it")
@@ -162,7 +168,7 @@ def _filled(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pages(rows: Iterator[Row]) -> Iterator[Row]:
-    """WikiText's files: paragraphs joined to articles, which begin with ``= Title =``."""
+    """WikiText's files: paragraphs joined into articles, which begin with ``= Title =``."""
     paragraphs: list[str] = []
     where = ""
     for row in rows:
@@ -177,9 +183,9 @@ def _pages(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _ordinary_spaces(row: dict[str, Any]) -> dict[str, str]:
-    """WikiText: the page without the spaces that its tokenisation put around marks.
+    """WikiText: the page without the spaces that its tokenisation put around punctuation.
 
-    The rules, and their order, are those with which perplexities of WikiText-2 are published.
+    Published perplexities of WikiText-2 use these rules in this order.
     """
     text = row["page"].replace("s '", "s'")
     for written, ordinary in _WIKITEXT_BEFORE:
@@ -221,4 +227,4 @@ PREPARATIONS: Mapping[str, Preparation] = {
     "wikitext-pages": _pages,
     "wikitext-spaces": _each(_ordinary_spaces),
 }
-"""By the name under which a task asks for one."""
+"""The preparations, by the name that a task gives in ``prepare``."""

@@ -1,4 +1,4 @@
-"""A row's columns as the texts of a task: the one renderer of all that is asked and answered."""
+"""Rendering of a task's templates over a row's columns, for questions and answers alike."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from luthier.prompts.sandbox import compile_snippet
 
 @dataclass(frozen=True, slots=True)
 class TextField:
-    """A text of a task, over the columns of its rows.
+    """A template field of a task, rendered over the columns of a row.
 
     Attributes:
-        name: of the field, such as ``prompt`` or ``choices.yes``.
-        source: the text in the template language.
+        name: the name of the field, such as ``prompt`` or ``choices.yes``.
+        source: the template.
         task: the name of the task, for errors.
-        strips: whether white space at the end of what is rendered is removed.
+        strips: whether white space at the end of the rendered text is removed.
     """
 
     name: str
@@ -30,14 +30,14 @@ class TextField:
     strips: bool
 
     def render(self, row: Row, **more: Any) -> str:
-        """The text for a row.
+        """The rendered text for a row; it may be empty.
 
         Args:
             row: the row.
-            more: values beside its columns.
+            more: further values, which take precedence over columns of the same name.
 
         Raises:
-            DataError: a column is missing, or the text cannot be made, perhaps of null.
+            DataError: a column is missing, or the template fails, for example because of null.
         """
         snippet = compile_snippet(self.source)
         values = {**row.values, **more} if more else row.values
@@ -61,12 +61,12 @@ class TextField:
         return text.rstrip() if self.strips else text
 
     def filled(self, row: Row, **more: Any) -> str:
-        """The text for a row, which is not empty.
+        """The rendered text for a row, which must not be empty.
 
         Args: as `render`.
 
         Raises:
-            DataError: as `render`, or there is nothing but white space.
+            DataError: as `render`, or the text holds only white space.
         """
         text = self.render(row, **more)
         if not text.strip():
@@ -80,5 +80,5 @@ class TextField:
 
 
 def suggestion(name: str, known: Iterable[object], otherwise: str) -> str:
-    """What to do about a wrong name: the nearest right one, and what there is."""
+    """A hint about a wrong name: the most similar known name, if any, then ``otherwise``."""
     return f"{did_you_mean(name, map(str, known))} {otherwise}".strip()

@@ -1,4 +1,4 @@
-"""Where a task's rows come from: files by split, or a data set of the Hub."""
+"""Sources of a task's rows: files by split, or a data set of the Hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def _known_preparation(name: str) -> str:
 
 
 def _with_text_keys(value: Any) -> Any:
-    """YAML reads the labels 0 and true as a number and a boolean; rows are compared as text."""
+    """The mapping with its keys as text.
+
+    YAML reads the labels 0 and true as a number and a boolean, but rows are compared as text.
+    """
     if not isinstance(value, Mapping):
         return value
     return {text_of(key): word for key, word in value.items()}
@@ -37,17 +40,17 @@ Texts = Annotated[Mapping[str, str], BeforeValidator(_with_text_values)]
 
 
 class Rows(Config):
-    """What is done to the rows of a source, so that all sources of a task look alike."""
+    """Changes to the rows of a source, which give all sources of a task the same columns."""
 
     rename: Mapping[str, str] = Field(default_factory=dict)
-    """From the source's names of columns to the task's."""
+    """The task's names of columns, by the source's names."""
     labels: Texts = Field(default_factory=dict)
-    """From the source's labels to the task's, such as 0: entailment."""
+    """The task's labels, by the source's labels, such as 0: entailment."""
     prepare: tuple[Annotated[str, AfterValidator(_known_preparation)], ...] = ()
-    """Changes that templates cannot make, by name; see `luthier.tasks.preparations`."""
+    """Preprocessing that templates cannot do, by name; see `luthier.tasks.preparations`."""
 
     def arranged(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """The rows as the task sees them."""
+        """The rows with renamed columns and all preparations applied."""
         arranged: Iterator[Row] = map(self._renamed, rows)
         for name in self.prepare:
             arranged = PREPARATIONS[name](arranged)
@@ -59,23 +62,24 @@ class Rows(Config):
 
 
 class FileSource(Rows):
-    """Files by split."""
+    """Rows in files, one file per split."""
 
     splits: Mapping[str, Annotated[str, Field(min_length=1)]] = Field(min_length=1)
-    """A path for each split, also with a further .gz. A relative one is looked for beside the
-    task's own file, in the working directory, and under LUTHIER_DATA."""
+    """The path of each split's file; a file compressed with gzip may have a further .gz. A relative
+    path is looked for beside the task's own file, in the working directory, and under
+    LUTHIER_DATA."""
     columns: tuple[str, ...] = ()
-    """The names of the columns of files without a header."""
+    """The names of the columns, for files without a header."""
     separator: Literal["comma", "tab"] = "comma"
-    """What stands between the cells of a file without a header."""
+    """The separator between cells, for files without a header."""
 
 
 class HubSource(Rows):
-    """A data set of the Hugging Face Hub."""
+    """Rows in a data set of the Hugging Face Hub."""
 
     id: str
-    """Such as nyu-mll/glue."""
+    """The id of the data set, such as nyu-mll/glue."""
     subset: str | None = None
-    """Such as rte."""
+    """The subset (configuration) of the data set, such as rte."""
     splits: Mapping[str, str] = Field(default_factory=dict)
-    """The Hub's name of a split, where it is another than the task's."""
+    """The Hub's names of splits, by the task's names; only splits whose names differ are listed."""

@@ -17,20 +17,20 @@ Labels = Mapping[str, str | int]
 
 
 class Submission(Config):
-    """How a leaderboard wants predictions of the test split."""
+    """The file of predictions that a leaderboard expects."""
 
     file: str = Field(pattern=r"^[\w.-]+$")
     """The name of the file."""
     format: Literal["glue", "superglue", "multirc"]
-    """glue: a tsv of index and prediction. superglue: a jsonl of idx and label. multirc: the labels
-    of the answers to the questions of each passage."""
+    """The format of the file. glue: TSV of index and prediction. superglue: JSON lines of idx and
+    label. multirc: JSON lines of passages, with the labels of the answers to each question."""
     split: str = "test"
-    """The split that is predicted."""
+    """The split to predict."""
     labels: Annotated[Labels, TextKeys] = Field(default_factory=dict)
-    """What the leaderboard calls a label, where it is not the task's name for it."""
+    """The leaderboard's labels, by the task's labels; only labels that differ are listed."""
 
     def text(self, samples: Sequence[SampleRecord]) -> str:
-        """The content of the file."""
+        """The content of the file for the predictions in ``samples``."""
         return _WRITERS[self.format](samples, self.labels)
 
 
@@ -44,7 +44,7 @@ def _superglue(samples: Sequence[SampleRecord], labels: Labels) -> str:
 
 
 def _multirc(samples: Sequence[SampleRecord], labels: Labels) -> str:
-    """Samples are called paragraph/question/answer."""
+    """MultiRC's JSON lines, from samples with the ids paragraph/question/answer."""
     passages: dict[int, dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
         passage, question, answer = map(int, sample.id.split("/"))

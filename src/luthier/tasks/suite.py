@@ -1,4 +1,4 @@
-"""Several tasks, and the one figure that is made of theirs."""
+"""Suites of tasks, and their aggregate scores."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from luthier.records.evaluation import EvaluationRecord, MetricResult, SuiteReco
 
 
 class Estimate(Protocol):
-    """A figure and its interval."""
+    """A value and its confidence interval."""
 
     @property
     def value(self) -> float:
-        """The figure."""
+        """The value."""
 
     @property
     def low(self) -> float:
@@ -26,34 +26,34 @@ class Estimate(Protocol):
 
     @property
     def high(self) -> float:
-        """The upper end."""
+        """The upper end of the interval."""
 
 
 class Suite(Config):
-    """Tasks that are measured together.
+    """Tasks that are measured together and share an aggregate score.
 
-    The score is a mean over tasks of the mean of each task's metrics: GLUE's and SuperGLUE's score
-    with equal weights, MMLU's accuracy with every task counting by its size.
+    The score is a weighted mean over tasks of the mean of each task's metrics. Equal weights give
+    the scores of GLUE and SuperGLUE; weights by size give MMLU's accuracy.
 
-    In a file of one's own a task may also be the path of its file, seen from the suite's.
+    In a user's file a task may also be the path of its file, relative to the suite's file.
     """
 
     kind: Literal["suite"]
     name: str
     about: str = ""
     format: str = "own"
-    """Whose wording and scoring the tasks follow."""
+    """The benchmark or harness whose prompts and scoring the tasks follow; own: none."""
     tasks: tuple[str, ...] = Field(min_length=1)
-    """What the score is made of."""
+    """The names of the tasks that make up the score."""
     diagnostics: tuple[str, ...] = ()
-    """Tasks that are measured with the others and do not count."""
+    """Tasks that are measured with the others, but do not count in the score."""
     weights: Literal["equal", "size"] | Mapping[str, PositiveFloat] = "equal"
-    """How much each task counts: all the same, by its number of examples, or as stated for each. Of
-    tasks that count as one, the weight is stated under the name of that one."""
+    """The weights of the tasks. equal: all the same. size: the number of examples. A mapping states
+    each weight by the name of the task, or of the group in ``combined``."""
     categories: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Parts of the suite that have a score of their own."""
+    """Groups of tasks that also have a score of their own, by name."""
     combined: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Tasks that count as one, by the name of that one: both halves of MNLI."""
+    """Groups of tasks that count as one task, by name, such as both halves of MNLI."""
     _own: dict[str, Config] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -73,22 +73,22 @@ class Suite(Config):
 
     @property
     def own(self) -> Mapping[str, Config]:
-        """The tasks that come from files of the user, by name."""
+        """The tasks from a user's files, by name."""
         return self._own
 
     def holding(self, own: Mapping[str, Config]) -> Self:
-        """The suite with tasks that come from files of the user."""
+        """A copy of the suite with tasks from a user's files."""
         suite = self.model_copy()
         suite._own = dict(own)
         return suite
 
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a suite with the tasks' own names, wherever it may call them by their files.
+    """The values of a suite with the names of tasks in place of the paths of their files.
 
     Args:
-        values: as a document has them, valid or not.
-        names: from the path of a task's file to the task's name.
+        values: the values of a document, valid or not.
+        names: the name of each task, by the path of its file.
     """
 
     def task(name: Any) -> Any:
@@ -114,8 +114,8 @@ def score_suite(suite: Suite, records: Sequence[EvaluationRecord]) -> SuiteRecor
 
     Args:
         suite: the suite.
-        records: of at least one of its tasks. Where others are missing, the score is of those that
-            are there, and says so.
+        records: the records of at least one of its tasks. If others are missing, the scores cover
+            only the tasks that are there, and ``missing`` names the others.
     """
     measured = {record.task: record for record in records if record.task in suite.tasks}
     return SuiteRecord(
@@ -133,7 +133,7 @@ def combined(suite: Suite, figures: Mapping[str, MetricResult]) -> tuple[MetricR
 
     Args:
         suite: the suite.
-        figures: the score of each task that is there.
+        figures: the mean metric of each measured task, by name.
     """
     sizes = {task: figure.n for task, figure in figures.items()}
     return tuple(
@@ -143,11 +143,14 @@ def combined(suite: Suite, figures: Mapping[str, MetricResult]) -> tuple[MetricR
 
 
 def shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """How much each task counts in the suite's figure, and in those of its categories, by name.
+    """The normalised weights of the tasks in the suite's score and in those of its categories.
 
     Args:
         suite: the suite.
-        sizes: the number of examples of each task that is there.
+        sizes: the number of examples of each measured task, by name.
+
+    Returns:
+        The weight of each task, which sum to 1, by the name of the score.
     """
     members = {suite.name: tuple(sizes)} | {
         f"{suite.name}/{category}": present
@@ -182,7 +185,11 @@ def _called(suite: Suite) -> str:
 
 
 def mean_metric(record: EvaluationRecord) -> MetricResult:
-    """The mean of a task's metrics. Of the same answers, so their errors add up, not cancel."""
+    """The mean of a task's metrics, with the means of their interval ends.
+
+    The metrics are computed from the same answers, so their errors are not independent and do not
+    cancel.
+    """
     metrics = record.metrics
     mean = {
         end: sum(getattr(metric, end) for metric in metrics) / len(metrics)
@@ -192,7 +199,7 @@ def mean_metric(record: EvaluationRecord) -> MetricResult:
 
 
 def _shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, float]:
-    """How much each task counts; tasks that are combined share one place."""
+    """The normalised weight of each task; combined tasks share the weight of one."""
     weights: dict[str, float]
     if suite.weights == "size":
         weights = {task: float(size) for task, size in sizes.items()}
@@ -209,11 +216,14 @@ def _shares(suite: Suite, sizes: Mapping[str, int]) -> dict[str, float]:
 
 
 def weighted_sum(terms: Sequence[tuple[float, Estimate]]) -> tuple[float, float, float]:
-    """The sum of independent estimates, each with a weight of 0 or more, and its interval.
+    """A weighted sum of independent estimates, as value, lower end and upper end.
 
-    An end is as far away as the root of the sum of squares of how far those of the terms are: the
-    method of variance estimates recovery (Zou and Donner 2008, "Construction of confidence limits
-    about effect measures").
+    The interval follows the method of variance estimates recovery (MOVER; Zou and Donner 2008,
+    "Construction of confidence limits about effect measures"). The distance of each end from the
+    value is the root of the sum of squares of the terms' weighted distances.
+
+    Args:
+        terms: pairs of a weight, 0 or more, and an estimate.
     """
     value = sum(weight * term.value for weight, term in terms)
     below = root_of_squares([weight * (term.value - term.low) for weight, term in terms])
@@ -222,5 +232,5 @@ def weighted_sum(terms: Sequence[tuple[float, Estimate]]) -> tuple[float, float,
 
 
 def root_of_squares(lengths: Sequence[float]) -> float:
-    """How errors of independent estimates add up."""
+    """The root of the sum of squares, by which independent errors add up."""
     return math.sqrt(sum(length * length for length in lengths))

@@ -1,4 +1,4 @@
-"""A task: where its rows are, how a row is asked, and how answers are judged."""
+"""The base class of tasks: source of rows, prompt, and metrics."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ _LONGEST_NAME = 80
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Checks of a task that need to know the metrics, which are above.
+    """Checks of a task against its metrics.
+
+    They are passed in because metrics belong to a higher layer, which this one may not import.
 
     Attributes:
-        metric: raises a `ValueError` for the name of no metric.
-        task: raises one for a task whose answers lack what its metrics need.
+        metric: raises a `ValueError` if no metric has the given name.
+        task: raises a `ValueError` if the task's answers lack a property that its metrics need.
     """
 
     metric: Callable[[str], None]
@@ -60,76 +62,80 @@ MetricName = Annotated[str, AfterValidator(_known_metric)]
 
 
 class Task(Config, ABC):
-    """A task: where its rows are, how a row is asked, and how answers are judged.
+    """A task: the source of its rows, its prompt, and its metrics.
 
-    It is data, not code, and renders the same wherever it is trained, asked or measured. One that
-    names no rows is a template, for the rows of others.
+    A task is data, not code. It renders the same way for training, generation and evaluation. A
+    task without ``files`` and ``hub`` is a template for rows from elsewhere.
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*$")
-    """Such as glue/rte; that of a file is its own name where none is given."""
+    """The name of the task, such as glue/rte. Without one, the name of the task's file is used."""
     about: str = ""
-    """What it asks, in a few words."""
+    """A short description of the task."""
     version: int = 1
-    """Rises when a change of this definition changes scores."""
+    """The version of the definition; it rises with each change that affects scores."""
     format: str = "own"
-    """Whose wording and scoring this follows."""
+    """The benchmark or harness whose prompts and scoring the task follows; own: none."""
     cluster: str = ""
-    """Tasks of one cluster ask for the same kind of answer, such as nli or translate."""
+    """The cluster of tasks that ask for the same kind of answer, such as nli or translate."""
     files: Annotated[
         tuple[FileSource, ...], BeforeValidator(lambda v: [v] if isinstance(v, Mapping) else v)
     ] = ()
-    """Files, the first ones that are there being used."""
+    """Files with the rows. The first source whose file exists is used."""
     hub: HubSource | None = None
-    """Where the rows are on the Hub. Without files and hub, rows come from data.source."""
+    """The data set on the Hub with the rows. Without files and hub, rows come from data.source."""
     split: str = "test"
-    """The split that is measured."""
+    """The split to measure."""
     shots_from: str = "train"
-    """The split that worked examples come from."""
+    """The split that few-shot examples (worked examples) come from."""
     examples: tuple[Mapping[str, Any], ...] = ()
-    """Rows of worked examples that are written here, instead of those of ``shots_from``; they are
-    shown in this order."""
+    """Rows of few-shot examples, given here instead of in the split ``shots_from``. They are shown
+    in this order."""
     shots: int = Field(default=0, ge=0)
-    """How many worked examples there are where nobody says otherwise."""
+    """The default number of few-shot examples."""
     draw: Literal["seeded", "first"] = "seeded"
-    """seeded: shots are drawn with the run's seed, labels taking turns. first: the first ones."""
+    """The choice of few-shot examples. seeded: draw them with the run's seed, balanced over labels.
+    first: take the first rows."""
     too_long: Literal["cut", "fewer-shots"] = "cut"
-    """cut: a prompt that does not fit loses the beginning of its text, the system text first, but
-    not the token that begins texts (BOS). fewer-shots: it loses its last shots."""
+    """The treatment of prompts that exceed the context window. cut: truncate the prompt from the
+    left, but keep the token that begins texts (BOS). fewer-shots: drop the last few-shot
+    examples."""
     id: Jinja | None = None
-    """What identifies a row; None: its place in the split."""
+    """The id of a row, as a template; null: its index in the split."""
     group: Jinja | None = None
-    """Rows of one group are one observation: the passage they are about."""
+    """The cluster of a row for intervals, as a template, such as the passage it is about. Rows of
+    one group count as one observation."""
     question_id: Jinja | None = None
-    """What several rows are scored as: the question they answer."""
+    """The question that a row belongs to, as a template. Rows of one question are scored
+    together."""
     trailing_whitespace: Literal["strip", "keep"] = "strip"
-    """White space at the end of every text. strip: it is removed, so that a block of YAML and a
-    line of YAML mean the same, and so that a model never has to produce blanks. keep: texts are
-    used as they are written, as the scores of published benchmarks demand."""
+    """The treatment of white space at the end of every text. strip: remove it, so that a block and
+    a line of YAML mean the same, and a model never has to produce blanks. keep: use texts as
+    written, which the scores of published benchmarks require."""
     system: Jinja = ""
-    """The system message; in plain text it stands before everything (elsewhere description)."""
+    """The system message, as a template; plain-text prompts begin with it (elsewhere
+    description)."""
     prompt: Jinja = ""
-    """The question (elsewhere input)."""
+    """The question, as a template (elsewhere input)."""
     delimiter: str = " "
-    """What stands between a question and its answer in plain text."""
+    """The text between a question and its answer, in plain text."""
     separator: str = "\n\n"
-    """What stands between worked examples in plain text."""
+    """The text between few-shot examples, in plain text."""
     max_new_tokens: int = Field(default=32, ge=1)
-    """The longest answer, in tokens, where one is generated: always for a run's own data, whatever
-    the kind."""
+    """The maximum length of a generated answer, in tokens. Answers to a run's own data are always
+    generated, for every kind of task."""
     metrics: Annotated[tuple[Annotated[str, AfterValidator(_known_metric)], ...], OneOrMore] = (
         Field(min_length=1)
     )
-    """How answers are measured; the first metric decides, and all of them count where a suite takes
-    the mean of a task's metrics."""
+    """The metrics. The first one decides comparisons; a suite averages all of them."""
     submission: Submission | None = None
-    """How predictions are handed in to the leaderboard."""
+    """The file of predictions for a leaderboard."""
 
     takes_shots: ClassVar[bool] = True
     takes_turns: ClassVar[bool] = True
-    """Whether a question can be a turn of a conversation."""
+    """Whether a question can be a turn of a conversation (chat template)."""
     is_trainable: ClassVar[bool] = True
-    """Whether rows are questions with answers, as the examples of a run are."""
+    """Whether rows are questions with answers, so that a run can train on them."""
     advice: ClassVar[str] = "measure choices with acc, and ratings with pearson"
     _folder: Path | None = PrivateAttr(default=None)
     _NOT_ASKED: ClassVar[frozenset[str]] = frozenset({
@@ -137,10 +143,12 @@ class Task(Config, ABC):
         "metrics", "submission", "name",
     })  # fmt: skip
     _UNCHANGED: ClassVar[Mapping[str, Any]] = {"examples": (), "trailing_whitespace": "keep"}
-    """Fields, and the value with which each changes nothing of what is asked, so that tasks that do
-    not use them keep their fingerprints."""
+    """The neutral value of fields that were added later, by field.
+
+    Fingerprints leave a field out at this value, so tasks that do not use it keep theirs.
+    """
     _STORED_AS: ClassVar[Mapping[str, str]] = {"system": "description"}
-    """What fingerprints call a field, where that is its former name."""
+    """The former names of renamed fields, which fingerprints still use."""
 
     @model_validator(mode="after")
     def _shows_other_rows(self) -> Self:
@@ -159,19 +167,20 @@ class Task(Config, ABC):
 
     @property
     def gives(self) -> frozenset[Need]:
-        """What samples of this kind come with."""
+        """The properties of the samples of this kind of task, which metrics may need."""
         return frozenset({"answers", "choices", "labels", "likelihoods"})
 
     @property
     def label_words(self) -> Mapping[str, str]:
-        """From every label to the words that stand for it, for people; empty for open answers."""
+        """The words of each label, for display; empty for open answers."""
         return {}
 
     @property
     def gives_written(self) -> frozenset[Need]:
-        """What answers that a model writes come with beside their text, by the texts of the task.
+        """The properties of generated answers to this task, beside their text.
 
-        Choices are the words that are written, which are labels only where both are the same.
+        A generated answer is one of the choices' words. These are labels only if each label is its
+        own word.
         """
         words = self.label_words
         labels: set[Need] = {"labels"} if words and all(k == v for k, v in words.items()) else set()
@@ -179,23 +188,23 @@ class Task(Config, ABC):
 
     @property
     def has_rows(self) -> bool:
-        """Whether the task says where its rows are; one that does not is a template."""
+        """Whether the task names a source of rows; without one it is a template."""
         return bool(self.files) or self.hub is not None
 
     @property
     def columns(self) -> frozenset[str]:
-        """The columns that a question and its answer need."""
+        """The columns that the question and its answer need."""
         return columns_of(self.snippets.values())
 
     @property
     def snippets(self) -> Mapping[str, str]:
-        """The texts that every row needs, by their fields."""
+        """The templates that every row fills, by field."""
         names = ("system", "prompt", "id", "group", "question_id")
         return {name: text for name in names if (text := getattr(self, name))}
 
     @property
     def stamp(self) -> TemplateStamp:
-        """The name of the task, and a fingerprint of everything that decides what is asked."""
+        """The name of the task, and a fingerprint of all fields that affect its prompts."""
         unused = {name for name, value in self._UNCHANGED.items() if getattr(self, name) == value}
         content = self.model_dump(mode="json", exclude={*self._NOT_ASKED, *unused})
         stored = {self._STORED_AS.get(name, name): value for name, value in content.items()}
@@ -203,25 +212,29 @@ class Task(Config, ABC):
 
     @property
     def after_system(self) -> str:
-        """What stands between the system message and the rest in plain text."""
+        """The text after the system message, in plain text."""
         return self.separator if self.trailing_whitespace == "strip" else ""
 
     def located(self, folder: Path) -> Self:
-        """The task, with ``folder`` as the first place to look for its files."""
+        """A copy of the task that looks for its files in ``folder`` first."""
         task = self.model_copy()
         task._folder = folder
         return task
 
     @property
     def folder(self) -> Path | None:
-        """The folder of the task's own file."""
+        """The folder of the task's own file; None: the task is built in."""
         return self._folder
 
     def overridden(self, values: Mapping[str, Any], checks: Checks | None = None) -> Self:
-        """The task with other values of some fields.
+        """A copy of the task with other values of some fields.
+
+        Args:
+            values: the new values, by field.
+            checks: check that the task suits its metrics; None: do not check.
 
         Raises:
-            ValidationError: they do not go together, or a metric does not suit the task.
+            ValidationError: the values do not go together, or a metric does not suit the task.
         """
         task = type(self).model_validate(
             self.model_dump() | dict(values), context={"checks": checks}
@@ -230,16 +243,18 @@ class Task(Config, ABC):
         return task
 
     def shown(self, shot: Document) -> str:
-        """A worked example as it is shown."""
+        """A few-shot example as plain text."""
         return f"{shot.prompt}{self.delimiter}{shot.solution}"
 
     def worked_example(self, row: Row, place: int, source_labels: Mapping[str, str]) -> Document:
-        """What a row asks, and its right answer; a worked example needs no name but its place.
+        """The few-shot example that a row makes: its question and right answer.
+
+        Its id is its index in the split, because few-shot examples need no names.
 
         Args:
             row: the row.
-            place: of the row in its split, from 0.
-            source_labels: from the source's labels to the task's.
+            place: the index of the row in its split, from 0.
+            source_labels: the task's labels, by the source's labels.
 
         Raises:
             DataError: a column is missing, a label has no words, a text cannot be made, or the
@@ -250,13 +265,13 @@ class Task(Config, ABC):
     def document(
         self, row: Row, place: int, source_labels: Mapping[str, str], *, answered: bool = True
     ) -> Document:
-        """The item that a row stands for, with the task's names for it and what it is part of.
+        """The item that a row makes, with its id, group and question id.
 
         Args:
             row: the row.
-            place: of the row in its split, from 0.
-            source_labels: from the source's labels to the task's.
-            answered: whether the right answer is needed; if not, it is not looked for.
+            place: the index of the row in its split, from 0.
+            source_labels: the task's labels, by the source's labels.
+            answered: whether to read the right answer; False for unlabelled splits.
 
         Raises:
             DataError: as `worked_example`.
@@ -288,38 +303,38 @@ class Task(Config, ABC):
         )
 
     def question_id_of(self, row: Row) -> str:
-        """What a row is scored as a part of; empty where it stands for itself."""
+        """The id of the question that a row is scored for; empty if it is scored by itself."""
         return self._name("question_id", self.question_id, row)
 
     @abstractmethod
     def fields(self, row: Row) -> dict[str, Any]:
-        """What a document of this kind has beside its prompt, without the right answer."""
+        """The fields of a row's `Document` beside its prompt and right answer, by name."""
 
     @abstractmethod
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """The right answer of a document.
+        """The right answer of a row.
 
         Args:
             row: the row.
-            source_labels: from the source's labels to the task's.
+            source_labels: the task's labels, by the source's labels.
         """
 
     def stripped(self, text: str) -> str:
-        """A text of a column as the task has its texts."""
+        """The text of a column, treated as ``trailing_whitespace`` says."""
         return text.rstrip() if self.trailing_whitespace == "strip" else text
 
     def render(self, field: str, source: str, row: Row, **more: Any) -> str:
-        """The text of one field for a row, which may be empty; see `TextField.render`."""
+        """The rendered text of a field, which may be empty; see `TextField.render`."""
         return self._text(field, source).render(row, **more)
 
     def filled(self, field: str, source: str, row: Row, **more: Any) -> str:
-        """The text of one field for a row; see `TextField.filled`."""
+        """The rendered text of a field, which is not empty; see `TextField.filled`."""
         return self._text(field, source).filled(row, **more)
 
     def _text(self, field: str, source: str) -> TextField:
         return TextField(field, source, self.name, strips=self.trailing_whitespace == "strip")
 
     def _name(self, field: str, source: str | None, row: Row) -> str:
-        """A short text: what the template gives, or a fingerprint where that is a whole passage."""
+        """The rendered text of a field, or its fingerprint if it is as long as a passage."""
         text = self.render(field, source, row) if source is not None else ""
         return text if len(text) <= _LONGEST_NAME else fingerprint(text)

@@ -1,4 +1,4 @@
-"""Tasks that ask how well a model expects a text."""
+"""Tasks that measure the likelihood (perplexity) of texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from luthier.tasks.task import Task
 
 
 class TextTask(Task):
-    """The likelihood of whole texts. A text longer than the context window is cut into windows."""
+    """The likelihood of whole texts.
+
+    A text longer than the context window is split into windows.
+    """
 
     takes_shots: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
@@ -26,9 +29,9 @@ class TextTask(Task):
     trailing_whitespace: Literal["strip", "keep"] = "keep"
     delimiter: str = ""
     text: Jinja
-    """What is scored."""
+    """The text to score, as a template."""
     counted: Jinja | None = None
-    """The text whose words and bytes are counted, where that is another one."""
+    """The text whose words and bytes are counted, as a template; null: the scored text."""
 
     @property
     def gives(self) -> frozenset[Need]:
@@ -47,10 +50,10 @@ class TextTask(Task):
         return {**super().snippets, "text": self.text}
 
     def fields(self, row: Row) -> dict[str, Any]:
-        """The text, and how many words (parts between white space) and bytes it has.
+        """The text, and its numbers of words (parts between white space) and bytes.
 
         Raises:
-            DataError: it is empty.
+            DataError: the text is empty.
         """
         text = self.filled("text", self.text, row)
         counted = self.render("counted", self.counted, row) if self.counted else text
@@ -58,5 +61,5 @@ class TextTask(Task):
         return {"words": (text,), "counts": counts}
 
     def answer(self, row: Row, source_labels: Mapping[str, str]) -> Answer:
-        """Nothing is right or wrong."""
+        """An empty answer: a text has no right or wrong answer."""
         return Answer(())

@@ -1,4 +1,4 @@
-"""Asking a model all questions of a task: one function, with a way for each kind of task."""
+"""Generic functions that ask a model a task's questions, with one method per kind of task."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from luthier.tasks.item import Question
 from luthier.tasks.task import Task
 
 Progress = Callable[[str, float], AbstractContextManager[ProgressCallback]]
-"""Shows what is done and how far, over so many questions or requests."""
+"""Opens a progress display, given its label and the total of questions or requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model answered to the questions of a task.
+    """A model's answers to the questions of a task.
 
     Attributes:
-        samples: in the order of the questions, without scores.
-        prompt_tokens: tokens of all contexts.
-        generated_tokens: tokens that the model made.
-        cut_prompts: contexts that lost their beginning, because they did not fit.
-        cut_answers: generated answers that had not ended at the limit.
-        fewer_shots: questions with fewer worked examples than the others.
+        samples: the sample records in the order of the questions, without scores.
+        prompt_tokens: the number of tokens in all contexts.
+        generated_tokens: the number of generated tokens.
+        cut_prompts: the number of prompts that were truncated from the left to fit.
+        cut_answers: the number of generated answers that were cut at the token limit.
+        fewer_shots: the number of questions with fewer few-shot examples than the others.
     """
 
     samples: tuple[SampleRecord, ...]
@@ -48,7 +48,7 @@ def ask(
     questions: Sequence[Question],
     progress: Progress,
 ) -> Answers:
-    """Ask all questions of a task at once, and say what was answered.
+    """Ask a model all questions of a task at once, and return its answers.
 
     Raises:
         DataError: a question does not fit into the model's context window.
@@ -58,5 +58,5 @@ def ask(
 
 @singledispatch
 def fits(task: Task, question: Question, encoder: TaskEncoder[Any]) -> bool:
-    """Whether the model takes a question of a task with its answer."""
+    """True if a question fits into the context window together with its answer."""
     raise NotImplementedError(f"nobody asks tasks like {task.name}")

@@ -1,4 +1,4 @@
-"""Tasks whose metrics are known and suit their answers."""
+"""Loading of tasks with checks that their metrics exist and suit their answers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def metrics_of(task: Task) -> tuple[Metric, ...]:
 
 
 def load_task(name_or_path: str) -> Task | Suite:
-    """A task or a suite; see `luthier.tasks.load.load_task`."""
+    """Load a task or a suite, and check its metrics; see `luthier.tasks.load.load_task`."""
     return load.load_task(name_or_path, CHECKS)
 
 
 def select_tasks(names: Sequence[str]) -> Selection:
-    """All tasks that are named; see `luthier.tasks.load.select_tasks`."""
+    """Load all named tasks, and check their metrics; see `luthier.tasks.load.select_tasks`."""
     return load.select_tasks(names, CHECKS)
 
 

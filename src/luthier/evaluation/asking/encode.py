@@ -1,4 +1,4 @@
-"""Questions of tasks as prompts, and their answers as continuations, in the tokens of a model."""
+"""Encoding of task questions as prompts, and of their answers as continuations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         prompt: the prompt.
-        is_cut: whether it lost its beginning for that.
+        is_cut: whether it was truncated from the left to fit.
     """
 
     prompt: Prompt
@@ -34,27 +34,27 @@ class Fitted(NamedTuple):
 
 
 class TaskEncoder(ABC, Generic[C]):
-    """Writes the questions of tasks for one model: in tokens, or for a server.
+    """An encoder of task questions for one model, in tokens or as text for a server.
 
-    ``C`` is what its requests are made of.
+    ``C`` is the content type of its requests.
     """
 
     writes_turns: ClassVar[bool] = False
-    """Whether questions are turns of a conversation."""
+    """Whether questions and few-shot examples are turns of a conversation."""
 
     @property
     def uses_chat_template(self) -> bool:
-        """Whether the model's chat template writes the questions."""
+        """Whether questions go through the model's chat template."""
         return self.writes_turns
 
     @property
     @abstractmethod
     def reader(self) -> AnswerReader:
-        """Finds the answer in a generated text."""
+        """The reader that finds the answer in a generated text."""
 
     @abstractmethod
     def context(self, asked: Asked) -> str | Conversation:
-        """All that stands before an answer.
+        """The context before an answer, in the form that the model receives.
 
         Raises:
             DataError: the chat template refuses the conversation.
@@ -62,51 +62,55 @@ class TaskEncoder(ABC, Generic[C]):
 
     @abstractmethod
     def shown(self, context: str | Conversation) -> str:
-        """A context for people."""
+        """A context in the form that people read."""
 
     @abstractmethod
     def room_beside(self, answer_tokens: int) -> int | None:
-        """Tokens that a context may have beside an answer; None: only the server knows."""
+        """The maximum tokens of a context beside an answer; None: only the server knows it."""
 
     @abstractmethod
     def has_room(self, question: Question, answer_tokens: int) -> bool:
-        """Whether the model takes a question with so long an answer."""
+        """True if a question fits together with an answer of ``answer_tokens`` tokens."""
 
     @abstractmethod
     def prompt(self, question: Question, answer_tokens: int) -> Fitted:
-        """A question to which an answer is generated."""
+        """The prompt for a generated answer to a question, truncated if it does not fit."""
 
     @abstractmethod
     def pairs(
         self, context: str | Conversation, continuations: Sequence[str]
     ) -> list[ScoreRequest[C]]:
-        """A context with each text that may follow it; see `luthier.inference.tokenise.joined`."""
+        """Scoring requests for a context with each of its continuations.
+
+        See `luthier.inference.tokenise.joined`.
+        """
 
     @abstractmethod
     def fits(self, request: ScoreRequest[C]) -> bool:
-        """Whether the model takes the request whole."""
+        """True if a request fits into the context window without truncation."""
 
     @abstractmethod
     def cut(self, request: ScoreRequest[C], where: str) -> ScoreRequest[C]:
-        """The request with a context that loses its beginning as far as it does not fit.
+        """The request with its context truncated from the left as far as necessary.
 
         Raises:
-            DataError: the continuation by itself does not fit.
+            DataError: the continuation does not fit even without a context.
         """
 
     @abstractmethod
     def windows(self, text: str) -> list[ScoreRequest[C]]:
-        """Requests in which each token of a text is predicted once."""
+        """Scoring requests that together predict each token of a text once."""
 
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
 class TextEncoder(TaskEncoder[Tokens]):
-    """Encodes plain text for one model. A text begins as the tokenizer begins texts.
+    """An encoder of plain text, with the tokens that the tokenizer puts before texts (BOS).
 
     Attributes:
         tokenizer: the model's tokenizer.
-        context_window: tokens that the model takes.
-        encoder_decoder: the context is read by an encoder, so both parts are encoded apart.
+        context_window: the model's context window in tokens.
+        encoder_decoder: whether an encoder reads the context; context and continuation are then
+            tokenised separately.
     """
 
     tokenizer: Tokenizer
@@ -122,11 +126,11 @@ class TextEncoder(TaskEncoder[Tokens]):
         return text_of(context)
 
     def ids(self, text: str) -> Tokens:
-        """The tokens of a text that goes on, or that an encoder reads whole."""
+        """The token ids of a context: a text to continue, or the whole input of an encoder."""
         return begun_ids(text, self._encoder, self.encoder_decoder)
 
     def literal_ids(self, text: str) -> Tokens:
-        """The tokens of a text and no others; special tokens that it spells out stay text."""
+        """The token ids of a text without added ones; special tokens in it count as plain text."""
         return self._encoder.literal_ids(text)
 
     def room_beside(self, answer_tokens: int) -> int:
@@ -150,17 +154,17 @@ class TextEncoder(TaskEncoder[Tokens]):
         return joined(text, continuations, self.ids, self.literal_ids, self.encoder_decoder)
 
     def fits(self, request: TokenRequest) -> bool:
-        """See `TaskEncoder.fits`; the last token is only predicted."""
+        """See `TaskEncoder.fits`; the last token is predicted, but never read."""
         if self.encoder_decoder:
             return len(request.context) <= self.context_window
         return len(request.context) + len(request.continuation) <= self.context_window + 1
 
     def shortened(self, ids: Tokens, room: int) -> Tokens:
-        """The last ``room`` tokens of a context, behind the tokens that begin any text.
+        """A context truncated from the left to ``room`` tokens, with its BOS token kept.
 
-        Models such as Gemma and Llama depend on their first token (BOS), so it is kept, and the
-        text behind it loses its beginning: description first, then worked examples. Tokenizers
-        that add no such token get the last tokens, as in lm-evaluation-harness.
+        Models such as Gemma and Llama depend on the BOS token. The text after it loses its
+        beginning: first the system text, then few-shot examples. Without a BOS token the last
+        ``room`` tokens remain, as in lm-evaluation-harness.
         """
         if len(ids) <= room:
             return ids
@@ -192,7 +196,11 @@ class TextEncoder(TaskEncoder[Tokens]):
         return AnswerReader(self._encoder)
 
     def _num_beginning(self, ids: Sequence[int]) -> int:
-        """Leading special tokens. Those that rows spell out are not special; see `Encoder`."""
+        """The number of leading special tokens.
+
+        Special tokens spelled out in rows are encoded as plain text, so they do not count; see
+        `Encoder`.
+        """
         special = self._special
         return next((n for n, token in enumerate(ids) if token not in special), len(ids))
 
@@ -211,13 +219,14 @@ class TextEncoder(TaskEncoder[Tokens]):
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
 class ChatEncoder(TextEncoder):
-    """Writes questions with the chat template of a model, worked examples as turns.
+    """An encoder that applies a model's chat template, with few-shot examples as turns.
 
-    As lm-evaluation-harness does with ``--apply_chat_template --fewshot_as_multiturn``: the
-    description is the system message, and an answer begins where the template lets one begin.
+    It follows lm-evaluation-harness with ``--apply_chat_template --fewshot_as_multiturn``. The
+    task's system text becomes the system message, and an answer begins after the template's
+    generation prompt.
 
     Attributes:
-        renderer: writes conversations.
+        renderer: renders conversations.
     """
 
     renderer: PromptRenderer = field(kw_only=True)
@@ -225,11 +234,11 @@ class ChatEncoder(TextEncoder):
 
     @classmethod
     def of(cls, renderer: PromptRenderer) -> ChatEncoder:
-        """The encoder of the model of a renderer, which uses its chat template."""
+        """The encoder for a renderer's model and chat template."""
         return cls(renderer.tokenizer, renderer.context_window, renderer=renderer)
 
     def context(self, asked: Asked) -> str:
-        """See `TaskEncoder.context`: the text that the template writes, marked up."""
+        """See `TaskEncoder.context`; the context is the template's marked-up text."""
         return self.renderer.question(Example("question", asked.turns, ()))
 
     def shown(self, context: str | Conversation) -> str:
@@ -237,19 +246,19 @@ class ChatEncoder(TextEncoder):
         return self.renderer.layout.show(text_of(context))
 
     def ids(self, text: str) -> Tokens:
-        """The tokens of a marked-up text; the template writes the token that begins texts."""
+        """The token ids of a marked-up text, without adding BOS, which the template writes."""
         return self.renderer.marked_ids(text)
 
 
 def windows(ids: Sequence[int], size: int) -> Iterator[TokenRequest]:
-    """Requests in which each token is predicted once, as lm-evaluation-harness cuts a text.
+    """Split a text into requests that predict each token once, as lm-evaluation-harness does.
 
-    The first window predicts its tokens from nothing. Each further one begins with the token
-    before it; the last one also sees as much of what is before as the context window holds.
+    The first window has no context. The context of each further window is the token before it. The
+    context of the last window is as long as the context window allows.
 
     Args:
-        ids: the tokens of a text.
-        size: the model's context window.
+        ids: the token ids of a text.
+        size: the model's context window in tokens.
     """
     for start in range(0, len(ids), size):
         end = min(start + size, len(ids))
@@ -258,5 +267,5 @@ def windows(ids: Sequence[int], size: int) -> Iterator[TokenRequest]:
 
 
 def text_of(context: str | Conversation) -> str:
-    """The text of a context."""
+    """The plain text of a context."""
     return context if isinstance(context, str) else context.text

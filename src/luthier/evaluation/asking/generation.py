@@ -1,4 +1,4 @@
-"""Answers that are generated, and then looked for in what was generated."""
+"""Generation of answers to a task's questions, and their extraction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from luthier.tasks.item import Question
 
 @fits.register
 def _(task: GenerationTask, question: Question, encoder: TaskEncoder[Any]) -> bool:
-    """Whether there is room for the longest answer."""
+    """True if the context window has room for an answer of the maximum length."""
     return encoder.has_room(question, task.max_new_tokens)
 
 
@@ -59,7 +59,7 @@ def _(
 
 
 def _decodings(task: GenerationTask) -> Iterator[Decoding]:
-    """How each of the samples is drawn."""
+    """The decoding settings of each sample."""
     decoding = Decoding(max_new_tokens=task.max_new_tokens, stop=task.until, strategy=task.decoding)
     return drawings(decoding, task.samples)
 

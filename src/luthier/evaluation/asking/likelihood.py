@@ -1,4 +1,4 @@
-"""Likelihoods of answers: their requests, and what they say."""
+"""Likelihood scoring of answers: the requests of a question, and the answer from their scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _(
     questions: Sequence[Question],
     progress: Progress,
 ) -> Answers:
-    """All requests of all questions are one call."""
+    """Score the requests of all questions in one call, so that prefixes are shared."""
     whole: list[list[ScoreRequest[Any]]] = []
     with progress("encoding", len(questions)) as advance:
         for question in questions:
@@ -58,10 +58,10 @@ def _(
 def requests(
     task: LikelihoodTask, question: Question, encoder: TaskEncoder[Any]
 ) -> list[ScoreRequest[Any]]:
-    """One request for each of a question's words.
+    """The scoring requests of a question, one for each of its words.
 
-    A turn of a conversation begins with the words themselves: as in lm-evaluation-harness, whose
-    tasks of multiple choice leave the delimiter out there.
+    In a chat turn the words are scored without the delimiter, as in the multiple-choice tasks of
+    lm-evaluation-harness, unless the task sets ``delimits_turns``.
     """
     begins = encoder.writes_turns and not task.delimits_turns
     before = "" if begins else task.delimiter
@@ -70,7 +70,7 @@ def requests(
 
 @requests.register
 def _(task: ContextTask, question: Question, encoder: TaskEncoder[Any]) -> list[ScoreRequest[Any]]:
-    """The continuation after each context; its questions are no turns."""
+    """One request for the continuation after each context; such tasks take no chat turns."""
     document, before = question.document, text_of(question.context)
     return [
         request
@@ -81,9 +81,9 @@ def _(task: ContextTask, question: Question, encoder: TaskEncoder[Any]) -> list[
 
 @singledispatch
 def judged(task: LikelihoodTask, question: Question, scores: Sequence[Score]) -> SampleRecord:
-    """The answer that the likelihoods of a question's words give: the likeliest choice.
+    """The sample record of a question with the likeliest choice as the answer.
 
-    Of equally likely ones it is the first.
+    The first of equally likely choices is the answer.
     """
     logprobs = tuple(score.logprob for score in scores)
     prediction = question.document.choices[logprobs.index(max(logprobs))]
@@ -92,7 +92,7 @@ def judged(task: LikelihoodTask, question: Question, scores: Sequence[Score]) ->
 
 @judged.register
 def _(task: RatingTask, question: Question, scores: Sequence[Score]) -> SampleRecord:
-    """The expected step."""
+    """The expected value of the steps, weighted by their normalised likelihoods."""
     best = max(score.logprob for score in scores)
     weights = [math.exp(score.logprob - best) for score in scores]
     steps = [step_of(step) for step in task.scale]
@@ -104,7 +104,7 @@ def _(task: RatingTask, question: Question, scores: Sequence[Score]) -> SampleRe
 
 @judged.register
 def _(task: ClozeTask, question: Question, scores: Sequence[Score]) -> SampleRecord:
-    """The end where greedy decoding gives it, otherwise nothing."""
+    """The text's end as the answer if greedy decoding gives it, else an empty answer."""
     (score,) = scores
     prediction = question.document.words[0] if score.greedy else ""
     return question.document.sample(question.prompt, prediction, likelihoods=(score.logprob,))

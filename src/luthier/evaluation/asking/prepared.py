@@ -1,4 +1,4 @@
-"""A task with its rows read, its shots drawn and its contexts written: all that needs no model."""
+"""Preparation of a task for a model: reading its rows, and drawing its few-shot examples."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from luthier.tasks.task import Task
 LimitDraw = Literal["seeded", "first"]
 
 _POOL = 1_000
-"""Rows that shots are drawn from: the first ones, so that large splits are not read whole."""
+"""The number of leading rows to draw few-shot examples from; large splits are not read whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedTask:
-    """What is asked, before a model is there.
+    """A task with its documents and few-shot examples, independent of a model.
 
     Attributes:
         task: the task.
-        split: the split that the documents are of.
-        documents: at least one, with unique ids.
-        shots: worked examples, the same for every document that is not among them.
-        spares: further ones, which take the places of those that ask what a document asks.
-        drawn: which rows of the split the documents are, in words; empty where they are all.
+        split: the split of the documents.
+        documents: the items to measure; at least one, with unique ids.
+        shots: the few-shot examples, the same for every document that is not among them.
+        spares: replacements for examples that have the same question as a document.
+        drawn: a description of the rows that were drawn from the split; empty if all rows are
+            used.
     """
 
     task: Task
@@ -47,12 +48,12 @@ class PreparedTask:
     drawn: str = ""
 
     def questions(self, encoder: TaskEncoder[Any]) -> tuple[tuple[Question, ...], int]:
-        """The documents with their shots, and how many have fewer than there could be."""
+        """The questions with their contexts, and the number that have fewer few-shot examples."""
         asked = [self._question(document, encoder) for document in self.documents]
         return tuple(question for question, _ in asked), sum(fewer for _, fewer in asked)
 
     def shots_of(self, document: Document) -> tuple[Document, ...]:
-        """The worked examples before a document: none of them is its own question."""
+        """The few-shot examples of a document, none of which has the document's own question."""
         if all(shot.question != document.question for shot in self.shots):
             return self.shots
         others = (
@@ -62,7 +63,7 @@ class PreparedTask:
 
     @property
     def other_shots(self) -> int:
-        """Documents that stand among the worked examples, and are shown other ones."""
+        """The number of documents that are few-shot examples themselves, and get replacements."""
         shown = {shot.question for shot in self.shots}
         return sum(document.question in shown for document in self.documents)
 
@@ -94,21 +95,20 @@ def prepare_task(
     seed: int = 0,
     split: str | None = None,
 ) -> PreparedTask:
-    """Read and check a task's rows, and draw its shots.
+    """Read and check a task's rows, and draw its few-shot examples.
 
     Args:
         task: the task.
-        shots: worked examples; None: as many as the task says.
-        limit: at most so many rows of the split; None: all.
-        limit_draw: whether these rows are drawn at random, or the first ones.
-        seed: decides which rows and which shots are drawn.
-        split: another split than the task's, whose answers are not looked at: it is predicted,
-            not measured.
+        shots: the number of few-shot examples; None: the task's own number.
+        limit: the maximum number of rows of the split; None: all rows.
+        limit_draw: whether these rows are drawn at random (seeded) or are the first ones.
+        seed: the seed of both draws.
+        split: an unlabelled split to predict in place of the task's own; its answers are not read.
 
     Raises:
-        UsageError: shots are wanted, and the task has no questions.
+        UsageError: few-shot examples are wanted, but the task has no questions.
         DataError: there is no data, a split is empty, rows are not valid, or there are too few
-            rows to draw shots from.
+            rows to draw few-shot examples from.
     """
     count = task.shots if shots is None else shots
     if count and not task.takes_shots:
@@ -125,11 +125,11 @@ def prepare_task(
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """Some rows of a split.
+    """Rows of a split with their indices.
 
     Attributes:
-        rows: with the place of each in the split, which is its document's name.
-        labels: the source's labels for the task's.
+        rows: pairs of a row's index in the split and the row; the index is the default id.
+        labels: the task's labels, by the source's labels.
     """
 
     rows: tuple[tuple[int, Row], ...]
@@ -137,7 +137,7 @@ class _Placed:
 
     @classmethod
     def of(cls, rowset: Rowset) -> _Placed:
-        """All rows of a set."""
+        """All rows of a set, with their indices."""
         return cls(tuple(enumerate(rowset.rows)), rowset.labels)
 
 
@@ -149,10 +149,13 @@ def _first_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_
 
 
 def _drawn_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_Placed, str]:
-    """Rows drawn at random, in the order of the split.
+    """Rows drawn at random, in the order of the split, with a description of the draw.
 
-    Rows that are scored together are drawn together, or not at all: half of the answers to a
-    question would be another, easier question. So there may be fewer rows than the limit allows.
+    Rows that are scored together are drawn together or not at all, because a question with half of
+    its answers would be an easier question. There may therefore be fewer rows than the limit.
+
+    Raises:
+        DataError: the limit is smaller than each set of rows that are scored together.
     """
     found = _Placed.of(read_task(task, split))
     total = len(found.rows)
@@ -204,13 +207,13 @@ def _documents(task: Task, split: str, rows: _Placed, *, answered: bool) -> tupl
 def _shots(
     task: Task, count: int, seed: int, measured: Sequence[Document]
 ) -> tuple[tuple[Document, ...], tuple[Document, ...]]:
-    """Worked examples, and those that take the place of a document's own question.
+    """The few-shot examples, and spares that replace a document's own question.
 
-    Of rows that are drawn at random, none that is asked is shown to anybody. The first ones are
-    those of a protocol, and stay the same for all other documents.
+    A random draw excludes the questions of all documents. The first rows of a split follow a
+    benchmark's protocol, so only the documents among them get a spare.
 
     Raises:
-        DataError: there are too few rows, or too few other ones for a document.
+        DataError: there are too few rows, or too few with another question than a document.
     """
     found = _made(_Placed.of(read_shots(task, _POOL)), task.worked_example)
     draw = "first" if task.examples else task.draw
@@ -241,7 +244,7 @@ def _shots(
 def _made(
     rows: _Placed, make: Callable[[Row, int, Mapping[str, str]], Document]
 ) -> tuple[Document, ...]:
-    """The document of each row; all rows with mistakes are one error."""
+    """The document of each row; one error lists all invalid rows."""
     documents: list[Document] = []
     problems = ProblemList()
     for place, row in rows.rows:
@@ -272,7 +275,7 @@ def _seeded(documents: Sequence[Document], count: int, seed: int) -> _Drawn:
         )
         for document in documents
     ]
-    # No document asks what one of these asks, so none needs a spare.
+    # The pool excludes the questions of all documents, so no document needs a spare.
     return tuple(by_id[example.id] for example in choose_shots(examples, count, seed)), ()
 
 

@@ -1,4 +1,4 @@
-"""Questions of tasks for a server, which has the tokenizer."""
+"""Encoding of task questions for a server, which has the tokenizer."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from luthier.tasks.item import Asked, Question
 
 @dataclass(frozen=True, slots=True)
 class ServedEncoder(TaskEncoder[str]):
-    """Writes questions as plain text; the server counts their tokens.
+    """An encoder of plain text for a server, which counts the tokens.
 
     Attributes:
-        renderer: writes prompts for the server.
+        renderer: renders prompts for the server.
     """
 
     renderer: ServedRenderer
@@ -48,7 +48,7 @@ class ServedEncoder(TaskEncoder[str]):
         """See `TaskEncoder.room_beside`."""
 
     def has_room(self, question: Question, answer_tokens: int) -> bool:
-        """As far as is known."""
+        """True, because only the server knows its context window."""
         return True
 
     def prompt(self, question: Question, answer_tokens: int) -> Fitted:
@@ -64,7 +64,7 @@ class ServedEncoder(TaskEncoder[str]):
         """See `TaskEncoder.pairs`.
 
         Raises:
-            UsageError: the context is a conversation, after which no server scores texts.
+            UsageError: the context is a conversation; servers score no continuations of these.
         """
         if not isinstance(context, str):
             raise UsageError(
@@ -77,21 +77,21 @@ class ServedEncoder(TaskEncoder[str]):
         return [ScoreRequest(kept, text) for text in texts]
 
     def fits(self, request: ScoreRequest[str]) -> bool:
-        """As far as is known."""
+        """True, because only the server knows its context window."""
         return True
 
     def cut(self, request: ScoreRequest[str], where: str) -> ScoreRequest[str]:
-        """The request itself."""
+        """The request unchanged, because only the server knows its context window."""
         return request
 
     def windows(self, text: str) -> list[ScoreRequest[str]]:
-        """One window: the server refuses what it does not take."""
+        """The text as one window; the server refuses a text that is too long."""
         return [ScoreRequest("", text)]
 
 
 @dataclass(frozen=True, slots=True)
 class ServedChatEncoder(ServedEncoder):
-    """Writes questions as conversations, worked examples as turns."""
+    """An encoder of conversations for a server, with few-shot examples as turns."""
 
     writes_turns = True
 

@@ -1,4 +1,4 @@
-"""The likelihood of whole texts, cut into windows where they are longer than the context window."""
+"""Scoring of whole texts by likelihood, in windows if they exceed the context window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from luthier.tasks.text import TextTask
 
 @fits.register
 def _(task: TextTask, question: Question, encoder: TaskEncoder[Any]) -> bool:
-    """A text always does, in windows."""
+    """True: any text fits, because it is split into windows."""
     return True
 
 
@@ -27,7 +27,7 @@ def _(
     questions: Sequence[Question],
     progress: Progress,
 ) -> Answers:
-    """All windows of all texts are one call."""
+    """Score the windows of all texts in one call."""
     cut = [encoder.windows(question.document.words[0]) for question in questions]
     requests = [window for parts in cut for window in parts]
     with progress("scoring", len(requests)) as advance:
