@@ -311,7 +311,10 @@ def _message(body: Any) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """The seconds of a Retry-After header: a number or a date (RFC 9110, section 10.2.3)."""
+    """The seconds of a Retry-After header, a number or a date; None if it is neither.
+
+    See RFC 9110, section 10.2.3.
+    """
     if retry_after is None:
         return None
     text = retry_after.strip()
