@@ -1,4 +1,4 @@
-"""Scoring and generation. Every engine answers the same calls."""
+"""Scoring and generation. All engines have the same interface."""
 
 from luthier.inference.engine import (
     Engine,

@@ -14,7 +14,7 @@ ProgressCallback = Callable[[int], None]
 
 
 def ignore_progress(_done: int) -> None:
-    """A `ProgressCallback` that tells nobody."""
+    """A `ProgressCallback` that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class Generation:
     """An answer.
 
     Attributes:
-        ids: the tokens that were made, without the end-of-turn token.
-        text: what they say, up to a stop string, without spaces around it.
-        finish: ``stop`` at the end of the turn or at a stop string, ``length`` where the answer
-            would have gone on.
+        ids: the generated tokens, without the end-of-turn token.
+        text: their text up to a stop string, without spaces around it.
+        finish: ``stop`` at the end of the turn or at a stop string, ``length`` if the token limit
+            cut the answer off.
     """
 
     ids: tuple[int, ...]
@@ -34,7 +34,7 @@ class Generation:
 
 
 def before_stop(text: str, stops: Sequence[str]) -> str | None:
-    """The text before the first of some stop strings; None where there is none."""
+    """The text before the first stop string; None if it contains none."""
     places = [place for string in stops if (place := text.find(string)) >= 0]
     return text[: min(places)] if places else None
 
@@ -52,15 +52,15 @@ C_co = TypeVar("C_co", bound=Content, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest(Generic[C_co]):
-    """How likely is ``continuation`` after ``context``?
+    """A request for the log-probability of ``continuation`` after ``context``.
 
-    Both are token ids or both are text, which is tokenised whole.
+    Both are token ids or both are text. Text is tokenised whole.
 
     Attributes:
-        context: may be empty where the model has a token that texts begin with (or else one that
-            they end with), which then stands for it, as in lm-evaluation-harness. An
-            encoder-decoder model reads it with its encoder.
-        continuation: at least one token. An encoder-decoder model says it with its decoder.
+        context: may be empty if the tokenizer has a BOS or an EOS token; the first of these that
+            exists replaces an empty context, as in lm-evaluation-harness. An encoder-decoder
+            model reads the context with its encoder.
+        continuation: at least one token. An encoder-decoder model predicts it with its decoder.
     """
 
     context: C_co
@@ -69,11 +69,11 @@ class ScoreRequest(Generic[C_co]):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The answer to a `ScoreRequest`.
+    """The result of a `ScoreRequest`.
 
     Attributes:
-        logprob: in nats, summed over the continuation.
-        greedy: whether greedy decoding after the context gives exactly this continuation.
+        logprob: log-probability in nats, summed over the continuation.
+        greedy: whether greedy decoding after the context yields exactly this continuation.
     """
 
     logprob: float
@@ -81,12 +81,12 @@ class Score:
 
 
 class Usage(NamedTuple):
-    """The cost of an engine's answers, as far as nobody but the engine can measure it.
+    """The part of the cost of answers that only the engine can measure.
 
     Attributes:
-        seconds: the time that answers had taken when they were stored, for those that were found.
-        prompt_tokens: tokens of prompts that only the engine can count.
-        generated_tokens: tokens of answers that only the engine can count.
+        seconds: the time that answers found in a cache took when they were generated.
+        prompt_tokens: prompt tokens that only the engine can count.
+        generated_tokens: generated tokens that only the engine can count.
     """
 
     seconds: float = 0.0
@@ -94,7 +94,7 @@ class Usage(NamedTuple):
     generated_tokens: int = 0
 
     def since(self, before: Usage) -> Usage:
-        """The part that came after ``before``."""
+        """The usage added since ``before``."""
         return Usage(
             self.seconds - before.seconds,
             self.prompt_tokens - before.prompt_tokens,
@@ -103,11 +103,11 @@ class Usage(NamedTuple):
 
 
 class Engine(ABC):
-    """Answers requests with a model. Results stand in the order of the requests."""
+    """Answers requests with a model. Results are in the order of the requests."""
 
     @property
     def usage(self) -> Usage:
-        """The cost of all answers so far that nobody else can measure: none, for most engines."""
+        """The cost so far that only this engine can measure: none, for most engines."""
         return Usage()
 
     @abstractmethod
@@ -117,24 +117,24 @@ class Engine(ABC):
         decoding: Decoding,
         advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
-        """Continue each prompt until its turn ends, as ``decoding`` says.
+        """Generate an answer to each prompt with the decoding strategy of ``decoding``.
 
-        ``advance`` is told how many more are answered.
+        ``advance`` is called with the number of newly answered prompts.
 
         Raises:
-            UsageError: this engine does not know the strategy, or this kind of prompt.
+            UsageError: this engine does not support the strategy or this kind of prompt.
         """
 
     def stream(
         self, prompt: Content, decoding: Decoding, tell: Callable[[str], object]
     ) -> Generation:
-        """Answer one prompt, and tell each piece of the text as soon as it is known.
+        """Answer one prompt, and stream each piece of the text as soon as it is known.
 
         Args:
             prompt: the prompt.
-            decoding: how the answer is generated.
-            tell: gets the pieces, which together are the text of the answer. An engine that
-                cannot stream tells the whole text at once.
+            decoding: the decoding settings.
+            tell: receives the pieces, which together are the text of the answer. An engine that
+                cannot stream passes the whole text at once.
 
         Raises:
             UsageError: as `generate`.
@@ -152,12 +152,12 @@ class Engine(ABC):
     ) -> list[Score]:
         """The log-probability of each continuation after its context.
 
-        Requests that begin alike are computed together, in whatever order they come; ``advance``
-        is told how many more are answered.
+        Requests with a common prefix are computed together, whatever their order. ``advance`` is
+        called with the number of newly answered requests.
 
         Raises:
-            UsageError: a continuation is empty, or a context is and nothing can stand for it; or
-                this engine does not score this kind of prompt.
+            UsageError: a continuation is empty; a context is empty and the tokenizer has neither
+                a BOS nor an EOS token; or this engine does not score this kind of prompt.
             DataError: a log-probability is not finite.
         """
 

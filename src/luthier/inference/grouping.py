@@ -1,4 +1,4 @@
-"""Which prompts are answered together."""
+"""Batches of prompts for generation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from luthier.config import Beam, Decoding
 from luthier.core.errors import UsageError
 from luthier.inference.local.radix_tree import Node, merge_cheap_prefixes, radix_tree
 
-# Prompts are neighbours for the sake of a prefix that spares the computation of so many tokens.
-# For less, they are better answered with those of their own length.
+# A shared prefix decides the order of prompts only if it saves at least this many tokens. Below
+# that, batching prompts of similar length saves more, because it avoids padding.
 _TOKENS_WORTH_A_GROUP = 64
 
 
@@ -18,12 +18,12 @@ def generation_batches(
 ) -> list[list[int]]:
     """Cut prompts into batches: neighbours share long prefixes or are of similar length.
 
-    A batch by itself is one batch again, so whoever asks batch by batch gets the same ones.
+    The function is idempotent: a batch that is cut again stays one batch.
 
     Args:
         prompts: token ids.
-        decoding: says how long answers are, and how many are tried side by side.
-        tokens: what the key/value cache of a batch may hold, unless a single prompt takes more.
+        decoding: its token limit and its number of beams set the size of an answer.
+        tokens: the limit of a batch's KV cache; a single prompt may exceed it.
 
     Returns:
         Indices into ``prompts``.
@@ -50,10 +50,10 @@ def generation_batches(
 
 
 def _order(prompts: Sequence[tuple[int, ...]]) -> list[int]:
-    """The prompts as they stand in their radix tree, at every fork the longest first."""
+    """The prompts in the order of their radix tree, the longest branch first at every fork."""
     root = radix_tree(prompts)
     merge_cheap_prefixes(root, _TOKENS_WORTH_A_GROUP)
-    longest: dict[Node, tuple[int, int]] = {}  # of what ends below a node; the first of equals
+    longest: dict[Node, tuple[int, int]] = {}  # longest prompt below a node; ties: the first
     for node in reversed(list(root.descendants())):
         ends = [(-len(prompts[index]), index) for index in node.ends]
         longest[node] = min([*ends, *(longest[child] for child in node.children)], default=(0, 0))

@@ -1,4 +1,4 @@
-"""Engines that have the tokenizer: every prompt becomes token ids first."""
+"""Base class of engines that tokenise prompts in this process."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from luthier.prompts.prompt import Content
 
 
 class TokenEngine(Engine):
-    """An engine of this process.
+    """An engine that runs in this process and takes token ids.
 
     Args:
-        tokenizer: turns prompts into the tokens of the model.
+        tokenizer: turns prompts into the model's tokens.
     """
 
     def __init__(self, tokenizer: PromptTokenizer) -> None:

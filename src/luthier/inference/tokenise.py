@@ -18,12 +18,12 @@ TokenRequest = ScoreRequest[Tokens]
 
 
 class PromptTokenizer:
-    """Turns whatever an engine is asked into token ids.
+    """Turns prompts and score requests into token ids.
 
     Args:
         tokenizer: the model's tokenizer.
-        context_window: tokens that the model takes.
-        encoder_decoder: an encoder reads prompts.
+        context_window: the model's context window, in tokens.
+        encoder_decoder: whether an encoder reads the prompts.
     """
 
     def __init__(
@@ -35,8 +35,8 @@ class PromptTokenizer:
     def ids(self, content: Content) -> Tokens:
         """The tokens of a prompt.
 
-        Text begins as the tokenizer begins texts, and special tokens that it spells out stay text.
-        A conversation is written with the chat template; as plain text where there is none.
+        Text gets the tokenizer's first special tokens; special tokens spelled out in it stay text.
+        A conversation is rendered with the chat template, or as plain text if there is none.
 
         Raises:
             DataError: the chat template refuses the conversation.
@@ -87,9 +87,10 @@ class PromptTokenizer:
 
 
 def begun_ids(text: str, encoder: Encoder, encoder_decoder: bool) -> Tokens:
-    """The tokens of a text that goes on, or that an encoder reads whole.
+    """The tokens of a text, with the tokenizer's first special tokens.
 
-    It begins as the tokenizer begins texts. Only a text for an encoder ends as it ends them.
+    The tokenizer's last special tokens are added only for an encoder, because a causal model
+    continues the text.
     """
     if encoder_decoder:
         return encoder.literal_ids(text, add_special_tokens=True)
@@ -105,18 +106,18 @@ def joined(
 ) -> list[TokenRequest]:
     """The tokens of a context and of each text that may follow it.
 
-    As lm-evaluation-harness does it: spaces at the end of the context are moved into the
-    continuation, both are tokenised together, and the tokens are cut where those of the context
-    end; but where nothing would be left of the continuation, because its beginning shares a token
-    with the context, they are cut before that token. For an encoder-decoder model both parts are
-    tokenised apart.
+    The steps are those of lm-evaluation-harness. Spaces at the end of the context are moved into
+    the continuation, both are tokenised together, and the tokens are cut after as many as the
+    context has. If this would leave the continuation empty, because its beginning shares a token
+    with the context, the cut is before that token. For an encoder-decoder model, both parts are
+    tokenised separately.
 
     Args:
         context: the text before.
         continuations: the texts that may follow.
-        ids: gives the tokens of a text that begins as texts begin.
-        literal_ids: gives the tokens of a text and no others.
-        encoder_decoder: an encoder reads the context.
+        ids: tokenises a text and adds the tokenizer's first special tokens.
+        literal_ids: tokenises a text and adds no special tokens.
+        encoder_decoder: whether an encoder reads the context.
     """
     kept, texts = moved_spaces(context, continuations)
     before = ids(kept) if kept or encoder_decoder else ()
@@ -132,7 +133,7 @@ def moved_spaces(context: str, continuations: Sequence[str]) -> tuple[str, list[
 
 
 def _cut(before: Sequence[int], whole: Sequence[int]) -> TokenRequest:
-    """A text cut where its context ends, or where it parts from it."""
+    """A text cut after its context's tokens, or before the first token that differs from them."""
     place = len(before)
     if len(whole) <= place:
         pairs = zip(before, whole, strict=False)

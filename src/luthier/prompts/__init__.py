@@ -1,4 +1,4 @@
-"""The language of templates, worked examples, and the way from an example to tokens."""
+"""Templates, shots, and the rendering of examples as prompts and tokens."""
 
 from luthier.prompts.prompt import Prompt
 from luthier.prompts.render import PromptRenderer

@@ -1,4 +1,4 @@
-"""The answer in what a model generated: what stands behind its reasoning."""
+"""Extraction of the answer, without reasoning, from a generated text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from luthier.prompts.tokens import Encoder
 
 
 class AnswerReader:
-    """Tells a generated answer from the reasoning before it, whoever asked: data or a task.
+    """Separates a generated answer from the reasoning before it.
 
     Args:
-        encoder: knows special tokens, which a generated text leaves out; None: nobody does.
-        tags: what the chat template writes around reasoning, looked for before all known tags.
-        lead: what stands before every answer.
-        is_opened: every prompt ends with the tag that opens reasoning.
+        encoder: knows the special tokens, which a generated text omits; None: they are not known.
+        tags: the chat template's tags around reasoning, tried before all known tags.
+        lead: the template's text before every answer.
+        is_opened: whether every prompt ends with the tag that opens reasoning.
     """
 
     def __init__(
@@ -33,22 +33,22 @@ class AnswerReader:
         self._is_opened = is_opened
 
     def answer(self, text: str, ids: Sequence[int] = (), asked: str = "") -> str:
-        """What a generated text says.
+        """The answer in a generated text.
 
         Args:
-            text: what was generated, without special tokens.
-            ids: its tokens; they show the tags around reasoning where these are special tokens.
+            text: the generated text, without special tokens.
+            ids: its tokens, which show reasoning tags that are special tokens.
             asked: the prompt, which may end with the tag that opens reasoning.
 
         Returns:
-            Nothing where the reasoning does not end.
+            The answer; empty if the reasoning does not end.
         """
         is_opened = self._is_opened or any(
             asked.rstrip().endswith(tags.open) for tags in self._tags
         )
         if self._encoder is None or not ids or not self._marks_are_special:
             return self._behind(text, is_opened=is_opened)
-        # The marks are in the tokens only; a stop text cuts the text only.
+        # Only the tokens have the tags, and only the text is cut at a stop string.
         whole = self._encoder.text_of(ids)
         answer = self._encoder.bare(self._behind(whole, is_opened=is_opened)).strip()
         shown = self._encoder.bare(whole).strip()
@@ -57,7 +57,7 @@ class AnswerReader:
         return "" if before.startswith(text) and before else text.removeprefix(before).strip()
 
     def is_special(self, text: str) -> bool:
-        """Whether a text holds a special token, which reasoning never does."""
+        """Whether a text contains a special token, which reasoning never does."""
         return self._encoder is not None and bool(self._encoder.spelled(text))
 
     def _behind(self, text: str, *, is_opened: bool) -> str:

@@ -1,4 +1,4 @@
-"""Many examples as tokens: the same as one by one, with their texts made in batches ahead."""
+"""Batched rendering of examples, with the same results as one by one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Made = TypeVar("Made")
 def trainings_of(
     renderer: PromptRenderer, examples: Iterable[Example], *, completion_only_loss: bool
 ) -> Iterator[tuple[Example, tuple[TrainingExample, ...] | DataError]]:
-    """Each example with its `PromptRenderer.trainings`, or with why there are none.
+    """Each example with its `PromptRenderer.trainings`, or with the error that it raises.
 
     Args:
-        renderer: for the model's tokenizer.
-        examples: they may be a stream.
-        completion_only_loss: train on the answers only; if not, on every token but the first.
+        renderer: the renderer for the model's tokenizer.
+        examples: the examples, possibly a stream.
+        completion_only_loss: train only on the answers; if false, on every token but the first.
     """
     examples = renderer.layout.ahead(examples, partial(_drafts, renderer, ask=False))
     written = ((example, _tried(renderer.written, example)) for example in examples)
@@ -44,12 +44,12 @@ def trainings_of(
 def prompts_of(
     renderer: Renderer, examples: Iterable[Example], *, answer_tokens: int = 0
 ) -> Iterator[tuple[Example, Prompt | DataError]]:
-    """Each example with its `Renderer.prompt`, or with why there is none.
+    """Each example with its `Renderer.prompt`, or with the error that it raises.
 
     Args:
-        renderer: for the model.
-        examples: they may be a stream.
-        answer_tokens: room to keep for the answer.
+        renderer: the renderer for the model.
+        examples: the examples, possibly a stream.
+        answer_tokens: the room to reserve for the answer.
     """
     for example in examples:
         yield example, _tried(renderer.prompt, example, answer_tokens=answer_tokens)
@@ -69,7 +69,7 @@ def _(
 
 
 def _drafts(renderer: PromptRenderer, example: Example, *, ask: bool) -> Iterator[Draft]:
-    """What is written of an example, or most of it."""
+    """The drafts that an example needs, or most of them."""
     if renderer.encoder_decoder or example.is_plain_text:
         return
     messages = renderer.asked(example)
@@ -81,7 +81,7 @@ def _drafts(renderer: PromptRenderer, example: Example, *, ask: bool) -> Iterato
 def _training_requests(
     renderer: PromptRenderer, item: tuple[Example, tuple[Written, ...] | DataError]
 ) -> Iterator[Request]:
-    """What is encoded to make an example's tokens, or most of it."""
+    """The encodings that an example's tokens need, or most of them."""
     example, written = item
     if isinstance(written, DataError) or renderer.encoder_decoder:
         return
@@ -102,7 +102,7 @@ def _prompt_requests(
 
 
 def _tried(work: Callable[P, Made], *given: P.args, **named: P.kwargs) -> Made | DataError:
-    """What ``work`` gives, or the error that it raises."""
+    """The result of ``work``, or the `DataError` that it raises."""
     try:
         return work(*given, **named)
     except DataError as error:

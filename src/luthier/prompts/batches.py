@@ -1,7 +1,7 @@
-"""Many texts encoded at once, on all cores, while other work goes on.
+"""Batched encoding of texts ahead of their use.
 
-A tokenizer of the Rust kind encodes a list of texts on all cores, and Python is free meanwhile. So
-the texts that will be asked for soon are encoded in batches ahead of what asks for them.
+A Rust tokenizer encodes a list of texts on all cores and does not block Python meanwhile. So texts
+that will be needed soon are encoded ahead in batches.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from luthier.prompts.tokenizer_rules import panicked
 
 Pair = tuple[int, int]
 _FEWEST = 32
-"""Fewer texts are not worth a copy of the tokenizer."""
+"""Smallest batch; fewer texts are not worth a copy of the tokenizer."""
 
 
 class Request(NamedTuple):
-    """A text, and how it is encoded.
+    """A text and the options of its encoding.
 
     Attributes:
         text: the text.
-        literal: special tokens in it are text.
-        add_special_tokens: with the special tokens around it that are the custom.
+        literal: whether special tokens in it stay text.
+        add_special_tokens: whether to add the tokenizer's usual special tokens around it.
     """
 
     text: str
@@ -44,7 +44,7 @@ Known = Mapping[Request, tuple[int, ...]]
 
 
 class Offsets(Sequence[Pair]):
-    """The places of tokens, which are found only when somebody looks at one: few callers do."""
+    """The offsets of tokens, computed lazily because few callers need them."""
 
     def __init__(self, find: Callable[[], Sequence[Pair]]) -> None:
         self._find = find
@@ -71,8 +71,8 @@ class Batches:
 
     Args:
         tokenizer: the model's tokenizer; only one with a Rust backend encodes ahead.
-        encode: the ids of one text, as the tokenizer itself gives them. One text of each batch is
-            compared with it: a tokenizer in Python around the backend may do more than that.
+        encode: encodes one text with the tokenizer itself. One text of each batch is compared with
+            it, because a tokenizer's Python code may do more than its backend.
     """
 
     def __init__(self, tokenizer: Any, encode: Callable[[Request], tuple[int, ...]]) -> None:
@@ -105,8 +105,8 @@ class Batches:
                     texts, add_special_tokens=add_special_tokens
                 )
             except BaseException as error:
-                # Of a text that is none, such as half a character, and of one that the tokenizer
-                # fails in, the row says so when it is encoded by itself.
+                # An invalid text, such as a lone surrogate, or a panic is reported for its row
+                # when the row is encoded by itself.
                 if isinstance(error, TypeError | ValueError) or panicked(error):
                     return {}
                 raise
@@ -114,7 +114,7 @@ class Batches:
         return known
 
     def _copy(self, literal: bool) -> Any:
-        """A tokenizer of our own: calls of the model's change its settings meanwhile."""
+        """A copy of the tokenizer, because calls of the original change its settings meanwhile."""
         if literal not in self._copies:
             made: Any = copy.deepcopy(self._backend)
             made.no_truncation()

@@ -1,4 +1,4 @@
-"""Calls and their results as chat templates want them: matched, and with ids of their own kind."""
+"""Tool calls matched to their results, with ids in a chat template's format."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ MakeId = Callable[[ToolCall, int], str]
 
 
 def own_id(call: ToolCall, number: int) -> str:
-    """The id that the row gives it."""
+    """The call's id in the row."""
     return call.id
 
 
 def nine_letters(call: ToolCall, number: int) -> str:
-    """Nine letters and digits, as Mistral's templates want it."""
+    """An id of nine letters and digits, as Mistral's templates require."""
     return f"call{number:05d}"
 
 
 def by_function(call: ToolCall, number: int) -> str:
-    """Kimi's ids: they hold the function's name, and its templates write nothing else of it."""
+    """An id in Kimi's format with the function's name, which its templates write nowhere else."""
     return f"functions.{call.name}:{number}"
 
 
 def matched_calls(turns: Sequence[Message], make_id: MakeId) -> list[Message]:
-    """The turns with the name of the function in each result, by its id or else in order.
+    """The turns with the function's name in each result, matched by id or else by order.
 
     Args:
         turns: a conversation.
-        make_id: the ids that its calls, and the results of these, are given.
+        make_id: makes the ids of its calls and of their results.
     """
     matched: list[Message] = []
-    waiting: list[tuple[ToolCall, ToolCall]] = []  # as the row has it, and as it is given
+    waiting: list[tuple[ToolCall, ToolCall]] = []  # the row's call, and the renamed one
     number = 0
     for turn in turns:
         given = tuple(

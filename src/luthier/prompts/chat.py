@@ -1,4 +1,4 @@
-"""Conversations as a model's chat template writes them."""
+"""The layout of conversations with a model's chat template."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class _Answered(NamedTuple):
     """A conversation up to the end of its last answer; places are characters.
 
     Attributes:
-        text: all of it.
-        asked: where the question ends.
-        content: where the answer begins behind its reasoning; ``asked`` where it has none.
+        text: the whole text.
+        asked: the end of the prompt.
+        content: the start of the answer after its reasoning; ``asked`` if it has none.
     """
 
     text: str
@@ -51,20 +51,19 @@ class _Answered(NamedTuple):
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
 class ChatLayout:
-    """The model's chat template decides.
+    """The layout of conversations with the model's chat template.
 
-    What it writes before every answer, such as a space or a pair of tags without thoughts in them,
-    belongs to the answer, where it is trained and where it is scored. Templates that write the date
-    get one that never changes.
+    The template's text before every answer, such as a space or an empty pair of reasoning tags,
+    belongs to the answer in training and in scoring. Templates that write the date get a fixed one.
 
-    A prompt is always what inference asks. Where the template writes an answered conversation
-    otherwise (it opens reasoning in the prompt, or cuts it out of the answer), the answer is put
-    behind the prompt: its reasoning in the template's tags, then its text and the end of the turn.
+    Prompts are always those of inference. The template may write an answered conversation
+    differently: it may open reasoning in the prompt, or cut it out of the answer. Then the answer
+    is appended to the prompt: its reasoning in the template's tags, its text and the end of turn.
 
     Attributes:
         dialect: the template.
-        encoder: makes tokens.
-        end: the text of the token that ends a turn; empty where there is none.
+        encoder: tokenises texts.
+        end: the text of the end-of-turn token; empty if there is none.
     """
 
     dialect: Dialect
@@ -72,10 +71,10 @@ class ChatLayout:
     end: str
 
     def question(self, messages: Sequence[Message], tools: str, where: str) -> str:
-        """The conversation so far, up to where the assistant's answer begins.
+        """The prompt: the conversation up to the start of the assistant's answer.
 
         Raises:
-            DataError: the template refuses the conversation, or leaves a part of it out.
+            DataError: the template refuses the conversation or omits a part of it.
         """
         turns, listed = self._turns(messages), self._tools(tools, where)
         text = self.dialect.write(turns, where, ask=True, tools=listed)
@@ -87,12 +86,12 @@ class ChatLayout:
     ) -> tuple[Written, ...]:
         """A conversation with its answers, each up to the end of its turn.
 
-        Templates that write earlier turns otherwise when a conversation goes on (they drop the
-        reasoning, or move the system message) give a text for each answer that is trained, as
-        inference would ask for it. A first turn answers nothing.
+        Some templates change earlier turns when a conversation goes on: they drop the reasoning, or
+        move the system message. Then the result is one text for each trained answer, after its
+        prompt at inference. A first turn of the assistant is not an answer.
 
         Raises:
-            DataError: the template refuses the conversation, or leaves a part of it out.
+            DataError: the template refuses the conversation or omits a part of it.
         """
         turns, listed = self._turns(messages), self._tools(tools, where)
         answered = {
@@ -146,7 +145,7 @@ class ChatLayout:
             yield self.encoder.request(each, literal=False)
 
     def answer(self, text: str) -> tuple[int, ...]:
-        """The ids of an answer, with what the template writes before every one."""
+        """The ids of an answer, with the template's text before every answer."""
         asked = self.dialect.write((_QUESTION,), "", ask=True)
         whole = self.encode(asked + self._lead + self.encoder.hide(text))
         place = len(self.show(asked))
@@ -154,7 +153,7 @@ class ChatLayout:
 
     @property
     def reader(self) -> AnswerReader:
-        """See `Layout.reader`: the template's own tags, and what it writes before every answer."""
+        """See `Layout.reader`. It knows the template's tags and its text before every answer."""
         return AnswerReader(
             self.encoder,
             [self.dialect.tags],
@@ -177,7 +176,7 @@ class ChatLayout:
         ]
 
     def _ended(self, span: Span, text: str) -> Span:
-        """The answer with its end, where the template writes that only before the next turn."""
+        """The answer with its end token, even if the template writes that before the next turn."""
         if text.startswith(self.end, span.end) and not text.endswith(self.end, 0, span.end):
             return replace(span, end=span.end + len(self.end))
         return span
@@ -195,7 +194,7 @@ class ChatLayout:
         """Check that the template wrote everything.
 
         Raises:
-            DataError: it did not.
+            DataError: a part is missing.
         """
         if tools and not self.dialect.takes_tools:
             raise no_tools(f"the tool {tool_name(tools[0])!r}", where)
@@ -203,10 +202,10 @@ class ChatLayout:
         require_turns(map(_without_thought, turns), text, where)
 
     def _answered(self, turns: Sequence[Message], tools: Sequence[Any], where: str) -> _Answered:
-        """The last turn behind what inference asks for it.
+        """The last turn after its prompt at inference.
 
         Raises:
-            DataError: the template refuses the conversation, or leaves the answer out.
+            DataError: the template refuses the conversation or omits the answer.
         """
         asked = self.dialect.write(turns[:-1], where, ask=True, tools=tools)
         full = self.dialect.write(turns, where, ask=False, tools=tools)
@@ -232,14 +231,14 @@ class ChatLayout:
         return _Answered(asked + written[:end], len(asked), place)
 
     def _put_behind(self, asked: str, full: str, thought: Thought, answer: Message) -> str:
-        """The answer as it follows a prompt that the template does not write so itself."""
+        """The text of an answer after a prompt that the template's full text does not continue."""
         tags = self.dialect.tags
         before = ""
         if answer.reasoning:
             before = missing_part(thought.text, asked)
         elif asked.rstrip().endswith(tags.open):
             before = missing_part(tags.around(""), asked)
-        # The turn begins where the two texts part, or with the tags of the prompt.
+        # The turn begins at the first difference of the texts, or with the prompt's tags.
         opened = asked.rfind(tags.open)
         shared = _shared(asked, full)
         start = min(shared, opened) if opened >= 0 else shared
@@ -249,7 +248,7 @@ class ChatLayout:
 
     @cached_property
     def _lead(self) -> str:
-        """What stands between a question and every answer to it."""
+        """The template's text between a prompt and every answer."""
         try:
             part = self._answered((_QUESTION, Message("assistant", PROBE)), (), "")
         except DataError:
@@ -258,12 +257,12 @@ class ChatLayout:
         return written[: max(written.find(PROBE), 0)]
 
     def _end_of_turn(self, written: str, behind: int) -> int:
-        """Where the turn ends, without what a template writes after it, such as a line break."""
+        """The end of the turn, before later text of the template such as a line break."""
         found = written.find(self.end, behind) if self.end else -1
         return found + len(self.end) if found >= 0 else len(written.rstrip())
 
     def _turns(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """The messages with special tokens hidden, and a system message only where it is shown."""
+        """The messages with special tokens hidden; an unsupported system message joins the user."""
         turns = tuple(map(self._hidden, messages))
         if len(turns) < 2 or turns[0].role != "system" or turns[1].role != "user":
             return turns
@@ -273,11 +272,11 @@ class ChatLayout:
         return (Message("user", f"{system.content}\n\n{user.content}"), *rest)
 
     def _hidden(self, turn: Message) -> Message:
-        """A turn with special tokens hidden; tags around its reasoning are meant."""
+        """A turn with hidden special tokens, except the tags around its reasoning."""
         hide = self.encoder.hide
         thought, content = thought_of(turn, self.dialect.tags)
         content = hide(content)
-        if not turn.reasoning:  # it stands in the content, perhaps as tags without a word
+        if not turn.reasoning:  # it may be in the content, even as empty tags
             reasoning = thought.reasoning
             head = (
                 thought.text.replace(reasoning, hide(reasoning), 1) if reasoning else thought.text
@@ -308,7 +307,7 @@ class ChatLayout:
 
 
 def _without_thought(turn: Message) -> Message:
-    """Templates may leave earlier reasoning out; the trained one is looked at by itself."""
+    """The turn without reasoning, which templates may omit; trained reasoning is checked apart."""
     return _saying(turn, thought_of(turn, KNOWN_TAGS[0])[1])
 
 
@@ -320,7 +319,7 @@ def _saying(turn: Message, content: str, reasoning: str = "") -> Message:
 
 
 def _holds(answer: Message, written: str) -> bool:
-    """Whether a text has all parts of an answer."""
+    """Whether a text contains all parts of an answer."""
     parts = (answer.reasoning, answer.content)
     return all(is_in(part, written) for part in parts) and holds_calls(answer.tool_calls, written)
 

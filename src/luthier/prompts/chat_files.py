@@ -1,4 +1,4 @@
-"""Chat templates as they lie in files: read, and checked before the first row."""
+"""Chat templates in files, which are read and checked before the first row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_own_template(setting: str) -> str | None:
     """The text of a user's own chat template.
 
     Args:
-        setting: a file, or a word that names none: ``auto`` or ``never``.
+        setting: a file, or one of the words ``auto`` and ``never``.
 
     Raises:
         DataError: the file cannot be read, is not text, is empty, or is too large.
@@ -48,7 +48,7 @@ def read_own_template(setting: str) -> str | None:
 
 
 def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
-    """Check that the chat template that will be used is one.
+    """Check that the chat template to be used is valid.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -56,8 +56,8 @@ def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
         setting: the file that ``own`` is from.
 
     Raises:
-        DataError: it is empty, is not valid Jinja, or takes more than a template may; with its
-            file, and the line where there is one.
+        DataError: the template is empty, is not valid Jinja, or exceeds a limit. The error has its
+            file and, if known, the line.
     """
     found = own or tokenizer.chat_template
     named = found if isinstance(found, Mapping) else {"": found}
@@ -80,14 +80,14 @@ def require_usable(tokenizer: Tokenizer, own: str | None, setting: str) -> None:
 
 
 def require_names(tokenizer: Tokenizer, where: str) -> None:
-    """Check that a tokenizer's chat templates can be saved: each becomes a file of its name.
+    """Check that a tokenizer's chat templates can be saved, each as a file of its name.
 
     Args:
         tokenizer: the model's tokenizer.
         where: the file that names them.
 
     Raises:
-        DataError: a name leads out of the folder, or is none; or a template is no text.
+        DataError: a name is not that of a file in the folder, or a template is not text.
     """
     named = tokenizer.chat_template
     if named is None or isinstance(named, str):
@@ -115,13 +115,13 @@ def template_place(tokenizer: Tokenizer, own: str | None, setting: str) -> str:
 
 
 def _try(source: str) -> None:
-    """Have a template parsed and run; that it refuses this conversation says nothing."""
+    """Parse and run a template; it may refuse this conversation."""
     with suppress(TemplateRaised):
         template_process.render(source, {"messages": [{"role": "user", "content": ""}]})
 
 
 def _place(tokenizer: Tokenizer, name: str) -> str:
-    """The file of a tokenizer's template where it has one of its own; else what it is called."""
+    """The file of a tokenizer's template, or else the template's name."""
     folder = str(getattr(tokenizer, "name_or_path", "") or "")
     own = Path(folder) / _FILE
     with suppress(OSError, ValueError):

@@ -1,7 +1,7 @@
-"""A model's chat template: how it is called, and which of its many dialects it speaks.
+"""A model's chat template and the dialect of its inputs.
 
-What a template understands is tried out, not looked up: a probe is written, and looked for in the
-text. So templates of one's own and of models yet unknown work alike.
+The features of a template are tested, not looked up: a probe is rendered and searched for in the
+text. So users' own templates and those of unknown models work too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from luthier.prompts.tokens import Tokenizer
 # Words that no template writes itself.
 PROBE = "zqxprobe"
 _ASKED, _SAID, _THOUGHT, _RULE = "zqxasked", "zqxsaid", "zqxthought", "zqxrule"
-# What templates take for today: a run that goes on tomorrow, or is compared with one of yesterday,
-# sees the same text. It is what Llama 3's write where there is no clock.
+# Templates see a fixed date, so that a run that is resumed or compared on another day has the same
+# text. This date is the one that Llama 3's templates write without a clock.
 _TODAY = datetime(2024, 7, 26, tzinfo=UTC)
 _CLOCK = "strftime_now"
 _CODES = {code: f"{_TODAY:%{code}}" for code in "aAbBdeHIjmMpSyY"} | {
@@ -43,13 +43,13 @@ _CODES = {code: f"{_TODAY:%{code}}" for code in "aAbBdeHIjmMpSyY"} | {
     "z": "+0000",
     "Z": "UTC",
 }
-# transformers gives templates a clock of that name; a macro stands before it.
+# transformers gives templates a clock of that name; a macro overrides it.
 _STOPPED_CLOCK = (
     f"{{% macro {_CLOCK}(format) %}}{{{{ format"
     + "".join(f"|replace('%{code}', '{text}')" for code, text in _CODES.items())
     + " }}{% endmacro %}\n"
 )
-# transformers takes null out of turns, and some templates look for it beside calls.
+# transformers removes null from turns, but some templates test for it beside tool calls.
 _NULL_BESIDE_CALLS = (
     "{% set given = namespace(turns=[]) %}{% for turn in messages %}"
     "{% set silent = turn.tool_calls and not turn.content %}"
@@ -64,15 +64,15 @@ _FAILURES = (
 
 
 class _Form(NamedTuple):
-    """How turns are given to a template.
+    """The form in which a template takes turns.
 
     Attributes:
         parts: the roles whose content is a list of parts.
-        reasoning_key: where an assistant's reasoning goes; empty: into the content.
-        arguments_are_text: a call's arguments are JSON as text, not an object.
-        make_id: what ids calls get.
-        silence_is_null: a turn that only calls has null for its content, not an empty text.
-        tools_in_system: tools are a key of the system message, not an argument.
+        reasoning_key: the key of an assistant's reasoning; empty: it goes into the content.
+        arguments_are_text: whether a call's arguments are JSON as text, not an object.
+        make_id: makes the ids of calls.
+        silence_is_null: whether a turn with only calls has null, not an empty text, as content.
+        tools_in_system: whether tools are a key of the system message, not an argument.
     """
 
     parts: frozenset[str] = frozenset()
@@ -85,10 +85,10 @@ class _Form(NamedTuple):
 
 @dataclass(frozen=True)  # no slots: they exclude cached properties
 class Dialect:
-    """A chat template, and how conversations are given to it.
+    """A chat template, called in its own dialect.
 
     Attributes:
-        tokenizer: whose template it is.
+        tokenizer: the tokenizer with the template.
         own: a template to use instead of the tokenizer's.
         values: further arguments, such as ``enable_thinking``.
         place: the file of the template, for error messages.
@@ -101,9 +101,9 @@ class Dialect:
     _known: dict[Draft, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
-        """The items, one by one, while the drafts that the next ones ``needed`` are rendered.
+        """The items, one by one, while the drafts for the next items are rendered.
 
-        It changes no result: `write` finds what was rendered ahead, and does not render it again.
+        Results do not change: `write` finds a text that was rendered ahead.
         """
         for batch, known in ahead(items, needed, self._rendered, template_process.stop):
             self._known.clear()
@@ -125,14 +125,14 @@ class Dialect:
         """The text of a conversation.
 
         Args:
-            turns: who says what.
+            turns: the turns of the conversation.
             where: the row's place, for error messages.
-            ask: end with what stands before an answer.
-            tools: what the assistant may call.
+            ask: end the text with the generation prompt.
+            tools: the tools that the assistant may call.
 
         Raises:
-            DataError: the template refuses the conversation, or takes more time, memory or text
-                than a template may.
+            DataError: the template refuses the conversation, or exceeds its limits of time, memory
+                or text.
         """
         known = self._known.get(Draft(tuple(turns), ask)) if self._known and not tools else None
         if known is not None:
@@ -143,7 +143,7 @@ class Dialect:
             except _FAILURES:
                 if not any(turn.tool_calls or turn.tool_call_id for turn in turns):
                     raise
-                # Mistral's want ids of nine letters and digits.
+                # Mistral's templates require ids of nine letters and digits.
                 numbered = self._form._replace(make_id=nine_letters)
                 return self._render(turns, numbered, ask, tools)
         except _FAILURES as error:
@@ -159,7 +159,7 @@ class Dialect:
 
     @cached_property
     def tags(self) -> ThinkTags:
-        """What the template writes around reasoning; what is usual where it writes none."""
+        """The template's tags around reasoning, or the usual tags if it has none."""
         turns = (Message("user", _ASKED), Message("assistant", _SAID, reasoning=_THOUGHT))
         if self._form.reasoning_key:
             text = self._try(turns, self._form) or ""
@@ -177,7 +177,7 @@ class Dialect:
 
     @cached_property
     def _inline_tags(self) -> ThinkTags:
-        """What stands around reasoning that is given as a part of the content."""
+        """The tags around reasoning that is a part of the content."""
         source = self._source(False) or ""
         return next((tags for tags in KNOWN_TAGS if tags.close in source), KNOWN_TAGS[0])
 
@@ -189,7 +189,7 @@ class Dialect:
 
     @cached_property
     def takes_system(self) -> bool:
-        """Whether a system message is written, and stays when the question is answered."""
+        """Whether the template writes a system message, with and without an answer."""
         turns = (Message("system", _RULE), Message("user", _ASKED), Message("assistant", _SAID))
         asked = self._try(turns[:2], self._form, ask=True)
         answered = self._try(turns, self._form)
@@ -197,7 +197,7 @@ class Dialect:
 
     @cached_property
     def takes_tools(self) -> bool:
-        """Whether tools that are offered are written."""
+        """Whether the template writes the list of tools."""
         return self._writes_tools(self._form)
 
     def _writes_tools(self, form: _Form) -> bool:
@@ -212,7 +212,7 @@ class Dialect:
 
     @cached_property
     def default_system(self) -> str:
-        """The text that the template puts in the place of a missing system message."""
+        """The template's default system message; empty if it has none."""
         user = Message("user", _ASKED)
         bare = self._try((user,), self._form) or ""
         ruled = self._try((Message("system", _RULE), user), self._form) or ""
@@ -240,7 +240,7 @@ class Dialect:
         return next(filter(self._takes_calls, ways), form)
 
     def _parts(self) -> frozenset[str]:
-        """Content is text, unless it is lost so and found as a list of parts."""
+        """The roles whose content must be a list of parts, because text would be lost."""
         turns = (Message("user", _ASKED), Message("assistant", _SAID))
         for answers, asks in product(((), ("assistant",)), ((), ("user", "system", "tool"))):
             parts = frozenset((*asks, *answers))
@@ -258,7 +258,7 @@ class Dialect:
         return ""
 
     def _takes_calls(self, form: _Form) -> bool:
-        """Whether a call is written, with its arguments as they are."""
+        """Whether the template writes a call with unchanged arguments."""
         call = ToolCall(_RULE, json.dumps({_ASKED: _SAID}), "call00000")
         turns = (Message("user", PROBE), Message("assistant", "", tool_calls=(call,)))
         tools = ({"type": "function", "function": {"name": _RULE, "parameters": {}}},)
@@ -286,7 +286,7 @@ class Dialect:
         self, turns: Sequence[Message], form: _Form, ask: bool, tools: Sequence[Any]
     ) -> str:
         source = self._source(bool(tools))
-        if source is None:  # one that is no program: that of a tokenizer of Luthier's or Mistral's
+        if source is None:  # no Jinja source: a tokenizer of Luthier's or Mistral's
             given, options = self._conversation(turns, form, tools), self._options(tools)
             text = self.tokenizer.apply_chat_template(
                 given, tokenize=False, add_generation_prompt=ask, **options
@@ -325,7 +325,7 @@ class Dialect:
         return given
 
     def _given(self, turn: Message, form: _Form) -> dict[str, Any]:
-        """A turn as templates read it."""
+        """A turn as the template takes it."""
         thought, content = thought_of(turn, self._inline_tags)
         given: dict[str, Any] = {"role": turn.role}
         if thought.reasoning and form.reasoning_key:
@@ -346,7 +346,7 @@ class Dialect:
         return given
 
     def _source(self, has_tools: bool) -> str | None:
-        """The template; None: the tokenizer has another kind."""
+        """The template's source; None if the tokenizer's template is not Jinja."""
         source = self.own or self.tokenizer.chat_template
         if isinstance(source, Mapping):
             names = ("tool_use", "default") if has_tools else ("default",)
@@ -355,7 +355,7 @@ class Dialect:
 
 
 def over_the_limit(error: TemplateLimit, place: str) -> DataError:
-    """The refusal of a template that takes too much."""
+    """The error for a template that exceeds its limits."""
     return DataError(
         f"the chat template {error}",
         where=place,
@@ -365,7 +365,7 @@ def over_the_limit(error: TemplateLimit, place: str) -> DataError:
 
 
 def _completed(source: str, form: _Form) -> str:
-    """The template with what must stand before it."""
+    """The template's source after the macros that it needs."""
     before = _STOPPED_CLOCK if _CLOCK in source else ""
     return before + (_NULL_BESIDE_CALLS if form.silence_is_null else "") + source
 
@@ -373,7 +373,7 @@ def _completed(source: str, form: _Form) -> str:
 def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
     arguments: Any = call.arguments
     if not form.arguments_are_text:
-        # A model that wrote other than JSON made a mistake, and the row says so.
+        # A model that wrote invalid JSON made a mistake, which the row keeps.
         with suppress(ValueError, RecursionError):
             arguments = json.loads(call.arguments or "{}")
     made = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
@@ -381,7 +381,7 @@ def _call(call: ToolCall, form: _Form) -> dict[str, Any]:
 
 
 def _last_tag(text: str) -> str:
-    """The tag that ends a text, as one that opens reasoning does."""
+    """The tag at the end of a text, which may open reasoning; empty if there is none."""
     match = re.search(r"(<[^<>\s]+>|\[[^\[\]\s]+\])\s*$", text)
     return match[1] if match else ""
 

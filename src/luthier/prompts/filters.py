@@ -1,4 +1,4 @@
-"""The filters of templates, and the meter that bounds what a template may cost."""
+"""The filters of templates, and the meter that limits a template's cost."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _METER = "the meter"
 
 
 class Meter:
-    """What one rendering may cost: characters made, and processor time.
+    """The limits of one rendering: characters made and processor time.
 
-    Time is that of the thread, so that a busy machine does not refuse what an idle one accepts.
+    Time is that of the thread, so that the result does not depend on the machine's load.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class Meter:
         self._deadline = time.thread_time() + MAX_SECONDS
 
     def charge(self, characters: int) -> None:
-        """Pay for text, before it is made where its length is known.
+        """Charge for text, before it is made if its length is known.
 
         Raises:
-            SecurityError: the template costs too much.
+            SecurityError: the template exceeds a limit.
         """
         self._characters += characters
         if self._characters > MAX_CHARACTERS:
@@ -42,7 +42,7 @@ class Meter:
 
 
 def start_meter(values: Mapping[str, Any]) -> tuple[dict[str, Any], Meter]:
-    """A copy of ``values`` in which filters find the new meter, and that meter."""
+    """A copy of ``values`` with a new meter for the filters, and that meter."""
     meter = Meter()
     return {**values, _METER: meter}, meter
 
@@ -56,7 +56,7 @@ def text_of(value: Any) -> str:
     """A single value as text: numbers as Python prints them, booleans as JSON does.
 
     Raises:
-        ValueError: the value is null, NaN or a list, which in a prompt is nearly always a slip.
+        ValueError: the value is null, NaN or a list, which is nearly always a mistake in a prompt.
     """
     if isinstance(value, str):
         return value
@@ -157,10 +157,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "trim": _trim,
     "upper": _text_filter(str.upper),
 }
-"""What a template may use."""
+"""The filters that a template may use."""
 
 INTERNAL_FILTERS: dict[str, Callable[..., Any]] = {
     "each item": _each_item,
     "joined text": _joined_text,
 }
-"""What the sandbox puts in place of loops and of ``~``; no template can spell these names."""
+"""The sandbox's filters for loops and for ``~``; no template can spell these names."""

@@ -1,4 +1,4 @@
-"""Texts in the template language as fields of a file, checked when the file is read."""
+"""Snippets of the template language as fields, validated when a file is read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from luthier.prompts.sandbox import compile_snippet
 
 
 def valid_snippet(source: str) -> str:
-    """A text that the template language has.
+    """A validated snippet of the template language.
 
     Raises:
-        ValueError: it has not; as pydantic's validators say so.
+        ValueError: the snippet is not valid; pydantic's validators expect this class.
     """
     try:
         compile_snippet(source)
@@ -29,5 +29,5 @@ Jinja = Annotated[str, AfterValidator(valid_snippet)]
 
 
 def columns_of(sources: Iterable[str]) -> frozenset[str]:
-    """The columns that texts in the template language need."""
+    """The columns that snippets of the template language need."""
     return frozenset().union(*(compile_snippet(source).columns for source in sources))

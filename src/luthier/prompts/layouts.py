@@ -1,7 +1,7 @@
-"""How a conversation is written as text: plainly, or with a chat template (`luthier.prompts.chat`).
+"""Layouts of conversations as text: plain, or with a chat template (`luthier.prompts.chat`).
 
-A conversation is one text, which is tokenised whole; spans say where the answers stand in it. The
-text up to an answer is what a model is asked at inference.
+A conversation is one text, which is tokenised whole. Spans are the places of its answers. The text
+before an answer is the prompt at inference.
 """
 
 from __future__ import annotations
@@ -24,56 +24,56 @@ class Layout(Protocol):
     """A way to write conversations."""
 
     def question(self, messages: Sequence[Message], tools: str, where: str) -> str:
-        """The conversation so far, up to where the assistant's answer begins."""
+        """The prompt: the conversation up to the start of the assistant's answer."""
 
     def conversations(
         self, messages: Sequence[Message], tools: str, where: str
     ) -> tuple[Written, ...]:
         """A conversation that ends with the assistant's answer.
 
-        One text; or one for each answer that is trained, where earlier turns are written otherwise
-        when the conversation goes on.
+        The result is one text. If the layout changes earlier turns when the conversation goes on,
+        it is one text for each trained answer.
         """
 
     def drafts(self, messages: Sequence[Message], tools: str, *, ask: bool) -> Iterator[Draft]:
-        """What is written for `question`, or else for `conversations`, or most of it."""
+        """The drafts, or most of them, that `question` needs, or else `conversations`."""
 
     def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
-        """The items, while the drafts that the next ones need are written."""
+        """The items; the drafts for the next items are written in the meantime."""
 
     def encode(self, text: str) -> Tokens:
-        """A text as tokens; offsets are those in the text that `show` gives."""
+        """The tokens of a text; offsets are places in the result of `show`."""
 
     def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
-        """The ids of ``text[:place]``, where the tokens of the whole text are known."""
+        """The ids of ``text[:place]``, given the tokens of the whole text."""
 
     def is_behind_token(self, text: str, place: int) -> bool:
-        """Whether a special token ends there, so that no token has characters of both sides."""
+        """Whether a special token ends at a place, so that no token crosses it."""
 
     def requests(self, text: str, places: Iterable[int]) -> Iterator[Request]:
-        """What is encoded for the tokens of a text, and for `before` at some places in it."""
+        """The encodings that the tokens of a text need, and `before` at some places in it."""
 
     def answer(self, text: str) -> tuple[int, ...]:
-        """The ids of an answer as they stand after a question, without the end of the turn."""
+        """The ids of an answer after a question, without the end of the turn."""
 
     @property
     def reader(self) -> AnswerReader:
-        """Finds the answer in a generated text."""
+        """The reader that finds the answer in a generated text."""
 
     def show(self, text: str) -> str:
-        """A text for people."""
+        """The text with its special tokens spelled out."""
 
     def stop_strings(self, answers: Iterable[str]) -> tuple[str, ...]:
-        """What a model writes that goes on after its answer as the text before went on.
+        """The stop strings: texts that a model writes if it goes on after its answer.
 
         Args:
-            answers: some that are to be expected; what stands within one ends none.
+            answers: examples of answers; a text that occurs in one of them is no stop string.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class PlainLayout:
-    """Conversations as `PlainText`, and their tokens."""
+    """The layout of conversations as `PlainText`."""
 
     encoder: Encoder
     plain: PlainText
@@ -89,7 +89,7 @@ class PlainLayout:
         return (self.plain.conversation(messages, tools, where),)
 
     def drafts(self, messages: Sequence[Message], tools: str, *, ask: bool) -> Iterator[Draft]:
-        """See `Layout.drafts`: none, since plain text is written at once."""
+        """See `Layout.drafts`: none, because plain text needs no template."""
         yield from ()
 
     def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Draft]]) -> Iterator[T]:
@@ -97,7 +97,7 @@ class PlainLayout:
         yield from items
 
     def encode(self, text: str) -> Tokens:
-        """The tokens of ``text``; special tokens in it are text."""
+        """The tokens of ``text``; special tokens spelled out in it stay text."""
         return self.encoder.literal(text)
 
     def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
@@ -105,7 +105,7 @@ class PlainLayout:
         return self.encode(text[:place]).ids
 
     def is_behind_token(self, text: str, place: int) -> bool:
-        """Never: special tokens are text."""
+        """False: special tokens stay text."""
         return False
 
     def requests(self, text: str, places: Iterable[int]) -> Iterator[Request]:
@@ -114,7 +114,7 @@ class PlainLayout:
             yield self.encoder.request(each, literal=True)
 
     def answer(self, text: str) -> tuple[int, ...]:
-        """The ids of an answer, with the spaces that lead it."""
+        """The ids of an answer, with its leading spaces."""
         asked = "?" + self.plain.ending
         whole = self.encode(asked + self.plain.lead + text)
         before = self.encode(asked).ids
@@ -122,7 +122,7 @@ class PlainLayout:
 
     @property
     def reader(self) -> AnswerReader:
-        """See `Layout.reader`: reasoning stands in tags before the answer."""
+        """See `Layout.reader`: reasoning is in tags before the answer."""
         return AnswerReader(self.encoder)
 
     def show(self, text: str) -> str:

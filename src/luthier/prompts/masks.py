@@ -1,4 +1,4 @@
-"""Which tokens of a conversation are trained."""
+"""Loss masks of conversations."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from luthier.prompts.tokens import Encoder, Tokens
 from luthier.prompts.written import Span, Written
 
 _LAST_TEXTS = 16
-# Texts that hardly share a token with what follows them; a character each.
+# Single characters that seldom share a token with the text after them.
 _NEUTRAL = ("\n", ":", "]", "?")
 
 
 class Masked(NamedTuple):
-    """A conversation as tokens.
+    """A conversation as tokens with a loss mask.
 
     Attributes:
         ids: the tokens.
-        trained: whether each is part of an answer that is trained.
-        withheld: whether each is part of an answer, or of reasoning, that is not.
-        prompt_length: how many tokens stand before the last answer.
-        is_joined: the tokens are those of the prompt and of the answer apart.
+        trained: for each token, whether it is part of a trained answer.
+        withheld: for each token, whether it is part of an untrained answer or reasoning.
+        prompt_length: the number of tokens before the last answer.
+        is_joined: whether prompt and answer were tokenised separately.
     """
 
     ids: tuple[int, ...]
@@ -39,16 +39,16 @@ class Masked(NamedTuple):
 class Masks:
     """Finds the tokens of answers through their places in the text.
 
-    The text is tokenised whole. Inference feeds the tokens of the prompt; where these are not the
-    first tokens of the whole, since one token has characters of prompt and answer, the answer is
-    tokenised apart, as it is when it is generated. A conversation with such a place is cut into one
-    text for each answer.
+    The text is tokenised whole. At inference the model gets the tokens of the prompt. These may not
+    be the first tokens of the whole text, because one token may have characters of both prompt and
+    answer. Then the answer is tokenised separately, as in generation, and a conversation is cut
+    into one text for each answer.
 
     Attributes:
-        layout: makes tokens of a text.
+        layout: tokenises a text.
         encoder: finds boundaries.
-        begin: what stands before every text.
-        trains_reasoning: the reasoning before an answer is trained too.
+        begin: the tokens before every text.
+        trains_reasoning: whether the reasoning before an answer is trained too.
     """
 
     layout: Layout
@@ -57,26 +57,26 @@ class Masks:
     trains_reasoning: bool
 
     def tokens(self, text: str) -> Tokens:
-        """A text of the layout as tokens, with what stands before every one."""
+        """The tokens of a text of the layout, after the tokens before every text."""
         return self._remembered(text)
 
     @cached_property
     def _remembered(self) -> Callable[[str], Tokens]:
-        """The same few texts are asked for again and again while a conversation is cut."""
+        """A cached `_encode`: cutting a conversation needs the same few texts repeatedly."""
         return lru_cache(maxsize=_LAST_TEXTS)(self._encode)
 
     def _encode(self, text: str) -> Tokens:
         ids, offsets = self.layout.encode(text)
-        # A text that spells out its beginning has it once.
+        # A text that spells out the BOS token does not get a second one.
         begin = self.begin if ids[: len(self.begin)] != self.begin else ()
         if begin and offsets is not None:
             offsets = (*((0, 0) for _ in begin), *offsets)
         return Tokens(begin + ids, offsets)
 
     def parts(self, written: Written) -> Iterator[Written]:
-        """The conversation, or each trained answer behind its prompt.
+        """The conversation, or each trained answer after its prompt.
 
-        The latter where the tokens of the conversation do not begin with those of each prompt.
+        The conversation is cut if its tokens do not begin with those of each prompt.
         """
         trained = [span for span in written.answers if span.is_trained]
         if len(written.answers) > 1 and trained:
@@ -89,7 +89,7 @@ class Masks:
         yield written
 
     def mask(self, written: Written) -> Masked:
-        """The tokens of a conversation, and which are trained."""
+        """The tokens of a conversation with their loss mask."""
         tokens, is_joined = self._behind_prompt(written)
         asked = 0
         trained = [False] * len(tokens.ids)
@@ -103,7 +103,7 @@ class Masks:
         return Masked(tokens.ids, tuple(trained), tuple(withheld), asked, is_joined)
 
     def _range(self, tokens: Tokens, text: str, span: Span) -> tuple[int, int, int]:
-        """Where the tokens of an answer begin, where those that can be trained do, and the end."""
+        """An answer's first token, its first trainable token, and its end."""
         asked = begin = self._boundary(tokens, text, span.asked).at
         if not self.trains_reasoning and span.content > span.asked:
             begin = max(begin, self._boundary(tokens, text, span.content).at)
@@ -118,13 +118,13 @@ class Masks:
         return asked, begin, max(begin, end)
 
     def _behind_prompt(self, written: Written) -> tuple[Tokens, bool]:
-        """The tokens of a text, and whether they are those of its prompt and its answer apart."""
+        """The tokens of a text, and whether prompt and answer were tokenised separately."""
         text, asked = written.text, written.answers[-1].asked
         whole = self.tokens(text)
         if len(written.answers) > 1 or self._boundary(whole, text, asked).is_clean:
             return whole, False
         before = self.tokens(text[:asked])
-        for neutral in _NEUTRAL:  # a text's first token may have a blank that this one has not
+        for neutral in _NEUTRAL:  # the tokenizer may add a space to a text's first token
             context = self.layout.encode(neutral)
             both = self.layout.encode(neutral + text[asked:])
             length = len(context.ids)
@@ -152,7 +152,7 @@ class Masks:
 def _joined_offsets(
     before: Tokens, both: Tokens, length: int, shift: int
 ) -> tuple[tuple[int, int], ...] | None:
-    """Offsets of a prompt, and of an answer that was encoded behind a neutral text."""
+    """The offsets of a prompt and of an answer that was encoded after a neutral text."""
     if before.offsets is None or both.offsets is None:
         return None
     answer = ((start + shift, end + shift) for start, end in both.offsets[length:])

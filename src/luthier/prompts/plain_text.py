@@ -15,17 +15,17 @@ _BETWEEN_TURNS = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
-    """Turns are separated by a blank line; an answer follows its question on a new line.
+    """Plain-text conversations: blank lines between turns, each answer on a new line.
 
-    Roles are not written. Spaces of ``separator`` belong to the answer, as in the continuations
-    of lm-evaluation-harness; other characters belong to the question.
+    Roles are not written. Trailing spaces of ``separator`` belong to the answer, as in the
+    continuations of lm-evaluation-harness; its other characters belong to the question.
     """
 
     separator: str = "\n"
 
     @property
     def lead(self) -> str:
-        """The spaces that lead an answer."""
+        """The spaces before an answer, which belong to the answer."""
         return self.separator[len(self.ending) :]
 
     @property
@@ -34,18 +34,18 @@ class PlainText:
         return self.separator.rstrip(" ")
 
     def question(self, messages: Sequence[Message], tools: str, where: str) -> str:
-        """The conversation so far, up to where the assistant's answer begins.
+        """The prompt: the conversation up to the start of the assistant's answer.
 
         Raises:
-            DataError: it has tools.
+            DataError: the conversation has tools.
         """
         return self._text(messages, tools, where)[0] + self.ending
 
     def conversation(self, messages: Sequence[Message], tools: str, where: str) -> Written:
-        """All turns of a conversation.
+        """The text of all turns of a conversation.
 
         Raises:
-            DataError: it has tools.
+            DataError: the conversation has tools.
         """
         text, answers = self._text(messages, tools, where)
         return Written(text, tuple(answers))

@@ -1,6 +1,6 @@
-"""Work that is done ahead, in batches and in a thread, for what will be asked for soon.
+"""Prefetching: work for the next items, done ahead in batches and in a thread.
 
-It changes no result: who asks looks first at what was made ahead, and makes the rest itself.
+Results do not change: a caller looks up the prefetched results, and computes missing ones itself.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _CHARACTERS = 2**20
 
 
 class Request(Protocol):
-    """Something that is asked for; equal ones are made once."""
+    """A request for work; equal requests are computed once."""
 
     def __hash__(self) -> int:
         """Requests are keys."""
 
     @property
     def characters(self) -> int:
-        """How much work it is."""
+        """The size of the work, in characters."""
 
 
 Wanted = TypeVar("Wanted", bound=Request)
@@ -39,15 +39,15 @@ def ahead(
     make: Callable[[Sequence[Wanted]], Mapping[Wanted, Made]],
     stop: Callable[[], object] = nothing,
 ) -> Iterator[tuple[list[T], Mapping[Wanted, Made]]]:
-    """The items in batches, with what was made for them.
+    """The items in batches, with the results of their requests.
 
-    The next batch is read, and its work begun, before the one at hand is given out.
+    The next batch is read, and its work started, before the current one is returned.
 
     Args:
-        items: they may be a stream.
-        needed: what an item will ask for.
-        make: makes it, in a thread; it may leave some out.
-        stop: ends ``make`` early where nobody waits for it any more, as after Ctrl-C.
+        items: the items, possibly a stream.
+        needed: returns the requests of an item.
+        make: computes results in a thread; it may omit some.
+        stop: ends ``make`` early if its results are no longer needed, as after Ctrl-C.
     """
     waiting: tuple[list[T], Future[Mapping[Wanted, Made]]] | None = None
     with ThreadPoolExecutor(max_workers=1) as pool:

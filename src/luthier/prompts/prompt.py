@@ -1,4 +1,4 @@
-"""Prompts: what an engine is asked, as token ids, as text or as a conversation."""
+"""Prompts as token ids, as text or as conversations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from luthier.core.example import Message
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation, which the engine writes with the chat template of its model.
+    """A conversation, which the engine renders with its model's chat template.
 
     Attributes:
         messages: turns of text; the assistant answers the last one.
@@ -21,7 +21,7 @@ class Conversation:
 
     @property
     def text(self) -> str:
-        """The conversation for people: a mark before each turn names who speaks."""
+        """The conversation for display, with the role before each turn."""
         turns = "".join(f"<|{turn.role}|>{turn.content}" for turn in self.messages)
         return f"{turns}<|assistant|>"
 
@@ -32,20 +32,20 @@ conversation."""
 
 
 class Prompt(Protocol):
-    """A question, ready to be asked."""
+    """A rendered prompt."""
 
     @property
     def content(self) -> Content:
-        """What the engine is given."""
+        """The input of the engine."""
 
     @property
     def text(self) -> str:
-        """The question for people."""
+        """The prompt as text for display."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPrompt:
-    """A question in the tokens of one model; see `Prompt`."""
+    """A prompt in the tokens of one model; see `Prompt`."""
 
     ids: tuple[int, ...]
     text: str
@@ -58,12 +58,12 @@ class TokenPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ServedPrompt:
-    """A question to a server, which has the tokenizer; see `Prompt`."""
+    """A prompt for a server, which has the tokenizer; see `Prompt`."""
 
     content: str | Conversation
     text: str
 
 
 def known_tokens(content: Content) -> int:
-    """The tokens of a prompt; 0 where only its engine can count them."""
+    """The number of tokens of a prompt; 0 if only its engine can count them."""
     return 0 if isinstance(content, str | Conversation) else len(content)

@@ -1,4 +1,4 @@
-"""What a model thinks before it answers, and how that is told from the answer."""
+"""Reasoning before an answer, and its separation from the answer."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from luthier.core.example import Message
 
 
 class ThinkTags(NamedTuple):
-    """What stands around reasoning."""
+    """The tags around reasoning."""
 
     open: str
     close: str
 
     def around(self, reasoning: str) -> str:
-        """Reasoning as it stands before an answer; nothing in it stands for no reasoning."""
+        """The reasoning in tags, as it precedes an answer; empty tags mean no reasoning."""
         return f"{self.open}\n{reasoning.strip()}\n{self.close}\n\n"
 
 
@@ -45,11 +45,11 @@ KNOWN_TAGS = tuple(
 
 
 class Thought(NamedTuple):
-    """The beginning of an answer.
+    """The reasoning before an answer.
 
     Attributes:
-        text: all that stands before the answer, with its tags.
-        reasoning: what is between the tags.
+        text: all text before the answer, with the tags.
+        reasoning: the text between the tags.
     """
 
     text: str
@@ -57,13 +57,13 @@ class Thought(NamedTuple):
 
 
 NO_THOUGHT = Thought("", "")
-_BEGINNING = 200  # characters in which reasoning begins, behind white space
+_BEGINNING = 200  # the opening tag ends within these characters, white space included
 
 
 def split_thought(content: str, known: Iterable[ThinkTags] = KNOWN_TAGS) -> tuple[Thought, str]:
-    """Reasoning that stands at the beginning of a text, and the rest of it.
+    """Split a text into the reasoning at its beginning and the rest.
 
-    What a thinking model generated has no opening tag where the prompt ended with it.
+    A generated text lacks the opening tag if the prompt ended with it.
     """
     beginning = content[:_BEGINNING].lstrip()
     for tags in known:
@@ -83,7 +83,7 @@ def _pattern(tags: ThinkTags) -> re.Pattern[str]:
 
 
 def thought_of(turn: Message, tags: ThinkTags) -> tuple[Thought, str]:
-    """The reasoning of a turn, whether it is kept apart or stands in the content; and the rest."""
+    """The reasoning of a turn, from its own field or from the content, and the rest."""
     if turn.role != "assistant":
         return NO_THOUGHT, turn.content
     if turn.reasoning.strip():
@@ -97,7 +97,7 @@ def answer_only(text: str) -> str:
 
 
 def inline(turn: Message) -> str:
-    """What a turn says where no chat template writes it: reasoning in tags, then the answer."""
+    """The text of a turn without a chat template: reasoning in tags, then the answer."""
     thought, content = thought_of(turn, KNOWN_TAGS[0])
     return thought.text + content
 
@@ -106,17 +106,17 @@ def without_thought(text: str, known: Sequence[ThinkTags], *, is_opened: bool) -
     """A generated text without the reasoning before the answer.
 
     Args:
-        text: what was generated.
-        known: the tags that may stand around reasoning.
-        is_opened: the prompt ends with the tag that opens reasoning.
+        text: the generated text.
+        known: the possible tags around reasoning.
+        is_opened: whether the prompt ends with the tag that opens reasoning.
 
     Returns:
-        Nothing where the reasoning does not end. A text that closes what it did not open began
-        within its reasoning, whatever stands in the prompt. Reasoning may come in several parts.
+        The answer; empty if the reasoning does not end. A text with a closing but no opening tag
+        began within its reasoning, whatever the prompt is. Reasoning may have several parts.
     """
     beginning = text.lstrip()
     begun = [tags for tags in known if beginning.startswith(tags.open)]
-    for tags in begun or known:  # some open alike and close otherwise
+    for tags in begun or known:  # some share the opening tag and differ in the closing one
         before, closed, answer = text.partition(tags.close)
         unopened = tags in KNOWN_TAGS and tags.open not in before
         if closed and (begun or is_opened or unopened):
@@ -125,7 +125,7 @@ def without_thought(text: str, known: Sequence[ThinkTags], *, is_opened: bool) -
 
 
 def missing_part(whole: str, before: str) -> str:
-    """``whole`` without the beginning with which ``before`` ends already."""
+    """``whole`` without its longest prefix that is a suffix of ``before``."""
     for length in range(min(len(whole), len(before)), 0, -1):
         if before.endswith(whole[:length]):
             return whole[length:]

@@ -1,4 +1,4 @@
-"""From an example to tokens: the one way for training, evaluation and serving."""
+"""The rendering of examples as tokens, shared by training, evaluation and serving."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class PromptRenderer:
 
     Attributes:
         tokenizer: the model's tokenizer.
-        use_chat_template: write conversations with the tokenizer's chat template.
+        use_chat_template: whether to write conversations with a chat template.
         system: a system message for conversations that have none.
-        context_window: tokens that the model takes, the answer included (for encoder-decoder
-            models, tokens of the encoder's input).
-        encoder_decoder: the model reads the prompt in an encoder; chat templates do not apply.
-        answer_separator: what stands between question and answer in plain text. Its trailing
-            spaces are tokenised with the answer.
+        context_window: the model's context window in tokens, the answer included (for
+            encoder-decoder models, the limit of the encoder's input).
+        encoder_decoder: whether an encoder reads the prompt; chat templates do not apply then.
+        answer_separator: the text between question and answer in plain text. Its trailing spaces
+            are tokenised with the answer.
         own_template: a chat template to use instead of the tokenizer's.
-        template_file: where the chat template is from, for error messages.
+        template_file: the file of the chat template, for error messages.
         template_values: further arguments of the chat template.
-        keep_special: let rows spell out special tokens.
+        keep_special: whether rows may spell out special tokens.
         train_on: the answers of a conversation that are trained.
         reasoning: whether the reasoning before an answer is trained, kept, or dropped.
 
@@ -109,28 +109,28 @@ class PromptRenderer:
         )
 
     def within(self, context_window: int | None) -> PromptRenderer:
-        """The same with another context window; None: with its own."""
+        """A renderer with another context window; None keeps the current one."""
         return self if context_window is None else replace(self, context_window=context_window)
 
     def with_reserved_positions(self, positions: int) -> PromptRenderer:
-        """The same with a context window that is ``positions`` tokens smaller."""
+        """A renderer whose context window is ``positions`` tokens smaller."""
         return replace(self, context_window=self.context_window - positions)
 
     def tokenised(self) -> PromptRenderer:
-        """Itself: it gives tokens."""
+        """This renderer, because it produces tokens already."""
         return self
 
     def prompt(self, example: Example, *, answer_tokens: int = 0) -> TokenPrompt:
-        """What is fed before the answer.
+        """The prompt of an example, as tokens.
 
         Args:
-            example: the question; its references are not looked at.
-            answer_tokens: room to keep for the answer.
+            example: the question; its references are ignored.
+            answer_tokens: the room to reserve for the answer.
 
         Raises:
             PromptTooLongError: there is no room for the answer.
-            DataError: the chat template refuses the prompt or leaves a part of it out, or the
-                example is plain text.
+            DataError: the chat template refuses the prompt or omits a part of it, or the example
+                is plain text.
         """
         return self.fitting(example, self.question(example), answer_tokens)
 
@@ -160,25 +160,25 @@ class PromptRenderer:
         return prompt
 
     def marked_ids(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text that begins as `question` writes it, with what begins every text."""
+        """The tokens of a text from `question`, with the BOS token that plain text may have."""
         return self._masks.tokens(text).ids
 
     def answer_ids(self, text: str) -> tuple[int, ...]:
-        """The tokens of an answer as they follow a prompt, without the end: for scoring choices."""
+        """The tokens of an answer after a prompt, without the end token, to score choices."""
         if self.encoder_decoder:
             return self.encoder.literal_ids(text)
         return self.layout.answer(text)
 
     @cached_property
     def reader(self) -> AnswerReader:
-        """Finds the answer in a generated text."""
+        """The reader that finds the answer in a generated text."""
         return self.layout.reader
 
     def stop_strings(self, examples: Iterable[Example]) -> tuple[str, ...]:
-        """The texts that end an answer, where worked examples before it show how a text goes on.
+        """The stop strings for prompts with shots, after which a model may go on with more turns.
 
         Args:
-            examples: whatever stands within one of their answers ends none.
+            examples: a text that occurs in one of their answers is no stop string.
         """
         if self.encoder_decoder:  # the answer is a text of its own, with an end
             return ()
@@ -187,36 +187,36 @@ class PromptRenderer:
         )
 
     def training(self, example: Example, *, completion_only_loss: bool) -> TrainingExample:
-        """The last of `trainings`: the one that ends with the example's first reference."""
+        """The last of `trainings`, which ends with the example's first reference."""
         return self.trainings(example, completion_only_loss=completion_only_loss)[-1]
 
     def trainings(
         self, example: Example, *, completion_only_loss: bool
     ) -> tuple[TrainingExample, ...]:
-        """The example with its first reference, as tokens to train on.
+        """The example with its first reference, as tokens and loss masks.
 
-        Each ends with the tokenizer's end token. Length is for the caller to judge.
+        Each result ends with the tokenizer's end token. The caller checks its length.
 
         Args:
             example: the example.
-            completion_only_loss: train on the answers alone; if not, on every token but the first.
+            completion_only_loss: train only on the answers; if false, on every token but the first.
 
         Returns:
-            One; or one for each answer that is trained, where the chat template writes earlier
-            turns otherwise when a conversation goes on. Their prompts are never trained.
+            One training example. If the chat template changes earlier turns when a conversation
+            goes on, one for each trained answer; their prompts are never trained.
 
         Raises:
             DataError: the example has no answer, the tokenizer has no end token, or the chat
-                template refuses the conversation or leaves a part of it out.
+                template refuses the conversation or omits a part of it.
         """
         return self.made(example, self.written(example), completion_only_loss)
 
     def written(self, example: Example) -> tuple[Written, ...]:
-        """The conversation as texts; none where the example is no conversation.
+        """The conversation as texts; empty if the example is not a conversation.
 
         Raises:
             DataError: the example has no answer, or the chat template refuses the conversation or
-                leaves a part of it out.
+                omits a part of it.
         """
         if not example.references:
             raise DataError("the example has no answer to train on", where=example.where)
@@ -233,7 +233,7 @@ class PromptRenderer:
     def made(
         self, example: Example, written: Sequence[Written], completion_only_loss: bool
     ) -> tuple[TrainingExample, ...]:
-        """The tokens of what is `written` of an example; see `trainings`."""
+        """The tokens and loss masks of the texts from `written`; see `trainings`."""
         if self.encoder_decoder:
             return (self._encoder_decoder_training(example),)
         if example.is_plain_text:
@@ -245,11 +245,11 @@ class PromptRenderer:
         return tuple(replace(each, id=f"{each.id}-{n}") for n, each in enumerate(made, start=1))
 
     def length(self, example: Example) -> int:
-        """Tokens of the example, prompt and answer."""
+        """The number of tokens of the example, prompt and answer."""
         return self.training(example, completion_only_loss=False).length
 
     def text_ids(self, text: str) -> tuple[int, ...]:
-        """Running text as the tokenizer writes it; only a training example gets an end."""
+        """The tokens of running text with the tokenizer's special tokens, without a further end."""
         return self.encoder.literal_ids(text, add_special_tokens=True)
 
     def spelled_tokens(self, example: Example) -> list[str]:
@@ -257,13 +257,13 @@ class PromptRenderer:
         turns = (*example.messages, *((example.trained_answer,) if example.references else ()))
         found: list[str] = []
         for turn in turns:
-            thought, content = thought_of(turn, KNOWN_TAGS[0])  # its tags are meant
+            thought, content = thought_of(turn, KNOWN_TAGS[0])  # its tags are intended
             found += self.encoder.spelled(thought.reasoning) + self.encoder.spelled(content)
         return found
 
     @property
     def default_system(self) -> str:
-        """The system message that the chat template writes where there is none."""
+        """The chat template's default system message; empty if it has none."""
         return self._dialect.default_system if self.use_chat_template else ""
 
     def _text_training(self, example: Example) -> TrainingExample:
@@ -279,7 +279,7 @@ class PromptRenderer:
     def _conversation_training(
         self, example: Example, written: Written, completion_only_loss: bool
     ) -> TrainingExample:
-        """A conversation as tokens: the whole text at once, and a mask from its answers' places."""
+        """A conversation as tokens of the whole text, with a loss mask from its answers' places."""
         masked = self._masks.mask(written)
         ids = self._ended(masked.ids, example.where)
         added = len(ids) - len(masked.ids)
@@ -313,13 +313,13 @@ class PromptRenderer:
     def _prompt(self, text: str) -> TokenPrompt:
         shown = self.layout.show(text)
         if self.encoder_decoder:
-            # The end of the question is marked by the tokenizer's own end token.
+            # The tokenizer's own end token marks the end of the question.
             shown = shown.rstrip()
             return TokenPrompt(self.encoder.literal_ids(shown, add_special_tokens=True), shown)
         return TokenPrompt(self._masks.tokens(text).ids, shown)
 
     def asked(self, example: Example) -> tuple[Message, ...]:
-        """The turns of a prompt, as they are given to the layout."""
+        """The turns of a prompt, as the layout takes them."""
         return asked_turns(example, self.system, self.reasoning)
 
     def answered(self, example: Example) -> tuple[Message, ...]:
@@ -327,7 +327,7 @@ class PromptRenderer:
         return (*self.asked(example), with_reasoning(example.trained_answer, self.reasoning))
 
     def _ended(self, ids: tuple[int, ...], where: str) -> tuple[int, ...]:
-        """The ids with the end token, where it does not stand there."""
+        """The ids with the end token appended unless it is there already."""
         end = self._end(where)
         return ids if ids[-1:] == (end,) else (*ids, end)
 
@@ -343,7 +343,7 @@ class PromptRenderer:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """Makes tokens."""
+        """The encoder of texts as tokens."""
         return Encoder(self.tokenizer, keep_special=self.keep_special)
 
     @cached_property
@@ -352,7 +352,7 @@ class PromptRenderer:
 
     @cached_property
     def layout(self) -> Layout:
-        """How conversations are written."""
+        """The layout of conversations."""
         if self.use_chat_template:
             return ChatLayout(self._dialect, self.encoder, self.tokenizer.eos_token or "")
         separator = "\n" if self.encoder_decoder else self.answer_separator
@@ -364,7 +364,7 @@ class PromptRenderer:
 
     @cached_property
     def _begin(self) -> tuple[int, ...]:
-        """The token that begins a plain text, where the tokenizer adds one; chat templates do."""
+        """The BOS token for plain text; empty with chat templates, which write their own."""
         return () if self.use_chat_template else self.encoder.begin
 
 

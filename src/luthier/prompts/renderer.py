@@ -1,4 +1,4 @@
-"""The contract of what writes prompts for one model and reads its answers."""
+"""The interface of renderers, which write prompts for a model and read its answers."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ class Renderer(Protocol):
 
     @property
     def own_template(self) -> str | None:
-        """A chat template that is used instead of the model's; None: there is none."""
+        """The user's chat template, used instead of the model's; None if there is none."""
 
     @property
     def default_system(self) -> str:
-        """The system message that the chat template writes where there is none."""
+        """The chat template's default system message; empty if it has none."""
 
     @property
     def reader(self) -> AnswerReader:
-        """Finds the answer in a generated text."""
+        """The reader that finds the answer in a generated text."""
 
     def prompt(self, example: Example, *, answer_tokens: int = 0) -> Prompt:
-        """The question of an example; its references are not looked at.
+        """The prompt of an example; its references are ignored.
 
         Args:
             example: the example.
-            answer_tokens: room to keep for the answer.
+            answer_tokens: the room to reserve for the answer.
 
         Raises:
             DataError: there is no room for the answer, the chat template refuses the conversation,
@@ -53,23 +53,23 @@ class Renderer(Protocol):
         """
 
     def stop_strings(self, examples: Iterable[Example]) -> tuple[str, ...]:
-        """The texts that end an answer, where worked examples before it show how a text goes on.
+        """The stop strings for prompts with shots, after which a model may go on with more turns.
 
         Args:
-            examples: text that stands within one of their answers ends none.
+            examples: a text that occurs in one of their answers is no stop string.
         """
 
     def spelled_tokens(self, example: Example) -> list[str]:
         """The special tokens that an example spells out, as far as they are known."""
 
     def within(self, context_window: int | None) -> Self:
-        """The same with another context window; None: only the engine knows it."""
+        """A renderer with another context window; None if only the engine knows it."""
 
     def with_reserved_positions(self, positions: int) -> Self:
-        """The same with a context window that is ``positions`` tokens smaller."""
+        """A renderer whose context window is ``positions`` tokens smaller."""
 
     def tokenised(self) -> PromptRenderer:
-        """The renderer as one that gives tokens.
+        """The renderer that produces tokens.
 
         Raises:
             UsageError: the tokenizer is on a server.

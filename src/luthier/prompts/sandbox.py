@@ -1,9 +1,9 @@
-"""A small, bounded part of Jinja for text that comes from strangers.
+"""A small, bounded subset of Jinja for untrusted templates.
 
-Jinja's sandbox stops code but not work: a loop over ``range(10**10)`` or a doubled string hangs or
-fills the machine. So templates here are a language without calls: a fixed set of nodes, filters
-and tests, where everything that repeats or makes text is charged to a `Meter`. What is left out is
-refused when the template is compiled, before there is a row.
+Jinja's sandbox stops code but does not limit work: a loop over ``range(10**10)`` hangs, and a
+repeatedly doubled string exhausts memory. So templates here are a language without calls: a fixed
+set of nodes, filters and tests, in which all loops and new texts are charged to a `Meter`. All
+other syntax is refused when the template is compiled, before the first row.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return isinstance(obj, LoopContext) and super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Arithmetic on numbers of a bounded size. Text and lists would grow without limit."""
+        """Arithmetic only on numbers of bounded size; text and lists would grow without limit."""
         charge(context, 1)
         for operand in (left, right):
             if not isinstance(operand, int | float):
@@ -88,9 +88,9 @@ class Snippet:
     """A compiled template text.
 
     Attributes:
-        compiled: what Jinja made of it.
-        columns: the columns it needs.
-        optional: columns it asks for with ``is defined`` or ``|default``.
+        compiled: Jinja's compiled template.
+        columns: the columns that it needs.
+        optional: columns that it tests with ``is defined`` or ``|default``.
     """
 
     compiled: jinja2.Template
@@ -101,7 +101,7 @@ class Snippet:
         """The text for one row.
 
         Raises:
-            DataError: a value cannot be printed, or the text costs too much to make.
+            DataError: a value cannot be printed, or the template exceeds a limit.
         """
         values, meter = start_meter({**row, ROW: row})
         pieces: list[str] = []
@@ -119,7 +119,7 @@ def compile_snippet(source: str) -> Snippet:
     """Compile a template text.
 
     Raises:
-        DataError: it is not valid, too long, or uses what templates may not.
+        DataError: the text is not valid, is too long, or uses refused syntax.
     """
     if len(source) > MAX_SOURCE_CHARACTERS:
         raise DataError(
@@ -139,7 +139,7 @@ def compile_snippet(source: str) -> Snippet:
 
 
 def _checked(tree: nodes.Template) -> list[nodes.Node]:
-    """All nodes of ``tree``, each of them allowed. A stack, because trees can be deep."""
+    """All nodes of ``tree``, after a check that each is allowed."""
     parts: list[nodes.Node] = []
     waiting: list[nodes.Node] = [tree]
     while waiting:
@@ -167,7 +167,7 @@ def _check(node: nodes.Node) -> None:
         _check_name("test", node.name, _ALLOWED_TESTS)
     if isinstance(node, nodes.For) and node.recursive:
         raise SecurityError("loops cannot be recursive")
-    # Lists of lists could double with every line, and comparing them would take for ever.
+    # Nested lists could double with every line, so that a comparison of them never ends.
     items = node.items if isinstance(node, nodes.List) else []
     if not all(isinstance(item, nodes.Const) for item in items):
         raise SecurityError("a list may hold literal values only")
@@ -207,7 +207,7 @@ def _optional_names(parts: list[nodes.Node]) -> frozenset[str]:
 
 
 def _charge_for_work(parts: list[nodes.Node]) -> None:
-    """Put a charging filter where Jinja would loop or join text unseen."""
+    """Insert charging filters for loops and joins, which Jinja would not charge."""
     for node in reversed(parts):  # children before their parents
         for field, value in node.iter_fields():
             if isinstance(value, list):
@@ -219,7 +219,7 @@ def _charge_for_work(parts: list[nodes.Node]) -> None:
 
 
 def _joined(value: Any) -> Any:
-    """A filter in place of ``a ~ b``; anything else as it is."""
+    """A filter instead of ``a ~ b``; any other node unchanged."""
     return _call_filter("joined text", *value.nodes) if isinstance(value, nodes.Concat) else value
 
 

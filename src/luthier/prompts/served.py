@@ -20,13 +20,13 @@ from luthier.prompts.turns import asked_turns
 class ServedRenderer:
     """Writes conversations as messages, or as plain text; see `luthier.prompts.renderer.Renderer`.
 
-    Messages stay apart, so no row can speak in another's name.
+    Messages are sent separately, so no row can write a turn under another role.
 
     Attributes:
-        writes_turns: a question is a conversation; if not, plain text.
+        writes_turns: whether a prompt is a conversation; if false, plain text.
         system: a system message for conversations that have none.
         reasoning: whether earlier answers keep their reasoning.
-        continues: the server continues plain text; if not, the user says it.
+        continues: whether the server continues plain text; if false, it is sent as a user turn.
     """
 
     writes_turns: bool
@@ -43,7 +43,7 @@ class ServedRenderer:
         """The renderer that a configuration asks for.
 
         Raises:
-            UsageError: it names a chat template, or arguments for one.
+            UsageError: the configuration names a chat template or arguments for one.
         """
         is_own = config.chat_template not in ("auto", "never")
         if is_own or config.chat_template_kwargs:
@@ -56,16 +56,16 @@ class ServedRenderer:
 
     @property
     def use_chat_template(self) -> bool:
-        """Whether the server writes questions with its chat template."""
+        """Whether the server renders prompts with its chat template."""
         return self.writes_turns or not self.continues
 
     @property
     def reader(self) -> AnswerReader:
-        """Finds the answer in a generated text, whose special tokens are not known."""
+        """The reader of a generated text, without knowledge of special tokens."""
         return AnswerReader(None)
 
     def prompt(self, example: Example, *, answer_tokens: int = 0) -> ServedPrompt:
-        """See `Renderer.prompt`; the server says whether there is room for the answer.
+        """See `Renderer.prompt`. The server checks whether there is room for the answer.
 
         Raises:
             DataError: the example is plain text, or has tools.
@@ -80,7 +80,7 @@ class ServedRenderer:
         return self.text_prompt(PlainText().question(turns, example.tools, example.where))
 
     def conversation(self, example: Example) -> Conversation:
-        """The turns of a question.
+        """The turns of a prompt.
 
         Raises:
             DataError: the example has tools.
@@ -107,17 +107,17 @@ class ServedRenderer:
         return PlainText().stop_strings(answers)
 
     def spelled_tokens(self, example: Example) -> list[str]:
-        """None are known."""
+        """An empty list, because the special tokens are not known."""
         del example
         return []
 
     def within(self, context_window: int | None) -> ServedRenderer:
-        """The same: the server knows its context window."""
+        """This renderer, because only the server knows its context window."""
         del context_window
         return self
 
     def with_reserved_positions(self, positions: int) -> ServedRenderer:
-        """The same: nothing is put on the model of a server."""
+        """This renderer, because a server's model gets no soft prompt."""
         del positions
         return self
 

@@ -18,15 +18,15 @@ def choose_shots(
 ) -> tuple[Example, ...]:
     """Draw the shots of a run, the same for every question, so that they are a shared prefix.
 
-    Examples of at most the median length are drawn first: they show the task at the least cost.
-    Where answers are closed, the choices take turns. Fewer shots with the same seed are the first
-    ones of more (with ``max_characters`` left out), whatever the order of ``train``.
+    Examples of at most the median length are drawn first, because they show the task at the lowest
+    cost. The right choices of closed answers take turns. Without ``max_characters``, fewer shots
+    are the first ones of more shots with the same seed, whatever the order of ``train``.
 
     Args:
-        train: the training split; shots never come from elsewhere.
-        count: how many.
+        train: the training split, the only source of shots.
+        count: the number of shots.
         seed: the run's seed.
-        max_characters: what all shots together may have; None: no limit.
+        max_characters: the limit of all shots together; None: no limit.
 
     Raises:
         DataError: ``train`` has too few examples that fit.
@@ -52,7 +52,7 @@ def choose_shots(
 
 
 def with_shots(example: Example, shots: Sequence[Example]) -> Example:
-    """The example with worked ones as earlier turns; its own system message stays in front.
+    """The example with the shots as earlier turns; its own system message stays first.
 
     Raises:
         DataError: the example is plain text, which has no question.
@@ -77,7 +77,7 @@ def _length(example: Example) -> int:
 
 
 def _choice(example: Example) -> int:
-    """Which of its choices is right; 0 for all open answers."""
+    """The index of the right choice; 0 for all open answers."""
     answer = example.references[0]
     return example.choices.index(answer) if answer in example.choices else 0
 

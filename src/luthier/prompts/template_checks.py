@@ -1,7 +1,7 @@
-"""Whether a chat template wrote what it was given.
+"""Checks that a chat template wrote all of its input.
 
-Templates are programs of strangers: they drop roles that they do not know, iterate over a text as
-if it were a list, cut reasoning, or escape JSON. So each rendered conversation is looked at.
+Templates are untrusted programs: they drop unknown roles, iterate over a text as if it were a list,
+cut reasoning, or escape JSON. So each rendered conversation is checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from luthier.core.example import Message, ToolCall
 
 _QUOTED = 60
 _SEARCHED = 20_000
-"""Characters of a text in which something like a turn is looked for."""
+"""The number of characters that are searched for a text like a turn."""
 _ALIKE = 0.6
 _FIX = (
     "give a template that writes it with prompt.chat_template=FILE.jinja, "
@@ -31,7 +31,7 @@ _OWNER = {
 
 
 def is_in(wanted: str, text: str) -> bool:
-    """Whether ``text`` has ``wanted``, whatever was done to its white space or JSON escapes."""
+    """Whether ``text`` contains ``wanted``, up to white space and JSON escapes."""
     wanted = wanted.strip()
     if wanted in text:
         return True
@@ -43,13 +43,13 @@ def require_turns(turns: Iterable[Message], text: str, where: str, whole: str = 
     """Check that the template wrote every turn.
 
     Args:
-        turns: what it was given.
-        text: where they must stand.
+        turns: the template's input.
+        text: the text that must contain them.
         where: the row's place.
-        whole: all that the template wrote, where ``text`` is a part of it.
+        whole: the template's whole output, if ``text`` is a part of it.
 
     Raises:
-        DataError: it did not: a turn is missing, or was changed.
+        DataError: a turn is missing or was changed.
     """
     turns = list(turns)
     for turn in turns:
@@ -72,7 +72,7 @@ def require_tools(tools: Sequence[Any], text: str, where: str) -> None:
     """Check that the template wrote the names of all tools.
 
     Raises:
-        DataError: it did not.
+        DataError: a name is missing.
     """
     for tool in tools:
         name = tool_name(tool)
@@ -81,7 +81,7 @@ def require_tools(tools: Sequence[Any], text: str, where: str) -> None:
 
 
 def no_tools(what: str, where: str) -> DataError:
-    """The refusal of a row whose tools the template does not write."""
+    """The error for a row with tools that the template does not write."""
     return DataError(
         f"this chat template has no tools: it leaves out {what}",
         where=where,
@@ -113,7 +113,7 @@ def _is_written(turn: Message, text: str) -> bool:
         return True
     if turn.role != "tool":
         return False
-    try:  # some templates read a result that is JSON, and write it in their own way
+    try:  # some templates parse a JSON result and write it in another format
         leaves = list(_leaves(json.loads(turn.content)))
     except ValueError:
         return False
@@ -121,7 +121,7 @@ def _is_written(turn: Message, text: str) -> bool:
 
 
 def _often(turn: Message, turns: Iterable[Message], text: str) -> bool:
-    """Whether a text is written as often as it is said: a short one stands in other turns too."""
+    """Whether a turn's text occurs as often as in all turns: a short one may be in others too."""
     wanted = turn.content.strip()
     times = sum(other.content.count(wanted) for other in turns if other.role != "tool")
     return wanted not in text or text.count(wanted) >= times
@@ -157,10 +157,10 @@ def _without(parts: Iterable[str], text: str) -> str:
 
 
 def _most_alike(wanted: str, text: str) -> str:
-    """What a template made of a text: the part of its own text that is most like it.
+    """The part of a template's text that is most like a wanted text.
 
     Returns:
-        Nothing where no part is alike.
+        An empty text if no part is similar.
     """
     text = " ".join(text[-_SEARCHED:].split())
     matcher = SequenceMatcher(None, text.lower(), wanted.lower(), autojunk=False)

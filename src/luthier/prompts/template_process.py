@@ -1,6 +1,6 @@
-"""The process that renders chat templates (`luthier.prompts.template_worker`), seen from outside.
+"""A client of the process that renders chat templates (`luthier.prompts.template_worker`).
 
-There is one, started when it is first needed. At its limits the system ends it, and the next
+A single process is started on first use. The operating system ends it at its limits, and the next
 template gets a new one.
 """
 
@@ -23,7 +23,7 @@ from luthier.prompts import template_worker as worker
 MAX_SOURCE_CHARACTERS = 2**18
 _BUFFER = 2**16
 _ENVIRONMENT = ("PATH", "HOME", "SYSTEMROOT", "VIRTUAL_ENV", "LANG", "LD_LIBRARY_PATH")
-"""What the process needs to start; it is not told keys and the like."""
+"""The environment variables that the process needs to start; it gets no keys or other secrets."""
 
 
 class TemplateRaised(Exception):  # noqa: N818 - it is no defect: templates refuse conversations so
@@ -31,11 +31,11 @@ class TemplateRaised(Exception):  # noqa: N818 - it is no defect: templates refu
 
 
 class TemplateSyntax(Exception):  # noqa: N818
-    """A source is no Jinja.
+    """A source is not valid Jinja.
 
     Args:
-        message: why.
-        line: where.
+        message: the reason.
+        line: the line of the error.
     """
 
     def __init__(self, message: str, line: int) -> None:
@@ -44,20 +44,20 @@ class TemplateSyntax(Exception):  # noqa: N818
 
 
 class TemplateLimit(Exception):  # noqa: N818
-    """A template took more time, memory or text than it may. Its text is a predicate."""
+    """A template exceeded its limit of time, memory or text; the message is a predicate."""
 
 
 def render(source: str, values: Mapping[str, Any]) -> str:
-    """The text that a template makes.
+    """The rendered text of a template.
 
     Args:
-        source: the template, in Jinja, in the environment of transformers.
-        values: its variables, as JSON has them.
+        source: the template, in Jinja, for the environment of transformers.
+        values: its variables, as JSON values.
 
     Raises:
-        TemplateRaised: it raised an exception.
-        TemplateSyntax: it is not valid.
-        TemplateLimit: it takes more than it may.
+        TemplateRaised: the template raised an exception.
+        TemplateSyntax: the template is not valid.
+        TemplateLimit: the template exceeds a limit.
     """
     if len(source) > MAX_SOURCE_CHARACTERS:
         raise TemplateLimit(f"has more than {MAX_SOURCE_CHARACTERS:,} characters")
@@ -65,14 +65,14 @@ def render(source: str, values: Mapping[str, Any]) -> str:
 
 
 def render_many(source: str, many: Sequence[Mapping[str, Any]]) -> list[str | None]:
-    """The texts that a template makes; None for what `render` raises an exception for.
+    """The rendered texts of a template; None for values with which `render` raises an exception.
 
-    It is much faster than one by one. None too where another one of them ends the process: only
-    `render` tells which one it is.
+    This is much faster than single calls. If the process ends, all texts are None, because only
+    `render` can tell which values ended it.
 
     Args:
-        source: as for `render`.
-        many: as for `render`, for each text.
+        source: see `render`.
+        many: the values of each text; see `render`.
     """
     if not source or len(source) > MAX_SOURCE_CHARACTERS:
         return [None] * len(many)
@@ -80,18 +80,18 @@ def render_many(source: str, many: Sequence[Mapping[str, Any]]) -> list[str | No
 
 
 def stop() -> None:
-    """End what another thread is rendering."""
+    """Stop the rendering of another thread."""
     _PROCESS.stop()
 
 
 class _Process:
-    """The process, one question at a time."""
+    """The rendering process, which handles one request at a time."""
 
     def __init__(self) -> None:
         self._forget()
 
     def _forget(self) -> None:
-        """Have no process: that of a parent is not ours to talk to."""
+        """Reset to no process; after a fork, the process belongs to the parent."""
         self._lock = threading.Lock()
         self._running: subprocess.Popen[bytes] | None = None
         self._source = ""
@@ -136,7 +136,7 @@ class _Process:
             running.stdin.flush()
             replies = [_reply(running, len(content)) for content in contents]
         except BaseException as error:
-            self.close()  # half a question or half an answer may be under way
+            self.close()  # a partial request or reply may be in the pipes
             if isinstance(error, BrokenPipeError):
                 raise _Ended(_ending(running)) from None
             raise
@@ -157,17 +157,17 @@ class _Process:
             stderr=subprocess.DEVNULL,
             env=given,
             bufsize=_BUFFER,
-            start_new_session=True,  # Ctrl-C is for us
+            start_new_session=True,  # Ctrl-C must not reach it
         )
         return self._running
 
     def stop(self) -> None:
-        """End the process without waiting for the thread that waits for it."""
+        """Kill the process without the lock, which a waiting thread holds."""
         if (running := self._running) is not None:
             running.kill()
 
     def close(self) -> None:
-        """End the process, where there is one."""
+        """End the process, if there is one."""
         running, self._running = self._running, None
         if running is None:
             return
@@ -184,7 +184,7 @@ class _Ended(Exception):  # noqa: N818
 
 
 def _reply(running: subprocess.Popen[bytes], sent: int) -> tuple[int, str]:
-    """The kind and the text of the next reply, to a conversation of so many bytes."""
+    """The kind and the text of the next reply, to a conversation of ``sent`` bytes."""
     assert running.stdout is not None  # noqa: S101
     head = running.stdout.read(worker.LENGTH.size)
     reply = running.stdout.read(_length(head, sent))
@@ -194,7 +194,7 @@ def _reply(running: subprocess.Popen[bytes], sent: int) -> tuple[int, str]:
 
 
 def _length(head: bytes, sent: int) -> int:
-    """How long an answer is. It comes from where strangers' programs run, so it is bounded."""
+    """The length of a reply, bounded because an untrusted program may have written it."""
     if len(head) < worker.LENGTH.size:
         return 0
     length: int = worker.LENGTH.unpack(head)[0]
@@ -202,7 +202,7 @@ def _length(head: bytes, sent: int) -> int:
 
 
 def _ending(running: subprocess.Popen[bytes]) -> str:
-    """Why a process ended, as a predicate."""
+    """The reason why a process ended, as a predicate."""
     code = running.wait()
     timers = [-getattr(signal, name, 0) for name in ("SIGPROF", "SIGALRM")]
     if code in timers and code:
@@ -218,7 +218,7 @@ def _as_json(values: Mapping[str, Any]) -> bytes:
 
 
 def _placeholder(value: Any) -> str:
-    """A name for a value that JSON has not, as transformers writes it."""
+    """A placeholder for a value that is not JSON, as transformers writes it."""
     return f"<{type(value).__name__}>"
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a chat template, so that it can be asked ahead."""
+"""Requests for chat templates, which can be rendered ahead."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from luthier.core.example import Message
 
 
 class Draft(NamedTuple):
-    """A conversation that will be written.
+    """A conversation to be rendered.
 
     Attributes:
-        turns: who says what.
-        ask: end with what stands before an answer.
+        turns: the turns of the conversation.
+        ask: whether to end with the generation prompt.
     """
 
     turns: tuple[Message, ...]
@@ -20,5 +20,5 @@ class Draft(NamedTuple):
 
     @property
     def characters(self) -> int:
-        """Characters of what is said."""
+        """The number of characters of all turns."""
         return sum(len(turn.content) + len(turn.reasoning) for turn in self.turns)

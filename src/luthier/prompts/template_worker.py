@@ -1,19 +1,19 @@
-"""Renders chat templates in a process of its own, which the system ends at its limits.
+"""Renders chat templates in a separate process with limits that the operating system enforces.
 
-A chat template is a program of strangers in the whole of Jinja. Jinja's sandbox keeps it from
-Python, not from work: a loop takes for ever, ``'a' * 10**10`` fills the machine, and no check in
-the same process can stop ``10**10**8`` while it is computed. So the system is asked to: this
-process has a limit of memory, and before each template starts a timer of processor time that ends
-it. It can open no file or connection, and is told nothing but conversations.
+A chat template is an untrusted program in full Jinja. Jinja's sandbox protects Python but does not
+limit work: a loop may never end, ``'a' * 10**10`` exhausts memory, and no check in the same process
+can stop the computation of ``10**10**8``. So this process has a memory limit, and a timer of
+processor time that ends it starts before each template. The process cannot open files or
+connections, and gets no data but conversations.
 
-It is run as a script by `luthier.prompts.template_process` and imports Jinja only, so that it
+`luthier.prompts.template_process` runs this file as a script. It imports only Jinja, so that it
 starts fast. The environment of templates is that of transformers' ``apply_chat_template``.
 
-On Windows there are no such limits, and on macOS none of memory; that of text holds everywhere.
+Windows has none of these limits, and macOS no memory limit; the limit of text holds everywhere.
 
-A request is the length of a template (0: that of the request before), the number of conversations,
-and their lengths; then the template, and the values for each conversation in JSON. The reply to
-each is a length, a byte that says what it is, and a text.
+A request is the length of a template (0: the previous template), the number of conversations, and
+their lengths; then the template, and the values for each conversation in JSON. The reply to each
+conversation is a length, a byte for its kind, and a text.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 LENGTHS, LENGTH = struct.Struct("<II"), struct.Struct("<I")
 TEXT, REFUSED, SYNTAX, TOO_LARGE = b"tRSL"
-"""What a reply is: the text, why the template raised, its line that is no Jinja, or a limit."""
+"""Kinds of reply: the text, the template's exception, a syntax error, or an exceeded limit."""
 
 MAX_CHARACTERS = 4_000_000
 MAX_BYTES = 160 * 2**20
 MAX_SECONDS = 0.75
-"""Processor time that a process may use for templates, beside the allowances below. A template that
-is always slow uses it up, and one slow row does not."""
+"""Processor time of a process for all templates, beyond the allowances below. A template that is
+always slow uses it up; a single slow row does not."""
 SECONDS_PER_ROW = 0.01
 SECONDS_PER_BYTE = 1e-6
 SECONDS_PER_TEMPLATE = 0.2
 _WALL = 20
-"""How many times as long a template may take where the machine is busy."""
+"""Factor from the limit of processor time to that of wall-clock time, for busy machines."""
 _ROOM_PER_BYTE = 16
-"""Memory for each byte of a conversation, of which some copies are made."""
+"""Memory for each byte of a conversation, which is copied several times."""
 _MAX_MESSAGE = 300
 
 
@@ -86,7 +86,7 @@ class _Dict:
 
 
 class _Namespace(jinja2.utils.Namespace):
-    """A namespace that takes no names of Python's own."""
+    """A namespace that refuses names with a leading underscore."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:
         self, args = args[0], args[1:]
@@ -147,18 +147,18 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 _ENVIRONMENT = _environment()
-for _codec in ("unicode_escape", "utf-8"):  # found in files when they are first used
+for _codec in ("unicode_escape", "utf-8"):  # their first use would open files
     codecs.lookup(_codec)
 
 
 @lru_cache(maxsize=8)
 def compiled(source: str) -> jinja2.Template:
-    """The template of a source."""
+    """The compiled template of a source."""
     return _ENVIRONMENT.from_string(source)
 
 
 def rendered(source: str, content: bytes) -> tuple[int, str]:
-    """What a template makes of its values.
+    """Render a template with its values.
 
     Args:
         source: the template.
@@ -193,12 +193,12 @@ def _told(error: object) -> str:
 
 
 def serve(requests: BinaryIO, replies: BinaryIO, limits: Limits) -> None:
-    """Answer until nothing more is asked.
+    """Answer requests until their stream ends.
 
     Args:
-        requests: where they are read.
-        replies: where the answers go.
-        limits: what holds this process.
+        requests: the stream of requests.
+        replies: the stream of replies.
+        limits: the limits of this process.
     """
     source = ""
     while head := requests.read(LENGTHS.size):
@@ -206,7 +206,7 @@ def serve(requests: BinaryIO, replies: BinaryIO, limits: Limits) -> None:
         sizes = [size for (size,) in LENGTH.iter_unpack(requests.read(count * LENGTH.size))]
         limits.room(sum(sizes))
         source = requests.read(new).decode("utf-8", "surrogatepass") if new else source
-        # All of them, so that whoever asks is done with asking when it is answered.
+        # Read all of them first, so that the caller has finished writing before replies come.
         contents = [requests.read(size) for size in sizes]
         more = SECONDS_PER_TEMPLATE if new else 0
         for content in contents:
@@ -221,7 +221,7 @@ def serve(requests: BinaryIO, replies: BinaryIO, limits: Limits) -> None:
 
 
 class Limits:
-    """What the system holds this process to."""
+    """The limits that the operating system enforces on this process."""
 
     def __init__(self) -> None:
         self._left = MAX_SECONDS
@@ -247,12 +247,12 @@ class Limits:
         _timer(self._left)
 
     def end(self) -> None:
-        """Stop it; what is left is kept for the next."""
+        """Stop the timer and keep the unused time for the next template."""
         _timer(0)
         self._left -= time.process_time() - self._began
 
     def room(self, size: int) -> None:
-        """Limit the memory, where so many bytes of conversations are in it."""
+        """Set the memory limit for conversations of ``size`` bytes."""
         if not self._size:
             return
         import resource
@@ -264,7 +264,7 @@ class Limits:
 
 
 def _size() -> int:
-    """Bytes of addresses in use; 0 where the system does not tell, and does not limit them."""
+    """The size of the address space in bytes; 0 if the system neither reports nor limits it."""
     with suppress(OSError, ImportError, ValueError):
         import resource
 
@@ -274,7 +274,7 @@ def _size() -> int:
 
 
 def _timer(seconds: float) -> None:
-    """End this process, whatever it computes, when it has used so many seconds; 0: do not."""
+    """Set the timer that ends this process after so many seconds of work; 0 disables it."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_REAL, _WALL * seconds)

@@ -1,9 +1,8 @@
-"""Where a text can be cut without encoding its first part again.
+"""Places to cut a text without encoding its first part again.
 
-A tokenizer of the Rust kind looks for special tokens first, and encodes what stands between them
-piece by piece. So the tokens of a text up to a place are those of the whole text up to the last
-special token before it, and those of the piece from there. Prompts end with such a piece, and it
-is nearly always the same.
+A Rust tokenizer splits a text at special tokens first, and encodes each piece between them. So the
+tokens up to a place are those of the whole text up to the last special token before it, and those
+of the piece from there. Prompts end with such a piece, which is nearly always the same.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _LAST_TEXTS = 1024
 
 
 class Boundary(NamedTuple):
-    """Where a text is cut between its tokens.
+    """A cut between the tokens of a text.
 
     Attributes:
-        at: how many tokens stand before it.
-        is_clean: whether these are the tokens of the text before the cut.
+        at: the number of tokens before the cut.
+        is_clean: whether these equal the tokens of the text before the cut.
     """
 
     at: int
@@ -35,9 +34,9 @@ class Anchors:
     """The special tokens of a tokenizer as places to cut.
 
     Attributes:
-        pattern: finds all names of special tokens in a text.
-        ids: of special tokens, by name.
-        guarded: ids that only stand where a special token is meant.
+        pattern: matches all names of special tokens in a text.
+        ids: the ids of special tokens, by name.
+        guarded: ids that occur only as intended special tokens.
         added: the tokenizer's added tokens.
     """
 
@@ -48,7 +47,7 @@ class Anchors:
     _names: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Others are looked for in a text that was normalised, or depend on what stands around.
+        # Other tokens are matched after normalisation, or depend on the characters around them.
         plain = (
             str(each.content) for each in self.added if not (each.normalized or each.single_word)
         )
@@ -57,15 +56,15 @@ class Anchors:
 
     @cached_property
     def last(self) -> Callable[[str, int], int]:
-        """Where the last one of a text begins that ends at a place or before it; 0: there is none.
+        """The start of a text's last special token that ends by a given place; 0 if there is none.
 
-        It is asked for when texts are encoded ahead, and again when they are used.
+        It is cached, because texts need it when they are encoded ahead and again when used.
         """
         return lru_cache(maxsize=_LAST_TEXTS)(self._last)
 
     @cached_property
     def meant(self) -> Callable[[str], list[int]]:
-        """Where a text spells out special tokens that are guarded."""
+        """The places of guarded special tokens in a text."""
         return lru_cache(maxsize=1)(self._meant)
 
     def _meant(self, text: str) -> list[int]:
@@ -80,7 +79,7 @@ class Anchors:
         return last
 
     def before(self, whole: Sequence[int], text: str, start: int) -> tuple[int, ...] | None:
-        """The ids of ``text[:start]``, where a special token begins; None: they cannot be told.
+        """The ids of ``text[:start]``, which ends before a special token; None if not known.
 
         Args:
             whole: the ids of ``text``.

@@ -1,9 +1,9 @@
-"""Whether a tokenizer's rules can be worked out: its patterns may be those of a stranger.
+"""Checks of a tokenizer's rules, which are untrusted.
 
-A tokenizer cuts texts with regular expressions and rewrites them, as its file says. The engine of
-the tokenizers library backtracks: a pattern such as ``(a+)+$`` takes twice as long for each further
-character. It cannot be stopped while it searches. So the rules are tried on short texts that grow
-until one takes too long, before a text of the user's is given to them.
+A tokenizer's file has regular expressions that cut and rewrite texts. The regex engine of the
+tokenizers library backtracks: a pattern such as ``(a+)+$`` takes twice as long for each further
+character. A search cannot be interrupted. So the rules are tested with short texts of growing
+length before they get a text of the user's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 from luthier.core.errors import DataError
 
 MAX_GROWTH = 64
-"""How many characters a rule may make of one. Unicode's own make 18."""
+"""Limit of the characters that rules make of one. Unicode's own rules make up to 18."""
 MAX_SECONDS = 0.1
-"""Of processor time for a text of up to 600 characters; a pattern in use takes a millisecond."""
+"""Limit of processor time for a text of up to 600 characters; real patterns take a millisecond."""
 _LENGTHS = (8, 12, 16, 20, 24, 28, 32, 64, 128, 256, 512)
 _UNITS = ("a", "A", "1", " ", "\n", "-", "_", "é", "日", "ab ", "a1", "A.", " \n", "'s", "<|")
 _STOPS = ("", "!", "\0")
@@ -29,14 +29,14 @@ _FIX = "get the tokenizer's files from where the model comes from, or name anoth
 
 
 def require_workable(tokenizer: Any, where: str) -> None:
-    """Try a tokenizer's rules, where it has such as a stranger may write.
+    """Test the rules of a tokenizer's file.
 
     Args:
         tokenizer: a tokenizer of transformers.
         where: its folder, for error messages.
 
     Raises:
-        DataError: a rule fails, takes too long, or makes too much text of a little.
+        DataError: a rule fails, takes too long, or makes a text too much longer.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -52,15 +52,15 @@ def require_workable(tokenizer: Any, where: str) -> None:
 
 
 def panicked(error: BaseException) -> bool:
-    """Whether an exception is that of the tokenizers library, which is none of Python's."""
+    """Whether an exception is a Rust panic of the tokenizers library."""
     return type(error).__name__ == "PanicException"
 
 
 def raise_if_panicked(error: BaseException) -> None:
-    """Raise for a failure of the tokenizers library in a text.
+    """Raise an error if the tokenizers library panicked.
 
     Raises:
-        DataError: it is one.
+        DataError: it panicked.
     """
     if panicked(error):
         raise DataError(
@@ -71,7 +71,7 @@ def raise_if_panicked(error: BaseException) -> None:
 
 
 def _parts(rule: Any) -> Iterator[Mapping[str, Any]]:
-    """A rule and the rules in it, as a tokenizer's file has them."""
+    """A rule and the rules within it, as in a tokenizer's file."""
     if isinstance(rule, dict):
         yield rule
     for inner in rule.values() if isinstance(rule, dict) else rule:
@@ -80,7 +80,7 @@ def _parts(rule: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _require_small(parts: Iterable[Mapping[str, Any]], name: str, where: str) -> None:
-    """Check how much longer replacements, one after the other, make a text."""
+    """Check how much longer all replacements together make a text."""
     growth = 1
     for part in parts:
         if part.get("type") == "Replace":
@@ -94,7 +94,7 @@ def _require_small(parts: Iterable[Mapping[str, Any]], name: str, where: str) ->
 
 
 def _try(part: Mapping[str, Any], name: str, where: str) -> None:
-    """Search for the pattern of a rule, where it has one."""
+    """Test the pattern of a rule, if it has one."""
     pattern = part.get("Regex")
     if not isinstance(pattern, str):
         return
@@ -122,9 +122,9 @@ def _try(part: Mapping[str, Any], name: str, where: str) -> None:
 
 
 def _trials(pattern: str) -> Iterator[str]:
-    """Runs of letters of growing length, that something may stop.
+    """Runs of characters of growing length, some with a character that ends the run.
 
-    All that the pattern may look for stands behind them: a search only begins where it is there.
+    All characters of the pattern follow, because a search begins only if they are there.
     """
     letters = _PRINTABLE + "".join(sorted(set(pattern) - set(_PRINTABLE)))
     for unit in _UNITS:
@@ -135,7 +135,7 @@ def _trials(pattern: str) -> Iterator[str]:
 
 @contextmanager
 def _no_traces_of_rust() -> Iterator[None]:
-    """Keep the terminal free of what the tokenizers library writes there when it fails."""
+    """Suppress the panic messages that the tokenizers library writes to stderr."""
     with suppress(OSError):
         kept = os.dup(2)
         try:

@@ -1,11 +1,11 @@
-"""What is asked of a tokenizer, and text whose special tokens stay text.
+"""Tokenisation of text in which special tokens from the data stay text.
 
-Only a tokenizer or its chat template may make special tokens. A row that spells one out, such as
-``<|im_end|>``, would otherwise end its own turn and could begin another in anybody's name.
+Only a tokenizer or its chat template may make special tokens. Otherwise a row that spells one out,
+such as ``<|im_end|>``, would end its own turn and could begin another under any role.
 
-A text is tokenised whole, as ``apply_chat_template(tokenize=True)`` does it: many tokenizers write
-a blank before a text, so the pieces of a text have other tokens than the text. Which tokens belong
-to a piece is read from their offsets.
+A text is tokenised whole, as ``apply_chat_template(tokenize=True)`` does it: many tokenizers add a
+space before a text, so the tokens of its pieces differ from those of the text. The tokens of a
+piece are found through their offsets.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from luthier.prompts.prefetch import T
 from luthier.prompts.token_boundaries import Anchors, Boundary
 from luthier.prompts.tokenizer_rules import raise_if_panicked
 
-# Unicode guarantees that these never stand for a character, so rows hardly ever have them; where
-# one does, it is hidden like a special token.
+# Unicode guarantees that these are never characters, so rows hardly ever have them; if one does, it
+# is hidden like a special token.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 _HIDDEN = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
-# Around the number of a special token that is meant, where those that are not are spelled out.
+# Marks around the number of an intended special token in a text that spells out the others.
 _MEANT_OPEN, _MEANT_CLOSE = "\ufdd2", "\ufdd3"
 
 
@@ -36,23 +36,23 @@ class Tokenizer(Protocol):
 
     @property
     def bos_token_id(self) -> int | None:
-        """The token that begins a text."""
+        """The BOS token, which begins a text."""
 
     @property
     def eos_token(self) -> str | None:
-        """The token that ends a text or a turn."""
+        """The EOS token, which ends a text or a turn."""
 
     @property
     def eos_token_id(self) -> int | None:
-        """Its id."""
+        """The id of the EOS token."""
 
     @property
     def chat_template(self) -> Any:
-        """How conversations are written; None for a tokenizer of a base model."""
+        """The chat template; None for a tokenizer of a base model."""
 
     @property
     def special_tokens_map(self) -> Mapping[str, Any]:
-        """Special tokens by what they are for, such as ``bos_token``."""
+        """Special tokens by their role, such as ``bos_token``."""
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, Any]:
@@ -61,14 +61,14 @@ class Tokenizer(Protocol):
     def __call__(self, text: str, **options: Any) -> Mapping[str, Any]:
         """``input_ids`` of ``text``.
 
-        With ``split_special_tokens``, special tokens in it are text like any other.
+        With ``split_special_tokens``, special tokens in it are tokenised like any other text.
         """
 
     def decode(self, ids: Sequence[int], **options: Any) -> str:
-        """The text that ids stand for."""
+        """The text of some ids."""
 
     def apply_chat_template(self, conversation: list[dict[str, Any]], **options: Any) -> Any:
-        """The conversation as the model was trained to see it."""
+        """The conversation in the format that the model was trained on."""
 
 
 class Tokens(NamedTuple):
@@ -76,8 +76,8 @@ class Tokens(NamedTuple):
 
     Attributes:
         ids: the tokens.
-        offsets: where each begins and ends in the text, in characters; None where the tokenizer
-            cannot say it.
+        offsets: the begin and end of each token in the text, in characters; None if the tokenizer
+            has no offsets.
     """
 
     ids: tuple[int, ...]
@@ -85,11 +85,11 @@ class Tokens(NamedTuple):
 
 
 class Encoder:
-    """Turns text into ids, keeping special tokens that were `hide`-den from being special.
+    """Turns text into ids; special tokens that `hide` has marked stay text.
 
     Args:
         tokenizer: the model's tokenizer.
-        keep_special: let rows spell out special tokens; nothing is hidden then.
+        keep_special: let rows spell out special tokens, so that nothing is hidden.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, keep_special: bool = False) -> None:
@@ -104,7 +104,7 @@ class Encoder:
         self._place = {name: index for index, name in enumerate(self._special)}
         self._pattern = re.compile("|".join(map(re.escape, self._special)))
         unknown = getattr(tokenizer, "unk_token_id", None)
-        # Any character may become bytes, and some tokenizers call these special.
+        # Any character may become byte tokens, which some tokenizers declare special.
         bytes_ = {number for name, number in self._ids.items() if _BYTE.fullmatch(name)}
         self._guarded = frozenset(self._ids.values()) - {unknown} - bytes_
         self._has_offsets = bool(getattr(tokenizer, "is_fast", False))
@@ -112,7 +112,7 @@ class Encoder:
 
     @cached_property
     def begin(self) -> tuple[int, ...]:
-        """The token that begins a plain text, where the tokenizer adds one."""
+        """The BOS token before a plain text; empty if the tokenizer adds none."""
         custom = self.literal_ids("", add_special_tokens=True)
         return custom[:1] if custom[:1] == (self._tokenizer.bos_token_id,) else ()
 
@@ -121,7 +121,7 @@ class Encoder:
         return [name for name in self._pattern.findall(text) if name in self._ids]
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """The text of some tokens, special tokens spelled out."""
+        """The text of some tokens, with special tokens spelled out."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=False)
 
     def bare(self, text: str) -> str:
@@ -141,18 +141,18 @@ class Encoder:
         return _HIDDEN.sub(lambda match: self._special[int(match[1])], text)
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """Ids of marked-up text: special tokens count as such, hidden ones as plain text."""
+        """The ids of marked-up text: special tokens are special, and hidden ones plain text."""
         return self.encode(text).ids
 
     def encode(self, text: str) -> Tokens:
-        """Marked-up text as tokens; offsets are those in the text that `show` gives."""
+        """The tokens of marked-up text; offsets are places in the result of `show`."""
         if self._keeps or _OPEN not in text:
             tokens = self._encode(text, literal=False)
             return self._without_smuggled(tokens, text, self._anchors.meant(text))
         return self._encode_hidden(text) or self._encode_pieces(text)
 
     def literal(self, text: str, *, add_special_tokens: bool = False) -> Tokens:
-        """Plain text as tokens, perhaps with the special tokens around it that are the custom."""
+        """The tokens of plain text, optionally within the tokenizer's usual special tokens."""
         inner = self._encode(text, literal=not self._keeps)
         safe = self._without_smuggled(inner, text, [])
         if not add_special_tokens:
@@ -160,7 +160,7 @@ class Encoder:
         outer = self._encode(text, literal=not self._keeps, add_special_tokens=True)
         if safe.ids == inner.ids and not self._keeps:
             return outer
-        # The tokens around the text are the same whatever it says.
+        # The special tokens around a text do not depend on the text.
         start = next(
             start
             for start in range(len(outer.ids) + 1)
@@ -177,15 +177,15 @@ class Encoder:
         return self.literal(text, add_special_tokens=add_special_tokens).ids
 
     def boundary(self, whole: Tokens, before: Sequence[int], place: int) -> Boundary:
-        """Where a text is cut.
+        """The boundary between the tokens of a text's two parts.
 
-        A token that has characters on both sides belongs to the second part: what stands there
-        could not be learned otherwise.
+        A token across the cut belongs to the second part, because its characters there could not be
+        learned otherwise.
 
         Args:
             whole: the tokens of the text.
-            before: the tokens of its part before the cut.
-            place: where that part ends in the text, in characters.
+            before: the tokens of the part before the cut.
+            place: the end of that part in the text, in characters.
         """
         if whole.ids[: len(before)] == tuple(before):
             return Boundary(len(before), True)
@@ -200,13 +200,13 @@ class Encoder:
         return self._ids.get(name) in self._guarded
 
     def request(self, text: str, *, literal: bool, add_special_tokens: bool = False) -> Request:
-        """What `ahead` encodes for `encode` or `literal` of a text."""
+        """The request with which `ahead` prepares `encode` or `literal` of a text."""
         return Request(text, literal and not self._keeps, add_special_tokens)
 
     def ahead(self, items: Iterable[T], needed: Callable[[T], Iterable[Request]]) -> Iterator[T]:
-        """The items, one by one, while the texts that the next ones ``needed`` are encoded at once.
+        """The items, one by one, while the texts for the next items are encoded in batches.
 
-        It changes no result: what was encoded ahead is found, and not encoded again.
+        Results do not change: a text that was encoded ahead is found and not encoded again.
         """
         for batch, known in self._batches.ahead(items, needed):
             self._known = known
@@ -215,7 +215,7 @@ class Encoder:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether `ahead` encodes anything; not where the tokenizer does more than its backend."""
+        """Whether `ahead` encodes anything; not if the tokenizer does more than its backend."""
         return self._batches.agrees
 
     @cached_property
@@ -226,7 +226,7 @@ class Encoder:
         )
 
     def cut(self, text: str, place: int) -> int:
-        """Up to where ``text[:place]`` need not be encoded again, once ``text`` is; maybe 0."""
+        """The end of the part of ``text[:place]`` that the tokens of ``text`` cover; maybe 0."""
         return self._anchors.last(text, place) if self._has_offsets and _OPEN not in text else 0
 
     def is_behind_token(self, text: str, place: int) -> bool:
@@ -235,7 +235,7 @@ class Encoder:
         return start > 0 and text[start:place] in self._ids
 
     def before(self, whole: Tokens, text: str, place: int) -> tuple[int, ...]:
-        """The ids of ``text[:place]``, where ``whole`` are the tokens of the marked-up text."""
+        """The ids of ``text[:place]``, given the tokens ``whole`` of the marked-up text."""
         start = self.cut(text, place)
         head = self._anchors.before(whole.ids, text, start) if start else None
         if head is None:
@@ -270,15 +270,15 @@ class Encoder:
         return Tokens(tuple(ids), None if offsets is None else tuple(map(tuple, offsets)))
 
     def _without_smuggled(self, tokens: Tokens, text: str, meant: Sequence[int]) -> Tokens:
-        """The tokens, with characters in place of special tokens that nobody meant.
+        """The tokens, with unintended special tokens replaced by their characters.
 
         A unigram or word model finds the piece ``</s>`` in plain text too, and some normalisers
         make it from other characters.
 
         Args:
-            tokens: those of ``text``.
+            tokens: the tokens of ``text``.
             text: the text.
-            meant: where special tokens stand that the template wrote.
+            meant: the places of the special tokens that the template wrote.
         """
         found = sum(map(self._guarded.__contains__, tokens.ids))
         if self._keeps or tokens.offsets is None or found == len(meant):
@@ -296,16 +296,16 @@ class Encoder:
         return Tokens(tuple(ids), tuple(offsets))
 
     def _encode_hidden(self, text: str) -> Tokens | None:
-        """The whole text at once, by a tokenizer that knows special tokens under other names.
+        """The tokens of the whole text, from a tokenizer with renamed special tokens.
 
-        Those that are meant get these names, and the hidden ones are spelled out.
+        Intended special tokens get their new names, and hidden ones are spelled out.
         """
         shown = self.show(text)
         if self._renamed is None or _MEANT_OPEN in shown or _MEANT_CLOSE in shown:
             return None
         parts: list[str] = []
         ends, shifts, meant = [0], [0], []
-        length = at = 0  # characters under the other names, and as shown
+        length = at = 0  # characters with renamed special tokens, and as shown
         for number, piece in enumerate(_HIDDEN.split(text)):
             if number % 2:
                 name = self._special[int(piece)]
@@ -342,7 +342,7 @@ class Encoder:
 
     @cached_property
     def _meant(self) -> dict[int, int]:
-        """From the ids of the other names to the special tokens."""
+        """A map from the ids of the new names to those of the special tokens."""
         if self._renamed is None:
             return {}
         names = {
@@ -353,7 +353,7 @@ class Encoder:
 
     @cached_property
     def _renamed(self) -> Any | None:
-        """The tokenizer with special tokens that no row can spell; None: it cannot be made."""
+        """The tokenizer with special tokens that no row can spell; None if that fails."""
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         if backend is None or not self._has_offsets:
             return None
@@ -376,7 +376,7 @@ class Encoder:
         return made if works else None
 
     def _encode_pieces(self, text: str) -> Tokens:
-        """Piece by piece, where the text cannot be encoded whole with its hidden tokens."""
+        """The tokens of each piece, if the text with hidden tokens cannot be encoded whole."""
         ids: list[int] = []
         offsets: list[tuple[int, int]] | None = []
         at = 0

@@ -1,4 +1,4 @@
-"""An example as training sees it: tokens, and which of them count."""
+"""A training example: tokens and their loss mask."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TrainingExample:
-    """Tokens, and which of them count.
+    """Tokens and their loss mask.
 
     Attributes:
         id: the example's id.
         input_ids: the whole conversation; for encoder-decoder models, the encoder's input.
-        trained: as long as ``input_ids``: whether a token is predicted and counted in the loss.
-            The first one never is, since nothing comes before it.
-        prompt_length: how many of ``input_ids`` stand before the last answer.
+        trained: the loss mask: for each of ``input_ids``, whether it is predicted and counted in
+            the loss. The first token never is, because nothing comes before it.
+        prompt_length: the number of ``input_ids`` before the last answer.
         decoder_ids: the answer for encoder-decoder models, all of it trained; else empty.
-        weight: how much the loss counts the example, relative to the others.
-        is_joined: the tokens are those of a prompt, and of an answer apart. The tokens of the whole
-            text would be others: one would have characters of both.
+        weight: the example's weight in the loss, relative to the others.
+        is_joined: whether prompt and answer were tokenised separately, because one token of the
+            whole text would have characters of both.
     """
 
     id: str
@@ -31,10 +31,10 @@ class TrainingExample:
 
     @property
     def length(self) -> int:
-        """Tokens, prompt and answer."""
+        """The number of tokens, prompt and answer."""
         return len(self.input_ids) + len(self.decoder_ids)
 
     @property
     def num_trained(self) -> int:
-        """Tokens that are counted in the loss."""
+        """The number of tokens that are counted in the loss."""
         return sum(self.trained) + len(self.decoder_ids)

@@ -1,4 +1,4 @@
-"""The turns of an example: with a system message or without, with reasoning or without."""
+"""The turns of an example, with its system message and reasoning as configured."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from luthier.prompts.reasoning import KNOWN_TAGS, thought_of
 
 
 def asked_turns(example: Example, system: str | None, reasoning: Reasoning) -> tuple[Message, ...]:
-    """The turns of a question.
+    """The turns of a prompt.
 
     Args:
-        example: the example; its references are not looked at.
-        system: a system message, if the example has none; None: there is no other one.
+        example: the example; its references are ignored.
+        system: a system message for examples that have none; None: no message is added.
         reasoning: whether earlier answers keep their reasoning.
     """
     turns = tuple(with_reasoning(turn, reasoning) for turn in example.messages)
@@ -24,7 +24,7 @@ def asked_turns(example: Example, system: str | None, reasoning: Reasoning) -> t
 
 
 def with_reasoning(turn: Message, reasoning: Reasoning) -> Message:
-    """A turn with its reasoning, or without it."""
+    """A turn, without its reasoning if ``reasoning`` is ``drop``."""
     if reasoning != "drop" or turn.role != "assistant":
         return turn
     return replace(turn, content=thought_of(turn, KNOWN_TAGS[0])[1], reasoning="")

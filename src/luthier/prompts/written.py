@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """An answer in a text. Places are characters.
+    """The place of an answer in a text, in characters.
 
     Attributes:
-        asked: where what is asked ends.
-        content: where the answer begins behind its reasoning; ``asked`` where it has none.
-        end: where the turn ends.
-        is_trained: whether the loss counts it.
+        asked: the end of the prompt.
+        content: the start of the answer after its reasoning; ``asked`` if it has none.
+        end: the end of the turn.
+        is_trained: whether the answer counts in the loss.
     """
 
     asked: int
@@ -27,10 +27,10 @@ class Written:
     """A conversation as text.
 
     Attributes:
-        text: up to the end of the last answer.
-        answers: where the answers stand, in order; at least one.
-        trains_prompt: whether its other tokens can be trained too. Not where it is one of several
-            texts of a conversation, which would be counted once for each.
+        text: the conversation up to the end of the last answer.
+        answers: the places of the answers, in order; at least one.
+        trains_prompt: whether the other tokens can be trained too. They cannot if a conversation
+            has several texts, because each text would count them again.
     """
 
     text: str

@@ -1,1 +1,1 @@
-"""The engine that runs a model in this process, with transformers."""
+"""Inference with transformers in this process."""

@@ -1,8 +1,8 @@
-"""A key/value cache that branches: what several rows begin with is kept once.
+"""A branching KV cache: the prefix of several rows is stored once.
 
-The cache of a pass holds the keys and values of its own tokens alone, and knows whose they
-continue. Each layer puts the two together when it is its turn, so a shared prefix is never copied
-for all rows and all layers at once.
+The cache of a pass holds only the keys and values of its own tokens, and a link to the cache that
+they continue. Each layer concatenates the two when it runs, so a shared prefix is never copied for
+all rows and all layers at once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
     """The keys and values of one pass in one layer.
 
     Args:
-        continued: the layer of the pass that this one continues, and which of its rows each row
-            does, ``[B]``; None: it begins.
+        continued: the same layer of the previous pass, and for each row the row of that pass which
+            it continues, ``[B]``; None for a first pass.
     """
 
     keys: Tensor
@@ -34,7 +34,7 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Keep the states of the new tokens; the states of all tokens so far."""
+        """Store the states of the new tokens and return the states of all tokens so far."""
         self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
         if self._continued is None:
@@ -46,7 +46,7 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
         return torch.cat(keys, dim=-2), torch.cat(values, dim=-2)
 
     def _earlier(self) -> Iterator[tuple[BranchLayer, Tensor]]:
-        """The layers of the passes before, the last one first, and the row of each that it is."""
+        """This layer of the earlier passes, the last first, with the rows that are continued."""
         link, rows = self._continued, None
         while link is not None:
             layer, rows = link[0], link[1] if rows is None else link[1][rows]
@@ -58,13 +58,13 @@ class BranchLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
         return self._length_before + int(super().get_seq_length())
 
     def tokens_held(self) -> int:
-        """Rows × tokens of this pass and of those it continues."""
+        """Rows × tokens of this pass and of those that it continues."""
         own = len(self.keys) * self.keys.shape[-2] if self.is_initialized else 0
         return own + (self._continued[0].tokens_held() if self._continued else 0)
 
 
 def begin() -> Any:
-    """The cache of a pass that continues nothing."""
+    """The empty cache of a first pass."""
     return Cache(layer_class_to_replicate=BranchLayer)
 
 
@@ -72,8 +72,8 @@ def branch(cache: Any, rows_B: Tensor) -> Any:
     """The cache of a pass that continues another.
 
     Args:
-        cache: that of the pass which it continues.
-        rows_B: which of its rows each new row continues.
+        cache: the cache of the previous pass.
+        rows_B: for each new row, the row of the previous pass that it continues.
     """
     made = begin()
     made.layers = [BranchLayer((layer, rows_B)) for layer in cache.layers]
@@ -81,7 +81,7 @@ def branch(cache: Any, rows_B: Tensor) -> Any:
 
 
 def select(cache: Any, rows_B: Tensor) -> Any:
-    """A cache that holds some rows of another's last pass, and continues nothing."""
+    """A cache of some rows of another cache's last pass, without the earlier passes."""
     made = begin()
     for index, layer in enumerate(cache.layers):
         made.update(_pick(layer.keys, rows_B), _pick(layer.values, rows_B), index)
@@ -89,20 +89,20 @@ def select(cache: Any, rows_B: Tensor) -> Any:
 
 
 def tokens_held(cache: Any) -> int:
-    """Tokens whose keys and values a cache keeps in memory, those of earlier passes included."""
+    """The number of tokens whose keys and values a cache holds, earlier passes included."""
     return cache.layers[0].tokens_held() if cache and cache.layers else 0
 
 
 def tokens_copied(cache: Any) -> int:
-    """What a row that continues a cache copies of it, as so many tokens in all layers.
+    """The memory that one row's copies of a prefix take, as a number of tokens in all layers.
 
-    The layers put old and new together one after the other.
+    Only one layer holds such a copy at a time.
     """
     return -(-cache.get_seq_length() // len(cache.layers)) if cache and cache.layers else 0
 
 
 def _pick(states: Tensor, rows_B: Tensor) -> Tensor:
-    """Some rows; the only one is not copied."""
+    """Some rows of keys or values; a single row is expanded without a copy."""
     if len(states) == 1:
         return states.expand(len(rows_B), -1, -1, -1)
     return states[rows_B]

@@ -1,4 +1,4 @@
-"""How much is computed at once."""
+"""Limits of forward passes, which are lowered when memory runs out."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from luthier.models.device import is_out_of_memory
 
 # Enough to keep the arithmetic units busy; the logits of 1,024 positions × 50,000 words are 200 MB.
 _COMPUTED_TOKENS = {"cpu": 1024, "cuda": 8192}
-# One more pass reads all weights and prepares every layer once more. In that time so many tokens
-# could be computed within another pass.
+# One more pass reads all weights and launches every layer once more. Another pass could compute
+# this many more tokens in the same time.
 _PASS_COST_IN_TOKENS = {"cpu": 24, "cuda": 512}
 
 Item = TypeVar("Item")
@@ -24,15 +24,15 @@ Result = TypeVar("Result")
 
 
 def pass_cost_in_tokens(device: torch.device) -> int:
-    """What one more pass costs, see `merge_cheap_prefixes`."""
+    """The cost of one more pass, see `merge_cheap_prefixes`."""
     return _PASS_COST_IN_TOKENS.get(device.type, _PASS_COST_IN_TOKENS["cuda"])
 
 
 class BatchLimits(NamedTuple):
-    """What a pass may take.
+    """The limits of one pass.
 
     Attributes:
-        cached: tokens that it may add to the key/value cache.
+        cached: tokens that it may add to the KV cache.
         computed: tokens of the pass, padding included.
     """
 
@@ -47,12 +47,12 @@ def rectangles(
 
     Args:
         lengths: tokens of each sequence.
-        room: the limits of a pass, unless a single row is longer.
-        max_padding: the share of padding that a pass may have.
+        room: the limits of a pass; a single row may exceed them.
+        max_padding: the largest share of padding in a pass.
         extra: tokens in the cache that each row takes besides its own.
 
     Returns:
-        Indices into ``lengths``, a list a pass, the longest first.
+        Indices into ``lengths``, one list for each pass, the longest first.
     """
     return [
         [outer[position] for position in inner]
@@ -65,7 +65,7 @@ def rectangles(
 
 @dataclass(slots=True)
 class Budget:
-    """Limits of a forward pass, which a lack of memory lowers for good.
+    """The limits of forward passes; running out of memory lowers them permanently.
 
     Attributes:
         cached: tokens whose keys and values exist at the same time.
@@ -77,7 +77,7 @@ class Budget:
 
     @classmethod
     def of(cls, device: torch.device, cached: int) -> Budget:
-        """The usual one for a device."""
+        """The default budget of a device."""
         return cls(cached, _COMPUTED_TOKENS.get(device.type, _COMPUTED_TOKENS["cuda"]))
 
     def passes(
@@ -89,20 +89,20 @@ class Budget:
         cut: Callable[[list[int], BatchLimits], list[list[int]]],
         held: int = 0,
     ) -> Iterator[tuple[list[Item], Result]]:
-        """Compute items batch by batch; a batch that finds no memory is cut again, smaller.
+        """Compute items batch by batch, in smaller batches after an out-of-memory error.
 
         Args:
-            items: what to compute.
-            compute: computes a batch. It must change nothing before the memory has sufficed.
-            length: tokens of an item.
-            cut: cuts items of given lengths into batches that keep within the room.
-            held: tokens in the cache that are there already.
+            items: the items to compute.
+            compute: computes a batch. It must have no side effects if memory runs out.
+            length: returns the tokens of an item.
+            cut: cuts items of given lengths into batches within the limits.
+            held: tokens that the cache holds already.
 
         Yields:
-            Each batch in the order of its cut, with what was computed.
+            Each batch in the order of its cut, with its result.
 
         Raises:
-            RuntimeError, MemoryError: there is not even memory for one item.
+            RuntimeError, MemoryError: memory does not suffice for a single item.
         """
         waiting = self._cut(items, length, cut, held)
         while waiting:
@@ -116,7 +116,7 @@ class Budget:
                 yield batch, result
                 del result
                 continue
-            # Here, because an exception that is being handled keeps what was computed.
+            # Outside the handler, because an exception in handling keeps its tensors alive.
             self._halve(sum(map(length, batch)))
             again = [*chain.from_iterable(waiting), *batch]
             waiting = self._cut(again, length, cut, held)
@@ -128,13 +128,13 @@ class Budget:
         cut: Callable[[list[int], BatchLimits], list[list[int]]],
         held: int,
     ) -> list[list[Item]]:
-        """Batches, the next one last."""
+        """The batches in reverse, the next one last."""
         room = BatchLimits(max(1, self.cached - held), self.computed)
         batches = cut([length(item) for item in items], room)
         return [[items[index] for index in batch] for batch in reversed(batches)]
 
     def _halve(self, computed: int) -> None:
-        """Allow half of the tokens that were tried, padding left aside, and half of the cache."""
+        """Halve both limits; ``computed`` is the number of tokens tried, without padding."""
         self.computed = max(1, min(self.computed, computed) // 2)
         self.cached = max(1, self.cached // 2)
         gc.collect()

@@ -1,7 +1,7 @@
-"""A key/value cache with room to grow.
+"""A preallocated KV cache.
 
-transformers' own cache is copied whole for every new token, which costs as much as a small model's
-arithmetic. This one is written in place while there is room, and grows by a block.
+transformers' own cache is copied as a whole for every new token, which takes as long as a small
+model's arithmetic. This cache is written in place while there is room, and grows by a block.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc] # transformers is n
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Add the states of new tokens; the states of all tokens so far."""
+        """Store the states of the new tokens and return the states of all tokens so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         used = self.get_seq_length()
@@ -46,7 +46,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc] # transformers is n
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep some rows, with their room."""
+        """Keep some rows, with their room to grow."""
         if self._buffers is None:
             super().batch_select_indices(indices)
             return
@@ -58,7 +58,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc] # transformers is n
         self.keys, self.values = keys[..., :used, :], values[..., :used, :]
 
     def repeated(self, rows: int) -> PreallocatedLayer:
-        """A layer that begins with the only row of this one, so many times; nothing is copied."""
+        """A layer that repeats the single row of this one, as a view without a copy."""
         repeated = PreallocatedLayer()
         if self.is_initialized:
             repeated.lazy_initialization(self.keys, self.values)
@@ -68,11 +68,11 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc] # transformers is n
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[PreallocatedLayer, slice, int]]) -> PreallocatedLayer:
-        """Rows of several layers, each up to a length, as one; see `merge_caches`."""
+        """Rows of several layers, each up to its length, in one layer; see `merge_caches`."""
         length = max(length for *_, length in parts)
         first = parts[0][0]
         merged = cls()
-        if not first.is_initialized:  # a layer that attends to images only, of which there are none
+        if not first.is_initialized:  # a layer only for images, of which there are none
             return merged
         merged.lazy_initialization(first.keys, first.values)
         merged._buffers = (
@@ -104,7 +104,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc] # transformers is n
 
 
 class Part(NamedTuple):
-    """Rows of a cache that hold so many tokens; what stands after them is padding."""
+    """Rows of a cache with ``length`` tokens each; later places are padding."""
 
     cache: Any
     rows: slice
@@ -112,9 +112,9 @@ class Part(NamedTuple):
 
 
 def merge_caches(parts: Sequence[Part]) -> Any:
-    """Rows of several caches in one, the shorter ones padded on the left with zeros.
+    """Rows of several caches in one cache, padded with zeros on the left.
 
-    So the tokens of a row follow one another without a gap, and stand before its next one.
+    So there is no gap between the tokens of a row and its next token.
     """
     merged = preallocated_cache()
     merged.layers = [
@@ -127,12 +127,12 @@ def merge_caches(parts: Sequence[Part]) -> Any:
 
 
 def repeat_cache(cache: Any, rows: int) -> Any:
-    """The only row of a cache, so many times. It is to be continued before that one is changed."""
+    """A view of a cache's single row, repeated; use it before the original changes."""
     repeated = preallocated_cache()
     repeated.layers = [layer.repeated(rows) for layer in cache.layers]
     return repeated
 
 
 def preallocated_cache() -> Any:
-    """An empty cache for any decoder."""
+    """An empty preallocated KV cache for any decoder."""
     return Cache(layer_class_to_replicate=PreallocatedLayer)

@@ -1,8 +1,8 @@
-"""Scores of a causal model.
+"""Scoring with a causal model.
 
-All requests form a radix tree of their tokens. It is walked depth first: a node's keys and values
-are computed once, serve all that continues it, and are then forgotten. Nodes that continue texts of
-one pass are computed together; how they lie in it is the layout's affair.
+The tokens of all requests form a radix tree, which is walked depth first. A node's keys and values
+are computed once, serve all nodes below it, and are then discarded. Nodes that continue texts of
+one pass are computed together; the layout decides their places in the pass.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from luthier.models.load import LoadedModel
 
 
 class _ScoringStrategy(NamedTuple):
-    """How passes are made.
+    """The way in which passes are computed.
 
     Attributes:
-        layout: how texts lie in them.
-        feed_forward: what is computed at the scored positions alone, see `logits_at_indices`.
+        layout: the layout of texts in a pass.
+        feed_forward: a module computed only at the scored positions, see `logits_at_indices`.
     """
 
     layout: Layout
@@ -49,7 +49,8 @@ class CausalScorer(Scorer):
 
     Args:
         loaded, budget: see `Scorer`.
-        pass_cost: what sharing must spare, see `merge_cheap_prefixes`; None: as usual here.
+        pass_cost: the tokens that sharing must save, see `merge_cheap_prefixes`; None: the
+            default of the device.
     """
 
     def __init__(self, loaded: LoadedModel, budget: Budget, pass_cost: float | None = None) -> None:
@@ -63,18 +64,18 @@ class CausalScorer(Scorer):
         for index, length in enumerate(lengths):
             parts[length if length > most else 0].append(index)
         for length, part in parts.items():
-            # Beyond that frequencies follow the length, and a text is not even the beginning of
-            # another: those of each length are computed by themselves.
+            # Beyond `most`, RoPE frequencies depend on the length, so that even equal prefixes get
+            # different keys: texts of each length are computed separately.
             way = _ScoringStrategy(WholeOfOneLength()) if length else self.way
             chosen = [requests[index] for index in part]
             self._walk(chosen, tally.part(part), way, self._pass_cost)
 
     @cached_property
     def way(self) -> _ScoringStrategy:
-        """The first way, the fastest first, that gives what whole texts and layers give.
+        """The fastest strategy whose scores equal those of whole texts and layers.
 
         Raises:
-            DataError: none does, see `Trial`.
+            DataError: no strategy does, see `Trial`.
         """
         parts = dict.fromkeys((last_feed_forward(self._model), None))
         layouts = (*ways_to_share(self._model), Whole(), WholeOfOneLength())
@@ -94,12 +95,12 @@ class CausalScorer(Scorer):
         way: _ScoringStrategy,
         pass_cost: float,
     ) -> None:
-        """Score the requests, sharing what is worth it."""
+        """Score the requests, and share prefixes that are worth their cost."""
         layout = way.layout
         root = radix_tree([(*r.context, *r.continuation[:-1]) for r in requests])
         merge_cheap_prefixes(root, pass_cost, layout.worth_a_node(pass_cost))
         start = layout.begin()
-        # What shares nothing is given to the model as it is, soft prompt included.
+        # A layout without sharing calls the model as it was loaded, soft prompt included.
         model = self._loaded.model if start is None else self._model
         if start is not None:
             split_long_nodes(root, self._budget.computed)
@@ -110,7 +111,7 @@ class CausalScorer(Scorer):
 
 
 class _Asked(NamedTuple):
-    """A token whose probability is asked for after one of a node's tokens."""
+    """A token to score after one of a node's tokens, at an offset in the node."""
 
     request: int
     token: int
@@ -118,7 +119,7 @@ class _Asked(NamedTuple):
 
 
 def _asked(root: Node, requests: Sequence[TokenRequest]) -> dict[Node, list[_Asked]]:
-    """What is asked for at each node."""
+    """The tokens to score at each node."""
     asked: dict[Node, list[_Asked]] = defaultdict(list)
     for node, path in root.ancestry():
         for index in node.ends:
@@ -135,7 +136,7 @@ def _asked(root: Node, requests: Sequence[TokenRequest]) -> dict[Node, list[_Ask
 
 
 class _Branch(NamedTuple):
-    """A node, and which text of the pass before is its parent's."""
+    """A node, and the index of its parent's text in the previous pass."""
 
     node: Node
     before: int
@@ -143,7 +144,7 @@ class _Branch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """One walk through a tree; its parts are those of `CausalScorer._walk`."""
+    """One walk through a radix tree; see `CausalScorer._walk`."""
 
     model: Any
     budget: Budget
@@ -156,10 +157,10 @@ class _Walk:
 
         Args:
             root: the tree.
-            start: the cache that its first nodes continue.
+            start: the cache that the root's children continue.
         """
-        # What is below a node waits in an iterator, so that the only caches in memory are those
-        # on the way to the node at hand.
+        # Nodes below a node wait in an iterator, so that the only caches in memory are those on
+        # the path to the current node.
         waiting = [self._below([_Branch(child, 0) for child in root.children], start)]
         while waiting:
             computed = next(waiting[-1], None)
@@ -177,7 +178,7 @@ class _Walk:
     def _below(
         self, branches: Sequence[_Branch], cache: Any
     ) -> Iterator[tuple[list[_Branch], Any]]:
-        """Compute what continues a pass; yields the batches that go on themselves."""
+        """Compute the nodes that continue a pass; yields the batches that have children."""
         leaves = [branch for branch in branches if not branch.node.children]
         inner = [branch for branch in branches if branch.node.children]
         passes = partial(
@@ -192,7 +193,7 @@ class _Walk:
         yield from passes(inner, cut=partial(cut, go_on=True))
 
     def _compute(self, batch: list[_Branch], cache: Any) -> Any:
-        """One forward pass; its cache, which continues another."""
+        """Run one forward pass and return its cache, which continues ``cache``."""
         texts, before = [branch.node.tokens for branch in batch], [one.before for one in batch]
         laid = self.way.layout.lay(texts, before, cache, self.model.device)
         targets = [

@@ -21,7 +21,7 @@ class DecoderOnlyGenerator(Generator):
         """See `Generator._start`."""
         most = settled_length(self._model.config) - self._soft_prompt.length - new_tokens
         settled = [index for index in batch if len(prompts[index]) <= most]
-        # Of longer texts the frequencies change from token to token, and with them all keys.
+        # In longer texts, RoPE frequencies change with every new token, and so do all keys.
         longer = [index for index in batch if len(prompts[index]) > most]
         cost = pass_cost_in_tokens(self._device)
         yield from self.way.start(prompts, settled, cost)
@@ -29,10 +29,10 @@ class DecoderOnlyGenerator(Generator):
 
     @cached_property
     def way(self) -> Reuse:
-        """What is reused: the fastest way that gives what whole texts give.
+        """The fastest kind of reuse with the same results as whole texts.
 
         Raises:
-            DataError: none does, see `Trial`.
+            DataError: no kind has them, see `Trial`.
         """
 
         def agrees(way: Reuse) -> bool:

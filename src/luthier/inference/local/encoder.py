@@ -1,4 +1,4 @@
-"""What an encoder-decoder model's encoder makes of token ids."""
+"""Encoding of prompts with an encoder-decoder model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from luthier.inference.local.soft_prompt import SoftPrompt
 def encode(
     model: Any, soft_prompt: SoftPrompt, contexts: Sequence[Sequence[int]]
 ) -> tuple[Any, Tensor]:
-    """Encode some contexts, with the vectors of a soft prompt before each.
+    """Encode some contexts, each after the vectors of a soft prompt.
 
     Returns:
         The encoder's output, ``[B, T, D]`` in its ``last_hidden_state``, and ``mask_BT`` (int64).

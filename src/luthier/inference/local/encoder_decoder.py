@@ -21,7 +21,7 @@ from luthier.models.forward import decoder_start, logits_at, outputs_at_indices,
 
 
 class _DecoderRows(Rows):
-    """Rows that a decoder continues, each with what the encoder made of its prompt."""
+    """Rows that a decoder continues, each with the encoder's output for its prompt."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class _DecoderRows(Rows):
 
 
 class _AfreshDecoderRows(Rows):
-    """Questions of one length and answers so far, which are read anew for each token."""
+    """Prompts of equal length and the answers so far, which are read again for each token."""
 
     def __init__(self, model: Any, asked_BT: Tensor, prompts: Sequence[int]) -> None:
         self._model, self._asked_BT = model, asked_BT
@@ -90,14 +90,14 @@ class _AfreshDecoderRows(Rows):
 
 
 class EncodedOnce(Reuse):
-    """The encoder's output and the decoder's keys and values.
+    """Reuse of the encoder's output and of the decoder's KV cache.
 
-    Prompts are encoded in groups of similar length, because padding costs as much as text, and
-    answered together.
+    Prompts are encoded in groups of similar length, because padding costs as much as text. Their
+    answers are generated together.
 
     Args:
         conditioned: the model.
-        tokens: how many the encoder may read in one pass.
+        tokens: the limit of an encoder pass.
     """
 
     description: ClassVar[str] = "the encoding and one cache, prompts of any length together"
@@ -116,7 +116,7 @@ class EncodedOnce(Reuse):
         yield self._read(prompts, [[batch[place] for place in cut] for cut in cuts])
 
     def _read(self, prompts: Sequence[Sequence[int]], groups: Sequence[Sequence[int]]) -> Rows:
-        """Encode groups of prompts one after the other, to be answered together."""
+        """Encode groups of prompts one after the other into rows that are answered together."""
         encoded = [
             encode(self._model, self._soft_prompt, [prompts[index] for index in group])
             for group in groups
@@ -132,7 +132,7 @@ class EncodedOnce(Reuse):
 
 
 class EncodedByLength(EncodedOnce):
-    """The same for models in which padding is seen: only prompts of one length share a pass."""
+    """`EncodedOnce` for models that attend to padding: batches have prompts of equal length."""
 
     description: ClassVar[str] = "the encoding and one cache, prompts of one length together"
 
@@ -146,7 +146,7 @@ class EncodedByLength(EncodedOnce):
 
 
 class EncodedAfresh(Reuse):
-    """Nothing is reused: every token is made from the whole question and answer."""
+    """Generation without reuse: each token takes a pass over the whole prompt and answer."""
 
     description: ClassVar[str] = "nothing: every token is made from the whole text"
 
@@ -164,7 +164,7 @@ class EncodedAfresh(Reuse):
 
 
 class EncoderDecoderGenerator(Generator):
-    """Generates token ids; see `Generator`. A soft prompt stands before the encoder's input."""
+    """Generates token ids; see `Generator`. A soft prompt precedes the encoder's input."""
 
     def _start(
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], new_tokens: int
@@ -175,10 +175,10 @@ class EncoderDecoderGenerator(Generator):
 
     @cached_property
     def way(self) -> Reuse:
-        """What is reused: the fastest way that gives what whole texts give.
+        """The fastest kind of reuse with the same results as whole texts.
 
         Raises:
-            DataError: none does, see `Trial`.
+            DataError: no kind has them, see `Trial`.
         """
         ways: tuple[Reuse, ...] = (
             EncodedOnce(self._conditioned, self._batch_tokens),
@@ -193,5 +193,5 @@ class EncoderDecoderGenerator(Generator):
 
 
 def _widened(states_BTD: Tensor, width: int) -> Tensor:
-    """Padded with zeros on the right, to so many positions."""
+    """States padded with zeros on the right to ``width`` positions."""
     return torch.nn.functional.pad(states_BTD, (0, 0, 0, width - states_BTD.shape[1]))

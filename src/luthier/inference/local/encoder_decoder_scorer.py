@@ -1,8 +1,8 @@
-"""Scores of an encoder-decoder model (T5).
+"""Scoring with an encoder-decoder model (T5).
 
-Each context is encoded once, and so is the decoder's first step after it, with which every
-continuation begins; it leaves the keys and values of what was encoded. The other tokens of all
-continuations follow in one more pass. Continuations that differ in the last token alone are one
+Each context is encoded once. The decoder's first step is also computed once, because every
+continuation begins with it; it fills the cross-attention cache. The other tokens of all
+continuations follow in one more pass. Continuations that differ only in the last token share one
 row.
 """
 
@@ -32,7 +32,7 @@ _ScoringStrategy = Callable[[Sequence[TokenRequest], Tally], None]
 
 
 class _Row(NamedTuple):
-    """A row's tokens, which row of the pass before it continues, and the requests it answers."""
+    """A row: its tokens, the row that it continues in the previous pass, and its requests."""
 
     ids: tuple[int, ...]
     before: int
@@ -40,7 +40,7 @@ class _Row(NamedTuple):
 
 
 class _Begun(NamedTuple):
-    """What is computed of some contexts: their encoding, and the decoder's first step."""
+    """Contexts after encoding and the decoder's first step."""
 
     states_BTD: Tensor
     mask_BT: Tensor
@@ -48,17 +48,17 @@ class _Begun(NamedTuple):
 
 
 class EncoderDecoderScorer(Scorer):
-    """Scores requests; see `Scorer`. A soft prompt stands before the encoder's input."""
+    """Scores requests; see `Scorer`. A soft prompt precedes the encoder's input."""
 
     def _score(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
         self.way(requests, tally)
 
     @cached_property
     def way(self) -> _ScoringStrategy:
-        """How requests are scored: the faster way, if it gives what whole texts give.
+        """The fastest scoring strategy with the same results as whole texts.
 
         Raises:
-            DataError: neither does, see `Trial`.
+            DataError: no strategy has them, see `Trial`.
         """
 
         def agrees(way: _ScoringStrategy) -> bool:
@@ -70,7 +70,7 @@ class EncoderDecoderScorer(Scorer):
         return self._trial.choose((self._sharing, self._apart), agrees)
 
     def _apart(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
-        """Every request by itself, those of the same lengths in one pass."""
+        """Score each request in a row of its own; requests of equal lengths share a pass."""
         alike = _grouped(
             ((len(r.context), len(r.continuation)), index) for index, r in enumerate(requests)
         )
@@ -88,7 +88,7 @@ class EncoderDecoderScorer(Scorer):
     def _score_whole(
         self, members: list[int], requests: Sequence[TokenRequest], start: int
     ) -> tuple[list[Target], tuple[list[float], list[bool]]]:
-        """One pass over requests of the same lengths."""
+        """Score requests of equal lengths in one pass."""
         asked = [requests[index].context for index in members]
         said = [(start, *requests[index].continuation[:-1]) for index in members]
         model = self._loaded.model
@@ -177,7 +177,7 @@ def _constant(value: int, _item: object) -> int:
 
 
 def _grouped(pairs: Iterable[tuple[Key, int]]) -> dict[Key, list[int]]:
-    """The numbers that belong to each key."""
+    """The numbers of each key."""
     groups: dict[Key, list[int]] = defaultdict(list)
     for key, number in pairs:
         groups[key].append(number)

@@ -27,7 +27,7 @@ from luthier.inference.tokenise import PromptTokenizer, TokenRequest, Tokens
 from luthier.models.cache_support import rope_of_each_pass
 from luthier.models.load import LoadedModel
 
-# What answers and what scores, by whether a model has an encoder.
+# Generator and scorer, by whether a model has an encoder.
 _KINDS: dict[bool, tuple[type[Generator], type[Scorer]]] = {
     False: (DecoderOnlyGenerator, CausalScorer),
     True: (EncoderDecoderGenerator, EncoderDecoderScorer),
@@ -38,11 +38,11 @@ _USUAL_BATCH_TOKENS = EvaluateConfig().batch_tokens
 class LocalEngine(TokenEngine):
     """Generation and scoring with a model in memory.
 
-    The model must not change while the engine is used: it keeps what prompts begin with.
+    The model must not change while the engine is used, because the engine has a prefix cache.
 
     Args:
-        loaded: the model; adapters and soft prompts around it are used.
-        batch_tokens: the key/value cache of one batch holds at most this many tokens.
+        loaded: the model, with its adapters and soft prompts.
+        batch_tokens: the limit of a batch's KV cache, in tokens.
     """
 
     def __init__(self, loaded: LoadedModel, batch_tokens: int = _USUAL_BATCH_TOKENS) -> None:
@@ -65,7 +65,7 @@ class LocalEngine(TokenEngine):
     def stream_from_tokens(
         self, prompt: Tokens, decoding: Decoding, tell: Callable[[str], object]
     ) -> Generation:
-        """See `Engine.stream`. A beam search tells the whole text at its end."""
+        """See `Engine.stream`. A beam search passes the whole text at its end."""
         if isinstance(decoding.strategy, Beam):
             return super().stream_from_tokens(prompt, decoding, tell)
         stopping = StreamedStopping(
@@ -88,7 +88,7 @@ class LocalEngine(TokenEngine):
         return [stopping.generation(ids) for ids in answers]
 
     def _stopped(self, decoding: Decoding) -> Decoding:
-        """How answers are generated, with the stop strings of the model."""
+        """The decoding settings with the model's own stop strings added."""
         return decoding.model_copy(update={"stop": decoding.stop + stop_strings(self._loaded)})
 
     @torch.inference_mode()
@@ -104,7 +104,7 @@ class LocalEngine(TokenEngine):
         self, sequences: Sequence[Tokens], advance: ProgressCallback
     ) -> list[TextLoss]:
         """See `Engine.losses`."""
-        # An encoder-decoder model says the whole text to an empty question.
+        # An encoder-decoder model predicts the whole text after an empty input.
         given = 0 if self._loaded.is_encoder_decoder else 1
         return losses_from_scores(self.score_tokens, sequences, given, advance)
 
@@ -117,6 +117,6 @@ def stop_ids(loaded: LoadedModel) -> frozenset[int]:
 
 
 def stop_strings(loaded: LoadedModel) -> tuple[str, ...]:
-    """The texts before which an answer ends, by the generation config."""
+    """The stop strings of the generation config."""
     configured = loaded.model.generation_config.stop_strings or ()
     return (configured,) if isinstance(configured, str) else tuple(configured)

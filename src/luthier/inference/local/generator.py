@@ -1,4 +1,4 @@
-"""What makes token ids: one kind for causal models, one for encoder-decoder models."""
+"""Base class of the generators of causal and of encoder-decoder models."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Generator(ABC):
     """Generates token ids; see `LocalEngine`.
 
     Args:
-        loaded: the model; a soft prompt around it is taken apart.
-        batch_tokens: the key/value cache of one batch holds at most this many tokens.
+        loaded: the model; a soft prompt is separated from it.
+        batch_tokens: the limit of a batch's KV cache, in tokens.
     """
 
     def __init__(self, loaded: LoadedModel, batch_tokens: int) -> None:
@@ -36,7 +36,7 @@ class Generator(ABC):
         stopping: Stopping,
         advance: ProgressCallback,
     ) -> list[list[int]]:
-        """The new tokens of each prompt, the one that ends the turn included."""
+        """The new tokens of each prompt, the end-of-turn token included."""
         constraints = Constraints(self._conditioned.whole, prompts, stopping)
         decoder = decoder_for(decoding.strategy, prompts, constraints)
         answers: dict[int, list[int]] = {}
@@ -53,5 +53,5 @@ class Generator(ABC):
         """Read the prompts of a batch.
 
         Yields:
-            Rows that are answered together. Each is to be used up before the next is asked for.
+            Rows that are answered together. Finish each before you take the next.
         """

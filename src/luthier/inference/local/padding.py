@@ -1,4 +1,4 @@
-"""Rectangles of token ids."""
+"""Padding of token ids to rectangles."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# Padding is computed like any token. Batches of a dozen rows keep the arithmetic units as busy as
-# larger ones, so rows of one length are worth more than many rows.
+# Padding is computed like any token. A dozen rows keep the arithmetic units as busy as more rows
+# do, so rows of equal length are worth more than many rows.
 MAX_PADDING = 0.1
 
 
 def pad(
     sequences: Sequence[Sequence[int]], device: torch.device, side: Literal["left", "right"]
 ) -> tuple[Tensor, Tensor]:
-    """Token ids of unequal length as a rectangle filled with zeros, and the mask of the real ones.
+    """Token ids as a rectangle padded with zeros, and the mask of the real tokens.
 
     Returns:
         ``ids_BT`` (int64) and ``mask_BT`` (bool).

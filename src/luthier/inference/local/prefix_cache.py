@@ -1,8 +1,8 @@
-"""What prompts begin with, computed once.
+"""Prefix cache: the keys and values of shared prefixes, computed once.
 
-Beginnings are computed piece by piece, and a piece stays as long as what is asked next begins with
-it. So the shots before all questions are computed once, however many batches there are, and a
-passage once for its questions, where these are neighbours.
+Prefixes are computed piece by piece. A piece stays in the cache while the next prompts begin with
+it. So the shots before all questions are computed once for all batches, and a passage is computed
+once for all of its questions that are neighbours.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from luthier.inference.local.radix_tree import Node, Tokens
 from luthier.inference.local.soft_prompt import SoftPrompt
 from luthier.models.forward import logits_at_indices
 
-# Beginnings are cut at multiples of it, wherever they fork. What stays is then computed as it would
-# be anew, and an answer does not depend, in its last bits, on what was asked before.
+# Prefixes are cut at multiples of this length, wherever they fork. A kept piece then has the same
+# numbers as a recomputed one, so that the last bits of an answer do not depend on earlier prompts.
 _PIECE_TOKENS = 128
 
 
 class PrefixCache:
-    """The keys and values of a beginning, in one row, with those of a soft prompt before it.
+    """The keys and values of one prefix, in one row, after those of a soft prompt.
 
-    The model must not change while it is used.
+    The model must not change while the cache is used.
     """
 
     def __init__(self, model: Any, soft_prompt: SoftPrompt) -> None:
@@ -36,7 +36,7 @@ class PrefixCache:
     def reach(self, path: Sequence[Node]) -> Any:
         """The cache of the tokens of these nodes. It is valid until the next call."""
         cache, pieces = self._held or (self._root(), [])
-        self._held = None  # a pass that is interrupted leaves a torn cache
+        self._held = None  # an interrupted pass leaves an inconsistent cache
         wanted = [piece for node in path for piece in _pieces(node)]
         kept = _common(pieces, wanted)
         surplus = sum(map(len, pieces[kept:]))
@@ -61,7 +61,7 @@ class PrefixCache:
 
 
 def _pieces(node: Node) -> Iterator[Tokens]:
-    """The tokens of a node, cut where the prompt's length is a multiple of a piece."""
+    """The tokens of a node, cut at the prompt's multiples of the piece length."""
     first = _PIECE_TOKENS - node.start % _PIECE_TOKENS
     ends = [0, *range(first, len(node.tokens), _PIECE_TOKENS), len(node.tokens)]
     for start, end in pairwise(ends):
@@ -69,6 +69,6 @@ def _pieces(node: Node) -> Iterator[Tokens]:
 
 
 def _common(one: Sequence[Tokens], other: Sequence[Tokens]) -> int:
-    """How many pieces two beginnings have in common."""
+    """The number of pieces that two prefixes have in common."""
     pairs = zip(one, other, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,7 +1,7 @@
-"""Sequences of tokens as a radix tree: what they begin with alike stands in it once.
+"""A radix tree of token sequences, which holds each shared prefix once.
 
-A forward pass over a node continues the key/value cache of its parent, so that a shared prefix is
-computed once, as in SGLang (Zheng et al. 2023, arXiv 2312.07104, section 3).
+A forward pass over a node continues the KV cache of its parent, so that a shared prefix is computed
+once, as in SGLang (Zheng et al. 2023, arXiv 2312.07104, section 3).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Tokens = tuple[int, ...]
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """Tokens that stand after those of its ancestors.
+    """A node: tokens that follow those of its ancestors.
 
     Attributes:
-        start: how many tokens the ancestors hold together.
-        tokens: its own; none at the root.
-        children: what follows, each in another way.
-        ends: indices of the sequences whose last token is here.
+        start: the number of tokens of all ancestors together.
+        tokens: the node's own tokens; none at the root.
+        children: the nodes that continue it, each with a different first token.
+        ends: indices of the sequences whose last token is this node's last.
     """
 
     start: int
@@ -49,10 +49,10 @@ class Node:
 
 
 def radix_tree(sequences: Sequence[Tokens]) -> Node:
-    """The tree of some sequences, none of them empty; equal ones end in one node."""
+    """The radix tree of non-empty sequences; equal sequences end in one node."""
     root = Node(0, ())
     order = sorted(range(len(sequences)), key=sequences.__getitem__)
-    # Sequences in lexicographic order that agree in the tokens down to the end of a node.
+    # Each node with the sequences that continue it, in lexicographic order.
     waiting = [(root, order)]
     while waiting:
         parent, longer = waiting.pop()
@@ -70,23 +70,24 @@ def radix_tree(sequences: Sequence[Tokens]) -> Node:
 
 
 def common_length(one: Tokens, other: Tokens) -> int:
-    """How many tokens two sequences begin with alike."""
+    """The length of the longest common prefix of two sequences."""
     # Comparing slices is a loop in C, so halving beats a loop over tokens.
     limit = min(len(one), len(other))
     return bisect_left(range(1, limit + 1), True, key=lambda n: one[:n] != other[:n])
 
 
 def merge_cheap_prefixes(root: Node, pass_cost: float, node_cost: float | None = None) -> None:
-    """Give the tokens of a node back to its children where sharing them does not pay.
+    """Merge nodes into their children if sharing their tokens does not pay.
 
-    A node spares all its children but one the computation of its tokens. It costs something of its
-    own, and the pass that it shares with its siblings. Where a child takes over, it takes what ends
-    in the node too.
+    A node saves the computation of its tokens for all of its children but one. It costs its own
+    overhead and a part of the pass that it shares with its siblings. The first child of a merged
+    node also takes over the sequences that end in the node.
 
     Args:
-        root: the tree; it is changed.
-        pass_cost: how many tokens could be computed in the time that one more pass takes.
-        node_cost: the same of one more node in a pass; None: each makes a pass of its own.
+        root: the tree; it is changed in place.
+        pass_cost: the cost of one more pass, as the number of tokens computed in that time.
+        node_cost: the cost of one more node in a pass, likewise; None: each node takes a pass of
+            its own.
     """
     least = pass_cost if node_cost is None else node_cost
     for parent in reversed(list(root.descendants())):
@@ -101,12 +102,12 @@ def merge_cheap_prefixes(root: Node, pass_cost: float, node_cost: float | None =
 
 
 def _spared(node: Node) -> int:
-    """Tokens that need not be computed because its children share them."""
+    """The number of tokens saved because the node's children share them."""
     return (len(node.children) - 1) * len(node.tokens)
 
 
 def _given_back(node: Node) -> list[Node]:
-    """The children of a node, with its tokens and what ends in it."""
+    """The children of a node after they take over its tokens and its ends."""
     for child in node.children:
         child.start, child.tokens = node.start, node.tokens + child.tokens
     node.children[0].ends.extend(node.ends)
@@ -114,7 +115,7 @@ def _given_back(node: Node) -> list[Node]:
 
 
 def split_long_nodes(root: Node, most: int) -> None:
-    """Cut nodes of more than ``most`` tokens into chains of about equal ones."""
+    """Split each node of more than ``most`` tokens into a chain of about equal nodes."""
     for node in list(root.descendants()):
         length = len(node.tokens)
         pieces = -(-length // most)

@@ -1,4 +1,4 @@
-"""What scores continuations: one kind for causal models, one for encoder-decoder models."""
+"""Base class of the scorers of causal and of encoder-decoder models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from luthier.models.load import LoadedModel
 
 
 class Target(NamedTuple):
-    """A token whose probability is asked for: by which request, and where in a batch."""
+    """A token to score: its request, its id and its place in the batch."""
 
     request: int
     token: int
@@ -39,8 +39,8 @@ class Scorer(ABC):
     """Scores requests; see `Engine.score`.
 
     Args:
-        loaded: the model; a soft prompt around it is taken apart.
-        budget: how much is computed at once.
+        loaded: the model; a soft prompt is separated from it.
+        budget: the limits of a forward pass.
     """
 
     def __init__(self, loaded: LoadedModel, budget: Budget) -> None:
@@ -70,7 +70,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def _score(self, requests: Sequence[TokenRequest], tally: Tally) -> None:
-        """Tell the tally every token of every continuation."""
+        """Add every token of every continuation to the tally."""
 
 
 def score_targets(
@@ -80,17 +80,17 @@ def score_targets(
     width: int,
     feed_forward: torch.nn.Module | None = None,
 ) -> tuple[list[float], list[bool]]:
-    """One forward pass.
+    """The scores of some tokens from one forward pass.
 
     Args:
         model: a transformers or peft model.
         inputs: keyword arguments of its forward.
-        targets: what is asked for; at one place of the batch it may be several tokens.
+        targets: the tokens to score; several may share one place of the batch.
         width: tokens of a row.
         feed_forward: see `logits_at_indices`.
 
     Returns:
-        The log-probability of each target in nats, and whether no token is likelier there.
+        The log-probability of each target in nats, and whether no token is likelier in its place.
     """
     device = model.device
     places = {place: i for i, place in enumerate(dict.fromkeys((t.row, t.column) for t in targets))}
@@ -106,11 +106,11 @@ def score_targets(
 
 
 class Tally:
-    """Adds up what the tokens of each request's continuation are worth.
+    """Sums the log-probabilities of each request's continuation.
 
     Args:
-        requests: what is asked.
-        advance: is told how many more requests are answered.
+        requests: the requests.
+        advance: called with the number of newly answered requests.
     """
 
     def __init__(self, requests: Sequence[TokenRequest], advance: ProgressCallback) -> None:
@@ -122,7 +122,7 @@ class Tally:
     def add(
         self, targets: Sequence[Target], logprobs: Sequence[float], greedy: Sequence[bool]
     ) -> None:
-        """Count some tokens in."""
+        """Add the scores of some tokens."""
         done = 0
         for target, logprob, likeliest in zip(targets, logprobs, greedy, strict=True):
             self._logprobs[target.request] += logprob
@@ -133,16 +133,16 @@ class Tally:
             self._advance(done)
 
     def part(self, requests: Sequence[int]) -> Tally:
-        """Counts for some of the requests, by the numbers that those have among them."""
+        """A tally of some of the requests, numbered by their index in ``requests``."""
         return _PartOfTally(self, requests)
 
     def scores(self) -> list[Score]:
-        """The answers, in the order of the requests."""
+        """The scores, in the order of the requests."""
         return [Score(*pair) for pair in zip(self._logprobs, self._greedy, strict=True)]
 
 
 class _PartOfTally(Tally):
-    """Hands on to another under the numbers there."""
+    """Adds to another tally under that tally's request numbers."""
 
     def __init__(self, whole: Tally, requests: Sequence[int]) -> None:
         super().__init__((), ignore_progress)
@@ -156,10 +156,10 @@ class _PartOfTally(Tally):
 
 
 def with_contexts(requests: Sequence[TokenRequest], tokenizer: Any) -> list[TokenRequest]:
-    """The requests with a token in the place of an empty context.
+    """The requests with a BOS token, or else an EOS token, as the context if it is empty.
 
     Raises:
-        UsageError: a continuation is empty, or a context is and the tokenizer has no such token.
+        UsageError: a continuation is empty, or a context is and the tokenizer has neither token.
     """
     known = (tokenizer.bos_token_id, tokenizer.eos_token_id)
     first = next((token for token in known if token is not None), None)
@@ -189,10 +189,10 @@ def losses_from_scores(
     """The loss of each token sequence; see `Engine.losses`.
 
     Args:
-        score: an engine's.
+        score: an engine's function that scores requests.
         sequences: token ids.
-        given: how many first tokens of each are not predicted.
-        advance: is told how many more are done.
+        given: the number of first tokens of each sequence that are not predicted.
+        advance: called with the number of newly finished sequences.
     """
     requests = {
         index: ScoreRequest(tuple(ids[:given]), tuple(ids[given:]))

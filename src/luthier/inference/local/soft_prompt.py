@@ -1,6 +1,6 @@
-"""A soft prompt at inference is a prefix that every request shares.
+"""Soft prompts at inference: a prefix that all requests share.
 
-It is given as vectors before the input, or as keys and values that such vectors would have left.
+A soft prompt is given as vectors before the embedded input, or directly as keys and values.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from luthier.models.forward import logits_at_indices
 
 @dataclass(frozen=True, slots=True)
 class SoftPrompt:
-    """What stands before every request; nothing, by default.
+    """The soft prompt before every request; empty by default.
 
     Attributes:
-        vectors_VD: put before the embedded input.
+        vectors_VD: vectors that are put before the embedded input.
         layers: the keys and values of each layer, ``[1, heads, virtual tokens, head width]``.
     """
 
@@ -28,13 +28,13 @@ class SoftPrompt:
 
     @property
     def length(self) -> int:
-        """How many tokens it stands for."""
+        """The number of virtual tokens."""
         if self.vectors_VD is not None:
             return len(self.vectors_VD)
         return self.layers[0][0].shape[2] if self.layers else 0
 
     def fill(self, model: Any, cache: Any) -> None:
-        """Put the keys and values that it leaves into the empty cache of one row."""
+        """Write the soft prompt's keys and values into an empty KV cache of one row."""
         self.fill_layers(cache)
         if self.vectors_VD is not None:
             nowhere = torch.empty(0, dtype=torch.long, device=self.vectors_VD.device)
@@ -43,18 +43,18 @@ class SoftPrompt:
             logits_at_indices(model, inputs, nowhere, nowhere)
 
     def fill_layers(self, cache: Any) -> None:
-        """Put the keys and values that are given as such into the empty cache of one row."""
+        """Write only `layers`, the given keys and values, into an empty KV cache of one row."""
         for index, (keys, values) in enumerate(self.layers):
             cache.update(keys, values, index)
 
 
 class Conditioned(NamedTuple):
-    """A model and what stands before every request.
+    """A model and its soft prompt.
 
     Attributes:
-        whole: the model as it was loaded, which puts it before every pass by itself.
-        bare: the model without it.
-        soft_prompt: what stands before every request.
+        whole: the model as it was loaded, which adds the soft prompt in every forward pass.
+        bare: the model without its soft prompt.
+        soft_prompt: the soft prompt before every request.
     """
 
     whole: Any
@@ -63,15 +63,15 @@ class Conditioned(NamedTuple):
 
 
 def conditioned(model: Any) -> Conditioned:
-    """Take a soft prompt apart from a model; see `unwrap_soft_prompt`."""
+    """A loaded model together with its bare model and its soft prompt."""
     return Conditioned(model, *unwrap_soft_prompt(model))
 
 
 def unwrap_soft_prompt(model: Any) -> tuple[Any, SoftPrompt]:
-    """Split a model into the one to call and what stands before every request.
+    """Split a model into its bare model and its soft prompt.
 
-    peft puts the virtual tokens before the input at *every* forward pass, which is right for a
-    whole sequence but not when a key/value cache already holds them.
+    peft adds the virtual tokens in *every* forward pass, which is right for a whole sequence but
+    wrong if the KV cache already holds them.
     """
     import peft
 
@@ -81,7 +81,7 @@ def unwrap_soft_prompt(model: Any) -> tuple[Any, SoftPrompt]:
     prompt = model.get_prompt(batch_size=1)
     base = model.get_base_model()
     if config.peft_type == peft.PeftType.PREFIX_TUNING:
-        # Of an encoder-decoder it is the decoder's; there may be one layer more than that has.
+        # An encoder-decoder's prefix is the decoder's; it may have one layer more than the decoder.
         own = prompt.self_attention_cache if base.config.is_encoder_decoder else prompt
         layers = tuple((layer.keys.detach(), layer.values.detach()) for layer in own.layers)
         return base, SoftPrompt(layers=layers)

@@ -1,10 +1,10 @@
-"""A trial on the model at hand: which way of computing gives what whole texts give.
+"""A trial on the loaded model: the fastest way of computing that agrees with whole texts.
 
-What a model does with earlier keys, with a state and with padding is known to its own code only.
-So a few short texts are given to it as they are, one at a time and without a cache. That is the
-definition, and a faster way is used where it gives the same. Where the length of texts matters
-(windows of thousands of tokens, RoPE that follows the length), no short trial could tell; there
-the ways themselves are right by construction, or are not offered.
+Only a model's own code knows how it handles earlier keys, a state and padding. So the trial gives
+it a few short texts, one at a time and without a cache. Their results are the definition, and a
+faster way is used only if it has the same results. A short trial cannot test the effects of long
+texts (windows of thousands of tokens, RoPE that depends on the length). For these, each way is
+right by construction or is not offered.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from luthier.models.load import LoadedModel
 
 # Tokens of an answer.
 STEPS = 4
-# Texts are made of pieces, so that they fork in several places: their names and lengths. There is
-# one that ends right after a fork, and two of one length. Beginnings are longer than the windows
+# Texts consist of pieces, given as names and lengths, so that they fork in several places. One text
+# ends right after a fork, and two have the same length. Shared prefixes are longer than the windows
 # of small models.
 _TEXTS = (
     (("a", 12), ("b", 8), ("c", 9)),
@@ -41,7 +41,7 @@ _TEXTS = (
 )
 _WITH_PADDING = "ac"
 _LONGEST = 12 + 8 + 9 + STEPS
-# These are seldom plain text.
+# The first entries of a vocabulary are seldom plain text.
 _FIRST_PIECES_OF_A_VOCABULARY = 10
 
 Way = TypeVar("Way")
@@ -56,7 +56,7 @@ class Text(NamedTuple):
 
 
 class Trial:
-    """The texts of a trial, and what the model gives for each by itself.
+    """The texts of a trial, and the model's results for each text by itself.
 
     Args:
         loaded: the model, with adapters and soft prompts.
@@ -67,7 +67,7 @@ class Trial:
 
     @cached_property
     def texts(self) -> list[Text]:
-        """Prompts and answers of tokens that mean nothing special to the model, and padding."""
+        """Prompts and answers of ordinary tokens, with padding tokens in some places."""
         config = self._loaded.model.config
         text_config = config.get_text_config(decoder=True)
         draw = random.Random(0)  # noqa: S311 - nothing secret
@@ -75,7 +75,7 @@ class Trial:
         known = [token for token in range(text_config.vocab_size) if token not in special]
         plain = known[_FIRST_PIECES_OF_A_VOCABULARY:] or known
         fits = min(_LONGEST, self._loaded.context_window, settled_length(config))
-        # Some models count positions without it, wherever it stands (RoBERTa).
+        # Some models skip padding tokens when they count positions (RoBERTa).
         padding: Any = getattr(text_config, "pad_token_id", None)
         pieces: dict[str, Tokens] = {}
         for name, length in (piece for text in _TEXTS for piece in text):
@@ -89,11 +89,11 @@ class Trial:
 
     @cached_property
     def expected(self) -> Tensor:
-        """Log-probabilities of each token of each answer, after all that comes before; float32.
+        """Log-probabilities at each token of each answer, ``[N, S, V]`` in float32.
 
         Raises:
-            DataError: the model cannot be given text as it is, its numbers are not finite, or they
-                depend on later tokens.
+            DataError: the model cannot read plain text, its numbers are not finite, or they depend
+                on later tokens.
         """
         try:
             made = [self._whole(text) for text in self.texts]
@@ -116,16 +116,16 @@ class Trial:
         return expected_NSV
 
     def choose(self, ways: Iterable[Way], agrees: Callable[[Way], bool]) -> Way:
-        """The first way that gives what whole texts give.
+        """The first way with the same results as whole texts.
 
         Args:
-            ways: the fastest first.
-            agrees: tries a way; whatever it raises means that the way does not work.
+            ways: the ways, the fastest first.
+            agrees: tests a way; an exception means that the way does not work.
 
         Raises:
-            DataError: none does; or see `expected`.
+            DataError: no way has them; or see `expected`.
         """
-        _ = self.expected  # a model that is refused is refused for its own reason
+        _ = self.expected  # first, so that an unusable model is refused for its own reason
         for way in ways:
             try:
                 if agrees(way):
@@ -135,13 +135,13 @@ class Trial:
         raise self._refused("it gives other numbers for a text in a batch than for the text alone")
 
     def agrees_step_by_step(self, start: Callable[..., Iterable[Rows]]) -> bool:
-        """Whether answers that are made token by token have the expected numbers.
+        """Whether token-by-token generation has the expected log-probabilities.
 
-        On the way a row leaves and another becomes two, as in a batch where some answers have
-        ended and in a beam search.
+        After some steps, one row is dropped, as when an answer ends, and another is duplicated, as
+        in beam search.
 
         Args:
-            start: reads prompts, see `Generator`.
+            start: reads prompts, see `Reuse.start`.
         """
         prompts, order = [text.prompt for text in self.texts], range(len(self.texts))
         found = [one for rows in start(prompts, order) for one in self._driven(rows)]
@@ -151,7 +151,7 @@ class Trial:
         return self._is_same(torch.stack([each for *_, each in found]), expected)
 
     def requests(self) -> list[TokenRequest]:
-        """The texts as questions to a scorer, and one that ends earlier than another."""
+        """The texts as score requests, and one more that is a prefix of another."""
         whole = [ScoreRequest(text.prompt, text.answer) for text in self.texts]
         return [*whole, ScoreRequest(self.texts[0].prompt, self.texts[0].answer[:2])]
 
@@ -164,7 +164,7 @@ class Trial:
         return self._is_same(found[:, None], expected[:, None])
 
     def _driven(self, rows: Rows) -> Iterator[Chosen]:
-        """The answers of some rows, step by step: text, step and log-probabilities."""
+        """The text, step and log-probabilities of each row at each step."""
         logits_BV = rows.logits_BV
         for step in range(STEPS):
             logprobs_BV = logits_BV.float().log_softmax(-1)
@@ -176,7 +176,7 @@ class Trial:
                 logits_BV = rows.step([self.texts[text].answer[step] for text in rows.prompts])
 
     def _whole(self, text: Text) -> Tensor:
-        """Log-probabilities after each token of a text that is computed alone."""
+        """Log-probabilities after each token of a text in a batch of one, without a cache."""
         model = self._loaded.model
         prompt_1T = torch.tensor([text.prompt], device=model.device)
         answer_1S = torch.tensor([text.answer[:-1]], device=model.device)
@@ -193,15 +193,15 @@ class Trial:
         return logits_TV.float().log_softmax(-1)
 
     def _is_same(self, found: Tensor, expected: Tensor, scale_NSV: Tensor | None = None) -> bool:
-        """Whether log-probabilities differ by rounding only.
+        """Whether log-probabilities differ only by rounding.
 
-        Differences count in relation to how far the texts' own numbers are apart: those of a random
-        model are nearly alike, and those of a trained one are not.
+        Differences are relative to the spread of the texts' own numbers, because these are nearly
+        alike for a random model and far apart for a trained one.
 
         Args:
             found: ``[..., V]``.
             expected: like ``found``.
-            scale_NSV: the expected numbers of the texts; None: they are there.
+            scale_NSV: the numbers that set the scale; None: `expected` of this trial.
         """
         scale_NSV = self.expected if scale_NSV is None else scale_NSV
         eps = torch.finfo(self._loaded.model.dtype).eps
@@ -221,7 +221,7 @@ class Trial:
 
 
 def _special(config: Any) -> set[int]:
-    """Tokens that a configuration names."""
+    """The special tokens that a configuration names."""
     named = [value for name, value in config.to_dict().items() if "token_id" in name]
     flat = [each for value in named for each in (value if isinstance(value, list) else [value])]
     return {each for each in flat if isinstance(each, int)}
@@ -234,5 +234,5 @@ def _reason(error: Exception) -> str:
 def _raise_if_memory_lacks(error: Exception) -> None:
     if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
         raise error
-    if isinstance(error, DataError):  # a reason that is told already
+    if isinstance(error, DataError):  # it explains itself already
         raise error

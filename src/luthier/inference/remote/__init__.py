@@ -1,4 +1,4 @@
-"""Models on an OpenAI-compatible server, asked over HTTP."""
+"""Inference with models on an OpenAI-compatible server, over HTTP."""
 
 from luthier.inference.remote.engine import EndpointEngine
 from luthier.inference.remote.model import EndpointModel, open_endpoint

@@ -1,4 +1,4 @@
-"""The URL of a server's API, checked before anything is done with it."""
+"""Validation of the URL of a server's API."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from luthier.core.errors import UsageError
 _LONGEST_URL = 2000
 _LONGEST_NAME = 253
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
-"""Labels of a host's name (RFC 1035, section 2.3.4), with the underscore of networks of containers.
-A trailing dot says that the name is whole."""
+"""Labels of a host name (RFC 1035, section 2.3.4), and the underscore, which container networks
+use. A trailing dot marks a fully qualified name."""
 
 
 def checked_url(url: str) -> str:
     """The URL of an API, without a slash at the end.
 
     Raises:
-        UsageError: it has another scheme than http(s), no host or one whose name cannot exist, a
+        UsageError: the URL has a scheme other than http(s), no host or an impossible host name, a
             password, a query or a fragment, or characters that a request has to encode.
     """
     try:
@@ -50,7 +50,7 @@ def _is_name(host: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
-    """Whether this is an address of IPv6, which stands in brackets."""
+    """Whether this is an IPv6 address, which a URL writes in brackets."""
     try:
         ipaddress.IPv6Address(host)
     except ValueError:

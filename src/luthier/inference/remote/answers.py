@@ -1,4 +1,4 @@
-"""What a server's answers must look like: nothing else is believed."""
+"""Schemas and limits of a server's answers; all other answers are refused."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from luthier.inference.remote.http import printable
 
 _Form = TypeVar("_Form", bound="Answer")
 _Count = Annotated[int, Field(ge=0, lt=2**40, strict=True)]
-# Some servers write the lowest number of float32 where a token is impossible.
+# Some servers send the lowest float32 number for an impossible token.
 _Nats = Annotated[float, Field(ge=-3.5e38, le=0, strict=True)]
 _Offset = Annotated[int, Field(strict=True)]
 _TOKEN_CHARACTERS = 256
-"""More than the longest tokens that are known have: 128 spaces."""
+"""Limit of a token's length; the longest known tokens have 128 spaces."""
 _BEYOND = 16
-"""Tokens that a server may count beyond the limit: it may generate several in one step."""
+"""Tokens that a server may count beyond the limit, because it may generate several in one step."""
 _EVENTS_PER_TOKEN, _BEYOND_EVENTS = 4, 256
-"""Pieces that a streamed answer may have: bytes of a character may come apart, and some events tell
-no token."""
+"""Limits of a streamed answer's pieces: the bytes of a character may come separately, and some
+events carry no token."""
 _TEMPLATE_TOKENS = 2**17
-"""Tokens of a prompt that a server may add to what is sent."""
+"""Tokens that a server's chat template may add to a prompt."""
 _TOKENS_PER_BYTE = 4
 
 
 class Answer(BaseModel):
-    """A part of an answer. What else it has is not looked at."""
+    """A part of an answer; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Counts(Answer):
-    """Tokens as the server counts them; 0 where it does not."""
+    """The server's token counts; 0 if it does not count."""
 
     prompt_tokens: _Count = 0
     completion_tokens: _Count = 0
 
 
 class Listed(Answer):
-    """A model that the server has, and whatever it says of it."""
+    """A model that the server lists, with all of its description."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -50,7 +50,7 @@ class Listed(Answer):
 
     @property
     def content(self) -> str:
-        """All that tells it from another one: vLLM says another time and permission each time."""
+        """The stable part of the description: vLLM changes time and permission on each call."""
         return self.model_dump_json(exclude={"created", "permission"})
 
 
@@ -61,7 +61,7 @@ class Models(Answer):
 
 
 class ChatMessage(Answer):
-    """What the assistant says; nothing where it only thought, or called a tool."""
+    """The assistant's message; its content is None if it has only reasoning or a tool call."""
 
     content: str | None = None
 
@@ -87,7 +87,7 @@ class Delta(Answer):
 
 
 class Piece(Answer):
-    """A piece of an answer: of a turn (``delta``), or of a text that is continued."""
+    """A piece of an answer: of a turn (``delta``) or of a text continuation (``text``)."""
 
     delta: Delta | None = None
     text: str | None = None
@@ -100,16 +100,16 @@ class Piece(Answer):
 
 
 class Event(Answer):
-    """An event of an answer that is streamed. The last one may have counts only."""
+    """An event of a streamed answer. The last event may have only counts."""
 
     choices: tuple[Piece, ...] = Field(max_length=1)
     usage: Counts | None = None
 
 
 class Logprobs(Answer):
-    """Of each token, in nats: its own, and the likeliest ones in its place.
+    """Log-probabilities in nats, of each token and of the likeliest tokens in its place.
 
-    The first token of a text has none. ``text_offset`` says at which character each begins.
+    The first token of a text has none. ``text_offset`` holds each token's first character.
     """
 
     tokens: tuple[str, ...]
@@ -119,7 +119,7 @@ class Logprobs(Answer):
 
 
 class TextChoice(Answer):
-    """A text that was continued."""
+    """A continuation of a text."""
 
     text: str
     finish_reason: str | None = None
@@ -134,10 +134,10 @@ class Completion(Answer):
 
 
 def parse(form: type[_Form], value: Any, where: str) -> _Form:
-    """The answer in its form.
+    """An answer validated against its schema.
 
     Raises:
-        DataError: it has another one.
+        DataError: the answer does not match the schema.
     """
     try:
         return form.model_validate(value)
@@ -153,16 +153,16 @@ def parse(form: type[_Form], value: Any, where: str) -> _Form:
 
 
 def require_within(text: str, usage: Counts | None, asked: Mapping[str, Any], where: str) -> None:
-    """Refuse an answer, or a count of its tokens, that cannot be one to what was asked.
+    """Refuse an answer or a token count that is impossible for the request.
 
     Args:
-        text: that was generated; "" where it was not asked for.
-        usage: tokens as the server counts them.
+        text: the generated text; "" if none was requested.
+        usage: the server's token counts.
         asked: the body of the request.
         where: the address, for error messages.
 
     Raises:
-        DataError: it is longer than ``max_tokens`` allows, or a count is not possible.
+        DataError: the answer is longer than ``max_tokens`` allows, or a count is impossible.
     """
     limit = asked["max_tokens"]
     usage = usage or Counts()
@@ -188,7 +188,7 @@ def require_within(text: str, usage: Counts | None, asked: Mapping[str, Any], wh
 
 
 def require_few(events: int, asked: Mapping[str, Any], where: str) -> None:
-    """Refuse an answer in more pieces than one to what was asked can have.
+    """Refuse a streamed answer with more pieces than the request allows.
 
     Raises:
         DataError: there are more.
@@ -204,5 +204,5 @@ def require_few(events: int, asked: Mapping[str, Any], where: str) -> None:
 
 
 def finish_of(reason: str | None) -> Literal["stop", "length"]:
-    """Why an answer ended, in the words of `Generation`."""
+    """The finish reason as a value of `Generation.finish`."""
     return "length" if reason == "length" else "stop"

@@ -1,4 +1,4 @@
-"""The engine that asks a server."""
+"""The inference engine for a model on a server."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ from luthier.inference.streaming import TextStream
 from luthier.prompts.prompt import Content, Conversation
 from luthier.records.result_cache import ResultCache
 
-# What a server scores when it is tried out: after the first of them it is surer than after others.
+# Texts that test a server's scores: its certainty differs after each of these words.
 _PROBE, _PROBE_WORDS = "One two three", (" four", " and", " of")
 _Result = TypeVar("_Result", Generation, Score, TextLoss)
 
 
 class EndpointEngine(Engine):
-    """Generates at ``/chat/completions`` and ``/completions``, and scores where a server can.
+    """Generates at ``/chat/completions`` and ``/completions``, and scores if the server can.
 
-    Conversations are sent as messages, and text as text. Answers are kept as they come, each by
-    all that was sent and by the server's own description of the model, so that no answer is asked,
-    or paid, for twice.
+    Conversations are sent as messages, and text as text. Each answer is cached as it comes. Its key
+    is the whole request and the server's description of the model, so that no answer is requested
+    or paid for twice.
 
     Args:
-        client: asks.
-        model: what the server calls the model.
+        client: the client of the server.
+        model: the server's name for the model.
         identity: a fingerprint of the server and the model, as far as they are known.
-        log: where answers are kept; None: nowhere.
+        log: the answer cache; None: answers are not stored.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EndpointEngine(Engine):
 
     @property
     def usage(self) -> Usage:
-        """See `Engine.usage`: several answers were waited for at the same time."""
+        """See `Engine.usage`. Seconds are divided by the number of concurrent requests."""
         usage = self._answers.usage
         return usage._replace(seconds=usage.seconds / self._client.concurrency)
 
@@ -80,7 +80,7 @@ class EndpointEngine(Engine):
         decoding: Decoding,
         advance: ProgressCallback = ignore_progress,
     ) -> list[Generation]:
-        """See `Engine.generate`. The tokens of an answer are not known, only how many they are.
+        """See `Engine.generate`. Answers have no token ids; only their number is known.
 
         Raises:
             LuthierError: the server refuses, fails, or is out of reach.
@@ -92,7 +92,7 @@ class EndpointEngine(Engine):
     def stream(
         self, prompt: Content, decoding: Decoding, tell: Callable[[str], object]
     ) -> Generation:
-        """See `Engine.stream`. The answer is not kept.
+        """See `Engine.stream`. The answer is not cached.
 
         Raises:
             LuthierError: as `generate`, or the server does not stream.
@@ -128,9 +128,9 @@ class EndpointEngine(Engine):
         """See `Engine.score`.
 
         Raises:
-            UsageError: a context is a conversation, whose answers no server scores.
-            UsageError: the server gives no log-probabilities of prompts, or wrong ones.
-            LuthierError: it refuses, fails, or is out of reach.
+            UsageError: a context is a conversation, because no server scores its answers.
+            UsageError: the server returns no log-probabilities of prompts, or wrong ones.
+            LuthierError: the server refuses, fails, or is out of reach.
         """
         pairs = [(_text(request.context), _text(request.continuation)) for request in requests]
         self._require_scores()
@@ -169,16 +169,16 @@ class EndpointEngine(Engine):
         return self._ask(TextLoss, "/completions", body, read)
 
     def _echo(self, text: str) -> dict[str, Any]:
-        """The body that asks for the log-probabilities of a text; one more token is the least."""
+        """The request body for a text's log-probabilities; servers generate at least one token."""
         asked = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
         return {"model": self._model, "prompt": text, **asked}
 
     def _require_scores(self) -> None:
-        """Try whether there are log-probabilities, and each of its own place.
+        """Test that the server returns log-probabilities, each for its own position.
 
-        Some servers ignore the wish for them; llama-cpp-python 0.3 gives each token the probability
-        that it would have one place later. But how likely the likeliest word is after a text does
-        not depend on the word that stands there.
+        Some servers ignore the request for them. llama-cpp-python 0.3 shifts them by one position.
+        The test uses that the highest probability after a text does not depend on the word that
+        follows the text.
         """
         if self._gives_scores:
             return
@@ -195,7 +195,7 @@ class EndpointEngine(Engine):
         self._gives_scores = True
 
     def _likeliest_after_probe(self, word: str) -> TextLoss:
-        """The loss of the token that is the likeliest in the place of a word."""
+        """The loss of the likeliest token in the place of a word after the probe."""
         body = self._echo(_PROBE + word)
 
         def read(answer: Any, where: str) -> tuple[TextLoss, Counts | None]:
@@ -212,7 +212,7 @@ class EndpointEngine(Engine):
         read: Callable[[Any, str], tuple[_Result, Counts | None]],
         *more: str,
     ) -> _Result:
-        """The answer to a request, kept or new. ``more`` is what ``read`` depends on besides."""
+        """The answer to a request, cached or new; ``more`` are further parts of its key."""
         sent = json.dumps(body, sort_keys=True)
         key = fingerprint(self._identity, kind.__name__, path, sent, *more)
         where = self._client.url + path
@@ -223,8 +223,8 @@ class _Question(NamedTuple):
     """A prompt as a request.
 
     Attributes:
-        path: where it is asked.
-        body: the part of the request that asks it.
+        path: the path of the request.
+        body: the part of the request body that holds the prompt.
         read: reads the answer.
     """
 
@@ -238,7 +238,7 @@ def _question(content: Content) -> _Question:
     """A prompt as a request.
 
     Raises:
-        UsageError: it is token ids.
+        UsageError: the prompt is token ids.
     """
     raise UsageError(
         "a server has its own tokenizer, and takes no token ids",
@@ -261,7 +261,7 @@ def _text(content: Content) -> str:
     """A text to be scored.
 
     Raises:
-        UsageError: it is a conversation, or token ids.
+        UsageError: the content is a conversation or token ids.
     """
     if isinstance(content, str):
         return content
@@ -273,17 +273,19 @@ def _text(content: Content) -> str:
 
 
 def _settings(decoding: Decoding) -> dict[str, Any]:
-    """Settings of generation as parameters of a request."""
+    """Decoding settings as parameters of a request."""
     settings = {"max_tokens": decoding.max_new_tokens, **parameters(decoding.strategy)}
     return {**settings, "stop": list(decoding.stop)} if decoding.stop else settings
 
 
 @singledispatch
 def parameters(strategy: Strategy) -> dict[str, Any]:
-    """A strategy as parameters of a request. What only some servers know is sent where it is set.
+    """A decoding strategy as parameters of a request.
+
+    Parameters that only some servers know are sent only if they differ from their defaults.
 
     Raises:
-        UsageError: no server knows the strategy.
+        UsageError: servers do not support the strategy.
     """
     raise UsageError(
         f"a server does not generate with the strategy {strategy.strategy}",
@@ -305,9 +307,9 @@ def _(strategy: Sampling) -> dict[str, Any]:
 
 
 def _until(answer: Generation, stops: Sequence[str]) -> Generation:
-    """An answer that ends at a stop string though the server did not end it there.
+    """An answer cut at a stop string, in case the server did not cut it there.
 
-    Some servers ignore stop strings, or do not see those that are special tokens.
+    Some servers ignore stop strings, or miss those that are special tokens.
     """
     before = before_stop(answer.text, stops)
     return answer if before is None else Generation(answer.ids, before.strip(), "stop")
@@ -334,10 +336,10 @@ def _said(asked: Mapping[str, Any], answer: Any, where: str) -> tuple[Generation
 def _echoed(
     asked: Mapping[str, Any], answer: Any, where: str
 ) -> tuple[list[scores.Piece], Counts | None]:
-    """The tokens of a prompt that came back.
+    """The tokens of a prompt that the server repeated.
 
     Raises:
-        DataError: they did not.
+        DataError: it did not repeat them.
     """
     completion = parse(Completion, answer, where)
     logprobs = completion.choices[0].logprobs

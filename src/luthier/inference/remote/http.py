@@ -1,4 +1,4 @@
-"""One exchange with a server. What it sends is untrusted: its size, time and form are limited."""
+"""HTTP exchanges with an untrusted server, with limits on size, time and form."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from luthier.inference.remote.wire import Bounds, TooLargeError, opener
 _CHUNK = 2**16
 _SHOWN = 300
 _LONGEST_WAIT = 10.0**9
-"""Seconds that are believed of a server, which may say any number."""
-# Kinds of content that are JSON, or say nothing.
+"""Upper limit of a server's Retry-After in seconds, because a server may send any number."""
+# Content types that are JSON or unspecific.
 _JSON_KINDS = frozenset(
     {
         "", "application/json", "text/json", "text/plain",
@@ -34,18 +34,18 @@ _JSON_KINDS = frozenset(
 )  # fmt: skip
 _EVENTS = "text/event-stream"
 _LINE_BYTES = 2**20
-"""The longest line of an answer that is streamed."""
-# Too many requests, and what a server or a proxy says of itself when it may recover.
+"""Limit of a line of a streamed answer."""
+# Too many requests, and states from which a server or a proxy may recover.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIX_URL = "check that this is the URL of an OpenAI-compatible API; most end in /v1"
 
 
 class TransientError(Exception):
-    """The same request may succeed later.
+    """A failure after which the same request may succeed later.
 
     Attributes:
-        problem: what happened, for people.
-        retry_after: seconds that the server asks to wait; None: it does not say.
+        problem: a human-readable description.
+        retry_after: the server's Retry-After in seconds; None if it sent none.
         reached: whether a server answered at all.
     """
 
@@ -63,16 +63,16 @@ class NotFoundError(UsageError):
 class Transport:
     """Sends JSON to paths below a URL, and reads JSON.
 
-    Redirects are not followed: they would carry the key and the data to another server. The key is
-    taken out of whatever comes back, before anything else is done with it.
+    Redirects are not followed, because they would carry the key and the data to another server.
+    The key is removed from every answer before the answer is used.
 
     Args:
-        url: where the API begins, such as ``http://127.0.0.1:8000/v1``.
+        url: the base URL of the API, such as ``http://127.0.0.1:8000/v1``.
         key: the API key; None: none is sent.
-        timeout: seconds an exchange may take, from looking up the name to the last byte.
+        timeout: the time limit of an exchange in seconds, from the DNS lookup to the last byte.
 
     Raises:
-        UsageError: the URL is not one of a server's API.
+        UsageError: the URL cannot be that of a server's API.
     """
 
     def __init__(self, url: str, key: str | None = None, timeout: float = 600.0) -> None:
@@ -84,15 +84,15 @@ class Transport:
         self._context = ssl.create_default_context() if secure else None
         self._lock = threading.Lock()
         self.repeats = 0
-        """How many texts of the server held the key."""
+        """The number of texts from the server that contained the key."""
 
     def exchange(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The answer to a POST of ``body``, or to a GET where there is none.
+        """The answer to a POST of ``body``, or to a GET if ``body`` is None.
 
         Raises:
-            TransientError: the server is busy, failed, or was not reached, or it takes too long.
-            UsageError: it refuses the key, or knows no such path or model.
-            DataError: it refuses the request, or the answer is too large or no JSON.
+            TransientError: the server is busy, fails, is out of reach or takes too long.
+            UsageError: the server refuses the key, or knows no such path or model.
+            DataError: the server refuses the request, or the answer is too large or not JSON.
         """
         bounds = Bounds(self._timeout)
         with self._response(path, body, "application/json", bounds) as response:
@@ -101,12 +101,12 @@ class Transport:
         return self._parsed(content, kind, self.url + path)
 
     def events(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
-        """The events of an answer that is streamed (server-sent events), as they come.
+        """The events of a streamed answer (server-sent events), as they come.
 
-        The timeout and the limit of size are those of the whole answer.
+        The timeout and the size limit are those of the whole answer.
 
         Raises:
-            LuthierError: as `exchange`; DataError also where the server does not stream.
+            LuthierError: as `exchange`; DataError also if the server does not stream.
         """
         bounds = Bounds(self._timeout)
         size = largest_answer(body, _size(body))
@@ -128,7 +128,7 @@ class Transport:
     def _response(
         self, path: str, body: Mapping[str, Any] | None, accept: str, bounds: Bounds
     ) -> Iterator[Any]:
-        """The answer to a request, while it is read.
+        """An open response to a request.
 
         Raises:
             TransientError, UsageError, DataError: see `exchange`.
@@ -153,7 +153,7 @@ class Transport:
         """The JSON of an answer.
 
         Raises:
-            DataError: it is none.
+            DataError: the answer is not JSON.
         """
         try:
             if kind:
@@ -168,7 +168,7 @@ class Transport:
             ) from None
 
     def _failed(self, error: Exception) -> TransientError:
-        """What to raise where there was no whole answer."""
+        """The error for an incomplete answer."""
         reason = error.reason if isinstance(error, URLError) else error
         words = self._shown(str(reason)) or type(reason).__name__
         if isinstance(reason, TimeoutError):
@@ -176,7 +176,7 @@ class Transport:
         return TransientError(f"the connection failed: {words}")
 
     def _refusal(self, error: HTTPError, bounds: Bounds, address: str) -> Exception:
-        """What a status other than success means."""
+        """The error for a status other than success."""
         try:
             said = self._said(error, bounds)
         except TimeoutError as late:
@@ -194,7 +194,7 @@ class Transport:
         """The message in the body of an error.
 
         Raises:
-            TimeoutError: it does not end in time.
+            TimeoutError: the body does not end in time.
         """
         content = bytearray()
         try:
@@ -213,7 +213,7 @@ class Transport:
         return self._shown(text)
 
     def _scrubbed(self, text: str) -> str:
-        """A text of the server without the key."""
+        """A text from the server without the key."""
         scrubbed = self._secrets.scrub(text)
         if scrubbed != text:
             with self._lock:
@@ -221,23 +221,23 @@ class Transport:
         return scrubbed
 
     def _shown(self, text: str) -> str:
-        """A text of the server for people; the key is taken out before a cut can divide it."""
+        """A text from the server for messages; the key is removed before a cut can divide it."""
         return printable(self._secrets.scrub(text[: 16 * _SHOWN]))
 
 
 def printable(text: str) -> str:
-    """Text of a server as a short line that leaves a terminal as it is."""
+    """A server's text as one short line without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN]).split())
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 
 
 def _size(body: Mapping[str, Any] | None) -> int:
-    """The bytes of a request."""
+    """The size of a request in bytes."""
     return 0 if body is None else len(json.dumps(body).encode())
 
 
 def _kind(headers: Any, wanted: Set[str]) -> str:
-    """The reason why an answer is of no wanted kind, by its headers; "": there is none."""
+    """The content type or encoding for which an answer is refused; "" if it is acceptable."""
     coding = str(headers.get("Content-Encoding", "")).strip().lower()
     if coding not in ("", "identity"):
         return f"compressed ({coding}), which was not asked for"
@@ -251,8 +251,8 @@ def _read(response: IO[bytes], bounds: Bounds, size: int) -> bytes:
     """The body, up to ``size`` bytes and within the bounds.
 
     Raises:
-        TooLargeError: it is larger.
-        TimeoutError: it takes too long.
+        TooLargeError: the body is larger.
+        TimeoutError: the body takes too long.
     """
     return b"".join(_chunks(response, bounds, size))
 
@@ -280,12 +280,12 @@ def _chunks(response: IO[bytes], bounds: Bounds, size: int) -> Iterator[bytes]:
             raise bounds.too_large()
         yield chunk
     expected = getattr(response, "length", None)
-    if expected:  # read1 does not tell what is missing
+    if expected:  # read1 does not report missing bytes
         raise ConnectionError(f"it was closed {expected:,} bytes before the end")
 
 
 def _explained(status: int) -> tuple[type[LuthierError], str]:
-    """The kind of mistake, and what to do."""
+    """The error class of a status, and the fix to suggest."""
     if status in (401, 403):
         return UsageError, "name the variable that holds the key in model.endpoint.api_key_env"
     if status in (404, 405):
@@ -301,7 +301,7 @@ def _explained(status: int) -> tuple[type[LuthierError], str]:
 
 
 def _message(body: Any) -> str:
-    """What OpenAI, FastAPI and others call the reason."""
+    """The error message in the formats of OpenAI, FastAPI and others."""
     if not isinstance(body, dict):
         return ""
     error = body.get("error", body.get("detail", body.get("message", "")))
@@ -311,7 +311,10 @@ def _message(body: Any) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """RFC 9110, section 10.2.3: a number of seconds, or a date. What is neither says nothing."""
+    """The seconds of a Retry-After header, a number or a date; None if it is neither.
+
+    See RFC 9110, section 10.2.3.
+    """
     if retry_after is None:
         return None
     text = retry_after.strip()

@@ -1,4 +1,4 @@
-"""Answers of a server, kept one by one as they come, with what they took."""
+"""Answer cache of a server: each answer is stored as it comes, with its cost."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ _Result = TypeVar("_Result", Generation, Score, TextLoss)
 
 
 class AnswerLog:
-    """Looks into a log before it asks; many threads may use it.
+    """Looks up answers in a cache before it asks; it is thread-safe.
 
     Args:
-        log: where answers are kept; None: nowhere.
+        log: the answer cache; None: answers are not stored.
     """
 
     def __init__(self, log: ResultCache | None = None) -> None:
         self._log = log
         self._lock = threading.Lock()
         self.usage = Usage()
-        """Of all answers that were given out."""
+        """The cost of all answers that were returned."""
 
     def get(
         self, key: str, kind: type[_Result], ask: Callable[[], tuple[_Result, Counts | None]]
     ) -> _Result:
-        """The answer that is kept under ``key``, or that of ``ask``, which is kept."""
+        """The answer stored under ``key``, or else that of ``ask``, which is then stored."""
         adapter = TypeAdapter(kind)
         kept: Any = self._log.get(key) if self._log else None
         try:
             result = adapter.validate_python(kept["result"])
             counts, seconds = Counts.model_validate(kept["usage"]), float(kept["seconds"])
-        except (TypeError, KeyError, ValueError, ValidationError):  # there is none, or no whole one
+        except (TypeError, KeyError, ValueError, ValidationError):  # no entry, or an incomplete one
             return self._asked(key, adapter, ask)
         self.count(counts, seconds)
         return result
 
     def count(self, counts: Counts | None, seconds: float = 0.0) -> None:
-        """Count an answer that is given out, and the time that it took where it was kept."""
+        """Count an answer; ``seconds`` is the time that a stored answer took."""
         counts = counts or Counts()
         with self._lock:
             self.usage = Usage(

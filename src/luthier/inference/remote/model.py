@@ -1,4 +1,4 @@
-"""A model on a server: found and described, as far as the server says anything of it."""
+"""A model on a server, found and described as far as the server describes it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ class EndpointModel:
     """A model that a server runs.
 
     Attributes:
-        config: where it is, and how it is asked.
-        client: asks the server.
-        id: what the server calls it.
-        revision: a fingerprint of the URL, of how texts are asked, and of all that the server says
-            of the model. The weights are not known: a server may change them behind a name.
+        config: the model's settings, its URL among them.
+        client: the client of the server.
+        id: the server's name for the model.
+        revision: a fingerprint of the URL, the kind of requests for texts, and the server's
+            description of the model. It does not cover the weights, which are not known: a server
+            may change them under the same name.
     """
 
     config: ModelConfig
@@ -42,7 +43,7 @@ class EndpointModel:
 
     @property
     def stamp(self) -> ModelStamp:
-        """Which model was used, as far as that is known."""
+        """The model's identity for the records, as far as it is known."""
         return ModelStamp(
             id=self.id,
             revision=self.revision,
@@ -53,7 +54,7 @@ class EndpointModel:
         )
 
     def renderer(self, prompt: PromptConfig) -> ServedRenderer:
-        """The renderer that writes prompts for it.
+        """The renderer of prompts for this model.
 
         Raises:
             UsageError: the configuration gives a chat template, and the server has its own.
@@ -61,17 +62,17 @@ class EndpointModel:
         return ServedRenderer.from_config(prompt, continues=self.config.endpoint.completions)
 
     def engine(self, log: ResultCache | None = None) -> EndpointEngine:
-        """What asks it, and keeps the answers in ``log``."""
+        """The inference engine for this model, with ``log`` as its answer cache."""
         return EndpointEngine(self.client, self.id, self.revision, log)
 
 
 def open_endpoint(config: ModelConfig, console: Console) -> EndpointModel:
-    """Ask a server what it has.
+    """The model on a server that a configuration names.
 
     Raises:
         UsageError: the URL, the key or the name is wrong.
-        DataError: the server is none of this kind.
-        ResourceError: it cannot be reached.
+        DataError: the server is not OpenAI-compatible.
+        ResourceError: the server cannot be reached.
     """
     settings = config.endpoint
     transport = Transport(config.id, _key(settings.api_key_env), settings.timeout)
@@ -94,7 +95,7 @@ def open_endpoint(config: ModelConfig, console: Console) -> EndpointModel:
 
 
 def _models(client: Client) -> tuple[Listed, ...]:
-    """What the server lists; some list nothing."""
+    """The models that the server lists; some servers list none."""
     try:
         answer = client.ask("/models")
     except NotFoundError:
@@ -103,7 +104,7 @@ def _models(client: Client) -> tuple[Listed, ...]:
 
 
 def _only(listed: dict[str, Listed], url: str) -> str:
-    """The name of the one model there is.
+    """The name of the server's only model.
 
     Raises:
         UsageError: there are several, or none is listed.
@@ -119,10 +120,11 @@ def _only(listed: dict[str, Listed], url: str) -> str:
 
 
 def _key(variable: str | None) -> str | None:
-    """The key in an environment variable. It is in no message: nor is a name that could be one.
+    """The API key in an environment variable.
 
     Raises:
-        UsageError: the variable is not set, or this is the name of none.
+        UsageError: the variable is not set, or the name is not that of a variable. The message
+            holds neither the key nor such a name, which could be a key.
     """
     if variable is None:
         return None

@@ -1,4 +1,4 @@
-"""Many requests at the same time, and no faster than is wanted."""
+"""Concurrent requests with a rate limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Result = TypeVar("_Result")
 
 
 class Pace:
-    """When the next request may begin, for all threads together.
+    """A rate limit that all threads share.
 
     Args:
         per_minute: the most requests in a minute; None: no limit.
@@ -27,7 +27,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def reserve(self) -> float:
-        """Take the next place; the seconds until it."""
+        """Reserve the next start and return the seconds until it."""
         with self._lock:
             now = time.monotonic()
             place = max(now, self._next)
@@ -35,7 +35,7 @@ class Pace:
         return place - now
 
     def pause(self, seconds: float) -> None:
-        """Let nothing begin for so long."""
+        """Delay all further starts by at least so many seconds from now."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
@@ -47,17 +47,17 @@ def in_parallel(
     stopped: threading.Event,
     advance: ProgressCallback,
 ) -> list[_Result]:
-    """``work`` of each item; results in the order of the items.
+    """The results of ``work`` for each item, in the order of the items.
 
-    After a failure nothing new begins, and what is under way is waited for, so that its results
-    are not lost. An interruption waits for nothing: the threads end with the process.
+    After a failure no new item begins, but items under way are finished, so that their results are
+    not lost. An interruption waits for nothing: the threads end with the process.
 
     Args:
-        work: what is done with an item, in any thread.
+        work: processes an item, in any thread.
         items: the items.
-        workers: threads.
-        stopped: is set at the first failure, for ``work`` to see.
-        advance: is told of each item that is done, in the caller's thread.
+        workers: the number of threads.
+        stopped: set at the first failure, so that ``work`` can stop early.
+        advance: called after each finished item, in the caller's thread.
 
     Raises:
         Exception: the first failure of ``work``.
@@ -76,7 +76,7 @@ def in_parallel(
 
 
 class _Queue(Generic[_Item, _Result]):
-    """Items to do, and what came of them."""
+    """A queue of items and their results."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class _Queue(Generic[_Item, _Result]):
         self._done: SimpleQueue[tuple[int, _Result] | Exception | None] = SimpleQueue()
 
     def serve(self) -> None:
-        """Do items until there are none, or a failure stops all; the last word is None."""
+        """Process items until none are left or a failure stops all; None marks the end."""
         while (numbered := self._next()) is not None:
             try:
                 self._done.put((numbered[0], self._work(numbered[1])))
@@ -99,7 +99,7 @@ class _Queue(Generic[_Item, _Result]):
         self._done.put(None)
 
     def collect(self, workers: int, advance: ProgressCallback) -> dict[int, _Result]:
-        """The results by number, when all workers have ended."""
+        """The results by item number, after all workers have ended."""
         results: dict[int, _Result] = {}
         failures: list[Exception] = []
         while workers:

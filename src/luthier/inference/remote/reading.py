@@ -1,4 +1,4 @@
-"""The JSON of a server: whole, exact, and in bounds, or an error."""
+"""Strict and bounded parsing of a server's JSON."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 MAX_BYTES = 32 * 2**20
-"""The largest answer that is read at all."""
+"""Upper limit of every answer."""
 _MAX_LIST_BYTES = 4 * 2**20
-"""The largest list of models: those of the largest catalogues take half of one."""
+"""Limit of a list of models; those of the largest catalogues have half of one MiB."""
 _MAX_DEPTH = 64
 _BASE_BYTES = 2**20
-"""What an answer may hold beside its text."""
+"""Allowance for everything in an answer except its text."""
 _TOKEN_BYTES = 2 * 2**10
-"""One token of an answer: the longest ones known are 128 signs, each up to six bytes as JSON, and
-a server may give the text twice."""
+"""Allowance for each token of an answer. The longest known tokens have 128 characters, each up to
+six bytes as JSON, and a server may send the text twice."""
 _SENT_BYTES, _ECHOED_BYTES = 8, 512
-"""One byte of a request where its tokens come back, and where what is known of each does too."""
+"""Allowance for each byte of a request: if its text may come back, and if log-probabilities do."""
 
 
 def largest_answer(body: Mapping[str, Any] | None, sent: int) -> int:
-    """How many bytes an answer may have.
+    """The limit of an answer in bytes.
 
     Args:
-        body: the request; None: the list of models is asked for.
-        sent: its bytes.
+        body: the request; None for the list of models.
+        sent: the size of the request in bytes.
     """
     if body is None:
         return _MAX_LIST_BYTES
@@ -35,11 +35,11 @@ def largest_answer(body: Mapping[str, Any] | None, sent: int) -> int:
 
 
 def read_json(content: bytes, clean: Callable[[str], str]) -> Any:
-    """A JSON document in UTF-8, each text in it as ``clean`` gives it.
+    """A JSON document in UTF-8, with ``clean`` applied to each text in it.
 
     Raises:
-        ValueError: it is no JSON, repeats a name, holds NaN, an infinity or half a surrogate pair,
-            or is nested deeper than 64 levels; the message says which.
+        ValueError: the document is not JSON, repeats a name, holds NaN, an infinity or a lone
+            surrogate, or is nested deeper than 64 levels; the message tells these apart.
     """
     try:
         text = content.decode("utf-8-sig")

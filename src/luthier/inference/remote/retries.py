@@ -1,4 +1,4 @@
-"""Requests that are repeated while there is hope."""
+"""Requests with retries."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from luthier.inference.remote.http import TransientError, Transport
 from luthier.inference.remote.pool import Pace, in_parallel
 
 LONGEST_WAIT = 60.0
-"""Seconds between two attempts; a server that asks for more is given up."""
+"""Limit of the wait between two attempts in seconds; a longer Retry-After ends the retries."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 class Client:
-    """Asks a server, and again where that helps.
+    """A client of a server that retries after transient errors.
 
     Args:
-        transport: exchanges.
-        config: how often, how fast, how many at a time.
-        console: is told of the first wait.
+        transport: sends the requests.
+        config: the settings of retries, rate and concurrency.
+        console: shows the first wait.
     """
 
     def __init__(self, transport: Transport, config: EndpointConfig, console: Console) -> None:
@@ -39,24 +39,24 @@ class Client:
 
     @property
     def concurrency(self) -> int:
-        """Requests at the same time."""
+        """The number of concurrent requests."""
         return self._config.concurrency
 
     @property
     def url(self) -> str:
-        """Where the API begins."""
+        """The base URL of the API."""
         return self._transport.url
 
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer to a request; see `Transport.exchange`.
 
-        The waits grow twofold from ``backoff``, and chance shortens each by up to a half, so that
-        many clients do not come back at once. A server that says how long (Retry-After) is heard,
-        by all threads. A question without a body is only retried where a server answered.
+        Waits grow exponentially from ``backoff``, with a random reduction by up to a half, so that
+        many clients do not come back at once. A server's Retry-After applies to all threads.
+        Requests without a body are retried only if a server answered.
 
         Raises:
-            ResourceError: the server stays busy, or out of reach.
-            UsageError, DataError: it refuses the request, or its answer is none.
+            ResourceError: the server stays busy or out of reach.
+            UsageError, DataError: the server refuses the request, or its answer is not valid.
         """
         attempt = 0
         while True:
@@ -78,11 +78,11 @@ class Client:
             attempt += 1
 
     def events(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
-        """The events of an answer that is streamed; see `Transport.events`. It is tried once.
+        """The events of a streamed answer, without retries; see `Transport.events`.
 
         Raises:
-            ResourceError: the server is busy, out of reach, or ends too early.
-            UsageError, DataError: it refuses the request, or its answer is none.
+            ResourceError: the server is busy or out of reach, or the answer ends too early.
+            UsageError, DataError: the server refuses the request, or its answer is not valid.
         """
         self._sleep(self._pace.reserve())
         try:
@@ -93,7 +93,7 @@ class Client:
     def ask_all(
         self, ask: Callable[[_Item], _Result], items: Sequence[_Item], advance: ProgressCallback
     ) -> list[_Result]:
-        """``ask`` of each item, several at the same time; see `in_parallel`.
+        """The results of ``ask`` for each item, with concurrent requests; see `in_parallel`.
 
         Raises:
             LuthierError: the first failure.

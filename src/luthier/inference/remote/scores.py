@@ -1,4 +1,4 @@
-"""Log-probabilities of a prompt that a server repeats (``echo`` with ``logprobs``)."""
+"""Log-probabilities of an echoed prompt (``echo`` with ``logprobs``)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Piece(NamedTuple):
     """A token of a prompt.
 
     Attributes:
-        start: the character it begins at; tokens that stand for no text begin below 0.
-        end: the character it ends before.
-        logprob: in nats; None where it was not predicted.
-        best: that of the likeliest token in its place; None where it is not known.
+        start: its first character; below 0 for tokens without text.
+        end: the character after its last one.
+        logprob: its log-probability in nats; None if it was not predicted.
+        best: the log-probability of the likeliest token in its place; None if it is not known.
     """
 
     start: int
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
     @property
     def is_text(self) -> bool:
-        """Whether it stands for characters of the prompt."""
+        """Whether the token has characters of the prompt."""
         return 0 <= self.start < self.end
 
     @property
@@ -44,11 +44,11 @@ class Piece(NamedTuple):
 
 
 def pieces(prompt: str, logprobs: Logprobs, where: str) -> list[Piece]:
-    """The tokens of ``prompt``, without what was generated after it.
+    """The tokens of ``prompt``, without those generated after it.
 
     Args:
         prompt: the text that was sent.
-        logprobs: of the tokens that came back.
+        logprobs: the log-probabilities of the returned tokens.
         where: the address, for error messages.
 
     Raises:
@@ -58,7 +58,7 @@ def pieces(prompt: str, logprobs: Logprobs, where: str) -> list[Piece]:
     lengths = {len(logprobs.tokens), len(logprobs.token_logprobs), len(logprobs.top_logprobs)}
     if not starts or lengths != {len(starts)} or list(starts) != sorted(starts):
         raise _mismatch("its lists of tokens do not agree", where)
-    # A token that begins texts is counted as if it were text by some servers.
+    # Some servers count the BOS token's name as text.
     begin = starts[0]
     if not prompt.startswith(_known(logprobs.tokens[0])) and len(starts) > 1:
         begin = starts[1]
@@ -75,12 +75,12 @@ def pieces(prompt: str, logprobs: Logprobs, where: str) -> list[Piece]:
 
 
 def score(found: list[Piece], cut: int, where: str) -> Score:
-    """The likelihood of what stands from the character ``cut`` on.
+    """The score of the continuation, which begins at the character ``cut``.
 
-    A token across the cut counts: it holds a part of the continuation.
+    A token across the cut counts, because it holds a part of the continuation.
 
     Raises:
-        DataError: the server did not predict the first token, and the continuation has it.
+        DataError: the continuation has the first token, which the server did not predict.
     """
     continuation = [piece for piece in found if piece.end > cut]
     logprobs = [piece.logprob for piece in continuation if piece.logprob is not None]
@@ -100,23 +100,23 @@ def loss(found: list[Piece]) -> TextLoss:
 
 
 def likeliest(found: list[Piece], cut: int) -> TextLoss:
-    """The loss of the token that is the likeliest at the character ``cut``.
+    """The loss of the likeliest token at the character ``cut``.
 
-    It is of no token where none begins there, or what is the likeliest is not known.
+    The loss covers no token if none begins there or if the likeliest token is not known.
     """
     best = next((piece.best for piece in found if piece.start == cut), None)
     return TextLoss(0.0, 0) if best is None else TextLoss(-best, 1)
 
 
 def require_same(found: list[TextLoss], where: str) -> None:
-    """Refuse losses of the likeliest token of one place that differ by more than rounding.
+    """Refuse losses of one position's likeliest token that differ by more than rounding.
 
     Args:
-        found: from `likeliest`; those of no token tell nothing.
+        found: results of `likeliest`; losses that cover no token are ignored.
         where: the address, for error messages.
 
     Raises:
-        DataError: they do.
+        DataError: they differ by more.
     """
     nats = [loss.nats for loss in found if loss.tokens]
     if nats and max(nats) - min(nats) > _ROUNDING:
@@ -137,9 +137,9 @@ def _cut(logprobs: Logprobs, begin: int, length: int) -> Iterator[Piece]:
 
 
 def _require_all(found: list[Piece], where: str) -> None:
-    """Refuse tokens after the first that were not predicted, and such as beat the likeliest.
+    """Refuse unpredicted tokens after the first, and tokens likelier than the likeliest.
 
-    Some servers write null where a token is impossible; without it a loss would be too low.
+    Some servers send null for an impossible token; without that token, a loss would be too low.
     """
     first = next((index for index, piece in enumerate(found) if piece.is_text), 0)
     for piece in found[first + 1 :]:
@@ -153,7 +153,7 @@ def _require_all(found: list[Piece], where: str) -> None:
 
 
 def _known(token: str) -> str:
-    """What is certain of a token's text: a part of a character cannot be shown."""
+    """The certain part of a token's text, without incomplete characters."""
     return "" if token.startswith("bytes:") else token.split(_UNPRINTABLE)[0]
 
 

@@ -1,8 +1,8 @@
-"""Connections that end at a deadline and carry a limited number of bytes, whatever is sent.
+"""HTTP connections with one deadline and a limit on received bytes.
 
-The timeout of a socket begins anew with each byte, so a server that drips is waited for without
-end. Here each step gets what is left of one deadline: the name, the connection, TLS, a proxy, the
-request, the head of the answer and its body. And each byte counts, as it comes from the wire.
+A socket's timeout restarts with each byte, so a server that sends slowly could hold a client for
+ever. Here all steps share one deadline: the DNS lookup, the connection, TLS, a proxy, the request,
+the head of the answer and its body. Each byte from the wire counts towards the limit.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from luthier.core.deadline import Deadline
 from luthier.core.units import format_bytes
 
 MAX_HEAD_BYTES = 64 * 2**10
-"""The longest status line and headers, with all that comes before them."""
+"""Limit of the status line and the headers, with everything before them."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CHUNK = 2**16
 
 
 class TooLargeError(HTTPException):
-    """More came than the limit allows."""
+    """An answer is larger than its limit."""
 
 
 class Bounds:
-    """How long one exchange may take, and how much may come.
+    """The time and size limits of one exchange.
 
     Args:
-        seconds: for all of it.
+        seconds: the time limit of the whole exchange.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -47,21 +47,21 @@ class Bounds:
         self._part, self._size, self._left = "head", MAX_HEAD_BYTES, MAX_HEAD_BYTES
 
     def expect_body(self, size: int) -> None:
-        """Allow ``size`` bytes of a body, and as many again for how it is cut into chunks."""
+        """Allow ``size`` bytes of a body, and as many again for its chunked encoding."""
         self._part, self._size, self._left = "body", size, 2 * size + MAX_HEAD_BYTES
 
     def count(self, received: int) -> None:
-        """Count what came.
+        """Count received bytes.
 
         Raises:
-            TooLargeError: it is too much.
+            TooLargeError: they exceed the limit.
         """
         self._left -= received
         if self._left < 0:
             raise self.too_large()
 
     def too_large(self) -> TooLargeError:
-        """The error to raise where a part is larger than allowed."""
+        """The error for a part that is larger than allowed."""
         return TooLargeError(
             f"the {self._part} of the answer is larger than {format_bytes(self._size)}"
         )
@@ -95,22 +95,22 @@ class Bounds:
 
 
 class _Wire(io.RawIOBase):
-    """What comes from a socket, within bounds."""
+    """A socket's raw input, within bounds."""
 
     def __init__(self, raw: io.RawIOBase, connection: socket.socket, bounds: Bounds) -> None:
         self._raw, self._socket, self._bounds = raw, connection, bounds
 
     def readable(self) -> bool:
-        """Yes."""
+        """True: this is an input stream."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what is there, or wait for it until the deadline."""
+        """Read available bytes, or wait for them until the deadline."""
         self._socket.settimeout(self._bounds.deadline.left())
         try:
             received = cast("int | None", self._raw.readinto(buffer))
         except TimeoutError:
-            self._bounds.deadline.left()  # says of which limit
+            self._bounds.deadline.left()  # raises an error that names the limit
             raise
         self._bounds.count(received or 0)
         return received
@@ -138,12 +138,12 @@ class _Connection(HTTPConnection):
         self.response_class = cast("type[HTTPResponse]", response_class)
 
     def connect(self) -> None:
-        """Connect, through a proxy where there is one."""
+        """Connect, through a proxy if there is one."""
         super().connect()
         self.sock.settimeout(self._bounds.deadline.left())
 
     def send(self, data: Any) -> None:
-        """Send bytes in pieces, each within what is left."""
+        """Send bytes in pieces, each within the time left."""
         if self.sock is None:
             self.connect()
         for start in range(0, len(data), _CHUNK):
@@ -152,11 +152,11 @@ class _Connection(HTTPConnection):
 
 
 class _SecureConnection(_Connection, HTTPSConnection):
-    """The same with TLS: its handshake heeds the timeout that `_Connection.connect` leaves."""
+    """A TLS connection within bounds; the handshake uses the timeout of `_Connection.connect`."""
 
 
 class _Handler(AbstractHTTPHandler):
-    """Opens such connections."""
+    """Opens connections within bounds."""
 
     def __init__(self, bounds: Bounds, context: ssl.SSLContext | None) -> None:
         super().__init__()
@@ -175,12 +175,12 @@ class _Handler(AbstractHTTPHandler):
 
 
 def opener(host: str, bounds: Bounds, context: ssl.SSLContext | None) -> OpenerDirector:
-    """What opens HTTP and HTTPS alone: no redirects, and no proxy to this machine itself.
+    """An opener for only HTTP and HTTPS, without redirects and without a proxy to this machine.
 
     Args:
-        host: where the requests go.
-        bounds: of the one exchange that it is used for.
-        context: for TLS; None: the usual one is made.
+        host: the host of the requests.
+        bounds: the bounds of the single exchange for which it is used.
+        context: the TLS context; None: a default one is made.
     """
     found = OpenerDirector()
     for handler in (

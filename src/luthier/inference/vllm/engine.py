@@ -1,8 +1,8 @@
-"""The engine that runs a model with vLLM, in this process.
+"""Inference with vLLM in this process.
 
-vLLM needs a GPU that it knows. This adapter follows its documented interface, and has not been run
-against it: no machine with one was at hand. Compare a few answers with those of the local engine
-before you rely on it.
+vLLM needs a supported GPU. This adapter follows vLLM's documented interface but has never been run
+with it, because no machine with such a GPU was available. Compare a few answers with those of the
+local engine before you rely on it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from luthier.models.generation_file import demands, read_generation_config
 from luthier.models.load import ModelHandle, tokenizer_fingerprint
 from luthier.records.evaluation import ModelStamp
 
-# What is handed on of what a generation config demands, under the name of its argument. The end
-# tokens vLLM reads by itself.
+# Fields of a generation config that are passed on, and the names of vLLM's arguments. vLLM reads
+# the end-of-turn tokens itself.
 _HANDED_ON = {"repetition_penalty": "repetition_penalty", "min_new_tokens": "min_tokens"}
 
 
@@ -34,7 +34,7 @@ class VllmModel:
     """A model that vLLM has loaded.
 
     Attributes:
-        handle: its files, its tokenizer and its settings.
+        handle: the model's files, its tokenizer and its settings.
         runner: a ``vllm.LLM``.
     """
 
@@ -46,7 +46,7 @@ class VllmModel:
         """Load the weights.
 
         Raises:
-            UsageError: vLLM is not installed, or the model is one that it is not asked for here.
+            UsageError: vLLM is not installed, or this adapter does not support the model.
         """
         changed = handle.config.quantisation or handle.adapter or handle.rows
         if handle.is_encoder_decoder or changed:
@@ -76,7 +76,7 @@ class VllmModel:
         return cls(handle, runner)
 
     def content(self) -> str:
-        """A fingerprint of all that decides its answers: weights, tokenizer, where a turn ends."""
+        """A fingerprint of all that decides the answers: weights, tokenizer, generation config."""
         return fingerprint(
             self.stamp.model_dump_json(exclude={"id"}),
             tokenizer_fingerprint(self.tokenizer),
@@ -85,7 +85,7 @@ class VllmModel:
 
     @property
     def generation_config(self) -> dict[str, Any]:
-        """The model's generation config; empty where it has none."""
+        """The model's generation config; empty if it has none."""
         return read_generation_config(self.handle.folder.path)
 
     @property
@@ -95,17 +95,17 @@ class VllmModel:
 
     @property
     def context_window(self) -> int:
-        """Tokens the model can attend to, prompt and answer together."""
+        """The number of tokens that the model can attend to, prompt and answer together."""
         return self.handle.context_window
 
     @property
     def is_encoder_decoder(self) -> bool:
-        """False: `load` refuses others."""
+        """False: `load` refuses encoder-decoder models."""
         return False
 
     @property
     def stamp(self) -> ModelStamp:
-        """Which model was used; its parameters are not counted."""
+        """The model's identity for the records; its parameters are not counted."""
         architecture = (self.handle.settings.architectures or ["unknown"])[0]
         return ModelStamp(
             id=self.handle.id,
@@ -117,10 +117,10 @@ class VllmModel:
 
 
 class VllmEngine(TokenEngine):
-    """Generation and scoring by vLLM, which batches and shares prefixes by itself.
+    """Generation and scoring with vLLM, which has its own batching and prefix cache.
 
     Args:
-        model: what answers.
+        model: the loaded model.
     """
 
     def __init__(self, model: VllmModel) -> None:
@@ -160,7 +160,7 @@ class VllmEngine(TokenEngine):
         return losses_from_scores(self.score_tokens, sequences, 1, advance)
 
     def _special_stops(self, stops: Sequence[str]) -> list[int]:
-        """The stop strings that are special tokens: vLLM does not see them in its text."""
+        """The ids of special tokens among the stop strings: vLLM's text leaves them out."""
         added = self._model.tokenizer.added_tokens_decoder.items()
         return sorted(id_ for id_, token in added if token.special and str(token.content) in stops)
 
@@ -174,10 +174,10 @@ class VllmEngine(TokenEngine):
 
 @singledispatch
 def parameters(strategy: Strategy) -> dict[str, Any]:
-    """A strategy as arguments of ``vllm.SamplingParams``.
+    """A decoding strategy as arguments of ``vllm.SamplingParams``.
 
     Raises:
-        UsageError: that has no such strategy.
+        UsageError: vLLM is not used with this strategy.
     """
     raise UsageError(
         f"vLLM is not asked for the strategy {strategy.strategy}",
@@ -198,12 +198,12 @@ def _(strategy: Sampling) -> dict[str, Any]:
 
 
 def demanded(generation_config: dict[str, Any]) -> dict[str, Any]:
-    """What a generation config demands of answers, as arguments of ``vllm.SamplingParams``.
+    """The demands of a generation config as arguments of ``vllm.SamplingParams``.
 
-    vLLM applies it to requests without arguments only (lm-evaluation-harness#3154).
+    vLLM itself applies them only to requests without arguments (lm-evaluation-harness#3154).
 
     Raises:
-        UsageError: it demands what is not handed on to vLLM.
+        UsageError: it makes a demand that is not passed on to vLLM.
     """
     asked = demands(generation_config)
     if names := sorted(asked.keys() - _HANDED_ON.keys()):
@@ -216,7 +216,7 @@ def demanded(generation_config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _generation(output: Any) -> Generation:
-    """An answer; ``stop_reason`` is a text at a stop string, else the end token or None."""
+    """An answer; ``stop_reason`` is the stop string as text, or else the end token or None."""
     ids = tuple(output.token_ids)
     at_the_end = output.finish_reason == "stop" and not isinstance(output.stop_reason, str)
     finish: Literal["stop", "length"] = "length" if output.finish_reason == "length" else "stop"
@@ -224,6 +224,6 @@ def _generation(output: Any) -> Generation:
 
 
 def _score(prompt_logprobs: Sequence[Any], whole: Sequence[int], start: int) -> Score:
-    """The sum over the tokens from ``start`` on; each place knows its own token and the best."""
+    """The score of the tokens from ``start`` on."""
     found = [prompt_logprobs[place][whole[place]] for place in range(start, len(whole))]
     return Score(sum(each.logprob for each in found), all(each.rank == 1 for each in found))

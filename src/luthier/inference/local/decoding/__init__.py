@@ -1,4 +1,4 @@
-"""Decoding: how the tokens of an answer are chosen, a file a strategy, and where it ends."""
+"""Decoding strategies, one per file, and the rules that end an answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Constraints", "Decoder", "Rows", "Stopping", "StreamedStopping", "de
 def decoder_for(
     strategy: Strategy, prompts: Sequence[Sequence[int]], constraints: Constraints
 ) -> Decoder:
-    """What decodes as a strategy says, within a model's constraints."""
+    """The decoder for a strategy, with a model's constraints."""
     match strategy:
         case Greedy():
             return GreedyDecoder(constraints)

@@ -1,4 +1,4 @@
-"""What a strategy of decoding is, and what it works on."""
+"""Base classes of decoding strategies and of the rows that they continue."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from luthier.inference.local.decoding.stopping import Stopping
 
 
 class Rows(ABC):
-    """Answers that are being made, and the model's state for each.
+    """Unfinished answers, one a row, with the model's state for each.
 
     Attributes:
-        logits_BV: of the first token after each prompt.
-        prompts: which prompt each row answers.
+        logits_BV: the logits of the first token after each prompt.
+        prompts: the index of each row's prompt.
     """
 
     def __init__(self, logits_BV: Tensor, prompts: Sequence[int]) -> None:
@@ -23,7 +23,7 @@ class Rows(ABC):
         self.prompts = list(prompts)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows, in this order; one that is named twice becomes two."""
+        """Keep these rows, in this order; a row named twice is duplicated."""
         if list(rows) != list(range(len(self.prompts))):
             self.prompts = [self.prompts[row] for row in rows]
             self._select(rows)
@@ -34,20 +34,20 @@ class Rows(ABC):
 
     @abstractmethod
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Add a token to each row; the logits of the next one, ``[B, vocabulary]``."""
+        """Add a token to each row and return the logits of the next one, ``[B, vocabulary]``."""
 
 
 class Decoder(ABC):
-    """A strategy of decoding."""
+    """A decoding strategy."""
 
     @abstractmethod
     def decode(self, rows: Rows, stopping: Stopping) -> dict[int, list[int]]:
         """Answer a batch.
 
         Args:
-            rows: the prompts, a row each; they are used up.
-            stopping: says when an answer is over.
+            rows: one row for each prompt; they must not be used afterwards.
+            stopping: decides when an answer is over.
 
         Returns:
-            The tokens of each answer by prompt, the one that ends the turn included.
+            The tokens of each answer by prompt, the end-of-turn token included.
         """

@@ -1,8 +1,8 @@
-"""Beam search: several beginnings of each answer are continued, and the best answer is returned.
+"""Beam search: several hypotheses for each answer are continued, and the best answer is returned.
 
-The rules are those of transformers' ``generate`` with ``do_sample=False``: what counts as finished,
-how lengths are penalised, and when to stop. Which beginnings are continued is decided for each
-prompt by itself, so that an answer does not depend on the batch.
+The rules are those of transformers' ``generate`` with ``do_sample=False``: when a hypothesis is
+finished, how its length is penalised, and when the search stops. Hypotheses compete only with those
+of the same prompt, so that an answer does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ class _Hypothesis(NamedTuple):
     """A beginning of an answer.
 
     Attributes:
-        logprob: of its tokens together, in nats.
+        logprob: the log-probability of its tokens together, in nats.
         ids: its tokens.
-        parent: which beginning of the step before it continues, of the same prompt.
+        parent: the index of the hypothesis that it continues, among those of the same prompt in
+            the step before.
     """
 
     logprob: float
@@ -37,7 +38,7 @@ class BeamDecoder(Decoder):
     """Searches for the likeliest answers.
 
     Args:
-        constraints: what the model demands.
+        constraints: the constraints of the model's generation config.
         beam: the settings.
     """
 
@@ -75,9 +76,9 @@ class _Search:
     """The search for the answer to one prompt.
 
     Attributes:
-        prompt: which one.
-        running: the beginnings that are continued, the likeliest first.
-        is_done: whether no better answer is looked for.
+        prompt: the index of the prompt.
+        running: the hypotheses that are continued, the likeliest first.
+        is_done: whether the search has ended.
     """
 
     def __init__(self, prompt: int, beam: Beam, stopping: Stopping) -> None:
@@ -89,20 +90,20 @@ class _Search:
 
     @property
     def best(self) -> list[int]:
-        """The tokens of the best answer that was found."""
+        """The tokens of the best finished answer."""
         return list(self._finished[0][1])
 
     def advance(self, candidates: Iterable[_Hypothesis]) -> None:
         """Take a step.
 
         Args:
-            candidates: beginnings that are a token longer, the likeliest first; enough of them
-                that ``num_beams`` go on where as many end their turn.
+            candidates: hypotheses that are one token longer, the likeliest first; enough of them
+                that ``num_beams`` remain even if as many end their turn.
         """
         running: list[_Hypothesis] = []
         for rank, candidate in enumerate(candidates):
             if self._stopping.is_over(candidate.ids):
-                if rank < self._beam.num_beams:  # the others are there for those that end
+                if rank < self._beam.num_beams:  # lower ranks only replace those that end
                     self._finish(candidate)
             elif len(running) < self._beam.num_beams:
                 running.append(candidate)
@@ -111,14 +112,14 @@ class _Search:
         self.running = running + [h._replace(logprob=-torch.inf) for h in running[-1:] * missing]
 
     def _finish(self, hypothesis: _Hypothesis) -> None:
-        """Keep it if it is one of the best."""
+        """Keep a finished hypothesis if it is one of the best."""
         score = self._score(hypothesis, len(hypothesis.ids))
         self._finished.append((score, hypothesis.ids))
         self._finished.sort(key=lambda pair: -pair[0])
         del self._finished[self._beam.num_beams :]
 
     def _is_enough(self, likeliest: _Hypothesis) -> bool:
-        """Whether the finished answers are taken as the best, given what still runs."""
+        """Whether no running hypothesis is expected to beat the finished ones."""
         if not self._is_full or self._beam.early_stopping is True:
             return self._is_full
         length = len(likeliest.ids)
@@ -137,12 +138,12 @@ class _Search:
 def _likeliest(
     logprobs_BV: Tensor, running: Sequence[Sequence[_Hypothesis]], count: int
 ) -> list[list[_Hypothesis]]:
-    """The likeliest continuations by one token, for each prompt by itself.
+    """The likeliest continuations by one token, separately for each prompt.
 
     Args:
-        logprobs_BV: of the next token, for all hypotheses of all prompts.
-        running: the hypotheses of each prompt; as many for each.
-        count: how many continuations.
+        logprobs_BV: log-probabilities of the next token, for all hypotheses of all prompts.
+        running: the hypotheses of each prompt, equally many for each.
+        count: the number of continuations for each prompt.
     """
     before_B = torch.tensor(
         [h.logprob for each in running for h in each], device=logprobs_BV.device

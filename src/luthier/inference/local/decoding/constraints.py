@@ -1,8 +1,9 @@
-"""What a model's generation config demands of the next token.
+"""Constraints of a model's generation config on the next token.
 
-A model may be published with a penalty on repetitions, a least length, tokens that are forced or
-never said. transformers' ``generate`` obeys that whatever the strategy is, and so do we, by the
-same logits processors. The strategy itself (its temperature, its beams) is Luthier's setting.
+A published model may come with a repetition penalty, a minimum length, or forced or suppressed
+tokens. transformers' ``generate`` applies them with every decoding strategy. Luthier does so too,
+with the same logits processors. The strategy itself (its temperature, its beams) is Luthier's
+setting.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from luthier.core.errors import DataError
 from luthier.inference.local.decoding.stopping import Stopping
 from luthier.models.kinds import without_adapter
 
-# What takes more than the next token's logits, and the value that asks for nothing.
+# Fields that need more than the next token's logits, and the value that switches each off.
 _BEYOND_LOGITS = {"guidance_scale": 1, "token_healing": False}
 
 
 class Constraints:
-    """The logits processors of each prompt, since most of them count its tokens.
+    """The logits processors of each prompt; most of them depend on the prompt's tokens.
 
     Args:
-        model: its generation config says which.
+        model: the model, with its generation config.
         prompts: token ids.
-        stopping: which tokens end an answer, and how long it may become.
+        stopping: the tokens that end an answer, and the limit of its length.
 
     Raises:
-        DataError: the generation config demands something else than a change of logits.
+        DataError: the generation config demands more than a change of logits.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]], stopping: Stopping) -> None:
@@ -56,11 +57,11 @@ class Constraints:
 
         Args:
             scores_BV: logits, or log-probabilities in a beam search.
-            prompts: which prompt each row answers.
+            prompts: the index of each row's prompt.
             answers: the tokens of each row's answer so far.
 
         Returns:
-            ``[B, V]``, in float32 if something is demanded.
+            ``[B, V]``, in float32 if there are any constraints.
         """
         if not self._are_there:
             return scores_BV
@@ -71,7 +72,7 @@ class Constraints:
         return torch.cat(rows)
 
     def _given(self, prompt: int) -> Sequence[int]:
-        """What stands before the first token of an answer, in the row of the decoder."""
+        """The decoder's tokens before the first token of an answer."""
         if self._model.config.is_encoder_decoder:
             return (self._model.config.decoder_start_token_id,)
         return self._prompts[prompt]

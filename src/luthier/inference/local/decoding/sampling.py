@@ -1,4 +1,4 @@
-"""Tokens drawn at random, as a function of the seed, the prompt and the position alone."""
+"""Sampling in which each draw depends only on the seed, the prompt and the position."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _NEVER = -torch.inf
 
 
 class SamplingDecoder(StepwiseDecoder):
-    """Draws the next token of each row.
+    """Samples the next token of each row.
 
-    Equal prompts get equal answers, whatever else is in the batch and whatever was asked before;
-    other answers come with another seed.
+    Equal prompts get equal answers, whatever the rest of the batch and the earlier requests are.
+    Another seed gives other answers.
 
     Args:
-        constraints: what the model demands.
+        constraints: the constraints of the model's generation config.
         sampling: the settings.
-        prompts: all prompts, since the draws follow from their tokens.
+        prompts: all prompts, because the draws depend on their tokens.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SamplingDecoder(StepwiseDecoder):
 
 
 def filter_logits(logits_BV: Tensor, sampling: Sampling) -> Tensor:
-    """The logits of the distribution that is drawn from; -inf for what is never drawn.
+    """The logits of the sampling distribution, -inf for tokens that are never drawn.
 
     The steps and their order are those of transformers' logits processors.
     """
@@ -58,10 +58,10 @@ def filter_logits(logits_BV: Tensor, sampling: Sampling) -> Tensor:
 def draw(logits_BV: Tensor, seeds: Sequence[int]) -> Tensor:
     """Draw a token of each row with its own seed.
 
-    The maximum of logits and Gumbel noise has the softmax's distribution (Maddison et al. 2014,
-    arXiv 1411.0030, section 2.1). Unlike a cumulative sum it does not change with the last bits of
-    the logits, which depend on the batch. The noise is made on the CPU, so that it is the same on
-    every device.
+    The argmax of logits plus Gumbel noise has the softmax's distribution (Maddison et al. 2014,
+    arXiv 1411.0030, section 2.1). The last bits of the logits depend on the batch; they hardly
+    change an argmax, but they do change a cumulative sum. The noise is made on the CPU, so that it
+    is the same on every device.
 
     Returns:
         ``[B]``.
@@ -83,7 +83,7 @@ def _top_k(logits_BV: Tensor, k: int) -> Tensor:
 
 
 def _top_p(logits_BV: Tensor, p: float) -> Tensor:
-    """Drop the least likely tokens that together are at most 1 - p likely; never the likeliest."""
+    """Drop the least likely tokens of total probability at most 1 - p, never the likeliest one."""
     ascending_BV, order_BV = logits_BV.sort(descending=False)
     dropped_BV = ascending_BV.softmax(-1).cumsum(-1) <= 1 - p
     dropped_BV[:, -1] = False

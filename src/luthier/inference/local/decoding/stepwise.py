@@ -1,4 +1,4 @@
-"""One answer to each prompt, token by token."""
+"""Token-by-token decoding strategies, with one hypothesis for each prompt."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from luthier.inference.local.decoding.base import Decoder, Rows
 from luthier.inference.local.decoding.constraints import Constraints
 from luthier.inference.local.decoding.stopping import Stopping
 
-# Dropping ended rows copies the cache, so it waits until that share of the rows has ended.
+# Dropping finished rows copies the cache, so it waits until this share of the rows has finished.
 _COMPACT_FRACTION = 0.25
 
 
 class StepwiseDecoder(Decoder):
-    """Chooses the next token of each row. Rows that have ended leave the batch.
+    """Chooses the next token of each row. Finished rows leave the batch.
 
     Args:
-        constraints: what the model demands.
+        constraints: the constraints of the model's generation config.
     """
 
     def __init__(self, constraints: Constraints) -> None:
@@ -53,14 +53,14 @@ class StepwiseDecoder(Decoder):
         """The next token of each row, ``[B]``.
 
         Args:
-            logits_BV: of the next token.
-            prompts: which prompt each row answers.
-            position: how many tokens each answer has.
+            logits_BV: the logits of the next token.
+            prompts: the index of each row's prompt.
+            position: the number of tokens that each answer has.
         """
 
 
 class GreedyDecoder(StepwiseDecoder):
-    """The likeliest token at each step."""
+    """Chooses the likeliest token at each step."""
 
     def _choose(self, logits_BV: Tensor, prompts: Sequence[int], position: int) -> Tensor:
         return logits_BV.argmax(-1)

@@ -1,4 +1,4 @@
-"""Where an answer ends."""
+"""The rules that end an answer: end-of-turn tokens, stop strings and a token limit."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from typing import Any
 from luthier.config import Decoding
 from luthier.inference.engine import Generation, before_stop
 
-# A tokenizer may drop or move a space between tokens, so a few more are looked at.
+# A tokenizer may drop or move a space between tokens, so a few more tokens are decoded.
 _MARGIN_TOKENS = 4
 
 
 class Stopping:
-    """Says when an answer is over, and what it is then.
+    """Decides when an answer is over, and cuts it to its text.
 
-    A stop string is looked for twice: in the answer as it is read, without special tokens, and in
-    the answer with its special tokens spelled out. So ``<|im_end|>`` and ``</s>``
-    end an answer whether the tokenizer has such a token or not, and special
-    tokens between the letters of a stop string do not hide it. lm-evaluation-harness looks at the
-    spelled-out text.
+    Stop strings are searched for twice: in the visible text, without special tokens, and in the
+    text with its special tokens spelled out. So ``<|im_end|>`` and ``</s>`` end an answer whether
+    or not the tokenizer has such a token, and special tokens between the letters of a stop string
+    do not hide it. lm-evaluation-harness searches the spelled-out text.
 
     Args:
-        tokenizer: turns tokens into text, in which stop strings are looked for.
+        tokenizer: decodes tokens into the text that is searched for stop strings.
         stop_ids: the tokens that end a turn.
-        decoding: the stop strings and the limit.
+        decoding: the stop strings and the token limit.
     """
 
     def __init__(self, tokenizer: Any, stop_ids: frozenset[int], decoding: Decoding) -> None:
@@ -40,9 +39,10 @@ class Stopping:
         self._special = special_ids(tokenizer) if decoding.stop else frozenset()
 
     def is_ended(self, ids: Sequence[int]) -> bool:
-        """Whether the last token ends the answer, which had not ended before.
+        """Whether the last token ends the answer, given that no earlier token did.
 
-        Only a tail that can contain a stop string is decoded; all, where it seems to.
+        Only a tail long enough for a stop string is decoded. If one seems to be there, the whole
+        answer is.
         """
         if ids[-1] in self.stop_ids:
             return True
@@ -57,21 +57,21 @@ class Stopping:
         )
 
     def is_over(self, ids: Sequence[int]) -> bool:
-        """Whether the answer has ended, or may not become longer."""
+        """Whether the answer has ended or has reached the token limit."""
         return len(ids) >= self.max_new_tokens or self.is_ended(ids)
 
     def generation(self, ids: Sequence[int]) -> Generation:
-        """The answer that is made of these tokens."""
+        """The answer that these tokens form."""
         ended = bool(ids) and ids[-1] in self.stop_ids
         kept = tuple(ids[:-1] if ended else ids)
-        # The token that ends the turn may be the last part of a stop string.
+        # The end-of-turn token may complete a stop string.
         before = self._before_stop(ids)
         if before is not None:
             return Generation(kept, before.strip(), "stop")
         return Generation(kept, self.visible(kept).strip(), "stop" if ended else "length")
 
     def _before_stop(self, ids: Sequence[int]) -> str | None:
-        """The visible text before the first stop string; None where there is none."""
+        """The visible text before the first stop string; None if there is none."""
         found = [before_stop(self.visible(ids), self._strings)]
         if not self._special.isdisjoint(ids):
             found.append(self._before_spelled(ids))
@@ -83,7 +83,7 @@ class Stopping:
         if before is None:
             return None
         place = len(before)
-        # The shortest beginning of the tokens that reaches into the stop string.
+        # The shortest prefix of the tokens that reaches into the stop string.
         lengths = range(len(ids))
         count = bisect_right(lengths, place, key=lambda n: len(self._spelled(ids[: n + 1]))) + 1
         if ids[count - 1] in self._special:
@@ -105,6 +105,6 @@ class Stopping:
 
 
 def special_ids(tokenizer: Any) -> frozenset[int]:
-    """The tokens that a tokenizer leaves out of visible text."""
+    """The special tokens of a tokenizer, which visible text leaves out."""
     added = tokenizer.added_tokens_decoder.items()
     return frozenset(tokenizer.all_special_ids) | {id_ for id_, token in added if token.special}

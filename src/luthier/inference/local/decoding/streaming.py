@@ -1,4 +1,4 @@
-"""An answer that is told while it is made."""
+"""Streaming of an answer while it is decoded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from luthier.inference.streaming import TextStream
 
 
 class StreamedStopping(Stopping):
-    """A `Stopping` that tells the text of the answer as it grows.
+    """A `Stopping` that streams the text of the answer as it grows.
 
     Args:
-        tokenizer, stop_ids, decoding: as `Stopping`.
-        tell: gets the pieces.
+        tokenizer, stop_ids, decoding: see `Stopping`.
+        tell: receives the pieces.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class StreamedStopping(Stopping):
         return is_over
 
     def generation(self, ids: Sequence[int]) -> Generation:
-        """See `Stopping.generation`; the rest of the text is told."""
+        """See `Stopping.generation`. The rest of the text is streamed."""
         generation = super().generation(ids)
         self._stream.finish(generation.text)
         return generation

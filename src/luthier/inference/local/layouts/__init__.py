@@ -1,4 +1,4 @@
-"""How texts lie in forward passes, and how they share what they begin with."""
+"""Layouts of texts in forward passes, and the prefix sharing that they allow."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = [
 
 
 def ways_to_share(model: Any) -> Iterator[Layout]:
-    """The layouts that may suit a causal model, the fastest first; each is to be tried out.
+    """The layouts that may suit a causal model, the fastest first; `Trial` tests each.
 
-    All of them are for texts up to `settled_length`.
+    All of them are valid only for texts up to `settled_length`.
 
     Args:
         model: a transformers or peft model.

@@ -1,4 +1,4 @@
-"""What is common to all ways of laying out texts in forward passes."""
+"""Base class of the layouts of texts in forward passes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ForwardBatch(NamedTuple):
         inputs: keyword arguments of the model's forward.
         firsts: row and column of the first token of each text.
         width: tokens of a row, padding included.
-        cache: what the pass leaves, for texts that continue these; None: nothing can.
+        cache: the KV cache after the pass, for texts that continue these; None: none can.
     """
 
     inputs: dict[str, Any]
@@ -33,21 +33,21 @@ class Layout(ABC):
     """A way to lay out texts, each of which continues a text of an earlier pass."""
 
     def attention(self, model: Any) -> AbstractContextManager[None]:
-        """The state in which a model is given such passes."""
+        """A context in which the model computes passes of this layout."""
         del model
         return nullcontext()
 
     @abstractmethod
     def worth_a_node(self, pass_cost: float) -> float:
-        """How many tokens a prefix must spare so that it becomes a node of its own.
+        """The number of tokens that a prefix must save to become a node of its own.
 
         Args:
-            pass_cost: how many tokens could be computed in the time that one more pass takes.
+            pass_cost: the cost of one more pass, as the number of tokens computed in that time.
         """
 
     @abstractmethod
     def begin(self) -> Any:
-        """The cache of a pass that continues nothing."""
+        """The empty cache that the first pass continues."""
 
     @abstractmethod
     def cut(
@@ -58,22 +58,22 @@ class Layout(ABC):
         Args:
             lengths: tokens of each text.
             room: the limits of a pass.
-            cache: what all of them continue.
+            cache: the cache that all of them continue.
             go_on: whether other texts will continue these.
 
         Returns:
-            Indices into ``lengths``, a list a pass, the longest first.
+            Indices into ``lengths``, one list for each pass, the longest first.
         """
 
     @abstractmethod
     def lay(
         self, texts: Sequence[Tokens], before: Sequence[int], cache: Any, device: torch.device
     ) -> ForwardBatch:
-        """One pass.
+        """Lay out the texts of one pass.
 
         Args:
-            texts: what is new.
-            before: which text of the pass before each continues.
-            cache: that of the pass before.
-            device: where the model is.
+            texts: the new tokens of each text.
+            before: for each text, the index of the text that it continues in the previous pass.
+            cache: the cache of the previous pass.
+            device: the model's device.
         """

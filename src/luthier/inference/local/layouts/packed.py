@@ -1,4 +1,4 @@
-"""All texts of a pass one after the other in one row: there is no padding, and few passes."""
+"""Packed layout: all texts of a pass in one row, without padding and in few passes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from luthier.inference.local.layouts.packed_attention import packed_attention
 from luthier.inference.local.layouts.packing import PackedCache, Packing, cut_in_order
 from luthier.inference.local.radix_tree import Tokens
 
-# A node more is a few calls more in every layer of a pass. Measured of a model of 135 M parameters
-# in passes of 1,000 tokens: one to two tokens take as long (lab/LOG.md).
+# One more node means a few more calls in every layer of a pass. They take as long as one to two
+# tokens, measured with a model of 135 M parameters and passes of 1,000 tokens (lab/LOG.md).
 _NODE_COST_IN_TOKENS = 2
 
 
 class Packed(Layout):
-    """The attention knows which tokens belong together, and reads earlier keys where they lie."""
+    """Packed texts; block-diagonal attention separates them and reads earlier keys in place."""
 
     def attention(self, model: Any) -> AbstractContextManager[None]:
         """See `Layout.attention`."""
         return packed_attention(model)
 
     def worth_a_node(self, pass_cost: float) -> float:
-        """Texts of any length share a pass, so that its cost is spread over many."""
+        """The cost of a node: texts of any length share a pass, so the pass itself is cheap."""
         return min(pass_cost, _NODE_COST_IN_TOKENS)
 
     def begin(self) -> Any:
@@ -38,7 +38,7 @@ class Packed(Layout):
     def cut(
         self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
     ) -> list[list[int]]:
-        """See `Layout.cut`. Within a pass, texts that continue the same one stay neighbours."""
+        """See `Layout.cut`. Within a pass, texts that continue the same text stay neighbours."""
         del cache, go_on
         return [sorted(part) for part in cut_in_order(lengths, min(room))]
 

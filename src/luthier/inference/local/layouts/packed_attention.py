@@ -1,9 +1,9 @@
-"""Attention over texts that lie in one row and read the keys of earlier passes where they lie.
+"""Attention over packed texts that reads the keys of earlier passes in place.
 
-Attention over several stretches of keys is the mean of the attentions over each, weighted by the
+Attention over several blocks of keys is the mean of the attentions over each block, weighted by the
 sums of their exponentials (Dao et al. 2022, arXiv 2205.14135, section 3.1; Juravsky et al. 2024,
-arXiv 2402.05099). So the keys of a prefix are neither copied nor masked, and all texts that
-continue it are one product with it.
+arXiv 2402.05099). So the keys of a prefix are neither copied nor masked. All texts that continue a
+prefix attend to it in one matrix product.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from luthier.inference.local.layouts.packing import PackedCache, PackedLayer, Pa
 from luthier.models.kinds import without_adapter
 
 _NAME = "luthier-packed"
-# torch's own attention on a CPU; the public functions keep the sums of exponentials to themselves.
+# torch's own attention on a CPU: the public functions do not return the sums of exponentials.
 _FLASH = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-# Texts of up to so many tokens are attended to all at once, if a rectangle that holds them has no
-# more than so many places a token; of others each by itself takes less (lab/LOG.md).
+# One batched call is faster for texts of at most `_SHORT` tokens if the padded rectangle has at
+# most `_MOST_AREA` places per token; otherwise one call per text is faster (lab/LOG.md).
 _SHORT = 64
 _MOST_AREA = 3
-# What some models add to attention, by the name under which transformers passes it on.
+# Extensions of attention in some models, by the keyword under which transformers passes them on.
 _ADDITIONS = ("sliding_window", "softcap", "s_aux", "position_bias", "head_mask")
 
 
@@ -34,8 +34,8 @@ class _Part(NamedTuple):
     """Attention over some of the keys.
 
     Attributes:
-        mean_BHTD: of the values.
-        log_sum_BHT: of the exponentials that weigh them.
+        mean_BHTD: the weighted mean of the values.
+        log_sum_BHT: the logarithm of the sum of the exponentials that are the weights.
     """
 
     mean_BHTD: Tensor
@@ -43,7 +43,7 @@ class _Part(NamedTuple):
 
 
 def may_pack(model: Any) -> bool:
-    """Whether a model's attention can be exchanged for this one; what it gives is to be tried out.
+    """Whether a model's attention can be replaced by this one; `Trial` tests the results.
 
     Args:
         model: a transformers or peft model.
@@ -57,10 +57,10 @@ def may_pack(model: Any) -> bool:
 
 @contextmanager
 def packed_attention(model: Any) -> Iterator[None]:
-    """Let a model's layers attend like this while it is given `PackedCache`.
+    """Replace the attention of a model's layers, for passes with a `PackedCache`.
 
-    Its forward wants the cache a second time, as the keyword ``packed``, which transformers'
-    models hand on to their attention.
+    The forward pass also needs the cache as the keyword ``packed``, which transformers' models hand
+    on to their attention.
     """
     base = without_adapter(model)
     before = base.config._attn_implementation
@@ -83,24 +83,24 @@ def _attend(
     dropout: float = 0.0,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """One layer; see `transformers.AttentionInterface`.
+    """Attention of one layer; see `transformers.AttentionInterface`.
 
     Args:
         module: the layer's attention.
         query: ``[1, H, N, D]``.
-        key: of the new tokens, ``[1, G, N, D]``; H is a multiple of G.
-        value: of the new tokens, like ``key``.
-        attention_mask: none is made, so there is none.
-        packed: the cache, which knows where texts lie and what they continue.
-        scaling: what products of queries and keys are multiplied by.
-        dropout: none, since nothing is trained.
-        others: what else a model gives.
+        key: keys of the new tokens, ``[1, G, N, D]``; H is a multiple of G.
+        value: values of the new tokens, like ``key``.
+        attention_mask: must be None; no mask is made.
+        packed: the cache, with the places of texts and the passes that they continue.
+        scaling: the factor of the products of queries and keys.
+        dropout: must be 0, because nothing is trained.
+        others: further arguments of the model.
 
     Returns:
-        ``[1, N, H, D]``, and no weights.
+        ``[1, N, H, D]``, and None instead of weights.
 
     Raises:
-        NotImplementedError: the model wants more than plain causal attention.
+        NotImplementedError: the model needs more than plain causal attention.
     """
     wanted = [name for name in _ADDITIONS if others.get(name) is not None]
     if packed is None or packed.packing is None or module.layer_idx >= len(packed.layers):
@@ -126,10 +126,10 @@ def _over_own(
 def _over_each(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None
 ) -> _Part:
-    """Text by text."""
+    """Causal attention within each text, one call per text."""
     G = key.shape[1]
     R = query.shape[1] // G
-    # Heads that share keys are a dimension, in which keys and values do not move.
+    # The heads that share keys form a dimension of stride 0 in keys and values.
     query_GRND = query.view(G, R, *query.shape[2:])
     key_GRND, value_GRND = (x[0, :, None].expand(-1, R, -1, -1) for x in (key, value))
     parts = [
@@ -149,11 +149,11 @@ def _over_each(
 def _over_all(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None
 ) -> _Part:
-    """All texts at once, as the rows of a rectangle."""
+    """Causal attention within each text, with all texts as the rows of one rectangle."""
     query_BHTD, key_BGTD, value_BGTD = (packing.apart(x) for x in (query, key, value))
     B, H, T, D = query_BHTD.shape
     G = key.shape[1]
-    # Heads that share keys stand in one column of queries.
+    # The queries of heads that share keys are stacked along the time dimension.
     query_BSD, key_BTD, value_BTD = (
         x.view(B * G, -1, D) for x in (query_BHTD, key_BGTD, value_BGTD)
     )
@@ -172,7 +172,7 @@ def _over_all(
 def _over_earlier(
     query: Tensor, layer: PackedLayer, runs: tuple[Run, ...], scaling: float | None
 ) -> _Part:
-    """Attention over texts of an earlier pass; a new token sees all of the one it continues."""
+    """Attention over an earlier pass; a new token sees all tokens of the text it continues."""
     parts = [
         _over_prefix(
             query[:, :, run.own],
@@ -186,7 +186,7 @@ def _over_earlier(
 
 
 def _over_prefix(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> _Part:
-    """Attention over keys that all see. Heads that share keys stand in one row of queries."""
+    """Attention without a mask; the queries of heads that share keys are stacked."""
     _, H, T, D = query.shape
     G = key.shape[1]
     grouped = query.view(1, G, H // G, T, D).flatten(2, 3)
@@ -199,7 +199,7 @@ def _over(query: Tensor, key: Tensor, value: Tensor, scale: float | None, *, cau
 
 
 def _joined(parts: Sequence[_Part]) -> _Part:
-    """Attention of queries that follow one another."""
+    """Concatenate the attention of consecutive queries."""
     if len(parts) == 1:
         return parts[0]
     means, log_sums = zip(*parts, strict=True)
@@ -207,7 +207,7 @@ def _joined(parts: Sequence[_Part]) -> _Part:
 
 
 def _together(one: _Part, other: _Part) -> _Part:
-    """Attention over the keys of both."""
+    """Attention over the keys of both parts."""
     weight_BHT = torch.sigmoid(other.log_sum_BHT - one.log_sum_BHT)
     weight_BHT1 = weight_BHT.to(one.mean_BHTD.dtype)[..., None]
     return _Part(

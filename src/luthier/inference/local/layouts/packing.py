@@ -1,4 +1,4 @@
-"""Where texts lie in the one row of a pass, and the keys and values that they leave there."""
+"""The places of packed texts in the row of a pass, and the KV cache of such a pass."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 
 def cut_in_order(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Fill rows one after the other, the longest texts first, so that neighbours are alike.
+    """Fill rows one after the other, the longest texts first, so neighbours have similar lengths.
 
     Args:
         lengths: tokens of each text.
-        tokens: of a row at most, unless a single text is longer.
+        tokens: the limit of a row; a single text may exceed it.
 
     Returns:
-        Indices into ``lengths``, a list a row.
+        Indices into ``lengths``, one list for each row.
     """
     rows: list[list[int]] = []
     room = 0
@@ -35,11 +35,11 @@ def cut_in_order(lengths: Sequence[int], tokens: int) -> list[list[int]]:
 
 
 class Run(NamedTuple):
-    """Neighbouring texts that continue the same one.
+    """Neighbouring texts that continue the same earlier text.
 
     Attributes:
-        own: the places of their tokens.
-        before: the places of its tokens in the row of an earlier pass.
+        own: the places of the neighbours' tokens.
+        before: the places of the earlier text's tokens in the row of its pass.
     """
 
     own: slice
@@ -48,13 +48,14 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Packing:
-    """Texts that follow one another in a row.
+    """Texts packed one after the other in a row.
 
     Attributes:
-        lengths: tokens of each.
-        parents: which text of the pass before each continues. Those that continue the same one
-            should be neighbours, since each run of such neighbours is attended to apart.
-        before: the pass that they continue; None: they begin.
+        lengths: tokens of each text.
+        parents: for each text, the index of the text that it continues in the previous pass.
+            Texts with the same parent should be neighbours, because attention handles each run of
+            such neighbours separately.
+        before: the packing of the previous pass; None for a first pass.
     """
 
     lengths: tuple[int, ...]
@@ -73,7 +74,7 @@ class Packing:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """How many tokens stand before each text, all passes together."""
+        """The number of tokens before each text, over all passes."""
         if self.before is None:
             return (0,) * len(self.lengths)
         ends = [sum(pair) for pair in zip(self.before.starts, self.before.lengths, strict=True)]
@@ -87,7 +88,7 @@ class Packing:
 
     @cached_property
     def runs(self) -> tuple[tuple[Run, ...], ...]:
-        """What is continued in each earlier pass, the last pass first."""
+        """The runs for each earlier pass, the last pass first."""
         found: list[tuple[Run, ...]] = []
         link, texts = self, list(range(len(self.lengths)))
         while link.before is not None:
@@ -104,12 +105,12 @@ class Packing:
 
     @property
     def area(self) -> int:
-        """Places of a rectangle with a row for each text."""
+        """The area of a padded rectangle with a row for each text."""
         return len(self.lengths) * max(self.lengths)
 
     @cached_property
     def _places(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Which token stands at each place of the rectangle; the row and column of each token."""
+        """The token index at each place of the rectangle, and each token's row and column."""
         columns_T = torch.arange(max(self.lengths))
         lengths_B1 = torch.tensor(self.lengths)[:, None]
         firsts_B1 = torch.tensor([part.start for part in self.parts])[:, None]
@@ -118,7 +119,7 @@ class Packing:
         return torch.where(real_BT, firsts_B1 + columns_T, 0), rows_N, columns_N
 
     def apart(self, states_1HND: Tensor) -> Tensor:
-        """Each text in a row of its own, ``[B, H, T, D]``, filled up on the right with anything."""
+        """Each text in a row of its own, ``[B, H, T, D]``; padding on the right is arbitrary."""
         H = states_1HND.shape[1]
         tokens_BT, _, _ = self._places
         sources_BHT = tokens_BT[:, None] * H + torch.arange(H)[:, None]
@@ -133,7 +134,7 @@ class Packing:
 
 
 def _pick(states: Tensor, sources: Tensor) -> Tensor:
-    """What stands at some of the places that the first three dimensions count."""
+    """The entries at flat indices into the first three dimensions."""
     picked = states.flatten(0, 2).index_select(0, sources.flatten())
     return picked.view(*sources.shape, *states.shape[3:])
 
@@ -142,7 +143,7 @@ class PackedLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
     """The keys and values of one pass in one layer.
 
     Args:
-        continued: the layer of the pass that this one continues; None: it begins.
+        continued: the same layer of the previous pass; None for a first pass.
     """
 
     keys: Tensor
@@ -155,13 +156,13 @@ class PackedLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Keep the states of the new tokens, and give them back."""
+        """Store the states of the new tokens and return them."""
         self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
         return key_states, value_states
 
     def earlier(self) -> Iterator[PackedLayer]:
-        """The layers of the passes before, the last one first."""
+        """This layer of the earlier passes, the last pass first."""
         link = self.continued
         while link is not None:
             yield link
@@ -174,11 +175,11 @@ class PackedLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typ
 
 
 class PackedCache(Cache):  # type: ignore[misc]
-    """The keys and values of one pass, and what they continue.
+    """The KV cache of one pass, linked to that of the previous pass.
 
     Args:
-        packing: where its texts lie; None: it is one text, as it is filled.
-        before: the cache of the pass that it continues.
+        packing: the places of the texts; None: one text, as long as the cache is filled.
+        before: the cache of the previous pass.
     """
 
     def __init__(self, packing: Packing | None = None, before: PackedCache | None = None) -> None:
@@ -190,7 +191,7 @@ class PackedCache(Cache):  # type: ignore[misc]
 
     @property
     def packing(self) -> Packing | None:
-        """Where the texts lie; None while there are none."""
+        """The places of the texts; None while the cache is empty."""
         if self._packing or not self.layers:
             return self._packing
         return Packing((int(self.get_seq_length()),))

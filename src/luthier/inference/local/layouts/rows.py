@@ -1,4 +1,4 @@
-"""Every text in a row of its own, padded to the longest: this serves any model."""
+"""Layouts with one text per row, padded to the longest; they suit any model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from luthier.inference.local.radix_tree import Tokens
 
 
 class Whole(Layout):
-    """Nothing is shared: each text begins anew."""
+    """Whole texts, without shared prefixes."""
 
     def worth_a_node(self, pass_cost: float) -> float:
-        """Nothing is worth it."""
+        """Infinity: no prefix becomes a node."""
         del pass_cost
         return float("inf")
 
     def begin(self) -> Any:
-        """There is no cache."""
+        """None: this layout has no cache."""
 
     def cut(
         self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
@@ -45,7 +45,7 @@ class Whole(Layout):
 
 
 class WholeOfOneLength(Whole):
-    """Nothing is shared, and only texts of one length share a pass."""
+    """Whole texts, without shared prefixes; only texts of equal length share a pass."""
 
     def cut(
         self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
@@ -56,10 +56,10 @@ class WholeOfOneLength(Whole):
 
 
 class Joined(Layout):
-    """Each layer puts the keys of the earlier passes before the new ones."""
+    """Shared prefixes; each layer concatenates the keys of earlier passes with the new ones."""
 
     def worth_a_node(self, pass_cost: float) -> float:
-        """Texts that go on share a pass where their lengths are equal, which is seldom."""
+        """The cost of a pass: inner nodes share a pass only if their lengths are equal."""
         return pass_cost
 
     def begin(self) -> Any:
@@ -69,7 +69,7 @@ class Joined(Layout):
     def cut(
         self, lengths: Sequence[int], room: BatchLimits, cache: Any, *, go_on: bool
     ) -> list[list[int]]:
-        """See `Layout.cut`: where texts go on, no key of a padded place may stand before them."""
+        """See `Layout.cut`. Inner nodes get no padding, whose keys their children would see."""
         padding = 0.0 if go_on else MAX_PADDING
         return rectangles(lengths, room, padding, extra=tokens_copied(cache))
 

@@ -1,4 +1,4 @@
-"""What a causal model reuses of earlier passes when it makes an answer token by token."""
+"""Ways in which a causal model reuses earlier passes during token-by-token generation."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = [
 
 
 def ways_to_reuse(conditioned: Conditioned) -> Iterator[Reuse]:
-    """The ways that may suit a causal model, the fastest first; each is to be tried out.
+    """The ways that may suit a causal model, the fastest first; `Trial` tests each.
 
-    A way is left out where it would be wrong for long texts though it is right for short ones.
+    A way is left out if it is right for short texts but wrong for long ones.
 
     Args:
         conditioned: the model.

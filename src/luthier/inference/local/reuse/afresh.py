@@ -1,7 +1,7 @@
-"""Nothing is reused: each token follows from a pass over the whole text.
+"""Generation without reuse: each token takes a forward pass over the whole text.
 
-It is what greedy decoding is defined by, and suits any model. It is slow, since the work grows with
-the square of a text's length.
+This is the definition of greedy decoding and suits any model. It is slow, because the work grows
+with the square of the text's length.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from luthier.models.forward import outputs_at_indices, without_cache
 
 
 class _AfreshRows(Rows):
-    """Rows of one length, as token ids.
+    """Rows of equal length, as token ids.
 
     Args:
-        model: as it was loaded.
+        model: the model as it was loaded.
         ids_BT: the texts so far.
         prompts: see `Rows`.
     """
@@ -49,7 +49,7 @@ class _AfreshRows(Rows):
 
 
 class Afresh(Reuse):
-    """Whole texts, those of one length together, so that there is no padding."""
+    """Whole texts, in batches of equal length, so that there is no padding."""
 
     description: ClassVar[str] = "nothing: every token is made from the whole text"
     _tokens: ClassVar[int] = PREFILL_TOKENS
@@ -68,7 +68,7 @@ class Afresh(Reuse):
 
 
 class AfreshByRow(Afresh):
-    """Whole texts, one by one, for models in which rows of a batch disturb one another."""
+    """Whole texts, one by one, for models in which rows of a batch affect one another."""
 
     description: ClassVar[str] = "nothing: every token is made from the whole text, one by one"
     _tokens: ClassVar[int] = 1

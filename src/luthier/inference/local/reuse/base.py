@@ -1,4 +1,4 @@
-"""What a way of reusing earlier passes is."""
+"""Base class of the ways to reuse earlier forward passes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import ClassVar
 from luthier.inference.local.decoding import Rows
 from luthier.inference.local.radix_tree import Node, Tokens, merge_cheap_prefixes, radix_tree
 
-# Tokens that are computed together: enough to keep the arithmetic units busy.
+# Tokens of a prefill pass: enough to keep the arithmetic units busy.
 PREFILL_TOKENS = 2048
 
 
 class Reuse(ABC):
-    """A way to read prompts and to go on token by token.
+    """A way to read prompts and continue them token by token.
 
     Attributes:
-        description: for people, what is reused.
+        description: a human-readable summary of the reused state.
     """
 
     description: ClassVar[str]
@@ -31,18 +31,18 @@ class Reuse(ABC):
 
         Args:
             prompts: token ids.
-            batch: which of them.
-            pass_cost: how many tokens sharing must spare, see `merge_cheap_prefixes`.
+            batch: indices of the prompts to read.
+            pass_cost: the tokens that sharing must save, see `merge_cheap_prefixes`.
 
         Yields:
-            Rows that are answered together. Each is to be used up before the next is asked for.
+            Rows that are answered together. Finish each before you take the next.
         """
 
 
 def of_one_length(
     prompts: Sequence[Sequence[int]], batch: Sequence[int], tokens: int = PREFILL_TOKENS
 ) -> Iterator[list[int]]:
-    """The prompts of a batch in groups of one length and at most so many tokens, or of one."""
+    """Groups of prompts of equal length, each of at most ``tokens`` tokens or one prompt."""
     alike: dict[int, list[int]] = defaultdict(list)
     for index in batch:
         alike[len(prompts[index])].append(index)
@@ -55,20 +55,20 @@ def of_one_length(
 def forks(
     prompts: Sequence[Tokens], pass_cost: float
 ) -> Iterator[tuple[tuple[Node, ...], int, list[int]]]:
-    """Where prompts leave what they share with others, as far as sharing pays.
+    """The ends of shared prefixes in the radix tree, as far as sharing pays.
 
     Args:
         prompts: token ids.
-        pass_cost: how many tokens sharing must spare, see `merge_cheap_prefixes`.
+        pass_cost: the tokens that sharing must save, see `merge_cheap_prefixes`.
 
     Yields:
-        The nodes of what is shared, their tokens, and the prompts that go on alone from there. What
-        lies on one way down the tree is neighbours.
+        The nodes of the shared prefix, its number of tokens, and the prompts that share nothing
+        beyond it. Prefixes on one path down the tree are neighbours.
     """
     root = radix_tree(prompts)
     merge_cheap_prefixes(root, pass_cost)
     for node, path in (root, ()), *root.ancestry():
-        # A prompt has at least one token of its own: its last one is read for its logits.
+        # A prompt keeps at least one token of its own: its last token is read for its logits.
         members = [index for child in node.children for index in child.ends]
         if members:
             yield path, node.start + len(node.tokens), members

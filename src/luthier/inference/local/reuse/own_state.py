@@ -1,8 +1,8 @@
-"""The model's own cache or state is copied wherever prompts fork.
+"""Generation with the model's own cache or state, copied wherever prompts fork.
 
-A recurrent state would take in padding like text, and states of unequal length cannot be merged
-without knowing what they hold. So prompts are read and answered together where they leave what they
-share at one place and are of one length.
+A recurrent state would absorb padding like text, and opaque states of unequal length cannot be
+merged. So prompts are read and answered together only if they have equal length and leave their
+shared prefix at the same place.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from luthier.inference.local.soft_prompt import Conditioned
 
 
 class _OwnRows(Rows):
-    """Rows of one length that a model continues with its own state.
+    """Rows of equal length that a model continues with its own state.
 
     Args:
         reader: the model.
-        read: what it has read.
+        read: the rows as the model has read them.
         prompts: see `Rows`.
     """
 
@@ -53,7 +53,7 @@ class _OwnRows(Rows):
 
 
 class _SingleRows(Rows):
-    """Rows with a state each, which the model continues one after the other."""
+    """Rows that have one state each; the model continues them one after the other."""
 
     def __init__(self, rows: Sequence[_OwnRows]) -> None:
         logits_BV = torch.cat([row.logits_BV for row in rows])
@@ -73,10 +73,10 @@ class _SingleRows(Rows):
 
 
 class _Trunk:
-    """The states at the nodes on the way to a fork; they stay as long as what is asked needs them.
+    """The states at the nodes on the path to a fork, kept while the next path passes through them.
 
     Args:
-        reader: the model. It must not change while this is used.
+        reader: the model. It must not change while this object is used.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -84,7 +84,7 @@ class _Trunk:
         self._held: list[tuple[Tokens, Read]] = []
 
     def reach(self, path: Sequence[Node]) -> Read | None:
-        """What the model carries on after these nodes, to be copied; None: nothing is read yet."""
+        """The state after these nodes, which callers must copy; None if the path is empty."""
         pairs = zip(self._held, path, strict=False)
         common = next((i for i, (held, node) in enumerate(pairs) if held[0] != node.tokens), None)
         del self._held[len(path) if common is None else common :]
@@ -95,7 +95,7 @@ class _Trunk:
 
 
 class OwnState(Reuse):
-    """What prompts begin with alike is read once, and its state continued for each."""
+    """Shared prefixes are read once, and their state is continued for each prompt."""
 
     description: ClassVar[str] = (
         "shared beginnings, the model's own cache or state, prompts of one length together"
@@ -116,7 +116,7 @@ class OwnState(Reuse):
     def _read_all(
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
     ) -> Iterator[_OwnRows]:
-        """Read prompts, those that can be read together in one pass."""
+        """Read prompts, with as few passes as their lengths and forks allow."""
         for start, members, before in self._forks(prompts, batch, pass_cost):
             suffixes = [prompts[index][start:] for index in members]
             for together in of_one_length(suffixes, range(len(members)), self._tokens):
@@ -126,13 +126,13 @@ class OwnState(Reuse):
     def _forks(
         self, prompts: Sequence[Sequence[int]], batch: Sequence[int], pass_cost: float
     ) -> Iterator[tuple[int, list[int], Read | None]]:
-        """Where prompts of a batch go on alone: from which token, which ones, and after what."""
+        """For each fork: the first token after it, the prompts there, and the state before it."""
         asked = [tuple(prompts[index]) for index in batch]
         for path, start, members in forks(asked, pass_cost * self._passes(asked)):
             yield start, [batch[member] for member in members], self._trunk.reach(path)
 
     def _passes(self, prompts: Sequence[Tokens]) -> int:
-        """How many passes it takes to read on after what all of them share, at most."""
+        """The largest number of passes for the tokens after the prefix that all prompts share."""
         if not prompts:
             return 0
         shared = common_length(min(prompts), max(prompts))
@@ -140,15 +140,15 @@ class OwnState(Reuse):
 
 
 class OwnStateAtPositions(OwnState):
-    """The same with the position of each new token."""
+    """`OwnState` for models that need the position of each new token."""
 
     _reader: ClassVar[type[Reader]] = ReaderAtPositions
 
 
 class OwnStateByToken(OwnState):
-    """The same where the model continues its state by one token only.
+    """`OwnState` for models that continue a state by only one token.
 
-    What follows a shared beginning takes a pass a token, so that only long beginnings are shared.
+    Each token after a shared prefix takes one pass, so only long prefixes are shared.
     """
 
     _reader: ClassVar[type[Reader]] = ReaderByToken
@@ -172,7 +172,7 @@ class OwnStateByRow(OwnState):
 
 
 def _read_after(reader: Reader, before: Read | None, texts: Sequence[Sequence[int]]) -> Read:
-    """Read texts of one length, each after the only row of what was read before, which stays."""
+    """Read texts of equal length after a state of one row; that state stays usable."""
     ids_BT = torch.tensor(list(map(list, texts)), device=reader.device)
     if before is None:
         return reader.begin(ids_BT)

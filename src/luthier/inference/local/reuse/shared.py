@@ -1,13 +1,13 @@
-"""What prompts begin with alike is computed once, and their answers are made side by side.
+"""Batched generation in which shared prefixes are computed once.
 
-What is shared (a soft prompt, a system message, the shots, a passage) is read once. The rest of the
-prompts is read in small groups of similar length, because padding costs as much as text; then the
-groups are merged, because making one token at a time reads all weights, and should serve as many
+A shared prefix (a soft prompt, a system message, the shots, a passage) is read once. The suffixes
+of the prompts are read in small groups of similar length, because padding costs as much as text.
+Then the groups are merged, because each decoding step reads all weights and should serve as many
 rows as fit.
 
-Padding stands after the text while prompts are read, and before it while answers are made, never
-within. So two tokens are as far apart in the cache as they are in the text, and a sliding window or
-a bias that counts places (ALiBi) sees what it would see of the text alone, however long it is.
+Padding is on the right while prompts are read and on the left while answers are generated, never
+within a text. So two tokens are as far apart in the cache as in the text. A sliding window or a
+bias that counts places (ALiBi) then works as it does without padding, for texts of any length.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from luthier.models.forward import logits_at
 
 
 class _CausalRows(Rows):
-    """Rows in one cache, where the text of each ends in the last place.
+    """Rows in one KV cache, padded on the left.
 
     Args:
-        model: what continues them.
+        model: the model that continues them.
         cache: keys and values of all tokens so far.
-        length_B: how many tokens each row has in it.
+        length_B: the number of tokens of each row in the cache.
         logits_BV, prompts: see `Rows`.
     """
 
@@ -69,13 +69,13 @@ class _CausalRows(Rows):
 
 
 class _Group(NamedTuple):
-    """Prompts that were read together, padded on the right; the longest first.
+    """Prompts that were read together, padded on the right, the longest first.
 
     Attributes:
-        cache: keys and values, also of padding.
-        lengths: tokens of each row, those of what is shared included.
-        logits_BV: after the last token of each.
-        prompts: which they are.
+        cache: keys and values, those of padding included.
+        lengths: tokens of each row, those of the shared prefix included.
+        logits_BV: the logits after the last token of each row.
+        prompts: the index of each row's prompt.
     """
 
     cache: Any
@@ -85,10 +85,10 @@ class _Group(NamedTuple):
 
 
 class SharedPrefixes(Reuse):
-    """One cache for rows of any length.
+    """Shared prefixes, and one KV cache for rows of any length.
 
     Args:
-        conditioned: the model. It must not change while this is used.
+        conditioned: the model. It must not change while this object is used.
     """
 
     description: ClassVar[str] = "shared beginnings, one cache for prompts of any length"
@@ -115,11 +115,11 @@ class SharedPrefixes(Reuse):
             yield self._merged(together)
 
     def _answered_together(self, groups: list[_Group]) -> Iterable[list[_Group]]:
-        """Which groups are answered side by side."""
+        """The batches of groups that are answered together."""
         return [groups] if groups else []
 
     def _read(self, cache: Any, suffixes: Sequence[Sequence[int]], prompts: list[int]) -> _Group:
-        """Read what stands after a cache of one row; no text sees the padding after it."""
+        """Read suffixes after a cache of one row; causal attention hides the padding."""
         start = cache.get_seq_length()
         cache = repeat_cache(cache, len(suffixes))
         input_BT, real_BT = pad(suffixes, self._model.device, "right")
@@ -150,7 +150,7 @@ class SharedPrefixes(Reuse):
 
 
 class SharedPrefixesByLength(SharedPrefixes):
-    """Only prompts of one length share a cache, so that there is no padding at all."""
+    """Shared prefixes, and one KV cache per prompt length, so that there is no padding."""
 
     description: ClassVar[str] = "shared beginnings, one cache for prompts of one length"
     _max_padding: ClassVar[float] = 0.0
@@ -163,7 +163,7 @@ class SharedPrefixesByLength(SharedPrefixes):
 
 
 def _parts(group: _Group) -> Iterator[Part]:
-    """Runs of rows of one length."""
+    """Runs of rows of equal length."""
     row = 0
     for length, run in groupby(group.lengths):
         count = len(list(run))

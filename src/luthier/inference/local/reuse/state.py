@@ -1,6 +1,6 @@
-"""What a model carries on by itself: keys and values, a recurrent state, or both.
+"""The model's own state between passes: keys and values, a recurrent state, or both.
 
-It is made by the model and handed back to it, so that nothing needs to be known of it.
+The state is opaque: the model returns it, and the next pass hands it back.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor
 from luthier.inference.local.soft_prompt import Conditioned
 from luthier.models.forward import outputs_at_indices
 
-# The names under which transformers' models hand back and take what they carry on.
+# The names under which transformers' models return and accept their state.
 _NAMES = ("past_key_values", "cache_params", "state", "mems")
 
 
 class Read(NamedTuple):
-    """Rows of one length that a model has read.
+    """Rows of equal length that a model has read.
 
     Attributes:
-        name: under which the model takes its state.
-        state: what it carries on; the next pass may change it.
+        name: the keyword under which the model accepts its state.
+        state: the model's state; the next pass may change it.
         length: tokens of each row, a soft prompt included.
-        logits_BV: after the last token of each row.
+        logits_BV: the logits after the last token of each row.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Read(NamedTuple):
     logits_BV: Tensor
 
     def copied(self) -> Read:
-        """The same with a state of its own."""
+        """A copy with a state of its own."""
         return self._replace(state=copy.deepcopy(self.state))
 
     def selected(self, rows: Sequence[int]) -> Read:
-        """Some rows; this must not be used any more."""
+        """Some of the rows; the original must not be used any more."""
         rows_B = torch.tensor(rows, device=self.logits_BV.device)
         return self._replace(state=_selected(self.state, rows_B), logits_BV=self.logits_BV[rows_B])
 
 
 class Reader:
-    """Reads what comes after a state in one pass.
+    """Continues a state in one pass.
 
     Args:
         conditioned: the model.
@@ -56,7 +56,7 @@ class Reader:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids are expected."""
+        """The device for token ids."""
         device: torch.device = self._bare.device
         return device
 
@@ -64,23 +64,23 @@ class Reader:
         """Read from the beginning.
 
         Raises:
-            NotImplementedError: the model hands back no state.
+            NotImplementedError: the model returns no state.
         """
         length = self._soft_prompt.length + ids_BT.shape[1]
         return self._pass(self._whole, {"input_ids": ids_BT}, length)
 
     def go_on(self, read: Read, ids_BT: Tensor) -> Read:
-        """Read on; what was read before must not be used any more."""
+        """Continue a state; ``read`` must not be used any more."""
         inputs = {"input_ids": ids_BT, read.name: read.state, **self._told(read, ids_BT)}
         return self._pass(self._bare, inputs, read.length + ids_BT.shape[1])
 
     def passes(self, tokens: int) -> int:
-        """How many passes it takes to read on by so many tokens."""
+        """The number of passes that it takes to read ``tokens`` more tokens."""
         del tokens
         return 1
 
     def _told(self, read: Read, ids_BT: Tensor) -> dict[str, Tensor]:
-        """What a model is told beside its state."""
+        """The model's inputs besides its state and the token ids."""
         del read, ids_BT
         return {}
 
@@ -97,7 +97,7 @@ class Reader:
 
 
 class ReaderAtPositions(Reader):
-    """For models that do not know by themselves where their state ends (Bamba)."""
+    """A reader for models that need the positions of new tokens (Bamba)."""
 
     def _told(self, read: Read, ids_BT: Tensor) -> dict[str, Tensor]:
         end = read.length + ids_BT.shape[1]
@@ -106,7 +106,7 @@ class ReaderAtPositions(Reader):
 
 
 class ReaderByToken(Reader):
-    """For models that continue their state by one token only (Mamba, Jamba, Zamba)."""
+    """A reader for models that continue a state by only one token (Mamba, Jamba, Zamba)."""
 
     def go_on(self, read: Read, ids_BT: Tensor) -> Read:
         """See `Reader.go_on`."""
@@ -120,7 +120,7 @@ class ReaderByToken(Reader):
 
 
 def _selected(value: Any, rows_B: Tensor) -> Any:
-    """Some rows of a state, whose tensors have a row each in their first dimension."""
+    """Some rows of a state; the first dimension of its tensors is the batch."""
     if hasattr(value, "reorder_cache"):
         value.reorder_cache(rows_B)
         return value
