@@ -103,7 +103,7 @@ class Task(Config, ABC):
     id: Jinja | None = None
     """The id of a row, as a template; null: its index in the split."""
     group: Jinja | None = None
-    """The cluster of a row for intervals, as a template, such as the passage it is about. Rows of
+    """The group of a row, as a template, such as the passage that it is about. Rows of
     one group count as one observation."""
     question_id: Jinja | None = None
     """The question that a row belongs to, as a template. Rows of one question are scored
