@@ -19,6 +19,15 @@ def adapt(
 ) -> AdaptResult:
     """Climb the ladder, or continue an interrupted one.
 
+    Args:
+        config: the configuration: a `luthier.config.RunConfig`, the path of a YAML file or of a
+            data file, or None for the defaults.
+        overrides: changed settings by dotted key, such as ``{"train.epochs": 2}``.
+        console: shows progress; None: a console on standard error.
+
+    Returns:
+        The run directory, the table of rungs with the recommendation, and the report.
+
     Raises:
         LuthierError: a user error; see `luthier.core.errors`.
     """

@@ -20,6 +20,12 @@ def inspect(
     The vectors are those of the configuration's run if it is tuned, otherwise the initial ones.
     Nothing is trained or written.
 
+    Args:
+        config: the configuration: a `luthier.config.RunConfig`, the path of a YAML file or of a
+            data file, or None for the defaults.
+        overrides: changed settings by dotted key, such as ``{"train.epochs": 2}``.
+        console: shows progress; None: a console on standard error.
+
     Raises:
         LuthierError: see `luthier.core.errors`.
     """

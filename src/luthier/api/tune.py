@@ -21,6 +21,15 @@ def tune(
 ) -> TuneResult:
     """Tune with ``config.method``, or continue an interrupted training.
 
+    Args:
+        config: the configuration: a `luthier.config.RunConfig`, the path of a YAML file or of a
+            data file, or None for the defaults.
+        overrides: changed settings by dotted key, such as ``{"train.epochs": 2}``.
+        console: shows progress; None: a console on standard error.
+
+    Returns:
+        The run directory, the record of the training, and the report.
+
     Raises:
         LuthierError: see `luthier.core.errors`.
     """
