@@ -220,7 +220,7 @@ def test_a_rung_that_is_left_out_of_the_ladder_is_missed(own: Path, capfd: Any) 
 def test_what_cannot_be_checked_is_said(lost: str, own: Path, capfd: Any) -> None:
     (own / "rungs/lora" / lost).write_text("")
     assert luthier(["report", str(own)]) == 0
-    assert "unchecked" in said(capfd)
+    assert "shown as stored" in said(capfd)
 
 
 def test_a_suite_of_other_tasks_is_refused(own: Path, capfd: Any) -> None:

@@ -162,7 +162,7 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
         }
         require_alike("training", stored, computed, run.training, _TRAIN_AGAIN)
     elif training.steps:
-        notes.append(f"{run.metrics}: it has no steps, so the training losses are unchecked")
+        notes.append(f"{run.metrics}: it has no steps, so the training losses are shown as stored")
     losses = {
         int(line["step"]): _numbers(line, run.events, "loss")["loss"]
         for line in read_lines(run.events)
@@ -175,7 +175,7 @@ def check_training(run: RunDirectory, training: TrainingRecord) -> list[str]:
         measured = {"best_validation_loss": losses.get(training.best_step)}
         require_alike("training", best, measured, run.training, _TRAIN_AGAIN)
     else:
-        notes.append(f"{run.events}: it has no validations, so the best loss is unchecked")
+        notes.append(f"{run.events}: it has no validations, so the best loss is shown as stored")
     return notes
 
 
@@ -238,7 +238,7 @@ def _check_suites(run: RunDirectory) -> list[str]:
             )
         suite = load_task(stored.suite) if stored.suite in task_names() else None
         if not isinstance(suite, Suite):
-            notes.append(f"{path}: the score of a custom suite is unchecked")
+            notes.append(f"{path}: the score of a custom suite is shown as stored")
             continue
         with reading_foreign(f"{_UNCHECKED}: {stored.suite}", str(path)):
             found = score_suite(suite, [records[task] for task in stored.tasks]).scores
@@ -288,7 +288,10 @@ def _check_forgetting(run: RunDirectory, stored: Forgetting) -> list[str]:
             nats = {field: sum(loss.nats for loss in losses) / tokens, "tokens": tokens}
             require_alike("forgetting", told, nats, path, _TRAIN_AGAIN)
         else:
-            notes.append(f"{path}: the loss {field} the training is unchecked")
+            notes.append(
+                f"{path}: the loss {field} the training is shown as stored, because the losses of "
+                "its texts are not in the run"
+            )
     return notes
 
 

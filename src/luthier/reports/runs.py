@@ -9,6 +9,7 @@ from pathlib import Path
 
 from luthier.config.stored import described_config
 from luthier.core.errors import DataError, LuthierError
+from luthier.core.names import listed
 from luthier.records.evaluation import MetricResult, SuiteRecord
 from luthier.records.ladder import LadderRecord
 from luthier.records.run_directory import RunDirectory
@@ -68,6 +69,7 @@ def _summary(run: RunDirectory) -> RunSummary:
         config = described_config(run)
         model, task = config.model.id, config.data.source
         status, result = _OUTCOMES[kind](run)
+        task = _measured_tasks(run) or task if kind == "evaluate" else task
     except (LuthierError, OSError, UnicodeError) as error:
         status, result = "broken", " ".join(str(error).split())
     created = datetime.fromtimestamp(run.config.stat().st_mtime, tz=UTC).astimezone()
@@ -105,6 +107,13 @@ def _tune_outcome(run: RunDirectory) -> tuple[str, str]:
 def _evaluate_outcome(run: RunDirectory) -> tuple[str, str]:
     result = _main_metric(run)
     return ("done", result) if result else ("unfinished", "")
+
+
+def _measured_tasks(run: RunDirectory) -> str:
+    """The names of the suites of a run, otherwise of the tasks that it was measured on."""
+    names = [SuiteRecord.read(path).suite for path in run.suites()]
+    names = names or [record.task for _, record in read_evaluations(run)]
+    return listed(names, 2)
 
 
 def _main_metric(run: RunDirectory) -> str:

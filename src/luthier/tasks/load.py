@@ -207,7 +207,7 @@ def _require_rows(tasks: Sequence[Task]) -> None:
         raise UsageError(
             f"the task {bare} does not say where its rows are",
             fix="give files or hub in its file, or ask rows of your own in its words: name them "
-            f"in data.source, and prompt.template={bare}",
+            "in data.source, and the task's file or name in prompt.template",
         )
 
 

@@ -14,6 +14,7 @@ from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.evaluation import load_evaluation
 from luthier.records.evaluation import EvaluationRecord
+from luthier.reports import collect_runs
 
 QUIET = Console(quiet=True)
 CHOICES = """\
@@ -83,6 +84,8 @@ def test_a_server_gets_the_scores_that_its_model_gets_here(
     assert record.prompt_tokens == here.evaluations[1].prompt_tokens
     assert record.generated_tokens == here.evaluations[1].generated_tokens
     assert remote.run.name.startswith("tasks-tiny-evaluate-")
+    listed = collect_runs(Path(settings["output"]))
+    assert {run.task for run in listed} == {"open, weather"}
     html = luthier.report(remote.run.path).read_text(encoding="utf-8")
     assert "its weights are unknown" in html
 
