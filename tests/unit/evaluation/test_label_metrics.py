@@ -86,6 +86,9 @@ def test_matthews_of_one_label_is_zero_and_warned_about() -> None:
     assert metric.caveats(always) == (
         "every answer is the label '1': matthews is undefined there and given as 0",
     )
+    f1 = get_metric("macro_f1")
+    assert f1.caveats(always) == ("every answer is the label '1'",)
+    assert value("macro_f1", always) > 0
     assert metric.caveats(samples(["0", "1"], ["0", "1"], ("0", "1"))) == ()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class LabelMetric(Metric):
     """A metric of predicted and true labels; labels are the choices of the samples."""
 
     needs = frozenset[Need]({"answers", "choices"})
+    divides_by_variance: ClassVar[bool] = False
+    """Whether equal answers leave the metric undefined."""
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """For each label: predicted correctly, predicted, and true, ``[n, 3 * labels]``.
@@ -55,7 +58,7 @@ class LabelMetric(Metric):
 
     def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
         """A caveat if there is only one true or only one predicted label."""
-        return one_sided(self.name, "label", samples)
+        return one_sided(self.name, "label", samples, is_undefined=self.divides_by_variance)
 
     @staticmethod
     def _cell(sample: SampleRecord, label: str) -> tuple[bool, bool, bool]:
@@ -124,6 +127,7 @@ class Matthews(LabelMetric):
     """
 
     bounds = (-1.0, 1.0)
+    divides_by_variance = True
 
     def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
         """Covariance over the root of the product of the variances, all times count²."""
