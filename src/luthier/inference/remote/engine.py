@@ -92,11 +92,16 @@ class EndpointEngine(Engine):
     def stream(
         self, prompt: Content, decoding: Decoding, tell: Callable[[str], object]
     ) -> Generation:
-        """See `Engine.stream`. The answer is not cached.
+        """See `Engine.stream`. A streamed answer is not cached.
+
+        With an API key the text comes whole: a server that repeats the key could split it between
+        two pieces, in neither of which it would be recognised.
 
         Raises:
             LuthierError: as `generate`, or the server does not stream.
         """
+        if self._client.has_key:
+            return super().stream(prompt, decoding, tell)
         question = _question(prompt)
         body = {"model": self._model, **question.body, **_settings(decoding), "stream": True}
         where = self._client.url + question.path

@@ -86,6 +86,11 @@ class Transport:
         self.repeats = 0
         """The number of texts from the server that contained the key."""
 
+    @property
+    def has_key(self) -> bool:
+        """Whether requests carry an API key."""
+        return self._key is not None
+
     def exchange(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer to a POST of ``body``, or to a GET if ``body`` is None.
 

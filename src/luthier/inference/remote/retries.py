@@ -38,6 +38,11 @@ class Client:
         self._has_told = self._has_told_repeat = False
 
     @property
+    def has_key(self) -> bool:
+        """Whether requests carry an API key."""
+        return self._transport.has_key
+
+    @property
     def concurrency(self) -> int:
         """The number of concurrent requests."""
         return self._config.concurrency

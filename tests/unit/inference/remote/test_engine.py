@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,28 @@ def test_a_key_is_sent_and_stored_nowhere(
     model.engine(ResultCache(log)).generate(["Hi"], Decoding(max_new_tokens=1))
     assert {headers["Authorization"] for _, _, headers in server.seen} == {"Bearer sk-secret"}
     assert "sk-secret" not in log.read_text() + repr(model.stamp) + repr(model.config)
+
+
+def test_a_key_that_a_server_splits_between_pieces_is_told_to_nobody(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-0123456789abcdef"
+    monkeypatch.setenv("LUTHIER_TEST_KEY", key)
+    engine = opened(server, api_key_env="LUTHIER_TEST_KEY").engine()
+
+    def repeating(_path: str, body: Any) -> Any:
+        if not body.get("stream"):
+            return {"choices": [{"text": f"It is {key}.", "finish_reason": "stop"}]}
+        parts = [*f"It is {key}."]
+        events = [{"choices": [{"text": part, "finish_reason": None}]} for part in parts]
+        events += [{"choices": [{"text": "", "finish_reason": "stop"}]}]
+        content = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+        raise server.reply(200, content.encode(), Content_Type="text/event-stream")
+
+    server.rule = repeating
+    pieces: list[str] = []
+    answer = engine.stream("Key?", Decoding(max_new_tokens=40), pieces.append)
+    assert pieces == [answer.text] == ["It is [API key]."]
 
 
 def test_a_context_that_is_missing_is_told(server: Any) -> None:
