@@ -40,7 +40,6 @@ def evaluate(
     from luthier.context.evaluation_task import evaluation_task
     from luthier.context.manifest import check_template, write_manifest
     from luthier.context.prepare import prepare, prepare_evaluation
-    from luthier.evaluation.runner import render_prompts
     from luthier.evaluation.settings import require_reach
     from luthier.methods import load_adapted
     from luthier.workflows.contamination import check_contamination
@@ -60,7 +59,7 @@ def evaluate(
     # A tuned model may have been trained on general text, in which test examples are looked for.
     context = (prepare if own else prepare_evaluation)(resolved, console)
     shots = resolved.prompt.shots
-    render_prompts(context.renderer, evaluation_task(context, shots))
+    evaluation_task(context, shots).prompts(context.renderer)  # checks them
     run = tuned or open_run(resolved, "evaluate", context.dataset.task, context.model.id)
     with writing(run, console):
         if not tuned:

@@ -24,6 +24,13 @@ class EvaluateConfig(Config):
     own."""
     decoding: Strategy = Greedy()
     """The decoding strategy."""
+    choices: Literal["likelihood", "generation"] = "likelihood"
+    """Answers to a run's own data whose tasks have choices. likelihood: the choice with the highest
+    log-probability. generation: a generated text that names a choice; servers without
+    log-probabilities always generate."""
+    calibrate: bool = False
+    """Subtract the log-probability of a choice after an empty question, which removes a model's
+    preference for frequent words (calibration)."""
     too_long: Literal["error", "drop"] = "error"
     """The treatment of a test example whose prompt leaves no room for an answer in the context
     window. drop leaves it out and reports the number; all rungs of adapt get the same examples."""

@@ -64,6 +64,10 @@ class FoundModel(ABC):
         """
 
     @abstractmethod
+    def can_score(self, renderer: Renderer) -> bool:
+        """Whether the model gives the log-probabilities of answers to the renderer's prompts."""
+
+    @abstractmethod
     def with_renderer(self, renderer: Renderer) -> FoundModel:
         """A copy of the model with a renderer's chat template, for saving a tuned model."""
 
@@ -116,6 +120,11 @@ class ModelFiles(FoundModel):
             context_window=self.handle.context_window,
             encoder_decoder=self.handle.is_encoder_decoder,
         )
+
+    def can_score(self, renderer: Renderer) -> bool:
+        """See `FoundModel.can_score`: always."""
+        del renderer
+        return True
 
     def with_renderer(self, renderer: Renderer) -> ModelFiles:
         """See `FoundModel.with_renderer`."""
@@ -171,6 +180,10 @@ class ModelOnServer(FoundModel):
     def renderer(self, prompt: PromptConfig) -> ServedRenderer:
         """See `FoundModel.renderer`."""
         return self.endpoint.renderer(prompt)
+
+    def can_score(self, renderer: Renderer) -> bool:
+        """See `FoundModel.can_score`: after plain text, if the server returns log-probabilities."""
+        return not renderer.use_chat_template and self.endpoint.can_score
 
     def with_renderer(self, renderer: Renderer) -> ModelOnServer:
         """See `FoundModel.with_renderer`; unchanged, because the server has the template."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from luthier.context.evaluation_task import decoding_of
+from luthier.context.answer_mode import answer_mode
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DataError
@@ -38,7 +38,8 @@ class Asking:
 def asking(context: RunContext, shots: int, method: MethodName | None = None) -> Asking:
     """The prompt settings of the test examples, beside a method's positions if one is given."""
     renderer = context.renderer_beside(method) if method else context.renderer
-    return Asking(renderer, shots, decoding_of(context, shots).max_new_tokens)
+    mode = answer_mode(context, shots)
+    return Asking(renderer, shots, mode.answer_tokens(renderer, context.dataset.test))
 
 
 def long_tests(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from luthier.config import ModelConfig, RunConfig
+from luthier.context.answer_mode import wants_choices
 from luthier.context.found_model import FoundModel, find_model, find_weights
 from luthier.context.general_text import measured_texts, room_beside_methods
 from luthier.context.long_tests import asking, without_long_tests
@@ -57,6 +58,11 @@ def _prepare(
     config = model.configured(config)
     renderer = model.renderer(config.prompt)
     context = RunContext(config, model.with_renderer(renderer), dataset, renderer)
+    if wants_choices(config, dataset) and not context.chooses:
+        console.warn(
+            "the server gives no log-probabilities of answers after these prompts, so the choices "
+            "are generated as text"
+        )
     examples = [example for split in SPLITS for example in dataset.split(split)]
     with console.progress("looking for special tokens in rows", len(examples)) as advance:
         caveats = tuple(text_caveats(examples, renderer, advance))

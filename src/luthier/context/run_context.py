@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from luthier.config import RunConfig
+from luthier.context.answer_mode import wants_choices
 from luthier.context.found_model import FoundModel
 from luthier.context.metrics import metric_names
 from luthier.core.method_facts import MethodName
@@ -70,7 +71,12 @@ class RunContext:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics; the first one decides comparisons."""
-        return metric_names(self.config, self.dataset)
+        return metric_names(self.config, self.dataset, chooses=self.chooses)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether answers are chosen among an example's choices by likelihood, not generated."""
+        return wants_choices(self.config, self.dataset) and self.model.can_score(self.renderer)
 
     def renderer_beside(self, method: MethodName) -> Renderer:
         """The renderer, without the positions of the context window that a method takes."""

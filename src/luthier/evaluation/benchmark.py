@@ -8,11 +8,11 @@ from typing import Any
 
 from luthier.core.console import Console
 from luthier.core.seeds import fingerprint
-from luthier.evaluation.answering import tell_unfinished
 from luthier.evaluation.asking.ask import Answers, ask
 from luthier.evaluation.asking.checked import metrics_of
 from luthier.evaluation.asking.encode import TaskEncoder
 from luthier.evaluation.asking.prepared import PreparedTask
+from luthier.evaluation.predicting.generation import tell_unfinished
 from luthier.evaluation.runner import judge, recorded_versions
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation

@@ -16,10 +16,13 @@ from luthier.core.names import listed
 from luthier.evaluation.asking.checked import CHECKS
 from luthier.tasks.task import Task
 
-Use = Literal["data", "ladder", "tasks", "submission", "judge", "server", "tuned", "vllm"]
+Use = Literal[
+    "data", "choices", "ladder", "tasks", "submission", "judge", "server", "tuned", "vllm"
+]
 """A kind of evaluation, or the model that answers.
 
 - data: an evaluation on a run's own data.
+- choices: answers to a run's own data that are chosen by likelihood.
 - ladder: the rungs of an adapt run, on its data.
 - tasks: benchmark tasks.
 - submission: predictions for a leaderboard's unlabelled split.
@@ -57,16 +60,31 @@ def _of_data(reason: str) -> Refusals:
 
 
 _OF_JUDGE = "leave it out, or give --template"
+_CHOSEN = (
+    "the answer is the likeliest of the choices",
+    "set evaluate.choices=generation, or leave it out",
+)
 _WHOLE = ("a leaderboard wants the whole split predicted", "leave it out")
 _FORGETTING = "forgetting is measured on general text by adapt and tune"
 
 SETTINGS: Mapping[str, Reach] = {
     "metrics": Reach("metrics", {"judge": ("a judge gives a win rate", "leave it out")}),
     "max_new_tokens": Reach(
-        "max_new_tokens", {"judge": ("the judge's template says how long a verdict is", _OF_JUDGE)}
+        "max_new_tokens",
+        {
+            "choices": _CHOSEN,
+            "judge": ("the judge's template says how long a verdict is", _OF_JUDGE),
+        },
     ),
-    "stop": Reach("until", {"judge": ("a verdict ends as its template says", _OF_JUDGE)}),
-    "decoding": Reach("decoding", {"judge": ("a judge answers greedily", "leave it out")}),
+    "stop": Reach(
+        "until",
+        {"choices": _CHOSEN, "judge": ("a verdict ends as its template says", _OF_JUDGE)},
+    ),
+    "decoding": Reach(
+        "decoding", {"choices": _CHOSEN, "judge": ("a judge answers greedily", "leave it out")}
+    ),
+    "choices": Reach(refused=_of_data("the kind of a task says how it is answered")),
+    "calibrate": Reach(refused=_of_data("the kind of a task says how it is answered")),
     "too_long": Reach(
         refused=_of_data("a prompt that does not fit is treated as the task's too_long says")
         | {"judge": ("a question to a judge that does not fit is an error", "leave it out")}
@@ -74,6 +92,7 @@ SETTINGS: Mapping[str, Reach] = {
     "samples": Reach(
         "samples",
         {
+            "choices": _CHOSEN,
             "judge": ("a judge is asked once in each order", "leave it out"),
             "submission": ("a leaderboard wants one answer", "leave it out"),
         },
@@ -121,6 +140,7 @@ SETTINGS: Mapping[str, Reach] = {
 
 _WORDS: Mapping[Use, str] = {
     "data": "an evaluation of the data",
+    "choices": "choices that are scored by likelihood",
     "ladder": "adapt",
     "tasks": "benchmark tasks",
     "submission": "predictions for a leaderboard",

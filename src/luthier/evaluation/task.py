@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from luthier.config import Decoding
 from luthier.core.errors import DataError, ProblemList, UsageError
 from luthier.core.example import Example
-from luthier.evaluation.answering import require_draws, require_enough
 from luthier.evaluation.metrics import Metric, get_metric
+from luthier.evaluation.predicting.base import AnswerMode
+from luthier.evaluation.predicting.generation import require_enough
+from luthier.evaluation.predicting.prompts import fitting_prompts
+from luthier.prompts.prompt import Prompt
+from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import EvaluationRecord, SampleRecord, TemplateStamp
-from luthier.tasks.needs import written
+from luthier.tasks.needs import Need
 
 
 class Evaluation(NamedTuple):
@@ -23,7 +26,7 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationTask:
-    """Held-out examples with their prompt settings, decoding settings and metrics.
+    """Held-out examples with their prompt settings, answer mode and metrics.
 
     The constructor checks them, so that mistakes show before a model is loaded.
 
@@ -35,12 +38,11 @@ class EvaluationTask:
         shots: the number of few-shot examples in each prompt.
         chat_template: whether the tokenizer's chat template is used.
         metrics: the names of the metrics; the first one decides comparisons.
-        decoding: the decoding settings.
-        samples: the number of answers to draw for each question.
+        mode: the way a model answers: by generation, or among given choices.
 
     Raises:
-        UsageError: there is no metric; a metric is unknown, named twice, or never applies to
-            generated answers; or several answers are wanted without sampling.
+        UsageError: there is no metric; a metric is unknown, named twice, or needs more than the
+            answers come with.
         DataError: examples are missing, share an id, or lack a property that a metric needs; all
             such examples are listed.
     """
@@ -52,8 +54,7 @@ class EvaluationTask:
     shots: int
     chat_template: bool
     metrics: tuple[str, ...]
-    decoding: Decoding
-    samples: int = 1
+    mode: AnswerMode
 
     def __post_init__(self) -> None:
         if not self.metrics or len(set(self.metrics)) < len(self.metrics):
@@ -63,19 +64,18 @@ class EvaluationTask:
             )
         if not self.examples:
             raise DataError(f"the {self.split} split of {self.name!r} has no examples")
-        require_draws(self.decoding.strategy, self.samples)
         self._require_needs()
-        require_enough(self.load_metrics(), self.samples)
+        require_enough(self.load_metrics(), self.mode.num_answers)
         _check_examples(self.examples, self.load_metrics())
 
     def _require_needs(self) -> None:
-        """Refuse metrics that need more than generated answers, such as likelihoods.
+        """Refuse metrics that need more than the answers come with, such as likelihoods.
 
         Raises:
-            UsageError: a metric needs a property that generated answers do not have.
+            UsageError: a metric needs a property that the answers do not have.
         """
         # Choices are named by their own words; `_check_examples` checks that there are choices.
-        given = written(self.samples) | {"choices", "labels"}
+        given = self.mode.gives | frozenset[Need]({"choices", "labels"})
         for metric in self.load_metrics():
             if missing := sorted(metric.needs - given):
                 raise UsageError(
@@ -84,9 +84,19 @@ class EvaluationTask:
                     where="evaluate.metrics",
                     fix="draw several with evaluate.samples and evaluate.decoding.strategy=sampling"
                     if "several answers" in missing
-                    else "measure generated answers, such as with exact_match or rougeL; "
-                    "likelihoods, sets and extractors are those of benchmark tasks",
+                    else "choices are scored by likelihood, or generated with "
+                    "evaluate.choices=generation; open answers are generated, and measured such as "
+                    "with exact_match or rougeL; sets and extractors are those of benchmark tasks",
                 )
+
+    def prompts(self, renderer: Renderer) -> list[Prompt]:
+        """The prompt of every example; without a model, so it can also check a task in advance.
+
+        Raises:
+            DataError: a prompt leaves no room for its answer; all such prompts are listed.
+        """
+        room = self.mode.answer_tokens(renderer, self.examples)
+        return fitting_prompts(renderer, self.examples, room)
 
     def load_metrics(self) -> tuple[Metric, ...]:
         """The metrics of the task, in order."""

@@ -18,8 +18,8 @@ from typing import Any
 from luthier.core.errors import DataError, LuthierError, UsageError
 from luthier.core.files import file_sha256
 from luthier.core.untrusted import reading_foreign
-from luthier.evaluation.answering import count_unfinished
 from luthier.evaluation.metrics import Metric, get_metric
+from luthier.evaluation.predicting.generation import count_unfinished
 from luthier.evaluation.runner import measure
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.records.contamination import Contamination

@@ -10,7 +10,6 @@ from luthier.context.run_context import RunContext
 from luthier.context.training_data import require_trainable_base, training_data
 from luthier.core.console import Console
 from luthier.distributed.process_group import SINGLE_PROCESS
-from luthier.evaluation.runner import render_prompts
 from luthier.ladder.rungs import Rung, rungs_of
 from luthier.methods.weightless import outlined
 from luthier.models.device import default_device
@@ -69,6 +68,6 @@ def _longest_prompt(context: RunContext, rungs: Sequence[Rung]) -> int:
         renderer = context.renderer_beside(rung.method) if rung.method else context.renderer
         key = (rung.shots, renderer.tokenised().context_window)
         if key not in longest:
-            prompts = render_prompts(renderer, evaluation_task(context, rung.shots))
+            prompts = evaluation_task(context, rung.shots).prompts(renderer)
             longest[key] = max(known_tokens(prompt.content) for prompt in prompts)
     return max(longest.values())

@@ -106,7 +106,10 @@ class SampleRecord(Record):
             question.
         choices: the closed set of answers; labels where labels have wordings.
         words: the wording scored for each choice.
-        likelihoods: the log-probability of each of ``words``, in nats.
+        likelihoods: the log-probability of each of ``words``, in nats; less that in
+            ``unconditional``, if there is one.
+        unconditional: the log-probability of each of ``words`` after an empty question, in nats;
+            empty without calibration.
         extracted: the answers found in generated text, by extractor.
         accepted: the references, normalised like the extracted answers.
         counts: the length of the text in words, bytes and tokens.
@@ -126,6 +129,7 @@ class SampleRecord(Record):
     question_id: str = ""
     words: tuple[str, ...] = ()
     likelihoods: tuple[float, ...] = ()
+    unconditional: tuple[float, ...] = ()
     extracted: dict[str, str] = Field(default_factory=dict)
     accepted: tuple[str, ...] = ()
     counts: dict[str, Count] = Field(default_factory=dict)

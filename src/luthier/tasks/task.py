@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from luthier.config.base import Config, OneOrMore
+from luthier.core.example import Example, Message
 from luthier.core.row import Row
 from luthier.core.seeds import fingerprint
 from luthier.prompts.jinja import Jinja, columns_of
@@ -301,6 +302,18 @@ class Task(Config, ABC):
             **fields,
             **names,
         )
+
+    def empty_example(self) -> Example:
+        """The task's question without content: every column is empty.
+
+        Raises:
+            DataError: the task cannot be rendered without content.
+        """
+        row = Row(dict.fromkeys(self.columns, ""), "a row without content")
+        system = self.render("system", self.system, row).rstrip()
+        told = (Message("system", system),) if system else ()
+        question = Message("user", self.render("prompt", self.prompt, row))
+        return Example("empty", (*told, question), (), where=row.where)
 
     def question_id_of(self, row: Row) -> str:
         """The id of the question that a row is scored for; empty if it is scored by itself."""

@@ -14,6 +14,7 @@ from luthier.evaluation import (
     write_evaluation,
 )
 from luthier.evaluation.forgetting import measure_general
+from luthier.evaluation.predicting.base import ModelPredictor
 from luthier.inference import TextLoss
 from luthier.models.load import LoadedModel
 from luthier.records.contamination import Contamination
@@ -58,8 +59,8 @@ def measure_model(
     renderer = context.renderer.within(model.context_window)
     resampling = resampling_of(context)
     engine = model.engine(ResultCache(run.answers(task.name)))
-    stamp = model.stamp
-    evaluation = evaluate_task(engine, renderer, task, stamp, resampling, console, adapter=adapter)
+    predictor = ModelPredictor(engine, renderer, task.mode)
+    evaluation = evaluate_task(predictor, task, model.stamp, resampling, console, adapter=adapter)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation

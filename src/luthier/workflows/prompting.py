@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from luthier.config import Decoding, RunConfig
+from luthier.context.answer_mode import decoding_of
 from luthier.context.evaluated_model import EvaluatedModel, in_memory
-from luthier.context.evaluation_task import decoding_of
 from luthier.context.found_model import find_model
 from luthier.context.manifest import check_template
 from luthier.context.prepare import prepare_evaluation

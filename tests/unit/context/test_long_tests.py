@@ -19,7 +19,6 @@ from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
-from luthier.evaluation.runner import render_prompts
 from luthier.ladder.checks import without_tests_too_long_for_a_rung
 
 
@@ -55,7 +54,7 @@ def test_a_long_question_stops_an_evaluation_with_the_way_out(settings: dict[str
     setup, _ = prepared(settings)
     (long,) = long_tests(setup, asking(setup, 0))
     with pytest.raises(DataError, match="there is room for 1020") as caught:
-        render_prompts(setup.renderer, evaluation_task(setup, 0))
+        evaluation_task(setup, 0).prompts(setup.renderer)
     assert "evaluate.too_long=drop" in caught.value.fix
     assert caught.value.where == long.where
 
@@ -64,7 +63,7 @@ def test_long_questions_are_left_out_by_choice_and_counted(settings: dict[str, A
     setup, said = prepared(settings, **{"evaluate.too_long": "drop"})
     assert "1 of 10 test examples left out" in said
     assert "test.jsonl:10" in said
-    assert len(render_prompts(setup.renderer, evaluation_task(setup, 0))) == 9
+    assert len(evaluation_task(setup, 0).prompts(setup.renderer)) == 9
     assert [dropped.where for dropped in setup.dataset.dropped][-1].endswith("test.jsonl:10")
     whole, _ = prepared(settings)
     assert setup.dataset.fingerprint != whole.dataset.fingerprint

@@ -1,4 +1,4 @@
-"""The metrics of a run follow from its task and from what written answers come with."""
+"""The metrics of a run follow from its task and from the properties of its answers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def choose(*metrics: str, words: tuple[str, str] = ("no", "yes")) -> Task:
     return ChoiceTask.model_validate({**ASKED, **keys, "metrics": metrics})
 
 
-def names(task: Task, **settings: Any) -> tuple[str, ...]:
+def names(task: Task, *, chooses: bool = False, **settings: Any) -> tuple[str, ...]:
     config = override(RunConfig(), settings)
-    return metric_names(config, replace(DATASET, template=task))
+    return metric_names(config, replace(DATASET, template=task), chooses=chooses)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,18 @@ def test_other_kinds() -> None:
     assert names(ClozeTask.model_validate({**ASKED, **cloze})) == ("exact_match",)
     own = {"kind": "candidates", "candidates": "c", "references": "r", "metrics": "acc_norm"}
     assert names(CandidateTask.model_validate({**ASKED, **own})) == ("accuracy",)
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (choose("acc"), ("acc",)),
+        (choose("acc", "accuracy", "ece"), ("acc", "accuracy", "ece")),
+        (choose("f1:yes", words=("wrong", "right")), ("accuracy",)),
+    ],
+)
+def test_chosen_answers_come_with_likelihoods(task: Task, expected: tuple[str, ...]) -> None:
+    assert names(task, chooses=True) == expected
 
 
 def test_several_answers_are_measured_where_they_are_drawn() -> None:

@@ -13,7 +13,8 @@ import torch
 import luthier
 from luthier.config import Beam, RunConfig
 from luthier.config.load import override
-from luthier.context.evaluation_task import decoding_of, evaluation_task
+from luthier.context.answer_mode import decoding_of
+from luthier.context.evaluation_task import evaluation_task
 from luthier.context.prepare import prepare
 from luthier.context.run_context import RunContext
 from luthier.context.training_data import tokenised
@@ -52,7 +53,9 @@ def test_an_answer_after_shots_in_plain_text_ends_at_a_blank_line(
     prompts = [setup.renderer.prompt(example).ids for example in task.examples]
 
     def answers(**changes: Any) -> list[Generation]:
-        return LocalEngine(loaded).generate(prompts, task.decoding.model_copy(update=changes))
+        return LocalEngine(loaded).generate(
+            prompts, decoding_of(setup, 2).model_copy(update=changes)
+        )
 
     whole, ended = answers(stop=()), answers()
     places = [loaded.tokenizer.decode(answer.ids).find("\n\n") for answer in whole]
@@ -68,7 +71,7 @@ def test_an_answer_after_shots_in_plain_text_ends_at_a_blank_line(
 def test_stop_strings_are_for_plain_text_with_shots(settings: dict[str, Any]) -> None:
     setup = set_up(settings)
     assert decoding_of(setup, 0).stop == ()
-    assert decoding_of(setup, 1).stop == evaluation_task(setup, 2).decoding.stop == ("\n\n",)
+    assert decoding_of(setup, 1).stop == decoding_of(setup, 2).stop == ("\n\n",)
     assert decoding_of(setup, 1).max_new_tokens == 12
     chat = set_up(settings, **{"prompt.chat_template": "auto"})
     assert decoding_of(chat, 2).stop == ()

@@ -12,6 +12,7 @@ from luthier.evaluation.contamination.search import (
     find_contamination,
     with_clean_part,
 )
+from luthier.evaluation.predicting.generation import Generating
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation, EvaluationTask
 from luthier.records.contamination import ContaminatedExample, Contamination
@@ -126,8 +127,8 @@ def test_question_and_answers_are_looked_for() -> None:
 def task() -> EvaluationTask:
     examples = tuple(Example(f"id-{i}", (Message("user", "?"),), (w,)) for i, w in enumerate("ab"))
     stamp = TemplateStamp(id="as-is", hash="aa")
-    decoding = Decoding(max_new_tokens=8)
-    return EvaluationTask("task", "test", examples, stamp, 0, False, ("rouge1",), decoding)
+    mode = Generating(Decoding(max_new_tokens=8))
+    return EvaluationTask("task", "test", examples, stamp, 0, False, ("rouge1",), mode)
 
 
 def test_the_clean_part_is_measured_apart(

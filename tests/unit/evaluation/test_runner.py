@@ -12,6 +12,8 @@ from luthier.config.prompt import PromptConfig
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
+from luthier.evaluation.predicting.base import ModelPredictor
+from luthier.evaluation.predicting.generation import Generating
 from luthier.evaluation.runner import evaluate_task
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation, EvaluationTask
@@ -79,7 +81,7 @@ TASK = EvaluationTask(
     shots=0,
     chat_template=False,
     metrics=("accuracy", "rouge1", "bleu"),
-    decoding=Decoding(max_new_tokens=11),
+    mode=Generating(Decoding(max_new_tokens=11)),
 )
 
 
@@ -87,7 +89,9 @@ def run(
     tokenizer: PreTrainedTokenizerFast, resampling: Resampling, console: Console, window: int
 ) -> Evaluation:
     renderer = PromptRenderer.from_config(PromptConfig(), tokenizer, context_window=window)
-    return evaluate_task(CopyEngine(tokenizer), renderer, TASK, MODEL, resampling, console)
+    return evaluate_task(
+        ModelPredictor(CopyEngine(tokenizer), renderer, TASK.mode), TASK, MODEL, resampling, console
+    )
 
 
 @pytest.fixture
@@ -134,7 +138,8 @@ def test_one_group_is_mentioned(
         )
         shown.truncate(0)
         task = replace(TASK, examples=examples)
-        evaluate_task(CopyEngine(tokenizer), renderer, task, MODEL, resampling, console)
+        predictor = ModelPredictor(CopyEngine(tokenizer), renderer, task.mode)
+        evaluate_task(predictor, task, MODEL, resampling, console)
         said = " ".join(shown.getvalue().split())
         assert ("all 3 examples belong to one group, 'a'" in said) is is_said
 

@@ -33,6 +33,8 @@ OTHER: dict[str, Any] = {
     "stop": ["e"],
     "decoding": {"strategy": "sampling", "temperature": 0.5},
     "samples": 2,
+    "choices": "generation",
+    "calibrate": True,
     "engine": "vllm",
     "batch_tokens": 64,
     "confidence": 0.9,
@@ -48,6 +50,12 @@ OTHER: dict[str, Any] = {
     "too_long": "drop",
 }
 ROWS = [{"q": f"What is {n}+{n}?", "a": str(2 * n)} for n in range(6)]
+PARITY = {
+    "prompt": "{{ prompt }}",
+    "label": "{{ completion }}",
+    "choices": {"even": "even", "odd": "odd"},
+    "metrics": ["accuracy"],
+}
 TASKS: dict[str, dict[str, Any]] = {
     "generate": {
         "prompt": "{{ q }}",
@@ -152,8 +160,12 @@ def entries(tmp_path: Path, parity_file: Path, tiny_gpt2: Path, server: Any) -> 
     def files(config: RunConfig) -> ModelFiles:
         return find_weights(configure(config, base).model, quiet)
 
+    closed = tmp_path / "parity.yaml"
+    closed.write_text(json.dumps(PARITY), encoding="utf-8")
+    chosen = {**base, "prompt.template": str(closed)}
     return {
         "data": lambda c: luthier.evaluate(None, c, base, quiet),
+        "choices": lambda c: luthier.evaluate(None, c, chosen, quiet),
         "ladder": lambda c: luthier.adapt(c, base, quiet),
         "rehearsed ladder": lambda c: luthier.dry_run(c, base, quiet),
         "tasks": lambda c: luthier.benchmark([], [own], c, base, quiet),
@@ -198,6 +210,14 @@ def test_defaults_that_are_named_can_be_written() -> None:
         assert configure(None, {key: json.loads(value) if name != "decoding" else value}) == (
             configure(None, {})
         )
+
+
+def test_calibration_of_generated_answers_is_refused(
+    tmp_path: Path, parity_file: Path, tiny_gpt2: Path
+) -> None:
+    base = {"data.source": str(parity_file), "model.id": str(tiny_gpt2), "output": str(tmp_path)}
+    with pytest.raises(UsageError, match="no effect on generated answers"):
+        luthier.evaluate(None, None, {**base, "evaluate.calibrate": True}, Console(quiet=True))
 
 
 DATA_EFFECTS: dict[str, Callable[[Any, Any], bool]] = {

@@ -7,6 +7,7 @@ import pytest
 from luthier.config import Decoding
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example, Message
+from luthier.evaluation.predicting.generation import Generating
 from luthier.evaluation.task import EvaluationTask
 from luthier.records.evaluation import TemplateStamp
 
@@ -19,7 +20,7 @@ TASK = EvaluationTask(
     shots=0,
     chat_template=False,
     metrics=("exact_match", "chrf"),
-    decoding=Decoding(max_new_tokens=8),
+    mode=Generating(Decoding(max_new_tokens=8)),
 )
 
 

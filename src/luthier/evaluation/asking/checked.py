@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from luthier.core.errors import LuthierError, UsageError
-from luthier.evaluation.answering import require_draws, require_enough
 from luthier.evaluation.metrics import Metric, get_metric
+from luthier.evaluation.predicting.generation import require_draws, require_enough
 from luthier.tasks import load
 from luthier.tasks.generation import GenerationTask
 from luthier.tasks.load import Selection

@@ -7,9 +7,9 @@ from typing import Any
 
 from luthier.config import Decoding
 from luthier.core.errors import DataError
-from luthier.evaluation.answering import Reply, as_one_of, drawings, replies
 from luthier.evaluation.asking.ask import Answers, Progress, ask, fits
 from luthier.evaluation.asking.encode import TaskEncoder
+from luthier.evaluation.predicting.generation import Reply, as_one_of, drawings, replies
 from luthier.inference import Engine
 from luthier.prompts.prompt import known_tokens
 from luthier.records.evaluation import SampleRecord

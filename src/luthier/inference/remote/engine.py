@@ -138,7 +138,7 @@ class EndpointEngine(Engine):
             LuthierError: the server refuses, fails, or is out of reach.
         """
         pairs = [(_text(request.context), _text(request.continuation)) for request in requests]
-        self._require_scores()
+        self.require_scores()
         return self._client.ask_all(self._score, pairs, advance)
 
     def losses(
@@ -146,7 +146,7 @@ class EndpointEngine(Engine):
     ) -> list[TextLoss]:
         """See `Engine.losses`; raises as `score`."""
         asked = [_text(text) for text in texts]
-        self._require_scores()
+        self.require_scores()
         return self._client.ask_all(self._loss, asked, advance)
 
     def _generation(self, settings: Mapping[str, Any], content: Content) -> Generation:
@@ -178,12 +178,16 @@ class EndpointEngine(Engine):
         asked = {"echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
         return {"model": self._model, "prompt": text, **asked}
 
-    def _require_scores(self) -> None:
-        """Test that the server returns log-probabilities, each for its own position.
+    def require_scores(self) -> None:
+        """Test once that the server returns log-probabilities, each for its own position.
 
         Some servers ignore the request for them. llama-cpp-python 0.3 shifts them by one position.
         The test uses that the highest probability after a text does not depend on the word that
         follows the text.
+
+        Raises:
+            UsageError: it does not.
+            ResourceError: it cannot be reached.
         """
         if self._gives_scores:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from luthier.config import ModelConfig, PromptConfig
 from luthier.core.console import Console
@@ -23,7 +24,7 @@ _KEY = re.compile(r"[\x21-\x7e]+")
 _LISTED = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: they exclude cached properties
 class EndpointModel:
     """A model that a server runs.
 
@@ -64,6 +65,19 @@ class EndpointModel:
     def engine(self, log: ResultCache | None = None) -> EndpointEngine:
         """The inference engine for this model, with ``log`` as its answer cache."""
         return EndpointEngine(self.client, self.id, self.revision, log)
+
+    @cached_property
+    def can_score(self) -> bool:
+        """Whether the server returns the log-probabilities of texts; asks it once.
+
+        Raises:
+            ResourceError: the server cannot be reached.
+        """
+        try:
+            self.engine().require_scores()
+        except UsageError:
+            return False
+        return True
 
 
 def open_endpoint(config: ModelConfig, console: Console) -> EndpointModel:

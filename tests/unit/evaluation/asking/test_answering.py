@@ -14,10 +14,11 @@ from luthier.config import Decoding
 from luthier.config.prompt import PromptConfig
 from luthier.core.console import Console
 from luthier.core.example import Example, Message
-from luthier.evaluation.answering import replies
 from luthier.evaluation.asking.encode import TextEncoder
 from luthier.evaluation.asking.prepared import prepare_task
 from luthier.evaluation.benchmark import evaluate_benchmark
+from luthier.evaluation.predicting.base import ModelPredictor
+from luthier.evaluation.predicting.generation import Generating, replies
 from luthier.evaluation.runner import evaluate_task
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import EvaluationTask
@@ -90,10 +91,11 @@ def ask(request: Any, make_task: Any, resampling: Resampling) -> Ask:
             shots=0,
             chat_template=False,
             metrics=("exact_match",),
-            decoding=Decoding(max_new_tokens=400, stop=STOPS),
+            mode=Generating(Decoding(max_new_tokens=400, stop=STOPS)),
         )
         renderer = PromptRenderer.from_config(PromptConfig(), tokenizer, context_window=1000)
-        return evaluate_task(engine, renderer, task, MODEL, resampling, console)
+        predictor = ModelPredictor(engine, renderer, task.mode)
+        return evaluate_task(predictor, task, MODEL, resampling, console)
 
     def as_task(engine: Engine, tokenizer: Any, console: Console) -> Any:
         keys = {

@@ -1,7 +1,8 @@
-"""Generation of answers without their reasoning, for a run's data and benchmark tasks alike."""
+"""Generated answers without their reasoning, for a run's data and benchmark tasks alike."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,13 +11,88 @@ from luthier.config import Decoding
 from luthier.config.decoding import Sampling, Strategy
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.core.example import Example
 from luthier.core.seeds import derive
 from luthier.evaluation.metrics import Metric
+from luthier.evaluation.predicting.base import AnswerMode, Predictions
+from luthier.evaluation.predicting.prompts import fitting_prompts
 from luthier.inference import Engine, Generation
 from luthier.inference.engine import ProgressCallback, before_stop, ignore_progress
 from luthier.prompts.answers import AnswerReader
-from luthier.prompts.prompt import Prompt
+from luthier.prompts.prompt import Prompt, known_tokens
+from luthier.prompts.reasoning import answer_only
+from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import SampleRecord
+from luthier.tasks.needs import Need, written
+
+
+@dataclass(frozen=True, slots=True)
+class Generating(AnswerMode):
+    """Answers are generated.
+
+    Attributes:
+        decoding: the decoding settings.
+        samples: the number of answers to draw for each question.
+
+    Raises:
+        UsageError: several answers are wanted without sampling.
+    """
+
+    decoding: Decoding
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        require_draws(self.decoding.strategy, self.samples)
+
+    @property
+    def gives(self) -> frozenset[Need]:
+        """See `AnswerMode.gives`."""
+        return written(self.samples)
+
+    @property
+    def num_answers(self) -> int:
+        """See `AnswerMode.num_answers`."""
+        return self.samples
+
+    def answer_tokens(self, renderer: Renderer, examples: Sequence[Example]) -> int:
+        """See `AnswerMode.answer_tokens`: the maximum length of an answer."""
+        del renderer, examples
+        return self.decoding.max_new_tokens
+
+    def answer(
+        self,
+        engine: Engine,
+        renderer: Renderer,
+        examples: Sequence[Example],
+        console: Console,
+        name: str,
+    ) -> Predictions:
+        """See `AnswerMode.answer`."""
+        prompts = fitting_prompts(renderer, examples, self.decoding.max_new_tokens)
+        started, before = time.monotonic(), engine.usage
+        with console.progress(f"{name}: answering", len(prompts) * self.samples) as advance:
+            drawn = [
+                replies(engine, prompts, decoding, renderer.reader, advance)
+                for decoding in drawings(self.decoding, self.samples)
+            ]
+        seconds, usage = time.monotonic() - started, engine.usage.since(before)
+        given = [reply for drawing in drawn for reply in drawing]
+        truncated = sum(reply.finish == "length" for reply in given)
+        samples = tuple(
+            _sample(example, prompt, reply, number if self.samples > 1 else 0)
+            for example, prompt, *replied in zip(examples, prompts, *drawn, strict=True)
+            for number, reply in enumerate(replied, start=1)
+        )
+        limit = self.decoding.max_new_tokens
+        cut = f"{truncated:,} of {len(given):,} answers were cut at {limit:,} tokens"
+        return Predictions(
+            samples,
+            seconds=seconds + usage.seconds,
+            prompt_tokens=sum(known_tokens(p.content) for p in prompts) + usage.prompt_tokens,
+            generated_tokens=sum(reply.tokens for reply in given) + usage.generated_tokens,
+            truncated=truncated,
+            notes=(cut,) if truncated else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +244,18 @@ def _cut(reply: Reply, stops: Sequence[str]) -> Reply:
     if before is None:
         return reply
     return Reply(before.strip(), reply.generated, "stop", reply.tokens)
+
+
+def _sample(example: Example, prompt: Prompt, reply: Reply, number: int) -> SampleRecord:
+    """The record of a reply; ``number`` is 0 if its question has only one reply."""
+    alone = {"id": example.id, "group": example.group}
+    return SampleRecord(
+        **(as_one_of(example.id, example.group, number) if number else alone),
+        prompt=prompt.text,
+        prediction=reply.answer,
+        references=tuple(map(answer_only, example.references)),
+        choices=example.choices,
+        scores={},
+        finish=reply.finish,
+        generated=reply.generated,
+    )

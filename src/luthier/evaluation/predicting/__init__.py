@@ -1,0 +1,1 @@
+"""Predictors: everything that answers examples, with a model or without one."""
