@@ -21,7 +21,7 @@ def print_result(*parts: RenderableType) -> None:
     """Print tables and text, without markup and with control characters escaped."""
     console = _console()
     for part in parts:
-        console.print(part)
+        console.print(part, crop=False)  # nothing is cut, even if it is too long
 
 
 def output_width() -> int:

@@ -70,7 +70,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self._rich.print(_as_one(f"warning: {text}"), style="yellow")
+        self._rich.print(_labelled("warning:", _as_one(text), "bold yellow"))
 
     def warn_once(self, text: str) -> None:
         """Print a warning once per console: a model may be opened repeatedly."""
@@ -80,11 +80,11 @@ class Console:
 
     def error(self, error: LuthierError) -> None:
         """Print a user error: problem, location and fix."""
-        self._rich.print(_as_one(f"error: {error.problem}"), style="bold red")
+        self._rich.print(_labelled("error:", _as_one(error.problem), "bold red"))
         if error.where:
-            self._rich.print(_as_one(f"  at: {error.where}"))
+            self._rich.print(_labelled("  at:", _as_one(error.where), "dim"))
         if error.fix:
-            self._rich.print(_as_one(f"  do: {error.fix}"))
+            self._rich.print(_labelled("  do:", _as_one(error.fix), "bold green"))
 
     @contextmanager
     def progress(
@@ -102,7 +102,9 @@ class Console:
             with self._live(description, total, done) as advance:
                 yield advance
         else:
-            yield _plain_progress(self.say, description, total, done)
+            lines = _PlainProgress(self.say, description, total, done)
+            yield lines
+            lines.end()
 
     @contextmanager
     def _live(self, description: str, total: float | None, done: int) -> Iterator[ProgressCallback]:
@@ -146,6 +148,11 @@ class Console:
             finally:
                 lines.end()
                 self._bar = None
+
+
+def _labelled(label: str, message: str, style: str) -> Text:
+    """A message with a coloured label: red is an error, yellow a warning, green the fix."""
+    return Text.assemble((label, style), " ", message)
 
 
 def _as_one(message: str) -> str:
@@ -199,39 +206,62 @@ class _Bars(Progress):
                 yield Text(f"  {status}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
-def _plain_progress(
-    say: Callable[[str], None], description: str, total: float | None, before: int
-) -> ProgressCallback:
-    """Progress as a line every few seconds, for logs and pipes."""
-    last = time.monotonic()
-    done: float = before
-    said = False
-    first: tuple[float, float] | None = None  # time and count after the first, slower unit
+class _PlainProgress:
+    """Progress as a line every few seconds, for logs and pipes.
 
-    def advance(amount: float = 1, *, status: str = "") -> None:
-        nonlocal done, last, first, said
-        done += amount
+    Args:
+        say: prints a line.
+        description: the activity.
+        total: total units; None: unknown.
+        before: units finished earlier.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], description: str, total: float | None, before: int
+    ) -> None:
+        self._say = say
+        self._description = description
+        self._total = total
+        self._before = before
+        self._done: float = before
+        self._said: float | None = None  # the count of the last line
+        self._last = time.monotonic()
+        self._first: tuple[float, float] | None = None  # time and count after the slower first unit
+
+    def __call__(self, amount: float = 1, *, status: str = "") -> None:
+        """See `ProgressCallback`."""
+        self._done += amount
         now = time.monotonic()
-        if first is None and done > before:
-            first = now, done
-        wait = (
-            _PLAIN_INTERVAL_SECONDS if said else min(_PLAIN_FIRST_SECONDS, _PLAIN_INTERVAL_SECONDS)
-        )
-        if now - last < wait:
+        if self._first is None and self._done > self._before:
+            self._first = now, self._done
+        wait = _PLAIN_INTERVAL_SECONDS
+        if self._said is None:
+            wait = min(_PLAIN_FIRST_SECONDS, wait)
+        if now - self._last < wait:
             return
-        last, said = now, True
-        parts = [f"{description}: {done:.0f}"]
-        if total:
-            parts = [f"{description}: {done:.0f}/{total:.0f}"]
-            since, counted = first or (now, done)
-            if done - before >= _ENOUGH_UNITS and done > counted:
-                left = (now - since) / (done - counted) * (total - done)
-                parts.append(f"{format_duration(left)} left")
+        self._last, self._said = now, self._done
+        parts = [self._count(), *self._left(now)]
         line = "  " + " · ".join([*parts, status] if status else parts)
         if len(line) <= _PLAIN_COLUMNS:
-            say(line)
+            self._say(line)
         else:
-            say("  " + " · ".join(parts))
-            say(f"    {status}")
+            self._say("  " + " · ".join(parts))
+            self._say(f"    {status}")
 
-    return advance
+    def end(self) -> None:
+        """Print the last count, if earlier ones were printed."""
+        is_complete = not self._total or self._done >= self._total
+        if self._said is not None and self._said < self._done and is_complete:
+            self._say(f"  {self._count()}")
+
+    def _count(self) -> str:
+        total = f"/{self._total:.0f}" if self._total else ""
+        return f"{self._description}: {self._done:.0f}{total}"
+
+    def _left(self, now: float) -> Iterator[str]:
+        """The time left, once enough units are done to estimate it."""
+        since, counted = self._first or (now, self._done)
+        is_known = self._done - self._before >= _ENOUGH_UNITS and self._done > counted
+        if self._total and is_known:
+            left = (now - since) / (self._done - counted) * (self._total - self._done)
+            yield f"{format_duration(left)} left"

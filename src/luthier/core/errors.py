@@ -10,6 +10,9 @@ from typing import ClassVar
 
 from luthier.core.names import on_one_line
 
+_PLACES = 3
+"""Maximum number of places listed for problems with the same text."""
+
 
 class LuthierError(Exception):
     """Base class of all errors that the user can fix.
@@ -67,7 +70,10 @@ class PreemptedError(LuthierError):
 
 
 class ProblemList:
-    """A collection of problems of one kind, reported together instead of one per run."""
+    """A collection of problems, reported together instead of one per run.
+
+    Problems with the same text and fix are one entry, with its first places and their number.
+    """
 
     def __init__(self, limit: int = 10) -> None:
         self.limit = limit
@@ -83,18 +89,48 @@ class ProblemList:
         self._others += others
 
     def raise_if_any(self) -> None:
-        """Raise the only problem unchanged, or one error that lists the first ``limit`` problems.
+        """Raise the only problem unchanged, or one error that lists the first ``limit`` entries.
+
+        A fix that all problems share is the fix of the error.
 
         Raises:
             LuthierError: of the class of the first problem.
         """
         if not self.problems:
             return
-        first = self.problems[0]
-        count = len(self.problems) + self._others
+        first, count = self.problems[0], len(self.problems) + self._others
         if count == 1:
             raise first
-        shown = [f"  {problem}" for problem in self.problems[: self.limit]]
-        if (more := count - len(shown)) > 0:
+        alike = self._alike()
+        if len(alike) == 1 and not self._others and first.where:
+            raise type(first)(first.problem, where=_places(alike[0]), fix=first.fix)
+        shared = first.fix if len({problem.fix for problem in self.problems}) == 1 else ""
+        shown = [_entry(group, is_fixed=bool(shared)) for group in alike[: self.limit]]
+        listed = sum(len(group) for group in alike[: self.limit])
+        if more := count - listed:
             shown.append(f"  … and {more:,} more")
-        raise type(first)(f"{count:,} problems:\n" + "\n".join(shown))
+        raise type(first)("\n".join([f"{count:,} problems:", *shown]), fix=shared)
+
+    def _alike(self) -> list[list[LuthierError]]:
+        """The problems grouped by text and fix, in the order of their first occurrence."""
+        groups: dict[tuple[str, str], list[LuthierError]] = {}
+        for problem in self.problems:
+            groups.setdefault((problem.problem, problem.fix), []).append(problem)
+        return list(groups.values())
+
+
+def _entry(alike: list[LuthierError], *, is_fixed: bool) -> str:
+    """Problems with the same text as an entry of a list, without a fix that is told elsewhere."""
+    first = alike[0]
+    fix = "" if is_fixed or not first.fix else f" ({first.fix})"
+    if len(alike) > 1:
+        return f"  {first.problem}{fix}\n    {_places(alike)}"
+    place = f"{first.where}: " if first.where else ""
+    return f"  {place}{first.problem}{fix}"
+
+
+def _places(alike: list[LuthierError]) -> str:
+    """The number of places, and the first of them."""
+    shown = "; ".join(problem.where for problem in alike[:_PLACES] if problem.where)
+    more = f" and {len(alike) - _PLACES:,} more" if len(alike) > _PLACES else ""
+    return f"{len(alike):,} places: {shown}{more}" if shown else f"{len(alike):,} times"

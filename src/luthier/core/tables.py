@@ -1,8 +1,9 @@
 """Tables for terminals of any width.
 
 If a table does not fit, prose columns are wrapped between words first. Then columns with the same
-value in every row move to a line below. Otherwise the rows are stacked: the first cell as a title,
-the other cells below it beside their headings. No cell is cut, and only empty ones are omitted.
+value in every row move to a line below, and columns of names are wrapped between words. Otherwise
+the rows are stacked: the first cell as a title, the other cells below it beside their headings. No
+cell is cut, no name is split, and only empty cells are omitted.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Table(RichTable):
             collapse_padding=headed,
             padding=(0, 1) if headed else (0, 2, 0, 0),
         )
-        self._prose: set[int] = set()
+        self._prose: dict[int, int] = {}  # minimum widths of columns that may be wrapped
         for heading in headings:
             self.text(heading)
 
@@ -62,7 +63,7 @@ class Table(RichTable):
 
     def prose(self, heading: str | Text = "", *, style: str = "") -> None:
         """Add a column of text that may be wrapped."""
-        self._prose.add(len(self.columns))
+        self._prose[len(self.columns)] = _LEAST_PROSE
         self.add_column(heading, overflow="fold", style=style)
 
     def add_row(
@@ -83,14 +84,15 @@ class Table(RichTable):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render as a table if it fits, otherwise stacked."""
         shown = self._encodable(options.encoding)
-        for table in (shown, shown._factored()):
+        factored = shown._factored()
+        for table in (shown, factored, factored._of_words()):
             if fitted := table._fitted(console, options):
                 below, fitted.caption = fitted.caption, None  # as wide as the terminal
                 yield from RichTable.__rich_console__(fitted, console, options)
                 break
         else:
-            yield from shown._stacked(options.max_width)
-            below = self.caption
+            yield from factored._stacked(options.max_width)
+            below = factored.caption
         if below:
             yield Text.assemble("\n", _text(below))
 
@@ -113,21 +115,39 @@ class Table(RichTable):
             return self
         kept: list[Column] = []
         pairs: list[str] = []
-        prose: set[int] = set()
+        prose: dict[int, int] = {}
         for place, column in enumerate(self.columns):
             values = {_text(cell).plain for cell in column.cells}
-            if place and len(values) == 1:
+            if len(values) == 1:
                 pairs += _pairs(_text(column.header).plain, values.pop())
                 continue
             if place in self._prose:
-                prose.add(len(kept))
+                prose[len(kept)] = self._prose[place]
             kept.append(replace(column, _index=len(kept)))
+        if not kept:
+            return self
         factored = copy.copy(self)
         factored.columns, factored._prose = kept, prose
         if pairs:
             below = [f"In every row: {_SEPARATOR.join(pairs)}."]
             factored.explain("\n".join([*below, *([str(self.caption)] if self.caption else [])]))
         return factored
+
+    def _of_words(self) -> Table:
+        """The table with all columns of words wrapped, except cells of corresponding lines."""
+
+        def is_words(column: Column) -> bool:
+            texts = (_text(cell).plain for cell in (column.header, *column.cells))
+            return column.justify == "left" and not any("\n" in text for text in texts)
+
+        table = copy.copy(self)
+        names = {place: 0 for place, column in enumerate(self.columns) if is_words(column)}
+        table._prose = names | self._prose
+        table.columns = [
+            replace(column, no_wrap=False, overflow="fold") if place in table._prose else column
+            for place, column in enumerate(self.columns)
+        ]
+        return table
 
     def _fitted(self, console: Console, options: ConsoleOptions) -> Table | None:
         """The table with its prose wrapped to the available width; None if it does not fit."""
@@ -155,7 +175,7 @@ class Table(RichTable):
         sizes = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
         most = max(size.maximum for size in sizes)
         word = max(size.minimum for size in sizes)
-        return Measurement(min(most, max(word, _LEAST_PROSE)), most)
+        return Measurement(min(most, max(word, self._prose[place])), most)
 
     def _stacked(self, width: int) -> Iterator[RenderableType]:
         headings = [_text(column.header) if self.show_header else Text() for column in self.columns]

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from luthier.core.choices import BUNDLED_MODELS
 from luthier.core.deadline import Deadline
 from luthier.core.errors import DataError
 from luthier.core.untrusted import parse_foreign
@@ -75,6 +76,15 @@ def _names() -> Mapping[str, str]:
     for alias, name in [(name, name) for name in known_facts()] + aliases:
         names.setdefault(alias.rpartition("/")[2].lower(), name)
     return names
+
+
+def full_name(model: str) -> str:
+    """The Hub id of a known model, from any of its names; bundled and other names as they are."""
+    return (
+        model
+        if model in BUNDLED_MODELS or home(model).exists()
+        else _names().get(model.lower(), model)
+    )
 
 
 def _known(model: str) -> tuple[Config, str] | None:

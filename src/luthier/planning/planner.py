@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shlex
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from luthier.core.choices import OptimizerName
 from luthier.core.errors import UsageError
 from luthier.core.method_facts import FACTS
+from luthier.planning.commands import plan_command, search_command
 from luthier.planning.families import read_architecture
 from luthier.planning.hardware import Device
 from luthier.planning.memory import MemoryPlan, plan_inference
@@ -92,8 +94,25 @@ def generation(question: PlanRequest) -> tuple[MemoryPlan, Device]:
     return memory, device
 
 
-def advice(question: PlanRequest, price: float | None = None) -> str:
-    """Advice where the requested configuration may not fit, in one sentence.
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A suggestion where a requested configuration may not fit.
+
+    Attributes:
+        sentence: what to try, and why.
+        command: the arguments of the command that plans it.
+    """
+
+    sentence: str
+    command: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The suggestion on one line."""
+        return f"{self.sentence} {shlex.join(self.command)}"
+
+
+def advice(question: PlanRequest, price: float | None = None) -> Advice:
+    """Advice where the requested configuration may not fit.
 
     Only configurations that `tune` can run are suggested.
 
@@ -102,11 +121,38 @@ def advice(question: PlanRequest, price: float | None = None) -> str:
     """
     free = _runnable(question)
     if found := _first_that_runs(free, price):
-        return f"Try {in_words(found)}"
+        return _suggest("", free, found, price)
     name = FACTS[question.method].title if question.method in FACTS else _ANY
-    if found := _first_that_runs(replace(free, method="qlora"), price):
-        return f"{name} does not fit with any setting tried. Try {in_words(found)}"
-    return f"{name} does not fit with any setting tried. Use more devices or a smaller model."
+    nothing = f"{name} does not fit with any setting tried. "
+    smaller = replace(free, method="qlora")
+    if found := _first_that_runs(smaller, price):
+        return _suggest(nothing, smaller, found, price)
+    wider = replace(smaller, hardware="any", devices=1, batch=1, global_batch_size=None)
+    return Advice(
+        f"{nothing}Use a smaller model, or find devices on which it fits:", search_command(wider)
+    )
+
+
+def _suggest(start: str, free: PlanRequest, found: Plan, price: float | None) -> Advice:
+    """The shortest request that gives a plan like the one found, with that plan's figures."""
+    chosen = replace(
+        free,
+        method=found.method_in_words,
+        parallel=None if found.parallel in {"single", "fsdp"} else found.parallel,
+        checkpointing=None if found.checkpointing == "none" else found.checkpointing,
+        batch=found.batch,
+    )
+    exact = replace(chosen, precision=found.precision, global_batch_size=found.sequences)
+    for request in (
+        chosen,
+        replace(chosen, precision=found.precision),
+        replace(exact, precision=None),
+        exact,
+    ):
+        made = plan(request, price)
+        if made.verdict == found.verdict and made.precision_in_words == found.precision_in_words:
+            break
+    return Advice(f"{start}Try {in_words(made)}:", plan_command(request, price))
 
 
 def _runnable(question: PlanRequest) -> PlanRequest:

@@ -144,6 +144,11 @@ class Plan:
         return self.verdict != "does not fit"
 
     @property
+    def sequences(self) -> int:
+        """Sequences per optimizer step over all devices."""
+        return self.batch * self.accumulation * self.devices
+
+    @property
     def method_in_words(self) -> str:
         """The name of the method in `tune`: LoRA on a quantised base is qlora."""
         return quantised_form(self.method) if self._is_quantised else self.method
@@ -308,7 +313,7 @@ def _tune_run(work: Workload, choice: Choice, cluster: Cluster) -> TuneRun:
     )
     extras = {
         "offload": work.offload,
-        "tables apart": work.shard_embeddings,
+        "shard-embeddings": work.shard_embeddings,
         "update in backward": work.update_in_backward,
         "loss in chunks": work.loss_chunks > 1,
     }
@@ -349,9 +354,8 @@ def sentence(plan: Plan) -> str:
 def in_words(plan: Plan) -> str:
     """A plan as a suggestion to try."""
     return (
-        f"{plan.method_in_words} in {plan.precision_in_words} with {plan.parallel}, checkpointing "
-        f"{plan.checkpointing}, micro-batch {plan.batch}: {format_bytes(plan.memory.total)}, "
-        f"{plan.step.tokens_per_second:,.0f} tokens/s."
+        f"{plan.method_in_words} in {plan.precision_in_words}: {format_bytes(plan.memory.total)}, "
+        f"{plan.step.tokens_per_second:,.0f} tokens/s"
     )
 
 

@@ -66,7 +66,7 @@ def test_warnings_headings_and_progress_neither(monkeypatch: pytest.MonkeyPatch)
 def test_several_problems_are_on_lines_of_their_own() -> None:
     problems = ProblemList()
     for number in range(12):
-        problems.add(DataError("wrong", where=f"{FORGED}:{number}"))
+        problems.add(DataError(f"wrong {number}", where=f"{FORGED}:{number}"))
     problems.count(30)
     with pytest.raises(DataError) as caught:
         problems.raise_if_any()

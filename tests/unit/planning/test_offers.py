@@ -225,7 +225,7 @@ def test_searches_and_advice_keep_the_sizes_and_name_what_runs(method: str, hard
     for found in best_plans(question).best[:2]:
         if found.tune.can:
             load_config(None, list(found.tune.settings))
-    said = advice(replace(question, model="llama-3.1-70b", seq_len=2048, parameters=()))
+    said = str(advice(replace(question, model="llama-3.1-70b", seq_len=2048, parameters=())))
     assert "lion" not in said
     assert "zero" not in said
 
@@ -236,8 +236,8 @@ def test_what_is_asked_as_qlora_is_called_qlora(
 ) -> None:
     """The plan of qlora was shown as lora, and advice as ``Try lora in nf4-double``."""
     assert run(["plan", "llama-3.1-8b", "--hardware", hardware, "--method", "qlora"]) == 0
-    assert "choice    qlora, nf4-double + " in capsys.readouterr().out
-    said = advice(PlanRequest("llama-3.1-8b", hardware, method="full"))
+    assert "choice  qlora, nf4-double + " in capsys.readouterr().out
+    said = str(advice(PlanRequest("llama-3.1-8b", hardware, method="full")))
     assert "Try qlora in nf4-double + " in said
 
 

@@ -149,13 +149,13 @@ def test_one_problem_is_raised_as_it_is() -> None:
 def test_many_problems_are_listed_up_to_a_limit() -> None:
     problems = ProblemList(limit=2)
     for line in range(1, 6):
-        problems.add(DataError("wrong", where=f"a:{line}", fix="mend it"))
+        problems.add(DataError(f"wrong {line}", where=f"a:{line}", fix=f"mend {line}"))
     with pytest.raises(DataError) as caught:
         problems.raise_if_any()
     assert caught.value.problem.splitlines() == [
         "5 problems:",
-        "  a:1: wrong (mend it)",
-        "  a:2: wrong (mend it)",
+        "  a:1: wrong 1 (mend 1)",
+        "  a:2: wrong 2 (mend 2)",
         "  … and 3 more",
     ]
 

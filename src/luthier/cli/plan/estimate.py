@@ -18,6 +18,7 @@ from luthier.cli.plan.options import (
 )
 from luthier.cli.plan.tables import plan_lines
 from luthier.core.files import write_atomically
+from luthier.core.shell import Command
 from luthier.planning.planner import advice
 from luthier.planning.planner import plan as make_plan
 from luthier.planning.training_plan import Plan, sentence
@@ -58,7 +59,8 @@ def estimate(
         return exit_code(found.verdict)
     print_result(*plan_lines(model, found))
     if found.verdict != "fits":
-        print_result("", advice(request, price))
+        suggested = advice(request, price)
+        print_result("", suggested.sentence, Command(suggested.command))
     return exit_code(found.verdict)
 
 

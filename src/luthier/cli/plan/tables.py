@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
 from luthier.cli.output import output_width
+from luthier.core.shell import Command
 from luthier.core.tables import Table
 from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.core.verdict import verdict_of
+from luthier.planning.commands import tune_command
 from luthier.planning.hardware import GUESSED
 from luthier.planning.memory_chart import legend, text_bar
 from luthier.planning.runnable import NOT_YET
@@ -35,7 +36,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         "choice": f"{plan.method_in_words}, {plan.precision_in_words}, {plan.optimizer}, "
         f"{plan.parallel}, checkpointing {plan.checkpointing}, "
         f"batch {plan.batch} × {plan.accumulation}",
-        "settings" if plan.tune.can else "note": _tune_line(plan),
+        "note": _lacks(plan),
         "trains": f"{format_count(plan.trained_parameters)} parameters, saves "
         f"{format_bytes(plan.artifact_bytes)}",
     }
@@ -54,6 +55,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         sentence(plan),
         "",
         _facts(choice),
+        *_run(model, plan),
         "",
         *_bar(plan.memory_parts(), plan.limit),
         "",
@@ -94,7 +96,8 @@ def trace_line(trace: PlanCheck) -> RenderableType:
 def plans_table(plans: Sequence[Plan]) -> Table:
     """Several plans, at least one, as rows."""
     table = Table("devices", "method", "precision", "parallel", "checkpointing", "batch")
-    table.figures("memory", "tokens/s", "MFU", "limit")
+    table.figures("memory", "tokens/s", "MFU")
+    table.text("limit")
     table.figures(*(heading for heading, _ in _extras(plans[0])))
     is_unsure = any(plan.verdict != "fits" for plan in plans)
     is_lacking = any(not plan.tune.can for plan in plans)
@@ -158,12 +161,10 @@ def _bar(parts: dict[str, int], limit: int) -> list[RenderableType]:
     return [f"  {text_bar(parts, limit, width)} {size}", *(f"  {line}" for line in legend(parts))]
 
 
-def _tune_line(plan: Plan) -> str:
-    """The settings of `tune`, or the parts that it lacks."""
-    if not plan.tune.can or not plan.fits:
-        return _lacks(plan)
-    together = f" --nproc {plan.devices}" if plan.devices > 1 else ""
-    return shlex.join(plan.tune.settings) + together
+def _run(model: str, plan: Plan) -> list[RenderableType]:
+    """The command that trains the plan; nothing if it does not fit or `tune` lacks a part."""
+    is_possible = plan.tune.can and plan.fits
+    return ["", Command(tune_command(model, plan))] if is_possible else []
 
 
 def _lacks(plan: Plan) -> str:
