@@ -68,7 +68,7 @@ MISTAKES = (
         USAGE,
         ("exact_match lies between 0 and 1", "adapt.target", "did you mean 0.90?"),
     ),
-    Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "Did you mean --target?")),
+    Mistake("option", "adapt --tagret 0.3", USAGE, ("--tagret", "did you mean '--target'?")),
     *(
         Mistake(f"plan-{number}", f"plan {words}", USAGE, (says,))
         for number, (words, says) in enumerate(

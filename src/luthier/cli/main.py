@@ -16,13 +16,14 @@ from cyclopts import App, CycloptsError
 from luthier import __version__
 from luthier.cli.groups import OPTIONS
 from luthier.cli.help import FilledHelp
+from luthier.cli.mistakes import CONFIGURED, misunderstood
 from luthier.cli.renamed import renamed_option
 from luthier.core.disk import is_of_a_disk, unwritable
-from luthier.core.errors import LuthierError, PreemptedError, ResourceError, UsageError
+from luthier.core.errors import LuthierError, PreemptedError, ResourceError
 from luthier.core.terminal import TerminalConsole, guard_streams
 
-_EPILOGUE = """\
-Start with 'luthier adapt': it runs on a bundled model and task, offline.
+_START = "Start with 'luthier adapt': it runs on a bundled model and task, offline.\n"
+_SETTINGS = """\
 Any setting: section.key=value, such as train.epochs=2; 'luthier config show' lists them all.
 """
 
@@ -55,6 +56,7 @@ _COMMANDS = (
     ("config", "luthier.cli.config:app", "Show the configuration or its schema."),
     ("doctor", "luthier.cli.doctor:doctor", "Check this machine."),
 )
+_NAMES = frozenset(name for name, *_ in _COMMANDS)
 _INTERRUPTED = 130
 _DEFECT = 1
 
@@ -72,7 +74,7 @@ def application(asked: str = "") -> App:
         help="Find the cheapest adaptation of a language model that does your job, and prove it.",
         help_format="plaintext",  # rendering Markdown would take a third of the time of --help
         help_formatter=FilledHelp(),
-        help_epilogue=_EPILOGUE,
+        help_epilogue=_SETTINGS if asked in CONFIGURED else None if asked in _NAMES else _START,
         version_flags=["--version"],
         group_parameters=OPTIONS,
         console=TerminalConsole(sys.stdout),
@@ -123,7 +125,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except CycloptsError as error:
-        return _explain(renamed_option(given) or _misunderstood(error))
+        return _explain(renamed_option(given) or misunderstood(error, given))
     except (LuthierError, KeyboardInterrupt) as error:
         return _explain(error)
     except Exception as error:
@@ -137,10 +139,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         name = error.filename if isinstance(error, OSError) else None
         return _explain(unwritable(Path(os.fsdecode(name or "standard output")), error))
     return code if isinstance(code, int) else 0
-
-
-def _misunderstood(error: CycloptsError) -> UsageError:
-    return UsageError(str(error), fix="see 'luthier --help', or '--help' after the command")
 
 
 def _explain(error: LuthierError | KeyboardInterrupt) -> int:

@@ -15,9 +15,10 @@ app = command_group("models", "List the bundled models, or get one.")
 @app.default
 def list_models(*, json: Json = False) -> None:
     """List the bundled models and their locations on this machine."""
-    from luthier.models.bundled import BUNDLED_MODELS, find
+    from luthier.models.bundled import BUNDLED_MODELS
+    from luthier.models.resolve import bundled_path
 
-    places = {name: find(model) for name, model in BUNDLED_MODELS.items()}
+    places = {name: bundled_path(model) for name, model in BUNDLED_MODELS.items()}
     if json:
         print_json(
             [
@@ -34,9 +35,10 @@ def list_models(*, json: Json = False) -> None:
     table = Table("model")
     table.prose("about")
     table.prose("licence")
-    table.prose("on this machine")
+    table.text("on this machine")
     for name, model in BUNDLED_MODELS.items():
-        here = "yes" if places[name] else f"no: luthier models pull {name}"
+        place = places[name]
+        here = str(place) if place else f"missing: luthier models pull {name}"
         table.add_row(name, model.description, model.licence, here)
     note = "Any other model: owner/name from the Hub, a folder, or a .gguf file."
     print_result(table, "", note)

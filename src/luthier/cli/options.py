@@ -141,7 +141,8 @@ def _require_data(name: str) -> str:
     """
     path = Path(name)
     if (path / "config.yaml").is_file():
-        problem, fix = "this is a run", f"continue it with 'luthier resume {name}', or evaluate it"
+        problem = "this is a run, not a configuration or data"
+        fix = f"continue it with 'luthier resume {name}', or give its {path / 'config.yaml'}"
     elif (path / "config.json").is_file():
         problem, fix = "this is a model", f"give it with --model {name}"
     elif path.is_dir() or is_data(name):

@@ -36,5 +36,7 @@ def runs(output: Path = Path("runs"), *, json: Json = False) -> None:
         )
     elif found:
         print_result(runs_table(found))
+    elif output.is_dir():
+        print_result(f"No runs in {output}. Start one with 'luthier adapt'.")
     else:
-        print_result(f"There are no runs in {output}. Start one with 'luthier adapt'.")
+        print_result(f"No folder {output}, so no runs. Start one with 'luthier adapt'.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from luthier.core.names import did_you_mean
+from luthier.core.names import did_you_mean, similar
 from luthier.core.units import parse_duration, parse_size
 
 Seconds = Annotated[float, BeforeValidator(lambda value: parse_duration(value))]
@@ -47,6 +47,20 @@ def suggested_key(unknown: str, helps: Mapping[str, str]) -> str:
     pattern = re.compile(rf"elsewhere\s[^).;:]*\b{re.escape(unknown)}\b")
     found = (key for key, told in helps.items() if pattern.search(told))
     return next((f"did you mean {key!r}?" for key in found), did_you_mean(unknown, helps))
+
+
+def misspelt_first(errors: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Pydantic's errors with unknown keys first, without the missing fields that they misspell."""
+    found = list(errors)
+    unknown = [error["loc"] for error in found if error["type"] == "extra_forbidden"]
+
+    def is_misspelt(error: Mapping[str, Any]) -> bool:
+        *section, name = error["loc"] or ("",)
+        near = [str(place[-1]) for place in unknown if list(place[:-1]) == section]
+        return error["type"] == "missing" and bool(similar(str(name), near))
+
+    kept = [error for error in found if not is_misspelt(error)]
+    return sorted(kept, key=lambda error: error["type"] != "extra_forbidden")
 
 
 class Config(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from luthier.config.base import suggested_key
+from luthier.config.base import misspelt_first, suggested_key
 from luthier.config.yaml import Document, Location
 from luthier.core.errors import DataError, ProblemList
 from luthier.core.names import shortened
@@ -40,9 +40,9 @@ def validate_document(
     try:
         return model.model_validate(given, context=context)
     except ValidationError as error:
-        problems = ProblemList()
-        problems.count(len(error.errors()[problems.limit :]))
-        for item in error.errors()[: problems.limit]:
+        problems, items = ProblemList(), misspelt_first(error.errors())
+        problems.count(len(items[problems.limit :]))
+        for item in items[: problems.limit]:
             location = _as_written(item["loc"], given)
             where = document.where((*at, *location))
             problems.add(_explain(model, noun, location, item["type"], item["msg"], where))
@@ -75,5 +75,7 @@ def _explain(
         fix = f"{article} {noun} has {', '.join(known)}" if known else ""
         fix = suggested_key(str(location[-1]), known) or fix
         return DataError(f"{article} {noun} has no key {key!r}", where=where, fix=fix)
+    if kind == "missing":
+        return DataError(f"{article} {noun} needs {key!r}", where=where, fix=f"add {key}: …")
     detail = message.removeprefix("Value error, ")
     return DataError(f"{key}: {detail}" if key else detail, where=where)

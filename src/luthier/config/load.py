@@ -10,11 +10,11 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from luthier.config.base import Config, suggested_key
+from luthier.config.base import Config, misspelt_first, suggested_key
 from luthier.config.run import RunConfig
 from luthier.config.yaml import Document, Location, parse_scalar, read_yaml
 from luthier.core.errors import ProblemList, UsageError
-from luthier.core.names import did_you_mean, shortened
+from luthier.core.names import did_you_mean, listed, shortened
 
 _BRANCHES = ("function-", "literal[", "tuple[", "constrained-")
 _EXPECTED = "Input should be "
@@ -69,7 +69,7 @@ def resolve_config(document: Document, places: Mapping[Location, str] | None = N
         return RunConfig.model_validate(document.values)
     except ValidationError as error:
         problems = ProblemList()
-        items = list(_one_for_each_value(error, document.values))
+        items = misspelt_first(_one_for_each_value(error, document.values))
         problems.count(len(items[problems.limit :]))
         for item in items[: problems.limit]:
             location = _as_written(item["loc"], document.values)
@@ -109,6 +109,33 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(
         values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
     )
+
+
+def keys_named(name: str) -> list[str]:
+    """The dotted keys of all settings called ``name``, such as ``train.epochs``, shortest first.
+
+    Settings that several methods have are one key, such as ``methods.METHOD.learning_rate``.
+    """
+    found = [key for key in setting_keys() if key.rpartition(".")[2] == name]
+    of_methods = [key for key in found if key.startswith("methods.")]
+    if len(of_methods) > 1:
+        found = [f"methods.METHOD.{name}", *(key for key in found if key not in of_methods)]
+    return sorted(found, key=lambda key: key.count("."))
+
+
+def setting_keys() -> list[str]:
+    """The dotted keys of all settings, in the order of the configuration."""
+    return list(_leaves(RunConfig))
+
+
+def _leaves(part: Any, start: str = "") -> Iterator[str]:
+    for name, annotation in _fields(part).items():
+        key = f"{start}{name}"
+        sections = [one for one in (annotation, *get_args(annotation)) if _fields(one)]
+        if not sections:
+            yield key
+        for section in sections:
+            yield from _leaves(section, f"{key}.")
 
 
 def _set(values: dict[str, Any], key: str, value: Any, text: str) -> None:
@@ -174,7 +201,10 @@ def _explain(
     dotted = shortened(".".join(map(str, location)))
     if kind == "extra_forbidden":
         unknown = str(location[-1])
-        fix = suggested_key(unknown, known) or f"known keys: {', '.join(known)}"
+        fix = suggested_key(unknown, known)
+        if elsewhere := [key for key in keys_named(unknown) if key != dotted and not fix]:
+            fix = f"did you mean {listed(elsewhere, 3, last=' or ')}?"
+        fix = fix or f"known keys: {', '.join(known)}"
         return UsageError(f"unknown key {dotted!r}", where=where, fix=fix)
     if kind == "union_tag_not_found":
         name = f"{dotted}.{message.rsplit(chr(39), 2)[1]}"

@@ -58,7 +58,12 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: floa
         most: the maximum number of suggestions.
         cutoff: minimum similarity, as in `difflib.SequenceMatcher.ratio`.
     """
-    if len(name) > _LONGEST_COMPARED:
-        return ""
-    close = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    close = similar(name, known, most=most, cutoff=cutoff)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def similar(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """The known names most similar to a wrong one, at most ``most`` (see `did_you_mean`)."""
+    if len(name) > _LONGEST_COMPARED:
+        return []
+    return difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)

@@ -147,6 +147,11 @@ def _moved(name: str, adapter: Path) -> str:
     return name
 
 
+def bundled_path(model: bundled.BundledModel) -> Path | None:
+    """The folder of a bundled model, its GGUF file before the first use, or None if missing."""
+    return converted(_converted_name(model)) or bundled.find(model)
+
+
 def _converted_name(model: bundled.BundledModel) -> str:
     """The folder name of a bundled model's safetensors version."""
     return f"{model.name}-{model.sha256[:12]}"

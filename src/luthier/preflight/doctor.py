@@ -10,9 +10,10 @@ import torch
 
 from luthier.context.manifest import hardware, versions
 from luthier.core.cache import cache_folder
-from luthier.core.units import format_bytes
-from luthier.models.bundled import BUNDLED_MODELS, find
+from luthier.core.units import counted, format_bytes
+from luthier.models.bundled import BUNDLED_MODELS
 from luthier.models.device import default_device, free_memory, resolve_dtype
+from luthier.models.resolve import bundled_path
 from luthier.records.base import Record
 
 _SCARCE_DISK_BYTES = 5 * 2**30
@@ -53,8 +54,8 @@ def _hardware() -> list[Check]:
     return [
         Check(
             name="device",
-            found=f"{machine['device']}: {machine['name']}, {machine['cores']} cores, "
-            f"{machine['threads']} threads",
+            found=f"{machine['device']}: {machine['name']}, "
+            f"{counted(machine['cores'], 'core')}, {counted(machine['threads'], 'thread')}",
         ),
         Check(
             name="memory",
@@ -86,9 +87,9 @@ def _bundled() -> list[Check]:
     return [
         Check(
             name="model",
-            found=f"{name} is here" if find(model) else f"{name} is missing",
-            ok=find(model) is not None,
-            advice="" if find(model) else f"run 'luthier models pull {name}'",
+            found=f"{name}, {path}" if (path := bundled_path(model)) else f"{name} is missing",
+            ok=path is not None,
+            advice="" if path else f"run 'luthier models pull {name}'",
         )
         for name, model in BUNDLED_MODELS.items()
     ]

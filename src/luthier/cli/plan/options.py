@@ -68,7 +68,7 @@ Price = Annotated[
     Parameter(
         validator=_require_price,
         group=MODEL_AND_HARDWARE,
-        help="Price of a device for an hour, in any currency.",
+        help="Price per device-hour, in any currency.",
     ),
 ]
 _NAMES = Parameter(n_tokens=1, metavar="NAMES", negative="", show_default=False)
