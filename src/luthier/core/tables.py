@@ -174,7 +174,8 @@ class Table(RichTable):
         column = self.columns[place]
         sizes = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
         most = max(size.maximum for size in sizes)
-        word = max(size.minimum for size in sizes)
+        # Without headings a column of facts is never stacked, so its long words are folded.
+        word = max(size.minimum for size in sizes) if self.show_header else 0
         return Measurement(min(most, max(word, self._prose[place])), most)
 
     def _stacked(self, width: int) -> Iterator[RenderableType]:

@@ -49,13 +49,14 @@ def examine() -> list[Check]:
 
 def _hardware() -> list[Check]:
     machine, device = hardware(), default_device()
+    cores, threads = int(machine["cores"]), int(machine["threads"])
     free = free_memory(device)
     dtype = resolve_dtype("auto", device)
     return [
         Check(
             name="device",
             found=f"{machine['device']}: {machine['name']}, "
-            f"{counted(machine['cores'], 'core')}, {counted(machine['threads'], 'thread')}",
+            f"{counted(cores, 'core')}, {counted(threads, 'thread')}",
         ),
         Check(
             name="memory",

@@ -41,6 +41,53 @@ def test_the_first_line_of_plain_progress_comes_after_two_seconds(
     assert out.getvalue().splitlines() == ["  reading: 2", "  reading: 4"]
 
 
+@pytest.mark.parametrize(("total", "last"), [(4, ["  reading: 4/4"]), (None, ["  reading: 4"])])
+def test_plain_progress_ends_with_the_last_count(
+    total: int | None, last: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pipe it seemed to stop at 3 of 4."""
+    clock = iter([0.0, 2.5, 3.0, 4.0, 5.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+    with Console(out).progress("reading", total) as advance:
+        for _ in range(4):
+            advance()
+    assert out.getvalue().splitlines()[1:] == last
+
+
+def test_plain_progress_that_failed_has_no_last_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.5, 3.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    out = io.StringIO()
+
+    def fail() -> None:
+        with Console(out).progress("reading", None) as advance:
+            advance()
+            advance()
+            raise DataError("wrong")
+
+    with pytest.raises(DataError):
+        fail()
+    assert len(out.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_colours_tell_errors_warnings_and_fixes_apart(
+    no_color: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red, yellow and green on a terminal; none where NO_COLOR is set."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    out = _Terminal()
+    console = Console(out)
+    console.error(DataError("wrong", where="a:1", fix="mend it"))
+    console.warn("careful")
+    for label, colour in (("error:", "31"), ("warning:", "33"), ("  do:", "32")):
+        assert (f"\x1b[1;{colour}m{label}" in out.getvalue()) != no_color
+
+
 def test_what_was_done_before_says_nothing_about_the_time_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -70,6 +70,26 @@ def test_a_cell_of_two_lines_stays_beside_its_own_headings() -> None:
     assert "interval [0.2, 0.3]" in text
 
 
+def test_names_of_several_words_are_wrapped_before_rows_are_stacked() -> None:
+    table = Table("devices", "precision")
+    table.figures("memory", "tokens/s")
+    table.add_row("8 × h100", "nf4-double + bfloat16", "71.3 GiB", "10.7 k")
+    table.add_row("8 × h100", "bf16-mixed", "67.5 GiB", "10.3 k")
+    text = shown(table, 40)
+    assert "precision" in text.splitlines()[0]
+    assert "nf4-double +" in text
+    assert "In every row: devices 8 × h100." in text
+    assert max(map(len, text.splitlines())) <= 40
+
+
+def test_facts_are_wrapped_beside_their_names_even_a_long_path() -> None:
+    table = Table(headed=False)
+    table.text()
+    table.prose()
+    table.add_row("folder", "/a/long/path" * 10)
+    assert all(line.startswith(("folder ", "      ")) for line in shown(table, 60).splitlines())
+
+
 def test_every_table_of_the_package_is_one_of_these() -> None:
     root = Path(luthier.__file__).parent
     direct = [

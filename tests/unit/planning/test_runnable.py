@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shlex
 from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
 import torch
 
+from luthier.cli.main import run
 from luthier.config import RunConfig, load_config
 from luthier.config.methods import Quantisation
 from luthier.config.model import ModelConfig
 from luthier.config.train import TrainConfig
 from luthier.core.errors import UsageError
 from luthier.core.method_facts import FACTS, METHOD_NAMES
+from luthier.core.units import format_bytes
 from luthier.distributed.process_group import ProcessGroup
 from luthier.methods import method_for
+from luthier.planning.commands import tune_command
 from luthier.planning.hardware import catalogue, find_device
 from luthier.planning.methods import METHODS
 from luthier.planning.plan_request import PlanRequest
@@ -208,6 +213,62 @@ def test_advice_names_only_what_tune_can_run(question: PlanRequest) -> None:
     if precision_settings("fp16-mixed") is None:
         assert "fp16" not in said
         assert "float16" not in said.replace("bfloat16", "")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        PlanRequest("llama-3.1-8b", "rtx-4090", method="full", tokens=1e7),
+        PlanRequest("llama-3.1-8b", "h200", method="full"),
+        PlanRequest("llama-3.1-8b", "l4", seq_len=800, targets=("q_proj", "v_proj"), rank=4),
+        PlanRequest("llama-3.1-70b", "h100", devices=8, seq_len=4096, global_batch_size=64),
+        PlanRequest("llama-3.1-70b", "h100", devices=8, parallel="ddp"),
+    ],
+    ids=lambda question: f"{question.model} {question.hardware} {question.method}",
+)
+def test_the_command_that_is_advised_gives_the_figures_beside_it(
+    question: PlanRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suggested = advice(question, 2.0)
+    program, *words = suggested.command
+    assert program == "luthier"
+    assert run([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "fits"
+    assert found["tune_can_run"]
+    assert f"{format_bytes(found['device_bytes'])}, " in suggested.sentence
+    assert f"{found['tokens_per_second']:,.0f} tokens/s" in suggested.sentence
+
+
+def test_where_nothing_fits_the_command_finds_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    _, *words = advice(PlanRequest("llama-3.1-70b", "t4")).command
+    assert run(words) == 0
+    assert "It fits on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("question", "starts", "ends"),
+    [
+        (PlanRequest("gpt2", "t4"), "luthier tune --model openai-community/gpt2 method=lora", ""),
+        (PlanRequest("gpt2", "h100", devices=8), "luthier tune", " --nproc 8"),
+        (
+            PlanRequest("gpt2", "h100", devices=16),
+            "luthier launch model.id=openai-community/gpt2 method=lora",
+            " --nodes 2 --gpus 8 --accelerator H100",
+        ),
+        (PlanRequest("gpt2", "cpu", devices=1024), "luthier launch", " --nodes 1024 --gpus 0"),
+        (PlanRequest("smollm2-135m-instruct", "t4"), "luthier tune --model smollm2-135m-in", ""),
+    ],
+)
+def test_the_command_that_trains_a_plan_starts_as_many_processes_as_a_machine_has_devices(
+    question: PlanRequest, starts: str, ends: str
+) -> None:
+    """A plan of 1,024 devices said ``--nproc 1024``, which are processes on one machine."""
+    command = shlex.join(tune_command(question.model, plan(question)))
+    assert command.startswith(starts)
+    assert command.endswith(ends)
+    settings = [word for word in shlex.split(command) if "=" in word]
+    assert load_config(None, settings).method == "lora"
 
 
 @pytest.mark.parametrize("device", catalogue().values(), ids=lambda device: device.name)

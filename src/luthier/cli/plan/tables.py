@@ -10,8 +10,9 @@ from rich.console import RenderableType
 from luthier.cli.output import output_width
 from luthier.core.shell import Command
 from luthier.core.tables import Table
+from luthier.core.terminal import Text
 from luthier.core.units import counted, format_bytes, format_count, format_duration
-from luthier.core.verdict import verdict_of
+from luthier.core.verdict import Verdict, verdict_of
 from luthier.planning.commands import tune_command
 from luthier.planning.hardware import GUESSED
 from luthier.planning.memory_chart import legend, text_bar
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from luthier.records.dry_run import PlanCheck
 
 _BAR = 60
+_VERDICTS: dict[Verdict, str] = {
+    "fits": "green",
+    "may not fit": "yellow",
+    "does not fit": "red",
+}
 
 
 def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
@@ -52,7 +58,7 @@ def plan_lines(model: str, plan: Plan) -> list[RenderableType]:
         "cost": _cost_line(plan),
     }
     return [
-        sentence(plan),
+        Text(sentence(plan), style=_VERDICTS[plan.verdict]),
         "",
         _facts(choice),
         *_run(model, plan),
@@ -73,10 +79,13 @@ def inference_lines(
     verdict = verdict_of(memory.total, high, device.memory)
     length = question.target_length or question.seq_len
     upper = f"; the upper end of the estimate, {format_bytes(high)}, does not fit"
-    return [
+    answers = (
         f"{question.model} {verdict} on {device.name} with {counted(question.batch, 'answer')} of "
         f"{length} tokens at once: {format_bytes(memory.total)} of {format_bytes(device.memory)}"
-        f"{upper if verdict == 'may not fit' else ''}.",
+        f"{upper if verdict == 'may not fit' else ''}."
+    )
+    return [
+        Text(answers, style=_VERDICTS[verdict]),
         "",
         *_bar(parts, device.memory),
     ]
@@ -106,7 +115,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
     if is_lacking:
         table.prose("note")
     for plan in plans:
-        cells = [
+        cells: list[RenderableType] = [
             f"{plan.devices} × {plan.device}",
             plan.method_in_words,
             plan.precision_in_words,
@@ -120,7 +129,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             *(value for _, value in _extras(plan)),
         ]
         if is_unsure:
-            cells.append(plan.verdict)
+            cells.append(Text(plan.verdict, style=_VERDICTS[plan.verdict]))
         if is_lacking:
             cells.append(_lacks(plan))
         table.add_row(*cells)

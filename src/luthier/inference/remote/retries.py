@@ -147,6 +147,6 @@ class Client:
         return ResourceError(
             error.problem + tries + asks,
             where=self.url + path,
-            fix="see that the server runs, wait, or lower model.endpoint.concurrency; the same "
-            "command goes on with the answers it has",
+            fix="see that the server runs and has the model (model.endpoint.name), wait, or lower "
+            "model.endpoint.concurrency; the same command goes on with the answers it has",
         )
