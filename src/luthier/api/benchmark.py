@@ -15,6 +15,7 @@ from luthier.context.run_or_model import find_target
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.files import write_atomically, write_json
+from luthier.core.units import counted
 from luthier.records.evaluation import EvaluationRecord, SuiteRecord
 from luthier.records.result_cache import ResultCache
 from luthier.records.run_directory import FORMAT, RunDirectory
@@ -244,9 +245,10 @@ def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple
         raise next(iter(missing.values()))
     if missing:
         names = ", ".join(list(missing)[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+        tasks = counted(len(selection.tasks), "task")
         console.warn(
-            f"{len(missing)} of {len(selection.tasks)} tasks have no data and are left out, so the "
-            f"scores of suites differ from the published ones: {names}. "
+            f"left out {len(missing)} of {tasks} for lack of data, so "
+            f"the scores of suites differ from the published ones: {names}. "
             f"The first: {next(iter(missing.values()))}"
         )
     return tuple(prepared)

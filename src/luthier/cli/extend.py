@@ -8,6 +8,7 @@ from luthier.cli.flags import Json, WholeOrNone
 from luthier.cli.options import read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.cli.tune import STOPS
+from luthier.core.units import counted
 
 
 def extend(
@@ -42,7 +43,7 @@ def extend(
         print_json({**document, **training.model_dump(mode="json")})
         return
     print_result(
-        f"Extended to {training.steps} of {training.planned_steps} steps"
+        f"Extended to {training.steps} of {counted(training.planned_steps, 'step')}"
         f"{STOPS[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}, "
         f"best at step {training.best_step}.",
         f"  model     {result.run.model}",

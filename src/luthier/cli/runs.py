@@ -7,6 +7,8 @@ from pathlib import Path
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 
+_START = "Start one: luthier adapt"
+
 
 def runs(output: Path = Path("runs"), *, json: Json = False) -> None:
     """List the runs in a folder, newest first.
@@ -37,6 +39,6 @@ def runs(output: Path = Path("runs"), *, json: Json = False) -> None:
     elif found:
         print_result(runs_table(found))
     elif output.is_dir():
-        print_result(f"No runs in {output}. Start one with 'luthier adapt'.")
+        print_result(f"No runs in {output}.", _START)
     else:
-        print_result(f"No folder {output}, so no runs. Start one with 'luthier adapt'.")
+        print_result(f"No runs: there is no folder {output}.", _START)

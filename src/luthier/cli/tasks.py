@@ -5,6 +5,7 @@ from __future__ import annotations
 from luthier.cli.flags import Json
 from luthier.cli.output import print_json, print_result
 from luthier.core.tables import Table
+from luthier.core.units import counted
 
 
 def tasks(name: str | None = None, *, json: Json = False) -> None:
@@ -43,7 +44,7 @@ def _list(*, as_json: bool) -> None:
     table.prose("about")
     for item in found:
         if isinstance(item, Suite):
-            table.add_row(item.name, item.format, f"{len(item.tasks)} tasks", item.about)
+            table.add_row(item.name, item.format, counted(len(item.tasks), "task"), item.about)
         elif item.name not in many:
             table.add_row(item.name, item.format, ", ".join(item.metrics), item.about)
     note = (

@@ -13,7 +13,7 @@ from luthier.cli.flags import DryRun, Json, Whole, one_of
 from luthier.cli.options import CommonOptions, read_configuration
 from luthier.cli.output import print_json, print_result
 from luthier.core.method_facts import METHOD_NAMES
-from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.distributed.launch import end_with_parent, is_launched, run_together, speaks_for_all
 
 STOPS = {
@@ -64,9 +64,9 @@ def tune(
     validation = training.best_validation_loss
     best = "" if validation is None else f", validation loss {validation:.3f}"
     print_result(
-        f"Tuned with {training.method}: {training.steps} of {training.planned_steps} steps"
-        f"{STOPS[training.stopped]}, loss {training.first_loss:.3f} → {training.last_loss:.3f}"
-        f"{best} at step {training.best_step}.",
+        f"Tuned with {training.method}: {training.steps} of "
+        f"{counted(training.planned_steps, 'step')}{STOPS[training.stopped]}, "
+        f"loss {training.first_loss:.3f} → {training.last_loss:.3f}{best} at step {training.best_step}.",
         f"  trained   {format_count(training.trained_parameters)} of "
         f"{format_count(training.total_parameters)} parameters on "
         f"{format_count(training.trained_tokens)} tokens",

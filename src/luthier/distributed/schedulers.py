@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from luthier.core.errors import UsageError
+from luthier.core.units import counted
 from luthier.distributed.installing import Source
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -54,7 +55,8 @@ class ClusterJob:
     def __post_init__(self) -> None:
         if self.nodes < 1 or self.gpus < 0:
             raise UsageError(
-                f"cannot train on {self.nodes} machines with {self.gpus} GPUs",
+                f"cannot train on {counted(self.nodes, 'machine')} with "
+                f"{counted(self.gpus, 'GPU')}",
                 fix="give at least one machine",
             )
         if self.hours is not None and self.hours <= 0:

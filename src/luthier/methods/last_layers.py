@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.config.methods import LastLayersConfig
 from luthier.core.errors import UsageError
+from luthier.core.units import counted
 from luthier.methods.base import Adapted, Method
 from luthier.methods.frozen_prefix import FrozenPrefix
 from luthier.methods.gradient_reach import Reach
@@ -48,7 +49,7 @@ class LastLayersMethod(Method):
         count = 1 + max((one for one in numbers.values() if one is not None), default=-1)
         if self.config.layers > count:
             raise UsageError(
-                f"{loaded.stamp.id} has {count} layers, not {self.config.layers}",
+                f"{loaded.stamp.id} has {counted(count, 'layer')}, not {self.config.layers}",
                 where="methods.last-layers.layers",
                 fix=f"use at most {count}",
             )

@@ -11,6 +11,7 @@ from luthier.core.cache import cache_folder, one_at_a_time
 from luthier.core.console import Console
 from luthier.core.errors import DataError, ResourceError
 from luthier.core.folders import new_folder
+from luthier.core.units import counted
 from luthier.core.untrusted import reading_foreign
 from luthier.models.gguf_header import check_header
 from luthier.models.quiet_transformers import quiet_transformers
@@ -70,7 +71,7 @@ def _convert(source: Path, target: Path) -> None:
             model, tokenizer, missing = _read(source)
         if missing:
             raise DataError(
-                f"{len(missing)} tensors of the model are not in this GGUF file: "
+                f"this GGUF file lacks {counted(len(missing), 'tensor')} of the model: "
                 f"{', '.join(missing[:_SHOWN])}",
                 where=str(source),
                 fix="download it again",

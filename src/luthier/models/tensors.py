@@ -17,6 +17,7 @@ import torch
 
 from luthier.core.console import Console
 from luthier.core.errors import DataError
+from luthier.core.units import counted
 from luthier.models.kinds import class_in
 from luthier.models.quantised import stored_settings
 from luthier.models.quiet_transformers import quiet_transformers
@@ -83,8 +84,8 @@ def check_tensors(settings: Any, auto_class: Any, folder: ModelFolder, console: 
         )
     if unused:
         console.warn(
-            f"{len(unused)} tensors in the files of {folder.id} do not belong to the model and are "
-            f"not used: {_some(unused)}"
+            f"{counted(len(unused), 'tensor')} in the files of {folder.id} not used, being no "
+            f"part of the model: {_some(unused)}"
         )
 
 

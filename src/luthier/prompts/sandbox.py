@@ -178,7 +178,7 @@ def _check(node: nodes.Node) -> None:
 def _check_name(kind: str, name: str, known: Iterable[str]) -> None:
     known = list(known)
     if name not in known:
-        hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+        hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
         raise SecurityError(f"there is no {kind} {name!r}; {hint}")
 
 

@@ -11,6 +11,7 @@ from itertools import chain, zip_longest
 from luthier.core.errors import DataError
 from luthier.core.example import Example, Message
 from luthier.core.seeds import derive
+from luthier.core.units import counted
 
 
 def choose_shots(
@@ -39,7 +40,8 @@ def choose_shots(
     if len(usable) < count:
         size = "" if limit is None else f" of at most {limit} characters"
         raise DataError(
-            f"{count} shots are wanted, and there are {len(usable)} training examples{size}",
+            f"{counted(count, 'shot')} wanted, "
+            f"{counted(len(usable), 'training example')}{size} available",
             fix="use fewer shots or give more training examples",
         )
     by_choice: dict[int, list[Example]] = defaultdict(list)

@@ -15,7 +15,7 @@ from luthier.tasks.preparations import PREPARATIONS
 
 def _known_preparation(name: str) -> str:
     if name not in PREPARATIONS:
-        raise ValueError(f"there is no preparation {name!r}; there are {', '.join(PREPARATIONS)}")
+        raise ValueError(f"unknown preparation {name!r}; known: {', '.join(PREPARATIONS)}")
     return name
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from luthier.config import GuardsConfig
 from luthier.core.errors import DivergedError
+from luthier.core.units import counted
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 Action = Literal["warn", "skip", "abort"]
@@ -158,7 +159,7 @@ class Guards:
         state.skipped_in_row += 1
         if state.skipped > config.max_skipped or state.skipped_in_row > config.max_skipped_in_row:
             raise _diverged(
-                f"{state.skipped} steps up to step {step + 1} were skipped, "
+                f"skipped {counted(state.skipped, 'step')} up to step {step + 1}, "
                 f"{state.skipped_in_row} of them in a row",
                 batch_ids,
             )

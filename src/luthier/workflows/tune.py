@@ -13,7 +13,7 @@ from luthier.context.training_data import training_data
 from luthier.core.console import Console
 from luthier.core.errors import ResourceError
 from luthier.core.method_facts import MethodName
-from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.data.problems import count_reasons
 from luthier.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from luthier.methods import load_adapted
@@ -134,7 +134,7 @@ def _announce(plan: JobPlan, run: RunDirectory, console: Console) -> MeasuredPla
     time = "" if plan.seconds is None else f", about {format_duration(plan.seconds)}"
     time += f" ({GUESSED})" if plan.seconds_are_guessed else ""
     console.say(
-        f"  plan: {format_count(plan.trained_parameters)} trained, {plan.steps} steps, "
+        f"  plan: {format_count(plan.trained_parameters)} trained, {counted(plan.steps, 'step')}, "
         f"{format_bytes(memory.total)} of memory{time}"
     )
     stored = MeasuredPlan(

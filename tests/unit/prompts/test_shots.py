@@ -55,13 +55,13 @@ def test_choices_of_each_row_take_turns_by_place() -> None:
 def test_character_limit_holds_for_all_shots_together() -> None:
     shots = choose_shots(OPEN, 3, 0, max_characters=60)
     assert sum(len(shot.messages[1].content) + 1 for shot in shots) <= 60
-    with pytest.raises(DataError, match="3 shots are wanted, and there are 0"):
+    with pytest.raises(DataError, match="3 shots wanted, 0 training examples"):
         choose_shots(OPEN, 3, 0, max_characters=20)
 
 
 def test_too_few_examples() -> None:
     unusable = [Example("p", (), ("text",)), Example("u", (Message("user", "q"),), ())]
-    with pytest.raises(DataError, match="there are 1 training examples"):
+    with pytest.raises(DataError, match="2 shots wanted, 1 training example "):
         choose_shots([*unusable, OPEN[0]], 2, 0)
     assert choose_shots([], 0, 0) == ()
 

@@ -148,7 +148,7 @@ def test_too_many_skipped_steps_end_the_training(
 ) -> None:
     Poison(monkeypatch, steps, "loss", math.nan)
     guards = {"non_finite": "skip", **limits}
-    with pytest.raises(DivergedError, match=f"up to step {last} were skipped") as caught:
+    with pytest.raises(DivergedError, match=f"skipped .* up to step {last},") as caught:
         small_tune(train={"guards": guards})
     assert caught.value.exit_code == 5
 
@@ -160,7 +160,7 @@ def test_what_was_skipped_is_remembered_over_a_resume(
     Poison(monkeypatch, {0, 1, 6}, "loss", math.nan)
     with pytest.raises(PreemptedError):
         small_tune(train={"guards": guards}, observers=[Watch(stop_at=4)])
-    with pytest.raises(DivergedError, match="3 steps up to step 7 were skipped"):
+    with pytest.raises(DivergedError, match="skipped 3 steps up to step 7"):
         small_tune(train={"guards": guards})
 
 

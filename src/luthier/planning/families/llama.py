@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from luthier.core.units import counted
 from luthier.planning.architecture import Architecture, Stack
 from luthier.planning.attention import Attention
 from luthier.planning.blocks import Block, SequentialBlock, SubLayer
@@ -241,7 +242,9 @@ def _experts(family: str, s: Settings, hidden: int) -> Experts:
     number = s.number("num_local_experts", "num_experts")
     chosen = s.number("num_experts_per_tok", default=2)
     if chosen > number:
-        raise s.wrong("num_experts_per_tok", f"is {chosen}", f"there are {number} experts")
+        raise s.wrong(
+            "num_experts_per_tok", f"is {chosen}", f"the model has {counted(number, 'expert')}"
+        )
     return Experts(
         hidden=hidden,
         intermediate=s.number("moe_intermediate_size", "intermediate_size"),
@@ -302,7 +305,9 @@ def _positions(family: str, s: Settings) -> list[Position]:
     count = s.layers("num_hidden_layers")
     kinds = s.items("layer_types")
     if kinds and len(kinds) != count:
-        raise s.wrong("layer_types", f"has {len(kinds)} entries", f"there are {count} layers")
+        raise s.wrong(
+            "layer_types", f"has {len(kinds)} entries", f"the model has {counted(count, 'layer')}"
+        )
     windowed = _WINDOWED.get(family, _nowhere)
     window = s.number("sliding_window", default=0, least=0)
     if "sliding_window" not in s.values:
@@ -322,6 +327,10 @@ def _rotated(family: str, s: Settings, count: int) -> list[bool]:
         return [True] * count
     listed = [bool(item) for item in s.items("no_rope_layers")]
     if listed and len(listed) != count:
-        raise s.wrong("no_rope_layers", f"has {len(listed)} entries", f"there are {count} layers")
+        raise s.wrong(
+            "no_rope_layers",
+            f"has {len(listed)} entries",
+            f"the model has {counted(count, 'layer')}",
+        )
     interval = s.number("no_rope_layer_interval", default=4)
     return listed or [(index + 1) % interval != 0 for index in range(count)]
