@@ -66,7 +66,8 @@ def tune(
     print_result(
         f"Tuned with {training.method}: {training.steps} of "
         f"{counted(training.planned_steps, 'step')}{STOPS[training.stopped]}, "
-        f"loss {training.first_loss:.3f} → {training.last_loss:.3f}{best} at step {training.best_step}.",
+        f"loss {training.first_loss:.3f} → {training.last_loss:.3f}{best} "
+        f"at step {training.best_step}.",
         f"  trained   {format_count(training.trained_parameters)} of "
         f"{format_count(training.total_parameters)} parameters on "
         f"{format_count(training.trained_tokens)} tokens",
