@@ -85,7 +85,7 @@ def test_turns_out_of_order_are_refused_with_their_place(
 ) -> None:
     outcome = show(f"turns/{name}.jsonl")
     assert outcome.code == DataError.exit_code
-    assert "24 problems" in outcome.err
+    assert "(24 places)" in outcome.err
     assert f'{name}.jsonl:1, field "{field}"' in outcome.err
     assert advice in outcome.err
 
@@ -148,9 +148,8 @@ def test_several_answers_to_one_prompt_stay_in_one_split(
 def test_numbers_as_answers_are_refused_with_a_way_out(show: Call) -> None:
     outcome = show("rows/number-answers.jsonl")
     assert outcome.code == DataError.exit_code
-    assert (
-        'number-answers.jsonl:1, field "completion": expected a text, found a number' in outcome.err
-    )
+    assert "error: expected a text, found a number" in outcome.err
+    assert 'at: number-answers.jsonl:1, field "completion"; ' in outcome.err
     assert "write it in quotes, or convert it with a template" in outcome.err
 
 

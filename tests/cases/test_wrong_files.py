@@ -85,7 +85,8 @@ def test_a_template_with_a_column_that_is_not_there(show: Any) -> None:
     Path("rows.csv").write_text(table(), encoding="utf-8")
     outcome = show("rows.csv", "wrong-column")
     assert outcome.code == DataError.exit_code
-    assert "rows.csv:2: 'prompt' of the task 'tickets' needs the column 'text'" in outcome.err
+    assert "error: 'prompt' of the task 'tickets' needs the column 'text'" in outcome.err
+    assert "at: rows.csv:2; rows.csv:3; rows.csv:4 and 21 more (24 places)" in outcome.err
     assert "the columns are subject, body, queue" in outcome.err
 
 

@@ -130,7 +130,7 @@ def _entry(alike: list[LuthierError], *, is_fixed: bool) -> str:
 
 
 def _places(alike: list[LuthierError]) -> str:
-    """The number of places, and the first of them."""
+    """The first places, and their number."""
     shown = "; ".join(problem.where for problem in alike[:_PLACES] if problem.where)
     more = f" and {len(alike) - _PLACES:,} more" if len(alike) > _PLACES else ""
-    return f"{len(alike):,} places: {shown}{more}" if shown else f"{len(alike):,} times"
+    return f"{shown}{more} ({len(alike):,} places)" if shown else f"{len(alike):,} times"

@@ -130,7 +130,7 @@ def test_a_suite_is_scored_from_what_is_there(
     monkeypatch.setenv("LUTHIER_DATA", str(tmp_path))
     shown = io.StringIO()
     (result,) = luthier.benchmark([tiny_llama], ["glue"], None, settings, Console(shown))
-    assert "8 of 10 tasks have no data" in shown.getvalue()
+    assert "left out 8 of 10 tasks for lack of data" in shown.getvalue()
     assert "glue/CoLA/dev.tsv" in shown.getvalue()
     (suite,) = result.suites
     assert suite == SuiteRecord.read(result.run.suite("glue"))

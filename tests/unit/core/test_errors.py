@@ -24,7 +24,7 @@ def numbers(first: int, last: int, fix: str = "quote it") -> list[DataError]:
 def test_problems_that_are_all_alike_are_one_error_with_the_first_places() -> None:
     error = raised(*numbers(1, 61))
     assert error.problem == "found a number"
-    assert error.where == "60 places: a:1; a:2; a:3 and 57 more"
+    assert error.where == "a:1; a:2; a:3 and 57 more (60 places)"
     assert error.fix == "quote it"
 
 
@@ -34,9 +34,9 @@ def test_each_kind_of_problem_is_an_entry_whatever_the_order_of_rows() -> None:
     assert raised(*mixed).problem.splitlines() == [
         "120 problems:",
         "  found a number (quote it)",
-        "    60 places: a:1; a:2; a:3 and 57 more",
+        "    a:1; a:2; a:3 and 57 more (60 places)",
         "  it is empty (drop it)",
-        "    60 places: a:100; a:101; a:102 and 57 more",
+        "    a:100; a:101; a:102 and 57 more (60 places)",
     ]
 
 
@@ -54,7 +54,7 @@ def test_every_problem_is_counted_once() -> None:
     assert raised(*numbers(1, 3), others=4).problem.splitlines() == [
         "6 problems:",
         "  found a number",
-        "    2 places: a:1; a:2",
+        "    a:1; a:2 (2 places)",
         "  … and 4 more",
     ]
 

@@ -61,7 +61,7 @@ def test_the_dialogsum_folder_is_the_same(data_root: Path) -> None:
 
 def test_alpaca(data_root: Path) -> None:
     source = "instruct/alpaca/alpaca_5000.json.gz"
-    with pytest.raises(DataError, match=r'(?s)row 2336, field "output": the text is empty'):
+    with pytest.raises(DataError, match=r'row 2336, field "output".*the text is empty'):
         load(data_root, source)
     dataset = load(data_root, source, invalid="drop")
     assert dataset.format == "alpaca"
@@ -97,7 +97,7 @@ def test_sst2(data_root: Path) -> None:
 
 
 def test_sst2_names_the_column_that_its_files_disagree_on(data_root: Path) -> None:
-    with pytest.raises(DataError, match=r"train\.tsv\.gz:2: .*needs the column 'content'"):
+    with pytest.raises(DataError, match=r"train\.tsv\.gz:2; .*needs the column 'content'"):
         load(data_root, "glue/SST-2", "classify-sentiment/short")
 
 

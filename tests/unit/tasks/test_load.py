@@ -125,7 +125,7 @@ def test_what_decides_the_answers_is_in_the_fingerprint(tmp_path: Path) -> None:
         ("train: train.jsonl, test", "prepare: [x], test", 4, "valid string", ""),
         ("name: tickets", "name: ../x", 1, "pattern", ""),
         ("files:\n", "prepare: [x]\nfiles:\n", 3, "has no key 'prepare'", ""),
-        ("  splits", "  prepare: [copas]\n  splits", 4, "no preparation 'copas'", ""),
+        ("  splits", "  prepare: [copas]\n  splits", 4, "unknown preparation 'copas'", ""),
         ("name: tickets\n", "name: tickets\nsplit: train\n", 0, "worked examples would", ""),
     ],
 )
