@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from luthier.api.configuration import (
     Configuration,
     Overrides,
@@ -37,10 +39,13 @@ def adapt(
     from luthier.evaluation.settings import require_reach
     from luthier.ladder.checks import check_ladder, without_tests_too_long_for_a_rung
     from luthier.ladder.run import run_ladder
+    from luthier.ladder.rungs import with_baselines
 
     resolved, console = configure(config, overrides), console or Console()
     require_reach(resolved.evaluate, "ladder")
-    context = without_tests_too_long_for_a_rung(prepare(resolved, console), console)
+    context = prepare(resolved, console)
+    context = replace(context, config=with_baselines(context.config, context.dataset))
+    context = without_tests_too_long_for_a_rung(context, console)
     check_ladder(context)
     run = open_run(resolved, "adapt", context.dataset.task, context.model.id)
     with writing(run, console):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from luthier.api.configuration import (
@@ -37,6 +38,7 @@ def dry_run(
     from luthier.context.prepare import prepare
     from luthier.evaluation.settings import require_reach
     from luthier.ladder.checks import check_ladder, without_tests_too_long_for_a_rung
+    from luthier.ladder.rungs import with_baselines
     from luthier.preflight.dry_run import check_tune, dry_run_of
 
     resolved, console = configure(config, overrides), console or Console()
@@ -44,6 +46,7 @@ def dry_run(
         require_reach(resolved.evaluate, "ladder")
     context = prepare(resolved, console)
     if kind == "adapt":
+        context = replace(context, config=with_baselines(context.config, context.dataset))
         context = without_tests_too_long_for_a_rung(context, console)
     else:
         long = long_tests(context, asking(context, resolved.prompt.shots, resolved.method))

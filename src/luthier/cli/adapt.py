@@ -53,8 +53,11 @@ def adapt(
 
     recommendation = result.ladder.recommendation
     reasons = "\n".join(f"– {reason}" for reason in recommendation.reasons)
+    warnings = [f"warning: {warning}" for warning in recommendation.warnings]
     print_result(
         "",
+        *warnings,
+        *([""] if warnings else []),
         ladder_table(result.ladder),
         "",
         recommendation.sentence,

@@ -7,10 +7,11 @@ from typing import Literal
 from pydantic import Field
 
 from luthier.config.base import Bytes, Config, Seconds
+from luthier.core.choices import BaselineName
 from luthier.core.method_facts import MethodName
 
 ShotName = Literal["zero-shot", "one-shot", "few-shot"]
-RungName = Literal[ShotName, MethodName]
+RungName = Literal[BaselineName, ShotName, MethodName]
 
 
 class AdaptConfig(Config):
@@ -21,6 +22,10 @@ class AdaptConfig(Config):
         min_length=1,
     )
     """The adaptation methods to try, cheapest first."""
+    baselines: tuple[BaselineName, ...] | None = None
+    """The baselines to measure before the other rungs; they need no language model. None: those
+    that suit the task: majority and linear for choices, nearest for open answers, lead for
+    summaries. An empty list: none."""
     target: float | None = None
     """Recommend the cheapest rung whose metric reaches this value."""
     stop_at_target: bool = False

@@ -17,7 +17,8 @@ class EvaluateConfig(Config):
     metrics: Annotated[tuple[str, ...] | None, OneOrMore] = None
     """The metrics; the first is the primary one. None: the template's, or each task's."""
     max_new_tokens: int | None = Field(default=None, ge=1)
-    """Maximum length of an answer, in tokens; None: the template's, or each task's."""
+    """Maximum length of an answer, in tokens; None: the task's, or one and a half times the longest
+    reference."""
     stop: tuple[StopString, ...] | None = None
     """Stop texts: an answer ends before the first of them; they may contain special tokens. None:
     after shots in plain text, the blank line before the next question; in tasks, each task's

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from luthier.config import Decoding, RunConfig
+from luthier.context.answer_length import longest_answer
 from luthier.core.errors import UsageError
 from luthier.core.example import Example
 from luthier.data.dataset import Dataset
@@ -51,7 +52,7 @@ def answer_mode(context: RunContext, shots: int) -> AnswerMode:
 
 def decoding_of(context: RunContext, shots: int) -> Decoding:
     """The decoding settings for prompts with ``shots`` few-shot examples."""
-    limit = context.config.evaluate.max_new_tokens or context.dataset.template.max_new_tokens
+    limit = longest_answer(context)
     stop = context.config.evaluate.stop
     if stop is None:
         stop = context.renderer.stop_strings(context.dataset.train) if shots else ()

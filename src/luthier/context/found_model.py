@@ -38,6 +38,11 @@ class FoundModel(ABC):
     def revision(self) -> str:
         """The version of the model."""
 
+    @property
+    @abstractmethod
+    def context_window(self) -> int | None:
+        """The context window in tokens; None: only the server knows it."""
+
     @abstractmethod
     def weights(self) -> ModelHandle:
         """The handle of the model's files, for tuning and other work that needs weights.
@@ -100,6 +105,11 @@ class ModelFiles(FoundModel):
     def revision(self) -> str:
         """See `FoundModel.revision`."""
         return self.handle.revision
+
+    @property
+    def context_window(self) -> int:
+        """See `FoundModel.context_window`."""
+        return self.handle.context_window
 
     def weights(self) -> ModelHandle:
         """See `FoundModel.weights`."""
@@ -164,6 +174,10 @@ class ModelOnServer(FoundModel):
     def revision(self) -> str:
         """See `FoundModel.revision`."""
         return self.endpoint.revision
+
+    @property
+    def context_window(self) -> None:
+        """See `FoundModel.context_window`."""
 
     def weights(self) -> ModelHandle:
         """See `FoundModel.weights`.

@@ -1,4 +1,4 @@
-"""Named training options, shared by the configuration and the planner.
+"""Named options, shared by the configuration and the planner.
 
 The planner states which plans `tune` can run but loads no configuration, so the options live here.
 """
@@ -12,6 +12,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 OptimizerName = Literal["adamw", "adamw-8bit", "paged-adamw-8bit", "adafactor", "sgd"]
 Checkpointing = Literal["none", "selective", "full"]
 Parallelism = Literal["ddp", "zero2", "fsdp"]
+BaselineName = Literal["majority", "linear", "nearest", "lead"]
 # IA3 scales keys, values (their own projection or one fused with the queries) and the MLP's inner
 # activations, which are the input of its last projection.
 IA3_OUTPUTS = ("k_proj", "v_proj", "k", "v", "c_attn", "query_key_value", "qkv_proj")

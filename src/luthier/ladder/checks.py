@@ -10,7 +10,7 @@ from luthier.context.run_context import RunContext
 from luthier.context.training_data import require_trainable_base, training_data
 from luthier.core.console import Console
 from luthier.distributed.process_group import SINGLE_PROCESS
-from luthier.ladder.rungs import Rung, rungs_of
+from luthier.ladder.rungs import PromptRung, Rung, TuningRung, rungs_of
 from luthier.methods.weightless import outlined
 from luthier.models.device import default_device
 from luthier.planning.from_config import tuning_of
@@ -30,7 +30,9 @@ def without_tests_too_long_for_a_rung(context: RunContext, console: Console) -> 
     Raises:
         DataError: no example is left.
     """
-    ways = [asking(context, rung.shots, rung.method) for rung in rungs_of(context.config)]
+    rungs = rungs_of(context.config)
+    ways = [asking(context, rung.shots) for rung in rungs if isinstance(rung, PromptRung)]
+    ways += [asking(context, 0, rung.method) for rung in rungs if isinstance(rung, TuningRung)]
     return without_long_tests(context, *ways, console=console)
 
 
@@ -45,7 +47,7 @@ def check_ladder(context: RunContext) -> Checked:
     """
     rungs = rungs_of(context.config)
     longest = _longest_prompt(context, rungs)
-    methods = tuple(rung.method for rung in rungs if rung.method)
+    methods = tuple(rung.method for rung in rungs if isinstance(rung, TuningRung))
     if methods:
         require_trackers(context.config.train.trackers)
         require_optimizer(context.config.train, default_device(), SINGLE_PROCESS)
@@ -63,11 +65,14 @@ def check_ladder(context: RunContext) -> Checked:
 
 def _longest_prompt(context: RunContext, rungs: Sequence[Rung]) -> int:
     """Tokens of the longest prompt of all rungs; each must fit together with its method."""
+    asked = [(context.renderer, rung.shots) for rung in rungs if isinstance(rung, PromptRung)]
+    asked += [
+        (context.renderer_beside(rung.method), 0) for rung in rungs if isinstance(rung, TuningRung)
+    ]
     longest: dict[tuple[int, int], int] = {}
-    for rung in rungs:
-        renderer = context.renderer_beside(rung.method) if rung.method else context.renderer
-        key = (rung.shots, renderer.tokenised().context_window)
+    for renderer, shots in asked:
+        key = (shots, renderer.tokenised().context_window)
         if key not in longest:
-            prompts = evaluation_task(context, rung.shots).prompts(renderer)
+            prompts = evaluation_task(context, shots).prompts(renderer)
             longest[key] = max(known_tokens(prompt.content) for prompt in prompts)
-    return max(longest.values())
+    return max(longest.values(), default=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from luthier.core.units import format_bytes, format_count, format_duration
+from luthier.core.units import counted, format_bytes, format_count, format_duration
 from luthier.evaluation.statistics.power import can_show_nothing, too_few_units
 from luthier.records.comparison import Comparison
 from luthier.records.contamination import Contamination
@@ -13,6 +13,12 @@ from luthier.records.evaluation import MetricResult
 from luthier.records.forgetting import Forgetting
 from luthier.records.ladder import Recommendation, RungRecord
 from luthier.reports.format import format_interval
+
+_MANY_CUT = 0.1
+"""The share of cut answers above which a warning stands at the top."""
+_COARSE = 0.1
+"""The least detectable difference above which a warning stands at the top. It is a tenth of the
+range of most metrics."""
 
 
 class _Measured(NamedTuple):
@@ -56,19 +62,25 @@ def recommend(
         contamination: the test examples that the training data contains, if they were looked for.
     """
     measured = [_Measured(rung, rung.metric) for rung in rungs if rung.metric]
+    warnings = (*_cut_answers(rungs), *_few_examples(measured))
     others = tuple(_why_not(rung) for rung in rungs if not rung.metric)
     if not measured:
         sentence = "No rung was measured, so there is nothing to recommend."
-        overlap = _contamination_reasons(contamination, rungs, None)
-        return Recommendation(rung=None, sentence=sentence, reasons=(*others, *overlap))
+        overlap = _contamination_warnings(contamination, rungs, None)
+        return Recommendation(rung=None, sentence=sentence, reasons=others, warnings=overlap)
     if target is not None:
         name, sentence, reasons = _cheapest_at_target(measured, target)
     elif units := _too_few_units(measured, alpha):
         name, sentence, reasons = _not_testable(measured, units, alpha)
     else:
         name, sentence, reasons = _final_choice(measured, alpha)
-    overlap = _contamination_reasons(contamination, rungs, name)
-    return Recommendation(rung=name, sentence=sentence, reasons=(*reasons, *others, *overlap))
+    overlap = _contamination_warnings(contamination, rungs, name)
+    return Recommendation(
+        rung=name,
+        sentence=sentence,
+        reasons=(*reasons, *others),
+        warnings=(*overlap, *warnings),
+    )
 
 
 def is_at_target(metric: MetricResult | None, target: float | None) -> bool:
@@ -133,6 +145,8 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
         sentence = "No rung can be recommended: none gives answers that can be used."
         return None, sentence, [_left_out(m) for m in measured]
     parts = [_use(choice)]
+    if choice.rung.is_baseline:
+        parts.append("You do not need a language model here.")
     left_out = [m for m in cheaper if m.rung.unusable]
     if left_out and len(left_out) == len(cheaper):
         parts.append("It is the cheapest rung whose answers can be used.")
@@ -225,21 +239,30 @@ def _not_shown(dearer: _Measured, alpha: float) -> str:
     if gain.difference and not dearer._is_higher(gain.difference):
         return f"{rung.name} costs more and scored worse: {apart}."
     p = _p(gain.p_adjusted, alpha)
-    return f"{rung.name} is not shown to be better: {apart}, p {p}, above {alpha:g}."
+    shown = f"No clear gain of {rung.name}: {apart}, p {p}, above {alpha:g}."
+    if gain.no_interval or gain.low <= 0 <= gain.high:
+        return shown
+    return f"{shown} The interval is of this pair only, while p is corrected for all pairs."
 
 
 def _power(dearer: _Measured) -> str:
+    """The least detectable difference, unless it is a warning already."""
     gain = dearer.rung.gain
-    if gain is None or gain.detectable is None:
-        return ""
+    fine = gain is not None and gain.detectable is not None and gain.detectable < _COARSE
+    return _detectable(gain) if gain and fine else ""
+
+
+def _detectable(gain: Comparison) -> str:
     return (
-        f"With {gain.n:,} examples you can detect differences of {gain.detectable:.3f} or more "
-        "between two rungs tested by themselves (80 % power, α = 0.05)."
+        f"With {counted(gain.n, 'example')} you can detect differences of {gain.detectable:.3f} or "
+        "more between two rungs tested by themselves (80 % power, α = 0.05)."
     )
 
 
 def _facts(choice: RungRecord) -> list[str]:
     """The cost and forgetting of the choice."""
+    if choice.is_baseline:
+        return [f"It was learned in {format_duration(choice.train_seconds)}."]
     if choice.training is None:
         return ["It needs no training, only the prompt."]
     facts = [
@@ -305,10 +328,28 @@ def _p(p: float, above: float = 0.0) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _contamination_reasons(
+def _cut_answers(rungs: Sequence[RungRecord]) -> list[str]:
+    """A warning for each rung with many answers that were cut at the token limit."""
+    return [
+        f"{rung.name}: {rung.truncated:,} of {counted(rung.metric.n, 'answer')} were cut at the "
+        "token limit; raise evaluate.max_new_tokens."
+        for rung in rungs
+        if rung.metric and rung.truncated > _MANY_CUT * rung.metric.n
+    ]
+
+
+def _few_examples(measured: Sequence[_Measured]) -> list[str]:
+    """A warning if the test examples can show only large differences."""
+    gains = [m.rung.gain for m in measured if m.rung.gain]
+    if not gains or gains[-1].detectable is None or gains[-1].detectable < _COARSE:
+        return []
+    return [_detectable(gains[-1])]
+
+
+def _contamination_warnings(
     found: Contamination | None, rungs: Sequence[RungRecord], chosen: str | None
 ) -> tuple[str, ...]:
-    """Notes on contamination for the recommendation; empty if all examples are clean."""
+    """Warnings of contamination; empty if all examples are clean."""
     if found is None or not found.examples:
         return ()
     clean = next((rung.clean for rung in rungs if rung.name == chosen), None)

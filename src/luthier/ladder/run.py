@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.context.base_model import BaseModel
-from luthier.context.fingerprints import evaluation_fingerprint, training_fingerprint
+from luthier.context.fingerprints import evaluation_fingerprint
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.core.errors import DivergedError, ResourceError
@@ -11,9 +11,9 @@ from luthier.core.seeds import fingerprint
 from luthier.core.units import format_duration
 from luthier.evaluation import Evaluation, Resampling, compare_rungs, load_evaluation
 from luthier.ladder.budget import TimeBudget
-from luthier.ladder.measure import RungMeasurer
+from luthier.ladder.measure import RungMeasurer, inputs_of, measure_rung
 from luthier.ladder.recommendation import is_at_target, recommend
-from luthier.ladder.rungs import Rung, rungs_of
+from luthier.ladder.rungs import BaselineRung, Rung, rungs_of
 from luthier.ladder.verify import check_rung
 from luthier.preflight.power import notes_on_power
 from luthier.records.ladder import LadderRecord, RungRecord, StoredRung
@@ -65,7 +65,7 @@ def run_ladder(context: RunContext, run: RunDirectory, console: Console) -> Ladd
 def _attempt(measurer: RungMeasurer, rung: Rung) -> RungRecord:
     """The record of a rung; errors that do not affect other rungs become its record."""
     try:
-        record = measurer.measure(rung)
+        record = measure_rung(rung, measurer)
     except ResourceError as error:
         if error.where:  # an unwritable file would make the other rungs fail too
             raise
@@ -105,8 +105,7 @@ def _spent(run: RunDirectory, done: list[RungRecord]) -> float:
 
 
 def _fingerprint(context: RunContext, rung: Rung) -> str:
-    training = training_fingerprint(context, rung.method) if rung.method else ""
-    return fingerprint(evaluation_fingerprint(context), str(rung.shots), training)
+    return fingerprint(evaluation_fingerprint(context), *inputs_of(rung, context))
 
 
 def _skipped(rung: Rung, reason: str) -> RungRecord:
@@ -141,7 +140,8 @@ def _ladder(
     rungs = [record.model_copy(update={"gain": gains.get(record.name)}) for record in records]
     found = measurer.contamination
     recommendation = recommend(rungs, config.adapt.target, config.adapt.alpha, found)
-    first = next(iter(evaluations.values()), None)
+    baselines = {rung.name for rung in rungs_of(config) if isinstance(rung, BaselineRung)}
+    first = next((evaluations[name] for name in evaluations if name not in baselines), None)
     return LadderRecord(
         task=dataset.task,
         split="test",

@@ -114,8 +114,13 @@ def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) ->
             own = rung.metrics if field == "metrics" else (rung.metric,)
             check_metrics(f"{rung.name}: {field}", own, samples, resampling, path, source)
         clean = next(iter(evaluation.record.clean), None)
-        stored = {"clean": rung.clean, "unusable": rung.unusable}
-        found = {"clean": clean, "unusable": unusable_answers(samples)}
+        names = ("clean", "unusable", "truncated")
+        stored = {name: getattr(rung, name) for name in names}
+        found = {
+            "clean": clean,
+            "unusable": "" if rung.is_baseline else unusable_answers(samples),
+            "truncated": evaluation.record.truncated_outputs,
+        }
         _require(rung.name, stored, found, path)
     for name, kind in (("training", TrainingRecord), ("forgetting", Forgetting)):
         told: Record | None = getattr(rung, name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
+from luthier.core.choices import BaselineName
 from luthier.records.base import Count, Record, Seconds
 from luthier.records.comparison import Comparison
 from luthier.records.contamination import Contamination
@@ -20,6 +21,8 @@ class RungRecord(Record):
     reason: str = ""
     unusable: str = ""
     """The reason why the answers are unusable, regardless of their score."""
+    truncated: Count = 0
+    """Number of answers that were cut at the token limit."""
     metric: MetricResult | None = None
     metrics: tuple[MetricResult, ...] = ()
     clean: MetricResult | None = None
@@ -31,6 +34,11 @@ class RungRecord(Record):
     train_seconds: Seconds = 0.0
     evaluate_seconds: Seconds = 0.0
     training: TrainingRecord | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the rung needs no language model."""
+        return self.name in get_args(BaselineName)
 
 
 class StoredRung(Record):
@@ -46,6 +54,8 @@ class Recommendation(Record):
     rung: str | None
     sentence: str
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """Doubts about the measurements, which stand above the result."""
 
 
 class LadderRecord(Record):

@@ -21,10 +21,17 @@ def tuned_model(run: RunDirectory) -> Path | None:
     """The folder of a run's tuned model; None: the run measures an untuned model.
 
     Raises:
-        DataError: it is an adapt run, which contains several models, or an unfinished training.
+        DataError: it is an adapt run, which contains several models, an unfinished training, or a
+            baseline.
     """
     if run.is_adapt:
         raise DataError("an adapt run contains several models", where=str(run.path))
+    if run.baseline.is_file():
+        raise DataError(
+            f"the rung {run.name} is a baseline, which has no language model",
+            where=str(run.path),
+            fix="predict with it: 'luthier predict RUN FILE -o OUT', or name another rung",
+        )
     if run.model.is_dir():
         return run.model
     if run.metrics.exists() or run.checkpoints.exists():

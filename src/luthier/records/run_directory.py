@@ -15,6 +15,8 @@ from luthier.core.names import shortened
 
 FORMAT = 2
 """Format version of run directories; raised when files or settings change name or meaning."""
+BASELINE_FILE = "baseline.json"
+"""The file of a rung that is a baseline; its arrays lie beside it."""
 _RUNGS = "rungs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -111,6 +113,11 @@ class RunDirectory:
     def manifest(self) -> Path:
         """Versions, hardware, seeds, and hashes of data, template and model."""
         return self.path / "manifest.json"
+
+    @property
+    def baseline(self) -> Path:
+        """The baseline of a rung without a model; see `luthier.evaluation.baselines`."""
+        return self.path / BASELINE_FILE
 
     @property
     def plan(self) -> Path:

@@ -8,16 +8,18 @@ from luthier.context.run_context import RunContext
 from luthier.core.console import Console
 from luthier.evaluation import (
     Evaluation,
+    EvaluationTask,
     Resampling,
     evaluate_task,
     with_clean_part,
     write_evaluation,
 )
 from luthier.evaluation.forgetting import measure_general
-from luthier.evaluation.predicting.base import ModelPredictor
+from luthier.evaluation.predicting.base import ModelPredictor, Predictor
 from luthier.inference import TextLoss
 from luthier.models.load import LoadedModel
 from luthier.records.contamination import Contamination
+from luthier.records.evaluation import ModelStamp
 from luthier.records.result_cache import ResultCache
 from luthier.records.run_directory import RunDirectory
 
@@ -57,10 +59,41 @@ def measure_model(
     task = evaluation_task(context, shots)
     # A soft prompt takes a part of the window.
     renderer = context.renderer.within(model.context_window)
-    resampling = resampling_of(context)
     engine = model.engine(ResultCache(run.answers(task.name)))
     predictor = ModelPredictor(engine, renderer, task.mode)
-    evaluation = evaluate_task(predictor, task, model.stamp, resampling, console, adapter=adapter)
+    return measure_predictor(
+        context, task, run, predictor, model.stamp, console, adapter, contamination
+    )
+
+
+def measure_predictor(
+    context: RunContext,
+    task: EvaluationTask,
+    run: RunDirectory,
+    predictor: Predictor,
+    stamp: ModelStamp,
+    console: Console,
+    adapter: str = "",
+    contamination: Contamination | None = None,
+) -> Evaluation:
+    """Answer the examples of a task, score the answers, and store both in ``run``.
+
+    Args:
+        context: the settings of the statistics.
+        task: the examples and metrics.
+        run: the run directory for answers and metrics.
+        predictor: a model with its prompts, or a baseline.
+        stamp: the name and version of the model or the baseline.
+        console: shows progress.
+        adapter: the adapter on the model, if any.
+        contamination: the test examples that overlap with the training data.
+
+    Raises:
+        DataError: prompts leave no room for their answers; lists all of them.
+        ResourceError: the run directory is not writable.
+    """
+    resampling = resampling_of(context)
+    evaluation = evaluate_task(predictor, task, stamp, resampling, console, adapter=adapter)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
