@@ -24,6 +24,8 @@ _PRINTED = re.compile(
     r"""\{\{-?\s*([^\W\d]\w*(?:\.\w+|\[\s*(?:-?\d+|'[^']*'|"[^"]*")\s*\])*)\s*-?\}\}"""
 )
 
+_OF_ONE_LABEL = {"f1", "precision", "recall"}
+"""The metrics whose argument is a label."""
 Words = Annotated[Mapping[str, Jinja], TextKeys, Field(min_length=2)]
 
 
@@ -47,7 +49,7 @@ class ChoiceTask(LikelihoodTask):
     def _metrics_know_the_labels(self) -> Self:
         for metric in self.metrics:
             name, _, label = metric.partition(":")
-            if name == "f1" and label not in self.choices:
+            if name in _OF_ONE_LABEL and label not in self.choices:
                 raise ValueError(
                     f"the metric {metric} is of a label without words; "
                     f"the labels are {listed(self.choices)}"

@@ -11,6 +11,7 @@ from luthier.evaluation import (
     Resampling,
     evaluate_task,
     with_clean_part,
+    with_details,
     write_evaluation,
 )
 from luthier.evaluation.forgetting import measure_general
@@ -62,6 +63,7 @@ def measure_model(
     predictor = ModelPredictor(engine, renderer, task.mode)
     evaluation = evaluate_task(predictor, task, model.stamp, resampling, console, adapter=adapter)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
+    evaluation = with_details(evaluation, resampling, context.config.evaluate.abstain)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
 
