@@ -293,7 +293,7 @@ def _measure_in(
             adapter=measured.adapter,
         )
         threshold = measured.config.evaluate.abstain
-        evaluation = with_details(evaluation, resampling, threshold)
+        evaluation = with_details(evaluation, resampling, threshold, console)
         write_evaluation(run, evaluation.record, evaluation.samples)
         records.append(evaluation.record)
     names = {record.task for record in records}

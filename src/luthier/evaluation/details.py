@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
+from luthier.core.console import Console
 from luthier.evaluation.abstention import abstention
 from luthier.evaluation.class_report import class_report
 from luthier.evaluation.reliability import reliability
@@ -43,9 +44,14 @@ def details(
 
 
 def with_details(
-    evaluation: Evaluation, resampling: Resampling, threshold: float | None = None
+    evaluation: Evaluation, resampling: Resampling, threshold: float | None, console: Console
 ) -> Evaluation:
-    """The evaluation with its details; see `details`."""
+    """The evaluation with its details; see `details`. Warns if the threshold has no effect."""
     found = details(evaluation.samples, resampling, threshold)
+    if threshold is not None and not found["reliability"]:
+        console.warn(
+            f"evaluate.abstain has no effect on {evaluation.record.task}: its answers have no "
+            "probabilities, because they were not chosen by likelihood"
+        )
     record: EvaluationRecord = evaluation.record.model_copy(update=dict(found))
     return Evaluation(record, evaluation.samples)

@@ -63,7 +63,7 @@ def measure_model(
     predictor = ModelPredictor(engine, renderer, task.mode)
     evaluation = evaluate_task(predictor, task, model.stamp, resampling, console, adapter=adapter)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
-    evaluation = with_details(evaluation, resampling, context.config.evaluate.abstain)
+    evaluation = with_details(evaluation, resampling, context.config.evaluate.abstain, console)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
 
