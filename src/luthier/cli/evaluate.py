@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import RenderableType
 
 from luthier.cli.benchmark import BenchmarkOptions, benchmark
@@ -27,7 +31,7 @@ def evaluate(
     common: CommonOptions | None = None,
     asked: BenchmarkOptions | None = None,
     shots: WholeOrNone = None,
-    abstain: float | None = None,
+    abstain: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     json: Json = False,
 ) -> None:
     """Evaluate a model or a tuned run on held-out test examples or on benchmark tasks.

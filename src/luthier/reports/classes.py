@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from luthier.core.names import named
@@ -61,8 +61,8 @@ class ConfusionCell:
 
 
 def class_rows(report: ClassReport) -> list[ClassRow]:
-    """A row for each class, the lowest F1 first, and of equal ones the larger class."""
-    ordered = sorted(report.classes, key=lambda result: (result.f1.value, -result.n))
+    """A row for each class: the lowest F1 first, then the larger class; empty ones last."""
+    ordered = sorted(report.classes, key=lambda each: (not each.n, each.f1.value, -each.n))
     return [_class_row(result) for result in ordered]
 
 
@@ -149,7 +149,8 @@ def abstention_table(reliability: Reliability, chosen: Abstention | None = None)
     table.figures("coverage", "interval", "accuracy", "interval")
     for threshold, point in sorted(points.items()):
         style = "bold" if chosen and threshold == chosen.threshold else ""
-        cells = (f"{threshold:g}", *_cell(point.coverage), *_cell(point.accuracy))
+        accuracy = _cell(point.accuracy) if point.coverage.value else (ABSENT, "")
+        cells = (f"{threshold:g}", *_cell(point.coverage), *accuracy)
         table.add_row(*(Text(cell, style=style) for cell in cells))
     table.explain("Coverage is the share that is answered, accuracy the share right among these.")
     return table
@@ -163,20 +164,33 @@ def trust_lines(record: EvaluationRecord) -> Iterator[str]:
         yield abstention_text(record.abstention)
 
 
+def abstention_lines(
+    records_by_system: Iterable[tuple[str, Sequence[EvaluationRecord]]],
+) -> Iterator[str]:
+    """Abstention of each system on each task, a sentence each."""
+    for system, records in records_by_system:
+        for record in records:
+            if record.abstention:
+                yield f"{system}, {record.task}: {abstention_text(record.abstention)}"
+
+
 def _class_row(result: ClassResult) -> ClassRow:
     return ClassRow(
         label=result.label,
         n=f"{result.n:,}",
         predicted=f"{result.predicted:,}",
-        precision=_cell(result.precision),
-        recall=_cell(result.recall),
-        f1=_cell(result.f1),
+        precision=_share_of(result.predicted, result.precision),
+        recall=_share_of(result.n, result.recall),
+        f1=_share_of(result.predicted + result.n, result.f1),
     )
 
 
+def _share_of(count: int, estimate: Estimate) -> Cell:
+    """The cell of a share; of nothing it is undefined."""
+    return _cell(estimate) if count else (ABSENT, "")
+
+
 def _cell(estimate: Estimate) -> Cell:
-    if estimate.no_interval:
-        return ABSENT, ""
     return format_estimate(estimate), format_interval(estimate)
 
 
