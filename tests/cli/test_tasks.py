@@ -150,3 +150,17 @@ def test_a_template_is_no_benchmark_until_rows_are_named(call: Call, tiny_llama:
     assert "data.source" in outcome.err
     assert "label: '{{ label }}'" in call("tasks", "nli-two-way/short").out
     assert "nli-two-way" not in call("tasks").out
+
+
+def test_a_model_abstains(call: Call, own: str, tiny_llama: Path) -> None:
+    options = ("--tasks", own, "--shots", "0", "model.dtype=float32", "--abstain", "0.6")
+    outcome = call("evaluate", str(tiny_llama), *options)
+    assert outcome.code == 0, outcome.err
+    assert "parity: With a confidence of at least 0.6 the model answers" in outcome.out
+    (document,) = call("evaluate", str(tiny_llama), *options, "--json").document
+    (record,) = document["tasks"]
+    assert record["abstention"]["threshold"] == 0.6
+    assert [each["label"] for each in record["by_class"]["classes"]] == ["0", "1"]
+    assert sum(each["n"] for each in record["reliability"]["bins"]) == 20
+    for wrong in ("60", "0", "1", "-0.5"):
+        assert call("evaluate", str(tiny_llama), *options[:-1], wrong).code == UsageError.exit_code
