@@ -164,3 +164,13 @@ def test_a_model_abstains(call: Call, own: str, tiny_llama: Path) -> None:
     assert sum(each["n"] for each in record["reliability"]["bins"]) == 20
     for wrong in ("60", "0", "1", "-0.5"):
         assert call("evaluate", str(tiny_llama), *options[:-1], wrong).code == UsageError.exit_code
+
+
+def test_choices_without_metrics_have_those_of_classes(
+    call: Call, own: str, in_tmp_path: Path, tiny_llama: Path
+) -> None:
+    (in_tmp_path / own).write_text(OWN.replace("metrics: [acc]\n", ""), encoding="utf-8")
+    options = ("--tasks", own, "--shots", "0", "model.dtype=float32", "--json")
+    (document,) = call("evaluate", str(tiny_llama), *options).document
+    names = [metric["name"] for metric in document["tasks"][0]["metrics"]]
+    assert names == ["acc", "balanced_accuracy", "macro_f1"]

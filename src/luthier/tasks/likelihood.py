@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from luthier.config.base import OneOrMore
 from luthier.core.errors import DataError
 from luthier.core.names import listed
 from luthier.core.row import Row
@@ -17,7 +18,7 @@ from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
 from luthier.tasks.render import suggestion
 from luthier.tasks.sources import TextKeys
-from luthier.tasks.task import Task
+from luthier.tasks.task import MetricName, Task
 
 # A printed column, optionally followed by keys and indices.
 _PRINTED = re.compile(
@@ -44,6 +45,9 @@ class ChoiceTask(LikelihoodTask):
     """The right label of a row, as a template."""
     choices: Words
     """The words that are scored for each label, by label; they may use the row's columns."""
+    metrics: Annotated[tuple[MetricName, ...], OneOrMore] = ()
+    """The metrics. The first one decides comparisons; a suite averages all of them. None: accuracy,
+    or balanced accuracy for a run's own data of uneven classes, and beside it macro-F1."""
 
     @model_validator(mode="after")
     def _metrics_know_the_labels(self) -> Self:

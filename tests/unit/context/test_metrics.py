@@ -97,7 +97,7 @@ def with_classes(**counts: int) -> Dataset:
         for label, count in counts.items()
         for n in range(count)
     )
-    return replace(DATASET, template=choose("acc"), test=examples)
+    return replace(DATASET, template=choose(), test=examples)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_default_of_classes_follows_their_balance_and_says_why(
     counts: dict[str, int], expected: tuple[str, ...], reason: str
 ) -> None:
     dataset = with_classes(**counts)
-    assert metric_names(RunConfig(), dataset) == expected
+    assert metric_names(RunConfig(), dataset, chooses=True) == expected
     shown = StringIO()
     require_metrics(RunConfig(), dataset, Console(shown))
     said = " ".join(shown.getvalue().split())
@@ -131,11 +131,11 @@ def test_the_default_of_classes_follows_their_balance_and_says_why(
 def test_what_the_user_or_the_task_says_comes_first() -> None:
     dataset = with_classes(no=1, yes=9)
     asked = override(RunConfig(), {"evaluate.metrics": ["accuracy"]})
-    assert metric_names(asked, dataset) == ("accuracy",)
-    assert not metric_reason(asked, dataset)
+    assert metric_names(asked, dataset, chooses=True) == ("accuracy",)
+    assert not metric_reason(asked, dataset, chooses=True)
     stated = replace(dataset, template=choose("acc", "f1:yes"))
-    assert metric_names(RunConfig(), stated) == ("f1:yes",)
-    assert not metric_reason(RunConfig(), stated)
+    assert metric_names(RunConfig(), stated, chooses=True) == ("acc", "f1:yes")
+    assert not metric_reason(RunConfig(), stated, chooses=True)
 
 
 def test_answers_that_are_no_shared_classes_have_accuracy() -> None:
@@ -143,13 +143,14 @@ def test_answers_that_are_no_shared_classes_have_accuracy() -> None:
     first, *others = dataset.test
     for changed in (replace(first, choices=("no", "maybe")), replace(first, references=("x",))):
         other = replace(dataset, test=(changed, *others))
-        assert metric_names(RunConfig(), other) == ("accuracy",)
+        assert metric_names(RunConfig(), other, chooses=True) == ("accuracy",)
 
 
 def test_nothing_but_the_test_examples_decides() -> None:
     dataset = with_classes(no=5, yes=5)
     more = with_classes(no=1, yes=99).test
-    assert metric_names(RunConfig(), replace(dataset, train=more, validation=more)) == EVEN
+    other = replace(dataset, train=more, validation=more)
+    assert metric_names(RunConfig(), other, chooses=True) == EVEN
 
 
 @pytest.mark.parametrize("target", [90, 1.01, -0.5])
@@ -167,5 +168,10 @@ def test_a_target_outside_of_the_range_is_refused(target: float, metric: str | N
 def test_a_model_abstains_only_where_it_chooses() -> None:
     config = override(RunConfig(), {"evaluate.abstain": 0.9})
     require_metrics(config, with_classes(no=1, yes=9), Console(StringIO()))
-    with pytest.raises(UsageError, match="open answers"):
-        require_metrics(config, replace(DATASET, template=generate("em")), Console(StringIO()))
+    generated = override(config, {"evaluate.choices": "generation"})
+    with pytest.raises(UsageError, match="answers of 'rows' are generated"):
+        require_metrics(generated, with_classes(no=1, yes=9), Console(StringIO()))
+    (one,) = with_classes(no=1).test
+    opened = replace(DATASET, template=generate("em"), test=(replace(one, choices=()),))
+    with pytest.raises(UsageError, match="answers of 'rows' are generated"):
+        require_metrics(config, opened, Console(StringIO()))
