@@ -12,7 +12,10 @@ from luthier.evaluation.metrics.registry import get_metric, known_metrics
 
 from .fields import about
 
-_EXAMPLES = {"f1": "f1:LABEL", "distinct": "distinct:2", "match": "match:last", "pass@k": "pass@5"}
+_EXAMPLES = {
+    "f1": "f1:LABEL", "precision": "precision:LABEL", "recall": "recall:LABEL",
+    "distinct": "distinct:2", "match": "match:last", "pass@k": "pass@5",
+}  # fmt: skip
 """How metrics that need an argument are written."""
 _NOT_LIBRARIES = {"luthier", "numpy", *sys.stdlib_module_names}
 

@@ -150,3 +150,27 @@ def test_a_template_is_no_benchmark_until_rows_are_named(call: Call, tiny_llama:
     assert "data.source" in outcome.err
     assert "label: '{{ label }}'" in call("tasks", "nli-two-way/short").out
     assert "nli-two-way" not in call("tasks").out
+
+
+def test_a_model_abstains(call: Call, own: str, tiny_llama: Path) -> None:
+    options = ("--tasks", own, "--shots", "0", "model.dtype=float32", "--abstain", "0.6")
+    outcome = call("evaluate", str(tiny_llama), *options)
+    assert outcome.code == 0, outcome.err
+    assert "parity: With a confidence of at least 0.6 the model answers" in outcome.out
+    (document,) = call("evaluate", str(tiny_llama), *options, "--json").document
+    (record,) = document["tasks"]
+    assert record["abstention"]["threshold"] == 0.6
+    assert [each["label"] for each in record["by_class"]["classes"]] == ["0", "1"]
+    assert sum(each["n"] for each in record["reliability"]["bins"]) == 20
+    for wrong in ("60", "0", "1", "-0.5"):
+        assert call("evaluate", str(tiny_llama), *options[:-1], wrong).code == UsageError.exit_code
+
+
+def test_choices_without_metrics_have_those_of_classes(
+    call: Call, own: str, in_tmp_path: Path, tiny_llama: Path
+) -> None:
+    (in_tmp_path / own).write_text(OWN.replace("metrics: [acc]\n", ""), encoding="utf-8")
+    options = ("--tasks", own, "--shots", "0", "model.dtype=float32", "--json")
+    (document,) = call("evaluate", str(tiny_llama), *options).document
+    names = [metric["name"] for metric in document["tasks"][0]["metrics"]]
+    assert names == ["acc", "balanced_accuracy", "macro_f1"]

@@ -85,7 +85,7 @@ HARMLESS = {
         for name in (
             "metrics", "max_new_tokens", "stop", "too_long", "engine", "batch_tokens",
             "confidence", "resamples", "task_shots", "task_chat_template", "limit",
-            "limit_draw", "samples",
+            "limit_draw", "samples", "abstain", "choices", "calibrate",
             "contamination_ngram", "general_tokens", "decoding.strategy", "decoding.temperature",
             "decoding.top_k", "decoding.top_p", "decoding.min_p", "decoding.seed",
             "decoding.num_beams", "decoding.length_penalty", "decoding.early_stopping",

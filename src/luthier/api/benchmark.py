@@ -276,7 +276,7 @@ def _measure_in(
     console: Console,
 ) -> BenchmarkResult:
     from luthier.api.report import verified_report
-    from luthier.evaluation import Resampling, write_evaluation
+    from luthier.evaluation import Resampling, with_details, write_evaluation
     from luthier.evaluation.benchmark import evaluate_benchmark
     from luthier.tasks.suite import score_suite
 
@@ -292,6 +292,8 @@ def _measure_in(
             console,
             adapter=measured.adapter,
         )
+        threshold = measured.config.evaluate.abstain
+        evaluation = with_details(evaluation, resampling, threshold, console)
         write_evaluation(run, evaluation.record, evaluation.samples)
         records.append(evaluation.record)
     names = {record.task for record in records}

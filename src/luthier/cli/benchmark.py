@@ -59,11 +59,12 @@ def benchmark(
         print_json([_document(result) for result in results])
         return
     from luthier.reports.benchmarks import Benchmarked, asked_lines, benchmark_table, label_lines
+    from luthier.reports.classes import abstention_lines
 
     systems = [Benchmarked(_name(r), r.evaluations, r.suites) for r in results]
     measured = [(system.name, system.evaluations) for system in systems]
     labels = label_lines(record for result in results for record in result.evaluations)
-    notes = (*asked_lines(measured), *labels)
+    notes = (*asked_lines(measured), *labels, *abstention_lines(measured))
     reports = [f"Report: {result.report}" for result in results]
     print_result(benchmark_table(systems), "", *notes, *([""] if notes else []), *reports)
     if len(results) > 1:

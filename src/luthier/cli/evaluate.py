@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import RenderableType
+
 from luthier.cli.benchmark import BenchmarkOptions, benchmark
 from luthier.cli.flags import Json, WholeOrNone
 from luthier.cli.options import (
@@ -13,6 +19,7 @@ from luthier.cli.options import (
 )
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
+from luthier.config.load import override
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 
@@ -24,6 +31,7 @@ def evaluate(
     common: CommonOptions | None = None,
     asked: BenchmarkOptions | None = None,
     shots: WholeOrNone = None,
+    abstain: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
     json: Json = False,
 ) -> None:
     """Evaluate a model or a tuned run on held-out test examples or on benchmark tasks.
@@ -39,6 +47,8 @@ def evaluate(
             of a server), a YAML configuration, or a data file; with --tasks, several.
         arguments: Single settings as section.key=value.
         shots: Number of shots (worked examples) before each question.
+        abstain: A confidence below which the model abstains, such as 0.9. Reports how many examples
+            it still answers, and how many of these answers are right.
     """
     options = asked or BenchmarkOptions()
     if options.names:
@@ -47,6 +57,8 @@ def evaluate(
     else:
         subject, config = _one_subject(target, arguments, common)
         targets, names = ([subject] if subject else []), config.evaluate.tasks
+    if abstain is not None:
+        config = override(config, {"evaluate.abstain": abstain})
     if names:
         benchmark(targets, names, config, options, shots, as_json=json)
     elif options.limit or options.chat_template:
@@ -103,7 +115,13 @@ def _evaluate_data(
         return
     from luthier.reports import evaluation_table
     from luthier.reports.benchmarks import asked_lines
+    from luthier.reports.classes import abstention_table, class_table, trust_lines
 
-    notes = asked_lines([("", [result.evaluation])])
-    table = evaluation_table([result.evaluation])
-    print_result(table, "", *notes, *([""] if notes else []), f"Report: {result.report}")
+    record = result.evaluation
+    notes = (*asked_lines([("", [record])]), *trust_lines(record))
+    parts: list[RenderableType] = [evaluation_table([record]), ""]
+    if record.by_class:
+        parts += [class_table(record.by_class), ""]
+    if record.reliability and record.abstention:
+        parts += [abstention_table(record.reliability, record.abstention), ""]
+    print_result(*parts, *notes, *([""] if notes else []), f"Report: {result.report}")

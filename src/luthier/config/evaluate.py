@@ -60,6 +60,9 @@ class EvaluateConfig(Config):
     samples: int = Field(default=1, ge=1)
     """Sampled answers per generated question, which needs evaluate.decoding.strategy=sampling;
     pass@K and majority score them together."""
+    abstain: float | None = Field(default=None, gt=0, lt=1)
+    """A confidence below which the model abstains. Coverage and accuracy of the other answers are
+    reported. It needs answers that are chosen by likelihood. None: only the usual thresholds."""
     contamination_ngram: int | None = Field(default=13, ge=1)
     """The n of the contamination check: test examples that share n consecutive words with the
     training data are named and measured separately; null: no check."""

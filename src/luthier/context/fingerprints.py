@@ -40,7 +40,7 @@ def evaluation_fingerprint(context: RunContext) -> str:
 
 def evaluation_inputs(context: RunContext) -> Inputs:
     """All inputs that determine an evaluation of the base model, by name."""
-    values = context.config.evaluate.model_dump(mode="json", exclude={"batch_tokens"})
+    values = context.config.evaluate.model_dump(mode="json", exclude={"batch_tokens", "abstain"})
     return {**_base_inputs(context), "evaluate": values}
 
 

@@ -9,6 +9,7 @@ from luthier.evaluation.contamination.search import (
     with_clean_part,
 )
 from luthier.evaluation.degenerate import unusable_answers
+from luthier.evaluation.details import with_details
 from luthier.evaluation.forgetting import measure_forgetting, measure_general
 from luthier.evaluation.metrics import Metric, get_metric, known_metrics
 from luthier.evaluation.runner import evaluate_task
@@ -57,6 +58,7 @@ __all__ = [
     "power_notes",
     "unusable_answers",
     "with_clean_part",
+    "with_details",
     "with_holm",
     "write_evaluation",
 ]

@@ -130,6 +130,12 @@ SETTINGS: Mapping[str, Reach] = {
     "limit_draw": Reach(
         refused=_of_tasks("it is about benchmark tasks", "leave it out") | {"submission": _WHOLE}
     ),
+    "abstain": Reach(
+        refused={
+            "judge": ("a judge gives a win rate", "leave it out"),
+            "submission": ("a leaderboard wants every question answered", "leave it out"),
+        }
+    ),
     "contamination_ngram": Reach(
         refused=_of_data("a run's own test examples are looked for in its training data")
     ),

@@ -18,10 +18,12 @@ from typing import Any
 from luthier.core.errors import DataError, LuthierError, UsageError
 from luthier.core.files import file_sha256
 from luthier.core.untrusted import reading_foreign
+from luthier.evaluation.details import Details, details
 from luthier.evaluation.metrics import Metric, get_metric
 from luthier.evaluation.predicting.generation import count_unfinished
 from luthier.evaluation.runner import measure
 from luthier.evaluation.statistics.bootstrap import Resampling
+from luthier.records.base import Record
 from luthier.records.contamination import Contamination
 from luthier.records.evaluation import EvaluationRecord, MetricResult, SampleRecord
 from luthier.records.run_directory import RunDirectory
@@ -66,6 +68,7 @@ def check_evaluation(
     if record.clean:
         clean = _clean(run, record, samples)
         check_metrics("clean", record.clean, clean, drawn, path, source)
+    _check_details(record, samples, drawn, path)
     counted = {
         "truncated_outputs": sum(sample.finish == "length" for sample in samples),
         "unfinished": count_unfinished(samples),
@@ -179,6 +182,41 @@ def _check_scores(record: EvaluationRecord, samples: Sequence[SampleRecord], pat
             if one.name in sample.scores:
                 stored = {one.name: sample.scores[one.name]}
                 require_alike("scores", stored, {one.name: score}, Path(f"{path}:{number}"))
+
+
+def _check_details(
+    record: EvaluationRecord, samples: Sequence[SampleRecord], resampling: Resampling, path: Path
+) -> None:
+    """Check that results by class, reliability and abstention equal the recomputed ones.
+
+    Records of earlier versions have none.
+    """
+    stored: dict[str, Any] = {name: getattr(record, name) for name in Details.__annotations__}
+    if all(detail is None for detail in stored.values()):
+        return
+    levels = [metric.confidence for metric in record.metrics]
+    drawn = replace(resampling, confidence=levels[0]) if levels else resampling
+    threshold = record.abstention.threshold if record.abstention else None
+    with _recomputing("the results by class", path):
+        found = dict(details(samples, drawn, threshold))
+    for name, detail in stored.items():
+        if detail is not None:
+            told, made = dict(_leaves(detail)), dict(_leaves(found[name]))
+            names = told | made
+            require_alike(
+                name, {n: told.get(n) for n in names}, {n: made.get(n) for n in names}, path
+            )
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The numbers and texts of a record or None, by dotted name."""
+    if isinstance(value, Record):
+        value = value.model_dump(mode="json")
+    if not isinstance(value, dict | list):
+        yield name, value
+        return
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(part, f"{name}.{key}" if name else str(key))
 
 
 @contextmanager

@@ -15,6 +15,9 @@ Count = Annotated[int, Field(ge=0, le=10**18)]
 Seconds = Annotated[float, Field(ge=0, le=1e15)]
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Record(BaseModel):
     """A frozen record that is stored as JSON."""
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from luthier.core.errors import DataError
 from luthier.core.names import listed
 from luthier.records.base import Count, Estimate, Record, Seconds
+from luthier.records.classes import Abstention, ClassReport, Reliability
 
 
 class MetricResult(Estimate):
@@ -82,6 +83,13 @@ class EvaluationRecord(Record):
     seed: int | None = None
     resamples: int | None = Field(default=None, ge=1, le=10**6)
     """Seed of the resamples; None in records of earlier versions."""
+    by_class: ClassReport | None = None
+    """Results by class; None unless all examples share a closed set of answers, each has one right
+    answer, and there are at most 50 classes."""
+    reliability: Reliability | None = None
+    """How far the probabilities can be trusted; None unless all choices were scored."""
+    abstention: Abstention | None = None
+    """The answers with at least the confidence of evaluate.abstain."""
 
     def metric(self, name: str) -> MetricResult:
         """The result of the metric called ``name``.

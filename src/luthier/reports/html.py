@@ -9,23 +9,56 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from luthier.core.terminal import printable
+from luthier.records.classes import ClassReport
 from luthier.reports.benchmarks import Benchmarked, asked_lines, suite_rows
+from luthier.reports.classes import (
+    CLASS_HEADINGS,
+    NONE_OF_THEM,
+    class_rows,
+    confusion_rows,
+    mistakes_text,
+    trust_lines,
+)
 from luthier.reports.comparisons import caption, comparison_rows
 from luthier.reports.content import Content
 from luthier.reports.examples import collect_examples
 from luthier.reports.facts import headline, measurement_facts, training_facts
-from luthier.reports.plots import ladder_plots, loss_plot
+from luthier.reports.plots import Plot, ladder_plots, loss_plot, reliability_plot
 from luthier.reports.rows import ladder_rows, metric_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 STATIC_EXAMPLES = 10
 _METRICS_SHOWN = 40
 """Number of rows up to which a table is shown expanded."""
+_CLASSES_SHOWN = 12
+"""Number of evaluations whose results by class are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The results by class of an evaluation, and the reliability of its probabilities.
+
+    Attributes:
+        title: the system, and the task.
+        table: the results by class; empty if there are none.
+        matrix: the confusion matrix; empty if there is none.
+        lines: mistakes, calibration and abstention, a sentence each.
+        plot: the reliability plot, if probabilities are known.
+    """
+
+    title: str
+    table: Markup
+    matrix: Markup
+    lines: tuple[str, ...]
+    plot: Plot | None
 
 
 def render_html(content: Content) -> str:
@@ -51,6 +84,7 @@ def render_html(content: Content) -> str:
             suite_rows=suite_rows(suites),
             asked_lines=asked_lines(content.records_by_system),
             metric_rows=metrics,
+            by_class=list(_answered(content))[:_CLASSES_SHOWN],
             metrics_open=not ladder and not compared and len(metrics) <= _METRICS_SHOWN,
             plots=ladder_plots(ladder) if ladder else [],
             tuned=[
@@ -70,6 +104,39 @@ def render_html(content: Content) -> str:
             script_hash=_hash_source(script),
         )
     )
+
+
+def class_table_html(report: ClassReport) -> Markup:
+    """The results by class as an HTML table, the lowest F1 first; texts are escaped."""
+    return _macro("class_table", CLASS_HEADINGS, class_rows(report))
+
+
+def confusion_html(report: ClassReport) -> Markup:
+    """The confusion matrix as an HTML table with coloured cells; texts are escaped."""
+    return _macro("confusion", confusion_rows(report), (*report.labels, NONE_OF_THEM))
+
+
+def _macro(name: str, *values: object) -> Markup:
+    """The markup of a macro of ``classes.html.j2``."""
+    made: Markup = getattr(_environment().get_template("classes.html.j2").module, name)(*values)
+    return made
+
+
+def _answered(content: Content) -> Iterator[Answered]:
+    for system in content.systems:
+        for measured in system.measured:
+            report, trusted = measured.record.by_class, measured.record.reliability
+            if report is None and trusted is None:
+                continue
+            title = f"{system.name}, {measured.record.task}"
+            mistakes = [text] if report and (text := mistakes_text(report)) else []
+            yield Answered(
+                title=title,
+                table=class_table_html(report) if report else Markup(),
+                matrix=confusion_html(report) if report else Markup(),
+                lines=(*mistakes, *trust_lines(measured.record)),
+                plot=reliability_plot(title, trusted) if trusted else None,
+            )
 
 
 def _environment() -> Environment:

@@ -12,12 +12,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from luthier.core.terminal import printable
 from luthier.records.ladder import LadderRecord
 from luthier.reports.benchmarks import Benchmarked, asked_lines, suite_rows
+from luthier.reports.classes import (
+    CLASS_HEADINGS,
+    ClassRow,
+    class_rows,
+    mistakes_text,
+    trust_lines,
+)
 from luthier.reports.content import Content
 from luthier.reports.examples import Examples, SideBySide, collect_examples
 from luthier.reports.facts import FactGroup, headline, measurement_facts, training_facts
 from luthier.reports.rows import LadderRow, ladder_rows, metric_rows
 
 _NUM_EXAMPLES = 3
+_CLASSES_SHOWN = 12
+"""Number of evaluations whose results by class are shown."""
 # Characters with a meaning anywhere, list markers at the start of a line, and parts of bare URLs.
 _SPECIAL = re.compile(r"([\\`*_\[\]#!|~$]|^[-+]|:(?=//)|(?<=\bwww)\.)", re.IGNORECASE)
 
@@ -32,6 +41,7 @@ def render_markdown(content: Content) -> str:
     if any(system.suites for system in content.systems):
         lines += ["", "## Suites", "", *_suites(content)]
     lines += ["", "## Metrics", "", *_metrics(content)]
+    lines += _classes(content)
     if notes := asked_lines(content.records_by_system):
         lines += ["", *(f"- {escape_markdown(note)}" for note in notes)]
     trained = [(system.name, system.training) for system in content.systems if system.training]
@@ -86,6 +96,28 @@ def _metrics(content: Content) -> Iterator[str]:
         for row in metric_rows(system.name, (each.record for each in system.measured))
     )
     yield from table_lines(("system", "task", "shots", "metric", "value and interval", "n"), rows)
+
+
+def _classes(content: Content) -> Iterator[str]:
+    shown = [
+        (system.name, measured.record)
+        for system in content.systems
+        for measured in system.measured
+        if measured.record.by_class or measured.record.reliability
+    ]
+    for name, record in shown[:_CLASSES_SHOWN]:
+        yield from ("", f"### By class: {escape_markdown(f'{name}, {record.task}')}", "")
+        mistakes = ""
+        if record.by_class:
+            yield from table_lines(CLASS_HEADINGS, map(_class_cells, class_rows(record.by_class)))
+            yield ""
+            mistakes = mistakes_text(record.by_class)
+        for line in filter(None, (mistakes, *trust_lines(record))):
+            yield f"- {escape_markdown(line)}"
+
+
+def _class_cells(row: ClassRow) -> Sequence[str]:
+    return row.label, row.n, row.predicted, *(" ".join(cell).strip() for cell in row.shares)
 
 
 def _suites(content: Content) -> Iterator[str]:

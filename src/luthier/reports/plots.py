@@ -21,6 +21,7 @@ from luthier.core.seeds import fingerprint
 from luthier.core.terminal import printable
 from luthier.core.units import format_duration
 from luthier.records.base import Estimate
+from luthier.records.classes import Reliability
 from luthier.records.ladder import LadderRecord
 from luthier.reports.content import LossCurve, Points
 from luthier.reports.format import format_estimate
@@ -107,6 +108,30 @@ def loss_plot(name: str, curve: LossCurve) -> Plot | None:
         axes.set_ylabel("nats per trained token")
         axes.grid(axis="y")
         return Plot(title, caption, _svg(axes, title, caption))
+
+
+def reliability_plot(name: str, reliability: Reliability) -> Plot:
+    """Accuracy by confidence, in bins; a calibrated model lies on the diagonal."""
+    title = f"Reliability of {name}"
+    caption = "A dot for each range of confidence, larger with more answers. Line: calibrated."
+    bins = [each for each in reliability.bins if each.n]
+    largest = max(each.n for each in bins)
+    with _axes(title) as axes:
+        axes.plot([0, 1], [0, 1], color=_MUTED, linestyle=(0, (4, 3)), linewidth=1)
+        axes.scatter(
+            [each.confidence for each in bins], [each.accuracy for each in bins],
+            s=[30 + 170 * each.n / largest for each in bins], color=_ACCENT, alpha=1,
+        )  # fmt: skip
+        axes.set_xlim(-0.02, 1.04)
+        axes.set_ylim(-0.04, 1.06)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("accuracy")
+        axes.grid(axis="y")
+        described = "; ".join(
+            f"confidence {each.confidence:.2f}, accuracy {each.accuracy:.2f}, n {each.n}"
+            for each in bins
+        )
+        return Plot(title, caption, _svg(axes, title, described))
 
 
 def _metric_plot(points: Sequence[_Point], ladder: LadderRecord) -> Plot:

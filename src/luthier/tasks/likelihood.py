@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from luthier.config.base import OneOrMore
 from luthier.core.errors import DataError
 from luthier.core.names import listed
 from luthier.core.row import Row
@@ -17,13 +18,15 @@ from luthier.tasks.item import Answer
 from luthier.tasks.needs import Need
 from luthier.tasks.render import suggestion
 from luthier.tasks.sources import TextKeys
-from luthier.tasks.task import Task
+from luthier.tasks.task import MetricName, Task
 
 # A printed column, optionally followed by keys and indices.
 _PRINTED = re.compile(
     r"""\{\{-?\s*([^\W\d]\w*(?:\.\w+|\[\s*(?:-?\d+|'[^']*'|"[^"]*")\s*\])*)\s*-?\}\}"""
 )
 
+_OF_ONE_LABEL = {"f1", "precision", "recall"}
+"""The metrics whose argument is a label."""
 Words = Annotated[Mapping[str, Jinja], TextKeys, Field(min_length=2)]
 
 
@@ -42,12 +45,15 @@ class ChoiceTask(LikelihoodTask):
     """The right label of a row, as a template."""
     choices: Words
     """The words that are scored for each label, by label; they may use the row's columns."""
+    metrics: Annotated[tuple[MetricName, ...], OneOrMore] = ()
+    """The metrics. The first one decides comparisons; a suite averages all of them. None: accuracy,
+    or balanced accuracy for a run's own data of uneven classes, and beside it macro-F1."""
 
     @model_validator(mode="after")
     def _metrics_know_the_labels(self) -> Self:
         for metric in self.metrics:
             name, _, label = metric.partition(":")
-            if name == "f1" and label not in self.choices:
+            if name in _OF_ONE_LABEL and label not in self.choices:
                 raise ValueError(
                     f"the metric {metric} is of a label without words; "
                     f"the labels are {listed(self.choices)}"

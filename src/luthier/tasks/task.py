@@ -125,9 +125,7 @@ class Task(Config, ABC):
     max_new_tokens: int = Field(default=32, ge=1)
     """The maximum length of a generated answer, in tokens. Answers to a run's own data are always
     generated, for every kind of task."""
-    metrics: Annotated[tuple[Annotated[str, AfterValidator(_known_metric)], ...], OneOrMore] = (
-        Field(min_length=1)
-    )
+    metrics: Annotated[tuple[MetricName, ...], OneOrMore] = Field(min_length=1)
     """The metrics. The first one decides comparisons; a suite averages all of them."""
     submission: Submission | None = None
     """The file of predictions for a leaderboard."""

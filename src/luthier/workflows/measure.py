@@ -12,6 +12,7 @@ from luthier.evaluation import (
     Resampling,
     evaluate_task,
     with_clean_part,
+    with_details,
     write_evaluation,
 )
 from luthier.evaluation.forgetting import measure_general
@@ -95,6 +96,7 @@ def measure_predictor(
     resampling = resampling_of(context)
     evaluation = evaluate_task(predictor, task, stamp, resampling, console, adapter=adapter)
     evaluation = with_clean_part(evaluation, task, contamination, resampling)
+    evaluation = with_details(evaluation, resampling, context.config.evaluate.abstain, console)
     write_evaluation(run, evaluation.record, evaluation.samples)
     return evaluation
 

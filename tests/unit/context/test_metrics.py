@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import pytest
 
 from luthier.config import RunConfig
 from luthier.config.load import override
-from luthier.context.metrics import metric_names
+from luthier.context.metrics import metric_names, metric_reason, require_metrics
+from luthier.core.console import Console
+from luthier.core.errors import UsageError
+from luthier.core.example import Example, Message
 from luthier.data.dataset import Dataset
 from luthier.tasks.bare import AS_IS
 from luthier.tasks.candidates import CandidateTask
@@ -80,3 +84,94 @@ def test_chosen_answers_come_with_likelihoods(task: Task, expected: tuple[str, .
 def test_several_answers_are_measured_where_they_are_drawn() -> None:
     drawn = {"evaluate.samples": 4, "evaluate.decoding.strategy": "sampling"}
     assert names(generate("pass@2:em", "em", samples=2), **drawn) == ("pass@2:em", "em")
+
+
+EVEN = ("accuracy", "balanced_accuracy", "macro_f1")
+UNEVEN = ("balanced_accuracy", "accuracy", "macro_f1")
+
+
+def with_classes(**counts: int) -> Dataset:
+    """Test examples of these classes."""
+    examples = tuple(
+        Example(f"{label}{n}", (Message("user", "?"),), (label,), choices=tuple(counts))
+        for label, count in counts.items()
+        for n in range(count)
+    )
+    return replace(DATASET, template=choose(), test=examples)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected", "reason"),
+    [
+        ({"no": 5, "yes": 5}, EVEN, "the largest, 'no', has 50 % of the 10 test examples"),
+        ({"no": 59, "yes": 41}, EVEN, "Metric: accuracy, because the classes are even enough"),
+        (
+            {"no": 18, "yes": 82}, UNEVEN,
+            "82 % of the 100 test examples are 'yes': always answering it would give an accuracy "
+            "of 0.82",
+        ),
+        ({"no": 60, "yes": 40}, UNEVEN, "60 % of the 100 test examples are 'no'"),
+        ({"a": 590, "b": 400, "c": 10}, UNEVEN, "only 1 % of the test examples are 'c'"),
+        ({"a": 590, "b": 400, "c": 0}, EVEN, "the largest, 'a'"),
+        ({"a": 3, "b": 0}, UNEVEN, "100 % of the 3 test examples are 'a'"),
+    ],
+)  # fmt: skip
+def test_the_default_of_classes_follows_their_balance_and_says_why(
+    counts: dict[str, int], expected: tuple[str, ...], reason: str
+) -> None:
+    dataset = with_classes(**counts)
+    assert metric_names(RunConfig(), dataset, chooses=True) == expected
+    shown = StringIO()
+    require_metrics(RunConfig(), dataset, Console(shown))
+    said = " ".join(shown.getvalue().split())
+    assert reason in said
+    assert said.count("Metric: ") == 1
+
+
+def test_what_the_user_or_the_task_says_comes_first() -> None:
+    dataset = with_classes(no=1, yes=9)
+    asked = override(RunConfig(), {"evaluate.metrics": ["accuracy"]})
+    assert metric_names(asked, dataset, chooses=True) == ("accuracy",)
+    assert not metric_reason(asked, dataset, chooses=True)
+    stated = replace(dataset, template=choose("acc", "f1:yes"))
+    assert metric_names(RunConfig(), stated, chooses=True) == ("acc", "f1:yes")
+    assert not metric_reason(RunConfig(), stated, chooses=True)
+
+
+def test_answers_that_are_no_shared_classes_have_accuracy() -> None:
+    dataset = with_classes(no=1, yes=9)
+    first, *others = dataset.test
+    for changed in (replace(first, choices=("no", "maybe")), replace(first, references=("x",))):
+        other = replace(dataset, test=(changed, *others))
+        assert metric_names(RunConfig(), other, chooses=True) == ("accuracy",)
+
+
+def test_nothing_but_the_test_examples_decides() -> None:
+    dataset = with_classes(no=5, yes=5)
+    more = with_classes(no=1, yes=99).test
+    other = replace(dataset, train=more, validation=more)
+    assert metric_names(RunConfig(), other, chooses=True) == EVEN
+
+
+@pytest.mark.parametrize("target", [90, 1.01, -0.5])
+@pytest.mark.parametrize("metric", [None, "macro_f1", "balanced_accuracy", "recall:yes"])
+def test_a_target_outside_of_the_range_is_refused(target: float, metric: str | None) -> None:
+    settings = {"adapt.target": target, **({"evaluate.metrics": [metric]} if metric else {})}
+    with pytest.raises(UsageError, match=r"cannot be reached: .* lies between 0 and 1") as caught:
+        require_metrics(
+            override(RunConfig(), settings), with_classes(no=1, yes=9), Console(StringIO())
+        )
+    assert caught.value.where == "adapt.target"
+    assert caught.value.fix
+
+
+def test_a_model_abstains_only_where_it_chooses() -> None:
+    config = override(RunConfig(), {"evaluate.abstain": 0.9})
+    require_metrics(config, with_classes(no=1, yes=9), Console(StringIO()))
+    generated = override(config, {"evaluate.choices": "generation"})
+    with pytest.raises(UsageError, match="answers of 'rows' are generated"):
+        require_metrics(generated, with_classes(no=1, yes=9), Console(StringIO()))
+    (one,) = with_classes(no=1).test
+    opened = replace(DATASET, template=generate("em"), test=(replace(one, choices=()),))
+    with pytest.raises(UsageError, match="answers of 'rows' are generated"):
+        require_metrics(config, opened, Console(StringIO()))

@@ -82,7 +82,7 @@ OF_TEXTS = (
 )  # fmt: skip
 OF_LABELS = (
     "acc", "acc_norm", "acc_bytes", "mc1", "mc2", "ece", "f1:a", "macro_f1", "matthews", "accuracy",
-    "all_right", "parity",
+    "precision:a", "recall:a", "balanced_accuracy", "all_right", "parity",
 )  # fmt: skip
 OF_NUMBERS = ("pearson", "spearman")
 ELSEWHERE = {  # of likelihoods of texts, and of extractors

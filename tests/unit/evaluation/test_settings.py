@@ -48,6 +48,7 @@ OTHER: dict[str, Any] = {
     "general_text": None,
     "general_tokens": 128,
     "too_long": "drop",
+    "abstain": 0.9,
 }
 ROWS = [{"q": f"What is {n}+{n}?", "a": str(2 * n)} for n in range(6)]
 PARITY = {

@@ -12,7 +12,10 @@ from luthier.evaluation.metrics import get_metric, known_metrics
 from luthier.evaluation.metrics.base import Metric, TextMetric
 from luthier.evaluation.metrics.target import require_target
 
-ARGUMENTS = {"f1": "f1:yes", "distinct": "distinct:2", "match": "match:number", "pass@k": "pass@2"}
+ARGUMENTS = {
+    "f1": "f1:yes", "precision": "precision:yes", "recall": "recall:yes",
+    "distinct": "distinct:2", "match": "match:number", "pass@k": "pass@2",
+}  # fmt: skip
 ALL = [get_metric(ARGUMENTS.get(name, name)) for name in known_metrics()]
 ANSWERS = ("yes", "no", "", "the quick brown fox jumps over it", "the slow brown dog", "Ünïcode 12")
 

@@ -119,6 +119,8 @@ def test_what_decides_the_answers_is_in_the_fingerprint(tmp_path: Path) -> None:
         ("metrics:", "metric:", 8, "has no key 'metric'", "did you mean 'metrics'?"),
         ("[acc,", "[accc,", 8, "unknown metric 'accc'", ""),
         ('"f1:1"', '"f1:yes"', 0, "a label without words; the labels are 0, 1", ""),
+        ('"f1:1"', '"recall:yes"', 0, "a label without words; the labels are 0, 1", ""),
+        ('"f1:1"', '"precision:2"', 0, "a label without words; the labels are 0, 1", ""),
         ('{0: "no", 1: "yes"}', '{0: "no"}', 7, "at least 2 items", ""),
         ("{{ text }}", "{{ text", 5, "the template is refused", ""),
         ("{{ text }}", "{{ text.x() }}", 5, "nothing can be called", ""),

@@ -14,10 +14,12 @@ from luthier.tasks.needs import Need
 from luthier.tasks.suite import Suite
 from luthier.tasks.task import Checks, Task
 
+_OF_CLASSES = ("acc", "balanced_accuracy", "macro_f1")
+
 
 def metrics_of(task: Task) -> tuple[Metric, ...]:
-    """The metrics of a task, in order."""
-    return tuple(get_metric(name) for name in task.metrics)
+    """The metrics of a task, in order; those of classes for a task that names none."""
+    return tuple(get_metric(name) for name in task.metrics or _OF_CLASSES)
 
 
 def load_task(name_or_path: str) -> Task | Suite:

@@ -37,7 +37,7 @@ class Accuracy(TextScore):
 
     def score(self, prediction: str, references: Sequence[str], choices: Sequence[str]) -> float:
         """1 or 0."""
-        right = {_normalised(reference) for reference in references}
+        right = {normalised(reference) for reference in references}
         return float(chosen(prediction, choices) in right)
 
     def described(self, references: Sequence[Sequence[str]]) -> str:
@@ -54,8 +54,8 @@ def chosen(prediction: str, choices: Sequence[str]) -> str | None:
     sure, as ..." names the second, and "Nothing" names neither. If it names none this way, signs
     around its start are ignored: "(B)", "**B**" and "- B" name B.
     """
-    answer = _normalised(prediction)
-    known = {_normalised(choice) for choice in choices}
+    answer = normalised(prediction)
+    known = {normalised(choice) for choice in choices}
     return _meant(answer, known) or _meant(answer.lstrip(_WRAPPERS), known)
 
 
@@ -70,7 +70,8 @@ def _starts_with_words(answer: str, choice: str) -> bool:
     return answer.startswith(choice) and not answer[len(choice)].isalnum()
 
 
-def _normalised(text: str) -> str:
+def normalised(text: str) -> str:
+    """The text without surrounding white space, case-folded."""
     return text.strip().casefold()
 
 

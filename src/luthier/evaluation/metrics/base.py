@@ -69,12 +69,15 @@ class Metric(ABC):
         needs: the required content of samples.
         bounds: the smallest and the largest possible value.
         least_answers: the minimum number of answers per question.
+        share_columns: the columns of successes and of trials in the statistics, if the figure is
+            the share of successes among trials; its interval is then Wilson's.
     """
 
     higher_is_better: ClassVar[bool] = True
     needs: frozenset[Need] = frozenset()
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     least_answers: int = 1
+    share_columns: ClassVar[tuple[int, int] | None] = None
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -7,11 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from luthier.core.errors import DataError
 from luthier.evaluation.metrics.base import SHARE, Floats, MeanMetric, Metric, Need
+from luthier.evaluation.metrics.confidence import confidence, likelihoods
 from luthier.records.evaluation import SampleRecord
 
 _BINS = 10
+BIN_EDGES = np.linspace(0, 1, _BINS + 1)
+"""The edges of the bins of the calibration error; a bin contains its upper edge."""
 
 
 class LikelihoodAccuracy(MeanMetric):
@@ -53,7 +55,9 @@ class CalibrationError(Metric):
     """The deviation of the model's confidence in its choice from its accuracy.
 
     The expected calibration error of Guo et al. 2017 (arXiv 1706.04599, equation 3), with ten bins
-    of equal width. The confidence is the share of the chosen one in the probability of all choices.
+    of equal width, ((m - 1) / 10, m / 10]. The confidence is the share of the chosen one in the
+    probability of all choices. With few examples it is too large on average: chance alone parts
+    confidence from accuracy within a bin.
     """
 
     bounds = SHARE
@@ -68,12 +72,9 @@ class CalibrationError(Metric):
         """
         cells = np.zeros((len(samples), _BINS, 3))
         for row, sample in enumerate(samples):
-            logprobs = np.array(likelihoods(sample, self.name))
-            shares = np.exp(logprobs - logprobs.max())
-            confidence = float(shares.max() / shares.sum())
-            right = sample.choices[int(np.argmax(logprobs))] in sample.references
-            place = min(int(np.ceil(confidence * _BINS)) - 1, _BINS - 1)
-            cells[row, place] = 1.0, confidence, float(right)
+            sure, right = confidence(sample, self.name)
+            place = int(np.searchsorted(BIN_EDGES[1:-1], sure))
+            cells[row, place] = 1.0, sure, float(right)
         return cells.reshape(len(samples), -1)
 
     def aggregate(self, summed: Floats, count: Floats) -> Floats:
@@ -112,21 +113,6 @@ class TruthfulMass(MeanMetric):
         weights = np.exp(logprobs - logprobs.max())
         right = np.array([choice in sample.references for choice in sample.choices])
         return float(weights[right].sum() / weights.sum())
-
-
-def likelihoods(sample: SampleRecord, metric: str) -> tuple[float, ...]:
-    """The log-probabilities of a sample's choices, in nats.
-
-    Raises:
-        DataError: its choices were not scored.
-    """
-    if not sample.likelihoods or len(sample.likelihoods) != len(sample.choices):
-        raise DataError(
-            f"{metric} needs the likelihood of each choice, but this sample has none",
-            where=f"sample {sample.id!r}",
-            fix="use it with tasks of the kind choices or candidates",
-        )
-    return sample.likelihoods
 
 
 acc = partial(LikelihoodAccuracy, "acc", lambda _words: 1, "none")

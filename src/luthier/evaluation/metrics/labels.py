@@ -1,13 +1,14 @@
 """Classification metrics other than accuracy.
 
 All are computed from three counts per label: correct predictions, predictions, and true labels. A
-prediction that is not a label is wrong and counts for no label.
+generated text is read as accuracy reads it; one that names no label is wrong and counts for no
+label. A ratio without a denominator is 0, as in scikit-learn with ``zero_division=0``.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -17,6 +18,14 @@ from luthier.core.errors import DataError, UsageError
 from luthier.core.names import listed, named
 from luthier.evaluation.metrics.base import SHARE, Floats, Metric, Need, within
 from luthier.evaluation.metrics.caveats import one_sided
+from luthier.evaluation.metrics.label_counts import (
+    READING,
+    f_measures,
+    label_counts,
+    shared_choices,
+    shares,
+    true_labels,
+)
 from luthier.records.evaluation import SampleRecord
 
 
@@ -33,9 +42,8 @@ class LabelMetric(Metric):
         Raises:
             DataError: samples have different labels, or lack a requested one.
         """
-        labels = self.labels(_shared_choices(samples, self.name))
-        rows = [[self._cell(sample, label) for label in labels] for sample in samples]
-        return np.array(rows, dtype=np.float64).reshape(len(samples), -1)
+        labels = self.labels(shared_choices(samples, self.name))
+        return label_counts(samples, labels).reshape(len(samples), -1)
 
     def labels(self, known: tuple[str, ...]) -> tuple[str, ...]:
         """The labels that count, among the known ones."""
@@ -60,24 +68,21 @@ class LabelMetric(Metric):
         """A caveat if there is only one true or only one predicted label."""
         return one_sided(self.name, "label", samples, is_undefined=self.divides_by_variance)
 
-    @staticmethod
-    def _cell(sample: SampleRecord, label: str) -> tuple[bool, bool, bool]:
-        predicted, true = sample.prediction == label, label in sample.references
-        return predicted and true, predicted, true
 
-
-class F1(LabelMetric):
-    """The F-measure of one label, the harmonic mean of precision and recall; 0 without either.
+class OneLabelMetric(LabelMetric):
+    """A metric of one label, which counts as positive.
 
     Args:
-        label: the label that counts as positive.
+        label: the positive label.
     """
 
     bounds = SHARE
     needs = LabelMetric.needs | {"labels"}
+    kind: ClassVar[str]
+    """The name of the metric, without its label."""
 
     def __init__(self, label: str) -> None:
-        super().__init__(f"f1:{label}")
+        super().__init__(f"{self.kind}:{label}")
         self._label = label
 
     def labels(self, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -94,14 +99,83 @@ class F1(LabelMetric):
             )
         return (self._label,)
 
-    def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
-        """2 · right / (predicted + true)."""
-        return _f_measures(right, predicted, true)[..., 0]
-
     def signature(self, references: Sequence[Sequence[str]]) -> str:
         """The positive label."""
         del references
-        return f"f1|average:binary|positive:{self._label}"
+        return f"{self.kind}|average:binary|positive:{self._label}"
+
+
+class F1(OneLabelMetric):
+    """The F-measure of one label, the harmonic mean of precision and recall; 0 without either."""
+
+    kind = "f1"
+
+    def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
+        """2 · right / (predicted + true)."""
+        return f_measures(right, predicted, true)[..., 0]
+
+
+class LabelShare(OneLabelMetric):
+    """A share of the examples of one label; its interval is Wilson's, as that of every share."""
+
+    def signature(self, references: Sequence[Sequence[str]]) -> str:
+        """The positive label, the reading of texts, and the interval."""
+        return f"{super().signature(references)}|{READING}|zero-division:0|interval:wilson"
+
+
+class Precision(LabelShare):
+    """The share of the answers with one label that are right; 0 if no answer has it."""
+
+    kind = "precision"
+    share_columns = (0, 1)
+
+    def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
+        """Right / predicted."""
+        return shares(right, predicted)[..., 0]
+
+
+class Recall(LabelShare):
+    """The share of the examples of one label that are answered right; 0 if there are none."""
+
+    kind = "recall"
+    share_columns = (0, 2)
+
+    def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
+        """Right / true."""
+        return shares(right, true)[..., 0]
+
+
+class BalancedAccuracy(LabelMetric):
+    """The unweighted mean of the shares of all labels that have examples.
+
+    Brodersen et al. 2010, "The balanced accuracy and its posterior distribution", equation 3, as in
+    scikit-learn. A constant answer has 1 / labels, however frequent its label is.
+    """
+
+    bounds = SHARE
+
+    def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
+        """The mean over the labels with examples."""
+        present = np.maximum((true > 0).sum(axis=-1), 1)
+        mean: Floats = shares(right, true).sum(axis=-1) / present
+        return mean
+
+    def signature(self, references: Sequence[Sequence[str]]) -> str:
+        """The average, and the reading of texts."""
+        del references
+        return f"{self.name}|average:recall|labels:present|{READING}"
+
+    def caveats(self, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
+        """A caveat that names the labels without examples, which do not count."""
+        seen = frozenset[str]().union(*map(true_labels, samples))
+        absent = [label for label in samples[0].choices if label not in seen]
+        found = super().caveats(samples)
+        if not absent or not seen:
+            return found
+        return (
+            f"no example is {listed(absent, show=named)}: {self.name} is the mean over the others",
+            *found,
+        )
 
 
 class MacroF1(LabelMetric):
@@ -111,7 +185,7 @@ class MacroF1(LabelMetric):
 
     def figure(self, right: Floats, predicted: Floats, true: Floats, count: Floats) -> Floats:
         """The mean over labels."""
-        mean: Floats = _f_measures(right, predicted, true).mean(axis=-1)
+        mean: Floats = f_measures(right, predicted, true).mean(axis=-1)
         return mean
 
     def signature(self, references: Sequence[Sequence[str]]) -> str:
@@ -146,37 +220,29 @@ class Matthews(LabelMetric):
         return f"{self.name}|formula:gorodkin"
 
 
-def f1(label: str = "") -> F1:
-    """The F-measure of ``label``.
+def _of_label(kind: type[OneLabelMetric], instead: str) -> Callable[..., OneLabelMetric]:
+    """A factory of a metric whose argument is its label.
 
-    Raises:
-        UsageError: no label is given.
+    Args:
+        kind: the metric.
+        instead: the metric over all labels.
     """
-    if not label:
-        raise UsageError(
-            "f1 needs the positive label",
-            fix="write f1:LABEL, such as f1:duplicate, or macro_f1 for the mean over labels",
-        )
-    return F1(label)
 
-
-def _f_measures(right: Floats, predicted: Floats, true: Floats) -> Floats:
-    both = predicted + true
-    measures: Floats = 2 * right / np.where(both > 0, both, 1.0)
-    return measures
-
-
-def _shared_choices(samples: Sequence[SampleRecord], name: str) -> tuple[str, ...]:
-    choices = samples[0].choices
-    for sample in samples:
-        if sample.choices != choices:
-            raise DataError(
-                f"{name} needs the same labels for all examples",
-                where=f"sample {sample.id!r}",
-                fix="use acc or em if each example has its own choices",
+    def made(label: str = "") -> OneLabelMetric:
+        if not label:
+            raise UsageError(
+                f"{kind.kind} needs the positive label",
+                fix=f"write {kind.kind}:LABEL, such as {kind.kind}:duplicate, or {instead} for the "
+                "mean over labels",
             )
-    return choices
+        return kind(label)
+
+    return made
 
 
+f1 = _of_label(F1, "macro_f1")
+precision = _of_label(Precision, "macro_f1")
+recall = _of_label(Recall, "balanced_accuracy")
+balanced_accuracy = partial(BalancedAccuracy, "balanced_accuracy")
 macro_f1 = partial(MacroF1, "macro_f1")
 matthews = partial(Matthews, "matthews")

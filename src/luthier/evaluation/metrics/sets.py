@@ -19,6 +19,7 @@ class SetMetric(Metric):
 
     needs = frozenset[Need]({"answers", "sets of answers"})
     bounds = SHARE
+    share_columns = (0, 1)
 
     def measure(self, samples: Sequence[SampleRecord]) -> Floats:
         """Each sample's share of its set's score, and of its set, ``[n, 2]``.

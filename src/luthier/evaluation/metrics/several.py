@@ -126,6 +126,8 @@ class Majority(SeveralAnswers):
     other. Of equally frequent answers the one sampled first counts.
     """
 
+    share_columns = (0, 1)
+
     @property
     def estimator(self) -> str:
         """See `SeveralAnswers.estimator`."""

@@ -27,8 +27,6 @@ from numpy.typing import NDArray
 from luthier.config import EvaluateConfig
 from luthier.core.seeds import derive
 from luthier.evaluation.metrics.base import SHARE, Floats, MeanMetric, Metric
-from luthier.evaluation.metrics.sets import SetMetric
-from luthier.evaluation.metrics.several import Majority
 from luthier.evaluation.statistics.intervals import (
     UNBOUNDED,
     Bounds,
@@ -43,6 +41,8 @@ from luthier.records.base import Estimate
 # From [..., k] sums over the examples of a set and [...] numbers of examples to the figure [...].
 Figure = Callable[[Floats, Floats], Floats]
 
+ONE_UNIT = "one unit has no spread"
+"""The reason for a missing interval of a single unit."""
 _CELLS_AT_ONCE = 2**22
 # Means this close belong to equal scores, up to rounding.
 _ALIKE = 1e-12
@@ -156,11 +156,16 @@ def figure_interval(
     """
     value = units.figure(figure)
     if len(units) < 2:
-        return Interval(value, value, "one unit has no spread")
-    draws = np.concatenate(
+        return Interval(value, value, ONE_UNIT)
+    draws = bootstrap_draws(units, figure, resampling)
+    return interval_of_draws(value, units.left_out(figure), draws, resampling.confidence, bounds)
+
+
+def bootstrap_draws(units: Units, figure: Figure, resampling: Resampling) -> Floats:
+    """The figure of each bootstrap resample: ``[R]``, or ``[R, ...]`` of several figures."""
+    return np.concatenate(
         [units.resampled(figure, weights) for weights in _bootstrap_weights(len(units), resampling)]
     )
-    return interval_of_draws(value, units.left_out(figure), draws, resampling.confidence, bounds)
 
 
 def mean_interval(units: Units, resampling: Resampling, bounds: Bounds) -> Interval:
@@ -184,8 +189,9 @@ def _mean(summed: Floats, count: Floats) -> Floats:
 
 def _share(metric: Metric, stats: Floats, units: Units) -> tuple[Floats, Floats] | None:
     """Successes and trials of each unit, if the figure is the share of successes."""
-    if isinstance(metric, SetMetric | Majority):
-        return units.sums[:, 0], units.sums[:, 1]
+    if metric.share_columns:
+        successes, trials = metric.share_columns
+        return units.sums[:, successes], units.sums[:, trials]
     if isinstance(metric, MeanMetric) and metric.bounds == SHARE and is_binary(stats):
         return units.sums[:, 0], units.counts
     return None
@@ -229,11 +235,13 @@ def jackknife_error(units: Units, figure: Figure) -> float:
 
     Efron and Tibshirani 1993, equation 11.5. 0 for a single unit.
     """
-    if len(units) < 2:
-        return 0.0
-    left_out = units.left_out(figure)
-    deviations = left_out - left_out.mean()
-    return math.sqrt((len(units) - 1) / len(units) * float((deviations**2).sum()))
+    return jackknife_spread(units.left_out(figure)) if len(units) > 1 else 0.0
+
+
+def jackknife_spread(left_out_U: Floats) -> float:
+    """The jackknife's standard error of a figure from its values without each unit in turn."""
+    deviations = left_out_U - left_out_U.mean()
+    return math.sqrt((len(left_out_U) - 1) / len(left_out_U) * float((deviations**2).sum()))
 
 
 def is_binary(stats: Floats) -> bool:

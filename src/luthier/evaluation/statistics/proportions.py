@@ -30,9 +30,16 @@ def proportion_interval(sums_U: Floats, counts_U: Floats, confidence: float) -> 
 
     Args:
         sums_U: the number of right examples in each unit.
-        counts_U: the number of examples in each unit.
+        counts_U: the number of examples in each unit. Units without any tell nothing.
         confidence: the level.
+
+    Returns:
+        The interval; it is missing if no unit has an example.
     """
+    counted = counts_U > 0
+    if not counted.any():
+        return Interval(0.0, 0.0, "there are no examples to count")
+    sums_U, counts_U = sums_U[counted], counts_U[counted]
     n = effective_examples(sums_U, counts_U, confidence)
     return wilson_interval(float(sums_U.sum() / counts_U.sum()), n, confidence)
 
