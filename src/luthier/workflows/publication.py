@@ -17,7 +17,7 @@ from luthier.context.manifest import check_template
 from luthier.context.prepare import prepare_evaluation
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
-from luthier.core.files import read_text, write_atomically, write_json
+from luthier.core.files import read_json, read_text, write_atomically, write_json
 from luthier.core.folders import new_folder
 from luthier.core.places import find_place, own_places
 from luthier.data.bundled import BUNDLED
@@ -27,6 +27,7 @@ from luthier.models.adapter_folder import adapter_files, is_adapter_folder
 from luthier.models.hub import needed_files
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.weights import find_entry, read_index
+from luthier.records.evaluation import TemplateStamp
 from luthier.records.results import require_tuned_model
 from luthier.records.run_directory import RunDirectory
 from luthier.reports.card import OTHER_LICENCE, Card, Wording, render_card
@@ -96,6 +97,7 @@ def write_publication(
     handle = open_model(config.base_of(config.method), console)
     tuned = open_model(handle.config.model_copy(update={"tokenizer": str(model)}), console)
     task = _task_of(config)
+    _require_same_words(run, config, task)
     card = card_of(run, tuned, model)
     card = replace(card, repo=repo, base=_public_base(card, base, run))
     has_tokenizer = card.form is WHOLE_MODEL or _differs(tuned, handle, card.base)
@@ -165,16 +167,38 @@ def _task_of(config: RunConfig) -> Task:
     return (None if source in BUNDLED else task_called(source)) or AS_IS
 
 
-def _with_task(card: Card, config: RunConfig, task: Task, shown: tuple[str, str] | None) -> Card:
-    """The card with the task's wording, which must still be the one of the run.
+def _require_same_words(run: RunDirectory, config: RunConfig, task: Task) -> None:
+    """Check that the task still has the words that the run was trained on.
+
+    A chat template of the user's own is part of the run's fingerprint; the model keeps its text.
 
     Raises:
-        UsageError: the template's content has changed under the same name.
+        UsageError: it has changed under the same name.
     """
+    has_own = config.prompt.chat_template not in ("auto", "never")
+    if has_own or config.prompt.chat_template_kwargs or not run.parent_run.manifest.is_file():
+        return
+    tuned = TemplateStamp.model_validate(read_json(run.parent_run.manifest)["template"])
+    if task.stamp.hash != tuned.hash:
+        raise UsageError(
+            f"the template has changed since the tuning: {tuned.id} ({tuned.hash}) is now "
+            f"{task.stamp.hash}, so the card would show other words",
+            where=str(run.path),
+            fix="undo the change",
+        )
+
+
+def _with_task(card: Card, config: RunConfig, task: Task, shown: tuple[str, str] | None) -> Card:
+    """The card with the task's wording, and an example if one is to be shown."""
     system = config.prompt.system or task.system
-    texts = {"system": system, "prompt": task.prompt, "completion": getattr(task, "completion", "")}
-    limit = config.evaluate.max_new_tokens or task.max_new_tokens
-    question = replace(card.question, text=task.prompt, max_new_tokens=limit)
+    answer = task.snippets.get("completion", "")
+    texts = {"system message": system, "question": task.prompt, "answer": answer}
+    question = replace(
+        card.question,
+        text=task.stripped(task.prompt),
+        max_new_tokens=config.evaluate.max_new_tokens or task.max_new_tokens,
+        template_arguments=config.prompt.chat_template_kwargs,
+    )
     if system and "{" not in system:
         question = replace(question, system=system)
     wording = Wording(
@@ -226,12 +250,23 @@ def _public(settings: Mapping[str, Any], base: Base) -> dict[str, Any]:
     return found
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, as people do."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in data else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
 def _task_file(task: Task, *, with_rows: bool) -> str:
     """The task as YAML, without local files, and without rows unless they are to be shown."""
     left_out = {"files", "kind"} if with_rows else {*_PRIVATE, "kind"}
     values = task.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
     values = {"kind": task.model_dump()["kind"], **values}
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     stamp = task.stamp.hash
     return (
         f"# The task in the words that the model was trained on (fingerprint {stamp}).\n"
