@@ -43,7 +43,8 @@ class UploadServer(ThreadingHTTPServer):
             return {}
         if action == "preupload":
             paths = [file["path"] for file in json.loads(body)["files"]]
-            return {"files": [{"path": p, "uploadMode": "regular"} for p in paths]}
+            usual = {"uploadMode": "regular", "shouldIgnore": False}
+            return {"files": [{"path": path, **usual} for path in paths]}
         assert action == "commit", path
         for line in map(json.loads, body.splitlines()):
             if line["key"] == "file":

@@ -48,7 +48,7 @@ def upload(
         names: the files to upload; nothing else is.
         repo: the id of the repository.
         console: shows progress.
-        private: whether a new repository is private.
+        private: whether a new repository is private; False: as its owner has set it.
         branch: the branch, created if missing.
 
     Raises:
@@ -70,7 +70,7 @@ def upload(
     files = [CommitOperationAdd(name, folder / name) for name in names]
     try:
         with console.progress(f"Uploading to {repo}", None):
-            api.create_repo(repo, private=private, exist_ok=True)
+            api.create_repo(repo, private=private or None, exist_ok=True)
             if branch != MAIN:
                 api.create_branch(repo, branch=branch, exist_ok=True)
             commit = api.create_commit(

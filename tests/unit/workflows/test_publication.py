@@ -10,15 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from tests.upload_server import TOKEN, UploadServer
 
 import luthier
+from luthier.config import ModelConfig
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
+from luthier.methods import load_adapted
+from luthier.models.load import load_model, open_model
 from luthier.records.run_directory import RunDirectory
 from luthier.tasks.load import load_template
 from luthier.workflows.publication import Publication
@@ -29,7 +34,7 @@ TASK = """\
 about: Whether a number is even or odd.
 prompt: "Number {{ number }}: even or odd?"
 choices: {even: even, odd: odd}
-label: parity
+label: "{{ parity }}"
 metrics: accuracy
 system: You sort numbers.
 max_new_tokens: 4
@@ -112,14 +117,28 @@ from transformers import AutoTokenizer
 folder, tokens, prompts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 model = {auto}.from_pretrained(folder, dtype=torch.float32).eval()
 tokenizer = AutoTokenizer.from_pretrained(tokens)
-answers = []
+answers, logits = [], []
 for prompt in prompts:
     inputs = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+    with torch.no_grad():
+        logits.append(model(**inputs).logits[0, -1, :50].tolist())
     made = model.generate(**inputs, max_new_tokens=4, do_sample=False)[0]
     made = made[inputs["input_ids"].shape[1] :]
     answers.append(tokenizer.decode(made, skip_special_tokens=True))
-print(json.dumps(answers))
+print(json.dumps([answers, logits]))
 """
+
+
+def last_logits(loaded: Any, prompts: Sequence[str]) -> Any:
+    """Logits of the first 50 tokens after each prompt, in this process."""
+    found = []
+    for prompt in prompts:
+        inputs = loaded.tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
+        with torch.no_grad():
+            found.append(loaded.model(**inputs).logits[0, -1, :50].tolist())
+    return np.array(found)
+
+
 PEFT = ("from peft import AutoPeftModelForCausalLM", "AutoPeftModelForCausalLM")
 WHOLE = ("from transformers import AutoModelForCausalLM", "AutoModelForCausalLM")
 
@@ -139,8 +158,14 @@ def test_another_machine_loads_it_and_answers_alike(
     tokens = BASE if loader is PEFT else str(written.folder)
     code = ANSWER.format(imports=loader[0], auto=loader[1])
     prompts = json.dumps([sample.prompt for sample in asked])
-    found = python(code, str(written.folder), tokens, prompts, home=other)
+    found, logits = python(code, str(written.folder), tokens, prompts, home=other)
     assert [answer.strip() for answer in found] == [sample.prediction for sample in asked]
+    base = ModelConfig(id=BASE, dtype="float32")
+    texts = [sample.prompt for sample in asked]
+    own = last_logits(load_adapted(run.model, base, QUIET), texts)
+    untuned = last_logits(load_model(open_model(base, QUIET)), texts)
+    np.testing.assert_allclose(logits, own, rtol=1e-4, atol=1e-5)
+    assert np.abs(np.array(logits) - untuned).max() > 1e-3
 
 
 @pytest.mark.parametrize("method", ["lora", "full", "adapters", "prompt-tuning"])
@@ -305,7 +330,7 @@ def test_exactly_the_folder_is_uploaded(
         url, files = pushed(run, tmp_path / "out", machine, server)
         assert url.startswith(f"{server.url}/ada/parity/commit/")
         (created,) = server.created
-        assert created["private"] is True
+        assert created["visibility"] == "private"
         assert server.branches == ["trial"]
         assert server.tokens == {f"Bearer {TOKEN}"}
         uploaded = server.files["ada/parity@trial"]
