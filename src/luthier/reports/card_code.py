@@ -73,13 +73,15 @@ class Question:
         if "{{" in self.text:
             yield "# put the values of a row in place of {{ … }}"
         if self.has_chat_template:
-            system = [{"role": "system", "content": self.system}] if self.system else []
-            turns = [*system, {"role": "user", "content": self.text}]
-            yield f"question = {_literal(turns)}"
-            yield (
-                "inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, "
-                f'return_tensors="pt", return_dict=True{self._arguments})'
-            )
+            yield "question = ["
+            if self.system:
+                yield f"    {_literal({'role': 'system', 'content': self.system})},"
+            yield f"    {_literal({'role': 'user', 'content': self.text})},"
+            yield "]"
+            yield "inputs = tokenizer.apply_chat_template("
+            given = f'return_tensors="pt", return_dict=True{self._arguments}'
+            yield f"    question, add_generation_prompt=True, {given}"
+            yield ")"
         else:
             yield f'inputs = tokenizer({_literal(self.text)}, return_tensors="pt")'
         limit = f"max_new_tokens={self.max_new_tokens}, do_sample=False"
@@ -191,7 +193,10 @@ def loading_lines(form: Form, saved: Saved, question: Question) -> Iterator[str]
     lines = (
         "import luthier",
         "",
-        f"answers = luthier.prompt(overrides={_literal(settings)}, {asked})",
+        "answers = luthier.prompt(",
+        f"    overrides={_literal(settings)},",
+        f"    {asked},",
+        ")",
         "print(answers[0].prediction)",
     )
     yield from fenced("\n".join(lines), "python")

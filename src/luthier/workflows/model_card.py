@@ -102,8 +102,8 @@ def _base(handle: ModelHandle, *, is_adapter: bool = True) -> Base:
     if bundled := BUNDLED_MODELS.get(name):
         note = (
             f"It was trained on {bundled.file} of the package {bundled.package}=="
-            f"{bundled.version}, which Luthier calls {bundled.name}: the weights of "
-            f"{bundled.upstream}, rounded to so few bits."
+            f"{bundled.version}, which Luthier calls {bundled.name}: a quantised copy of "
+            f"{bundled.upstream}, whose weights are rounded."
         )
         if is_adapter:
             note += " The adapter loads on the Hub's weights too, and its answers may differ "

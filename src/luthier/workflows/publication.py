@@ -19,6 +19,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
 from luthier.core.files import read_json, read_text, write_atomically, write_json
 from luthier.core.folders import new_folder
+from luthier.core.names import listed, on_one_line
 from luthier.core.places import find_place, own_places
 from luthier.data.bundled import BUNDLED
 from luthier.data.task_rows import task_called
@@ -28,7 +29,7 @@ from luthier.models.hub import needed_files
 from luthier.models.load import ModelHandle, open_model, tokenizer_fingerprint
 from luthier.models.weights import find_entry, read_index
 from luthier.records.evaluation import TemplateStamp
-from luthier.records.results import require_tuned_model
+from luthier.records.results import require_tuned_model, tuned_model
 from luthier.records.run_directory import RunDirectory
 from luthier.reports.card import OTHER_LICENCE, Card, Wording, render_card
 from luthier.reports.card_code import WHOLE_MODEL, Base
@@ -92,7 +93,7 @@ def write_publication(
         UsageError: the base model of an adapter has no Hub id, the template has changed, or a
             setting that the run needs was not given.
     """
-    model = require_tuned_model(run)
+    model = _model_of(run)
     config = stored_config(run, given, parts=("model", "data.source", "prompt.template"))
     handle = open_model(config.base_of(config.method), console)
     tuned = open_model(handle.config.model_copy(update={"tokenizer": str(model)}), console)
@@ -114,6 +115,22 @@ def write_publication(
         write_json(partial / FIGURES, _figures(run, card))
         _require_no_place(partial, run)
     return Publication(folder, _sizes(folder))
+
+
+def _model_of(run: RunDirectory) -> Path:
+    """The folder of a run's tuned model.
+
+    Raises:
+        DataError: there is none.
+    """
+    if (above := run.ladder_run) and tuned_model(run) is None:
+        tuned = [str(rung.path) for rung in above.rungs() if rung.model.is_dir()]
+        raise DataError(
+            f"the rung {run.path.name} only prompts the base model, so there is nothing to publish",
+            where=str(run.path),
+            fix=f"name a tuned rung: {listed(tuned, 3, show=on_one_line)}" if tuned else "",
+        )
+    return require_tuned_model(run)
 
 
 def _public_base(card: Card, given: str | None, run: RunDirectory) -> Base:
@@ -184,7 +201,7 @@ def _require_same_words(run: RunDirectory, config: RunConfig, task: Task) -> Non
             f"the template has changed since the tuning: {tuned.id} ({tuned.hash}) is now "
             f"{task.stamp.hash}, so the card would show other words",
             where=str(run.path),
-            fix="undo the change",
+            fix=f"undo the change in {config.prompt.template or config.data.source}",
         )
 
 

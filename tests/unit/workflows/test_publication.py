@@ -21,7 +21,7 @@ from tests.upload_server import TOKEN, UploadServer
 import luthier
 from luthier.config import ModelConfig
 from luthier.core.console import Console
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
 from luthier.methods import load_adapted
 from luthier.models.load import load_model, open_model
 from luthier.records.run_directory import RunDirectory
@@ -42,9 +42,9 @@ max_new_tokens: 4
 ROWS = [{"number": f"nr-{n:07d}", "parity": "odd" if n % 2 else "even"} for n in range(60)]
 
 
-def in_cache(home: Path, model: Path) -> None:
+def in_cache(home: Path, model: Path, name: str = BASE) -> None:
     """The model in a Hub cache, as if it had been downloaded there."""
-    folder = home / "hub" / f"models--{BASE.replace('/', '--')}"
+    folder = home / "hub" / f"models--{name.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text(COMMIT)
     (folder / "snapshots").mkdir()
@@ -143,6 +143,7 @@ PEFT = ("from peft import AutoPeftModelForCausalLM", "AutoPeftModelForCausalLM")
 WHOLE = ("from transformers import AutoModelForCausalLM", "AutoModelForCausalLM")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("method", "loader"),
     [("lora", PEFT), ("prompt-tuning", PEFT), ("full", WHOLE), ("last-layers", WHOLE)],
@@ -166,6 +167,32 @@ def test_another_machine_loads_it_and_answers_alike(
     untuned = last_logits(load_model(open_model(base, QUIET)), texts)
     np.testing.assert_allclose(logits, own, rtol=1e-4, atol=1e-5)
     assert np.abs(np.array(logits) - untuned).max() > 1e-3
+
+
+BLOCKS = """
+import io, json, re, sys
+from contextlib import redirect_stdout
+from pathlib import Path
+shown = []
+for block in re.findall(r"```python\n(.*?)```", Path(sys.argv[1]).read_text(), flags=re.DOTALL):
+    out = io.StringIO()
+    with redirect_stdout(out):
+        exec(compile(block, "card", "exec"), {})
+    shown.append(out.getvalue())
+print(json.dumps(shown))
+"""
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_code_of_the_card_runs_as_it_stands_on_another_machine(
+    method: str, tuned: Any, tiny_llama: Path, tmp_path: Path
+) -> None:
+    written = luthier.prepare_push(tuned(method).path, "ada/parity", tmp_path / "out", QUIET)
+    other = tmp_path / "another"
+    in_cache(other / "hf", tiny_llama)
+    in_cache(other / "hf", written.folder, "ada/parity")
+    with_peft, with_luthier = python(BLOCKS, str(written.folder / "README.md"), home=other)
+    assert with_peft.strip() == with_luthier.strip()
 
 
 @pytest.mark.parametrize("method", ["lora", "full", "adapters", "prompt-tuning"])
@@ -236,6 +263,19 @@ def test_a_row_is_shown_only_if_the_user_says_so(tuned: Any, tmp_path: Path) -> 
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.count("nr-00") == 1
     assert "Number nr-00" in card
+
+
+def test_a_rung_that_only_prompts_is_not_published(
+    machine: Path, quick_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {
+        **quick_settings, "data.source": "numbers.jsonl", "prompt.template": "task.yaml",
+        "evaluate.metrics": ["accuracy"], "model.id": BASE, "output": str(tmp_path),
+        "adapt.rungs": ["zero-shot"],
+    }  # fmt: skip
+    result = luthier.adapt(overrides=settings, console=QUIET)
+    with pytest.raises(DataError, match="only prompts"):
+        luthier.prepare_push(result.run.rung("zero-shot").path, "ada/parity", None, QUIET)
 
 
 def test_a_changed_template_is_refused(tuned: Any, machine: Path, tmp_path: Path) -> None:
