@@ -116,9 +116,13 @@ class Saved:
 
     @property
     def tokenizer(self) -> str:
-        """The Python line that loads the tokenizer."""
+        """The Python line that loads the tokenizer after the model.
+
+        The model's configuration is given, because an adapter's repository has none, and
+        transformers would look for it there.
+        """
         place = "folder" if self.has_tokenizer else self.base.arguments
-        return f"tokenizer = AutoTokenizer.from_pretrained({place})"
+        return f"tokenizer = AutoTokenizer.from_pretrained({place}, config=model.config)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,8 @@ def _load_adapter(saved: Saved) -> Sequence[str]:
         "",
         f"base = {_literal('.' if base.file else base.name)}",
         saved.folder,
-        saved.tokenizer,
         f"model = {base.auto_class}.from_pretrained({base.arguments})",
+        saved.tokenizer,
         *resized,
         "model = PeftModel.from_pretrained(model, folder)",
     )
@@ -162,8 +166,8 @@ def _load_whole(saved: Saved) -> Sequence[str]:
         f"from transformers import {saved.base.auto_class}, AutoTokenizer",
         "",
         saved.folder,
-        saved.tokenizer,
         f"model = {saved.base.auto_class}.from_pretrained(folder)",
+        saved.tokenizer,
     )
 
 
@@ -184,9 +188,12 @@ def loading_lines(form: Form, saved: Saved, question: Question) -> Iterator[str]
         yield from ("", "With transformers" + (" and peft:" if form is PEFT_ADAPTER else ":"), "")
         yield from fenced("\n".join([*form.loading(saved), "", *question.lines()]), "python")
     yield from ("", "With Luthier:", "")
-    base, settings = saved.base, {"model.id": saved.repo or "."}
+    base = saved.base
+    settings: dict[str, object] = {"model.id": saved.repo or "."}
     if form.relation == "adapter" and not base.on_hub and not base.luthier_name:
         settings["model.base"] = base.file or base.name
+    if saved.repo:
+        settings["evaluate.max_new_tokens"] = question.max_new_tokens
     if question.system:
         settings["prompt.system"] = question.system
     asked = f"question={_literal(question.text)}"

@@ -169,7 +169,7 @@ def test_another_machine_loads_it_and_answers_alike(
     assert np.abs(np.array(logits) - untuned).max() > 1e-3
 
 
-BLOCKS = """
+BLOCKS = r"""
 import io, json, re, sys
 from contextlib import redirect_stdout
 from pathlib import Path
