@@ -78,7 +78,8 @@ def tuned(machine: Path, quick_settings: dict[str, Any], tiny_llama: Path) -> An
         if (method, base) not in made:
             settings = {
                 **quick_settings, "data.source": "numbers.jsonl", "prompt.template": "task.yaml",
-                "evaluate.metrics": ["accuracy"], "evaluate.choices": "generation", "model.id": base, "method": method,
+                "evaluate.metrics": ["accuracy"], "evaluate.choices": "generation",
+                "model.id": base, "method": method,
                 "train.max_steps": 3, "output": str(machine / "secret-project" / "runs"),
             }  # fmt: skip
             made[method, base] = luthier.tune(overrides=settings, console=QUIET).run
@@ -270,7 +271,8 @@ def test_a_rung_that_only_prompts_is_not_published(
 ) -> None:
     settings = {
         **quick_settings, "data.source": "numbers.jsonl", "prompt.template": "task.yaml",
-        "evaluate.metrics": ["accuracy"], "evaluate.choices": "generation", "model.id": BASE, "output": str(tmp_path),
+        "evaluate.metrics": ["accuracy"], "evaluate.choices": "generation",
+        "model.id": BASE, "output": str(tmp_path),
         "adapt.rungs": ["zero-shot"],
     }  # fmt: skip
     result = luthier.adapt(overrides=settings, console=QUIET)
@@ -317,7 +319,8 @@ def test_an_adapt_run_stands_for_its_recommended_rung_and_shows_the_cheaper_ones
 ) -> None:
     settings = {
         **quick_settings, "data.source": "numbers.jsonl", "prompt.template": "task.yaml",
-        "evaluate.metrics": ["accuracy"], "evaluate.choices": "generation", "model.id": BASE, "output": str(tmp_path),
+        "evaluate.metrics": ["accuracy"], "evaluate.choices": "generation",
+        "model.id": BASE, "output": str(tmp_path),
         "adapt.rungs": ["zero-shot", "lora"],
     }  # fmt: skip
     result = luthier.adapt(overrides=settings, console=QUIET)
