@@ -21,7 +21,8 @@ from luthier.records.ladder import LadderRecord, Recommendation, RungRecord
 from luthier.records.run_directory import RunDirectory
 from luthier.records.training import TrainingRecord
 from luthier.reports import write_comparison
-from luthier.reports.card import PEFT_ADAPTER, Base, Card, render_card
+from luthier.reports.card import Card, Way, Wording, render_card
+from luthier.reports.card_code import PEFT_ADAPTER, Base, Question
 from luthier.reports.content import read_evaluations
 
 # BEACON stands for a server of the test's own: a payload that loads anything is seen there.
@@ -245,6 +246,10 @@ def hostile_card(run: RunDirectory, payload: str) -> str:
         task=payload, datasets=(payload,), examples={payload: 2}, template=payload,
         training=TrainingRecord.read(rung.training),
         scores=tuple(record for _, record in read_evaluations(rung)),
-        forgetting=Forgetting.read(rung.forgetting), versions={payload: payload},
+        forgetting=Forgetting.read(rung.forgetting), versions={payload: payload}, repo=payload,
+        question=Question(payload, system=payload, has_chat_template=True), hardware=payload,
+        wording=Wording({payload: payload}, about=payload, choices={payload: payload}),
+        example=(payload, payload),
+        ways=(Way(payload, next(record for _, record in read_evaluations(rung)).metrics[0]),),
     )  # fmt: skip
     return render_card(card)

@@ -92,6 +92,7 @@ OPENS_OTHER_THINGS = {
     "planning/tables.py": "the package's own files",
     "prompts/template_worker.py": "the system",
     "prompts/tokenizer_rules.py": "the null device",
+    "workflows/publication.py": "writes into a new folder",
     "reports/html.py": "the package's own files",
 }
 OPENING = {"open", "fdopen", "read_text", "read_bytes", "write_text", "write_bytes", "touch"}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from luthier.api.merge import merge
     from luthier.api.plan import calibrate, check_plans, trace_plan
     from luthier.api.prompt import prompt
+    from luthier.api.push import prepare_push, push
     from luthier.api.report import report
     from luthier.api.resume import resume
     from luthier.api.sample_size import required_sample_size
@@ -37,7 +38,9 @@ __all__ = [
     "judge",
     "measure_forgetting",
     "merge",
+    "prepare_push",
     "prompt",
+    "push",
     "report",
     "required_sample_size",
     "resume",
@@ -50,6 +53,7 @@ _IN_OTHER_FILES = {
     "calibrate": "plan",
     "check_plans": "plan",
     "measure_forgetting": "forgetting",
+    "prepare_push": "push",
     "required_sample_size": "sample_size",
     "submit": "benchmark",
     "trace_plan": "plan",

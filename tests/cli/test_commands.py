@@ -36,6 +36,8 @@ COMMANDS = (
     "judge",
     "forgetting",
     "sample-size",
+    "merge",
+    "push",
     "report",
     "data show",
     "models pull",

@@ -18,6 +18,7 @@ COMMANDS = [
     ("forgetting", LORA),
     ("prompt", "--run", LORA, "--num", "1"),
     ("merge", LORA),
+    ("push", LORA, "ada/router", "--dry-run", "--base", "ada/tiny"),
     ("report", "{run}"),
     ("resume", "{run}"),
 ]

@@ -22,6 +22,7 @@ COMMANDS = [
     ("extend", "{run}/rungs/lora", "--epochs", "1"),
     ("prompt", "--run", "{run}/rungs/lora", "--num", "1"),
     ("merge", "{run}/rungs/lora"),
+    ("push", "{run}/rungs/lora", "ada/router", "--dry-run", "--base", "ada/tiny"),
     ("compare", "{run}/rungs/lora", "{run}/rungs/zero-shot"),
     ("forgetting", "{run}/rungs/lora"),
 ]

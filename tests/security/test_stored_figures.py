@@ -30,6 +30,7 @@ BELIEVING = [
     ("forgetting", LORA, "--before", "{run}/rungs/zero-shot"),
     ("judge", LORA, "--model", "{model}"),
     ("merge", LORA),
+    ("push", LORA, "ada/router", "--dry-run", "--base", "ada/tiny"),
     ("resume", "{run}"),
 ]
 """Commands that show or use an evaluation that is stored."""

@@ -33,6 +33,7 @@ COMMANDS = [
     ("prompt", "--run", LORA, "--num", "1"),
     ("prompt", "--run", LORA, "--input", "Why?"),
     ("merge", LORA),
+    ("push", LORA, "ada/router", "--dry-run", "--base", "ada/tiny"),
     ("resume", "{run}"),
     ("extend", "{tuned}", "--epochs", "1"),
     ("resume", "{tuned}"),

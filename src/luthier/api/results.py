@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,21 @@ class MergeResult:
     difference: float
     tolerance: float
     positions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """The result of `push`: the folder, the size of each file by name, and the commit.
+
+    Attributes:
+        folder: the folder that was uploaded.
+        files: the size of each of its files in bytes, by name.
+        url: the address of the commit; empty: nothing was uploaded.
+    """
+
+    folder: Path
+    files: Mapping[str, int]
+    url: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ _COMMANDS = (
         "Compute the number of test examples needed.",
     ),
     ("merge", "luthier.cli.merge:merge", "Merge a run's adapter into its base model."),
+    ("push", "luthier.cli.push:push", "Publish a tuned model on the Hub."),
     ("report", "luthier.cli.report:report", "Rewrite the report of a run."),
     ("data", "luthier.cli.data:app", "Inspect data: format, lengths, trained tokens."),
     ("models", "luthier.cli.models:app", "List the bundled models, or get one."),

@@ -10,7 +10,7 @@ from luthier.records.run_directory import RunDirectory
 
 _MEASURED = (
     "evaluation", "suites", "judgements", "forgetting.json", "forgetting.items.jsonl", "merged",
-    "rung.json",
+    "hub", "rung.json",
 )  # fmt: skip
 """Files computed from a run's model."""
 _TOLD = ("report.html", "report.md")

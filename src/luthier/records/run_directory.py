@@ -155,6 +155,11 @@ class RunDirectory:
         return self.path / "merged"
 
     @property
+    def published(self) -> Path:
+        """The folder that was written for the Hub."""
+        return self.path / "hub"
+
+    @property
     def training(self) -> Path:
         """The `TrainingRecord`, written when training is finished."""
         return self.path / "training.json"

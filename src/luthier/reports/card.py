@@ -1,24 +1,25 @@
-"""The model card: a saved model, its training, and how to load it.
+"""The model card: a saved model, its task, its training, its scores, and how to load it.
 
-It is rendered from records, so it contains counts and names, but no rows of the data. Text from
-models, data and settings is escaped, as in the Markdown report; the front matter is dumped as YAML.
+It is rendered from records, so it contains counts and names, but no row of the data unless the user
+asks for one. Text from models, data and settings is escaped, as in the Markdown report; the front
+matter is dumped as YAML.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from luthier.core.terminal import printable_values
 from luthier.core.units import format_count, format_duration
-from luthier.records.evaluation import EvaluationRecord
+from luthier.records.evaluation import EvaluationRecord, MetricResult
 from luthier.records.forgetting import Forgetting
 from luthier.records.training import TrainingRecord
-from luthier.reports.format import format_value
+from luthier.reports.card_code import Base, Form, Question, Saved, loading_lines
+from luthier.reports.format import format_estimate, format_interval, format_value
 from luthier.reports.markdown import escape_markdown, fenced, table_lines
 from luthier.reports.rows import estimate_texts, metric_rows
 
@@ -27,83 +28,40 @@ OURS = (
     "Remove this line to keep your own text. -->"
 )
 """The marker of generated cards; without it, a card is never overwritten."""
+_PUBLISHED = "<!-- Luthier wrote this card from the records of the run. -->"
+OTHER_LICENCE = "other"
+"""The Hub's word for a licence that it has no abbreviation for, or that is not known."""
+_HUB = "https://huggingface.co"
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """The base model, as others can obtain it.
+class Wording:
+    """The wording of a task, without any row.
 
     Attributes:
-        name: its Hub id, or the name of a folder or file, never a path.
-        on_hub: whether the name is a Hub id.
-        revision: its commit on the Hub, if known.
-        note: a further remark, one sentence.
-        file: its GGUF file, if it has one.
-        auto_class: the transformers class that loads it.
-        rows: rows of the embedding, if it was enlarged.
-        luthier_name: its name in Luthier, if different.
+        texts: its templates by the name of the turn, such as ``question``.
+        about: a description of the task.
+        choices: the words of each choice; empty for open answers.
+    """
+
+    texts: Mapping[str, str]
+    about: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A rung of the ladder that a model comes from, and its score.
+
+    Attributes:
+        name: the name of the rung.
+        result: its score on the test examples.
+        is_this: whether it is the published model.
     """
 
     name: str
-    on_hub: bool
-    auto_class: str
-    revision: str = ""
-    note: str = ""
-    file: str = ""
-    rows: int | None = None
-    luthier_name: str = ""
-
-    @property
-    def arguments(self) -> str:
-        """The arguments of ``from_pretrained`` that follow the variable ``base``."""
-        more = {"revision": self.revision, "gguf_file": self.file}
-        given = (f", {name}={json.dumps(value)}" for name, value in more.items() if value)
-        return "base" + "".join(given)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A form of saved models.
-
-    Attributes:
-        relation: its relation to the base model, in the Hub's vocabulary.
-        library: the library that loads it, in the Hub's vocabulary.
-        loading: from the base model to Python lines that load it into ``model``.
-    """
-
-    relation: str
-    library: str
-    loading: Callable[[Base], Sequence[str]] | None
-
-
-def _load_adapter(base: Base) -> Sequence[str]:
-    resized = [f"model.resize_token_embeddings({base.rows})"] if base.rows else []
-    return (
-        "from peft import PeftModel",
-        f"from transformers import {base.auto_class}, AutoTokenizer",
-        "",
-        f"base = {json.dumps('.' if base.file else base.name)}",
-        'folder = "."  # this folder, or the id under which it is published',
-        "tokenizer = AutoTokenizer.from_pretrained(folder)",
-        f"model = {base.auto_class}.from_pretrained({base.arguments})",
-        *resized,
-        "model = PeftModel.from_pretrained(model, folder)",
-    )
-
-
-def _load_whole(base: Base) -> Sequence[str]:
-    return (
-        f"from transformers import {base.auto_class}, AutoTokenizer",
-        "",
-        'folder = "."  # this folder, or the id under which it is published',
-        "tokenizer = AutoTokenizer.from_pretrained(folder)",
-        f"model = {base.auto_class}.from_pretrained(folder)",
-    )
-
-
-PEFT_ADAPTER = Form("adapter", "peft", _load_adapter)
-OWN_ADAPTER = Form("adapter", "luthier", None)
-WHOLE_MODEL = Form("finetune", "transformers", _load_whole)
+    result: MetricResult
+    is_this: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +71,9 @@ class Card:
     Attributes:
         form: the form of the saved model.
         base: the base model.
-        writes_after_encoder: whether it is an encoder-decoder model.
-        has_chat_template: whether the tokenizer has one.
+        question: the way in which its code asks.
+        repo: the Hub id under which it is published; empty: not published.
+        has_tokenizer: whether the model has a tokenizer beside the weights.
         method: the name of the tuning method; empty if unknown.
         settings: settings of method and training, by name.
         task: the name of the data.
@@ -126,12 +85,17 @@ class Card:
         forgetting: the change on general text.
         versions: versions of the packages used.
         merged: whether an adapter was merged into the weights.
+        wording: the wording of the task.
+        example: a rendered question and its answer, if the user wants to show one.
+        ways: the rungs of its ladder, cheapest first.
+        hardware: the machine that trained it.
     """
 
     form: Form
     base: Base
-    writes_after_encoder: bool = False
-    has_chat_template: bool = False
+    question: Question = field(default_factory=Question)
+    repo: str = ""
+    has_tokenizer: bool = True
     method: str = ""
     settings: Mapping[str, Any] | None = None
     task: str = ""
@@ -143,6 +107,10 @@ class Card:
     forgetting: Forgetting | None = None
     versions: Mapping[str, str] | None = None
     merged: bool = False
+    wording: Wording | None = None
+    example: tuple[str, str] | None = None
+    ways: tuple[Way, ...] = ()
+    hardware: str = ""
 
 
 def render_card(card: Card) -> str:
@@ -151,17 +119,19 @@ def render_card(card: Card) -> str:
         "---",
         yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True).rstrip("\n"),
         "---",
-        OURS,
+        _PUBLISHED if card.repo else OURS,
         "",
         f"# {_title(card)}",
         "",
         _summary(card),
         "",
         "## How to load it",
-        *_loading(card),
+        *loading_lines(card.form, Saved(card.base, card.repo, card.has_tokenizer), card.question),
+        *_task(card),
         *_section("How it was made", ("setting", "value"), _made(card)),
         *_section("Data", ("split", "examples"), _data(card)),
         *_scores(card),
+        *_licence(card),
         *_section("Versions", ("package", "version"), (card.versions or {}).items()),
     ]
     return "\n".join(lines) + "\n"
@@ -174,13 +144,42 @@ def _front_matter(card: Card) -> dict[str, Any]:
         "base_model": name,
         "base_model_relation": form.relation,
         "library_name": form.library,
-        "pipeline_tag": "text2text-generation" if card.writes_after_encoder else "text-generation",
+        "pipeline_tag": _pipeline(card),
         "tags": [tag for tag in tags if tag],
     }
+    if card.repo and not card.base.on_hub:  # the Hub takes ids only
+        del found["base_model"], found["base_model_relation"]
+        found["tags"] = tags[:2]
+    if card.base.licence:
+        found["license"] = card.base.licence
+    if card.base.licence == OTHER_LICENCE:
+        found["license_name"] = "that-of-the-base-model"
+        if card.base.on_hub:
+            found["license_link"] = f"{_HUB}/{name}"
     if card.datasets:
         found["datasets"] = [" ".join(name.split()) for name in card.datasets]
+    if card.repo and card.scores:
+        results = [_model_index(card, record) for record in card.scores]
+        found["model-index"] = [{"name": card.repo.partition("/")[2], "results": results}]
     shown: dict[str, Any] = printable_values(found)
     return shown
+
+
+def _pipeline(card: Card) -> str:
+    return "text2text-generation" if card.question.writes_after_encoder else "text-generation"
+
+
+def _model_index(card: Card, record: EvaluationRecord) -> dict[str, Any]:
+    """The scores on one task in the form that the Hub reads (Papers with Code's model index)."""
+    name = " ".join(record.task.split())
+    return {
+        "task": {"type": _pipeline(card)},
+        "dataset": {"name": name, "type": next(iter(card.datasets), name), "split": record.split},
+        "metrics": [
+            {"type": metric.name, "name": metric.name, "value": metric.value}
+            for metric in record.metrics
+        ],
+    }
 
 
 def _title(card: Card) -> str:
@@ -210,38 +209,26 @@ def _summary(card: Card) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _loading(card: Card) -> Iterator[str]:
-    if card.form.loading:
-        yield from ("", "With transformers" + (" and peft:" if card.form is PEFT_ADAPTER else ":"))
+def _task(card: Card) -> Iterator[str]:
+    """The task in words: its wording, and an example if the user wants to show one."""
+    if wording := card.wording:
+        yield from ("", "## Task")
+        if wording.about:
+            yield from ("", escape_markdown(wording.about))
+        yield from ("", "The model was trained on questions in these words, and expects them:")
+        for name, text in wording.texts.items():
+            yield from ("", f"{escape_markdown(name)}:", "", *fenced(text, "text"))
+        if wording.choices:
+            yield ""
+            yield from table_lines(("choice", "its words"), wording.choices.items())
         yield ""
-        yield from fenced("\n".join([*card.form.loading(card.base), *_asking(card)]), "python")
-    yield from ("", "With Luthier:", "")
-    settings = {"model.id": "."}
-    if card.form.relation == "adapter" and not card.base.on_hub and not card.base.luthier_name:
-        settings["model.base"] = card.base.file or card.base.name
-    lines = (
-        "import luthier",
-        "",
-        f'answers = luthier.prompt(overrides={json.dumps(settings)}, question="Say hello.")',
-        "print(answers[0].prediction)",
-    )
-    yield from fenced("\n".join(lines), "python")
-
-
-def _asking(card: Card) -> Iterator[str]:
-    """Python code that asks a question with ``model`` and ``tokenizer``."""
-    yield ""
-    if card.has_chat_template:
-        yield 'question = [{"role": "user", "content": "Say hello."}]'
         yield (
-            "inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, "
-            'return_tensors="pt", return_dict=True)'
+            "`{{ … }}` stands for a column of a row. `task.yaml` has the whole task for Luthier."
         )
-    else:
-        yield 'inputs = tokenizer("Say hello.", return_tensors="pt")'
-    yield "tokens = model.generate(**inputs, max_new_tokens=64)[0]"
-    start = "" if card.writes_after_encoder else '[inputs["input_ids"].shape[1] :]'
-    yield f"print(tokenizer.decode(tokens{start}, skip_special_tokens=True))"
+    if card.example:
+        prompt, answer = card.example
+        yield from ("", "An example, as the model reads it:", "", *fenced(prompt, "text"))
+        yield from ("", "Its answer:", "", *fenced(answer, "text"))
 
 
 def _made(card: Card) -> Iterator[tuple[str, str]]:
@@ -251,6 +238,8 @@ def _made(card: Card) -> Iterator[tuple[str, str]]:
         yield name, _plain(value)
     if card.template:
         yield "prompt template", card.template
+    if card.hardware:
+        yield "machine", card.hardware
     if training := card.training:
         share = training.trained_parameters / max(training.total_parameters, 1)
         yield "trained parameters", f"{format_count(training.trained_parameters)} ({share:.3%})"
@@ -274,6 +263,8 @@ def _plain(value: Any) -> str:
 
 
 def _data(card: Card) -> Iterator[tuple[str, str]]:
+    if card.repo and card.task:
+        yield "name", card.task
     for split, count in (card.examples or {}).items():
         yield split, f"{count:,}"
     if card.training:
@@ -293,6 +284,7 @@ def _scores(card: Card) -> Iterator[str]:
         for row in metric_rows("", card.scores)
     )
     yield from table_lines(headings, rows)
+    yield from _ways(card.ways)
     if lost := card.forgetting:
         value, interval = estimate_texts(lost, signed=True)
         yield ""
@@ -300,6 +292,40 @@ def _scores(card: Card) -> Iterator[str]:
             f"On general text the loss changed by {value} {interval} nats per token, from "
             f"{format_value(lost.before)} to {format_value(lost.after)}."
         )
+
+
+def _ways(ways: Sequence[Way]) -> Iterator[str]:
+    """The table of rungs, which shows what tuning gained over cheaper ways."""
+    if not ways:
+        return
+    yield from (
+        "",
+        "The same test examples, answered by the rungs of the ladder, cheapest first:",
+        "",
+    )
+    rows = (
+        (
+            f"{way.name} (this model)" if way.is_this else way.name,
+            f"{format_estimate(way.result)} {format_interval(way.result)}",
+            f"{way.result.n:,}",
+        )
+        for way in ways
+    )
+    yield from table_lines(("rung", ways[0].result.name, "n"), rows)
+
+
+def _licence(card: Card) -> Iterator[str]:
+    if not (licence := card.base.licence):
+        return
+    base = escape_markdown(card.base.name)
+    yield from ("", "## Licence", "")
+    if licence == OTHER_LICENCE:
+        yield (
+            f"The licence of {base} holds for this model too. Luthier does not know it: read it "
+            "before you use the model."
+        )
+    else:
+        yield f"{base} has the licence {escape_markdown(licence)}, which holds for this model too."
 
 
 def _section(title: str, headings: Sequence[str], rows: Iterable[tuple[str, str]]) -> Sequence[str]:

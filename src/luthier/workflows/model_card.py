@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,15 @@ from luthier.data.splits import SPLITS
 from luthier.evaluation import load_evaluation
 from luthier.models.adapter_folder import is_adapter_folder, read_adapter
 from luthier.models.bundled import BUNDLED_MODELS
+from luthier.models.licence import licence_of
 from luthier.models.load import ModelHandle
 from luthier.models.resolve import is_hub_id
 from luthier.records.forgetting import Forgetting
+from luthier.records.ladder import LadderRecord
 from luthier.records.run_directory import RunDirectory
 from luthier.records.training import TrainingRecord
-from luthier.reports.card import (
-    OURS,
-    OWN_ADAPTER,
-    PEFT_ADAPTER,
-    WHOLE_MODEL,
-    Base,
-    Card,
-    render_card,
-)
+from luthier.reports.card import OURS, Card, Way, render_card
+from luthier.reports.card_code import OWN_ADAPTER, PEFT_ADAPTER, WHOLE_MODEL, Base, Question
 from luthier.reports.content import read_evaluations
 
 CARD = "README.md"
@@ -51,7 +47,7 @@ def write_card(run: RunDirectory, handle: ModelHandle) -> None:
     Raises:
         ResourceError: the folder is not writable.
     """
-    _write(run.model, _card(run, handle, run.model))
+    _write(run.model, card_of(run, handle, run.model))
 
 
 def write_merged_card(folder: Path, run: RunDirectory | None, base: ModelHandle) -> None:
@@ -65,7 +61,7 @@ def write_merged_card(folder: Path, run: RunDirectory | None, base: ModelHandle)
     Raises:
         ResourceError: the folder is not writable.
     """
-    _write(folder, _card(run, base, folder, merged=True))
+    _write(folder, replace(card_of(run, base, folder), merged=True))
 
 
 def _write(folder: Path, card: Card) -> None:
@@ -74,43 +70,50 @@ def _write(folder: Path, card: Card) -> None:
         write_atomically(path, render_card(card))
 
 
-def _card(
-    run: RunDirectory | None, handle: ModelHandle, folder: Path, *, merged: bool = False
-) -> Card:
+def card_of(run: RunDirectory | None, handle: ModelHandle, folder: Path) -> Card:
+    """The content of the card of a saved model.
+
+    Args:
+        run: its run; None: unknown.
+        handle: the base model.
+        folder: the folder of the saved model.
+    """
     form = WHOLE_MODEL
     if is_adapter_folder(folder):
         form = PEFT_ADAPTER if read_adapter(folder).is_peft else OWN_ADAPTER
-    known = _of_run(run) if run else {}
-    return Card(
-        form=form,
-        base=_base(handle),
-        writes_after_encoder=handle.is_encoder_decoder,
-        has_chat_template=handle.has_chat_template,
-        merged=merged,
-        **known,
+    question = Question(
+        has_chat_template=handle.has_chat_template, writes_after_encoder=handle.is_encoder_decoder
     )
+    known = _of_run(run) if run else {}
+    base = _base(handle, is_adapter=form is not WHOLE_MODEL)
+    return Card(form=form, base=base, question=question, **known)
 
 
-def _base(handle: ModelHandle) -> Base:
+def _base(handle: ModelHandle, *, is_adapter: bool = True) -> Base:
     """The base model, by a name that is valid on other machines."""
-    name, auto_class = handle.folder.loads_as, handle.auto_class.__name__
+    name = handle.folder.loads_as
+    known = Base(
+        name,
+        on_hub=True,
+        auto_class=handle.auto_class.__name__,
+        rows=handle.rows,
+        licence=licence_of(handle.folder),
+    )
     if bundled := BUNDLED_MODELS.get(name):
-        return Base(
-            bundled.upstream,
-            on_hub=True,
-            auto_class=auto_class,
-            note=f"It was trained on {bundled.file} of the package {bundled.package}=="
-            f"{bundled.version}, which Luthier calls {bundled.name}; the weights on the Hub are "
-            "those before rounding to so few bits, and give slightly other answers.",
-            rows=handle.rows,
-            luthier_name=bundled.name,
+        note = (
+            f"It was trained on {bundled.file} of the package {bundled.package}=="
+            f"{bundled.version}, which Luthier calls {bundled.name}: a quantised copy of "
+            f"{bundled.upstream}, whose weights are rounded."
         )
+        if is_adapter:
+            note += " The adapter loads on the Hub's weights too, and its answers may differ "
+            note += "slightly there."
+        return replace(known, name=bundled.upstream, note=note, luthier_name=bundled.name)
     if is_hub_id(name):
-        revision = handle.folder.path.name
-        return Base(name, on_hub=True, auto_class=auto_class, revision=revision, rows=handle.rows)
+        return replace(known, revision=handle.folder.path.name)
     path = Path(name)
     file = path.name if path.suffix == ".gguf" else ""
-    return Base(path.name, on_hub=False, auto_class=auto_class, file=file, rows=handle.rows)
+    return replace(known, name=path.name, on_hub=False, file=file)
 
 
 def _of_run(run: RunDirectory) -> dict[str, Any]:
@@ -131,7 +134,21 @@ def _of_run(run: RunDirectory) -> dict[str, Any]:
         "scores": tuple(load_evaluation(run, p.stem).record for p, _ in read_evaluations(run)),
         "forgetting": Forgetting.read(run.forgetting) if run.forgetting.is_file() else None,
         "versions": {name: str(one) for name, one in _mapping(manifest.get("versions")).items()},
+        "hardware": str(_mapping(manifest.get("hardware")).get("name", "")),
+        "ways": tuple(_ways(run)),
     }
+
+
+def _ways(run: RunDirectory) -> Iterator[Way]:
+    """The measured rungs of the ladder that a run is a rung of."""
+    if (above := run.ladder_run) is None:
+        return
+    ladder = LadderRecord.read(above.ladder)
+    rungs = {rung.name: rung for rung in above.rungs()}
+    for name in (rung.name for rung in ladder.rungs if rung.name in rungs):
+        if rungs[name].evaluation(ladder.task).is_file():
+            record = load_evaluation(rungs[name], ladder.task).record
+            yield Way(name, record.metric(ladder.metric), is_this=name == run.path.resolve().name)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -21,7 +21,8 @@ from luthier.methods import method_for, save_adapted
 from luthier.models.load import ModelHandle, load_model, open_model
 from luthier.records.run_directory import RunDirectory
 from luthier.records.training import TrainingRecord
-from luthier.reports.card import OURS, WHOLE_MODEL, Base, Card, render_card
+from luthier.reports.card import OURS, Card, render_card
+from luthier.reports.card_code import WHOLE_MODEL, Base
 from luthier.workflows.model_card import CARD, write_card
 
 QUIET = Console(quiet=True)
