@@ -35,6 +35,9 @@ class DataConfig(Config):
     """The share of groups held out for the test if no file is given."""
     group: str | None = None
     """The column with the group of a row; rows of one group stay in the same split."""
+    near_duplicates: Literal["group", "off"] | None = None
+    """Prompts that share most of their words and pairs of words: one group, or unrelated. None:
+    group, except for bundled data, which has groups by origin."""
     consecutive_turns: Literal["error", "merge"] = "error"
     """Two consecutive turns of one role: an error, or joined with a blank line between them."""
     opening: Literal["error", "keep", "drop"] = "error"
