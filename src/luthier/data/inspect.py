@@ -53,6 +53,14 @@ class SplitCount(Record):
     groups: int
 
 
+class NearDuplicateCount(Record):
+    """Examples of all splits with a near-duplicate, the groups they form, and two of one group."""
+
+    examples: int
+    groups: int
+    pair: tuple[str, ...] = ()
+
+
 class ShownText(Record):
     """A piece of the displayed example, and whether it counts in the loss."""
 
@@ -91,7 +99,7 @@ class DataReport(Record):
 
     ``shown`` is the first training example as the model sees it; without a model, as plain text.
     ``left_out`` lists unusable rows, duplicates and leaks. ``unusable`` lists training examples
-    that this model cannot use, ``caveats`` warnings.
+    that this model cannot use, ``caveats`` warnings. ``near_duplicates`` is None without any.
     """
 
     task: str
@@ -108,6 +116,7 @@ class DataReport(Record):
     left_out: tuple[ReasonCount, ...]
     unusable: tuple[ReasonCount, ...]
     caveats: tuple[str, ...] = ()
+    near_duplicates: NearDuplicateCount | None = None
 
 
 def inspect_dataset(
@@ -149,6 +158,7 @@ def inspect_dataset(
         left_out=count_reasons(dataset.dropped),
         unusable=count_reasons(view.unusable),
         caveats=view.caveats,
+        near_duplicates=_near_duplicates(dataset),
     )
 
 
@@ -214,6 +224,13 @@ def _bare(examples: Sequence[Example]) -> _View:
         trained_tokens=None,
         unusable=(),
     )
+
+
+def _near_duplicates(dataset: Dataset) -> NearDuplicateCount | None:
+    near = dataset.near
+    if not near.examples:
+        return None
+    return NearDuplicateCount(examples=near.examples, groups=near.groups, pair=near.pair)
 
 
 def _split_count(name: str, examples: Sequence[Example]) -> SplitCount:
