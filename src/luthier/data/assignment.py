@@ -113,19 +113,22 @@ def _by_size(ordered: Sequence[Unit], test: float, validation: float) -> HeldOut
     total = sum(unit.size for unit in ordered)
     chosen: list[frozenset[str]] = []
     left = list(ordered)
-    for share in (test, validation):
-        names = _nearest(left, share * total) if share and len(left) > 1 else frozenset()
+    for share, later in ((test, validation), (validation, 0.0)):
+        names: frozenset[str] = frozenset()
+        if share and len(left) > 1:
+            most = max(len(left) - 1 - int(later > 0), 1)  # others are for the later splits
+            names = _nearest(left, share * total, most)
         left = [unit for unit in left if unit.name not in names]
         chosen.append(names)
     return HeldOut(*chosen)
 
 
-def _nearest(ordered: Collection[Unit], wanted: float) -> frozenset[str]:
-    """Units whose examples are about as many as wanted: at least one, and not all."""
+def _nearest(ordered: Collection[Unit], wanted: float, most: int) -> frozenset[str]:
+    """Units whose examples are about as many as wanted: at least one, and at most ``most``."""
     names: list[str] = []
     taken = 0
     for unit in ordered:
-        if taken + unit.size / 2 <= wanted and len(names) < len(ordered) - 1:
+        if taken + unit.size / 2 <= wanted and len(names) < most:
             names.append(unit.name)
             taken += unit.size
     return frozenset(names or [min(ordered, key=lambda unit: unit.size).name])

@@ -19,8 +19,8 @@ from luthier.data.conversations import Rules
 from luthier.data.fields import Notes
 from luthier.data.near_duplicates import (
     NearDuplicates,
-    find_near_duplicates,
-    without_near_duplicates,
+    linked_texts,
+    unlinked_texts,
 )
 from luthier.data.problems import Dropped, Problems, collect_problems, count_reasons
 from luthier.data.row_shapes import FORMATS, Format, Table, detect, is_index
@@ -133,12 +133,12 @@ def _split(
     """The splits of what was read, with a warning about near-duplicates that stay apart."""
     total = len(train) + sum(map(len, held_out.values()))
 
-    def find(texts: Sequence[str]) -> NearDuplicates:
+    def find(texts: Sequence[str]) -> Iterator[NearDuplicates]:
         with console.progress("looking for near-duplicates", total) as advance:
-            return find_near_duplicates(texts, advance)
+            yield from linked_texts(texts, advance)
 
     fractions = _fractions(data, len(train))
-    near = find if _near_duplicates(data) == "group" else without_near_duplicates
+    near = find if _near_duplicates(data) == "group" else unlinked_texts
     with console.progress("splitting", len(train)) as advance:
         splits = split(train, held_out, fractions, seed, advance, near)
     for warning in near_warnings(splits.near):

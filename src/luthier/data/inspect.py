@@ -54,11 +54,15 @@ class SplitCount(Record):
 
 
 class NearDuplicateCount(Record):
-    """Examples of all splits with a near-duplicate, the groups they form, and two of one group."""
+    """Examples of all splits with a near-duplicate, the groups they form, and two of one group.
+
+    ``leaked`` of them are for validation or test, with a near-duplicate in training.
+    """
 
     examples: int
     groups: int
-    pair: tuple[str, ...] = ()
+    leaked: int
+    pair: tuple[str, ...]
 
 
 class ShownText(Record):
@@ -230,7 +234,9 @@ def _near_duplicates(dataset: Dataset) -> NearDuplicateCount | None:
     near = dataset.near
     if not near.examples:
         return None
-    return NearDuplicateCount(examples=near.examples, groups=near.groups, pair=near.pair)
+    return NearDuplicateCount(
+        examples=near.examples, groups=near.groups, leaked=near.leaked, pair=near.pair
+    )
 
 
 def _split_count(name: str, examples: Sequence[Example]) -> SplitCount:

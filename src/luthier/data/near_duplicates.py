@@ -12,6 +12,7 @@ Ullman (Mining of Massive Datasets, section 3.4) for the bands of signatures tha
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,11 +58,11 @@ class NearDuplicates:
 
     Attributes:
         groups_N: the number of the group of each text; a text without near-duplicates has its own.
-        threshold: the least Jaccard similarity of two texts that were joined.
+        threshold: the least Jaccard similarity of two texts that were joined; None: none were.
     """
 
     groups_N: tuple[int, ...]
-    threshold: float = THRESHOLDS[0]
+    threshold: float | None
 
     @cached_property
     def members(self) -> tuple[tuple[int, ...], ...]:
@@ -75,6 +76,11 @@ class NearDuplicates:
     def num_texts(self) -> int:
         """Number of texts with a near-duplicate."""
         return sum(map(len, self.members))
+
+    @property
+    def largest(self) -> int:
+        """Number of texts of the largest group."""
+        return max(Counter(self.groups_N).values(), default=0)
 
     @property
     def num_groups(self) -> int:
@@ -96,6 +102,22 @@ def find_near_duplicates(
 ) -> NearDuplicates:
     """The groups of near-duplicates among texts, the same in any order of the texts.
 
+    The first of `linked_texts` without a group of more than half of the texts.
+
+    Args:
+        texts: the texts, such as prompts.
+        advance: called for each different text.
+    """
+    most = LARGEST_SHARE * len(texts)
+    every = linked_texts(texts, advance)
+    return next(found for found in every if found.largest <= max(most, 1))
+
+
+def linked_texts(
+    texts: Sequence[str], advance: Callable[[], object] = lambda: None
+) -> Iterator[NearDuplicates]:
+    """The groups of near-duplicates among texts at each threshold, and then no groups.
+
     Up to 5,000 different texts hardly any pair above the threshold is missed; up to 50,000 one in
     250 at the threshold itself, above that one in 5. Most of these are found through others of
     their group.
@@ -107,17 +129,15 @@ def find_near_duplicates(
     distinct, index_N = _distinct(texts)
     shingles = _without_frame(list(_shingled(distinct)), index_N)
     signatures = _signatures(shingles, advance)
-    sizes = np.bincount(index_N, minlength=len(distinct))
     for threshold in THRESHOLDS:
         roots = _linked(shingles, signatures, threshold)
-        if np.bincount(roots, weights=sizes).max(initial=0) <= LARGEST_SHARE * len(texts):
-            break
-    return NearDuplicates(tuple(roots[index_N].tolist()), threshold)
+        yield NearDuplicates(tuple(roots[index_N].tolist()), threshold)
+    yield from unlinked_texts(texts)
 
 
-def without_near_duplicates(texts: Sequence[str]) -> NearDuplicates:
+def unlinked_texts(texts: Sequence[str]) -> Iterator[NearDuplicates]:
     """Each text as a group of its own."""
-    return NearDuplicates(tuple(range(len(texts))))
+    yield NearDuplicates(tuple(range(len(texts))), None)
 
 
 def _distinct(texts: Sequence[str]) -> tuple[list[str], Numbers]:

@@ -63,10 +63,10 @@ def _splits(report: DataReport) -> Table:
 
 def _near_duplicates(near: NearDuplicateCount) -> Text:
     groups = "1 group" if near.groups == 1 else f"{near.groups:,} groups"
-    kept = " of a group" if near.groups > 1 else ""
+    kept = "" if near.leaked else "; those of a group are in one split"
     return Text(
         f"\n{near.examples:,} examples have near-duplicates, such as {' and '.join(near.pair)}. "
-        f"They form {groups}; all{kept} are in one split."
+        f"They form {groups}{kept}."
     )
 
 

@@ -13,10 +13,11 @@ from luthier.core.seeds import derive
 from luthier.data.assignment import HeldOut, hold_out, units_of
 from luthier.data.identity import content_id, prompt_key, question_id
 from luthier.data.near_duplicates import (
+    LARGEST_SHARE,
     THRESHOLDS,
     NearDuplicates,
     compared_text,
-    without_near_duplicates,
+    unlinked_texts,
 )
 from luthier.data.problems import Dropped
 
@@ -60,7 +61,8 @@ class Fractions:
             )
 
 
-FindNear = Callable[[Sequence[str]], NearDuplicates]
+FindNear = Callable[[Sequence[str]], Iterable[NearDuplicates]]
+"""Yields the near-duplicates among texts, from loosely to tightly joined, and at last none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,18 @@ class NearCount:
         examples: number of examples with a near-duplicate.
         groups: number of groups of such examples.
         pair: the places of two of them; empty without any.
-        leaked: number of given validation and test examples with a near-duplicate in training.
-        threshold: the least similarity of two that were joined.
+        leaked: number of validation and test examples with a near-duplicate in training, since
+            they were given or would chain most examples into one unit.
+        threshold: the least similarity of two that were joined; None: none were.
+        is_chained_by_groups: whether near-duplicates chain most examples only through groups.
     """
 
     examples: int = 0
     groups: int = 0
     pair: tuple[str, ...] = ()
     leaked: int = 0
-    threshold: float = THRESHOLDS[0]
+    threshold: float | None = THRESHOLDS[0]
+    is_chained_by_groups: bool = False
 
 
 NO_NEAR = NearCount()
@@ -110,7 +115,7 @@ def split(
     fractions: Fractions,
     seed: int,
     advance: Callable[[], object] = lambda: None,
-    near: FindNear = without_near_duplicates,
+    near: FindNear = unlinked_texts,
 ) -> Splits:
     """The splits of the data, without leakage.
 
@@ -137,7 +142,8 @@ def split(
         fractions: the shares of groups for the others.
         seed: the run's seed.
         advance: called for each example of ``train`` that is compared with the others.
-        near: finds near-duplicates among texts.
+        near: finds near-duplicates among texts. The first are taken that put no more than half of
+            the examples into one unit.
 
     Returns:
         Splits whose order depends only on seed and content.
@@ -146,8 +152,7 @@ def split(
     parts: dict[SplitName, list[_Keyed]] = {name: [] for name in SPLITS}
     parts |= {name: _keyed(examples) for name, examples in held_out.items()}
     everything = [item for items in (pool, *parts.values()) for item in items]
-    found = near([compared_text(item.example) for item in everything])
-    units = _units(everything, found)
+    joined, units = _joined(everything, near)
     names = [units[item.group] for item in pool]
     chosen = hold_out(
         units_of(names, [item.example for item in pool]),
@@ -160,7 +165,7 @@ def split(
     for name, over in _PRECEDENCE:
         parts[name], leaks = _without_leaks(parts[name], parts[over], over)
         dropped += leaks
-    near_count = _near_count(everything, found, parts)
+    near_count = _near_count(everything, joined, parts)
     parts["test"] = _with_references(parts["test"])
     ordered = {name: _shuffled(_grouped(part, units), seed, name) for name, part in parts.items()}
     return Splits(**ordered, dropped=tuple(dropped), near=near_count)
@@ -168,16 +173,26 @@ def split(
 
 def near_warnings(near: NearCount) -> Iterator[str]:
     """Warnings about near-duplicates that could not be kept together."""
+    if near.examples and near.threshold != THRESHOLDS[0]:
+        kept = (
+            "none are kept together"
+            if near.threshold is None
+            else f"only those with a similarity of {near.threshold:g} or more are kept together, "
+            f"not of {THRESHOLDS[0]:g}"
+        )
+        through, way = (
+            (" through data.group", "; without data.group all would be")
+            if near.is_chained_by_groups
+            else ("", "")
+        )
+        yield (
+            f"near-duplicates would chain more than half of the rows into one group{through}, so "
+            f"{kept}{way}"
+        )
     if near.leaked:
         yield (
-            f"{near.leaked:,} given test and validation examples have near-duplicates in the "
-            "training data; all stay, so scores on them may be too good"
-        )
-    if near.threshold > THRESHOLDS[0]:
-        yield (
-            "near-duplicates would join more than half of the rows into one group, so only rows "
-            f"with a similarity of {near.threshold:g} or more are grouped, not of "
-            f"{THRESHOLDS[0]:g}"
+            f"{near.leaked:,} validation and test examples have near-duplicates in the training "
+            "data, so scores on them may be too good"
         )
 
 
@@ -215,6 +230,28 @@ def _keyed(examples: Iterable[Example]) -> list[_Keyed]:
     return [_Keyed(example, prompt_key(example)) for example in examples]
 
 
+class _Joined(NamedTuple):
+    """All near-duplicates, and those that were made one unit."""
+
+    all: NearDuplicates
+    kept: NearDuplicates
+
+
+def _joined(items: Sequence[_Keyed], near: FindNear) -> tuple[_Joined, dict[str, str]]:
+    """The near-duplicates among the items, and the unit of each group."""
+    most = max(Counter(item.group for item in items).values(), default=0)
+    most = max(most, int(LARGEST_SHARE * len(items)))
+    tried: list[NearDuplicates] = []
+    units: dict[str, str] = {}
+    for found in near([compared_text(item.example) for item in items]):
+        tried.append(found)
+        units = _units(items, found)
+        sizes = Counter(units[item.group] for item in items)
+        if max(sizes.values(), default=0) <= most:
+            break
+    return _Joined(tried[0], tried[-1]), units
+
+
 def _units(items: Sequence[_Keyed], found: NearDuplicates) -> dict[str, str]:
     """The name of the unit of each group: the least name of the groups that are joined to it."""
     names = {item.group: item.group for item in items}
@@ -238,22 +275,24 @@ def _home(unit: str, chosen: HeldOut) -> SplitName:
 
 
 def _near_count(
-    items: Sequence[_Keyed], found: NearDuplicates, parts: Mapping[SplitName, Sequence[_Keyed]]
+    items: Sequence[_Keyed], joined: _Joined, parts: Mapping[SplitName, Sequence[_Keyed]]
 ) -> NearCount:
     """The near-duplicates among the items, and how many of the parts leak."""
     homes = {id(item): name for name, part in parts.items() for item in part}
     leaked = 0
-    for members in found.members:
+    groups = joined.all.members
+    for members in groups:
         split_in = Counter(homes.get(id(items[index])) for index in members)
         if split_in["train"]:
             leaked += split_in["validation"] + split_in["test"]
-    pair = found.members[0][:2] if found.members else ()
+    pair = groups[0][:2] if groups else ()
     return NearCount(
-        examples=found.num_texts,
-        groups=len(found.members),
+        examples=joined.all.num_texts,
+        groups=len(groups),
         pair=tuple(items[index].example.where for index in pair),
         leaked=leaked,
-        threshold=found.threshold,
+        threshold=joined.kept.threshold,
+        is_chained_by_groups=joined.all.largest <= LARGEST_SHARE * len(items),
     )
 
 

@@ -46,7 +46,7 @@ def test_an_answer_after_shots_in_plain_text_ends_at_a_blank_line(
     head = torch.nn.Linear(*reversed(loaded.model.lm_head.weight.shape))
     with torch.no_grad():
         head.weight.normal_(std=head.in_features**-0.5)
-        head.bias.zero_()[blank] = 3.0
+        head.bias.zero_()[blank] = 2.5
     loaded.model.lm_head = head
     setup = set_up(settings)
     task = evaluation_task(setup, 2)

@@ -1,7 +1,8 @@
 """The words of prompts that come from their rows, without the frame around them.
 
 The frame is the text of the template or instruction, such as "Team (ledger, dock, returns):". Four
-words in a row that more than half of the texts contain belong to it.
+words in a row that more than half of the texts contain belong to it, and fewer words with which
+more than half of them start or end.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import groupby
 _RUN = 4
 _SHARE = 0.5
 _LEAST_TEXTS = 3  # words that only two texts share are no frame
+_EDGE = ("",) * (_RUN - 1)  # so that fewer words can be a frame at the start or the end
 _WORD = re.compile(r"\w+")
 
 
@@ -26,7 +28,7 @@ def row_pieces(texts: Sequence[str], words: int) -> list[list[str]]:
         texts: prompts with their answers.
         words: number of words of a piece.
     """
-    split = [_WORD.findall(text.casefold()) for text in texts]
+    split = [[*_EDGE, *_WORD.findall(text.casefold()), *_EDGE] for text in texts]
     counts = Counter(run for own in split for run in set(_runs(own)))
     most = max(_SHARE * len(texts), _LEAST_TEXTS - 1)
     frame = {run for run, count in counts.items() if count > most}
@@ -43,7 +45,7 @@ def _long_pieces(own: Sequence[str], frame: set[tuple[str, ...]], words: int) ->
         if run in frame:
             in_frame[start : start + _RUN] = [True] * _RUN
     marked = groupby(zip(own, in_frame, strict=True), key=lambda pair: pair[1])
-    pieces = [[word for word, _ in pairs] for is_frame, pairs in marked if not is_frame]
+    pieces = [[word for word, _ in pairs if word] for is_frame, pairs in marked if not is_frame]
     chosen = [piece for piece in pieces if len(piece) >= words]
     chosen = chosen or sorted(pieces, key=len, reverse=True)[:1]
     return [" ".join(piece) for piece in chosen]
