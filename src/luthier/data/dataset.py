@@ -275,7 +275,7 @@ def _group_column(data: DataConfig) -> str | None:
 def _fractions(data: DataConfig, examples: int) -> Fractions:
     """The shares to hold out of so many examples.
 
-    30 test examples show gains of about 0.24, 100 of about 0.13.
+    30 test examples show gains of about 0.23, 100 of about 0.13.
     """
     test = data.test_fraction
     if test is None:
