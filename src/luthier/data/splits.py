@@ -190,9 +190,10 @@ def near_warnings(near: NearCount) -> Iterator[str]:
             f"{kept}{way}"
         )
     if near.leaked:
+        have = "example has" if near.leaked == 1 else "examples have"
         yield (
-            f"{near.leaked:,} validation and test examples have near-duplicates in the training "
-            "data, so scores on them may be too good"
+            f"{near.leaked:,} validation and test {have} near-duplicates in the training data, so "
+            "scores on them may be too good"
         )
 
 
