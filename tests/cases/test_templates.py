@@ -89,9 +89,9 @@ def test_empty_thoughts_of_a_template_are_trained(shown: Any) -> None:
 
 def test_a_conversation_that_is_rewritten_becomes_an_example_for_each_answer(shown: Any) -> None:
     _, outcome = shown("thinking/multiturn.jsonl", HYBRID)
-    assert "19 conversations are trained as 38 examples, one for each answer" in outcome.out
+    assert "13 conversations are trained as 26 examples, one for each answer" in outcome.out
     texts = [part for part in outcome.document["shown"] if part["trained"]]
-    assert [part["text"] for part in texts] == ["<think>\n\n</think>\n\nIn depot 4.<|im_end|>"]
+    assert [part["text"] for part in texts] == ["<think>\n\n</think>\n\nIn depot 2.<|im_end|>"]
 
 
 def test_a_template_that_wants_parts_gets_them(shown: Any) -> None:
@@ -200,7 +200,8 @@ def test_answers_that_train_the_unknown_token_are_warned_of(
     T5ForConditionalGeneration(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     path = str(inputs / "rows/json-answers.jsonl")
-    outcome = call("data", "show", "--model", str(tmp_path), "--data", path)
+    share = "data.test_fraction=0.1"
+    outcome = call("data", "show", "--model", str(tmp_path), "--data", path, share)
     assert outcome.code == 0, outcome.err
     # Each of 17 answers is {"depot": N, "shelf": N} with a line break: five runs are unknown.
     said = " ".join(outcome.out.split())

@@ -57,6 +57,7 @@ HARMLESS = {
         f"data.{name}"
         for name in (
             "subset", "format", "validation_fraction", "test_fraction", "group",
+            "near_duplicates",
             "consecutive_turns", "opening", "ending", "ignore_keys", "weight", "class_weights",
             "num_train", "num_validation", "num_test", "max_characters", "max_length", "too_long",
             "replay", "invalid", "refusals", "system_turns",

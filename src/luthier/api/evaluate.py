@@ -42,6 +42,7 @@ def evaluate(
     from luthier.context.prepare import prepare, prepare_evaluation
     from luthier.evaluation.settings import require_reach
     from luthier.methods import load_adapted
+    from luthier.preflight.power import notes_on_power
     from luthier.workflows.contamination import check_contamination
     from luthier.workflows.measure import measure_model
     from luthier.workflows.model_card import write_card
@@ -72,6 +73,8 @@ def evaluate(
             contamination = check_contamination(context, run, console)
         else:
             model, contamination = context.model.load(resolved.evaluate), None
+        for note in notes_on_power(context):
+            console.say(note)
         adapter = resolved.method if own else ""
         evaluation = measure_model(context, shots, run, model, console, adapter, contamination)
         if own:

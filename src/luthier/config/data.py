@@ -31,10 +31,14 @@ class DataConfig(Config):
     """A separate test file; without it, a part of source is held out."""
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     """The share of groups held out for validation if no file is given."""
-    test_fraction: float = Field(default=0.1, gt=0, lt=1)
-    """The share of groups held out for the test if no file is given."""
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """The share of groups held out for the test if no file is given. None: a tenth; of fewer than
+    1,000 rows as many as give 100 test examples, up to 0.3; of bundled data a tenth."""
     group: str | None = None
     """The column with the group of a row; rows of one group stay in the same split."""
+    near_duplicates: Literal["group", "off"] | None = None
+    """Prompts that share most of their words and pairs of words: one group, or unrelated. None:
+    group, except for bundled data, which has groups by origin."""
     consecutive_turns: Literal["error", "merge"] = "error"
     """Two consecutive turns of one role: an error, or joined with a blank line between them."""
     opening: Literal["error", "keep", "drop"] = "error"

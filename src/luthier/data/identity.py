@@ -45,7 +45,9 @@ def prompt_key(example: Example) -> str:
     """
     texts = [text for message in example.messages for text in _said(message)]
     texts = texts or list(example.references)
-    return fingerprint(*map(_normalised, texts), _SEPARATOR, *map(_normalised, example.choices))
+    return fingerprint(
+        *map(normalised_text, texts), _SEPARATOR, *map(normalised_text, example.choices)
+    )
 
 
 def _texts(message: Message) -> Sequence[str]:
@@ -67,5 +69,6 @@ def _said(message: Message) -> Sequence[str]:
     return (message.content, *calls)
 
 
-def _normalised(text: str) -> str:
+def normalised_text(text: str) -> str:
+    """The text without differences in case, white space and Unicode forms."""
     return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()

@@ -53,6 +53,18 @@ class SplitCount(Record):
     groups: int
 
 
+class NearDuplicateCount(Record):
+    """Examples of all splits with a near-duplicate, the groups they form, and two of one group.
+
+    ``leaked`` of them are for validation or test, with a near-duplicate in training.
+    """
+
+    examples: int
+    groups: int
+    leaked: int
+    pair: tuple[str, ...]
+
+
 class ShownText(Record):
     """A piece of the displayed example, and whether it counts in the loss."""
 
@@ -91,7 +103,7 @@ class DataReport(Record):
 
     ``shown`` is the first training example as the model sees it; without a model, as plain text.
     ``left_out`` lists unusable rows, duplicates and leaks. ``unusable`` lists training examples
-    that this model cannot use, ``caveats`` warnings.
+    that this model cannot use, ``caveats`` warnings. ``near_duplicates`` is None without any.
     """
 
     task: str
@@ -108,6 +120,7 @@ class DataReport(Record):
     left_out: tuple[ReasonCount, ...]
     unusable: tuple[ReasonCount, ...]
     caveats: tuple[str, ...] = ()
+    near_duplicates: NearDuplicateCount | None = None
 
 
 def inspect_dataset(
@@ -149,6 +162,7 @@ def inspect_dataset(
         left_out=count_reasons(dataset.dropped),
         unusable=count_reasons(view.unusable),
         caveats=view.caveats,
+        near_duplicates=_near_duplicates(dataset),
     )
 
 
@@ -213,6 +227,15 @@ def _bare(examples: Sequence[Example]) -> _View:
         lengths=_lengths([example.characters for example in examples], "characters"),
         trained_tokens=None,
         unusable=(),
+    )
+
+
+def _near_duplicates(dataset: Dataset) -> NearDuplicateCount | None:
+    near = dataset.near
+    if not near.examples:
+        return None
+    return NearDuplicateCount(
+        examples=near.examples, groups=near.groups, leaked=near.leaked, pair=near.pair
     )
 
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from luthier.core.tables import Table
 from luthier.core.terminal import Text
 from luthier.core.units import format_count
-from luthier.data.inspect import DataReport, Lengths, ShownText
+from luthier.data.inspect import DataReport, Lengths, NearDuplicateCount, ShownText
 from luthier.data.problems import ReasonCount
 
 OPEN, CLOSE = "⟦", "⟧"
@@ -21,6 +21,8 @@ _MAX_SHOWN = 2000
 def render_report(report: DataReport) -> RenderableType:
     """The report as tables and marked text. Content of rows is shown as text, not as markup."""
     parts: list[RenderableType] = [_heading(report), _splits(report)]
+    if report.near_duplicates:
+        parts += [_near_duplicates(report.near_duplicates)]
     if report.labels:
         counts = [(label.answer, label.count) for label in report.labels]
         parts += [_title("answers in training"), _bars(counts)]
@@ -57,6 +59,15 @@ def _splits(report: DataReport) -> Table:
     for part in report.splits:
         table.add_row(part.name, f"{part.examples:,}", f"{part.groups:,}")
     return table
+
+
+def _near_duplicates(near: NearDuplicateCount) -> Text:
+    groups = "1 group" if near.groups == 1 else f"{near.groups:,} groups"
+    kept = "" if near.leaked else "; those of a group are in one split"
+    return Text(
+        f"\n{near.examples:,} examples have near-duplicates, such as {' and '.join(near.pair)}. "
+        f"They form {groups}{kept}."
+    )
 
 
 def _length_title(lengths: Lengths) -> str:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
 from typing import Literal, NamedTuple
 
 from luthier.core.errors import UsageError
 from luthier.core.example import Example
 from luthier.core.seeds import derive
+from luthier.data.assignment import HeldOut, hold_out, units_of
 from luthier.data.identity import content_id, prompt_key, question_id
+from luthier.data.near_duplicates import (
+    LARGEST_SHARE,
+    THRESHOLDS,
+    NearDuplicates,
+    compared_text,
+    unlinked_texts,
+)
 from luthier.data.problems import Dropped
 
 SplitName = Literal["train", "validation", "test"]
@@ -31,7 +38,6 @@ _PRECEDENCE: tuple[tuple[SplitName, SplitName], ...] = (
     ("validation", "test"),
 )
 """In each pair, the first split loses overlapping examples."""
-_HASH_RANGE = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +61,52 @@ class Fractions:
             )
 
 
+FindNear = Callable[[Sequence[str]], Iterable[NearDuplicates]]
+"""Yields the near-duplicates among texts, from loosely to tightly joined, and at last none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NearCount:
+    """The near-duplicates among examples.
+
+    Attributes:
+        examples: number of examples with a near-duplicate.
+        groups: number of groups of such examples.
+        pair: the places of two of them; empty without any.
+        leaked: number of validation and test examples with a near-duplicate in training, since
+            they were given or would chain most examples into one unit.
+        threshold: the least similarity of two that were joined; None: none were.
+        is_chained_by_groups: whether near-duplicates chain most examples only through groups.
+    """
+
+    examples: int = 0
+    groups: int = 0
+    pair: tuple[str, ...] = ()
+    leaked: int = 0
+    threshold: float | None = THRESHOLDS[0]
+    is_chained_by_groups: bool = False
+
+
+NO_NEAR = NearCount()
+
+
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The three splits, and the examples left out of them."""
+    """The three splits, and the examples left out of them.
+
+    Attributes:
+        train: the examples for training.
+        validation: those for selecting the best state.
+        test: those for measuring results.
+        dropped: the examples left out, with reasons.
+        near: the near-duplicates among all that were split.
+    """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     dropped: tuple[Dropped, ...] = ()
+    near: NearCount = NO_NEAR
 
 
 def split(
@@ -71,19 +115,26 @@ def split(
     fractions: Fractions,
     seed: int,
     advance: Callable[[], object] = lambda: None,
+    near: FindNear = unlinked_texts,
 ) -> Splits:
     """The splits of the data, without leakage.
 
-    A group is assigned to one split as a whole, by a hash of (seed, group) only, so neither the
-    order of the rows nor other rows affect it (unless there are so few groups that a split would be
-    empty; it then gets the nearest one). An example without a group is its own group. Examples of
-    ``train`` whose prompt or group is held out are dropped, never the held-out ones; the given test
-    split is unchanged.
+    A unit is assigned to one split as a whole. It is a group, or an example without one; groups and
+    examples that hold near-duplicates of each other are one unit. The order of the rows changes
+    nothing. If the answers are no classes, a hash of (seed, name of the unit) decides, so other
+    rows do not move a unit, unless there are so few units that a split would be empty (it then gets
+    the nearest one). With classes, each class is divided by the order of these hashes, so a new row
+    can move units of its class whose hash is near the border (see `hold_out`). A new row that is a
+    near-duplicate in two units makes them one, which can move both: the unit has the least of its
+    groups' names.
+
+    Examples of ``train`` whose prompt or group is held out are dropped, never the held-out ones;
+    the given test split is unchanged. Near-duplicates of given examples are kept and counted.
 
     Only an identical prompt with an identical answer is a duplicate, of which one is kept. Examples
     whose prompts differ only in case, white space or Unicode forms are all kept, in one split and
-    as one group. Several answers to one open question become the references of one example in the
-    test split.
+    as one group. Near-duplicates in one split have one group as well: they are one observation.
+    Several answers to one open question become the references of one example in the test split.
 
     Args:
         train: the examples for training, from which missing splits are taken. Their ids are unique.
@@ -91,27 +142,59 @@ def split(
         fractions: the shares of groups for the others.
         seed: the run's seed.
         advance: called for each example of ``train`` that is compared with the others.
+        near: finds near-duplicates among texts. The first are taken that put no more than half of
+            the examples into one unit.
 
     Returns:
         Splits whose order depends only on seed and content.
     """
     pool, dropped = _without_duplicates(train, advance)
-    parts: dict[SplitName, list[_Keyed]] = {"train": [], "validation": [], "test": []}
-    wanted = Fractions(
-        validation=0.0 if "validation" in held_out else fractions.validation,
-        test=0.0 if "test" in held_out else fractions.test,
+    parts: dict[SplitName, list[_Keyed]] = {name: [] for name in SPLITS}
+    parts |= {name: _keyed(examples) for name, examples in held_out.items()}
+    everything = [item for items in (pool, *parts.values()) for item in items]
+    joined, units = _joined(everything, near)
+    names = [units[item.group] for item in pool]
+    chosen = hold_out(
+        units_of(names, [item.example for item in pool]),
+        0.0 if "test" in held_out else fractions.test,
+        0.0 if "validation" in held_out else fractions.validation,
+        seed,
     )
-    homes = _homes({item.group for item in pool}, wanted, seed)
-    for item in pool:
-        parts[homes[item.group]].append(item)
-    for name, examples in held_out.items():
-        parts[name] = _keyed(examples)
+    for name, item in zip(names, pool, strict=True):
+        parts[_home(name, chosen)].append(item)
     for name, over in _PRECEDENCE:
         parts[name], leaks = _without_leaks(parts[name], parts[over], over)
         dropped += leaks
+    near_count = _near_count(everything, joined, parts)
     parts["test"] = _with_references(parts["test"])
-    ordered = {name: _shuffled(_grouped(part), seed, name) for name, part in parts.items()}
-    return Splits(**ordered, dropped=tuple(dropped))
+    ordered = {name: _shuffled(_grouped(part, units), seed, name) for name, part in parts.items()}
+    return Splits(**ordered, dropped=tuple(dropped), near=near_count)
+
+
+def near_warnings(near: NearCount) -> Iterator[str]:
+    """Warnings about near-duplicates that could not be kept together."""
+    if near.examples and near.threshold != THRESHOLDS[0]:
+        kept = (
+            "none are kept together"
+            if near.threshold is None
+            else f"only those with a similarity of {near.threshold:g} or more are kept together, "
+            f"not of {THRESHOLDS[0]:g}"
+        )
+        through, way = (
+            (" through data.group", "; without data.group all would be")
+            if near.is_chained_by_groups
+            else ("", "")
+        )
+        yield (
+            f"near-duplicates would chain more than half of the rows into one group{through}, so "
+            f"{kept}{way}"
+        )
+    if near.leaked:
+        have = "example has" if near.leaked == 1 else "examples have"
+        yield (
+            f"{near.leaked:,} validation and test {have} near-duplicates in the training data, so "
+            "scores on them may be too good"
+        )
 
 
 def draw(examples: Sequence[Example], limit: int | None) -> tuple[Example, ...]:
@@ -148,23 +231,70 @@ def _keyed(examples: Iterable[Example]) -> list[_Keyed]:
     return [_Keyed(example, prompt_key(example)) for example in examples]
 
 
-def _homes(groups: Iterable[str], shares: Fractions, seed: int) -> dict[str, SplitName]:
-    """The split of each group: the lowest hashes for test, the next for validation.
+class _Joined(NamedTuple):
+    """All near-duplicates, and those that were made one unit."""
 
-    No split with a share is left without a group, if there are enough groups.
-    """
-    positions = {group: derive(seed, "split", group) / _HASH_RANGE for group in groups}
-    ordered = sorted(positions, key=lambda group: positions[group])
-    in_test = sum(position < shares.test for position in positions.values())
-    in_both = sum(position < shares.test + shares.validation for position in positions.values())
-    least_test, least_validation = int(shares.test > 0), int(shares.validation > 0)
-    room = len(ordered) - 1  # the last one is for training
-    num_test = min(max(in_test, least_test), room - least_validation)
-    num_validation = min(max(in_both - in_test, least_validation), room - max(num_test, 0))
-    names: Iterator[SplitName] = chain(
-        repeat("test", num_test), repeat("validation", num_validation), repeat("train")
+    all: NearDuplicates
+    kept: NearDuplicates
+
+
+def _joined(items: Sequence[_Keyed], near: FindNear) -> tuple[_Joined, dict[str, str]]:
+    """The near-duplicates among the items, and the unit of each group."""
+    most = max(Counter(item.group for item in items).values(), default=0)
+    most = max(most, int(LARGEST_SHARE * len(items)))
+    tried: list[NearDuplicates] = []
+    units: dict[str, str] = {}
+    for found in near([compared_text(item.example) for item in items]):
+        tried.append(found)
+        units = _units(items, found)
+        sizes = Counter(units[item.group] for item in items)
+        if max(sizes.values(), default=0) <= most:
+            break
+    return _Joined(tried[0], tried[-1]), units
+
+
+def _units(items: Sequence[_Keyed], found: NearDuplicates) -> dict[str, str]:
+    """The name of the unit of each group: the least name of the groups that are joined to it."""
+    names = {item.group: item.group for item in items}
+
+    def first(group: str) -> str:
+        while names[group] != group:
+            group = names[group]
+        return group
+
+    for members in found.members:
+        joined = {first(items[index].group) for index in members}
+        for group in joined:
+            names[group] = min(joined)
+    return {group: first(group) for group in names}
+
+
+def _home(unit: str, chosen: HeldOut) -> SplitName:
+    if unit in chosen.test:
+        return "test"
+    return "validation" if unit in chosen.validation else "train"
+
+
+def _near_count(
+    items: Sequence[_Keyed], joined: _Joined, parts: Mapping[SplitName, Sequence[_Keyed]]
+) -> NearCount:
+    """The near-duplicates among the items, and how many of the parts leak."""
+    homes = {id(item): name for name, part in parts.items() for item in part}
+    leaked = 0
+    groups = joined.all.members
+    for members in groups:
+        split_in = Counter(homes.get(id(items[index])) for index in members)
+        if split_in["train"]:
+            leaked += split_in["validation"] + split_in["test"]
+    pair = groups[0][:2] if groups else ()
+    return NearCount(
+        examples=joined.all.num_texts,
+        groups=len(groups),
+        pair=tuple(items[index].example.where for index in pair),
+        leaked=leaked,
+        threshold=joined.kept.threshold,
+        is_chained_by_groups=joined.all.largest <= LARGEST_SHARE * len(items),
     )
-    return dict(zip(ordered, names, strict=False))
 
 
 def _without_duplicates(
@@ -232,14 +362,16 @@ def _with_references(items: Sequence[_Keyed]) -> list[_Keyed]:
     return merged
 
 
-def _grouped(items: Sequence[_Keyed]) -> list[Example]:
-    """The examples, with nearly equal prompts without a group as one group."""
-    counts = Counter(item.key for item in items if not item.example.group)
+def _grouped(items: Sequence[_Keyed], units: Mapping[str, str]) -> list[Example]:
+    """The examples, with those of one unit as one group."""
+    counts = Counter(units[item.group] for item in items)
+    joined = Counter(units[group] for group in units)
     return [
-        replace(item.example, group=f"prompt {item.key}")
-        if not item.example.group and counts[item.key] > 1
+        replace(item.example, group=unit)
+        if counts[unit] > 1 and (joined[unit] > 1 or not item.example.group)
         else item.example
         for item in items
+        for unit in (units[item.group],)
     ]
 
 

@@ -48,7 +48,7 @@ def test_an_answer_after_shots_in_plain_text_ends_at_a_blank_line(
         head.weight.normal_(std=head.in_features**-0.5)
         head.bias.zero_()[blank] = 3.0
     loaded.model.lm_head = head
-    setup = set_up(settings)
+    setup = set_up(settings, **{"data.test_fraction": 0.6})
     task = evaluation_task(setup, 2)
     prompts = [setup.renderer.prompt(example).ids for example in task.examples]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from luthier.core.errors import UsageError
 from luthier.core.example import Example, Message
 from luthier.data.identity import prompt_key, with_content_id
+from luthier.data.near_duplicates import linked_texts
 from luthier.data.splits import (
     DUPLICATE,
     SPLITS,
@@ -18,6 +19,7 @@ from luthier.data.splits import (
     SplitName,
     Splits,
     draw,
+    near_warnings,
     split,
     with_unique_ids,
 )
@@ -243,3 +245,51 @@ def test_of_equal_examples_the_one_that_weighs_most_stays(make_example: Make) ->
         ]
         assert weights == [3.0]
         assert [dropped.reason for dropped in splits.dropped] == [DUPLICATE] * 2
+
+
+LATE = "the parcel of order {} should have been here on Monday, where is it now"
+OTHERS = ["reset my password", "refund the invoice", "add a colleague", "close my account"]
+
+
+def near_copies(make_example: Make, groups: str) -> list[Example]:
+    copies = [make_example(LATE.format(n), group=group) for n, group in enumerate(groups)]
+    return copies + [make_example(text, group=text) for text in OTHERS]
+
+
+@given(SEEDS)
+def test_groups_with_near_duplicates_are_one_unit_and_one_observation(seed: int) -> None:
+    def make(prompt: str, group: str) -> Example:
+        return Example(prompt, (Message("user", prompt),), (prompt,), group=group, where=prompt)
+
+    splits = split(near_copies(make, "ab"), {}, FRACTIONS, seed, near=linked_texts)
+    homes = [name for name, part in parts(splits).items() for one in part if "parcel" in one.id]
+    assert len(set(homes)) == 1
+    groups = {one.group for part in parts(splits).values() for one in part}
+    assert groups == {"group a", *OTHERS}
+    assert (splits.near.examples, splits.near.groups, splits.near.leaked) == (2, 1, 0)
+    assert list(near_warnings(splits.near)) == []
+
+
+def test_near_duplicates_of_given_examples_stay_and_are_counted(make_example: Make) -> None:
+    train, test = near_copies(make_example, "a"), [make_example(LATE.format(7))]
+    splits = split(train, {"test": test, "validation": []}, FRACTIONS, 0, near=linked_texts)
+    assert (len(splits.train), len(splits.test), splits.dropped) == (5, 1, ())
+    assert splits.near.leaked == 1
+    (warning,) = near_warnings(splits.near)
+    assert warning.startswith("1 validation and test example has near-duplicates in the training")
+
+
+def test_groups_that_near_duplicates_would_chain_are_kept_and_said(make_example: Make) -> None:
+    """Each customer wrote both kinds of ticket, so all would be one unit."""
+    rows = [
+        make_example(text.format(n), group=f"customer {n}")
+        for n in range(4)
+        for text in (LATE, "the card for invoice {} was declined again, says our own bank today")
+    ]
+    rows += [make_example(text, group=text) for text in OTHERS]
+    splits = split(rows, {}, FRACTIONS, 1, near=linked_texts)
+    groups = {one.group for part in parts(splits).values() for one in part}
+    assert groups == {*OTHERS, *(f"customer {n}" for n in range(4))}
+    assert splits.near.threshold is None
+    assert splits.near.is_chained_by_groups
+    assert "through data.group, so none are kept together" in next(near_warnings(splits.near))

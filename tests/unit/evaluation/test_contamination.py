@@ -79,6 +79,20 @@ def test_the_frame_of_the_prompts_is_no_contamination() -> None:
     assert ids(found_in([f"{frame}: {own[2]}"], test, words=13)) == ["gamma"]
 
 
+def test_words_of_the_frame_are_not_counted_with_those_of_the_row() -> None:
+    """Twelve words of the row and the first of what follows in every prompt are thirteen."""
+    rows = ["the same", *(f"row{n} of" for n in range(6))]
+    ten = "my red desk lamp came late in the cold rain"
+    test = [
+        (row, f"Ticket: {row} {ten if n < 2 else n} Team (dock, keys, bench, ledger): dock")
+        for n, row in enumerate(rows)
+    ]
+    train = [f"Ticket: another note says {ten} Team (dock, keys, bench, ledger): dock"]
+    assert ids(found_in(train, test, words=13)) == []
+    leak = [f"They say: the same {ten}, and more."]
+    assert ids(found_in(leak, test, words=13)) == ["the same"]
+
+
 def runs_of(text: str, length: int) -> set[str]:
     words = text.split()
     return {" ".join(words[i : i + length]) for i in range(len(words) - length + 1)}

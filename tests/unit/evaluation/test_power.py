@@ -119,6 +119,12 @@ def test_notes_on_power_before_anything_is_measured() -> None:
     assert "gains of about 0.16" in power_notes(64, 64)[0]
 
 
+def test_notes_on_power_say_what_more_examples_would_show() -> None:
+    assert "; 256 would show about 0.08, if two systems" in power_notes(64, 64)[0]
+    assert "; 120 in 88 groups would show about 0.14." in power_notes(30, 22)[0]
+    assert "; 1,024 in 80 groups would show" in power_notes(64, 5)[0]
+
+
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
 @pytest.mark.parametrize("units", [5, 8, 12, 20, 24, 30, 64, 300])
 def test_no_note_promises_a_gain_above_the_share_that_differs(units: int, alpha: float) -> None:

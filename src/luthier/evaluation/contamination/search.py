@@ -5,8 +5,8 @@ example, all of its words do (Brown et al. 2020, arXiv 2005.14165, section 4). W
 ignoring case and punctuation. Examples of fewer than 8 words are not checked: below the smallest n
 of that paper (appendix C) texts share words by chance.
 
-An n-gram shared by more than a tenth of the examples belongs to the frame of their prompts, such as
-an instruction, and is ignored.
+Only words of the rows count: the frame of the prompts, such as an instruction, is cut out (see
+`frame`). An n-gram that more than a tenth of the examples share is ignored as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from luthier.core.example import Example
-from luthier.evaluation.contamination.overlap import Owned, RunTable, index_runs, meet_texts
+from luthier.evaluation.contamination.frame import row_pieces
+from luthier.evaluation.contamination.overlap import (
+    Numbers,
+    Owned,
+    RunTable,
+    index_runs,
+    meet_texts,
+)
 from luthier.evaluation.runner import measure
 from luthier.evaluation.statistics.bootstrap import Resampling
 from luthier.evaluation.task import Evaluation, EvaluationTask
@@ -26,8 +33,8 @@ from luthier.records.contamination import ContaminatedExample, Contamination
 from luthier.records.evaluation import EvaluationRecord
 
 _LEAST_WORDS = 8
-_FRAME_SHARE = 0.1
-_FRAME_EXAMPLES = 2  # an n-gram shared by this few is never a frame
+_COMMON_SHARE = 0.1
+_COMMON_EXAMPLES = 2  # an n-gram shared by this few is never ignored
 
 
 class _Shared(NamedTuple):
@@ -58,12 +65,17 @@ def find_contamination(
         words: the n of the n-grams.
         advance: called with the number of training texts searched.
     """
-    indexed = index_runs([text for _, text in test], words, min(_LEAST_WORDS, words))
+    pieces = row_pieces([text for _, text in test], words)
+    owners_K = np.repeat(np.arange(len(test)), [len(own) for own in pieces])
+    flat = [piece for own in pieces for piece in own]
+    indexed = index_runs(flat, words, min(_LEAST_WORDS, words))
     seen = 0
     for passed in meet_texts([table for table, _ in indexed], train):
         advance(passed)
         seen += passed
-    telling = [(table, _without_frame(owned, len(test))) for table, owned in indexed]
+    telling = [
+        (table, _without_common(_of_texts(owned, owners_K), len(test))) for table, owned in indexed
+    ]
     return Contamination(
         words=words,
         train=seen,
@@ -99,9 +111,15 @@ def with_clean_part(
     return Evaluation(record, evaluation.samples)
 
 
-def _without_frame(owned: Owned, num_texts: int) -> Owned:
+def _of_texts(owned: Owned, owners_K: Numbers) -> Owned:
+    """The n-grams of each text, each once, from those of its pieces."""
+    pairs = np.unique(np.stack([owners_K[owned.texts_P], owned.runs_P]), axis=1)
+    return Owned(pairs[0], pairs[1])
+
+
+def _without_common(owned: Owned, num_texts: int) -> Owned:
     """The n-grams without those that many texts share."""
-    most = max(_FRAME_EXAMPLES, _FRAME_SHARE * num_texts)
+    most = max(_COMMON_EXAMPLES, _COMMON_SHARE * num_texts)
     kept = np.bincount(owned.runs_P)[owned.runs_P] <= most
     return Owned(owned.texts_P[kept], owned.runs_P[kept])
 

@@ -25,6 +25,8 @@ ALPHA = 0.05
 POWER = 0.8
 # The share of examples on which exactly one of two rungs is right.
 _TYPICAL_DISCORDANCE = 0.25
+# Multiples of the examples at hand for which the detectable gain is told.
+_MORE = (4, 16, 64)
 # Possible correlations of the scores of two systems, from none to high.
 _CORRELATIONS = (0.0, 0.5, 0.8)
 _MOST_EXAMPLES = 10**9
@@ -87,22 +89,45 @@ def power_notes(examples: int, units: int, alpha: float = ALPHA) -> tuple[str, .
         units: the number of groups, counting examples without a group.
         alpha: the level of the tests.
     """
-    apart = f"{examples:,} test examples" + (f" in {units:,} groups" if units < examples else "")
+    size = _sized(examples, units)
     if can_show_nothing(units, alpha):
-        called = f"{apart}: " if units < examples else ""
+        called = f"{size}: " if units < examples else ""
         return (f"{called}{too_few_units(units, alpha)}",)
-    least = _detectable_gain(units, _TYPICAL_DISCORDANCE, alpha)
-    if least is None or least > _TYPICAL_DISCORDANCE:
+    more = _with_more(examples, units, alpha)
+    least = _shown_gain(units, alpha)
+    if least is None:
         gaining = _least_units(alpha)
-        if gaining == units:
-            return (f"{apart} can only show a gain in all {units} units.",)
-        return (
-            f"{apart} can only show large gains: at least {gaining} of {units} units must gain.",
+        shown = (
+            f"{size} can only show a gain in all {units} units"
+            if gaining == units
+            else f"{size} can only show large gains: at least {gaining} of {units} units must gain"
         )
+        return (f"{shown}{more}." if more else f"{shown}.",)
     return (
-        f"With {apart} you can detect gains of about {least:.2f} in a score of 0 or 1, if two "
-        f"rungs disagree on a quarter of the examples (80 % power, α = {alpha:g}).",
+        f"With {size} you can detect gains of about {least:.2f} in a score of 0 or 1{more}, if two "
+        f"systems disagree on a quarter of the examples (80 % power, α = {alpha:g}).",
     )
+
+
+def _sized(examples: int, units: int) -> str:
+    """The numbers of test examples and groups."""
+    return f"{examples:,} test examples" + (f" in {units:,} groups" if units < examples else "")
+
+
+def _shown_gain(units: int, alpha: float) -> float | None:
+    """The gain that units detect; None if it is above the share on which systems differ."""
+    least = _detectable_gain(units, _TYPICAL_DISCORDANCE, alpha)
+    return None if least is None or least > _TYPICAL_DISCORDANCE else least
+
+
+def _with_more(examples: int, units: int, alpha: float) -> str:
+    """The gain that several times as many examples detect; empty if even many detect none."""
+    for times in _MORE:
+        least = _shown_gain(times * units, alpha)
+        if least is not None:
+            apart = f" in {times * units:,} groups" if units < examples else ""
+            return f"; {times * examples:,}{apart} would show about {least:.2f}"
+    return ""
 
 
 def _least_units(alpha: float) -> int:
