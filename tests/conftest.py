@@ -297,6 +297,8 @@ def quick_settings(parity_file: Path) -> dict[str, Any]:
         "data.test_fraction": 0.3,
         # Which type auto chooses depends on the CPU, and with it what so few steps teach.
         "model.dtype": "float32",
+        # The question is the number itself, so a baseline adds time only.
+        "adapt.baselines": [],
         "evaluate.metrics": ["exact_match", "chrf"],
         "evaluate.max_new_tokens": 4,
         "evaluate.general_tokens": 256,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.evaluation.degenerate import repeats_itself, unusable_answers
+from luthier.evaluation.degenerate import is_mostly_repetition, repeats_itself, unusable_answers
 from luthier.records.evaluation import SampleRecord
 
 
@@ -32,26 +32,67 @@ def test_ordinary_texts_do_not_repeat_themselves(text: str) -> None:
     assert not repeats_itself(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["the the the", "no no no", "the cat the cat the cat", "Well, and so and so and so on and so"],
+)
+def test_repetitions_of_words_are_noticed(text: str) -> None:
+    assert is_mostly_repetition(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "the the",
+        "A long answer that says one thing, and then no no no",
+        "one two one two three",
+        "1000",
+    ],
+)
+def test_answers_with_repeated_words_are_answers(text: str) -> None:
+    assert not is_mostly_repetition(text)
+
+
 def test_a_system_is_unusable_where_most_answers_are() -> None:
     loop = sample("and and and and and and and")
-    assert unusable_answers([loop] * 24) == (
-        "24 of its 24 answers repeat themselves until they are cut at the limit"
-    )
+    assert unusable_answers([loop] * 24) == "24 of its 24 answers repeat themselves"
     assert unusable_answers([sample(" ", "stop")] * 3) == "3 of its 3 answers are empty"
     assert not unusable_answers([loop, sample("they talk", "stop")])
 
 
-def test_empty_answers_and_loops_count_together() -> None:
-    answers = [sample("and " * 9)] * 2 + [sample("", "stop")] * 2 + [sample("a talk", "stop")]
-    assert unusable_answers(answers) == (
-        "4 of its 5 answers are empty or repeat themselves until they are cut at the limit"
-    )
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_empty_answers_and_loops_count_together(finish: str) -> None:
+    answers = [sample("the the the", finish)] * 2 + [sample("", "stop")] * 2
+    answers.append(sample("a talk", "stop"))
+    assert unusable_answers(answers) == "4 of its 5 answers are empty or repeat themselves"
 
 
-def test_an_end_makes_a_repetition_an_answer() -> None:
-    assert not unusable_answers([sample("ha ha ha ha ha ha ha", "stop")] * 4)
+def test_a_repetition_that_is_right_is_an_answer() -> None:
+    assert not unusable_answers([sample("ha ha ha", "stop", references=("ha ha ha",))] * 4)
 
 
-def test_empty_answers_that_are_right_and_scored_choices_are_usable() -> None:
+def test_empty_answers_that_are_right_are_usable() -> None:
     assert not unusable_answers([sample("", "stop", references=("",))] * 4)
-    assert not unusable_answers([sample("", "stop", likelihoods=(-1.0, -2.0))] * 4)
+
+
+def choices(answer: str, *right: str) -> list[SampleRecord]:
+    """Chosen answers, one for each right label."""
+    more = {"choices": ("a", "b"), "words": ("a", "b"), "likelihoods": (-1.0, -2.0)}
+    return [sample(answer, "stop", references=(label,), **more) for label in right]
+
+
+def test_one_answer_to_everything_is_no_answer() -> None:
+    assert unusable_answers(choices("a", *"aaabb")) == "all its 5 answers are 'a'"
+    assert not unusable_answers([*choices("a", *"aaab"), *choices("b", "b")])
+    assert not unusable_answers(choices("a", *"aaaaa"))
+    assert not unusable_answers(choices("a", *"aabb"))  # too few to tell
+
+
+def test_answers_that_are_cut_are_not_whole() -> None:
+    cut = [sample(f"They talk about {n} things and", "length") for n in range(5)]
+    whole = [sample(f"They talk about {n} things.", "stop") for n in range(5)]
+    assert unusable_answers([*cut, *whole[:4]]) == (
+        "5 of its 9 answers are cut at the token limit (evaluate.max_new_tokens)"
+    )
+    assert not unusable_answers([*cut, *whole])

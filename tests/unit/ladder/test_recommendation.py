@@ -115,7 +115,7 @@ def test_a_gain_that_may_be_chance_is_not_worth_it() -> None:
     assert answer.rung == "few-shot"
     assert "The best-measured rung, lora, differs from it by +0.020 (95%" in answer.sentence
     assert answer.reasons[0] == (
-        "lora is not shown to be better: +0.020 (95% interval +0.000 to +0.040) against few-shot, "
+        "No clear gain of lora: +0.020 (95% interval +0.000 to +0.040) against few-shot, "
         "p = 0.340, above 0.05."
     )
 
