@@ -142,8 +142,7 @@ class _Placed:
 
 
 def _first_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_Placed, str]:
-    del seed
-    found = read_task(task, split, limit)
+    found = read_task(task, split, limit, seed=seed)
     is_part = limit is not None and len(found.rows) == limit
     return _Placed.of(found), f"the first {limit:,} rows" if is_part else ""
 
@@ -157,7 +156,7 @@ def _drawn_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_
     Raises:
         DataError: the limit is smaller than each set of rows that are scored together.
     """
-    found = _Placed.of(read_task(task, split))
+    found = _Placed.of(read_task(task, split, seed=seed))
     total = len(found.rows)
     if limit is None or total <= limit:
         return found, ""
@@ -215,7 +214,7 @@ def _shots(
     Raises:
         DataError: there are too few rows, or too few with another question than a document.
     """
-    found = _made(_Placed.of(read_shots(task, _POOL)), task.worked_example)
+    found = _made(_Placed.of(read_shots(task, _POOL, seed=seed)), task.worked_example)
     draw = "first" if task.examples else task.draw
     asked = {document.question for document in measured} if draw == "seeded" else set()
     pool = [document for document in found if document.question not in asked]
