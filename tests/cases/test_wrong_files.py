@@ -76,12 +76,14 @@ READ: list[tuple[str, bytes, str]] = [
     ("rows.json", "\n".join(map(json.dumps, ROWS)).encode(), ""),
     ("rows.json", json.dumps({"data": ROWS}).encode(), ""),
     ("rows.json", json.dumps({"version": "2", "tickets": ROWS}).encode(), ""),
+    ("rows.csv", table().encode("utf-8-sig"), ""),
+    ("rows.tsv", table("\t").replace('"', "").encode(), ""),
     ("rows.csv", table(";").encode("utf-8-sig"), ""),
     ("rows.csv", table("\t").encode("utf-16"), ""),
     ("rows.csv", table("|").encode(), ""),
     ("rows.csv", ("sep=;\n" + table(";")).encode(), ""),
     ("rows.tsv", table(";").encode(), "no tabs in its header"),
-    ("rows.csv", table().encode("utf-16-le").join([b"\xff\xfe", b""]), ""),
+    ("rows.csv", b"\xff\xfe" + table().encode("utf-16-le"), ""),
     ("rows.csv", table().encode("latin1"), "first on line 2: 'Grüße'"),
 ]
 
@@ -120,3 +122,20 @@ def test_lines_that_are_one_row_are_named(call: Call, in_tmp_path: Path) -> None
     assert outcome.code == DataError.exit_code
     assert "the 30 lines of rows.txt are one row" in outcome.err
     assert "save it as .csv" in outcome.err
+
+
+def test_labels_among_completions_become_choices(call: Call, in_tmp_path: Path) -> None:
+    pairs = [{"prompt": row["body"], "completion": row["queue"]} for row in ROWS]
+    Path("pc.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    outcome = call("init", "pc.jsonl", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.document["label"] == "completion"
+    assert len(outcome.document["classes"]) == len(QUEUES)
+
+
+def test_a_task_of_an_unknown_kind_is_given_as_a_task(call: Call, in_tmp_path: Path) -> None:
+    Path("task.yaml").write_text("kind: classify\ninput: '{{ x }}'\nlabel: '{{ y }}'\n")
+    outcome = call("data", "show", "task.yaml")
+    assert outcome.code == DataError.exit_code
+    assert "'classify' is no kind of task" in outcome.err
+    assert "task.yaml:1" in outcome.err

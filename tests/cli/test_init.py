@@ -93,6 +93,17 @@ def test_the_benchmark_measures_the_rows_that_a_run_holds_out(
     assert task["metrics"][0]["n"] == len(dataset.test)
 
 
+def test_the_benchmark_says_how_a_file_was_read(
+    call: Call, in_tmp_path: Path, tiny_llama: Path, one_thread: None
+) -> None:
+    write(Path("t.csv"), ROWS)
+    Path("t.csv").write_bytes(Path("t.csv").read_text().replace("Hello", "Grüße").encode("cp1252"))
+    assert call("init", "t.csv").code == 0
+    outcome = call("evaluate", str(tiny_llama), "--tasks", "task.yaml", "--limit", "4")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("is read as Windows-1252") == 1
+
+
 def test_nothing_is_overwritten(call: Call, tickets: Path) -> None:
     Path("task.yaml").write_text("mine")
     outcome = call("init", "tickets.csv")

@@ -124,7 +124,7 @@ def _shown(file: str, draft: TaskDraft, output: Path) -> Iterator[RenderableType
     yield Text("\nThe first row, as the task asks it", style="bold")
     example = draft.example()
     yield _indented(_shortened(example.prompt))
-    yield _indented(f"→ {example.solution}")
+    yield _indented(f"→ {_shortened(example.solution)}")
     if profile.unsure:
         yield Text("\nUnsure", style="bold")
         yield from (_indented(f"– {doubt}") for doubt in profile.unsure)

@@ -21,6 +21,7 @@ _MAX_LABEL_CHARACTERS = 40
 _MAX_LABEL_WORDS = 4
 _MAX_GROUP_CHARACTERS = 80
 _MIN_TEXT_CHARACTERS = 30
+_MIN_ID_CHARACTERS = 4
 _MIN_TEXT_WORDS = 4
 _LABEL_NAMES = re.compile(
     r"label|class|classes|category|categories|kategorie|klasse|target|y|sentiment|topic|intent|"
@@ -278,7 +279,9 @@ def _is_id(column: ColumnValues) -> bool:
     spaced = any(" " in value for value in column.counts)
     if column.is_named(_ID_NAMES) and not spaced:
         return True
-    return not spaced and column.median_characters >= 8 and all(map(_has_digit, column.counts))
+    if spaced or column.are_all(_NUMBER) or column.are_all(_DATE):
+        return False
+    return column.median_characters >= _MIN_ID_CHARACTERS and all(map(_has_digit, column.counts))
 
 
 def _has_digit(text: str) -> bool:
@@ -304,6 +307,13 @@ def text_of_cell(value: Any) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value).strip()
+
+
+def looks_like_row(columns: Sequence[ColumnValues]) -> bool:
+    """Whether the names of columns look like the values of a row: a file without a header."""
+    among = [column.name for column in columns if column.name in column.counts]
+    numbers = [column.name for column in columns if _NUMBER.fullmatch(column.name)]
+    return len(columns) > 1 and bool(among or numbers)
 
 
 def one_to_one(rows: Sequence[tuple[str, str]]) -> bool:

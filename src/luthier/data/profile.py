@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +15,7 @@ from luthier.data.column_kinds import (
     Roles,
     columns_of_rows,
     find_roles,
+    looks_like_row,
     one_to_one,
     text_of_cell,
 )
@@ -136,11 +138,17 @@ def _doubts(
     guessed: bool,
 ) -> Iterator[str]:
     """Sentences on what may be wrong, the most important first."""
+    if looks_like_row(columns):
+        names = listed((column.name for column in columns), 4, show=named)
+        yield (
+            f"the file may have no header, because its first row looks like the others: {names}; "
+            "if so, add a line with the names of the columns"
+        )
     if guessed and roles.label and roles.other_labels:
         others = listed((named(name) for name in roles.other_labels), last=" or ")
         yield (
-            f"the label could also be {others}: --label {roles.other_labels[0]} predicts that "
-            f"instead of {roles.label}"
+            f"the label could also be {others}: --label {shlex.quote(roles.other_labels[0])} "
+            f"predicts that instead of {roles.label}"
         )
     if guessed and roles.answer:
         yield (
@@ -149,7 +157,7 @@ def _doubts(
         )
     if not roles.group and roles.other_groups:
         others = listed((named(name) for name in roles.other_groups), last=" or ")
-        yield f"rows may belong together by {others}: --group {roles.other_groups[0]}"
+        yield f"rows may belong together by {others}: --group {shlex.quote(roles.other_groups[0])}"
     groups = next((len(c.counts) for c in columns if c.name == roles.group), FEW_GROUPS)
     if groups < FEW_GROUPS:
         yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -35,10 +35,17 @@ class MissingDataError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Rowset:
-    """The rows of a split, and the map from the source's labels to the task's."""
+    """The rows of a split.
+
+    Attributes:
+        rows: the rows.
+        labels: the task's labels, by the source's labels.
+        notes: sentences on guesses with which a file was read.
+    """
 
     rows: tuple[Row, ...]
     labels: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def read_task(
@@ -63,7 +70,7 @@ def read_task(
     """
     if split in SPLITS and has_whole_file(task):
         rowset = _divided(task, split, seed)
-        return Rowset(rowset.rows[:limit], rowset.labels)
+        return replace(rowset, rows=rowset.rows[:limit])
     return read_split(task.name, split, task.files, task.hub, task.folder, limit, problems)
 
 
@@ -89,7 +96,7 @@ def _divided(task: Task, name: str, seed: int) -> Rowset:
         "validation": parts.validation,
         "test": parts.test,
     }
-    return Rowset(tuple(rows[example.where] for example in own[name]), rowset.labels)
+    return replace(rowset, rows=tuple(rows[example.where] for example in own[name]))
 
 
 def read_shots(task: Task, limit: int, *, seed: int = 0) -> Rowset:
@@ -195,7 +202,7 @@ def read_split(
             rows = tuple(islice(_rows(source, path, collected), limit))
             if problems is None:
                 collected.finish()
-            return Rowset(rows, source.labels)
+            return Rowset(rows, source.labels, collected.notes)
     paths = [source.splits[split] for source in files if split in source.splits]
     if hub is None:
         raise _missing(task, split, paths, folder, None)

@@ -150,6 +150,22 @@ def test_a_column_that_gives_the_label_away() -> None:
     assert not any("gives the label away" in doubt for doubt in profile(rows).unsure)
 
 
+def test_a_file_without_a_header() -> None:
+    names = ("The sun shines on us.", "1")
+    rows = [dict(zip(names, (f"It is the day {n}.", str(n % 2)), strict=True)) for n in range(40)]
+    assert any("may have no header" in doubt for doubt in profile(rows).unsure)
+    assert not any("may have no header" in doubt for doubt in profile(tickets()).unsure)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind"),
+    [("{:05}-a", "id"), ("dev_{}", "id"), ("{}0000.25", "number"), ("word", "constant")],
+)
+def test_ids_and_numbers_that_are_all_different(pattern: str, kind: str) -> None:
+    rows = [{"thing": pattern.format(n), "text": f"It is the day {n}."} for n in range(40)]
+    assert profile(rows).column("thing").kind == kind
+
+
 def test_duplicates_and_contradictions() -> None:
     rows = tickets()
     rows += [dict(rows[0]), {**rows[1], "queue": "shipping"}]

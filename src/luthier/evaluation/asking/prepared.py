@@ -38,6 +38,7 @@ class PreparedTask:
         spares: replacements for examples that have the same question as a document.
         drawn: a description of the rows that were drawn from the split; empty if all rows are
             used.
+        notes: sentences on guesses with which the file of the documents was read.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class PreparedTask:
     shots: tuple[Document, ...]
     spares: tuple[Document, ...] = ()
     drawn: str = ""
+    notes: tuple[str, ...] = ()
 
     def questions(self, encoder: TaskEncoder[Any]) -> tuple[tuple[Question, ...], int]:
         """The questions with their contexts, and the number that have fewer few-shot examples."""
@@ -120,7 +122,7 @@ def prepare_task(
     rows, drawn = _LIMITS[limit_draw](task, measured, limit, seed)
     documents = _documents(task, measured, rows, answered=split is None)
     shown, spares = _shots(task, count, seed, documents) if count else ((), ())
-    return PreparedTask(task, measured, documents, shown, spares, drawn)
+    return PreparedTask(task, measured, documents, shown, spares, drawn, rows.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +132,17 @@ class _Placed:
     Attributes:
         rows: pairs of a row's index in the split and the row; the index is the default id.
         labels: the task's labels, by the source's labels.
+        notes: sentences on guesses with which the file was read.
     """
 
     rows: tuple[tuple[int, Row], ...]
     labels: Mapping[str, str]
+    notes: tuple[str, ...]
 
     @classmethod
     def of(cls, rowset: Rowset) -> _Placed:
         """All rows of a set, with their indices."""
-        return cls(tuple(enumerate(rowset.rows)), rowset.labels)
+        return cls(tuple(enumerate(rowset.rows)), rowset.labels, rowset.notes)
 
 
 def _first_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_Placed, str]:
@@ -177,7 +181,7 @@ def _drawn_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_
         )
     rows = tuple(pair for pair in found.rows if pair[0] in places)
     words = f"{len(rows):,} of {total:,} rows, drawn with the seed {seed}"
-    return _Placed(rows, found.labels), words
+    return _Placed(rows, found.labels, found.notes), words
 
 
 _LIMITS = {"first": _first_rows, "seeded": _drawn_rows}
