@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from luthier.api.evaluate import evaluate
     from luthier.api.extend import extend
     from luthier.api.forgetting import measure_forgetting
+    from luthier.api.init import init
     from luthier.api.inspect import inspect
     from luthier.api.judge import judge
     from luthier.api.merge import merge
@@ -34,6 +35,7 @@ __all__ = [
     "dry_run",
     "evaluate",
     "extend",
+    "init",
     "inspect",
     "judge",
     "measure_forgetting",

@@ -168,10 +168,15 @@ def test_a_table_of_a_spreadsheet_is_read_as_it_is(reading: Any, tokenizer: Any)
         assert user.content.endswith("?\nNow?")
 
 
+def test_a_table_with_semicolons_is_read(reading: Any, tokenizer: Any) -> None:
+    rows = reading("tables/semicolon.csv", tokenizer).rows
+    assert rows
+    assert all(row.example.references for row in rows)
+
+
 @pytest.mark.parametrize(
     ("file", "place", "says"),
     [
-        ("semicolon.csv", "semicolon.csv:1", "separated by ';'"),
         ("nan.csv", 'nan.csv:5, field "completion"', "the text is empty"),
         ("columns.json", "columns.json", 'orient="records", lines=True'),
     ],

@@ -34,18 +34,15 @@ def broken() -> str:
 
 
 WRONG: list[tuple[str, bytes, str, str, str]] = [
-    ("rows.jsonl", json.dumps(ROWS).encode(), "rows.jsonl:1", "not a list", ""),
     ("rows.jsonl", broken().encode(), "rows.jsonl:5", "invalid JSON", ""),
     ("rows.csv", b"", "rows.csv", "there are no rows", "the file is empty"),
     ("rows.jsonl", b"", "rows.jsonl", "there are no rows", "the file is empty"),
     ("rows.csv", b"subject,body,queue\n", "rows.csv", "there are no rows", "has only a header"),
-    ("rows.csv", table(";").encode("utf-8-sig"), "rows.csv:1", "separated by ';'", "commas"),
-    ("rows.csv", table().encode("utf-16"), "rows.csv:1", "UTF-16, not UTF-8", "iconv -f utf-16"),
-    ("rows.csv", table().encode("latin1"), "rows.csv:2", "not UTF-8", "iconv -f latin1"),
     ("rows.csv", misspelt().encode(), "rows.csv:2", "'biling'", "did you mean 'billing'?"),
     ("rows.csv", misspelt().encode(), "rows.csv:3", "'Technical'", "did you mean 'technical'?"),
     ("rows.txt", b"Ticket 1", "rows.txt:1", "'prompt' of the task", "the columns are text"),
-    ("rows.xlsx", b"PK\x03\x04", "rows.xlsx", "kind .xlsx are not supported", "CSV UTF-8"),
+    ("rows.xlsx", b"PK\x03\x04", "rows.xlsx", "not an Excel workbook", "CSV UTF-8"),
+    ("rows.xls", b"\xd0\xcf\x11\xe0", "rows.xls", "kind .xls are not supported", ".xlsx"),
 ]
 
 
@@ -71,14 +68,24 @@ def test_a_wrong_file(
         assert words in outcome.err
 
 
-def test_folders_as_labels(show: Any) -> None:
-    for label in QUEUES[:2]:
-        Path("bylabel", label).mkdir(parents=True)
-        Path("bylabel", label, "0.txt").write_text("Ticket")
-    outcome = show("bylabel")
-    assert outcome.code == DataError.exit_code
-    assert "only subfolders, which are not read: 'billing', 'technical'" in outcome.err
-    assert "a column for the text and one for the label" in outcome.err
+LIST = json.dumps(ROWS)
+READ: list[tuple[str, bytes, str]] = [
+    ("rows.jsonl", LIST.encode(), ""),
+    ("rows.jsonl", json.dumps(ROWS, indent=1).encode(), ""),
+    ("rows.ndjson", "\n".join(map(json.dumps, ROWS)).encode(), ""),
+    ("rows.json", "\n".join(map(json.dumps, ROWS)).encode(), ""),
+    ("rows.json", json.dumps({"data": ROWS}).encode(), ""),
+    ("rows.json", json.dumps({"version": "2", "tickets": ROWS}).encode(), ""),
+    ("rows.csv", table().encode("utf-8-sig"), ""),
+    ("rows.tsv", table("\t").replace('"', "").encode(), ""),
+    ("rows.csv", table(";").encode("utf-8-sig"), ""),
+    ("rows.csv", table("\t").encode("utf-16"), ""),
+    ("rows.csv", table("|").encode(), ""),
+    ("rows.csv", ("sep=;\n" + table(";")).encode(), ""),
+    ("rows.tsv", table(";").encode(), "no tabs in its header"),
+    ("rows.csv", b"\xff\xfe" + table().encode("utf-16-le"), ""),
+    ("rows.csv", table().encode("latin1"), "first on line 2: 'Grüße'"),
+]
 
 
 def test_a_template_with_a_column_that_is_not_there(show: Any) -> None:
@@ -90,16 +97,45 @@ def test_a_template_with_a_column_that_is_not_there(show: Any) -> None:
     assert "the columns are subject, body, queue" in outcome.err
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("rows.json", json.dumps(ROWS).encode()),
-        ("rows.json", json.dumps({"data": ROWS}).encode()),
-        ("rows.csv", table().encode("utf-8-sig")),
-        ("rows.tsv", table("\t").replace('"', "").encode()),
-    ],
-)
-def test_files_that_are_right_in_another_way(name: str, content: bytes, show: Any) -> None:
+@pytest.mark.parametrize(("name", "content", "warns"), READ)
+def test_a_file_of_another_shape_is_read(name: str, content: bytes, warns: str, show: Any) -> None:
     Path(name).write_bytes(content)
     outcome = show(name)
     assert outcome.code == 0, outcome.err
+    assert "Grüße, it is about" in outcome.out
+    assert (warns in outcome.err) if warns else ("not UTF-8" not in outcome.err)
+
+
+def test_folders_as_labels(call: Call, tiny_llama: Path, in_tmp_path: Path) -> None:
+    for n, row in enumerate(ROWS):
+        Path("bylabel", row["queue"]).mkdir(parents=True, exist_ok=True)
+        Path("bylabel", row["queue"], f"{n}.txt").write_text(row["body"], encoding="utf-8")
+    outcome = call("data", "show", "bylabel", "--model", str(tiny_llama))
+    assert outcome.code == 0, outcome.err
+    assert "one is drafted: text → label" in outcome.err
+    assert "luthier init bylabel" in outcome.err
+
+
+def test_lines_that_are_one_row_are_named(call: Call, in_tmp_path: Path) -> None:
+    Path("rows.txt").write_text("".join(f"ticket {n}\n" for n in range(30)))
+    outcome = call("init", "rows.txt")
+    assert outcome.code == DataError.exit_code
+    assert "the 30 lines of rows.txt are one row" in outcome.err
+    assert "save it as .csv" in outcome.err
+
+
+def test_labels_among_completions_become_choices(call: Call, in_tmp_path: Path) -> None:
+    pairs = [{"prompt": row["body"], "completion": row["queue"]} for row in ROWS]
+    Path("pc.jsonl").write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+    outcome = call("init", "pc.jsonl", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.document["label"] == "completion"
+    assert len(outcome.document["classes"]) == len(QUEUES)
+
+
+def test_a_task_of_an_unknown_kind_is_given_as_a_task(call: Call, in_tmp_path: Path) -> None:
+    Path("task.yaml").write_text("kind: classify\ninput: '{{ x }}'\nlabel: '{{ y }}'\n")
+    outcome = call("data", "show", "task.yaml")
+    assert outcome.code == DataError.exit_code
+    assert "'classify' is no kind of task" in outcome.err
+    assert "task.yaml:1" in outcome.err

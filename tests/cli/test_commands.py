@@ -17,6 +17,7 @@ from luthier.core.errors import PreemptedError, UsageError
 
 COMMANDS = (
     "adapt",
+    "init",
     "plan",
     "plan estimate",
     "plan search",
@@ -47,7 +48,7 @@ COMMANDS = (
     "config schema",
     "doctor",
 )
-HEAVY = {"torch", "transformers", "peft", "datasets", "matplotlib", "pandas"}
+HEAVY = {"torch", "transformers", "peft", "datasets", "matplotlib", "pandas", "openpyxl"}
 
 Call = Callable[..., Any]
 

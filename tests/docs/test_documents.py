@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import luthier
 from luthier.cli.main import run
 from luthier.config import load_config
 from luthier.data import docstrings
@@ -98,6 +99,8 @@ def test_command_runs(
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "tickets.csv").write_text("prompt,completion\n" + "".join(TICKETS))
     monkeypatch.chdir(tmp_path)
+    if "task.yaml" in words:
+        luthier.init("tickets.csv", "task.yaml")
     assert run([*words, *FEWER_ROWS.get(tuple(words[:2]), ())]) == 0
 
 

@@ -77,7 +77,7 @@ DAMAGED: dict[str, tuple[str, bytes]] = {
     "an arrow file that says it is parquet": (".parquet", b"ARROW1\0\0" + bytes(64) + b"ARROW1"),
     "NUL in the middle of cells": (".csv", b"prompt,completion\na\0b,c\n"),
     "a quote that never ends": (".csv", b'prompt,completion\n"' + b"a" * 2**20),
-    "cells that are not UTF-8": (".csv", b"prompt,completion\n\xff\xfe,b\n"),
+    "cells that are not UTF-8": (".csv", b"prompt,completion\n\x81\xfe,b\n"),
     "UTF-16 that says nothing of it": (".jsonl", ROW.decode().encode("utf-16-le")),
     "a document that is too deep": (".json", b"[" * 10**6),
     "a number of a million digits": (".jsonl", b'{"prompt": ' + b"9" * 10**6 + b"}\n"),

@@ -60,7 +60,7 @@ def _line(row: Any) -> bytes:
 BAD_LINES: dict[str, bytes] = {
     "torn": b'{"prompt": "a", "comple\n',
     "NUL": b'{"prompt": "a\0", "completion": "b"}\n',
-    "no UTF-8": b'{"prompt": "\xff", "completion": "b"}\n',
+    "no UTF-8": b'{"prompt": "\x81", "completion": "b"}\n',
     "half a character": b'{"prompt": "\\ud800", "completion": "b"}\n',
     "a key twice": b'{"prompt": "a", "prompt": "b", "completion": "c"}\n',
     "a list": b"[1, 2]\n",

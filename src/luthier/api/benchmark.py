@@ -243,6 +243,8 @@ def _prepare(selection: Selection, config: RunConfig, console: Console) -> tuple
             advance()
     if not prepared:
         raise next(iter(missing.values()))
+    for note in dict.fromkeys(note for one in prepared for note in one.notes):
+        console.warn(note)
     if missing:
         names = ", ".join(list(missing)[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
         tasks = counted(len(selection.tasks), "task")

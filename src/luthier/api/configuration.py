@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from luthier.config import RunConfig, load_config
 from luthier.config.load import override
 from luthier.config.stored import save_config, stored_config
 from luthier.records.run_directory import RunDirectory
+from luthier.tasks.given import is_task_file
 
 Configuration = RunConfig | Path | str | None
+_DATA, _TEMPLATE = "data.source", "prompt.template"
 Overrides = Mapping[str, Any] | None
 
 
@@ -23,7 +25,31 @@ def configure(config: Configuration = None, overrides: Overrides = None) -> RunC
     """
     if isinstance(config, RunConfig):
         return override(config, overrides or {})
-    return load_config(Path(config) if config else None, flags=overrides)
+    return load_given(Path(config) if config else None, flags=overrides)
+
+
+def load_given(
+    path: Path | None, settings: Sequence[str] = (), flags: Overrides = None
+) -> RunConfig:
+    """The configuration of a YAML file, which may be a task instead.
+
+    A task is the data of the run, or the template of other data that is named.
+
+    Args:
+        path: the file; None: the defaults.
+        settings: ``section.key=value`` texts, which take precedence over the file.
+        flags: values by dotted key; None means not given. They take precedence over everything.
+
+    Raises:
+        UsageError: an unknown key or an invalid value, or the file mixes a task and a
+            configuration.
+    """
+    if path is None or not is_task_file(path):
+        return load_config(path, settings, flags)
+    keys = {text.partition("=")[0].strip() for text in settings}
+    has_data = _DATA in keys or (flags or {}).get(_DATA) is not None
+    place = _TEMPLATE if has_data else _DATA
+    return load_config(None, [f"{place}={path}", *settings], flags)
 
 
 def configure_for(

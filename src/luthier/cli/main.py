@@ -22,7 +22,10 @@ from luthier.core.disk import is_of_a_disk, unwritable
 from luthier.core.errors import LuthierError, PreemptedError, ResourceError
 from luthier.core.terminal import TerminalConsole, guard_streams
 
-_START = "Start with 'luthier adapt': it runs on a bundled model and task, offline.\n"
+_START = """\
+Start with 'luthier adapt': it runs on a bundled model and task, offline.
+With a file of your own: 'luthier init FILE', then 'luthier adapt task.yaml'.
+"""
 _SETTINGS = """\
 Any setting: section.key=value, such as train.epochs=2; 'luthier config show' lists them all.
 """
@@ -30,6 +33,7 @@ Any setting: section.key=value, such as train.epochs=2; 'luthier config show' li
 # Commands are import paths, so that none is imported before it is called.
 _COMMANDS = (
     ("adapt", "luthier.cli.adapt:adapt", "Climb the ladder and recommend the cheapest rung."),
+    ("init", "luthier.cli.init:init", "Draft a task from your own file."),
     ("plan", "luthier.cli.plan.app:app", "Estimate memory, time and cost before training."),
     ("tune", "luthier.cli.tune:tune", "Tune a model with one method."),
     ("inspect", "luthier.cli.inspect:inspect", "Show the parameters that a method trains."),

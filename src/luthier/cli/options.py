@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from luthier.cli.flags import WholeOrNone
 from luthier.cli.groups import MODEL_AND_DATA, RUN
-from luthier.config import RunConfig, load_config
+from luthier.config import RunConfig
 from luthier.config.yaml import parse_scalar
 from luthier.core.errors import UsageError
 from luthier.core.names import listed
@@ -94,7 +94,9 @@ def read_configuration(
         if not Path(file).is_file():
             raise UsageError("the file does not exist", where=file, fix=_FIX)
     values |= {"data.source": next(iter(sources), None)}
-    return load_config(Path(files[0]) if files else None, overrides, values)
+    from luthier.api.configuration import load_given
+
+    return load_given(Path(files[0]) if files else None, overrides, values)
 
 
 def read_settings(arguments: Sequence[str]) -> dict[str, Any]:

@@ -24,6 +24,17 @@ def print_result(*parts: RenderableType) -> None:
         console.print(part, crop=False)  # nothing is cut, even if it is too long
 
 
+def is_interactive() -> bool:
+    """Whether a person reads standard output and types on standard input."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def ask(question: str) -> str:
+    """The line that the user types after a question; empty at the end of the input."""
+    print_result(question)
+    return sys.stdin.readline().strip()
+
+
 def output_width() -> int:
     """The width of standard output in columns."""
     return _console().width

@@ -1,4 +1,4 @@
-"""Files as bytes and as lines: decompressed within a limit, decoded strictly."""
+"""Files as bytes and as lines: decompressed within a limit, decoded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from luthier.core.errors import DataError, ResourceError
 from luthier.core.units import format_bytes
 from luthier.core.user_files import open_given
 from luthier.data.budget import Budget, weight
+from luthier.data.encodings import LineDecoder, Note, as_utf8
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -25,8 +26,7 @@ MAX_LINE_BYTES = 64 * 2**20
 _MAX_BLANK_LINES = 1_000_000
 """Limit of consecutive blank lines; a small compressed file can have hundreds of millions."""
 UNPACK_FIX = "unpack it, and give the file or folder with the rows"
-_ZIP_MARK = b"PK\x03\x04"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+ZIP_MARK = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,35 +105,38 @@ def _open(path: Path) -> BinaryIO:
     return io.BufferedReader(_BoundedReader(stream, budget), 2**20)
 
 
-def read_text_lines(path: Path, name: str) -> Iterator[Line]:
-    """The lines of a UTF-8 file, one at a time.
+def read_text_lines(path: Path, name: str, note: Note) -> Iterator[Line]:
+    """The lines of a text file, one at a time.
 
-    A byte order mark is skipped, and Windows line ends become line feeds.
+    The text is UTF-8, UTF-16 or UTF-32 with a byte order mark, or else Windows-1252. The mark is
+    skipped, and Windows line ends become line feeds.
 
     Args:
         path: the file.
         name: its name in errors.
+        note: told if the encoding is a guess.
 
     Raises:
-        DataError: the file is not UTF-8, or has NUL bytes, more than a million consecutive blank
-            lines, or a line over 64 MiB; with the line and the byte.
+        DataError: the encoding is unknown, or the file has NUL bytes, more than a million
+            consecutive blank lines, or a line over 64 MiB; with the line and the byte.
     """
-    return _lines(path, name, MAX_LINE_BYTES)
+    return _lines(path, name, note, MAX_LINE_BYTES)
 
 
-def read_text(path: Path, name: str) -> str:
-    """The whole text of a UTF-8 file, possibly in one line.
+def read_text(path: Path, name: str, note: Note) -> str:
+    """The whole text of a file, possibly in one line.
 
     Args, Raises: as in `read_text_lines`, without a limit for the length of lines.
     """
-    return "".join(line.text for line in _lines(path, name, None))
+    return "".join(line.text for line in _lines(path, name, note, None))
 
 
-def _lines(path: Path, name: str, longest: int | None) -> Iterator[Line]:
-    offset = 0
+def _lines(path: Path, name: str, note: Note, longest: int | None) -> Iterator[Line]:
+    decoder = LineDecoder(name, note)
     with open_bytes(path, name) as stream:
+        text = as_utf8(cast(io.BufferedReader, stream))
         number = blank = 0
-        while raw := stream.readline(-1 if longest is None else longest + 1):
+        while raw := text.readline(-1 if longest is None else longest + 1):
             number += 1
             blank = 0 if raw.strip() else blank + 1
             if blank > _MAX_BLANK_LINES:
@@ -146,18 +149,18 @@ def _lines(path: Path, name: str, longest: int | None) -> Iterator[Line]:
                 raise DataError(
                     f"the line is longer than {format_bytes(longest)}", where=f"{name}:{number}"
                 )
-            yield Line(number, _decode(raw, f"{name}:{number}", offset))
-            offset += len(raw)
+            _require_text(raw, f"{name}:{number}", is_first=number == 1)
+            line = decoder.text(raw, number)
+            yield Line(number, f"{line[:-2]}\n" if line.endswith("\r\n") else line)
 
 
-def _decode(raw: bytes, where: str, offset: int) -> str:
-    if offset == 0 and raw.startswith(_UTF16_MARKS):
-        raise DataError(
-            "the file is UTF-16, not UTF-8",
-            where=where,
-            fix="save it as UTF-8, for example with 'iconv -f utf-16 -t utf-8'",
-        )
-    if offset == 0 and raw.startswith(_ZIP_MARK):
+def _require_text(raw: bytes, where: str, *, is_first: bool) -> None:
+    """Refuse archives and other files that are not text.
+
+    Raises:
+        DataError: the line has NUL bytes, or begins a zip file.
+    """
+    if is_first and raw.startswith(ZIP_MARK):
         raise DataError("zip files are not supported", where=where, fix=UNPACK_FIX)
     if (position := raw.find(b"\0")) >= 0:
         raise DataError(
@@ -165,13 +168,3 @@ def _decode(raw: bytes, where: str, offset: int) -> str:
             where=where,
             fix="the file is damaged (was its writing interrupted?) or is not text",
         )
-    try:
-        text = raw.decode("utf-8-sig" if offset == 0 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"this is not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start + 1} of the "
-            f"line (byte {offset + error.start + 1} of the file)",
-            where=where,
-            fix="save the file as UTF-8, for example with 'iconv -f latin1 -t utf-8'",
-        ) from None
-    return f"{text[:-2]}\n" if text.endswith("\r\n") else text

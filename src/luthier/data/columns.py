@@ -1,4 +1,4 @@
-"""Checks of column headers: not too many, and without duplicates."""
+"""Column headers: named, not too many, and without duplicates."""
 
 from __future__ import annotations
 
@@ -33,3 +33,24 @@ def require_distinct_columns(columns: Sequence[str], where: str) -> None:
     """
     if len(set(columns)) != len(columns):
         raise DataError(f"two columns are called {named(repeated(columns))}", where=where)
+
+
+def named_columns(cells: Sequence[str], where: str) -> list[str]:
+    """The columns that a header names, stripped; those without a name are named as pandas does.
+
+    Raises:
+        DataError: there are too many, or duplicates.
+    """
+    require_few_columns(cells, where)
+    names = [cell.strip() for cell in cells]
+    columns = [name or _unnamed(index, names) for index, name in enumerate(names)]
+    require_distinct_columns(columns, where)
+    return columns
+
+
+def _unnamed(index: int, others: Sequence[str]) -> str:
+    """Pandas' name for a column without one, such as its row numbers."""
+    name = f"Unnamed: {index}"
+    while name in others:
+        name += ".1"
+    return name

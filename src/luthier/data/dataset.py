@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from luthier.config.data import DataConfig
@@ -16,35 +17,29 @@ from luthier.core.seeds import fingerprint
 from luthier.data.bundled import BUNDLED
 from luthier.data.class_weights import constant_choices, weigh_classes
 from luthier.data.conversations import Rules
+from luthier.data.divide import divide, fractions_of
+from luthier.data.draft_task import draft_task
 from luthier.data.fields import Notes
-from luthier.data.near_duplicates import (
-    NearDuplicates,
-    linked_texts,
-    unlinked_texts,
-)
 from luthier.data.problems import Dropped, Problems, collect_problems, count_reasons
+from luthier.data.profile import profile_rows
 from luthier.data.row_shapes import FORMATS, Format, Table, detect, is_index
-from luthier.data.sources import WHOLE, Source, open_source
+from luthier.data.sources import Source, open_source
 from luthier.data.splits import (
     NO_NEAR,
     SPLITS,
-    Fractions,
     NearCount,
     SplitName,
     Splits,
     draw,
-    near_warnings,
-    split,
     with_unique_ids,
 )
 from luthier.data.task_rows import task_called, task_labels, task_parts
 from luthier.records.run_directory import file_name
 from luthier.tasks.bare import AS_IS
 from luthier.tasks.load import library_templates, load_template, task_names
+from luthier.tasks.sources import WHOLE
 from luthier.tasks.task import Task
 
-_TEST_FRACTION, _LARGEST_TEST_FRACTION = 0.1, 0.3
-_LEAST_TEST = 100
 _TEMPLATE_USES = "a template can use them"
 
 
@@ -88,22 +83,20 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
         DataError: the data is missing, a row is unusable, or a split is empty.
         UsageError: the configuration contradicts itself.
     """
-    _fractions(data, 0)  # refuses impossible ones before anything is read
+    fractions_of(data, 0)  # refuses impossible ones before anything is read
     problems = collect_problems(data.invalid)
     task = None if data.source in BUNDLED else task_called(data.source)
     source = _open(data, task, problems, console)
     if source.ignored:
         names = listed(source.ignored)
         console.warn(f"these files name no split and are ignored: {names}")
-    reading = _Reading(data, _table(data, prompt, task), problems)
-    parts: dict[str, list[Example]] = {}
-    with console.progress(f"reading {source.name}", None) as advance:
-        for name in (WHOLE, *SPLITS):  # the training data decides the format
-            if name in source.parts:
-                rows = _counted(source.parts[name](), advance)
-                trained = name in (WHOLE, "train")
-                parts[name] = with_unique_ids(reading.examples(rows, is_trained=trained))
-    unusable = problems.finish() + tuple(reading.left_out)
+    reading = _Reading(data, _table(data, prompt, task), problems, console)
+    try:
+        parts = _read_parts(source, reading, console)
+        unusable = problems.finish() + tuple(reading.left_out)
+    finally:
+        for note in problems.notes:
+            console.warn(note)
     for warning in reading.warnings():
         console.warn(warning)
     if WHOLE not in parts and "train" not in parts:
@@ -114,7 +107,7 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
         )
     train = parts[WHOLE] if WHOLE in parts else parts["train"]
     held_out = {name: parts[name] for name in SPLITS[1:] if name in parts}
-    splits = _split(train, held_out, data, seed, console)
+    splits = divide(train, held_out, data, seed, console)
     for reason in count_reasons(unusable + splits.dropped):
         console.warn(f"{reason.count} left out: {reason.reason} (such as {reason.where})")
     if not train and not unusable:
@@ -123,35 +116,50 @@ def load_dataset(data: DataConfig, prompt: PromptConfig, seed: int, console: Con
     return _drawn(source.name, reading, splits, unusable)
 
 
-def _split(
-    train: list[Example],
-    held_out: dict[SplitName, list[Example]],
-    data: DataConfig,
-    seed: int,
-    console: Console,
-) -> Splits:
-    """The splits of what was read, with a warning about near-duplicates that stay apart."""
-    total = len(train) + sum(map(len, held_out.values()))
+def _read_parts(source: Source, reading: _Reading, console: Console) -> dict[str, list[Example]]:
+    """The examples of each part of a source; the training data decides the format."""
+    parts: dict[str, list[Example]] = {}
+    with console.progress(f"reading {source.name}", None) as advance:
+        for name in (WHOLE, *SPLITS):
+            if name in source.parts:
+                rows = _counted(source.parts[name](), advance)
+                trained = name in (WHOLE, "train")
+                parts[name] = with_unique_ids(reading.examples(rows, is_trained=trained))
+    return parts
 
-    def find(texts: Sequence[str]) -> Iterator[NearDuplicates]:
-        with console.progress("looking for near-duplicates", total) as advance:
-            yield from linked_texts(texts, advance)
 
-    fractions = _fractions(data, len(train))
-    near = find if _near_duplicates(data) == "group" else unlinked_texts
-    with console.progress("splitting", len(train)) as advance:
-        splits = split(train, held_out, fractions, seed, advance, near)
-    for warning in near_warnings(splits.near):
-        console.warn(warning)
-    return splits
+def _drafted_table(data: DataConfig, console: Console) -> Table | None:
+    """The rows of a source, asked as a drafted task asks them; None: no task fits them."""
+    source = open_source(data.source, collect_problems("drop"), subset=data.subset)
+    apart = {data.weight, *data.ignore_keys}
+    rows = [
+        Row({name: value for name, value in row.values.items() if name not in apart}, row.where)
+        for row in source.read_all()
+    ]
+    group = data.group if rows and data.group in rows[0].values else None
+    try:
+        draft = draft_task(source.name, rows, profile_rows(rows, group=group))
+    except DataError:
+        return None
+    found = draft.profile
+    grouped = f", grouped by {found.group}" if found.group else ""
+    asked = listed(found.texts, last=" and ")
+    console.say(f"no task is given, so one is drafted: {asked} → {found.right}{grouped}")
+    console.say(f"to see, change and keep it: luthier init {shlex.quote(data.source)}")
+    for doubt in found.unsure:
+        console.warn(doubt)
+    return Table(draft.task)
 
 
 class _Reading:
     """Converts rows into examples; the first row decides the format."""
 
-    def __init__(self, data: DataConfig, table: Table | None, problems: Problems) -> None:
+    def __init__(
+        self, data: DataConfig, table: Table | None, problems: Problems, console: Console
+    ) -> None:
         self.data = data
         self.table = table
+        self._console = console
         self.format = table or _known_format(data)
         self._group = _group_column(data)
         self._problems = problems
@@ -170,7 +178,7 @@ class _Reading:
         rules = self._rules if is_trained else self._rules.without_weight()
         for row in rows:
             if self.format is None:
-                self.format = _detected_format(self.data, row)
+                self.format = self._found_format(row)
             try:
                 example = self.format.convert(row, self._group_of(row), rules, self._notes)
             except DataError as error:
@@ -180,6 +188,19 @@ class _Reading:
                 self.left_out.append(Dropped(example.where, reason))
             else:
                 yield example
+
+    def _found_format(self, row: Row) -> Format | Table:
+        """The format of rows without a template, known or drafted.
+
+        Raises:
+            DataError: the rows need a template, or fit several formats.
+        """
+        if known := _detected_format(self.data, row):
+            return known
+        self.table = _drafted_table(self.data, self._console)
+        if self.table is None:
+            raise _needs_template(row)
+        return self.table
 
     def _reason_against(self, example: Example) -> str:
         """The reason for leaving out an example; otherwise empty."""
@@ -226,7 +247,7 @@ def _open(data: DataConfig, task: Task | None, problems: Problems, console: Cons
         bundled = BUNDLED[data.source]
         source = Source(data.source, {WHOLE: lambda: bundled.rows(console)})
     elif task:
-        source = Source(file_name(task.name), task_parts(task))
+        source = Source(file_name(task.name), task_parts(task, problems))
     else:
         source = _open_other(data, problems)
     parts = dict(source.parts)
@@ -272,24 +293,6 @@ def _group_column(data: DataConfig) -> str | None:
     return data.group
 
 
-def _fractions(data: DataConfig, examples: int) -> Fractions:
-    """The shares to hold out of so many examples.
-
-    30 test examples show gains of about 0.23, 100 of about 0.13.
-    """
-    test = data.test_fraction
-    if test is None:
-        wanted = _LEAST_TEST / examples if examples and data.source not in BUNDLED else 0.0
-        test = min(max(_TEST_FRACTION, wanted), _LARGEST_TEST_FRACTION)
-    return Fractions(data.validation_fraction, test)
-
-
-def _near_duplicates(data: DataConfig) -> str:
-    """The treatment of near-duplicates. Bundled rows are grouped by their origin already."""
-    default = "off" if data.source in BUNDLED else "group"
-    return data.near_duplicates or default
-
-
 def _known_format(data: DataConfig) -> Format | Table | None:
     """The format of rows without a template, if it does not depend on their columns."""
     if data.source in BUNDLED:
@@ -297,32 +300,31 @@ def _known_format(data: DataConfig) -> Format | Table | None:
     return FORMATS.get(data.format)
 
 
-def _detected_format(data: DataConfig, row: Row) -> Format:
-    """The format of rows without a template, detected from ``row``.
+def _detected_format(data: DataConfig, row: Row) -> Format | None:
+    """The format of rows without a template, detected from ``row``; None: it is unknown.
 
     Raises:
-        DataError: the rows need a template, or their format is unknown.
+        DataError: several formats fit.
     """
-    if data.format == "table":
-        raise _needs_template(row, "data.format is table, which needs a template")
     apart = {data.group, data.weight, *data.ignore_keys}
     columns = [name for name in row.values if name not in apart]
-    if any(known.fits(columns) for known in FORMATS.values()):
-        return detect(columns, row.where)
-    raise _needs_template(row, f"the columns {listed(columns, show=named)} match no known format")
+    if data.format == "table" or not any(known.fits(columns) for known in FORMATS.values()):
+        return None
+    return detect(columns, row.where)
 
 
-def _needs_template(row: Row, problem: str) -> DataError:
+def _needs_template(row: Row) -> DataError:
     columns = set(row.values)
     fitting = [template.name for template in library_templates() if template.columns <= columns]
     shapes = "; ".join(f"{known.name} ({known.shape})" for known in FORMATS.values())
     return DataError(
-        problem,
+        f"the columns {listed(row.values, show=named)} match no known format, and no task can be "
+        "drafted from them",
         where=row.where,
         fix=f"set prompt.template to one of {', '.join(fitting)}"
         if fitting
-        else "write a template for these columns and set prompt.template to it, or rename the "
-        f"columns to those of a format: {shapes}",
+        else "draft one with 'luthier init FILE --label COLUMN', or rename the columns to those of "
+        f"a format: {shapes}",
     )
 
 

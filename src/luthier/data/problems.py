@@ -1,4 +1,4 @@
-"""Handling of unusable rows: an error, or dropped and counted."""
+"""Handling of unusable rows: an error, or dropped and counted; and the guesses of readers."""
 
 from __future__ import annotations
 
@@ -45,10 +45,17 @@ def count_reasons(dropped: Iterable[Dropped]) -> tuple[ReasonCount, ...]:
 
 
 class Problems(Protocol):
-    """A collector of errors in a user's rows."""
+    """A collector of errors in a user's rows, and of the guesses with which they are read."""
 
     def add(self, problem: DataError) -> None:
         """Record that a row is unusable."""
+
+    def note(self, text: str) -> None:
+        """Record a guess that a reader had to make, such as the encoding of a file."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The recorded guesses, each once; readers add them while rows are read."""
 
     def finish(self) -> tuple[Dropped, ...]:
         """The dropped rows, after all were read.
@@ -58,10 +65,27 @@ class Problems(Protocol):
         """
 
 
-class RaiseProblems:
+class _Notes:
+    """The guesses of readers, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, None] = {}
+
+    def note(self, text: str) -> None:
+        """Record a guess that a reader had to make, such as the encoding of a file."""
+        self._notes[text] = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The recorded guesses, each once."""
+        return tuple(self._notes)
+
+
+class RaiseProblems(_Notes):
     """Collects errors and reports all of them together."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._list = ProblemList()
 
     def add(self, problem: DataError) -> None:
@@ -84,10 +108,11 @@ class RaiseProblems:
         return ()
 
 
-class DropProblems:
+class DropProblems(_Notes):
     """Drops unusable rows and records the reasons."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._dropped: list[Dropped] = []
 
     def add(self, problem: DataError) -> None:

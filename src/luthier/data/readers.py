@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-import csv
+import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from luthier.core.errors import DataError
-from luthier.core.names import listed
+from luthier.core.names import listed, named
 from luthier.core.row import Row
-from luthier.core.units import counted
 from luthier.data.budget import require_memory
-from luthier.data.bytestream import MAX_LINE_BYTES, Line, read_text, read_text_lines
-from luthier.data.columns import MAX_COLUMNS, require_distinct_columns, require_few_columns
+from luthier.data.bytestream import Line, read_text, read_text_lines
+from luthier.data.columns import MAX_COLUMNS
+from luthier.data.delimited import read_csv, read_tsv
+from luthier.data.excel import read_excel
 from luthier.data.json_text import is_list, null_for_nan, parse_items, parse_json
 from luthier.data.parquet import rows_of_parquet
 from luthier.data.problems import Problems
 
-# The module's limit is 128 KiB per cell, which long documents exceed, and it can be changed only
-# for the whole process.
-csv.field_size_limit(MAX_LINE_BYTES)
-_CSV: dict[str, Any] = {"delimiter": ",", "strict": True}
-# Tab-separated values have no quoting: a quotation mark is an ordinary character.
-_TSV: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-
-
+_LONG_PARAGRAPH = 20
+"""A file that is one paragraph of as many lines probably has a row per line."""
 Reader = Callable[[Path, str, Problems], Iterator[Row]]
 """Reads the rows of a file, with its name for errors. Errors in single rows go to `Problems`; an
 error that makes all later rows unreliable is raised."""
 
 
 def _read_jsonl(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    for line in read_text_lines(path, name):
+    """A row per line; a file that begins with a list is a JSON document, whatever its name."""
+    lines = read_text_lines(path, name, problems.note)
+    first = next((line for line in lines if line.text.strip()), None)
+    if first is None:
+        return
+    if _begins_list_of_rows(first.text):
+        yield from _read_json(path, name, problems)
+    else:
+        yield from _read_lines(chain([first], lines), name, problems)
+
+
+def _begins_list_of_rows(line: str) -> bool:
+    """Whether a line begins a list of objects; a line of JSON Lines is an object itself."""
+    text = line.strip()
+    return text == "[" or (text.startswith("[") and text[1:].lstrip().startswith("{"))
+
+
+def _read_lines(lines: Iterable[Line], name: str, problems: Problems) -> Iterator[Row]:
+    for line in lines:
         text = line.text.strip()
         if not text:
             continue
@@ -46,8 +60,12 @@ def _read_jsonl(path: Path, name: str, problems: Problems) -> Iterator[Row]:
 
 
 def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    text = read_text(path, name)
+    """A list of rows, or an object with one list of rows; a row per line is JSON Lines."""
+    text = read_text(path, name, problems.note)
     if not text.strip():
+        return
+    if _is_json_lines(text):
+        yield from _read_lines(read_text_lines(path, name, problems.note), name, problems)
         return
     require_memory(text, name)
     for index, value in enumerate(_documents(text, name), start=1):
@@ -58,16 +76,35 @@ def _read_json(path: Path, name: str, problems: Problems) -> Iterator[Row]:
             problems.add(error)
 
 
+def _is_json_lines(text: str) -> bool:
+    """Whether the first two lines that are not blank are a JSON object each."""
+    lines = (line for line in io.StringIO(text) if line.strip())
+    return len(first := list(islice(lines, 2))) == 2 and all(map(_is_object, first))
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
+        return False
+
+
 def _documents(text: str, name: str) -> Iterator[Any]:
-    """The items of a list, or of the list ``data`` in an object."""
+    """The items of a list, or of the list of rows in an object."""
     if is_list(text):
         with _told_where(name, 1):
             yield from parse_items(text)
         return
     document = _parse_json(text, name, 1)
-    rows = document.get("data") if isinstance(document, dict) else None
-    if isinstance(rows, list):
-        yield from rows
+    lists = _lists_of_rows(document)
+    if len(lists) == 1 or "data" in lists:
+        yield from lists.get("data") or next(iter(lists.values()))
+    elif lists:
+        raise DataError(
+            f"the object has several lists of rows: {listed(lists, show=named)}",
+            where=name,
+            fix="save each of them as a file of its own, such as train.json and test.json",
+        )
     elif isinstance(document, dict) and _is_columns(document):
         raise DataError(
             "the file has columns, not rows: each key has the values of all rows",
@@ -77,10 +114,22 @@ def _documents(text: str, name: str) -> Iterator[Any]:
         )
     else:
         raise DataError(
-            "the file has neither a list of rows nor an object with a list called 'data'",
+            "the file has neither a list of rows nor an object with a list of rows",
             where=name,
             fix="if each line is a row of its own, name the file .jsonl",
         )
+
+
+def _lists_of_rows(document: Any) -> dict[str, list[Any]]:
+    """The lists in an object that hold objects, by key; an empty list called "data" counts."""
+    if not isinstance(document, dict):
+        return {}
+    lists = {key: value for key, value in document.items() if isinstance(value, list)}
+    return {
+        key: value
+        for key, value in lists.items()
+        if (value and isinstance(value[0], dict)) or (key == "data" and len(lists) == 1)
+    }
 
 
 def _is_columns(document: dict[str, Any]) -> bool:
@@ -91,111 +140,25 @@ def _is_columns(document: dict[str, Any]) -> bool:
     return kinds in ({list}, {dict}) and len(lengths) == 1
 
 
-def _read_csv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    return _read_cells(path, name, problems, _CSV)
-
-
-def _read_tsv(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    return _read_cells(path, name, problems, _TSV)
-
-
-def read_headless(
-    path: Path,
-    problems: Problems,
-    columns: Sequence[str],
-    separator: Literal["comma", "tab"],
-) -> Iterator[Row]:
-    """Rows of a file of cells without a header, whatever its suffix.
-
-    Args:
-        path: the file.
-        problems: receives rows with too few cells.
-        columns: the names of the first cells of each row; further cells are ignored.
-        separator: the separator of cells.
-
-    Raises:
-        DataError: the file is unreadable.
-    """
-    dialect = {"comma": _CSV, "tab": _TSV}[separator]
-    names = listed(columns)
-    for cells, where in _rows_of_cells(path, path.name, dialect):
-        if len(cells) < len(columns):
-            problem = f"the row has {counted(len(cells), 'cell')}, but {names} are expected"
-            problems.add(DataError(problem, where=where))
-        else:
-            yield Row(dict(zip(columns, cells, strict=False)), where)
-
-
-def _read_cells(
-    path: Path, name: str, problems: Problems, dialect: dict[str, Any]
-) -> Iterator[Row]:
-    columns: list[str] = []
-    for cells, where in _rows_of_cells(path, name, dialect):
-        if not columns:
-            columns = _header(cells, where)
-        elif len(cells) != len(columns):
-            there, meant = counted(len(cells), "cell"), counted(len(columns), "column")
-            problem = f"the row has {there}, but the header has {meant}"
-            problems.add(
-                DataError(problem, where=where, fix="quote cells that contain a separator")
-            )
-        else:
-            yield Row(dict(zip(columns, cells, strict=True)), where)
-
-
-def _rows_of_cells(
-    path: Path, name: str, dialect: dict[str, Any]
-) -> Iterator[tuple[list[str], str]]:
-    """The cells of each row that is not empty, with the location of its first line."""
-    reader = csv.reader((line.text for line in read_text_lines(path, name)), **dialect)
-    while True:
-        where = f"{name}:{reader.line_num + 1}"
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            fix = "double the quotation marks inside quoted cells, and close every quoted cell"
-            raise DataError(
-                f"the row that starts here is invalid: {error}", where=where, fix=fix
-            ) from None
-        if len(cells) > 1 or "".join(cells).strip():
-            yield cells, where
-
-
-def _header(cells: Sequence[str], where: str) -> list[str]:
-    require_few_columns(cells, where)
-    names = [cell.strip() for cell in cells]
-    columns = [name or _unnamed(index, names) for index, name in enumerate(names)]
-    require_distinct_columns(columns, where)
-    if len(columns) == 1 and (separator := next((c for c in ";\t" if c in columns[0]), "")):
-        raise DataError(
-            f"the columns seem to be separated by {separator!r} instead of a comma",
-            where=where,
-            fix="use the suffix .tsv for tab-separated files, and commas otherwise",
-        )
-    return columns
-
-
-def _unnamed(index: int, others: Sequence[str]) -> str:
-    """Pandas' name for a column without one, such as its row numbers."""
-    name = f"Unnamed: {index}"
-    while name in others:
-        name += ".1"
-    return name
-
-
 def _read_txt(path: Path, name: str, problems: Problems) -> Iterator[Row]:
-    """Paragraphs, separated by blank lines."""
+    """Paragraphs, separated by blank lines; whether each line is a row cannot be told."""
     paragraph: list[Line] = []
-    for line in read_text_lines(path, name):
+    found = 0
+    for line in read_text_lines(path, name, problems.note):
         if line.text.strip():
             paragraph.append(line)
         elif paragraph:
             yield _paragraph(paragraph, name)
+            found += 1
             paragraph = []
     if paragraph:
         yield _paragraph(paragraph, name)
+        if not found and len(paragraph) >= _LONG_PARAGRAPH:
+            problems.note(
+                f"the {len(paragraph):,} lines of {name} are one row, since blank lines separate "
+                "the rows of a .txt file; if each line is a row, save it as .csv with the header "
+                "text"
+            )
 
 
 def _paragraph(lines: Sequence[Line], name: str) -> Row:
@@ -231,7 +194,11 @@ def _raise_malformed(error: json.JSONDecodeError, name: str, first_line: int) ->
             "a second JSON document starts here", where=where, fix="name the file .jsonl"
         )
     message = (error.msg[:1].lower() + error.msg[1:]).removesuffix(" at")
-    raise DataError(f"invalid JSON: {message} at column {error.colno}", where=where)
+    raise DataError(
+        f"invalid JSON: {message} at column {error.colno}",
+        where=where,
+        fix="correct the row, or remove it; it may have been cut off",
+    )
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
@@ -254,10 +221,13 @@ def _read_parquet(path: Path, name: str, problems: Problems) -> Iterator[Row]:
 READERS: dict[str, Reader] = {
     ".jsonl": _read_jsonl,
     ".json": _read_json,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
     ".txt": _read_txt,
     ".parquet": _read_parquet,
+    ".xlsx": read_excel,
+    ".xlsm": read_excel,
+    ".ndjson": _read_jsonl,
 }
 """By suffix, each optionally followed by ``.gz``."""
 

@@ -12,18 +12,18 @@ from itertools import chain
 from pathlib import Path
 
 from luthier.core.errors import DataError
-from luthier.core.names import did_you_mean, listed, named, on_one_line, shortened
+from luthier.core.names import did_you_mean, on_one_line, shortened
 from luthier.core.row import Row
 from luthier.core.user_files import home, is_there
 from luthier.data.bytestream import UNPACK_FIX
 from luthier.data.fields import is_empty
 from luthier.data.hub import open_hub
+from luthier.data.label_folders import LabelFolders, label_folders, without_files
 from luthier.data.problems import Problems, RaiseProblems
 from luthier.data.readers import READERS, reader_of
 from luthier.data.splits import SplitName
+from luthier.tasks.sources import WHOLE
 
-WHOLE = "all"
-"""The part of a source without separate splits."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WORDS = re.compile(r"[^A-Za-z]+")
 _SPLIT_WORDS: dict[str, SplitName] = {
@@ -36,7 +36,7 @@ _SPLIT_WORDS: dict[str, SplitName] = {
     "test": "test",
 }
 _MAX_EMPTY_ROWS = 100_000
-_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
+_SPREADSHEETS = (".xls", ".xlsb", ".ods", ".numbers")
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _NOT_DATA = ("readme", "license", "licence", "copying", "citation", "notice", "changelog")
 
@@ -133,10 +133,18 @@ def _not_found(source: str) -> DataError:
 
 
 def _open_folder(folder: Path, problems: Problems) -> Source:
-    """A folder's data files, grouped by the split in their names if any has one."""
+    """A folder's data files, grouped by the split in their names if any has one.
+
+    A folder without data files may have subfolders of texts that are labels, or splits of them.
+    """
+    name = _file_name(folder.resolve().name)
     files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
     if not files:
-        raise _without_files(folder)
+        labelled = _labelled(folder)
+        if not labelled:
+            raise without_files(folder, _known_kinds())
+        read = {split: partial(found.rows, problems) for split, found in labelled.items()}
+        return Source(name, read, tuple(chain(*(found.ignored for found in labelled.values()))))
     by_split: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         by_split[_split_of(path) or WHOLE].append(path)
@@ -144,21 +152,18 @@ def _open_folder(folder: Path, problems: Problems) -> Source:
     parts = {
         split: partial(_read_files, tuple(paths), problems) for split, paths in by_split.items()
     }
-    return Source(_file_name(folder.resolve().name), parts, tuple(path.name for path in unnamed))
+    return Source(name, parts, tuple(path.name for path in unnamed))
 
 
-def _without_files(folder: Path) -> DataError:
-    """The error for a folder without data files; subfolders may be intended as labels."""
-    inner = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    if not inner:
-        return DataError("the folder has no data files", where=str(folder), fix=_known_kinds())
-    names = listed(inner, show=named)
-    return DataError(
-        f"the folder has no data files, only subfolders, which are not read: {names}",
-        where=str(folder),
-        fix="give the folder or file with the rows; if folders are labels, write one file with "
-        "a column for the text and one for the label",
-    )
+def _labelled(folder: Path) -> dict[str, LabelFolders]:
+    """The subfolders that are labels, by the split whose folder they are in."""
+    if found := label_folders(folder):
+        return {WHOLE: found}
+    splits = {_SPLIT_WORDS.get(path.name.lower()): path for path in folder.iterdir()}
+    inside = {
+        split: label_folders(path) for split, path in splits.items() if split and path.is_dir()
+    }
+    return {split: found for split, found in inside.items() if found}
 
 
 def _known_kinds() -> str:
@@ -183,7 +188,9 @@ def read_file(path: Path, problems: Problems) -> Iterator[Row]:
     reader = reader_of(path)
     if reader is None:
         suffix = path.suffix.lower()
-        fix = 'save the sheet as "CSV UTF-8"' if suffix in _SPREADSHEETS else _known_kinds()
+        fix = (
+            'save the sheet as .xlsx or "CSV UTF-8"' if suffix in _SPREADSHEETS else _known_kinds()
+        )
         kind = shortened("".join(path.suffixes)) or "without a suffix"
         raise DataError(
             f"files of the kind {kind} are not supported",

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from luthier.config.data import DataConfig
+from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
+from luthier.core.example import Example
 from luthier.core.names import listed, on_one_line
 from luthier.core.row import Row
 from luthier.core.user_files import home, is_there
+from luthier.data.delimited import read_headless
+from luthier.data.divide import divide
 from luthier.data.hub import open_hub
-from luthier.data.problems import RaiseProblems
-from luthier.data.readers import read_headless
-from luthier.data.sources import WHOLE, candidate_paths, read_file
+from luthier.data.problems import Problems, RaiseProblems
+from luthier.data.row_shapes import Table
+from luthier.data.sources import candidate_paths, open_source, read_file
+from luthier.data.splits import SPLITS, with_unique_ids
 from luthier.tasks.load import TASK_FILES, is_file, load_template, task_names
-from luthier.tasks.sources import FileSource, HubSource
+from luthier.tasks.sources import WHOLE, FileSource, HubSource
 from luthier.tasks.task import Task
 
 _PLACES_NAMED = 8
@@ -31,29 +37,76 @@ class MissingDataError(DataError):
 
 @dataclass(frozen=True, slots=True)
 class Rowset:
-    """The rows of a split, and the map from the source's labels to the task's."""
+    """The rows of a split.
+
+    Attributes:
+        rows: the rows.
+        labels: the task's labels, by the source's labels.
+        notes: sentences on guesses with which a file was read.
+    """
 
     rows: tuple[Row, ...]
     labels: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
-def read_task(task: Task, split: str, limit: int | None = None) -> Rowset:
+def read_task(
+    task: Task,
+    split: str,
+    limit: int | None = None,
+    problems: Problems | None = None,
+    *,
+    seed: int = 0,
+) -> Rowset:
     """The rows of a split of a task.
+
+    Args:
+        task: the task.
+        split: the split's name.
+        limit: maximum number of rows; None: all.
+        problems: receives errors in single rows; None: they are raised.
+        seed: the seed of the division, for a task whose file has all rows.
 
     Raises:
         DataError: they are missing or invalid.
     """
-    return read_split(task.name, split, task.files, task.hub, task.folder, limit)
+    if split in SPLITS and has_whole_file(task):
+        rowset = _divided(task, split, seed)
+        return replace(rowset, rows=rowset.rows[:limit])
+    return read_split(task.name, split, task.files, task.hub, task.folder, limit, problems)
 
 
-def read_shots(task: Task, limit: int) -> Rowset:
-    """The rows for the shots of a task.
+def has_whole_file(task: Task) -> bool:
+    """Whether a task names one file with all rows, which is divided into splits."""
+    return any(WHOLE in source.splits for source in task.files)
+
+
+def _divided(task: Task, name: str, seed: int) -> Rowset:
+    """The rows of a split of a task whose file has all rows.
+
+    They are divided as those of a run with the same seed and the default fractions.
+    """
+    rowset = read_split(task.name, WHOLE, task.files, task.hub, task.folder)
+    table = Table(task, rowset.labels)
+    rows = {row.where: row for row in rowset.rows}
+    examples = with_unique_ids(table.convert(row) for row in rowset.rows)
+    parts = divide(examples, {}, DataConfig(source=task.name), seed, Console(quiet=True))
+    own: dict[str, Sequence[Example]] = {
+        "train": parts.train,
+        "validation": parts.validation,
+        "test": parts.test,
+    }
+    return replace(rowset, rows=tuple(rows[example.where] for example in own[name]))
+
+
+def read_shots(task: Task, limit: int, *, seed: int = 0) -> Rowset:
+    """The rows for the shots of a task; the arguments are those of `read_task`.
 
     Raises:
         DataError: they are missing or invalid.
     """
     if not task.examples:
-        return read_task(task, task.shots_from, limit)
+        return read_task(task, task.shots_from, limit, seed=seed)
     where = f"examples of the task {task.name}"
     rows = (Row(dict(v), f"{where}, {n}") for n, v in enumerate(task.examples, start=1))
     return Rowset(tuple(rows), {})
@@ -77,34 +130,43 @@ def task_called(source: str) -> Task | None:
     raise UsageError(
         f"the task {found.name} does not say where its rows are",
         where="data.source",
-        fix=f"name your rows in data.source, and the task in prompt.template={source}; or give it "
-        "files or hub",
+        fix=f"name your rows beside it, as in 'luthier adapt {source} rows.csv', or with "
+        f"data.source and prompt.template={source}; or give it files or hub",
     )
 
 
-def task_parts(task: Task) -> dict[str, Callable[[], Iterator[Row]]]:
+def task_parts(task: Task, problems: Problems) -> dict[str, Callable[[], Iterator[Row]]]:
     """The rows of a task by split.
 
-    The measured split is the test; shots come from the training split. If both are the same, it is
-    divided.
+    The measured split is the test; shots come from the training split. If both are the same, or the
+    task's file has all rows, it is divided.
+
+    Args:
+        task: the task.
+        problems: receives errors in single rows.
     """
+
+    def part(split: str) -> Callable[[], Iterator[Row]]:
+        return lambda: iter(read_task(task, split, problems=problems).rows)
+
+    if has_whole_file(task):
+        return {WHOLE: part(WHOLE)}
     if task.split == task.shots_from:
-        return {WHOLE: lambda: iter(read_task(task, task.split).rows)}
-    return {
-        "train": lambda: iter(read_task(task, task.shots_from).rows),
-        "test": lambda: iter(read_task(task, task.split).rows),
-    }
+        return {WHOLE: part(task.split)}
+    return {"train": part(task.shots_from), "test": part(task.split)}
 
 
 def task_labels(task: Task) -> Mapping[str, str]:
     """The map from the labels of a task's source to the task's own."""
-    return read_task(task, task.split, 1).labels
+    return read_task(task, WHOLE if has_whole_file(task) else task.split, 1).labels
 
 
-def _rows(source: FileSource, path: Path, problems: RaiseProblems) -> Iterator[Row]:
+def _rows(source: FileSource, path: Path, problems: Problems) -> Iterator[Row]:
     """The rows of one of a source's files."""
     if source.columns:
         return source.arranged(read_headless(path, problems, source.columns, source.separator))
+    if path.is_dir():
+        return source.arranged(open_source(str(path), problems).read_all())
     return source.arranged(read_file(path, problems))
 
 
@@ -115,6 +177,7 @@ def read_split(
     hub: HubSource | None,
     folder: Path | None = None,
     limit: int | None = None,
+    problems: Problems | None = None,
 ) -> Rowset:
     """The rows of a split.
 
@@ -125,17 +188,21 @@ def read_split(
         hub: the Hub source if no file exists.
         folder: the folder of the task's own file.
         limit: maximum number of rows; None: all.
+        problems: receives errors in single rows; None: they are raised.
 
     Raises:
         MissingDataError: there is no data; names the searched locations.
         DataError: rows are invalid.
     """
     for source in files:
-        if split in source.splits and (path := _find(source.splits[split], folder)):
-            problems = RaiseProblems()
-            rows = tuple(islice(_rows(source, path, problems), limit))
-            problems.finish()
-            return Rowset(rows, source.labels)
+        if split in source.splits and (
+            path := _find(source.splits[split], folder, may_be_folder=split == WHOLE)
+        ):
+            collected = problems or RaiseProblems()
+            rows = tuple(islice(_rows(source, path, collected), limit))
+            if problems is None:
+                collected.finish()
+            return Rowset(rows, source.labels, collected.notes)
     paths = [source.splits[split] for source in files if split in source.splits]
     if hub is None:
         raise _missing(task, split, paths, folder, None)
@@ -153,10 +220,9 @@ def read_split(
     return Rowset(tuple(islice(hub.arranged(parts[theirs]()), limit)), hub.labels)
 
 
-def _find(path: str, folder: Path | None) -> Path | None:
-    return next(
-        (place for place in _places(path, folder) if is_there(place) and place.is_file()), None
-    )
+def _find(path: str, folder: Path | None, *, may_be_folder: bool) -> Path | None:
+    there = filter(is_there, _places(path, folder))
+    return next((place for place in there if may_be_folder or place.is_file()), None)
 
 
 def _places(path: str, folder: Path | None) -> list[Path]:

@@ -12,6 +12,9 @@ from luthier.core.row import Row
 from luthier.prompts.filters import text_of
 from luthier.tasks.preparations import PREPARATIONS
 
+WHOLE = "all"
+"""The split of a file with all rows, which is divided into train, validation and test."""
+
 
 def _known_preparation(name: str) -> str:
     if name not in PREPARATIONS:
@@ -62,10 +65,15 @@ class Rows(Config):
 
 
 class FileSource(Rows):
-    """Rows in files, one file per split."""
+    """Rows in files, one file per split, or in one file that is divided."""
 
-    splits: Mapping[str, Annotated[str, Field(min_length=1)]] = Field(min_length=1)
-    """The path of each split's file; a file compressed with gzip may have a further .gz. A relative
+    splits: Annotated[
+        Mapping[str, Annotated[str, Field(min_length=1)]],
+        BeforeValidator(lambda value: {WHOLE: value} if isinstance(value, str) else value),
+        Field(min_length=1),
+    ]
+    """The path of each split's file, or of one file (or folder) with all rows, which is divided
+    into train, validation and test. A file compressed with gzip may have a further .gz. A relative
     path is looked for beside the task's own file, in the working directory, and under
     LUTHIER_DATA."""
     columns: tuple[str, ...] = ()

@@ -59,6 +59,14 @@ def _checks(info: ValidationInfo) -> Checks | None:
     return found if isinstance(found, Checks) else None
 
 
+def _file_sources(value: Any) -> Any:
+    """A list of sources; a single one needs no brackets, and a path stands for its splits."""
+    sources = [value] if isinstance(value, str | Mapping) else value
+    if not isinstance(sources, list | tuple):
+        return sources
+    return [{"splits": source} if isinstance(source, str) else source for source in sources]
+
+
 MetricName = Annotated[str, AfterValidator(_known_metric)]
 
 
@@ -79,10 +87,9 @@ class Task(Config, ABC):
     """The benchmark or harness whose prompts and scoring the task follows; own: none."""
     cluster: str = ""
     """The cluster of tasks that ask for the same kind of answer, such as nli or translate."""
-    files: Annotated[
-        tuple[FileSource, ...], BeforeValidator(lambda v: [v] if isinstance(v, Mapping) else v)
-    ] = ()
-    """Files with the rows. The first source whose file exists is used."""
+    files: Annotated[tuple[FileSource, ...], BeforeValidator(_file_sources)] = ()
+    """Files with the rows; the path of one file means its splits. The first source whose file
+    exists is used."""
     hub: HubSource | None = None
     """The data set on the Hub with the rows. Without files and hub, rows come from data.source."""
     split: str = "test"

@@ -170,7 +170,7 @@ def test_a_table_needs_a_template(write_rows: Write) -> None:
 def test_columns_that_nothing_knows(write_rows: Write) -> None:
     with pytest.raises(DataError, match="'x', 'y' match no known format") as caught:
         load(write_rows("rows.jsonl", [{"x": "a", "y": "b"}]))
-    assert "write a template" in caught.value.fix
+    assert "luthier init FILE --label COLUMN" in caught.value.fix
     assert "alpaca (instruction, output" in caught.value.fix
 
 

@@ -114,5 +114,5 @@ def test_prompts_of_many_tasks(data_root: Path) -> None:
 
 
 def test_a_headless_csv_with_tabs(data_root: Path) -> None:
-    with pytest.raises(DataError, match="separated by"):
+    with pytest.raises(DataError, match="row that starts here is invalid"):
         load(data_root, "glue/STS-B")

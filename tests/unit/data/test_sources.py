@@ -7,7 +7,8 @@ import pytest
 
 from luthier.core.errors import DataError
 from luthier.data.problems import RaiseProblems
-from luthier.data.sources import WHOLE, Source, open_source, read_rows
+from luthier.data.sources import Source, open_source, read_rows
+from luthier.tasks.sources import WHOLE
 
 Write = Callable[..., Path]
 

@@ -38,6 +38,7 @@ class PreparedTask:
         spares: replacements for examples that have the same question as a document.
         drawn: a description of the rows that were drawn from the split; empty if all rows are
             used.
+        notes: sentences on guesses with which the file of the documents was read.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class PreparedTask:
     shots: tuple[Document, ...]
     spares: tuple[Document, ...] = ()
     drawn: str = ""
+    notes: tuple[str, ...] = ()
 
     def questions(self, encoder: TaskEncoder[Any]) -> tuple[tuple[Question, ...], int]:
         """The questions with their contexts, and the number that have fewer few-shot examples."""
@@ -120,7 +122,7 @@ def prepare_task(
     rows, drawn = _LIMITS[limit_draw](task, measured, limit, seed)
     documents = _documents(task, measured, rows, answered=split is None)
     shown, spares = _shots(task, count, seed, documents) if count else ((), ())
-    return PreparedTask(task, measured, documents, shown, spares, drawn)
+    return PreparedTask(task, measured, documents, shown, spares, drawn, rows.notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +132,21 @@ class _Placed:
     Attributes:
         rows: pairs of a row's index in the split and the row; the index is the default id.
         labels: the task's labels, by the source's labels.
+        notes: sentences on guesses with which the file was read.
     """
 
     rows: tuple[tuple[int, Row], ...]
     labels: Mapping[str, str]
+    notes: tuple[str, ...]
 
     @classmethod
     def of(cls, rowset: Rowset) -> _Placed:
         """All rows of a set, with their indices."""
-        return cls(tuple(enumerate(rowset.rows)), rowset.labels)
+        return cls(tuple(enumerate(rowset.rows)), rowset.labels, rowset.notes)
 
 
 def _first_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_Placed, str]:
-    del seed
-    found = read_task(task, split, limit)
+    found = read_task(task, split, limit, seed=seed)
     is_part = limit is not None and len(found.rows) == limit
     return _Placed.of(found), f"the first {limit:,} rows" if is_part else ""
 
@@ -157,7 +160,7 @@ def _drawn_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_
     Raises:
         DataError: the limit is smaller than each set of rows that are scored together.
     """
-    found = _Placed.of(read_task(task, split))
+    found = _Placed.of(read_task(task, split, seed=seed))
     total = len(found.rows)
     if limit is None or total <= limit:
         return found, ""
@@ -178,7 +181,7 @@ def _drawn_rows(task: Task, split: str, limit: int | None, seed: int) -> tuple[_
         )
     rows = tuple(pair for pair in found.rows if pair[0] in places)
     words = f"{len(rows):,} of {total:,} rows, drawn with the seed {seed}"
-    return _Placed(rows, found.labels), words
+    return _Placed(rows, found.labels, found.notes), words
 
 
 _LIMITS = {"first": _first_rows, "seeded": _drawn_rows}
@@ -215,7 +218,7 @@ def _shots(
     Raises:
         DataError: there are too few rows, or too few with another question than a document.
     """
-    found = _made(_Placed.of(read_shots(task, _POOL)), task.worked_example)
+    found = _made(_Placed.of(read_shots(task, _POOL, seed=seed)), task.worked_example)
     draw = "first" if task.examples else task.draw
     asked = {document.question for document in measured} if draw == "seeded" else set()
     pool = [document for document in found if document.question not in asked]
