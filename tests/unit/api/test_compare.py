@@ -121,8 +121,6 @@ def test_what_is_not_compared(
         luthier.compare([run])
     with pytest.raises(UsageError, match="named twice"):
         luthier.compare([run, run])
-    with pytest.raises(UsageError, match="named twice"):
-        luthier.compare([ladder.run.path, rung(ladder, ladder.ladder.recommendation.rung).path])
     with pytest.raises(UsageError, match="unknown metric 'rogueL'") as caught:
         luthier.compare([run, rung(ladder, "full").path], "rogueL")
     assert "rougeL" in caught.value.fix

@@ -115,7 +115,7 @@ def test_a_task_is_tuned_and_measured_as_a_benchmark(folder: Path, tiny_llama: P
     given = {"model.id": str(tiny_llama)}
     own = luthier.evaluate(run, None, given, QUIET).evaluation
     (measured,) = luthier.benchmark([run], ["parity.yaml"], None, settings, QUIET)
-    assert own.metric("accuracy").n == measured.evaluations[0].metric("acc").n == 20
+    assert own.metric("acc").n == measured.evaluations[0].metric("acc").n == 20
 
 
 @pytest.mark.parametrize(

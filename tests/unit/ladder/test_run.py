@@ -276,9 +276,9 @@ def test_test_examples_in_the_training_data_are_named_and_measured_apart(
     rung = by_name(result.ladder)["zero-shot"]
     assert (rung.metric.n, rung.clean.n) == (2, 1)
     assert found.sentence in shown.getvalue()
-    reason = result.ladder.recommendation.reasons[-1]
-    assert found.sentence in reason
-    assert "On the other 1, zero-shot reaches" in reason
+    warning = result.ladder.recommendation.warnings[0]
+    assert found.sentence in warning
+    assert "On the other 1, zero-shot reaches" in warning
     text = result.run.report_markdown.read_text()
     assert "Contaminated examples" in text
     assert "exact\\_match (clean)" in text

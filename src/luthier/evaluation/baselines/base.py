@@ -49,9 +49,13 @@ class Frame(Record):
         return cls(before=before, after=after)
 
     def content(self, text: str) -> str:
-        """A prompt without the frame."""
-        text = text.removeprefix(self.before)
-        return text.removesuffix(self.after).strip() if self.after else text.strip()
+        """A prompt without the frame, as far as the prompt has it.
+
+        Training rows may share words by chance, which are then taken for a part of the frame.
+        """
+        text = text[len(_whole_words(_shared_start([text, self.before]))) :]
+        backwards = _whole_words(_shared_start([text[::-1], self.after[::-1]]))
+        return text[: len(text) - len(backwards)].strip()
 
 
 class Baseline(Predictor, Record):

@@ -118,7 +118,9 @@ class Linear(Baseline):
     def stamp(self, name: str) -> ModelStamp:
         """See `Baseline.stamp`; the version covers the arrays."""
         stamp = super().stamp(name)
-        content = fingerprint(stamp.revision, *(a.tobytes().hex() for a in self._arrays.values()))
+        content = fingerprint(
+            stamp.revision, *(self._arrays[name].tobytes().hex() for name in sorted(self._arrays))
+        )
         return stamp.model_copy(update={"revision": content})
 
     def _vectorizer(self) -> TfidfVectorizer:
