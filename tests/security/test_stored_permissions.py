@@ -95,7 +95,7 @@ HARMLESS = {
     ),
     *(
         f"adapt.{name}"
-        for name in ("rungs", "target", "stop_at_target", "budget", "memory", "alpha")
+        for name in ("rungs", "target", "stop_at_target", "budget", "memory", "alpha", "baselines")
     ),
 }  # fmt: skip
 """Settings of which no value runs code, sends something, or leads outside of the run."""
@@ -329,7 +329,7 @@ def test_only_permissions_are_taken_when_a_run_goes_on(
 def test_a_run_that_was_touched_goes_on_once_its_model_is_named(
     copied: Path, tiny_llama: Path
 ) -> None:
-    changed(copied, "adapt.alpha", "adapt.baselines", 0.05)
+    changed(copied, "adapt.alpha", 0.05)
     assert luthier(["resume", str(copied)]) == 2
     source = load_config(copied / "config.yaml").data.source
     given = [f"model.id={tiny_llama}", f"data.source={source}"]

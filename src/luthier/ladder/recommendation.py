@@ -14,6 +14,7 @@ from luthier.records.forgetting import Forgetting
 from luthier.records.ladder import Recommendation, RungRecord
 from luthier.reports.format import format_interval
 
+_NONE_USABLE = "No rung can be recommended: none gives answers that can be used."
 _MANY_CUT = 0.1
 """The share of cut answers above which a warning stands at the top."""
 _COARSE = 0.1
@@ -83,29 +84,35 @@ def recommend(
     )
 
 
-def is_at_target(metric: MetricResult | None, target: float | None) -> bool:
-    """Whether a metric was measured and reaches the target."""
-    return metric is not None and target is not None and _reaches(metric.value, metric, target)
+def is_at_target(rung: RungRecord, target: float | None) -> bool:
+    """Whether a rung was measured, reaches the target, and gives answers that can be used."""
+    if rung.metric is None or target is None or rung.unusable:
+        return False
+    return _reaches(rung.metric.value, rung.metric, target)
 
 
 def _cheapest_at_target(
     measured: Sequence[_Measured], target: float
 ) -> tuple[str | None, str, list[str]]:
     name = measured[0].metric.name
-    reaching = next((m for m in measured if is_at_target(m.metric, target)), None)
+    left_out = [_left_out(m) for m in measured if m.rung.unusable]
+    usable = [m for m in measured if not m.rung.unusable]
+    if not usable:
+        return None, _NONE_USABLE, left_out
+    reaching = next((m for m in usable if is_at_target(m.rung, target)), None)
     if reaching is None:
-        best = _best(measured)
+        best = _best(usable)
         sentence = (
             f"No rung reaches the target of {target:g} in {name}; the best is {best.rung.name} "
             f"with {best}."
         )
         advice = "Options: more or better training data, a larger model, a lower target."
-        return None, sentence, [*_facts(best.rung), *_caution(best), advice]
+        return None, sentence, [*_facts(best.rung), *left_out, advice]
     sentence = (
         f"Use {reaching.rung.name}: it is the cheapest rung that reaches the target of {target:g} "
         f"in {name}, with {reaching}."
     )
-    reasons = [*_caution(reaching), *_facts(reaching.rung)]
+    reasons = [*_facts(reaching.rung), *left_out]
     worst = reaching.metric.low if reaching.metric.higher_is_better else reaching.metric.high
     if reaching.metric.no_interval:
         caveat = "No interval can be given: measure on more examples before you rely on it."
@@ -142,8 +149,7 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
     place = measured.index(choice)
     cheaper, dearer = measured[:place], measured[place + 1 :]
     if choice.rung.unusable:
-        sentence = "No rung can be recommended: none gives answers that can be used."
-        return None, sentence, [_left_out(m) for m in measured]
+        return None, _NONE_USABLE, [_left_out(m) for m in measured]
     parts = [_use(choice)]
     if choice.rung.is_baseline:
         parts.append("You do not need a language model here.")
@@ -154,8 +160,7 @@ def _final_choice(measured: Sequence[_Measured], alpha: float) -> tuple[str | No
     if usable:
         which = "dearer rung" if len(usable) == len(dearer) else "dearer rung with usable answers"
         parts.append(
-            f"No {which} is shown to be better at the level {alpha:g}, all pairs of rungs tested "
-            "together."
+            f"No {which} gives a clear gain (α = {alpha:g}, all pairs of rungs tested together)."
         )
     elif dearer:
         parts.append("No dearer rung gives answers that can be used.")

@@ -43,7 +43,7 @@ def run_ladder(context: RunContext, run: RunDirectory, console: Console) -> Ladd
         console.heading(f"[{number}/{len(rungs)}] {rung.name}")
         earlier = stored[rung.name]
         limit = budget.training_time(context.config.train.max_time)
-        reached = any(is_at_target(record.metric, adapt.target) for record in records)
+        reached = any(is_at_target(record, adapt.target) for record in records)
         stops = reached and adapt.stop_at_target
         refusal = "a cheaper rung has reached the target" if stops else budget.refusal()
         if earlier and (refusal or not _may_go_on(earlier.record, limit)):

@@ -118,9 +118,8 @@ class Linear(Baseline):
     def stamp(self, name: str) -> ModelStamp:
         """See `Baseline.stamp`; the version covers the arrays."""
         stamp = super().stamp(name)
-        content = fingerprint(
-            stamp.revision, *(self._arrays[name].tobytes().hex() for name in sorted(self._arrays))
-        )
+        arrays = (self._arrays[name].tobytes().hex() for name in sorted(self._arrays))
+        content = fingerprint(stamp.revision, *arrays)
         return stamp.model_copy(update={"revision": content})
 
     def _vectorizer(self) -> TfidfVectorizer:
