@@ -28,28 +28,38 @@ def print_dry_run(forecast: DryRun, *, as_json: bool) -> None:
     lines += [f"  left out  {count}: {reason}" for reason, count in forecast.dropped.items()]
     lines += [f"  power     {note}" for note in forecast.power]
     print_result("\n".join(lines))
-    if not forecast.methods:
+    if not (forecast.methods or forecast.prompting):
         return
-    table = Table("method", "trains", "steps", "time (estimate)", "memory (estimate)")
+    table = Table("rung", "trains", "steps", "training", "answering", "memory")
     table.prose("fits")
+    for rung in forecast.prompting:
+        table.add_row(rung.rung, "–", "–", "–", _duration(rung.evaluate_seconds), "–", "")
     for method in forecast.methods:
         table.add_row(method.method, *_needs(method))
     notes = [f"{method.method}: {note}" for method in forecast.methods for note in method.notes]
     print_result("", table, *notes)
+    if forecast.seconds is not None:
+        print_result(f"About {format_duration(forecast.seconds)} in all, as estimated.")
     if any(method.seconds_are_guessed for method in forecast.methods):
         print_result(f"Each time is {GUESSED}.")
 
 
-def _needs(method: MethodDryRun) -> tuple[str, str, str, str, str]:
-    """The row of a method: trained parameters, steps, time, memory, and whether it fits."""
+def _duration(seconds: float | None) -> str:
+    return "–" if seconds is None else format_duration(seconds)
+
+
+def _needs(method: MethodDryRun) -> tuple[str, str, str, str, str, str]:
+    """The row of a method: trained parameters, steps, times, memory, and whether it fits."""
     count = method.trained_parameters
     trained = "–" if count is None else format_count(count)
+    answering = _duration(method.evaluate_seconds)
     if method.memory_bytes is None:
-        return trained, "–", "–", "–", "the planner does not know this architecture"
+        return trained, "–", "–", answering, "–", "the planner does not know this architecture"
     return (
         trained,
         str(method.steps),
-        "–" if method.seconds is None else format_duration(method.seconds),
+        _duration(method.seconds),
+        answering,
         format_bytes(method.memory_bytes),
         _fits(method),
     )

@@ -60,7 +60,8 @@ def check_ladder(context: RunContext) -> Checked:
             tuning_of(method, context.config.methods, architecture)
     # Methods differ in settings, not in examples, so one represents all.
     dropped = training_data(context, methods[0]).dropped if methods else ()
-    return Checked(methods, longest, dropped)
+    prompting = tuple((rung.name, rung.shots) for rung in rungs if isinstance(rung, PromptRung))
+    return Checked(methods, longest, dropped, prompting, answers=True)
 
 
 def _longest_prompt(context: RunContext, rungs: Sequence[Rung]) -> int:

@@ -10,9 +10,10 @@ from luthier.core.method_facts import MethodName
 from luthier.data.problems import Dropped, count_reasons
 from luthier.data.splits import SPLITS
 from luthier.methods.weightless import outlined
+from luthier.preflight.evaluation_time import planned_evaluation_seconds
 from luthier.preflight.memory_check import check_memory, memory_limit, plan_within_memory
 from luthier.preflight.power import notes_on_power
-from luthier.records.dry_run import DryRun, MethodDryRun
+from luthier.records.dry_run import DryRun, MethodDryRun, PromptingDryRun
 from luthier.records.run_directory import RunDirectory
 from luthier.training.job import allowed_method
 from luthier.training.trackers import require_trackers
@@ -23,6 +24,8 @@ class Checked(NamedTuple):
 
     Attributes:
         methods: the tuning methods that will be used.
+        prompting: the name and number of shots of each rung that only prompts the base model.
+        answers: whether the test examples are answered.
         longest_prompt: in tokens.
         dropped: training examples that are too long for this model.
     """
@@ -30,6 +33,8 @@ class Checked(NamedTuple):
     methods: tuple[MethodName, ...]
     longest_prompt: int
     dropped: tuple[Dropped, ...]
+    prompting: tuple[tuple[str, int], ...] = ()
+    answers: bool = False
 
 
 def check_tune(context: RunContext) -> Checked:
@@ -73,9 +78,23 @@ def dry_run_of(context: RunContext, run: RunDirectory, checked: Checked) -> DryR
         longest_prompt=checked.longest_prompt,
         context_window=context.weights().context_window,
         max_steps=context.config.train.max_steps,
-        methods=tuple(_forecast_method(context, method) for method in checked.methods),
+        prompting=tuple(
+            PromptingDryRun(
+                rung=name, shots=shots, evaluate_seconds=planned_evaluation_seconds(context, shots)
+            )
+            for name, shots in checked.prompting
+        ),
+        methods=_forecast_methods(context, checked),
         power=notes_on_power(context),
     )
+
+
+def _forecast_methods(context: RunContext, checked: Checked) -> tuple[MethodDryRun, ...]:
+    found = [_forecast_method(context, method) for method in checked.methods]
+    if not found or not checked.answers:
+        return tuple(found)
+    seconds = planned_evaluation_seconds(context, 0)
+    return tuple(each.model_copy(update={"evaluate_seconds": seconds}) for each in found)
 
 
 def _forecast_method(context: RunContext, method: MethodName) -> MethodDryRun:

@@ -300,7 +300,7 @@ class _Planner:
 
         The speed of float16 products on a CPU is unknown too.
         """
-        device = _device_in_use()
+        device = device_in_use()
         if device is None or self.processes.size > 1 or self._dtype not in device.flops:
             return None
         return Cluster(device)
@@ -327,7 +327,7 @@ class _Planner:
         forward and backward. Recomputation is not counted, nor is padding, since the loop does not
         count padding tokens.
         """
-        device = _device_in_use()
+        device = device_in_use()
         # A guessed speed of an uncalibrated CPU is not a peak.
         if device is None or (device.is_cpu and not device.measured):
             return None
@@ -384,7 +384,7 @@ def _overhead(compiled: bool) -> Overhead:
     return with_compiler(usual) if compiled else usual
 
 
-def _device_in_use() -> Device | None:
+def device_in_use() -> Device | None:
     """The planner's entry for the device in use."""
     if default_device().type == "cpu":
         return this_cpu()

@@ -69,6 +69,20 @@ class PlanCheck(Record):
         return self.predicted_seconds / self.measured_seconds - 1
 
 
+class PromptingDryRun(Record):
+    """The predicted cost of a rung that only prompts the base model.
+
+    Attributes:
+        rung: its name.
+        shots: the number of few-shot examples.
+        evaluate_seconds: of answering the test examples; None if unknown.
+    """
+
+    rung: str
+    shots: Count
+    evaluate_seconds: Seconds | None = None
+
+
 class MethodDryRun(Record):
     """The predicted cost of a tuning method; None where the planner does not know the model."""
 
@@ -79,6 +93,8 @@ class MethodDryRun(Record):
     memory_high_bytes: Count | None = None
     """The upper end of the memory estimate."""
     seconds: Seconds | None = None
+    evaluate_seconds: Seconds | None = None
+    """Seconds of answering the test examples; None if unknown, or if they are not answered."""
     seconds_are_guessed: bool = False
     """Whether the speed of this machine is uncalibrated."""
     usable_bytes: int
@@ -113,6 +129,16 @@ class DryRun(Record):
     context_window: Count
     max_steps: Count | None = None
     """The steps of each training, if set in place of epochs."""
+    prompting: tuple[PromptingDryRun, ...] = ()
     methods: tuple[MethodDryRun, ...]
     power: tuple[str, ...] = ()
     """The statistical power of the test examples."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of all trainings and evaluations together; None if a part is unknown."""
+        parts = [rung.evaluate_seconds for rung in self.prompting]
+        for method in self.methods:
+            parts += [method.seconds, method.evaluate_seconds]
+        known = [part for part in parts if part is not None]
+        return sum(known) if parts and len(known) == len(parts) else None

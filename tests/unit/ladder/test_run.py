@@ -157,17 +157,21 @@ def test_a_finished_run_is_not_repeated(
 
 
 def test_the_target_decides(llama_settings: dict[str, Any], tmp_path: Path) -> None:
-    """Any value reaches a target of 0, so the cheapest rung is it; the others run all the same."""
-    settings = {**llama_settings, "adapt.rungs": ["zero-shot", "one-shot", "few-shot"]}
+    """Any value reaches a target of 0, so the cheapest rung with usable answers is it.
+
+    The others run all the same. A random model's answers are never usable.
+    """
+    settings = {**llama_settings, "adapt.rungs": ["zero-shot", "nearest", "few-shot"]}
     all_run = adapt(settings, tmp_path, adapt__target=0.0)
-    assert all_run.ladder.recommendation.rung == "zero-shot"
+    assert all_run.ladder.recommendation.rung == "nearest"
     assert {rung.status for rung in all_run.ladder.rungs} == {"done"}
 
 
 def test_rungs_above_the_target_can_be_left_out(
     llama_settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    result = adapt(llama_settings, tmp_path, adapt__target=0.0, adapt__stop_at_target=True)
+    settings = {**llama_settings, "adapt.baselines": ["nearest"]}
+    result = adapt(settings, tmp_path, adapt__target=0.0, adapt__stop_at_target=True)
     first, *others = result.ladder.rungs
     assert first.status == "done"
     assert {(r.status, r.reason) for r in others} == {
@@ -177,7 +181,7 @@ def test_rungs_above_the_target_can_be_left_out(
 
 
 def test_a_target_out_of_reach(llama_settings: dict[str, Any], tmp_path: Path) -> None:
-    settings = {**llama_settings, "adapt.rungs": ["zero-shot", "few-shot"]}
+    settings = {**llama_settings, "adapt.rungs": ["nearest", "few-shot"]}
     recommendation = adapt(settings, tmp_path, adapt__target=1.0).ladder.recommendation
     assert recommendation.rung is None
     assert "No rung reaches the target of 1" in recommendation.sentence
@@ -265,7 +269,8 @@ def test_test_examples_in_the_training_data_are_named_and_measured_apart(
     settings = {**llama_settings, "data.source": str(contaminated_file(tmp_path))}
     shown = io.StringIO()
     overrides = {**settings, "output": str(tmp_path / "runs"), "adapt.rungs": ["zero-shot"]}
-    overrides["adapt.target"] = 0.0  # a random model's answers are not recommended otherwise
+    # A random model's answers are not recommended.
+    overrides |= {"adapt.target": 0.0, "adapt.rungs": ["nearest"]}
     result = luthier.adapt(None, overrides, Console(shown))
     found = result.ladder.contamination
     assert found == Contamination.read(result.run.contamination)
@@ -273,12 +278,12 @@ def test_test_examples_in_the_training_data_are_named_and_measured_apart(
     (dirty,) = found.examples
     assert (dirty.runs, dirty.shared) == (9, 2)
     assert "train.jsonl" in dirty.where
-    rung = by_name(result.ladder)["zero-shot"]
+    rung = by_name(result.ladder)["nearest"]
     assert (rung.metric.n, rung.clean.n) == (2, 1)
     assert found.sentence in shown.getvalue()
     warning = result.ladder.recommendation.warnings[0]
     assert found.sentence in warning
-    assert "On the other 1, zero-shot reaches" in warning
+    assert "On the other 1, nearest reaches" in warning
     text = result.run.report_markdown.read_text()
     assert "Contaminated examples" in text
     assert "exact\\_match (clean)" in text
@@ -329,7 +334,7 @@ def test_a_limit_needs_something_to_be_measured_on(
 def test_a_rung_that_was_cut_short_goes_on_when_there_is_more_time(
     llama_settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    named = {**llama_settings, "name": "boxed", "adapt.rungs": ["zero-shot", "lora"]}
+    named = {**llama_settings, "name": "boxed", "adapt.rungs": ["nearest", "lora"]}
     limited = {"train__max_time": 0.001}
     short = by_name(adapt(named, tmp_path, **limited).ladder)["lora"]
     assert short.training is not None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from luthier.core.console import Console
 from luthier.core.example import Example
 from luthier.inference import Engine
+from luthier.prompts.render import PromptRenderer
 from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import SampleRecord
 from luthier.tasks.needs import Need
@@ -68,6 +69,21 @@ class AnswerMode(ABC):
     @abstractmethod
     def answer_tokens(self, renderer: Renderer, examples: Sequence[Example]) -> int:
         """The room to reserve for an answer after each prompt, in tokens."""
+
+    @property
+    @abstractmethod
+    def generated_tokens(self) -> int:
+        """The tokens generated for an example, at most; 0 if none are."""
+
+    @abstractmethod
+    def token_sequences(
+        self, renderer: PromptRenderer, examples: Sequence[Example]
+    ) -> list[tuple[int, ...]]:
+        """The tokens that the model reads: prompts, and the answers that are scored after them.
+
+        Raises:
+            DataError: a prompt leaves no room for its answer; all such prompts are listed.
+        """
 
     @abstractmethod
     def answer(

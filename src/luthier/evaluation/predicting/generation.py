@@ -21,6 +21,7 @@ from luthier.inference.engine import ProgressCallback, before_stop, ignore_progr
 from luthier.prompts.answers import AnswerReader
 from luthier.prompts.prompt import Prompt, known_tokens
 from luthier.prompts.reasoning import answer_only
+from luthier.prompts.render import PromptRenderer
 from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import SampleRecord
 from luthier.tasks.needs import Need, written
@@ -58,6 +59,18 @@ class Generating(AnswerMode):
         """See `AnswerMode.answer_tokens`: the maximum length of an answer."""
         del renderer, examples
         return self.decoding.max_new_tokens
+
+    @property
+    def generated_tokens(self) -> int:
+        """See `AnswerMode.generated_tokens`."""
+        return self.samples * self.decoding.max_new_tokens
+
+    def token_sequences(
+        self, renderer: PromptRenderer, examples: Sequence[Example]
+    ) -> list[tuple[int, ...]]:
+        """See `AnswerMode.token_sequences`: the prompts."""
+        room = self.decoding.max_new_tokens
+        return [renderer.prompt(example, answer_tokens=room).ids for example in examples]
 
     def answer(
         self,

@@ -54,6 +54,18 @@ class MultipleChoice(AnswerMode):
         requests = score_requests(renderer, answered)
         return max((known_tokens(each.continuation) for each in requests), default=0)
 
+    @property
+    def generated_tokens(self) -> int:
+        """See `AnswerMode.generated_tokens`: none."""
+        return 0
+
+    def token_sequences(
+        self, renderer: PromptRenderer, examples: Sequence[Example]
+    ) -> list[tuple[int, ...]]:
+        """See `AnswerMode.token_sequences`: each prompt with each of its choices."""
+        pairs = [(example, choice) for example in examples for choice in example.choices]
+        return [(*each.context, *each.continuation) for each in score_requests(renderer, pairs)]
+
     def answer(
         self,
         engine: Engine,
