@@ -354,6 +354,9 @@ def _require_examples(
                 "add rows or groups, another seed, other values of data.test_fraction and "
                 "data.validation_fraction, or a file for the test with data.test"
             )
+            if splits.near.examples:
+                why += f"; {splits.near.examples:,} of them are near-duplicates, kept together"
+                fix += "; data.near_duplicates=off divides near-duplicates too"
         raise DataError(f"the {name} split is empty: {why}", where=source, fix=fix)
 
 

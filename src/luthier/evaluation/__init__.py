@@ -8,7 +8,7 @@ from luthier.evaluation.contamination.search import (
     find_contamination,
     with_clean_part,
 )
-from luthier.evaluation.degenerate import unusable_answers
+from luthier.evaluation.degenerate import one_sided_answers, unusable_answers
 from luthier.evaluation.details import with_details
 from luthier.evaluation.forgetting import measure_forgetting, measure_general
 from luthier.evaluation.metrics import Metric, get_metric, known_metrics
@@ -52,6 +52,7 @@ __all__ = [
     "load_samples",
     "measure_forgetting",
     "measure_general",
+    "one_sided_answers",
     "paired_test",
     "plan_sample_size",
     "plan_shares",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from luthier.records.evaluation import SampleRecord
@@ -12,6 +13,7 @@ _LONGEST_PERIOD = 80
 _TIMES = 3
 _CHARACTERS = 16
 _LAST_WORDS = 300
+_TOO_OFTEN = 1.5
 _LEAST_SAMPLES = 5
 """With fewer examples, equal answers can be chance."""
 
@@ -41,6 +43,25 @@ def unusable_answers(samples: Sequence[SampleRecord]) -> str:
             f"{cut:,} of its {total:,} answers are cut at the token limit (evaluate.max_new_tokens)"
         )
     return ""
+
+
+def one_sided_answers(samples: Sequence[SampleRecord]) -> str:
+    """The answer that a model gives far too often, in words; empty if there is none.
+
+    It is an answer to at least half of the examples, and to one and a half times as many as it is
+    right for.
+
+    Args:
+        samples: the answered examples; only closed answers are looked at.
+    """
+    closed = [sample for sample in samples if sample.choices]
+    if not closed or len(closed) < len(samples):
+        return ""
+    answer, count = Counter(sample.prediction for sample in closed).most_common(1)[0]
+    right = sum(answer in sample.references for sample in closed)
+    if count < _MOST * len(closed) or count < _TOO_OFTEN * right:
+        return ""
+    return f"{count:,} of its {len(closed):,} answers are {answer[:40]!r}, right for {right:,}"
 
 
 def repeats_itself(text: str) -> bool:

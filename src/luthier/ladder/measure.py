@@ -16,7 +16,12 @@ from luthier.context.evaluation_task import evaluation_task
 from luthier.context.fingerprints import training_fingerprint
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
-from luthier.evaluation import Evaluation, measure_forgetting, unusable_answers
+from luthier.evaluation import (
+    Evaluation,
+    measure_forgetting,
+    one_sided_answers,
+    unusable_answers,
+)
 from luthier.evaluation.baselines import fit_baseline
 from luthier.inference import TextLoss
 from luthier.ladder.budget import TimeBudget
@@ -136,7 +141,7 @@ def _(rung: PromptRung, measurer: RungMeasurer) -> RungRecord:
     return _record(
         rung,
         evaluation,
-        unusable=unusable_answers(evaluation.samples),
+        **_answered(evaluation),
         peak_memory_bytes=memory.read(),
     )
 
@@ -157,7 +162,7 @@ def _(rung: TuningRung, measurer: RungMeasurer) -> RungRecord:
     record = _record(
         rung,
         evaluation,
-        unusable=unusable_answers(evaluation.samples),
+        **_answered(evaluation),
         peak_memory_bytes=max(memory.read(), training.peak_memory_bytes),
         training=training,
         trained_parameters=training.trained_parameters,
@@ -190,6 +195,12 @@ def _(rung: PromptRung, context: RunContext) -> tuple[str, ...]:
 @inputs_of.register
 def _(rung: TuningRung, context: RunContext) -> tuple[str, ...]:
     return "0", training_fingerprint(context, rung.method)
+
+
+def _answered(evaluation: Evaluation) -> dict[str, str]:
+    """The faults of a model's answers, whatever they score."""
+    samples = evaluation.samples
+    return {"unusable": unusable_answers(samples), "one_sided": one_sided_answers(samples)}
 
 
 def _record(rung: Rung, evaluation: Evaluation, **more: Any) -> RungRecord:

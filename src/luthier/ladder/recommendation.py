@@ -79,7 +79,7 @@ def recommend(
     return Recommendation(
         rung=name,
         sentence=sentence,
-        reasons=(*reasons, *others),
+        reasons=(*reasons, *_below_majority(measured), *others),
         warnings=(*overlap, *warnings),
     )
 
@@ -340,6 +340,21 @@ def _cut_answers(rungs: Sequence[RungRecord]) -> list[str]:
         "token limit; raise evaluate.max_new_tokens."
         for rung in rungs
         if rung.metric and rung.truncated > _MANY_CUT * rung.metric.n
+    ]
+
+
+def _below_majority(measured: Sequence[_Measured]) -> list[str]:
+    """The reason why an untuned model does worse than the most frequent choice."""
+    majority = next((m for m in measured if m.rung.name == "majority"), None)
+    asked = [m for m in measured if not (m.rung.is_baseline or m.rung.training)]
+    if majority is None:
+        return []
+    return [
+        f"{m.rung.name} does worse than always giving the most frequent answer: "
+        f"{m.rung.one_sided or 'it takes one choice for another'}. evaluate.calibrate=true removes "
+        "a model's preference for some choices."
+        for m in asked
+        if majority.is_better_than(m)
     ]
 
 

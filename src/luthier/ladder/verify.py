@@ -18,7 +18,13 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.files import read_lines
 from luthier.core.untrusted import reading_foreign
-from luthier.evaluation import Evaluation, compare_rungs, load_evaluation, unusable_answers
+from luthier.evaluation import (
+    Evaluation,
+    compare_rungs,
+    load_evaluation,
+    one_sided_answers,
+    unusable_answers,
+)
 from luthier.evaluation.asking import load_task
 from luthier.evaluation.judge import WinRate, tally
 from luthier.evaluation.runner import measure
@@ -114,11 +120,12 @@ def check_rung(path: Path, rung: RungRecord, folder: RunDirectory, task: str) ->
             own = rung.metrics if field == "metrics" else (rung.metric,)
             check_metrics(f"{rung.name}: {field}", own, samples, resampling, path, source)
         clean = next(iter(evaluation.record.clean), None)
-        names = ("clean", "unusable", "truncated")
+        names = ("clean", "unusable", "one_sided", "truncated")
         stored = {name: getattr(rung, name) for name in names}
         found = {
             "clean": clean,
             "unusable": "" if rung.is_baseline else unusable_answers(samples),
+            "one_sided": "" if rung.is_baseline else one_sided_answers(samples),
             "truncated": evaluation.record.truncated_outputs,
         }
         _require(rung.name, stored, found, path)

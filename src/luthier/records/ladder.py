@@ -21,6 +21,8 @@ class RungRecord(Record):
     reason: str = ""
     unusable: str = ""
     """The reason why the answers are unusable, regardless of their score."""
+    one_sided: str = ""
+    """The answer that is given far too often, in words."""
     truncated: Count = 0
     """Number of answers that were cut at the token limit."""
     metric: MetricResult | None = None

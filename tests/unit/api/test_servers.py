@@ -208,3 +208,52 @@ def test_choices_in_a_conversation_are_not_scored_by_a_server(
         luthier.benchmark([server.url], tasks[:1], None, settings, QUIET, chat_template=True)
     assert caught.value.where == "evaluate.task_chat_template"
     assert not server.bodies("/chat/completions")
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> dict[str, Any]:
+    """A run's own rows with two choices."""
+    rows = [
+        {"text": f"{text} {n}", "label": label}
+        for n in range(12)
+        for text, label in (("Ice is on the water", "cold"), ("A fire burns", "hot"))
+    ]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = {
+        "prompt": "{{ text }}",
+        "label": "{{ label }}",
+        "choices": {"cold": "cold", "hot": "hot"},
+    }
+    path.with_suffix(".yaml").write_text(json.dumps(task), encoding="utf-8")
+    template = str(path.with_suffix(".yaml"))
+    return {"data.source": str(path), "prompt.template": template, "data.near_duplicates": "off"}
+
+
+GENERATED = "the choices are generated as text"
+
+
+def test_a_server_scores_the_choices_of_own_rows_in_plain_text(
+    server: Any, lively: Any, closed: dict[str, Any], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Without the end of the turn, which has no text, so scores differ from local ones by it."""
+    shown = io.StringIO()
+    asked = {**settings, **closed, "prompt.chat_template": "never"}
+    found = luthier.evaluate(server.url, None, asked, Console(shown))
+    assert GENERATED not in shown.getvalue()
+    assert {sample.prediction for sample in found.samples} <= {"cold", "hot"}
+    assert all(len(sample.likelihoods) == 2 for sample in found.samples)
+
+
+@pytest.mark.parametrize("template", ["auto", "never"])
+def test_a_server_without_log_probabilities_generates_choices_and_says_so(
+    server: Any, closed: dict[str, Any], settings: dict[str, Any], template: str
+) -> None:
+    """Conversations are never scored by a server, and this one ignores ``echo``."""
+    whole = server.rule
+    server.rule = lambda path, body: whole(path, {**(body or {}), "echo": False} if body else body)
+    shown = io.StringIO()
+    asked = {**settings, **closed, "prompt.chat_template": template}
+    found = luthier.evaluate(server.url, None, asked, Console(shown))
+    assert GENERATED in " ".join(shown.getvalue().split())
+    assert not any(sample.likelihoods for sample in found.samples)

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.evaluation.degenerate import is_mostly_repetition, repeats_itself, unusable_answers
+from luthier.evaluation.degenerate import (
+    is_mostly_repetition,
+    one_sided_answers,
+    repeats_itself,
+    unusable_answers,
+)
 from luthier.records.evaluation import SampleRecord
 
 
@@ -96,3 +101,11 @@ def test_answers_that_are_cut_are_not_whole() -> None:
         "5 of its 9 answers are cut at the token limit (evaluate.max_new_tokens)"
     )
     assert not unusable_answers([*cut, *whole])
+
+
+def test_an_answer_that_is_given_far_too_often_is_named() -> None:
+    often = [*choices("a", *"aabbbb"), *choices("b", *"bb")]
+    assert one_sided_answers(often) == "6 of its 8 answers are 'a', right for 2"
+    assert not one_sided_answers([*choices("a", *"aaaaab"), *choices("b", *"bbbb")])
+    assert not one_sided_answers([*choices("a", *"ab"), *choices("b", *"bbb")])
+    assert not one_sided_answers([sample("a talk", "stop")] * 8)

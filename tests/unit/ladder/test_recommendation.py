@@ -358,3 +358,16 @@ def test_an_interval_above_zero_beside_a_large_p_value_is_explained() -> None:
     assert answer.reasons[0].endswith(
         "The interval is of this pair only, while p is corrected for all pairs."
     )
+
+
+def test_a_model_below_the_majority_is_explained() -> None:
+    majority = done("majority", 0.4)
+    why = "93 of its 100 answers are 'account', right for 28"
+    below = done("zero-shot", 0.3, gain("majority", -0.1, 0.99), one_sided=why)
+    above = done("few-shot", 0.45, gain("majority", 0.05, 0.3), one_sided=why)
+    reasons = recommend([majority, below, above], None, 0.05).reasons
+    (told,) = [reason for reason in reasons if "most frequent answer" in reason]
+    assert told.startswith(
+        f"zero-shot does worse than always giving the most frequent answer: {why}."
+    )
+    assert "evaluate.calibrate=true" in told
