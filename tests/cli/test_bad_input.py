@@ -363,7 +363,7 @@ MISTAKES = (
         "prompt-of-one-rung",
         "adapt TASK --rungs zero-shot,few-shot data.max_characters=null prompt.few_shots=40",
         DATA,
-        ("40 shots wanted", "33 training examples available", "use fewer shots"),
+        ("40 shots wanted", "36 training examples available", "use fewer shots"),
     ),
     Mistake(
         "output",

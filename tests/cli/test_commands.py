@@ -213,7 +213,8 @@ def test_compare(call: Call, adapted: Any, tmp_path: Path) -> None:
 
 
 def test_a_run_is_not_compared_with_itself(call: Call, adapted: Any) -> None:
-    outcome = call("compare", adapted["run"], adapted["run"])
+    rung = f"{adapted['run']}/rungs/zero-shot"
+    outcome = call("compare", rung, rung)
     assert outcome.code == 2
     assert "a run is named twice" in outcome.err
 
