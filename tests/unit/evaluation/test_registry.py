@@ -14,7 +14,8 @@ from luthier.evaluation.metrics.registry import GROUP, merge_entries
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*known_metrics()} - {"f1", "match", "distinct", "pass@k"})
+    "name",
+    sorted({*known_metrics()} - {"f1", "precision", "recall", "match", "distinct", "pass@k"}),
 )  # these need more
 def test_every_metric_is_found_under_its_own_name(name: str) -> None:
     assert get_metric(name).name == name
