@@ -1,0 +1,236 @@
+"""Predictors of finished runs, which answer new rows as the run's evaluation did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from luthier.config import RunConfig
+from luthier.config.stored import grants, stored_config
+from luthier.context.answer_mode import Shots, drawn_shots, mode_of
+from luthier.context.evaluated_model import EvaluatedModel, in_memory, model_predictor
+from luthier.context.found_model import FoundModel, find_model
+from luthier.context.manifest import check_template
+from luthier.context.prepare import prepare_evaluation
+from luthier.context.run_or_model import named_rung, recommended_rung
+from luthier.context.stored_prompting import StoredPrompting, check_prompting, read_prompting
+from luthier.core.console import Console
+from luthier.core.errors import DataError
+from luthier.core.example import Example
+from luthier.core.files import read_json
+from luthier.core.row import Row
+from luthier.data.class_weights import constant_choices
+from luthier.data.conversations import Rules
+from luthier.data.questions import Shape
+from luthier.evaluation.predicting.base import Predictor
+from luthier.evaluation.settings import require_reach
+from luthier.methods import load_adapted
+from luthier.prompts.renderer import Renderer
+from luthier.records.result_cache import ResultCache
+from luthier.records.results import require_tuned_model, tuned_model
+from luthier.records.run_directory import RunDirectory
+from luthier.tasks.task import Task
+
+PredictorSource = Callable[[ResultCache | None], Predictor]
+"""A predictor that stores its answers in a cache, if one is given."""
+BASELINES: Mapping[str, Callable[[RunDirectory], Predictor]] = {}
+"""Loaders of predictors without a model, by the file of the run directory that holds them."""
+_NEEDED = ("model",)
+"""The sections of a stored configuration that prediction acts on; no data is read."""
+_FREE = ("evaluate.batch_tokens", "evaluate.engine")
+"""Settings that affect speed only."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPredictor:
+    """A run that answers new rows; its model is not loaded yet.
+
+    Attributes:
+        run: the run directory, or that of a rung.
+        shape: the form of the rows, and the task that renders them.
+        shots: the few-shot examples before each question.
+        chooses: whether answers are chosen among given choices by likelihood.
+        load: loads the model.
+    """
+
+    run: RunDirectory
+    shape: Shape
+    shots: Shots
+    chooses: bool
+    load: Callable[[], PredictorSource]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The answers to choose from, if they are the same for all rows."""
+        return tuple(dict.fromkeys(constant_choices(self.shape.task).values()))
+
+    def question(self, row: Row) -> Example:
+        """The question of a row, as the run's evaluation asks it.
+
+        Raises:
+            DataError: a column is missing, empty or malformed.
+        """
+        return self.shots.before(self.shape.question(row))
+
+
+def open_predictor(
+    name: str | Path,
+    console: Console,
+    given: Mapping[str, Any] | None = None,
+    rung: str | None = None,
+) -> RunPredictor:
+    """The predictor of a run.
+
+    Args:
+        name: a run directory; an adapt run stands for its recommended rung.
+        console: shows which rung an adapt run stands for.
+        given: settings that a stored run may not decide, and those of speed.
+        rung: another rung of the adapt run; None: the recommended one.
+
+    Raises:
+        UsageError: there is no such rung, or a setting cannot be given.
+        DataError: it is no run, it is not finished, or its files are damaged.
+    """
+    adapt = RunDirectory.open(Path(name))
+    run = named_rung(adapt, rung) if rung else recommended_rung(adapt, console)
+    _require_finished(run)
+    given = given or {}
+    grants({key: value for key, value in given.items() if key not in _FREE})
+    stored = read_prompting(run)
+    for file, load in BASELINES.items():
+        if (run.path / file).is_file():
+            return _without_model(run, stored, lambda load=load: load(run))  # type: ignore[misc]
+    if stored is None:
+        return _from_data(run, given, console)
+    return _stored(run, stored, given, console)
+
+
+def _require_finished(run: RunDirectory) -> None:
+    """Refuse a run without the result that its name promises.
+
+    Raises:
+        DataError: a rung was not measured, or a tuning has no model.
+    """
+    parent = run.parent_run
+    if parent != run and not parent.rung_record(run.name).is_file():
+        raise DataError(
+            f"the rung {run.name} has no result: it was skipped, failed, or is not finished",
+            where=str(run.path),
+            fix=f"see 'luthier report {parent.path}', or name another rung",
+        )
+    manifest = read_json(run.manifest) if run.manifest.is_file() else {}
+    if isinstance(manifest, dict) and manifest.get("kind") == "tune":
+        require_tuned_model(run)
+
+
+def _without_model(
+    run: RunDirectory, stored: StoredPrompting | None, load: Callable[[], Predictor]
+) -> RunPredictor:
+    if stored is None:
+        raise _no_task(run)
+    config = stored_config(run, parts=())
+
+    def source() -> PredictorSource:
+        predictor = load()
+        return lambda _cache: predictor
+
+    return RunPredictor(run, _shape(stored, config), Shots(), stored.record.chooses, source)
+
+
+def _stored(
+    run: RunDirectory, stored: StoredPrompting, given: Mapping[str, Any], console: Console
+) -> RunPredictor:
+    """The predictor of a run that stores how it asks."""
+    config = stored_config(run, given, parts=_NEEDED)
+    record = stored.record
+    if record.chat_template:
+        prompt = config.prompt.model_copy(update={"chat_template": "auto"})
+        config = config.model_copy(update={"prompt": prompt})
+    found = find_model(config.model, console)
+    config = found.configured(config)
+    renderer = found.renderer(config.prompt)
+    if record.chat_template:
+        renderer = renderer.tokenised().with_template(record.chat_template, str(run.prompting))
+    check_prompting(run, stored, config.prompt, renderer)
+    shots = Shots(record.shots, record.stop)
+    load = _model(run, found, config, renderer, stored.task, shots, record.chooses, console)
+    return RunPredictor(run, _shape(stored, config), shots, record.chooses, load)
+
+
+def _from_data(run: RunDirectory, given: Mapping[str, Any], console: Console) -> RunPredictor:
+    """The predictor of a run of an earlier version, which stores no task and no examples.
+
+    Raises:
+        DataError: the data that the run was made from is missing or has changed.
+    """
+    try:
+        context = prepare_evaluation(stored_config(run, given), console)
+    except DataError as error:
+        raise _no_task(run, f": {error.problem} ({error.where})") from None
+    check_template(run, context, console)
+    config, task = context.config, context.dataset.template
+    shots = drawn_shots(context, config.prompt.shots)
+    load = _model(
+        run, context.model, config, context.renderer, task, shots, context.chooses, console
+    )
+    shape = Shape(task, context.dataset.format, Rules.of(config.data))
+    return RunPredictor(run, shape, shots, context.chooses, load)
+
+
+def _no_task(run: RunDirectory, why: str = "") -> DataError:
+    return DataError(
+        f"this run stores no task and no examples, so it needs the data it was made from{why}",
+        where=str(run.path),
+        fix="give the data with data.source=…, or make the run again",
+    )
+
+
+def _shape(stored: StoredPrompting, config: RunConfig) -> Shape:
+    return Shape(stored.task, stored.record.format, Rules.of(config.data))
+
+
+def _model(
+    run: RunDirectory,
+    found: FoundModel,
+    config: RunConfig,
+    renderer: Renderer,
+    task: Task,
+    shots: Shots,
+    chooses: bool,
+    console: Console,
+) -> Callable[[], PredictorSource]:
+    """A function that loads the model of a run."""
+    tuned = tuned_model(run)
+    # The first of several sampled answers is the answer of a single draw.
+    once = config.evaluate.model_copy(update={"samples": 1})
+    config = config.model_copy(update={"evaluate": once})
+    mode = mode_of(config, task, shots, chooses=chooses)
+
+    def load() -> PredictorSource:
+        model = load_model(found, tuned, config, console)
+        return lambda cache: model_predictor(model, renderer, mode, cache)
+
+    return load
+
+
+def load_model(
+    found: FoundModel, tuned: Path | None, config: RunConfig, console: Console
+) -> EvaluatedModel:
+    """The tuned model of a run, or its base model.
+
+    Args:
+        found: the base model.
+        tuned: the folder of the tuned model; None: the base model.
+        config: the run's configuration.
+        console: shows progress.
+
+    Raises:
+        UsageError: a setting has no effect on a tuned model.
+        DataError: the weights are missing or damaged.
+    """
+    if tuned is None:
+        return found.load(config.evaluate)
+    require_reach(config.evaluate, "tuned")
+    return in_memory(load_adapted(tuned, config.base_of(config.method), console), config.evaluate)
