@@ -145,7 +145,7 @@ class Model:
         from luthier.core.row import Row
 
         if isinstance(text, str) and not columns:
-            return self._run.shape.row_of(text, "the question")
+            return self._run.shape.row_of(text)
         if (text is None) == (not columns) or isinstance(text, str):
             raise UsageError(
                 "a question is one text, a mapping, or values by column",

@@ -14,6 +14,7 @@ from luthier.cli.options import read_settings
 from luthier.cli.output import OutputStream, print_json, print_result
 from luthier.core.console import Console
 from luthier.core.errors import DataError, UsageError
+from luthier.core.units import counted
 
 if TYPE_CHECKING:
     from luthier.records.prediction import Prediction
@@ -25,10 +26,10 @@ _Switch = Parameter(negative="", show_default=False)
 
 def predict(
     run: str,
-    file: str,
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *settings: str,
-    out: Annotated[str, Parameter(name=["-o", "--out"])] = _PIPE,
+    out: Annotated[str, Parameter(name=["-o", "--out"], allow_leading_hyphen=True)] = _PIPE,
     rung: str | None = None,
     format: Annotated[  # noqa: A002 - the name of the option
         _Format | None,
@@ -91,11 +92,11 @@ def predict(
 
 
 def _told(made: Prediction) -> list[str]:
-    lines = [f"Answered: {made.rows:,} rows, in {made.file}"]
+    lines = [f"Answered: {counted(made.rows, 'row')}, in {made.file}"]
     if made.abstained:
         lines.append(f"Abstained: {made.abstained:,} of them")
     if made.rejected:
-        lines.append(f"Not answered: {made.rejected:,} rows, in {made.rejected_file}")
+        lines.append(f"Not answered: {counted(made.rejected, 'row')}, in {made.rejected_file}")
     return lines
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from luthier.config import RunConfig
-from luthier.config.stored import grants, stored_config
+from luthier.config.stored import described_config, grants, stored_config
 from luthier.context.answer_mode import Shots, drawn_shots, mode_of
 from luthier.context.evaluated_model import EvaluatedModel, in_memory, model_predictor
 from luthier.context.found_model import FoundModel, find_model
 from luthier.context.manifest import check_template
 from luthier.context.prepare import prepare_evaluation
+from luthier.context.run_context import RunContext
 from luthier.context.run_or_model import named_rung, recommended_rung
 from luthier.context.stored_prompting import StoredPrompting, check_prompting, read_prompting
 from luthier.core.console import Console
@@ -104,7 +105,22 @@ def open_predictor(
             return _without_model(run, stored, lambda load=load: load(run))  # type: ignore[misc]
     if stored is None:
         return _from_data(run, given, console)
-    return _stored(run, stored, given, console)
+    return _stored(run, stored, stored_config(run, given, parts=_NEEDED), console)
+
+
+def predictor_with(run: RunDirectory, config: RunConfig, console: Console) -> RunPredictor:
+    """The predictor of a run with settings that the user has changed.
+
+    Settings of prompts and data change the task or its few-shot examples, so those are made from
+    the data then.
+
+    Raises:
+        UsageError, DataError: as in `open_predictor`, or the data is missing.
+    """
+    stored, described = read_prompting(run), described_config(run)
+    if stored and (config.prompt, config.data) == (described.prompt, described.data):
+        return _stored(run, stored, config, console)
+    return predictor_of(run, prepare_evaluation(config, console), console)
 
 
 def _require_finished(run: RunDirectory) -> None:
@@ -140,11 +156,11 @@ def _without_model(
 
 
 def _stored(
-    run: RunDirectory, stored: StoredPrompting, given: Mapping[str, Any], console: Console
+    run: RunDirectory, stored: StoredPrompting, config: RunConfig, console: Console
 ) -> RunPredictor:
     """The predictor of a run that stores how it asks."""
-    config = stored_config(run, given, parts=_NEEDED)
     record = stored.record
+    chooses = record.chooses and config.evaluate.choices == "likelihood"
     if record.chat_template:
         prompt = config.prompt.model_copy(update={"chat_template": "auto"})
         config = config.model_copy(update={"prompt": prompt})
@@ -155,8 +171,8 @@ def _stored(
         renderer = renderer.tokenised().with_template(record.chat_template, str(run.prompting))
     check_prompting(run, stored, config.prompt, renderer)
     shots = Shots(record.shots, record.stop)
-    load = _model(run, found, config, renderer, stored.task, shots, record.chooses, console)
-    return RunPredictor(run, _shape(stored, config), shots, record.chooses, load)
+    load = _model(run, found, config, renderer, stored.task, shots, chooses, console)
+    return RunPredictor(run, _shape(stored, config), shots, chooses, load)
 
 
 def _from_data(run: RunDirectory, given: Mapping[str, Any], console: Console) -> RunPredictor:
@@ -169,7 +185,18 @@ def _from_data(run: RunDirectory, given: Mapping[str, Any], console: Console) ->
         context = prepare_evaluation(stored_config(run, given), console)
     except DataError as error:
         raise _no_task(run, f": {error.problem} ({error.where})") from None
-    check_template(run, context, console)
+    return predictor_of(run, context, console)
+
+
+def predictor_of(run: RunDirectory, context: RunContext, console: Console) -> RunPredictor:
+    """The predictor of a run with the task and the examples of a context.
+
+    Raises:
+        UsageError: the template's content has changed under the same name.
+        DataError: there are too few training examples for the shots.
+    """
+    if tuned_model(run):
+        check_template(run, context, console)
     config, task = context.config, context.dataset.template
     shots = drawn_shots(context, config.prompt.shots)
     load = _model(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from luthier.core.errors import DataError, UsageError
 from luthier.core.example import Example
+from luthier.core.names import listed, named
 from luthier.core.row import Row
 from luthier.data.conversations import Rules
 from luthier.data.row_shapes import FORMATS, Table
@@ -59,18 +60,36 @@ class Shape(NamedTuple):
         )
         return replace(example, id="", references=(), answer=None)
 
-    def row_of(self, text: str, where: str) -> Row:
-        """The row of a single text.
+    def row_of(self, given: str | Mapping[str, Any] | Sequence[str]) -> Row:
+        """The row of a question that was typed.
+
+        Args:
+            given: the text of the only column, the values by column, or texts such as
+                ``subject=Refund``.
 
         Raises:
-            UsageError: a question needs several columns.
+            UsageError: a column is missing or unknown.
         """
-        if len(self.columns) != 1:
+        where = "the question"
+        if isinstance(given, Mapping):
+            return Row(dict(given), where)
+        texts = [given] if isinstance(given, str) else given
+        pairs = dict(text.split("=", 1) for text in texts if "=" in text)
+        values = {name: text for name, text in pairs.items() if name in self.columns}
+        if len(texts) == len(self.columns) == 1 and (isinstance(given, str) or not values):
+            return self._alone(texts[0], where)
+        if len(values) < len(texts) or len(values) < len(self.columns):
+            missing = [name for name in self.columns if name not in values]
             raise UsageError(
-                f"a question needs {len(self.columns)} columns: {', '.join(self.columns)}",
+                f"a question of this run has the columns {listed(self.columns, show=named)}"
+                + (f"; {listed(missing, show=named)} is missing" if values and missing else ""),
                 where=where,
-                fix="give each by its name",
+                fix=f"give {' '.join(f'{name}=…' for name in self.columns)}, each with an --input "
+                "of its own, or all with --input-json",
             )
+        return Row(values, where)
+
+    def _alone(self, text: str, where: str) -> Row:
         (column,) = self.columns
         if self.format == Table.name:
             return Row({column: text}, where)

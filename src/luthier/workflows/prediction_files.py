@@ -76,9 +76,9 @@ def predict_to_file(
         ResourceError: the file cannot be written.
     """
     started = time.monotonic()
+    writer, added = writer_of(out), AddedColumns.of(predictor, options.abstain, options.prefix)
     targets = Targets.of(predictor, source, out)
     targets.require_own(overwrites=options.overwrites)
-    writer, added = writer_of(out), AddedColumns.of(predictor, options.abstain, options.prefix)
     found = survey(predictor, source)
     added.require_new(found.columns, source.name)
     work = out.with_name(f".{out.name}.luthier")
