@@ -71,7 +71,9 @@ class CsvWriter(RowWriter):
 
     def cell(self, value: Any) -> str:
         """The text of a value."""
-        return "" if value is None else value if isinstance(value, str) else _json(value)
+        if value is None:
+            return ""
+        return _json(value) if isinstance(value, bool | int | float | list | dict) else _text(value)
 
     def _write(self, rows: Sequence[Sequence[str]]) -> None:
         text = io.StringIO(newline="")
@@ -142,7 +144,7 @@ def _json(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """The text of a value of a parquet file that JSON does not know."""
+    """A text, or that of a value of a parquet file that JSON does not know."""
     if isinstance(value, date | datetime | time):
         return value.isoformat()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
