@@ -21,6 +21,7 @@ from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.core.files import read_json
+from luthier.core.names import shortened
 from luthier.core.row import Row
 from luthier.data.class_weights import constant_choices
 from luthier.data.conversations import Rules
@@ -104,8 +105,16 @@ def open_predictor(
         if (run.path / file).is_file():
             return _without_model(run, stored, lambda load=load: load(run))  # type: ignore[misc]
     if stored is None:
-        return _from_data(run, given, console)
-    return _stored(run, stored, stored_config(run, given, parts=_NEEDED), console)
+        found = _from_data(run, given, console)
+    else:
+        found = _stored(run, stored, stored_config(run, given, parts=_NEEDED), console)
+    if not found.shape.has_questions:
+        raise DataError(
+            f"rows of the format {shortened(found.shape.format)} are no questions",
+            where=str(run.path),
+            fix="predict with a run whose data has questions and answers",
+        )
+    return found
 
 
 def predictor_with(run: RunDirectory, config: RunConfig, console: Console) -> RunPredictor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from luthier.core.errors import DataError, UsageError
+from luthier.core.errors import UsageError
 from luthier.core.example import Example
 from luthier.core.names import listed, named
 from luthier.core.row import Row
@@ -33,17 +33,22 @@ class Shape(NamedTuple):
     rules: Rules = Rules()
 
     @property
+    def has_questions(self) -> bool:
+        """Whether rows are questions; plain text has none."""
+        return self.format == Table.name or self.format in _KNOWN
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a question needs, sorted."""
         if self.format == Table.name:
             return tuple(sorted(self.task.question_columns))
-        return (_known(self.format).columns[0],)
+        return (_KNOWN[self.format].columns[0],)
 
     def missing(self, there: Collection[str]) -> tuple[str, ...]:
         """The needed columns that are not among those that rows have."""
         if self.format == Table.name:
             return tuple(name for name in self.columns if name not in there)
-        known = _known(self.format).columns
+        known = _KNOWN[self.format].columns
         return () if set(known) & set(there) else known[:1]
 
     def question(self, row: Row) -> Example:
@@ -54,7 +59,7 @@ class Shape(NamedTuple):
         """
         if self.format == Table.name:
             return self.task.question(row)
-        answered = _known(self.format).answered(row.values)
+        answered = _KNOWN[self.format].answered(row.values)
         example = FORMATS[self.format].convert(
             replace(row, values=answered), rules=self.rules.without_weight()
         )
@@ -93,7 +98,7 @@ class Shape(NamedTuple):
         (column,) = self.columns
         if self.format == Table.name:
             return Row({column: text}, where)
-        return Row(_known(self.format).said(column, text), where)
+        return Row(_KNOWN[self.format].said(column, text), where)
 
 
 class _Known(NamedTuple):
@@ -108,15 +113,6 @@ class _Known(NamedTuple):
     columns: tuple[str, ...]
     answered: Callable[[Mapping[str, Any]], Values]
     said: Callable[[str, str], Values]
-
-
-def _known(name: str) -> _Known:
-    if name in _KNOWN:
-        return _KNOWN[name]
-    raise DataError(
-        f"rows of the format {name} are no questions",
-        fix="predict with a run whose data has questions and answers",
-    )
 
 
 def _with(partners: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Values]:

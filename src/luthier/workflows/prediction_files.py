@@ -72,7 +72,8 @@ def predict_to_file(
 
     Raises:
         UsageError: the file is somebody else's, its format is unknown, or a column exists already.
-        DataError: no row can be answered, or a row cannot and ``options.is_strict`` is set.
+        DataError: there are no rows or a column is missing in all of them, or a row cannot be
+            answered and ``options.is_strict`` is set.
         ResourceError: the file cannot be written.
     """
     started = time.monotonic()

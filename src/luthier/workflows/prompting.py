@@ -11,7 +11,7 @@ from luthier.context.found_model import find_model
 from luthier.context.prepare import prepare_evaluation
 from luthier.context.run_context import RunContext
 from luthier.context.run_or_model import Target
-from luthier.context.run_predictor import predictor_of, predictor_with
+from luthier.context.run_predictor import RunPredictor, predictor_of, predictor_with
 from luthier.core.console import Console
 from luthier.core.errors import UsageError
 from luthier.core.example import Example, Message
@@ -58,9 +58,17 @@ def _ask_run(
         examples = tuple(map(predictor.shots.before, context.dataset.test[:num]))
     else:
         predictor = predictor_with(run, config, console)
-        examples = (predictor.question(predictor.shape.row_of(question)),)
+        examples = (_asked(predictor, question),)
     model = predictor.load()(None)
     return model.predict(examples, console, "prompt").samples
+
+
+def _asked(predictor: RunPredictor, question: Question) -> Example:
+    """The question as the run's task renders it; a run of plain text has none."""
+    if predictor.shape.has_questions:
+        return predictor.question(predictor.shape.row_of(question))
+    (text,) = (question,) if isinstance(question, str) else _texts(question)
+    return _own(text)
 
 
 def _ask_configured(
