@@ -43,7 +43,7 @@ def ladder(call: Call, place: Path, tiny_llama: Path, one_thread: None) -> str:
         "--model", str(tiny_llama), "--rungs", "zero-shot,few-shot",
         "--output", str(place / "runs"),
         "model.dtype=float32", "evaluate.resamples=100", "evaluate.general_text=null",
-        "--name", "ladder", "adapt.target=0.1", "--json",
+        "--name", "ladder", "adapt.target=0.1", "adapt.baselines=[]", "--json",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     return str(outcome.document["run"])

@@ -131,7 +131,7 @@ class Model:
         from luthier.core.errors import DataError
         from luthier.workflows.predict import answer_source, survey
 
-        found = survey(self._run, source)
+        found = survey(self._run, source, self._console)
         problems, answers = ProblemList(), []
         chunks = answer_source(self._run, self._source, source, self._console, rows=found.rows)
         for answered, rejected in chunks:

@@ -61,7 +61,8 @@ class RunContext:
 
         Its fingerprint includes the user's chat template and the chat template's arguments.
         """
-        return template_stamp(self.dataset.template, self.config.prompt, self.renderer)
+        own = self.renderer.own_template
+        return template_stamp(self.dataset.template, self.config.prompt, own)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -78,11 +79,11 @@ class RunContext:
         return self.renderer.with_reserved_positions(self.config.methods.of(method).positions)
 
 
-def template_stamp(task: Task, prompt: PromptConfig, renderer: Renderer) -> TemplateStamp:
-    """The stamp of a task as a renderer writes it; see `RunContext.template`."""
+def template_stamp(task: Task, prompt: PromptConfig, own_template: str | None) -> TemplateStamp:
+    """The stamp of a task with the user's chat template, if any; see `RunContext.template`."""
     stamp = task.stamp
-    if renderer.own_template is not None or prompt.chat_template_kwargs:
+    if own_template is not None or prompt.chat_template_kwargs:
         values = json.dumps(dict(prompt.chat_template_kwargs), sort_keys=True, default=str)
-        content = fingerprint(stamp.hash, renderer.own_template or "", values)
+        content = fingerprint(stamp.hash, own_template or "", values)
         return TemplateStamp(id=stamp.id, hash=content)
     return stamp

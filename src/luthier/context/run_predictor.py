@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from luthier.config import RunConfig
 from luthier.config.stored import described_config, grants, stored_config
-from luthier.context.answer_mode import Shots, drawn_shots, mode_of
+from luthier.context.answer_mode import Answering, Shots, drawn_shots
 from luthier.context.evaluated_model import EvaluatedModel, in_memory, model_predictor
 from luthier.context.found_model import FoundModel, find_model
 from luthier.context.manifest import check_template
@@ -17,15 +17,17 @@ from luthier.context.prepare import prepare_evaluation
 from luthier.context.run_context import RunContext
 from luthier.context.run_or_model import named_rung, recommended_rung
 from luthier.context.stored_prompting import StoredPrompting, check_prompting, read_prompting
+from luthier.core.choices import BaselineName
 from luthier.core.console import Console
 from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.core.files import read_json
-from luthier.core.names import shortened
+from luthier.core.names import listed, shortened
 from luthier.core.row import Row
 from luthier.data.class_weights import constant_choices
 from luthier.data.conversations import Rules
 from luthier.data.questions import Shape
+from luthier.evaluation.baselines import load_baseline
 from luthier.evaluation.predicting.base import Predictor
 from luthier.evaluation.settings import require_reach
 from luthier.methods import load_adapted
@@ -33,12 +35,9 @@ from luthier.prompts.renderer import Renderer
 from luthier.records.result_cache import ResultCache
 from luthier.records.results import require_tuned_model, tuned_model
 from luthier.records.run_directory import RunDirectory
-from luthier.tasks.task import Task
 
 PredictorSource = Callable[[ResultCache | None], Predictor]
 """A predictor that stores its answers in a cache, if one is given."""
-BASELINES: Mapping[str, Callable[[RunDirectory], Predictor]] = {}
-"""Loaders of predictors without a model, by the file of the run directory that holds them."""
 _NEEDED = ("model",)
 """The sections of a stored configuration that prediction acts on; no data is read."""
 _FREE = ("evaluate.batch_tokens", "evaluate.engine")
@@ -101,9 +100,8 @@ def open_predictor(
     given = given or {}
     grants({key: value for key, value in given.items() if key not in _FREE})
     stored = read_prompting(run)
-    for file, load in BASELINES.items():
-        if (run.path / file).is_file():
-            return _without_model(run, stored, lambda load=load: load(run))  # type: ignore[misc]
+    if run.baseline.is_file():
+        return _baseline(run, stored)
     if stored is None:
         found = _from_data(run, given, console)
     else:
@@ -150,18 +148,30 @@ def _require_finished(run: RunDirectory) -> None:
         require_tuned_model(run)
 
 
-def _without_model(
-    run: RunDirectory, stored: StoredPrompting | None, load: Callable[[], Predictor]
-) -> RunPredictor:
+def _baseline(run: RunDirectory, stored: StoredPrompting | None) -> RunPredictor:
+    """The predictor of a rung without a model.
+
+    Raises:
+        DataError: it stores no task, or its folder has another name than its baseline.
+    """
     if stored is None:
         raise _no_task(run)
+    names: tuple[BaselineName, ...] = get_args(BaselineName)
+    name = next((name for name in names if name == run.name), None)
+    if name is None:
+        raise DataError(
+            "the folder of a baseline is called as the baseline",
+            where=str(run.path),
+            fix=f"rename it to one of {listed(names)}",
+        )
     config = stored_config(run, parts=())
+    check_prompting(run, stored, config.prompt)
 
-    def source() -> PredictorSource:
-        predictor = load()
-        return lambda _cache: predictor
+    def load() -> PredictorSource:
+        baseline = load_baseline(name, run.path)
+        return lambda _cache: baseline
 
-    return RunPredictor(run, _shape(stored, config), Shots(), stored.record.chooses, source)
+    return RunPredictor(run, _shape(stored, config), Shots(), stored.record.chooses, load)
 
 
 def _stored(
@@ -178,9 +188,11 @@ def _stored(
     renderer = found.renderer(config.prompt)
     if record.chat_template:
         renderer = renderer.tokenised().with_template(record.chat_template, str(run.prompting))
-    check_prompting(run, stored, config.prompt, renderer)
+    check_prompting(run, stored, config.prompt)
     shots = Shots(record.shots, record.stop)
-    load = _model(run, found, config, renderer, stored.task, shots, chooses, console)
+    longest = config.evaluate.max_new_tokens or record.max_new_tokens
+    answering = Answering(config, stored.task, chooses, longest)
+    load = _model(run, found, renderer, answering, shots, console)
     return RunPredictor(run, _shape(stored, config), shots, chooses, load)
 
 
@@ -206,12 +218,10 @@ def predictor_of(run: RunDirectory, context: RunContext, console: Console) -> Ru
     """
     if tuned_model(run):
         check_template(run, context, console)
-    config, task = context.config, context.dataset.template
+    config, answering = context.config, Answering.of(context)
     shots = drawn_shots(context, config.prompt.shots)
-    load = _model(
-        run, context.model, config, context.renderer, task, shots, context.chooses, console
-    )
-    shape = Shape(task, context.dataset.format, Rules.of(config.data))
+    load = _model(run, context.model, context.renderer, answering, shots, console)
+    shape = Shape(answering.task, context.dataset.format, Rules.of(config.data))
     return RunPredictor(run, shape, shots, context.chooses, load)
 
 
@@ -230,19 +240,17 @@ def _shape(stored: StoredPrompting, config: RunConfig) -> Shape:
 def _model(
     run: RunDirectory,
     found: FoundModel,
-    config: RunConfig,
     renderer: Renderer,
-    task: Task,
+    answering: Answering,
     shots: Shots,
-    chooses: bool,
     console: Console,
 ) -> Callable[[], PredictorSource]:
     """A function that loads the model of a run."""
     tuned = tuned_model(run)
     # The first of several sampled answers is the answer of a single draw.
-    once = config.evaluate.model_copy(update={"samples": 1})
-    config = config.model_copy(update={"evaluate": once})
-    mode = mode_of(config, task, shots, chooses=chooses)
+    once = answering.config.evaluate.model_copy(update={"samples": 1})
+    config = answering.config.model_copy(update={"evaluate": once})
+    mode = replace(answering, config=config).mode(shots)
 
     def load() -> PredictorSource:
         model = load_model(found, tuned, config, console)

@@ -15,7 +15,6 @@ from luthier.context.answer_mode import drawn_shots
 from luthier.context.run_context import RunContext, template_stamp
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, read_text, write_atomically
-from luthier.prompts.renderer import Renderer
 from luthier.records.prompting import PromptingRecord
 from luthier.records.run_directory import RunDirectory
 from luthier.tasks.load import stored_task
@@ -69,9 +68,7 @@ def read_prompting(run: RunDirectory) -> StoredPrompting | None:
     return StoredPrompting(task, PromptingRecord.read(run.prompting))
 
 
-def check_prompting(
-    run: RunDirectory, stored: StoredPrompting, prompt: PromptConfig, renderer: Renderer
-) -> None:
+def check_prompting(run: RunDirectory, stored: StoredPrompting, prompt: PromptConfig) -> None:
     """Check that the stored task and chat template are those that the run was made with.
 
     Raises:
@@ -81,7 +78,7 @@ def check_prompting(
     made = {str(run.prompting): stored.record.template.hash}
     if manifest.is_file():
         made[str(manifest)] = _hash(read_json(manifest))
-    found = template_stamp(stored.task, prompt, renderer)
+    found = template_stamp(stored.task, prompt, stored.record.chat_template or None)
     for where, expected in made.items():
         if found.hash != expected:
             raise DataError(

@@ -83,10 +83,12 @@ class RejectProblems:
     Attributes:
         is_strict: whether the first unreadable row is an error.
         rejected: the rows since they were last taken.
+        notes: the guesses with which the rows were read.
     """
 
     is_strict: bool = False
     rejected: list[Rejected] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def add(self, problem: DataError) -> None:
         """Record that a row cannot be read.
@@ -99,7 +101,8 @@ class RejectProblems:
         self.rejected.append(Rejected.of(problem))
 
     def note(self, text: str) -> None:
-        """Ignore a note on how the file was read."""
+        """Record a guess that a reader had to make, once."""
+        self.notes = tuple(dict.fromkeys((*self.notes, text)))
 
     def finish(self) -> tuple[Dropped, ...]:
         """Nothing: the rows are in ``rejected``."""
@@ -111,17 +114,24 @@ class RejectProblems:
         return taken
 
 
-def survey(predictor: RunPredictor, source: RowSource) -> Survey:
+def survey(predictor: RunPredictor, source: RowSource, console: Console) -> Survey:
     """Count the rows of a source, and check their columns, before a model is loaded.
+
+    Args:
+        predictor: the run.
+        source: the rows.
+        console: shows the guesses with which they are read.
 
     Raises:
         DataError: there are no rows, or none of them has a column that the run's task needs.
     """
     columns: dict[str, None] = {}
-    count = 0
-    for row in source.read(RejectProblems()):
+    count, problems = 0, RejectProblems()
+    for row in source.read(problems):
         count += 1
         columns.update(dict.fromkeys(row.values))
+    for note in problems.notes:
+        console.warn(note)
     if not count:
         raise DataError("there are no rows to answer", where=source.name)
     if missing := predictor.shape.missing(columns):

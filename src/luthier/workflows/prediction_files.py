@@ -80,7 +80,7 @@ def predict_to_file(
     writer, added = writer_of(out), AddedColumns.of(predictor, options.abstain, options.prefix)
     targets = Targets.of(predictor, source, out)
     targets.require_own(overwrites=options.overwrites)
-    found = survey(predictor, source)
+    found = survey(predictor, source, console)
     added.require_new(found.columns, source.name)
     work = out.with_name(f".{out.name}.luthier")
     parts = work / "parts"
@@ -124,7 +124,7 @@ def predict_to_stream(
     """
     started = time.monotonic()
     added = AddedColumns.of(predictor, options.abstain, options.prefix)
-    found = survey(predictor, source)
+    found = survey(predictor, source, console)
     added.require_new(found.columns, source.name)
     model = predictor.load()
     chunks = answer_source(

@@ -180,6 +180,29 @@ def test_generated_choices_equal_those_of_the_evaluation(adapt: Adapt, place: Pa
         assert (answers[number].text, answers[number].probability) == (sample.prediction, None)
 
 
+@pytest.mark.parametrize("rung", ["majority", "linear"])
+def test_baselines_equal_those_of_the_evaluation(
+    adapt: Adapt, place: Path, rung: str, tmp_path: Path
+) -> None:
+    run = closed(adapt, place, **{"prompt.chat_template": "auto"})
+    model = luthier.load(Path(shutil.copytree(run.path, tmp_path / "moved")), rung)
+    answers = model.predict(place / "tickets.csv")
+    for number, sample in stored(run, rung).items():
+        assert answers[number].text == sample.prediction
+        shares = [answers[number].probabilities[choice] for choice in sample.choices]
+        assert shares == pytest.approx([math.exp(score) for score in sample.likelihoods], abs=1e-6)
+    other = Path(shutil.copytree(run.path / "rungs" / rung, tmp_path / "other"))
+    with pytest.raises(DataError, match="called as the baseline"):
+        luthier.load(other)
+
+
+def test_an_open_baseline_equals_that_of_the_evaluation(adapt: Adapt, place: Path) -> None:
+    run = opened(adapt, **{"prompt.chat_template": "auto"})
+    answers = luthier.load(run.path, "nearest").predict(place / "open.jsonl")
+    for number, sample in stored(run, "nearest").items():
+        assert (answers[number].text, answers[number].probability) == (sample.prediction, None)
+
+
 def test_a_run_predicts_elsewhere_without_its_data(
     adapt: Adapt, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
