@@ -63,8 +63,6 @@ def predict(
         raise UsageError(
             "--json prints one document, so the rows need a file", fix="name it with -o"
         )
-    if abstain is not None and not 0 <= abstain <= 1:
-        raise UsageError("--abstain is a probability, from 0 to 1")
     from luthier.context.run_predictor import open_predictor
     from luthier.data.writers import WRITERS
     from luthier.workflows.prediction_files import Options, predict_to_file, predict_to_stream

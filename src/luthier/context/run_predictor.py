@@ -206,6 +206,10 @@ def _from_data(run: RunDirectory, given: Mapping[str, Any], console: Console) ->
         context = prepare_evaluation(stored_config(run, given), console)
     except DataError as error:
         raise _no_task(run, f": {error.problem} ({error.where})") from None
+    manifest = read_json(run.parent_run.manifest)
+    made = manifest.get("data") if isinstance(manifest, dict) else None
+    if not isinstance(made, dict) or made.get("fingerprint") != context.dataset.fingerprint:
+        raise _no_task(run, ": the configured data is not that of the run")
     return predictor_of(run, context, console)
 
 

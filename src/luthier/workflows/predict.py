@@ -268,8 +268,10 @@ class AddedColumns:
         """The columns for the answers of a run.
 
         Raises:
-            UsageError: there is a threshold, but answers have no probabilities.
+            UsageError: the threshold is no probability, or answers have no probabilities.
         """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UsageError("a threshold is a probability, from 0 to 1", where="--abstain")
         if threshold is not None and not predictor.chooses:
             raise UsageError(
                 "the answers of this run have no probabilities, so it cannot abstain",

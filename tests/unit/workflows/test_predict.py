@@ -227,6 +227,10 @@ def test_a_run_without_the_stored_files_uses_its_data_or_says_what_is_missing(
     for rung in ("zero-shot", "few-shot", "lora"):
         expected = luthier.load(run.path, rung).predict(rows)
         assert luthier.load(old, rung).predict(rows) == expected
+    changed = {**given_of(run, place), "data.source": str(place / "fewer.csv")}
+    (place / "fewer.csv").write_text("".join(lines_of(place / "tickets.csv")[:41]))
+    with pytest.raises(DataError, match="not that of the run"):
+        luthier.load(old, "few-shot", overrides=changed)
     config = old / "rungs" / "few-shot" / "config.yaml"
     text = config.read_text(encoding="utf-8").replace("tickets.csv", "gone.csv")
     config.write_text(text, encoding="utf-8")
@@ -236,6 +240,19 @@ def test_a_run_without_the_stored_files_uses_its_data_or_says_what_is_missing(
             old, "few-shot", overrides=given | {"prompt.template": str(place / "team.yaml")}
         )
     assert "data.source" in caught.value.fix
+
+
+def given_of(run: RunDirectory, place: Path) -> dict[str, Any]:
+    """What the user must give for a run that was changed; the data is missing."""
+    return {
+        "data.source": str(place / "gone.csv"),
+        "model.id": str(stored_config(run).model.id),
+        "prompt.template": str(place / "team.yaml"),
+    }
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines(keepends=True)
 
 
 def test_the_model_of_a_run_in_python(adapt: Adapt, place: Path) -> None:
