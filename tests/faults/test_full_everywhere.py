@@ -278,7 +278,7 @@ def trial_of(world: World) -> Callable[[str], Trial]:
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", ["evaluate", "plan-svg"])
+@pytest.mark.parametrize("name", ["evaluate", "plan-svg", "predict"])
 def test_a_disk_full_at_the_first_and_the_last_write(
     name: str, trial_of: Callable[[str], Trial]
 ) -> None:
