@@ -43,7 +43,7 @@ def ladder(call: Call, place: Path, tiny_llama: Path, one_thread: None) -> str:
         "--model", str(tiny_llama), "--rungs", "zero-shot,few-shot",
         "--output", str(place / "runs"),
         "model.dtype=float32", "evaluate.resamples=100", "evaluate.general_text=null",
-        "--name", "ladder", "adapt.target=0.1", "adapt.baselines=[]", "--json",
+        "--name", "ladder", "adapt.target=0.1", "adapt.baselines=[majority]", "--json",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
     return str(outcome.document["run"])
@@ -72,8 +72,8 @@ def test_a_file_and_the_rows_that_cannot_be_answered(
 
 def test_an_adapt_run_stands_for_its_recommended_rung(call: Call, place: Path, ladder: str) -> None:
     default = call("predict", ladder, str(place / "new.csv"))
-    assert "stands for the rung that it recommends: zero-shot" in default.err
-    named = call("predict", f"{ladder}/rungs/zero-shot", str(place / "new.csv"))
+    assert "stands for the rung that it recommends: majority" in default.err
+    named = call("predict", f"{ladder}/rungs/majority", str(place / "new.csv"))
     assert default.out == named.out != call("predict", ladder, str(place / "new.csv"), "--rung",
                                             "few-shot").out  # fmt: skip
     wrong = call("predict", ladder, str(place / "new.csv"), "--rung", "few-shots")
