@@ -75,6 +75,8 @@ OPENS_OTHER_THINGS = {
     "training/tune.py": "removes a record of its own, which is no opening",
     "training/trackers/tensorboard.py": "a new file of a random name",
     "training/trackers/services.py": "folders that services write to",
+    "core/own_files.py": "marks in the cache of what this user has written",
+    "workflows/prediction_files.py": "removes a file that the same command wrote",
     "cli/main.py": "the null device",
     "config/stored.py": "what this user has written, noted in the cache",
     "data/docstrings.py": "the standard library",

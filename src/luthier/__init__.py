@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from luthier.api.init import init
     from luthier.api.inspect import inspect
     from luthier.api.judge import judge
+    from luthier.api.load import Model, load
     from luthier.api.merge import merge
     from luthier.api.plan import calibrate, check_plans, trace_plan
+    from luthier.api.predict import predict
     from luthier.api.prompt import prompt
     from luthier.api.push import prepare_push, push
     from luthier.api.report import report
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Model",
     "adapt",
     "benchmark",
     "calibrate",
@@ -38,8 +41,10 @@ __all__ = [
     "init",
     "inspect",
     "judge",
+    "load",
     "measure_forgetting",
     "merge",
+    "predict",
     "prepare_push",
     "prompt",
     "push",
@@ -52,6 +57,7 @@ __all__ = [
 ]
 
 _IN_OTHER_FILES = {
+    "Model": "load",
     "calibrate": "plan",
     "check_plans": "plan",
     "measure_forgetting": "forgetting",

@@ -30,6 +30,7 @@ COMMANDS = (
     "resume",
     "extend",
     "prompt",
+    "predict",
     "evaluate",
     "tasks",
     "submit",

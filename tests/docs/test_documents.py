@@ -26,7 +26,7 @@ TICKETS = [f"Where is parcel {n}?,In depot {n % 7}.\n" for n in range(60)]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 # These take minutes, and the ladder's tests run them on small data.
 SLOW = {"adapt", "tune", "resume", "extend", "evaluate", "prompt", "compare"}
-OF_RUNS = {"report", "push", "forgetting", "sample-size", "submit", "judge"}
+OF_RUNS = {"report", "push", "forgetting", "sample-size", "submit", "judge", "predict"}
 # So many rows as show what it does.
 FEWER_ROWS = {("data", "show"): ("data.num_train=200", "data.num_validation=50")}
 SUBCOMMANDS = {

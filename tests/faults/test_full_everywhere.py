@@ -132,6 +132,9 @@ CASES = {
     "judge": Case(
         lambda w: ["judge", w.lora, "--model", w.of("model"), "model.dtype=float32"], "adapt"
     ),
+    "predict": Case(
+        lambda w: ["predict", w.lora, w.of("new.jsonl"), "-o", w.on("answers/out.csv")], "adapt"
+    ),
     "merge": Case(lambda w: ["merge", w.lora], "adapt"),
     "merge-elsewhere": Case(lambda w: ["merge", w.lora, "--output", w.on("own/whole")], "adapt"),
     "report": Case(lambda w: ["report", w.ladder], "adapt"),
@@ -184,6 +187,8 @@ def world(
     write_gguf(tiny_llama, inputs / "tiny.gguf")
     rows = [{"number": number, "parity": number % 2} for number in range(20)]
     (inputs / "numbers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    new = ({"prompt": f"Is the number {number} even or odd?"} for number in range(20))
+    (inputs / "new.jsonl").write_text("".join(json.dumps(row) + "\n" for row in new))
     (inputs / "odd.yaml").write_text(TASK)
     settings = {
         **quick_settings,
@@ -273,7 +278,7 @@ def trial_of(world: World) -> Callable[[str], Trial]:
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", ["evaluate", "plan-svg"])
+@pytest.mark.parametrize("name", ["evaluate", "plan-svg", "predict"])
 def test_a_disk_full_at_the_first_and_the_last_write(
     name: str, trial_of: Callable[[str], Trial]
 ) -> None:

@@ -17,6 +17,7 @@ COMMANDS = [
     ("evaluate", LORA),
     ("forgetting", LORA),
     ("prompt", "--run", LORA, "--num", "1"),
+    ("predict", LORA, "{run}/manifest.json"),
     ("merge", LORA),
     ("push", LORA, "ada/router", "--dry-run", "--base", "ada/tiny"),
     ("report", "{run}"),

@@ -21,6 +21,7 @@ COMMANDS = [
     ("resume", "{run}"),
     ("extend", "{run}/rungs/lora", "--epochs", "1"),
     ("prompt", "--run", "{run}/rungs/lora", "--num", "1"),
+    ("predict", "{run}/rungs/lora", "{run}/manifest.json"),
     ("merge", "{run}/rungs/lora"),
     ("push", "{run}/rungs/lora", "ada/router", "--dry-run", "--base", "ada/tiny"),
     ("compare", "{run}/rungs/lora", "{run}/rungs/zero-shot"),

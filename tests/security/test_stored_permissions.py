@@ -32,6 +32,7 @@ COMMANDS = [
     ("forgetting", LORA, "--before", "{run}/rungs/zero-shot"),
     ("prompt", "--run", LORA, "--num", "1"),
     ("prompt", "--run", LORA, "--input", "Why?"),
+    ("predict", LORA, "{run}/manifest.json"),
     ("merge", LORA),
     ("push", LORA, "ada/router", "--dry-run", "--base", "ada/tiny"),
     ("resume", "{run}"),

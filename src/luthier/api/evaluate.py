@@ -36,12 +36,12 @@ def evaluate(
         LuthierError: see `luthier.core.errors`.
     """
     from luthier.api.report import verified_report
-    from luthier.context.evaluated_model import EvaluatedModel, in_memory
     from luthier.context.evaluation_task import evaluation_task
     from luthier.context.manifest import check_template, write_manifest
     from luthier.context.prepare import prepare, prepare_evaluation
+    from luthier.context.run_predictor import load_model
+    from luthier.context.stored_prompting import store_prompting
     from luthier.evaluation.settings import require_reach
-    from luthier.methods import load_adapted
     from luthier.preflight.power import notes_on_power
     from luthier.workflows.contamination import check_contamination
     from luthier.workflows.measure import measure_model
@@ -66,13 +66,11 @@ def evaluate(
         if not tuned:
             write_manifest(run, context, "evaluate")
             save_run_config(run, context.config)
+            store_prompting(run, context, shots)
         if tuned and own:
             check_template(tuned, context, console)
-            loaded = load_adapted(own, resolved.base_of(resolved.method), console)
-            model: EvaluatedModel = in_memory(loaded, resolved.evaluate)
-            contamination = check_contamination(context, run, console)
-        else:
-            model, contamination = context.model.load(resolved.evaluate), None
+        model = load_model(context.model, own, resolved, console)
+        contamination = check_contamination(context, run, console) if own else None
         for note in notes_on_power(context):
             console.say(note)
         adapter = resolved.method if own else ""

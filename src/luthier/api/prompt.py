@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from luthier.api.configuration import (
     Configuration,
@@ -13,13 +14,16 @@ from luthier.context.run_or_model import Target, open_target
 from luthier.core.console import Console
 from luthier.records.evaluation import SampleRecord
 
+if TYPE_CHECKING:
+    from luthier.workflows.prompting import Question
+
 
 def prompt(
     config: Configuration = None,
     overrides: Overrides = None,
     console: Console | None = None,
     *,
-    question: str | None = None,
+    question: Question | None = None,
     run: str | Path | None = None,
     num: int = 3,
 ) -> tuple[SampleRecord, ...]:
@@ -29,7 +33,8 @@ def prompt(
         config: the configuration; None: that of the run, or the defaults.
         overrides: changed settings.
         console: shows progress.
-        question: a question of your own; None: the first test examples of the task.
+        question: a question of your own; None: the first test examples of the task. A run's task
+            renders it: a text fills the only column, a mapping gives the values of several.
         run: a run to ask instead of the configured model; an adapt run stands for its recommended
             rung.
         num: number of test examples to ask.

@@ -38,6 +38,7 @@ def tune(
     from luthier.context.long_tests import asking, long_tests, warn_of_long_tests
     from luthier.context.manifest import write_manifest
     from luthier.context.prepare import prepare
+    from luthier.context.stored_prompting import store_prompting
     from luthier.distributed.process_group import joined_process_group
     from luthier.workflows.tune import tuned_model
 
@@ -53,6 +54,7 @@ def tune(
             if processes.is_first:
                 write_manifest(run, context, "tune")
                 save_run_config(run, context.config)
+                store_prompting(run, context, resolved.prompt.shots)
             base, limit = BaseModel(context.weights()), resolved.train.max_time
             _, training = tuned_model(
                 context, resolved.method, base, run, limit, console, processes

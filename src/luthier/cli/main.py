@@ -41,6 +41,7 @@ _COMMANDS = (
     ("resume", "luthier.cli.resume:resume", "Resume an interrupted run."),
     ("extend", "luthier.cli.extend:extend", "Train a tune run for more epochs or steps."),
     ("prompt", "luthier.cli.prompt:prompt", "Prompt a model, zero-shot or few-shot."),
+    ("predict", "luthier.cli.predict:predict", "Answer new rows with a run."),
     ("evaluate", "luthier.cli.evaluate:evaluate", "Evaluate a model or a tuned run."),
     ("tasks", "luthier.cli.tasks:tasks", "List the benchmark tasks, or show one."),
     ("submit", "luthier.cli.submit:submit", "Write predictions for a leaderboard."),

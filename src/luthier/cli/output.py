@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -33,6 +34,26 @@ def ask(question: str) -> str:
     """The line that the user types after a question; empty at the end of the input."""
     print_result(question)
     return sys.stdin.readline().strip()
+
+
+class OutputStream(io.RawIOBase):
+    """Standard output for bytes of UTF-8: unchanged in a pipe, printable on a terminal."""
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def write(self, content: Any, /) -> int:
+        """Write whole characters; see `io.RawIOBase.write`."""
+        data = bytes(content)
+        pipe = getattr(unguarded(sys.stdout), "buffer", None)
+        if pipe is None or sys.stdout.isatty():
+            sys.stdout.write(data.decode("utf-8"))
+        else:
+            sys.stdout.flush()
+            pipe.write(data)
+            pipe.flush()
+        return len(data)
 
 
 def output_width() -> int:

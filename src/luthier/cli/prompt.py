@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -12,14 +12,25 @@ from luthier.cli.options import CommonOptions, read_configuration, read_settings
 from luthier.cli.output import print_json, print_result
 from luthier.config import RunConfig
 from luthier.core.console import Console
-from luthier.core.errors import UsageError
+from luthier.core.errors import DataError, UsageError
+from luthier.records.prediction import Answer
 from luthier.records.run_directory import RunDirectory
 
 
 def prompt(
     *arguments: str,
     question: Annotated[
-        str | None, Parameter(name="--input", help="A question of your own.")
+        tuple[str, ...],
+        Parameter(
+            name="--input",
+            negative="",
+            show_default=False,
+            help="A question of your own. With --run it is the text of the task's column; give "
+            "several columns as name=text, each with an --input of its own.",
+        ),
+    ] = (),
+    input_json: Annotated[
+        str | None, Parameter(help="The values of the columns as a JSON object.")
     ] = None,
     common: CommonOptions | None = None,
     run: str | None = None,
@@ -30,6 +41,7 @@ def prompt(
 ) -> None:
     """Prompt a model: in-context learning with zero, one or a few shots.
 
+    A run renders the question with its own task, and answers as it was evaluated.
     Without --input, the first test examples of the task are asked and their references shown.
     Decoding is greedy unless evaluate.decoding.strategy=sampling (or beam) is given. Answers end at
     evaluate.max_new_tokens or a text of evaluate.stop. See 'luthier config schema'.
@@ -53,15 +65,40 @@ def prompt(
     named = open_target(run, Console()).run if run else None
     config = _configuration(named, arguments, common, shots)
     path = named.path if named else None
-    answers = luthier.prompt(config, question=question, run=path, num=num)
+    asked = _values(input_json) if input_json is not None else question or None
+    answers = luthier.prompt(config, question=asked, run=path, num=num)
     if json:
         print_json([answer.model_dump(mode="json") for answer in answers])
         return
     for number, answer in enumerate(answers, start=1):
         print_result(f"── {number} ── prompt", answer.prompt, "── answer", answer.prediction)
+        if answer.likelihoods:
+            shares = Answer.of(answer).probabilities.items()
+            print_result("── probabilities", "\n".join(f"{p:.3f}  {name}" for name, p in shares))
         if answer.references:
             print_result("── accepted", "\n".join(answer.references))
         print_result("")
+
+
+def _values(text: str) -> dict[str, Any]:
+    """The values of columns from a JSON object.
+
+    Raises:
+        UsageError: it is no JSON object.
+    """
+    from luthier.core.untrusted import parse_record
+
+    try:
+        values = parse_record(text, "--input-json")
+    except DataError as error:
+        raise UsageError(error.problem, where=error.where) from None
+    if not isinstance(values, dict):
+        raise UsageError(
+            "this is not a JSON object",
+            where="--input-json",
+            fix="""write such as '{"subject": "Refund", "body": "Where is it?"}'""",
+        )
+    return values
 
 
 def _configuration(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from luthier.config import Decoding, RunConfig
@@ -14,6 +15,7 @@ from luthier.evaluation.predicting.generation import Generating
 from luthier.evaluation.predicting.multiple_choice import MultipleChoice
 from luthier.evaluation.settings import require_reach
 from luthier.prompts.shots import choose_shots, with_shots
+from luthier.tasks.task import Task
 
 if TYPE_CHECKING:
     from luthier.context.run_context import RunContext
@@ -38,32 +40,87 @@ def wants_choices(config: RunConfig, dataset: Dataset) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Shots:
+    """The few-shot examples before each question.
+
+    Attributes:
+        examples: the examples, in order.
+        stop: the stop strings for prompts with them.
+    """
+
+    examples: tuple[Example, ...] = ()
+    stop: tuple[str, ...] = ()
+
+    def before(self, example: Example) -> Example:
+        """A question with the few-shot examples before it."""
+        return with_shots(example, self.examples)
+
+
+def drawn_shots(context: RunContext, count: int) -> Shots:
+    """``count`` few-shot examples drawn from the training examples.
+
+    Raises:
+        DataError: there are too few training examples to draw from.
+    """
+    train = context.dataset.train
+    shown = choose_shots(train, count, context.config.seed)
+    return Shots(shown, context.renderer.stop_strings(train) if count else ())
+
+
 def answer_mode(context: RunContext, shots: int) -> AnswerMode:
     """The way that a model answers with ``shots`` few-shot examples before each question.
 
     Choices are generated where a model's server gives no log-probabilities.
     """
-    if not context.chooses:
-        return Generating(decoding_of(context, shots), context.config.evaluate.samples)
-    if not context.config.evaluate.calibrate:
-        return MultipleChoice()
-    return MultipleChoice(_empty_question(context, shots))
+    return mode_of(context, drawn_shots(context, shots))
+
+
+def mode_of(context: RunContext, shots: Shots) -> AnswerMode:
+    """The way that a model answers after few-shot examples; see `answer_mode`."""
+    return Answering.of(context).mode(shots)
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """The settings that decide how a model answers.
+
+    Attributes:
+        config: the settings of the evaluation.
+        task: the task.
+        chooses: whether answers are chosen by likelihood.
+        max_new_tokens: the maximum length of a generated answer.
+    """
+
+    config: RunConfig
+    task: Task
+    chooses: bool
+    max_new_tokens: int
+
+    @classmethod
+    def of(cls, context: RunContext) -> Answering:
+        """The settings of a context with its data."""
+        task = context.dataset.template
+        return cls(context.config, task, context.chooses, longest_answer(context))
+
+    def mode(self, shots: Shots) -> AnswerMode:
+        """The way that a model answers after few-shot examples."""
+        if not self.chooses:
+            return Generating(self.decoding(shots), self.config.evaluate.samples)
+        if not self.config.evaluate.calibrate:
+            return MultipleChoice()
+        return MultipleChoice(shots.before(self.task.empty_example()))
+
+    def decoding(self, shots: Shots) -> Decoding:
+        """The decoding settings of generated answers after few-shot examples."""
+        stop = self.config.evaluate.stop
+        return Decoding(
+            max_new_tokens=self.max_new_tokens,
+            stop=shots.stop if stop is None else stop,
+            strategy=self.config.strategy,
+        )
 
 
 def decoding_of(context: RunContext, shots: int) -> Decoding:
     """The decoding settings for prompts with ``shots`` few-shot examples."""
-    limit = longest_answer(context)
-    stop = context.config.evaluate.stop
-    if stop is None:
-        stop = context.renderer.stop_strings(context.dataset.train) if shots else ()
-    return Decoding(max_new_tokens=limit, stop=stop, strategy=context.config.strategy)
-
-
-def _empty_question(context: RunContext, shots: int) -> Example:
-    """The task's question without content, after the same few-shot examples.
-
-    Raises:
-        DataError: the task cannot be rendered without content.
-    """
-    shown = choose_shots(context.dataset.train, shots, context.config.seed)
-    return with_shots(context.dataset.template.empty_example(), shown)
+    return Answering.of(context).decoding(drawn_shots(context, shots))

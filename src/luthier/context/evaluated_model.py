@@ -13,6 +13,7 @@ from luthier.core.errors import DataError
 from luthier.evaluation import CachedEngine
 from luthier.evaluation.asking.encode import ChatEncoder, TaskEncoder, TextEncoder
 from luthier.evaluation.asking.served import ServedChatEncoder, ServedEncoder
+from luthier.evaluation.predicting.base import AnswerMode, ModelPredictor
 from luthier.inference import Engine
 from luthier.inference.local.engine import LocalEngine
 from luthier.inference.remote import EndpointModel
@@ -21,6 +22,7 @@ from luthier.inference.vllm.engine import VllmEngine, VllmModel
 from luthier.models.fingerprint import model_fingerprint
 from luthier.models.load import LoadedModel
 from luthier.prompts.render import PromptRenderer
+from luthier.prompts.renderer import Renderer
 from luthier.prompts.tokens import Tokenizer
 from luthier.records.evaluation import ModelStamp
 from luthier.records.result_cache import ResultCache
@@ -164,6 +166,21 @@ def with_vllm(model: VllmModel) -> LocalModel:
         content=model.content,
         batch_tokens=_VLLM_BATCH_TOKENS,
     )
+
+
+def model_predictor(
+    model: EvaluatedModel, renderer: Renderer, mode: AnswerMode, cache: ResultCache | None = None
+) -> ModelPredictor:
+    """The predictor of a loaded model.
+
+    Args:
+        model: a loaded model, or one on a server.
+        renderer: the renderer of prompts for the base model.
+        mode: the way that the model answers.
+        cache: stores the answers as they come.
+    """
+    # A soft prompt takes a part of the window.
+    return ModelPredictor(model.engine(cache), renderer.within(model.context_window), mode)
 
 
 def no_chat_template() -> DataError:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from luthier.context.answer_mode import answer_mode
+from luthier.context.answer_mode import drawn_shots, mode_of
 from luthier.context.run_context import RunContext
 from luthier.data.splits import SplitName
 from luthier.evaluation import EvaluationTask
-from luthier.prompts.shots import choose_shots, with_shots
 
 
 def evaluation_task(context: RunContext, shots: int, split: SplitName = "test") -> EvaluationTask:
@@ -15,14 +14,14 @@ def evaluation_task(context: RunContext, shots: int, split: SplitName = "test") 
     Raises:
         DataError: there are too few training examples to draw from, or a metric does not apply.
     """
-    shown = choose_shots(context.dataset.train, shots, context.config.seed)
+    drawn = drawn_shots(context, shots)
     return EvaluationTask(
         name=context.dataset.task,
         split=split,
-        examples=tuple(with_shots(e, shown) for e in context.dataset.split(split)),
+        examples=tuple(map(drawn.before, context.dataset.split(split))),
         template=context.template,
         shots=shots,
         chat_template=context.renderer.use_chat_template,
         metrics=context.metrics,
-        mode=answer_mode(context, shots),
+        mode=mode_of(context, drawn),
     )

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from luthier.config import RunConfig
+from luthier.config import PromptConfig, RunConfig
 from luthier.context.answer_mode import wants_choices
 from luthier.context.found_model import FoundModel
 from luthier.context.metrics import metric_names
@@ -17,6 +17,7 @@ from luthier.models.load import ModelHandle
 from luthier.prompts.renderer import Renderer
 from luthier.prompts.training_example import TrainingExample
 from luthier.records.evaluation import TemplateStamp
+from luthier.tasks.task import Task
 
 
 class MeasuredText(NamedTuple):
@@ -60,13 +61,8 @@ class RunContext:
 
         Its fingerprint includes the user's chat template and the chat template's arguments.
         """
-        stamp = self.dataset.template.stamp
-        prompt = self.config.prompt
-        if self.renderer.own_template is not None or prompt.chat_template_kwargs:
-            values = json.dumps(dict(prompt.chat_template_kwargs), sort_keys=True, default=str)
-            content = fingerprint(stamp.hash, self.renderer.own_template or "", values)
-            return TemplateStamp(id=stamp.id, hash=content)
-        return stamp
+        own = self.renderer.own_template
+        return template_stamp(self.dataset.template, self.config.prompt, own)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -81,3 +77,13 @@ class RunContext:
     def renderer_beside(self, method: MethodName) -> Renderer:
         """The renderer, without the positions of the context window that a method takes."""
         return self.renderer.with_reserved_positions(self.config.methods.of(method).positions)
+
+
+def template_stamp(task: Task, prompt: PromptConfig, own_template: str | None) -> TemplateStamp:
+    """The stamp of a task with the user's chat template, if any; see `RunContext.template`."""
+    stamp = task.stamp
+    if own_template is not None or prompt.chat_template_kwargs:
+        values = json.dumps(dict(prompt.chat_template_kwargs), sort_keys=True, default=str)
+        content = fingerprint(stamp.hash, own_template or "", values)
+        return TemplateStamp(id=stamp.id, hash=content)
+    return stamp

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luthier.core.console import Console
-from luthier.core.errors import DataError
-from luthier.core.names import listed, on_one_line
+from luthier.core.errors import DataError, UsageError
+from luthier.core.names import did_you_mean, listed, on_one_line, shortened
 from luthier.records.ladder import LadderRecord
 from luthier.records.results import tuned_model
 from luthier.records.run_directory import RunDirectory, is_missing_run
@@ -105,6 +105,24 @@ def recommended_rung(run: RunDirectory, console: Console) -> RunDirectory:
         )
     console.say(f"{run.path} stands for the rung that it recommends: {chosen}")
     return rungs[chosen]
+
+
+def named_rung(run: RunDirectory, name: str) -> RunDirectory:
+    """The rung of an adapt run that a user has named.
+
+    Raises:
+        UsageError: the run has no such rung.
+    """
+    rungs = {rung.name: rung for rung in run.rungs()} if run.is_adapt else {}
+    if name not in rungs:
+        raise UsageError(
+            f"this run has no rung {shortened(name)!r}",
+            where=str(run.path),
+            fix=did_you_mean(name, rungs) or f"its rungs are {listed(rungs)}"
+            if rungs
+            else "only an adapt run has rungs; leave out --rung",
+        )
+    return rungs[name]
 
 
 def _or_name_one(rungs: dict[str, RunDirectory]) -> str:

@@ -15,6 +15,7 @@ from luthier.context.evaluated_model import in_memory
 from luthier.context.evaluation_task import evaluation_task
 from luthier.context.fingerprints import training_fingerprint
 from luthier.context.run_context import RunContext
+from luthier.context.stored_prompting import store_prompting
 from luthier.core.console import Console
 from luthier.evaluation import (
     Evaluation,
@@ -63,7 +64,7 @@ class RungMeasurer:
     contamination: Contamination | None = None
 
     def open_rung(self, rung: Rung, **changes: Any) -> RunDirectory:
-        """The run directory of a rung, with the configuration that evaluates it on its own.
+        """The run directory of a rung, with all that evaluates it, and asks it, on its own.
 
         Args:
             rung: the rung.
@@ -71,7 +72,9 @@ class RungMeasurer:
         """
         run = self.run.rung(rung.name)
         changed = {key.replace("__", "."): value for key, value in changes.items()}
-        save_config(run, override(self.context.config, changed))
+        config = override(self.context.config, changed)
+        save_config(run, config)
+        store_prompting(run, self.context, config.prompt.shots)
         return run
 
     def evaluate(

@@ -108,6 +108,19 @@ class PromptRenderer:
             reasoning=config.reasoning,
         )
 
+    def with_template(self, text: str, where: str) -> PromptRenderer:
+        """A renderer with another chat template.
+
+        Args:
+            text: the chat template.
+            where: its file, for errors.
+
+        Raises:
+            DataError: the chat template is not valid.
+        """
+        require_usable(self.tokenizer, text, where)
+        return replace(self, use_chat_template=True, own_template=text, template_file=where)
+
     def within(self, context_window: int | None) -> PromptRenderer:
         """A renderer with another context window; None keeps the current one."""
         return self if context_window is None else replace(self, context_window=context_window)

@@ -120,6 +120,16 @@ class RunDirectory:
         return self.path / BASELINE_FILE
 
     @property
+    def task(self) -> Path:
+        """The task that renders the rows, as a task file."""
+        return self.path / "task.yaml"
+
+    @property
+    def prompting(self) -> Path:
+        """The `PromptingRecord`: few-shot examples and the form of the prompts."""
+        return self.path / "prompting.json"
+
+    @property
     def plan(self) -> Path:
         """The `MeasuredPlan`: predicted and measured memory."""
         return self.path / "plan.json"

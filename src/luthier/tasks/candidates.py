@@ -110,6 +110,12 @@ class RowChoices(LikelihoodTask):
         lists = {beginning(column) for column in (self.choices_column, *said) if column}
         return (super().columns - {"candidate", "label"}) | lists
 
+    @property
+    def question_columns(self) -> frozenset[str]:
+        """See `Task.question_columns`."""
+        lists = {beginning(column) for column in (self.choices_column, self.labels) if column}
+        return (super().question_columns - {"candidate", "label"}) | lists
+
     def _require_text(self, row: Row, accepted: tuple[str, ...]) -> None:
         """Refuse a single right answer that is not among the choices.
 

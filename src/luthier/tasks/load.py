@@ -93,6 +93,24 @@ def load_template(name_or_path: str, where: str = "prompt.template") -> Task:
     return found
 
 
+def stored_task(text: str, where: str) -> Task:
+    """The task that a run has stored, which may have the name of a built-in one.
+
+    Args:
+        text: the content of the task file.
+        where: its path, for errors.
+
+    Raises:
+        UsageError, DataError: it is not a valid task, or names sources of rows.
+    """
+    found = tuple(tasks_of(parse_yaml(text, where), None, "task"))
+    if len(found) != 1 or not isinstance(found[0], Task) or found[0].has_rows:
+        raise DataError(
+            "this is not the task of a run: a single one without files and hub", where=where
+        )
+    return found[0]
+
+
 def library_templates() -> tuple[Task, ...]:
     """The built-in templates (tasks without rows), by file and in the order of their wordings."""
     found = _library(None).values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -148,6 +148,9 @@ class Task(Config, ABC):
         "about", "cluster", "version", "files", "hub", "split", "shots", "max_new_tokens",
         "metrics", "submission", "name",
     })  # fmt: skip
+    _NOT_IN_QUESTION: ClassVar[frozenset[str]] = frozenset({
+        "id", "group", "question_id", "label", "completion",
+    })  # fmt: skip
     _UNCHANGED: ClassVar[Mapping[str, Any]] = {"examples": (), "trailing_whitespace": "keep"}
     """The neutral value of fields that were added later, by field.
 
@@ -201,6 +204,12 @@ class Task(Config, ABC):
     def columns(self) -> frozenset[str]:
         """The columns that the question and its answer need."""
         return columns_of(self.snippets.values())
+
+    @property
+    def question_columns(self) -> frozenset[str]:
+        """The columns that a row needs to be asked about, without those of its answer."""
+        asked = (text for name, text in self.snippets.items() if name not in self._NOT_IN_QUESTION)
+        return columns_of(asked)
 
     @property
     def snippets(self) -> Mapping[str, str]:
@@ -290,6 +299,15 @@ class Task(Config, ABC):
             group=self._name("group", self.group, row),
             question_id=self.question_id_of(row),
         )
+
+    def question(self, row: Row) -> Example:
+        """The question that a row makes, with its choices; columns of the answer are not read.
+
+        Raises:
+            DataError: a column is missing, a text cannot be made, or the question is empty.
+        """
+        example = self._rendered(row, {}, answered=False, id="").example()
+        return replace(example, references=(), answer=None)
 
     def _rendered(
         self, row: Row, source_labels: Mapping[str, str], *, answered: bool, **names: Any

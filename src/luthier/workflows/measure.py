@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.context.evaluated_model import EvaluatedModel, in_memory
+from luthier.context.evaluated_model import EvaluatedModel, in_memory, model_predictor
 from luthier.context.evaluation_task import evaluation_task
 from luthier.context.run_context import RunContext
 from luthier.core.console import Console
@@ -16,7 +16,7 @@ from luthier.evaluation import (
     write_evaluation,
 )
 from luthier.evaluation.forgetting import measure_general
-from luthier.evaluation.predicting.base import ModelPredictor, Predictor
+from luthier.evaluation.predicting.base import Predictor
 from luthier.inference import TextLoss
 from luthier.models.load import LoadedModel
 from luthier.records.contamination import Contamination
@@ -58,10 +58,8 @@ def measure_model(
         ResourceError: the run directory is not writable.
     """
     task = evaluation_task(context, shots)
-    # A soft prompt takes a part of the window.
-    renderer = context.renderer.within(model.context_window)
-    engine = model.engine(ResultCache(run.answers(task.name)))
-    predictor = ModelPredictor(engine, renderer, task.mode)
+    cache = ResultCache(run.answers(task.name))
+    predictor = model_predictor(model, context.renderer, task.mode, cache)
     return measure_predictor(
         context, task, run, predictor, model.stamp, console, adapter, contamination
     )

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from luthier.core.console import Console
+from luthier.core.errors import DataError
 from luthier.core.example import Example
 from luthier.inference import Engine
+from luthier.prompts.batched import prompts_of
 from luthier.prompts.render import PromptRenderer
 from luthier.prompts.renderer import Renderer
 from luthier.records.evaluation import SampleRecord
@@ -51,6 +53,14 @@ class Predictor(ABC):
         Raises:
             DataError: an example cannot be answered; all such examples are listed.
         """
+
+    def refusals(self, examples: Sequence[Example]) -> list[DataError | None]:
+        """The reason why each example cannot be answered; None where it can.
+
+        Args:
+            examples: the questions; they may lack references.
+        """
+        return [None] * len(examples)
 
 
 class AnswerMode(ABC):
@@ -125,3 +135,16 @@ class ModelPredictor(Predictor):
     def predict(self, examples: Sequence[Example], console: Console, name: str) -> Predictions:
         """See `Predictor.predict`."""
         return self.mode.answer(self.engine, self.renderer, examples, console, name)
+
+    def refusals(self, examples: Sequence[Example]) -> list[DataError | None]:
+        """See `Predictor.refusals`: prompts that cannot be written, or leave no room."""
+        found = self._refusals(examples, 0)
+        # The room for answers can be known only of questions that can be written.
+        fine = [example for example, why in zip(examples, found, strict=True) if why is None]
+        room = self.mode.answer_tokens(self.renderer, fine)
+        long = iter(self._refusals(fine, room))
+        return [next(long) if why is None else why for why in found]
+
+    def _refusals(self, examples: Sequence[Example], room: int) -> list[DataError | None]:
+        prompts = prompts_of(self.renderer, examples, answer_tokens=room)
+        return [prompt if isinstance(prompt, DataError) else None for _, prompt in prompts]

@@ -1,0 +1,160 @@
+"""Load a run to use it in Python."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luthier.api.configuration import Overrides
+from luthier.core.console import Console
+from luthier.core.errors import ProblemList, UsageError
+
+if TYPE_CHECKING:
+    from luthier.context.run_predictor import RunPredictor
+    from luthier.core.row import Row
+    from luthier.records.prediction import Answer
+    from luthier.workflows.predict import RowSource
+
+
+def load(
+    run: str | Path,
+    rung: str | None = None,
+    console: Console | None = None,
+    *,
+    overrides: Overrides = None,
+) -> Model:
+    """Load a run, ready to answer questions as its evaluation did.
+
+    Args:
+        run: the run directory; an adapt run stands for its recommended rung.
+        rung: another rung of the adapt run.
+        console: shows progress; None: nothing is shown.
+        overrides: settings that a stored run may not decide, such as ``{"model.id": …}``.
+
+    Raises:
+        LuthierError: see `luthier.core.errors`.
+
+    Example:
+        ::
+
+            model = luthier.load("runs/tickets")
+            answer = model(subject="Refund?", body="Where is my money?")
+            print(answer.text, answer.probability)
+    """
+    from luthier.context.run_predictor import open_predictor
+
+    console = console or Console(quiet=True)
+    return Model(open_predictor(run, console, overrides, rung), console)
+
+
+class Model:
+    """A loaded run: a call answers one question, `predict` answers many.
+
+    Args:
+        predictor: the run.
+        console: shows progress.
+    """
+
+    def __init__(self, predictor: RunPredictor, console: Console) -> None:
+        self._run, self._console = predictor, console
+        self._source = predictor.load()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a question needs."""
+        return self._run.shape.columns
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The answers to choose from; empty for open answers."""
+        return self._run.choices
+
+    def __repr__(self) -> str:
+        return f"Model({str(self._run.run.path)!r}, columns={list(self.columns)})"
+
+    def __call__(self, text: str | Mapping[str, Any] | None = None, **columns: Any) -> Answer:
+        """The answer to one question.
+
+        Args:
+            text: the value of the only column, or the values by column.
+            columns: the values by column.
+
+        Raises:
+            UsageError: a text is given for a question of several columns, or nothing is given.
+            DataError: a column is missing or empty, or the question is too long.
+        """
+        from luthier.workflows.predict import RowSource
+
+        row = self._row(text, columns)
+        (answer,) = self._answers(RowSource("the question", lambda _problems: [row]))
+        return answer
+
+    def predict(self, rows: Any) -> Any:
+        """The answers to many questions, in their order.
+
+        Args:
+            rows: a list of mappings from columns to values, the path of a file, or a pandas
+                DataFrame.
+
+        Returns:
+            A list of `Answer`; for a DataFrame a copy of it with the columns ``prediction`` and
+            ``probability``, one for each choice, or ``finish``.
+
+        Raises:
+            UsageError: a DataFrame has a column of such a name.
+            DataError: rows cannot be answered; all of them are listed.
+        """
+        from luthier.workflows.rows_to_answer import file_source, list_source
+
+        if isinstance(rows, str | Path):
+            return self._answers(file_source(rows))
+        if not _is_frame(rows):
+            return self._answers(list_source(list(rows)))
+        from luthier.workflows.predict import AddedColumns
+
+        added = AddedColumns.of(self._run, None, "")
+        names = [str(name) for name in rows.columns]
+        added.require_new(names, "the data frame")
+        records = rows.set_axis(names, axis="columns").to_dict("records")
+        answers = self._answers(list_source(records)) if records else []
+        values = [added.values(answer) for answer in answers]
+        return rows.assign(**{name: [each[name] for each in values] for name in added.names})
+
+    def _answers(self, source: RowSource) -> list[Answer]:
+        """The answers to all rows of a source.
+
+        Raises:
+            DataError: rows cannot be answered; all of them are listed.
+        """
+        from luthier.core.errors import DataError
+        from luthier.workflows.predict import answer_source, survey
+
+        found = survey(self._run, source, self._console)
+        problems, answers = ProblemList(), []
+        chunks = answer_source(self._run, self._source, source, self._console, rows=found.rows)
+        for answered, rejected in chunks:
+            answers += [answer for _, answer in answered]
+            for each in rejected:
+                problems.add(DataError(each.reason, where=each.where))
+        problems.raise_if_any()
+        return answers
+
+    def _row(self, text: str | Mapping[str, Any] | None, columns: Mapping[str, Any]) -> Row:
+        from luthier.core.row import Row
+
+        if isinstance(text, str) and not columns:
+            return self._run.shape.row_of(text)
+        if (text is None) == (not columns) or isinstance(text, str):
+            raise UsageError(
+                "a question is one text, a mapping, or values by column",
+                fix=f"give the columns {', '.join(self.columns)}",
+            )
+        return Row(dict(columns or text or {}), "the question")
+
+
+def _is_frame(rows: object) -> bool:
+    """Whether rows are a pandas DataFrame; pandas is not imported for that."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(rows, pandas.DataFrame)
