@@ -8,6 +8,7 @@ from luthier.cli.dry_run import print_dry_run
 from luthier.cli.flags import DryRun, Json
 from luthier.cli.options import CommonOptions, names_of, read_configuration
 from luthier.cli.output import print_json, print_result
+from luthier.core.terminal import Text
 
 
 def adapt(
@@ -50,11 +51,14 @@ def adapt(
         print_json({"run": str(result.run.path), "report": str(result.report), **document})
         return
     from luthier.reports import ladder_table
+    from luthier.reports.headline import ladder_headline
 
     recommendation = result.ladder.recommendation
     reasons = "\n".join(f"– {reason}" for reason in recommendation.reasons)
     warnings = [f"warning: {warning}" for warning in recommendation.warnings]
     print_result(
+        "",
+        Text(ladder_headline(result.ladder), style="bold"),
         "",
         *warnings,
         *([""] if warnings else []),

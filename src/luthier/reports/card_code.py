@@ -101,7 +101,7 @@ class Saved:
 
     Attributes:
         base: its base model.
-        repo: the Hub id under which it is published; empty: not published.
+        repo: the Hub id under which it is published, or its folder; empty: the working directory.
         has_tokenizer: whether it has a tokenizer beside the weights.
     """
 
@@ -176,6 +176,16 @@ OWN_ADAPTER = Form("adapter", "luthier", None)
 WHOLE_MODEL = Form("finetune", "transformers", _load_whole)
 
 
+def python_code(form: Form, saved: Saved, question: Question) -> str:
+    """Python code that loads a saved model with transformers or peft, and asks it.
+
+    Empty if only Luthier loads models of this form.
+    """
+    if form.loading is None:
+        return ""
+    return "\n".join([*form.loading(saved), "", *question.lines()])
+
+
 def loading_lines(form: Form, saved: Saved, question: Question) -> Iterator[str]:
     """Markdown with code that loads a saved model and asks it.
 
@@ -184,9 +194,9 @@ def loading_lines(form: Form, saved: Saved, question: Question) -> Iterator[str]
         saved: the model.
         question: the question to ask.
     """
-    if form.loading:
+    if code := python_code(form, saved, question):
         yield from ("", "With transformers" + (" and peft:" if form is PEFT_ADAPTER else ":"), "")
-        yield from fenced("\n".join([*form.loading(saved), "", *question.lines()]), "python")
+        yield from fenced(code, "python")
     yield from ("", "With Luthier:", "")
     base = saved.base
     settings: dict[str, object] = {"model.id": saved.repo or "."}

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from luthier.core.choices import BaselineName
 from luthier.core.errors import DataError
 from luthier.core.files import read_json, read_lines, read_text
 from luthier.records.comparison import RunComparison
@@ -41,7 +42,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A rung of a ladder, a run in a comparison, or the model of a run without a ladder."""
+    """A rung of a ladder, a run in a comparison, or the model of a run without a ladder.
+
+    Attributes:
+        folder: its run directory.
+    """
 
     name: str
     measured: tuple[Measured, ...]
@@ -49,20 +54,39 @@ class System:
     training: TrainingRecord | None
     forgetting: Forgetting | None
     curve: LossCurve
+    folder: RunDirectory
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it needs no language model."""
+        return self.name in get_args(BaselineName)
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One run, or several compared runs, as shown in a report."""
+    """One run, or several compared runs, as shown in a report.
+
+    Attributes:
+        folder: the run directory; None for several runs.
+    """
 
     name: str
     kind: str
+    folder: Path | None
     ladder: LadderRecord | None
     systems: tuple[System, ...]
     config: str
     manifest: Mapping[str, Any]
     contamination: Contamination | None = None
     compared: RunComparison | None = None
+
+    @property
+    def recommended(self) -> System | None:
+        """The recommended rung, or the only system of a run without a ladder."""
+        if self.ladder is None:
+            return self.systems[0] if self.folder else None
+        chosen = self.ladder.recommendation.rung
+        return next((system for system in self.systems if system.name == chosen), None)
 
     @property
     def records(self) -> list[EvaluationRecord]:
@@ -105,6 +129,7 @@ def read_content(run: RunDirectory) -> Content:
     return Content(
         name=run.name,
         kind=kind,
+        folder=run.path,
         ladder=ladder,
         systems=systems,
         config=read_text(run.config),
@@ -127,6 +152,7 @@ def read_compared(runs: Sequence[RunDirectory], comparison: RunComparison) -> Co
     return Content(
         name=" and ".join(comparison.names),
         kind="compare",
+        folder=None,
         ladder=None,
         systems=tuple(
             _read_system(run, name, tasks) for run, name in zip(runs, comparison.names, strict=True)
@@ -219,6 +245,7 @@ def _read_system(run: RunDirectory, name: str, tasks: Set[str] | None = None) ->
         training=TrainingRecord.read(run.training) if run.training.exists() else None,
         forgetting=Forgetting.read(run.forgetting) if run.forgetting.exists() else None,
         curve=_read_curve(run),
+        folder=run,
     )
 
 

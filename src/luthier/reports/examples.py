@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import exp
 from typing import Any, Literal
 
 from luthier.core.terminal import printable_values
@@ -11,13 +12,17 @@ from luthier.records.evaluation import EvaluationRecord, MetricResult, SampleRec
 from luthier.reports.content import Content, System
 from luthier.reports.excerpts import common_ending, prompt_end
 from luthier.reports.fair_shares import fair_shares
+from luthier.reports.messages import Message, messages_of
 
 MAX_EXAMPLES = 500
 MAX_CHARACTERS = 4_000
+"""Maximum characters of an answer."""
+MAX_PROMPT = 24_000
+"""Maximum characters of a prompt."""
 MAX_PAGE = 6_000_000
 """Maximum characters on a page of many examples and systems; longer texts are truncated."""
 _BEGINNING = 0.25
-"""The share of a truncated prompt kept from its start; the question is at its end."""
+"""The share of a truncated message kept from its start; the question is at its end."""
 _EXCERPT = 160
 
 
@@ -38,15 +43,31 @@ class Output:
         text: the answer; for a closed set, the chosen label.
         score: None if the metric has no value for single samples.
         finish: whether it ended by itself or was truncated.
+        right: whether it is right; None if scores are not 0 or 1.
         likelihoods: of each choice, in nats; empty for open answers.
+        probabilities: of each choice among all of them; empty for open answers.
         found: the answer extracted from the text, by extractor.
     """
 
     text: str
     score: float | None
+    right: bool | None
     finish: Literal["stop", "length"]
     likelihoods: tuple[float, ...]
+    probabilities: tuple[float, ...]
     found: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The prompt of one or more systems.
+
+    Attributes:
+        systems: their names.
+    """
+
+    systems: tuple[str, ...]
+    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +75,8 @@ class SideBySide:
     """One example with the outputs of all systems.
 
     Attributes:
-        prompt: the prompt of the first (cheapest) system.
+        number: its place among the test examples of its task, from 1.
+        prompts: the different prompts of the language models; of baselines if there are no others.
         asked: the end of the prompt on one line, without the common ending of all prompts.
         choices: the closed set of answers, if they have wordings.
         outputs: one per system; None if it has no sample with this id.
@@ -63,10 +85,11 @@ class SideBySide:
         regressed: whether the recommended system scores worse than the cheapest.
     """
 
+    number: int
     id: str
     task: str
     metric: str
-    prompt: str
+    prompts: tuple[Prompt, ...]
     asked: str
     references: tuple[str, ...]
     choices: tuple[Choice, ...]
@@ -97,6 +120,18 @@ class Examples:
         """Whether some examples are scored as right or wrong."""
         return any(row.right is not None for row in self.rows)
 
+    @property
+    def has_differences(self) -> bool:
+        """Whether systems score differently on some examples."""
+        return any(row.spread > 0 for row in self.rows)
+
+    def first(self, count: int) -> list[SideBySide]:
+        """The rows of the page's first view: the largest differences first, if there are some."""
+        if not self.has_differences:
+            return list(self.rows[:count])
+        telling = [row for row in self.rows if row.spread > 0]
+        return sorted(telling, key=lambda row: -row.spread)[:count]
+
     def as_json(self) -> dict[str, Any]:
         """JSON values for the page's example browser."""
         shown: dict[str, Any] = printable_values(asdict(self))
@@ -121,14 +156,14 @@ def collect_examples(content: Content) -> Examples:
     picked = [
         each for task, share in zip(joined, shares, strict=True) for each in _picked(task, share)
     ]
-    longest = MAX_PAGE // (max(1, len(picked)) * (len(systems) + 2))
+    longest = MAX_PAGE // (max(1, len(picked)) * (2 * len(systems) + 2))
     return Examples(
         systems=names,
         noun="rung" if content.ladder else "run",
         recommended=recommended,
         tasks=tuple(dict.fromkeys(each.task for each in picked)),
         total=sum(map(len, joined)),
-        rows=tuple(each.shown(min(MAX_CHARACTERS, longest)) for each in picked),
+        rows=tuple(each.shown(longest) for each in picked),
     )
 
 
@@ -136,8 +171,10 @@ def collect_examples(content: Content) -> Examples:
 class _Joined:
     """The untruncated samples of one example, one per system."""
 
+    number: int
     task: str
     metric: MetricResult | None
+    systems: Sequence[System]
     samples: tuple[SampleRecord | None, ...]
     recommended: int | None
     is_binary: bool
@@ -157,14 +194,16 @@ class _Joined:
     def right(self) -> bool | None:
         return all(score == 1 for score in self.scores) if self.is_binary else None
 
-    def shown(self, longest: int) -> SideBySide:
-        """The example as shown on the page, with texts of at most ``longest`` characters."""
+    def shown(self, most: int) -> SideBySide:
+        """The example as shown on the page, with texts of at most ``most`` characters."""
         first = next(sample for sample in self.samples if sample)
+        longest = min(MAX_CHARACTERS, most)
         return SideBySide(
+            number=self.number,
             id=first.id,
             task=self.task,
             metric=self.metric.name if self.metric else "",
-            prompt=_clip_middle(first.prompt, longest),
+            prompts=self._prompts(min(MAX_PROMPT, most)),
             asked=prompt_end(first.prompt, self.ending, _EXCERPT),
             references=tuple(_clip(reference, longest) for reference in first.references),
             choices=(choices := _choices(first, longest)),
@@ -174,17 +213,30 @@ class _Joined:
             regressed=self._is_worse(),
         )
 
+    def _prompts(self, longest: int) -> tuple[Prompt, ...]:
+        """Each different prompt with the systems that got it."""
+        asked: dict[str, list[str]] = {}
+        given = [(s, sample) for s, sample in zip(self.systems, self.samples, strict=True) if sample]
+        models = [(system, sample) for system, sample in given if not system.is_baseline]
+        for system, sample in models or given:
+            asked.setdefault(sample.prompt, []).append(system.name)
+        return tuple(Prompt(tuple(names), _messages(text, longest)) for text, names in asked.items())
+
     def _score(self, sample: SampleRecord) -> float | None:
         return sample.scores.get(self.metric.name) if self.metric else None
 
     def _output(self, sample: SampleRecord | None, longest: int, num_choices: int) -> Output | None:
         if sample is None:
             return None
+        score = self._score(sample)
+        scored = sample.likelihoods if len(sample.likelihoods) == num_choices else ()
         return Output(
             text=_clip(sample.prediction, longest),
-            score=self._score(sample),
+            score=score,
+            right=score == 1 if self.is_binary and score is not None else None,
             finish=sample.finish,
-            likelihoods=sample.likelihoods if len(sample.likelihoods) == num_choices else (),
+            likelihoods=scored,
+            probabilities=_probabilities(scored),
             found=tuple((name, _clip(text, longest)) for name, text in sample.extracted.items()),
         )
 
@@ -210,7 +262,10 @@ def _joined(
     ids = dict.fromkeys(id_ for column in columns for id_ in column)
     rows = [tuple(column.get(id_) for column in columns) for id_ in ids]
     ending = common_ending(next(filter(None, samples)).prompt for samples in rows)
-    return [_Joined(task, metric, samples, recommended, is_binary, ending) for samples in rows]
+    return [
+        _Joined(number, task, metric, systems, samples, recommended, is_binary, ending)
+        for number, samples in enumerate(rows, start=1)
+    ]
 
 
 def _picked(rows: Sequence[_Joined], most: int) -> list[_Joined]:
@@ -252,6 +307,24 @@ def _choices(sample: SampleRecord, longest: int) -> tuple[Choice, ...]:
     )
 
 
+def _probabilities(likelihoods: Sequence[float]) -> tuple[float, ...]:
+    """The share of each choice in the probability of all."""
+    if not likelihoods:
+        return ()
+    likeliest = max(likelihoods)
+    weights = [exp(one - likeliest) for one in likelihoods]
+    return tuple(weight / sum(weights) for weight in weights)
+
+
+def _messages(prompt: str, longest: int) -> tuple[Message, ...]:
+    """The messages of a prompt with at most ``longest`` characters in all."""
+    found = messages_of(prompt)
+    if len(prompt) <= longest:
+        return found
+    share = longest // len(found)
+    return tuple(Message(each.role, _clip_middle(each.text, share)) for each in found)
+
+
 def _clip(text: str, longest: int) -> str:
     """The start of a long text, with a note; one sample must not fill the report."""
     more = len(text) - longest
@@ -259,7 +332,7 @@ def _clip(text: str, longest: int) -> str:
 
 
 def _clip_middle(text: str, longest: int) -> str:
-    """Start and end of a long prompt."""
+    """Start and end of a long message."""
     more = len(text) - longest
     if more <= 0:
         return text

@@ -10,16 +10,16 @@ from itertools import takewhile
 _BOUNDARY = re.compile(r"[\s<\[]")
 # Special tokens of chat templates: <|im_end|>, <s>, </s>, <end_of_turn>, [INST].
 _SPECIAL = re.compile(r"<[|｜][^<>|｜]{1,60}[|｜]>|</?[\w:.-]{1,60}>|\[/?[A-Z_]{1,60}\]")
-# Special tokens that are unlikely in ordinary text.
-_MARK = (
+MARK = (
     r"(?:<[|｜][^<>|｜]{1,60}[|｜]>|</?s>|<(?:bos|eos|sop|start_of_turn|end_of_turn|SPECIAL_\d+)>"
     r"|\[/?INST\]|\[gMASK\])"
 )
-_ROLE = r"(?:system|developer|user|assistant|model|tool|ipython|human)"
-_HEAD = re.compile(rf"\s*(?:{_MARK}\s*)+(?:{_ROLE}\b\s*(?:{_MARK}\s*)*)?", re.I)
+"""Special tokens that are unlikely in ordinary text."""
+ROLE = r"(?:system|developer|user|assistant|model|tool|ipython|human)"
+_HEAD = re.compile(rf"\s*(?:{MARK}\s*)+(?:{ROLE}\b\s*(?:{MARK}\s*)*)?", re.I)
 """The start of a turn."""
 _ASKED = re.compile(
-    rf"{_MARK}user\b\s*(?:{_MARK}\s*)*|<[|｜]user(?:_token)?[|｜]>\s*"
+    rf"{MARK}user\b\s*(?:{MARK}\s*)*|<[|｜]user(?:_token)?[|｜]>\s*"
     r"|\[INST\]\s*(?:<<SYS>>.*?<</SYS>>)?\s*",
     re.I | re.S,
 )

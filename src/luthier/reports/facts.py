@@ -1,4 +1,4 @@
-"""The texts of a report: its headline, and how results were measured."""
+"""The facts of a report: how results were measured, and how models were trained."""
 
 from __future__ import annotations
 
@@ -9,40 +9,18 @@ from typing import Any
 
 from luthier.core.names import listed
 from luthier.core.units import format_bytes, format_count, format_duration
-from luthier.records.comparison import RunComparison
 from luthier.records.contamination import Contamination
 from luthier.records.evaluation import EvaluationRecord, MetricResult, ModelStamp
 from luthier.records.ladder import LadderRecord
 from luthier.records.training import TrainingRecord
 from luthier.reports.benchmarks import label_lines
-from luthier.reports.comparisons import comparison_rows, comparison_sentence
-from luthier.reports.content import Content, System
+from luthier.reports.content import Content
 from luthier.reports.format import format_percent, format_value
-from luthier.reports.rows import LadderRow, detectable_text, estimate_texts, ladder_rows
+from luthier.reports.rows import detectable_text
 
 _MANIFEST_DEPTH = 3
 _CONTAMINATED_SHOWN = 10
-_FIGURES_SHOWN = 6
 _VALUES_SHOWN = 10
-_FORGETTING = "forgetting, nats per token"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A number in the headline: label, value and note."""
-
-    label: str
-    value: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """The main result, for readers who read nothing else."""
-
-    sentence: str
-    reasons: tuple[str, ...]
-    figures: tuple[Figure, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +31,8 @@ class FactGroup:
     facts: tuple[tuple[str, str], ...]
 
 
-def headline(content: Content) -> Headline:
-    """The recommendation of a ladder, the outcome of a comparison, or a run's main result."""
-    if content.ladder:
-        return _ladder_headline(content.ladder)
-    if content.compared:
-        return _comparison_headline(content.compared)
-    return _system_headline(content.systems[0])
-
-
 def measurement_facts(content: Content) -> list[FactGroup]:
-    """How the run was measured, including versions and hardware."""
+    """How the run was measured, including versions."""
     records = content.records
     first = records[0] if records else None
     groups = []
@@ -73,9 +42,14 @@ def measurement_facts(content: Content) -> list[FactGroup]:
         models = {record.model.model_dump_json(): record.model for record in records}
         groups += [FactGroup("Model", tuple(_model_facts(model))) for model in models.values()]
         groups.append(FactGroup("Evaluation", tuple(_evaluation_facts(content, records))))
-    if content.manifest:
-        groups.append(FactGroup("Manifest", tuple(_flatten(content.manifest))))
     return groups
+
+
+def manifest_facts(content: Content) -> FactGroup | None:
+    """Versions, hardware, seeds and hashes of a run as stored; None for several runs."""
+    if not content.manifest:
+        return None
+    return FactGroup("Manifest", tuple(_flatten(content.manifest)))
 
 
 def training_facts(training: TrainingRecord) -> FactGroup:
@@ -104,85 +78,6 @@ def training_facts(training: TrainingRecord) -> FactGroup:
 def _replayed(training: TrainingRecord) -> str:
     general = training.replayed
     return f", and {general:,} general texts in each epoch" if general else ""
-
-
-def _ladder_headline(ladder: LadderRecord) -> Headline:
-    answer = ladder.recommendation
-    chosen = [row for row in ladder_rows(ladder) if row.recommended and row.is_done]
-    figures = _row_figures(chosen[0], ladder) if chosen else ()
-    return Headline(answer.sentence, answer.reasons, figures)
-
-
-def _row_figures(row: LadderRow, ladder: LadderRecord) -> tuple[Figure, ...]:
-    figures = [Figure(ladder.metric, row.metric, row.interval)]
-    if row.p:
-        figures.append(Figure(f"gain over {row.baseline}", row.gain, row.p))
-    if row.forgetting_interval:
-        figures.append(Figure(_FORGETTING, row.forgetting, row.forgetting_interval))
-    figures.append(Figure("time", row.time, f"peak memory {row.memory}"))
-    return tuple(figures)
-
-
-def _unbroken(text: str) -> str:
-    """A text for narrow columns: intervals and p-values without line breaks."""
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _comparison_headline(compared: RunComparison) -> Headline:
-    figures = [
-        Figure(
-            f"{row.metric}, {row.task}: {row.run}",
-            row.difference,
-            " ".join(map(_unbroken, filter(None, (row.difference_interval, row.p)))),
-        )
-        for row in comparison_rows(compared)
-    ]
-    return Headline(comparison_sentence(compared), (), tuple(figures[:_FIGURES_SHOWN]))
-
-
-def _system_headline(system: System) -> Headline:
-    results = _main_results(system)
-    figures = [
-        Figure(f"{metric}, {task}", *estimate_texts(result)) for metric, task, result, _ in results
-    ][:_FIGURES_SHOWN]
-    sentence = f"{system.name} was tuned but not yet evaluated."
-    if results:
-        metric, task, result, where = results[0]
-        model = system.measured[0].record.model.id if system.measured else system.name
-        if system.training:
-            model = f"{model}, tuned with {system.training.method},"
-        value = estimate_texts(result)[0]
-        sentence = f"{model} reaches {metric} {value} on {task} ({where}, {result.n:,} examples)."
-    if system.forgetting:
-        value, interval = estimate_texts(system.forgetting, signed=True)
-        figures.append(Figure(_FORGETTING, value, interval))
-    if system.training:
-        memory = f"peak memory {format_bytes(system.training.peak_memory_bytes)}"
-        figures.append(Figure("training time", format_duration(system.training.seconds), memory))
-    return Headline(sentence, (), tuple(figures))
-
-
-def _main_results(system: System) -> list[tuple[str, str, MetricResult, str]]:
-    """Metric, task, value and place of the main results: of suites, then of single tasks.
-
-    Tasks that belong to a suite are not listed separately.
-    """
-    suites = [
-        (
-            "score",
-            suite.suite,
-            suite.scores[0],
-            f"{len(suite.tasks)} tasks of the format {suite.format}",
-        )
-        for suite in system.suites
-    ]
-    parts = {task for suite in system.suites for task in suite.tasks}
-    tasks = [
-        (record.metrics[0].name, record.task, record.metrics[0], record.split)
-        for record in (measured.record for measured in system.measured)
-        if record.metrics and record.task not in parts
-    ]
-    return [*suites, *tasks]
 
 
 def _trained_on(ladder: LadderRecord) -> str:

@@ -30,14 +30,20 @@ from luthier.reports.classes import (
 from luthier.reports.comparisons import caption, comparison_rows
 from luthier.reports.content import Content
 from luthier.reports.examples import collect_examples
-from luthier.reports.facts import headline, measurement_facts, training_facts
+from luthier.reports.facts import manifest_facts, measurement_facts, training_facts
+from luthier.reports.metric_words import MetricWords, words_of
+from luthier.reports.overview import main_facts, overview
 from luthier.reports.plots import Plot, ladder_plots, loss_plot, reliability_plot
-from luthier.reports.rows import ladder_rows, metric_rows
+from luthier.reports.rows import gains_note, ladder_rows, metric_rows
+from luthier.reports.use_model import use_snippets
 
 _TEMPLATES = Path(__file__).parent / "templates"
 STATIC_EXAMPLES = 10
+_SCRIPTS = ("page.js", "examples.js")
 _METRICS_SHOWN = 40
 """Number of rows up to which a table is shown expanded."""
+_METRICS_NAMED = 4
+"""Number of metrics explained in words."""
 _CLASSES_SHOWN = 12
 """Number of evaluations whose results by class are shown."""
 
@@ -48,6 +54,7 @@ class Answered:
 
     Attributes:
         title: the system, and the task.
+        is_chosen: whether it is the recommended system.
         table: the results by class; empty if there are none.
         matrix: the confusion matrix; empty if there is none.
         lines: mistakes, calibration and abstention, a sentence each.
@@ -55,6 +62,7 @@ class Answered:
     """
 
     title: str
+    is_chosen: bool
     table: Markup
     matrix: Markup
     lines: tuple[str, ...]
@@ -65,7 +73,9 @@ def render_html(content: Content) -> str:
     """The complete page. Equal contents give equal bytes."""
     ladder = content.ladder
     compared = content.compared
-    script = _asset("report.js")
+    chosen = content.recommended
+    examples = collect_examples(content)
+    script = "".join(map(_asset, _SCRIPTS))
     metrics = [
         row
         for system in content.systems
@@ -77,27 +87,34 @@ def render_html(content: Content) -> str:
         .get_template("report.html.j2")
         .render(
             content=content,
-            headline=headline(content),
+            overview=overview(content),
+            main_facts=main_facts(content),
+            deciding=list(_deciding(content)),
             ladder_rows=ladder_rows(ladder) if ladder else (),
+            gains_note=gains_note(ladder) if ladder else "",
             comparison_rows=comparison_rows(compared) if compared else (),
             comparison_caption=caption(compared) if compared else "",
             suite_rows=suite_rows(suites),
             asked_lines=asked_lines(content.records_by_system),
             metric_rows=metrics,
-            by_class=list(_answered(content))[:_CLASSES_SHOWN],
+            by_class=sorted(_answered(content), key=lambda each: not each.is_chosen)[
+                :_CLASSES_SHOWN
+            ],
             metrics_open=not ladder and not compared and len(metrics) <= _METRICS_SHOWN,
             plots=ladder_plots(ladder) if ladder else [],
+            loss=loss_plot(
+                {system.name: system.curve for system in content.systems},
+                chosen.name if chosen else None,
+            ),
             tuned=[
-                (
-                    system.name,
-                    loss_plot(system.name, system.curve),
-                    training_facts(system.training) if system.training else None,
-                )
+                (system.name, training_facts(system.training))
                 for system in content.systems
-                if system.training or system.curve.training
+                if system.training
             ],
+            snippets=use_snippets(content),
             fact_groups=measurement_facts(content),
-            examples=collect_examples(content),
+            manifest=manifest_facts(content),
+            examples=examples,
             static_examples=STATIC_EXAMPLES,
             style=_asset("report.css"),
             script=script,
@@ -122,6 +139,19 @@ def _macro(name: str, *values: object) -> Markup:
     return made
 
 
+def _deciding(content: Content) -> Iterator[tuple[MetricWords, str, bool]]:
+    """The deciding metric of a ladder or the first of each task: words, signature, direction."""
+    wanted = content.ladder.metric if content.ladder else None
+    found = {
+        metric.name: metric
+        for record in content.records
+        for metric in (record.metrics if wanted else record.metrics[:1])
+        if wanted in (None, metric.name)
+    }
+    for name, metric in list(found.items())[:_METRICS_NAMED]:
+        yield words_of(name), metric.signature, metric.higher_is_better
+
+
 def _answered(content: Content) -> Iterator[Answered]:
     for system in content.systems:
         for measured in system.measured:
@@ -132,6 +162,7 @@ def _answered(content: Content) -> Iterator[Answered]:
             mistakes = [text] if report and (text := mistakes_text(report)) else []
             yield Answered(
                 title=title,
+                is_chosen=system is content.recommended,
                 table=class_table_html(report) if report else Markup(),
                 matrix=confusion_html(report) if report else Markup(),
                 lines=(*mistakes, *trust_lines(measured.record)),

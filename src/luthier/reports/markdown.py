@@ -21,8 +21,9 @@ from luthier.reports.classes import (
 )
 from luthier.reports.content import Content
 from luthier.reports.examples import Examples, SideBySide, collect_examples
-from luthier.reports.facts import FactGroup, headline, measurement_facts, training_facts
-from luthier.reports.rows import LadderRow, ladder_rows, metric_rows
+from luthier.reports.facts import FactGroup, measurement_facts, training_facts
+from luthier.reports.overview import main_facts, overview
+from luthier.reports.rows import LadderRow, gains_note, ladder_rows, metric_rows
 
 _NUM_EXAMPLES = 3
 _CLASSES_SHOWN = 12
@@ -33,9 +34,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]#!|~$]|^[-+]|:(?=//)|(?<=\bwww)\.)", re.IGNOR
 
 def render_markdown(content: Content) -> str:
     """The complete document. Equal contents give equal text."""
-    main = headline(content)
-    lines = [f"# {escape_markdown(main.sentence)}", ""]
-    lines += [f"- {escape_markdown(reason)}" for reason in main.reasons]
+    lines = list(_top(content))
     if content.ladder:
         lines += ["", "## The ladder", "", *_ladder(content.ladder)]
     if any(system.suites for system in content.systems):
@@ -55,8 +54,34 @@ def render_markdown(content: Content) -> str:
     lines += ["", "## How it was measured"]
     for group in measurement_facts(content):
         lines += ["", *_facts(group)]
-    lines += ["", "## Configuration", "", *fenced(content.config, "yaml")]
+    lines += ["", "## Files", "", *_files(content)]
     return "\n".join(lines) + "\n"
+
+
+def _top(content: Content) -> Iterator[str]:
+    """Headline, main facts, warnings, and the result with its reasons."""
+    main = overview(content)
+    yield f"# {escape_markdown(main.headline)}"
+    if facts := main_facts(content):
+        told = " · ".join(f"{escape_markdown(label)}: {escape_markdown(v)}" for label, v in facts)
+        yield from ("", told)
+    if main.warnings:
+        yield from ("", "**Before you rely on it:**", "")
+        yield from (f"- {escape_markdown(warning)}" for warning in main.warnings)
+    if main.sentence:
+        yield from ("", escape_markdown(main.sentence))
+    if main.reasons:
+        yield ""
+        yield from (f"- {escape_markdown(reason)}" for reason in main.reasons)
+
+
+def _files(content: Content) -> Iterator[str]:
+    """The files with the rest."""
+    yield "- report.html: all answers side by side, plots, and lines to copy that use the model"
+    if content.config:
+        yield "- config.yaml: all settings; running it again repeats the run"
+    if content.manifest:
+        yield "- manifest.json: versions, hardware, seeds, and hashes of data, template and model"
 
 
 def escape_markdown(text: str) -> str:
@@ -73,17 +98,17 @@ def _ladder(ladder: LadderRecord) -> Iterator[str]:
     )  # fmt: skip
     yield from table_lines(headings, map(_ladder_cells, ladder_rows(ladder)))
     yield ""
-    yield (
-        "p is one-sided, for a gain, and corrected for all pairs of rungs; a gain counts as real "
-        f"at p ≤ {ladder.alpha:g}."
-    )
+    yield escape_markdown(gains_note(ladder))
 
 
 def _ladder_cells(row: LadderRow) -> Sequence[str]:
-    name = f"{row.name} (recommended)" if row.recommended else row.name
+    remarks = ("recommended" if row.recommended else "", row.remark)
+    name = " ".join((row.name, *(f"({remark})" for remark in remarks if remark)))
     if not row.is_done:
         return name, f"{row.status}: {row.reason}", "", "", "", "", "", ""
-    gain = f"{row.gain} over {row.baseline}, {row.p}" if row.p else row.gain
+    gain = row.gain
+    if row.p:
+        gain = f"{row.gain} {row.gain_interval} over {row.baseline}, {row.p}"
     forgetting = f"{row.forgetting} {row.forgetting_interval}"
     metric = f"{row.metric} {row.interval}"
     return name, metric, gain, forgetting, row.trained, row.artifact, row.memory, row.time
@@ -138,10 +163,10 @@ def _facts(group: FactGroup) -> Iterator[str]:
 
 
 def _examples(examples: Examples) -> Iterator[str]:
-    for row in examples.rows[:_NUM_EXAMPLES]:
-        yield from ("", f"### {escape_markdown(row.id)}", "")
-        yield from fenced(row.prompt, "text")
-        yield ""
+    for row in examples.first(_NUM_EXAMPLES):
+        yield from ("", f"### {row.number}: {escape_markdown(row.id)}", "")
+        for message in row.prompts[0].messages:
+            yield from (f"{escape_markdown(message.role)}:", "", *fenced(message.text, "text"), "")
         yield from table_lines(("answer by", "text", "score"), _answers(row, examples.systems))
 
 
@@ -150,7 +175,8 @@ def _answers(row: SideBySide, systems: Sequence[str]) -> Iterator[Sequence[str]]
         yield "reference", reference, ""
     for name, output in zip(systems, row.outputs, strict=True):
         if output:
-            yield name, output.text, "" if output.score is None else f"{output.score:.3f}"
+            score = "" if output.score is None else f"{output.score:.3f}"
+            yield name, output.text, score if output.right is None else "✗✓"[output.right]
 
 
 def table_lines(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

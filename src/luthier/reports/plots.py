@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -36,13 +36,19 @@ _COLOURS = {
 _INK, _MUTED, _RULE, _ACCENT = _DRAWN
 _WIDTH, _HEIGHT = 5.6, 3.4
 _INCHES_PER_ROW = 0.47
-_TIME_TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
+_TIME_TICKS = (0.001, 0.01, 0.1, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 1_800)
 _HOUR_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 # Tick distances if the times are too close for the usual ticks: the widest that gives enough.
 _TIME_STEPS = (
     36_000, 18_000, 7_200, 3_600, 1_800, 900, 600, 300, 120, 60, 30, 20, 10, 5, 2, 1,
     0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001,
 )  # fmt: skip
+_LOSS_CAPTION = "Faint: each optimizer step. Lines: a light running mean. Dots: validation loss."
+_CURVE_LINES = (
+    (_INK, "-"), (_MUTED, (0, (5, 2))), (_INK, (0, (1, 1.6))), (_MUTED, "-"),
+    (_INK, (0, (5, 2, 1, 2))), (_MUTED, (0, (1, 1.6))),
+)  # fmt: skip
+"""Colours and dashes of losses, which differ without their colours too."""
 _LEAST_TICKS, _MOST_TICKS = 3, 7
 _MAX_LABEL = 28
 _MAX_CURVE_POINTS = 400
@@ -90,24 +96,52 @@ def ladder_plots(ladder: LadderRecord) -> list[Plot]:
     return plots
 
 
-def loss_plot(name: str, curve: LossCurve) -> Plot | None:
-    """Training and validation loss by step; None without either."""
-    if not curve.training and not curve.validation:
+def loss_plot(curves: Mapping[str, LossCurve], chosen: str | None = None) -> Plot | None:
+    """Training and validation losses of all tuned systems by step; None without any.
+
+    Args:
+        curves: the losses by the name of the system.
+        chosen: the recommended system, shown in the accent colour.
+    """
+    drawn = {name: curve for name, curve in curves.items() if curve.training or curve.validation}
+    if not drawn:
         return None
-    title = f"Loss while tuning {name}"
-    caption = "Faint: each optimizer step. Line: its running mean. Dots: validation loss."
+    title = "Loss while tuning" if len(drawn) > 1 else f"Loss while tuning {next(iter(drawn))}"
     with _axes(title) as axes:
-        if curve.training:
-            axes.plot(*_columns(_thin(curve.training)), color=_RULE, linewidth=0.8)
-            axes.plot(*_columns(_thin(_smooth(curve.training))), color=_INK, linewidth=1.4)
-        axes.plot(
-            *_columns(curve.validation), color=_ACCENT, linewidth=1.2, marker="o", markersize=4.5
-        )
+        lines = iter(_CURVE_LINES)
+        for name, curve in drawn.items():
+            colour, dashes = (_ACCENT, "-") if name == chosen else next(lines, (_MUTED, "-"))
+            label = _short(f" {name}" if name.startswith("_") else name)  # "_" would hide it
+            _draw_curve(axes, label, curve, colour, dashes)
         axes.set_xlabel("optimizer step")
         axes.locator_params(axis="x", integer=True)
         axes.set_ylabel("nats per trained token")
         axes.grid(axis="y")
-        return Plot(title, caption, _svg(axes, title, caption))
+        if len(drawn) > 1:
+            axes.legend(frameon=False, labelcolor=_INK, handlelength=2.4)
+        described = "; ".join(f"{name} {_ends(curve)}" for name, curve in drawn.items())
+        return Plot(title, _LOSS_CAPTION, _svg(axes, title, described))
+
+
+def _draw_curve(axes: Any, name: str, curve: LossCurve, colour: str, dashes: Any) -> None:
+    """The loss of each step faintly, its running mean as a line, and validation losses as dots."""
+    if curve.training:
+        axes.plot(*_columns(_thin(curve.training)), color=_RULE, linewidth=0.8, zorder=1)
+        axes.plot(
+            *_columns(_thin(_smooth(curve.training))),
+            color=colour, linewidth=1.5, linestyle=dashes, label=name,
+        )  # fmt: skip
+    axes.plot(
+        *_columns(curve.validation), color=colour, linewidth=0, marker="o", markersize=5,
+        label=None if curve.training else name,
+    )  # fmt: skip
+
+
+def _ends(curve: LossCurve) -> str:
+    """The first and last losses in words."""
+    kinds = (("training", curve.training), ("validation", curve.validation))
+    told = (f"{kind} {one[0][1]:.4g} to {one[-1][1]:.4g}" for kind, one in kinds if one)
+    return ", ".join(told)
 
 
 def reliability_plot(name: str, reliability: Reliability) -> Plot:

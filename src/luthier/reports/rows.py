@@ -31,15 +31,18 @@ class LadderRow:
         baseline: the cheaper rung of the comparison.
         is_real: whether the gain is significant at the ladder's level, after correction.
         reason: why the rung was skipped or failed; empty if done.
+        remark: what a reader must know about its answers; empty if nothing.
     """
 
     name: str
     recommended: bool
     status: str
     reason: str
+    remark: str
     metric: str
     interval: str
     gain: str
+    gain_interval: str
     p: str
     baseline: str
     is_real: bool
@@ -119,6 +122,20 @@ def detectable_text(n: int, metric: str, least: float, beside: str = "") -> str:
     )
 
 
+def gains_note(ladder: LadderRecord) -> str:
+    """The meaning of gains, their intervals and p-values in the table of a ladder."""
+    note = (
+        "A gain is over the choice among the cheaper rungs. p is one-sided, for a gain, and "
+        f"corrected for all pairs of rungs; a gain counts as real at p ≤ {ladder.alpha:g}."
+    )
+    if any(_interval_differs(rung, ladder.alpha) for rung in ladder.rungs):
+        note += (
+            " The interval of a gain is two-sided and of this pair only, so it may exclude 0 where "
+            "p is above this level, or include 0 where p is below."
+        )
+    return note
+
+
 def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
     metric, interval = estimate_texts(rung.metric)
     gain, p = gain_texts(rung.gain, digits_of(rung.metric) if rung.metric else 3)
@@ -128,9 +145,11 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
         recommended=rung.name == ladder.recommendation.rung,
         status=rung.status,
         reason=rung.reason,
+        remark=_remark(rung),
         metric=metric,
         interval=interval,
         gain=gain,
+        gain_interval=_gain_interval(rung),
         p=p,
         baseline=rung.gain.baseline if rung.gain else "",
         is_real=_is_real(rung, ladder.alpha),
@@ -145,10 +164,32 @@ def _ladder_row(rung: RungRecord, ladder: LadderRecord) -> LadderRow:
     )
 
 
+def _remark(rung: RungRecord) -> str:
+    """The reason why its answers are unusable, or the nature of a baseline."""
+    if rung.unusable:
+        return f"unusable: {rung.unusable}"
+    return "needs no language model" if rung.is_baseline else ""
+
+
+def _gain_interval(rung: RungRecord) -> str:
+    if rung.gain is None or rung.metric is None:
+        return ""
+    return format_interval(rung.gain, digits=digits_of(rung.metric), signed=True)
+
+
 def _is_real(rung: RungRecord, alpha: float) -> bool:
     if rung.gain is None or rung.metric is None or rung.gain.p_adjusted > alpha:
         return False
     return (rung.gain.difference > 0) == rung.metric.higher_is_better
+
+
+def _interval_differs(rung: RungRecord, alpha: float) -> bool:
+    """Whether the interval of a gain shows one and its p-value does not, or the reverse."""
+    gain, metric = rung.gain, rung.metric
+    if gain is None or metric is None or gain.no_interval:
+        return False
+    shown = gain.low > 0 if metric.higher_is_better else gain.high < 0
+    return shown != _is_real(rung, alpha)
 
 
 def _error_text(metric: MetricResult) -> str:

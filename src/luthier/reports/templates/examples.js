@@ -2,7 +2,9 @@
 // The example browser. Texts are model output: they only ever become text nodes.
 (() => {
   const PAGE_SIZE = 10;
-  const data = JSON.parse(document.getElementById("examples-data").textContent);
+  const source = document.getElementById("examples-data");
+  if (!source) return;
+  const data = JSON.parse(source.textContent);
   const search = document.getElementById("search");
   const filter = document.getElementById("filter");
   const task = document.getElementById("task");
@@ -20,7 +22,9 @@
   };
 
   const haystacks = new Map(data.rows.map((row) => [row, [
-    row.id, row.task, row.prompt, ...row.references, ...row.choices.map((choice) => choice.words), ...row.outputs.map((output) => output ? output.text : ""),
+    row.id, row.task, ...row.references, ...row.choices.map((choice) => choice.words),
+    ...row.prompts.flatMap((prompt) => prompt.messages.map((message) => message.text)),
+    ...row.outputs.map((output) => output ? output.text : ""),
   ].join("\n").toLowerCase()]));
 
   function element(name, text, className) {
@@ -30,18 +34,27 @@
     return made;
   }
 
-  function answer(label, score, texts, className) {
+  function sign(right) {
+    const made = element("span", "", right ? "sign right" : "sign wrong");
+    const shown = element("span", right ? "✓" : "✗");
+    shown.setAttribute("aria-hidden", "true");
+    made.append(shown, element("span", right ? "right" : "wrong", "hidden"));
+    return made;
+  }
+
+  function answer(label, mark, texts, className) {
     const group = element("div", "", className);
-    const term = element("dt", label);
-    if (score !== null) term.append(element("span", score.toFixed(3)));
+    const term = element("dt", `${label} `);
+    if (mark) term.append(mark);
     group.append(term, ...texts.map((text) => element("dd", text || "(empty)")));
     return group;
   }
 
-  function output(row, index) {
+  function output(made, index) {
     const name = data.systems[index];
-    const made = row.outputs[index];
-    const group = answer(name, made.score, [made.text], name === data.recommended ? "chosen" : "");
+    const score = made.score === null ? null : element("span", made.score.toFixed(3));
+    const mark = made.right === null ? score : sign(made.right);
+    const group = answer(name, mark, [made.text], name === data.recommended ? "chosen" : "");
     if (made.finish === "length") group.lastChild.append(element("em", " cut at the length limit"));
     for (const [extractor, text] of made.found) {
       const line = element("dd");
@@ -51,32 +64,42 @@
     return group;
   }
 
-  function heading(text, small, scope, className) {
+  function heading(text, scope, className) {
     const cell = element("th", text, className);
     cell.scope = scope;
-    if (small) cell.append(element("small", small));
     return cell;
   }
 
-  function likelihood(output, choice, index) {
-    if (!output || !output.likelihoods.length) return element("td");
-    const cell = element("td", output.likelihoods[index].toFixed(3));
-    if (output.text === choice.label) cell.append(element("small", "chosen"));
+  function probability(made, choice, index) {
+    if (!made || !made.probabilities.length) return element("td");
+    const cell = element("td", "", made.text === choice.label ? "picked" : "");
+    cell.title = `log-probability ${made.likelihoods[index].toFixed(3)}`;
+    const bar = element("span", `${(100 * made.probabilities[index]).toFixed(0)} %`, "bar");
+    bar.style.setProperty("--p", made.probabilities[index].toFixed(4));
+    cell.append(bar);
+    if (made.text === choice.label) cell.append(element("span", "chosen", "hidden"));
+    return cell;
+  }
+
+  function systemHeading(row, name, index) {
+    const cell = heading(`${name} `, "col", name === data.recommended ? "chosen" : "");
+    const made = row.outputs[index];
+    if (made && made.right !== null) cell.append(sign(made.right));
     return cell;
   }
 
   function choiceTable(row) {
     const table = element("table", "", "choices");
-    const head = table.createTHead().insertRow();
-    head.append(heading("Choice", "", "col", "text"),
-      ...data.systems.map((name) => heading(name, "log-probability", "col")));
+    table.createTHead().insertRow().append(heading("Choice", "col"),
+      ...data.systems.map((name, index) => systemHeading(row, name, index)));
     const body = table.createTBody();
     row.choices.forEach((choice, index) => {
       const line = body.insertRow();
       if (choice.right) line.className = "accepted";
-      const label = choice.label + (choice.right ? " ✓" : "");
-      line.append(heading(label, choice.words === choice.label ? "" : choice.words, "row"),
-        ...row.outputs.map((output) => likelihood(output, choice, index)));
+      const label = heading(`${choice.label} `, "row");
+      if (choice.right) label.append(element("em", "right answer"));
+      if (choice.words !== choice.label) label.append(element("small", choice.words));
+      line.append(label, ...row.outputs.map((made) => probability(made, choice, index)));
     });
     const scroll = element("div", "", "scroll");
     scroll.tabIndex = 0;
@@ -86,18 +109,34 @@
     return scroll;
   }
 
+  function prompt(row) {
+    const made = element("details", "", "prompt");
+    made.append(element("summary", row.asked));
+    for (const each of row.prompts) {
+      if (row.prompts.length > 1) made.append(element("h4", each.systems.join(", ")));
+      const messages = element("ol", "", "messages");
+      for (const message of each.messages) {
+        const line = element("li");
+        line.append(element("b", message.role), element("pre", message.text));
+        messages.append(line);
+      }
+      made.append(messages);
+    }
+    return made;
+  }
+
   function card(row) {
     const article = element("article");
-    const title = element("h3", row.id);
-    if (task) title.append(" ", element("span", row.task));
-    const prompt = element("details");
-    const summary = element("summary", "Prompt ");
-    summary.append(element("span", row.asked));
-    prompt.append(summary, element("pre", row.prompt));
+    const title = element("h3", `${row.number} `);
+    title.append(element("span", task ? `${row.id}, ${row.task}` : row.id));
     const outputs = element("dl", "", "outputs");
-    if (row.references.length) outputs.append(answer("reference", null, row.references, "reference"));
-    row.outputs.forEach((made, index) => { if (made) outputs.append(output(row, index)); });
-    article.append(title, prompt, ...(row.choices.length ? [choiceTable(row)] : []), outputs);
+    if (row.references.length && !row.choices.length) {
+      outputs.append(answer("reference", null, row.references, "reference"));
+    }
+    row.outputs.forEach((made, index) => {
+      if (made && !made.probabilities.length) outputs.append(output(made, index));
+    });
+    article.append(title, prompt(row), ...(row.choices.length ? [choiceTable(row)] : []), outputs);
     return article;
   }
 
